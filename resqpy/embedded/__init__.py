@@ -1,0 +1,9 @@
+"""A real Redis server as a child: one per project folder, or one for a test; never a fake."""
+
+from __future__ import annotations
+
+from resqpy.embedded.binary import find_binary
+from resqpy.embedded.private import PrivateServer
+from resqpy.embedded.shared import EmbeddedServer, acquire
+
+__all__ = ["EmbeddedServer", "PrivateServer", "acquire", "find_binary"]

@@ -1,0 +1,175 @@
+"""The server of a project folder, shared by all its processes, gone with the last of them.
+
+Three locks, each on a file beside the data. No pid files: a lock dies with its process, so after
+`kill -9` or a power cut there is nothing stale to be believed.
+
+- `users.lock`, shared: each process that uses the server. Exclusive: a keeper that stops it.
+- `keeper.lock`: the one keeper (keeper.py), the server's parent.
+- `server.lock`: the server itself inherits it, so nobody starts a second one on the same data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from resqpy.base.errors import EmbeddedRedisError
+from resqpy.embedded.binary import find_binary
+from resqpy.embedded.process import POLL_S, check_length, pid_behind, state, url_of
+
+RUNTIME_ROOT = Path("/tmp")  # noqa: S108 - short, and the same in each shell; made private below
+UNREACHABLE_AFTER_S = 10.0
+
+_held: set[EmbeddedServer] = set()  # a share lasts until `close`, even when its holder forgets it
+
+
+class EmbeddedServer:
+    """This process's share in a project's server, until `close` or the end of the process.
+
+    A forked child has none: it must `acquire` its own.
+    """
+
+    def __init__(self, socket_path: Path, users_lock: int) -> None:
+        self.socket_path = socket_path
+        self._lock: int | None = users_lock
+        _held.add(self)
+
+    @property
+    def url(self) -> str:
+        """What to give to a Redis client."""
+        return url_of(self.socket_path)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id now; it changes if the server had to be started anew."""
+        return pid_behind(self.socket_path)
+
+    def close(self) -> None:
+        """Give up the share; the server stops soon after the last one."""
+        lock, self._lock = self._lock, None
+        _held.discard(self)
+        if lock is not None:
+            os.close(lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def acquire(project_dir: str | os.PathLike[str]) -> EmbeddedServer:
+    """Start the server of a project folder or share the one that runs; return when it answers.
+
+    Raises:
+        EmbeddedRedisError: there is no server binary, or it does not start, or can't be reached.
+    """
+    try:
+        data = _data_dir(Path(project_dir))
+        socket_path = _socket_path(data)
+        users_lock = open_lock(data / "users.lock")
+    except OSError as error:
+        raise EmbeddedRedisError(f"no embedded Redis for {project_dir}: {error}") from error
+    try:
+        fcntl.flock(users_lock, fcntl.LOCK_SH)  # waits while a keeper stops the server
+        _ensure_server(data, socket_path)
+    except BaseException:
+        os.close(users_lock)
+        raise
+    return EmbeddedServer(socket_path, users_lock)
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock's file; not for children, whose copies would hold the lock on."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _data_dir(project: Path) -> Path:
+    home = project.resolve(strict=True) / ".resqpy"
+    data = home / "redis"
+    data.mkdir(parents=True, exist_ok=True)
+    data.chmod(0o700)
+    with contextlib.suppress(FileExistsError), (home / ".gitignore").open("x") as ignore:
+        ignore.write("*\n")
+    return data
+
+
+def _socket_path(data: Path) -> Path:
+    path = _runtime_dir() / f"{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
+    check_length(path)
+    return path
+
+
+def _runtime_dir() -> Path:
+    """The folder of this user's sockets, where anybody may have put anything before us."""
+    path = RUNTIME_ROOT / f"resqpy-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077 == 0
+    if not private or found.st_uid != os.geteuid():
+        raise EmbeddedRedisError(
+            f"{path} must be a folder that is yours alone (mode 0700): remove it and try again"
+        )
+    return path
+
+
+def _ensure_server(data: Path, socket_path: Path) -> None:
+    """Called with a share in hand, so that no keeper stops what is found or started here."""
+    deadline = time.monotonic() + UNREACHABLE_AFTER_S
+    while not _has_keeper(data) or (now := state(socket_path)) != "ready":
+        if not _has_keeper(data):
+            _start_keeper(data, socket_path)
+        elif now == "loading":
+            deadline = time.monotonic() + UNREACHABLE_AFTER_S
+        elif time.monotonic() > deadline:
+            raise EmbeddedRedisError(
+                f"the server that has the data in {data} can't be reached at {socket_path}; end"
+                " the processes that use it (was the folder moved while it ran?)"
+            )
+        time.sleep(POLL_S)
+
+
+def _has_keeper(data: Path) -> bool:
+    lock = open_lock(data / "keeper.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _start_keeper(data: Path, socket_path: Path) -> None:
+    """Start a keeper and wait for its word; it detaches itself, so that no child stays with us."""
+    binary = find_binary()
+    keeper = subprocess.run(
+        [sys.executable, "-m", "resqpy.embedded", "keep", binary, data, socket_path],
+        cwd=Path(__file__).parents[2],  # where `-m` finds this package, installed or not
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    said = (keeper.stderr + keeper.stdout).strip().splitlines() or ["its keeper was killed"]
+    if said[-1] != "ok":
+        raise EmbeddedRedisError(f"the embedded Redis did not start: {said[-1]}")
+
+
+def _forget_shares() -> None:
+    for server in tuple(_held):
+        server.close()
+
+
+# A lock lives while any copy of it is open; a forked child's would keep the server for ever.
+os.register_at_fork(after_in_child=_forget_shares)

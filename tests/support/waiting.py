@@ -1,0 +1,33 @@
+"""Wait for a condition instead of sleeping for luck."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_S = 0.005
+
+
+async def wait_for(
+    condition: Callable[[], T | Awaitable[T]], timeout: float = 5.0, message: str = ""
+) -> T:
+    """Return the condition's first truthy value; it may be sync or async.
+
+    Raises:
+        AssertionError: it stayed falsy for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        result = await value if inspect.isawaitable(value) else value
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            what = message or getattr(condition, "__qualname__", repr(condition))
+            raise AssertionError(f"not within {timeout:g} s: {what} (last value: {result!r})")
+        await asyncio.sleep(POLL_S)
