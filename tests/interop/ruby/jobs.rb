@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+# The job classes that the Ruby side knows; Node and Python define the same names.
+
+module Interop
+  RAN = 'interop:ran'     # every run that ended well, in the order they ended
+  BEGAN = 'interop:began' # slow jobs, when they begin
+
+  # A connection of one's own in each process: forked children must not share it.
+  def self.redis
+    @redis ||= {}
+    @redis[Process.pid] ||= Redis.new(Interop.redis_options)
+  end
+
+  def self.note(key, name, args)
+    redis.rpush(key, JSON.generate('by' => 'ruby', 'class' => name, 'args' => args))
+  end
+end
+
+class Echo
+  @queue = 'interop'
+  def self.perform(*args)
+    Interop.note(Interop::RAN, name, args)
+  end
+end
+
+class Noop
+  @queue = 'interop'
+  def self.perform(*); end
+end
+
+class Fail
+  @queue = 'interop'
+  def self.perform(message = nil, *)
+    raise message.to_s
+  end
+end
+
+# Milliseconds, as on the Node side.
+class Sleep
+  @queue = 'interop'
+  def self.perform(milliseconds, *rest)
+    args = [milliseconds, *rest]
+    Interop.note(Interop::BEGAN, name, args)
+    sleep(milliseconds / 1000.0)
+    Interop.note(Interop::RAN, name, args)
+  end
+end
+
+# Dies by signal 9: a DirtyExit where the worker forks, a dead worker where it does not.
+class Die
+  @queue = 'interop'
+  def self.perform(*)
+    Process.kill('KILL', Process.pid)
+  end
+end
