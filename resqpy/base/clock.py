@@ -1,0 +1,69 @@
+"""The one place that reads the clock; tests put another `Clock` in its place.
+
+Milliseconds since the epoch are the unit of the public API, as in node-resque and ActionHero.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the engine needs to know about time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch (UTC)."""
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch (UTC)."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never steps."""
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+SYSTEM_CLOCK: Clock = SystemClock()
+
+
+class FixedClock:
+    """A clock that stands still until it is told to move; for tests."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._us = start_ms * 1000
+
+    def now_ms(self) -> int:
+        return self._us // 1000
+
+    def now_us(self) -> int:
+        return self._us
+
+    def monotonic(self) -> float:
+        return self._us / 1_000_000
+
+    def advance(self, milliseconds: float) -> None:
+        """Move forward (or, with a negative number, step back)."""
+        self._us += int(milliseconds * 1000)
+
+
+def iso_utc(us: int) -> str:
+    """ISO 8601 in UTC with microseconds, e.g. `2026-11-21T00:27:20.000123Z` (`run_at`)."""
+    seconds, rest = divmod(us, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:06d}Z"
+
+
+def failed_at_utc(ms: int) -> str:
+    """`2026/11/21 00:27:20 UTC`: what resque-web and JavaScript both read (wire document, 5.9)."""
+    return time.strftime("%Y/%m/%d %H:%M:%S UTC", time.gmtime(ms // 1000))

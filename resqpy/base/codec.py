@@ -1,0 +1,375 @@
+"""Every payload that Ruby and Node see, and the reading of theirs (wire document, sections 2 and 5).
+
+Items keep their exact text: `decode_job` returns it with the job, and whatever moves a job moves
+those bytes. Only lock keys print numbers as JavaScript does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base import js
+from resqpy.base.errors import InvalidJob, PayloadError
+from resqpy.base.json_check import explain, plain, read_strict
+from resqpy.base.model import FailedJob, Job, WorkingOn
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+# The class of an entry whose job could not be read: its bytes stand in base64 as its argument.
+UNREADABLE = "resqpy.unreadable"
+INLINE_UNREADABLE = 65_536  # bytes; what is larger is kept in a key of its own
+MAX_PAYLOAD = 16 * 1024 * 1024  # bytes of one job
+
+
+def encode_text(value: Any) -> bytes:
+    """Compact JSON of a value that is known to be writable."""
+    return _dumps(value).encode()
+
+
+def encode_args(args: Sequence[Any]) -> str:
+    """The JSON of a job's arguments.
+
+    Raises:
+        InvalidJob: something in it can't be read by every Resque worker, with its path.
+    """
+    if not isinstance(args, (list, tuple)):
+        raise InvalidJob(f"args: {type(args).__name__} given; pass a list of arguments")
+    if plain(args):
+        text = _dumps(args)
+        if text.isascii() or _is_utf8(text):
+            return text
+    problem = explain(args)
+    if problem is None:  # subclasses of the plain types: what JSON makes of them is what counts
+        return _dumps(json.loads(_dumps(args)))
+    raise InvalidJob(problem)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def encode_job(class_name: str, queue: str, args: Sequence[Any]) -> bytes:
+    """A job as node-resque writes it: `{"class":…,"queue":…,"args":[…]}`.
+
+    Raises:
+        InvalidJob: a name or an argument can't be written, or the job is too large.
+    """
+    raw = job_text(class_name, queue, encode_args(args))
+    if len(raw) > MAX_PAYLOAD:
+        raise InvalidJob(
+            f"the job {class_name!r} has {len(raw)} bytes, the most is {MAX_PAYLOAD}; "
+            "store the data elsewhere and enqueue where it is"
+        )
+    return raw
+
+
+def job_text(class_name: str, queue: str, args_json: str) -> bytes:
+    """A job from arguments that are JSON already."""
+    if not class_name or not isinstance(class_name, str):
+        raise InvalidJob(f"the task name {class_name!r} is not a text with at least one sign")
+    try:
+        return (
+            f'{{"class":{_dumps(class_name)},"queue":{_dumps(queue)},"args":{args_json}}}'.encode()
+        )
+    except UnicodeEncodeError as error:
+        raise InvalidJob(f"the task name {class_name!r} has a lone surrogate") from error
+
+
+def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
+    """All texts under which Ruby, Node and resqpy may have written one job.
+
+    They differ in the order of the keys, in `queue` (Ruby's queue items have none) and in the text
+    of numbers; the first is ours.
+    """
+    ours = encode_args(args)
+    texts = dict.fromkeys((ours, js.stringify(list(args)), _ruby4_floats(ours)))
+    name, q = _dumps(class_name), _dumps(queue)
+    orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
+              '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip
+    return [order.format(name, q, text).encode() for text in texts for order in orders]
+
+
+_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?e([+-]?)(\d+)')
+
+
+def _ruby4_floats(text: str) -> str:
+    """Numbers with an exponent as the json gem 2.6 writes them: `1.0e-05` for `1e-05`."""
+
+    def respell(match: re.Match[str]) -> str:
+        if match.group(1) is None:
+            return match.group(0)
+        whole, fraction, sign, power = match.groups()
+        return f"{whole}{fraction or '.0'}e{sign or '+'}{power:0>2}"
+
+    return _EXPONENT.sub(respell, text) if "e" in text else text
+
+
+def lock_args(args: Sequence[Any]) -> str:
+    """The arguments as they stand in the name of a lock: JavaScript's `JSON.stringify`."""
+    return js.stringify(list(args))
+
+
+def retry_args(args: Sequence[Any]) -> str:
+    """The arguments as they stand in the keys of Retry: joined by `-`."""
+    return "-".join(map(js.text_of, args))
+
+
+def decode_job(raw: bytes, queue: str) -> Job:
+    """Read a job of any dialect.
+
+    Missing `args`, null and `{}` (what Node's Lua makes of `[]`) are no arguments; another object
+    is the single argument, as in node-resque.
+
+    Raises:
+        PayloadError: what is wrong with it.
+    """
+    try:
+        data = read_strict(raw)
+    except ValueError as error:
+        raise PayloadError(f"the job can't be read: {error}") from error
+    if not isinstance(data, dict):
+        raise PayloadError(f"the job is a JSON {_json_type(data)}, not an object")
+    class_name = data.pop("class", None)
+    if not class_name or not isinstance(class_name, str):
+        raise PayloadError(f"the job's class is {class_name!r}, not a name")
+    args = data.pop("args", None)
+    data.pop("queue", None)
+    if not isinstance(args, list):
+        args = _lenient_args(args)
+    return Job(class_name, args, queue, raw, data)
+
+
+def _lenient_args(args: Any) -> list[Any]:
+    if args is None or args == {}:
+        return []
+    if isinstance(args, dict):
+        return [args]
+    raise PayloadError(f"the job's args are a JSON {_json_type(args)}, not a list")
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "list", str: "text", bool: "boolean", dict: "object", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def decode_lenient(raw: bytes) -> Any:
+    """The JSON value of what a foreign client left, or None where there is none to be had."""
+    try:
+        return json.loads(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def delayed_queue(raw: bytes) -> str | None:
+    """The queue that a delayed item names."""
+    data = decode_lenient(raw)
+    queue = data.get("queue") if isinstance(data, dict) else None
+    return queue if isinstance(queue, str) and queue else None
+
+
+# -- what a worker works on --
+
+
+def record_prefix(queue: str, run_at: str) -> bytes:
+    """The beginning of a worker's record; `run_at` makes it unlike any other of that worker."""
+    return f'{{"queue":{_dumps(queue)},"run_at":"{run_at}","payload":'.encode()
+
+
+def record_suffix(name: str) -> bytes:
+    """The end of a worker's record; `worker` is Node's name of it (trap 20)."""
+    return f',"worker":{_dumps(name)}}}'.encode()
+
+
+# What stands in a record for a job whose text a foreign reader could not bear.
+HELD_PAYLOAD = _dumps({"class": UNREADABLE, "args": []}).encode()
+
+_PAYLOAD_MARK = b'","payload":'
+_WORKER_MARK = b',"worker":"'
+
+
+def record_payload(record: bytes) -> bytes | None:
+    """The exact bytes of the job in one of our own records; None in a foreign one.
+
+    Safe because a quotation mark inside a JSON text is always escaped, so the mark can't be in a
+    queue's name, and nothing follows the worker's name.
+    """
+    start = record.find(_PAYLOAD_MARK)
+    end = record.rfind(_WORKER_MARK)
+    if not record.startswith(b'{"queue":"') or start < 0 or end < start:
+        return None
+    return record[start + len(_PAYLOAD_MARK) : end]
+
+
+def decode_working_on(worker_id: str, record: bytes) -> WorkingOn | None:
+    """Read a worker's record of any dialect; None where it can't be read."""
+    data = decode_lenient(record)
+    if not isinstance(data, dict):
+        return None
+    ours = record_payload(record)
+    return WorkingOn(
+        worker_id=worker_id,
+        queue=data.get("queue"),
+        run_at=data.get("run_at"),
+        payload=data.get("payload"),
+        worker=data.get("worker"),
+        job_raw=ours,
+    )
+
+
+# -- failed entries --
+
+
+def encode_failed(
+    *,
+    job_json: bytes,
+    queue: str,
+    worker: str,
+    exception: str,
+    error: str,
+    backtrace: Sequence[str],
+    failed_at: str,
+) -> bytes:
+    """A failed entry with all seven keys that resque-web and node-resque show (wire document, 5.9).
+
+    `job_json` stands in it as it is: it must have passed `read_strict`.
+    """
+    head = _dumps({"worker": worker, "queue": _clean(queue)})[:-1]
+    tail = {
+        "exception": _clean(exception),
+        "error": _clean(error),
+        "backtrace": [_clean(line) for line in backtrace],
+        "failed_at": failed_at,
+    }
+    return f'{head},"payload":'.encode() + job_json + b"," + _dumps(tail)[1:].encode()
+
+
+def _clean(text: str) -> str:
+    """A text without lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unreadable_job(raw: bytes, queue: str) -> bytes:
+    """A job that every client can read, with the bytes of one that they can't inside."""
+    return job_text(UNREADABLE, _clean(queue), _dumps([base64.b64encode(raw).decode()]))
+
+
+def unreadable_reference(digest: str, size: int, queue: str) -> bytes:
+    """The same for a large one, whose bytes stand in `Keys.unreadable(digest)`."""
+    return job_text(UNREADABLE, _clean(queue), _dumps([{"sha1": digest, "bytes": size}]))
+
+
+def digest(raw: bytes) -> str:
+    """SHA-1 in hex, as `redis.sha1hex` gives it."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def decode_failed(raw: bytes) -> FailedJob:
+    """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept."""
+    data = decode_lenient(raw)
+    if not isinstance(data, dict):
+        return FailedJob(raw, None, None, None, None, [], None, None)
+    payload, backtrace = data.get("payload"), data.get("backtrace")
+    job_raw, large = _job_in_failed(raw, payload)
+    return FailedJob(
+        raw=raw,
+        failed_at=data.get("failed_at"),
+        payload=payload,
+        exception=_text_or_none(data.get("exception")),
+        error=_text_or_none(data.get("error")),
+        backtrace=[str(line) for line in backtrace] if isinstance(backtrace, list) else [],
+        worker=_text_or_none(data.get("worker")),
+        queue=_text_or_none(data.get("queue")),
+        job_raw=job_raw,
+        unreadable=large,
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _job_in_failed(raw: bytes, payload: Any) -> tuple[bytes | None, str | None]:
+    """The exact bytes of the job in an entry, or the digest under which they are kept."""
+    if not isinstance(payload, dict):
+        return None, None
+    if payload.get("class") == UNREADABLE and isinstance(payload.get("args"), list):
+        return _unpack_unreadable(payload["args"])
+    return member_text(raw, "payload"), None
+
+
+def _unpack_unreadable(args: list[Any]) -> tuple[bytes | None, str | None]:
+    first = args[0] if args else None
+    if isinstance(first, str):
+        try:
+            return base64.b64decode(first, validate=True), None
+        except ValueError:
+            return None, None
+    if isinstance(first, dict) and isinstance(first.get("sha1"), str):
+        return None, first["sha1"]
+    return None, None
+
+
+_scan = json.JSONDecoder().raw_decode
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+
+def member_text(raw: bytes, name: str) -> bytes | None:
+    """The exact text of one member of a JSON object, not decoded and encoded again.
+
+    The last one counts where there are several, as every parser has it.
+    """
+    try:
+        text = raw.decode("utf-8")
+        return _member(text, name)
+    except (ValueError, RecursionError, IndexError):
+        return None
+
+
+def _member(text: str, name: str) -> bytes | None:
+    found: bytes | None = None
+    at = _skip(text, 0)
+    if text[at] != "{":
+        return None
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        key, at = _scan(text, at)
+        start = _skip(text, _skip(text, at) + 1)
+        _, end = _scan(text, start)
+        if key == name:
+            found = text[start:end].encode()
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    match = _BLANK.match(text, at)
+    return match.end() if match else at
+
+
+def with_queue(job: Job) -> bytes:
+    """The text of a job as a delayed item: it must name its queue (trap 24)."""
+    named = member_text(job.raw, "queue")
+    if named == encode_text(job.queue):
+        return job.raw
+    args = member_text(job.raw, "args") if b'"args"' in job.raw else None
+    if args is None or not args.startswith(b"["):
+        args = encode_text(job.args)
+    return job_text(job.class_name, job.queue, args.decode())
+
+
+def class_of(raw: bytes) -> str | None:
+    """The class that a job of any dialect names."""
+    data = decode_lenient(raw)
+    name = data.get("class") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None

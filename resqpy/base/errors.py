@@ -1,0 +1,86 @@
+"""One tree of errors. The class docstring is the default message; raise with a better one where there is one."""
+
+from __future__ import annotations
+
+
+class ResqpyError(Exception):
+    """Something went wrong in resqpy."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+class UsageError(ResqpyError, ValueError):
+    """An argument or a setting is wrong."""
+
+
+class InvalidJob(UsageError):
+    """A job's arguments can't be written so that every Resque worker can read them."""
+
+
+class InvalidQueueName(UsageError):
+    """A queue name can't be used."""
+
+
+class InvalidTask(UsageError):
+    """A task is not defined as it should be."""
+
+
+class UnknownTask(UsageError):
+    """No task of that name is defined."""
+
+
+class UnknownOption(UsageError):
+    """An option is not known."""
+
+
+class ImportFailed(UsageError):
+    """A dotted path doesn't lead to anything that can be imported."""
+
+
+class PayloadError(ResqpyError):
+    """A payload from Redis can't be understood as a job."""
+
+
+class StoreError(ResqpyError):
+    """Redis answered with an error."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis can't be reached or refuses to work now; nothing was written."""
+
+
+class OutcomeUnknown(StoreError):
+    """The connection was lost before Redis replied: what was asked may or may not have been done."""
+
+
+class StoreMisconfigured(StoreError):
+    """The Redis that was named can't be used like this."""
+
+
+class EmbeddedRedisError(ResqpyError):
+    """The embedded Redis can't be started."""
+
+
+class DuplicateDelayedJob(ResqpyError):
+    """Job already enqueued at this time with same arguments."""
+
+
+class NotInFailed(ResqpyError):
+    """This job is not in failed queue."""
+
+
+class JobTimeout(ResqpyError):
+    """The job ran longer than its time limit."""
+
+
+class JobCancelled(ResqpyError):
+    """The running job was cancelled on request."""
+
+
+class WorkerStopped(ResqpyError):
+    """The worker stopped before the job ended."""
+
+
+class PoolStateError(ResqpyError):
+    """The worker is not in a state in which this can be done."""

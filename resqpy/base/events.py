@@ -1,0 +1,78 @@
+"""A small event emitter: the `on` / `once` of node-resque, in Python.
+
+Listeners are plain functions or coroutine functions; the latter run as tasks of their own.
+A listener that raises never harms the emitter: the error goes to `on_listener_error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+Listener = Callable[..., Any]
+
+_log = logging.getLogger("resqpy.events")
+
+
+class Emitter:
+    """Keeps listeners by event name."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Listener]] = {}
+        self._running: set[asyncio.Future[Any]] = set()
+
+    def on(self, event: str, listener: Listener) -> Listener:
+        """Call `listener` at each `event`; returns it, so that `off` can take it back."""
+        self._listeners.setdefault(event, []).append(listener)
+        return listener
+
+    def once(self, event: str, listener: Listener) -> Listener:
+        """Call `listener` at the next `event` only."""
+
+        def first(*args: Any) -> Any:
+            self.off(event, first)
+            return listener(*args)
+
+        return self.on(event, first)
+
+    def off(self, event: str, listener: Listener | None = None) -> None:
+        """Forget one listener of an event, or all of them."""
+        if listener is None:
+            self._listeners.pop(event, None)
+            return
+        kept = [each for each in self._listeners.get(event, ()) if each is not listener]
+        self._listeners[event] = kept
+
+    def heard(self, event: str) -> bool:
+        """Whether anybody listens: what is costly to tell needn't be told to nobody."""
+        return bool(self._listeners.get(event))
+
+    def emit(self, event: str, *args: Any) -> None:
+        """Tell all listeners of `event`."""
+        listeners = self._listeners.get(event)
+        if not listeners:
+            return
+        for listener in tuple(listeners):
+            try:
+                result = listener(*args)
+                if inspect.isawaitable(result):
+                    self._follow(event, result)
+            except Exception:
+                self.on_listener_error(event)
+
+    def on_listener_error(self, event: str) -> None:
+        """A listener raised: log it, go on."""
+        _log.exception("a listener of %r failed", event)
+
+    def _follow(self, event: str, awaitable: Any) -> None:
+        future = asyncio.ensure_future(awaitable)
+        self._running.add(future)
+        future.add_done_callback(lambda done: self._ended(event, done))
+
+    def _ended(self, event: str, future: asyncio.Future[Any]) -> None:
+        self._running.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            _log.error("a listener of %r failed", event, exc_info=error)

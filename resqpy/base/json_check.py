@@ -1,0 +1,135 @@
+"""What may be written: nothing that a Ruby or Node worker can't read (wire document, 5.2, traps 12-13).
+
+`plain` is the quick answer for every job, `explain` the slow one that names the place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+MAX_NESTING = 97  # Ruby reads 99 levels; two of them are a failed entry and the job in it
+_HUGE = 2**1023
+
+_HINTS = {
+    "datetime": "write value.isoformat(), or milliseconds",
+    "date": "write value.isoformat()",
+    "Decimal": "write str(value) or float(value)",
+    "UUID": "write str(value)",
+    "bytes": "write base64 text",
+    "set": "write sorted(value)",
+    "frozenset": "write sorted(value)",
+}
+
+
+def plain(value: Any, room: int = MAX_NESTING) -> bool:
+    """Whether JSON keeps a value as it is (surrogates are left to the encoding)."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-_HUGE < value < _HUGE)
+    if kind is float:
+        return math.isfinite(value)
+    if room == 0:
+        return False
+    if kind is list or kind is tuple:
+        return all(plain(each, room - 1) for each in value)
+    if kind is dict:
+        return all(type(key) is str and plain(each, room - 1) for key, each in value.items())
+    return False
+
+
+def explain(value: Any, path: str = "args", room: int = MAX_NESTING) -> str | None:
+    """What is wrong with a value and where: `args[0].when: datetime is not JSON; …`."""
+    if isinstance(value, str):
+        return _explain_text(value, path)
+    if value is None or isinstance(value, (bool, int, float)):
+        return _explain_number(value, path)
+    if isinstance(value, (dict, list, tuple)):
+        if room == 0:
+            return f"{path[:200]}: nested deeper than {MAX_NESTING} levels; Ruby can't read that"
+        return _explain_inside(value, path, room - 1)
+    name = type(value).__name__
+    hint = _HINTS.get(name, "pass only text, numbers, booleans, None, lists and dicts")
+    return f"{path}: {name} is not JSON; {hint}"
+
+
+def _explain_inside(value: Any, path: str, room: int) -> str | None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                return f"{path}: the key {key!r} is not a text; JSON has only text keys"
+            if found := _explain_text(key, f"{path}: the key {key!r}"):
+                return found
+            if found := explain(each, f"{path}.{key}", room):
+                return found
+        return None
+    inside = (explain(each, f"{path}[{index}]", room) for index, each in enumerate(value))
+    return next((found for found in inside if found), None)
+
+
+def _explain_text(text: str, path: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        lone = text[error.start]
+        return f"{path}: {lone!r} is a lone surrogate; that is no text in UTF-8"
+    return None
+
+
+def _explain_number(value: Any, path: str) -> str | None:
+    if isinstance(value, float) and value - value != 0:
+        return f"{path}: {value!r} is not JSON; pass None or a text"
+    if isinstance(value, int) and not -_HUGE < value < _HUGE:
+        return f"{path}: an integer beyond the range of a double; pass it as a text"
+    return None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(f"{text} is beyond the range of a double")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_DEEPEST_READ = 98  # one more than we write: the job itself counts
+
+
+def read_strict(raw: bytes) -> Any:
+    """The value of a JSON text that Ruby and Node can read too.
+
+    Raises:
+        ValueError: invalid UTF-8, not JSON, NaN, a lone surrogate, 1e400, nested too deep.
+    """
+    text = raw.decode("utf-8")
+    try:
+        value = _decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if raw.count(b"[") + raw.count(b"{") > _DEEPEST_READ and depth(value) > _DEEPEST_READ:
+        raise ValueError(f"nested deeper than {_DEEPEST_READ} levels")
+    if b"\\ud" in raw or b"\\uD" in raw:
+        json.dumps(value, ensure_ascii=False).encode()  # raises for a lone surrogate
+    return value
+
+
+def depth(value: Any) -> int:
+    """How many levels of lists and dicts are nested."""
+    level, here = 0, [value]
+    while here:
+        inside: list[Any] = []
+        for each in here:
+            if isinstance(each, dict):
+                inside.extend(each.values() or [None])
+            elif isinstance(each, list):
+                inside.extend(each or [None])
+        level += bool(inside)
+        here = inside
+    return level

@@ -1,0 +1,233 @@
+"""Every key name on Redis, and who else reads it. Nobody else builds a key.
+
+The layout is that of Ruby's resque and resque-scheduler and of node-resque (wire document,
+section 1). Keys that only resqpy knows begin with `resqpy:` behind the namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from resqpy.base.errors import InvalidQueueName, UsageError
+
+DEFAULT_NAMESPACE = "resque"
+
+MAX_QUEUE_NAME = 512  # bytes of UTF-8
+
+
+class Keys:
+    """The key names of one installation (one namespace).
+
+    Args:
+        namespace: a text, or several parts that are joined by `:` with empty ones dropped, as
+            node-resque does. `{resque}` puts a whole installation under one hash tag of a Cluster.
+    """
+
+    def __init__(self, namespace: str | Sequence[str] = DEFAULT_NAMESPACE) -> None:
+        parts = [namespace] if isinstance(namespace, str) else list(namespace)
+        self.namespace = ":".join(part for part in parts if part.strip())
+        if not self.namespace:
+            raise UsageError("the namespace is empty; Resque's default is 'resque'")
+        self.prefix = f"{self.namespace}:"
+
+    def key(self, *parts: str) -> str:
+        """Join parts behind the namespace, dropping empty ones, as node-resque's `key` does."""
+        return self.prefix + ":".join(part for part in parts if part.strip())
+
+    def __repr__(self) -> str:
+        return f"Keys({self.namespace!r})"
+
+    # -- queues (Ruby, Node) --
+
+    @cached_property
+    def queues(self) -> str:
+        """Set of all queue names."""
+        return f"{self.prefix}queues"
+
+    def queue(self, name: str) -> str:
+        """List of job payloads: pushed at the tail, popped at the head."""
+        return f"{self.prefix}queue:{name}"
+
+    # -- workers (Ruby, Node) --
+
+    @cached_property
+    def workers(self) -> str:
+        """Set of worker ids, `host:pid:queue,queue`."""
+        return f"{self.prefix}workers"
+
+    def worker(self, worker_id: str) -> str:
+        """What a worker works on; there only while a job runs."""
+        return f"{self.prefix}worker:{worker_id}"
+
+    def worker_started(self, worker_id: str) -> str:
+        """When a worker started."""
+        return f"{self.prefix}worker:{worker_id}:started"
+
+    @cached_property
+    def heartbeats(self) -> str:
+        """Hash worker id -> ISO 8601 (Ruby)."""
+        return f"{self.prefix}workers:heartbeat"
+
+    def ping(self, name: str) -> str:
+        """Node's sign of life of one worker."""
+        return f"{self.prefix}worker:ping:{name}"
+
+    @cached_property
+    def pause(self) -> str:
+        """`true` pauses all workers (Ruby, resqpy)."""
+        return f"{self.prefix}pause-all-workers"
+
+    # -- statistics and failures (Ruby, Node) --
+
+    def stat(self, *parts: str) -> str:
+        """A counter: `processed`, `failed`, or one of them and a worker."""
+        return f"{self.prefix}stat:" + ":".join(parts)
+
+    @cached_property
+    def failed(self) -> str:
+        """List of failed entries."""
+        return f"{self.prefix}failed"
+
+    @cached_property
+    def failed_queues(self) -> str:
+        """Set of the names of failed lists of Ruby's RedisMultiQueue backend."""
+        return f"{self.prefix}failed_queues"
+
+    # -- delayed jobs (Ruby, Node) --
+
+    @cached_property
+    def schedule(self) -> str:
+        """Sorted set of the seconds at which something is due."""
+        return f"{self.prefix}delayed_queue_schedule"
+
+    def delayed(self, second: int | str) -> str:
+        """List of the items due at one second."""
+        return f"{self.prefix}delayed:{second}"
+
+    @staticmethod
+    def delayed_member(second: int | str) -> str:
+        """How `timestamps:` sets name a second: without the namespace."""
+        return f"delayed:{second}"
+
+    def timestamps(self, item: str | bytes) -> bytes:
+        """Set of the seconds at which this very item text is due."""
+        raw = item if isinstance(item, bytes) else item.encode()
+        return f"{self.prefix}timestamps:".encode() + raw
+
+    @cached_property
+    def last_enqueued_at(self) -> str:
+        """Hash schedule name -> time (resque-scheduler). It looks like a delayed list and is none."""
+        return f"{self.prefix}delayed:last_enqueued_at"
+
+    # -- schedules and leaders (Ruby, Node) --
+
+    @cached_property
+    def persistent_schedules(self) -> str:
+        """Hash schedule name -> JSON (resque-scheduler)."""
+        return f"{self.prefix}persistent_schedules"
+
+    @cached_property
+    def schedules_changed(self) -> str:
+        """Set of schedule names (resque-scheduler)."""
+        return f"{self.prefix}schedules_changed"
+
+    def ruby_leader(self, lock_prefix: str = "") -> str:
+        """resque-scheduler's master lock; on the wire its namespace stands twice."""
+        between = f"{lock_prefix}:" if lock_prefix else ""
+        return f"{self.prefix}{self.prefix}{between}resque_scheduler_master_lock"
+
+    @cached_property
+    def node_leader(self) -> str:
+        """node-resque's leader lock."""
+        return f"{self.prefix}resque_scheduler_leader_lock"
+
+    # -- plugins (Node) --
+
+    def queue_lock(self, class_name: str, queue: str, args: str) -> str:
+        """QueueLock: one in the queue."""
+        return self.key("lock", class_name, queue, args)
+
+    def job_lock(self, class_name: str, queue: str, args: str) -> str:
+        """JobLock: one running."""
+        return self.key("workerslock", class_name, queue, args)
+
+    def retry(self, class_name: str, args_key: str) -> str:
+        """Retry: the number of the attempt. Only the first white-space character is dropped."""
+        return _drop_first_blank(self.key("resque-retry", class_name, args_key))
+
+    def retry_failure(self, class_name: str, args_key: str) -> str:
+        """Retry: the last error."""
+        return _drop_first_blank(self.key(f"failure-resque-retry:{class_name}:{args_key}"))
+
+    def named(self, lock_name: str) -> str:
+        """A key by the name under which `locks()` shows it."""
+        return f"{self.prefix}{lock_name}"
+
+    # -- resqpy's own --
+
+    def own(self, *parts: str) -> str:
+        """A key that only resqpy knows."""
+        return f"{self.prefix}resqpy:" + ":".join(parts)
+
+    @cached_property
+    def processes(self) -> str:
+        """Sorted set incarnation -> Redis time in seconds of its last sign of life."""
+        return self.own("processes")
+
+    def held(self, worker_id: str) -> str:
+        """The exact bytes of the job a worker has, where they can't stand in its record."""
+        return self.own("held", worker_id)
+
+    def unreadable(self, digest: str) -> str:
+        """The exact bytes of a large job that could not be understood, named in its failed entry."""
+        return self.own("unreadable", digest)
+
+    @cached_property
+    def at_most_once(self) -> str:
+        """Hash worker id -> run_at of a run that must not be repeated."""
+        return self.own("at_most_once")
+
+
+_BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+
+def _drop_first_blank(text: str) -> str:
+    """Drop the first white-space character, as node-resque does to Retry's keys."""
+    for index, char in enumerate(text):
+        if char in _BLANKS or "\u2000" <= char <= "\u200a":
+            return text[:index] + text[index + 1 :]
+    return text
+
+
+_GLOB_SIGNS = "*?[]{}!"
+
+
+def check_queue_name(name: object) -> str:
+    """The name, if a job may be enqueued there and every Resque worker can be told to work it.
+
+    Foreign clients can make others; those are listed, drained by `*` and deleted all the same.
+
+    Raises:
+        InvalidQueueName: with what is wrong and what to do.
+    """
+    if not isinstance(name, str):
+        raise InvalidQueueName(f"queue {name!r}: a queue name is a text")
+    shown = repr(name if len(name) <= 60 else name[:60] + "…")
+    if not name:
+        raise InvalidQueueName("the queue name is empty; use 'default'")
+    if name != name.strip():
+        raise InvalidQueueName(
+            f"queue {shown}: blanks at its ends would be stripped by QUEUES=…; remove them"
+        )
+    if bad := [char for char in name if char in _GLOB_SIGNS or char == "," or char < " "]:
+        raise InvalidQueueName(
+            f"queue {shown}: {bad[0]!r} has a meaning in a worker's list of queues; use another sign"
+        )
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidQueueName(f"queue {shown}: a lone surrogate can't be written") from error
+    if size > MAX_QUEUE_NAME:
+        raise InvalidQueueName(f"queue {shown}: {size} bytes; the most is {MAX_QUEUE_NAME}")
+    return name

@@ -1,0 +1,110 @@
+"""Frozen values that travel between the floors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was read from a queue.
+
+    Attributes:
+        class_name: the name of its task.
+        args: its arguments; always a list.
+        queue: the queue it was taken from (what its text says of a queue is not asked).
+        raw: its exact bytes, which are what is kept, moved and compared.
+        extra: further top-level keys that somebody wrote.
+    """
+
+    class_name: str
+    args: list[Any]
+    queue: str
+    raw: bytes
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As node-resque shows it."""
+        return {"class": self.class_name, "queue": self.queue, "args": self.args, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """An entry of the failed list, with the very bytes by which it is removed or retried.
+
+    Attributes:
+        raw: the entry's exact bytes.
+        job_raw: the exact bytes of the job in it, or None where they stand in a key of their own.
+        unreadable: the digest under which the bytes of a large unreadable job are kept.
+    """
+
+    raw: bytes
+    failed_at: Any
+    payload: Any
+    exception: str | None
+    error: str | None
+    backtrace: list[str]
+    worker: str | None
+    queue: str | None
+    job_raw: bytes | None = None
+    unreadable: str | None = None
+
+    @property
+    def class_name(self) -> str | None:
+        """The name of the task that failed, where the payload names one."""
+        name = self.payload.get("class") if isinstance(self.payload, dict) else None
+        return name if isinstance(name, str) else None
+
+    @property
+    def args(self) -> list[Any]:
+        """The arguments, where the payload has them."""
+        args = self.payload.get("args") if isinstance(self.payload, dict) else None
+        return args if isinstance(args, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingOn:
+    """What a worker works on.
+
+    Attributes:
+        worker_id: the id in the set of workers.
+        run_at: when the run began, as its writer wrote it.
+        job_raw: the job's exact bytes, where the record is ours.
+    """
+
+    worker_id: str
+    queue: str | None
+    run_at: str | None
+    payload: Any
+    worker: str | None
+    job_raw: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerId:
+    """A worker's identity: `host:pid:queue,queue`.
+
+    Ours have `HOST+N-incarnation` as their host, so that a Ruby worker that starts on the same
+    machine doesn't take them for dead (trap 7), and two processes with one host name and pid 1
+    can't be confused.
+    """
+
+    host: str
+    pid: str
+    queues: str
+
+    @property
+    def name(self) -> str:
+        """Node's name of a worker: without its queues."""
+        return f"{self.host}:{self.pid}"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}:{self.queues}"
+
+    @classmethod
+    def parse(cls, text: str) -> WorkerId:
+        """Read an id as both languages do; missing parts become empty texts."""
+        host, _, rest = text.partition(":")
+        pid, _, queues = rest.partition(":")
+        return cls(host, pid, queues)

@@ -1,0 +1,67 @@
+"""Every conversion of a time a person gives into the unit the code uses.
+
+A plain number in the public API is milliseconds; a `timedelta` or an aware `datetime` is taken too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from resqpy.base.errors import UsageError
+
+Duration = int | float | timedelta
+Moment = int | float | datetime
+
+# Below this a number of milliseconds is a date before 1973-03-03: surely seconds by mistake.
+SMALLEST_MS = 10**11
+
+
+def duration_ms(value: Duration, what: str = "delay") -> int:
+    """Milliseconds of a duration.
+
+    Raises:
+        UsageError: it is negative, not a number or not finite.
+    """
+    if isinstance(value, timedelta):
+        value = value / timedelta(milliseconds=1)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{what}: {value!r} is neither milliseconds nor a timedelta")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise UsageError(f"{what}: {value!r} is not a finite number of milliseconds")
+    if value < 0:
+        raise UsageError(f"{what}: {value!r} is negative; a duration is zero or more milliseconds")
+    return int(value)
+
+
+def duration_s(value: Duration, what: str = "timeout") -> float:
+    """Seconds of a duration given in milliseconds or as a timedelta."""
+    return duration_ms(value, what) / 1000
+
+
+def moment_ms(value: Moment, what: str = "timestamp") -> int:
+    """Milliseconds since the epoch of a moment.
+
+    Raises:
+        UsageError: a naive datetime, not a number, or a number that can only be seconds.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise UsageError(
+                f"{what}: {value!r} has no time zone; "
+                "use datetime.now(timezone.utc) or value.astimezone()"
+            )
+        return int(value.timestamp() * 1000)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{what}: {value!r} is neither milliseconds nor an aware datetime")
+    if not 0 <= value < 10**15:
+        raise UsageError(f"{what}: {value!r} is not a time in milliseconds since 1970")
+    if value < SMALLEST_MS:
+        raise UsageError(
+            f"{what}: {value!r} can only be seconds, but milliseconds are meant: use {value * 1000!r}"
+        )
+    return int(value)
+
+
+def ceil_second(ms: int) -> int:
+    """The first whole second that is not before `ms`: so nothing is ever started early."""
+    return -(-ms // 1000)

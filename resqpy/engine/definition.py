@@ -1,0 +1,125 @@
+"""What the engine must know of a task; built once, frozen. Sync or async is settled here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.base.errors import InvalidTask, UnknownOption
+from resqpy.base.imports import import_dotted, near_match
+from resqpy.base.when import Duration, duration_s
+from resqpy.engine.plugin import Plugin, overrides
+
+PluginSpec = str | type[Plugin] | Plugin
+Perform = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A task, ready to run.
+
+    Attributes:
+        perform: called with the job's arguments.
+        is_async: it is awaited on the loop; otherwise it runs in a thread.
+        around: the plugins that have a part in the run, outermost first.
+        enqueue_hooks: the plugins with hooks of their own at enqueueing.
+        guarding: the plugins with locks that Redis asks while pushing.
+        time_limit_s: seconds until a run is cancelled and fails.
+        at_most_once: a run that started is never repeated.
+    """
+
+    name: str
+    perform: Perform
+    is_async: bool
+    plugins: tuple[Plugin, ...] = ()
+    around: tuple[Plugin, ...] = ()
+    enqueue_hooks: tuple[Plugin, ...] = ()
+    guarding: tuple[Plugin, ...] = ()
+    time_limit_s: float | None = None
+    at_most_once: bool = False
+
+
+Definitions = Mapping[str, Definition]
+
+_FIELDS = frozenset({"perform", "plugins", "plugin_options", "time_limit", "at_most_once"})
+
+
+def define(
+    name: str,
+    perform: Perform,
+    *,
+    plugins: Sequence[PluginSpec] = (),
+    plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
+    time_limit: Duration | None = None,
+    at_most_once: bool = False,
+) -> Definition:
+    """Make a definition.
+
+    Args:
+        plugins: names of built-in ones ("JobLock"), dotted paths, classes or instances; the first
+            is the outermost.
+        plugin_options: by plugin name.
+        time_limit: milliseconds or a timedelta.
+
+    Raises:
+        InvalidTask, UnknownOption, ImportFailed: what is wrong, with the nearest known name.
+    """
+    if not callable(perform):
+        raise InvalidTask(f"task {name!r}: perform is {perform!r}, not a function")
+    options = dict(plugin_options or {})
+    made = tuple(_make_plugin(spec, options, name) for spec in plugins)
+    if unused := set(options) - {plugin.name for plugin in made}:
+        wrong = min(unused)
+        hint = near_match(wrong, [plugin.name for plugin in made])
+        raise UnknownOption(f"task {name!r}: options for {wrong!r}, a plugin it doesn't use{hint}")
+    return Definition(
+        name=name,
+        perform=perform,
+        is_async=_is_async(perform),
+        plugins=made,
+        around=tuple(p for p in made if overrides(p, "around", "before_perform", "after_perform")),
+        enqueue_hooks=tuple(p for p in made if overrides(p, "before_enqueue", "after_enqueue")),
+        guarding=tuple(p for p in made if overrides(p, "guards")),
+        time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
+        at_most_once=at_most_once,
+    )
+
+
+def _is_async(perform: Perform) -> bool:
+    call = getattr(perform, "__call__", None)  # noqa: B004 - an object whose __call__ is async
+    return inspect.iscoroutinefunction(perform) or inspect.iscoroutinefunction(call)
+
+
+def _make_plugin(spec: PluginSpec, options: Mapping[str, Mapping[str, Any]], task: str) -> Plugin:
+    if isinstance(spec, Plugin):
+        return spec
+    if isinstance(spec, str):
+        path = spec if "." in spec or ":" in spec else f"resqpy.plugins.{spec}"
+        spec = import_dotted(path)
+    if not (isinstance(spec, type) and issubclass(spec, Plugin)):
+        raise InvalidTask(f"task {task!r}: {spec!r} is not a plugin (a class derived from Plugin)")
+    return spec(options.get(spec.__name__))
+
+
+def definitions(jobs: Mapping[str, Any]) -> dict[str, Definition]:
+    """Definitions by name, from functions, from node-resque's `{"perform": …, "plugins": […],
+    "plugin_options": {…}}`, or from definitions.
+    """
+    return {name: _definition(name, job) for name, job in jobs.items()}
+
+
+def _definition(name: str, job: Any) -> Definition:
+    if isinstance(job, Definition):
+        return job
+    if not isinstance(job, Mapping):
+        return define(name, job)
+    fields = {str(key): value for key, value in job.items()}
+    if "pluginOptions" in fields:
+        fields["plugin_options"] = fields.pop("pluginOptions")
+    if wrong := sorted(set(fields) - _FIELDS):
+        raise UnknownOption(f"task {name!r}: unknown {wrong[0]!r}{near_match(wrong[0], _FIELDS)}")
+    if "perform" not in fields:
+        raise InvalidTask(f"task {name!r} has no perform")
+    return define(name, fields.pop("perform"), **fields)

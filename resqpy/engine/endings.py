@@ -1,0 +1,83 @@
+"""From an outcome to what Redis is told: the table of endings.
+
+| outcome | written in the step that ends the run | counts as |
+|---|---|---|
+| success | – | processed |
+| failure | the failed entry | failed |
+| retried | the delayed item | failed |
+| delayed | the delayed item | – |
+| skipped | – | – |
+| returned | the job, at the head of its queue | – |
+"""
+
+from __future__ import annotations
+
+from resqpy.base import codec
+from resqpy.base.clock import Clock, failed_at_utc
+from resqpy.base.errors import PayloadError
+from resqpy.base.when import ceil_second
+from resqpy.engine.outcome import Command, Kind, Outcome
+from resqpy.engine.run import Run
+from resqpy.engine.traceback_text import lines_of
+from resqpy.store import delayed, failures, queues, workers
+from resqpy.store.exchange import Ended
+
+
+def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
+    """What the exchange reports of a run that ended."""
+    commands = _commands(run, outcome, clock)
+    commands += run.effects
+    if run.held:
+        commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
+    if run.definition is not None and run.definition.at_most_once:
+        commands.append(workers.unmark_command(run.store, str(run.worker_id)))
+    return Ended(str(run.worker_id), run.beginning, outcome.kind.counts, commands)
+
+
+def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    if outcome.kind is Kind.FAILURE:
+        return _failed(run, outcome, clock)
+    if outcome.kind in (Kind.RETRIED, Kind.DELAYED):
+        return _delayed(run, outcome, clock)
+    if outcome.kind is Kind.RETURNED:
+        return [_returned(run)]
+    return []
+
+
+def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    error = outcome.error
+    assert error is not None
+    job_json, commands = _job_for_failed(run, error)
+    entry = codec.encode_failed(
+        job_json=job_json,
+        queue=run.queue,
+        worker=str(run.worker_id),
+        exception=type(error).__qualname__,
+        error=str(error),
+        backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
+        failed_at=failed_at_utc(clock.now_ms()),
+    )
+    return [*commands, failures.push_command(run.store, entry)]
+
+
+def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command]]:
+    """The job as it may stand in a failed entry, and what keeps its bytes if it may not."""
+    if not isinstance(error, PayloadError):
+        return run.job.raw, []
+    size = run.held or len(run.job.raw)
+    if size <= codec.INLINE_UNREADABLE:
+        return codec.unreadable_job(run.job.raw, run.queue), []
+    digest = run.sha1 or codec.digest(run.job.raw)
+    keep = failures.keep_bytes_command(run.store, str(run.worker_id), digest)
+    return codec.unreadable_reference(digest, size, run.queue), [keep]
+
+
+def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
+    due_ms = clock.now_ms() + outcome.delay_ms
+    item = codec.with_queue(run.job)
+    return [*delayed.add_commands(run.store, ceil_second(due_ms), item)]
+
+
+def _returned(run: Run) -> Command:
+    return queues.return_command(run.store, run.queue, run.job.raw)

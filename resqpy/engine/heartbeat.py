@@ -1,0 +1,122 @@
+"""Signs of life from a thread with a connection and an event loop of its own.
+
+A blocked event loop or a long job can't stop them (only a C extension that keeps the interpreter's
+lock can). The same script looks for work and for the pause key, so it is also the safety net of the
+wake-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from resqpy.base.errors import ResqpyError
+from resqpy.base.model import WorkerId
+from resqpy.store import workers
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+
+INTERVAL_S = 10.0
+_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a sign of life brought back."""
+
+    time_s: int
+    work: bool
+    paused: bool
+    registered: int
+
+
+@dataclass
+class Vitals:
+    """What the thread tells of us; replaced as a whole, never changed in place."""
+
+    incarnation: str
+    ids: tuple[WorkerId, ...]
+    started: str
+    queues: tuple[str, ...]
+
+
+class Heartbeat:
+    """The thread.
+
+    Args:
+        vitals: asked before each beat.
+        on_beat: called in the thread with what came back.
+        on_error: called in the thread when Redis can't be reached.
+    """
+
+    def __init__(
+        self,
+        options: RedisOptions,
+        vitals: Callable[[], Vitals],
+        on_beat: Callable[[Beat], None],
+        on_error: Callable[[ResqpyError], None],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._options = options
+        self._vitals = vitals
+        self._on_beat = on_beat
+        self._on_error = on_error
+        self._interval_s = interval_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="resqpy-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat; the first beat is one interval away."""
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self) -> None:
+        """End the thread; returns when it is gone (it is in the middle of nothing for long)."""
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(timeout=5.0)
+
+    def _main(self) -> None:
+        asyncio.run(self._beat_until_stopped())
+
+    async def _beat_until_stopped(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._ready.set()
+        store = Store(self._options)
+        wait_s = self._interval_s
+        try:
+            while not await _is_set_within(self._stopping, wait_s):
+                wait_s = self._interval_s if await self._beat(store) else _AGAIN_S
+        finally:
+            await store.close()
+
+    async def _beat(self, store: Store) -> bool:
+        vitals = self._vitals()
+        try:
+            self._on_beat(await beat(store, vitals))
+        except ResqpyError as error:
+            self._on_error(error)
+            return False
+        return True
+
+
+async def beat(store: Store, vitals: Vitals) -> Beat:
+    """One sign of life. One round trip."""
+    keys, args = workers.beat_call(
+        store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
+    )
+    seconds, _, work, paused, registered = await store.run("beat", keys, args)
+    return Beat(int(seconds), bool(work), bool(paused), int(registered))
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,27 @@
+"""Who we are: identities that neither Ruby nor a namesake with pid 1 can confuse."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+
+from resqpy.base.model import WorkerId
+
+_SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def new_incarnation() -> str:
+    """Eight signs that name one life of one process."""
+    return "".join(secrets.choice(_SIGNS) for _ in range(8))
+
+
+def host_name() -> str:
+    """The host name, without the sign that separates the parts of an id."""
+    return socket.gethostname().replace(":", "_").replace(",", "_") or "localhost"
+
+
+def worker_id(number: int, incarnation: str, queues: str, host: str | None = None) -> WorkerId:
+    """`HOST+N-incarnation:PID:queues`."""
+    host = (host or host_name()).replace(":", "_")
+    return WorkerId(f"{host}+{number}-{incarnation}", str(os.getpid()), queues)

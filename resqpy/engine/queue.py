@@ -1,0 +1,247 @@
+"""The write side: enqueue and delete. Counting, listing and cleaning are `Inspector`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import DuplicateDelayedJob, UsageError
+from resqpy.base.keys import check_queue_name
+from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
+from resqpy.engine.definition import Definition, definitions
+from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.role import Connection, as_store
+from resqpy.store import delayed, queues
+from resqpy.store.queues import Guard, Push
+
+NewJob = tuple[str, str, Sequence[Any]]
+
+
+class Queue:
+    """Enqueues jobs so that Ruby, Node and Python workers can run them.
+
+    Args:
+        connection: a `Store`, `RedisOptions` or a URL.
+        jobs: tasks by name, for their plugins' hooks; a job whose task is not among them is
+            enqueued without hooks, as in node-resque.
+    """
+
+    def __init__(
+        self,
+        connection: Connection = None,
+        jobs: Mapping[str, Any] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.store, self._owns_store = as_store(connection)
+        self.definitions = definitions(jobs or {})
+        self.clock = clock
+
+    async def connect(self) -> None:
+        """Reach Redis, to say early what is wrong with it."""
+        await self.store.connect()
+
+    async def close(self) -> None:
+        """Close the connection, if it is our own."""
+        if self._owns_store:
+            await self.store.close()
+
+    async def end(self) -> None:
+        """node-resque's name for `close`."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- enqueue --
+
+    async def enqueue(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
+        """Put a job at the tail of a queue. One round trip.
+
+        Returns:
+            False if a plugin's hook or lock forbade it.
+
+        Raises:
+            InvalidJob, InvalidQueueName: nothing was written.
+            StoreUnavailable: nothing was written. OutcomeUnknown: it may have been written.
+        """
+        return (await self.enqueue_many([(queue, class_name, args)]))[0]
+
+    async def enqueue_front(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
+        """Put a job at the head of a queue: it is the next to run."""
+        return (await self.enqueue_many([(queue, class_name, args)], front=True))[0]
+
+    async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
+        """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
+
+        Either all are checked and good, or nothing is written.
+        """
+        wanted = list(jobs)
+        pushes = [self._push(*self._checked(*job)) for job in wanted]
+        if not self._any_hooks(wanted):
+            return await queues.push(self.store, pushes, front=front)
+        return await self._enqueue_with_hooks(wanted, pushes, front)
+
+    def _checked(
+        self, queue: str, class_name: str, args: Sequence[Any]
+    ) -> tuple[str, str, Sequence[Any]]:
+        return check_queue_name(queue), class_name, args
+
+    def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
+        raw = codec.encode_job(class_name, queue, args)
+        return Push(queue, raw, self.guards(queue, class_name, args))
+
+    def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
+        """The locks of a job's plugins that Redis asks while pushing."""
+        definition = self.definitions.get(class_name)
+        if definition is None or not definition.guarding:
+            return ()
+        job = Enqueuing(class_name, queue, list(args), self)
+        return [g for plugin in definition.guarding for g in plugin.guards(self.store.keys, job)]
+
+    def _any_hooks(self, jobs: Sequence[NewJob]) -> bool:
+        known = self.definitions
+        return bool(known) and any(
+            (definition := known.get(name)) is not None and definition.enqueue_hooks
+            for _, name, _ in jobs
+        )
+
+    async def _enqueue_with_hooks(
+        self, jobs: Sequence[NewJob], pushes: Sequence[Push], front: bool
+    ) -> list[bool]:
+        contexts = [Enqueuing(name, queue, list(args), self) for queue, name, args in jobs]
+        allowed = [await self.before_enqueue(context) for context in contexts]
+        chosen = [push for push, fine in zip(pushes, allowed, strict=True) if fine]
+        replies = iter(await queues.push(self.store, chosen, front=front) if chosen else ())
+        pushed = [fine and next(replies) for fine in allowed]
+        for context, done in zip(contexts, pushed, strict=True):
+            if done:
+                await self.after_enqueue(context)
+        return pushed
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        """Ask the hooks of a job's plugins; False if one forbids it."""
+        for plugin in self._hooks(job):
+            if await plugin.before_enqueue(job) is False:
+                return False
+        return True
+
+    async def after_enqueue(self, job: Enqueuing) -> None:
+        """Tell the hooks of a job's plugins that it is enqueued."""
+        for plugin in self._hooks(job):
+            await plugin.after_enqueue(job)
+
+    def _hooks(self, job: Enqueuing) -> tuple[Any, ...]:
+        definition: Definition | None = self.definitions.get(job.class_name)
+        return definition.enqueue_hooks if definition is not None else ()
+
+    # -- later --
+
+    async def enqueue_at(
+        self,
+        timestamp: Moment,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has come; it is never started earlier.
+
+        The layout knows whole seconds; the time is rounded up to one. A time that is due already
+        goes straight to the queue. Hooks run when the scheduler moves the job to its queue.
+
+        Args:
+            timestamp: milliseconds since the epoch, or an aware datetime.
+            suppress_duplicate_task_error: return False instead of raising.
+
+        Raises:
+            DuplicateDelayedJob: the same job is due within a second of that time.
+        """
+        due_ms = moment_ms(timestamp)
+        self._checked(queue, class_name, args)
+        if due_ms <= self.clock.now_ms():
+            return await self.enqueue(queue, class_name, args)
+        return await self._delay(due_ms, queue, class_name, args, suppress_duplicate_task_error)
+
+    async def _delay(
+        self, due_ms: int, queue: str, class_name: str, args: Sequence[Any], suppress: bool
+    ) -> bool:
+        item = codec.encode_job(class_name, queue, args)
+        texts = codec.spellings(class_name, queue, args)
+        second = ceil_second(due_ms)
+        stored = await delayed.add(self.store, second, item, texts)
+        if not stored and not suppress:
+            raise DuplicateDelayedJob(
+                f"Job already enqueued at this time with same arguments: {class_name!r} in "
+                f"{queue!r} at {second}; pass suppress_duplicate_task_error=True to let it be"
+            )
+        return stored
+
+    async def enqueue_in(
+        self,
+        delay: Duration,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
+        due_ms = self.clock.now_ms() + duration_ms(delay)
+        return await self.enqueue_at(due_ms, queue, class_name, args, suppress_duplicate_task_error)
+
+    # -- delete --
+
+    async def del_queue(self, queue: str) -> int:
+        """Delete a queue and all its jobs; how many there were."""
+        return await queues.delete(self.store, queue)
+
+    async def delete(
+        self, queue: str, class_name: str, args: Sequence[Any] = (), count: int = 0
+    ) -> int:
+        """Remove jobs by name and arguments, whichever language wrote them.
+
+        Args:
+            count: how many at the most; 0: all; negative: from the tail.
+
+        Returns:
+            How many were removed.
+        """
+        return await queues.remove(
+            self.store, queue, codec.spellings(class_name, queue, args), count
+        )
+
+    async def del_by_function(
+        self, queue: str, class_name: str, start: int = 0, stop: int = -1
+    ) -> int:
+        """Remove all jobs of one task from a part of a queue; how many were removed."""
+        if start < 0 or stop < -1:
+            raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
+        key, removed, at = self.store.keys.queue(queue), 0, start
+        while stop < 0 or at <= stop:
+            upto = at + 999 if stop < 0 else min(at + 999, stop)
+            items = await queues.page(self.store, key, at, upto)
+            if not items:
+                break
+            mine = [item for item in items if codec.class_of(item) == class_name]
+            texts = list(dict.fromkeys(mine))
+            for text in texts:
+                removed += await queues.remove(self.store, queue, [text], mine.count(text))
+            at += len(items) - len(mine)
+            stop -= len(mine) if stop >= 0 else 0
+        return removed
+
+    async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
+        """Remove a job from all times at which it is due, whichever language wrote it.
+
+        Returns:
+            The seconds since the epoch at which it was.
+        """
+        return await delayed.remove(self.store, codec.spellings(class_name, queue, args))
+
+    async def del_delayed_at(self, timestamp: Moment) -> int:
+        """Remove everything that is due at one second; how many jobs there were."""
+        return await delayed.remove_at(self.store, moment_ms(timestamp) // 1000)

@@ -1,0 +1,78 @@
+"""One execution of a job: what a plugin and a task may know of it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.model import Job, WorkerId
+from resqpy.engine.outcome import Command, Outcome
+
+if TYPE_CHECKING:
+    from resqpy.engine.definition import Definition
+    from resqpy.store.client import Store
+
+
+class Run:
+    """A run, from taking the job to its outcome.
+
+    Attributes:
+        job: the job; `job.raw` are its exact bytes.
+        definition: its task.
+        worker_id: whose slot it runs in.
+        worker: the worker object (`Worker`, `MultiWorker`) that runs it.
+        store: the Redis it came from.
+        beginning: the first bytes of its record, by which Redis knows the run.
+        error: what it raised; a plugin's `after_perform` may clear or replace it.
+        result: what it returned.
+        outcome: set by a plugin that decides how the run ends (retry, re-delay).
+        effects: commands written in the step that ends the run.
+        interrupted: it is being cancelled because the worker stops.
+        state: a plugin's notes, by plugin.
+    """
+
+    __slots__ = (
+        "beginning", "definition", "effects", "error", "held", "interrupted", "job", "outcome",
+        "result", "run_at", "sequence", "sha1", "started", "state", "store", "vetoed", "worker",
+        "worker_id",
+    )  # fmt: skip
+
+    def __init__(
+        self, job: Job, definition: Definition | None, worker_id: WorkerId, store: Store
+    ) -> None:
+        self.job = job
+        self.definition = definition
+        self.worker_id = worker_id
+        self.store = store
+        self.worker: Any = None
+        self.beginning = b""
+        self.run_at = ""
+        self.held = 0
+        self.sha1 = ""
+        self.sequence = 0
+        self.started = 0.0
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.vetoed = False
+        self.outcome: Outcome | None = None
+        self.effects: list[Command] = []
+        self.interrupted = False
+        self.state: dict[Any, Any] = {}
+
+    @property
+    def queue(self) -> str:
+        """The queue the job was taken from."""
+        return self.job.queue
+
+    @property
+    def args(self) -> list[Any]:
+        """The job's arguments."""
+        return self.job.args
+
+    @property
+    def class_name(self) -> str:
+        """The task's name."""
+        return self.job.class_name
+
+
+current_run: ContextVar[Run] = ContextVar("resqpy_current_run")

@@ -1,0 +1,1 @@
+"""The built-in plugins, by the names node-resque has for them."""

@@ -1,0 +1,156 @@
+"""The door to Redis: commands, transactions and scripts, with errors translated at the border.
+
+A reply that says "not now" (`LOADING`, `READONLY`, `BUSY`, …) becomes `StoreUnavailable`: nothing
+was done. A lost connection becomes `OutcomeUnknown`. Nothing is repeated here but a script that
+the server did not know (`NOSCRIPT`: it did not run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions
+
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
+from resqpy.base.keys import Keys
+from resqpy.store.connect import opener
+from resqpy.store.line import Command, Line
+from resqpy.store.options import RedisOptions
+from resqpy.store.scripts import Script, script
+
+Arg = str | bytes | int | float
+
+OLDEST_SERVER = (6, 2)
+
+# Replies that mean: not done, ask again later (perhaps elsewhere).
+_NOT_NOW = ("LOADING", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM ",
+            "MISCONF", "UNKILLABLE")  # fmt: skip
+_ELSEWHERE = ("READONLY", "MOVED", "ASK ", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN")
+
+
+class Store:
+    """One installation on one Redis.
+
+    Args:
+        options: which Redis and which namespace.
+
+    Attributes:
+        keys: the key names of the installation.
+        line: the connection on which everybody's commands travel.
+    """
+
+    def __init__(self, options: RedisOptions | None = None) -> None:
+        self.options = options or RedisOptions()
+        self.keys = Keys(self.options.namespace)
+        self.open_connection = opener(self.options, self.keys)
+        self.line = self.new_line()
+
+    def new_line(self) -> Line:
+        """A further connection, for who must not wait behind others."""
+        return Line(self.open_connection, self.options.reply_timeout_s)
+
+    async def connect(self) -> None:
+        """Reach Redis once, to say early and clearly what is wrong with it.
+
+        Raises:
+            StoreUnavailable: nobody is there.
+            StoreMisconfigured: too old, a Cluster without `cluster=True`, a wrong login.
+        """
+        info = await self.info("server")
+        version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+        if version < OLDEST_SERVER:
+            raise StoreMisconfigured(
+                f"Redis {info['redis_version']} is too old; 6.2 or later is needed"
+            )
+        if info.get("redis_mode") == "cluster" and not self.options.cluster:
+            raise StoreMisconfigured(
+                "this Redis is a node of a Cluster: set cluster=True and a namespace that is a "
+                f"hash tag, '{{{self.keys.namespace}}}'"
+            )
+
+    async def info(self, section: str) -> dict[str, str]:
+        """A section of Redis' INFO."""
+        raw: bytes = await self.call("INFO", section)
+        lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
+        return {name: value for name, _, value in lines}
+
+    async def call(self, *command: Arg, line: Line | None = None) -> Any:
+        """One command, one round trip."""
+        replies = await (line or self.line).send([command])
+        return await self._checked(replies[0], line)
+
+    async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
+        """Several commands in one round trip; the first error is raised after all were done."""
+        if not commands:
+            return []
+        replies = await (line or self.line).send(commands)
+        return [await self._checked(reply, line) for reply in replies]
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one `MULTI`, in one round trip."""
+        replies = await self.line.send([("MULTI",), *commands, ("EXEC",)])
+        for reply in replies[1:-1]:
+            await self._checked(reply)
+        results: list[Any] = await self._checked(replies[-1])
+        return [await self._checked(result) for result in results]
+
+    async def run(
+        self, name: str, keys: Sequence[Arg], args: Sequence[Arg] = (), line: Line | None = None
+    ) -> Any:
+        """Run a script by its name, in one round trip (two the first time)."""
+        wanted = script(name)
+        reply = (await self._evalsha(wanted, keys, args, line))[0]
+        if isinstance(reply, exceptions.NoScriptError):
+            await self.call("SCRIPT", "LOAD", wanted.text, line=line)
+            reply = (await self._evalsha(wanted, keys, args, line))[0]
+        return await self._checked(reply, line)
+
+    def _evalsha(
+        self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
+    ) -> Any:
+        command = ("EVALSHA", wanted.sha, len(keys), *keys, *args)
+        return (line or self.line).send([command])
+
+    async def _checked(self, reply: Any, line: Line | None = None) -> Any:
+        if not isinstance(reply, Exception):
+            return reply
+        text = error_text(reply)
+        if text.startswith(_ELSEWHERE):
+            await (line or self.line).reopen()
+        raise translate(text) from reply
+
+    async def close(self) -> None:
+        """Close the connection; what is in flight is waited for."""
+        await self.line.close()
+
+
+_BY_CLASS = {
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.MovedError: "MOVED",
+    exceptions.AskError: "ASK ",
+    exceptions.TryAgainError: "TRYAGAIN",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.OutOfMemoryError: "OOM ",
+    exceptions.NoScriptError: "NOSCRIPT",
+}
+
+
+def error_text(error: Exception) -> str:
+    """The server's words with their code in front, which redis-py takes off for some."""
+    code = next((code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), "")
+    return str(error) if str(error).startswith(code) else f"{code.strip()} {error}"
+
+
+def translate(text: str) -> StoreError:
+    """An error reply of the server as one of ours."""
+    if text.startswith(_NOT_NOW + _ELSEWHERE):
+        return StoreUnavailable(f"Redis can't do this now, and did not: {text}")
+    if text.startswith(("NOPERM", "NOAUTH", "WRONGPASS")):
+        return StoreMisconfigured(f"Redis does not allow this: {text}")
+    return StoreError(f"Redis answered: {text}")
+
+
+__all__ = ["Arg", "OutcomeUnknown", "Store", "StoreUnavailable", "error_text", "translate"]

@@ -1,0 +1,91 @@
+"""Delayed jobs: `delayed:<second>` lists, their index `delayed_queue_schedule`, and the reverse
+index `timestamps:<item>`, whose key is the item's exact text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from resqpy.store.client import Arg, Store
+
+
+def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]]:
+    """The commands that store an item for a second; to be done in one step."""
+    keys = store.keys
+    return [
+        ("RPUSH", keys.delayed(second), item),
+        ("SADD", keys.timestamps(item), keys.delayed_member(second)),
+        ("ZADD", keys.schedule, second, second),
+    ]
+
+
+async def add(store: Store, second: int, item: bytes, spellings: Sequence[bytes]) -> bool:
+    """Store an item unless it is there, in any spelling, within a second: Node rounds and Ruby
+    truncates, so the neighbours count. One round trip; False if it was there.
+    """
+    keys = store.keys
+    near = [keys.delayed_member(each) for each in (second, second - 1, second + 1)]
+    reply = await store.run(
+        "delay",
+        [keys.schedule, keys.delayed(second), keys.timestamps(item)],
+        [second, item, *near, *map(keys.timestamps, spellings)],
+    )
+    return bool(reply)
+
+
+async def seconds_of(store: Store, spellings: Sequence[bytes]) -> list[int]:
+    """The seconds at which an item is due, whoever wrote it."""
+    commands = [("SMEMBERS", store.keys.timestamps(text)) for text in spellings]
+    found: set[int] = set()
+    for members in await store.pipeline(commands):
+        found.update(second for each in members if (second := _member_second(each)) is not None)
+    return sorted(found)
+
+
+def _member_second(member: bytes) -> int | None:
+    text = member.rpartition(b":")[2]
+    return int(text) if text.isdigit() else None
+
+
+async def remove(store: Store, spellings: Sequence[bytes]) -> list[int]:
+    """Remove an item wherever it is due; the seconds at which it was. One round trip.
+
+    The index keeps the seconds for the scheduler to clean, as both languages do.
+    """
+    keys = store.keys
+    pairs: list[Arg] = []
+    for text in spellings:
+        pairs += (text, keys.timestamps(text))
+    reply: list[bytes] = await store.run("undelay", [keys.delayed("")], pairs)
+    return sorted({second for each in reply if (second := _member_second(each)) is not None})
+
+
+async def remove_at(store: Store, second: int) -> int:
+    """Remove all that is due at one second; how many items there were."""
+    keys = store.keys
+    reply = await store.run(
+        "undelay_at",
+        [keys.schedule, keys.delayed(second), keys.timestamps(b"")],
+        [second, keys.delayed_member(second)],
+    )
+    return int(reply)
+
+
+async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
+    """Members of the index by rank, earliest first; foreign clients may have left odd ones."""
+    members: list[bytes] = await store.call("ZRANGE", store.keys.schedule, start, stop)
+    return [member.decode("utf-8", "replace") for member in members]
+
+
+async def every_second(store: Store, step: int = 500) -> AsyncIterator[str]:
+    """All members of the index, page by page, earliest first."""
+    at = 0
+    while members := await seconds(store, at, at + step - 1):
+        for member in members:
+            yield member
+        at += step
+
+
+async def lengths(store: Store, members: Sequence[str]) -> list[int]:
+    """How many items are due at each of several seconds, in one round trip."""
+    return await store.pipeline([("LLEN", store.keys.delayed(each)) for each in members])

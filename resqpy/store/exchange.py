@@ -1,0 +1,191 @@
+"""Report the ended, take for the free: all slots of a process in one round trip.
+
+The script is `lua/exchange.lua`. Asking again after a lost reply loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.model import WorkerId
+from resqpy.store.client import Arg, Store
+from resqpy.store.line import Line
+
+_FIXED_KEYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that ended, and what is to be written in the same step.
+
+    Attributes:
+        beginning: the first bytes of its record, by which the run is known.
+        counts: "p" processed, "f" failed, "-" neither.
+        commands: Redis commands; they are done only if the end counts, except `RELEASE`.
+    """
+
+    worker_id: str
+    beginning: bytes
+    counts: str = "-"
+    commands: Sequence[Sequence[Arg]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job for a slot.
+
+    Attributes:
+        index: which of the free slots.
+        raw: the job's bytes; None where they are too many to be sent.
+        held: how many bytes are kept apart from the record; 0 where they stand in it.
+        sha1: the digest of what was not sent.
+    """
+
+    index: int
+    queue: str
+    raw: bytes | None
+    beginning: bytes
+    held: int = 0
+    sha1: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What came back.
+
+    Attributes:
+        void: indices of ends that did not count (their record was not there any more).
+        unwritten: ends whose commands Redis refused, with its words; report them again.
+        full: every free slot got a job, so more may be waiting.
+        broken: queues that are no lists, with Redis' words.
+    """
+
+    paused: bool
+    taken: list[Taken]
+    void: list[int] = field(default_factory=list)
+    unwritten: list[tuple[int, str]] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    full: bool = False
+
+
+@lru_cache(maxsize=4096)
+def _suffix(name: str) -> bytes:
+    return codec.record_suffix(name)
+
+
+@lru_cache(maxsize=4096)
+def _queue_json(queue: str) -> bytes:
+    return codec.encode_text(queue)
+
+
+class Exchange:
+    """The exchange of one process."""
+
+    def __init__(self, store: Store, max_payload: int = codec.MAX_PAYLOAD) -> None:
+        keys = store.keys
+        self._store = store
+        self._line = store.new_line()
+        self._max_payload = max_payload
+        self._fixed: list[Arg] = [
+            keys.pause,
+            keys.stat("processed"),
+            keys.stat("failed"),
+            keys.worker(""),
+            keys.held(""),
+            keys.stat("processed", ""),
+            keys.stat("failed", ""),
+        ]
+
+    @property
+    def line(self) -> Line:
+        """The connection that the exchange has for itself."""
+        return self._line
+
+    async def run(
+        self,
+        ended: Sequence[Ended],
+        free: Sequence[WorkerId],
+        queues: Sequence[str],
+        run_at: str,
+        *,
+        recover: bool = False,
+    ) -> Exchanged:
+        """One exchange.
+
+        Args:
+            queues: in order of priority.
+            run_at: ISO 8601; must differ from that of every exchange before.
+            recover: the last reply was lost: give slots thought free what they have on record.
+        """
+        key = self._store.keys.queue
+        args: list[Arg] = [run_at, int(recover), self._max_payload, codec.HELD_PAYLOAD]
+        args += map(_queue_json, queues)
+        args.append(len(ended))
+        for end in ended:
+            _pack_end(args, end)
+        args.append(len(free))
+        for slot in free:
+            args += (str(slot), _suffix(slot.name))
+        reply = await self._store.run(
+            "exchange", [*self._fixed, *map(key, queues)], args, self._line
+        )
+        return _unpack(reply, queues, run_at, len(free))
+
+    async def close(self) -> None:
+        """Close the exchange's own connection."""
+        await self._line.close()
+
+
+def _pack_end(args: list[Arg], end: Ended) -> None:
+    args += (end.worker_id, end.beginning, end.counts, len(end.commands))
+    for command in end.commands:
+        args.append(len(command))
+        args += command
+
+
+def _unpack(reply: Any, queues: Sequence[str], run_at: str, free: int) -> Exchanged:
+    paused, void, unwritten, flat, found, broken = reply
+    taken = [_taken(flat[at : at + 5], queues, run_at) for at in range(0, len(flat), 5)]
+    full = bool(taken) and len(taken) + len(found) // 3 >= free
+    again = (_found(found[at : at + 3]) for at in range(0, len(found), 3))
+    taken += [each for each in again if each is not None]
+    return Exchanged(
+        paused=bool(paused),
+        taken=taken,
+        void=[index - 1 for index in void],
+        unwritten=[(i - 1, words.decode()) for i, words in _pairs(unwritten)],
+        broken=[(queues[i - 1], words.decode()) for i, words in _pairs(broken)],
+        full=full,
+    )
+
+
+def _pairs(flat: list[Any]) -> Any:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _taken(row: list[Any], queues: Sequence[str], run_at: str) -> Taken:
+    index, queue_index, raw, held, sha1 = row
+    queue = queues[queue_index - 1]
+    return Taken(
+        index - 1,
+        queue,
+        raw,
+        codec.record_prefix(queue, run_at),
+        held,
+        sha1.decode() if sha1 else "",
+    )
+
+
+def _found(row: list[Any]) -> Taken | None:
+    """A job that the slot has on record already: its taking was answered by a reply that was lost."""
+    index, record, held = row
+    working_on = codec.decode_working_on("", record)
+    if working_on is None or working_on.job_raw is None or working_on.queue is None:
+        return None
+    beginning = record[: record.index(working_on.job_raw)]
+    raw = working_on.job_raw if held is None else held
+    return Taken(index - 1, working_on.queue, raw, beginning, 0 if held is None else len(held))

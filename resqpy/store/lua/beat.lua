@@ -1,0 +1,54 @@
+-- A process' sign of life: registers its workers (again, should they be missing), beats for each
+-- as Ruby does, and tells whether there is work and whether all workers are paused.
+--
+-- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
+--      5…  the queues to look at
+-- ARGV 1   incarnation of the process
+--      2   when its workers started, as Ruby writes it
+--      3   number of workers; for each: id, key of its start
+-- Returns  Redis' time (seconds, microseconds), work waits (0/1), paused (0/1), newly registered
+-- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
+local time = redis.call('TIME')
+local seconds = tonumber(time[1])
+
+local function iso(epoch)
+  local days, rest = math.floor(epoch / 86400), epoch % 86400
+  local z = days + 719468 -- days from 0000-03-01; Howard Hinnant's civil_from_days
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
+    - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d+00:00', year, month, day,
+    math.floor(rest / 3600), math.floor(rest % 3600 / 60), rest % 60)
+end
+
+local now, fields, ids, fresh = iso(seconds), {}, {}, 0
+for w = 1, tonumber(ARGV[3]) do
+  local id = ARGV[2 + 2 * w]
+  ids[w] = id
+  fields[2 * w - 1], fields[2 * w] = id, now
+end
+redis.call('ZADD', KEYS[3], time[1] .. '.' .. string.format('%06d', tonumber(time[2])), ARGV[1])
+if #ids > 0 then
+  redis.call('HSET', KEYS[2], unpack(fields))
+  fresh = redis.call('SADD', KEYS[1], unpack(ids))
+  if fresh > 0 then
+    for w = 1, #ids do redis.call('SET', ARGV[3 + 2 * w], ARGV[2], 'NX') end
+  end
+end
+
+local work = 0
+for q = 5, #KEYS, 1000 do
+  if redis.call('EXISTS', unpack(KEYS, q, math.min(q + 999, #KEYS))) > 0 then
+    work = 1
+    break
+  end
+end
+local paused = redis.call('GET', KEYS[4])
+paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
+return { time[1], time[2], work, paused, fresh }

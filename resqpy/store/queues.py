@@ -1,0 +1,109 @@
+"""Queues: push, look, delete. `queues` is a set of names, `queue:<name>` a list of payloads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.store.client import Arg, Store
+
+_JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it holds the server
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A lock that is asked in the very step that pushes a job.
+
+    Attributes:
+        kind: "lock" (taken for `seconds`) or "absent" (the key must not exist).
+    """
+
+    kind: str
+    key: str | bytes
+    seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A job to be pushed."""
+
+    queue: str
+    raw: bytes
+    guards: Sequence[Guard] = ()
+
+
+async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> list[bool]:
+    """Push jobs; False for each that a guard forbade. One round trip for up to 10,000."""
+    pushed: list[bool] = []
+    for start in range(0, len(jobs), _JOBS_PER_CALL):
+        part = jobs[start : start + _JOBS_PER_CALL]
+        now_s = SYSTEM_CLOCK.now_ms() // 1000
+        args: list[Arg] = [now_s, "LPUSH" if front else "RPUSH", len(part)]
+        for job in part:
+            args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
+            args += guard_words(job.guards)
+        reply = await store.run("enqueue", [store.keys.queues], args)
+        pushed += [bool(each) for each in reply]
+    return pushed
+
+
+def guard_words(guards: Sequence[Guard]) -> list[Arg]:
+    """Guards as the scripts take them: three words each."""
+    return [word for guard in guards for word in (guard.kind, guard.key, guard.seconds)]
+
+
+def return_command(store: Store, queue: str, raw: bytes) -> tuple[Arg, ...]:
+    """The command that puts a job back at the head of its queue."""
+    return ("LPUSH", store.keys.queue(queue), raw)
+
+
+async def names(store: Store) -> list[str]:
+    """All queue names, sorted bytewise as Ruby and Node do."""
+    members: list[bytes] = await store.call("SMEMBERS", store.keys.queues)
+    return [decode_name(member) for member in sorted(members)]
+
+
+def decode_name(raw: bytes) -> str:
+    """A name that somebody wrote; broken UTF-8 is kept by surrogate escapes."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+async def length(store: Store, queue: str) -> int:
+    """How many jobs wait."""
+    return int(await store.call("LLEN", store.keys.queue(queue)))
+
+
+async def lengths(store: Store, queues: Sequence[str]) -> list[int]:
+    """How many jobs wait in each of several queues, in one round trip."""
+    return await store.pipeline([("LLEN", store.keys.queue(queue)) for queue in queues])
+
+
+async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
+    """Items of a list, both ends included, as LRANGE has it."""
+    items: list[bytes] = await store.call("LRANGE", key, start, stop)
+    return items
+
+
+async def every(store: Store, key: str, step: int = 500) -> AsyncIterator[bytes]:
+    """All items of a list, page by page; what is pushed or popped meanwhile may shift them."""
+    at = 0
+    while items := await page(store, key, at, at + step - 1):
+        for item in items:
+            yield item
+        at += step
+
+
+async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 0) -> int:
+    """Remove jobs by their exact texts; `count` as in LREM (0: all, negative: from the tail)."""
+    reply = await store.run("remove", [store.keys.queue(queue)], [count, *texts])
+    return int(reply)
+
+
+async def delete(store: Store, queue: str) -> int:
+    """Delete a queue with all its jobs; how many there were."""
+    key = store.keys.queue(queue)
+    replies = await store.transaction(
+        [("LLEN", key), ("UNLINK", key), ("SREM", store.keys.queues, queue)]
+    )
+    return int(replies[0])

@@ -1,0 +1,86 @@
+"""Workers: who is registered, who lives, who works on what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resqpy.base.model import WorkerId
+from resqpy.store.client import Arg, Store
+from resqpy.store.queues import decode_name
+
+
+async def register(store: Store, incarnation: str, ids: Sequence[WorkerId], started: str) -> None:
+    """Make workers known to Ruby, Node and resqpy, with a first heartbeat. One round trip."""
+    keys, args = beat_call(store, incarnation, ids, started, ())
+    await store.run("beat", keys, args)
+
+
+def beat_call(
+    store: Store, incarnation: str, ids: Sequence[WorkerId], started: str, queues: Sequence[str]
+) -> tuple[list[Arg], list[Arg]]:
+    """Keys and arguments of `lua/beat.lua`."""
+    keys = store.keys
+    fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause]
+    args: list[Arg] = [incarnation, started, len(ids)]
+    for each in ids:
+        args += (str(each), keys.worker_started(str(each)))
+    return [*fixed, *map(keys.queue, queues)], args
+
+
+async def unregister(store: Store, ids: Sequence[WorkerId], incarnation: str | None = None) -> None:
+    """Take workers out of all keys that name them; with an incarnation, the process too.
+
+    Their records are not touched: a job that is still there is found by the rescue.
+    """
+    keys = store.keys
+    commands: list[tuple[Arg, ...]] = []
+    for each in map(str, ids):
+        commands += [
+            ("SREM", keys.workers, each),
+            ("HDEL", keys.heartbeats, each),
+            ("DEL", keys.worker_started(each), keys.stat("processed", each),
+             keys.stat("failed", each)),
+        ]  # fmt: skip
+    if incarnation is not None:
+        commands.append(("ZREM", keys.processes, incarnation))
+    await store.transaction(commands)
+
+
+async def ids(store: Store) -> list[str]:
+    """All registered ids, sorted."""
+    members: list[bytes] = await store.call("SMEMBERS", store.keys.workers)
+    return sorted(map(decode_name, members))
+
+
+async def records(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]:
+    """What each of several workers has on record, in one round trip."""
+    if not worker_ids:
+        return []
+    keys = [store.keys.worker(each) for each in worker_ids]
+    found: list[bytes | None] = await store.call("MGET", *keys)
+    return found
+
+
+async def mark_at_most_once(store: Store, worker_id: str, beginning: bytes, run_at: str) -> bool:
+    """Note, before it starts, that a run must never be repeated; False if it is ours no more."""
+    keys = store.keys
+    reply = await store.run(
+        "mark_once", [keys.worker(worker_id), keys.at_most_once], [beginning, worker_id, run_at]
+    )
+    return bool(reply)
+
+
+def unmark_command(store: Store, worker_id: str) -> tuple[Arg, ...]:
+    """The command that forgets that mark."""
+    return ("HDEL", store.keys.at_most_once, worker_id)
+
+
+def drop_held_command(store: Store, worker_id: str) -> tuple[Arg, ...]:
+    """The command that forgets bytes kept apart from a record."""
+    return ("DEL", store.keys.held(worker_id))
+
+
+async def held(store: Store, worker_id: str) -> bytes | None:
+    """The bytes kept apart from a worker's record."""
+    raw: bytes | None = await store.call("GET", store.keys.held(worker_id))
+    return raw
