@@ -1,0 +1,118 @@
+"""Each thing that could go wrong in many places is touched in one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+from tests.support.source import PACKAGE, docstring, name, python_files, tree
+
+# What → the files and folders (with a final /) that may. Modules are named as they are imported,
+# functions as they are called.
+ALLOWED = {
+    "redis": ("store/",),
+    "click": ("cli/",),
+    "croniter": ("base/cron.py",),
+    "starlette": ("web/",),
+    "json": (
+        "base/codec.py",  # the payloads
+        "base/js.py",  # numbers and texts as JavaScript prints them
+        "base/json_check.py",  # what would harm a foreign reader
+    ),
+    "signal": (
+        "framework/signals.py",
+        "embedded/",  # signals to the server that it has started
+    ),
+    "importlib": (
+        "base/imports.py",
+        "embedded/binary.py",  # looks for a wheel's folder without importing it
+    ),
+    "__import__": (),
+    "time.time": ("base/clock.py",),
+    "time.time_ns": ("base/clock.py",),
+    "datetime.now": ("base/clock.py",),
+    "datetime.utcnow": ("base/clock.py",),
+    "datetime.today": ("base/clock.py",),
+    "date.today": ("base/clock.py",),
+    "structlog.configure": ("framework/log.py",),
+    "logging.basicConfig": ("framework/log.py",),
+}
+KEY_NAMES = ("base/keys.py",)
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_only_its_own_place_touches_it(what: str) -> None:
+    """A module is imported, and a function called, only where the house says."""
+    culprits = [name(path) for path in python_files("resqpy") if what in touched(path)]
+
+    assert [culprit for culprit in culprits if not culprit.startswith(ALLOWED[what])] == []
+
+
+def test_key_names_are_made_in_one_place() -> None:
+    """The text `resque:` stands in one file; a script gets its keys, it makes none."""
+    python = [name(path) for path in python_files("resqpy") if has_literal(path, "resque:")]
+    lua = [name(path) for path in PACKAGE.rglob("*.lua") if "resque:" in without_comments(path)]
+
+    assert [culprit for culprit in python + lua if culprit not in KEY_NAMES] == []
+
+
+def test_scripts_encode_no_json() -> None:
+    """`cjson` makes `{}` of `[]` and a float of 2**64: a script may look into a job, no more."""
+    lua = {name(path): without_comments(path) for path in PACKAGE.rglob("*.lua")}
+
+    assert [where for where, code in lua.items() if "cjson.encode" in code] == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Modules have an order, also inside a floor."""
+    graph = grimp.build_graph("resqpy", cache_dir=None, exclude_type_checking_imports=True)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules
+
+
+@cache
+def touched(path: Path) -> set[str]:
+    """The modules (by their first name) and the dotted names that a file uses."""
+    return set(_touched(path))
+
+
+def _touched(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name.partition(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield module.partition(".")[0]
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.Attribute(value=ast.Name(id=owner), attr=attribute):
+                yield f"{owner}.{attribute}"
+            case ast.Attribute(value=ast.Attribute(attr=owner), attr=attribute):
+                yield f"{owner}.{attribute}"  # datetime.datetime.now
+            case ast.Name(id="__import__"):
+                yield "__import__"
+
+
+def has_literal(path: Path, text: str) -> bool:
+    """Whether the text stands in a string that is no docstring."""
+    module = tree(path)
+    words = {id(docstring(node)) for node in ast.walk(module)}
+    return any(
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str | bytes)
+        and text in (node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
+        and id(node) not in words
+        for node in ast.walk(module)
+    )
+
+
+def without_comments(script: Path) -> str:
+    """Return a Lua script's code."""
+    return re.sub(r"--.*", "", script.read_text())
