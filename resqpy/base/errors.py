@@ -84,3 +84,19 @@ class WorkerStopped(ResqpyError):
 
 class PoolStateError(ResqpyError):
     """The worker is not in a state in which this can be done."""
+
+
+class ConfigError(UsageError):
+    """A setting is wrong."""
+
+
+class InvalidInputs(UsageError):
+    """The inputs of a job are not what its task declares."""
+
+
+class NotStarted(ResqpyError):
+    """No resqpy process was started here."""
+
+
+class LoadFailed(UsageError):
+    """The project can't be loaded."""

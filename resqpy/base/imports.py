@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
+import importlib.util
+import sys
 from collections.abc import Iterable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from resqpy.base.errors import ImportFailed
@@ -23,14 +29,49 @@ def import_dotted(path: str) -> Any:
         raise ImportFailed(f"{path!r} is not a dotted path such as 'package.module.Name'")
     try:
         target: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ImportFailed(f"can't import {path!r}: {error}") from error
+    except Exception as error:  # the module may raise anything while it is imported
+        raise ImportFailed(f"can't import {path!r}: {error!r}") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             hint = near_match(part, dir(target))
             raise ImportFailed(f"{module_name!r} has no {attribute!r}{hint}")
         target = getattr(target, part)
     return target
+
+
+class _FreshLoader(SourceFileLoader):
+    """Reads the text each time: a file that was saved twice in a second has no new bytecode."""
+
+    def get_code(self, fullname: str) -> Any:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def import_file(path: Path, private_name: str) -> ModuleType:
+    """Run a file as a module of a name that can't shadow a package (`config/redis.py` is not `redis`).
+
+    Each call runs the file anew. What the file raises goes to the caller as it is.
+    """
+    loader = _FreshLoader(private_name, str(path))
+    spec = importlib.util.spec_from_loader(private_name, loader)
+    assert spec is not None  # a loader is given
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[private_name] = module  # dataclasses and pickles of the file look it up
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(private_name, None)
+        raise
+    return module
+
+
+def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
+    """What installed packages offer in a group, by a label; `ImportFailed` where one can't be imported."""
+    for entry in sorted(importlib.metadata.entry_points(group=group), key=lambda each: each.name):
+        label = f"{entry.name} ({entry.value})"
+        try:
+            yield label, entry.load()
+        except Exception as error:  # a package may raise anything while it is imported
+            yield label, ImportFailed(f"entry point {label} of {group!r}: {error!r}")
 
 
 def near_match(name: str, known: Iterable[str]) -> str:
