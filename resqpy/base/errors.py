@@ -100,3 +100,7 @@ class NotStarted(ResqpyError):
 
 class LoadFailed(UsageError):
     """The project can't be loaded."""
+
+
+class Deposed(ResqpyError):
+    """Another scheduler leads by now; nothing was written."""

@@ -184,6 +184,32 @@ class Keys:
         return self.own("unreadable", digest)
 
     @cached_property
+    def leader(self) -> str:
+        """The lease by which resqpy's schedulers elect their leader; its value is the leader's token."""
+        return self.own("leader")
+
+    @cached_property
+    def leader_epoch(self) -> str:
+        """Counter: one more at each change of the leader."""
+        return self.own("leader", "epoch")
+
+    @cached_property
+    def leader_foreign(self) -> str:
+        """The token under which a resqpy leader took Ruby's and Node's locks."""
+        return self.own("leader", "foreign")
+
+    @cached_property
+    def claimed(self) -> str:
+        """List of `<second>:<item>`: due jobs whose enqueue hooks are running."""
+        return self.own("claimed")
+
+    def job_locks(self, worker_id: str) -> str:
+        """Hash lock key -> its value: the JobLocks that the worker's running job holds. So nobody
+        deletes another's lock, and who clears up after a dead worker knows which were its.
+        """
+        return self.own("job_locks", worker_id)
+
+    @cached_property
     def at_most_once(self) -> str:
         """Hash worker id -> run_at of a run that must not be repeated."""
         return self.own("at_most_once")

@@ -1,0 +1,33 @@
+"""Redis' clock as seen from here: the one clock that all schedulers of an installation share.
+
+It is estimated from Redis' answers and a clock of ours that never steps, so that neither a step of
+this machine's clock nor a wrong one matters.
+"""
+
+from __future__ import annotations
+
+from resqpy.base.clock import Clock
+
+
+class RedisClock:
+    """An estimate that is a little behind, never ahead (by the way of the answer).
+
+    Args:
+        clock: before the first answer, its time is taken for Redis'.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead_us = clock.now_us() - clock.monotonic() * 1_000_000
+
+    def note(self, time_us: int) -> None:
+        """Redis has just said what time it is, in microseconds since the epoch."""
+        self._ahead_us = time_us - self._clock.monotonic() * 1_000_000
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch."""
+        return int(self._clock.monotonic() * 1_000_000 + self._ahead_us)
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self.now_us() // 1000

@@ -1,0 +1,152 @@
+"""The scheduler: stands for election, and does the chores of a leader while it is one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import StoreError
+from resqpy.engine import identity
+from resqpy.engine.chores import Chore, ChoreLoop
+from resqpy.engine.election import Election, Leadership
+from resqpy.engine.queue import Queue
+from resqpy.engine.role import Connection, Role
+from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.store.tracker import Tracker
+
+
+class Scheduler(Role):
+    """Moves due jobs to their queues, and what else one process of a cluster has to do.
+
+    Any number may run; one leads, whatever language the others are written in.
+
+    Args:
+        connection: a `Store`, `RedisOptions` or a URL.
+        jobs: tasks by name, for their plugins' hooks.
+
+    Attributes:
+        name: who we are in the locks.
+        queue: enqueues for the chores, with the tasks' hooks.
+        chores: what is done as leader; to be changed before `start` only.
+
+    Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed
+    entry, seconds), `error` (error), `working_timestamp` (second), `transferred_job` (second, job).
+    """
+
+    def __init__(
+        self,
+        connection: Connection = None,
+        jobs: Mapping[str, Any] | None = None,
+        options: SchedulerOptions | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        super().__init__(connection)
+        self.options = options or SchedulerOptions()
+        self.name = self.options.name or _new_name()
+        self.queue = Queue(self.store, jobs, clock)
+        self.chores: list[Chore] = []
+        self._clock = clock
+        self._election: Election | None = None
+        self._loops: dict[str, ChoreLoop] = {}
+        self._led: bool | None = None
+        self._stopped: asyncio.Task[None] | None = None
+
+    # -- who leads --
+
+    @property
+    def leader(self) -> bool:
+        """Whether we lead among the resqpy schedulers: for user code with a timetable of its own."""
+        return self.leadership() is not None
+
+    @property
+    def master(self) -> bool:
+        """The former name of `leader`."""
+        return self.leader
+
+    @property
+    def promoting(self) -> bool:
+        """Whether we hold Ruby's and Node's locks as well, and so promote what is due."""
+        return self._election is not None and self._election.leadership("shared") is not None
+
+    @property
+    def foreign_leader(self) -> str | None:
+        """The name of a Ruby or Node scheduler that leads; it promotes, we don't."""
+        return self._election.foreign_leader if self._election is not None else None
+
+    def leadership(self) -> Leadership | None:
+        """The right to write as leader in the own scope, if we have it."""
+        return self._election.leadership("own") if self._election is not None else None
+
+    # -- life --
+
+    async def _begin(self) -> None:
+        election = self._election = Election(
+            self.store, self.options, self.name, self._elected, self._failed, self._clock
+        )
+        self._loops = {chore.name: self._loop(chore, election) for chore in self.chores}
+        self.emit("start")
+        for coroutine in (election.run(), *(loop.run() for loop in self._loops.values())):
+            self.aside(coroutine)
+        prefixes = [prefix for chore in self.chores for prefix in chore.prefixes]
+        if prefixes:  # without any, Redis would tell of every key
+            self.aside(self._new_tracker(prefixes).run())
+
+    def _new_tracker(self, prefixes: list[str]) -> Tracker:
+        return Tracker(
+            self.store,
+            prefixes,
+            on_change=self._changed,
+            on_fallback=lambda error: self._failed(_no_tracking(error)),
+        )
+
+    def _loop(self, chore: Chore, election: Election) -> ChoreLoop:
+        return ChoreLoop(chore, election.leadership, self._failed, self.options.timeout_s)
+
+    def wake(self, name: str) -> None:
+        """Let a chore run soon."""
+        if name in self._loops:
+            self._loops[name].wake()
+
+    def _changed(self, keys: list[bytes] | None) -> None:
+        for loop in self._loops.values():
+            loop.changed(keys)
+
+    def _elected(self) -> None:
+        """The election had a round: tell what is new, and let the chores look who leads."""
+        leads = self.leader
+        if leads != self._led:
+            self._led = leads
+            self.emit("leader" if leads else "follower")
+        for loop in self._loops.values():
+            loop.stand()
+
+    def _failed(self, error: Exception) -> None:
+        self.emit("error", error)
+
+    async def stop(self) -> None:
+        """Stop, and give up the leadership so that another can take it at once."""
+        if self._election is None:
+            await self._close_store()
+            return
+        if self._stopped is None:
+            self._stopped = asyncio.create_task(self._stop(self._election))
+        await asyncio.shield(self._stopped)
+
+    async def _stop(self, election: Election) -> None:
+        await self._end_side_tasks()
+        await election.resign()
+        await self._close_store()
+        self.running = False
+        self.emit("end")
+
+
+def _new_name() -> str:
+    """`HOST+scheduler-INCARNATION:PID`: like the names of Ruby's and Node's, and never one of them."""
+    name = identity.worker_id(0, identity.new_incarnation(), "").name
+    return name.replace("+0-", "+scheduler-")
+
+
+def _no_tracking(error: Exception) -> StoreError:
+    return StoreError(f"Redis can't wake us up ({error}); polling instead")

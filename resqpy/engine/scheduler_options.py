@@ -1,0 +1,32 @@
+"""The settings of the scheduler, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SchedulerOptions:
+    """How a scheduler leads and what it does.
+
+    Attributes:
+        timeout_s: seconds between looks for due jobs where Redis can't wake us up.
+        lease_s: seconds after which a leader that gave no sign is replaced.
+        foreign_lock_ttl_s: seconds that Ruby's and Node's locks live (LOCK_TIMEOUT).
+        ruby_lock_prefix: resque-scheduler's RESQUE_SCHEDULER_MASTER_LOCK_PREFIX.
+        name: who we are, in the locks; None: made of host, pid and a random part. It must be
+            another in each scheduler.
+        stuck_worker_timeout_ms: milliseconds without a ping after which a Node worker is removed;
+            0: never.
+        retry_stuck_jobs: put the jobs of dead Ruby and Node workers back in their queues.
+        rescue_after_s: seconds without a heartbeat after which a resqpy worker is dead.
+    """
+
+    timeout_s: float = 5.0
+    lease_s: float = 10.0
+    foreign_lock_ttl_s: int = 180
+    ruby_lock_prefix: str = ""
+    name: str | None = None
+    stuck_worker_timeout_ms: int = 3_600_000
+    retry_stuck_jobs: bool = False
+    rescue_after_s: float = 30.0

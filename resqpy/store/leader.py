@@ -1,0 +1,145 @@
+"""Who leads: resqpy's own lease, and the locks of Ruby's and Node's schedulers.
+
+The lease and the foreign locks all have one value, the leader's token: `<name>/<epoch>`, the epoch
+one more at each change of the leader. So a write script of a leader has one question to ask, before
+anything else (`run_fenced`): do these keys still have my token? A leader that was frozen, or cut
+off, or whose Redis was replaced by a replica, writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.base.errors import Deposed, StoreError
+from resqpy.base.keys import Keys
+from resqpy.store.client import Arg, Store
+from resqpy.store.line import Line
+from resqpy.store.queues import decode_name
+
+# What every fenced script answers, as an error, when one of the fence's keys has another value.
+DEPOSED = "DEPOSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What came of standing for election.
+
+    Attributes:
+        leading: we hold the lease.
+        token: the token of who holds it.
+        lease_ms: milliseconds until it ends unless it is renewed.
+        shared: we hold both foreign locks as well.
+        foreign: the value of a foreign lock that is not resqpy's, if there is one.
+        time_us: Redis' clock, microseconds since the epoch.
+    """
+
+    leading: bool
+    token: str
+    lease_ms: int
+    shared: bool
+    foreign: str | None
+    time_us: int
+
+
+def foreign_locks(keys: Keys, ruby_prefix: str = "") -> tuple[str, str]:
+    """Ruby's lock and Node's."""
+    return keys.ruby_leader(ruby_prefix), keys.node_leader
+
+
+async def campaign(
+    store: Store,
+    name: str,
+    lease_ms: int,
+    foreign_ttl_s: int,
+    locks: Sequence[str],
+    line: Line | None = None,
+) -> Ballot:
+    """Take or renew the lease if it is free or ours, and the foreign locks: all or none."""
+    keys = store.keys
+    leading, token, left_ms, shared, foreign, seconds, us = await store.run(
+        "leader_campaign",
+        [keys.leader, keys.leader_epoch, keys.leader_foreign, *locks],
+        [name, lease_ms, foreign_ttl_s],
+        line=line,
+    )
+    return Ballot(
+        leading=bool(leading),
+        token=decode_name(token),
+        lease_ms=int(left_ms),
+        shared=bool(shared),
+        foreign=decode_name(foreign) if foreign else None,
+        time_us=int(seconds) * 1_000_000 + int(us),
+    )
+
+
+async def resign(store: Store, token: str, locks: Sequence[str], line: Line | None = None) -> int:
+    """Give up what is still ours; how many keys that was."""
+    keys = store.keys
+    given = await store.run(
+        "leader_resign", [keys.leader, keys.leader_foreign, *locks], [token], line=line
+    )
+    return int(given)
+
+
+async def run_fenced(
+    store: Store,
+    fence: Sequence[str],
+    token: str,
+    name: str,
+    keys: Sequence[Arg],
+    args: Sequence[Arg],
+) -> Any:
+    """Run a leader's write script: its first keys are the fence, its first argument the token.
+
+    Raises:
+        Deposed: a key of the fence has another value by now; the script did nothing.
+    """
+    try:
+        return await store.run(name, [*fence, *keys], [token, *args])
+    except StoreError as error:
+        if DEPOSED in str(error):
+            raise Deposed from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One of the three locks, as `resqpy leader` shows it.
+
+    Attributes:
+        language: "Python", "Ruby" or "Node".
+        holder: its value; None where nobody leads.
+        ours: the value is the token of a resqpy leader.
+        ttl_ms: milliseconds until it ends by itself; None: never, which is a fault.
+    """
+
+    language: str
+    key: str
+    holder: str | None
+    ours: bool
+    ttl_ms: int | None
+
+
+async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
+    """Who leads in all three languages. One round trip."""
+    keys = store.keys
+    names = (keys.leader, *foreign_locks(keys, ruby_prefix))
+    commands = [("GET", keys.leader_foreign)]
+    commands += [command for name in names for command in (("GET", name), ("PTTL", name))]
+    recorded, *replies = await store.pipeline(commands)
+    values, ttls = replies[::2], replies[1::2]
+    known = {value for value in (recorded, values[0]) if value}
+    return [
+        Lock(
+            language=language,
+            key=name,
+            holder=decode_name(value) if value is not None else None,
+            ours=value in known,
+            ttl_ms=ttl if ttl >= 0 else None,
+        )
+        for language, name, value, ttl in zip(
+            ("Python", "Ruby", "Node"), names, values, ttls, strict=True
+        )
+    ]

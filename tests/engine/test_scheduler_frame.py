@@ -1,0 +1,136 @@
+"""The frame of the scheduler: chores run while we lead, are woken, and fail alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from resqpy.engine.chores import Chore
+from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.scheduler import Scheduler
+from resqpy.engine.scheduler_options import SchedulerOptions
+from tests.support.waiting import wait_for
+
+Start = Callable[..., Awaitable[Scheduler]]
+
+
+class Noted:
+    """A chore that notes its runs."""
+
+    def __init__(
+        self, name: str = "noted", scope: Scope = "own", prefixes: Sequence[str] = ()
+    ) -> None:
+        self.name, self.scope, self.prefixes = name, scope, prefixes
+        self.runs: list[Leadership] = []
+        self.wait_s: float | None = 60.0
+        self.fails = 0
+
+    async def run(self, leadership: Leadership) -> float | None:
+        self.runs.append(leadership)
+        if self.fails:
+            self.fails -= 1
+            raise RuntimeError("boo")
+        return self.wait_s
+
+
+@pytest.fixture
+async def start(redis_url: str) -> AsyncIterator[Start]:
+    """A function that starts a scheduler with these chores; they stop with the test."""
+    started: list[Scheduler] = []
+
+    async def begin(*chores: Chore, **options: Any) -> Scheduler:
+        scheduler = Scheduler(redis_url, options=SchedulerOptions(**options))
+        scheduler.chores = list(chores)
+        started.append(scheduler)
+        await scheduler.start()
+        return scheduler
+
+    yield begin
+    for scheduler in started:
+        await scheduler.stop()
+
+
+async def test_a_chore_runs_once_we_lead_and_again_when_it_wants(start: Start) -> None:
+    """The first run comes with the leadership, the next after the time it asked for."""
+    chore = Noted()
+    chore.wait_s = 0.02
+
+    scheduler = await start(chore)
+
+    await wait_for(lambda: len(chore.runs) >= 3)
+    assert scheduler.leader
+    assert scheduler.master
+    assert chore.runs[0].epoch == 1
+
+
+async def test_a_chore_is_woken_by_a_key_and_by_name(start: Start, redis: Any) -> None:
+    """Whoever changes a key with one of its prefixes wakes it; other keys do not."""
+    chore, other = Noted(prefixes=["resque:abc"]), Noted("other", prefixes=["resque:xyz"])
+    scheduler = await start(chore, other)
+    await wait_for(lambda: chore.runs and other.runs)
+    await asyncio.sleep(0.1)  # the tracker's beginning wakes all
+    chore.runs.clear()
+    other.runs.clear()
+
+    await redis.set("resque:abcdef", 1)
+    await wait_for(lambda: len(chore.runs) == 1)
+    scheduler.wake("noted")
+    await wait_for(lambda: len(chore.runs) == 2)
+
+    assert other.runs == []
+
+
+async def test_a_chore_that_fails_is_told_and_retried_and_the_others_go_on(start: Start) -> None:
+    """An error is an event; it ends neither the chore nor the scheduler."""
+    bad, good = Noted("bad"), Noted("good")
+    errors: list[Exception] = []
+    bad.fails, good.wait_s = 2, 0.02
+    scheduler = await start(bad, good)
+    scheduler.on("error", errors.append)
+
+    await wait_for(lambda: len(bad.runs) == 3)
+
+    assert [str(error) for error in errors][-1] == "boo"
+    assert len(good.runs) > 3
+    assert scheduler.running
+
+
+async def test_a_shared_chore_waits_while_a_foreign_scheduler_leads(
+    start: Start, redis: Any
+) -> None:
+    """Our own chores run; the shared one begins when the foreign lock is gone."""
+    await redis.set("resque:resque_scheduler_leader_lock", "node:1", ex=100)
+    own, shared = Noted("own"), Noted("shared", "shared")
+
+    scheduler = await start(own, shared, lease_s=0.2)
+
+    await wait_for(lambda: own.runs)
+    assert (scheduler.leader, scheduler.promoting, scheduler.foreign_leader) == (
+        True, False, "node:1",
+    )  # fmt: skip
+    assert shared.runs == []
+    await redis.delete("resque:resque_scheduler_leader_lock")
+    await wait_for(lambda: shared.runs)
+    assert scheduler.foreign_leader is None
+
+
+async def test_stopping_gives_the_leadership_to_the_next_at_once(start: Start, redis: Any) -> None:
+    """A leader that stops in order leaves no lock behind."""
+    events: list[str] = []
+    first = await start()
+    for event in ("leader", "follower", "end"):
+        first.on(event, lambda event=event: events.append(event))
+    await wait_for(lambda: first.leader)
+    second = await start(lease_s=0.4)
+    await wait_for(lambda: second.running)
+    assert not second.leader
+
+    await first.stop()
+
+    await wait_for(lambda: second.leader, timeout=1)
+    assert events == ["leader", "end"]
+    await second.stop()
+    assert await redis.keys("*leader*lock") + await redis.keys("*master*lock") == []
