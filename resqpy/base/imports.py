@@ -74,7 +74,7 @@ def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
             yield label, ImportFailed(f"entry point {label} of {group!r}: {error!r}")
 
 
-def near_match(name: str, known: Iterable[str]) -> str:
+def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?` for the nearest known name, or an empty text."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""Tasks, their loader, config, initializers and the process: what a project is made of."""

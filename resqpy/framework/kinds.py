@@ -1,0 +1,305 @@
+"""Kinds of settings: how a value is checked, and how one is read from an environment variable.
+
+Who declares a setting names its kind; nobody else parses a text or compares types.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.when import duration_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of setting.
+
+    Attributes:
+        words: what a person is told is wanted.
+        check: takes what a config file gives and returns what is kept; raises UsageError.
+        parse: makes of a text what a config file could have given.
+    """
+
+    words: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any] = str
+
+
+def wrong(value: Any, words: str) -> UsageError:
+    """The error for a value of another kind."""
+    return UsageError(f"{value!r} is not {words}")
+
+
+# -- yes and no, numbers, texts --
+
+_YES = frozenset({"1", "true", "yes", "on", "y", "t"})
+_NO = frozenset({"0", "false", "no", "off", "n", "f", ""})
+
+
+def _parse_flag(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _YES | _NO:
+        raise wrong(text, "yes or no (1, true, yes, on; 0, false, no, off)")
+    return word in _YES
+
+
+def _check_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong(value, "True or False")
+    return value
+
+
+FLAG = Kind("True or False", _check_flag, _parse_flag)
+
+
+def whole(least: int, words: str, *, optional: bool = False) -> Kind:
+    """A whole number that is not too small; `optional` takes None as well."""
+
+    def check(value: Any) -> int | None:
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise wrong(value, words)
+        return value
+
+    return Kind(words, check, lambda text: _number(text, int, words))
+
+
+def _number(text: str, make: Callable[[str], Any], words: str) -> Any:
+    try:
+        return make(text.strip().replace("_", ""))
+    except ValueError as error:
+        raise wrong(text, words) from error
+
+
+def _check_text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise wrong(value, "a text")
+    return value
+
+
+TEXT = Kind("a text", _check_text)
+TEXT_OR_NONE = Kind(
+    "a text or None", lambda value: None if value in {None, ""} else _check_text(value)
+)
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words."""
+    told = "one of " + ", ".join(words)
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise UsageError(f"{value!r} is not {told}{near_match(str(value), words)}")
+        return str(value)
+
+    return Kind(told, check)
+
+
+# -- times and sizes --
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
+_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of `5000`, `500ms`, `5s`, `10m`, `1.5h` or `2d`."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    if found is None:
+        raise wrong(text, "a duration: milliseconds, or a number with ms, s, m, h or d")
+    number, unit = found.groups()
+    return round(float(number) * _MS[unit or "ms"])
+
+
+def _check_duration(value: Any) -> int:
+    return duration_ms(parse_duration(value) if isinstance(value, str) else value, "duration")
+
+
+def _check_some_time(value: Any) -> int:
+    milliseconds = _check_duration(value)
+    if milliseconds < 1:
+        raise wrong(value, "a duration above zero, in milliseconds")
+    return milliseconds
+
+
+def _check_delay(value: Any) -> float:
+    if isinstance(value, timedelta):
+        value = value / timedelta(milliseconds=1)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
+        raise wrong(value, "a number of milliseconds")
+    return float(value)
+
+
+DURATION = Kind("milliseconds or a timedelta", _check_duration, parse_duration)
+TIME = Kind("milliseconds (above zero) or a timedelta", _check_some_time, parse_duration)
+FINE_DELAY = Kind("milliseconds", _check_delay, lambda text: _number(text, float, "milliseconds"))
+DURATION_OR_NONE = Kind(
+    "milliseconds, a timedelta or None",
+    lambda value: None if value is None else _check_duration(value),
+    parse_duration,
+)
+
+_SIZE = re.compile(r"(\d+) *(b|kb|mb|gb)?")
+_BYTES = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30}
+
+
+def _parse_size(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None:
+        raise wrong(text, "a number of bytes (or 512kB, 10MB, 1GB)")
+    return int(found[1]) * _BYTES[found[2] or "b"]
+
+
+def _check_size(value: Any) -> int:
+    size = _parse_size(value) if isinstance(value, str) else value
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise wrong(value, "a number of bytes above zero")
+    return size
+
+
+SIZE = Kind("a number of bytes", _check_size, _parse_size)
+SIZE_OR_NONE = Kind(
+    "a number of bytes or None", lambda v: None if v is None else _check_size(v), _parse_size
+)
+
+
+def _check_zone(value: Any) -> str:
+    try:
+        ZoneInfo(_check_text(value))
+    except (KeyError, ValueError, OSError) as error:
+        raise wrong(value, "a time zone such as 'UTC' or 'Europe/Berlin'") from error
+    return str(value)
+
+
+ZONE = Kind("a time zone", _check_zone)
+
+# -- several values --
+
+
+def split(text: str) -> list[str]:
+    """The parts of a text with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(split(value))
+    if not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise wrong(value, "a list of texts")
+    return tuple(value)
+
+
+TEXTS = Kind("a list of texts", _check_texts, split)
+
+
+def _check_queues(value: Any) -> Any:
+    if callable(value):
+        return value
+    queues = _check_texts(value)
+    if not queues:
+        raise wrong(value, "a list of queues with at least one in it (['*'] for all)")
+    return queues
+
+
+QUEUES = Kind("a list of queue names, or a function that returns one", _check_queues, split)
+
+
+def _parse_mapping(text: str) -> dict[str, Any]:
+    pairs = [part.partition("=") for part in split(text)]
+    if any(not equals for _, equals, _ in pairs):
+        raise wrong(text, "a list such as name=value,name=value")
+    return {name.strip(): _plain_value(value.strip()) for name, _, value in pairs}
+
+
+def _plain_value(text: str) -> Any:
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    for make in (int, float):
+        try:
+            return make(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise wrong(value, "a dict with texts as keys")
+    return MappingProxyType(dict(value))
+
+
+MAPPING = Kind("a dict", _check_mapping, _parse_mapping)
+
+# -- places of Redis servers --
+
+
+def _check_addresses(value: Any) -> tuple[tuple[str, int], ...]:
+    if isinstance(value, str):
+        value = split(value)
+    if not isinstance(value, Sequence):
+        raise wrong(value, "a list of (host, port)")
+    return tuple(_address(each) for each in value)
+
+
+def _address(value: Any) -> tuple[str, int]:
+    host, port = value.rsplit(":", 1) if isinstance(value, str) and ":" in value else value
+    return str(host), int(port)
+
+
+def _checked_addresses(value: Any) -> tuple[tuple[str, int], ...]:
+    try:
+        return _check_addresses(value)
+    except (TypeError, ValueError) as error:
+        raise wrong(value, "a list of (host, port) or host:port") from error
+
+
+ADDRESSES = Kind("a list of (host, port) or host:port", _checked_addresses, split)
+
+# -- log levels, by the names of syslog too, which ActionHero uses --
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+_OTHER_NAMES = {
+    "warn": "warning", "notice": "info", "crit": "critical", "alert": "critical",
+    "emerg": "critical", "fatal": "critical",
+}  # fmt: skip
+
+
+def _check_level(value: Any) -> str:
+    word = str(value).lower() if isinstance(value, str) else ""
+    word = _OTHER_NAMES.get(word, word)
+    if word not in LEVELS:
+        raise UsageError(
+            f"{value!r} is not a log level ({', '.join(LEVELS)}){near_match(str(value), LEVELS)}"
+        )
+    return word
+
+
+LEVEL = Kind("a log level", _check_level)
+
+
+def _check_event_level(value: Any) -> str | None:
+    if value is None or value is False or value in {"off", "none"}:
+        return None
+    return _check_level(value)
+
+
+EVENT_LEVEL = Kind("a log level, or None for no line", _check_event_level)
+
+# -- replaceable parts --
+
+
+def _check_part(value: Any) -> Any:
+    if value is None or callable(value) or (isinstance(value, str) and value):
+        return value or None
+    raise wrong(value, "a class, a factory, a dotted path or None")
+
+
+PART = Kind("a dotted path, a class, a factory or None", _check_part)

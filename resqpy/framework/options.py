@@ -1,0 +1,95 @@
+"""How a section of the config is declared: a frozen dataclass whose fields say kind and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from resqpy.framework.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Historic:
+    """An environment variable by which Resque, ActionHero or Heroku say the same.
+
+    Attributes:
+        convert: makes a text in our unit of theirs (seconds become milliseconds); None for "not said".
+    """
+
+    name: str
+    convert: Callable[[str], str | None] = str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting.
+
+    Attributes:
+        path: `timeout`, `worker_logging.failure`; below the name of its section.
+        default: what holds when nobody says anything.
+        words: what it means.
+        historic: older names of its environment variable; the first that is set counts.
+        secret: not to be shown.
+    """
+
+    path: str
+    kind: Kind
+    default: Any
+    words: str
+    historic: tuple[Historic, ...] = ()
+    secret: bool = False
+
+
+def option(
+    default: Any,
+    kind: Kind,
+    words: str,
+    *historic: str | Historic,
+    secret: bool = False,
+) -> Any:
+    """A field of a section."""
+    older = tuple(Historic(each) if isinstance(each, str) else each for each in historic)
+    entry = {
+        "kind": kind,
+        "words": words,
+        "historic": older,
+        "secret": secret,
+        "default": default,
+    }
+    return field(default_factory=lambda: default, metadata=entry)  # {} may be no plain default
+
+
+def part(section: type) -> Any:
+    """A field that is a group of settings of its own."""
+    return field(default_factory=section, metadata={"part": section})
+
+
+def options_of(section: type, prefix: str = "") -> Iterator[Option]:
+    """All settings of a section, its groups included."""
+    for each in fields(section):
+        if "part" in each.metadata:
+            yield from options_of(each.metadata["part"], f"{prefix}{each.name}.")
+        else:
+            yield _option(each, prefix)
+
+
+def _option(declared: Field[Any], prefix: str) -> Option:
+    return Option(path=f"{prefix}{declared.name}", **declared.metadata)
+
+
+def build(section: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A section from checked values by path."""
+    given = {}
+    for each in fields(section):
+        path = f"{prefix}{each.name}"
+        if "part" in each.metadata:
+            given[each.name] = build(each.metadata["part"], values, f"{path}.")
+        elif path in values:
+            given[each.name] = values[path]
+    return section(**given)
+
+
+def seconds(text: str) -> str:
+    """Resque's seconds in our unit."""
+    return f"{text.strip()}s"

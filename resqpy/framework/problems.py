@@ -1,0 +1,125 @@
+"""What is wrong with a project: collected while it is loaded, shown together."""
+
+from __future__ import annotations
+
+import ast
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resqpy.base.errors import LoadFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, with its place.
+
+    Attributes:
+        file: where, as a person would name it: below the project's folder.
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(each) for each in (self.file, self.line) if each is not None)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class ProjectErrors(LoadFailed):
+    """The project can't be loaded."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        lines = "\n".join(f"  {each}" for each in self.problems)
+        super().__init__(f"{head} in this project:\n{lines}")
+
+
+class Problems:
+    """Collects problems of a project's files.
+
+    Args:
+        root: the project's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.found: list[Problem] = []
+
+    def add(self, message: str, path: Path | None = None, line: int | None = None) -> None:
+        """Note a problem."""
+        problem = Problem(message, None if path is None else self.name(path), line)
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def add_error(self, error: BaseException, path: Path) -> None:
+        """Note what running a file raised, at the file's own line that led to it."""
+        line = _line_in(error, path)
+        words = str(error) if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, SyntaxError):
+            words = f"SyntaxError: {error.msg}"
+        self.add(words, path, line)
+
+    def check(self) -> None:
+        """Raise all that was found.
+
+        Raises:
+            ProjectErrors: something was.
+        """
+        if self.found:
+            raise ProjectErrors(self.found)
+
+    def name(self, path: Path) -> str:
+        """A path as a person would name it."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def line_of(path: Path, name: str, detail: str | None = None) -> int | None:
+    """The line of a class or function in a file, or of one of its properties.
+
+    Args:
+        name: its qualified name.
+        detail: an attribute set in the class, or a keyword of the function's decorator.
+    """
+    try:
+        nodes: Iterable[ast.stmt] = ast.parse(path.read_text()).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    found: ast.stmt | None = None
+    for part in name.split("."):
+        found = next(
+            (n for n in nodes if _is_definition(n) and getattr(n, "name", "") == part), None
+        )
+        nodes = getattr(found, "body", ())
+    if found is None:
+        return None
+    return (_line_of_detail(found, detail) if detail else None) or found.lineno
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def _line_of_detail(node: ast.stmt, detail: str) -> int | None:
+    for child in getattr(node, "body", ()) if isinstance(node, ast.ClassDef) else ():
+        targets = getattr(child, "targets", [getattr(child, "target", None)])
+        names = {getattr(target, "id", None) for target in targets} | {getattr(child, "name", None)}
+        if detail in names:
+            return int(child.lineno)
+    for call in getattr(node, "decorator_list", ()):
+        for keyword in getattr(call, "keywords", ()):
+            if keyword.arg == detail:
+                return int(keyword.lineno)
+    return None
