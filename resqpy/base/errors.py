@@ -104,3 +104,11 @@ class LoadFailed(UsageError):
 
 class Deposed(ResqpyError):
     """Another scheduler leads by now; nothing was written."""
+
+
+class WorkerDied(ResqpyError):
+    """The worker died while it ran this job, which may run only once."""
+
+
+class PoisonPill(ResqpyError):
+    """The job was lost with its worker too often."""

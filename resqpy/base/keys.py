@@ -13,6 +13,8 @@ from resqpy.base.errors import InvalidQueueName, UsageError
 
 DEFAULT_NAMESPACE = "resque"
 
+FAILED = "failed"  # the name of the one failed list that everybody has
+
 MAX_QUEUE_NAME = 512  # bytes of UTF-8
 
 
@@ -87,7 +89,11 @@ class Keys:
     @cached_property
     def failed(self) -> str:
         """List of failed entries."""
-        return f"{self.prefix}failed"
+        return f"{self.prefix}{FAILED}"
+
+    def failed_list(self, name: str) -> str:
+        """A failed list by its name: `failed`, or one of those that `failed_queues` names."""
+        return f"{self.prefix}{name}"
 
     @cached_property
     def failed_queues(self) -> str:
@@ -213,6 +219,11 @@ class Keys:
     def at_most_once(self) -> str:
         """Hash worker id -> run_at of a run that must not be repeated."""
         return self.own("at_most_once")
+
+    @cached_property
+    def rescues(self) -> str:
+        """Hash digest of a job -> how often it was lost with its worker, and when last."""
+        return self.own("rescues")
 
 
 _BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"

@@ -1,0 +1,159 @@
+"""The rescue of jobs that died with their worker: resqpy's own, by the heartbeat of the process.
+
+A job goes back to the head of its queue; to failed where its run was marked as one that must not be
+repeated. A job that is lost for the third time, in a process in which it was the only one, is a
+poison pill and goes to failed. Jobs that were lost together can't be told apart, so one that was
+lost twice before runs alone in its process (`Pool` sees to that): then it is known who kills.
+The count stands beside the job, never in it, and is forgotten when the job succeeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.clock import failed_at_utc
+from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, WorkerDied
+from resqpy.engine.election import Leadership, Scope
+from resqpy.store import rescue, workers
+from resqpy.store.client import Store
+from resqpy.store.rescue import Remains
+
+MOST_RESCUES = 3
+RUNS_ALONE_AFTER = 2
+_REMEMBERED_S = 72 * 3600
+
+_OURS = re.compile(r"^.*\+\d+-([a-z0-9]{8}):\d+:.+$", re.DOTALL)
+
+Tell = Callable[..., None]
+
+
+def incarnation_of(worker_id: str) -> str | None:
+    """The incarnation in one of our worker ids; None in a foreign one."""
+    match = _OURS.match(worker_id)
+    return match.group(1) if match else None
+
+
+class RescueChore:
+    """Takes back what dead resqpy workers left.
+
+    Args:
+        dead_after_s: seconds without a sign of life.
+        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`.
+    """
+
+    name = "rescue"
+    scope: Scope = "own"
+    prefixes: Sequence[str] = ()
+
+    def __init__(self, store: Store, dead_after_s: float, tell: Tell) -> None:
+        self._store = store
+        self._dead_after_s = dead_after_s
+        self._tell = tell
+
+    async def run(self, leadership: Leadership) -> float | None:
+        """Look for the dead; seconds until the next look."""
+        now_s = leadership.clock.now_ms() / 1000
+        alive = await rescue.processes(self._store)
+        members = await self._members()
+        if orphans := [each for each in members if each not in alive]:
+            await rescue.adopt(self._store, orphans, now_s)
+        before_s = now_s - self._dead_after_s
+        for incarnation, seen_s in alive.items():
+            if seen_s < before_s:
+                ids = members.get(incarnation, [])
+                await self._bury(leadership, incarnation, ids, before_s, now_s - seen_s)
+        await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
+        return min(5.0, self._dead_after_s / 6)
+
+    async def _members(self) -> dict[str, list[str]]:
+        """Our registered workers by process."""
+        found: dict[str, list[str]] = {}
+        for worker_id in await workers.ids(self._store):
+            if (incarnation := incarnation_of(worker_id)) is not None:
+                found.setdefault(incarnation, []).append(worker_id)
+        return found
+
+    async def _bury(
+        self,
+        leadership: Leadership,
+        incarnation: str,
+        ids: Sequence[str],
+        before_s: float,
+        silent_s: float,
+    ) -> None:
+        """Rescue a process' jobs, the latest taken first: so the queue's head is as it was."""
+        remains = await rescue.remains(self._store, ids)
+        remains.sort(key=lambda left: left.run_at, reverse=True)
+        lost = [left for left in remains if left.raw is not None]
+        counts = await rescue.counts(self._store, [left.digest for left in lost])
+        known = {left.worker_id: n for left, n in zip(lost, counts, strict=True)}
+        complete = True
+        for left in remains:
+            entry, count = self._verdict(
+                left, known.get(left.worker_id, 0), len(lost) == 1, leadership
+            )
+            keys, args = rescue.rescue_call(
+                self._store, left, incarnation, before_s, entry=entry, count=count
+            )
+            done = bool(await leadership.run("rescue", keys, args))
+            complete = complete and done
+            if done:
+                self._tell("clean_stuck_worker", left.worker_id, _shown(entry), int(silent_s))
+        if complete:
+            await leadership.run(
+                "forget_process", [self._store.keys.processes], [incarnation, before_s]
+            )
+
+    def _verdict(
+        self, left: Remains, rescued: int, alone: bool, leadership: Leadership
+    ) -> tuple[bytes | None, str]:
+        """The failed entry for a job that does not run again, and what to note of its rescues."""
+        if left.raw is None:
+            return None, ""
+        now_ms = leadership.clock.now_ms()
+        if left.once:
+            error: ResqpyError = WorkerDied()
+        elif alone and rescued + 1 >= MOST_RESCUES:
+            error = PoisonPill(
+                f"the job was lost with its worker {rescued + 1} times, the last time as the only "
+                "one in its process; it kills its worker, or something takes it for dead: mend the "
+                "cause before you retry it"
+            )
+        else:
+            return None, f"{rescued + 1}/{now_ms // 1000}"
+        return _entry(left, error, now_ms), ""
+
+
+def _entry(left: Remains, error: ResqpyError, now_ms: int) -> bytes:
+    raw = left.raw or b""
+    if not left.apart or _readable(raw, left.queue):
+        job = raw
+    elif len(raw) <= codec.INLINE_UNREADABLE:
+        job = codec.unreadable_job(raw, left.queue)
+    else:
+        job = codec.unreadable_reference(left.digest, len(raw), left.queue)
+    return codec.encode_failed(
+        job_json=job,
+        queue=left.queue,
+        worker=left.worker_id,
+        exception=type(error).__name__,
+        error=str(error),
+        backtrace=[],
+        failed_at=failed_at_utc(now_ms),
+    )
+
+
+def _readable(raw: bytes, queue: str) -> bool:
+    """Whether bytes that were kept apart may stand in a failed entry all the same."""
+    try:
+        codec.decode_job(raw, queue)
+    except PayloadError:
+        return False
+    return True
+
+
+def _shown(entry: bytes | None) -> Any:
+    return None if entry is None else codec.decode_lenient(entry)

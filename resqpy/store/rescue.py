@@ -1,0 +1,129 @@
+"""What is left of processes that died: who they were, what they ran, and how it is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resqpy.base import codec
+from resqpy.base.model import WorkerId
+from resqpy.store import workers
+from resqpy.store.client import Arg, Store
+from resqpy.store.queues import decode_name
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What a dead worker left.
+
+    Attributes:
+        record: the record as it is; None: it ran nothing.
+        queue, run_at: of its job, where the record can be read.
+        raw: the exact bytes of its job.
+        apart: those bytes stand in a key of their own.
+        once: the run was marked as one that must not be repeated.
+    """
+
+    worker_id: str
+    record: bytes | None
+    queue: str = ""
+    run_at: str = ""
+    raw: bytes | None = None
+    apart: bool = False
+    once: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The name under which the rescues of its job are counted."""
+        return codec.digest(self.raw or b"")
+
+
+async def processes(store: Store) -> dict[str, float]:
+    """The last sign of life of each process, in seconds of Redis' clock."""
+    flat: list[bytes] = await store.call("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES")
+    return {decode_name(name): float(s) for name, s in zip(flat[::2], flat[1::2], strict=True)}
+
+
+async def adopt(store: Store, incarnations: Sequence[str], now_s: float) -> None:
+    """Note processes that have workers but no sign of life: from now on they have to give one."""
+    pairs: list[Arg] = [word for each in incarnations for word in (now_s, each)]
+    await store.call("ZADD", store.keys.processes, "NX", *pairs)
+
+
+async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
+    """What workers left. Two round trips, a third where bytes are kept apart."""
+    if not worker_ids:
+        return []
+    records = await workers.records(store, worker_ids)
+    marks = await store.call("HMGET", store.keys.at_most_once, *worker_ids)
+    return [
+        await _read(store, worker_id, record, once=mark is not None)
+        for worker_id, record, mark in zip(worker_ids, records, marks, strict=True)
+    ]
+
+
+async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
+    working_on = codec.decode_working_on(worker_id, record) if record is not None else None
+    if working_on is None or working_on.job_raw is None:
+        return Remains(worker_id, record)
+    raw, apart = working_on.job_raw, working_on.job_raw == codec.HELD_PAYLOAD
+    if apart:
+        raw = await workers.held(store, worker_id) or b""
+    queue, run_at = working_on.queue or "", working_on.run_at or ""
+    return Remains(worker_id, record, queue, run_at, raw, apart=apart, once=once)
+
+
+async def counts(store: Store, digests: Sequence[str]) -> list[int]:
+    """How often jobs were rescued before."""
+    if not digests:
+        return []
+    values = await store.call("HMGET", store.keys.rescues, *digests)
+    return [int(value.partition(b"/")[0]) if value else 0 for value in values]
+
+
+def rescue_call(
+    store: Store,
+    left: Remains,
+    incarnation: str,
+    dead_before_s: float,
+    *,
+    entry: bytes | None,
+    count: str,
+) -> tuple[list[Arg], list[Arg]]:
+    """Keys and arguments of `lua/rescue.lua`, behind the fence.
+
+    Args:
+        entry: the failed entry, where the job goes to failed; None: back to its queue.
+        count: what is noted of its rescues; empty: forget them.
+    """
+    keys, worker_id = store.keys, left.worker_id
+    verb = "" if left.raw is None else ("LPUSH" if entry is None else "RPUSH")
+    target = keys.queue(left.queue) if entry is None else keys.failed
+    held = keys.held(worker_id)
+    large = entry is not None and left.apart and len(left.raw or b"") > codec.INLINE_UNREADABLE
+    lua_keys: list[Arg] = [
+        keys.processes, keys.worker(worker_id), held, keys.workers, keys.heartbeats,
+        keys.at_most_once, keys.rescues, keys.queues, keys.stat("failed"), target,
+        keys.unreadable(left.digest) if large else held,
+        keys.worker_started(worker_id), keys.stat("processed", worker_id),
+        keys.stat("failed", worker_id), keys.ping(WorkerId.parse(worker_id).name),
+    ]  # fmt: skip
+    pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
+    args: list[Arg] = [
+        incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
+        left.digest, count,
+    ]  # fmt: skip
+    return lua_keys, args
+
+
+async def forget_old_counts(store: Store, before_s: float) -> int:
+    """Forget rescues of long ago; how many were."""
+    flat: list[bytes] = await store.call("HGETALL", store.keys.rescues)
+    old = [
+        digest
+        for digest, value in zip(flat[::2], flat[1::2], strict=True)
+        if float(value.partition(b"/")[2] or 0) < before_s
+    ]
+    if old:
+        await store.call("HDEL", store.keys.rescues, *old)
+    return len(old)
