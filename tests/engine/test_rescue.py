@@ -1,0 +1,177 @@
+"""Jobs of dead resqpy workers come back; see `resqpy/engine/rescue.py` for the rules."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from redis.asyncio import Redis
+
+from resqpy.base import codec
+from resqpy.base.model import WorkerId
+from resqpy.engine.rescue import RescueChore, incarnation_of
+from resqpy.engine.scheduler import Scheduler
+from resqpy.store import workers
+from resqpy.store.client import Store
+from resqpy.store.exchange import Exchange, Taken
+from resqpy.store.options import RedisOptions
+
+INCARNATION = "abcd1234"
+JOB = b'{"class":"Echo","queue":"mail","args":[1.0,18446744073709551616]}'
+
+
+def worker_id(number: int, incarnation: str = INCARNATION) -> WorkerId:
+    """One of our ids."""
+    return WorkerId(f"host+{number}-{incarnation}", "1", "mail")
+
+
+async def die_with(store: Store, *jobs: bytes, silent_s: float = 100) -> list[Taken]:
+    """Let a process take jobs and die; its last sign of life was `silent_s` ago."""
+    ids = [worker_id(n + 1) for n in range(len(jobs))]
+    await workers.register(store, INCARNATION, ids, "2026-11-21 00:00:00 +0000")
+    await store.call("RPUSH", "resque:queue:mail", *jobs)
+    exchange = Exchange(store)
+    taken = []
+    for n, each in enumerate(ids):
+        reply = await exchange.run([], [each], ["mail"], f"2026-11-21T00:00:00.00000{n}Z")
+        taken += reply.taken
+    await exchange.close()
+    await store.call("ZINCRBY", store.keys.processes, -silent_s, INCARNATION)
+    return taken
+
+
+class Scene:
+    """A leading scheduler with the chore, run by hand."""
+
+    def __init__(self, url: str) -> None:
+        self.store = Store(RedisOptions(url=url))
+        self.told: list[tuple[Any, ...]] = []
+        self.scheduler = Scheduler(self.store)
+        self.chore = RescueChore(self.store, 30, lambda *told: self.told.append(told))
+
+    async def rescue(self) -> None:
+        """One look."""
+        leadership = self.scheduler.leadership()
+        assert leadership is not None
+        await self.chore.run(leadership)
+
+    async def __aenter__(self) -> Self:
+        await self.scheduler.start()
+        while not self.scheduler.leader:
+            await self.scheduler._election.ask()  # type: ignore[union-attr]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.scheduler.stop()
+        await self.store.close()
+
+
+async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis: Redis) -> None:
+    """What a dead process had taken stands before what waited, byte for byte, and it is forgotten."""
+    async with Scene(redis_url) as scene:
+        first, second = JOB, b'{"class":"Echo", "args":[],"x":1}'
+        await die_with(scene.store, first, second)
+        await redis.rpush("resque:queue:mail", b"waiting")
+        await scene.rescue()
+        assert await redis.lrange("resque:queue:mail", 0, -1) == [first, second, b"waiting"]
+        assert await redis.smembers("resque:workers") == set()
+        assert await redis.hgetall("resque:workers:heartbeat") == {}
+        assert await redis.keys("resque:worker:*") == []
+        assert await redis.zcard("resque:resqpy:processes") == 0
+        assert [told[1] for told in scene.told] == [str(worker_id(2)), str(worker_id(1))]
+
+
+async def test_the_living_are_left_alone(redis_url: str, redis: Redis) -> None:
+    """A process whose last sign of life is younger than the limit keeps its job, however long."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB, silent_s=20)
+        await scene.rescue()
+        assert await redis.llen("resque:queue:mail") == 0
+        assert await redis.exists(f"resque:worker:{worker_id(1)}") == 1
+
+
+async def test_one_that_wakes_up_is_not_rescued(redis_url: str, redis: Redis) -> None:
+    """A sign of life between the look and the rescue voids the rescue."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB)
+        leadership = scene.scheduler.leadership()
+        assert leadership is not None
+        await workers.register(scene.store, INCARNATION, [worker_id(1)], "x")
+        now_s = leadership.clock.now_ms() / 1000
+        await scene.chore._bury(leadership, INCARNATION, [str(worker_id(1))], now_s - 30, 100)
+        assert await redis.llen("resque:queue:mail") == 0
+        assert await redis.zcard("resque:resqpy:processes") == 1
+        assert scene.told == []
+
+
+async def test_bytes_kept_apart_come_back(redis_url: str, redis: Redis) -> None:
+    """A job that no record can show is returned with its exact bytes."""
+    async with Scene(redis_url) as scene:
+        bad = b'{"class":"Echo","args":["\xff\xfe", NaN]}'
+        await die_with(scene.store, bad)
+        await scene.rescue()
+        assert await redis.lrange("resque:queue:mail", 0, -1) == [bad]
+        assert await redis.keys("resque:resqpy:held:*") == []
+
+
+async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None:
+    """A run that was marked as not to be repeated ends in the failed list."""
+    async with Scene(redis_url) as scene:
+        (taken,) = await die_with(scene.store, JOB)
+        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
+        await scene.rescue()
+        (entry,) = await redis.lrange("resque:failed", 0, -1)
+        failed = codec.decode_failed(bytes(entry))
+        assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
+        assert await redis.llen("resque:queue:mail") == 0
+        assert await redis.hgetall("resque:resqpy:at_most_once") == {}
+        assert await redis.get("resque:stat:failed") == b"1"
+
+
+async def test_a_poison_pill_is_condemned_after_three_lonely_deaths(
+    redis_url: str, redis: Redis
+) -> None:
+    """The third loss of a job that was alone in its process sends it to failed, by name."""
+    async with Scene(redis_url) as scene:
+        for _ in range(2):
+            await die_with(scene.store, JOB)
+            await scene.rescue()
+            assert await redis.lpop("resque:queue:mail") == JOB
+        assert await redis.hlen("resque:resqpy:rescues") == 1
+        await die_with(scene.store, JOB)
+        await scene.rescue()
+        (entry,) = await redis.lrange("resque:failed", 0, -1)
+        assert codec.decode_failed(bytes(entry)).exception == "PoisonPill"
+        assert await redis.llen("resque:queue:mail") == 0
+        assert await redis.hlen("resque:resqpy:rescues") == 0
+
+
+async def test_jobs_lost_together_are_not_condemned(redis_url: str, redis: Redis) -> None:
+    """However often two jobs die in one process, neither is called the poison."""
+    async with Scene(redis_url) as scene:
+        other = b'{"class":"Other","queue":"mail","args":[]}'
+        for _ in range(4):
+            await die_with(scene.store, JOB, other)
+            await scene.rescue()
+            assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB, other]
+            await redis.delete("resque:queue:mail")
+        assert await redis.llen("resque:failed") == 0
+
+
+async def test_workers_without_a_process_are_given_time(redis_url: str, redis: Redis) -> None:
+    """Registered workers of ours whose process is not known count as alive from now on."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB)
+        await redis.delete("resque:resqpy:processes")
+        await scene.rescue()
+        assert await redis.zcard("resque:resqpy:processes") == 1
+        assert await redis.llen("resque:queue:mail") == 0
+        await scene.store.call("ZINCRBY", scene.store.keys.processes, -100, INCARNATION)
+        await scene.rescue()
+        assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB]
+
+
+def test_foreign_ids_are_not_ours() -> None:
+    """Ruby's and Node's ids have no incarnation; ours have, whatever the queue is called."""
+    assert incarnation_of("host:123:mail") is None
+    assert incarnation_of("host:123+4:mail") is None
+    assert incarnation_of(f"my-host+12-{INCARNATION}:7:a:b,c") == INCARNATION
