@@ -38,6 +38,20 @@ def duration_s(value: Duration, what: str = "timeout") -> float:
     return duration_ms(value, what) / 1000
 
 
+def lock_seconds(value: Duration, what: str) -> int:
+    """Whole seconds, at least one, of a time that node-resque has in seconds, or of a timedelta.
+
+    Raises:
+        UsageError: it is not a positive, finite number.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise UsageError(f"{what}: {value!r} is neither seconds nor a timedelta")
+    if not 0 < number < 10**10:
+        raise UsageError(f"{what}: {value!r} is not a time a lock can hold; give seconds above 0")
+    return -int(-number // 1)
+
+
 def moment_ms(value: Moment, what: str = "timestamp") -> int:
     """Milliseconds since the epoch of a moment.
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resqpy.base.errors import InvalidTask, UnknownOption
+from resqpy.base.errors import ImportFailed, InvalidTask, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.when import Duration, duration_s
-from resqpy.engine.plugin import Plugin, overrides
+from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
 
 PluginSpec = str | type[Plugin] | Plugin
 Perform = Callable[..., Any]
@@ -42,6 +42,8 @@ class Definition:
 
 
 Definitions = Mapping[str, Definition]
+
+BUILT_IN = "resqpy.plugins"  # the floor above, so by name
 
 _FIELDS = frozenset({"perform", "plugins", "plugin_options", "time_limit", "at_most_once"})
 
@@ -79,8 +81,8 @@ def define(
         perform=perform,
         is_async=_is_async(perform),
         plugins=made,
-        around=tuple(p for p in made if overrides(p, "around", "before_perform", "after_perform")),
-        enqueue_hooks=tuple(p for p in made if overrides(p, "before_enqueue", "after_enqueue")),
+        around=_around(made),
+        enqueue_hooks=tuple(p for p in made if overrides(p, *ENQUEUE_HOOKS)),
         guarding=tuple(p for p in made if overrides(p, "guards")),
         time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
         at_most_once=at_most_once,
@@ -92,15 +94,40 @@ def _is_async(perform: Perform) -> bool:
     return inspect.iscoroutinefunction(perform) or inspect.iscoroutinefunction(call)
 
 
+def _around(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
+    """The plugins of a run, outermost first; in front the ones that act when a job leaves its queue."""
+    own = [plugin for plugin in plugins if overrides(plugin, *PERFORM_HOOKS)]
+    return tuple(sorted(own, key=lambda plugin: not plugin.leaves_queue))
+
+
 def _make_plugin(spec: PluginSpec, options: Mapping[str, Mapping[str, Any]], task: str) -> Plugin:
     if isinstance(spec, Plugin):
+        if spec.name in options:
+            raise InvalidTask(
+                f"task {task!r}: {spec.name} is given as an instance, which has its options "
+                "already; give the class, or no plugin_options for it"
+            )
         return spec
-    if isinstance(spec, str):
-        path = spec if "." in spec or ":" in spec else f"resqpy.plugins.{spec}"
-        spec = import_dotted(path)
-    if not (isinstance(spec, type) and issubclass(spec, Plugin)):
-        raise InvalidTask(f"task {task!r}: {spec!r} is not a plugin (a class derived from Plugin)")
-    return spec(options.get(spec.__name__))
+    try:
+        found = _find_plugin(spec) if isinstance(spec, str) else spec
+        if isinstance(found, type) and issubclass(found, Plugin):
+            return found(options.get(found.__name__))
+    except UsageError as error:
+        raise type(error)(f"task {task!r}: {error}") from error
+    raise InvalidTask(f"task {task!r}: {found!r} is not a plugin (a class derived from Plugin)")
+
+
+def _find_plugin(name: str) -> Any:
+    """What a built-in plugin's name, or a dotted path, leads to."""
+    if "." in name or ":" in name:
+        return import_dotted(name)
+    built_in: list[str] = import_dotted(f"{BUILT_IN}:__all__")
+    if name not in built_in:
+        raise ImportFailed(
+            f"no plugin is named {name!r}{near_match(name, built_in)} (built in: "
+            f"{', '.join(built_in)}; one of your own is named by its dotted path)"
+        )
+    return import_dotted(f"{BUILT_IN}.{name}")
 
 
 def definitions(jobs: Mapping[str, Any]) -> dict[str, Definition]:

@@ -41,13 +41,23 @@ async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
     try:
         await plugin.around(run, call_next)
     except Exception as error:
-        run.error = error
+        _plugin_failed(run, error)
+
+
+def _plugin_failed(run: Run, error: Exception) -> None:
+    """A plugin's error fails the job, whatever was decided; but not one that the worker stopped."""
+    if run.interrupted and isinstance(run.error, WorkerStopped):
+        return
+    if error is not run.error and error.__context__ is None:
+        error.__context__ = run.error  # so that the traceback shows both
+    run.error, run.outcome = error, None
 
 
 async def _perform(run: Run, threads: ThreadRunner) -> None:
     """The task's own function; what it raises is kept in the run."""
     definition = run.definition
     assert definition is not None
+    run.performed = True
     try:
         if definition.time_limit_s is None:
             run.result = await _call(run, threads)
@@ -99,6 +109,6 @@ def conclude(run: Run) -> Outcome:
         return run.outcome
     if run.error is not None:
         return failure(run.error)
-    if run.vetoed:
+    if run.vetoed or not run.performed:
         return SKIPPED
     return Outcome(Kind.SUCCESS, result=run.result)

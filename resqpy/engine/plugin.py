@@ -7,9 +7,11 @@ one of them took is freed again (node-resque keeps it for an hour).
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, ClassVar
 
 from resqpy.base.errors import UnknownOption
@@ -19,6 +21,9 @@ from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
 CallNext = Callable[[], Awaitable[None]]
+
+ENQUEUE_HOOKS = ("before_enqueue", "after_enqueue")
+PERFORM_HOOKS = ("before_perform", "after_perform", "around")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +43,49 @@ class Enqueuing:
 class Plugin:
     """Base of all plugins: override the hooks you need, or `around`.
 
+    The hooks may be plain functions instead of coroutine functions; those run on the event loop, so
+    they must not block.
+
     Args:
         options: what `plugin_options` has for this plugin; node-resque's camelCase names are taken
             as well.
+
+    Attributes:
+        option_names: the options that it knows, in snake case.
+        leaves_queue: it acts when a job leaves its queue, whatever the other plugins decide, so it
+            is entered before those that stand in front of it.
 
     Raises:
         UnknownOption: an option that `option_names` doesn't have.
     """
 
     option_names: ClassVar[frozenset[str]] = frozenset()
+    leaves_queue: ClassVar[bool] = False
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
-        self.options = {snake_case(name): value for name, value in (options or {}).items()}
-        for name in self.options:
-            if name not in self.option_names:
-                known = ", ".join(sorted(self.option_names)) or "none"
-                raise UnknownOption(
-                    f"unknown option {name!r} for plugin {self.name}"
-                    f"{near_match(name, self.option_names)} (options: {known})"
-                )
+        self.options = {self._known(name): value for name, value in (options or {}).items()}
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for hook in (*ENQUEUE_HOOKS, *PERFORM_HOOKS):
+            own = cls.__dict__.get(hook)
+            if inspect.isfunction(own) and not inspect.iscoroutinefunction(own):
+                setattr(cls, hook, _awaitable(own))
+
+    def _known(self, given: str) -> str:
+        name = snake_case(given)
+        if name in self.option_names:
+            return name
+        known = sorted(self.option_names if given == name else map(camel_case, self.option_names))
+        raise UnknownOption(
+            f"unknown option {given!r} for plugin {self.name}{near_match(given, known)} "
+            f"(options: {', '.join(known) or 'none'})"
+        )
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """An option's value; None counts as not given, as in node-resque."""
+        value = self.options.get(name)
+        return default if value is None else value
 
     @property
     def name(self) -> str:
@@ -67,22 +96,28 @@ class Plugin:
         """Locks that Redis asks in the very step that pushes the job."""
         return ()
 
-    async def before_enqueue(self, job: Enqueuing) -> bool:
+    async def before_enqueue(self, job: Enqueuing) -> bool | None:
         """False: don't enqueue."""
         return True
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """The job is in its queue."""
 
-    async def before_perform(self, run: Run) -> bool:
+    async def before_perform(self, run: Run) -> bool | None:
         """False: don't run; `run.outcome` may say what becomes of the job instead."""
         return True
 
     async def after_perform(self, run: Run) -> None:
-        """It ran; `run.error` is what it raised, and may be cleared. Raising fails the job."""
+        """It ran, or a later plugin forbade it (`run.vetoed`); `run.error` is what it raised, and
+        may be cleared or replaced. Raising fails the job.
+        """
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """The whole of one run: before, the rest, after."""
+        """The whole of one run: before, the rest, after.
+
+        `call_next` never raises what the task raised: that is `run.error` afterwards. Not calling
+        it is a veto.
+        """
         if await self.before_perform(run) is False:
             run.vetoed = True
             return
@@ -97,9 +132,26 @@ def overrides(plugin: Plugin, *hooks: str) -> bool:
     return any(getattr(type(plugin), hook) is not getattr(Plugin, hook) for hook in hooks)
 
 
+def _awaitable(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A plain function as a hook that is awaited."""
+
+    @wraps(hook)
+    async def awaited(*args: Any) -> Any:
+        result = hook(*args)
+        return await result if inspect.isawaitable(result) else result
+
+    return awaited
+
+
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 def snake_case(name: str) -> str:
     """`lockTimeout` → `lock_timeout`."""
     return _HUMP.sub(r"_\1", name).lower()
+
+
+def camel_case(name: str) -> str:
+    """`lock_timeout` → `lockTimeout`."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

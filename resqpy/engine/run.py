@@ -28,12 +28,14 @@ class Run:
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
         effects: commands written in the step that ends the run.
         interrupted: it is being cancelled because the worker stops.
+        performed: its task's function was called.
+        vetoed: a plugin forbade it.
         state: a plugin's notes, by plugin.
     """
 
     __slots__ = (
         "beginning", "definition", "effects", "error", "held", "interrupted", "job", "outcome",
-        "result", "run_at", "sequence", "sha1", "started", "state", "store", "vetoed", "worker",
+        "performed", "result", "run_at", "sequence", "sha1", "started", "state", "store", "vetoed", "worker",
         "worker_id",
     )  # fmt: skip
 
@@ -53,6 +55,7 @@ class Run:
         self.started = 0.0
         self.error: BaseException | None = None
         self.result: Any = None
+        self.performed = False
         self.vetoed = False
         self.outcome: Outcome | None = None
         self.effects: list[Command] = []
@@ -73,6 +76,16 @@ class Run:
     def class_name(self) -> str:
         """The task's name."""
         return self.job.class_name
+
+    @property
+    def queue_object(self) -> Any:
+        """The worker's `Queue`, for plugins and tasks that enqueue; the name is node-resque's."""
+        return self.worker.queue
+
+    @property
+    def inline(self) -> bool:
+        """Whether it runs by `perform_inline`: it is on nobody's record, and its end is not written."""
+        return not self.beginning
 
 
 current_run: ContextVar[Run] = ContextVar("resqpy_current_run")

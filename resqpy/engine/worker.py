@@ -21,10 +21,12 @@ from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.outcome import Kind
 from resqpy.engine.pool import Pool, Slot
+from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.role import Connection, Role
 from resqpy.engine.run import Run
 from resqpy.engine.threads import ThreadRunner
+from resqpy.store import plugin_locks
 from resqpy.store.tracker import Tracker
 
 
@@ -37,7 +39,7 @@ class BaseWorker(Role):
         queues: names in order of priority, `*`, globs, `!exclusions`; a list, or one text with commas.
 
     Attributes:
-        queue: a `Queue` for tasks and plugins that enqueue; set by who made the worker, if at all.
+        queue: for tasks and plugins that enqueue, on the same Redis.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class BaseWorker(Role):
         self.definitions = definitions(jobs)
         self.options = options or WorkerOptions()
         self.queues = QueueNames(queues)
-        self.queue: Any = None
+        self.queue = Queue(self.store, self.definitions, clock)
         self._clock = clock
         self._pool: Pool | None = None
         self._heartbeat: Heartbeat | None = None
@@ -227,6 +229,7 @@ class BaseWorker(Role):
         )
         run.worker = self
         outcome = await execute(run, ThreadRunner(1))
+        await plugin_locks.settle(self.store, run.effects)
         if outcome.kind is Kind.FAILURE and outcome.error is not None:
             raise outcome.error
         return outcome.result

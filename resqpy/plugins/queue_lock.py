@@ -1,0 +1,44 @@
+"""QueueLock: of jobs with the same name, queue and arguments, one waits in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from resqpy.base.keys import Keys
+from resqpy.engine.plugin import CallNext, Enqueuing
+from resqpy.engine.run import Run
+from resqpy.plugins.lock import AnyJob, Lock, key_parts
+from resqpy.plugins.patience import patiently
+from resqpy.store import plugin_locks
+from resqpy.store.queues import Guard
+
+
+class QueueLock(Lock):
+    """A job whose equal waits in the queue is not enqueued. The options are those of `Lock`.
+
+    The lock is taken in the very step that pushes the job, and freed when the job was taken from
+    the queue, before it runs and whatever the other plugins say.
+    """
+
+    leaves_queue: ClassVar[bool] = True
+
+    def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
+        """The lock that Redis asks while pushing."""
+        return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """Free the lock, then run."""
+        key = self._key(run.store.keys, run)
+        await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
+        try:
+            await call_next()
+        except asyncio.CancelledError:
+            if run.interrupted:  # the job goes back to its queue, and its lock with it
+                value = plugin_locks.lock_value(self.lock_timeout_s)
+                run.effects.append(("SET", key, value, "EX", self.lock_timeout_s, "NX"))
+            raise
+
+    def _key(self, keys: Keys, job: AnyJob) -> str:
+        return self.own_key(job) or keys.queue_lock(*key_parts(job))

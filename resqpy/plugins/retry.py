@@ -1,0 +1,131 @@
+"""Retry: a job that fails is tried again some times before it goes to the failed list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
+from resqpy.base.errors import JobCancelled, UsageError
+from resqpy.base.imports import import_dotted
+from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.plugin import CallNext, Plugin
+from resqpy.engine.run import Run
+from resqpy.engine.traceback_text import lines_of
+from resqpy.plugins.backoff import Backoff
+from resqpy.plugins.patience import patiently
+from resqpy.store import plugin_locks
+
+DEFAULT_RETRY_LIMIT = 1  # node-resque's: no retry at all
+DEFAULT_RETRY_DELAY_MS = 5000
+WAITING_S = (
+    86_400  # how long, beyond its delay, a job may wait in its queue before counts are forgotten
+)
+
+ErrorTypes = tuple[type[BaseException], ...]
+
+
+class Retry(Plugin):
+    """Counts attempts under node-resque's keys, so both languages continue each other's count.
+
+    Options:
+        retry_limit: attempts in all, the first included; default 1.
+        retry_delay: milliseconds (or a timedelta) before the next attempt; default 5000.
+        backoff_strategy: a list of delays, one for each attempt, the last for all that follow; or
+            "exponential": `retry_delay`, doubled from attempt to attempt, up to a day.
+        retry_jitter: by up to which share of itself a delay is lengthened at random; default 0.
+        retry_exceptions: only these errors are tried again; classes or their dotted paths.
+        fatal_exceptions: these are not.
+    """
+
+    option_names: ClassVar[frozenset[str]] = frozenset(
+        {
+            "retry_limit", "retry_delay", "backoff_strategy", "retry_jitter",
+            "retry_exceptions", "fatal_exceptions",
+        }
+    )  # fmt: skip
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self.retry_limit = _limit(self.option("retry_limit", DEFAULT_RETRY_LIMIT))
+        self.backoff = Backoff.of(
+            self.option("retry_delay", DEFAULT_RETRY_DELAY_MS),
+            self.option("backoff_strategy", None),
+            self.option("retry_jitter", 0),
+        )
+        self.retry_exceptions = _error_types("retry_exceptions", self.option("retry_exceptions"))
+        self.fatal_exceptions = _error_types("fatal_exceptions", self.option("fatal_exceptions"))
+        self.count_s = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """Run it; if it fails, decide whether it is tried again."""
+        await call_next()
+        if run.inline or run.vetoed or run.outcome is not None:
+            return
+        if run.error is None:
+            self._forget(run)
+        else:
+            await self._failed(run, run.error)
+
+    async def _failed(self, run: Run, error: BaseException) -> None:
+        count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
+        remaining = self.retry_limit - count - 1
+        if remaining <= 0 or not self._may_be_retried(error):
+            self._forget(run)
+            return
+        delay_ms = self.backoff.delay_ms(count)
+        run.effects += plugin_locks.count_commands(_key(run), self.count_s)
+        run.effects.append(("SETEX", _failure_key(run), self.count_s, _failure(run, error)))
+        info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
+        run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+        run.error = None
+
+    def _may_be_retried(self, error: BaseException) -> bool:
+        if isinstance(error, (JobCancelled, *self.fatal_exceptions)):
+            return False
+        return not self.retry_exceptions or isinstance(error, self.retry_exceptions)
+
+    def _forget(self, run: Run) -> None:
+        """The next job with these arguments begins anew."""
+        run.effects.append(("DEL", _key(run), _failure_key(run)))
+
+
+def _key(run: Run) -> str:
+    return run.store.keys.retry(run.class_name, codec.retry_args(run.args))
+
+
+def _failure_key(run: Run) -> str:
+    return run.store.keys.retry_failure(run.class_name, codec.retry_args(run.args))
+
+
+def _failure(run: Run, error: BaseException) -> bytes:
+    return codec.encode_retry_failure(
+        args=run.args,
+        class_name=run.class_name,
+        queue=run.queue,
+        error=f"{type(error).__qualname__}: {error}",
+        backtrace=lines_of(error),
+        failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms()),
+    )
+
+
+def _limit(limit: object) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise UsageError(
+            f"retry_limit: {limit!r} is no number of attempts; the first counts, so 1 is no retry"
+        )
+    return limit
+
+
+def _error_types(option: str, given: object) -> ErrorTypes:
+    if given is None:
+        return ()
+    named = [given] if isinstance(given, (str, type)) else given
+    if not isinstance(named, Sequence):
+        raise UsageError(f"{option}: {given!r} is no list of exceptions")
+    found = tuple(import_dotted(each) if isinstance(each, str) else each for each in named)
+    for each in found:
+        if not (isinstance(each, type) and issubclass(each, BaseException)):
+            raise UsageError(f"{option}: {each!r} is no class of exceptions")
+    return found
