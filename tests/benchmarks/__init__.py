@@ -1,0 +1,1 @@
+"""Measurements of resqpy and node-resque side by side on one Redis (`bin/bench`); no tests."""

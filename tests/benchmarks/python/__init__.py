@@ -1,0 +1,1 @@
+"""The programs that are measured on our side; each has its like in `node/`."""
