@@ -10,7 +10,10 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
 from resqpy.engine import identity
 from resqpy.engine.chores import Chore, ChoreLoop
+from resqpy.engine.claims import Claims
+from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
+from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.queue import Queue
 from resqpy.engine.role import Connection, Role
 from resqpy.engine.scheduler_options import SchedulerOptions
@@ -46,12 +49,25 @@ class Scheduler(Role):
         self.options = options or SchedulerOptions()
         self.name = self.options.name or _new_name()
         self.queue = Queue(self.store, jobs, clock)
-        self.chores: list[Chore] = []
+        self.chores = self._own_chores()
         self._clock = clock
         self._election: Election | None = None
         self._loops: dict[str, ChoreLoop] = {}
         self._led: bool | None = None
         self._stopped: asyncio.Task[None] | None = None
+
+    def _own_chores(self) -> list[Chore]:
+        judge, teller = Judge(self.queue, self.name), Teller(self.emit, self.heard)
+        return [
+            Promotion(
+                self.store,
+                judge,
+                teller,
+                on_claimed=lambda: self.wake(Claims.name),
+                longest_s=self.options.timeout_s,
+            ),
+            Claims(self.queue, judge, teller),
+        ]
 
     # -- who leads --
 

@@ -1,0 +1,119 @@
+-- Decide on single items of a delayed list, or of the list of claimed ones: each leaves the list in
+-- the step in which it goes where it goes. An item that is not there any more goes nowhere.
+--
+-- KEYS 1…  the fence (as many keys as ARGV 2 says); then
+--      +1  the list   +2  set of queue names   +3  failed   +4  resqpy's list of claimed items
+-- ARGV 1   the leader's token           2  number of fence keys
+--      3   the member of timestamps: sets that stands for the list, or an empty text
+--      4   number of items; for each: its text in the list, its timestamps: key, then one of
+--            "push", queue name, queue key, payload, number of guards, guards (as in enqueue.lua)
+--            "fail", failed entry, key under which the payload is kept or an empty text, payload
+--            "claim", its text in the list of claimed items
+--            "drop"
+-- Returns  for each item: 1 done, 0 dropped because a guard forbids it, -1 it was not there, or the
+--          error that kept it where it was
+-- Read by  Ruby and Node: delayed:<second>, timestamps:<item>, queues, queue:<name>, failed
+local fence = tonumber(ARGV[2])
+for k = 1, fence do
+  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
+    return redis.error_reply('DEPOSED another scheduler leads')
+  end
+end
+
+local list, queues, failed, claimed = KEYS[fence + 1], KEYS[fence + 2], KEYS[fence + 3], KEYS[fence + 4]
+local now, at = tonumber(redis.call('TIME')[1]), 3
+local function word()
+  at = at + 1
+  return ARGV[at - 1]
+end
+local member = word()
+
+local function take_lock(key, seconds)
+  local held = redis.call('GET', key)
+  if held and (tonumber(held:match('^%s*%d+')) or 0) >= now then return false end
+  redis.call('SET', key, string.format('%.0f', now + seconds + 1), 'EX', seconds)
+  return true
+end
+
+local function free(locks)
+  for _, lock in ipairs(locks) do redis.call('DEL', lock) end
+end
+
+-- The locks taken, or nil (and none taken) if a guard forbids it.
+local function pass(guards)
+  local taken = {}
+  for _, guard in ipairs(guards) do
+    local fine
+    if guard[1] == 'lock' then
+      fine = take_lock(guard[2], guard[3])
+      if fine then taken[#taken + 1] = guard[2] end
+    else
+      fine = redis.call('EXISTS', guard[2]) == 0
+    end
+    if not fine then
+      free(taken)
+      return nil
+    end
+  end
+  return taken
+end
+
+local act = {}
+
+function act.push()
+  local queue, key, payload, guards = word(), word(), word(), {}
+  for g = 1, tonumber(word()) do guards[g] = { word(), word(), tonumber(word()) } end
+  return function()
+    local taken = pass(guards)
+    if not taken then return 0 end
+    local fine, problem = pcall(function()
+      redis.call('SADD', queues, queue)
+      redis.call('RPUSH', key, payload)
+    end)
+    if not fine then
+      free(taken)
+      error(problem, 0)
+    end
+    return 1
+  end
+end
+
+function act.fail()
+  local entry, kept, payload = word(), word(), word()
+  return function()
+    redis.call('RPUSH', failed, entry)
+    if kept ~= '' then redis.call('SET', kept, payload) end
+    return 1
+  end
+end
+
+function act.claim()
+  local text = word()
+  return function()
+    redis.call('RPUSH', claimed, text)
+    return 1
+  end
+end
+
+function act.drop()
+  return function() return 1 end
+end
+
+local done = {}
+for index = 1, tonumber(word()) do
+  local item, set = word(), word()
+  local what = act[word()]()
+  if redis.call('LREM', list, 1, item) == 0 then
+    done[index] = -1
+  else
+    local indexed = member ~= '' and redis.pcall('SREM', set, member) == 1
+    local fine, result = pcall(what)
+    if not fine then
+      redis.call('LPUSH', list, item)
+      if indexed then redis.call('SADD', set, member) end
+      result = type(result) == 'table' and result.err or tostring(result)
+    end
+    done[index] = result
+  end
+end
+return done

@@ -1,0 +1,206 @@
+"""Moving due items: out of a delayed list and into a queue in one step, their bytes untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from resqpy.store.client import Arg, Store
+from resqpy.store.leader import run_fenced
+from resqpy.store.queues import Guard, decode_name, guard_words
+
+BATCH = 500  # items; holds the server for a few milliseconds
+BATCH_BYTES = 1_000_000
+PAGE = 200  # items that are sent to us to be looked at
+
+
+class Right(Protocol):
+    """The right to write as leader: all keys of the fence have the token."""
+
+    @property
+    def fence(self) -> Sequence[str]:
+        """The keys."""
+
+    @property
+    def token(self) -> str:
+        """Their value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one step did.
+
+    Attributes:
+        time_us: Redis' clock, microseconds since the epoch.
+        next_s: the second at which the next item is due, if there is any.
+        worked: the seconds worked on and how many items were moved.
+        told: the items moved and their seconds, where that was asked for.
+        oddities: members of the index that are no seconds, and what was done about them.
+        member: the second of `page`.
+        page: the next items, which must be looked at.
+    """
+
+    time_us: int
+    next_s: float | None
+    worked: list[tuple[bytes, int]]
+    told: list[tuple[bytes, bytes]]
+    oddities: list[tuple[bytes, bytes]]
+    member: bytes
+    page: list[bytes]
+
+
+async def move_due(
+    store: Store, right: Right, looked_at: Iterable[str] = (), *, tell: bool = False
+) -> Moved:
+    """Move up to `BATCH` items that are due; stop at one that must be looked at.
+
+    Args:
+        looked_at: the tasks whose items must be.
+        tell: name the items moved.
+
+    Raises:
+        Deposed: another leads; nothing was moved.
+    """
+    keys = store.keys
+    reply = await run_fenced(
+        store, right.fence, right.token, "promote",
+        [keys.schedule, keys.queues, keys.delayed(""), keys.timestamps(""), keys.queue("")],
+        [BATCH, BATCH_BYTES, PAGE, int(tell), *looked_at],
+    )  # fmt: skip
+    seconds, us, next_s, worked, told, oddities, page = reply
+    return Moved(
+        time_us=int(seconds) * 1_000_000 + int(us),
+        next_s=float(next_s) if next_s is not None else None,
+        worked=list(_pairs(worked)),
+        told=list(_pairs(told)),
+        oddities=list(_pairs(oddities)),
+        member=page[0] if page else b"",
+        page=page[1:],
+    )
+
+
+def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+# -- deciding on single items --
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Push it, if its guards allow it; otherwise it is dropped."""
+
+    queue: str
+    guards: Sequence[Guard] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Send it to the failed list.
+
+    Attributes:
+        reason: why; for who tells it.
+        keep: the digest under which the item's bytes are kept, where they don't stand in the entry.
+    """
+
+    entry: bytes
+    reason: Exception
+    keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Keep it in the list of claimed items while its hooks run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget it."""
+
+
+Action = Enqueue | Fail | Claim | Drop
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an item.
+
+    Attributes:
+        item: its exact bytes.
+        member: the second at which it is due.
+    """
+
+    item: bytes
+    member: bytes
+    action: Action = field(default_factory=Drop)
+
+
+DONE, VETOED, GONE = 1, 0, -1
+
+
+async def decide_delayed(
+    store: Store, right: Right, member: bytes, decisions: Sequence[Decision]
+) -> list[int | str]:
+    """Carry out decisions on items that are due at one second.
+
+    Returns:
+        For each `DONE`, `VETOED` (a guard forbade it: dropped), `GONE` (it was not there any more)
+        or the error that kept it where it was.
+    """
+    texts = [(each.item, each) for each in decisions]
+    source = store.keys.delayed("").encode() + member
+    index = store.keys.delayed_member("").encode() + member
+    return await _decide(store, right, source, index, texts)
+
+
+async def decide_claimed(
+    store: Store, right: Right, decisions: Sequence[Decision]
+) -> list[int | str]:
+    """Carry out decisions on claimed items."""
+    texts = [(claimed_text(each), each) for each in decisions]
+    return await _decide(store, right, store.keys.claimed.encode(), b"", texts)
+
+
+async def claimed(store: Store, most: int) -> list[Decision]:
+    """The first of the items that a leader has claimed, this one or one before it."""
+    texts: list[bytes] = await store.call("LRANGE", store.keys.claimed, 0, most - 1)
+    parts = (text.partition(b":") for text in texts)
+    return [Decision(item, member) for member, _, item in parts]
+
+
+def claimed_text(each: Decision) -> bytes:
+    """How a claimed item stands in its list."""
+    return each.member + b":" + each.item
+
+
+async def _decide(
+    store: Store,
+    right: Right,
+    source: bytes,
+    index: bytes,
+    texts: Sequence[tuple[bytes, Decision]],
+) -> list[int | str]:
+    keys = store.keys
+    args: list[Arg] = [len(right.fence), index, len(texts)]
+    for text, decision in texts:
+        args += (text, keys.timestamps(decision.item), *_words(store, decision))
+    reply = await run_fenced(
+        store, right.fence, right.token, "promote_items",
+        [source, keys.queues, keys.failed, keys.claimed], args,
+    )  # fmt: skip
+    return [each if isinstance(each, int) else decode_name(each) for each in reply]
+
+
+def _words(store: Store, decision: Decision) -> tuple[Arg, ...]:
+    keys, action = store.keys, decision.action
+    match action:
+        case Enqueue(queue, guards):
+            payload = decision.item
+            return ("push", queue, keys.queue(queue), payload, len(guards), *guard_words(guards))
+        case Fail(entry, _, keep):
+            return ("fail", entry, keys.unreadable(keep) if keep else "", decision.item)
+        case Claim():
+            return ("claim", claimed_text(decision))
+        case Drop():
+            return ("drop",)
