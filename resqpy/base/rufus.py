@@ -1,0 +1,279 @@
+"""What resque-scheduler's schedule entries mean, and which of them its Ruby process survives.
+
+Formats: rufus-scheduler 3.8.2 with fugit 1.5.2, called by resque-scheduler 4 and 5; recorded in
+ruby-07-cron-formats and ruby-07-cron-broken. One entry of `persistent_schedules` that Ruby refuses
+ends every dynamic Ruby scheduler, at its start and while it runs; `why_not_rufus` is asked before
+anything is written there. Used by the scheduler for Ruby's schedules.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from calendar import monthrange
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from resqpy.base.cron import CronSchedule, InvalidCron
+from resqpy.base.cron_days import Days, day_number
+from resqpy.base.cron_fields import parse_fields
+from resqpy.base.errors import UsageError
+from resqpy.base.local_time import DAY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SHORTEST_S = 0.3  # rufus-scheduler's own frequency; it dies of a shorter `every`
+LONGEST_SEARCH_DAYS = 1500  # fugit gives up after 2,048 steps, most of them days
+LEAP_YEAR = 2024
+TUESDAY = 2  # rufus's weeks begin with it, an hour late in summer
+_SEARCHED = (day_number(LEAP_YEAR, 1, 1), day_number(LEAP_YEAR + 40, 1, 1))
+
+_UNITS_S = {
+    "y": 365 * DAY_S,
+    "M": 30 * DAY_S,
+    "w": 7 * DAY_S,
+    "d": DAY_S,
+    "h": 3600,
+    "m": 60,
+    "s": 1,
+    "number": 1,
+}
+
+_NUMBER = r"(?:\d+\.\d*|\.?\d+)"
+_PART = re.compile(
+    rf"(?P<number>{_NUMBER})(?: *(?:(?P<y>[yY](?i:ears?)?)|(?P<M>M|months?)|(?P<w>[wW](?i:eeks?)?)"
+    r"|(?P<d>[dD](?i:ays?)?)|(?P<h>[hH](?i:ours?)?)|(?P<m>m(?:in(?:ute)?s?)?)"
+    r"|(?P<s>[sS](?i:ec(?:ond)?)?[sS]?))|\Z)",
+    re.ASCII,
+)
+_SEPARATOR = re.compile(r"(?:[ \t,]|and)*", re.IGNORECASE)  # may be nothing
+_ISO = re.compile(r"P((?:-?\d+[YMWD])*)(?:T((?:-?\d+[HM]|-?(?:\d*\.)?\d+S)+))?", re.ASCII)
+_ISO_PART = re.compile(r"(-?(?:\d*\.)?\d+)([A-Z])", re.ASCII)
+_OPTIONS = frozenset({"first_in", "times", "overlap"})
+
+
+class InvalidEvery(UsageError):
+    """An interval can't be understood."""
+
+
+class Every(NamedTuple):
+    """An `every` entry: `"30s"` or `["30s", {"first_in": "5s"}]`."""
+
+    period_ms: int
+    first_in_ms: int | None = None  # until the first run; a period if None
+    other: tuple[str, ...] = ()  # names of options of rufus that are not followed here
+
+
+def parse_every(value: object) -> int:
+    """Milliseconds of an interval as rufus writes it: `5`, `1h10m`, `15mins`, `5 minutes`, `PT5M`.
+
+    A bare number is seconds, as in Ruby; a month is 30 days and a year is 365.
+
+    Raises:
+        InvalidEvery: it is not understood, or not longer than zero.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not math.isfinite(seconds):
+        raise InvalidEvery(
+            f"interval {value!r} is not understood; write one such as 30s, 5m, 1h10m, 1.5h or PT5M"
+        )
+    if round(seconds * 1000) <= 0:
+        raise InvalidEvery(f"interval {value!r} is not at least a millisecond; write a longer one")
+    return round(seconds * 1000)
+
+
+def parse_every_entry(value: object) -> Every:
+    """An `every` with or without options.
+
+    Raises:
+        InvalidEvery: the interval or `first_in` is not understood.
+    """
+    period, options = _with_options(value)
+    first_in = options.get("first_in", options.get("first"))
+    return Every(
+        parse_every(period),
+        None if first_in is None else _first_in_ms(first_in),
+        tuple(sorted(options.keys() - {"first_in", "first"})),
+    )
+
+
+def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
+    """A `cron` with or without options, which are not followed.
+
+    Raises:
+        InvalidCron: the expression is not understood.
+    """
+    text, _ = _with_options(value)
+    if not isinstance(text, str):
+        raise InvalidCron(f"cron expression {text!r}: it is not text")
+    return CronSchedule.parse(text, zone)
+
+
+def acceptable_to_rufus(entry: object) -> bool:
+    """Whether a schedule entry may be written where Ruby schedulers read it."""
+    return why_not_rufus(entry) is None
+
+
+def why_not_rufus(entry: object) -> str | None:
+    """What a Ruby scheduler would die of, or do otherwise than we; None if it takes the entry.
+
+    Stricter than rufus where that is simpler: refusing costs nothing, as ours are kept elsewhere.
+    """
+    if not isinstance(entry, dict):
+        return f"the entry is {type(entry).__name__}, but is to be an object"
+    return next(filter(None, _objections(entry)), None)
+
+
+def _objections(entry: Mapping[str, object]) -> Iterable[str | None]:
+    cron, every = entry.get("cron"), entry.get("every")
+    for name in ("rails_env", "env"):
+        if not isinstance(entry.get(name), str | None):
+            yield f"`{name}` is {entry[name]!r}, but is to be text"
+    if cron is None and every is None:
+        yield "it has neither `cron` nor `every`"
+    if cron is not None:
+        yield _objection_to_cron(cron)
+    if every is not None:
+        yield _objection_to_every(every)
+
+
+# -- every ---------------------------------------------------------------------------------------
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if not isinstance(value, str):
+        return None
+    text = value.strip(" \t\n\v\f\r")
+    plain = _plain_seconds(text)
+    return _iso_seconds(text.upper()) if plain is None else plain
+
+
+def _plain_seconds(text: str) -> float | None:
+    """`1h10m`, `1h and 10 minutes`, `2h -10m`: a sign counts up to the next blank or `and`."""
+    total, position, sign = 0.0, 0, 1
+    while True:
+        if text[position : position + 1] in ("+", "-"):
+            sign, position = (-1 if text[position] == "-" else 1), position + 1
+        part = _PART.match(text, position)
+        if not part:
+            return None
+        total += sign * float(part["number"]) * _UNITS_S[part.lastgroup or ""]
+        if part.end() == len(text):
+            return total
+        gap = len(_SEPARATOR.findall(text, part.end())[0])
+        position, sign = part.end() + gap, 1 if gap else sign
+
+
+def _iso_seconds(text: str) -> float | None:
+    match = _ISO.fullmatch(text)
+    if not match:
+        return None
+    days, times = _ISO_PART.findall(match[1]), _ISO_PART.findall(match[2] or "")
+    units = [(number, "M" if unit == "M" else unit.lower()) for number, unit in days]
+    units += [(number, unit.lower()) for number, unit in times]
+    return sum(float(number) * _UNITS_S[unit] for number, unit in units)
+
+
+def _with_options(value: object) -> tuple[object, Mapping[str, object]]:
+    """As resque-scheduler reads it: options count only as the second of two."""
+    if not isinstance(value, list) or not value:
+        return value, {}
+    has_options = len(value) == 2 and isinstance(value[1], dict)
+    return value[0], value[1] if has_options else {}
+
+
+def _first_in_ms(value: object) -> int:
+    return 0 if value in (0, "now", "immediately") else parse_every(value)
+
+
+def _objection_to_every(value: object) -> str | None:
+    period, options = _with_options(value)
+    if not isinstance(period, str):
+        return f"`every` is {value!r}, but is to be text"
+    try:
+        milliseconds = parse_every(period)
+    except InvalidEvery as error:
+        return str(error)
+    if milliseconds < SHORTEST_S * 1000:
+        return f"`every` {period!r} is shorter than {SHORTEST_S} s, which rufus refuses"
+    return _objection_to_options(options)
+
+
+def _objection_to_options(options: Mapping[str, object]) -> str | None:
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        return (
+            f"options {', '.join(unknown)}: only {', '.join(sorted(_OPTIONS))} are known to be safe"
+        )
+    if not isinstance(options.get("overlap", True), bool):
+        return f"option overlap is {options['overlap']!r}, but is to be true or false"
+    times = options.get("times")
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int)):
+        return f"option times is {times!r}, but is to be a whole number"
+    try:
+        parse_every(options.get("first_in", "1s"))
+    except InvalidEvery as error:
+        return f"option first_in: {error}"
+    return None
+
+
+# -- cron ----------------------------------------------------------------------------------------
+
+
+def _objection_to_cron(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"`cron` is {value!r}, but is to be text"
+    if value != value.strip() or not value:
+        return f"`cron` {value!r} begins or ends with a blank, or is empty"
+    try:
+        schedule = CronSchedule.parse(value)
+    except InvalidCron as error:
+        return str(error)
+    months = parse_fields(value).month.split(",")
+    return _objection_to_zone(schedule, value) or _objection_to_days(schedule.days, months)
+
+
+def _objection_to_zone(schedule: CronSchedule, text: str) -> str | None:
+    zone, minutes = text.rsplit(" ", maxsplit=1)[-1], schedule.zone.utcoffset(None)
+    if "\t" in text:
+        return f"`cron` {text!r} holds a tab; write spaces"
+    if zone[0] in "+-" and minutes is not None and not _rufus_knows_offset(minutes):
+        return f"offset {zone!r}: rufus knows whole quarters of an hour below 12 hours only"
+    return None
+
+
+def _rufus_knows_offset(offset: timedelta) -> bool:
+    return abs(offset) < timedelta(hours=12) and not offset % timedelta(minutes=15)
+
+
+def _objection_to_days(days: Days, months: list[str]) -> str | None:
+    rules = days.weekdays or ()
+    special = [rule for rule in rules if rule.nth or rule.every > 1]
+    named = Counter(rule.day for rule in rules)
+    if any(named[rule.day] > 1 for rule in special):
+        return "a weekday with # or % is named twice; Ruby regards only the first or dies of it"
+    if any(rule.day == TUESDAY and rule.every > 1 for rule in special):
+        return "Ruby misses Tuesdays with % as long as summer time is kept"
+    if days.monthdays and days.weekdays and "*" not in months and _drops_a_month(days):
+        return "a month without such a day; Ruby drops its weekdays, too"
+    if special and _longest_wait(days) > LONGEST_SEARCH_DAYS:
+        return "it fires so seldom that Ruby gives up searching, and dies of it"
+    return None
+
+
+def _longest_wait(days: Days) -> int:
+    first, last = _SEARCHED
+    fires = [first, *days.between(first, last), last]
+    return max(after - before for before, after in pairwise(fires))
+
+
+def _drops_a_month(days: Days) -> bool:
+    lengths = {month: monthrange(LEAP_YEAR, month)[1] for month in days.months}
+    return any(min(days.monthdays or (0,)) > length for length in lengths.values())

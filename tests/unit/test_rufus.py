@@ -1,0 +1,181 @@
+"""Schedule entries of resque-scheduler: what they mean, and which of them Ruby survives.
+
+The rows about death are those of the recording ruby-07-cron-broken; expressions and intervals are
+compared with the real thing in test_cron_rufus.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from resqpy.base.cron import InvalidCron
+from resqpy.base.rufus import (
+    Every,
+    InvalidEvery,
+    acceptable_to_rufus,
+    parse_cron_entry,
+    parse_every,
+    parse_every_entry,
+    why_not_rufus,
+)
+
+
+class TestIntervals:
+    """`every`."""
+
+    @pytest.mark.parametrize(
+        ("value", "milliseconds"),
+        [
+            ("5", 5_000),
+            (5, 5_000),
+            (0.5, 500),
+            ("5m", 300_000),
+            ("1h10m", 4_200_000),
+            ("1.5h", 5_400_000),
+            ("15mins", 900_000),
+            ("5 minutes", 300_000),
+            ("1M", 30 * 86_400_000),
+            ("1y", 365 * 86_400_000),
+            ("2w3d10m20s", 1_469_420_000),
+            ("2h -10m", 6_600_000),
+            ("1h and 10 minutes", 4_200_000),
+            ("PT5M", 300_000),
+            ("P1DT1.5S", 86_401_500),
+        ],
+    )
+    def test_understood(self, value: object, milliseconds: int) -> None:
+        """A bare number is seconds, as everywhere in Ruby."""
+        assert parse_every(value) == milliseconds
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "500ms",
+            "every 5m",
+            "5 5",
+            "1h,",
+            "1 Month",
+            "x",
+            "P1",
+            "PT1.5H",
+            None,
+            True,
+            [],
+            math.nan,
+        ],
+    )
+    def test_not_understood(self, value: object) -> None:
+        """The message names the value and what would be right."""
+        with pytest.raises(InvalidEvery, match="is not understood; write one such as 30s"):
+            parse_every(value)
+
+    @pytest.mark.parametrize("value", ["0", "0s", "-5s", "PT-5M", "P", "0.0001s", 0, -1])
+    def test_not_positive(self, value: object) -> None:
+        """What would never end or never begin is refused."""
+        with pytest.raises(InvalidEvery, match="at least a millisecond"):
+            parse_every(value)
+
+    @pytest.mark.parametrize(
+        ("value", "every"),
+        [
+            ("30s", Every(30_000)),
+            (["30s"], Every(30_000)),
+            (["30s", {"first_in": "5s"}], Every(30_000, 5_000)),
+            (["30s", {"first_in": 0}], Every(30_000, 0)),
+            (["30s", {"first": "now", "times": 3}], Every(30_000, 0, ("times",))),
+            (["30s", {"first_in": "5s"}, 1], Every(30_000)),
+            (["30s", "x"], Every(30_000)),
+        ],
+    )
+    def test_entries_with_options(self, value: object, every: Every) -> None:
+        """Options count only as the second of two, as in resque-scheduler."""
+        assert parse_every_entry(value) == every
+
+    @pytest.mark.parametrize("value", [[], ["30s", {"first_in": "soon"}], [{"first_in": "5s"}], {}])
+    def test_entries_not_understood(self, value: object) -> None:
+        """A wrong option is as wrong as a wrong interval."""
+        with pytest.raises(InvalidEvery):
+            parse_every_entry(value)
+
+
+def test_cron_entries() -> None:
+    """`cron` may have options, too; its zone is Ruby's own unless it names one."""
+    schedule = parse_cron_entry(["0 3 * * *", {"overlap": False}], "Europe/Berlin")
+
+    assert (schedule.expression, schedule.zone_name) == ("0 3 * * *", "Europe/Berlin")
+    assert parse_cron_entry("0 3 * * * UTC", "Europe/Berlin").zone_name == "UTC"
+    for wrong in (5, None, [5], ""):
+        with pytest.raises(InvalidCron):
+            parse_cron_entry(wrong)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"cron": "* * * * *"},
+        {"cron": "0 0 * * * Europe/Berlin"},
+        {"cron": "0 0 * * * +05:30"},
+        {"cron": "@daily"},
+        {"cron": "0 0 29 2 *"},
+        {"cron": "0 0 31 * mon"},
+        {"cron": "0 0 * * mon#1,tue#1"},
+        {"cron": "0 0 * * mon%4"},
+        {"every": "5s"},
+        {"every": "0.3s"},
+        {"every": ["1h", {"first_in": "1s", "times": 3, "overlap": False}]},
+        {"every": ["1h"]},
+        {"cron": "* * * * *", "every": "5s"},
+        {"every": "5s", "env": "production,staging", "tz": "UTC", "py": {"a": 1}},
+        {"every": "5s", "rails_env": None, "cron": None},
+    ],
+)
+def test_what_ruby_takes(entry: dict[str, object]) -> None:
+    """Entries that may be written where Ruby reads."""
+    assert why_not_rufus({"class": "ArgsJob", "queue": "alpha", **entry}) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        (None, "is NoneType"),
+        ([1], "is list"),
+        ("x", "is str"),
+        ({}, "neither `cron` nor `every`"),
+        ({"cron": "not a cron"}, "3 fields"),
+        ({"cron": "0 0 * * ?"}, "weekday '?'"),
+        ({"cron": "@reboot"}, "'@reboot'"),
+        ({"cron": "0 0 * * * Mars/Base"}, "Mars/Base"),
+        ({"cron": ""}, "is empty"),
+        ({"cron": " * * * * *"}, "begins or ends with a blank"),
+        ({"cron": "*\t* * * *"}, "holds a tab"),
+        ({"cron": 5}, "is to be text"),
+        ({"cron": ["* * * * *"]}, "is to be text"),
+        ({"cron": "0 0 * * * +12:00"}, "quarters of an hour"),
+        ({"cron": "0 0 * * * +01:10"}, "quarters of an hour"),
+        ({"cron": "0 0 -30 2 *"}, "never fires"),
+        ({"cron": "0 0 * * mon#1,mon%2"}, "named twice"),
+        ({"cron": "0 0 30 2,3 mon"}, "drops its weekdays"),
+        ({"cron": "0 0 31 1-12 mon"}, "drops its weekdays"),
+        ({"cron": "0 0 * * tue%2"}, "misses Tuesdays"),
+        ({"cron": "0 0 * * mon%500"}, "gives up searching"),
+        ({"every": 5}, "is to be text"),
+        ({"every": [5, {}]}, "is to be text"),
+        ({"every": "500ms"}, "is not understood"),
+        ({"every": "0s"}, "at least a millisecond"),
+        ({"every": "0.2s"}, "shorter than 0.3 s"),
+        ({"every": ["1h", {"first_at": "2026-01-01"}]}, "options first_at"),
+        ({"every": ["1h", {"first_in": "-5s"}]}, "option first_in"),
+        ({"every": ["1h", {"times": "3"}]}, "option times"),
+        ({"every": ["1h", {"times": True}]}, "option times"),
+        ({"every": ["1h", {"overlap": 0}]}, "option overlap"),
+        ({"cron": "* * * * *", "every": 5}, "is to be text"),
+        ({"every": "5s", "env": ["production"]}, "`env` is"),
+        ({"every": "5s", "rails_env": 1}, "`rails_env` is"),
+    ],
+)
+def test_what_ruby_would_die_of(entry: object, why: str) -> None:
+    """Entries that must not be written there, and the reason for people."""
+    assert not acceptable_to_rufus(entry)
+    assert why in (why_not_rufus(entry) or "")
