@@ -24,6 +24,7 @@ from resqpy.framework.defaults import (
     LoggerConfig,
     ProcessConfig,
     RedisConfig,
+    SchedulerConfig,
     TasksConfig,
 )
 from resqpy.framework.modules import module_folders
@@ -70,6 +71,7 @@ class Config:
     environment: str
     general: GeneralConfig
     tasks: TasksConfig
+    scheduler: SchedulerConfig
     redis: RedisConfig
     logger: LoggerConfig
     process: ProcessConfig

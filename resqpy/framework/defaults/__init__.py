@@ -8,12 +8,14 @@ from resqpy.framework.defaults.general import GeneralConfig
 from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.defaults.process import ProcessConfig
 from resqpy.framework.defaults.redis import RedisConfig
+from resqpy.framework.defaults.scheduler import SchedulerConfig
 from resqpy.framework.defaults.tasks import TasksConfig
 
 SECTIONS = MappingProxyType(
     {
         "general": GeneralConfig,
         "tasks": TasksConfig,
+        "scheduler": SchedulerConfig,
         "redis": RedisConfig,
         "logger": LoggerConfig,
         "process": ProcessConfig,
@@ -26,5 +28,6 @@ __all__ = [
     "LoggerConfig",
     "ProcessConfig",
     "RedisConfig",
+    "SchedulerConfig",
     "TasksConfig",
 ]

@@ -18,7 +18,7 @@ class GeneralConfig:
         "The application's name, in each log line; None: the folder's name.",
         "APP_NAME",
     )
-    time_zone: str = option(
+    timezone: str = option(
         "UTC", ZONE, "The time zone of cron tasks that name none.", "RESQUE_SCHEDULER_TZ"
     )
     modules: tuple[str, ...] = option(

@@ -1,0 +1,150 @@
+"""What workers and schedulers tell, as lines of the log: each event at the level that the config has.
+
+An event whose level is filtered out gets no listener, so it costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from resqpy.base.model import Job
+from resqpy.framework.config import Config
+from resqpy.framework.log import Filter, get_logger
+
+Line = tuple[str, dict[str, Any]]
+Describe = Callable[..., Line]
+
+
+class Emitting(Protocol):
+    """What has events."""
+
+    def on(self, event: str, listener: Any) -> Any: ...
+
+
+class EventLog:
+    """Logs the events of the parts of a process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._log = get_logger().bind()
+        self._least = logging.getLevelName(config.logger.level.upper())
+        self._filter = Filter(config.logger)
+
+    def follow_worker(self, worker: Emitting) -> None:
+        """Log the events of a `MultiWorker`: they begin with the number of the task processor."""
+        levels = self._config.tasks.worker_logging
+        self._listen(worker, "start", levels.start, lambda number: ("worker started", _at(number)))
+        self._listen(worker, "end", levels.end, lambda number: ("worker ended", _at(number)))
+        self._listen(worker, "poll", levels.poll, lambda number, *_: ("polling", _at(number)))
+        self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", _at(number)))
+        self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", _at(number)))
+        self._listen(worker, "job", levels.job, self._job)
+        self._listen(worker, "success", levels.success, self._success)
+        self._listen(worker, "failure", levels.failure, self._failure)
+        self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
+        self._listen(worker, "cleaning_worker", levels.cleaning_worker, _cleaning)
+        self._listen(worker, "error", levels.internal_error, _error)
+        self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
+
+    def follow_scheduler(self, scheduler: Emitting) -> None:
+        """Log the events of a `Scheduler`."""
+        levels = self._config.tasks.scheduler_logging
+        for event, level in (
+            ("start", levels.start),
+            ("end", levels.end),
+            ("leader", levels.leader),
+            ("follower", levels.follower),
+            ("poll", levels.poll),
+        ):
+            self._listen(scheduler, event, level, _plain(f"scheduler: {event}"))
+        self._listen(scheduler, "enqueue", levels.enqueue, self._moved("enqueued"))
+        self._listen(scheduler, "re_enqueue", levels.re_enqueue, self._moved("re-enqueued"))
+        self._listen(scheduler, "working_timestamp", levels.working_timestamp, _timestamp)
+        moved = self._moved("transferred job")
+        self._listen(scheduler, "transferred_job", levels.transferred_job, moved)
+        for event in ("clean_stuck_worker", "cleaning_worker"):
+            self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
+        self._listen(scheduler, "error", levels.internal_error, _scheduler_error)
+
+    def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
+        if level is None or logging.getLevelName(level.upper()) < self._least:
+            return
+        write = getattr(self._log, level)
+
+        def listener(*details: Any) -> None:
+            words, more = describe(*details)
+            write(words, **more)
+
+        part.on(event, listener)
+
+    # -- jobs --
+
+    def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
+        told = {"task": job.class_name, "queue": queue, **_at(number)}
+        if self._config.logger.arguments:
+            told["inputs"] = self._inputs(job.args)
+        return told
+
+    def _inputs(self, args: list[Any]) -> Any:
+        only = args[0] if len(args) == 1 else args
+        return self._filter.shown(only)
+
+    def _job(self, number: int, queue: str, job: Job) -> Line:
+        return "job started", self._of(number, queue, job)
+
+    def _success(self, number: int, queue: str, job: Job, result: Any, took_ms: int) -> Line:
+        told = self._of(number, queue, job)
+        return "job succeeded", {**told, "result": self._filter.shown(result), "ms": took_ms}
+
+    def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
+        told = self._of(number, queue, job)
+        what = (
+            f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+        )
+        return "job failed", {**told, "error": self._filter.shown(what), "ms": took_ms}
+
+    def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:
+        return "job delayed", {**self._of(number, queue, job), "info": self._filter.shown(info)}
+
+    def _moved(self, words: str) -> Describe:
+        def describe(second: Any = None, job: Any = None, *_: Any) -> Line:
+            told = job if isinstance(job, dict) else {"class": getattr(job, "class_name", None)}
+            return words, {"task": told.get("class"), "queue": told.get("queue"), "at": second}
+
+        return describe
+
+
+def _at(number: int) -> dict[str, Any]:
+    return {"worker": f"#{number}"} if number else {}
+
+
+def _plain(words: str) -> Describe:
+    return lambda *_: (words, {})
+
+
+def _timestamp(second: Any, *_: Any) -> Line:
+    return "working timestamp", {"at": second}
+
+
+def _cleaning(worker: Any, *details: Any) -> Line:
+    return "dead worker removed", {
+        "name": str(worker),
+        "silent_s": details[-1] if details else None,
+    }
+
+
+def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
+    told = {"error": f"{type(error).__name__}: {error}", "queue": queue, **_at(number)}
+    if isinstance(job, Job):
+        told["task"] = job.class_name
+    return "worker has trouble", told
+
+
+def _scheduler_error(error: Any, *_: Any) -> Line:
+    return "scheduler has trouble", {"error": f"{type(error).__name__}: {error}"}
+
+
+def _scaling(_number: int, verb: str, delay_ms: float, reason: str) -> Line:
+    return "scaling", {"verb": verb, "delay_ms": round(delay_ms, 1), "reason": reason}

@@ -1,0 +1,210 @@
+"""The verbs on a task itself: `send_email.enqueue(to="…")`, checked by a type checker.
+
+They know the task's parameters by the signature of its `run`, and find the task in the process that
+`api` leads to.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from resqpy.base.errors import InvalidInputs
+from resqpy.base.when import Duration, Moment
+from resqpy.framework.api import api
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WHOLE = ("params", "inputs")  # parameters of `run` that get all inputs as a dict
+GIVEN = (*WHOLE, "worker")  # parameters of `run` that are no inputs themselves
+
+
+@dataclass(frozen=True, slots=True)
+class TaskJob:
+    """A job to be enqueued with others: see `enqueue_many`."""
+
+    task: Any
+    inputs: Mapping[str, Any]
+    queue: str | None = None
+
+
+class Handle(Generic[P]):
+    """A task, with its own way to enqueue it.
+
+    Args:
+        task: what was defined: a class derived from `Task`, or a function.
+        run: the function whose parameters are the inputs.
+        queue: another queue than the task's.
+    """
+
+    def __init__(self, task: Any, run: Callable[..., Any], queue: str | None = None) -> None:
+        self._task = task
+        self._run = run
+        self._queue = queue
+
+    def on(self, queue: str) -> Handle[P]:
+        """The same task, enqueued to another queue."""
+        return Handle(self._task, self._run, queue)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Enqueue a job; False if a plugin or a middleware forbade it.
+
+        Raises:
+            InvalidInputs: what is wrong with the inputs.
+            NotStarted: no process was started here.
+        """
+        inputs = inputs_of(self._run, args, kwargs)
+        return await api.tasks.enqueue(self._task, inputs, self._queue)
+
+    async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta."""
+        inputs = inputs_of(self._run, args, kwargs)
+        return await api.tasks.enqueue_in(delay, self._task, inputs, self._queue)
+
+    async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime."""
+        inputs = inputs_of(self._run, args, kwargs)
+        return await api.tasks.enqueue_at(timestamp, self._task, inputs, self._queue)
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
+        """A job for `enqueue_many`."""
+        return TaskJob(self._task, inputs_of(self._run, args, kwargs), self._queue)
+
+    async def enqueue_many(self, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
+        """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
+        wanted = [
+            each if isinstance(each, TaskJob) else TaskJob(self._task, each, self._queue)
+            for each in jobs
+        ]
+        return await api.tasks.enqueue_many(wanted)
+
+
+def inputs_of(
+    run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The inputs by name, of a call as `run` would take it.
+
+    Raises:
+        InvalidInputs: more positional ones than `run` has.
+    """
+    if not args:
+        return dict(kwargs)
+    names = [name for name in inspect.signature(run).parameters if name not in {*GIVEN, "self"}]
+    if len(args) > len(names):
+        raise InvalidInputs(
+            f"{len(args)} inputs by position, but there are {len(names)}: {', '.join(names) or '-'}"
+        )
+    inputs = dict(zip(names, args, strict=False))
+    if twice := sorted(inputs.keys() & kwargs.keys()):
+        raise InvalidInputs(f"input {twice[0]!r} is given by position and by name")
+    return {**inputs, **kwargs}
+
+
+# -- the same verbs on a class, typed by its `run` --
+
+
+class _TakesParams(Protocol):
+    def run(self, params: Any, worker: Any) -> Any: ...
+
+
+class _HasRun(Protocol[P]):
+    @property
+    def run(self) -> Callable[P, Any]: ...
+
+
+class _Verb(Generic[T]):
+    """A verb that a class or an instance of it has: what `Handle` has under this name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def _bind(self, instance: Any, owner: Any) -> Any:
+        task = owner if instance is None else type(instance)
+        return getattr(Handle(task, task.run), self._name)
+
+
+class Verb(_Verb[T]):
+    """`Task.enqueue`, `Task.job`: called with the inputs."""
+
+    @overload
+    def __get__(self, instance: _TakesParams, owner: object) -> Callable[..., T]: ...
+    @overload
+    def __get__(self, instance: None, owner: Callable[[], _TakesParams]) -> Callable[..., T]: ...
+    @overload
+    def __get__(self, instance: _HasRun[P], owner: object) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, instance: None, owner: Callable[[], _HasRun[P]]) -> Callable[P, T]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+class TimedVerb(_Verb[T]):
+    """`Task.enqueue_in`: called with a delay, then the inputs."""
+
+    @overload
+    def __get__(
+        self, instance: _TakesParams, owner: object
+    ) -> Callable[Concatenate[Duration, ...], T]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _TakesParams]
+    ) -> Callable[Concatenate[Duration, ...], T]: ...
+    @overload
+    def __get__(
+        self, instance: _HasRun[P], owner: object
+    ) -> Callable[Concatenate[Duration, P], T]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _HasRun[P]]
+    ) -> Callable[Concatenate[Duration, P], T]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+class MomentVerb(_Verb[T]):
+    """`Task.enqueue_at`: called with a time, then the inputs."""
+
+    @overload
+    def __get__(
+        self, instance: _TakesParams, owner: object
+    ) -> Callable[Concatenate[Moment, ...], T]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _TakesParams]
+    ) -> Callable[Concatenate[Moment, ...], T]: ...
+    @overload
+    def __get__(
+        self, instance: _HasRun[P], owner: object
+    ) -> Callable[Concatenate[Moment, P], T]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _HasRun[P]]
+    ) -> Callable[Concatenate[Moment, P], T]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+class HandleVerb:
+    """`Task.on("queue")`: a handle."""
+
+    @overload
+    def __get__(self, instance: _TakesParams, owner: object) -> Callable[[str], Handle[...]]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _TakesParams]
+    ) -> Callable[[str], Handle[...]]: ...
+    @overload
+    def __get__(self, instance: _HasRun[P], owner: object) -> Callable[[str], Handle[P]]: ...
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[[], _HasRun[P]]
+    ) -> Callable[[str], Handle[P]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        task = owner if instance is None else type(instance)
+        return Handle(task, task.run).on
+
+
+Enqueued = Awaitable[bool]

@@ -1,0 +1,192 @@
+"""The inputs of a task: declared, by `inputs` or by the type hints of `run`, and checked.
+
+They are checked twice: when a job is enqueued, so that the caller hears of it, and before the run,
+because foreign clients don't check. What is enqueued is what the caller gave: defaults and formatters
+are applied before the run, so that `delete` and `del_delayed` find a job by what was enqueued.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.imports import near_match
+from resqpy.framework.type_hints import Check, check_of, name_of
+
+TASK_ID = "_task_id"  # carries the id of a tracked task; never an input
+_NOTHING: Any = type("_Nothing", (), {"__repr__": lambda _: "nothing"})()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a task.
+
+    Attributes:
+        required: a job without it is refused. None: required unless there is a default.
+        default: taken where it is missing; a function is called for each run.
+        validator: given the value; it raises, returns False, or returns a text that says what is
+            wrong. Anything else means that the value is fine.
+        formatter: makes of the value what `run` gets; before the validator, as in ActionHero.
+        type: a type hint; JSON's values only, unless there is a formatter.
+        description: for people.
+    """
+
+    required: bool | None = False
+    default: Any = _NOTHING
+    validator: Callable[[Any], Any] | None = None
+    formatter: Callable[[Any], Any] | None = None
+    type: Any = Any
+    description: str = ""
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a default was given."""
+        return self.default is not _NOTHING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a job without it is refused."""
+        return bool(self.required) and not self.has_default
+
+
+_PROPERTIES = tuple(each.name for each in fields(Input))
+
+
+def as_input(name: str, declared: Any) -> Input:
+    """An input from an `Input` or, as in ActionHero, from a dict.
+
+    Raises:
+        UsageError: what is wrong, with a near match.
+    """
+    if isinstance(declared, Input):
+        made = declared
+    elif isinstance(declared, Mapping):
+        for key in declared:
+            if key not in _PROPERTIES:
+                raise UsageError(
+                    f"input {name!r} has an unknown {key!r}{near_match(key, _PROPERTIES)}"
+                )
+        made = Input(**declared)
+    else:
+        raise UsageError(f"input {name!r} is {declared!r}, not an Input(…) or a dict")
+    for what in ("validator", "formatter"):
+        function = getattr(made, what)
+        if function is not None and not callable(function):
+            raise UsageError(f"input {name!r}: its {what} is {function!r}, not a function")
+        if inspect.iscoroutinefunction(function):
+            raise UsageError(f"input {name!r}: its {what} is async; a plain function is needed")
+    return made
+
+
+class Inputs(Mapping[str, Input]):
+    """The inputs of one task.
+
+    Args:
+        declared: by name.
+        extra: inputs that nobody declared are let through.
+
+    Raises:
+        UsageError: a type hint that JSON has no values for.
+    """
+
+    def __init__(self, task: str, declared: Mapping[str, Input], *, extra: bool) -> None:
+        self._task = task
+        self._declared = dict(declared)
+        self.extra = extra
+        self._checks = {name: _check(name, each) for name, each in self._declared.items()}
+
+    def __getitem__(self, name: str) -> Input:
+        return self._declared[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those without which a job is refused."""
+        return [name for name, each in self._declared.items() if each.is_required]
+
+    def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What `run` gets for what was given: with defaults, formatted and validated.
+
+        Raises:
+            InvalidInputs: all that is wrong.
+        """
+        problems: list[str] = []
+        given = {name: value for name, value in params.items() if name != TASK_ID}
+        if not self.extra:
+            problems += self._unknown(given)
+        for name, declared in self._declared.items():
+            if problem := self._settle(given, name, declared):
+                problems.append(problem)
+        if problems:
+            raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
+        return given
+
+    def _unknown(self, given: Mapping[str, Any]) -> list[str]:
+        return [
+            f"input {name!r} is unknown{near_match(str(name), self._declared)}"
+            for name in given
+            if name not in self._declared
+        ]
+
+    def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:
+        """Put the input's final value in place, or tell what is wrong with it."""
+        if name not in given:
+            if declared.is_required:
+                return f"input {name!r} is required"
+            if declared.has_default:
+                default = declared.default
+                given[name] = default() if callable(default) else default
+            return None
+        value = given[name]
+        if not self._checks[name](value):
+            return f"input {name!r} must be {name_of(declared.type)}, got {_shown(value)}"
+        try:
+            given[name] = value = declared.formatter(value) if declared.formatter else value
+            verdict = declared.validator(value) if declared.validator else None
+        except (
+            Exception
+        ) as error:  # a user's function may raise anything; all of it means "not valid"
+            return f"input {name!r} is not valid: {str(error) or type(error).__name__}"
+        if verdict is False:
+            return f"input {name!r} is not valid: {_shown(value)}"
+        return f"input {name!r} is not valid: {verdict}" if isinstance(verdict, str) else None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    text = text if len(text) <= 60 else f"{text[:60]}…"
+    return f"{text} ({type(value).__name__})"
+
+
+def _check(name: str, declared: Input) -> Check:
+    try:
+        return check_of(declared.type)
+    except UsageError as error:
+        if declared.formatter is not None:
+            return lambda _: True
+        raise UsageError(f"input {name!r} {error}") from error
+
+
+def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:
+    """An input that is declared by a parameter of `run`, and perhaps in `inputs` as well.
+
+    Args:
+        default: the parameter's; `inspect.Parameter.empty` for none.
+    """
+    has_default = default is not inspect.Parameter.empty
+    if declared is None:
+        return Input(
+            required=not has_default, default=default if has_default else _NOTHING, type=hint
+        )
+    merged = declared if declared.type is not Any else replace(declared, type=hint)
+    if has_default and not merged.has_default:
+        merged = replace(merged, default=default)
+    return merged

@@ -1,0 +1,143 @@
+"""Logs, by structlog: for people on a terminal, JSON elsewhere. The only place that configures them.
+
+While a job runs, each line that is logged says which: task, queue and worker are added when a line
+is written, so a job that logs nothing pays nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from resqpy.engine.run import current_run
+from resqpy.framework.defaults.logger import LoggerConfig
+
+HIDDEN = "[FILTERED]"
+_DEEPEST = 4  # levels of a value that are shown
+
+
+def configure(config: LoggerConfig, name: str) -> None:
+    """Set up structlog and the standard library's logging, to write the same lines.
+
+    Args:
+        name: the application's, in each JSON line.
+    """
+    file = sys.stderr if config.file is None else _opened(config.file)
+    on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
+    level = getattr(logging, config.level.upper())
+    shared = _shared_processors(name, on_terminal=on_terminal)
+    renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=file),
+        cache_logger_on_first_use=False,
+    )
+    _configure_standard_library(file, level, shared, renderer)
+
+
+def configure_if_nobody_did(config: LoggerConfig, name: str) -> None:
+    """Set up logs unless the program that we are part of has its own way."""
+    if not structlog.is_configured():
+        configure(config, name)
+
+
+def _opened(path: str) -> TextIO:
+    return Path(path).open("a", encoding="utf-8", buffering=1)
+
+
+def _shared_processors(name: str, *, on_terminal: bool) -> list[Any]:
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        add_job,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(
+            fmt="%H:%M:%S.%f" if on_terminal else "iso", utc=not on_terminal
+        ),
+    ]
+    if not on_terminal:
+        processors.append(lambda _logger, _method, line: {"app": name, **line})
+    return processors
+
+
+def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
+    if on_terminal:
+        return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24)]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(default=repr, ensure_ascii=False),
+    ]
+
+
+def _configure_standard_library(
+    file: TextIO, level: int, shared: Sequence[Any], renderer: Sequence[Any]
+) -> None:
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for chatty in ("asyncio", "redis"):
+        logging.getLogger(chatty).setLevel(max(level, logging.INFO))
+
+
+def add_job(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Add what is known of the job in whose run the line is logged."""
+    run = current_run.get(None)
+    if run is not None:
+        line.setdefault("task", run.class_name)
+        line.setdefault("queue", run.queue)
+        line.setdefault("worker", run.worker_id.name)
+    return line
+
+
+def get_logger(**bound: Any) -> Any:
+    """A structlog logger."""
+    return structlog.get_logger(**bound)
+
+
+class Filter:
+    """Makes of inputs and results what may be seen in a log: no secrets, nothing endless."""
+
+    def __init__(self, config: LoggerConfig) -> None:
+        self._words = tuple(word.lower() for word in config.filtered)
+        self._max_string = config.max_string
+        self._max_items = config.max_items
+
+    def shown(self, value: Any, depth: int = 0) -> Any:
+        """The value, filtered and shortened; never the value itself where it is a container."""
+        if isinstance(value, str):
+            return value if len(value) <= self._max_string else f"{value[: self._max_string]}…"
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth >= _DEEPEST:
+            return "…"
+        if isinstance(value, Mapping):
+            return self._shown_mapping(value, depth)
+        if isinstance(value, list | tuple):
+            kept = [self.shown(each, depth + 1) for each in value[: self._max_items]]
+            return kept if len(value) <= self._max_items else [*kept, f"… {len(value)} in all"]
+        return self.shown(repr(value))
+
+    def _shown_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        return {
+            str(key): HIDDEN if self._is_secret(str(key)) else self.shown(each, depth + 1)
+            for key, each in value.items()
+        }
+
+    def _is_secret(self, name: str) -> bool:
+        lowered = name.lower()
+        return any(word in lowered for word in self._words)

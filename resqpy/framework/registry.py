@@ -1,0 +1,123 @@
+"""All tasks of a project, with what the engine needs to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from resqpy.base.errors import ImportFailed, UnknownOption, UnknownTask, UsageError
+from resqpy.base.imports import near_match
+from resqpy.engine.definition import Definition, define
+from resqpy.engine.plugin import Plugin
+from resqpy.framework.middleware import MiddlewareSet
+from resqpy.framework.spec import TaskSpec
+from resqpy.framework.task import FunctionTask
+from resqpy.framework.task_call import Gate, performer
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Where a task is defined: the same in each copy of its module."""
+
+    file: str
+    qualname: str
+
+
+class Registry:
+    """The tasks.
+
+    Attributes:
+        tasks: by name, with all properties.
+        definitions: the same for the engine.
+        plugins: the project's own, by class name.
+        middleware: by name.
+        initializers: the project's own, as classes.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, TaskSpec] = {}
+        self.definitions: dict[str, Definition] = {}
+        self.plugins: dict[str, type[Plugin]] = {}
+        self.middleware = MiddlewareSet()
+        self.initializers: list[Any] = []
+        self._by_code: dict[_Code, TaskSpec] = {}
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        return iter(self.tasks.values())
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def periodic(self) -> list[TaskSpec]:
+        """The tasks that run again and again."""
+        return [task for task in self if task.periodic]
+
+    def add(self, task: TaskSpec, complain: Callable[[str | None, str], None]) -> None:
+        """Add a task, if its plugins and middleware are right and its name is free."""
+        if (other := self.tasks.get(task.name)) is not None:
+            place = f"{other.file.name}:{other.line}"
+            complain("name", f"there is already a task {task.name!r}, in {place}")
+            return
+        try:
+            definition = self._define(task)
+        except UnknownOption as error:
+            complain("plugin_options", str(error))
+        except (ImportFailed, UsageError) as error:
+            complain("middleware" if "middleware" in str(error) else "plugins", str(error))
+        else:
+            self.tasks[task.name] = task
+            self.definitions[task.name] = definition
+            self._by_code[_code_of(task.defined)] = task
+
+    def _define(self, task: TaskSpec) -> Definition:
+        plugins = [self._plugin(each) for each in task.plugins]
+        options = {name: dict(each) for name, each in task.plugin_options.items()}
+        if task.retry is not None:
+            plugins = plugins if "Retry" in plugins else ["Retry", *plugins]
+            options["Retry"] = {**dict(task.retry), **options.get("Retry", {})}
+        limit = task.time_limit_ms
+        return define(
+            task.name,
+            performer(task),
+            plugins=[Gate(task), *plugins, *self.middleware.of(task)],
+            plugin_options=options,
+            time_limit=None if limit is None else timedelta(milliseconds=limit),
+            at_most_once=task.at_most_once,
+        )
+
+    def _plugin(self, wanted: Any) -> Any:
+        """A plugin of the project by its name; anything else is for the engine to find."""
+        if not isinstance(wanted, str) or "." in wanted or ":" in wanted:
+            return wanted
+        hint = near_match(wanted, self.plugins, 0.8)
+        if wanted not in self.plugins and hint:
+            raise ImportFailed(f"no plugin is named {wanted!r}{hint}")
+        return self.plugins.get(wanted, wanted)
+
+    # -- finding --
+
+    def task(self, wanted: Any) -> TaskSpec:
+        """A task by its name, or by what defines it: a class or a decorated function.
+
+        Raises:
+            UnknownTask: with the nearest name.
+        """
+        name = wanted if isinstance(wanted, str) else None
+        found = self.tasks.get(name) if name else self._by_code.get(_code_of(wanted))
+        if found is None:
+            shown = repr(name or getattr(wanted, "__name__", wanted))
+            hint = near_match(name or "", self.tasks)
+            known = ", ".join(sorted(self.tasks)) or "none"
+            raise UnknownTask(f"there is no task {shown}{hint} (tasks: {known})")
+        return found
+
+
+def _code_of(defined: Any) -> _Code:
+    """A file may have been imported twice: by the loader, and by a `from tasks.mail import …`."""
+    if isinstance(defined, FunctionTask):
+        return _Code(defined.function.__code__.co_filename, defined.function.__qualname__)
+    code = getattr(getattr(defined, "run", None), "__code__", None)
+    return _Code(getattr(code, "co_filename", ""), getattr(defined, "__qualname__", str(defined)))

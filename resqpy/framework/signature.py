@@ -1,0 +1,106 @@
+"""What the parameters of `run` say: which of them are inputs, and how it is to be called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.framework.handle import GIVEN, WHOLE
+from resqpy.framework.inputs import Input, merge_hint
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How `run` is called.
+
+    Attributes:
+        whole: its parameter for the dict of all inputs.
+        names: its parameters for single inputs; `defaults` has what they have in Python.
+        worker: it takes the worker.
+        rest: it takes inputs that it doesn't name (`**others`).
+    """
+
+    whole: str | None
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    worker: bool
+    rest: bool
+
+    def arguments(self, params: dict[str, Any], worker: Any) -> dict[str, Any]:
+        """The keywords of a call."""
+        if self.rest:
+            arguments = dict(params)
+        else:
+            defaults = self.defaults
+            arguments = {name: params.get(name, defaults.get(name)) for name in self.names}
+        if self.whole is not None:
+            arguments[self.whole] = params
+        if self.worker:
+            arguments["worker"] = worker
+        return arguments
+
+
+def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.Parameter]]:
+    """How a function is called, and its parameters that are inputs.
+
+    Raises:
+        UsageError: a parameter that can't be given.
+    """
+    parameters = dict(inspect.signature(run).parameters)
+    kinds = {each.kind for each in parameters.values()}
+    rest = inspect.Parameter.VAR_KEYWORD in kinds
+    for name, each in parameters.items():
+        if each.kind not in (*_BY_NAME, inspect.Parameter.VAR_KEYWORD):
+            raise UsageError(f"run's parameter {name!r} has no name to call it by; make it plain")
+    single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
+    whole = [name for name in WHOLE if name in single]
+    own = {name: each for name, each in single.items() if name not in GIVEN}
+    empty = inspect.Parameter.empty
+    defaults = {name: each.default for name, each in own.items() if each.default is not empty}
+    made = Signature(
+        whole[0] if whole else None, tuple(own), defaults, worker="worker" in single, rest=rest
+    )
+    return made, own
+
+
+def merge_inputs(
+    run: Callable[..., Any], declared: Mapping[str, Input]
+) -> tuple[Signature, dict[str, Input]]:
+    """The inputs that `inputs` and the parameters of `run` declare together.
+
+    Raises:
+        UsageError: an input that `run` doesn't take, or a type hint that can't be resolved.
+    """
+    signature, own = signature_of(run)
+    takes_all = signature.rest or signature.whole is not None
+    for name in declared:
+        if name not in own and not takes_all:
+            raise UsageError(
+                f"input {name!r} is declared, but run doesn't take it{near_match(name, own)}"
+            )
+    merged = {
+        name: merge_hint(declared.get(name), _hint(run, name, each), each.default)
+        for name, each in own.items()
+    }
+    return signature, {**declared, **merged}
+
+
+def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Any:
+    hint = parameter.annotation
+    if hint is inspect.Parameter.empty:
+        return Any
+    if not isinstance(hint, str):
+        return hint
+    function = inspect.unwrap(getattr(run, "__func__", run))
+    try:
+        return eval(hint, function.__globals__)  # noqa: S307 - the annotation of a task's own code
+    except Exception as error:  # an annotation is any expression
+        raise UsageError(
+            f"the type hint {hint!r} of input {name!r} can't be read: {error}"
+        ) from error

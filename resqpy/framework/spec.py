@@ -1,0 +1,285 @@
+"""From what a user wrote to the frozen spec of a task, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from resqpy.base.cron import CronSchedule
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.keys import check_queue_name
+from resqpy.base.when import duration_ms
+from resqpy.framework.inputs import Input, Inputs, as_input
+from resqpy.framework.signature import Signature, merge_inputs
+from resqpy.framework.task import PROPERTIES, FunctionTask, Task
+
+MISSED = ("skip", "once", "all")
+_SAME = 0.8  # a name that is so near to a property's is a mistake
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task with all its properties, checked.
+
+    Attributes:
+        frequency_ms: 0: none.
+        schedule: what `cron` says; None: nothing.
+        retry: the options of the plugin Retry; None: no retry.
+        run: the user's function, bound.
+        module: the module it belongs to; None: the project.
+        defined: what the user wrote: a class or a `FunctionTask`.
+    """
+
+    name: str
+    description: str
+    queue: str
+    frequency_ms: int
+    cron: str | None
+    timezone: str
+    schedule: CronSchedule | None
+    missed: str
+    missed_window_ms: int
+    plugins: tuple[Any, ...]
+    plugin_options: Mapping[str, Mapping[str, Any]]
+    middleware: tuple[Any, ...]
+    inputs: Inputs
+    signature: Signature
+    retry: Mapping[str, Any] | None
+    time_limit_ms: int | None
+    at_most_once: bool
+    re_enqueue_on_exception: bool
+    run: Callable[..., Any]
+    is_async: bool
+    file: Path
+    line: int | None
+    module: str | None
+    defined: Any
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it runs again and again."""
+        return self.frequency_ms > 0 or self.schedule is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a user wrote.
+
+    Attributes:
+        own: the properties that were set, by name.
+        run: None: there is none.
+    """
+
+    defined: Any
+    title: str
+    qualname: str
+    own: Mapping[str, Any]
+    run: Callable[..., Any] | None
+    default_name: str
+    default_description: str
+
+
+def written(defined: Any) -> Written:
+    """Read a class or a decorated function."""
+    if isinstance(defined, FunctionTask):
+        function = defined.function
+        return Written(
+            defined,
+            f"task {function.__name__}",
+            function.__qualname__,
+            defined.properties,
+            function,
+            function.__name__,
+            _first_lines(function.__doc__),
+        )
+    own = {name: getattr(defined, name) for name in PROPERTIES}
+    return Written(
+        defined,
+        f"task {defined.__name__}",
+        defined.__qualname__,
+        own,
+        _run_of(defined),
+        defined.__name__[:1].lower() + defined.__name__[1:],
+        _first_lines(defined.__doc__ if defined.__doc__ != Task.__doc__ else ""),
+    )
+
+
+def _first_lines(words: str | None) -> str:
+    return " ".join(inspect.cleandoc(words or "").partition("\n\n")[0].split())
+
+
+def _run_of(defined: type[Task]) -> Callable[..., Any] | None:
+    return defined().run if callable(getattr(defined, "run", None)) else None
+
+
+class SpecBuilder:
+    """Checks one task, property by property, and notes all that is wrong.
+
+    Args:
+        complain: called with the property's name and a message.
+        timezone: of cron tasks that name none.
+    """
+
+    def __init__(
+        self, task: Written, complain: Callable[[str | None, str], None], timezone: str
+    ) -> None:
+        self._task = task
+        self._own = task.own
+        self._complain = complain
+        self._timezone = timezone
+
+    def build(self, *, file: Path, line: int | None, module: str | None) -> TaskSpec | None:
+        """The spec; None if something is wrong."""
+        complaints: list[str] = []
+        complain, title = self._complain, self._task.title
+
+        def note(name: str | None, message: str) -> None:
+            complaints.append(message)
+            complain(name, f"{title}: {message}")
+
+        self._complain = note
+        parts = {**self._plain(), **self._checked(), **self._callable(self._name(module))}
+        if complaints:
+            return None
+        spec = TaskSpec(
+            name=self._name(module), file=file, line=line, module=module,
+            defined=self._task.defined, **parts,
+        )  # fmt: skip
+        if spec.periodic and spec.inputs.required:
+            names = ", ".join(map(repr, spec.inputs.required))
+            self._complain("frequency", f"a periodic task can't have required inputs ({names})")
+            return None
+        return spec
+
+    def _name(self, module: str | None) -> str:
+        given = self._own["name"]
+        if isinstance(given, str) and given:
+            return given
+        prefix = f"{module}." if module else ""
+        return f"{prefix}{self._task.default_name}"
+
+    def _plain(self) -> dict[str, Any]:
+        """Properties that are kept as they are."""
+        self._refuse_unknown()
+        self._need("name", str, "a text")
+        flags = ("at_most_once", "re_enqueue_on_exception", "extra_inputs")
+        for flag in flags:
+            self._need(flag, bool, "True or False")
+        for several in ("plugin_options", "inputs"):
+            self._need(several, Mapping, "a dict")
+        if self._own["missed"] not in MISSED:
+            self._complain("missed", f"missed is {self._own['missed']!r}, not one of {MISSED}")
+        return {
+            "missed": self._own["missed"],
+            "plugins": self._several("plugins"),
+            "plugin_options": self._own["plugin_options"],
+            "middleware": self._several("middleware"),
+            "at_most_once": self._own["at_most_once"],
+            "re_enqueue_on_exception": self._own["re_enqueue_on_exception"],
+        }
+
+    def _refuse_unknown(self) -> None:
+        """An attribute that is nearly a property's name is one that was misspelled."""
+        defined = self._task.defined
+        names = vars(defined) if isinstance(defined, type) else ()
+        for name in names:
+            hint = near_match(name, (*PROPERTIES, "run"), _SAME)
+            if hint and not name.startswith("_") and not hasattr(Task, name) and name != "run":
+                self._complain(name, f"unknown property {name!r}{hint}")
+
+    def _need(self, name: str, kind: Any, words: str) -> None:
+        if not isinstance(self._own[name], kind):
+            self._complain(name, f"{name} is {self._own[name]!r}, not {words}")
+
+    def _several(self, name: str) -> tuple[Any, ...]:
+        self._need(name, (list, tuple), "a list")
+        return tuple(self._own[name]) if isinstance(self._own[name], list | tuple) else ()
+
+    def _try(self, name: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
+        try:
+            return make()
+        except (UsageError, TypeError, ValueError) as error:
+            self._complain(name, str(error))
+            return otherwise
+
+    def _checked(self) -> dict[str, Any]:
+        """Properties that are converted."""
+        own = self._own
+        if own["cron"] and own["frequency"]:
+            self._complain("cron", "cron and frequency are both set; a task has one of them")
+        zone = own["timezone"] or self._timezone
+        limit = own["time_limit"]
+        return {
+            "description": self._description(),
+            "queue": self._try("queue", lambda: check_queue_name(own["queue"])),
+            "frequency_ms": self._try(
+                "frequency", lambda: duration_ms(own["frequency"], "frequency"), 0
+            ),
+            "cron": own["cron"],
+            "timezone": str(zone),
+            "schedule": self._try("cron", lambda: _schedule(own["cron"], zone)),
+            "missed_window_ms": self._try(
+                "missed_window", lambda: duration_ms(own["missed_window"], "missed_window")
+            ),
+            "retry": self._try("retry", lambda: _retry(own["retry"])),
+            "time_limit_ms": self._try(
+                "time_limit", lambda: None if limit is None else duration_ms(limit, "time_limit")
+            ),
+        }
+
+    def _description(self) -> str:
+        words = self._own["description"] or self._task.default_description
+        if not isinstance(words, str) or not words:
+            self._complain("description", "has no description; give it one, or a docstring")
+        return str(words)
+
+    def _callable(self, name: str) -> dict[str, Any]:
+        """`run`, and the inputs that it takes."""
+        run = self._task.run
+        if run is None:
+            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
+            self._complain(None, f"has no method run{near_match('run', names)}")
+            return {}
+        declared = self._declared()
+        merged = self._try("inputs", lambda: merge_inputs(run, declared))
+        if merged is None:
+            return {}
+        signature, inputs = merged
+        untold = not inputs and signature.whole is not None
+        extra = untold or signature.rest or bool(self._own["extra_inputs"])
+        return {
+            "run": run,
+            "is_async": inspect.iscoroutinefunction(run),
+            "signature": signature,
+            "inputs": self._try("inputs", lambda: Inputs(name, inputs, extra=extra)),
+        }
+
+    def _declared(self) -> dict[str, Input]:
+        declared = self._own["inputs"]
+        if not isinstance(declared, Mapping):
+            return {}
+        made = {
+            name: self._try("inputs", partial(as_input, name, each))
+            for name, each in declared.items()
+        }
+        return {name: each for name, each in made.items() if each is not None}
+
+
+def _schedule(cron: str | None, zone: str | tzinfo) -> CronSchedule | None:
+    return None if cron is None else CronSchedule.parse(cron, zone)
+
+
+def _retry(given: Any) -> Mapping[str, Any] | None:
+    if given is None or given == 0:
+        return None
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise UsageError(f"retry is {given!r}, not a number of times or a dict of Retry's options")
+    return {"retry_limit": given + 1}  # node-resque counts the first attempt

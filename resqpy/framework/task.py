@@ -1,0 +1,158 @@
+"""How a task is defined: a class derived from `Task`, or a function with `@task`.
+
+Both only hold what was written; `spec.py` checks it and makes the frozen spec when a project is loaded,
+so that all that is wrong can be told at once, with file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import update_wrapper
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
+
+from resqpy.base.when import Duration
+from resqpy.framework.handle import (
+    Enqueued,
+    Handle,
+    HandleVerb,
+    MomentVerb,
+    TaskJob,
+    TimedVerb,
+    Verb,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Task:
+    """A task. One instance is made when the project is loaded; it keeps nothing of a single run.
+
+    `run` does the work, on the event loop if it is async, else in a thread. It takes `params` (a dict
+    of all inputs) and `worker`, as in ActionHero, or the inputs by name: `run(self, to: str)`.
+    Returning is success, raising is failure.
+
+    Attributes:
+        name: unique; as it stands in Redis. Default: the class's name with a small first letter
+            (`SendWelcomeEmail` is `sendWelcomeEmail`), in a module with `<module>.` before it.
+        description: required; the docstring will do.
+        queue: where it is enqueued unless the caller says another.
+        frequency: milliseconds or a timedelta between runs; 0: not periodic.
+        cron: a cron expression, instead of a frequency; with seconds if it has six fields.
+        timezone: of cron. Default: `general.timezone`.
+        missed: what becomes of cron times at which no scheduler ran: "skip", "once" or "all".
+        missed_window: how far back "once" and "all" look: milliseconds or a timedelta.
+        plugins: classes, names or dotted paths; the first is the outermost.
+        plugin_options: by plugin name.
+        middleware: names, classes or objects; besides the global ones.
+        inputs: `Input`s by name; the type hints of `run` count as well.
+        extra_inputs: inputs that are not declared are let through.
+        retry: how often to try again, or the options of the plugin Retry.
+        time_limit: milliseconds or a timedelta after which a run is cancelled and fails.
+        at_most_once: a run that started is never repeated, even if its worker dies.
+        re_enqueue_on_exception: a periodic task goes on after a run that failed.
+    """
+
+    name: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    queue: ClassVar[str] = "default"
+    frequency: ClassVar[Duration] = 0
+    cron: ClassVar[str | None] = None
+    timezone: ClassVar[str | None] = None
+    missed: ClassVar[str] = "skip"
+    missed_window: ClassVar[Duration] = 86_400_000  # a day
+    plugins: ClassVar[Sequence[Any]] = ()
+    plugin_options: ClassVar[Mapping[str, Mapping[str, Any]]] = NO_OPTIONS
+    middleware: ClassVar[Sequence[Any]] = ()
+    inputs: ClassVar[Mapping[str, Any]] = NO_OPTIONS
+    extra_inputs: ClassVar[bool] = False
+    retry: ClassVar[int | Mapping[str, Any] | None] = None
+    time_limit: ClassVar[Duration | None] = None
+    at_most_once: ClassVar[bool] = False
+    re_enqueue_on_exception: ClassVar[bool] = True
+
+    run: Callable[..., Any]
+
+    enqueue = Verb[Enqueued]()
+    enqueue_in = TimedVerb[Enqueued]()
+    enqueue_at = MomentVerb[Enqueued]()
+    job = Verb[TaskJob]()
+    on = HandleVerb()
+
+    @classmethod
+    async def enqueue_many(cls, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
+        """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
+        return await Handle[...](cls, cls.run).enqueue_many(jobs)
+
+
+PROPERTIES = tuple(name for name in Task.__annotations__ if name != "run")
+
+
+class FunctionTask(Handle[P], Generic[P, R]):
+    """A task made of a function; calling it calls the function.
+
+    Attributes:
+        function: what was decorated.
+        properties: what `@task(…)` was given.
+    """
+
+    def __init__(self, function: Callable[P, R], properties: Mapping[str, Any]) -> None:
+        super().__init__(self, function)
+        self.function = function
+        self.properties = dict(properties)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+
+class _Decorator:
+    """What `@task(…)` returns: it takes the function."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self._properties = properties
+
+    @overload
+    def __call__(self, function: Callable[[dict[str, Any], Any], R]) -> FunctionTask[..., R]: ...
+    @overload
+    def __call__(self, function: Callable[[dict[str, Any]], R]) -> FunctionTask[..., R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> FunctionTask[P, R]: ...
+    def __call__(self, function: Any) -> Any:
+        return FunctionTask(function, self._properties)
+
+
+def task(
+    name: str = "",
+    *,
+    description: str = "",
+    queue: str = "default",
+    frequency: Duration = 0,
+    cron: str | None = None,
+    timezone: str | None = None,
+    missed: str = "skip",
+    missed_window: Duration = Task.missed_window,
+    plugins: Sequence[Any] = (),
+    plugin_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+    middleware: Sequence[Any] = (),
+    inputs: Mapping[str, Any] = NO_OPTIONS,
+    extra_inputs: bool = False,
+    retry: int | Mapping[str, Any] | None = None,
+    time_limit: Duration | None = None,
+    at_most_once: bool = False,
+    re_enqueue_on_exception: bool = True,
+) -> _Decorator:
+    """Make a task of a function; the properties are those of `Task`. The default of the name is the
+    function's name as it stands.
+    """
+    return _Decorator(dict(locals()))
+
+
+def is_definition(thing: Any) -> bool:
+    """Whether a thing defines a task: not `Task` itself, nor a base class without `run`."""
+    if isinstance(thing, FunctionTask):
+        return True
+    return isinstance(thing, type) and issubclass(thing, Task) and thing is not Task
