@@ -76,6 +76,11 @@ class Keys:
         return f"{self.prefix}worker:ping:{name}"
 
     @cached_property
+    def pruning(self) -> str:
+        """The lock under which Ruby workers prune dead ones."""
+        return f"{self.prefix}pruning_dead_workers_in_progress"
+
+    @cached_property
     def pause(self) -> str:
         """`true` pauses all workers (Ruby, resqpy)."""
         return f"{self.prefix}pause-all-workers"
@@ -224,6 +229,43 @@ class Keys:
     def rescues(self) -> str:
         """Hash digest of a job -> how often it was lost with its worker, and when last."""
         return self.own("rescues")
+
+    # -- tracked tasks --
+
+    def task(self, task_id: str) -> str:
+        """Hash: the record of a tracked task."""
+        return self.own("task", task_id)
+
+    @cached_property
+    def task_locks(self) -> str:
+        """Sorted set task id -> when its lock ends (ms)."""
+        return self.own("tasks", "locks")
+
+    @cached_property
+    def tasks_scheduled(self) -> str:
+        """Sorted set task id -> when it is due (ms), of tasks with the status scheduled."""
+        return self.own("tasks", "scheduled")
+
+    @cached_property
+    def tasks_pending(self) -> str:
+        """Sorted set task id -> since when it is due, or was last looked for (ms)."""
+        return self.own("tasks", "pending")
+
+    @cached_property
+    def tasks_expiring(self) -> str:
+        """Sorted set task id -> when its record goes (ms)."""
+        return self.own("tasks", "expiring")
+
+    def tasks_by(self, order: str, *of: str) -> str:
+        """Sorted set task id -> microseconds, by `created`, `modified`, `completed` or, with a
+        status behind it, `status`; of all tasks, or of those with `type`, `tag`, … and its value.
+        """
+        return self.own("tasks", "by", order, *of)
+
+    @cached_property
+    def events(self) -> str:
+        """Channel on which all changes of tracked tasks are published."""
+        return self.own("events")
 
 
 _BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"

@@ -105,7 +105,8 @@ def rescue_call(
         keys.processes, keys.worker(worker_id), held, keys.workers, keys.heartbeats,
         keys.at_most_once, keys.rescues, keys.queues, keys.stat("failed"), target,
         keys.unreadable(left.digest) if large else held,
-        keys.worker_started(worker_id), keys.stat("processed", worker_id),
+        keys.job_locks(worker_id), keys.worker_started(worker_id),
+        keys.stat("processed", worker_id),
         keys.stat("failed", worker_id), keys.ping(WorkerId.parse(worker_id).name),
     ]  # fmt: skip
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")

@@ -12,7 +12,7 @@ from resqpy.engine.rescue import RescueChore, incarnation_of
 from resqpy.engine.scheduler import Scheduler
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Taken
+from resqpy.store.exchange import Exchange, Place, Taken
 from resqpy.store.options import RedisOptions
 
 INCARNATION = "abcd1234"
@@ -32,11 +32,18 @@ async def die_with(store: Store, *jobs: bytes, silent_s: float = 100) -> list[Ta
     exchange = Exchange(store)
     taken = []
     for n, each in enumerate(ids):
-        reply = await exchange.run([], [each], ["mail"], f"2026-11-21T00:00:00.00000{n}Z")
+        reply = await exchange.run([], [Place.of(each)], ["mail"], f"2026-11-21T00:00:00.00000{n}Z")
         taken += reply.taken
     await exchange.close()
     await store.call("ZINCRBY", store.keys.processes, -silent_s, INCARNATION)
     return taken
+
+
+async def the_entry(redis: Redis) -> bytes:
+    """The only failed entry."""
+    entries = await redis.lrange("resque:failed", 0, -1)
+    assert len(entries) == 1
+    return bytes(entries[0])  # type: ignore[arg-type]
 
 
 class Scene:
@@ -119,8 +126,8 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
         (taken,) = await die_with(scene.store, JOB)
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
         await scene.rescue()
-        (entry,) = await redis.lrange("resque:failed", 0, -1)
-        failed = codec.decode_failed(bytes(entry))
+        entry = await the_entry(redis)
+        failed = codec.decode_failed(entry)
         assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hgetall("resque:resqpy:at_most_once") == {}
@@ -139,8 +146,8 @@ async def test_a_poison_pill_is_condemned_after_three_lonely_deaths(
         assert await redis.hlen("resque:resqpy:rescues") == 1
         await die_with(scene.store, JOB)
         await scene.rescue()
-        (entry,) = await redis.lrange("resque:failed", 0, -1)
-        assert codec.decode_failed(bytes(entry)).exception == "PoisonPill"
+        entry = await the_entry(redis)
+        assert codec.decode_failed(entry).exception == "PoisonPill"
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hlen("resque:resqpy:rescues") == 0
 
@@ -155,6 +162,18 @@ async def test_jobs_lost_together_are_not_condemned(redis_url: str, redis: Redis
             assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB, other]
             await redis.delete("resque:queue:mail")
         assert await redis.llen("resque:failed") == 0
+
+
+async def test_the_locks_of_the_dead_are_freed(redis_url: str, redis: Redis) -> None:
+    """A JobLock that the dead worker still held is freed; one that another has by now is not."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB)
+        held = f"resque:resqpy:job_locks:{worker_id(1)}"
+        await redis.hset(held, "resque:workerslock:a", "1")
+        await redis.hset(held, "resque:workerslock:b", "2")
+        await redis.mset({"resque:workerslock:a": "1", "resque:workerslock:b": "3"})
+        await scene.rescue()
+        assert await redis.keys("resque:workerslock*") == [b"resque:workerslock:b"]
 
 
 async def test_workers_without_a_process_are_given_time(redis_url: str, redis: Redis) -> None:

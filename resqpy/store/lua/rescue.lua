@@ -6,7 +6,8 @@
 --      8   resqpy's rescues          9  queues               10 stat:failed
 --      11  where the job goes: queue:<name> or failed
 --      12  key for held bytes beside a failed entry, or as 4
---      13… further keys of the worker, which are deleted
+--      13  resqpy's job_locks of the worker: those it still holds are freed
+--      14… further keys of the worker, which are deleted
 -- ARGV 1   the leader's token        2  incarnation of the worker's process
 --      3   the process is dead if its last sign of life is before this (seconds, Redis' clock)
 --      4   worker id                 5  its record as it was read; empty: none
@@ -41,6 +42,10 @@ if ARGV[6] ~= '' then
   else
     redis.call('HDEL', KEYS[8], ARGV[9])
   end
+end
+local locks = redis.call('HGETALL', KEYS[13])
+for l = 1, #locks, 2 do
+  if redis.call('GET', locks[l]) == locks[l + 1] then redis.call('DEL', locks[l]) end
 end
 redis.call('SREM', KEYS[5], ARGV[4])
 redis.call('HDEL', KEYS[6], ARGV[4])

@@ -1,0 +1,40 @@
+"""What only foreign workers have: Node's pings, Ruby's lock for pruning, damaged records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from resqpy.base.members import member_text
+from resqpy.base.model import FailedJob, WorkerId
+from resqpy.store import scan
+from resqpy.store.client import Store
+
+_PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too
+_LONG_NUMBER = re.compile(rb"\d[eE][+-]?\d|\d{15}")
+
+
+async def take_pruning_lock(store: Store, worker_id: str) -> bool:
+    """Take the lock under which Ruby workers prune; it ends by itself. Whoever holds it, prunes."""
+    value = f"resqpy pruning {worker_id}"
+    taken = await store.call("SET", store.keys.pruning, value, "NX", "EX", _PRUNING_S)
+    if taken is None:
+        held: bytes = await store.call("GET", store.keys.pruning) or b""
+        return held.startswith(b"resqpy pruning ")
+    return True
+
+
+async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Pings of Node workers that are not registered: key and value."""
+    known = {store.keys.ping(WorkerId.parse(each).name).encode() for each in worker_ids}
+    found: list[bytes] = []
+    async for keys in scan.matching(store, store.keys.ping("")):
+        found += [key for key in keys if key not in known]
+    values = await store.call("MGET", *found) if found else []
+    return [(key, value) for key, value in zip(found, values, strict=True) if value is not None]
+
+
+def may_be_damaged(entry: FailedJob) -> bool:
+    """Whether a job shows what Lua's JSON does to one: rounded long numbers, `{}` for `[]` inside."""
+    raw = member_text(entry.raw, "payload") or b""
+    return b"{}" in raw or _LONG_NUMBER.search(raw) is not None

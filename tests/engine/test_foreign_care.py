@@ -1,0 +1,139 @@
+"""Dead Ruby and Node workers, recognised by the rules of their own side."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from redis.asyncio import Redis
+
+from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
+from resqpy.engine.foreign_care import ForeignCareChore
+from resqpy.engine.inspector import Inspector
+from resqpy.engine.scheduler import Scheduler
+from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+
+NODE = "host:11+1:mail"
+RUBY = "host:22:mail"
+NODE_RECORD = (
+    b'{"run_at":"Fri Nov 20 2026 19:27:20 GMT-0500 (Eastern Standard Time)","worker":"host:11+1",'
+    b'"payload":{"queue":"mail","class":"Echo","args":[9.007199254741e+15]},"queue":"mail"}'
+)
+RUBY_RECORD = (
+    b'{"queue":"mail","run_at":"2026-11-21T00:27:20Z","payload":{"class":"Echo","args":[1.0]}}'
+)
+
+
+class Scene:
+    """A leading scheduler with the chore, run by hand."""
+
+    def __init__(self, url: str, *, retry: bool = False) -> None:
+        self.store = Store(RedisOptions(url=url))
+        self.told: list[tuple[Any, ...]] = []
+        self.scheduler = Scheduler(self.store)
+        options = SchedulerOptions(stuck_worker_timeout_ms=60_000, retry_stuck_jobs=retry)
+        self.chore = ForeignCareChore(
+            Inspector(self.store), options, lambda *told: self.told.append(told)
+        )
+
+    async def look(self) -> None:
+        """One look."""
+        leadership = self.scheduler.leadership()
+        assert leadership is not None
+        await self.chore.run(leadership)
+
+    def told_of(self, event: str) -> list[tuple[Any, ...]]:
+        """What was told of one event."""
+        return [told[1:] for told in self.told if told[0] == event]
+
+    async def __aenter__(self) -> Self:
+        await self.scheduler.start()
+        while not self.scheduler.leader:
+            await self.scheduler._election.ask()  # type: ignore[union-attr]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.scheduler.stop()
+        await self.store.close()
+
+
+async def node_worker(redis: Redis, silent_s: int) -> None:
+    """A Node worker in mid-job whose last ping was some seconds ago."""
+    seen = SYSTEM_CLOCK.now_ms() // 1000 - silent_s
+    await redis.sadd("resque:workers", NODE)
+    await redis.set("resque:worker:ping:host:11+1", f'{{"time":{seen},"name":"host:11+1"}}')
+    await redis.set(f"resque:worker:{NODE}", NODE_RECORD)
+
+
+async def ruby_worker(redis: Redis, silent_s: int | None) -> None:
+    """A Ruby worker in mid-job whose last heartbeat was some seconds ago (None: it has none)."""
+    await redis.sadd("resque:workers", RUBY)
+    await redis.set(f"resque:worker:{RUBY}", RUBY_RECORD)
+    if silent_s is not None:
+        seen = iso_utc((SYSTEM_CLOCK.now_ms() - silent_s * 1000) * 1000)
+        await redis.hset("resque:workers:heartbeat", RUBY, f"{seen[:19]}+00:00")
+
+
+async def test_a_dead_node_worker_s_job_goes_to_failed(redis_url: str, redis: Redis) -> None:
+    """A ping older than the limit: the job fails, the worker is forgotten, the event tells."""
+    async with Scene(redis_url) as scene:
+        await node_worker(redis, silent_s=61)
+        await scene.look()
+        assert await redis.llen("resque:failed") == 1
+        assert await redis.scard("resque:workers") == 0
+        assert await redis.keys("resque:worker:*") == []
+        [(worker, entry, seconds)] = scene.told_of("clean_stuck_worker")
+        assert (worker, entry.class_name, seconds >= 61) == (NODE, "Echo", True)
+
+
+async def test_living_foreign_workers_are_left_alone(redis_url: str, redis: Redis) -> None:
+    """A fresh ping, a fresh heartbeat, or no sign of life at all: nobody is touched."""
+    async with Scene(redis_url) as scene:
+        await node_worker(redis, silent_s=50)
+        await ruby_worker(redis, silent_s=290)
+        await redis.sadd("resque:workers", "host:33:mail")
+        await scene.look()
+        assert await redis.scard("resque:workers") == 3
+        assert await redis.llen("resque:failed") == 0
+
+
+async def test_a_dead_ruby_worker_s_job_goes_to_failed_under_ruby_s_lock(
+    redis_url: str, redis: Redis
+) -> None:
+    """A heartbeat older than five minutes; while a Ruby worker prunes, it is left to that one."""
+    async with Scene(redis_url) as scene:
+        await ruby_worker(redis, silent_s=310)
+        await redis.set("resque:pruning_dead_workers_in_progress", "host:1:mail")
+        await scene.look()
+        assert await redis.llen("resque:failed") == 0
+        await redis.delete("resque:pruning_dead_workers_in_progress")
+        await scene.look()
+        assert await redis.llen("resque:failed") == 1
+        assert 0 < await redis.ttl("resque:pruning_dead_workers_in_progress") <= 60
+
+
+async def test_jobs_go_back_where_configured(redis_url: str, redis: Redis) -> None:
+    """With `retry_stuck_jobs` the jobs are queued again, with a warning for Node's damaged one."""
+    async with Scene(redis_url, retry=True) as scene:
+        await node_worker(redis, silent_s=61)
+        await ruby_worker(redis, silent_s=310)
+        await scene.look()
+        assert await redis.llen("resque:failed") == 0
+        queued = await redis.lrange("resque:queue:mail", 0, -1)
+        assert b'{"class":"Echo","args":[1.0]}' in queued
+        assert len(queued) == 2
+        [(error,)] = scene.told_of("error")
+        assert "may be damaged" in str(error)
+        assert NODE in str(error)
+
+
+async def test_a_stale_ping_of_nobody_is_removed(redis_url: str, redis: Redis) -> None:
+    """A ping that would stop a Node scheduler goes; a fresh one may belong to one that starts."""
+    async with Scene(redis_url) as scene:
+        now = SYSTEM_CLOCK.now_ms() // 1000
+        await redis.set("resque:worker:ping:gone", f'{{"time":{now - 90},"name":"gone"}}')
+        await redis.set("resque:worker:ping:new", f'{{"time":{now},"name":"new"}}')
+        await scene.look()
+        assert await redis.keys("resque:worker:ping:*") == [b"resque:worker:ping:new"]
+        assert len(scene.told_of("error")) == 1
