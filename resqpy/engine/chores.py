@@ -102,6 +102,7 @@ class ChoreLoop:
         try:
             wait_s = await self.chore.run(leadership)
         except Deposed:
+            self._token = None  # the next round of the election tells who leads
             return None
         except Exception as error:
             self._on_error(error)
