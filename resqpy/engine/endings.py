@@ -18,19 +18,21 @@ from resqpy.base.errors import PayloadError
 from resqpy.base.when import ceil_second
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
-from resqpy.engine.traceback_text import lines_of
+from resqpy.engine.traceback_text import lines_of, words_of
 from resqpy.store import delayed, failures, queues, workers
 from resqpy.store.exchange import Ended
 
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     """What the exchange reports of a run that ended."""
-    commands = _commands(run, outcome, clock)
+    commands = [] if run.ender else _commands(run, outcome, clock)
     commands += run.effects
     if run.held:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
+    if run.ender:  # last, for its conditions must not keep the others from being done
+        commands += run.ender(outcome)
     return Ended(str(run.worker_id), run.beginning, outcome.kind.counts, commands)
 
 
@@ -53,7 +55,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
         queue=run.queue,
         worker=str(run.worker_id),
         exception=type(error).__qualname__,
-        error=str(error),
+        error=words_of(error),
         backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
         failed_at=failed_at_utc(clock.now_ms()),
     )
@@ -68,8 +70,9 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
     if size <= codec.INLINE_UNREADABLE:
         return codec.unreadable_job(run.job.raw, run.queue), []
     digest = run.sha1 or codec.digest(run.job.raw)
-    keep = failures.keep_bytes_command(run.store, str(run.worker_id), digest)
-    return codec.unreadable_reference(digest, size, run.queue), [keep]
+    kept = codec.kept_name(digest)
+    keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
+    return codec.unreadable_reference(digest, size, run.queue, kept), [keep]
 
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:

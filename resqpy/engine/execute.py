@@ -25,7 +25,9 @@ async def execute(run: Run, threads: ThreadRunner) -> Outcome:
             await _perform(run, threads)
     except asyncio.CancelledError:
         run.error = run.error or (WorkerStopped() if run.interrupted else JobCancelled())
-    except Exception as error:  # a plugin failed
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin failed
         run.error = error
     return conclude(run)
 
@@ -63,16 +65,26 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
             run.result = await _call(run, threads)
         else:
             run.result = await _call_limited(run, threads, definition.time_limit_s)
-    except Exception as error:
-        run.error = error
     except asyncio.CancelledError:
         if run.interrupted:
             run.error = WorkerStopped()
             raise
-        run.error = JobCancelled()
-        task = asyncio.current_task()
-        assert task is not None
-        task.uncancel()
+        run.error = _cancelled(run)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a task must not end the worker
+        run.error = error
+    run.task_done = True
+
+
+def _cancelled(run: Run) -> BaseException:
+    """Who cancelled the task? If nobody did, it raised the error itself, as a failed await does."""
+    if not run.cancelled:
+        return JobCancelled("the task was cancelled from within: it raised CancelledError itself")
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    return JobCancelled()
 
 
 async def _call(run: Run, threads: ThreadRunner) -> object:
@@ -102,9 +114,10 @@ def failure(error: BaseException) -> Outcome:
 def conclude(run: Run) -> Outcome:
     """What becomes of the job, from what is known at the end of the run."""
     if run.interrupted and isinstance(run.error, WorkerStopped):
-        if run.definition is not None and run.definition.at_most_once:
-            return failure(run.error)
-        return RETURNED
+        once = run.definition is not None and run.definition.at_most_once
+        return failure(run.error) if once and run.performed else RETURNED
+    if run.cancelled and isinstance(run.error, JobCancelled):
+        return failure(run.error)  # not to be tried again: somebody wanted it to end
     if run.outcome is not None:
         return run.outcome
     if run.error is not None:

@@ -24,12 +24,21 @@ _AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a sign of life brought back."""
+    """What a sign of life brought back.
+
+    Attributes:
+        work: one of the queues has a job.
+        registered: how many workers had been forgotten.
+        queues: how many queues there are.
+        ids: for whom it was.
+    """
 
     time_s: int
     work: bool
     paused: bool
     registered: int
+    queues: int
+    ids: tuple[WorkerId, ...]
 
 
 @dataclass
@@ -96,11 +105,13 @@ class Heartbeat:
             await store.close()
 
     async def _beat(self, store: Store) -> bool:
-        vitals = self._vitals()
         try:
-            self._on_beat(await beat(store, vitals))
+            self._on_beat(await beat(store, self._vitals()))
         except ResqpyError as error:
             self._on_error(error)
+            return False
+        except Exception as error:  # the thread must not die of it
+            self._on_error(ResqpyError(f"a heartbeat failed: {error!r}"))
             return False
         return True
 
@@ -110,8 +121,8 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
     keys, args = workers.beat_call(
         store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
     )
-    seconds, _, work, paused, registered = await store.run("beat", keys, args)
-    return Beat(int(seconds), bool(work), bool(paused), int(registered))
+    seconds, _, work, paused, registered, queues = await store.run("beat", keys, args)
+    return Beat(int(seconds), bool(work), bool(paused), int(registered), int(queues), vitals.ids)
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import UsageError
-from resqpy.engine.autoscale import GROW, SHRINK, Decision, Memory, Reading, Sampler, decide
+from resqpy.base.errors import StoreError, UsageError
+from resqpy.engine.autoscale import GROW, SHRINK, STOP, Decision, Memory, Reading, Sampler, decide
 from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.pool import Slot
 from resqpy.engine.role import Connection
+from resqpy.engine.slots import Slot
 from resqpy.engine.worker import BaseWorker
 
 
@@ -20,8 +19,8 @@ class MultiWorker(BaseWorker):
     """Between `min_task_processors` and `max_task_processors` slots in one process.
 
     Events: those of `Worker` with the number of the slot in front (behind the error of `error`),
-    and `multi_worker_action` (verb, delay in ms, reason) at each decision: `+` one more, `-` one
-    fewer, `x` as it is, `--` stop.
+    and `multi_worker_action` (verb, delay in ms, reason) at each decision: `+` more, `-` fewer, `x` as
+    it is, `--` stop.
     """
 
     def __init__(
@@ -47,42 +46,42 @@ class MultiWorker(BaseWorker):
         return max(1, self.scaling.min_task_processors)
 
     async def _begin(self) -> None:
-        if self.options.max_threads is None:
-            most = self.scaling.max_task_processors
-            self.options = replace(self.options, max_threads=most)
         await super()._begin()
         if self.scaling.min_task_processors < self.scaling.max_task_processors:
-            self._sampler = Sampler(lambda: len(self.pool.busy), self.scaling.check_s / 10)
-            self.aside(self._sampler.run())
-            self.aside(self._scale())
+            sampler = Sampler(lambda: len(self.pool.slots.busy), self.scaling.check_s / 10)
+            self.aside(sampler.run())
+            self.aside(self._scale(sampler))
 
-    async def _scale(self) -> None:
+    async def _scale(self, sampler: Sampler) -> None:
         memory = Memory()
         while True:
             await asyncio.sleep(self.scaling.check_s)
-            delay_ms, busy = self._sampler.read()
-            reading = Reading(not self.pool.quiet, len(self.pool.slots), busy, delay_ms)
-            if self.pool.quiet:
+            delay_ms, busy = sampler.read()
+            pool = self.pool
+            if pool.quiet or pool.stopping or pool.paused:
                 continue
-            decision = decide(reading, self.scaling, memory)
+            decision = decide(Reading(pool.slots.size, busy, delay_ms), self.scaling, memory)
             memory, self.last_decision = decision.memory, decision
             self.emit("multi_worker_action", decision.verb, delay_ms, decision.reason)
-            await self._act(decision.verb)
+            await self._act(decision)
 
-    async def _act(self, verb: str) -> None:
-        if verb == GROW:
-            await self._open(1)
-        elif verb == SHRINK:
-            for slot in await self.pool.close_slots(1):
-                self._tell("end", slot)
+    async def _act(self, decision: Decision) -> None:
+        if decision.verb == SHRINK:
+            self.pool.close_slots(decision.count)
+        elif decision.verb == GROW:
+            try:
+                await self.pool.open_slots(decision.count)
+            except StoreError as error:
+                self.tell("error", None, error, None, None)
 
     async def stop(self, timeout_s: float | None = -1.0) -> None:
         """As `Worker.stop`; tells `--` first."""
         if self._pool is not None and self._stopped is None:
-            self.emit("multi_worker_action", "--", 0.0, "stopping")
+            self.emit("multi_worker_action", STOP, 0.0, "stopping")
         await super().stop(timeout_s)
 
-    def _tell(self, event: str, slot: Slot | None, *details: Any) -> None:
+    def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
+        """Tell the listeners, with the number of the slot."""
         number = slot.number if slot is not None else 0
         if event == "error":
             self.emit(event, details[0], number, *details[1:])

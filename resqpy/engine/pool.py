@@ -1,60 +1,46 @@
 """The slots of one process and the single dispatcher that serves them all.
 
-    dispatch:  ended runs ─┐                      ┌─ a job for each free slot
+    dispatch:  ended jobs ─┐                      ┌─ a job for each free slot
                            └►  store.exchange  ───┘
     each job:  execute(run) → Outcome → "ended" list → wakes dispatch
 
 While an exchange is in flight further ends collect for the next: batching with no timer and no
-knob. Never more jobs are taken than slots are free.
+knob. Never more jobs are taken than slots are free. Only the dispatcher reports and takes, and only
+between two exchanges does a slot go.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable
 from typing import Any
 
-from resqpy.base.clock import SYSTEM_CLOCK, Clock, iso_utc
-from resqpy.base.errors import PayloadError, ResqpyError, StoreError
-from resqpy.base.model import WorkerId
-from resqpy.engine import identity
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import StoreError
 from resqpy.engine.definition import Definitions
-from resqpy.engine.endings import ended as ended_of
-from resqpy.engine.execute import execute, failure
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.run import Run
-from resqpy.engine.taking import run_of
-from resqpy.engine.threads import ThreadRunner
+from resqpy.engine.reporting import Reporting
+from resqpy.engine.running import End, Runner
+from resqpy.engine.slots import Slot, Slots
+from resqpy.engine.telling import Events, tell_error
 from resqpy.store import queues as queue_store
-from resqpy.store import workers as worker_store
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Exchanged, Taken
+from resqpy.store.exchange import Exchanged
 
-Tell = Callable[..., None]
-
-
-class Slot:
-    """A place for one job; a Resque worker of its own to Ruby's and Node's eyes."""
-
-    __slots__ = ("closing", "number", "run", "task", "worker_id")
-
-    def __init__(self, number: int, worker_id: WorkerId) -> None:
-        self.number = number
-        self.worker_id = worker_id
-        self.run: Run | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.closing = False
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
 
 
 class Pool:
     """Slots and their dispatcher.
 
     Args:
-        tell: called as `tell(event, slot, *details)`; slot is None for what concerns all.
+        events: who is told of what happens.
         worker: the object that tasks and plugins get as their worker.
+
+    Attributes:
+        quiet: take nothing more, for as long as it is set.
+        stopping: take nothing more, for good.
+        paused: all workers are paused, by a key in Redis.
     """
 
     def __init__(
@@ -63,72 +49,41 @@ class Pool:
         definitions: Definitions,
         queues: QueueNames,
         options: WorkerOptions,
-        tell: Tell,
+        events: Events,
         *,
         worker: Any = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.store = store
         self.queues = queues
-        self.options = options
-        self.incarnation = identity.new_incarnation()
-        self.slots: list[Slot] = []
-        self.paused = False
-        self.quiet = False
-        self._definitions = definitions
-        self._tell = tell
-        self._worker = worker
-        self._clock = clock
-        self._exchange = Exchange(store, options.max_payload)
-        self.threads = ThreadRunner(options.max_threads or 1)
-        self._ended: list[tuple[Slot, Run, Outcome]] = []
+        self.slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
+        self.reporting = Reporting(store, options, clock, events, self._wake.set)
+        self.runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
+        self.quiet = self.stopping = self.paused = False
+        self._options = options
+        self._events = events
+        self._changed = asyncio.Event()
+        self._halting = asyncio.Event()
+        self._serving = False
         self._look = True
         self._names_stale = queues.dynamic
-        self._recover = False
-        self._last_us = 0
-        self._taken = 0
-        self._freed: asyncio.Event = asyncio.Event()
-        self._broken: set[str] = set()
+        self._told_broken: set[str] = set()
+        self._unusable: set[Slot] = set()
 
-    # -- slots --
+    # -- what others want --
 
-    async def open_slots(self, count: int) -> list[Slot]:
-        """Add slots and make them known."""
-        numbers = self._free_numbers(count)
-        text, host = self.queues.text, self.options.host
-        fresh = [Slot(n, identity.worker_id(n, self.incarnation, text, host)) for n in numbers]
-        started = iso_utc(self._clock.now_us())[:19].replace("T", " ") + " +0000"
-        ids = [slot.worker_id for slot in fresh]
-        await worker_store.register(self.store, self.incarnation, ids, started)
-        self.slots += fresh
-        self.threads.set_most(self.options.max_threads or len(self.slots))
+    async def open_slots(self, count: int) -> None:
+        """Add slots."""
+        for slot in await self.slots.open(count):
+            self._events.tell("start", slot)
+        self.runner.threads.most = self._options.max_threads or len(self.slots.all)
         self.look()
-        return fresh
 
-    def _free_numbers(self, count: int) -> list[int]:
-        used = {slot.number for slot in self.slots}
-        unused = (number for number in itertools.count(1) if number not in used)
-        return list(itertools.islice(unused, count))
-
-    async def close_slots(self, count: int) -> list[Slot]:
-        """Take away slots, idle ones first; a busy one is waited for without being filled again."""
-        chosen = sorted(self.slots, key=lambda slot: (slot.run is not None, -slot.number))[:count]
-        for slot in chosen:
-            slot.closing = True
-        while any(slot.run is not None for slot in chosen):
-            self._freed.clear()
-            await self._freed.wait()
-        self.slots = [slot for slot in self.slots if slot not in chosen]
-        await worker_store.unregister(self.store, [slot.worker_id for slot in chosen])
-        return chosen
-
-    @property
-    def busy(self) -> list[Slot]:
-        """Slots with a job that has not been reported yet."""
-        return [slot for slot in self.slots if slot.run is not None]
-
-    # -- wake-up --
+    def close_slots(self, count: int) -> None:
+        """Take slots away, idle ones first; a busy one goes when its job has ended."""
+        self.slots.close(count)
+        self.look()
 
     def look(self) -> None:
         """There may be work: ask for it."""
@@ -136,240 +91,149 @@ class Pool:
         self._wake.set()
 
     def names_changed(self) -> None:
-        """The set of queue names changed."""
+        """The set of queue names changed, or nobody knows."""
         self._names_stale = self.queues.dynamic
+        self._told_broken.clear()
+        self._unusable.clear()
         self.look()
+
+    def cancel(self, worker_id: str, run_at: str | None = None) -> bool:
+        """Cancel the job that a slot is running; False if it runs none, or another than that of
+        `run_at`. It fails as `JobCancelled`.
+        """
+        for slot in self.slots.all:
+            if str(slot.worker_id) == worker_id and slot.run is not None:
+                right = run_at is None or run_at.encode() in slot.run.beginning
+                return right and self.runner.cancel(slot)
+        return False
+
+    async def idle(self) -> None:
+        """Return when no job runs and none is on its way."""
+        while self._serving or self.slots.busy:
+            self._changed.clear()
+            await self._changed.wait()
 
     # -- dispatch --
 
     async def dispatch(self) -> None:
-        """Serve the slots until cancelled."""
+        """Serve the slots until `halt`."""
         pause_s = 0.0
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._halting.is_set():
+                return
             try:
                 await self._serve()
                 pause_s = 0.0
             except StoreError as error:
-                self._recover = True
-                pause_s = min(max(pause_s * 2, 0.05), 2.0)
-                self._tell("error", None, error, None, None)
-                await asyncio.sleep(pause_s)
+                pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MOST_PAUSE_S)
+                tell_error(self._events, error)
+                await _is_set_within(self._halting, pause_s)
                 self._wake.set()
+            finally:
+                self._serving = False
+                self._changed.set()
+
+    async def halt(self, within_s: float) -> None:
+        """Let the dispatcher end after the exchange that is in flight; if that takes too long, its
+        owner may cancel it.
+        """
+        self._halting.set()
+        self._wake.set()
+        async with asyncio.timeout(within_s):
+            while self._serving:
+                self._changed.clear()
+                await self._changed.wait()
 
     async def _serve(self) -> None:
-        looking = self._look and not self.quiet
-        if not self._ended and not looking and not self._recover:
+        self._serving = True
+        for slot in await self.slots.retire():
+            self._events.tell("end", slot)
+        reporting = self.reporting
+        taking = not (self.quiet or self.stopping)
+        looking = taking and self._look
+        if not (reporting.ended or looking or reporting.recover):
             return
         if looking and self._names_stale:
-            self._names_stale = False
-            self.queues.resolve(await queue_store.names(self.store))
-        ended, self._ended = self._ended, []
-        free = self._free(ended)
+            await self._resolve()
+        ended = reporting.all_ended()
+        free = self._free(ended, taking, looking or reporting.recover)
         if not ended and not free:
             return
+        names = self.queues.names if taking else []
+        if self._events.heard("poll"):
+            self._tell_poll(free, names)
         self._look = False
         try:
-            exchanged = await self._call(ended, free)
+            exchanged = await reporting.call(ended, free, names)
         except BaseException:
-            self._ended = ended + self._ended
             self._look = True
             raise
-        self._recover = False
         self._after(ended, free, exchanged)
 
-    def _free(self, ended: list[tuple[Slot, Run, Outcome]]) -> list[Slot]:
-        """Slots that a job may be taken for: idle, or reported as ended in the same exchange."""
-        if self.quiet:
-            return []
-        done = {slot.number for slot, _, _ in ended}
-        return [
-            slot
-            for slot in self.slots
-            if not slot.closing and (slot.run is None or slot.number in done)
-        ]
+    async def _resolve(self) -> None:
+        self._names_stale = False
+        try:
+            self.queues.resolve(await queue_store.names(self.store))
+        except BaseException:
+            self._names_stale = True
+            raise
 
-    async def _call(self, ended: list[tuple[Slot, Run, Outcome]], free: list[Slot]) -> Exchanged:
-        reports = [ended_of(run, outcome, self._clock) for _, run, outcome in ended]
-        names = [name for name in self.queues.names if name not in self._broken]
-        if self.tell_polls:
-            for slot in free:
-                self._tell("poll", slot, self.queues.names)
-        return await self._exchange.run(
-            reports, [slot.worker_id for slot in free], names, self._run_at(), recover=self._recover
-        )
+    def _free(self, ended: list[End], taking: bool, all_of_them: bool) -> list[Slot]:
+        """Slots that a job may be taken for: those reported as ended in the same exchange; and,
+        where there may be more work, or a job whose taking was not heard of, the idle ones.
+        """
+        free = [end.slot for end in ended if taking and not end.slot.closing]
+        if all_of_them:
+            free += [slot for slot in self.slots.all if slot.run is None and not slot.closing]
+        return [slot for slot in free if slot not in self._unusable] if self._unusable else free
 
-    tell_polls = False  # set by the owner where somebody listens: it is a call for each slot
+    def _tell_poll(self, free: list[Slot], names: list[str]) -> None:
+        for slot in free:
+            for name in names:
+                self._events.tell("poll", slot, name)
 
-    def _run_at(self) -> str:
-        """Now, and later than ever before: the time names the run."""
-        self._last_us = max(self._clock.now_us(), self._last_us + 1)
-        return iso_utc(self._last_us)
+    # -- after an exchange --
 
-    def _after(
-        self, ended: list[tuple[Slot, Run, Outcome]], free: list[Slot], exchanged: Exchanged
-    ) -> None:
+    def _after(self, ended: list[End], free: list[Slot], exchanged: Exchanged) -> None:
         for queue, words in exchanged.broken:
-            self._broken.add(queue)
-            self._tell(
-                "error", None, StoreError(f"queue {queue!r} is no list: {words}"), queue, None
-            )
-        unwritten = dict(exchanged.unwritten)
-        void = set(exchanged.void)
-        for index, (slot, run, outcome) in enumerate(ended):
-            if index in unwritten:
-                self._report_again(slot, run, outcome, unwritten[index])
-            else:
-                slot.run = slot.task = None
-                self._tell_end(slot, run, outcome, void=index in void)
-        self._freed.set()
+            self._tell_broken(queue, words)
+        if exchanged.unusable:
+            self._tell_unusable([free[index] for index in exchanged.unusable])
+        self.reporting.settle(ended, exchanged)
         for taken in exchanged.taken:
-            self._begin(free[taken.index], taken)
-        self._pause(exchanged)
-
-    def _pause(self, exchanged: Exchanged) -> None:
-        if exchanged.paused != self.paused:
-            self.paused = exchanged.paused
+            slot = free[taken.index]
+            run = self.runner.take(slot, taken)
+            self._events.tell("job", slot, run.queue, run.job)
+            self.runner.begin(slot, run)
+        self.paused = exchanged.paused
         if exchanged.full and not self.paused:
             self.look()
-        elif not exchanged.taken:
-            self._tell("pause", None)
+        elif free and not exchanged.taken and self._events.heard("pause"):
+            for slot in free:
+                self._events.tell("pause", slot)
 
-    def _report_again(self, slot: Slot, run: Run, outcome: Outcome, words: str) -> None:
-        """Redis refused what belongs to the end, so the job is still on record: try again."""
-        error = StoreError(f"the end of a job could not be written, trying again: {words}")
-        self._tell("error", slot, error, run.queue, run.job)
-        asyncio.get_running_loop().call_later(1.0, self._finish, slot, run, outcome)
+    def _tell_broken(self, queue: str, words: str) -> None:
+        if queue not in self._told_broken:
+            self._told_broken.add(queue)
+            error = StoreError(f"queue {queue!r} can't be worked: {words}")
+            self._events.tell("error", None, error, queue, None)
 
-    # -- one job --
-
-    def _begin(self, slot: Slot, taken: Taken) -> None:
-        self._taken += 1
-        run = run_of(taken, slot.worker_id, self.store, self._definitions, self.options.max_payload)
-        run.worker = self._worker
-        run.sequence = self._taken
-        run.started = self._clock.monotonic()
-        slot.run = run
-        if isinstance(run.error, PayloadError):
-            self._finish(slot, run, failure(run.error))
-            return
-        self._tell("job", slot, run.queue, run.job)
-        slot.task = asyncio.get_running_loop().create_task(self._work(slot, run))
-
-    async def _work(self, slot: Slot, run: Run) -> None:
-        once = run.definition is not None and run.definition.at_most_once
-        if once and not await self._marked(slot, run):
-            return
-        self._finish(slot, run, await execute(run, self.threads))
-
-    async def _marked(self, slot: Slot, run: Run) -> bool:
-        """Note that an at-most-once job starts; if that can't be noted, it must not start."""
-        run_at = run.beginning.decode("utf-8", "replace")
-        try:
-            ours = await worker_store.mark_at_most_once(
-                self.store, str(slot.worker_id), run.beginning, run_at
-            )
-        except (ResqpyError, asyncio.CancelledError):
-            ours = False
-        if not ours:
-            self._finish(slot, run, Outcome(Kind.RETURNED))
-        return ours
-
-    def _finish(self, slot: Slot, run: Run, outcome: Outcome) -> None:
-        if slot.run is not run:
-            return  # given up at a stop
-        self._ended.append((slot, run, outcome))
-        self._wake.set()
-
-    def _tell_end(self, slot: Slot, run: Run, outcome: Outcome, *, void: bool) -> None:
-        duration_ms = int((self._clock.monotonic() - run.started) * 1000)
-        if void and not self._recover:
-            error = StoreError("the job was taken from this worker while it ran; its end is void")
-            self._tell("error", slot, error, run.queue, run.job)
-        elif outcome.kind is Kind.SUCCESS:
-            self._tell("success", slot, run.queue, run.job, outcome.result, duration_ms)
-        elif outcome.kind is Kind.FAILURE:
-            self._tell("failure", slot, run.queue, run.job, outcome.error, duration_ms)
-        elif outcome.kind in (Kind.RETRIED, Kind.DELAYED):
-            self._tell("re_enqueue", slot, run.queue, run.job, outcome.info)
-
-    def cancel(self, worker_id: str) -> bool:
-        """Cancel the job that a slot is running; False if it runs none. It fails as cancelled."""
-        for slot in self.slots:
-            if str(slot.worker_id) == worker_id and slot.task is not None and slot.run is not None:
-                return slot.task.cancel()
-        return False
-
-    # -- stop --
-
-    async def drain(self, timeout_s: float | None) -> bool:
-        """Take nothing more and wait for what runs; False when time ran out."""
-        self.quiet = True
-        self._wake.set()
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self.busy:
-                    self._freed.clear()
-                    await self._freed.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def interrupt(self) -> None:
-        """Cancel what still runs, wait a little, and give up what does not end: its job goes back
-        to the head of its queue, in the old order (or to failed, if it may run only once).
-        """
-        reported = {id(run) for _, run, _ in self._ended}
-        running = [s for s in self.busy if s.task is not None and id(s.run) not in reported]
-        for slot in running:
-            if slot.run is not None and slot.task is not None and not slot.task.done():
-                slot.run.interrupted = True
-                slot.task.cancel()
-        tasks = [slot.task for slot in running if slot.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self.options.cancel_timeout_s)
-        for slot in running:
-            if slot.task is not None and not slot.task.done():
-                self._give_up(slot)
-
-    def _give_up(self, slot: Slot) -> None:
-        run = slot.run
-        assert run is not None
-        run.error = run.error or ResqpyError("the worker stopped before the job ended")
-        once = run.definition is not None and run.definition.at_most_once
-        outcome = failure(run.error) if once else Outcome(Kind.RETURNED)
-        self._finish(slot, run, outcome)
-
-    async def last_exchange(self) -> None:
-        """Report what has ended since, the latest taken first, so that returned jobs stand at the
-        head of their queues as they did before.
-        """
-        self._ended.sort(key=lambda each: -each[1].sequence)
-        while self._ended:
-            ended, self._ended = self._ended, []
-            try:
-                exchanged = await self._call(ended, [])
-            except StoreError:
-                self._ended = ended
-                raise
-            self._after(ended, [], exchanged)
-            if exchanged.unwritten:
-                await asyncio.sleep(1.1)
-
-    async def unregister(self) -> None:
-        """Forget the slots and the process."""
-        ids = [slot.worker_id for slot in self.slots if slot.run is None]
-        self.slots = [slot for slot in self.slots if slot.run is not None]
-        gone = None if self.slots else self.incarnation
-        await worker_store.unregister(self.store, ids, gone)
+    def _tell_unusable(self, slots: list[Slot]) -> None:
+        self._unusable.update(slots)
+        for slot in slots:
+            error = StoreError(f"what worker {slot.worker_id} has on record is not of our making")
+            self._events.tell("error", slot, error, None, None)
 
     async def close(self) -> None:
         """Close what belongs to the pool."""
-        self.threads.close()
-        await self._exchange.close()
+        self.runner.threads.close()
+        await self.reporting.exchange.close()
 
-    @property
-    def exchange_line(self) -> Any:
-        """The connection of the exchange (its round trips are counted in tests)."""
-        return self._exchange.line
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,43 @@ class Run:
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
         effects: commands written in the step that ends the run.
+        ender: if set, says what the end writes, in place of the table of endings (tracked tasks).
+        after: called when the end is written, unless it was void.
         interrupted: it is being cancelled because the worker stops.
+        cancelled: it is being cancelled on request.
+        begun: its first step was taken; before that it can't be cancelled, only told not to begin.
+        task_done: the task's function is over; what follows (the plugins) is not cancelled.
+        ended: its end is settled; what the function still does is of no account.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
         state: a plugin's notes, by plugin.
     """
 
     __slots__ = (
-        "beginning", "definition", "effects", "error", "held", "interrupted", "job", "outcome",
-        "performed", "result", "run_at", "sequence", "sha1", "started", "state", "store", "vetoed", "worker",
+        "after",
+        "beginning",
+        "begun",
+        "cancelled",
+        "definition",
+        "effects",
+        "ended",
+        "ender",
+        "error",
+        "held",
+        "interrupted",
+        "job",
+        "outcome",
+        "performed",
+        "result",
+        "run_at",
+        "sequence",
+        "sha1",
+        "started",
+        "state",
+        "store",
+        "task_done",
+        "vetoed",
+        "worker",
         "worker_id",
     )  # fmt: skip
 
@@ -59,7 +88,10 @@ class Run:
         self.vetoed = False
         self.outcome: Outcome | None = None
         self.effects: list[Command] = []
-        self.interrupted = False
+        self.ender: Callable[[Outcome], Sequence[Command]] | None = None
+        self.after: list[Callable[[], None]] = []
+        self.interrupted = self.cancelled = False
+        self.begun = self.task_done = self.ended = False
         self.state: dict[Any, Any] = {}
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import ctypes
+import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+_END_WITHIN_S = 1.0  # that an interrupted function gets
 
 
 class ThreadRunner:
@@ -17,87 +19,169 @@ class ThreadRunner:
     A thread can't be cancelled as a coroutine can: an error is raised in it, which Python code
     meets at its next step and a call into C only when it returns. Who has waited long enough for
     that goes on without the thread; its place is made good, so that no later job waits for it.
+    The threads are daemons: a process can end although one still runs (those of
+    `concurrent.futures` would be waited for).
 
     Args:
         most: how many functions run at the same time.
     """
 
     def __init__(self, most: int) -> None:
-        self._executor = ThreadPoolExecutor(most, thread_name_prefix="resqpy")
-        self._most = most
-        self._abandoned = 0
-
-    def set_most(self, most: int) -> None:
-        """Change how many run at the same time; more, never fewer."""
-        self._most = max(most, self._most)
-        self._resize()
-
-    def _resize(self) -> None:
-        self._executor._max_workers = self._most + self._abandoned  # noqa: SLF001 - read at each submit; there is no setter
+        self.most = most
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._open = 0  # calls that wait or run, but not the abandoned
 
     async def run(self, function: Callable[..., Any], args: list[Any]) -> Any:
-        """Call it in a thread; a cancellation is passed on to the thread."""
-        call = _Call(function, args)
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, call)
+        """Call it in a thread; a cancellation is passed on to the thread.
+
+        A function that returns in spite of it has done its work: its result counts.
+        """
+        call = _Call(function, args, asyncio.get_running_loop())
+        self._submit(call)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(call.future)
         except asyncio.CancelledError:
-            call.interrupt()
-            await self._wait_for(future)
+            if not call.interrupt():
+                raise
+            await asyncio.wait([call.future], timeout=_END_WITHIN_S)
+            if call.returned:
+                return call.future.result()
+            if call.future.done():
+                call.future.exception()
+            else:
+                self._abandon(call)
             raise
 
-    async def _wait_for(self, future: asyncio.Future[Any]) -> None:
-        done, _ = await asyncio.wait([future], timeout=1.0)
-        if done:
-            future.exception()
-            return
-        self._abandoned += 1
-        self._resize()
-        future.add_done_callback(self._came_back)
+    def _submit(self, call: _Call) -> None:
+        with self._lock:
+            self._open += 1
+            if more := self._threads < min(self._open, self.most):
+                self._threads += 1
+        self._calls.put(call)
+        if more:
+            threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
 
-    def _came_back(self, future: asyncio.Future[Any]) -> None:
-        self._abandoned -= 1
-        if not future.cancelled():
-            future.exception()
+    def _abandon(self, call: _Call) -> None:
+        """Let the thread go; whoever waits for one gets another."""
+        with self._lock:
+            if call.ended:
+                return
+            call.abandoned = True
+            self._threads -= 1
+            self._open -= 1
+            if more := self._threads < min(self._open, self.most):
+                self._threads += 1
+        if more:
+            threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            _run_through(call)
+            with self._lock:
+                call.ended = True
+                if call.abandoned:
+                    return
+                self._open -= 1
 
     def close(self) -> None:
-        """Start no more; what runs is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end; what runs is not waited for."""
+        with self._lock:
+            count, self._threads = self._threads, 0
+        for _ in range(count):
+            self._calls.put(None)
 
 
 class Interrupted(BaseException):
     """Raised in a thread whose job was cancelled or ran out of time."""
 
 
+def _run_through(call: _Call) -> None:
+    """Run a call; `Interrupted` may strike anywhere in here, but never later."""
+    try:
+        call.work()
+    except Interrupted:
+        pass
+    finally:
+        while not call.closed:
+            try:
+                call.close()
+            except Interrupted:
+                continue
+
+
 class _Call:
     """One call in a thread, with the caller's context."""
 
-    def __init__(self, function: Callable[..., Any], args: list[Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], args: list[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.returned = False
+        self.abandoned = False
+        self.ended = False
+        self.closed = False
+        self._loop = loop
         self._function = function
         self._args = args
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._thread: int | None = None
-        self._cancelled = False
+        self._cancelled = self._started = False
+        self._result: Any = None
+        self._error: BaseException | None = None
 
-    def __call__(self) -> Any:
+    def work(self) -> None:
+        """Call the function; in the thread."""
         with self._lock:
             if self._cancelled:
-                return None
+                return
+            self._started = True
             self._thread = threading.get_ident()
         try:
-            return self._context.run(self._function, *self._args)
+            self._result = self._context.run(self._function, *self._args)
+            self.returned = True
         except Interrupted:
-            return None
-        finally:
-            with self._lock:
-                self._thread = None
+            raise
+        except BaseException as error:
+            self._error = error
 
-    def interrupt(self) -> None:
-        """Raise `Interrupted` where the thread is now."""
+    def close(self) -> None:
+        """No interruption from here on; tell the loop. May be called again if it was cut off."""
+        with self._lock:
+            self._thread = None
+        _raise_in(threading.get_ident(), None)
+        self.closed = True
+        try:
+            self._loop.call_soon_threadsafe(self._settle)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _settle(self) -> None:
+        if self.future.done():
+            return
+        error = self._error
+        if error is None:
+            self.future.set_result(self._result)
+        elif isinstance(error, (StopIteration, KeyboardInterrupt)):  # a future takes neither
+            wrapped = RuntimeError(f"the function raised {error!r}")
+            wrapped.__cause__ = error
+            self.future.set_exception(wrapped)
+        else:
+            self.future.set_exception(error)
+        self.future.exception()  # after an interruption nobody may ask
+
+    def interrupt(self) -> bool:
+        """Raise `Interrupted` where the thread is now; False if it never started and never will."""
         with self._lock:
             self._cancelled = True
             if self._thread is not None:
-                raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
-                raise_in(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+                _raise_in(self._thread, Interrupted)
+            return self._started
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Raise an error in a thread; None takes back one that was not yet raised."""
+    what = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)

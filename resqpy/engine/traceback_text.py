@@ -1,30 +1,48 @@
-"""A traceback as the failed list keeps it: lines, without our own frames."""
+"""An error as the failed list keeps it: its words, and its traceback without our own frames."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 _OURS = tuple(
-    str(Path(module).parent) + "/"
-    for module in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
+    str(Path(folder).parent) + "/"
+    for folder in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
 )
 _MOST_LINES = 200
+_MOST_SIGNS = 10_000  # of an error's words or of one line
+
+
+def words_of(error: BaseException) -> str:
+    """What the error says; one that can't say it doesn't break us."""
+    try:
+        return _short(str(error))
+    except Exception as broken:
+        return f"<the error's own __str__ raised {type(broken).__name__}>"
 
 
 def lines_of(error: BaseException) -> list[str]:
     """The lines of an error's traceback, causes included, the innermost call last."""
     whole = traceback.TracebackException.from_exception(error, limit=-100)
-    _drop_our_frames(whole)
-    lines = [line for text in whole.format() for line in text.rstrip("\n").split("\n")]
+    for part in _parts(whole):
+        kept = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
+        part.stack = traceback.StackSummary.from_list(kept)
+    lines = [_short(line) for text in whole.format() for line in text.rstrip("\n").split("\n")]
     return lines if len(lines) <= _MOST_LINES else [*lines[:100], "…", *lines[-99:]]
 
 
-def _drop_our_frames(part: traceback.TracebackException | None) -> None:
-    while part is not None:
-        kept = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
-        part.stack = traceback.StackSummary.from_list(kept)
-        _drop_our_frames(part.__context__)
-        part = part.__cause__
+def _parts(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """The error and all that led to it or is in it."""
+    waiting: list[traceback.TracebackException | None] = [whole]
+    while waiting:
+        part = waiting.pop()
+        if part is not None:
+            yield part
+            waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_SIGNS else f"{text[:_MOST_SIGNS]}…"

@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from resqpy.base import codec
-from resqpy.base.clock import SYSTEM_CLOCK, Clock, iso_utc
-from resqpy.base.errors import PoolStateError, ResqpyError, StoreError, UnknownTask
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import PoolStateError
 from resqpy.base.model import Job, WorkerId
-from resqpy.engine import identity
 from resqpy.engine.definition import definitions
-from resqpy.engine.execute import execute
-from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
+from resqpy.engine.inline import perform_inline
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.outcome import Kind
-from resqpy.engine.pool import Pool, Slot
+from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.role import Connection, Role
-from resqpy.engine.run import Run
-from resqpy.engine.threads import ThreadRunner
-from resqpy.store import plugin_locks
-from resqpy.store.tracker import Tracker
+from resqpy.engine.slots import Slot
+from resqpy.engine.stopping import Stopping
+from resqpy.engine.wakeup import Wakeup
 
 
 class BaseWorker(Role):
@@ -57,14 +51,14 @@ class BaseWorker(Role):
         self.queue = Queue(self.store, self.definitions, clock)
         self._clock = clock
         self._pool: Pool | None = None
-        self._heartbeat: Heartbeat | None = None
-        self._tracker: Tracker | None = None
-        self._started = ""
+        self._wakeup: Wakeup | None = None
+        self._stopping: Stopping | None = None
+        self._dispatcher: asyncio.Task[None] | None = None
         self._stopped: asyncio.Task[None] | None = None
 
     @property
     def pool(self) -> Pool:
-        """The slots."""
+        """The slots and their dispatcher."""
         if self._pool is None:
             raise PoolStateError("the worker was not started")
         return self._pool
@@ -72,83 +66,37 @@ class BaseWorker(Role):
     @property
     def worker_ids(self) -> list[WorkerId]:
         """The ids under which Ruby and Node see us."""
-        return [slot.worker_id for slot in self._pool.slots] if self._pool else []
+        return list(self._pool.slots.worker_ids) if self._pool is not None else []
 
     def _size(self) -> int:
         return 1
 
     async def _begin(self) -> None:
-        self._pool = Pool(
+        if self._pool is not None:
+            raise PoolStateError(f"this {type(self).__name__} was stopped; make a new one")
+        pool = self._pool = Pool(
             self.store,
             self.definitions,
             self.queues,
             self.options,
-            self._tell,
+            self,
             worker=self,
             clock=self._clock,
         )
-        self._pool.tell_polls = self.heard("poll")
-        self._started = iso_utc(self._clock.now_us())[:19].replace("T", " ") + " +0000"
-        await self._open(self._size())
-        self._tracker = self._new_tracker()
-        self._heartbeat = self._new_heartbeat()
-        self._heartbeat.start()
-        for coroutine in (self._pool.dispatch(), self._tracker.run(), self._poll()):
+        self._stopping = Stopping(pool, self.options, self)
+        try:
+            await pool.open_slots(self._size())
+        except BaseException:
+            self._pool = None
+            raise
+        self._wakeup = Wakeup(self.store, pool, self.options, self)
+        self._wakeup.heartbeat.start()
+        for coroutine in (self._dispatch(), self._wakeup.tracker.run(), self._wakeup.poll()):
             self.aside(coroutine)
 
-    async def _open(self, count: int) -> None:
-        for slot in await self.pool.open_slots(count):
-            self._tell("start", slot)
-
-    # -- wake-up: tracking, the heartbeat, polling --
-
-    def _new_tracker(self) -> Tracker:
-        return Tracker(
-            self.store,
-            self.queues.prefixes(self.store.keys),
-            on_change=self._on_change,
-            on_control=self._on_control,
-            on_fallback=lambda error: self._tell("error", None, _no_tracking(error), None, None),
-        )
-
-    def _on_change(self, changed: list[bytes] | None) -> None:
-        names = self.store.keys.queues.encode()
-        if changed is None or names in changed:
-            self.pool.names_changed()
-        else:
-            self.pool.look()
-
-    def _on_control(self, message: bytes) -> None:
-        order = codec.decode_lenient(message)
-        if isinstance(order, dict) and isinstance(order.get("cancel"), str):
-            self.pool.cancel(order["cancel"])
-
-    def _new_heartbeat(self) -> Heartbeat:
-        loop = asyncio.get_running_loop()
-        return Heartbeat(
-            self.store.options,
-            self._vitals,
-            on_beat=lambda beat: _soon(loop, self._on_beat, beat),
-            on_error=lambda error: _soon(loop, self._tell, "error", None, error, None, None),
-            interval_s=self.options.heartbeat_s,
-        )
-
-    def _vitals(self) -> Vitals:
-        return Vitals(
-            self.pool.incarnation, tuple(self.worker_ids), self._started, tuple(self.queues.names)
-        )
-
-    def _on_beat(self, beat: Beat) -> None:
-        self._tell("ping", None, beat.time_s)
-        if beat.work or self.pool.paused != beat.paused:
-            self.pool.names_changed()
-
-    async def _poll(self) -> None:
-        """Look every `timeout` where Redis can't wake us up."""
-        while True:
-            await asyncio.sleep(self.options.timeout_s)
-            if self._tracker is not None and not self._tracker.live:
-                self.pool.names_changed()
+    async def _dispatch(self) -> None:
+        self._dispatcher = asyncio.current_task()
+        await self.pool.dispatch()
 
     # -- control --
 
@@ -182,31 +130,29 @@ class BaseWorker(Role):
 
     async def stop_now(self) -> None:
         """Cancel what runs at once, also while a patient `stop` is under way."""
-        if self._pool is not None:
-            self._pool.quiet = True
-            await self._pool.interrupt()
+        if self._stopping is not None:
+            self._stopping.hurry()
         await self.stop(0)
 
     async def _stop(self, timeout_s: float | None) -> None:
-        pool = self.pool
-        if not await pool.drain(timeout_s):
-            await pool.interrupt()
+        stopping, pool = self._stopping, self.pool
+        assert stopping is not None
+        await stopping.drain(timeout_s, self._dispatcher)
         await self._end_side_tasks()
+        await stopping.interrupt()
+        await stopping.report()
         try:
-            await pool.last_exchange()
-            await pool.unregister()
-        except StoreError as error:
-            self._tell("error", None, error, None, None)
+            if self._wakeup is not None:
+                await self._wakeup.stop()
+            await stopping.unregister()
         finally:
-            await self._let_go(pool)
+            await pool.close()
+            await self._close_store()
+            self.running = False
 
-    async def _let_go(self, pool: Pool) -> None:
-        if self._heartbeat is not None:
-            await asyncio.to_thread(self._heartbeat.stop)
-        await pool.close()
-        await self._close_store()
-        self.running = False
-        self._tell("end", None)
+    def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
+        """Tell the listeners."""
+        self.emit(event, *details)
 
     # -- without Redis --
 
@@ -217,25 +163,9 @@ class BaseWorker(Role):
             UnknownTask: no such task.
             Exception: whatever the task raised.
         """
-        definition = self.definitions.get(name)
-        if definition is None:
-            raise UnknownTask(f'No job defined for class "{name}"')
         if self.running:
             raise PoolStateError("perform_inline can not be used on a started worker")
-        own_id = identity.worker_id(0, "inline", self.queues.text)
-        raw = codec.encode_job(name, "inline", list(args))
-        run = Run(
-            codec.decode_job(raw, f"_direct-queue-{own_id.name}"), definition, own_id, self.store
-        )
-        run.worker = self
-        outcome = await execute(run, ThreadRunner(1))
-        await plugin_locks.settle(self.store, run.effects)
-        if outcome.kind is Kind.FAILURE and outcome.error is not None:
-            raise outcome.error
-        return outcome.result
-
-    def _tell(self, event: str, slot: Slot | None, *details: Any) -> None:
-        self.emit(event, *details)
+        return await perform_inline(self, name, args)
 
 
 class Worker(BaseWorker):
@@ -245,18 +175,6 @@ class Worker(BaseWorker):
     (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
     `error` (error, queue, job), `pause`.
     """
-
-
-def _no_tracking(error: Exception) -> ResqpyError:
-    return StoreError(f"Redis can't wake us up ({error}); polling instead")
-
-
-def _soon(loop: asyncio.AbstractEventLoop, function: Any, *args: Any) -> None:
-    """Call on the loop, from another thread; a loop that is closed by now is no matter."""
-    try:
-        loop.call_soon_threadsafe(partial(function, *args))
-    except RuntimeError:
-        return
 
 
 __all__ = ["BaseWorker", "Job", "Worker"]

@@ -7,6 +7,7 @@ the server did not know (`NOSCRIPT`: it did not run).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,22 +79,22 @@ class Store:
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
         replies = await (line or self.line).send([command])
-        return await self._checked(replies[0], line)
+        return self._checked(replies[0], line)
 
     async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
         """Several commands in one round trip; the first error is raised after all were done."""
         if not commands:
             return []
         replies = await (line or self.line).send(commands)
-        return [await self._checked(reply, line) for reply in replies]
+        return [self._checked(reply, line) for reply in replies]
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one `MULTI`, in one round trip."""
         replies = await self.line.send([("MULTI",), *commands, ("EXEC",)])
         for reply in replies[1:-1]:
-            await self._checked(reply)
-        results: list[Any] = await self._checked(replies[-1])
-        return [await self._checked(result) for result in results]
+            self._checked(reply)
+        results: list[Any] = self._checked(replies[-1])
+        return [self._checked(result) for result in results]
 
     async def run(
         self, name: str, keys: Sequence[Arg], args: Sequence[Arg] = (), line: Line | None = None
@@ -104,7 +105,7 @@ class Store:
         if isinstance(reply, exceptions.NoScriptError):
             await self.call("SCRIPT", "LOAD", wanted.text, line=line)
             reply = (await self._evalsha(wanted, keys, args, line))[0]
-        return await self._checked(reply, line)
+        return self._checked(reply, line)
 
     def _evalsha(
         self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
@@ -112,12 +113,12 @@ class Store:
         command = ("EVALSHA", wanted.sha, len(keys), *keys, *args)
         return (line or self.line).send([command])
 
-    async def _checked(self, reply: Any, line: Line | None = None) -> Any:
+    def _checked(self, reply: Any, line: Line | None = None) -> Any:
         if not isinstance(reply, Exception):
             return reply
         text = error_text(reply)
         if text.startswith(_ELSEWHERE):
-            await (line or self.line).reopen()
+            (line or self.line).reopen()
         raise translate(text) from reply
 
     async def close(self) -> None:
@@ -138,10 +139,17 @@ _BY_CLASS = {
 }
 
 
+# How Redis 6.2 wraps what a command inside a script said.
+_IN_SCRIPT = re.compile(r"^(?:ERR )?Error running script .*?: -([A-Z]+ .*)", re.DOTALL)
+
+
 def error_text(error: Exception) -> str:
     """The server's words with their code in front, which redis-py takes off for some."""
+    text = str(error)
+    if inside := _IN_SCRIPT.match(text):
+        return inside.group(1)
     code = next((code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), "")
-    return str(error) if str(error).startswith(code) else f"{code.strip()} {error}"
+    return text if text.startswith(code) else f"{code.strip()} {text}"
 
 
 def translate(text: str) -> StoreError:

@@ -6,6 +6,7 @@ blindly, and only the caller knows whether it may be.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from redis import exceptions
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
@@ -25,35 +26,55 @@ Opener = Callable[[], Awaitable[AbstractConnection]]
 
 def opener(options: RedisOptions, keys: Keys) -> Opener:
     """A function that opens a new connection to the Redis that takes our writes now."""
+    base = _plain_pool(options)
     if options.cluster:
-        return _cluster_opener(options, keys)
-    pool = _sentinel_pool(options) if options.sentinels else _plain_pool(options)
+        check_cluster_namespace(keys)
+    if options.url.startswith("unix:") and (options.cluster or options.sentinels):
+        raise StoreMisconfigured("a unix socket leads to one server; give redis:// or rediss://")
 
     async def open_one() -> AbstractConnection:
-        return await _connected(pool.make_connection())  # type: ignore[no-untyped-call]
+        place: dict[str, Any] = {}
+        if options.cluster:
+            place = await _slot_owner(options, keys)
+        elif options.sentinels:
+            place = await _master(options)
+        made = base.connection_class(**{**base.connection_kwargs, **place})
+        return await _connected(made, options.connect_timeout_s)
 
     return open_one
 
 
-async def _connected(connection: AbstractConnection) -> AbstractConnection:
+async def _connected(connection: AbstractConnection, timeout_s: float) -> AbstractConnection:
+    """Connect and log in; a server that accepts and then says nothing counts as gone too."""
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-    except (exceptions.RedisError, OSError) as error:
+        async with asyncio.timeout(timeout_s):
+            await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException as error:
         await connection.disconnect(nowait=True)
-        raise translate_connect(error) from error
+        if isinstance(error, (exceptions.RedisError, OSError)):
+            raise translate_connect(error) from error
+        raise
     return connection
+
+
+_NOT_YET = ("LOADING", "BUSY", "MASTERDOWN", "max number of clients")
 
 
 def translate_connect(error: Exception) -> Exception:
     """What went wrong before anything was sent."""
     if isinstance(error, exceptions.AuthenticationError):
         return StoreMisconfigured(f"Redis refuses the login: {error}")
+    if isinstance(error, exceptions.ResponseError) and not str(error).startswith(_NOT_YET):
+        return StoreMisconfigured(f"Redis refuses the connection: {error}")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable("can't reach Redis: it accepts connections and doesn't answer")
     return StoreUnavailable(f"can't reach Redis: {error}")
 
 
 def _arguments(options: RedisOptions) -> dict[str, Any]:
     return {
         "protocol": 2,
+        "encoding_errors": "surrogateescape",  # names that are no UTF-8 come and go as they are
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
         "socket_timeout": None,  # a timeout of our own: redis-py's costs a task per command
@@ -82,23 +103,23 @@ def hide_password(url: str) -> str:
     return f"{scheme}{slashes}{user}{':***' if colon else ''}{at}{place}"
 
 
-def _sentinel_pool(options: RedisOptions) -> SentinelConnectionPool:
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        list(options.sentinels),
-        sentinel_kwargs={
-            "socket_timeout": options.connect_timeout_s,
-            **dict(options.sentinel_kwargs),
-        },
-    )
-    arguments = _arguments(options)
-    target = _plain_pool(options).connection_kwargs
-    for name in ("db", "username", "password"):
-        if target.get(name) is not None:
-            arguments[name] = target[name]
-    arguments["ssl"] = options.url.startswith("rediss:")
-    return SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        options.sentinel_service, sentinel, **arguments
-    )
+async def _master(options: RedisOptions) -> dict[str, Any]:
+    """The master that the Sentinels name now; asked at every new connection."""
+    login = {
+        "socket_timeout": options.connect_timeout_s,
+        "socket_connect_timeout": options.connect_timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        **dict(options.sentinel_kwargs),
+    }
+    sentinel = Sentinel(list(options.sentinels), sentinel_kwargs=login)  # type: ignore[no-untyped-call]
+    try:
+        host, port = await sentinel.discover_master(options.sentinel_service)
+    except (exceptions.RedisError, OSError) as error:
+        raise StoreUnavailable(f"no Sentinel names the master: {error}") from error
+    finally:
+        for each in sentinel.sentinels:
+            await each.aclose()
+    return {"host": host, "port": int(port)}
 
 
 def check_cluster_namespace(keys: Keys) -> None:
@@ -116,19 +137,7 @@ def check_cluster_namespace(keys: Keys) -> None:
         )
 
 
-def _cluster_opener(options: RedisOptions, keys: Keys) -> Opener:
-    check_cluster_namespace(keys)
-    base = _plain_pool(options)
-
-    async def open_one() -> AbstractConnection:
-        host, port = await _slot_owner(options, keys)
-        arguments = {**base.connection_kwargs, "host": host, "port": port}
-        return await _connected(base.connection_class(**arguments))
-
-    return open_one
-
-
-async def _slot_owner(options: RedisOptions, keys: Keys) -> tuple[str, int]:
+async def _slot_owner(options: RedisOptions, keys: Keys) -> dict[str, Any]:
     """The master that has our hash slot now; asked at every new connection."""
     tls = {"ssl": True} if issubclass(_plain_pool(options).connection_class, SSLConnection) else {}
     cluster = RedisCluster.from_url(options.url, **dict(options.extra), **tls)
@@ -141,4 +150,4 @@ async def _slot_owner(options: RedisOptions, keys: Keys) -> tuple[str, int]:
         await cluster.aclose()
     if node is None:
         raise StoreUnavailable("no node of the Redis Cluster has our hash slot")
-    return str(node.host), int(node.port)
+    return {"host": str(node.host), "port": int(node.port)}

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from resqpy.base import codec
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
-
-_FIXED_KEYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,9 @@ class Exchanged:
     Attributes:
         void: indices of ends that did not count (their record was not there any more).
         unwritten: ends whose commands Redis refused, with its words; report them again.
-        full: every free slot got a job, so more may be waiting.
+        full: all that could be taken at once was taken, so more may be waiting.
         broken: queues that are no lists, with Redis' words.
+        unusable: slots with a record that can't be understood; nothing was taken for them.
     """
 
     paused: bool
@@ -70,16 +68,19 @@ class Exchanged:
     unwritten: list[tuple[int, str]] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     full: bool = False
+    unusable: list[int] = field(default_factory=list)
 
 
-@lru_cache(maxsize=4096)
-def _suffix(name: str) -> bytes:
-    return codec.record_suffix(name)
+class Place(NamedTuple):
+    """A slot as the script is told of it: its worker id, and the end of its records."""
 
+    worker_id: str
+    ending: bytes
 
-@lru_cache(maxsize=4096)
-def _queue_json(queue: str) -> bytes:
-    return codec.encode_text(queue)
+    @classmethod
+    def of(cls, worker_id: WorkerId) -> Place:
+        """Made once for a slot."""
+        return cls(str(worker_id), codec.record_suffix(worker_id.name))
 
 
 class Exchange:
@@ -99,6 +100,9 @@ class Exchange:
             keys.stat("processed", ""),
             keys.stat("failed", ""),
         ]
+        self._queues: Sequence[str] = ()
+        self._names: list[bytes] = []
+        self._keys: list[Arg] = self._fixed
 
     @property
     def line(self) -> Line:
@@ -108,7 +112,7 @@ class Exchange:
     async def run(
         self,
         ended: Sequence[Ended],
-        free: Sequence[WorkerId],
+        free: Sequence[Place],
         queues: Sequence[str],
         run_at: str,
         *,
@@ -117,23 +121,24 @@ class Exchange:
         """One exchange.
 
         Args:
-            queues: in order of priority.
+            queues: in order of priority; another list object for another value.
             run_at: ISO 8601; must differ from that of every exchange before.
             recover: the last reply was lost: give slots thought free what they have on record.
         """
-        key = self._store.keys.queue
+        if queues is not self._queues:
+            self._queues = queues
+            self._names = [*map(codec.encode_text, queues)]
+            self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
         args: list[Arg] = [run_at, int(recover), self._max_payload, codec.HELD_PAYLOAD]
-        args += map(_queue_json, queues)
+        args += self._names
         args.append(len(ended))
         for end in ended:
             _pack_end(args, end)
         args.append(len(free))
-        for slot in free:
-            args += (str(slot), _suffix(slot.name))
-        reply = await self._store.run(
-            "exchange", [*self._fixed, *map(key, queues)], args, self._line
-        )
-        return _unpack(reply, queues, run_at, len(free))
+        for place in free:
+            args += place
+        reply = await self._store.run("exchange", self._keys, args, self._line)
+        return _unpack(reply, queues, run_at)
 
     async def close(self) -> None:
         """Close the exchange's own connection."""
@@ -147,19 +152,18 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
         args += command
 
 
-def _unpack(reply: Any, queues: Sequence[str], run_at: str, free: int) -> Exchanged:
-    paused, void, unwritten, flat, found, broken = reply
+def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
+    paused, void, unwritten, flat, found, broken, more = reply
     taken = [_taken(flat[at : at + 5], queues, run_at) for at in range(0, len(flat), 5)]
-    full = bool(taken) and len(taken) + len(found) // 3 >= free
-    again = (_found(found[at : at + 3]) for at in range(0, len(found), 3))
-    taken += [each for each in again if each is not None]
+    again = [(found[at] - 1, _found(found[at : at + 5])) for at in range(0, len(found), 5)]
     return Exchanged(
         paused=bool(paused),
-        taken=taken,
+        taken=[*(each for _, each in again if each is not None), *taken],
         void=[index - 1 for index in void],
         unwritten=[(i - 1, words.decode()) for i, words in _pairs(unwritten)],
-        broken=[(queues[i - 1], words.decode()) for i, words in _pairs(broken)],
-        full=full,
+        broken=[(queues[i - 1], words.decode("utf-8", "replace")) for i, words in _pairs(broken)],
+        full=bool(more),
+        unusable=[index for index, each in again if each is None],
     )
 
 
@@ -182,10 +186,10 @@ def _taken(row: list[Any], queues: Sequence[str], run_at: str) -> Taken:
 
 def _found(row: list[Any]) -> Taken | None:
     """A job that the slot has on record already: its taking was answered by a reply that was lost."""
-    index, record, held = row
+    index, record, held, size, sha1 = row
     working_on = codec.decode_working_on("", record)
-    if working_on is None or working_on.job_raw is None or working_on.queue is None:
+    if working_on is None or working_on.job_raw is None or not isinstance(working_on.queue, str):
         return None
     beginning = record[: record.index(working_on.job_raw)]
-    raw = working_on.job_raw if held is None else held
-    return Taken(index - 1, working_on.queue, raw, beginning, 0 if held is None else len(held))
+    raw = held if size else working_on.job_raw
+    return Taken(index - 1, working_on.queue, raw, beginning, size, sha1.decode())

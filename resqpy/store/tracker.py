@@ -3,7 +3,7 @@
 Server-assisted client-side caching in broadcast mode, on a RESP2 connection that redirects to
 itself and subscribes to `__redis__:invalidate` (works from 6.2 on, without any server setting;
 redis-py's RESP3 default loses the pushes in asyncio). The same connection listens to resqpy's own
-control channel. Where the server or a proxy forbids it, the owner falls back to polling.
+control channel. Where the server or a proxy forbids tracking, the owner falls back to polling.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
+from resqpy.base.errors import StoreError, StoreMisconfigured
 from resqpy.store.client import Store
 
 _INVALIDATE = b"__redis__:invalidate"
 PING_EVERY_S = 10.0
 PONG_WITHIN_S = 5.0
+_FIRST_PAUSE_S, _MOST_PAUSE_S, _FORBIDDEN_PAUSE_S = 0.05, 2.0, 60.0
 
 
 class Tracker:
@@ -31,7 +32,10 @@ class Tracker:
         on_change: called with the changed keys; None means: anything may have changed (a flush, or
             a connection made anew, between whose lives changes were missed).
         on_control: called with each message on the control channel.
-        on_fallback: called with the reason when tracking can't be had.
+        on_fallback: called with the reason when tracking can't be had, once.
+
+    Attributes:
+        live: whether changes are told; the owner polls while they are not.
     """
 
     def __init__(
@@ -48,46 +52,66 @@ class Tracker:
         self._on_control = on_control
         self._on_fallback = on_fallback
         self._connection: AbstractConnection | None = None
+        self._fell_back = False
         self.live = False
+        self.ping_every_s = PING_EVERY_S
+        self.pong_within_s = PONG_WITHIN_S
 
     async def run(self) -> None:
         """Listen for ever; cancel to end."""
-        pause_s = 0.05
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 await self._subscribe()
-                self.live, pause_s = True, 0.05
+                pause_s = _FIRST_PAUSE_S
                 self._on_change(None)
                 await self._listen()
             except (exceptions.ResponseError, StoreMisconfigured) as error:
                 self._fall_back(error)
-                pause_s = 60.0
-            except (exceptions.RedisError, StoreUnavailable, OSError, EOFError):
-                pause_s = min(pause_s * 2, 5.0)
+                pause_s = _FORBIDDEN_PAUSE_S
+            except (exceptions.RedisError, StoreError, OSError, EOFError):
+                pause_s = min(pause_s * 2, _MOST_PAUSE_S)
             finally:
                 self.live = False
                 await self._disconnect()
             await asyncio.sleep(pause_s)
 
+    def renew(self) -> None:
+        """Leave the connection for a new one: Redis was away, and may be another server now."""
+        writer = getattr(self._connection, "_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
     def _fall_back(self, error: Exception) -> None:
-        if self._on_fallback is not None:
+        if self._on_fallback is not None and not self._fell_back:
             self._on_fallback(error)
+        self._fell_back = True
 
     async def _subscribe(self) -> None:
         connection = self._connection = await self._store.open_connection()
-        await connection.send_command("CLIENT", "ID")
-        own_id = await _within(connection.read_response())
-        prefixes = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
-        await connection.send_command(
-            "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *prefixes
-        )
-        await _within(connection.read_response())
+        self.live = await self._track(connection)
         channels = [_INVALIDATE]
         if self._on_control is not None:
             channels.append(self._store.keys.own("control").encode())
         await connection.send_command("SUBSCRIBE", *channels)
         for _ in channels:
-            await _within(connection.read_response())
+            await self._within(connection.read_response())
+
+    async def _track(self, connection: AbstractConnection) -> bool:
+        """Ask to be told of changes; False where that is forbidden (orders are still listened to)."""
+        prefixes = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
+        try:
+            await connection.send_command("CLIENT", "ID")
+            own_id = await self._within(connection.read_response())
+            await connection.send_command(
+                "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *prefixes
+            )
+            await self._within(connection.read_response())
+        except exceptions.ResponseError as error:
+            self._fall_back(error)
+            return False
+        self._fell_back = False
+        return True
 
     async def _listen(self) -> None:
         """Hand on messages; a ping in every quiet spell finds a half-open connection."""
@@ -95,7 +119,7 @@ class Tracker:
         assert connection is not None
         waiting_for_pong = False
         while True:
-            wait_s = PONG_WITHIN_S if waiting_for_pong else PING_EVERY_S
+            wait_s = self.pong_within_s if waiting_for_pong else self.ping_every_s
             message = await connection.read_response(timeout=wait_s)
             if message is not None:
                 waiting_for_pong = False
@@ -119,9 +143,8 @@ class Tracker:
         if connection is not None:
             await connection.disconnect(nowait=True)
 
-
-async def _within(reply: Any) -> Any:
-    return await asyncio.wait_for(reply, PONG_WITHIN_S)
+    async def _within(self, reply: Any) -> Any:
+        return await asyncio.wait_for(reply, self.pong_within_s)
 
 
 def without_overlap(prefixes: Sequence[str]) -> list[str]:

@@ -2,11 +2,12 @@
 -- as Ruby does, and tells whether there is work and whether all workers are paused.
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
---      5…  the queues to look at
+--      5   queues    6…  the queues to look at
 -- ARGV 1   incarnation of the process
 --      2   when its workers started, as Ruby writes it
 --      3   number of workers; for each: id, key of its start
--- Returns  Redis' time (seconds, microseconds), work waits (0/1), paused (0/1), newly registered
+-- Returns  Redis' time (seconds, microseconds), work waits (0/1), paused (0/1), newly registered,
+--          how many queues there are
 -- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -43,12 +44,12 @@ if #ids > 0 then
 end
 
 local work = 0
-for q = 5, #KEYS, 1000 do
+for q = 6, #KEYS, 1000 do
   if redis.call('EXISTS', unpack(KEYS, q, math.min(q + 999, #KEYS))) > 0 then
     work = 1
     break
   end
 end
-local paused = redis.call('GET', KEYS[4])
-paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
-return { time[1], time[2], work, paused, fresh }
+local paused = redis.pcall('GET', KEYS[4])
+paused = type(paused) == 'string' and paused:lower():match('^%s*true%s*$') and 1 or 0
+return { time[1], time[2], work, paused, fresh, redis.call('SCARD', KEYS[5]) }

@@ -1,6 +1,7 @@
 -- Report the jobs that ended and take jobs for the free slots, in one step.
 -- Safe to run twice: an end counts only if it removes its own record, and a slot that was thought
 -- free but has a record gets that job back. No payload is decoded and encoded again.
+-- Nothing that a foreigner may have put in our way (a key of another type, say) stops it half-way.
 --
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
@@ -11,12 +12,17 @@
 --      4   payload that stands in a record for bytes that foreign readers could not bear
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
---          it counts as), number of commands; for each command: number of words, words. A command
---          "RELEASE key value" deletes a lock that still has that value, even if the end is void.
+--          it counts as), number of commands; for each command: number of words, words. All are
+--          done or none. A command "RELEASE lock holder" deletes a lock that still has the value
+--          which the hash `holder` has for it (`take_job_lock.lua`), even if the end is void.
+--          "REQUIRE hash field value" skips what follows, up to an "OTHERWISE", where the field has
+--          another value; what stands behind OTHERWISE is done only then. If that has a REQUIRE
+--          that doesn't hold either, or there is no OTHERWISE, the end is void, but over.
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
---          taken {slot, queue, payload | false, bytes, sha1…}, found {slot, record, held bytes…},
---          broken queues {queue, error…}; indices from 1; queue counts from 1
+--          taken {slot, queue, payload | false, bytes held, sha1…},
+--          found {slot, record, held bytes | false, bytes held, sha1…}, broken queues {queue, error…},
+--          more may be waiting (0/1); indices from 1; queue counts from 1
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
 local at = 5
 local function word()
@@ -30,52 +36,61 @@ local record_of, held_of = KEYS[4], KEYS[5]
 local queue_json = {}
 for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 
--- Whether a text is a job that Ruby and Node can read. It may say no to a good one (whose bytes
--- are then kept apart), never yes to a bad one: cjson alone takes NaN, hex and broken UTF-8.
-local function presentable(text)
-  if #text > 65536 or text:byte(1) ~= 123 or text:find('[%z\1-\31\127]')
-    or text:find('\\u[dD]') or text:find('[eE]%+?%d%d%d') then
-    return false
-  end
-  if text:find('[\128-\255]') then
-    local rest = text:gsub('[\194-\223][\128-\191]', ' ')
-      :gsub('\224[\160-\191][\128-\191]', ' '):gsub('[\225-\236\238\239][\128-\191][\128-\191]', ' ')
-      :gsub('\237[\128-\159][\128-\191]', ' '):gsub('\240[\144-\191][\128-\191][\128-\191]', ' ')
-      :gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', ' ')
-      :gsub('\244[\128-\143][\128-\191][\128-\191]', ' ')
-    if rest:find('[\128-\255]') then return false end
-  end
-  local bones = text
-  if bones:find('\\', 1, true) then bones = bones:gsub('\\.', '') end
-  bones = bones:gsub('"[^"]*"', '"')
-  if bones:find('[^%[%]{}:,"%d%.%-+eEtrufalsn ]') or bones:find('nan', 1, true)
-    or bones:find('[%-:,%[ ]0%d') or bones:find('[:,%[ ]%+') or bones:find('%.%D')
-    or bones:find('%D%.') or bones:find('%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d') then
-    return false
-  end
-  local _, levels = bones:gsub('[%[{]', '')
-  if levels > 90 then return false end
-  local fine, job = pcall(cjson.decode, text)
-  return fine and type(job) == 'table' and type(job['class']) == 'string'
-end
+-- include presentable
 
 -- Report -----------------------------------------------------------------------------------------
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed = 0, 0
 
-local function release(key, value)
-  if redis.call('GET', key) == value then redis.call('DEL', key) end
+local function get(key)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and value or false
 end
 
-local function write_all(commands)
+local function release(lock, holder)
+  local value = redis.pcall('HGET', holder, lock)
+  if type(value) ~= 'string' then return end
+  redis.call('HDEL', holder, lock)
+  if get(lock) == value then redis.call('DEL', lock) end
+end
+
+local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
+  ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash' }
+
+-- What would keep the commands from being done, asked before the first of them.
+local function obstacle(commands)
   for _, command in ipairs(commands) do
-    local reply = redis.pcall(unpack(command))
-    if type(reply) == 'table' and reply.err then return reply.err end
+    local wanted = TYPES[command[1]]
+    if wanted then
+      local kind = redis.call('TYPE', command[2]).ok
+      if kind ~= wanted and kind ~= 'none' then
+        return 'WRONGTYPE ' .. command[2] .. ' is a ' .. kind .. ', not a ' .. wanted
+      end
+    end
   end
 end
 
-for index = 1, tonumber(word()) do
-  local id, beginning, counts, commands = word(), word(), word(), {}
+-- Returns what Redis refused, or whether the conditions among the commands held.
+local function write_all(commands)
+  local holds, done = true, false
+  for _, command in ipairs(commands) do
+    local name = command[1]
+    if name == 'OTHERWISE' then
+      done = done or holds
+      holds = not done
+    elseif name == 'REQUIRE' then
+      local value = redis.pcall('HGET', command[2], command[3])
+      holds = holds and (type(value) == 'string' and value or '') == command[4]
+    elseif holds and (name ~= 'RENAME' or redis.call('EXISTS', command[2]) == 1) then
+      local reply = redis.pcall(unpack(command))
+      if type(reply) == 'table' and reply.err then return reply.err, false end
+    end
+  end
+  return nil, holds or done
+end
+
+local function read_commands()
+  local commands = {}
   for _ = 1, tonumber(word()) do
     local command = {}
     for w = 1, tonumber(word()) do command[w] = word() end
@@ -85,31 +100,43 @@ for index = 1, tonumber(word()) do
       commands[#commands + 1] = command
     end
   end
+  return commands
+end
+
+for index = 1, tonumber(word()) do
+  local id, beginning, counts = word(), word(), word()
+  local commands = read_commands()
   local record = record_of .. id
-  if redis.call('GETRANGE', record, 0, #beginning - 1) ~= beginning then
+  if redis.pcall('GETRANGE', record, 0, #beginning - 1) ~= beginning then
     void[#void + 1] = index
   else
-    -- a write command first: after one, Redis does not refuse the others for want of memory
-    if #commands > 0 then redis.call('DEL', record .. ':') end
-    local problem = write_all(commands)
+    local problem, held = nil, true
+    if #commands > 0 then
+      -- a write that needs no memory first: after one, Redis refuses no others for want of it
+      redis.call('DEL', record .. ':')
+      problem = obstacle(commands)
+      if not problem then problem, held = write_all(commands) end
+    end
     if problem then
       unwritten[#unwritten + 1] = index
       unwritten[#unwritten + 1] = problem
       stuck[id] = true
     else
       redis.call('DEL', record)
-      if counts == 'p' then
+      if not held then
+        void[#void + 1] = index
+      elseif counts == 'p' then
         processed = processed + 1
-        redis.call('INCR', KEYS[6] .. id)
+        redis.pcall('INCR', KEYS[6] .. id)
       elseif counts == 'f' then
         failed = failed + 1
-        redis.call('INCR', KEYS[7] .. id)
+        redis.pcall('INCR', KEYS[7] .. id)
       end
     end
   end
 end
-if processed > 0 then redis.call('INCRBY', KEYS[2], processed) end
-if failed > 0 then redis.call('INCRBY', KEYS[3], failed) end
+if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
+if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
 
 -- Take -------------------------------------------------------------------------------------------
 local free = {}
@@ -120,11 +147,14 @@ end
 
 local found = {}
 local function find(slot)
-  local record = redis.call('GET', record_of .. slot[2])
+  local record = get(record_of .. slot[2])
   if not record then return false end
-  found[#found + 1] = slot[1]
-  found[#found + 1] = record
-  found[#found + 1] = redis.call('GET', held_of .. slot[2])
+  local bytes, sha1 = get(held_of .. slot[2]), ''
+  local size = bytes and #bytes or 0
+  if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end
+  local n = #found
+  found[n + 1], found[n + 2], found[n + 3] = slot[1], record, bytes
+  found[n + 4], found[n + 5] = size, sha1
   return true
 end
 
@@ -136,10 +166,10 @@ if ARGV[2] == '1' then
   free = really
 end
 
-local paused = redis.call('GET', KEYS[1])
+local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
-local taken, broken, next_free = {}, {}, 1
+local taken, broken, next_free, bytes_taken = {}, {}, 1, 0
 
 local function place(q, payload)
   local fit = presentable(payload)
@@ -163,24 +193,45 @@ local function place(q, payload)
   return false
 end
 
-if paused == 0 then
-  for q = 1, #KEYS - FIXED do
-    if next_free > #free then break end
-    local key = KEYS[FIXED + q]
-    local payloads = redis.pcall('LPOP', key, #free - next_free + 1)
-    if type(payloads) == 'table' and payloads.err then
-      if not payloads.err:find('WRONGTYPE', 1, true) then return payloads end
-      broken[#broken + 1] = q
-      broken[#broken + 1] = payloads.err
-    elseif payloads then
-      for p = 1, #payloads do
-        if not place(q, payloads[p]) then
-          for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
-          break
-        end
+-- One job first: where that is a large one, the next come one by one, up to a limit for the reply.
+local LARGE, LIMIT = 65536, 67108864
+local function take_from(q)
+  local key, count = KEYS[FIXED + q], 1
+  while next_free <= #free and bytes_taken < LIMIT do
+    local payloads = redis.pcall('LPOP', key, count)
+    if not payloads then return end
+    if payloads.err then return payloads.err end
+    local largest = 0
+    for p = 1, #payloads do
+      if not place(q, payloads[p]) then
+        for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
+        return
       end
+      largest = math.max(largest, #payloads[p])
+      if #payloads[p] <= most then bytes_taken = bytes_taken + #payloads[p] end
+    end
+    if #payloads < count then return end
+    count = largest > LARGE and 1 or #free - next_free + 1
+  end
+end
+
+local more = 0
+if paused == 0 and #free > 0 then
+  for q = 1, #KEYS - FIXED do
+    local problem = take_from(q)
+    if problem then
+      if not (problem:find('WRONGTYPE', 1, true) or problem:find('NOPERM', 1, true)
+        or problem:find("can't access", 1, true)) then
+        return redis.error_reply(problem)
+      end
+      broken[#broken + 1] = q
+      broken[#broken + 1] = problem
+    end
+    if next_free > #free or bytes_taken >= LIMIT then
+      more = #taken > 0 and 1 or 0
+      break
     end
   end
 end
 
-return { paused, void, unwritten, taken, found, broken }
+return { paused, void, unwritten, taken, found, broken, more }

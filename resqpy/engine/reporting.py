@@ -1,0 +1,123 @@
+"""What Redis has still to hear: ended jobs, and the exchange by which it hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from resqpy.base.clock import Clock, iso_utc
+from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
+from resqpy.engine.options import WorkerOptions
+from resqpy.engine.running import End
+from resqpy.engine.slots import Slot
+from resqpy.engine.telling import Events, tell_end, tell_error
+from resqpy.store.client import Store
+from resqpy.store.exchange import Exchange, Exchanged
+
+_WRITE_AGAIN_S = 1.0  # after which an end that Redis refused is reported again
+
+
+class Reporting:
+    """The ended jobs of a pool, until their end is written.
+
+    Args:
+        wake: called when there is something to report.
+
+    Attributes:
+        ended: to be reported by the next exchange.
+        recover: the last exchange was not answered: it may have been done or not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: WorkerOptions,
+        clock: Clock,
+        events: Events,
+        wake: Callable[[], None],
+    ) -> None:
+        self.ended: list[End] = []
+        self.recover = False
+        self.exchange = Exchange(store, options.max_payload)
+        self._refused: list[End] = []
+        self._clock = clock
+        self._events = events
+        self._wake = wake
+        self._last_us = 0
+
+    def add(self, end: End) -> None:
+        """A job has ended."""
+        self.ended.append(end)
+        self._wake()
+
+    def all_ended(self) -> list[End]:
+        """What is to be reported now; it is the caller's from here on."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    async def call(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> Exchanged:
+        """One exchange."""
+        try:
+            exchanged = await self.exchange.run(
+                [end.report for end in ended],
+                [slot.place for slot in free],
+                names,
+                self._run_at(),
+                recover=self.recover,
+            )
+        except BaseException as error:
+            self._lost(ended, error)
+            raise
+        self.recover = False
+        return exchanged
+
+    def _lost(self, ended: list[End], error: BaseException) -> None:
+        """It may have been done or not: report it all again, and ask for what was taken."""
+        self.recover = True
+        self.ended = ended + self.ended
+        for end in ended:
+            end.in_doubt |= isinstance(error, OutcomeUnknown) or not isinstance(error, StoreError)
+
+    def _run_at(self) -> str:
+        """Now, and later than ever before: the time names the run."""
+        self._last_us = max(self._clock.now_us(), self._last_us + 1)
+        return iso_utc(self._last_us)
+
+    def settle(self, ended: list[End], exchanged: Exchanged) -> None:
+        """Free the slots of those whose end is written, and tell of it."""
+        unwritten = dict(exchanged.unwritten)
+        void = set(exchanged.void)
+        for index, end in enumerate(ended):
+            if index in unwritten:
+                self._refuse(end, unwritten[index])
+            else:
+                end.slot.run = end.slot.task = None
+                if index not in void:
+                    call_after(self._events, end)
+                tell_end(self._events, end, void=index in void)
+
+    def _refuse(self, end: End, words: str) -> None:
+        """Redis refused what belongs to the end, so the job is still on record: try again later."""
+        error = StoreError(f"the end of a job could not be written, trying again: {words}")
+        tell_error(self._events, error, end)
+        if not self._refused:
+            asyncio.get_running_loop().call_later(_WRITE_AGAIN_S, self.try_refused)
+        self._refused.append(end)
+
+    def try_refused(self) -> bool:
+        """Report what was refused with the next exchange; whether there is any."""
+        refused, self._refused = self._refused, []
+        self.ended += refused
+        if refused:
+            self._wake()
+        return bool(refused)
+
+
+def call_after(events: Events, end: End) -> None:
+    """Tell those who wait for the end to be written; what they raise is told as an error."""
+    for function in end.run.after:
+        try:
+            function()
+        except Exception as error:
+            problem = ResqpyError(f"what follows the end of a job failed: {error!r}")
+            tell_error(events, problem, end)

@@ -1,0 +1,175 @@
+"""One job in its slot: begun, worked, cancelled, ended. What becomes of it is handed on as an `End`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from resqpy.base.clock import Clock
+from resqpy.base.errors import JobCancelled, PayloadError, StoreError, WorkerStopped
+from resqpy.engine.definition import Definitions
+from resqpy.engine.endings import ended
+from resqpy.engine.execute import conclude, execute, failure
+from resqpy.engine.options import WorkerOptions
+from resqpy.engine.outcome import RETURNED, Outcome
+from resqpy.engine.run import Run
+from resqpy.engine.slots import Slot
+from resqpy.engine.taking import run_of
+from resqpy.engine.threads import ThreadRunner
+from resqpy.store import workers
+from resqpy.store.client import Store
+from resqpy.store.exchange import Ended, Taken
+
+
+class End:
+    """A job that has ended, and what Redis is to be told.
+
+    Attributes:
+        in_doubt: it was reported and the reply was lost, so the end may be written already.
+    """
+
+    __slots__ = ("duration_ms", "in_doubt", "outcome", "report", "run", "slot")
+
+    def __init__(self, slot: Slot, run: Run, outcome: Outcome, report: Ended, ms: int) -> None:
+        self.slot = slot
+        self.run = run
+        self.outcome = outcome
+        self.report = report
+        self.duration_ms = ms
+        self.in_doubt = False
+
+
+class Runner:
+    """Runs jobs in slots.
+
+    Args:
+        on_end: called with the end of each job.
+        worker: the object that tasks and plugins get as their worker.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        options: WorkerOptions,
+        clock: Clock,
+        on_end: Callable[[End], None],
+        worker: Any,
+    ) -> None:
+        self.threads = ThreadRunner(options.max_threads or 1)
+        self._store = store
+        self._definitions = definitions
+        self._max_payload = options.max_payload
+        self._clock = clock
+        self._on_end = on_end
+        self._worker = worker
+        self._sequence = 0
+
+    def take(self, slot: Slot, taken: Taken) -> Run:
+        """Put a job into its slot."""
+        self._sequence += 1
+        run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
+        run.worker = self._worker
+        run.sequence = self._sequence
+        run.started = self._clock.monotonic()
+        slot.run = run
+        return run
+
+    def begin(self, slot: Slot, run: Run) -> None:
+        """Start the job; one that can't be read has failed already."""
+        if isinstance(run.error, PayloadError):
+            self.end(slot, run, failure(run.error))
+        else:
+            slot.task = asyncio.get_running_loop().create_task(self._work(slot, run))
+
+    def return_untouched(self, slot: Slot, run: Run) -> None:
+        """Put a job back that was never begun; one that can't be read fails all the same."""
+        unreadable = isinstance(run.error, PayloadError)
+        self.end(slot, run, conclude(run) if unreadable else RETURNED)
+
+    async def _work(self, slot: Slot, run: Run) -> None:
+        run.begun = True
+        try:
+            outcome = await self._outcome(run)
+        except (Exception, asyncio.CancelledError) as error:
+            outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
+        self.end(slot, run, outcome)
+
+    async def _outcome(self, run: Run) -> Outcome:
+        if run.interrupted:
+            return RETURNED
+        if run.cancelled:
+            return failure(JobCancelled())
+        definition = run.definition
+        if definition is not None and definition.at_most_once:
+            not_begun = await self._note(run)
+            if not_begun is not None:
+                return not_begun
+        return await execute(run, self.threads)
+
+    async def _note(self, run: Run) -> Outcome | None:
+        """Note that an at-most-once job starts; if that can't be noted, it does not start."""
+        run_at = run.beginning.decode("utf-8", "replace")
+        try:
+            ours = await workers.mark_at_most_once(
+                self._store, str(run.worker_id), run.beginning, run_at
+            )
+        except StoreError:
+            ours = False
+        except asyncio.CancelledError:
+            if run.cancelled:
+                return failure(JobCancelled())
+            ours = False
+        return None if ours else RETURNED
+
+    def end(self, slot: Slot, run: Run, outcome: Outcome) -> None:
+        """Settle what becomes of a job, unless that is settled already."""
+        if run.ended:
+            return
+        run.ended = True
+        try:
+            report = ended(run, outcome, self._clock)
+        except Exception as error:  # what a plugin decided can't be written
+            outcome = failure(error)
+            run.effects = []
+            report = ended(run, outcome, self._clock)
+        ms = int((self._clock.monotonic() - run.started) * 1000)
+        self._on_end(End(slot, run, outcome, report, ms))
+
+    # -- before their time --
+
+    @staticmethod
+    def cancel(slot: Slot) -> bool:
+        """Cancel the job of a slot, which fails as `JobCancelled`; False where it is too late."""
+        run, task = slot.run, slot.task
+        if run is None or task is None or run.task_done or run.ended:
+            return False
+        run.cancelled = True
+        if run.begun:
+            task.cancel()
+        return True
+
+    @staticmethod
+    def interrupt(slot: Slot) -> asyncio.Task[None] | None:
+        """Cancel the job because the worker stops, which returns it to its queue; its task, if it
+        is still under way.
+        """
+        run, task = slot.run, slot.task
+        if run is None or task is None or run.ended:
+            return None
+        if not run.task_done:
+            run.interrupted = not run.cancelled
+            if run.begun:
+                task.cancel()
+        return task
+
+    def give_up(self, slot: Slot) -> None:
+        """Settle the end of a job that does not end when it is cancelled."""
+        run = slot.run
+        if run is None or run.ended:
+            return
+        if not run.task_done:
+            run.interrupted = not run.cancelled
+            run.error = JobCancelled() if run.cancelled else WorkerStopped()
+        self.end(slot, run, conclude(run))

@@ -1,0 +1,94 @@
+"""What wakes an idle worker: Redis' tracking, the heartbeat, and polling where tracking can't be."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.errors import StoreError
+from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
+from resqpy.engine.options import WorkerOptions
+from resqpy.engine.pool import Pool
+from resqpy.engine.telling import Events, tell_error
+from resqpy.store.client import Store
+from resqpy.store.tracker import Tracker
+
+
+class Wakeup:
+    """Watches Redis for a pool."""
+
+    def __init__(self, store: Store, pool: Pool, options: WorkerOptions, events: Events) -> None:
+        self._pool = pool
+        self._events = events
+        self._timeout_s = options.timeout_s
+        self._names_key = store.keys.queues.encode()
+        self._loop = asyncio.get_running_loop()
+        self._queue_count = -1
+        self.tracker = Tracker(
+            store,
+            pool.queues.prefixes(store.keys),
+            on_change=self._on_change,
+            on_control=self._on_control,
+            on_fallback=self._on_fallback,
+        )
+        self.heartbeat = Heartbeat(
+            store.options,
+            self._vitals,
+            on_beat=partial(self._soon, self._on_beat),
+            on_error=partial(self._soon, partial(tell_error, events)),
+            interval_s=options.heartbeat_s,
+        )
+
+    def _soon(self, function: Any, *args: Any) -> None:
+        """Call on the loop, from another thread; a loop that is closed by now is no matter."""
+        try:
+            self._loop.call_soon_threadsafe(partial(function, *args))
+        except RuntimeError:
+            return
+
+    # -- tracking --
+
+    def _on_change(self, changed: list[bytes] | None) -> None:
+        if changed is None or self._names_key in changed:
+            self._pool.names_changed()
+        else:
+            self._pool.look()
+
+    def _on_control(self, message: bytes) -> None:
+        order = codec.decode_lenient(message)
+        if not isinstance(order, dict) or not isinstance(order.get("cancel"), str):
+            return
+        run_at = order.get("run_at")
+        self._pool.cancel(order["cancel"], run_at if isinstance(run_at, str) else None)
+
+    def _on_fallback(self, error: Exception) -> None:
+        words = f"Redis can't wake us up ({error}); polling every {self._timeout_s:g} s instead"
+        tell_error(self._events, StoreError(words))
+
+    async def poll(self) -> None:
+        """Look every `timeout` where Redis can't wake us up."""
+        while True:
+            await asyncio.sleep(self._timeout_s)
+            if not self.tracker.live:
+                self._pool.names_changed()
+
+    # -- heartbeat --
+
+    def _vitals(self) -> Vitals:
+        slots = self._pool.slots
+        queues = tuple(self._pool.queues.names)
+        return Vitals(slots.incarnation, slots.worker_ids, slots.started, queues)
+
+    def _on_beat(self, beat: Beat) -> None:
+        for slot in self._pool.slots.all:
+            self._events.tell("ping", slot, beat.time_s)
+        news = beat.paused != self._pool.paused or beat.queues != self._queue_count
+        self._queue_count = beat.queues
+        if self._pool.slots.beaten(beat.ids) or beat.work or news:
+            self._pool.names_changed()
+
+    async def stop(self) -> None:
+        """End the heartbeat; until then it would register again who has left."""
+        await asyncio.to_thread(self.heartbeat.stop)
