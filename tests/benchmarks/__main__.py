@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-import traceback
 
 from resqpy.embedded import PrivateServer
 from tests.benchmarks import history, measurements
@@ -54,7 +53,6 @@ def _measured(name: str, bench: Bench) -> Section:
     try:
         section = measurements.ALL[name](bench)
     except Exception as error:  # the others can still be measured
-        traceback.print_exc()
         section = Section(name, text=f"{name} FAILED: {error!r}", failed=True)
     section.seconds = round(time.monotonic() - start, 1)
     bench.redis.flushall()

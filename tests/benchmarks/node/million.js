@@ -32,7 +32,7 @@ async function main() {
   const middle = params.jobs / 2
   await time('length', () => queue.length('default'))
   await time('first page', () => queue.queued('default', 0, PAGE - 1))
-  await time('page in the middle', () => queue.queued('default', middle, middle + PAGE))
+  await time('page in the middle', () => queue.queued('default', middle, middle + PAGE - 1))
   await time('delete by arguments', () => queue.del('default', 'noop', [7]))
   await time('clear', () => queue.delQueue('default'))
   say({ result: spent })

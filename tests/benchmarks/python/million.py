@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from resqpy import Queue
-from resqpy.store import queues
+from resqpy.engine.waiting_jobs import WaitingJobs
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 from tests.benchmarks.python.enqueue import many
 
@@ -38,11 +38,13 @@ async def main(params: Params) -> None:
         if params.get("fill_only"):
             await stdin_ends()
             return
-        key = queue.store.keys.queue("default")
-        await clock.time("length", queues.length(queue.store, "default"))
-        await clock.time("first page", queues.page(queue.store, key, 0, PAGE - 1))
+        inspector = WaitingJobs(queue)
+        await clock.time("length", inspector.length("default"))
+        await clock.time("first page", inspector.queued("default", 0, PAGE - 1))
         middle = jobs // 2
-        await clock.time("page in the middle", queues.page(queue.store, key, middle, middle + PAGE))
+        await clock.time(
+            "page in the middle", inspector.queued("default", middle, middle + PAGE - 1)
+        )
         deleted = await clock.time("delete by arguments", queue.delete("default", "noop", [7]))
         # ten thousand in a call: each ten thousand counts its arguments from its own beginning
         assert deleted >= 1, deleted
