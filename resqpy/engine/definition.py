@@ -90,6 +90,8 @@ def define(
 
 
 def _is_async(perform: Perform) -> bool:
+    if isinstance(perform, type):  # calling it makes an instance; its own __call__ isn't asked
+        return False
     call = getattr(perform, "__call__", None)  # noqa: B004 - an object whose __call__ is async
     return inspect.iscoroutinefunction(perform) or inspect.iscoroutinefunction(call)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,16 +28,12 @@ class QueueLock(Lock):
         return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """Free the lock, then run."""
+        """Free the lock, then run; a job that goes back to its queue takes it with it."""
         key = self._key(run.store.keys, run)
         await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
-        try:
-            await call_next()
-        except asyncio.CancelledError:
-            if run.interrupted:  # the job goes back to its queue, and its lock with it
-                value = plugin_locks.lock_value(self.lock_timeout_s)
-                run.effects.append(("SET", key, value, "EX", self.lock_timeout_s, "NX"))
-            raise
+        value = plugin_locks.lock_value(self.lock_timeout_s)
+        run.on_return.append(("SET", key, value, "EX", self.lock_timeout_s, "NX"))
+        await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
         return self.own_key(job) or keys.queue_lock(*key_parts(job))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from tests.plugins.conftest import make_stage  # noqa: F401 - a fixture of both folders
 from tests.support.foreign import (
     ForeignDriver,
     NodeDriver,

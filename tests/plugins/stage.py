@@ -55,13 +55,36 @@ class Stage:
         """Wait until nothing is left to do."""
         await wait_until(self.idle)
 
+    async def until_running(self, count: int) -> None:
+        """Wait until no job waits in `q` and so many are on workers' records."""
+
+        async def running() -> bool:
+            return await self._state() == (0, count)
+
+        await wait_until(running)
+
     async def idle(self) -> bool:
         """No job waits in `q` and none is on a worker's record."""
+        return await self._state() == (0, 0)
+
+    async def _state(self) -> tuple[int, int]:
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.llen("resque:queue:q")
             pipe.keys("resque:worker:*:q")
             waiting, records = await pipe.execute()
-        return bool(waiting == 0 and not records)
+        return waiting, len(records)
+
+    async def come_due(self) -> int:
+        """Move all delayed jobs to their queues, as a scheduler would; how many there were."""
+        items = []
+        for second in await self.redis.zrange("resque:delayed_queue_schedule", 0, -1):
+            items += await self.redis.lrange(f"resque:delayed:{int(second)}", 0, -1)
+            await self.redis.delete(f"resque:delayed:{int(second)}")
+        for item in items:
+            await self.redis.delete(b"resque:timestamps:" + item)
+            await self.redis.rpush("resque:queue:q", item)
+        await self.redis.delete("resque:delayed_queue_schedule")
+        return len(items)
 
     async def left(self) -> dict[str, Any]:
         """The whole of Redis."""

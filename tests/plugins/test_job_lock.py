@@ -28,9 +28,9 @@ def locked(perform: Any, **options: Any) -> dict[str, Any]:
 
 async def run_beside(stage: Stage, gate: Gate) -> None:
     """Let one job run and its equals meet it; then let it end."""
-    async with stage.working(slots=3) as worker:
+    async with stage.working(slots=3):
         await gate.entered.wait()
-        await wait_for(lambda: len(worker.pool.busy) == 1)
+        await stage.until_running(1)
         gate.open.set()
         await stage.until_idle()
 
@@ -66,9 +66,10 @@ async def test_two_blocked_copies_are_both_delayed_and_the_lock_stays(
     await stage.queue.enqueue_many([("q", "job", [1])] * 3)
     # When they are taken while it runs
     before = time.time()
-    async with stage.working(slots=3) as worker:
+    async with stage.working(slots=3):
         await gate.entered.wait()
-        await wait_for(lambda: len(stage.events) == 2 and len(worker.pool.busy) == 1)
+        await stage.until_running(1)
+        await wait_for(lambda: len(stage.events) == 2)
         left = await stage.left()
         gate.open.set()
         await stage.until_idle()
@@ -249,10 +250,12 @@ async def test_the_lock_is_freed_even_if_the_end_is_void(make_stage: MakeStage) 
     await stage.queue.enqueue("q", "job", [1])
 
     async with stage.working() as worker:
+        heard: list[Any] = []
+        worker.on("error", lambda *args: heard.append(args))
         await gate.entered.wait()
         await stage.redis.delete(f"resque:worker:{worker.worker_ids[0]}")
         gate.open.set()
-        await wait_for(lambda: not worker.pool.busy)
+        await wait_for(lambda: heard)
 
     assert await stage.left() == {"resque:queues": {"q"}}
 
@@ -291,11 +294,11 @@ async def test_two_processes_race_for_one_lock(make_stage: MakeStage) -> None:
     """Of two workers that take equal jobs at once, one runs and the other delays."""
     gate = Gate()
     stage = make_stage(job=locked(gate))
-    async with stage.working() as one, stage.working() as two:
+    async with stage.working(), stage.working():
         await stage.queue.enqueue_many([("q", "job", [1])] * 2)
         await gate.entered.wait()
         await wait_for(lambda: len(stage.events) == 1)
-        assert len(one.pool.busy) + len(two.pool.busy) == 1
+        await stage.until_running(1)
         gate.open.set()
         await stage.until_idle()
 
