@@ -1,20 +1,90 @@
-"""resqpy: background work in Python, in the same Redis as Ruby's and Node's Resque workers."""
+"""resqpy: background work in Python, in the same Redis as Ruby's and Node's Resque workers.
 
-from resqpy.engine.multi_worker import MultiWorker
-from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.plugin import Plugin
-from resqpy.engine.queue import Queue
-from resqpy.engine.worker import Worker
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+The public names are imported when they are first used, so that `import resqpy` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.imports import import_dotted
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspector import Inspector
+    from resqpy.engine.multi_worker import MultiWorker
+    from resqpy.engine.options import ScalingOptions, WorkerOptions
+    from resqpy.engine.plugin import Plugin
+    from resqpy.engine.queue import Queue
+    from resqpy.engine.resque import Resque
+    from resqpy.engine.scheduler import Scheduler
+    from resqpy.engine.worker import Worker
+    from resqpy.framework.api import api
+    from resqpy.framework.embedding import lifespan, open_project
+    from resqpy.framework.initializer import Initializer
+    from resqpy.framework.inputs import Input
+    from resqpy.framework.middleware import Middleware
+    from resqpy.framework.process import Process
+    from resqpy.framework.project import Project
+    from resqpy.framework.task import Task, task
+    from resqpy.store.client import Store
+    from resqpy.store.options import RedisOptions
 
 __all__ = [
+    "Initializer",
+    "Input",
+    "Inspector",
+    "Middleware",
     "MultiWorker",
     "Plugin",
+    "Process",
+    "Project",
     "Queue",
     "RedisOptions",
+    "Resque",
     "ScalingOptions",
+    "Scheduler",
     "Store",
+    "Task",
     "Worker",
     "WorkerOptions",
+    "api",
+    "lifespan",
+    "open_project",
+    "task",
 ]
+
+_MODULES = {
+    "Initializer": "framework.initializer",
+    "Input": "framework.inputs",
+    "Inspector": "engine.inspector",
+    "Middleware": "framework.middleware",
+    "MultiWorker": "engine.multi_worker",
+    "Plugin": "engine.plugin",
+    "Process": "framework.process",
+    "Project": "framework.project",
+    "Queue": "engine.queue",
+    "RedisOptions": "store.options",
+    "Resque": "engine.resque",
+    "ScalingOptions": "engine.options",
+    "Scheduler": "engine.scheduler",
+    "Store": "store.client",
+    "Task": "framework.task",
+    "Worker": "engine.worker",
+    "WorkerOptions": "engine.options",
+    "api": "framework.api",
+    "lifespan": "framework.embedding",
+    "open_project": "framework.embedding",
+    "task": "framework.task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'resqpy' has no attribute {name!r}")
+    value = import_dotted(f"resqpy.{_MODULES[name]}:{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

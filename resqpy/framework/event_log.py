@@ -146,5 +146,5 @@ def _scheduler_error(error: Any, *_: Any) -> Line:
     return "scheduler has trouble", {"error": f"{type(error).__name__}: {error}"}
 
 
-def _scaling(_number: int, verb: str, delay_ms: float, reason: str) -> Line:
+def _scaling(verb: str, delay_ms: float, reason: str) -> Line:
     return "scaling", {"verb": verb, "delay_ms": round(delay_ms, 1), "reason": reason}

@@ -1,0 +1,70 @@
+"""The order of a boot: initialize by load priority, start by start priority, stop by stop priority."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base.errors import UsageError
+from resqpy.framework.api import Bound
+from resqpy.framework.initializer import Initializer
+from resqpy.framework.log import get_logger
+
+
+class Boot:
+    """Runs initializers.
+
+    Args:
+        initializers: resqpy's own and the project's.
+        bound: gets what each `initialize` returns, under the initializer's name.
+    """
+
+    def __init__(self, initializers: Sequence[Initializer], bound: Bound) -> None:
+        self._all = list(initializers)
+        self._bound = bound
+        self._made: list[Initializer] = []
+
+    async def initialize(self) -> None:
+        """Initialize all.
+
+        Raises:
+            UsageError: two have the same name.
+            Exception: whatever an initializer raised.
+        """
+        for each in sorted(self._all, key=lambda one: one.load_priority):
+            name = each.title()
+            value = await _called(each.initialize)
+            self._made.append(each)
+            if value is None:
+                continue
+            if name in self._bound.things:
+                raise UsageError(
+                    f"initializer {type(each).__qualname__}: api.{name} is taken; "
+                    "give the initializer another name"
+                )
+            self._bound.things[name] = value
+
+    async def start(self) -> None:
+        """Start all."""
+        for each in sorted(self._made, key=lambda one: one.start_priority):
+            await _called(each.start)
+
+    async def stop(self) -> None:
+        """Stop all that were initialized; one that fails keeps none of the others from it."""
+        made, self._made = self._made, []
+        for each in sorted(made, key=lambda one: one.stop_priority):
+            try:
+                await _called(each.stop)
+            except Exception as error:  # a user's code may raise anything
+                get_logger().error(
+                    "initializer failed to stop",
+                    name=each.title(),
+                    error=repr(error),
+                    exc_info=True,
+                )
+
+
+async def _called(method: Any) -> Any:
+    result = method()
+    return await result if inspect.isawaitable(result) else result

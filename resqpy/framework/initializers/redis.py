@@ -1,0 +1,35 @@
+"""Redis: first to come, last to go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from resqpy.framework.initializer import Initializer
+from resqpy.framework.project import Project
+from resqpy.store.client import Store
+
+
+class RedisInitializer(Initializer):
+    """The connection of all parts of this process."""
+
+    name: ClassVar[str] = "redis"
+    load_priority: ClassVar[int] = 100
+    stop_priority: ClassVar[int] = 99_999
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._store: Store | None = None
+
+    async def initialize(self) -> Store:
+        """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
+        options = await asyncio.to_thread(self._project.connection)
+        self._store = Store(options)
+        await self._store.connect()
+        return self._store
+
+    async def stop(self) -> None:
+        """Close."""
+        if self._store is not None:
+            await self._store.close()
+        await asyncio.to_thread(self._project.close)

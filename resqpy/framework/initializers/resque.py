@@ -1,0 +1,63 @@
+"""The queue, the worker and the scheduler: started last and stopped first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from resqpy.framework.api import Bound
+from resqpy.framework.event_log import EventLog
+from resqpy.framework.initializer import Initializer
+from resqpy.framework.project import Project
+from resqpy.framework.resque import Resque
+
+
+class ResqueInitializer(Initializer):
+    """The parts of `api.resque`.
+
+    Args:
+        bound: has the connection.
+        worker, scheduler: whether this process has them.
+    """
+
+    name: ClassVar[str] = "resque"
+    load_priority: ClassVar[int] = 200
+    start_priority: ClassVar[int] = 9000
+    stop_priority: ClassVar[int] = 100
+
+    def __init__(self, project: Project, bound: Bound, *, worker: bool, scheduler: bool) -> None:
+        self._project = project
+        self._bound = bound
+        self._worker = worker
+        self._scheduler = scheduler
+        self.resque: Resque | None = None
+        self.timeout_s: float | None = -1.0  # that running jobs get at the stop; -1: the config's
+
+    async def initialize(self) -> Resque:
+        """Make them all, so that user code can listen to their events before they start."""
+        self.resque = resque = Resque(
+            self._project, self._bound.things["redis"], EventLog(self._project.config)
+        )
+        if self._worker:
+            await resque.make_worker()
+        if self._scheduler:
+            resque.make_scheduler()
+        return resque
+
+    async def start(self) -> None:
+        """Begin: the scheduler stands for election, the worker takes jobs."""
+        assert self.resque is not None
+        if self.resque.scheduler is not None:
+            await self.resque.scheduler.start()
+        if self.resque.multi_worker is not None:
+            await self.resque.multi_worker.start()
+
+    async def stop(self) -> None:
+        """End, worker and scheduler side by side."""
+        if self.resque is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            if self.resque.multi_worker is not None:
+                group.create_task(self.resque.multi_worker.stop(self.timeout_s))
+            if self.resque.scheduler is not None:
+                group.create_task(self.resque.scheduler.stop())

@@ -1,0 +1,72 @@
+"""When a process of workers has done enough: `process.burst`, `max_jobs`, `max_memory`."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from resqpy.framework.defaults.process import ProcessConfig
+from resqpy.framework.log import get_logger
+
+_CHECK_S = 1.0
+
+
+class Limits:
+    """Watches a worker."""
+
+    def __init__(self, config: ProcessConfig, worker: Any) -> None:
+        self._config = config
+        self._worker = worker
+        self._jobs = 0
+        self._done = asyncio.Event()
+        if config.max_jobs is not None:
+            for event in ("success", "failure", "re_enqueue"):
+                worker.on(event, self._count)
+        if config.burst:
+            worker.on("pause", self._idle)
+
+    def _count(self, *_: Any) -> None:
+        self._jobs += 1
+        if self._jobs == self._config.max_jobs:
+            self._reach("max_jobs", self._jobs)
+
+    def _idle(self, *_: Any) -> None:
+        if not self._worker.pool.slots.busy:
+            self._reach("burst", "the queues are empty")
+
+    def _reach(self, name: str, value: Any) -> None:
+        if not self._done.is_set():
+            get_logger().info("limit reached, stopping", limit=name, value=value)
+            self._done.set()
+
+    async def reached(self) -> None:
+        """Return when a limit is reached."""
+        most = self._config.max_memory
+        while not self._done.is_set():
+            if most is None:
+                await self._done.wait()
+            elif (now := memory()) > most:
+                self._reach("max_memory", now)
+            else:
+                await _wait_for(self._done, _CHECK_S)
+
+
+async def _wait_for(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def memory() -> int:
+    """Bytes of memory that the process has now (where the system doesn't tell: had at its most)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return pages * resource.getpagesize()

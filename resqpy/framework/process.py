@@ -1,0 +1,208 @@
+"""A process: a project at work. Boots it, waits, and stops in order.
+
+async with Process(Project.load("."), worker=True):
+    await api.tasks.enqueue("sendWelcomeEmail", {"to": "ada@example.com"})
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Self
+
+from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.framework.api import Bound, api, close_door, open_door
+from resqpy.framework.boot import Boot
+from resqpy.framework.initializers.redis import RedisInitializer
+from resqpy.framework.initializers.resque import ResqueInitializer
+from resqpy.framework.initializers.tasks import TasksInitializer
+from resqpy.framework.limits import Limits
+from resqpy.framework.log import get_logger
+from resqpy.framework.project import Project
+from resqpy.framework.resque import Resque
+from resqpy.framework.signals import handled
+
+DEFAULT = -1.0  # a stop's time: the config's
+
+
+class Process:
+    """A project at work in this program.
+
+    Args:
+        project: loaded; if something is wrong with it, `start` raises that.
+        worker: whether it works jobs. None: if the config has `max_task_processors` above 0. True
+            with a config of 0: from 1 to 10.
+        scheduler: whether it stands for election as scheduler. None: `tasks.scheduler`.
+
+    Attributes:
+        api: what `api` leads to while it runs.
+    """
+
+    def __init__(
+        self, project: Project, worker: bool | None = None, scheduler: bool | None = None
+    ) -> None:
+        self.project = project
+        tasks = project.config.tasks
+        self.worker = tasks.max_task_processors > 0 if worker is None else worker
+        self.scheduler = tasks.scheduler if scheduler is None else scheduler
+        self.bound = Bound(config=project.config, registry=project.registry)
+        self.api = api
+        self._boot: Boot | None = None
+        self._resque = ResqueInitializer(
+            project, self.bound, worker=self.worker, scheduler=self.scheduler
+        )
+        self._wanted = asyncio.Event()
+        self._hurry: asyncio.Task[None] | None = None
+        self._stopped: asyncio.Task[None] | None = None
+
+    @property
+    def resque(self) -> Resque:
+        """The parts.
+
+        Raises:
+            PoolStateError: it was not started.
+        """
+        if self._resque.resque is None:
+            raise PoolStateError("this process was not started")
+        return self._resque.resque
+
+    # -- life --
+
+    async def start(self) -> None:
+        """Boot: initializers, then scheduler and worker.
+
+        Raises:
+            ProjectErrors: all that is wrong with the project; nothing was started.
+            StoreError: Redis can't be reached or used.
+        """
+        if self._boot is not None:
+            raise PoolStateError("this process was started already; make a new one")
+        self.project.check()
+        self.bound.things["log"] = get_logger()
+        self._boot = Boot(self._initializers(), self.bound)
+        try:
+            await self._boot.initialize()
+            open_door(self.bound)
+            await self._boot.start()
+        except BaseException:
+            await self.stop(0)
+            raise
+
+    def _initializers(self) -> list[Any]:
+        own = [each() for each in self.project.registry.initializers]
+        return [
+            RedisInitializer(self.project),
+            self._resque,
+            TasksInitializer(self.project, self.bound),
+            *own,
+        ]
+
+    async def wait(self) -> None:
+        """Return when somebody asks for a stop, or a limit is reached.
+
+        Raises:
+            Exception: what killed the worker or the scheduler.
+        """
+        parts = [self.resque.multi_worker, self.resque.scheduler]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wanted.wait())]
+        waits += [asyncio.ensure_future(self._end_of(part)) for part in parts if part is not None]
+        if self.resque.multi_worker is not None:
+            limits = Limits(self.project.config.process, self.resque.multi_worker)
+            waits.append(asyncio.ensure_future(limits.reached()))
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _end_of(self, part: Any) -> None:
+        await part.wait()
+        if self._stopped is None:
+            raise ResqpyError(f"the {type(part).__name__} ended by itself")
+
+    async def stop(self, timeout_s: float | None = DEFAULT) -> None:
+        """Stop in order; calling it twice does no harm.
+
+        Args:
+            timeout_s: seconds that running jobs get; None: without limit; default: the config's.
+        """
+        if self._boot is None:
+            return
+        if self._stopped is None:
+            self._resque.timeout_s = timeout_s
+            self._stopped = asyncio.create_task(self._stop(self._boot))
+        await asyncio.shield(self._stopped)
+
+    async def _stop(self, boot: Boot) -> None:
+        try:
+            await boot.stop()
+        finally:
+            close_door(self.bound)
+
+    async def run(self) -> None:
+        """Start, work until a signal (or a limit) says stop, and stop: the life of `resqpy worker`.
+
+        Raises:
+            Exception: as `start` and `wait`.
+        """
+        with handled(self):
+            await self.start()
+            try:
+                await self.wait()
+            finally:
+                await self.stop(self._resque.timeout_s)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # -- what signals ask for; nothing here waits --
+
+    def request_stop(self, timeout_s: float | None = DEFAULT) -> None:
+        """Let `wait` return, and give running jobs so long; asked again: stop now."""
+        if self._wanted.is_set():
+            self.request_stop_now()
+            return
+        self._resque.timeout_s = timeout_s
+        self._wanted.set()
+
+    def request_stop_now(self) -> None:
+        """Cancel what runs, also while a patient stop is under way."""
+        self._resque.timeout_s = 0
+        self._wanted.set()
+        resque = self._resque.resque
+        if resque is not None and resque.multi_worker is not None and self._hurry is None:
+            self._hurry = asyncio.get_running_loop().create_task(resque.multi_worker.stop_now())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._wanted.is_set()
+
+    def pause(self) -> None:
+        """Take no more jobs for now."""
+        self._of_worker("pause")
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        self._of_worker("resume")
+
+    def abort_jobs(self) -> None:
+        """Cancel all running jobs; they fail, the worker goes on."""
+        resque = self._resque.resque
+        worker = None if resque is None else resque.multi_worker
+        for worker_id in getattr(worker, "worker_ids", ()):
+            if worker is not None:
+                worker.cancel(str(worker_id))
+
+    def _of_worker(self, verb: str) -> None:
+        resque = self._resque.resque
+        if resque is not None and resque.multi_worker is not None:
+            try:
+                getattr(resque.multi_worker, verb)()
+            except PoolStateError:
+                return  # not started yet, or stopped

@@ -1,0 +1,78 @@
+"""`api.resque`: the queue, the multi worker and the scheduler of this process, ours or replaced."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from resqpy.engine.inspector import Inspector
+from resqpy.engine.queue import Queue
+from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
+from resqpy.framework.event_log import EventLog
+from resqpy.framework.kinds import QUEUES
+from resqpy.framework.overrides import part
+from resqpy.framework.project import Project
+from resqpy.store.client import Store
+
+if TYPE_CHECKING:
+    from resqpy.engine.multi_worker import MultiWorker
+    from resqpy.engine.resque import Resque as EngineResque
+    from resqpy.engine.scheduler import Scheduler
+
+
+class Resque:
+    """The parts of one process.
+
+    Attributes:
+        queue: enqueues and deletes; ours has the inspector's verbs as well.
+        inspector: looks and repairs, on the same connection.
+        multi_worker: None where this process works no jobs.
+        scheduler: None where this process has none.
+        store: the Redis of all of them.
+    """
+
+    queue: EngineResque
+    multi_worker: MultiWorker | None
+    scheduler: Scheduler | None
+
+    def __init__(self, project: Project, store: Store, log: EventLog) -> None:
+        self._project = project
+        self._log = log
+        self.store = store
+        overrides = project.config.tasks.resque_overrides
+        self._parts = {
+            name: part(name, overrides) for name in ("queue", "multi_worker", "scheduler")
+        }
+        definitions = project.registry.definitions
+        made: Any = self._parts["queue"](store, definitions)
+        self.queue = made
+        has_inspector = isinstance(made, Inspector)
+        self.inspector: Inspector = (
+            made if has_inspector else Inspector(made if isinstance(made, Queue) else store)
+        )
+        self.multi_worker = self.scheduler = None
+
+    async def make_worker(self) -> None:
+        """Make the multi worker; it is not started yet."""
+        config, definitions = self._project.config, self._project.registry.definitions
+        queues = QUEUES.check(await self._queues())
+        self.multi_worker = self._parts["multi_worker"](
+            self.store, definitions, queues, worker_options(config), scaling_options(config)
+        )
+        self._log.follow_worker(self.multi_worker)
+        if hasattr(self.multi_worker, "queue"):
+            self.multi_worker.queue = self.queue
+
+    async def _queues(self) -> Any:
+        """The names of the queues; a function is asked once, when the process starts."""
+        queues: Any = self._project.config.tasks.queues
+        if callable(queues):
+            queues = queues()
+        return list(await queues if inspect.isawaitable(queues) else queues)
+
+    def make_scheduler(self) -> None:
+        """Make the scheduler; it is not started yet."""
+        self.scheduler = self._parts["scheduler"](
+            self.store, self._project.registry.definitions, scheduler_options(self._project.config)
+        )
+        self._log.follow_scheduler(self.scheduler)

@@ -1,0 +1,101 @@
+"""Signals: installed while a process runs, restored after it. The only place that knows them.
+
+| signal | meaning (profile "modern") |
+|---|---|
+| TERM, INT | let running jobs end (25 s), then cancel them; a second one: now |
+| QUIT | let running jobs end, without limit |
+| USR1 | cancel the running jobs, work on |
+| USR2, CONT | pause, resume |
+| TSTP | take no more jobs, for good |
+| TTIN | write all tasks and stacks to the log |
+
+In the profile "resque", TERM and INT stop at once, as Ruby's workers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from resqpy.framework.dump import dump
+from resqpy.framework.log import get_logger
+
+if TYPE_CHECKING:
+    from resqpy.framework.process import Process
+
+
+class _Handlers:
+    """What each signal does to a process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._quiet = False
+        self._at_once = process.project.config.process.signals == "resque"
+
+    def all(self) -> dict[signal.Signals, Callable[[], None]]:
+        return {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGQUIT: self.drain,
+            signal.SIGUSR1: self._process.abort_jobs,
+            signal.SIGUSR2: self.pause,
+            signal.SIGCONT: self.resume,
+            signal.SIGTSTP: self.quiet,
+            signal.SIGTTIN: self.dump,
+        }
+
+    def stop(self) -> None:
+        if self._at_once or self._process.stopping:
+            self._log("stopping now")
+            self._process.request_stop_now()
+            return
+        seconds = self._process.project.config.tasks.stop_timeout / 1000
+        self._log("stopping; again to stop now", running_jobs_get_s=seconds)
+        self._process.request_stop()
+
+    def drain(self) -> None:
+        self._log("stopping when the running jobs have ended")
+        if not self._process.stopping:
+            self._process.request_stop(None)
+
+    def pause(self) -> None:
+        self._log("paused; CONT resumes")
+        self._process.pause()
+
+    def resume(self) -> None:
+        if not self._quiet:
+            self._process.resume()
+
+    def quiet(self) -> None:
+        self._log("quiet: no more jobs are taken")
+        self._quiet = True
+        self._process.pause()
+
+    def dump(self) -> None:
+        get_logger().warning("tasks and stacks", dump=dump())
+
+    @staticmethod
+    def _log(words: str, **more: object) -> None:
+        get_logger().info(words, **more)
+
+
+@contextmanager
+def handled(process: Process) -> Iterator[None]:
+    """Let signals act on a process, in the main thread only; then as it was before."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, object] = {}
+    try:
+        for each, handler in _Handlers(process).all().items():
+            before[each] = signal.getsignal(each)
+            loop.add_signal_handler(each, handler)
+    except (ValueError, RuntimeError):  # not the main thread: signals are somebody else's matter
+        before.clear()
+    try:
+        yield
+    finally:
+        for each, old in before.items():
+            loop.remove_signal_handler(each)
+            signal.signal(each, old)  # type: ignore[arg-type]  # what getsignal gave

@@ -1,0 +1,168 @@
+"""`api.tasks`: ActionHero's verbs, in its argument order, on the tasks of this project.
+
+A task is named by its name or by what defines it (the class, the decorated function). Inputs are a dict;
+`inputs` and `args` of what other clients enqueued may be a list, which is then taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from resqpy.base.errors import InvalidInputs
+from resqpy.base.when import Duration, Moment
+from resqpy.framework.handle import TaskJob
+from resqpy.framework.inspect_api import InspectApi
+from resqpy.framework.registry import Registry
+from resqpy.framework.resque import Resque
+from resqpy.framework.spec import TaskSpec
+
+Inputs = Mapping[str, Any] | None
+Args = Mapping[str, Any] | Sequence[Any] | None
+
+
+class TasksApi(InspectApi):
+    """Enqueue, inspect and repair.
+
+    Args:
+        registry: the tasks.
+        resque: the queue and the inspector.
+    """
+
+    def __init__(self, registry: Registry, resque: Resque) -> None:
+        super().__init__(resque)
+        self._registry = registry
+        self._queue = resque.queue
+
+    # -- enqueue --
+
+    async def enqueue(
+        self, task_name: Any, inputs: Inputs = None, queue: str | None = None
+    ) -> bool:
+        """Enqueue a job; it is processed as soon as a task processor is free.
+
+        Args:
+            queue: another than the task's own.
+
+        Returns:
+            False if a plugin or a middleware forbade it.
+
+        Raises:
+            UnknownTask: with the nearest name.
+            InvalidInputs: all that is wrong with the inputs.
+        """
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue(queue or task.queue, task.name, args)
+
+    async def enqueue_at(
+        self,
+        timestamp: Moment,
+        task_name: Any,
+        inputs: Inputs = None,
+        queue: str | None = None,
+        *,
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has come.
+
+        Args:
+            timestamp: milliseconds since the epoch, or an aware datetime; a number that can only be
+                seconds is refused.
+            suppress_duplicate_task_error: return False instead of raising.
+
+        Raises:
+            DuplicateDelayedJob: the same job is due at that time already.
+        """
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue_at(
+            timestamp, queue or task.queue, task.name, args, suppress_duplicate_task_error
+        )
+
+    async def enqueue_in(
+        self,
+        delay: Duration,
+        task_name: Any,
+        inputs: Inputs = None,
+        queue: str | None = None,
+        *,
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue_in(
+            delay, queue or task.queue, task.name, args, suppress_duplicate_task_error
+        )
+
+    async def enqueue_many(self, jobs: Iterable[TaskJob | tuple[Any, ...]]) -> list[bool]:
+        """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
+        queue, or both, left out. Either all are right, or nothing is written.
+        """
+        wanted = []
+        for job in jobs:
+            each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
+            task, args = self._checked(each.task, each.inputs)
+            wanted.append((each.queue or task.queue, task.name, args))
+        return await self._queue.enqueue_many(wanted)
+
+    def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
+        """The task, and its job's arguments: one object, as ActionHero has it."""
+        task = self._registry.task(task_name)
+        given = {} if inputs is None else inputs
+        if not isinstance(given, Mapping):
+            raise InvalidInputs(f"task {task.name!r}: the inputs are {given!r}, not a dict")
+        task.inputs.check(given)
+        return task, [dict(given)]
+
+    # -- find and remove by task --
+
+    async def scheduled_at(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
+        """When a delayed job is due: milliseconds since the epoch, sorted."""
+        return await self.inspector.scheduled_at(queue, self._name(task_name), as_args(args))
+
+    async def delete(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
+        """Remove jobs from a queue by task and inputs (ActionHero's `del`); how many.
+
+        Args:
+            count: how many at the most; 0: all; negative: from the tail.
+        """
+        return await self._queue.delete(queue, self._name(task_name), as_args(args), count)
+
+    async def del_(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
+        """The same as `delete`, nearer to the seed's name."""
+        return await self.delete(queue, task_name, args, count)
+
+    async def del_by_function(
+        self, queue: str, task_name: Any, start: int = 0, stop: int = -1
+    ) -> int:
+        """Remove all jobs of a task from a queue, whatever their inputs; how many."""
+        return await self._queue.del_by_function(queue, self._name(task_name), start, stop)
+
+    async def del_delayed(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
+        """Remove a delayed job from all times at which it is due; those times in milliseconds."""
+        return await self._queue.del_delayed(queue, self._name(task_name), as_args(args))
+
+    async def del_delayed_at(self, timestamp: Moment) -> int:
+        """Remove everything that is due at a time; how many jobs."""
+        return await self._queue.del_delayed_at(timestamp)
+
+    async def del_queue(self, queue: str) -> int:
+        """Remove a queue with all its jobs; how many."""
+        return await self._queue.del_queue(queue)
+
+    def _name(self, task: Any) -> str:
+        """A name as it is: jobs of tasks that others define can be found, too."""
+        return task if isinstance(task, str) else self._registry.task(task).name
+
+
+def as_args(args: Args) -> list[Any]:
+    """A job's arguments from a dict of inputs; a list is a foreign client's."""
+    if args is None:
+        return [{}]
+    return [dict(args)] if isinstance(args, Mapping) else list(args)
+
+
+def _three(job: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    task, inputs, queue, *rest = (*job, None, None, None)[: max(3, len(job))]
+    if rest:
+        raise InvalidInputs(f"{job!r} is not (task, inputs, queue)")
+    return task, inputs or {}, queue
