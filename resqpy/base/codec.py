@@ -10,13 +10,17 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import js
+from resqpy.base import js, ruby_numbers
 from resqpy.base.errors import InvalidJob, PayloadError
-from resqpy.base.json_check import explain, plain, read_strict
+from resqpy.base.json_check import MAX_NESTING, explain, plain, read_strict
+from resqpy.base.keys import FAILED
+from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import FailedJob, Job, WorkingOn
+from resqpy.base.task_id import TASK_ID, without_task_id
 
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -91,36 +95,21 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     of numbers; the first is ours.
     """
     ours = encode_args(args)
-    texts = dict.fromkeys((ours, js.stringify(list(args)), _ruby4_floats(ours)))
+    texts = dict.fromkeys((ours, js.stringify(list(args)), *ruby_numbers.spellings(ours)))
     name, q = _dumps(class_name), _dumps(queue)
     orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
               '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip
     return [order.format(name, q, text).encode() for text in texts for order in orders]
 
 
-_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?e([+-]?)(\d+)')
-
-
-def _ruby4_floats(text: str) -> str:
-    """Numbers with an exponent as the json gem 2.6 writes them: `1.0e-05` for `1e-05`."""
-
-    def respell(match: re.Match[str]) -> str:
-        if match.group(1) is None:
-            return match.group(0)
-        whole, fraction, sign, power = match.groups()
-        return f"{whole}{fraction or '.0'}e{sign or '+'}{power:0>2}"
-
-    return _EXPONENT.sub(respell, text) if "e" in text else text
-
-
 def lock_args(args: Sequence[Any]) -> str:
     """The arguments as they stand in the name of a lock: JavaScript's `JSON.stringify`."""
-    return js.stringify(list(args))
+    return js.stringify(without_task_id(args))
 
 
 def retry_args(args: Sequence[Any]) -> str:
     """The arguments as they stand in the keys of Retry: joined by `-`."""
-    return "-".join(map(js.text_of, args))
+    return "-".join(map(js.text_of, without_task_id(args)))
 
 
 def decode_job(raw: bytes, queue: str) -> Job:
@@ -193,20 +182,19 @@ def record_suffix(name: str) -> bytes:
 HELD_PAYLOAD = _dumps({"class": UNREADABLE, "args": []}).encode()
 
 _PAYLOAD_MARK = b'","payload":'
-_WORKER_MARK = b',"worker":"'
+_RECORD_END = re.compile(rb',"worker":"(?:[^"\\]|\\.)*"\}\Z')
 
 
 def record_payload(record: bytes) -> bytes | None:
     """The exact bytes of the job in one of our own records; None in a foreign one.
 
     Safe because a quotation mark inside a JSON text is always escaped, so the mark can't be in a
-    queue's name, and nothing follows the worker's name.
+    queue's name, and a record of Ruby's ends with its payload.
     """
-    start = record.find(_PAYLOAD_MARK)
-    end = record.rfind(_WORKER_MARK)
-    if not record.startswith(b'{"queue":"') or start < 0 or end < start:
+    start, end = record.find(_PAYLOAD_MARK), _RECORD_END.search(record)
+    if not record.startswith(b'{"queue":"') or start < 0 or end is None:
         return None
-    return record[start + len(_PAYLOAD_MARK) : end]
+    return record[start + len(_PAYLOAD_MARK) : end.start()]
 
 
 def decode_working_on(worker_id: str, record: bytes) -> WorkingOn | None:
@@ -252,6 +240,16 @@ def encode_failed(
     return f'{head},"payload":'.encode() + job_json + b"," + _dumps(tail)[1:].encode()
 
 
+def encode_retry_failure(
+    *, args: Sequence[Any], class_name: str, queue: str, error: str, backtrace: Sequence[str],
+    failed_at: str,
+) -> bytes:  # fmt: skip
+    """The last error of a job that is tried again, under `Keys.retry_failure` (node-resque's Retry)."""
+    data = {"failed_at": failed_at, "payload": list(args), "exception": _clean(error)}
+    data |= {"error": _clean(error), "backtrace": [_clean(line) for line in backtrace]}
+    return encode_text(data | {"worker": class_name, "queue": _clean(queue)})
+
+
 def _clean(text: str) -> str:
     """A text without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -262,9 +260,15 @@ def unreadable_job(raw: bytes, queue: str) -> bytes:
     return job_text(UNREADABLE, _clean(queue), _dumps([base64.b64encode(raw).decode()]))
 
 
-def unreadable_reference(digest: str, size: int, queue: str) -> bytes:
-    """The same for a large one, whose bytes stand in `Keys.unreadable(digest)`."""
-    return job_text(UNREADABLE, _clean(queue), _dumps([{"sha1": digest, "bytes": size}]))
+def unreadable_reference(digest: str, size: int, queue: str, kept: str | None = None) -> bytes:
+    """The same for a large one, whose bytes stand in `Keys.unreadable(kept or digest)`."""
+    reference = {"sha1": digest, "bytes": size, "kept": kept or digest}
+    return job_text(UNREADABLE, _clean(queue), _dumps([reference]))
+
+
+def kept_name(digest: str) -> str:
+    """A name for kept bytes: another one at each failure, for each entry goes by itself."""
+    return f"{digest}-{secrets.token_hex(4)}"
 
 
 def digest(raw: bytes) -> str:
@@ -272,11 +276,11 @@ def digest(raw: bytes) -> str:
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
-def decode_failed(raw: bytes) -> FailedJob:
+def decode_failed(raw: bytes, source: str = FAILED) -> FailedJob:
     """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept."""
     data = decode_lenient(raw)
     if not isinstance(data, dict):
-        return FailedJob(raw, None, None, None, None, [], None, None)
+        return FailedJob(raw, None, None, None, None, [], None, None, source=source)
     payload, backtrace = data.get("payload"), data.get("backtrace")
     job_raw, large = _job_in_failed(raw, payload)
     return FailedJob(
@@ -290,6 +294,7 @@ def decode_failed(raw: bytes) -> FailedJob:
         queue=_text_or_none(data.get("queue")),
         job_raw=job_raw,
         unreadable=large,
+        source=source,
     )
 
 
@@ -310,51 +315,18 @@ def _unpack_unreadable(args: list[Any]) -> tuple[bytes | None, str | None]:
     first = args[0] if args else None
     if isinstance(first, str):
         try:
-            return base64.b64decode(first, validate=True), None
+            return _unwrap(base64.b64decode(first, validate=True))
         except ValueError:
             return None, None
-    if isinstance(first, dict) and isinstance(first.get("sha1"), str):
-        return None, first["sha1"]
-    return None, None
+    kept = first.get("kept", first.get("sha1")) if isinstance(first, dict) else None
+    return None, kept if isinstance(kept, str) else None
 
 
-_scan = json.JSONDecoder().raw_decode
-_BLANK = re.compile(r"[ \t\n\r]*")
-
-
-def member_text(raw: bytes, name: str) -> bytes | None:
-    """The exact text of one member of a JSON object, not decoded and encoded again.
-
-    The last one counts where there are several, as every parser has it.
-    """
-    try:
-        text = raw.decode("utf-8")
-        return _member(text, name)
-    except (ValueError, RecursionError, IndexError):
-        return None
-
-
-def _member(text: str, name: str) -> bytes | None:
-    found: bytes | None = None
-    at = _skip(text, 0)
-    if text[at] != "{":
-        return None
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        key, at = _scan(text, at)
-        start = _skip(text, _skip(text, at) + 1)
-        _, end = _scan(text, start)
-        if key == name:
-            found = text[start:end].encode()
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return found
-
-
-def _skip(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match else at
+def _unwrap(raw: bytes) -> tuple[bytes | None, str | None]:
+    """A foreign client may have retried the wrapper itself, which then was wrapped again."""
+    if raw.startswith(b'{"class":"resqpy.unreadable"'):
+        return _job_in_failed(b"", decode_lenient(raw))
+    return raw, None
 
 
 def with_queue(job: Job) -> bytes:
@@ -368,8 +340,49 @@ def with_queue(job: Job) -> bytes:
     return job_text(job.class_name, job.queue, args.decode())
 
 
+def for_queue(raw: bytes, queue: str) -> bytes:
+    """The text of a job that goes to another queue: only what it says of its queue changes."""
+    return replace_member(raw, "queue", encode_text(queue))
+
+
+def mend_args(raw: bytes) -> bytes:
+    """The text of a job that came through Node's worker record, where `[]` became `{}` (trap 14)."""
+    if member_text(raw, "args") == b"{}":
+        return replace_member(raw, "args", b"[]")
+    return raw
+
+
 def class_of(raw: bytes) -> str | None:
     """The class that a job of any dialect names."""
     data = decode_lenient(raw)
     name = data.get("class") if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
+
+
+# -- tracked tasks --
+
+
+def decode_text(text: str | bytes) -> Any:
+    """The value of a JSON text that we wrote ourselves."""
+    return json.loads(text)
+
+
+def encode_object(value: Any, what: str = "payload") -> str:
+    """The JSON text of an object, which may stand in a job.
+
+    Raises:
+        InvalidJob: it is no object, or something in it can't be written, with its path.
+    """
+    if not isinstance(value, dict):
+        raise InvalidJob(f"{what}: {type(value).__name__} given; pass a dict (a JSON object)")
+    if not (plain([value]) and _is_utf8(_dumps(value))):
+        problem = explain(value, what, MAX_NESTING - 1)
+        if problem is not None:
+            raise InvalidJob(problem)
+    return _dumps(value)
+
+
+def tracked_job(class_name: str, queue: str, payload: str, task_id: str) -> bytes:
+    """A tracked task's job: its payload, which is a JSON object's text, with the id pasted in."""
+    between = "" if payload == "{}" else ","
+    return job_text(class_name, queue, f'[{payload[:-1]}{between}"{TASK_ID}":{_dumps(task_id)}}}]')

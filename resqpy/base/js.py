@@ -19,10 +19,15 @@ def number(value: float) -> str:
         return "null"
     if as_double == 0:
         return "0"
-    sign, digits, exponent = Decimal(repr(as_double)).normalize().as_tuple()
-    text = "".join(map(str, digits))
-    point = len(digits) + int(exponent)  # where the decimal point stands: 0.text * 10**point
-    return ("-" if sign else "") + _place(text, point)
+    sign, digits, point = decimal(as_double)
+    return sign + _place(digits, point)
+
+
+def decimal(value: float) -> tuple[str, str, int]:
+    """The shortest decimal of a finite number: sign, digits, point; it is 0.digits * 10**point."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    point = len(digits) + int(exponent) if value else 1
+    return "-" if sign else "", "".join(map(str, digits)), point
 
 
 def _place(digits: str, point: int) -> str:
@@ -65,9 +70,7 @@ def _is_index(key: str) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value as JavaScript's `Array.join` prints it (node-resque's Retry keys)."""
-    if value is None:
-        return ""
+    """A value as it stands in node-resque's Retry keys: texts as they are, the rest as JSON."""
     if isinstance(value, str):
         return value
     return stringify(value)

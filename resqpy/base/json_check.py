@@ -99,6 +99,9 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+scan = (
+    json.JSONDecoder().raw_decode
+)  # the value that begins at a place of a text, and where it ends
 _DEEPEST_READ = 98  # one more than we write: the job itself counts
 
 

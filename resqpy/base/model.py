@@ -30,13 +30,30 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableJob(Job):
+    """An element of a queue that is no job; `raw` are its bytes.
+
+    Attributes:
+        problem: why it is none.
+    """
+
+    problem: str = ""
+
+
+# What a clean-up by force writes as the second line of the backtrace; Node's and our
+# retry_stuck_jobs know its entries by it.
+FORCED_CLEAN = "queue#forceCleanWorker"
+
+
+@dataclass(frozen=True, slots=True)
 class FailedJob:
     """An entry of the failed list, with the very bytes by which it is removed or retried.
 
     Attributes:
         raw: the entry's exact bytes.
         job_raw: the exact bytes of the job in it, or None where they stand in a key of their own.
-        unreadable: the digest under which the bytes of a large unreadable job are kept.
+        unreadable: the name under which the bytes of a large unreadable job are kept.
+        source: the failed list it stands in; `failed`, but for Ruby's RedisMultiQueue backend.
     """
 
     raw: bytes
@@ -49,6 +66,12 @@ class FailedJob:
     queue: str | None
     job_raw: bytes | None = None
     unreadable: str | None = None
+    source: str = "failed"
+
+    @property
+    def was_cleaned_by_force(self) -> bool:
+        """Whether its worker was taken for dead and cleaned up, by Node or by us."""
+        return self.backtrace[1:2] == [FORCED_CLEAN]
 
     @property
     def class_name(self) -> str | None:

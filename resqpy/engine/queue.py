@@ -7,11 +7,12 @@ from typing import Any, Self
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import DuplicateDelayedJob, UsageError
+from resqpy.base.errors import DuplicateDelayedJob
 from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.definition import Definition, definitions
 from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.removing import Removing
 from resqpy.engine.role import Connection, as_store
 from resqpy.store import delayed, queues
 from resqpy.store.queues import Guard, Push
@@ -19,7 +20,7 @@ from resqpy.store.queues import Guard, Push
 NewJob = tuple[str, str, Sequence[Any]]
 
 
-class Queue:
+class Queue(Removing):
     """Enqueues jobs so that Ruby, Node and Python workers can run them.
 
     Args:
@@ -192,56 +193,3 @@ class Queue:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
         due_ms = self.clock.now_ms() + duration_ms(delay)
         return await self.enqueue_at(due_ms, queue, class_name, args, suppress_duplicate_task_error)
-
-    # -- delete --
-
-    async def del_queue(self, queue: str) -> int:
-        """Delete a queue and all its jobs; how many there were."""
-        return await queues.delete(self.store, queue)
-
-    async def delete(
-        self, queue: str, class_name: str, args: Sequence[Any] = (), count: int = 0
-    ) -> int:
-        """Remove jobs by name and arguments, whichever language wrote them.
-
-        Args:
-            count: how many at the most; 0: all; negative: from the tail.
-
-        Returns:
-            How many were removed.
-        """
-        return await queues.remove(
-            self.store, queue, codec.spellings(class_name, queue, args), count
-        )
-
-    async def del_by_function(
-        self, queue: str, class_name: str, start: int = 0, stop: int = -1
-    ) -> int:
-        """Remove all jobs of one task from a part of a queue; how many were removed."""
-        if start < 0 or stop < -1:
-            raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
-        key, removed, at = self.store.keys.queue(queue), 0, start
-        while stop < 0 or at <= stop:
-            upto = at + 999 if stop < 0 else min(at + 999, stop)
-            items = await queues.page(self.store, key, at, upto)
-            if not items:
-                break
-            mine = [item for item in items if codec.class_of(item) == class_name]
-            texts = list(dict.fromkeys(mine))
-            for text in texts:
-                removed += await queues.remove(self.store, queue, [text], mine.count(text))
-            at += len(items) - len(mine)
-            stop -= len(mine) if stop >= 0 else 0
-        return removed
-
-    async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
-        """Remove a job from all times at which it is due, whichever language wrote it.
-
-        Returns:
-            The seconds since the epoch at which it was.
-        """
-        return await delayed.remove(self.store, codec.spellings(class_name, queue, args))
-
-    async def del_delayed_at(self, timestamp: Moment) -> int:
-        """Remove everything that is due at one second; how many jobs there were."""
-        return await delayed.remove_at(self.store, moment_ms(timestamp) // 1000)

@@ -89,3 +89,8 @@ async def every_second(store: Store, step: int = 500) -> AsyncIterator[str]:
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:
     """How many items are due at each of several seconds, in one round trip."""
     return await store.pipeline([("LLEN", store.keys.delayed(each)) for each in members])
+
+
+async def count(store: Store) -> int:
+    """At how many seconds something is due."""
+    return int(await store.call("ZCARD", store.keys.schedule))

@@ -1,14 +1,20 @@
-"""The failed list. An entry is removed and retried by its exact bytes, never by its index."""
+"""Failed lists. An entry is removed and retried by its exact bytes, never by its index.
+
+There is one list, `failed`, unless Ruby uses its RedisMultiQueue backend: then there is one for each
+queue, `<queue>_failed`, whose names stand in the set `failed_queues`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
-from resqpy.store.queues import Guard, guard_words
+from resqpy.store.queues import Guard, decode_name, guard_words
 
 
 def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
@@ -16,44 +22,92 @@ def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
     return ("RPUSH", store.keys.failed, entry)
 
 
-def keep_bytes_command(store: Store, worker_id: str, digest: str) -> tuple[Arg, ...]:
+def keep_bytes_command(store: Store, worker_id: str, kept: str) -> tuple[Arg, ...]:
     """The command that keeps a large unreadable job's bytes for its failed entry."""
-    return ("RENAME", store.keys.held(worker_id), store.keys.unreadable(digest))
+    return ("RENAME", store.keys.held(worker_id), store.keys.unreadable(kept))
 
 
-async def count(store: Store) -> int:
-    """How many entries there are."""
-    return int(await store.call("LLEN", store.keys.failed))
+# -- looking --
 
 
-async def remove(store: Store, entry: FailedJob) -> int:
-    """Remove one entry, and the bytes kept for it; how many were removed (0 or 1)."""
-    keys = store.keys
-    kept = keys.unreadable(entry.unreadable) if entry.unreadable else ""
-    reply = await store.run("remove_failed", [keys.failed], [entry.raw, kept])
-    return int(reply)
+async def lists(store: Store) -> dict[str, int]:
+    """The failed lists and how many entries each has; `failed` is the first."""
+    names = [FAILED, *await _further(store)]
+    lengths = await store.pipeline([("LLEN", store.keys.failed_list(name)) for name in names])
+    return dict(zip(names, lengths, strict=True))
 
 
-async def retry(
-    store: Store, entry: FailedJob, queue: str, raw: bytes, guards: Sequence[Guard] = ()
-) -> str:
-    """Move the job of one entry back to its queue in one step.
+async def _further(store: Store) -> list[str]:
+    members: list[bytes] = await store.call("SMEMBERS", store.keys.failed_queues)
+    return [decode_name(member) for member in sorted(members) if member != FAILED.encode()]
+
+
+async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob]:
+    """Entries of one list, both ends included, as LRANGE has it."""
+    raws: list[bytes] = await store.call("LRANGE", store.keys.failed_list(name), start, stop)
+    return [codec.decode_failed(raw, name) for raw in raws]
+
+
+# -- removing and retrying --
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What becomes of an entry.
+
+    Attributes:
+        index: where it was seen, or -1.
+        queue: where its job goes; empty: nowhere, the entry is only removed.
+        raw: the job's bytes; not asked where they are kept aside.
+        guards: the locks that may forbid it.
+    """
+
+    entry: FailedJob
+    index: int = -1
+    queue: str = ""
+    raw: bytes = b""
+    guards: Sequence[Guard] = ()
+
+
+async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list[str]:
+    """Remove or retry entries of one list, in one step and one round trip.
 
     Returns:
-        "retried", "vetoed" (a lock forbids it; the entry stays) or "absent" (no such entry).
+        For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no
+        such entry) or "lost" (the bytes kept aside for it are gone; it stays).
     """
+    if not settlings:
+        return []
     keys = store.keys
-    kept = keys.unreadable(entry.unreadable) if entry.unreadable else ""
-    args: list[Arg] = [entry.raw, queue, raw, kept, SYSTEM_CLOCK.now_ms() // 1000]
-    args += guard_words(guards)
-    reply: bytes = await store.run(
-        "retry_failed", [keys.failed, keys.queues, keys.queue(queue)], args
+    args: list[Arg] = [SYSTEM_CLOCK.now_ms() // 1000, len(settlings)]
+    for each in settlings:
+        kept = keys.unreadable(each.entry.unreadable) if each.entry.unreadable else ""
+        args += (each.index, each.entry.raw, kept)
+        args += (each.queue, keys.queue(each.queue), each.raw, len(each.guards))
+        args += guard_words(each.guards)
+    reply: list[bytes] = await store.run(
+        "settle_failed", [keys.failed_list(name), keys.queues], args
     )
-    return reply.decode()
+    return [word.decode() for word in reply]
 
 
-def job_bytes(entry: FailedJob) -> bytes | None:
-    """The exact bytes of the job in an entry, where it can be had without Redis."""
-    if entry.job_raw is not None:
-        return entry.job_raw
-    return None if entry.unreadable else codec.member_text(entry.raw, "payload")
+async def clear(store: Store, name: str, step: int = 1000) -> int:
+    """Empty a list, a page at a time, with the bytes kept for its entries; how many there were."""
+    keys, removed = store.keys, 0
+    while raws := await store.call("LPOP", keys.failed_list(name), step):
+        removed += len(raws)
+        kept = [entry.unreadable for raw in raws if (entry := codec.decode_failed(raw)).unreadable]
+        if kept:
+            await store.call("UNLINK", *(keys.unreadable(each) for each in kept if each))
+    return removed
+
+
+__all__ = [
+    "Settling",
+    "clear",
+    "keep_bytes_command",
+    "lists",
+    "page",
+    "push_command",
+    "settle",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.store.client import Arg, Store
+from resqpy.store.sweep import Item
 
 _JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it holds the server
 
@@ -85,19 +86,19 @@ async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
     return items
 
 
-async def every(store: Store, key: str, step: int = 500) -> AsyncIterator[bytes]:
-    """All items of a list, page by page; what is pushed or popped meanwhile may shift them."""
-    at = 0
-    while items := await page(store, key, at, at + step - 1):
-        for item in items:
-            yield item
-        at += step
-
-
 async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 0) -> int:
     """Remove jobs by their exact texts; `count` as in LREM (0: all, negative: from the tail)."""
     reply = await store.run("remove", [store.keys.queue(queue)], [count, *texts])
     return int(reply)
+
+
+async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
+    """Remove items that were just seen; those that were still there. One round trip."""
+    if not items:
+        return []
+    args: list[Arg] = [word for item in items for word in (item.index, item.raw)]
+    reply = await store.run("drop_items", [store.keys.queue(queue)], args)
+    return [item for item, done in zip(items, reply, strict=True) if done]
 
 
 async def delete(store: Store, queue: str) -> int:

@@ -1,0 +1,57 @@
+"""Showing what others left in Redis: whatever it is, nothing here raises."""
+
+from __future__ import annotations
+
+from resqpy.base import codec
+from resqpy.base.errors import PayloadError
+from resqpy.base.members import member_text
+from resqpy.base.model import Job, UnreadableJob, WorkingOn
+
+
+def show_job(raw: bytes, queue: str) -> Job:
+    """Read a job as far as it goes: what is none becomes an `UnreadableJob` that says why."""
+    try:
+        return codec.decode_job(raw, queue)
+    except PayloadError as error:
+        return UnreadableJob("", [], queue, raw, problem=str(error))
+
+
+def is_readable(raw: bytes) -> bool:
+    """Whether Ruby, Node and resqpy can all read a job."""
+    try:
+        codec.decode_job(raw, "")
+    except PayloadError:
+        return False
+    return True
+
+
+def show_delayed(raw: bytes) -> Job:
+    """Read a delayed item, whose queue stands in its text; "" where it names none."""
+    return show_job(raw, codec.delayed_queue(raw) or "")
+
+
+def show_record(worker_id: str, record: bytes | None) -> WorkingOn | None:
+    """What a worker works on; a record that can't be read is shown without its content."""
+    if record is None:
+        return None
+    return codec.decode_working_on(worker_id, record) or WorkingOn(
+        worker_id, None, None, None, None
+    )
+
+
+def job_in_record(record: bytes) -> bytes:
+    """The job in a record: its exact bytes in one of ours or Ruby's, what Node's script left of them
+    in one of Node's; the whole record where there is none.
+    """
+    ours = codec.record_payload(record)
+    if ours is not None:
+        return ours
+    job = member_text(record, "payload") or record
+    return job if member_text(record, "worker") is None else codec.mend_args(job)
+
+
+def ping_time_ms(ping: bytes | None) -> int:
+    """When a Node worker gave its last sign of life; 0 where that can't be told."""
+    data = codec.decode_lenient(ping or b"")
+    seconds = data.get("time") if isinstance(data, dict) else None
+    return int(seconds * 1000) if isinstance(seconds, (int, float)) else 0

@@ -1,0 +1,185 @@
+"""Failed jobs: the part of the `Inspector` that lists, removes and retries them.
+
+An entry is known by its exact bytes, so it doesn't matter who wrote it, and its job goes back with
+its exact text: nothing is rounded, renamed or dropped (traps 15, 16, 23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from resqpy.base.errors import NotInFailed
+from resqpy.base.keys import FAILED
+from resqpy.base.model import FailedJob
+from resqpy.engine.inspecting import Inspecting
+from resqpy.engine.retrying import Retrying, Wanted
+from resqpy.store import failures
+from resqpy.store.sweep import Sweep, every
+
+Names = str | Sequence[str] | None
+
+
+class FailedJobs(Inspecting):
+    """Lists, removes and retries failed jobs, of all failed lists together.
+
+    There is one list unless Ruby uses its RedisMultiQueue backend (`failed_lists`); a `FailedJob`
+    knows the list it stands in.
+    """
+
+    # -- looking --
+
+    async def failed_lists(self) -> dict[str, int]:
+        """The failed lists and how many entries each has; `failed` comes first."""
+        return await failures.lists(self.store)
+
+    async def failed_count(self) -> int:
+        """How many failed jobs there are."""
+        return sum((await self.failed_lists()).values())
+
+    async def failed(self, start: int = 0, stop: int = 99) -> list[FailedJob]:
+        """Failed jobs by position, oldest first, both ends included; -1 is the last.
+
+        Without bounds the first hundred. Several lists count as one, one behind the other.
+        """
+        lists = await self.failed_lists()
+        if len(lists) == 1:
+            return await failures.page(self.store, FAILED, start, stop)
+        found: list[FailedJob] = []
+        for name, first, last in _parts(lists, start, stop):
+            found += await failures.page(self.store, name, first, last)
+        return found
+
+    async def each_failed(
+        self, *, class_name: Names = None, exception: Names = None, queue: Names = None
+    ) -> AsyncGenerator[FailedJob, None]:
+        """All jobs that have failed by now, oldest first, page by page, filtered if wanted.
+
+        Entries may be removed while this goes on: those that follow are not missed.
+        """
+        wanted = Wanted.of(class_name, exception, queue)
+        for name in await self.failed_lists():
+            async for raw in every(self.store, self.store.keys.failed_list(name)):
+                if (entry := wanted.entry(raw, name)) is not None:
+                    yield entry
+
+    # -- one --
+
+    async def remove_failed(self, entry: FailedJob | bytes) -> int:
+        """Remove an entry (or one with these exact bytes); how many were removed: 0 or 1.
+
+        One round trip. What was kept for it elsewhere goes with it.
+        """
+        entry = self._entry(entry)
+        words = await failures.settle(self.store, entry.source, [failures.Settling(entry)])
+        return words.count("removed")
+
+    async def retry_and_remove_failed(
+        self, entry: FailedJob | bytes, queue: str | None = None
+    ) -> bool:
+        """Move the job of an entry back to the tail of its queue, with its exact bytes.
+
+        Entry and job change in one step: the job is never in both places, nor in none. The enqueue
+        hooks and locks of its task's plugins are asked first.
+
+        Args:
+            queue: another queue than the one it failed in.
+
+        Returns:
+            False if a plugin forbade it; then the entry stays (node-resque loses the job).
+
+        Raises:
+            NotInFailed: there is no such entry any more.
+            UsageError: the entry names no queue, or has no job.
+        """
+        entry = self._entry(entry)
+        [word] = await Retrying(self._queue).all(entry.source, [(-1, entry)], queue, strict=True)
+        if word == "lost":
+            raise NotInFailed("the bytes of this job, which were kept apart from it, are gone")
+        if word == "absent":
+            raise NotInFailed
+        return word == "retried"
+
+    @staticmethod
+    def _entry(entry: FailedJob | bytes) -> FailedJob:
+        return Wanted().read(entry, FAILED) if isinstance(entry, bytes) else entry
+
+    # -- many --
+
+    async def remove_all_failed(
+        self, *, class_name: Names = None, exception: Names = None, queue: Names = None
+    ) -> int:
+        """Remove all failed jobs, or those of some tasks, exceptions or queues; how many.
+
+        One round trip for some hundred entries, safe while others fail. What fails after this has
+        begun stays, unless everything is removed.
+        """
+        wanted = Wanted.of(class_name, exception, queue)
+        removed = 0
+        for name in await self.failed_lists():
+            if wanted.everything:
+                removed += await failures.clear(self.store, name)
+                continue
+            sweep = Sweep(self.store, self.store.keys.failed_list(name))
+            while page := await sweep.page():
+                chosen = wanted.choose(page, name)
+                settlings = [failures.Settling(entry, index) for index, entry in chosen]
+                words = await failures.settle(self.store, name, settlings)
+                sweep.removed(_settled(chosen, words))
+                removed += words.count("removed")
+        return removed
+
+    async def retry_all_failed(
+        self,
+        *,
+        class_name: Names = None,
+        exception: Names = None,
+        queue: Names = None,
+        to_queue: str | None = None,
+    ) -> int:
+        """Retry all failed jobs, or those of some tasks, exceptions or queues; how many.
+
+        In the order in which they failed; two round trips for some hundred entries. What can't be
+        retried stays: no queue, no job, or a plugin that forbids it. What fails after this has
+        begun is not retried, so a job that fails again at once does no harm.
+        """
+        return await self._retry_all(Wanted.of(class_name, exception, queue), to_queue)
+
+    async def retry_stuck_jobs(self, upper_limit: int | None = None) -> int:
+        """Retry the jobs whose workers were cleaned up by force, by Node or by us; how many.
+
+        Args:
+            upper_limit: look at so many failed jobs at the most.
+        """
+        return await self._retry_all(Wanted(only_stuck=True), None, upper_limit)
+
+    async def _retry_all(
+        self, wanted: Wanted, to_queue: str | None, most: int | None = None
+    ) -> int:
+        retrying, retried = Retrying(self._queue), 0
+        for name in await self.failed_lists():
+            sweep = Sweep(self.store, self.store.keys.failed_list(name), most=most)
+            while page := await sweep.page():
+                chosen = wanted.choose(page, name)
+                words = await retrying.all(name, chosen, to_queue)
+                sweep.removed(_settled(chosen, words))
+                retried += words.count("retried")
+        return retried
+
+
+def _settled(chosen: Sequence[tuple[int, FailedJob]], words: Sequence[str]) -> set[int]:
+    gone = zip(chosen, words, strict=True)
+    return {index for (index, _), word in gone if word in ("removed", "retried")}
+
+
+def _parts(lists: dict[str, int], start: int, stop: int) -> list[tuple[str, int, int]]:
+    """Which part of each list lies between two positions of all lists together."""
+    total, before = sum(lists.values()), 0
+    start = max(0, start + total) if start < 0 else start
+    stop = stop + total if stop < 0 else stop
+    found = []
+    for name, length in lists.items():
+        first, last = max(start - before, 0), min(stop - before, length - 1)
+        if first <= last:
+            found.append((name, first, last))
+        before += length
+    return found

@@ -1,0 +1,83 @@
+"""Deleting what waits: the part of the `Queue` that takes jobs away again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.errors import UsageError
+from resqpy.base.when import Moment, ceil_second, moment_ms
+from resqpy.store import delayed, queues
+from resqpy.store.client import Store
+from resqpy.store.sweep import Sweep
+
+
+class Removing:
+    """Deletes queues, jobs and delayed jobs, whichever language wrote them."""
+
+    store: Store
+
+    async def del_queue(self, queue: str) -> int:
+        """Delete a queue and all its jobs; how many there were."""
+        return await queues.delete(self.store, queue)
+
+    async def delete(
+        self, queue: str, class_name: str, args: Sequence[Any] = (), count: int = 0
+    ) -> int:
+        """Remove jobs by name and arguments, whichever language wrote them.
+
+        Args:
+            count: how many at the most; 0: all; negative: from the tail.
+
+        Returns:
+            How many were removed.
+        """
+        texts = codec.spellings(class_name, queue, args)
+        return await queues.remove(self.store, queue, texts, count)
+
+    async def del_by_function(
+        self, queue: str, class_name: str, start: int = 0, stop: int = -1
+    ) -> int:
+        """Remove all jobs of one task from a part of a queue, both ends included.
+
+        A round trip for some thousand jobs, safe while others enqueue and work. What is enqueued
+        after this has begun stays.
+
+        Returns:
+            How many were removed.
+        """
+        if start < 0 or stop < -1:
+            raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
+        most = None if stop < 0 else max(0, stop - start + 1)
+        sweep = Sweep(
+            self.store, self.store.keys.queue(queue), start=start, most=most, step=_JOBS_PER_STEP
+        )
+        removed = 0
+        while page := await sweep.page():
+            mine = [item for item in page if codec.class_of(item.raw) == class_name]
+            gone = await queues.drop(self.store, queue, mine)
+            sweep.removed({item.index for item in gone})
+            removed += len(gone)
+        return removed
+
+    async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
+        """Remove a job from all times at which it is due, whichever language wrote it.
+
+        Returns:
+            The times at which it was, in milliseconds since the epoch, sorted.
+        """
+        texts = codec.spellings(class_name, queue, args)
+        return [second * 1000 for second in await delayed.remove(self.store, texts)]
+
+    async def del_delayed_at(self, timestamp: Moment) -> int:
+        """Remove everything that is due at one time; how many jobs there were.
+
+        Args:
+            timestamp: milliseconds or an aware datetime; rounded up to a second, as `enqueue_at`
+                does.
+        """
+        return await delayed.remove_at(self.store, ceil_second(moment_ms(timestamp)))
+
+
+_JOBS_PER_STEP = 5000  # each step moves what is behind it in the list: few large ones cost less

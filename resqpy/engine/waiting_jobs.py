@@ -1,0 +1,107 @@
+"""The jobs that wait, in queues and for their time: the part of the `Inspector` that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from resqpy.base import codec, reading
+from resqpy.base.model import Job
+from resqpy.base.when import Moment, ceil_second, moment_ms
+from resqpy.engine.inspecting import Inspecting
+from resqpy.store import delayed, queues
+from resqpy.store.sweep import every
+
+
+class WaitingJobs(Inspecting):
+    """Lists queues and delayed jobs. What can't be read as a job is shown as an `UnreadableJob`."""
+
+    # -- queues --
+
+    async def queues(self) -> list[str]:
+        """The names of all queues, sorted bytewise."""
+        return await queues.names(self.store)
+
+    async def length(self, queue: str) -> int:
+        """How many jobs wait in a queue; delayed ones don't count."""
+        return await queues.length(self.store, queue)
+
+    async def lengths(self) -> dict[str, int]:
+        """How many jobs wait in each queue. Two round trips for any number of queues."""
+        names = await queues.names(self.store)
+        return dict(zip(names, await queues.lengths(self.store, names), strict=True))
+
+    async def queued(self, queue: str, start: int = 0, stop: int = 99) -> list[Job]:
+        """Jobs of a queue by position, both ends included; -1 is the last.
+
+        Without bounds the first hundred; `each_queued` walks through all.
+        """
+        raws = await queues.page(self.store, self.store.keys.queue(queue), start, stop)
+        return [reading.show_job(raw, queue) for raw in raws]
+
+    async def each_queued(self, queue: str) -> AsyncGenerator[Job, None]:
+        """All jobs that wait in a queue now, the next to run first, page by page.
+
+        Jobs that are taken meanwhile are not missed by those that follow them.
+        """
+        async for raw in every(self.store, self.store.keys.queue(queue)):
+            yield reading.show_job(raw, queue)
+
+    # -- delayed --
+
+    async def scheduled_at(
+        self, queue: str, class_name: str, args: Sequence[Any] = ()
+    ) -> list[int]:
+        """When a job is due, whichever language wrote it: milliseconds since the epoch, sorted.
+
+        (node-resque answers in seconds here and in milliseconds in `timestamps`.)
+        """
+        texts = codec.spellings(class_name, queue, args)
+        return [second * 1000 for second in await delayed.seconds_of(self.store, texts)]
+
+    async def timestamps(self, start: int = 0, stop: int = 999) -> list[int]:
+        """The times at which something is due, earliest first: milliseconds since the epoch.
+
+        By position, both ends included; without bounds the first thousand. What a foreign client
+        left in the index and is no second is not shown.
+        """
+        members = await delayed.seconds(self.store, start, stop)
+        return [int(member) * 1000 for member in members if is_second(member)]
+
+    async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = 99) -> list[Job]:
+        """Jobs that are due at a time (milliseconds or an aware datetime), in their order.
+
+        The time is rounded up to a second, as in `enqueue_at`. Without bounds the first hundred.
+        """
+        key = self.store.keys.delayed(ceil_second(moment_ms(timestamp)))
+        return [
+            reading.show_delayed(raw) for raw in await queues.page(self.store, key, start, stop)
+        ]
+
+    async def delayed_count(self) -> int:
+        """At how many times something is due."""
+        return await delayed.count(self.store)
+
+    async def all_delayed(self, limit: int = 1000) -> dict[int, list[Job]]:
+        """The first delayed jobs by their time, in milliseconds; `limit` jobs at the most."""
+        found: dict[int, list[Job]] = {}
+        left = limit
+        async with aclosing(self.each_delayed()) as jobs:
+            while left > 0 and (pair := await anext(aiter(jobs), None)) is not None:
+                found.setdefault(pair[0], []).append(pair[1])
+                left -= 1
+        return found
+
+    async def each_delayed(self) -> AsyncGenerator[tuple[int, Job], None]:
+        """All delayed jobs with their time in milliseconds, earliest first, page by page."""
+        async for second in delayed.every_second(self.store):
+            if not is_second(second):
+                continue
+            async for raw in every(self.store, self.store.keys.delayed(second)):
+                yield int(second) * 1000, reading.show_delayed(raw)
+
+
+def is_second(member: str) -> bool:
+    """Whether a member of the index is one: foreign clients may leave fractions and words (trap 3)."""
+    return member.isascii() and member.isdigit() and len(member) < 12

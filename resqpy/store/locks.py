@@ -1,0 +1,23 @@
+"""The locks of the plugins, `lock:…` and `workerslock:…`. They have no index, so listing them scans."""
+
+from __future__ import annotations
+
+from resqpy.store.client import Store
+from resqpy.store.queues import decode_name
+from resqpy.store.scan import matching
+
+
+async def every(store: Store) -> dict[str, str]:
+    """Locks by their names without the namespace; the value is when each ends, in epoch seconds."""
+    keys, found = store.keys, {}
+    async for names in matching(store, keys.named("lock:"), keys.named("workerslock:")):
+        values: list[bytes | None] = await store.call("MGET", *names)
+        for name, value in zip(names, values, strict=True):
+            if value is not None:  # it may have ended meanwhile
+                found[decode_name(name.removeprefix(keys.prefix.encode()))] = decode_name(value)
+    return found
+
+
+async def delete(store: Store, name: str) -> int:
+    """Delete a lock by the name under which it is listed; how many there were (0 or 1)."""
+    return int(await store.call("DEL", store.keys.named(name)))

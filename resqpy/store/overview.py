@@ -1,0 +1,75 @@
+"""A look at the whole installation in two round trips, without any scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resqpy.base.keys import FAILED
+from resqpy.store import stats
+from resqpy.store.client import Store
+from resqpy.store.queues import decode_name
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What there is.
+
+    Attributes:
+        queues: jobs that wait, by queue.
+        records: what each worker has on record, by id.
+        failed: entries of all failed lists.
+        delayed: seconds at which something is due.
+    """
+
+    queues: dict[str, int]
+    records: dict[str, bytes | None]
+    stats: dict[str, int]
+    leader: str | None
+    failed: int
+    delayed: int
+
+
+async def look(store: Store) -> Overview:
+    """Look at everything."""
+    keys = store.keys
+    names, ids, lists, delayed, node, ruby = await store.pipeline(
+        [
+            ("SMEMBERS", keys.queues),
+            ("SMEMBERS", keys.workers),
+            ("SMEMBERS", keys.failed_queues),
+            ("ZCARD", keys.schedule),
+            ("GET", keys.node_leader),
+            ("GET", keys.ruby_leader()),
+        ]
+    )
+    queues, workers = sorted(map(decode_name, names)), sorted(map(decode_name, ids))
+    failed = dict.fromkeys([FAILED, *map(decode_name, lists)])
+    counters = stats.names_of(workers)
+    replies = await store.pipeline(
+        [
+            ("MGET", *map(keys.stat, counters)),
+            ("MGET", *map(keys.worker, workers or [""])),
+            *(("LLEN", keys.failed_list(name)) for name in failed),
+            *(("LLEN", keys.queue(name)) for name in queues),
+        ]
+    )
+    lengths = replies[2:]
+    return Overview(
+        queues=dict(zip(queues, lengths[len(failed) :], strict=True)),
+        records=dict(zip(workers, replies[1], strict=False)),
+        stats=stats.shown(counters, replies[0]),
+        leader=_leader(node, ruby),
+        failed=sum(lengths[: len(failed)]),
+        delayed=delayed,
+    )
+
+
+async def leader(store: Store) -> str | None:
+    """Which scheduler leads, by its own word in Node's lock, else in Ruby's."""
+    keys = store.keys
+    return _leader(*await store.call("MGET", keys.node_leader, keys.ruby_leader()))
+
+
+def _leader(node: bytes | None, ruby: bytes | None) -> str | None:
+    name = node or ruby
+    return None if name is None else decode_name(name)

@@ -1,0 +1,37 @@
+"""The one place that walks the keyspace: only for what has no index (locks, statistics).
+
+It costs a look at every key of the database, so no worker and no scheduler ever does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from resqpy.store.client import Store
+
+_KEYS_PER_STEP = 2000
+
+
+async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
+    """Keys that begin with one of several prefixes, a step of the walk at a time, none twice."""
+    pattern = glob_literal(store.keys.prefix) + "*"
+    wanted = tuple(prefix.encode() for prefix in prefixes)
+    if len(prefixes) == 1:
+        pattern = glob_literal(prefixes[0]) + "*"
+    seen: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, keys = await store.call(
+            "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_STEP, "TYPE", "string"
+        )
+        fresh = [key for key in keys if key.startswith(wanted) and key not in seen]
+        seen.update(fresh)
+        if fresh:
+            yield fresh
+        if cursor == b"0":
+            return
+
+
+def glob_literal(text: str) -> str:
+    """A text as a pattern that matches only itself."""
+    return "".join(f"\\{sign}" if sign in "*?[]\\^-" else sign for sign in text)

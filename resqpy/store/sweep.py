@@ -1,0 +1,115 @@
+"""A walk over a long list, page by page, while others push, pop and remove.
+
+Nothing is held by index: if the list has shifted since the last page, the walk goes on behind the
+last of the items it saw that is still there. So nothing is missed unless more than a page of items
+went away between two pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from resqpy.store.client import Store
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a list and where it was just now."""
+
+    index: int
+    raw: bytes
+
+
+class Sweep:
+    """One walk from the head of a list towards its tail.
+
+    Args:
+        start: the index to begin with.
+        most: how many items are visited; None: as many as the list has when the walk begins.
+        step: items a page.
+    """
+
+    def __init__(
+        self, store: Store, key: str, *, start: int = 0, most: int | None = None, step: int = PAGE
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._at = start
+        self._left = most
+        self._step = step
+        self._seen: list[Item] = []  # the last page, and what was before it as far as it is needed
+        self._page = 0
+
+    async def page(self) -> list[Item]:
+        """The next items; none at the end. One round trip, a second where the list has shifted."""
+        if self._left is None:
+            self._left = int(await self._store.call("LLEN", self._key)) - self._at
+        if self._left <= 0:
+            return []
+        items = await self._read()
+        self._left -= len(items)
+        self._at += len(items)
+        self._seen = [*self._seen[-self._step :], *items]
+        self._page = len(items)
+        return items
+
+    async def _read(self) -> list[Item]:
+        stop = self._at + min(self._step, self._left or 0) - 1
+        if not self._seen:
+            return _numbered(await self._range(self._at, stop), self._at)
+        before, raws = await self._store.transaction(
+            [("LINDEX", self._key, self._at - 1), ("LRANGE", self._key, self._at, stop)]
+        )
+        if before == self._seen[-1].raw:
+            return _numbered(raws, self._at)
+        return await self._read_shifted(stop)
+
+    async def _read_shifted(self, stop: int) -> list[Item]:
+        first = max(0, self._at - 2 * self._step)
+        window = _numbered(await self._range(first, stop), first)
+        there = {item.raw for item in window}
+        self._seen = [item for item in self._seen if item.raw in there]
+        known = _last_known(window, self._seen)
+        self._at = first + known + 1
+        return window[known + 1 :][: self._step]
+
+    async def _range(self, start: int, stop: int) -> list[bytes]:
+        raws: list[bytes] = await self._store.call("LRANGE", self._key, start, stop)
+        return raws
+
+    def removed(self, gone: set[int]) -> None:
+        """Say which items of the last page (their indices) were removed by who walks."""
+        before, page = self._seen[: -self._page], self._seen[-self._page :]
+        kept = [item.raw for item in page if item.index not in gone]
+        self._at -= len(page) - len(kept)
+        self._seen = before + _numbered(kept, self._at - len(kept))
+
+
+def _numbered(raws: list[bytes], first: int) -> list[Item]:
+    return [Item(first + place, raw) for place, raw in enumerate(raws)]
+
+
+def _last_known(window: list[Item], seen: list[Item]) -> int:
+    """Where in the window the last item stands that was seen; -1 where none does.
+
+    Items only move towards the head, so one that was seen is not looked for behind its old place.
+    """
+    places: dict[bytes, list[int]] = {}
+    for place, item in enumerate(window):
+        places.setdefault(item.raw, []).append(place)
+    for item in reversed(seen):
+        found = [p for p in places.get(item.raw, ()) if window[p].index <= item.index]
+        if found:
+            return found[-1]
+    return -1
+
+
+async def every(store: Store, key: str, *, step: int = PAGE) -> AsyncIterator[bytes]:
+    """All items that a list has now, read a page at a time."""
+    sweep = Sweep(store, key, step=step)
+    while items := await sweep.page():
+        for item in items:
+            yield item.raw
