@@ -142,7 +142,9 @@ class _Sources:
             for folder in module_folders(self.root, wanted, problems)
             for layer in read_layers(folder / "config", self.environment, problems)
         ]
-        return self._merge([*modules, *own], problems)
+        merge = self._merge([*modules, *own], problems)
+        merge.check_together()
+        return merge
 
     def _layers(self, problems: Problems) -> list[Layer]:
         try:

@@ -188,6 +188,16 @@ class Merge:
 
     # -- the result --
 
+    def check_together(self) -> None:
+        """What is right by itself may be wrong beside another."""
+        least, most = (self.values[f"tasks.{each}_task_processors"] for each in ("min", "max"))
+        if least > most > 0:
+            self._problems.add(
+                f"tasks.min_task_processors is {least} ({self.origins['tasks.min_task_processors']}), "
+                f"more than tasks.max_task_processors, which is {most} "
+                f"({self.origins['tasks.max_task_processors']})"
+            )
+
     def settings(self) -> Iterator[Setting]:
         """All settings with their origin."""
         for path, option in KNOWN.items():

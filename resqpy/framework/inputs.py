@@ -25,7 +25,8 @@ class Input:
     """One input of a task.
 
     Attributes:
-        required: a job without it is refused. None: required unless there is a default.
+        required: a job without it is refused. None: as the parameter of `run` says (required if it has
+            no default); not required where there is no such parameter.
         default: taken where it is missing; a function is called for each run.
         validator: given the value; it raises, returns False, or returns a text that says what is
             wrong. Anything else means that the value is fine.
@@ -34,7 +35,7 @@ class Input:
         description: for people.
     """
 
-    required: bool | None = False
+    required: bool | None = None
     default: Any = _NOTHING
     validator: Callable[[Any], Any] | None = None
     formatter: Callable[[Any], Any] | None = None
@@ -189,4 +190,6 @@ def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:
     merged = declared if declared.type is not Any else replace(declared, type=hint)
     if has_default and not merged.has_default:
         merged = replace(merged, default=default)
+    if merged.required is None:
+        merged = replace(merged, required=not merged.has_default)
     return merged

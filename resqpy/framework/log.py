@@ -61,8 +61,18 @@ def _shared_processors(name: str, *, on_terminal: bool) -> list[Any]:
         ),
     ]
     if not on_terminal:
-        processors.append(lambda _logger, _method, line: {"app": name, **line})
+        processors.append(_ordered(name))
     return processors
+
+
+def _ordered(name: str) -> Any:
+    """The same beginning for each JSON line: when, how grave, what, who."""
+
+    def order(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+        first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}
+        return {**first, "app": name, **line}
+
+    return order
 
 
 def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:

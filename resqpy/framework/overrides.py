@@ -19,7 +19,7 @@ from resqpy.engine.resque import Resque
 from resqpy.engine.scheduler import Scheduler
 from resqpy.framework.defaults.tasks import ResqueOverrides
 
-CONTRACTS: dict[str, tuple[type, type]] = {
+PARTS: dict[str, tuple[type, type]] = {
     "queue": (Resque, QueueContract),
     "multi_worker": (MultiWorker, WorkerContract),
     "scheduler": (Scheduler, SchedulerContract),
@@ -65,7 +65,7 @@ def part(name: str, overrides: ResqueOverrides) -> Part:
     Raises:
         UsageError: what is wrong with the replacement.
     """
-    ours, contract = CONTRACTS[name]
+    ours, contract = PARTS[name]
     wanted = getattr(overrides, name)
     shown = f"tasks.resque_overrides.{name} ({wanted if isinstance(wanted, str) else repr(wanted)})"
     if isinstance(wanted, str):

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from resqpy.base.errors import UsageError
 from resqpy.embedded import EmbeddedServer, acquire
 from resqpy.framework.config import Config, load_config
 from resqpy.framework.connection import redis_options
 from resqpy.framework.loader import Loader
 from resqpy.framework.modules import module_folders
+from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.problems import Problem, Problems, ProjectErrors
 from resqpy.framework.registry import Registry
 from resqpy.store.options import RedisOptions
@@ -61,6 +63,7 @@ class Project:
         loader.load_project(module_folders(folder, config.general.modules, problems))
         if config.general.packages:
             loader.load_packages()
+        _check_overrides(config, problems)
         return cls(folder, config, loader.registry, tuple(problems.found))
 
     @property
@@ -107,3 +110,12 @@ class Project:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_overrides(config: Config, problems: Problems) -> None:
+    """Find out at once whether the replaced parts can be used."""
+    for name in PARTS:
+        try:
+            part(name, config.tasks.resque_overrides)
+        except UsageError as error:
+            problems.add(str(error))

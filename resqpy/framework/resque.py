@@ -10,7 +10,7 @@ from resqpy.engine.queue import Queue
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.kinds import QUEUES
-from resqpy.framework.overrides import part
+from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.project import Project
 from resqpy.store.client import Store
 
