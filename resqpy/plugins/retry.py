@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
-from resqpy.base.errors import JobCancelled, UsageError
+from resqpy.base.errors import JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
@@ -63,6 +63,8 @@ class Retry(Plugin):
         await call_next()
         if run.inline or run.vetoed or run.outcome is not None:
             return
+        if isinstance(run.error, WorkerStopped):
+            return  # it goes back, although a plugin inside made an error of the stop
         if run.error is None:
             self._forget(run)
         else:

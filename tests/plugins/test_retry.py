@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from resqpy import Plugin
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
+from resqpy.engine.run import Run
 from resqpy.plugins import Retry
 from resqpy.plugins.backoff import Backoff
 from tests.plugins.conftest import MakeStage
@@ -164,6 +166,25 @@ async def test_a_stopped_worker_costs_no_attempt(make_stage: MakeStage) -> None:
     """What is put back was no failure."""
     gate = Gate()
     stage = make_stage(job=retried(gate, retryLimit=3))
+    await stage.queue.enqueue("q", "job", [1, "x"])
+
+    async with stage.working() as worker:
+        await gate.entered.wait()
+        await worker.stop_now()
+
+    assert await stage.left() == {"resque:queues": {"q"}, "resque:queue:q": [ITEM]}
+
+
+async def test_a_stop_is_no_attempt_even_if_a_plugin_raises(make_stage: MakeStage) -> None:
+    """An error of a plugin inside, while the worker stops, changes nothing."""
+
+    class Raise(Plugin):
+        async def after_perform(self, run: Run) -> None:
+            raise RuntimeError("no")
+
+    gate = Gate()
+    options = {"Retry": {"retryLimit": 3}}
+    stage = make_stage(job=define("job", gate, plugins=["Retry", Raise], plugin_options=options))
     await stage.queue.enqueue("q", "job", [1, "x"])
 
     async with stage.working() as worker:
