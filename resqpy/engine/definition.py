@@ -97,9 +97,9 @@ def _is_async(perform: Perform) -> bool:
 
 
 def _around(plugins: Sequence[Plugin]) -> tuple[Plugin, ...]:
-    """The plugins of a run, outermost first; in front the ones that act when a job leaves its queue."""
+    """The plugins of a run, outermost first."""
     own = [plugin for plugin in plugins if overrides(plugin, *PERFORM_HOOKS)]
-    return tuple(sorted(own, key=lambda plugin: not plugin.leaves_queue))
+    return tuple(sorted(own, key=lambda plugin: -plugin.rank))
 
 
 def _make_plugin(spec: PluginSpec, options: Mapping[str, Mapping[str, Any]], task: str) -> Plugin:

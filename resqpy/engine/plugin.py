@@ -52,15 +52,15 @@ class Plugin:
 
     Attributes:
         option_names: the options that it knows, in snake case.
-        leaves_queue: it acts when a job leaves its queue, whatever the other plugins decide, so it
-            is entered before those that stand in front of it.
+        rank: plugins of a higher rank stand around those of a lower; among equals, and all but two
+            are 0, the order of the task's list counts.
 
     Raises:
         UnknownOption: an option that `option_names` doesn't have.
     """
 
     option_names: ClassVar[frozenset[str]] = frozenset()
-    leaves_queue: ClassVar[bool] = False
+    rank: ClassVar[int] = 0
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = {self._known(name): value for name, value in (options or {}).items()}

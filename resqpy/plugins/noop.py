@@ -22,6 +22,7 @@ class Noop(Plugin):
             `resqpy.plugins.noop`.
     """
 
+    rank: ClassVar[int] = 1  # behind Retry: what is tried again is no matter for it yet
     option_names: ClassVar[frozenset[str]] = frozenset({"logger"})
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -21,7 +21,7 @@ class QueueLock(Lock):
     the queue, before it runs and whatever the other plugins say.
     """
 
-    leaves_queue: ClassVar[bool] = True
+    rank: ClassVar[int] = 2  # the job has left its queue, whatever the others decide
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
         """The lock that Redis asks while pushing."""

@@ -144,11 +144,11 @@ def test_hooks_nobody_wrote_are_nobody_s_cost() -> None:
     ]  # fmt: skip
 
 
-def test_what_acts_when_the_job_leaves_its_queue_is_outermost() -> None:
-    """QueueLock's place is freed whatever the others decide; the rest stays in order."""
-    task = define("job", print, plugins=["JobLock", "Noop", "QueueLock", "Retry"])
-    assert [p.name for p in task.around] == ["QueueLock", "JobLock", "Noop", "Retry"]
-    assert [p.name for p in task.plugins] == ["JobLock", "Noop", "QueueLock", "Retry"]
+def test_two_plugins_have_their_place_wherever_they_are_named() -> None:
+    """QueueLock's is freed whatever the others decide, Noop gets what they leave; the rest stays."""
+    task = define("job", print, plugins=["JobLock", "Retry", "Noop", "QueueLock"])
+    assert [p.name for p in task.around] == ["QueueLock", "Noop", "JobLock", "Retry"]
+    assert [p.name for p in task.plugins] == ["JobLock", "Retry", "Noop", "QueueLock"]
 
 
 def test_jobs_are_defined_as_in_node_resque() -> None:

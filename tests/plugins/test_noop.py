@@ -56,6 +56,23 @@ async def test_a_logger_of_one_s_own_gets_the_error(make_stage: MakeStage, is_as
     assert [repr(each) for each in told] == ["ValueError('boo')"]
 
 
+@pytest.mark.parametrize("plugins", [["Retry", "Noop"], ["Noop", "Retry"]])
+async def test_with_retry_it_gets_the_last_error(make_stage: MakeStage, plugins: list[str]) -> None:
+    """A job is tried again as often as Retry says; then it counts as done."""
+    options: dict[str, Any] = {"Retry": {"retryLimit": 2}, "Noop": {"logger": lambda _: None}}
+    stage = make_stage(job=define("job", fail, plugins=plugins, plugin_options=options))
+    await stage.queue.enqueue("q", "job", [])
+
+    await stage.drain()
+    await stage.come_due()
+    await stage.drain()
+
+    assert [name for name, _ in stage.events] == ["re_enqueue", "success"]
+    assert await stage.left() == {
+        "resque:queues": {"q"}, "resque:stat:failed": "1", "resque:stat:processed": "1",
+    }  # fmt: skip
+
+
 async def test_a_stopped_job_is_not_forgotten(make_stage: MakeStage) -> None:
     """It goes back to its queue, and nothing is told."""
     told: list[Exception] = []
