@@ -69,7 +69,8 @@ def _ordered(name: str) -> Any:
     """The same beginning for each JSON line: when, how grave, what, who."""
 
     def order(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
-        first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}
+        keys: tuple[str, ...] = ("timestamp", "level", "event")
+        first = {key: line.pop(key) for key in keys if key in line}
         return {**first, "app": name, **line}
 
     return order
