@@ -63,7 +63,8 @@ async def die_and_drain(url: str, redis: Any, count: int, deaths: list[dict[str,
     """Kill so many leaders, let the last one finish, and count."""
     wanted = items(count)
     await delay(redis, wanted)
-    async with SchedulerProcess(url, deaths=deaths, lease_s=0.2, timeout_s=0.5) as process:
+    options = {"lease_s": 0.2, "timeout_s": 0.05}
+    async with SchedulerProcess(url, deaths=deaths, small=True, **options) as process:
         await wait_for(lambda: process.count("died") == len(deaths), timeout=len(deaths) * 2 + 10)
         await wait_for(lambda: drained(redis), timeout=30)
     lost, doubled = report(wanted, await queued(redis))
@@ -84,8 +85,8 @@ async def test_killed_at_each_await_hundreds_of_times(redis_url: str, redis: Any
     seed = random.randrange(10**6)
     print(f"\nseed {seed}")
     chance = random.Random(seed)
-    deaths = [{"step": chance.randint(1, 40)} for _ in range(200)]
-    deaths += [{"ms": chance.randint(1, 400)} for _ in range(100)]
+    deaths = [{"step": chance.randint(1, 60)} for _ in range(240)]
+    deaths += [{"ms": chance.randint(150, 350)} for _ in range(60)]
     chance.shuffle(deaths)
     await die_and_drain(redis_url, redis, 60_000, deaths)
 

@@ -2,6 +2,7 @@
 
     url       Redis
     options   of SchedulerOptions
+    small     whether to take small batches: more places to die at
     deaths    how the first lives end, one after the other, each in a fork of its own:
               {"step": n}: kill -9 at the n-th await of a chore, {"ms": t}: kill -9 after so long.
               Then it lives until it is killed or its stdin ends.
@@ -27,6 +28,7 @@ from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.plugins.queue_lock import QueueLock
+from resqpy.store import promote
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
 from resqpy.store.options import RedisOptions
@@ -63,6 +65,12 @@ class SteppingStore(Store):
         reply = await super().run(name, keys, args)
         self._steps.take()
         return reply
+
+    async def call(self, *command: Arg, line: Line | None = None) -> Any:
+        if line is not None:
+            return await super().call(*command, line=line)
+        self._steps.take()
+        return await super().call(*command)
 
 
 class Hooks(Plugin):
@@ -136,6 +144,8 @@ def main() -> None:
     orders = json.loads(sys.argv[1])
     url, options = orders["url"], orders.get("options", {})
     end_with_parent()
+    if orders.get("small"):
+        promote.BATCH, promote.PAGE = 50, 20
     for death in orders.get("deaths", ()):
         live_and_die(url, options, death)
     asyncio.run(live(url, options, None))

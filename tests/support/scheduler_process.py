@@ -21,8 +21,16 @@ class SchedulerProcess:
         events: what it told: `[event, pid, …]`.
     """
 
-    def __init__(self, url: str, *, deaths: Sequence[dict[str, int]] = (), **options: Any) -> None:
-        self._orders = json.dumps({"url": url, "options": options, "deaths": list(deaths)})
+    def __init__(
+        self,
+        url: str,
+        *,
+        deaths: Sequence[dict[str, int]] = (),
+        small: bool = False,
+        **options: Any,
+    ) -> None:
+        orders = {"url": url, "options": options, "deaths": list(deaths), "small": small}
+        self._orders = json.dumps(orders)
         self.events: list[list[Any]] = []
 
     async def __aenter__(self) -> Self:
