@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -95,6 +96,20 @@ async def test_who_works_the_job_frees_the_place(
 
     assert await stage.redis.keys("*lock:*") == []
     assert await stage.queue.enqueue("q", "job", ARGS) is True
+
+
+async def test_both_race_for_one_place(node: NodeDriver, make_stage: MakeStage) -> None:
+    """Of equal jobs that both sides enqueue at once, one is in the queue."""
+    await define_in_node(node, "QueueLock")
+    stage = make_stage(job=job(print, "QueueLock"))
+
+    for n in range(30):
+        replies = await asyncio.gather(
+            node.call("queue.enqueue", "q", "job", [n]), stage.queue.enqueue("q", "job", [n])
+        )
+        assert sorted(replies) == [False, True]
+
+    assert await stage.redis.llen("resque:queue:q") == 30
 
 
 # -- DelayQueueLock --
