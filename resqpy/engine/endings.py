@@ -42,7 +42,7 @@ def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     if outcome.kind in (Kind.RETRIED, Kind.DELAYED):
         return _delayed(run, outcome, clock)
     if outcome.kind is Kind.RETURNED:
-        return [_returned(run)]
+        return [_returned(run), *run.on_return]
     return []
 
 

@@ -28,6 +28,7 @@ class Run:
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
         effects: commands written in the step that ends the run.
+        on_return: commands written only if the job goes back to its queue.
         ender: if set, says what the end writes, in place of the table of endings (tracked tasks).
         after: called when the end is written, unless it was void.
         interrupted: it is being cancelled because the worker stops.
@@ -53,6 +54,7 @@ class Run:
         "held",
         "interrupted",
         "job",
+        "on_return",
         "outcome",
         "performed",
         "result",
@@ -88,6 +90,7 @@ class Run:
         self.vetoed = False
         self.outcome: Outcome | None = None
         self.effects: list[Command] = []
+        self.on_return: list[Command] = []
         self.ender: Callable[[Outcome], Sequence[Command]] | None = None
         self.after: list[Callable[[], None]] = []
         self.interrupted = self.cancelled = False
