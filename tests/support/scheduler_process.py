@@ -63,6 +63,11 @@ class SchedulerProcess:
         await wait_for(lambda: self.count("leader"), timeout, "the scheduler leads")
 
     @property
+    def pid(self) -> int:
+        """The process, which leads a group of its own."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs (or is frozen)."""
         return self._process.returncode is None
