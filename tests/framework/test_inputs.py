@@ -1,0 +1,124 @@
+"""Inputs: declared, checked when a job is enqueued and again before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+import pytest
+
+from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.framework.inputs import Input, Inputs
+from resqpy.framework.type_hints import check_of
+
+
+class Address(TypedDict):
+    """A dict with known keys."""
+
+    street: str
+
+
+@pytest.mark.parametrize(
+    ("hint", "right", "wrong"),
+    [
+        (Any, [1, None, "x", []], []),
+        (str, [""], [1, None, b"", []]),
+        (int, [0, -1, 2**70], [True, 1.0, "1", None]),
+        (float, [1, 1.5], [True, "1"]),
+        (bool, [True, False], [0, "true"]),
+        (None, [None], [0, ""]),
+        (str | None, ["x", None], [1]),
+        (int | str, [1, "x"], [1.5, None]),
+        (list, [[], [1, "x"], (1,)], ["x", {}]),
+        (list[int], [[], [1]], [["x"], [1, None]]),
+        (tuple[int, str], [[1, "x"], (1, "x")], [[1], ["x", 1]]),
+        (tuple[int, ...], [[], [1, 2]], [["x"]]),
+        (dict, [{}, {"a": 1}], [[], "x"]),
+        (dict[str, int], [{}, {"a": 1}], [{"a": "x"}]),
+        (Mapping[str, list[int]], [{"a": [1]}], [{"a": ["x"]}]),
+        (Literal["a", 1], ["a", 1], ["b", True]),
+        (Address, [{"street": "x"}], ["x"]),
+    ],
+)
+def test_type_hints_check_json_values(hint: Any, right: list[Any], wrong: list[Any]) -> None:
+    """What a hint says is what JSON's values are compared with."""
+    check = check_of(hint)
+
+    assert [value for value in right if not check(value)] == []
+    assert [value for value in wrong if check(value)] == []
+
+
+@pytest.mark.parametrize("hint", [set, bytes, set[int], complex, object().__class__ | bytes])
+def test_what_json_cant_carry_is_no_type_of_an_input(hint: Any) -> None:
+    """It would arrive as something else."""
+    with pytest.raises(UsageError, match="JSON can't carry"):
+        check_of(hint)
+
+
+def inputs(*, extra: bool = False, **declared: Input) -> Inputs:
+    """The inputs of a task t."""
+    return Inputs("t", declared, extra=extra)
+
+
+def test_defaults_formatters_and_validators() -> None:
+    """In this order: default, type, formatter, validator."""
+    made = inputs(
+        to=Input(required=True, formatter=str.lower, validator=lambda value: "@" in value),
+        copies=Input(default=1, type=int),
+        when=Input(default=lambda: "now"),
+        note=Input(),
+    )
+
+    assert made.check({"to": "A@B"}) == {"to": "a@b", "copies": 1, "when": "now"}
+    assert made.check({"to": "a@b", "copies": 3, "when": "x", "note": None})["copies"] == 3
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Required, unknown with a near match, of a wrong type, refused by a validator in three ways."""
+
+    def angry(_: Any) -> None:
+        raise ValueError("not today")
+
+    made = inputs(
+        to=Input(required=True),
+        copies=Input(type=int),
+        a=Input(validator=lambda _: False),
+        b=Input(validator=lambda _: "too long"),
+        c=Input(validator=angry),
+        d=Input(formatter=int),
+    )
+    with pytest.raises(InvalidInputs) as raised:
+        made.check({"copeis": 1, "copies": "1", "a": 1, "b": 1, "c": 1, "d": "x"})
+
+    assert str(raised.value).split("; ", 1)[0] == "task 't': input 'copeis' is unknown"
+    for words in (
+        "did you mean 'copies'?",
+        "input 'to' is required",
+        "input 'copies' must be int, got '1' (str)",
+        "input 'a' is not valid: 1 (int)",
+        "input 'b' is not valid: too long",
+        "input 'c' is not valid: not today",
+        "input 'd' is not valid: invalid literal for int()",
+    ):
+        assert words in str(raised.value)
+
+
+def test_undeclared_inputs_pass_where_the_task_says_so() -> None:
+    """`extra_inputs`, or a `run` that takes them all and declares none."""
+    assert inputs(extra=True).check({"a": 1}) == {"a": 1}
+    with pytest.raises(InvalidInputs):
+        inputs().check({"a": 1})
+
+
+def test_the_id_of_a_tracked_task_is_no_input() -> None:
+    """It is stripped before anything is checked."""
+    assert inputs().check({"_task_id": "x"}) == {}
+
+
+def test_what_was_given_is_not_changed() -> None:
+    """The caller's dict is the caller's."""
+    given = {"to": "A"}
+
+    inputs(to=Input(formatter=str.lower), n=Input(default=1)).check(given)
+
+    assert given == {"to": "A"}

@@ -1,0 +1,326 @@
+"""How tasks are defined, and what is said when they are defined wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from resqpy.engine.plugin import Plugin
+from resqpy.framework.task import PROPERTIES, Task, task
+from tests.framework.conftest import Files
+
+
+def test_a_class_and_a_function_define_tasks(files: Files) -> None:
+    """The seed's three tasks: one in a file, two in another."""
+    files.write(
+        tasks__mail="""
+        from resqpy import Task
+
+        class SendWelcomeEmail(Task):
+            name = "sendWelcomeEmail"
+            description = "I will send a new user a welcome email"
+            queue = "default"
+            plugins = []
+            plugin_options = {}
+            frequency = 0
+
+            async def run(self, params, worker):
+                return params["email"]
+        """,
+        tasks__greetings__all="""
+        from datetime import timedelta
+        from resqpy import Task, task
+
+        class SayHello(Task):
+            '''I say hello.
+
+            In many languages.
+            '''
+            frequency = 1000
+
+            def run(self, params, worker):
+                return "hello"
+
+        @task("sayGoodbye", queue="low", frequency=timedelta(seconds=2), time_limit=500)
+        async def goodbye():
+            '''I say goodbye.'''
+
+        @task(queue="high", retry=2, at_most_once=True)
+        def add(a: int, b: int = 2):
+            '''I add.'''
+            return a + b
+        """,
+    )
+    tasks = files.load().registry.tasks
+
+    assert files.problems() == []
+    assert sorted(tasks) == ["add", "sayGoodbye", "sayHello", "sendWelcomeEmail"]
+    hello, goodbye, add = tasks["sayHello"], tasks["sayGoodbye"], tasks["add"]
+    assert (hello.description, hello.queue) == ("I say hello.", "default")
+    assert (hello.frequency_ms, hello.periodic, hello.is_async) == (1000, True, False)
+    assert (goodbye.frequency_ms, goodbye.time_limit_ms, goodbye.queue) == (2000, 500, "low")
+    assert (add.inputs.required, add.inputs["b"].default, add.at_most_once) == (["a"], 2, True)
+    assert add.retry == {"retry_limit": 3}
+    assert tasks["sendWelcomeEmail"].description == "I will send a new user a welcome email"
+
+
+def test_default_names(files: Files) -> None:
+    """A class gives its name with a small first letter, a function its own, a module its name first."""
+    files.write(
+        tasks__a="""
+        from resqpy import Task, task
+
+        class SendHTMLMail(Task):
+            '''One.'''
+            def run(self): ...
+
+        @task()
+        def send_mail():
+            '''Two.'''
+        """,
+        modules__auth__tasks__b="""
+        from resqpy import Task, task
+
+        class SessionValidation(Task):
+            '''Three.'''
+            def run(self): ...
+
+        @task("named.byHand")
+        def other():
+            '''Four.'''
+        """,
+    )
+    tasks = files.load().registry.tasks
+
+    assert sorted(tasks) == ["auth.sessionValidation", "named.byHand", "sendHTMLMail", "send_mail"]
+    assert tasks["auth.sessionValidation"].module == "auth"
+
+
+def test_a_base_class_is_no_task(files: Files) -> None:
+    """What tasks of a file have in common may stand in a class without `run`."""
+    files.write(
+        tasks__a="""
+        from resqpy import Task
+
+        class Mail(Task):
+            queue = "mail"
+
+        class Welcome(Mail):
+            '''One.'''
+            def run(self): ...
+
+        class _Helper(Task):
+            pass
+        """
+    )
+    tasks = files.load().registry.tasks
+
+    assert {name: task.queue for name, task in tasks.items()} == {"welcome": "mail"}
+
+
+HEAD = "from resqpy import Input, Task, task\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("class A(Task):\n    '''A.'''\n", "2: task A: has no method run"),
+        (
+            "class A(Task):\n    '''A.'''\n    def runn(self): ...",
+            "2: task A: has no method run; did you mean 'runn'?",
+        ),
+        (
+            "class A(Task):\n    def run(self): ...",
+            "2: task A: has no description; give it one, or a docstring",
+        ),
+        (
+            "class A(Task):\n    '''A.'''\n    frequncy = 1\n    def run(self): ...",
+            "4: task A: unknown property 'frequncy'; did you mean 'frequency'?",
+        ),
+        (
+            "@task(frequncy=1)\ndef a(): 'A.'",
+            (
+                "2: TypeError: task() got an unexpected keyword argument 'frequncy';"
+                " did you mean 'frequency'?"
+            ),
+        ),
+        ("@task(\n  queue='')\ndef a(): 'A.'", "3: task a: the queue name is empty; use 'default'"),
+        (
+            "@task(\n  frequency='1s')\ndef a(): 'A.'",
+            "3: task a: frequency: '1s' is neither milliseconds nor a timedelta",
+        ),
+        (
+            "@task(frequency=1,\n  cron='* * * * *')\ndef a(): 'A.'",
+            "3: task a: cron and frequency are both set; a task has one of them",
+        ),
+        (
+            "@task(frequency=1)\ndef a(to: str): 'A.'",
+            "2: task a: a periodic task can't have required inputs ('to')",
+        ),
+        (
+            "@task(missed='never')\ndef a(): 'A.'",
+            "2: task a: missed is 'never', not one of ('skip', 'once', 'all')",
+        ),
+        (
+            "@task(retry=-1)\ndef a(): 'A.'",
+            "2: task a: retry is -1, not a number of times or a dict of Retry's options",
+        ),
+        ("@task(plugins='Retry')\ndef a(): 'A.'", "2: task a: plugins is 'Retry', not a list"),
+        (
+            "@task(at_most_once=1)\ndef a(): 'A.'",
+            "2: task a: at_most_once is 1, not True or False",
+        ),
+        (
+            "@task(inputs={'to': {'requird': True}})\ndef a(to): 'A.'",
+            "2: task a: input 'to' has an unknown 'requird'; did you mean 'required'?",
+        ),
+        (
+            "@task(inputs={'too': Input()})\ndef a(to): 'A.'",
+            "2: task a: input 'too' is declared, but run doesn't take it; did you mean 'to'?",
+        ),
+        (
+            "from datetime import date\n@task()\ndef a(day: date): 'A.'",
+            (
+                "3: task a: input 'day' is a date, which JSON can't carry; declare what JSON carries"
+                " (str, int, float, bool, list, dict, None) and make the rest of it in run, or give"
+                " the input a formatter"
+            ),
+        ),
+        (
+            "@task()\ndef a(*args): 'A.'",
+            "2: task a: run's parameter 'args' has no name to call it by; make it plain",
+        ),
+        (
+            "@task()\ndef a(x: 'Nowhere'): 'A.'",
+            (
+                "2: task a: the type hint 'Nowhere' of input 'x' can't be read:"
+                " name 'Nowhere' is not defined"
+            ),
+        ),
+        (
+            "@task(middleware=['auht'])\ndef a(): 'A.'",
+            "2: there is no middleware 'auht' (there is: none)",
+        ),
+        ("x = 1 / 0", "2: ZeroDivisionError: division by zero"),
+        ("def", "2: SyntaxError: invalid syntax"),
+        ("import nowhere_at_all", "2: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+    ],
+)
+def test_a_wrong_task_is_told_with_file_line_and_near_match(
+    files: Files, text: str, told: str
+) -> None:
+    """Before any worker starts; the decorator stands in line 2 of these files."""
+    files.write(tasks__a=HEAD + text)
+
+    assert files.problems() == [f"tasks/a.py:{told}"]
+
+
+def test_unknown_plugins_and_options_are_refused(files: Files) -> None:
+    """With the line of the property and the nearest name."""
+    files.write(
+        tasks__a="""
+        from resqpy import task
+
+        @task(
+            plugins=["QueueLokc"],
+        )
+        def a(): "A."
+
+        @task(
+            plugins=["Retry"],
+            plugin_options={"Retry": {"retry_limt": 1}},
+        )
+        def b(): "B."
+
+        @task(
+            plugins=["Retry"],
+            plugin_options={"Retyr": {}},
+        )
+        def c(): "C."
+        """
+    )
+    found = files.problems()
+
+    assert [each.partition(": ")[0] for each in found] == [
+        "tasks/a.py:5",
+        "tasks/a.py:11",
+        "tasks/a.py:17",
+    ]
+    for problem, near in zip(found, ("QueueLock", "retry_limit", "Retry"), strict=True):
+        assert f"did you mean '{near}'?" in problem
+
+
+def test_two_tasks_of_one_name_are_refused(files: Files) -> None:
+    """The second is told where the first is."""
+    files.write(
+        tasks__a="from resqpy import task\n\n@task('same')\ndef a(): 'A.'\n",
+        tasks__b="from resqpy import task\n\n\n@task('same')\ndef b(): 'B.'\n",
+    )
+
+    assert files.problems() == [
+        "tasks/b.py:5: there is already a task 'same', in a.py:4",
+    ]
+
+
+def test_all_problems_of_a_project_are_told_together(files: Files) -> None:
+    """A person corrects them in one go."""
+    files.write(
+        config__tasks="def default(): return {'timout': 1}",
+        tasks__a="def",
+        tasks__b="from resqpy import Task\nclass B(Task):\n  retry = 'x'\n",
+    )
+    found = files.problems()
+
+    assert len(found) == 5
+    assert [each.split(":")[0] for each in found] == [
+        "config/tasks.py", "tasks/a.py", "tasks/b.py", "tasks/b.py", "tasks/b.py",
+    ]  # fmt: skip
+
+
+def test_the_decorators_properties_are_those_of_the_class() -> None:
+    """Whatever a class can say, `@task` can; and no default differs."""
+    made = task()(lambda: None)
+
+    assert tuple(made.properties) == PROPERTIES
+    assert {name: getattr(Task, name) for name in PROPERTIES} == made.properties
+
+
+def test_a_decorated_function_can_still_be_called() -> None:
+    """For tests and for other code."""
+
+    @task(frequency=timedelta(seconds=1))
+    def add(a: int, b: int) -> int:
+        """I add."""
+        return a + b
+
+    assert add(1, b=2) == 3
+    assert add.__name__ == "add"
+
+
+def test_a_projects_own_plugin_is_known_by_its_name(files: Files) -> None:
+    """A class in `plugins/`, by name, by class and by dotted path."""
+    files.write(
+        plugins__shout="""
+        from resqpy import Plugin
+
+        class Shout(Plugin):
+            option_names = frozenset({"loud"})
+
+            async def before_enqueue(self, job):
+                return True
+        """,
+        lib__more="from resqpy import Plugin\nclass More(Plugin): ...",
+        tasks__a="""
+        from resqpy import task
+
+        @task(plugins=["Shout", "lib.more.More"], plugin_options={"Shout": {"loud": 1}})
+        def a(): "A."
+        """,
+    )
+    project = files.load()
+
+    assert project.errors == ()
+    plugins = project.registry.definitions["a"].plugins
+    assert [type(each).__name__ for each in plugins] == ["Gate", "Shout", "More"]
+    assert all(isinstance(each, Plugin) for each in plugins)
