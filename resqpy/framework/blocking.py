@@ -1,0 +1,243 @@
+"""The synchronous door: all verbs of `Queue` and `Inspector` without an event loop in the caller.
+
+For Django views, Flask, scripts and threads. The work is done by the async objects themselves, on a
+loop in a thread of its own; no verb is written twice.
+
+    from resqpy import SyncQueue
+
+    queue = SyncQueue("redis://localhost:6379/0")  # at import time, if you like: nothing is opened
+    queue.enqueue("default", "send_mail", [{"to": "ada@example.com"}])
+    for job in queue.each_failed(exception="SMTPException"):
+        queue.retry_and_remove_failed(job)
+
+Safe from any thread, and after a fork (gunicorn, uWSGI, multiprocessing): the child gets a loop and
+connections of its own at its first call. Inside a coroutine it works too, but stops that coroutine's
+loop while it waits; use `Resque` there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from functools import update_wrapper
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+from resqpy.base.errors import UsageError
+from resqpy.base.when import Duration, duration_s
+from resqpy.engine.resque import Resque
+from resqpy.framework.loop_thread import LOOP_THREAD, Life
+from resqpy.store.options import RedisOptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TIMEOUT_MS = 60_000  # Redis' own silence ends a call sooner (`RedisOptions.reply_timeout_s`)
+_ITEMS_PER_STEP = 100
+
+
+class Closable(Protocol):
+    """An async object that a door can stand before."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
+class Door:
+    """A synchronous door before an async object, which is made anew in every process.
+
+    Args:
+        make: makes the object; called once in each process that uses the door.
+        timeout: milliseconds or a timedelta that a call waits.
+    """
+
+    def __init__(self, make: Callable[[], Closable], timeout: Duration = TIMEOUT_MS) -> None:
+        self._make = make
+        self._timeout_s = duration_s(timeout)
+        weakref.finalize(self, _close_target, id(self)).atexit = False
+
+    def run(self, function: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+        """Run a coroutine function of the async object, and wait for its result.
+
+        Raises:
+            UsageError: called inside a hook that runs on the door's own loop.
+            OutcomeUnknown: no answer in time; it may or may not have been done.
+        """
+        life = LOOP_THREAD.life()
+        target = self._target(life)
+        return LOOP_THREAD.call(life, lambda: function(target), self._timeout_s)
+
+    def walk(self, function: Callable[[Any], AsyncGenerator[R, None]]) -> Iterator[R]:
+        """Walk through an async generator of the async object, some items at a time."""
+        life = LOOP_THREAD.life()
+        items = function(self._target(life))
+
+        def step(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+            if life is not LOOP_THREAD.life():
+                raise UsageError(
+                    "this walk began in another process, or before close(); begin anew"
+                )
+            return LOOP_THREAD.call(life, work, self._timeout_s)
+
+        try:
+            while some := step(lambda: _some(items)):
+                yield from some
+        finally:
+            if life is LOOP_THREAD.life_if_any():
+                LOOP_THREAD.start(life, items.aclose)
+
+    def _target(self, life: Life) -> Any:
+        target = life.targets.get(id(self))
+        if target is None:  # made twice where two threads are first together; one is kept
+            target = life.targets.setdefault(id(self), self._make())
+        return target
+
+    def close(self) -> None:
+        """Close the connections of this process; the next call opens them again."""
+        life = LOOP_THREAD.life_if_any()
+        target = life.targets.pop(id(self), None) if life is not None else None
+        if life is not None and target is not None:
+            LOOP_THREAD.call(life, target.close, self._timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _close_target(key: int) -> None:
+    """A door that nobody has any more was not closed."""
+    life = LOOP_THREAD.life_if_any()
+    target = life.targets.pop(key, None) if life is not None else None
+    if life is not None and target is not None:
+        LOOP_THREAD.start(life, target.close)
+
+
+async def _some(items: AsyncGenerator[R, None]) -> list[R]:
+    found: list[R] = []
+    async for item in items:
+        found.append(item)
+        if len(found) == _ITEMS_PER_STEP:
+            break
+    return found
+
+
+class Verb(Generic[P, R]):
+    """An async method as a synchronous one, with the same parameters and result."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+        self.method = method
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, door: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, door: Door, owner: type | None = None) -> Callable[P, R]: ...
+    def __get__(self, door: Door | None, owner: type | None = None) -> Self | Callable[P, R]:
+        if door is None:
+            return self
+        name = self.method.__name__
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return cast("R", door.run(lambda target: getattr(target, name)(*args, **kwargs)))
+
+        return update_wrapper(call, MethodType(self.method, door))
+
+
+class Walk(Generic[P, R]):
+    """An async generator method as a synchronous one, with the same parameters and items."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
+        self.method = method
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, door: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, door: Door, owner: type | None = None) -> Callable[P, Iterator[R]]: ...
+    def __get__(
+        self, door: Door | None, owner: type | None = None
+    ) -> Self | Callable[P, Iterator[R]]:
+        if door is None:
+            return self
+        name = self.method.__name__
+
+        def walk(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+            return door.walk(lambda target: getattr(target, name)(*args, **kwargs))
+
+        return update_wrapper(walk, MethodType(self.method, door))
+
+
+class SyncQueue(Door):
+    """All verbs of `Queue` and `Inspector`, for synchronous code; see there what each does.
+
+    Args:
+        connection: `RedisOptions` or a URL.
+        jobs: tasks by name, for their plugins' hooks, as in `Queue`. Hooks run on the door's loop.
+        timeout: milliseconds or a timedelta that a call waits.
+        make: makes another object than a `Resque` to stand behind the door.
+    """
+
+    def __init__(
+        self,
+        connection: RedisOptions | str | None = None,
+        jobs: Mapping[str, Any] | None = None,
+        *,
+        timeout: Duration = TIMEOUT_MS,
+        make: Callable[[], Resque] | None = None,
+    ) -> None:
+        if not isinstance(connection, (RedisOptions, str, type(None))):
+            raise UsageError(
+                f"SyncQueue: {type(connection).__name__} given; pass RedisOptions or a URL, for a "
+                "connection belongs to the loop and the process that opened it"
+            )
+        super().__init__(make or (lambda: Resque(connection, jobs)), timeout)
+
+    connect = Verb(Resque.connect)
+
+    enqueue = Verb(Resque.enqueue)
+    enqueue_front = Verb(Resque.enqueue_front)
+    enqueue_many = Verb(Resque.enqueue_many)
+    enqueue_at = Verb(Resque.enqueue_at)
+    enqueue_in = Verb(Resque.enqueue_in)
+
+    del_queue = Verb(Resque.del_queue)
+    delete = Verb(Resque.delete)
+    del_by_function = Verb(Resque.del_by_function)
+    del_delayed = Verb(Resque.del_delayed)
+    del_delayed_at = Verb(Resque.del_delayed_at)
+
+    queues = Verb(Resque.queues)
+    length = Verb(Resque.length)
+    lengths = Verb(Resque.lengths)
+    queued = Verb(Resque.queued)
+    each_queued = Walk(Resque.each_queued)
+    scheduled_at = Verb(Resque.scheduled_at)
+    timestamps = Verb(Resque.timestamps)
+    delayed_at = Verb(Resque.delayed_at)
+    delayed_count = Verb(Resque.delayed_count)
+    all_delayed = Verb(Resque.all_delayed)
+    each_delayed = Walk(Resque.each_delayed)
+
+    failed_lists = Verb(Resque.failed_lists)
+    failed_count = Verb(Resque.failed_count)
+    failed = Verb(Resque.failed)
+    each_failed = Walk(Resque.each_failed)
+    remove_failed = Verb(Resque.remove_failed)
+    retry_and_remove_failed = Verb(Resque.retry_and_remove_failed)
+    remove_all_failed = Verb(Resque.remove_all_failed)
+    retry_all_failed = Verb(Resque.retry_all_failed)
+    retry_stuck_jobs = Verb(Resque.retry_stuck_jobs)
+
+    workers = Verb(Resque.workers)
+    working_on = Verb(Resque.working_on)
+    all_working_on = Verb(Resque.all_working_on)
+    force_clean_worker = Verb(Resque.force_clean_worker)
+    clean_old_workers = Verb(Resque.clean_old_workers)
+
+    locks = Verb(Resque.locks)
+    del_lock = Verb(Resque.del_lock)
+    stats = Verb(Resque.stats)
+    leader = Verb(Resque.leader)
+    details = Verb(Resque.details)
