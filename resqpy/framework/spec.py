@@ -189,8 +189,8 @@ class SpecBuilder:
         defined = self._task.defined
         names = vars(defined) if isinstance(defined, type) else ()
         for name in names:
-            hint = near_match(name, (*PROPERTIES, "run"), _SAME)
-            if hint and not name.startswith("_") and not hasattr(Task, name) and name != "run":
+            hint = near_match(name, PROPERTIES, _SAME)
+            if hint and not name.startswith("_") and not hasattr(Task, name):
                 self._complain(name, f"unknown property {name!r}{hint}")
 
     def _need(self, name: str, kind: Any, words: str) -> None:

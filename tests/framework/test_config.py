@@ -303,7 +303,7 @@ def test_the_config_is_frozen(tmp_path: Path) -> None:
     config = load(tmp_path)
 
     with pytest.raises(FrozenInstanceError):
-        config.tasks.timeout = 1
+        config.tasks.timeout = 1  # type: ignore[misc]  # that is the point
 
 
 def test_a_timedelta_is_taken_too(files: Files) -> None:

@@ -182,19 +182,19 @@ HEAD = "from resqpy import Input, Task, task\n"
         (
             "from datetime import date\n@task()\ndef a(day: date): 'A.'",
             (
-                "3: task a: input 'day' is a date, which JSON can't carry; declare what JSON carries"
+                "4: task a: input 'day' is a date, which JSON can't carry; declare what JSON carries"
                 " (str, int, float, bool, list, dict, None) and make the rest of it in run, or give"
                 " the input a formatter"
             ),
         ),
         (
             "@task()\ndef a(*args): 'A.'",
-            "2: task a: run's parameter 'args' has no name to call it by; make it plain",
+            "3: task a: run's parameter 'args' has no name to call it by; make it plain",
         ),
         (
             "@task()\ndef a(x: 'Nowhere'): 'A.'",
             (
-                "2: task a: the type hint 'Nowhere' of input 'x' can't be read:"
+                "3: task a: the type hint 'Nowhere' of input 'x' can't be read:"
                 " name 'Nowhere' is not defined"
             ),
         ),
@@ -295,7 +295,7 @@ def test_a_decorated_function_can_still_be_called() -> None:
         return a + b
 
     assert add(1, b=2) == 3
-    assert add.__name__ == "add"
+    assert add.__doc__ == "I add."
 
 
 def test_a_projects_own_plugin_is_known_by_its_name(files: Files) -> None:
