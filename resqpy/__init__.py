@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resqpy.engine.scheduler import Scheduler
     from resqpy.engine.worker import Worker
     from resqpy.framework.api import api
+    from resqpy.framework.blocking import SyncQueue
     from resqpy.framework.embedding import lifespan, open_project
     from resqpy.framework.initializer import Initializer
     from resqpy.framework.inputs import Input
@@ -44,6 +45,7 @@ __all__ = [
     "ScalingOptions",
     "Scheduler",
     "Store",
+    "SyncQueue",
     "Task",
     "Worker",
     "WorkerOptions",
@@ -68,6 +70,7 @@ _MODULES = {
     "ScalingOptions": "engine.options",
     "Scheduler": "engine.scheduler",
     "Store": "store.client",
+    "SyncQueue": "framework.blocking",
     "Task": "framework.task",
     "Worker": "engine.worker",
     "WorkerOptions": "engine.options",
