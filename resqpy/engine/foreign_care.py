@@ -22,7 +22,7 @@ from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.scheduler_options import SchedulerOptions
-from resqpy.store import foreign, workers
+from resqpy.store import cleaning, foreign, workers
 
 RUBY_PRUNE_AFTER_MS = 300_000
 _LOOK_EVERY_S = 60.0
@@ -55,7 +55,7 @@ class ForeignCareChore:
         """Look for the dead; seconds until the next look."""
         now_ms = leadership.clock.now_ms()
         ids = [each for each in await workers.ids(self._store) if incarnation_of(each) is None]
-        signs = await workers.signs_of_life(self._store, ids)
+        signs = await cleaning.signs_of_life(self._store, ids)
         for worker_id, (heartbeat, ping) in zip(ids, signs, strict=True):
             if silent_ms := self._silence(heartbeat, ping, now_ms):
                 await self._clean(worker_id, silent_ms, ruby=ping is None)
