@@ -1,0 +1,149 @@
+"""`api.tasks`: every method of the two pages, in their order of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base.errors import DuplicateDelayedJob, UsageError
+from resqpy.framework.api import api
+from resqpy.framework.process import Process
+from tests.framework.conftest import MakeProject
+
+TASKS = """
+from resqpy import Task, task
+
+class SendWelcomeEmail(Task):
+    '''I send.'''
+    def run(self, params, worker): ...
+
+@task("sendNotificationEmail", queue="mail", plugins=["QueueLock"])
+def notify(to: str):
+    '''I notify.'''
+"""
+TO = {"to": "evan@evantahler.com"}
+FUTURE = 1_591_629_508_000 * 2
+
+
+@pytest.fixture
+async def process(make_project: MakeProject) -> AsyncIterator[Process]:
+    """A process without a worker."""
+    async with Process(make_project(tasks__a=TASKS)) as running:
+        yield running
+
+
+async def test_the_three_ways_to_enqueue(process: Process, redis: Redis) -> None:
+    """The examples of both pages, in their order: task, inputs, queue."""
+    assert await api.tasks.enqueue("sendWelcomeEmail", TO, "default")
+    assert await api.tasks.enqueue_at(FUTURE, "sendWelcomeEmail", TO, "default")
+    assert await api.tasks.enqueue_in(10_000, "sendWelcomeEmail", TO, "default")
+    assert await api.tasks.enqueue_in(timedelta(minutes=1), "sendNotificationEmail", TO)
+
+    assert await redis.lrange("resque:queue:default", 0, -1) == [
+        b'{"class":"sendWelcomeEmail","queue":"default","args":[{"to":"evan@evantahler.com"}]}'
+    ]
+    assert len(await api.tasks.timestamps()) == 3
+
+
+async def test_seconds_are_refused_where_milliseconds_are_meant(process: Process) -> None:
+    """The number of the second page's own example, with the remedy; so is a time without a zone."""
+    with pytest.raises(UsageError, match=r"1591629508 can only be seconds.*use 1591629508000"):
+        await api.tasks.enqueue_at(1591629508, "sendWelcomeEmail", TO, "default")
+    with pytest.raises(UsageError, match="no time zone"):
+        await api.tasks.enqueue_at(datetime(2030, 1, 1), "sendWelcomeEmail")  # noqa: DTZ001
+
+
+async def test_the_same_delayed_job_twice(process: Process) -> None:
+    """It raises, or returns False if asked to."""
+    await api.tasks.enqueue_at(FUTURE, "sendWelcomeEmail", TO)
+    with pytest.raises(DuplicateDelayedJob):
+        await api.tasks.enqueue_at(FUTURE, "sendWelcomeEmail", TO)
+
+    assert not await api.tasks.enqueue_at(
+        FUTURE, "sendWelcomeEmail", TO, suppress_duplicate_task_error=True
+    )
+
+
+async def test_finding_and_removing_by_task(process: Process) -> None:
+    """`scheduled_at`, `delete` (`del_`), `del_by_function`, `del_delayed`, `del_delayed_at`, `del_queue`."""
+    tasks = api.tasks
+    await tasks.enqueue_many([("sendWelcomeEmail", {"n": n % 2}) for n in range(6)])
+    await tasks.enqueue_at(FUTURE, "sendWelcomeEmail", TO)
+    await tasks.enqueue_at(FUTURE, "sendWelcomeEmail", {"n": 1})
+
+    assert await tasks.scheduled_at("default", "sendWelcomeEmail", TO) == [FUTURE]
+    assert await tasks.delete("default", "sendWelcomeEmail", {"n": 1}, 1) == 1
+    assert await tasks.del_("default", "sendWelcomeEmail", {"n": 1}) == 2
+    assert await tasks.delete("default", "sendWelcomeEmail", [{"n": 0}], -1) == 1
+    assert await tasks.del_by_function("default", "sendWelcomeEmail") == 2
+    assert await tasks.del_delayed("default", "sendWelcomeEmail", TO) == [FUTURE]
+    assert await tasks.del_delayed_at(datetime.fromtimestamp(FUTURE / 1000, UTC)) == 1
+    await tasks.enqueue("sendWelcomeEmail")
+    assert await tasks.length("default") == 1
+    assert await tasks.del_queue("default") == 1
+    assert await tasks.queues() == []
+
+
+async def test_listing_what_waits(process: Process) -> None:
+    """`queued`, `timestamps`, `delayed_at`, `all_delayed`."""
+    tasks = api.tasks
+    await tasks.enqueue_many([("sendWelcomeEmail", {"n": n}) for n in range(5)])
+    await tasks.enqueue_at(FUTURE, "sendWelcomeEmail", TO)
+
+    assert [job.args[0]["n"] for job in await tasks.queued("default", 1, 2)] == [1, 2]
+    assert await tasks.timestamps() == [FUTURE]
+    assert [job.args for job in await tasks.delayed_at(FUTURE)] == [[TO]]
+    assert list(await tasks.all_delayed()) == [FUTURE]
+
+
+async def test_a_lock_refuses_and_can_be_deleted(process: Process) -> None:
+    """`locks` and `del_lock`; a job that a plugin forbids is not enqueued."""
+    tasks = api.tasks
+
+    assert await tasks.enqueue("sendNotificationEmail", TO)
+    assert not await tasks.enqueue("sendNotificationEmail", TO)
+    [name] = await tasks.locks()
+    assert await tasks.del_lock(name) == 1
+    assert await tasks.enqueue("sendNotificationEmail", TO)
+    assert await tasks.length("mail") == 2
+
+
+async def test_failed_jobs(process: Process, redis: Redis) -> None:
+    """`failed_count`, `failed`, `remove_failed`, `retry_and_remove_failed`."""
+    for n in range(2):
+        job = f'{{"class":"sendWelcomeEmail","queue":"default","args":[{{"n":{n}}}]}}'
+        entry = f'{{"worker":"w","queue":"default","payload":{job},"exception":"E","error":"e"}}'
+        await redis.rpush("resque:failed", entry)
+    tasks = api.tasks
+    first, second = await tasks.failed(0, 10)
+
+    assert await tasks.failed_count() == 2
+    assert await tasks.remove_failed(first) == 1
+    assert await tasks.retry_and_remove_failed(second)
+    assert await tasks.failed_count() == 0
+    assert [job.args for job in await tasks.queued("default")] == [[{"n": 1}]]
+
+
+async def test_workers_and_details(process: Process, redis: Redis) -> None:
+    """`workers`, `working_on`, `all_working_on`, `clean_old_workers`, `details`, `stats`."""
+    name = "old:1:default"
+    job = '{"class":"sendWelcomeEmail","queue":"default","args":[{}]}'
+    record = (
+        f'{{"run_at":"2001/01/01 00:00:00 UTC","queue":"default","payload":{job},"worker":"x"}}'
+    )
+    await redis.sadd("resque:workers", name)
+    await redis.set(f"resque:worker:{name}", record)
+    tasks = api.tasks
+
+    assert list(await tasks.workers()) == [name]
+    working = await tasks.working_on("old:1", "default")
+    assert working is not None
+    assert working.queue == "default"
+    assert list(await tasks.all_working_on()) == [name]
+    assert (await tasks.details())["workers"][name] is not None
+    assert list(await tasks.clean_old_workers(10_000)) == [name]
+    assert await tasks.workers() == {}
+    assert (await tasks.stats())["failed"] == 1
