@@ -13,6 +13,7 @@ from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.claims import Claims
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
+from resqpy.engine.orphans import Orphans
 from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.queue import Queue
 from resqpy.engine.role import Connection, Role
@@ -67,6 +68,7 @@ class Scheduler(Role):
                 longest_s=self.options.timeout_s,
             ),
             Claims(self.queue, judge, teller),
+            Orphans(self.store, self.emit),
         ]
 
     # -- who leads --

@@ -1,6 +1,7 @@
 """The one place that walks the keyspace: only for what has no index (locks, statistics).
 
-It costs a look at every key of the database, so no worker and no scheduler ever does it.
+It costs a look at every key of the database, so no worker ever does it (the leading scheduler looks
+for orphans in small steps of its own, a few times a day: `resqpy.store.orphans`).
 """
 
 from __future__ import annotations

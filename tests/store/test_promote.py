@@ -1,0 +1,177 @@
+"""The moving scripts: one step for each item, whatever stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from resqpy.store import promote
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+from resqpy.store.promote import Action, Claim, Decision, Drop, Enqueue, Fail
+from resqpy.store.queues import Guard
+from tests.support.redis_state import dump
+
+ITEM = b'{"class":"A","queue":"q","args":[1]}'
+KEYS = ("resque:resqpy:leader", "resque:ruby", "resque:node")
+
+
+@dataclass
+class Held:
+    """A leadership."""
+
+    fence: tuple[str, ...] = KEYS
+    token: str = "me/1"
+
+
+@pytest.fixture
+async def store(redis_url: str, redis: Any) -> AsyncIterator[Store]:
+    """A store on the test's Redis, whose leader we are."""
+    for key in KEYS:
+        await redis.set(key, "me/1")
+    made = Store(RedisOptions(url=redis_url))
+    yield made
+    await made.close()
+
+
+async def delay(redis: Any, *items: bytes, second: int = 1000) -> None:
+    """Store items for a second."""
+    for item in items:
+        await redis.rpush(f"resque:delayed:{second}", item)
+        await redis.sadd(b"resque:timestamps:" + item, f"delayed:{second}")
+    await redis.zadd("resque:delayed_queue_schedule", {str(second): second})
+
+
+async def state(redis: Any) -> dict[str, Any]:
+    """Everything but the leader's keys."""
+    found = await dump(redis)
+    return {key: value for key, value in found.items() if key not in KEYS}
+
+
+def job(number: int) -> bytes:
+    """A numbered item."""
+    return b'{"class":"A","queue":"q","args":[%d]}' % number
+
+
+async def test_a_step_is_bounded_and_says_what_is_left(store: Store, redis: Any) -> None:
+    """No more than a batch moves in one step; the next second is told."""
+    await delay(redis, *(job(number) for number in range(promote.BATCH + 10)))
+    await delay(redis, job(-1), second=2_000_000_000)
+
+    first = await promote.move_due(store, Held())
+    second = await promote.move_due(store, Held())
+
+    assert (first.worked, first.next_s) == ([(b"1000", promote.BATCH)], 1000)
+    assert (second.worked, second.next_s) == ([(b"1000", 10)], 2_000_000_000)
+    assert await redis.llen("resque:queue:q") == promote.BATCH + 10
+
+
+async def test_a_step_is_bounded_in_bytes(store: Store, redis: Any) -> None:
+    """Large jobs move a few at a time, so that no step holds the server for long."""
+    large = [b'{"class":"A","queue":"q","args":["%s",%d]}' % (b"x" * 60_000, n) for n in range(40)]
+    await delay(redis, *large)
+
+    moved = await promote.move_due(store, Held())
+
+    assert 10 <= moved.worked[0][1] <= 20
+
+
+async def test_it_stops_at_what_must_be_looked_at_and_shows_the_head(
+    store: Store, redis: Any
+) -> None:
+    """What stands before it is moved; it stays where it is."""
+    special = b'{"class":"B","queue":"q","args":[]}'
+    await delay(redis, job(1), special, job(2))
+
+    moved = await promote.move_due(store, Held(), ["B"], tell=True)
+
+    assert moved.told == [(b"1000", job(1))]
+    assert (moved.member, moved.page) == (b"1000", [special, job(2)])
+    assert await redis.lrange("resque:delayed:1000", 0, -1) == [special, job(2)]
+    assert await redis.sismember(b"resque:timestamps:" + special, "delayed:1000")
+
+
+async def test_decisions_are_carried_out_each_in_one_step(store: Store, redis: Any) -> None:
+    """Pushed, failed, claimed, dropped, or gone: the results stand in the order of the items."""
+    await delay(redis, job(1), job(2), job(3), job(4))
+    actions: list[Action] = [
+        Enqueue("q"),
+        Fail(b"entry", ValueError()),
+        Claim(),
+        Drop(),
+        Enqueue("q"),
+    ]
+
+    results = await promote.decide_delayed(
+        store, Held(), b"1000",
+        [Decision(job(number), b"1000", action) for number, action in enumerate(actions, 1)],
+    )  # fmt: skip
+
+    assert results == [1, 1, 1, 1, -1]
+    assert await state(redis) == {
+        "resque:queues": {"q"},
+        "resque:queue:q": [job(1).decode()],
+        "resque:failed": ["entry"],
+        "resque:resqpy:claimed": ["1000:" + job(3).decode()],
+        "resque:delayed_queue_schedule": {"1000": 1000.0},
+    }
+
+
+async def test_a_vetoed_job_is_dropped_and_frees_the_locks_it_took(
+    store: Store, redis: Any
+) -> None:
+    """The first lock is free and taken, the second forbids it: the first is freed again."""
+    await redis.set("held", "9999999999")
+    await delay(redis, ITEM)
+    guards = [Guard("lock", "free", 60), Guard("lock", "held", 60)]
+
+    results = await promote.decide_delayed(
+        store, Held(), b"1000", [Decision(ITEM, b"1000", Enqueue("q", guards))]
+    )
+
+    assert results == [promote.VETOED]
+    assert await redis.exists("free", "resque:queue:q", "resque:delayed:1000") == 0
+
+
+async def test_what_redis_refuses_stays_where_it_was(store: Store, redis: Any) -> None:
+    """A queue that is no list: the item, its index entry and its locks are as before."""
+    await redis.set("resque:queue:q", "no list")
+    await delay(redis, ITEM)
+    before = await state(redis)
+    guards = [Guard("lock", "free", 60)]
+
+    [result] = await promote.decide_delayed(
+        store, Held(), b"1000", [Decision(ITEM, b"1000", Enqueue("q", guards))]
+    )
+
+    assert "WRONGTYPE" in str(result)
+    after = await state(redis)
+    assert after.pop("resque:queues") == {"q"}
+    assert after == before
+
+
+async def test_of_equal_items_one_goes_at_a_time(store: Store, redis: Any) -> None:
+    """Ruby stores equal jobs of one second twice: both are promoted."""
+    await delay(redis, ITEM, ITEM)
+
+    moved = await promote.move_due(store, Held())
+
+    assert moved.worked == [(b"1000", 2)]
+    assert await redis.lrange("resque:queue:q", 0, -1) == [ITEM, ITEM]
+
+
+async def test_claimed_items_keep_their_second(store: Store, redis: Any) -> None:
+    """So that the events of a successor can name it."""
+    await redis.rpush("resque:resqpy:claimed", b"12.5:" + ITEM)
+
+    [found] = await promote.claimed(store, 10)
+    results = await promote.decide_claimed(
+        store, Held(fence=KEYS[:1]), [Decision(found.item, found.member, Enqueue("q"))]
+    )
+
+    assert (found.member, found.item, results) == (b"12.5", ITEM, [promote.DONE])
+    assert await redis.lrange("resque:queue:q", 0, -1) == [ITEM]
+    assert not await redis.exists("resque:resqpy:claimed")
