@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from resqpy.base.errors import UsageError
-from resqpy.base.imports import near_match
 from resqpy.base.when import Duration, Moment
 
 NewJob = tuple[str, str, Sequence[Any]]
@@ -109,33 +108,33 @@ def check_contract(contract: type, part: Any, what: str) -> None:
     Raises:
         UsageError: all that is missing or takes other arguments.
     """
+    named = {
+        name: wanted
+        for name, wanted in vars(contract).items()
+        if not name.startswith("_") and (inspect.isfunction(wanted) or isinstance(wanted, property))
+    }
     problems = []
-    for name, wanted in vars(contract).items():
-        if name.startswith("_") or not (inspect.isfunction(wanted) or isinstance(wanted, property)):
-            continue
-        if not hasattr(part, name):
-            own = [each for each in dir(part) if not each.startswith("_")]
-            problems.append(f"it has no {name!r}{near_match(name, own)}")
-        elif inspect.isfunction(wanted) and (problem := _wrong_call(wanted, part, name)):
-            problems.append(problem)
+    if missing := [name for name in named if not hasattr(part, name)]:
+        problems.append(f"it has no {', '.join(missing)}")
+    for name, wanted in named.items():
+        if inspect.isfunction(wanted) and name not in missing:
+            problems += _wrong_call(wanted, part, name)
     if problems:
         raise UsageError(f"{what} can't be used: {'; '.join(problems)}")
 
 
-def _wrong_call(wanted: Any, part: Any, name: str) -> str | None:
+def _wrong_call(wanted: Any, part: Any, name: str) -> list[str]:
     """What keeps a method from being called as the contract has it."""
     method = getattr(part, name)
     if not callable(method):
-        return f"its {name!r} is {method!r}, not a method"
+        return [f"its {name!r} is {method!r}, not a method"]
     names = list(inspect.signature(wanted).parameters)[1:]
     itself = [None] if isinstance(part, type) and _is_plain_method(part, name) else []
     try:
         inspect.signature(method).bind(*itself, *[None] * len(names))
     except TypeError as error:
-        return f"its {name}() doesn't take ({', '.join(names)}): {error}"
-    except ValueError:  # built in, without a signature
-        return None
-    return None
+        return [f"its {name}() doesn't take ({', '.join(names)}): {error}"]
+    return []
 
 
 def _is_plain_method(part: type, name: str) -> bool:

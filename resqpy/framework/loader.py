@@ -40,8 +40,6 @@ class Loader:
 
     def load_project(self, modules: list[Path]) -> None:
         """Load the project's folders, then those of its modules."""
-        if str(self._root) not in sys.path:
-            sys.path.append(str(self._root))  # last, so that nothing of it shadows a package
         folders: list[tuple[Path, str | None]] = [(self._root, None)]
         folders += [(folder, folder.name) for folder in modules]
         for folder, _ in folders:

@@ -67,7 +67,7 @@ def part(name: str, overrides: ResqueOverrides) -> Part:
     """
     ours, contract = PARTS[name]
     wanted = getattr(overrides, name)
-    shown = f"tasks.resque_overrides.{name} ({wanted if isinstance(wanted, str) else repr(wanted)})"
+    shown = f"tasks.resque_overrides.{name} ({_name_of(wanted)})"
     if isinstance(wanted, str):
         wanted = _imported(wanted, shown)
     make = ours if wanted is None else wanted
@@ -76,6 +76,12 @@ def part(name: str, overrides: ResqueOverrides) -> Part:
     elif not callable(make):
         raise UsageError(f"{shown} is {make!r}: neither a class nor a factory")
     return Part(name, make, contract, shown)
+
+
+def _name_of(wanted: Any) -> str:
+    if isinstance(wanted, str) or not hasattr(wanted, "__qualname__"):
+        return str(wanted)
+    return f"{wanted.__module__}.{wanted.__qualname__}"
 
 
 def _imported(path: str, shown: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +58,8 @@ class Project:
             environ: instead of `os.environ`.
         """
         folder = Path(root).resolve()
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))  # last, so that nothing of it shadows a package
         problems = Problems(folder)
         config = load_config(folder, env, overrides, environ=environ, problems=problems)
         loader = Loader(folder, problems, config.general.timezone)

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from resqpy.framework.project import Project
+from tests.support.waiting import wait_for
 
 MakeProject = Callable[..., Project]
 
@@ -68,3 +69,8 @@ def _logs_as_before() -> Iterator[None]:
     """A test that configures logs leaves none of it."""
     yield
     structlog.reset_defaults()
+
+
+async def until(condition: Callable[[], Any]) -> Any:
+    """Wait for a condition, sync or async: see `wait_for`."""
+    return await wait_for(condition)

@@ -11,8 +11,7 @@ from resqpy.base.errors import InvalidInputs, UnknownTask
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
-from tests.framework.conftest import MakeProject
-from tests.support.waiting import wait_for
+from tests.framework.conftest import MakeProject, until
 
 TASKS = """
 from resqpy import Input, Task, api, task
@@ -67,7 +66,7 @@ async def test_run_gets_its_inputs(make_project: MakeProject) -> None:
         assert await api.tasks.enqueue("byName", {"to": "ADA"})
         assert await project.registry.task("byName").defined.enqueue("Bob", copies=2)
         assert await project.registry.task("rest").defined.enqueue(1, b=2)
-        await wait_for(lambda: len(seen(project)) == 4)
+        await until(lambda: len(seen(project)) == 4)
 
     assert sorted(seen(project)) == [
         ("byName", "ada", 1, "MultiWorker"),
@@ -82,7 +81,7 @@ async def test_a_task_enqueues_a_task(make_project: MakeProject) -> None:
     project = make_project(tasks__a=TASKS)
     async with Process(project, worker=True):
         await api.tasks.enqueue("chain", {"n": 3})
-        await wait_for(lambda: len(seen(project)) == 4)
+        await until(lambda: len(seen(project)) == 4)
 
     assert seen(project) == [("chain", 3), ("chain", 2), ("chain", 1), ("chain", 0)]
 
@@ -91,7 +90,7 @@ async def test_raising_fails_the_job(make_project: MakeProject) -> None:
     """The failed entry has the class, the words and the traceback, without our frames."""
     async with Process(make_project(tasks__a=TASKS), worker=True):
         await api.tasks.enqueue("wrong")
-        await wait_for(api.tasks.failed_count)
+        await until(api.tasks.failed_count)
         [failed] = await api.tasks.failed()
 
     assert (failed.exception, failed.error) == ("LookupError", "nothing found")
@@ -121,7 +120,7 @@ async def test_what_a_foreign_client_enqueues_is_checked_before_the_run(
     async with Process(make_project(tasks__a=TASKS), worker=True):
         await redis.sadd("resque:queues", "default")
         await redis.rpush("resque:queue:default", f'{{"class":"picky","args":{args}}}')
-        await wait_for(api.tasks.failed_count)
+        await until(api.tasks.failed_count)
         [failed] = await api.tasks.failed()
 
         assert (failed.exception, failed.error) == ("InvalidInputs", words)

@@ -1,0 +1,157 @@
+"""`resque_overrides`: other parts in place of ours, from a config file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resqpy.engine.contracts import SchedulerContract, WorkerContract, check_contract
+from resqpy.engine.multi_worker import MultiWorker
+from resqpy.engine.queue import Queue
+from resqpy.engine.resque import Resque
+from resqpy.engine.scheduler import Scheduler
+from resqpy.framework.api import api
+from resqpy.framework.overrides import PARTS
+from resqpy.framework.process import Process
+from tests.framework.conftest import Files, MakeProject, until
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "how-to" / "examples"
+TASKS = "from resqpy import task\n@task()\nasync def work(): 'W.'\n"
+
+
+async def test_the_pages_example(files: Files, make_project: MakeProject) -> None:
+    """A queue of one's own by a dotted path in config/tasks.py; `api.resque.queue` has its verb."""
+    (files.root / "lib").mkdir()
+    shutil.copy(EXAMPLES / "front_queue.py", files.root / "lib")
+    project = make_project(
+        tasks__a=TASKS,
+        config__tasks="""
+        def default():
+            return {"resque_overrides": {"queue": "lib.front_queue.FrontQueue"}}
+        """,
+    )
+    async with Process(project):
+        queue: Any = api.resque.queue
+        await api.tasks.enqueue("work")
+        assert await queue.enqueue_in_front("default", "work", [{"first": True}])
+        assert [job.args for job in await api.tasks.queued("default")] == [[{"first": True}], [{}]]
+        assert queue.jumped == ["work"]
+
+
+async def test_all_three_by_class_factory_and_path(make_project: MakeProject) -> None:
+    """Each is used: the queue enqueues, the worker works, the scheduler stands for election."""
+    project = make_project(
+        tasks__a=TASKS,
+        lib__parts="""
+        from resqpy import MultiWorker, Queue, Scheduler
+
+        USED = []
+
+        class MyQueue(Queue):
+            async def enqueue(self, queue, class_name, args=()):
+                USED.append("queue")
+                return await super().enqueue(queue, class_name, args)
+
+        def my_worker(store, jobs, queues, options, scaling):
+            USED.append("worker")
+            return MultiWorker(store, jobs, queues, options, scaling)
+
+        class MyScheduler(Scheduler):
+            async def start(self):
+                USED.append("scheduler")
+                await super().start()
+        """,
+        config__tasks="""
+        from lib.parts import MyScheduler, my_worker
+
+        def default():
+            return {
+                "resque_overrides": {
+                    "queue": "lib.parts:MyQueue",
+                    "multi_worker": my_worker,
+                    "scheduler": MyScheduler,
+                }
+            }
+        """,
+    )
+    from lib.parts import USED  # type: ignore[import-not-found]
+
+    async with Process(project, worker=True, scheduler=True) as process:
+        await api.tasks.enqueue("work")
+        await until(api.tasks.stats)
+        assert USED == ["worker", "scheduler", "queue"]
+        assert process.resque.inspector.store is process.resque.store
+        assert await api.tasks.failed_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (
+            "'lib.parts.Quue'",
+            "(lib.parts.Quue): 'lib.parts' has no 'Quue'; did you mean 'Queue'?",
+        ),
+        ("'lib.nowhere.Queue'", "(lib.nowhere.Queue): can't import 'lib.nowhere.Queue'"),
+        ("'lib.parts.NUMBER'", "(lib.parts.NUMBER) is 1: neither a class nor a factory"),
+        (
+            "'lib.parts.Half'",
+            "can't be used: it has no enqueue_many, enqueue_at, enqueue_in, ",
+        ),
+        ("'lib.parts.Short'", "its enqueue() doesn't take (queue, class_name, args)"),
+        ("7", "tasks.resque_overrides.queue: 7 is not a class, a factory, a dotted path or None"),
+    ],
+)
+def test_what_cant_be_used_is_told_when_the_project_is_loaded(
+    files: Files, part: str, told: str
+) -> None:
+    """With the path in the config and what is missing."""
+    files.write(
+        lib__parts="""
+        from resqpy import Queue
+
+        NUMBER = 1
+
+        class Half:
+            async def enqueue(self, queue, class_name, args=()): ...
+            async def enqueue_a(self): ...
+
+        class Short(Queue):
+            async def enqueue(self, queue): ...
+        """,
+        config__tasks=f"def default(): return {{'resque_overrides': {{'queue': {part}}}}}",
+    )
+    [problem] = files.problems()
+
+    assert told in problem
+    assert "tasks.resque_overrides.queue" in problem
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_our_own_parts_keep_the_contract(name: str) -> None:
+    """Otherwise the contract asks for what nobody has."""
+    ours, contract = PARTS[name]
+
+    check_contract(contract, ours, name)
+
+
+def test_the_contracts_are_told_apart() -> None:
+    """A scheduler is no worker."""
+    check_contract(SchedulerContract, Scheduler, "x")
+    for part, contract in ((Scheduler, WorkerContract), (MultiWorker, SchedulerContract)):
+        with pytest.raises(Exception, match="x can't be used"):
+            check_contract(contract, part, "x")
+    assert issubclass(Resque, Queue)
+
+
+async def test_a_factory_that_returns_something_else_is_refused(make_project: MakeProject) -> None:
+    """Its result is checked when it is made."""
+    process = Process(
+        make_project(
+            {"tasks.resque_overrides.queue": lambda _store, _jobs: "a text"},
+        )
+    )
+    with pytest.raises(Exception, match=r"returned a str; it can't be used: it has no enqueue, "):
+        await process.start()
