@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class Scheduler(Role):
     ) -> None:
         super().__init__(connection)
         self.options = options or SchedulerOptions()
-        self.name = self.options.name or _new_name()
+        self.name = _new_name(self.options.name)
         self.queue = Queue(self.store, jobs, clock)
         self.chores = self._own_chores()
         self._clock = clock
@@ -160,10 +161,12 @@ class Scheduler(Role):
         self.emit("end")
 
 
-def _new_name() -> str:
-    """`HOST+scheduler-INCARNATION:PID`: like the names of Ruby's and Node's, and never one of them."""
-    name = identity.worker_id(0, identity.new_incarnation(), "").name
-    return name.replace("+0-", "+scheduler-")
+def _new_name(given: str | None) -> str:
+    """`HOST+scheduler-INCARNATION:PID`: like the names of Ruby's and Node's, and never one of theirs
+    or of another of ours, even where one configuration names many processes.
+    """
+    host = given or identity.host_name()
+    return f"{host}+scheduler-{identity.new_incarnation()}:{os.getpid()}"
 
 
 def _no_tracking(error: Exception) -> StoreError:

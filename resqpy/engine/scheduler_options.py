@@ -14,8 +14,8 @@ class SchedulerOptions:
         lease_s: seconds after which a leader that gave no sign is replaced.
         foreign_lock_ttl_s: seconds that Ruby's and Node's locks live (LOCK_TIMEOUT).
         ruby_lock_prefix: resque-scheduler's RESQUE_SCHEDULER_MASTER_LOCK_PREFIX.
-        name: who we are, in the locks; None: made of host, pid and a random part. It must be
-            another in each scheduler.
+        name: what our name in the locks begins with; None: the host. A random part and the pid
+            follow, so that no two schedulers ever have one name.
         stuck_worker_timeout_ms: milliseconds without a ping after which a Node worker is removed;
             0: never.
         retry_stuck_jobs: put the jobs of dead Ruby and Node workers back in their queues.

@@ -134,3 +134,10 @@ async def test_stopping_gives_the_leadership_to_the_next_at_once(start: Start, r
     assert events == ["leader", "end"]
     await second.stop()
     assert await redis.keys("*leader*lock") + await redis.keys("*master*lock") == []
+
+
+def test_no_two_schedulers_have_one_name(redis_url: str) -> None:
+    """Even where one configuration names them all: with one name both would lead."""
+    names = {Scheduler(redis_url, options=SchedulerOptions(name="shop")).name for _ in range(9)}
+    assert len(names) == 9
+    assert all(name.startswith("shop+scheduler-") for name in names)
