@@ -1,0 +1,39 @@
+"""Priorities as visible sub-queues: `default^5` runs before `default`, `default^-3` after it. Pure.
+
+A Redis list is no priority queue, but a worker takes its queues in order. Every Resque can see such
+a queue, work it and count it; `^` has no meaning in anybody's list of queues.
+"""
+
+from __future__ import annotations
+
+import re
+
+from resqpy.base.errors import UsageError
+
+HIGHEST = 9
+_SUB_QUEUE = re.compile(r"(.+)\^(-?[1-9])", re.DOTALL)
+
+
+def check_priority(value: object) -> int:
+    """The priority, if it is in range.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > HIGHEST:
+        raise UsageError(
+            f"priority {value!r}: a whole number from -{HIGHEST} to {HIGHEST} is meant; "
+            "the higher runs first, 0 is that of other jobs"
+        )
+    return value
+
+
+def with_priority(queue: str, priority: int) -> str:
+    """The queue in which jobs of this priority wait."""
+    return f"{queue}^{priority}" if priority else queue
+
+
+def split_priority(name: str) -> tuple[str, int]:
+    """The queue and the priority of the jobs that wait there: `("default", 5)` of `default^5`."""
+    match = _SUB_QUEUE.fullmatch(name)
+    return (match.group(1), int(match.group(2))) if match else (name, 0)

@@ -1,0 +1,153 @@
+"""The record of a tracked task, as a frozen value. Pure; `store/records.py` writes and reads it.
+
+Times are milliseconds since the epoch (`_ms`); those by which records are sorted are microseconds
+(`_us`), so that they hardly ever coincide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from resqpy.base.backoff import Backoff
+from resqpy.base.task_status import TaskStatus, status_of
+
+LOCK_MS = 30_000  # irontask's default
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The run that completed or failed last."""
+
+    start_ms: int
+    finish_ms: int
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why a run failed.
+
+    Attributes:
+        type: the kind of thing that went wrong; `runtime` for what a handler raised.
+    """
+
+    name: str
+    message: str
+    type: str = "runtime"
+    backtrace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """What happens when a run fails.
+
+    Attributes:
+        most: how many times a run is tried again; None: for ever.
+        backoff: how long to wait before.
+        linked: the next attempt is a new task, linked to this one.
+        at_most_once: a run that started is never repeated, not even if its end isn't known.
+    """
+
+    most: int | None = 4
+    backoff: Backoff = field(default_factory=Backoff)
+    linked: bool = False
+    at_most_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Who runs the task.
+
+    Attributes:
+        token: worker id and run; nobody else has it.
+        until_ms: when it ends, unless it is renewed.
+        since_ms: when this delivery began.
+    """
+
+    token: str
+    until_ms: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known of a task.
+
+    Attributes:
+        version: grows with each change but the renewal of the lock.
+        status: as it was at the last change; `status_at` tells what it is by now.
+        payload, result: JSON texts.
+        sent: the payload in the job, where it was changed since; the job's bytes never change.
+        interval: milliseconds, or a cron expression (in `timezone`).
+        end_ms: no run starts from then on.
+        run_start_ms: when the current run began; it may take several deliveries.
+        runs: how many runs completed or failed.
+        attempts, deliveries: of the current run, without the one that is going on.
+        retain_ms: how long the record is kept after its end; None: for ever, 0: not at all.
+        longest_ms: how long one delivery may take before its lock is no longer renewed; 0: no limit.
+        ending: how a run ended that could not be applied in the step that ended it.
+        entry: its last end stands in the failed list.
+    """
+
+    id: str
+    type: str
+    queue: str
+    payload: str = "{}"
+    version: int = 1
+    status: TaskStatus = TaskStatus.PENDING
+    priority: int = 0
+    sent: str | None = None
+    result: str | None = None
+    error: TaskError | None = None
+    tags: tuple[str, ...] = ()
+    enabled: bool = True
+    interval: int | str | None = None
+    timezone: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    next_run_ms: int | None = None
+    run_start_ms: int | None = None
+    last_run: LastRun | None = None
+    runs: int = 0
+    attempts: int = 0
+    deliveries: int = 0
+    retries: Retries = field(default_factory=Retries)
+    retry_for: tuple[str, ...] = ()
+    retried_by: str | None = None
+    application: str | None = None
+    user: str | None = None
+    created_us: int = 0
+    updated_us: int = 0
+    completed_us: int | None = None
+    cancelled_ms: int | None = None
+    changed_ms: int = 0
+    retain_ms: int | None = None
+    retain_until_ms: int | None = None
+    longest_ms: int | None = None
+    lock_ms: int = LOCK_MS
+    lock: Lock | None = None
+    ending: str | None = None
+    entry: bool = False
+
+    def status_at(self, now_ms: int) -> TaskStatus:
+        """What the status is at a time."""
+        return status_of(
+            cancelled=self.cancelled_ms is not None,
+            retried=self.retried_by is not None,
+            next_run_ms=self.next_run_ms,
+            succeeded=self.last_run is not None and self.last_run.succeeded,
+            locked_until_ms=None if self.lock is None else self.lock.until_ms,
+            enabled=self.enabled,
+            now_ms=now_ms,
+        )
+
+    @property
+    def attempts_left(self) -> int | None:
+        """How many times the current run may still be tried again; None: without limit."""
+        most = self.retries.most
+        return None if most is None else max(0, most - self.attempts)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether an attempt that went wrong is followed by another."""
+        return self.attempts_left != 0

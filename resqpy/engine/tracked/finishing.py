@@ -1,0 +1,81 @@
+"""What is written when one delivery of a tracked task ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from resqpy.base import codec
+from resqpy.base.json_check import plain
+from resqpy.base.task_ending import Ending
+from resqpy.base.task_record import Record, TaskError
+from resqpy.engine.outcome import Command
+from resqpy.engine.traceback_text import lines_of, words_of
+from resqpy.engine.tracked.transitions import Change, apply
+from resqpy.store import records
+from resqpy.store.client import Store
+
+OTHERWISE = ("OTHERWISE",)
+
+
+def error_of(error: BaseException) -> TaskError:
+    """What a record keeps of an error."""
+    name = type(error).__qualname__
+    return TaskError(name, words_of(error), backtrace=tuple(lines_of(error)))
+
+
+def result_text(result: object) -> str | None:
+    """JSON of what a run returned; None where it returned nothing, or what JSON can't say."""
+    if result is None or not plain(result):
+        return None
+    text = codec.encode_text(result)
+    return text.decode()
+
+
+def change_of(record: Record, ending: Ending) -> Change:
+    """What an end makes of the task."""
+    return apply(record, ending, random.random)
+
+
+def end_commands(store: Store, change: Change, *, place: bool = True) -> list[Command]:
+    """The commands of a step, without conditions."""
+    commands: list[Command] = [
+        *records.change_commands(store, change.before, change.after, place=place)
+    ]
+    if change.created is not None:
+        commands += records.change_commands(store, None, change.created)
+    return commands
+
+
+def guarded(
+    store: Store, record: Record, ending: Ending, before: Sequence[Command], change: Change,
+    *, place: bool = True,
+) -> list[Command]:  # fmt: skip
+    """An end for the exchange. It holds if the lock is still ours; where somebody else changed the
+    record since (disabled it, saved its payload), the end is noted in it, and applied by whoever
+    reads the record next.
+
+    Args:
+        before: what is written if the lock is ours, changed record or not.
+    """
+    lock = records.same_lock(store, record)
+    return [
+        lock,
+        *before,
+        records.same_version(store, record),
+        *end_commands(store, change, place=place),
+        OTHERWISE,
+        lock,
+        *_note(store, record, ending),
+    ]
+
+
+def _note(store: Store, record: Record, ending: Ending) -> list[Command]:
+    """The end, to be applied later; the lock counts as over."""
+    key = store.keys.task(record.id)
+    text = codec.encode_text(ending.to_dict())
+    return [
+        ("HSET", key, "ending", text, "locked", "0"),
+        ("HINCRBY", key, "v", 1),
+        ("ZADD", store.keys.task_locks, 0, record.id),
+    ]

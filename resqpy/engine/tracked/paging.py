@@ -1,0 +1,60 @@
+"""Pages of a query: what a page costs is what it holds, at ten tasks or a million.
+
+Where the conditions have a sorted set of their own, a page is one or two round trips. Where they
+have not (a tag and a status, say), the smallest set that has all that is asked for is read and the
+rest left out, up to a limit for each page: then a page may have fewer tasks than asked for, or
+none, and still a cursor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+from resqpy.engine.tracked.query import Place, Query, SortBy, write_cursor
+from resqpy.store import record_pages, records
+from resqpy.store.client import Store
+
+_MOST_EXAMINED = 2000  # records, in one page
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Some records, and where to go on; no cursor: that was all."""
+
+    records: list[Record]
+    cursor: str | None
+
+
+async def page(
+    store: Store, query: Query, place: Place | None, size: int, now_ms: int
+) -> RecordPage:
+    """The next page."""
+    found: list[Record] = []
+    examined = 0
+    while examined < _MOST_EXAMINED:
+        step = size - len(found) + 1 if examined == 0 else min(500, _MOST_EXAMINED - examined)
+        rows = await record_pages.page(
+            store, query.sections(store.keys, place), step, ascending=query.ascending
+        )
+        statuses = query.statuses(place) if query.sort is SortBy.STATUS else []
+        known = await records.get_many(store, [row.task_id for row in rows])
+        for row, record in zip(rows, known, strict=True):
+            if len(found) == size:
+                return _full(query, found, place)
+            place = _place(row, statuses)
+            if record is not None and query.matches(record, now_ms):
+                found.append(record)
+        examined += len(rows)
+        if len(rows) < step:
+            return RecordPage(found, None)
+    return _full(query, found, place)
+
+
+def _full(query: Query, found: list[Record], place: Place | None) -> RecordPage:
+    return RecordPage(found, None if place is None else write_cursor(query, place))
+
+
+def _place(row: record_pages.Row, statuses: list[TaskStatus]) -> Place:
+    return Place(row.score, row.task_id, statuses[row.section] if statuses else None)

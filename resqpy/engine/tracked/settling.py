@@ -1,0 +1,78 @@
+"""Steps that somebody must take for a task that nobody runs: by whoever comes across it."""
+
+from __future__ import annotations
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
+from resqpy.base.keys import FAILED
+from resqpy.base.task_id import new_task_id, task_id_of
+from resqpy.base.task_record import Record
+from resqpy.engine.outcome import Command
+from resqpy.engine.tracked.finishing import end_commands
+from resqpy.engine.tracked.transitions import Change, expired, revived
+from resqpy.store import failures, records
+from resqpy.store.client import Store
+
+_STEP = 500  # failed entries that are looked at in one round trip
+
+
+async def step(store: Store, change: Change, *, place: bool = True) -> bool:
+    """Write a step, if the record is still the one it was decided upon."""
+    assert change.before is not None
+    commands = [
+        records.same_version(store, change.before),
+        *map(tuple, end_commands(store, change, place=place)),
+    ]
+    return await records.write(store, commands)
+
+
+async def recover(
+    store: Store, record: Record, now_us: int, *, place: bool = True
+) -> Record | None:
+    """Settle a run whose worker is gone, by its record; the record after that, None if there is none
+    or somebody else was faster.
+
+    Args:
+        place: put its job into its queue, if it is to run again.
+    """
+    change = expired(record, now_us, new_task_id() if record.retries.linked else "")
+    assert change.before is not None
+    commands: list[records.Command] = [records.same_version(store, change.before)]
+    if change.after is not None and change.after.entry and not record.entry:
+        commands += map(tuple, _entry(store, record, change.after))
+    commands += map(tuple, end_commands(store, change, place=place))
+    return change.after if await records.write(store, commands) else None
+
+
+def _entry(store: Store, record: Record, after: Record) -> list[Command]:
+    """The failed entry of a run that nobody can tell of any more."""
+    error = after.error
+    worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
+    entry = codec.encode_failed(
+        job_json=records.job_of(record),
+        queue=records.queue_of(record),
+        worker=worker,
+        exception="" if error is None else error.name,
+        error="" if error is None else error.message,
+        backtrace=[] if error is None else list(error.backtrace),
+        failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms()),
+    )
+    return [failures.push_command(store, entry)]
+
+
+async def revive(store: Store, record: Record, now_us: int) -> bool:
+    """Let a failed task run once more, if its failed entry is gone: then somebody retried it."""
+    if await in_failed_list(store, record.id):
+        return False
+    return await step(store, revived(record, now_us), place=False)
+
+
+async def in_failed_list(store: Store, task_id: str) -> bool:
+    """Whether the failed list has an entry of a task. Costs what the list is long."""
+    sign, at = task_id.encode(), 0
+    while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
+        for entry in entries:
+            if sign in entry.raw and task_id_of(entry.args) == task_id:
+                return True
+        at += _STEP
+    return False

@@ -1,0 +1,273 @@
+"""The verbs of tracked tasks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import DuplicateTask, TaskStateError, UnknownTask, UnknownTaskId
+from resqpy.base.imports import near_match
+from resqpy.base.merge import Patch
+from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+from resqpy.engine.tracked import paging, settling, transitions
+from resqpy.engine.tracked.creating import CreateOptions, new_record
+from resqpy.engine.tracked.defaults import TaskDefaults, preset
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.query import (
+    Query,
+    QueryOptions,
+    SortBy,
+    check_page_size,
+    make_query,
+    read_cursor,
+)
+from resqpy.engine.tracked.recovery import settle_due
+from resqpy.engine.tracked.transitions import Change
+from resqpy.store import record_pages, records
+from resqpy.store.client import Store
+
+DEFAULT_PAGE_SIZE = 25
+_WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks, and where the next page begins; no cursor: that was all."""
+
+    tasks: list[TrackedTask]
+    cursor: str | None
+
+
+class Tracked:
+    """Creates tracked tasks and does with them what can be done from outside their runs.
+
+    Args:
+        types: the tasks that can be run, to refuse others; None: any.
+        queue_of: the queue of a task, where its creator names none.
+        defaults: a preset's name, or what a new task is like where nothing is said.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        types: Callable[[], Sequence[str]] | None = None,
+        queue_of: Callable[[str], str] = lambda _: "default",
+        defaults: str | TaskDefaults = "irontask",
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.defaults = preset(defaults) if isinstance(defaults, str) else defaults
+        self._types = types
+        self._queue_of = queue_of
+        self._last_us = 0
+
+    def _now_us(self) -> int:
+        """Now, and later than ever before, so that no two of our tasks have one time."""
+        self._last_us = max(self.clock.now_us(), self._last_us + 1)
+        return self._last_us
+
+    # -- create, get --
+
+    async def create(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any] | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> TrackedTask:
+        """Create a task, and the job that runs it. One round trip.
+
+        Args:
+            task_type: the name of a task.
+            payload: a JSON object.
+            options: see `CreateOptions`.
+
+        Raises:
+            DuplicateTask: there is one with this id.
+            UnknownTask, UsageError: what is wrong; nothing was written.
+        """
+        self._check_type(task_type)
+        queue = options.get("queue") or self._queue_of(task_type)
+        record = new_record(task_type, payload, options, self.defaults, queue, self._now_us())
+        commands = [
+            ("REQUIRE", self.store.keys.task(record.id), "v", ""),
+            *records.change_commands(self.store, None, record),
+        ]
+        if not await records.write(self.store, commands):
+            raise DuplicateTask(
+                f"there is a task {record.id!r} already; use another id, or remove it first"
+            )
+        return TrackedTask(record, self)
+
+    def _check_type(self, kind: str) -> None:
+        known = None if self._types is None else self._types()
+        if known is not None and kind not in known:
+            raise UnknownTask(f"no task of the name {kind!r} is defined{near_match(kind, known)}")
+
+    async def get(self, task_id: str) -> TrackedTask | None:
+        """A task; None if there is none (any more). One round trip."""
+        record = await self._read(task_id)
+        return None if record is None else TrackedTask(record, self)
+
+    async def fetch(self, task_id: str) -> TrackedTask:
+        """A task.
+
+        Raises:
+            UnknownTaskId: there is none.
+        """
+        return TrackedTask(await self._known(task_id), self)
+
+    async def _read(self, task_id: str) -> Record | None:
+        while (record := await records.get(self.store, task_id)) is not None and record.ending:
+            await settling.recover(self.store, record, self._now_us())
+        return record
+
+    async def _known(self, task_id: str) -> Record:
+        record = await self._read(task_id)
+        if record is None:
+            raise UnknownTaskId(f"there is no task {task_id!r}: it was removed, or never created")
+        return record
+
+    # -- change --
+
+    async def save_patch(self, task_id: str, patch: Patch) -> Record:
+        """Change a payload; what others changed in other parts stays."""
+        return await self._step(task_id, lambda r, now_us: transitions.saved(r, patch, now_us))
+
+    async def cancel(self, task_id: str) -> Record:
+        """Cancel a task that has not started.
+
+        Raises:
+            TaskStateError: it runs, or is over.
+            UnknownTaskId: there is none.
+        """
+        allowed = (*_WAITING, TaskStatus.DISABLED)
+        return await self._step(task_id, transitions.cancelled, "cancelled", allowed)
+
+    async def retry(self, task_id: str) -> Record:
+        """Run a task now: one that waits for its time or its next attempt, or one that failed.
+
+        Raises:
+            TaskStateError: it runs, was completed, cancelled or disabled.
+            UnknownTaskId: there is none.
+        """
+
+        def again(record: Record, now_us: int) -> Change:
+            if record.status_at(now_us // 1000) is TaskStatus.FAILED:
+                return transitions.revived(record, now_us)
+            return transitions.hurried(record, now_us)
+
+        return await self._step(task_id, again, "retried", (*_WAITING, TaskStatus.FAILED))
+
+    async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:
+        """Let a disabled task run again.
+
+        Args:
+            recompute_next_run: a recurring task runs at the next time its interval names, not at
+                one that has passed.
+        """
+
+        def step(record: Record, now_us: int) -> Change:
+            if record.enabled and not recompute_next_run:
+                return Change(record, record)
+            return transitions.enabled(record, now_us, recompute=recompute_next_run)
+
+        return await self._step(task_id, step)
+
+    async def disable(self, task_id: str) -> Record:
+        """Let a task not run; a run that goes on is told so and may release it."""
+
+        def step(record: Record, now_us: int) -> Change:
+            return (
+                transitions.disabled(record, now_us) if record.enabled else Change(record, record)
+            )
+
+        return await self._step(task_id, step)
+
+    async def remove(self, task_id: str) -> bool:
+        """Remove a task, whatever it is at; False if there is none.
+
+        A run that goes on can write nothing any more.
+        """
+        while (record := await records.get(self.store, task_id)) is not None:
+            if await settling.step(self.store, Change(record, None)):
+                return True
+        return False
+
+    async def _step(
+        self,
+        task_id: str,
+        step: Callable[[Record, int], Change],
+        done: str = "",
+        allowed: Sequence[TaskStatus] = (),
+    ) -> Record:
+        """Take a step from how the task is at that moment."""
+        while True:
+            record = await self._known(task_id)
+            now_us = self._now_us()
+            status = record.status_at(now_us // 1000)
+            if allowed and status not in allowed:
+                raise TaskStateError(_refusal(task_id, status, done, allowed))
+            change = step(record, now_us)
+            assert change.after is not None
+            if change.after is record or await settling.step(self.store, change):
+                return change.after
+
+    # -- query --
+
+    async def query(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        **conditions: Unpack[QueryOptions],
+    ) -> Page:
+        """A page of tasks.
+
+        Args:
+            cursor: of the page before; the conditions must be the same.
+            conditions: see `QueryOptions`.
+
+        Raises:
+            WrongCursor, UsageError: what is wrong.
+        """
+        query = make_query(conditions)
+        size = check_page_size(page_size)
+        place = None if cursor is None else read_cursor(query, cursor)
+        await self._settle(query)
+        found = await paging.page(self.store, query, place, size, self.clock.now_ms())
+        return Page([TrackedTask(record, self) for record in found.records], found.cursor)
+
+    async def _settle(self, query: Query) -> None:
+        """Let the sets by status say what time alone has changed."""
+        if query.status is not None or query.sort is SortBy.STATUS:
+            await settle_due(self.store)
+
+    async def iterate(
+        self, page_size: int = 100, **conditions: Unpack[QueryOptions]
+    ) -> AsyncIterator[TrackedTask]:
+        """All tasks that `query` would give, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.query(cursor=cursor, page_size=page_size, **conditions)
+            for task in page.tasks:
+                yield task
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def count(self, task_type: str | None = None, status: str | None = None) -> int:
+        """How many tasks there are, of a type, with a status, or both."""
+        query = make_query({"type": task_type, "status": status})
+        await self._settle(query)
+        sets = query.sections(self.store.keys, None)[0].sets
+        return min(await record_pages.count(self.store, sets))
+
+
+def _refusal(task_id: str, status: TaskStatus, done: str, allowed: Sequence[TaskStatus]) -> str:
+    words = ", ".join(allowed)
+    return f"task {task_id!r} is {status} and can't be {done}; only one that is {words} can"

@@ -1,0 +1,44 @@
+"""What to do with a job of a tracked task that could not be claimed. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+
+_ACTIVE = (TaskStatus.RUNNING, TaskStatus.DISABLING)
+
+
+class Verdict(Enum):
+    """The ways."""
+
+    DROP = "drop"  # it is another's, or nobody wants it any more
+    EARLY = "early"  # its time has not come
+    RECOVER = "recover"  # who ran it is gone: settle that, then claim again
+    REVIVE = "revive"  # it failed; perhaps somebody retried its failed entry
+    STRANGER = "stranger"  # the record is of another type
+
+
+def verdict(record: Record, kind: str, now_ms: int) -> Verdict:
+    """What a delivery means.
+
+    | record | delivery |
+    |---|---|
+    | of another type | fails |
+    | running, its lock valid | dropped |
+    | running, its lock over or its end noted | recovered, then claimed |
+    | scheduled, not due | put off |
+    | failed, and in the failed list when last seen | claimed, if it is there no more |
+    | any other | dropped |
+    """
+    if record.type != kind:
+        return Verdict.STRANGER
+    if record.status in _ACTIVE:
+        held = record.lock is not None and record.lock.until_ms > now_ms and not record.ending
+        return Verdict.DROP if held else Verdict.RECOVER
+    if record.status is TaskStatus.SCHEDULED:
+        return Verdict.EARLY
+    if record.status is TaskStatus.FAILED and record.entry:
+        return Verdict.REVIVE
+    return Verdict.DROP

@@ -1,0 +1,59 @@
+"""In which sorted sets a tracked task stands: a function of its record. Pure.
+
+| sorted set | of | score |
+|---|---|---|
+| by:created, also by type, each tag, application, user | all tasks | created |
+| by:status:<status>, also by type | all tasks | created |
+| by:modified, also by type | all tasks | last changed |
+| by:completed, also by type | ended tasks | ended |
+| locks | running tasks | end of the lock |
+| scheduled | scheduled tasks | when due |
+| pending | pending tasks | since when due |
+| expiring | ended tasks that are not kept for ever | end of the retention |
+"""
+
+from __future__ import annotations
+
+from resqpy.base.keys import Keys
+from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+
+Entries = dict[str, int]
+
+
+def entries(keys: Keys, record: Record) -> Entries:
+    """Key of the sorted set -> score."""
+    by, kind = keys.tasks_by, ("type", record.type)
+    created = record.created_us
+    found = {by("created", *of): created for of in _filters(record)}
+    for of in ((), kind):
+        found[by("status", record.status.value, *of)] = created
+        found[by("modified", *of)] = record.updated_us
+        if record.completed_us is not None:
+            found[by("completed", *of)] = record.completed_us
+    found.update(_waiting(keys, record))
+    return found
+
+
+def _filters(record: Record) -> list[tuple[str, ...]]:
+    filters: list[tuple[str, ...]] = [(), ("type", record.type)]
+    filters += [("tag", tag) for tag in record.tags]
+    if record.application is not None:
+        filters.append(("application", record.application))
+    if record.user is not None:
+        filters.append(("user", record.user))
+    return filters
+
+
+def _waiting(keys: Keys, record: Record) -> Entries:
+    """The sets by which the leader finds what has to be seen to."""
+    found: Entries = {}
+    if record.status is TaskStatus.SCHEDULED and record.next_run_ms is not None:
+        found[keys.tasks_scheduled] = record.next_run_ms
+    if record.status is TaskStatus.PENDING:
+        found[keys.tasks_pending] = record.changed_ms
+    if record.lock is not None:
+        found[keys.task_locks] = record.lock.until_ms
+    if record.retain_until_ms is not None:
+        found[keys.tasks_expiring] = record.retain_until_ms
+    return found

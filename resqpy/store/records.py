@@ -1,0 +1,221 @@
+"""Records of tracked tasks: read, and written in steps that hold only if nobody was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resqpy.base import codec
+from resqpy.base.queue_priority import with_priority
+from resqpy.base.task_ending import error_to_dict
+from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+from resqpy.base.when import ceil_second
+from resqpy.store import delayed, record_fields, record_index
+from resqpy.store.client import Arg, Store
+
+Command = tuple[Arg, ...]
+
+
+# -- read --
+
+
+async def get_many(store: Store, ids: Sequence[str]) -> list[Record | None]:
+    """Records by id, in one round trip; None where there is none."""
+    replies = await store.pipeline([("HGETALL", store.keys.task(each)) for each in ids])
+    return [
+        record_fields.from_flat(task_id, flat) if flat else None
+        for task_id, flat in zip(ids, replies, strict=True)
+    ]
+
+
+async def get(store: Store, task_id: str) -> Record | None:
+    """One record."""
+    return (await get_many(store, [task_id]))[0]
+
+
+async def ids_until(store: Store, key: str, until: int, most: int) -> list[str]:
+    """Ids of one of the leader's sorted sets with a score up to a number, lowest first."""
+    found: list[bytes] = await store.call("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, most)
+    return [each.decode() for each in found]
+
+
+# -- write --
+
+
+def same_version(store: Store, record: Record) -> Command:
+    """The condition that nobody changed a record."""
+    return ("REQUIRE", store.keys.task(record.id), "v", record.version)
+
+
+def same_lock(store: Store, record: Record) -> Command:
+    """The condition that a record's lock is still the one we know."""
+    token = "" if record.lock is None else record.lock.token
+    return ("REQUIRE", store.keys.task(record.id), "lock", token)
+
+
+def absent(store: Store, task_id: str) -> Command:
+    """The condition that there is no such record."""
+    return ("REQUIRE", store.keys.task(task_id), "v", "")
+
+
+async def write(store: Store, commands: Sequence[Command]) -> bool:
+    """Do commands in one step; False where a condition among them did not hold.
+
+    Conditions stand first.
+    """
+    args: list[Arg] = [len(commands)]
+    for command in commands:
+        args.append(len(command))
+        args += command
+    return bool(await store.run("task_write", [commands[0][1]], args))
+
+
+def change_commands(
+    store: Store, before: Record | None, after: Record | None, *, place: bool = True
+) -> list[Command]:
+    """The commands of a step from one state of a task to another; without conditions.
+
+    Args:
+        before: None: the task is created.
+        after: None: it is removed.
+        place: put its job where the new state wants it, and take it from where the old had it.
+    """
+    told = after
+    if after is not None and after.retain_ms == 0 and after.status.final:
+        after = None
+    commands = _place_commands(store, before, after) if place else []
+    commands += _field_commands(store, before, after)
+    commands += _index_commands(store, before, after)
+    event = event_of(before, told)
+    return commands if event is None else [*commands, publish_command(store, event)]
+
+
+def _field_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
+    if after is None:
+        return [] if before is None else [("DEL", store.keys.task(before.id))]
+    key = store.keys.task(after.id)
+    new = record_fields.to_fields(after)
+    old = {} if before is None else record_fields.to_fields(before)
+    changed = [word for name in new if new[name] != old.get(name) for word in (name, new[name])]
+    gone = [name for name in old if name not in new]
+    commands: list[Command] = [("HSET", key, *changed)] if changed else []
+    return [*commands, ("HDEL", key, *gone)] if gone else commands
+
+
+def _index_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
+    old = {} if before is None else record_index.entries(store.keys, before)
+    new = {} if after is None else record_index.entries(store.keys, after)
+    known = after or before
+    assert known is not None
+    commands: list[Command] = [("ZREM", key, known.id) for key in old if key not in new]
+    commands += [
+        ("ZADD", key, score, known.id) for key, score in new.items() if old.get(key) != score
+    ]
+    return commands
+
+
+# -- the job --
+
+
+def job_of(record: Record) -> bytes:
+    """The bytes of a task's job; they never change."""
+    payload = record.payload if record.sent is None else record.sent
+    return codec.tracked_job(record.type, queue_of(record), payload, record.id)
+
+
+def queue_of(record: Record) -> str:
+    """The queue in which a task's job waits."""
+    return with_priority(record.queue, record.priority)
+
+
+def _place_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
+    old, new = _place(before), _place(after)
+    if old == new:
+        return []
+    commands: list[Command] = []
+    if before is not None and old is not None:
+        commands += _take_away(store, before, old)
+    if after is not None and new is not None:
+        commands += _put(store, after, new)
+    return commands
+
+
+def _place(record: Record | None) -> int | None:
+    """Where a task's job belongs: 0: in its queue, else the second at which it is due."""
+    if record is None or record.next_run_ms is None:
+        return None
+    if record.status is TaskStatus.PENDING:
+        return 0
+    return ceil_second(record.next_run_ms) if record.status is TaskStatus.SCHEDULED else None
+
+
+def _put(store: Store, record: Record, place: int) -> list[Command]:
+    job, queue = job_of(record), queue_of(record)
+    if place:
+        return [*delayed.add_commands(store, place, job)]
+    return [("SADD", store.keys.queues, queue), ("RPUSH", store.keys.queue(queue), job)]
+
+
+def _take_away(store: Store, record: Record, place: int) -> list[Command]:
+    job, keys = job_of(record), store.keys
+    if not place:
+        return [("LREM", keys.queue(queue_of(record)), 0, job)]
+    return [
+        ("LREM", keys.delayed(place), 0, job),
+        ("SREM", keys.timestamps(job), keys.delayed_member(place)),
+        ("LREM", keys.queue(queue_of(record)), 0, job),
+    ]
+
+
+def place_again(store: Store, record: Record) -> list[Command]:
+    """The commands that put a waiting task's job where it belongs, because it is not there."""
+    place = _place(record)
+    return [] if place is None else _put(store, record, place)
+
+
+# -- events --
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """What is published of a step.
+
+    Attributes:
+        type: `task_` and the new status, or `task_created`, `task_removed`.
+        content: for `task_failed` exactly that of Extra Horizon's event.
+    """
+
+    type: str
+    content: dict[str, object]
+
+    @property
+    def text(self) -> bytes:
+        """As it is published."""
+        return codec.encode_text({"type": self.type, "content": self.content})
+
+
+def event_of(before: Record | None, after: Record | None) -> TaskEvent | None:
+    """What a step is worth telling; None if the status is the same."""
+    known = after or before
+    assert known is not None
+    content: dict[str, object] = {"id": known.id, "functionName": known.type}
+    if after is None:
+        return TaskEvent("task_removed", content)
+    if before is not None and before.status is after.status:
+        return None
+    if after.status is TaskStatus.FAILED and after.error is not None:
+        error = error_to_dict(after.error)
+        error.pop("backtrace", None)
+        return TaskEvent("task_failed", {**content, "error": error})
+    content["status"] = after.status.value
+    if before is not None:
+        content["previousStatus"] = before.status.value
+    elif after.status in (TaskStatus.PENDING, TaskStatus.SCHEDULED, TaskStatus.DISABLED):
+        return TaskEvent("task_created", content)
+    return TaskEvent(f"task_{after.status.value}", content)
+
+
+def publish_command(store: Store, event: TaskEvent) -> Command:
+    """The command that tells everybody."""
+    return ("PUBLISH", store.keys.events, event.text)
