@@ -99,9 +99,8 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-scan = (
-    json.JSONDecoder().raw_decode
-)  # the value that begins at a place of a text, and where it ends
+# the value that begins at a place of a text, and where it ends
+scan = json.JSONDecoder().raw_decode
 _DEEPEST_READ = 98  # one more than we write: the job itself counts
 
 

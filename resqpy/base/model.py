@@ -81,8 +81,10 @@ class FailedJob:
 
     @property
     def args(self) -> list[Any]:
-        """The arguments, where the payload has them."""
+        """The arguments, where the payload has them; an object instead of a list is the only one."""
         args = self.payload.get("args") if isinstance(self.payload, dict) else None
+        if isinstance(args, dict) and args:
+            return [args]
         return args if isinstance(args, list) else []
 
 

@@ -5,7 +5,8 @@ A plain number in the public API is milliseconds; a `timedelta` or an aware `dat
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import math
+from datetime import UTC, datetime, timedelta
 
 from resqpy.base.errors import UsageError
 
@@ -14,6 +15,8 @@ Moment = int | float | datetime
 
 # Below this a number of milliseconds is a date before 1973-03-03: surely seconds by mistake.
 SMALLEST_MS = 10**11
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def duration_ms(value: Duration, what: str = "delay") -> int:
@@ -64,7 +67,7 @@ def moment_ms(value: Moment, what: str = "timestamp") -> int:
                 f"{what}: {value!r} has no time zone; "
                 "use datetime.now(timezone.utc) or value.astimezone()"
             )
-        return int(value.timestamp() * 1000)
+        return -(-(value - _EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{what}: {value!r} is neither milliseconds nor an aware datetime")
     if not 0 <= value < 10**15:
@@ -73,7 +76,7 @@ def moment_ms(value: Moment, what: str = "timestamp") -> int:
         raise UsageError(
             f"{what}: {value!r} can only be seconds, but milliseconds are meant: use {value * 1000!r}"
         )
-    return int(value)
+    return math.ceil(value)
 
 
 def ceil_second(ms: int) -> int:

@@ -1,0 +1,132 @@
+"""Whatever JSON allows comes back exactly, and is found in every dialect."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resqpy.base import codec, js, ruby_numbers
+from resqpy.base.errors import PayloadError
+from resqpy.base.json_check import depth, explain, plain, read_strict
+from resqpy.base.members import member_text, replace_member
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
+    ["", "\u2028", "\0", '"', "\\", "😀", "\x7f", "a/b", "ud800", "\\ud800", "1", "class"]
+)
+NUMBERS = (
+    st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([1.0, -0.0, 2**64, 2**53 + 1, 10**21, 1e16, 1e15, 1e-5, 5e-324, 1.7e308])
+)
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4)
+)
+ARGS = st.lists(JSON, max_size=4)
+NAMES = TEXTS.filter(bool)
+
+
+@given(NAMES, TEXTS, ARGS)
+def test_a_job_comes_back_exactly(name: str, queue: str, args: list[Any]) -> None:
+    """Same values, same types (1 is not 1.0 nor True), same order of keys."""
+    job = codec.decode_job(codec.encode_job(name, queue, args), queue)
+    assert repr((job.class_name, job.args)) == repr((name, args))
+
+
+@given(ARGS)
+def test_what_is_written_is_strict_json(args: list[Any]) -> None:
+    """One line of compact UTF-8 that our own strict reader takes."""
+    raw = codec.encode_job("A", "q", args)
+    assert b"\n" not in raw
+    assert b"NaN" not in raw or "NaN" in repr(args)
+    assert read_strict(raw)["args"] == args
+
+
+@given(ARGS)
+def test_the_quick_check_and_the_slow_one_agree(args: list[Any]) -> None:
+    """`plain` says yes where `explain` has nothing to say."""
+    assert plain(args)
+    assert explain(args) is None
+
+
+@given(ARGS)
+def test_all_spellings_mean_the_same(args: list[Any]) -> None:
+    """As JavaScript reads them, where numbers are doubles and -0 is written 0."""
+    for raw in codec.spellings("A", "q", args):
+        found = json.loads(raw)
+        assert found["class"] == "A"
+        assert _doubles(found["args"]) == _doubles(args)
+
+
+def _doubles(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _doubles(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_doubles(each) for each in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_rubys_floats_read_back(value: float) -> None:
+    """Both spellings are floats to JSON, and the same to the last bit."""
+    for text in (ruby_numbers.ruby4(value), ruby_numbers.ruby5(value)):
+        read = json.loads(text)
+        assert isinstance(read, float)
+        assert read == value
+        assert math.copysign(1, read) == math.copysign(1, value)
+
+
+@given(NUMBERS)
+def test_javascripts_numbers_read_back(value: float) -> None:
+    """As the double that JavaScript has."""
+    assert float(js.number(value)) == float(value)
+
+
+@given(st.dictionaries(TEXTS, JSON, min_size=1, max_size=5), st.data())
+def test_a_member_is_found_with_its_text(data: dict[str, Any], pick: st.DataObject) -> None:
+    """With any blanks between; replacing it changes nothing else."""
+    name = pick.draw(st.sampled_from(sorted(data)))
+    separators = pick.draw(st.sampled_from([(",", ":"), (" , ", " : "), (",\n\t", ":\r ")]))
+    raw = json.dumps(data, ensure_ascii=pick.draw(st.booleans()), separators=separators).encode()
+
+    text = member_text(raw, name)
+
+    assert text is not None
+    assert repr(json.loads(text)) == repr(data[name])
+    assert replace_member(raw, name, text) == raw
+    assert json.loads(replace_member(raw, name, b'"new"')) == data | {name: "new"}
+
+
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_reading_never_raises_anything_else(raw: bytes) -> None:
+    """Any bytes as job, record, failed entry or member."""
+    assert codec.decode_failed(raw).raw == raw
+    codec.decode_working_on("w", raw)
+    codec.class_of(raw)
+    codec.delayed_queue(raw)
+    member_text(raw, "payload")
+    try:
+        job = codec.decode_job(raw, "q")
+    except PayloadError:
+        return
+    assert job.class_name
+
+
+@given(JSON)
+def test_depth_counts_levels(value: Any) -> None:
+    """One more around it is one more."""
+    assert depth([value]) == depth(value) + 1
+
+
+@given(ARGS)
+def test_a_record_gives_back_the_bytes(args: list[Any]) -> None:
+    """Also where the arguments look like the end of a record."""
+    job = codec.encode_job("A", "q", [*args, {"x": 1, "worker": "bob"}])
+    record = codec.record_prefix("q", "2026-11-21T00:27:20.000000Z") + job
+    assert codec.record_payload(record + codec.record_suffix("h:1")) == job
