@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resqpy.engine.queue import Queue
     from resqpy.engine.resque import Resque
     from resqpy.engine.scheduler import Scheduler
+    from resqpy.engine.scheduler_options import SchedulerOptions
     from resqpy.engine.worker import Worker
     from resqpy.framework.api import api
     from resqpy.framework.blocking import SyncQueue
@@ -44,6 +45,7 @@ __all__ = [
     "Resque",
     "ScalingOptions",
     "Scheduler",
+    "SchedulerOptions",
     "Store",
     "SyncQueue",
     "Task",
@@ -69,6 +71,7 @@ _MODULES = {
     "Resque": "engine.resque",
     "ScalingOptions": "engine.options",
     "Scheduler": "engine.scheduler",
+    "SchedulerOptions": "engine.scheduler_options",
     "Store": "store.client",
     "SyncQueue": "framework.blocking",
     "Task": "framework.task",

@@ -104,6 +104,7 @@ class Election:
         self._line = Line(store.open_connection, options.lease_s / 2)
         self._locks = leader.foreign_locks(store.keys, options.ruby_lock_prefix)
         self._ballot: Ballot | None = None
+        self._asking: asyncio.Task[Ballot] | None = None
         self._valid_until = 0.0
         self.foreign_leader: str | None = None
         self.clock = RedisClock(clock)
@@ -130,7 +131,8 @@ class Election:
     async def _round(self) -> float:
         """Ask once; seconds until the next time."""
         try:
-            ballot = await self.ask()
+            self._asking = asyncio.create_task(self.ask())
+            ballot = await asyncio.shield(self._asking)
         except ResqpyError as error:
             self._on_error(error)
             self._on_change()
@@ -159,6 +161,9 @@ class Election:
 
     async def resign(self) -> None:
         """Give up what is still ours, so that others need not wait."""
+        if self._asking is not None:  # it may be giving us the lease just now
+            await asyncio.wait([self._asking])
+            self._asking.exception()  # told already, or of no interest any more
         ballot, self._ballot = self._ballot, None
         try:
             if ballot is not None and ballot.leading:

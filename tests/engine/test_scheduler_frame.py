@@ -141,3 +141,11 @@ def test_no_two_schedulers_have_one_name(redis_url: str) -> None:
     names = {Scheduler(redis_url, options=SchedulerOptions(name="shop")).name for _ in range(9)}
     assert len(names) == 9
     assert all(name.startswith("shop+scheduler-") for name in names)
+
+
+async def test_stopping_at_once_leaves_no_lock(redis_url: str, redis: Any) -> None:
+    """A stop in the midst of the first round waits for it, and gives up what it brought."""
+    for _ in range(20):
+        async with Scheduler(redis_url):
+            await asyncio.sleep(0)
+        assert await redis.keys("*leader") + await redis.keys("*lock") == []
