@@ -14,9 +14,12 @@ from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.claims import Claims
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
+from resqpy.engine.foreign_care import ForeignCareChore
+from resqpy.engine.inspector import Inspector
 from resqpy.engine.orphans import Orphans
 from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.queue import Queue
+from resqpy.engine.rescue import RescueChore
 from resqpy.engine.role import Connection, Role
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store.tracker import Tracker
@@ -70,6 +73,8 @@ class Scheduler(Role):
             ),
             Claims(self.queue, judge, teller),
             Orphans(self.store, self.emit),
+            RescueChore(self.store, self.options.rescue_after_s, self.emit),
+            ForeignCareChore(Inspector(self.queue), self.options, self.emit),
         ]
 
     # -- who leads --
