@@ -25,14 +25,14 @@ from resqpy.store.exchange import Ended
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     """What the exchange reports of a run that ended."""
-    commands = [] if run.ender else _commands(run, outcome, clock)
+    commands = _commands(run, outcome, clock) if run.ender is None else []
     commands += run.effects
-    if run.held:
+    if run.held >= 0:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
-    if run.ender:  # last, for its conditions must not keep the others from being done
-        commands += run.ender(outcome)
+    if run.ender is not None:  # last: its conditions must not keep the others from being done
+        commands += [*(run.on_return if outcome.kind is Kind.RETURNED else ()), *run.ender(outcome)]
     return Ended(str(run.worker_id), run.beginning, outcome.kind.counts, commands)
 
 
@@ -66,7 +66,7 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
     """The job as it may stand in a failed entry, and what keeps its bytes if it may not."""
     if not isinstance(error, PayloadError):
         return run.job.raw, []
-    size = run.held or len(run.job.raw)
+    size = run.held if run.held >= 0 else len(run.job.raw)
     if size <= codec.INLINE_UNREADABLE:
         return codec.unreadable_job(run.job.raw, run.queue), []
     digest = run.sha1 or codec.digest(run.job.raw)
@@ -84,3 +84,8 @@ def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
 
 def _returned(run: Run) -> Command:
     return queues.return_command(run.store, run.queue, run.job.raw)
+
+
+def failed_commands(run: Run, error: BaseException, clock: Clock) -> list[Command]:
+    """What puts a run into the failed list."""
+    return _failed(run, Outcome(Kind.FAILURE, error=error), clock)

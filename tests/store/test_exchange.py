@@ -1,0 +1,459 @@
+"""The exchange script: what it writes, and that asking twice changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resqpy.base import codec
+from resqpy.base.errors import StoreError, StoreMisconfigured
+from resqpy.base.json_check import read_strict
+from resqpy.base.model import WorkerId
+from resqpy.embedded import PrivateServer
+from resqpy.store.client import Store
+from resqpy.store.exchange import Ended, Exchange, Exchanged, Place, Taken
+from resqpy.store.options import RedisOptions
+from resqpy.store.scripts import script
+from tests.support.recordings import recorded_values
+from tests.support.redis_state import dump
+
+A = WorkerId("h+1-abc", "7", "*")
+B = WorkerId("h+2-abc", "7", "*")
+PLACES = [Place.of(A), Place.of(B)]
+RECORD_A, RECORD_B = f"resque:worker:{A}", f"resque:worker:{B}"
+
+
+def job(number: int) -> bytes:
+    """A job's bytes."""
+    return b'{"class":"C","queue":"q","args":[%d]}' % number
+
+
+class Desk:
+    """An exchange whose calls name their time by counting."""
+
+    def __init__(self, url: str, max_payload: int = codec.MAX_PAYLOAD) -> None:
+        self.store = Store(RedisOptions(url))
+        self.exchange = Exchange(self.store, max_payload)
+        self.calls = 0
+
+    async def __call__(
+        self,
+        ended: Sequence[Ended] = (),
+        free: Sequence[Place] = (),
+        queues: Sequence[str] = ("q",),
+        *,
+        recover: bool = False,
+    ) -> Exchanged:
+        self.calls += 1
+        run_at = f"2026-01-01T00:00:{self.calls:02d}.000000Z"
+        return await self.exchange.run(ended, free, list(queues), run_at, recover=recover)
+
+    async def close(self) -> None:
+        await self.exchange.close()
+        await self.store.close()
+
+
+@pytest.fixture
+async def desk(redis_url: str) -> AsyncIterator[Desk]:
+    """An exchange on the test's Redis."""
+    made = Desk(redis_url)
+    yield made
+    await made.close()
+
+
+def end(worker: WorkerId, taken: Taken, counts: str = "p", *commands: Sequence[Any]) -> Ended:
+    """The end of a taken job."""
+    return Ended(str(worker), taken.beginning, counts, list(commands))
+
+
+async def test_takes_for_free_slots_in_the_order_of_the_queues(desk: Desk, redis: Any) -> None:
+    """Jobs come from the first queue that has any, each with a record that both languages read."""
+    await redis.rpush("resque:queue:q", job(1))
+    await redis.rpush("resque:queue:r", job(2), job(3))
+
+    exchanged = await desk(free=PLACES, queues=["none", "q", "r"])
+
+    assert [(t.index, t.queue, t.raw, t.held) for t in exchanged.taken] == [
+        (0, "q", job(1), -1),
+        (1, "r", job(2), -1),
+    ]
+    assert exchanged.full
+    state = await dump(redis)
+    assert json.loads(state[RECORD_A]) == {
+        "queue": "q",
+        "run_at": "2026-01-01T00:00:01.000000Z",
+        "payload": {"class": "C", "queue": "q", "args": [1]},
+        "worker": "h+1-abc:7",
+    }
+    assert state[RECORD_A].encode().startswith(exchanged.taken[0].beginning)
+    assert state["resque:queue:r"] == [job(3).decode()]
+
+
+async def test_nothing_to_take_changes_nothing(desk: Desk, redis: Any) -> None:
+    """An exchange on empty queues writes nothing."""
+    exchanged = await desk(free=PLACES)
+
+    assert (exchanged.taken, exchanged.full, exchanged.paused) == ([], False, False)
+    assert await dump(redis) == {}
+
+
+async def test_an_end_is_counted_and_its_commands_are_done(desk: Desk, redis: Any) -> None:
+    """An end removes its record, counts for all and for its worker, and writes what belongs to it."""
+    await redis.rpush("resque:queue:q", job(1), job(2))
+    first, second = (await desk(free=PLACES)).taken
+
+    exchanged = await desk(
+        [end(A, first), end(B, second, "f", ("RPUSH", "resque:failed", "entry"))]
+    )
+
+    assert (exchanged.void, exchanged.unwritten) == ([], [])
+    assert await dump(redis) == {
+        "resque:stat:processed": "1",
+        "resque:stat:failed": "1",
+        f"resque:stat:processed:{A}": "1",
+        f"resque:stat:failed:{B}": "1",
+        "resque:failed": ["entry"],
+    }
+
+
+async def test_the_same_report_twice_counts_once(desk: Desk, redis: Any) -> None:
+    """A report that is repeated after a lost reply is void, and what was taken comes again."""
+    await redis.rpush("resque:queue:q", job(1), job(2), job(3))
+    (first,) = (await desk(free=PLACES[:1])).taken
+    report = [end(A, first, "f", ("RPUSH", "resque:failed", "entry"))]
+    once = await desk(report, PLACES)
+    state = await dump(redis)
+
+    again = await desk(report, PLACES, recover=True)
+
+    assert again.void == [0]
+    assert [(t.index, t.raw, t.beginning) for t in again.taken] == [
+        (t.index, t.raw, t.beginning) for t in once.taken
+    ]
+    assert await dump(redis) == state
+
+
+async def test_a_slot_with_a_record_gets_its_job_back_unasked(desk: Desk, redis: Any) -> None:
+    """Even without `recover` no record is overwritten: the slot gets the job it has."""
+    await redis.rpush("resque:queue:q", job(1), job(2))
+    await desk(free=PLACES[:1])
+
+    exchanged = await desk(free=PLACES[:1])
+
+    assert [t.raw for t in exchanged.taken] == [job(1)]
+    assert (await dump(redis))["resque:queue:q"] == [job(2).decode()]
+
+
+async def test_jobs_without_a_slot_go_back_in_their_order(desk: Desk, redis: Any) -> None:
+    """What was popped for slots that turn out to be busy stands at the head again."""
+    jobs = [job(n) for n in range(6)]
+    await redis.rpush("resque:queue:q", *jobs)
+    await desk(free=PLACES)
+
+    exchanged = await desk(free=PLACES)
+
+    assert sorted(t.raw or b"" for t in exchanged.taken) == jobs[:2]
+    assert await redis.lrange("resque:queue:q", 0, -1) == jobs[2:]
+
+
+@pytest.mark.parametrize("wrong", ["gone", "another"])
+async def test_an_end_is_void_without_its_record(desk: Desk, redis: Any, wrong: str) -> None:
+    """An end whose record is gone, or is another's, writes nothing."""
+    await redis.rpush("resque:queue:q", job(1))
+    (taken,) = (await desk(free=PLACES[:1])).taken
+    await redis.delete(RECORD_A)
+    if wrong == "another":
+        await redis.rpush("resque:queue:q", job(2))
+        await desk(free=PLACES[:1])
+    before = await dump(redis)
+
+    exchanged = await desk([end(A, taken, "f", ("RPUSH", "resque:failed", "x"))], queues=[])
+
+    assert exchanged.void == [0]
+    assert await dump(redis) == before
+
+
+async def test_a_lock_is_released_even_by_a_void_end(desk: Desk, redis: Any) -> None:
+    """RELEASE frees a lock that is still ours, and leaves another's alone."""
+    await redis.hset("holder", mapping={"mine": "1", "lost": "1"})
+    await redis.mset({"mine": "1", "lost": "2"})
+    ghost = Ended(
+        str(A), b"none", "p", [("RELEASE", "mine", "holder"), ("RELEASE", "lost", "holder")]
+    )
+
+    exchanged = await desk([ghost])
+
+    assert exchanged.void == [0]
+    assert await dump(redis) == {"lost": "2"}
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        ("resque:failed", ("RPUSH", "resque:failed", "x")),
+        ("resque:delayed_queue_schedule", ("ZADD", "resque:delayed_queue_schedule", 1, 1)),
+        ("resque:queue:q", ("LPUSH", "resque:queue:q", "x")),
+    ],
+)
+async def test_effects_are_all_written_or_none(
+    desk: Desk, redis: Any, key: str, command: Sequence[Any]
+) -> None:
+    """Where one command can't be done, none is, the job stays on record and its slot gets no other;
+    reported again when the trouble is over, it counts.
+    """
+    await redis.rpush("resque:queue:q", job(1))
+    (taken,) = (await desk(free=PLACES[:1])).taken
+    await redis.set(key, "not what it should be")
+    await redis.rpush("resque:queue:r", job(2))
+    before = await dump(redis)
+    report = [end(A, taken, "f", ("SADD", "first", "x"), command)]
+
+    refused = await desk(report, PLACES[:1], ["r"])
+
+    assert [index for index, _ in refused.unwritten] == [0]
+    assert "WRONGTYPE" in refused.unwritten[0][1]
+    assert await dump(redis) == before
+    await redis.delete(key)
+    written = await desk(report, queues=[])
+    assert (written.unwritten, written.void) == ([], [])
+    assert "first" in await dump(redis)
+
+
+async def test_odd_counters_and_locks_stop_nothing(desk: Desk, redis: Any) -> None:
+    """Keys of another type than they should be do not stop an exchange half-way."""
+    await redis.rpush("resque:queue:q", job(1))
+    (taken,) = (await desk(free=PLACES[:1])).taken
+    for key in ("resque:stat:processed", f"resque:stat:processed:{A}", "resque:pause-all-workers"):
+        await redis.sadd(key, "odd")
+    await redis.set("holder", "odd")
+
+    exchanged = await desk([end(A, taken, "p", ("RELEASE", "lock", "holder"))], PLACES)
+
+    assert exchanged.void == []
+    assert not exchanged.paused
+    assert RECORD_A not in await dump(redis)
+
+
+async def test_out_of_memory_ends_are_still_written(redis_url: str) -> None:
+    """A Redis that is full takes no new jobs, but hears of the end of those that run."""
+    with PrivateServer() as server:
+        desk = Desk(server.url)
+        call = desk.store.call
+        await call("RPUSH", "resque:queue:q", job(1), job(2))
+        first, second = (await desk(free=PLACES)).taken
+        await call("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreError, match="OOM"):
+            await call("RPUSH", "resque:queue:q", job(3))
+
+        exchanged = await desk(
+            [end(A, first), end(B, second, "f", ("RPUSH", "resque:failed", "x"))]
+        )
+
+        assert (exchanged.void, exchanged.unwritten) == ([], [])
+        assert await call("LRANGE", "resque:failed", 0, -1) == [b"x"]
+        await desk.close()
+
+
+@pytest.mark.parametrize(("value", "paused"), [("true", True), (" TRUE\n", True), ("1", False)])
+async def test_paused(desk: Desk, redis: Any, value: str, paused: bool) -> None:
+    """`pause-all-workers` is read as Ruby reads it, in the step that would take a job."""
+    await redis.rpush("resque:queue:q", job(1))
+    await redis.set("resque:pause-all-workers", value)
+
+    exchanged = await desk(free=PLACES)
+
+    assert exchanged.paused is paused
+    assert len(exchanged.taken) == (0 if paused else 1)
+
+
+async def test_a_broken_queue_is_named_and_the_others_are_worked(desk: Desk, redis: Any) -> None:
+    """A queue that is no list is reported; the next one is taken from."""
+    await redis.set("resque:queue:q", "no list")
+    await redis.rpush("resque:queue:r", job(1))
+
+    exchanged = await desk(free=PLACES, queues=["q", "r"])
+
+    assert [(queue, "WRONGTYPE" in words) for queue, words in exchanged.broken] == [("q", True)]
+    assert [t.raw for t in exchanged.taken] == [job(1)]
+
+
+async def test_a_queue_that_the_acl_forbids_is_a_clear_error(
+    redis_server: PrivateServer, redis: Any
+) -> None:
+    """Redis asks for the right to every key of a script before it runs; we say so."""
+    await redis.execute_command(
+        "ACL", "SETUSER", "some", "on", ">pw", "+@all", "~resque:worker*", "~resque:stat:*",
+        "~resque:pause*", "~resque:resqpy*", "~resque:queue:q",
+    )  # fmt: skip
+    desk = Desk(redis_server.url.replace("unix://", "unix://some:pw@"))
+    try:
+        with pytest.raises(StoreMisconfigured, match="does not allow"):
+            await desk(free=PLACES, queues=["secret", "q"])
+        assert (await desk(free=PLACES, queues=["q"])).taken == []
+    finally:
+        await desk.close()
+        await redis.execute_command("ACL", "DELUSER", "some")
+
+
+# -- what may stand in a record --
+
+POISON = recorded_values("poison") | recorded_values("job")
+
+
+@pytest.mark.parametrize("name", POISON)
+async def test_recorded_payloads_never_break_a_record(desk: Desk, redis: Any, name: str) -> None:
+    """Whatever a foreign client left, the record is one that both languages read, and the bytes
+    are exact.
+    """
+    raw = POISON[name]
+    await redis.rpush("resque:queue:q", raw)
+
+    (taken,) = (await desk(free=PLACES[:1])).taken
+
+    record = await redis.get(RECORD_A)
+    assert taken.raw == raw
+    assert isinstance(read_strict(record)["payload"], dict)
+    if taken.held >= 0:
+        assert await redis.get(f"resque:resqpy:held:{A}") == raw
+    else:
+        assert codec.record_payload(record) == raw
+
+
+@pytest.fixture(scope="module")
+def fuzzing(redis_server: PrivateServer) -> Any:
+    """The script's own judgement of a text, and a loop to ask it on."""
+    judge = script("presentable").text + b"\nreturn presentable(ARGV[1]) and 1 or 0"
+    runner = asyncio.Runner()
+    store = Store(RedisOptions(redis_server.url))
+
+    def ask(raw: bytes) -> bool:
+        return bool(runner.run(store.call("EVAL", judge, 0, raw)))
+
+    yield ask
+    runner.run(store.close())
+    runner.close()
+
+
+TOKENS = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b",", b":", b'"class":"C"', b'"a"', b'"\\u00e9"', b'"\\ud800"', b'"\\x"',
+     b"1", b"-", b"+", b"0", b".", b"e", b"E", b"01", b"1.", b".5", b"1e5", b"1e999", b"0x1F", b"-0",
+     b"nan", b"NaN", b"Infinity", b"inf", b"true", b"null", b"tru", b" ", b"\t", b"\x00", b"\xff",
+     b"\xc3\xa9", b'"\xed\xa0\x80"', b'"\xf0\x9f\x98\x80"', b'"\xf4\x90\x80\x80"', b"\\", b'"', b"/*",
+     b'"args":[]', b'"args":[1.0,2]', b"1" * 30]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+    max_leaves=8,
+)
+
+
+def mangle(data: tuple[Any, int, bytes]) -> bytes:
+    """A job's text with a piece put in somewhere."""
+    value, at, piece = data
+    raw = json.dumps({"class": "C", "args": [value]}, ensure_ascii=at % 2 == 0).encode(
+        "utf-8", "surrogatepass"
+    )
+    at %= len(raw) + 1
+    return raw[:at] + piece + raw[at:]
+
+
+TEXTS = st.one_of(
+    st.lists(TOKENS, max_size=12).map(b"".join),
+    st.lists(TOKENS, max_size=8).map(lambda t: b'{"class":"C","args":[' + b"".join(t) + b"]}"),
+    st.tuples(VALUES, st.integers(0, 10_000), TOKENS | st.binary(max_size=2)).map(mangle),
+    st.tuples(VALUES, st.integers(0, 10_000), st.just(b"")).map(mangle),
+)
+
+
+@settings(
+    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(raw=TEXTS)
+def test_what_is_pasted_into_a_record_is_strict_json(fuzzing: Any, raw: bytes) -> None:
+    """The script may say no to a good text, never yes to one that Ruby or Node can't read."""
+    if fuzzing(raw):
+        assert read_strict(raw) == json.loads(raw)
+
+
+def test_ordinary_jobs_are_pasted(fuzzing: Any) -> None:
+    """The judgement is not so strict that ordinary jobs would be kept apart."""
+    for args in ([], [1, -1.5, 1e5, 'é😀\\"/', {"a": [None, True]}], ["x" * 60_000]):
+        assert fuzzing(codec.encode_job("Mail", "q", args))
+
+
+# -- large jobs --
+
+
+async def test_a_large_job_is_not_sent_and_not_lost(redis_url: str, redis: Any) -> None:
+    """50 MB stay in Redis, also when the reply is lost and asked for again; the digest names them."""
+    desk = Desk(redis_url, max_payload=1_000_000)
+    raw = b'{"class":"C","args":["' + b"x" * 50_000_000 + b'"]}'
+    await redis.rpush("resque:queue:q", raw, job(1))
+    desk.exchange.line._reply_timeout_s = 5.0
+
+    first = await desk(free=PLACES)
+    again = await desk(free=PLACES, recover=True)
+
+    for taken in (first.taken[0], again.taken[0]):
+        assert (taken.raw, taken.held) == (None, len(raw))
+        assert taken.sha1 == codec.digest(raw)
+    assert first.taken[1].raw == job(1)
+    assert await redis.strlen(f"resque:resqpy:held:{A}") == len(raw)
+    await desk.close()
+
+
+async def test_many_rather_large_jobs_come_in_portions(desk: Desk, redis: Any) -> None:
+    """One reply has a limit, and says that more is waiting."""
+    raw = b'{"class":"C","args":["' + b"x" * 15_000_000 + b'"]}'
+    await redis.rpush("resque:queue:q", *[raw] * 8)
+    places = [Place.of(WorkerId(f"h+{n}", "7", "*")) for n in range(8)]
+
+    exchanged = await desk(free=places)
+
+    assert len(exchanged.taken) == 5  # 64 MB are reached
+    assert exchanged.full
+    assert await redis.llen("resque:queue:q") == 3
+
+
+async def test_a_record_that_is_not_ours_is_left_alone(desk: Desk, redis: Any) -> None:
+    """A slot whose record can't be understood is named, and gets nothing."""
+    await redis.set(RECORD_A, "junk")
+    await redis.rpush("resque:queue:q", job(1))
+
+    exchanged = await desk(free=PLACES)
+
+    assert exchanged.unusable == [0]
+    assert [(t.index, t.raw) for t in exchanged.taken] == [(1, job(1))]
+    assert await redis.get(RECORD_A) == b"junk"
+
+
+async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:
+    """Two exchanges at the same time take each job once."""
+    desks = [Desk(redis_url), Desk(redis_url)]
+    await redis.rpush("resque:queue:q", *map(job, range(200)))
+    taken: list[bytes] = []
+
+    async def work(desk: Desk, worker: WorkerId) -> None:
+        ended: list[Ended] = []
+        while True:
+            exchanged = await desk(ended, [Place.of(worker)])
+            if not exchanged.taken:
+                return
+            taken.extend(t.raw or b"" for t in exchanged.taken)
+            ended = [end(worker, t) for t in exchanged.taken]
+
+    for desk in desks:
+        desk.calls = 10
+    await asyncio.gather(work(desks[0], A), work(desks[1], B))
+
+    assert sorted(taken) == sorted(map(job, range(200)))
+    assert (await dump(redis))["resque:stat:processed"] == "200"
+    for desk in desks:
+        await desk.close()
