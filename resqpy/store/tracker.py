@@ -144,7 +144,10 @@ class Tracker:
             await connection.disconnect(nowait=True)
 
     async def _within(self, reply: Any) -> Any:
-        return await asyncio.wait_for(reply, self.pong_within_s)
+        async with asyncio.timeout(
+            self.pong_within_s
+        ):  # wait_for may swallow a cancellation (< 3.12)
+            return await reply
 
 
 def without_overlap(prefixes: Sequence[str]) -> list[str]:
