@@ -16,10 +16,11 @@ from resqpy.base import codec
 from resqpy.base.clock import Clock, failed_at_utc
 from resqpy.base.errors import PayloadError
 from resqpy.base.when import ceil_second
+from resqpy.engine import periodic_end
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of, words_of
-from resqpy.store import delayed, failures, queues, workers
+from resqpy.store import delayed, failures, queues, rescue, workers
 from resqpy.store.exchange import Ended
 
 
@@ -27,8 +28,11 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     """What the exchange reports of a run that ended."""
     commands = _commands(run, outcome, clock) if run.ender is None else []
     commands += run.effects
+    commands += periodic_end.commands(run, outcome)
     if run.held >= 0:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
+    if run.rescues and outcome.kind is not Kind.RETURNED:
+        commands.append(rescue.forget_command(run.store, run.sha1 or codec.digest(run.job.raw)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if run.ender is not None:  # last: its conditions must not keep the others from being done

@@ -12,6 +12,7 @@ between two exchanges does a slot go.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -22,6 +23,7 @@ from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.reporting import Reporting
 from resqpy.engine.running import End, Runner
 from resqpy.engine.slots import Slot, Slots
+from resqpy.engine.suspects import Suspects
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store import queues as queue_store
 from resqpy.store.client import Store
@@ -41,6 +43,7 @@ class Pool:
         quiet: take nothing more, for as long as it is set.
         stopping: take nothing more, for good.
         paused: all workers are paused, by a key in Redis.
+        on_recovered: called when Redis, which was away, is there again.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Pool:
         self._wake = asyncio.Event()
         self.reporting = Reporting(store, options, clock, events, self._wake.set)
         self.runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
+        self.suspects = Suspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = False
+        self.on_recovered: Callable[[], None] = lambda: None
         self._options = options
         self._events = events
         self._changed = asyncio.Event()
@@ -125,7 +130,9 @@ class Pool:
                 return
             try:
                 await self._serve()
-                pause_s = 0.0
+                if pause_s:
+                    pause_s = 0.0
+                    self.on_recovered()
             except StoreError as error:
                 pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MOST_PAUSE_S)
                 tell_error(self._events, error)
@@ -151,7 +158,7 @@ class Pool:
         for slot in await self.slots.retire():
             self._events.tell("end", slot)
         reporting = self.reporting
-        taking = not (self.quiet or self.stopping)
+        taking = not (self.quiet or self.stopping or self.suspects.active)
         looking = taking and self._look
         if not (reporting.ended or looking or reporting.recover):
             return
@@ -206,7 +213,10 @@ class Pool:
             slot = free[taken.index]
             run = self.runner.take(slot, taken)
             self._events.tell("job", slot, run.queue, run.job)
-            self.runner.begin(slot, run)
+            if not self.suspects.hold(slot, run):
+                self.runner.begin(slot, run)
+        if self.suspects.settle(self.slots.busy):
+            self.look()
         self.paused = exchanged.paused
         if exchanged.full and not self.paused:
             self.look()

@@ -3,7 +3,7 @@
 A job goes back to the head of its queue; to failed where its run was marked as one that must not be
 repeated. A job that is lost for the third time, in a process in which it was the only one, is a
 poison pill and goes to failed. Jobs that were lost together can't be told apart, so one that was
-lost twice before runs alone in its process (`Pool` sees to that): then it is known who kills.
+lost twice before runs alone in its process (`engine/suspects.py`): then it is known who kills.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 """
 
@@ -17,12 +17,11 @@ from resqpy.base import codec
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, WorkerDied
 from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
 from resqpy.store.client import Store
 from resqpy.store.rescue import Remains
 
-MOST_RESCUES = 3
-RUNS_ALONE_AFTER = 2
 _REMEMBERED_S = 72 * 3600
 
 _OURS = re.compile(r"^.*\+\d+-([a-z0-9]{8}):\d+:.+$", re.DOTALL)

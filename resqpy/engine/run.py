@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base import periodic
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.outcome import Command, Outcome
 
@@ -57,6 +59,7 @@ class Run:
         "on_return",
         "outcome",
         "performed",
+        "rescues",
         "result",
         "run_at",
         "sequence",
@@ -81,6 +84,7 @@ class Run:
         self.beginning = b""
         self.run_at = ""
         self.held = -1
+        self.rescues = 0
         self.sha1 = ""
         self.sequence = 0
         self.started = 0.0
@@ -111,6 +115,12 @@ class Run:
     def class_name(self) -> str:
         """The task's name."""
         return self.job.class_name
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The time for which a periodic task's job was enqueued; None: somebody enqueued it."""
+        at_ms = periodic.time_of(self.job)
+        return None if at_ms is None else periodic.to_datetime(at_ms)
 
     @property
     def queue_object(self) -> Any:

@@ -23,7 +23,7 @@ def run_of(
     run = Run(job, definitions.get(job.class_name), worker_id, store)
     run.error = problem
     run.beginning = taken.beginning
-    run.held, run.sha1 = taken.held, taken.sha1
+    run.held, run.sha1, run.rescues = taken.held, taken.sha1, taken.rescues
     return run
 
 

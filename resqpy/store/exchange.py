@@ -40,6 +40,7 @@ class Taken:
         raw: the job's bytes; None where they are too many to be sent.
         held: how many bytes are kept apart from the record; -1 where they stand in it.
         sha1: the digest of what was not sent.
+        rescues: how often it was lost with its worker before.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Taken:
     beginning: bytes
     held: int = -1
     sha1: str = ""
+    rescues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Exchange:
             keys.held(""),
             keys.stat("processed", ""),
             keys.stat("failed", ""),
+            keys.rescues,
         ]
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
@@ -154,7 +157,7 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
 
 def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
     paused, void, unwritten, flat, found, broken, more = reply
-    taken = [_taken(flat[at : at + 5], queues, run_at) for at in range(0, len(flat), 5)]
+    taken = [_taken(flat[at : at + 6], queues, run_at) for at in range(0, len(flat), 6)]
     again = [(found[at] - 1, _found(found[at : at + 5])) for at in range(0, len(found), 5)]
     return Exchanged(
         paused=bool(paused),
@@ -172,7 +175,7 @@ def _pairs(flat: list[Any]) -> Any:
 
 
 def _taken(row: list[Any], queues: Sequence[str], run_at: str) -> Taken:
-    index, queue_index, raw, held, sha1 = row
+    index, queue_index, raw, held, sha1, rescues = row
     queue = queues[queue_index - 1]
     return Taken(
         index - 1,
@@ -181,6 +184,7 @@ def _taken(row: list[Any], queues: Sequence[str], run_at: str) -> Taken:
         codec.record_prefix(queue, run_at),
         held,
         sha1.decode() if sha1 else "",
+        int(rescues.partition(b"/")[0]) if rescues else 0,
     )
 
 

@@ -128,3 +128,8 @@ async def forget_old_counts(store: Store, before_s: float) -> int:
     if old:
         await store.call("HDEL", store.keys.rescues, *old)
     return len(old)
+
+
+def forget_command(store: Store, digest: str) -> tuple[Arg, ...]:
+    """The command that forgets the rescues of a job that has ended in order."""
+    return ("HDEL", store.keys.rescues, digest)

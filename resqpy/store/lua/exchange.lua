@@ -5,7 +5,8 @@
 --
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
---      7   prefix of stat:failed:<worker>                     8… the queues, in order of priority
+--      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
+--      9…  the queues, in order of priority
 -- ARGV 1   run_at of what is taken (unlike any before, so that it names the run)
 --      2   "1": the last reply was lost, look for records in the slots thought free
 --      3   the most bytes of a job that are sent to the worker
@@ -18,9 +19,10 @@
 --          "REQUIRE hash field value" skips what follows, up to an "OTHERWISE", where the field has
 --          another value; what stands behind OTHERWISE is done only then. If that has a REQUIRE
 --          that doesn't hold either, or there is no OTHERWISE, the end is void, but over.
+--          "AGAIN …" lets a periodic chain go on, whatever the conditions (periodic_again.lua).
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
---          taken {slot, queue, payload | false, bytes held or -1, sha1…},
+--          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or ''…},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1…},
 --          broken queues {queue, error…},
 --          more may be waiting (0/1); indices from 1; queue counts from 1
@@ -31,7 +33,7 @@ local function word()
   return ARGV[at - 1]
 end
 
-local FIXED = 7
+local FIXED = 8
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
 local queue_json = {}
@@ -71,6 +73,8 @@ local function obstacle(commands)
   end
 end
 
+-- include periodic_again
+
 -- Returns what Redis refused, or whether the conditions among the commands held.
 local function write_all(commands)
   local holds, done = true, false
@@ -82,6 +86,8 @@ local function write_all(commands)
     elseif name == 'REQUIRE' then
       local value = redis.pcall('HGET', command[2], command[3])
       holds = holds and (type(value) == 'string' and value or '') == command[4]
+    elseif name == 'AGAIN' then
+      again(command)
     elseif holds and (name ~= 'RENAME' or redis.call('EXISTS', command[2]) == 1) then
       local reply = redis.pcall(unpack(command))
       if type(reply) == 'table' and reply.err then return reply.err, false end
@@ -171,6 +177,11 @@ local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
 local taken, broken, next_free, bytes_taken = {}, {}, 1, 0
+local rescues = #free > 0 and redis.call('EXISTS', KEYS[8]) == 1
+
+local function rescued(payload)
+  return rescues and redis.pcall('HGET', KEYS[8], redis.sha1hex(payload)) or ''
+end
 
 local function place(q, payload)
   local fit = presentable(payload)
@@ -187,6 +198,7 @@ local function place(q, payload)
       taken[n + 3] = (not large) and payload or false
       taken[n + 4] = fit and -1 or #payload
       taken[n + 5] = large and redis.sha1hex(payload) or ''
+      taken[n + 6] = rescued(payload)
       return true
     end
     find(slot)
