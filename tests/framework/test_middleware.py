@@ -1,0 +1,188 @@
+"""Middleware: four hooks, everywhere or by name, by priority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from resqpy.framework.api import api
+from resqpy.framework.process import Process
+from resqpy.framework.project import Project
+from tests.framework.conftest import Files, MakeProject, until
+
+MIDDLEWARE = """
+from resqpy import Middleware
+
+SAID = []
+
+class Noisy(Middleware):
+    async def pre_enqueue(self, job):
+        SAID.append(f"{self.title()} pre_enqueue {job.class_name} {job.args}")
+        return job.args[0].get("forbid") != self.title()
+    def post_enqueue(self, job):
+        SAID.append(f"{self.title()} post_enqueue {job.class_name}")
+    def pre_processor(self, call):
+        SAID.append(f"{self.title()} pre_processor {call.task.name} {call.params}")
+        call.params[self.title()] = True
+        if call.params.get("skip") == self.title():
+            return False
+        if call.params.get("fail") == self.title():
+            raise LookupError("not allowed")
+    async def post_processor(self, call):
+        SAID.append(f"{self.title()} post_processor {call.result} {call.error!r}")
+        if call.params.get("forgive"):
+            call.error = None
+
+class Outer(Noisy):
+    everywhere = True
+    priority = 10
+
+class Inner(Noisy):
+    priority = 20
+
+class Last(Noisy):
+    name = "last.one"
+    everywhere = True
+    priority = 1000
+"""
+TASKS = """
+from resqpy import Middleware, task
+RAN = []
+
+class Local(Middleware):
+    def pre_processor(self, call):
+        call.params["local"] = True
+
+@task(middleware=["inner", Local])
+async def named(forbid="", skip="", fail="", forgive=False, **rest):
+    '''Has one by name and one by class.'''
+    RAN.append(rest)
+    if forgive:
+        raise LookupError("oh")
+    return "done"
+
+@task()
+def plain():
+    '''Has those that are everywhere.'''
+"""
+
+
+@pytest.fixture
+def project(make_project: MakeProject) -> Project:
+    """A project with middleware."""
+    return make_project(middleware__all=MIDDLEWARE, tasks__a=TASKS)
+
+
+def said(project: Project) -> list[str]:
+    """What the middleware has said; it is forgotten."""
+    middleware = project.registry.middleware
+    found: list[str] = middleware._by_name["outer"].pre_enqueue.__globals__["SAID"]
+    told = list(found)
+    found.clear()
+    return [each for each in told if not each.startswith("noisy")]
+
+
+def ran(project: Project) -> list[Any]:
+    """What the task was given."""
+    found: list[Any] = project.registry.task("named").run.__globals__["RAN"]
+    return found
+
+
+async def test_the_order_of_the_hooks(project: Project) -> None:
+    """By priority before a task, the other way round after it."""
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("named")
+        await until(lambda: ran(project))
+        await until(lambda: len(middleware_says(project)) >= 12)
+
+    assert said(project) == [
+        "outer pre_enqueue named [{}]",
+        "inner pre_enqueue named [{}]",
+        "last.one pre_enqueue named [{}]",
+        "outer post_enqueue named",
+        "inner post_enqueue named",
+        "last.one post_enqueue named",
+        "outer pre_processor named {'forbid': '', 'skip': '', 'fail': '', 'forgive': False}",
+        (
+            "inner pre_processor named"
+            " {'forbid': '', 'skip': '', 'fail': '', 'forgive': False, 'outer': True}"
+        ),
+        (
+            "last.one pre_processor named {'forbid': '', 'skip': '', 'fail': '', 'forgive': False,"
+            " 'outer': True, 'inner': True, 'local': True}"
+        ),
+        "last.one post_processor done None",
+        "inner post_processor done None",
+        "outer post_processor done None",
+    ]
+    assert ran(project) == [{"outer": True, "inner": True, "local": True, "last.one": True}]
+
+
+def middleware_says(project: Project) -> list[str]:
+    """What the middleware has said so far."""
+    middleware = project.registry.middleware
+    found: list[str] = middleware._by_name["outer"].pre_enqueue.__globals__["SAID"]
+    return found
+
+
+async def test_a_task_that_names_none_has_those_everywhere(project: Project) -> None:
+    """`everywhere` is ActionHero's `global`."""
+    async with Process(project):
+        await api.tasks.enqueue("plain")
+
+    assert {each.split()[0] for each in said(project)} == {"outer", "last.one"}
+
+
+async def test_pre_enqueue_forbids(project: Project) -> None:
+    """By returning False; those behind it are not asked."""
+    async with Process(project):
+        assert not await api.tasks.enqueue("named", {"forbid": "inner"})
+        assert await api.tasks.length("default") == 0
+
+    assert [each.split()[0] for each in said(project)] == ["outer", "inner"]
+
+
+async def test_pre_processor_skips_and_fails(project: Project) -> None:
+    """False: the run is skipped, nothing fails; an error: the job fails with it."""
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("named", {"skip": "inner"})
+        await api.tasks.enqueue("named", {"fail": "inner"})
+        await until(api.tasks.failed_count)
+        [failed] = await api.tasks.failed()
+
+    assert failed.error == "not allowed"
+    assert ran(project) == []
+
+
+async def test_post_processor_may_forgive(project: Project) -> None:
+    """It sees the error, and may take it away."""
+    async with Process(project, worker=True) as process:
+        succeeded: list[Any] = []
+        worker = process.resque.multi_worker
+        assert worker is not None
+        worker.on("success", lambda *details: succeeded.append(details))
+        await api.tasks.enqueue("named", {"forgive": True})
+        await until(lambda: succeeded)
+
+        assert await api.tasks.failed_count() == 0
+
+
+def test_wrong_middleware_is_told(files: Files) -> None:
+    """A misspelled hook, a second of one name, a name that nobody has."""
+    files.write(
+        middleware__a="from resqpy import Middleware\nclass A(Middleware):\n    def pre_enqeue(self, job): ...",
+        middleware__b="""
+        from resqpy import Middleware
+        class B(Middleware):
+            name = "c"
+        class C(Middleware): ...
+        """,
+        tasks__a="from resqpy import task\n@task(\n  middleware=['d'])\ndef a(): 'A.'",
+    )
+
+    assert files.problems() == [
+        "middleware/a.py:2: middleware 'a' has 'pre_enqeue'; did you mean 'pre_enqueue'?",
+        "middleware/b.py:5: there is already a middleware 'c'",
+        "tasks/a.py:3: there is no middleware 'd' (there is: c)",
+    ]
