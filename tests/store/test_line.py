@@ -104,7 +104,7 @@ async def test_a_connection_that_died_in_peace_is_replaced_unnoticed(
 ) -> None:
     """A connection closed while nothing was in flight leaves nothing in doubt."""
     own_id = await store.call("CLIENT", "ID")
-    await redis.client_kill_filter(_id=own_id)
+    await wait_for(lambda: not _alive(store.line._connection))  # type: ignore[arg-type, return-value]
     await wait_for(lambda: not _alive(store.line._connection))  # type: ignore[arg-type]
 
     assert await store.call("CLIENT", "ID") != own_id
@@ -160,7 +160,7 @@ async def test_loading_is_not_now() -> None:
                 return False
             return found == b"x"
 
-        await wait_for(answered, 20)  # type: ignore[arg-type]
+        await wait_for(answered, 20)
         await starting
         assert any("LOADING" in error or "loading" in error for error in errors), set(errors)
         await store.close()

@@ -6,16 +6,24 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 POLL_S = 0.005
 
 
+@overload
 async def wait_for(
-    condition: Callable[[], T | Awaitable[T]], timeout: float = 5.0, message: str = ""
-) -> T:
+    condition: Callable[[], Awaitable[T]], timeout: float = 5.0, message: str = ""
+) -> T: ...
+
+
+@overload
+async def wait_for(condition: Callable[[], T], timeout: float = 5.0, message: str = "") -> T: ...
+
+
+async def wait_for(condition: Callable[[], Any], timeout: float = 5.0, message: str = "") -> Any:
     """Return the condition's first truthy value; it may be sync or async.
 
     Raises:
