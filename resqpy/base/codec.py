@@ -46,10 +46,10 @@ def encode_args(args: Sequence[Any]) -> str:
     if plain(args):
         text = _dumps(args)
         if text.isascii() or _is_utf8(text):
-            return text
+            return js.small_floats(text)
     problem = explain(args)
     if problem is None:  # subclasses of the plain types: what JSON makes of them is what counts
-        return _dumps(json.loads(_dumps(args)))
+        return encode_args(json.loads(_dumps(args)))
     raise InvalidJob(problem)
 
 
@@ -95,7 +95,8 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     of numbers; the first is ours.
     """
     ours = encode_args(args)
-    texts = dict.fromkeys((ours, js.stringify(list(args)), *ruby_numbers.spellings(ours)))
+    python = js.respell(ours, repr) if "." in ours or "e" in ours else ours
+    texts = dict.fromkeys((ours, js.stringify(list(args)), *ruby_numbers.spellings(ours), python))
     name, q = _dumps(class_name), _dumps(queue)
     orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
               '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +43,30 @@ def _place(digits: str, point: int) -> str:
     power = point - 1
     mantissa = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
     return f"{mantissa}e{'+' if power > 0 else '-'}{abs(power)}"
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
+
+
+def respell(text: str, spell: Callable[[float], str]) -> str:
+    """A JSON text with its floats (what has a point or an exponent) spelled otherwise."""
+
+    def respelled(match: re.Match[str]) -> str:
+        token = match.group()
+        is_float = token[0] != '"' and not token.lstrip("-").isdigit()
+        return spell(float(token)) if is_float else token
+
+    return _TOKEN.sub(respelled, text)
+
+
+def small_floats(text: str) -> str:
+    """A JSON text by Python with `1e-05` and `1e-07` as JavaScript has them: `0.00001`, `1e-7`.
+
+    They stay floats in every language. (`1.0` and `1e+16` would not: those keep their text.)
+    """
+    if "e-0" not in text:
+        return text
+    return respell(text, lambda value: number(value) if 0 < abs(value) < 1e-4 else repr(value))
 
 
 def stringify(value: Any) -> str:

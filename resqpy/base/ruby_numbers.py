@@ -6,28 +6,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
-from resqpy.base.js import decimal
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
+from resqpy.base.js import decimal, respell
 
 
 def spellings(text: str) -> tuple[str, ...]:
     """A JSON text of ours with its floats in both of Ruby's spellings."""
     if "." not in text and "e" not in text:
         return ()
-    return (_respell(text, ruby4), _respell(text, ruby5))
-
-
-def _respell(text: str, spell: Callable[[float], str]) -> str:
-    def respelled(match: re.Match[str]) -> str:
-        token = match.group()
-        is_float = token[0] != '"' and not token.lstrip("-").isdigit()
-        return spell(float(token)) if is_float else token
-
-    return _TOKEN.sub(respelled, text)
+    return (respell(text, ruby4), respell(text, ruby5))
 
 
 def ruby4(value: float) -> str:
