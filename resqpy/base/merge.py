@@ -50,6 +50,8 @@ def merged(target: Any, patch: Patch) -> Any:
     """`target` with the patch applied; neither is changed."""
     if _WHOLE in patch:
         return copy.deepcopy(patch[_WHOLE])
+    if not patch:
+        return target
     result = dict(target) if isinstance(target, dict) else {}
     for name in patch.get(_REMOVED, ()):
         result.pop(name, None)

@@ -66,16 +66,16 @@ def guarded(
         *end_commands(store, change, place=place),
         OTHERWISE,
         lock,
-        *_note(store, record, ending),
+        *note_commands(store, record.id, ending),
     ]
 
 
-def _note(store: Store, record: Record, ending: Ending) -> list[Command]:
-    """The end, to be applied later; the lock counts as over."""
-    key = store.keys.task(record.id)
+def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
+    """What notes an end in a record, to be applied by whoever reads it; the lock counts as over."""
+    key = store.keys.task(task_id)
     text = codec.encode_text(ending.to_dict())
     return [
         ("HSET", key, "ending", text, "locked", "0"),
         ("HINCRBY", key, "v", 1),
-        ("ZADD", store.keys.task_locks, 0, record.id),
+        ("ZADD", store.keys.task_locks, 0, task_id),
     ]

@@ -1,0 +1,172 @@
+"""A worker for one type of tracked tasks, with its own concurrency: irontask's `Listener`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from resqpy.base.errors import ListenerDestroyed, TrackedError
+from resqpy.base.events import Emitter
+from resqpy.engine.definition import Definition, define
+from resqpy.engine.multi_worker import MultiWorker
+from resqpy.engine.options import ScalingOptions, WorkerOptions
+from resqpy.engine.run import current_run
+from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.delivery import Deliveries, Interceptor, OnStep, active_task
+from resqpy.engine.tracked.processing import ProcessingState
+from resqpy.engine.tracked.renewal import LockKeeper
+from resqpy.plugins.tracking import with_tracking
+from resqpy.store.client import Store
+
+DEFAULT_CONCURRENCY = 10
+
+Handler = Callable[[ActiveTask], Any]
+
+
+class Listener(Emitter):
+    """Processes the tasks of one type, those of one queue.
+
+    Events: `finished_task` (ActiveTask), `polled` (queue), `error` (error).
+
+    Args:
+        definition: what runs a task.
+        concurrency: how many run at the same time.
+        interceptor: called as `await interceptor(task, call_next)` around the processing of each
+            task; `call_next` returns how it finished.
+
+    Attributes:
+        running: whether it begins tasks.
+        destroyed: it can't be started any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        definition: Definition,
+        queue: str,
+        keeper: LockKeeper,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        options: WorkerOptions | None = None,
+        interceptor: Interceptor | None = None,
+        on_step: OnStep | None = None,
+    ) -> None:
+        super().__init__()
+        self.running = False
+        self.task_type = definition.name
+        self._active: dict[str, ActiveTask] = {}
+        deliveries = Deliveries(
+            keeper, on_step=on_step, on_active=self._begun, interceptor=interceptor
+        )
+        self._worker = MultiWorker(
+            store,
+            with_tracking({definition.name: definition}, deliveries),
+            [queue],
+            options,
+            ScalingOptions(min_task_processors=concurrency, max_task_processors=concurrency),
+        )
+        self._worker.on("error", lambda error, *_: self.emit("error", error))
+        self._worker.on("poll", lambda _, queue: self.emit("polled", queue))
+        self.destroyed = False
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def active_count(self) -> int:
+        """How many tasks are being processed."""
+        return len(self._active)
+
+    def _begun(self, task: ActiveTask) -> None:
+        self._active[task.id] = task
+        task.once("inactive", lambda: self._finished(task))
+
+    def _finished(self, task: ActiveTask) -> None:
+        if self._active.get(task.id) is task:
+            del self._active[task.id]
+        self.emit("finished_task", task)
+
+    async def start(self) -> None:
+        """Begin to process tasks, or go on after a `stop`; does nothing where it runs.
+
+        Raises:
+            ListenerDestroyed: it can't be started any more.
+        """
+        if self.destroyed:
+            raise ListenerDestroyed
+        if self.running:
+            return
+        self.running = True
+        if self._worker.running:
+            self._worker.resume()
+        else:
+            await self._worker.start()
+
+    def stop(self) -> None:
+        """Begin no further task; those that run may finish. `start` goes on."""
+        if self.running and not self.destroyed:
+            self._worker.pause()
+        self.running = False
+
+    async def destroy(self) -> None:
+        """Stop, and release the tasks that run, so that others may process them at once.
+
+        Their handlers are cancelled; they can write nothing any more. What is just being finished
+        is let finish.
+
+        Raises:
+            ListenerDestroyed: it was destroyed already.
+        """
+        if self.destroyed:
+            raise ListenerDestroyed
+        self.stop()
+        self.destroyed = True
+        await asyncio.gather(*map(_release, list(self._active.values())))
+        self._stopping = asyncio.create_task(self._worker.stop(0))
+        if not self._called_by_handler():
+            await self._stopping
+
+    async def wait_destroyed(self) -> None:
+        """Return when the worker is gone; for who destroys a listener from a handler of its own."""
+        if self._stopping is not None:
+            await self._stopping
+
+    def _called_by_handler(self) -> bool:
+        run = current_run.get(None)
+        return run is not None and run.worker is self._worker and not run.ended
+
+
+async def _release(task: ActiveTask) -> None:
+    """Release a task without its payload, which its handler may be in the middle of changing."""
+    while task.processing_state is ProcessingState.FINISHING:
+        changed = asyncio.Event()
+        task.once("state_changed", lambda _, changed=changed: changed.set())
+        await changed.wait()
+    try:
+        await task.release(save_payload=False)
+    except TrackedError as error:
+        task.force_release(error)
+
+
+def definition_of(task_type: str, handler: Handler | Definition) -> Definition:
+    """The definition of a handler that takes the active task, async or plain."""
+    if isinstance(handler, Definition):
+        return handler
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
+    ):
+        return define(task_type, _awaiting(handler))
+    return define(task_type, lambda *_: handler(_current()))
+
+
+def _awaiting(handler: Callable[[ActiveTask], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def perform(*_: Any) -> Any:
+        return await handler(_current())
+
+    return perform
+
+
+def _current() -> ActiveTask:
+    task = active_task(current_run.get())
+    assert task is not None
+    return task

@@ -1,0 +1,45 @@
+"""Fixtures of the tests of tracked tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.engine.tracked.renewal import LockKeeper
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+from tests.tracked.support import Listen, check_indexes, listening
+
+
+@pytest.fixture
+async def store(redis_url: str, redis: Redis) -> AsyncIterator[Store]:
+    """The test's Redis; at the end the indexes must agree with the records."""
+    store = Store(RedisOptions(redis_url))
+    yield store
+    await store.close()
+    await check_indexes(redis)
+
+
+@pytest.fixture
+async def tracked(store: Store) -> Tracked:
+    """The verbs."""
+    return Tracked(store)
+
+
+@pytest.fixture
+async def keeper(store: Store) -> AsyncIterator[LockKeeper]:
+    """Renews locks."""
+    keeper = LockKeeper(store.options)
+    yield keeper
+    await asyncio.to_thread(keeper.close)
+
+
+@pytest.fixture
+async def listen(store: Store, keeper: LockKeeper) -> AsyncIterator[Listen]:
+    """A function that makes listeners, which end with the test."""
+    async with listening(store, keeper) as make:
+        yield make
