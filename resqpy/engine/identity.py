@@ -16,12 +16,11 @@ def new_incarnation() -> str:
     return "".join(secrets.choice(_SIGNS) for _ in range(8))
 
 
-def host_name() -> str:
-    """The host name, without the sign that separates the parts of an id."""
-    return socket.gethostname().replace(":", "_").replace(",", "_") or "localhost"
+def host_name(given: str | None = None) -> str:
+    """The name of this host, or the given one, without the signs that separate the parts of an id."""
+    return (given or socket.gethostname()).replace(":", "_").replace(",", "_") or "localhost"
 
 
 def worker_id(number: int, incarnation: str, queues: str, host: str | None = None) -> WorkerId:
     """`HOST+N-incarnation:PID:queues`."""
-    host = (host or host_name()).replace(":", "_")
-    return WorkerId(f"{host}+{number}-{incarnation}", str(os.getpid()), queues)
+    return WorkerId(f"{host_name(host)}+{number}-{incarnation}", str(os.getpid()), queues)

@@ -98,7 +98,6 @@ class Pool:
     def names_changed(self) -> None:
         """The set of queue names changed, or nobody knows."""
         self._names_stale = self.queues.dynamic
-        self._told_broken.clear()
         self._unusable.clear()
         self.look()
 
@@ -182,10 +181,12 @@ class Pool:
     async def _resolve(self) -> None:
         self._names_stale = False
         try:
-            self.queues.resolve(await queue_store.names(self.store))
+            known = await queue_store.names(self.store)
         except BaseException:
             self._names_stale = True
             raise
+        for name in self.queues.resolve(known):
+            self._tell_broken(name, "its name is not UTF-8, so no worker could be shown with it")
 
     def _free(self, ended: list[End], taking: bool, all_of_them: bool) -> list[Slot]:
         """Slots that a job may be taken for: those reported as ended in the same exchange; and,

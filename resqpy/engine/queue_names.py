@@ -36,7 +36,8 @@ class QueueNames:
         self._excluded = tuple(spec[1:] for spec in self.specs if spec.startswith("!"))
         self._wanted = tuple(spec for spec in self.specs if not spec.startswith("!")) or ("*",)
         self.dynamic = any(_WILDCARDS & set(spec) for spec in self._wanted)
-        self._names = self.resolve(())
+        self._names: list[str] = []
+        self.resolve(())
 
     @property
     def text(self) -> str:
@@ -49,7 +50,12 @@ class QueueNames:
         return self._names
 
     def resolve(self, known: Iterable[str]) -> list[str]:
-        """The queues, when these are all there are; names without a pattern count even if unknown."""
+        """Find the queues, when these are all there are; names without a pattern count even if
+        unknown.
+
+        Returns:
+            Those among them that can't be worked, because their names are not UTF-8.
+        """
         everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))
         found: dict[str, None] = {}
         for spec in self._wanted:
@@ -57,8 +63,9 @@ class QueueNames:
                 found.update(dict.fromkeys(n for n in everything if fnmatchcase(n, spec)))
             else:
                 found[spec] = None
-        self._names = [name for name in found if not self._is_excluded(name)]
-        return self._names
+        wanted = [name for name in found if not self._is_excluded(name)]
+        self._names = [name for name in wanted if _is_text(name)]
+        return [name for name in wanted if not _is_text(name)]
 
     def _is_excluded(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._excluded)
@@ -68,3 +75,7 @@ class QueueNames:
         if self.dynamic:
             return [keys.queue(""), keys.queues, keys.pause]
         return [*map(keys.queue, self._names), keys.pause]
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)

@@ -62,6 +62,7 @@ class Role(Emitter):
             await self._begin()
         except BaseException:
             self.running = False
+            await self._close_store()
             raise
         self._main = asyncio.create_task(self._group(self._side), name=type(self).__name__)
         self._side = []

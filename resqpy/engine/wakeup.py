@@ -33,6 +33,7 @@ class Wakeup:
             on_control=self._on_control,
             on_fallback=self._on_fallback,
         )
+        pool.on_recovered = self.tracker.renew  # Redis may be another server now
         self.heartbeat = Heartbeat(
             store.options,
             self._vitals,

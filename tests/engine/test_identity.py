@@ -1,0 +1,41 @@
+"""Worker ids that Ruby doesn't prune and nobody confuses."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from resqpy.base.model import WorkerId
+from resqpy.engine import identity
+
+
+def test_the_host_part_names_the_slot_and_this_life() -> None:
+    """`HOST+N-incarnation:PID:queues`; it parses back as both languages read it."""
+    made = identity.worker_id(3, "abc12345", "high,*")
+    assert str(made) == f"{identity.host_name()}+3-abc12345:{os.getpid()}:high,*"
+    assert WorkerId.parse(str(made)) == made
+    assert made.name == f"{identity.host_name()}+3-abc12345:{os.getpid()}"
+
+
+def test_a_queue_with_a_colon_stays_in_the_last_part() -> None:
+    """Both languages split at the first two colons only."""
+    made = identity.worker_id(1, "abc12345", "a:b,c")
+    assert WorkerId.parse(str(made)).queues == "a:b,c"
+
+
+def test_two_processes_with_one_name_and_pid_differ() -> None:
+    """Containers all have pid 1; the incarnation tells them apart."""
+    lives = {identity.new_incarnation() for _ in range(1000)}
+    assert len(lives) == 1000
+    assert all(len(life) == 8 and life.isalnum() for life in lives)
+
+
+@pytest.mark.parametrize("host", ["::1", "a:b", "host,with,commas"])
+def test_no_sign_of_a_host_breaks_an_id(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A colon or a comma in the host's name is replaced, given or found."""
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    for made in (identity.worker_id(1, "i", "q"), identity.worker_id(1, "i", "q", host)):
+        assert str(made).count(":") == 2
+        assert WorkerId.parse(str(made)).pid == str(os.getpid())
