@@ -21,13 +21,14 @@ HIDDEN = "[FILTERED]"
 _DEEPEST = 4  # levels of a value that are shown
 
 
-def configure(config: LoggerConfig, name: str) -> None:
+def configure(config: LoggerConfig, name: str, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging, to write the same lines.
 
     Args:
         name: the application's, in each JSON line.
+        stream: where to write; None: `logger.file`, else standard error.
     """
-    file = sys.stderr if config.file is None else _opened(config.file)
+    file = stream or (sys.stderr if config.file is None else _opened(config.file))
     on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
     level = getattr(logging, config.level.upper())
     shared = _shared_processors(name, on_terminal=on_terminal)

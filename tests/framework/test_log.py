@@ -1,0 +1,135 @@
+"""Logs: for people and for machines, with the job's context and without secrets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from resqpy.framework import log
+from resqpy.framework.api import api
+from resqpy.framework.defaults import LoggerConfig
+from resqpy.framework.process import Process
+from tests.framework.conftest import MakeProject, until
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+TASKS = """
+import logging
+from resqpy import api, task
+
+@task()
+async def talk(password: str = "", text: str = "", fail: bool = False):
+    '''I log.'''
+    api.log.info("from the task", n=1)
+    logging.getLogger("library").warning("from a library: %s", "x")
+    if fail:
+        raise LookupError("oh")
+    return {"token": "t", "ok": True}
+"""
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Where logs go: no terminal; the root logger is as before afterwards."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """The lines as JSON."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> None:
+    """What a task logs says which job it is; the job itself is one line, its secrets filtered."""
+    project = make_project({"logger.level": "info", "general.name": "shop"}, tasks__a=TASKS)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("talk", {"password": "tiger", "text": "x" * 200})
+        await until(lambda: "succeeded" in stream.getvalue())
+    found = {line["event"]: line for line in lines(stream)}
+
+    assert list(found) == [
+        "worker started", "from the task", "from a library: x", "job succeeded", "worker ended",
+    ]  # fmt: skip
+    for event in ("from the task", "from a library: x"):
+        line = found[event]
+        assert (line["task"], line["queue"], line["app"]) == ("talk", "default", "shop")
+    done = found["job succeeded"]
+    assert done["inputs"] == {"password": "[FILTERED]", "text": "x" * 100 + "…"}
+    assert done["result"] == {"token": "[FILTERED]", "ok": True}
+    assert isinstance(done["ms"], int)
+    assert list(done)[:4] == ["timestamp", "level", "event", "app"]
+
+
+async def test_a_failure_is_an_error(make_project: MakeProject, stream: io.StringIO) -> None:
+    """At the level that the config has for it."""
+    project = make_project({"logger.level": "warning", "logger.arguments": False}, tasks__a=TASKS)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("talk", {"fail": True})
+        await until(lambda: "job failed" in stream.getvalue())
+    [library, failed] = lines(stream)
+
+    assert library["level"] == "warning"
+    assert (failed["level"], failed["error"]) == ("error", "LookupError: oh")
+    assert "inputs" not in failed
+
+
+@pytest.mark.usefixtures("stream")
+def test_people_get_lines_to_read() -> None:
+    """On a terminal; JSON on demand there, too."""
+    for wanted, begins in (("auto", "\x1b["), ("console", "\x1b["), ("json", "{")):
+        terminal = Terminal()
+        log.configure(LoggerConfig(format=wanted), "shop", terminal)
+        log.get_logger().info("hello", n=1)
+        assert terminal.getvalue().startswith(begins)
+        assert "hello" in terminal.getvalue()
+
+
+def test_an_application_with_logs_of_its_own_keeps_them(stream: io.StringIO) -> None:
+    """Inside another program only what nobody configured is configured."""
+    log.configure(LoggerConfig(level="error"), "ours", stream)
+    log.configure_if_nobody_did(LoggerConfig(level="debug"), "resqpy")
+    log.get_logger().info("hidden")
+
+    assert stream.getvalue() == ""
+
+
+def test_configuring_twice_writes_once(stream: io.StringIO) -> None:
+    """The standard library's handler is replaced, not added to."""
+    for _ in range(2):
+        log.configure(LoggerConfig(), "shop", stream)
+    logging.getLogger("x").warning("once")
+
+    assert len(lines(stream)) == 1
+
+
+def test_the_filter() -> None:
+    """Names that contain a word, at any depth; long texts and lists cut; nothing endless."""
+    shown = log.Filter(LoggerConfig(filtered=("Token",), max_string=3, max_items=2)).shown
+    endless: list[Any] = []
+    endless.append(endless)
+
+    assert shown({"a": {"myTOKENs": 1, "b": [1, 2, 3]}}) == {
+        "a": {"myTOKENs": "[FILTERED]", "b": [1, 2, "… 3 in all"]}
+    }
+    assert shown("abcd") == "abc…"
+    assert shown(endless) == [[[["…"]]]]
+    assert shown(object) == "<cl…"
