@@ -107,7 +107,7 @@ def inputs_of(
 
 
 class _TakesParams(Protocol):
-    def run(self, params: Any, worker: Any) -> Any: ...
+    def run(self, *, params: Any, worker: Any) -> Any: ...
 
 
 class _HasRun(Protocol[P]):
