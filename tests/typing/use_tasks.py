@@ -7,6 +7,7 @@ Each line of `wrong` must be refused: an `ignore` that nobody needs is an error.
 from __future__ import annotations
 
 from typing import Any
+
 from resqpy import Task, task
 
 
