@@ -230,6 +230,58 @@ class Keys:
         """Hash digest of a job -> how often it was lost with its worker, and when last."""
         return self.own("rescues")
 
+    # -- periodic tasks --
+
+    @cached_property
+    def periodic_tasks(self) -> str:
+        """Hash task name -> JSON: the periodic tasks that processes have announced."""
+        return self.own("periodic", "tasks")
+
+    @cached_property
+    def periodic_seen(self) -> str:
+        """Sorted set task name -> when a process last announced it (ms)."""
+        return self.own("periodic", "seen")
+
+    @cached_property
+    def periodic_due(self) -> str:
+        """Sorted set task name -> when its chain is due (ms), of tasks with a frequency."""
+        return self.own("periodic", "due")
+
+    @cached_property
+    def periodic_out(self) -> str:
+        """Hash task name -> the time (ms) for which its one job was enqueued, until that has ended."""
+        return self.own("periodic", "out")
+
+    @cached_property
+    def periodic_stopped(self) -> str:
+        """Hash task name -> why its chain does not go on: `stopped` or `failed`."""
+        return self.own("periodic", "stopped")
+
+    @cached_property
+    def periodic_paused(self) -> str:
+        """Set of the names of paused periodic tasks."""
+        return self.own("periodic", "paused")
+
+    @cached_property
+    def periodic_last(self) -> str:
+        """Hash task name -> the time (ms) for which it was last enqueued."""
+        return self.own("periodic", "last")
+
+    @cached_property
+    def cron(self) -> str:
+        """Hash task name -> `<ms> <schedule>`: all fires up to that time are settled."""
+        return self.own("cron")
+
+    @cached_property
+    def ruby_next(self) -> str:
+        """Hash name of a schedule of Ruby's -> `<digest> <ms> <text>`: when we fire it next."""
+        return self.own("ruby", "next")
+
+    @cached_property
+    def ruby_paused(self) -> str:
+        """Set of the names of Ruby's schedules that are paused while we run them."""
+        return self.own("ruby", "paused")
+
     # -- tracked tasks --
 
     def task(self, task_id: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from resqpy.base.errors import ImportFailed, InvalidTask, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
+from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
 
@@ -28,6 +29,8 @@ class Definition:
         guarding: the plugins with locks that Redis asks while pushing.
         time_limit_s: seconds until a run is cancelled and fails.
         at_most_once: a run that started is never repeated.
+        queue: where its jobs go, if it says so.
+        periodic: how it runs by itself; None: it doesn't.
     """
 
     name: str
@@ -39,13 +42,17 @@ class Definition:
     guarding: tuple[Plugin, ...] = ()
     time_limit_s: float | None = None
     at_most_once: bool = False
+    queue: str | None = None
+    periodic: Periodic | None = None
 
 
 Definitions = Mapping[str, Definition]
 
 BUILT_IN = "resqpy.plugins"  # the floor above, so by name
 
-_FIELDS = frozenset({"perform", "plugins", "plugin_options", "time_limit", "at_most_once"})
+_FIELDS = frozenset(
+    {"perform", "plugins", "plugin_options", "time_limit", "at_most_once", *Timing.__annotations__}
+)
 
 
 def define(
@@ -56,6 +63,7 @@ def define(
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
     at_most_once: bool = False,
+    **timing: Unpack[Timing],
 ) -> Definition:
     """Make a definition.
 
@@ -64,6 +72,7 @@ def define(
             is the outermost.
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
+        timing: what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`; see `periodic_of`.
 
     Raises:
         InvalidTask, UnknownOption, ImportFailed: what is wrong, with the nearest known name.
@@ -86,7 +95,16 @@ def define(
         guarding=tuple(p for p in made if overrides(p, "guards")),
         time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
         at_most_once=at_most_once,
+        queue=timing.get("queue"),
+        periodic=_periodic(name, timing),
     )
+
+
+def _periodic(name: str, timing: Timing) -> Periodic | None:
+    try:
+        return periodic_of(timing)
+    except UsageError as error:
+        raise InvalidTask(f"task {name!r}: {error}") from error
 
 
 def _is_async(perform: Perform) -> bool:

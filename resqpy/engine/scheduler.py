@@ -10,18 +10,13 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
 from resqpy.engine import identity
+from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.chores import Chore, ChoreLoop
-from resqpy.engine.claims import Claims
-from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
-from resqpy.engine.foreign_care import ForeignCareChore
-from resqpy.engine.inspector import Inspector
-from resqpy.engine.orphans import Orphans
-from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.queue import Queue
-from resqpy.engine.rescue import RescueChore
 from resqpy.engine.role import Connection, Role
 from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.engine.standard_chores import standard_chores
 from resqpy.store.tracker import Tracker
 
 
@@ -37,10 +32,12 @@ class Scheduler(Role):
     Attributes:
         name: who we are in the locks.
         queue: enqueues for the chores, with the tasks' hooks.
+        announcer: tells the others which periodic tasks there are here.
         chores: what is done as leader; to be changed before `start` only.
 
     Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed
-    entry, seconds), `error` (error), `working_timestamp` (second), `transferred_job` (second, job).
+    entry, seconds), `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
+    `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
     """
 
     def __init__(
@@ -54,28 +51,13 @@ class Scheduler(Role):
         self.options = options or SchedulerOptions()
         self.name = _new_name(self.options.name)
         self.queue = Queue(self.store, jobs, clock)
-        self.chores = self._own_chores()
+        self.announcer = Announcer(self.store, own_tasks(self.queue.definitions), self._failed)
+        self.chores: list[Chore] = standard_chores(self)
         self._clock = clock
         self._election: Election | None = None
         self._loops: dict[str, ChoreLoop] = {}
         self._led: bool | None = None
         self._stopped: asyncio.Task[None] | None = None
-
-    def _own_chores(self) -> list[Chore]:
-        judge, teller = Judge(self.queue, self.name), Teller(self.emit, self.heard)
-        return [
-            Promotion(
-                self.store,
-                judge,
-                teller,
-                on_claimed=lambda: self.wake(Claims.name),
-                longest_s=self.options.timeout_s,
-            ),
-            Claims(self.queue, judge, teller),
-            Orphans(self.store, self.emit),
-            RescueChore(self.store, self.options.rescue_after_s, self.emit),
-            ForeignCareChore(Inspector(self.queue), self.options, self.emit),
-        ]
 
     # -- who leads --
 
@@ -113,6 +95,8 @@ class Scheduler(Role):
         self.emit("start")
         for coroutine in (election.run(), *(loop.run() for loop in self._loops.values())):
             self.aside(coroutine)
+        if self.announcer.tasks:
+            self.aside(self.announcer.run())
         prefixes = [prefix for chore in self.chores for prefix in chore.prefixes]
         if prefixes:  # without any, Redis would tell of every key
             self.aside(self._new_tracker(prefixes).run())

@@ -1,0 +1,194 @@
+"""What makes a task periodic, how processes announce it in Redis, and the job that it becomes.
+
+The job has one more key than others, `resqpy_at`: the time for which it was enqueued. It is none of
+its arguments, so the task, its plugins' locks and foreign workers don't notice; what goes through
+the hands of a Ruby or Node scheduler, or through their retry buttons, comes back without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypedDict, get_args
+
+from resqpy.base import codec
+from resqpy.base.cron import CronSchedule
+from resqpy.base.errors import UsageError
+from resqpy.base.keys import check_queue_name
+from resqpy.base.model import Job
+from resqpy.base.when import Duration, duration_ms
+
+Missed = Literal["skip", "once", "all"]
+
+AT = "resqpy_at"
+NO_INPUTS: tuple[Any, ...] = ({},)  # as ActionHero enqueues a task without inputs
+DAY_MS = 86_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """When a task runs by itself: by its frequency or by its cron schedule.
+
+    Attributes:
+        frequency_ms: milliseconds from one run to the next; None: it has a cron schedule.
+        queue: where its jobs go.
+        args: the arguments of its jobs.
+        missed: what becomes of cron times at which no scheduler led.
+        window_ms: how far back "once" and "all" look for them.
+        continue_on_failure: a chain goes on after a run that failed.
+    """
+
+    frequency_ms: int | None = None
+    cron: CronSchedule | None = None
+    queue: str = "default"
+    args: tuple[Any, ...] = NO_INPUTS
+    missed: Missed = "skip"
+    window_ms: int = DAY_MS
+    continue_on_failure: bool = True
+
+    @property
+    def cron_text(self) -> str:
+        """The cron schedule as a text, by which a change of it is noticed; empty if it has none."""
+        return "" if self.cron is None else f"{self.cron.expression}|{self.cron.zone_name}"
+
+    def job(self, name: str, at_ms: int) -> bytes:
+        """The job that runs at a time."""
+        return with_time(codec.encode_job(name, self.queue, self.args), at_ms)
+
+
+class Timing(TypedDict, total=False):
+    """The keywords that make a task periodic; see `periodic_of`."""
+
+    frequency: Duration
+    cron: str | CronSchedule | None
+    timezone: str | None
+    queue: str
+    args: Sequence[Any]
+    missed: Missed
+    missed_window: Duration
+    re_enqueue_on_exception: bool
+
+
+def periodic_of(words: Timing) -> Periodic | None:
+    """What keywords say; None: the task is not periodic.
+
+    Keys:
+        frequency: milliseconds or a timedelta; 0: none.
+        cron: an expression of five or six fields, in `timezone` if it names no zone itself.
+        missed: "skip", "once" or "all"; `missed_window`: milliseconds or a timedelta.
+
+    Raises:
+        UsageError: they contradict each other, or can't be understood.
+    """
+    frequency_ms = duration_ms(words.get("frequency", 0), "frequency")
+    cron = words.get("cron")
+    if isinstance(cron, str):
+        cron = CronSchedule.parse(cron, words.get("timezone"))
+    if cron is not None and frequency_ms:
+        raise UsageError("cron and frequency are both set; a task has one of them")
+    if cron is None and not frequency_ms:
+        return None
+    missed = words.get("missed", "skip")
+    if missed not in get_args(Missed):
+        raise UsageError(f"missed is {missed!r}; it can be 'skip', 'once' or 'all'")
+    args = tuple(words.get("args", NO_INPUTS))
+    codec.encode_args(args)
+    return Periodic(
+        frequency_ms=frequency_ms or None,
+        cron=cron,
+        queue=check_queue_name(words.get("queue", "default")),
+        args=args,
+        missed=missed,
+        window_ms=duration_ms(words.get("missed_window", DAY_MS), "missed_window"),
+        continue_on_failure=words.get("re_enqueue_on_exception", True),
+    )
+
+
+# -- the announcement: what a leader that does not have the task itself must know of it --
+
+
+def encode(periodic: Periodic) -> bytes:
+    """The text that stands in `Keys.periodic_tasks`."""
+    told: dict[str, Any] = {"queue": periodic.queue, "args": list(periodic.args)}
+    if periodic.cron is None:
+        told |= {"frequency": periodic.frequency_ms}
+    else:
+        told |= {"cron": periodic.cron.expression, "timezone": _zone_text(periodic.cron)}
+        told |= {"missed": periodic.missed, "window": periodic.window_ms}
+    return codec.encode_text(told)
+
+
+def _zone_text(schedule: CronSchedule) -> str:
+    """A zone as `CronSchedule.parse` takes it: a fixed offset names itself `UTC+02:00`."""
+    name = schedule.zone_name
+    return name.removeprefix("UTC") or name
+
+
+def decode(raw: bytes) -> Periodic:
+    """Read an announcement, perhaps of another version of resqpy.
+
+    Raises:
+        UsageError: it can't be understood.
+    """
+    told = codec.decode_lenient(raw)
+    if not isinstance(told, Mapping) or not isinstance(told.get("args"), list):
+        raise UsageError(f"the announcement of a periodic task can't be understood: {raw[:200]!r}")
+    words: Timing = {
+        "frequency": told.get("frequency") or 0,
+        "cron": told.get("cron"),
+        "timezone": told.get("timezone"),
+        "queue": told.get("queue", "default"),
+        "args": told["args"],
+        "missed": told.get("missed", "skip"),
+        "missed_window": told.get("window", DAY_MS),
+    }
+    periodic = periodic_of(words)
+    if periodic is None:
+        raise UsageError(f"the announcement names neither a frequency nor a cron: {raw[:200]!r}")
+    return periodic
+
+
+# -- its job --
+
+
+def with_time(raw: bytes, at_ms: int) -> bytes:
+    """A job of ours with the time for which it is enqueued."""
+    return raw[:-1] + f',"{AT}":{at_ms}}}'.encode()
+
+
+def time_of(job: Job) -> int | None:
+    """The time (ms) for which a job was enqueued, if it says so."""
+    at = job.extra.get(AT)
+    return at if isinstance(at, int) and not isinstance(at, bool) else None
+
+
+def marks(name: str, at_ms: int) -> list[bytes]:
+    """What each text of such a job holds, also where a foreign worker has encoded it anew: Node's
+    record of it comes from Redis' Lua, which changes the order of the keys and escapes slashes.
+    """
+    words = codec.encode_text(name)[1:-1].split(b"/")
+    return [f'"{AT}":{at_ms}'.encode(), *(word for word in words if word)]
+
+
+# -- milliseconds and datetimes --
+
+
+def to_datetime(ms: int) -> datetime:
+    """The moment, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch of an aware moment."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def next_on_grid(from_ms: int, step_ms: int, now_ms: int) -> int:
+    """The first of `from + step`, `from + 2 * step`, … that is later than now. Where `from` itself
+    lies in the future (a clock was set back, or somebody triggered a run early): a step from now.
+    """
+    if now_ms < from_ms:
+        return now_ms + step_ms
+    return from_ms + ((now_ms - from_ms) // step_ms + 1) * step_ms

@@ -1,0 +1,101 @@
+"""Periodic tasks are data: each process announces those it has, and the leader runs what is announced.
+
+So a leader that has other code, or another version of it, runs them all the same; and what nobody
+announces any more is not run: it is inactive after a minute and forgotten after a week.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from resqpy.base import periodic
+from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.periodic import Periodic
+from resqpy.engine.definition import Definitions
+from resqpy.store import periodic as store
+from resqpy.store.client import Store
+from resqpy.store.periodic import BOOT, RENEW, Seen
+
+RENEW_EVERY_S = 15.0
+INACTIVE_AFTER_MS = 60_000
+_AGAIN_S = 1.0  # after an error
+
+OnError = Callable[[Exception], None]
+
+
+def own_tasks(definitions: Definitions) -> dict[str, Periodic]:
+    """The periodic ones of a process' tasks."""
+    return {name: task.periodic for name, task in definitions.items() if task.periodic is not None}
+
+
+class Announcer:
+    """Announces a process' periodic tasks as long as the process lives.
+
+    Attributes:
+        tasks: they themselves, by name.
+    """
+
+    def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
+        self.tasks = dict(tasks)
+        self._store = redis
+        self._on_error = on_error
+
+    async def run(self) -> None:
+        """Announce for ever; cancel to end. What is announced first counts for all processes."""
+        how = BOOT
+        while True:
+            try:
+                await store.announce(self._store, self.tasks, how)
+            except StoreError as error:
+                self._on_error(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                how = RENEW
+                await asyncio.sleep(RENEW_EVERY_S)
+
+    async def mend(self, seen: Seen, now_ms: int) -> bool:
+        """Announce again what was announced and is not there: Redis was flushed. Whether it was so."""
+        missing = {name: task for name, task in self.tasks.items() if name not in seen.tasks}
+        if missing:
+            await store.announce(self._store, missing, RENEW, now_ms)
+        return bool(missing)
+
+
+class Announced:
+    """Reads the announcements of all processes.
+
+    Args:
+        own: the tasks of this process, which are active whoever announces them.
+        on_error: told once of each that can't be understood.
+    """
+
+    def __init__(self, own: Mapping[str, Periodic], on_error: OnError) -> None:
+        self._own = own
+        self._on_error = on_error
+        self._known: dict[str, tuple[bytes, Periodic | None]] = {}
+
+    def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
+        """The tasks that somebody still has."""
+        found = {name: self._read(name, raw) for name, raw in seen.tasks.items()}
+        return {
+            name: task
+            for name, task in found.items()
+            if task is not None and self.is_active(name, seen, now_ms)
+        }
+
+    def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
+        """Whether somebody still has a task."""
+        return name in self._own or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS
+
+    def _read(self, name: str, raw: bytes) -> Periodic | None:
+        known = self._known.get(name)
+        if known is not None and known[0] == raw:
+            return known[1]
+        task: Periodic | None = None
+        try:
+            task = periodic.decode(raw)
+        except UsageError as error:
+            self._on_error(UsageError(f"periodic task {name!r}: {error}"))
+        self._known[name] = (raw, task)
+        return task

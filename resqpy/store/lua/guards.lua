@@ -1,0 +1,38 @@
+-- Shared by other scripts (`-- include guards`): the locks that are asked in the step that pushes a
+-- job, as in enqueue.lua. Reads its words from `word()`, which the including script defines.
+--
+-- KEYS     none
+-- ARGV     number of guards; for each: "lock" or "absent", key, seconds
+-- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push;
+--          (free) nothing
+local function read_guards()
+  local guards = {}
+  for g = 1, tonumber(word()) do guards[g] = { word(), word(), tonumber(word()) } end
+  return guards
+end
+
+local function free(locks)
+  for _, lock in ipairs(locks) do redis.call('DEL', lock) end
+end
+
+local function pass(guards)
+  local now, taken = tonumber(redis.call('TIME')[1]), {}
+  for _, guard in ipairs(guards) do
+    local fine
+    if guard[1] == 'lock' then
+      local held = redis.call('GET', guard[2])
+      fine = not (held and (tonumber(held:match('^%s*%d+')) or 0) >= now)
+      if fine then
+        redis.call('SET', guard[2], string.format('%.0f', now + guard[3] + 1), 'EX', guard[3])
+        taken[#taken + 1] = guard[2]
+      end
+    else
+      fine = redis.call('EXISTS', guard[2]) == 0
+    end
+    if not fine then
+      free(taken)
+      return nil
+    end
+  end
+  return taken
+end

@@ -1,0 +1,226 @@
+"""Periodic tasks in Redis: what processes have announced, and the chains of those with a frequency.
+
+A chain is in one place at a time: due at some time (`periodic:due`), or out, which is to say that
+its one job waits or runs (`periodic:out`). Each step from one to the other is one script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from resqpy.base import periodic
+from resqpy.base.periodic import Periodic
+from resqpy.store.client import Arg, Store
+from resqpy.store.leader import run_fenced
+from resqpy.store.promote import Right
+from resqpy.store.queues import Guard, decode_name, guard_words
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What stands in Redis; times are milliseconds.
+
+    Attributes:
+        time_us: Redis' clock, microseconds since the epoch.
+        tasks: the announcements, by name.
+        announced: when each was last announced.
+        due, out: the chains.
+        stopped: the chains that don't go on, and why.
+        paused: the tasks that are paused.
+        cron: how far each cron schedule is settled.
+        last: the times for which the tasks were last enqueued.
+    """
+
+    time_us: int
+    tasks: dict[str, bytes]
+    announced: dict[str, int]
+    due: dict[str, int]
+    out: dict[str, int]
+    stopped: dict[str, str]
+    paused: set[str]
+    cron: dict[str, str]
+    last: dict[str, int]
+
+
+async def look(store: Store) -> Seen:
+    """All of it, in one round trip."""
+    keys = store.keys
+    replies = await store.pipeline(
+        [
+            ("TIME",),
+            ("HGETALL", keys.periodic_tasks),
+            ("ZRANGE", keys.periodic_seen, 0, -1, "WITHSCORES"),
+            ("ZRANGE", keys.periodic_due, 0, -1, "WITHSCORES"),
+            ("HGETALL", keys.periodic_out),
+            ("HGETALL", keys.periodic_stopped),
+            ("SMEMBERS", keys.periodic_paused),
+            ("HGETALL", keys.cron),
+            ("HGETALL", keys.periodic_last),
+        ]
+    )
+    (seconds, us), tasks, announced, due, out, stopped, paused, cron, last = replies
+    return Seen(
+        time_us=int(seconds) * 1_000_000 + int(us),
+        tasks=dict(_pairs(tasks)),
+        announced=_numbers(announced),
+        due=_numbers(due),
+        out=_numbers(out),
+        stopped={name: decode_name(why) for name, why in _pairs(stopped)},
+        paused={decode_name(name) for name in paused},
+        cron={name: decode_name(text) for name, text in _pairs(cron)},
+        last=_numbers(last),
+    )
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
+    return zip(map(decode_name, flat[::2]), flat[1::2], strict=True)
+
+
+def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
+    return {name: int(float(number)) for name, number in _pairs(flat)}
+
+
+# -- announcing --
+
+BOOT, RENEW, START = "boot", "renew", "start"
+
+
+async def announce(
+    store: Store, tasks: dict[str, Periodic], how: str, now_ms: int | None = None
+) -> list[str]:
+    """Say which periodic tasks there are; the chains that begin with it.
+
+    Args:
+        how: BOOT replaces what is told of a task; RENEW only tells what nobody has told; START
+            begins a chain whatever has ended it.
+        now_ms: None: Redis' clock.
+    """
+    keys = store.keys
+    words: list[Arg] = [how, "" if now_ms is None else now_ms]
+    for name, task in tasks.items():
+        words += (name, periodic.encode(task), task.cron_text)
+    begun = await store.run(
+        "periodic_announce",
+        [keys.periodic_tasks, keys.periodic_seen, keys.periodic_due,
+         keys.periodic_out, keys.periodic_stopped, keys.cron],
+        words,
+    )  # fmt: skip
+    return [decode_name(name) for name in begun]
+
+
+async def forget(store: Store, right: Right, before_ms: int) -> list[str]:
+    """Forget what was last announced before a time; the names."""
+    keys = store.keys
+    names = await run_fenced(
+        store, right.fence, right.token, "periodic_forget",
+        [keys.periodic_seen, keys.periodic_due, keys.periodic_paused, keys.periodic_tasks,
+         keys.periodic_out, keys.periodic_stopped, keys.periodic_last, keys.cron],
+        [before_ms],
+    )  # fmt: skip
+    return [decode_name(name) for name in names]
+
+
+# -- chains --
+
+ENQUEUED, FORBIDDEN, GONE = 1, 0, -1
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFire:
+    """The job of a chain, about to enter its queue.
+
+    Attributes:
+        due_ms: when the chain is due, as it was read.
+        at_ms: the time for which the job is enqueued.
+        again_ms: when the chain is due next if the job may not be enqueued.
+        job: None: a hook forbids it.
+    """
+
+    name: str
+    due_ms: int
+    at_ms: int
+    again_ms: int
+    queue: str
+    job: bytes | None
+    guards: Sequence[Guard] = ()
+
+
+async def fire(store: Store, right: Right | None, what: ChainFire) -> int:
+    """Enqueue the job of a chain: ENQUEUED, FORBIDDEN or GONE (it is due at another time by now).
+
+    Args:
+        right: None: it is no leader who does it; nothing else can go wrong by that, for what it
+            expects to be due is gone after the first who does it.
+    """
+    keys, fence = store.keys, [] if right is None else list(right.fence)
+    reply = await run_fenced(
+        store, fence, "" if right is None else right.token, "periodic_fire",
+        [keys.periodic_due, keys.periodic_out, keys.periodic_last,
+         keys.queues, keys.queue(what.queue)],
+        [len(fence), what.name, what.due_ms, what.at_ms, what.again_ms, what.queue,
+         what.job or "", len(what.guards), *guard_words(what.guards)],
+    )  # fmt: skip
+    return int(reply)
+
+
+def again_command(store: Store, name: str, at_ms: int, step_ms: int | None) -> tuple[Arg, ...]:
+    """What the end of a run writes: the chain is due again; step None: it ends here."""
+    keys = store.keys
+    step: Arg = "" if step_ms is None else step_ms
+    places = (keys.periodic_due, keys.periodic_out, keys.periodic_stopped)
+    return ("AGAIN", *places, name, at_ms, step)
+
+
+MENDED, LOST = "mended", "lost"
+
+
+async def find_or_mend(
+    store: Store, right: Right, name: str, task: Periodic, at_ms: int, due_ms: int | None
+) -> str:
+    """Where the job of a chain is; LOST if it is nowhere, or MENDED, if it is to be due again.
+
+    Args:
+        at_ms: the time for which its job was enqueued.
+        due_ms: when it is due again if its job is lost; None: only look.
+    """
+    keys, job = store.keys, task.job(name, at_ms)
+    reply = await run_fenced(
+        store, right.fence, right.token, "periodic_mend",
+        [keys.periodic_due, keys.periodic_out, keys.workers, keys.queue(task.queue),
+         keys.timestamps(job), keys.claimed, keys.worker(""), keys.held("")],
+        [name, at_ms, "" if due_ms is None else due_ms, job, *periodic.marks(name, at_ms)],
+    )  # fmt: skip
+    return decode_name(reply)
+
+
+async def set_due(
+    store: Store, right: Right, name: str, due_ms: int | None, new_ms: int | None
+) -> bool:
+    """Correct when a chain is due, begin it or forget it (`new_ms` None), unless it has changed.
+
+    Args:
+        due_ms: as it was read; None: the chain is nowhere.
+    """
+    keys = store.keys
+    words = ["" if each is None else each for each in (due_ms, new_ms)]
+    reply = await run_fenced(
+        store, right.fence, right.token, "periodic_set",
+        [keys.periodic_due, keys.periodic_out, keys.periodic_stopped], [name, *words],
+    )  # fmt: skip
+    return bool(reply)
+
+
+async def stop(store: Store, name: str) -> tuple[int, int | None]:
+    """End a chain: how many jobs of it were due (0 or 1), and the time of the one that is out."""
+    keys = store.keys
+    was_due, out = await store.run(
+        "periodic_stop", [keys.periodic_due, keys.periodic_out, keys.periodic_stopped], [name]
+    )
+    return int(was_due), None if out is None else int(out)
+
+
+async def pause(store: Store, name: str, *, paused: bool) -> bool:
+    """Pause or resume a task; whether that is new."""
+    command = "SADD" if paused else "SREM"
+    return bool(await store.call(command, store.keys.periodic_paused, name))
