@@ -105,7 +105,6 @@ async def test_a_connection_that_died_in_peace_is_replaced_unnoticed(
     """A connection closed while nothing was in flight leaves nothing in doubt."""
     own_id = await store.call("CLIENT", "ID")
     await wait_for(lambda: not _alive(store.line._connection))  # type: ignore[arg-type, return-value]
-    await wait_for(lambda: not _alive(store.line._connection))  # type: ignore[arg-type, return-value]
 
     assert await store.call("CLIENT", "ID") != own_id
 
