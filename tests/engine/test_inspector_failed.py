@@ -313,6 +313,20 @@ async def test_bulk_is_safe_while_others_push_and_remove(resque: Resque, redis: 
     assert 1450 <= retried <= 1515
 
 
+async def test_what_can_not_be_retried_stays(resque: Resque, redis: Any) -> None:
+    """Junk, entries without a queue, entries without a job: bulk leaves them, and says so."""
+    stays = [b"", b"null", failed_entry(queue=None), failed_entry(b"[1]"), failed_entry(b"5")]
+    await push(redis, *stays, failed_entry())
+
+    assert await resque.retry_all_failed() == 1
+
+    assert [entry.raw for entry in await resque.failed()] == stays
+    with pytest.raises(UsageError, match="no job that could be retried"):
+        await resque.retry_and_remove_failed(failed_entry(b"[1]"))
+    assert await resque.retry_all_failed(to_queue="named") == 1
+    assert await queue_of(redis, "named") == [b'{"class":"Boom","args":[1]}']
+
+
 async def test_remove_all_by_exception(resque: Resque, redis: Any) -> None:
     """The others stay, in their order."""
     await push(redis, *(failed_entry(exception=f"E{n % 3}", worker=str(n)) for n in range(900)))

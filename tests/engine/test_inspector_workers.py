@@ -11,9 +11,10 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.clock import FixedClock, iso_utc
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import StoreUnavailable, UsageError
 from resqpy.engine.resque import Resque
 from resqpy.engine.worker import Worker
+from resqpy.store import cleaning
 from tests.support.inspecting import dumps, failed_entry, round_trips
 from tests.support.recordings import recorded_values, replay
 from tests.support.redis_state import dump
@@ -449,3 +450,34 @@ async def test_an_empty_redis(resque: Resque) -> None:
     assert await resque.timestamps() == []
     assert await resque.retry_all_failed() == await resque.remove_all_failed() == 0
     assert await resque.clean_old_workers(0) == {}
+    assert await resque.clean_old_workers(0, spare_live=True) == {}
+    assert await resque.delayed_count() == 0
+
+
+@pytest.mark.parametrize("changes", [1, 99])
+async def test_a_worker_that_goes_on_meanwhile(
+    changes: int, resque: Resque, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job ended and it took another while it was cleaned up: looked at again, then given up."""
+    read, left = cleaning.record_and_held, [changes]
+
+    async def read_and_go_on(store: Any, worker_id: str) -> Any:
+        found = await read(store, worker_id)
+        if left[0]:
+            left[0] -= 1
+            job = dumps({"class": "Next", "args": [left[0]]})
+            await redis.set(f"resque:worker:{worker_id}", ours(job))
+        return found
+
+    monkeypatch.setattr(cleaning, "record_and_held", read_and_go_on)
+    await register(redis, OURS, ours(b'{"class":"First","args":[]}'))
+
+    if changes == 1:
+        entry = await resque.force_clean_worker(OURS)
+        assert entry is not None
+        assert (entry.class_name, entry.args) == ("Next", [0])
+        return
+    with pytest.raises(StoreUnavailable, match="too fast"):
+        await resque.force_clean_worker(OURS)
+    assert await resque.failed_count() == 0
+    assert list(await resque.workers()) == [OURS]
