@@ -9,7 +9,7 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.telling import Events, tell_error
 
-_REPORT_WITHIN_S = 10.0  # that Redis gets to hear of the last ends
+_REPORT_WITHIN_S = 3.0  # that Redis gets to hear of the last ends
 _HALT_WITHIN_S = 2.0  # that an exchange in flight gets
 _PAUSE_S = 0.2
 _REFUSALS = 5  # of the last ends, until they are left on record for the rescue

@@ -12,7 +12,6 @@ from resqpy import Queue
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.store.client import Store
-from resqpy.store.line import _alive
 from resqpy.store.options import RedisOptions
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
@@ -38,14 +37,15 @@ async def test_what_is_asked_at_once_travels_together(store: Store) -> None:
 
 async def test_what_is_asked_during_a_flush_goes_in_the_next(store: Store) -> None:
     """While one flush is in flight, all others collect for one more."""
+    await store.call("PING")
+    await store.call("PING")
     first = asyncio.ensure_future(store.call("ECHO", "first"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await wait_for(lambda: store.line.round_trips == 2)
     others = [asyncio.ensure_future(store.call("ECHO", str(n))) for n in range(50)]
 
     await asyncio.gather(first, *others)
 
-    assert store.line.round_trips == 2
+    assert store.line.round_trips == 3
 
 
 async def test_a_cancelled_caller_harms_nobody(store: Store) -> None:
@@ -104,7 +104,8 @@ async def test_a_connection_that_died_in_peace_is_replaced_unnoticed(
 ) -> None:
     """A connection closed while nothing was in flight leaves nothing in doubt."""
     own_id = await store.call("CLIENT", "ID")
-    await wait_for(lambda: not _alive(store.line._connection))  # type: ignore[arg-type, return-value]
+    await redis.client_kill_filter(_id=own_id)
+    await wait_for(lambda: not store.line.alive)
 
     assert await store.call("CLIENT", "ID") != own_id
 

@@ -1,0 +1,72 @@
+"""The price of everything is round trips: they are counted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from resqpy import Queue
+from tests.support.waiting import wait_for
+from tests.support.working import working
+
+
+async def test_enqueueing_is_one_round_trip(redis_url: str, redis: Any) -> None:
+    """One job, a thousand jobs, and a thousand callers at once: one each, one command each."""
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C", [0])
+        await redis.config_resetstat()
+        trips = queue.store.line.round_trips
+        await queue.enqueue("q", "C", [1])
+        assert queue.store.line.round_trips == trips + 1
+        await queue.enqueue_many([("q", "C", [n]) for n in range(1000)])
+        assert queue.store.line.round_trips == trips + 2
+        await asyncio.gather(*(queue.enqueue("q", "C", [n]) for n in range(1000)))
+        assert queue.store.line.round_trips == trips + 3
+        assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1002
+    assert await redis.llen("resque:queue:q") == 2002
+
+
+async def test_all_slots_are_served_in_one_round_trip(redis_url: str, redis: Any) -> None:
+    """N ended and N taken: one exchange, however the jobs end. Only larger waves of jobs that wait
+    are reported in parts, on purpose: see `resqpy.engine.reporting.part`.
+    """
+    gates = [asyncio.Event() for _ in range(3)]
+    rounds = [0, 0, 0]
+
+    async def wait(turn: int, number: int) -> None:
+        rounds[turn] += 1
+        await gates[turn].wait()
+        if number % 2:
+            raise ValueError(number)
+
+    slots = 8
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("q", "wait", [n // slots, n]) for n in range(3 * slots)])
+        async with working(
+            redis_url, {"wait": wait}, "q", slots=slots, timeout_s=60, heartbeat_s=60
+        ) as work:
+            line = work.worker.pool.reporting.exchange.line
+            await wait_for(lambda: rounds[0] == slots)
+            await asyncio.sleep(0.1)
+            for turn in range(2):
+                before = line.round_trips
+                gates[turn].set()
+                await wait_for(lambda turn=turn: rounds[turn + 1] == slots)  # type: ignore[misc]
+                assert line.round_trips == before + 1
+                await asyncio.sleep(0.05)
+            gates[2].set()
+            await work.until(3 * slots)
+    assert len(work.args("failure")) == 12
+
+
+async def test_a_drain_costs_one_round_trip_for_a_slotful(redis_url: str, redis: Any) -> None:
+    """A thousand jobs on fifty slots: about twenty exchanges, not thousands."""
+
+    async def no_op(_: int) -> None:
+        return
+
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("q", "no_op", [n]) for n in range(1000)])
+        async with working(redis_url, {"no_op": no_op}, "q", slots=50) as work:
+            await work.until(1000)
+            assert work.worker.pool.reporting.exchange.line.round_trips < 40

@@ -1,0 +1,247 @@
+"""Idle workers start what anybody pushes, at once, and cost almost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from resqpy import Queue, RedisOptions, ScalingOptions, Worker, WorkerOptions
+from resqpy.embedded import PrivateServer
+from resqpy.engine.heartbeat import Vitals, beat
+from resqpy.engine.multi_worker import MultiWorker
+from resqpy.store.client import Store
+from resqpy.store.tracker import PING_EVERY_S
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_for
+from tests.support.working import Working, working
+
+AT_ONCE_S = 1.0
+LAZY: dict[str, Any] = {"timeout_s": 60, "heartbeat_s": 60}
+
+
+async def no_op(*_: Any) -> None:
+    """A task."""
+
+
+async def push(redis: Any, queue: str) -> None:
+    """Enqueue as a foreign client does."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.sadd("resque:queues", queue)
+        pipe.rpush(f"resque:queue:{queue}", b'{"class":"no_op","args":[]}')
+        await pipe.execute()
+
+
+async def idle(work: Working) -> None:
+    """Wait until it listens, and has nothing more to look for."""
+    wakeup = work.worker._wakeup
+    assert wakeup is not None
+    await wait_for(lambda: wakeup.tracker.live)
+    line = work.worker.pool.reporting.exchange.line
+    before = -1
+    while line.round_trips != before:
+        before = line.round_trips
+        await asyncio.sleep(0.05)
+
+
+async def starts_at_once(work: Working, redis: Any, queue: str) -> None:
+    """A job that is pushed now runs now."""
+    started, before = time.monotonic(), work.ended
+    await push(redis, queue)
+    await work.until(before + 1)
+    assert time.monotonic() - started < AT_ONCE_S
+
+
+@pytest.mark.parametrize("queues", ["q", "*", "q*,!qx", "other,q"])
+async def test_a_foreign_push_is_started_at_once(redis_url: str, redis: Any, queues: str) -> None:
+    """Whether the queue is known or not, by name, `*` or glob."""
+    async with working(redis_url, {"no_op": no_op}, queues, **LAZY) as work:
+        await idle(work)
+        await starts_at_once(work, redis, "q")
+        await idle(work)
+        await starts_at_once(work, redis, "q")
+
+
+async def test_a_new_queue_is_seen_at_once(redis_url: str, redis: Any) -> None:
+    """A queue that did not exist when the worker became idle."""
+    await push(redis, "first")
+    async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
+        await work.until(1)
+        for name in ("second", "a:b"):
+            await idle(work)
+            await starts_at_once(work, redis, name)
+
+
+async def test_no_push_falls_between(redis_url: str, redis: Any) -> None:
+    """Pushes at any moment of becoming idle are all run, with no poll to help."""
+    async with working(redis_url, {"no_op": no_op}, "*", slots=3, **LAZY) as work:
+        for number in range(300):
+            await push(redis, f"q{number % 7}")
+            await asyncio.sleep(0.0003 * (number % 5))
+        await work.until(300, 5)
+
+
+async def test_the_pause_key_is_honoured_at_once(redis_url: str, redis: Any) -> None:
+    """Set before the start there is no job in the window of the boot; unset, work goes on at once."""
+    await redis.set("resque:pause-all-workers", "true")
+    await push(redis, "q")
+    async with working(redis_url, {"no_op": no_op}, "q", **LAZY) as work:
+        await idle(work)
+        assert work.ended == 0
+        await redis.delete("resque:pause-all-workers")
+        await work.until(1, AT_ONCE_S)
+        await redis.set("resque:pause-all-workers", "True")
+        await push(redis, "q")
+        await idle(work)
+        assert work.ended == 1
+        await redis.set("resque:pause-all-workers", "false")
+        await work.until(2, AT_ONCE_S)
+
+
+async def test_after_the_tracking_connection_is_killed(redis_url: str, redis: Any) -> None:
+    """It is made anew, and what was pushed meanwhile is found."""
+    async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
+        for _ in range(2):
+            await idle(work)
+            await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await push(redis, "q")
+        await work.until(2, AT_ONCE_S)
+
+
+async def test_the_heartbeat_finds_work_where_the_wakeup_is_deaf(
+    redis_url: str, redis: Any
+) -> None:
+    """Even with a half-open tracking connection a job, a new queue and the end of a pause are found
+    by the next sign of life.
+    """
+    async with working(redis_url, {"no_op": no_op}, "*", timeout_s=60, heartbeat_s=0.2) as work:
+        await idle(work)
+        assert work.worker._wakeup is not None
+        work.worker._wakeup.tracker._on_change = lambda _: None  # deaf, and doesn't know it
+        await push(redis, "q")
+        await work.until(1, 2)
+        await push(redis, "new")
+        await work.until(2, 2)
+        await redis.set("resque:pause-all-workers", "true")
+        await wait_for(lambda: work.worker.pool.paused)
+        await push(redis, "new")
+        await redis.delete("resque:pause-all-workers")
+        await work.until(3, 2)
+
+
+async def test_where_tracking_is_forbidden_it_polls(
+    redis_server: PrivateServer, redis: Any
+) -> None:
+    """An ACL that forbids CLIENT TRACKING: told once as an error, and work is found by polling."""
+    await redis.execute_command(
+        "ACL", "SETUSER", "plain", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"
+    )
+    try:
+        url = redis_server.url.replace("unix://", "unix://plain:pw@")
+        async with working(url, {"no_op": no_op}, "*", timeout_s=0.1, heartbeat_s=60) as work:
+            await wait_for(lambda: "polling every 0.1 s" in work.errors)
+            await push(redis, "q")
+            await work.until(1)
+            await push(redis, "new")
+            await work.until(2)
+        assert len(work.args("error")) == 1
+    finally:
+        await redis.execute_command("ACL", "DELUSER", "plain")
+
+
+async def test_a_blocked_loop_does_not_stop_the_heartbeat(redis_url: str, redis: Any) -> None:
+    """Signs of life come from a thread of their own."""
+
+    async def block() -> None:
+        beats = await redis.hgetall("resque:workers:heartbeat")
+        time.sleep(1.5)  # noqa: ASYNC251
+        seen.append((beats, await redis.hgetall("resque:workers:heartbeat")))
+
+    seen: list[Any] = []
+    async with (
+        Queue(redis_url) as queue,
+        working(redis_url, {"block": block}, "q", heartbeat_s=0.1) as work,
+    ):
+        await wait_for(lambda: work.args("ping"))
+        await queue.enqueue("q", "block")
+        await work.until(1)
+    before, after = seen[0]
+    assert list(before) == list(after)
+    assert list(before.values()) < list(after.values())
+
+
+async def test_the_beat_is_what_ruby_writes(redis_url: str, redis: Any) -> None:
+    """ISO 8601 by Redis' clock with an offset, at any date."""
+    store = Store(RedisOptions(redis_url))
+    async with Proxy(redis_url):
+        made = await beat(store, Vitals("i", (), "s", ()))
+    assert abs(made.time_s - time.time()) < 5
+    async with working(redis_url, {}, "q") as work:
+        [(_, value)] = (await redis.hgetall("resque:workers:heartbeat")).items()
+        seconds, _ = await redis.time()
+    from datetime import datetime
+
+    assert 0 <= seconds - datetime.fromisoformat(value.decode()).timestamp() <= 2
+    assert work.worker.worker_ids == []
+    await store.close()
+
+
+# -- what it costs --
+
+
+async def commands(redis: Any) -> int:
+    """How many commands Redis has served."""
+    return int((await redis.info("stats"))["total_commands_processed"])
+
+
+async def test_an_idle_process_only_beats(redis_url: str, redis: Any) -> None:
+    """Beyond its heartbeat an idle worker sends nothing at all."""
+    async with working(redis_url, {"no_op": no_op}, "*", timeout_s=0.05, heartbeat_s=60) as work:
+        await push(redis, "q")
+        await work.until(1)
+        await idle(work)
+        before = await commands(redis)
+        await asyncio.sleep(1.0)
+        assert await commands(redis) - before == 1  # the INFO itself
+
+
+async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
+    """The sign of life of all slots, the look for work and the pause key are one command."""
+    async with working(
+        redis_url, {"no_op": no_op}, "*", slots=5, timeout_s=60, heartbeat_s=0.1
+    ) as w:
+        await idle(w)
+        await redis.config_resetstat()
+        pings = len(w.args("ping"))
+        await asyncio.sleep(1.0)
+        calls = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        beats = (len(w.args("ping")) - pings) // 5
+    assert 5 <= beats <= 10
+    assert abs(calls - beats) <= 1
+
+
+def test_at_default_settings_under_one_command_a_second() -> None:
+    """A beat and a ping of the tracking connection, every ten seconds each."""
+    options = WorkerOptions()
+    assert 1 / options.heartbeat_s + 1 / PING_EVERY_S < 1
+    assert isinstance(Worker("redis://x", {}).options, WorkerOptions)
+
+
+async def test_a_stretched_idle_multi_worker_is_quiet_too(redis_url: str, redis: Any) -> None:
+    """Checks of the autoscaler that change nothing cost nothing."""
+    worker = MultiWorker(
+        redis_url, {"no_op": no_op}, "*",
+        WorkerOptions(timeout_s=60, heartbeat_s=60),
+        ScalingOptions(1, 10, check_s=0.02),
+    )  # fmt: skip
+    checks: list[str] = []
+    worker.on("multi_worker_action", lambda verb, *_: checks.append(verb))
+    async with worker:
+        await wait_for(lambda: len(checks) > 10)
+        before = await commands(redis)
+        done = len(checks)
+        await wait_for(lambda: len(checks) > done + 20)
+        assert await commands(redis) - before == 1
+        assert set(checks[done:]) == {"x"}
