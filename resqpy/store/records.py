@@ -168,10 +168,12 @@ def _take_away(store: Store, record: Record, place: int) -> list[Command]:
     ]
 
 
-def place_again(store: Store, record: Record) -> list[Command]:
-    """The commands that put a waiting task's job where it belongs, because it is not there."""
-    place = _place(record)
-    return [] if place is None else _put(store, record, place)
+def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:
+    """The commands that put a pending task's job into its queue, because it is nowhere."""
+    if _place(record) != 0:
+        return []
+    looked: Command = ("ZADD", store.keys.tasks_pending, "XX", now_ms, record.id)
+    return [*_put(store, record, 0), looked]
 
 
 # -- events --

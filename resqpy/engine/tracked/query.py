@@ -150,8 +150,9 @@ def make_query(options: QueryOptions) -> Query:
 
 def _one_of(what: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
-        words = ", ".join(map(str, known))
-        raise UsageError(f"{what} {value!r} is not known{near_match(str(value), known)} ({words})")
+        names = list(map(str, known))
+        hint = near_match(str(value), names)
+        raise UsageError(f"{what} {value!r} is not known{hint} ({', '.join(names)})")
     return value
 
 

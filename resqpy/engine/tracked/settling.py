@@ -7,6 +7,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
 from resqpy.base.keys import FAILED
 from resqpy.base.task_id import new_task_id, task_id_of
 from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
 from resqpy.engine.outcome import Command
 from resqpy.engine.tracked.finishing import end_commands
 from resqpy.engine.tracked.transitions import Change, expired, revived
@@ -36,17 +37,24 @@ async def recover(
         place: put its job into its queue, if it is to run again.
     """
     change = expired(record, now_us, new_task_id() if record.retries.linked else "")
-    assert change.before is not None
-    commands: list[records.Command] = [records.same_version(store, change.before)]
-    if change.after is not None and change.after.entry and not record.entry:
-        commands += map(tuple, _entry(store, record, change.after))
+    commands: list[records.Command] = [records.same_version(store, record)]
+    if _failed_now(record, change):
+        commands += map(tuple, _entry(store, record, change))
     commands += map(tuple, end_commands(store, change, place=place))
+    if place and record.status is TaskStatus.PENDING and change.after is not None:
+        commands += records.place_again(store, change.after, now_us // 1000)
     return change.after if await records.write(store, commands) else None
 
 
-def _entry(store: Store, record: Record, after: Record) -> list[Command]:
+def _failed_now(record: Record, change: Change) -> bool:
+    """Whether this step is the failure, and not one that was noted with its entry."""
+    after = change.after
+    return record.ending is None and after is not None and after.entry and after.runs > record.runs
+
+
+def _entry(store: Store, record: Record, change: Change) -> list[Command]:
     """The failed entry of a run that nobody can tell of any more."""
-    error = after.error
+    error = None if change.after is None else change.after.error
     worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
     entry = codec.encode_failed(
         job_json=records.job_of(record),

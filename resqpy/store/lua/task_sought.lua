@@ -1,0 +1,15 @@
+-- Where the job of a tracked task waits, if it waits anywhere.
+--
+-- KEYS 1   queue:<name>   2  prefix of the delayed lists
+-- ARGV     for each spelling of the job: its text, its timestamps: key
+-- Returns  "queue", "delayed" or an empty text
+-- Read by  Ruby and Node: all of them
+for a = 1, #ARGV, 2 do
+  if redis.call('LPOS', KEYS[1], ARGV[a]) then return 'queue' end
+  for _, member in ipairs(redis.call('SMEMBERS', ARGV[a + 1])) do
+    local list = KEYS[2] .. member:sub(#'delayed:' + 1)
+    local found = redis.pcall('LPOS', list, ARGV[a])
+    if type(found) == 'number' then return 'delayed' end
+  end
+end
+return ''

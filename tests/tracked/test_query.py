@@ -1,0 +1,278 @@
+"""Queries: conditions, orders, cursors, and what a page costs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base.errors import UnknownOption, UsageError, WrongCursor
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store import task_locks
+from resqpy.store.client import Store
+from tests.tracked.support import KEYS, known
+
+COUNT = 23
+
+
+@pytest.fixture
+async def many(tracked: Tracked) -> list[str]:
+    """Tasks of two types, with tags and creators, in several statuses; their ids as created."""
+    ids = []
+    for index in range(COUNT):
+        task = await tracked.create(
+            "odd" if index % 2 else "even",
+            {"index": index},
+            id=f"t{(index * 7) % COUNT:02}",  # not in the order of creation
+            tags=["all", f"third{index % 3}"],
+            application="app" if index % 4 == 0 else None,
+            user=f"user{index % 2}",
+        )
+        if index % 5 == 0:
+            await task.cancel()
+        elif index % 5 == 1:
+            await task.disable()
+        ids.append(task.id)
+    return ids
+
+
+async def all_ids(tracked: Tracked, page_size: int = 4, **conditions: Any) -> list[str]:
+    """All ids of a query, page by page."""
+    return [task.id async for task in tracked.iterate(page_size, **conditions)]
+
+
+async def test_created(tracked: Tracked, many: list[str]) -> None:
+    """Tasks come in the order of their creation, either way, whatever the size of a page."""
+    for size in (1, 2, 7, COUNT, COUNT + 1, 100):
+        assert await all_ids(tracked, size) == many
+        assert await all_ids(tracked, size, direction="desc") == many[::-1]
+    page = await tracked.query(page_size=COUNT)
+    assert page.cursor is None
+    assert (await tracked.query(page_size=COUNT - 1)).cursor is not None
+
+
+CONDITIONS: list[tuple[dict[str, Any], Any]] = [
+    ({"type": "odd"}, lambda i: i % 2 == 1),
+    ({"status": "cancelled"}, lambda i: i % 5 == 0),
+    ({"status": "disabled", "type": "even"}, lambda i: i % 5 == 1 and i % 2 == 0),
+    ({"tags": ["third1"]}, lambda i: i % 3 == 1),
+    ({"tags": ["all", "third2"]}, lambda i: i % 3 == 2),
+    ({"application": "app"}, lambda i: i % 4 == 0),
+    ({"user": "user1", "tags": ["third0"]}, lambda i: i % 2 == 1 and i % 3 == 0),
+    ({"status": "pending", "application": "app"}, lambda i: i % 4 == 0 and i % 5 > 1),
+    ({"type": "nothing"}, lambda _: False),
+    ({"tags": ["nothing"]}, lambda _: False),
+]
+
+
+@pytest.mark.parametrize(("conditions", "wanted"), CONDITIONS)
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+async def test_conditions(
+    tracked: Tracked, many: list[str], conditions: dict[str, Any], wanted: Any, direction: str
+) -> None:
+    """All conditions must hold; they keep the order."""
+    ids = [task_id for index, task_id in enumerate(many) if wanted(index)]
+    ids = ids if direction == "asc" else ids[::-1]
+    assert await all_ids(tracked, 3, direction=direction, **conditions) == ids
+
+
+async def test_by_status(tracked: Tracked, many: list[str]) -> None:
+    """By status, and then by creation; a type is no obstacle."""
+    groups = {"pending": [2, 3, 4], "disabled": [1], "cancelled": [0]}
+    wanted = [
+        task_id
+        for rests in groups.values()
+        for index, task_id in enumerate(many)
+        if index % 5 in rests
+    ]
+    assert await all_ids(tracked, 3, sort="status") == wanted
+    assert await all_ids(tracked, 3, sort="status", direction="desc") == wanted[::-1]
+    odd = [task_id for task_id in wanted if many.index(task_id) % 2]
+    assert await all_ids(tracked, 3, sort="status", type="odd") == odd
+
+
+async def test_by_modification(tracked: Tracked, many: list[str]) -> None:
+    """By the last change."""
+    changed = await known(tracked, many[2])
+    changed.payload["x"] = 1
+    await changed.save()
+    wanted = [*[each for each in many if each != many[2]], many[2]]
+    assert await all_ids(tracked, 5, sort="modified") == wanted
+    even = [each for each in wanted if many.index(each) % 2 == 0]
+    assert await all_ids(tracked, 5, sort="modified", direction="desc", type="even") == even[::-1]
+
+
+async def test_by_completion(tracked: Tracked, many: list[str]) -> None:
+    """By the end, of those that have ended."""
+    await tracked.cancel(many[2])
+    wanted = [*[each for index, each in enumerate(many) if index % 5 == 0], many[2]]
+    assert await all_ids(tracked, 3, sort="completed") == wanted
+    assert await all_ids(tracked, 3, sort="completed", direction="desc") == wanted[::-1]
+
+
+async def test_tasks_come_and_go(tracked: Tracked, many: list[str]) -> None:
+    """A cursor stays right: what was removed or added meanwhile shifts nothing."""
+    first = await tracked.query(page_size=6)
+    assert [task.id for task in first.tasks] == many[:6]
+    for gone in (many[5], many[6], many[0]):
+        await tracked.remove(gone)
+    new = await tracked.create("odd")
+    second = await tracked.query(page_size=100, cursor=first.cursor)
+    assert [task.id for task in second.tasks] == [*many[7:], new.id]
+
+
+async def test_tasks_of_one_moment(tracked: Tracked, redis: Redis) -> None:
+    """Tasks that different processes created in one microsecond are all seen, once."""
+    ids = sorted(f"t{index:02}" for index in range(30))
+    for task_id in ids:
+        task = await tracked.create("mail", id=task_id)
+        scores = {task_id: 1_700_000_000_000_000}
+        created = 1_700_000_000_000_000
+        for key in (KEYS.tasks_by("created"), KEYS.tasks_by("created", "type", "mail")):
+            await redis.zadd(key, scores)
+        for of in ((), ("type", "mail")):
+            await redis.zadd(KEYS.tasks_by("status", "pending", *of), scores)
+        client: Any = redis
+        await client.hset(KEYS.task(task.id), "created", created)
+    assert await all_ids(tracked, 4) == ids
+    assert await all_ids(tracked, 4, direction="desc") == ids[::-1]
+    assert await all_ids(tracked, 40, status="pending") == ids
+
+
+async def test_a_wrong_cursor(tracked: Tracked, many: list[str]) -> None:
+    """A cursor of another query, or none at all, is refused with what to do."""
+    assert many
+    cursor = (await tracked.query(page_size=2, type="odd")).cursor
+    assert cursor is not None
+    await tracked.query(page_size=9, type="odd", cursor=cursor)  # another size is no other query
+    for other in ({"type": "even"}, {}, {"type": "odd", "direction": "desc"}):
+        with pytest.raises(WrongCursor, match="belongs to another query"):
+            await tracked.query(cursor=cursor, **other)  # type: ignore[arg-type]
+    for wrong in ("", "x", "eyJhIjoxfQ", "bnVsbA"):
+        with pytest.raises(WrongCursor, match="is no cursor"):
+            await tracked.query(cursor=wrong)
+
+
+async def test_wrong_conditions(tracked: Tracked) -> None:
+    """What can't be asked for is refused with what can."""
+    with pytest.raises(UsageError, match="status 'paused' is not known"):
+        await tracked.query(status="paused")
+    with pytest.raises(UsageError, match="did you mean 'created'"):
+        await tracked.query(sort="create")
+    with pytest.raises(UnknownOption, match="did you mean 'type'"):
+        await tracked.query(typ="x")  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="from 1 to 1000"):
+        await tracked.query(page_size=0)
+    with pytest.raises(UsageError, match="no list of words"):
+        await tracked.query(tags="x")
+
+
+async def test_time_alone_changes_statuses(tracked: Tracked) -> None:
+    """A scheduled task whose time has come is found as pending, an expired run as well."""
+    scheduled = await tracked.create("mail", delay=50)
+    claimed = await tracked.create("mail", lock_duration=100)
+    assert (await task_locks.claim(tracked.store, claimed.id, "mail", "x:1:y#z")).ours
+    assert await all_ids(tracked, status="scheduled") == [scheduled.id]
+    assert await all_ids(tracked, status="running") == [claimed.id]
+    await asyncio.sleep(0.12)
+    assert await all_ids(tracked, status="scheduled") == []
+    assert await all_ids(tracked, status="running") == []
+    assert await all_ids(tracked, status="pending") == [scheduled.id, claimed.id]
+    assert await tracked.count(status="pending") == 2
+
+
+async def test_count(tracked: Tracked, many: list[str]) -> None:
+    """How many there are, of a type, with a status, or both."""
+    assert await tracked.count() == len(many)
+    assert await tracked.count("odd") == 11
+    assert await tracked.count(status="cancelled") == 5
+    assert await tracked.count("odd", "cancelled") == 2
+
+
+async def commands(redis: Redis) -> int:
+    """How many commands the server has processed, scripts' own included."""
+    info: Any = await redis.info("commandstats")
+    return sum(each["calls"] for name, each in info.items() if "info" not in name)
+
+
+async def cost(redis: Redis, tracked: Tracked, **query: Any) -> tuple[int, int, str | None]:
+    """Commands and round trips of one page, and its cursor."""
+    trips, before = tracked.store.line.round_trips, await commands(redis)
+    page = await tracked.query(page_size=20, **query)
+    assert len(page.tasks) == 20
+    after = await commands(redis)
+    return after - before, tracked.store.line.round_trips - trips, page.cursor
+
+
+async def bulk(store: Store, count: int, start: int = 0) -> None:
+    """Create many records at once, by the same commands as `create`."""
+    tracked = Tracked(store)
+    for part in range(start, start + count, 500):
+        rest = min(500, start + count - part)
+        await asyncio.gather(
+            *(
+                tracked.create("odd" if index % 2 else "even", {"index": index}, tags=["t"])
+                for index in range(part, part + rest)
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"type": "odd", "status": "pending"},
+        {"tags": ["t"], "direction": "desc"},
+        {"sort": "modified"},
+        {"sort": "status"},
+    ],
+)
+async def test_a_page_costs_what_it_holds(
+    tracked: Tracked, redis: Redis, query: dict[str, Any]
+) -> None:
+    """A page costs the same at 60 tasks and at 1,000, at the start and in the middle."""
+    await bulk(tracked.store, 60)
+    small, _, _ = await cost(redis, tracked, **query)
+    await bulk(tracked.store, 940, 60)
+    large, trips, cursor = await cost(redis, tracked, **query)
+    for _ in range(5):
+        middle, _, cursor = await cost(redis, tracked, cursor=cursor, **query)
+        assert middle <= small + 2
+    assert large <= small + 2
+    assert trips <= 4
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+async def test_a_hundred_thousand(tracked: Tracked, redis: Redis) -> None:
+    """100,000 records: pages cost the same at the start, in the middle and at the end; and memory."""
+    before: Any = await redis.info("memory")
+    await bulk(tracked.store, 100_000)
+    after: Any = await redis.info("memory")
+    await redis.delete(KEYS.queue("default"))
+    without: Any = await redis.info("memory")
+    job = (after["used_memory"] - without["used_memory"]) / 100_000
+    each = (after["used_memory"] - before["used_memory"]) / 100_000 - job
+    print(f"\n{each:.0f} bytes a record with its indexes, {job:.0f} bytes its job in the queue")
+    loop, costs, times = asyncio.get_running_loop(), [], []
+    cursor: str | None = None
+    pages = 0
+    while True:
+        trips, began = tracked.store.line.round_trips, loop.time()
+        page = await tracked.query(
+            page_size=1000, cursor=cursor, type="odd", status="pending", sort="created"
+        )
+        times.append(loop.time() - began)
+        costs.append(tracked.store.line.round_trips - trips)
+        pages += 1
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert pages == 50
+    assert max(costs) <= 4
+    spots = (times[1], times[len(times) // 2], times[-1])
+    print(
+        "seconds of a page of 1,000 at the start, middle, end:", [f"{each:.3f}" for each in spots]
+    )

@@ -1,0 +1,331 @@
+"""The verbs from outside a run: irontask's task suite, TWIN's connector, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base.backoff import Backoff
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import (
+    AlreadySaving,
+    DuplicateTask,
+    InvalidJob,
+    TaskStateError,
+    UnknownOption,
+    UnknownTask,
+    UnknownTaskId,
+    UsageError,
+)
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store.client import Store
+from tests.support.redis_state import dump
+from tests.tracked.support import KEYS, known
+
+PAYLOAD = {"first": "property", "second": 123, "arr": [True, False]}
+
+
+def now_ms() -> int:
+    """Now."""
+    return SYSTEM_CLOCK.now_ms()
+
+
+# -- create --
+
+
+async def test_create(tracked: Tracked, redis: Redis) -> None:
+    """A task is a record and an ordinary job with the id in its first argument; one round trip."""
+    trips = tracked.store.line.round_trips
+    await tracked.create("mail", {"to": "a"})  # the first one loads the script
+    trips = tracked.store.line.round_trips - trips
+    before = tracked.store.line.round_trips
+    task = await tracked.create("mail", {"to": "b"})
+    assert tracked.store.line.round_trips - before == 1
+    assert trips <= 3
+    jobs = await redis.lrange(KEYS.queue("default"), -1, -1)
+    text = '{"class":"mail","queue":"default","args":[{"to":"b","_task_id":"ID"}]}'
+    assert jobs == [text.replace("ID", task.id).encode()]
+    assert await redis.smembers(KEYS.queues) == {b"default"}
+    assert (task.status, task.runs, task.attempts, task.deliveries) == ("pending", 0, 0, 0)
+    assert (await known(tracked, task.id)).to_json() == task.to_json()
+
+
+async def test_create_with_everything(tracked: Tracked) -> None:
+    """All that can be said of a task is kept."""
+    start = datetime(2040, 1, 1, tzinfo=UTC)
+    task = await tracked.create(
+        "mail", {"to": "ä"}, id="my.id", queue="q", priority=5, tags=["a", "b", "a"],
+        interval=timedelta(minutes=1), start=start, end=start + timedelta(days=1), retries=None,
+        backoff=Backoff(1, 2, 3, randomize=True), linked=True, retain_for=timedelta(days=1),
+        lock_duration=1000, longest_execution=0, application="app", user="me",
+    )  # fmt: skip
+    shown = (await known(tracked, "my.id")).to_json()
+    wanted = {
+        "id": "my.id", "type": "mail", "queue": "q", "status": "scheduled", "priority": 5,
+        "payload": {"to": "ä"}, "tags": ["a", "b"], "interval": 60_000, "enabled": True,
+        "start_time": "2040-01-01T00:00:00.000+00:00", "end_time": "2040-01-02T00:00:00.000+00:00",
+        "next_run_time": "2040-01-01T00:00:00.000+00:00", "retries": None, "linked": True,
+        "retries_remaining": None, "retry_interval": 1, "backoff_factor": 2.0,
+        "retain_for": 86_400_000, "lock_duration": 1000, "longest_execution": None,
+        "created_by_application": "app", "created_by_user": "me", "at_most_once": False,
+    }  # fmt: skip
+    assert {name: shown[name] for name in wanted} == wanted
+    assert task.to_json() == shown
+
+
+async def test_create_later(tracked: Tracked, redis: Redis) -> None:
+    """A scheduled task waits in the delayed list that any scheduler promotes."""
+    due_ms = now_ms() + 60_500
+    task = await tracked.create("mail", start=due_ms)
+    second = -(-due_ms // 1000)
+    assert task.status == "scheduled"
+    assert task.record.next_run_ms == due_ms
+    assert await redis.llen(KEYS.delayed(second)) == 1
+    assert await redis.zrange(KEYS.schedule, 0, -1) == [str(second).encode()]
+    assert await redis.llen(KEYS.queue("default")) == 0
+    cron = await tracked.create("mail", interval="0 0 1 1 *", timezone="Europe/Berlin")
+    assert (cron.status, cron.interval) == ("scheduled", "0 0 1 1 *")
+    assert (await tracked.create("mail", interval=60_000)).status == "pending"
+    over = await tracked.create("mail", interval=1000, start=due_ms, end=due_ms - 1)
+    assert (over.status, over.next_run_time) == ("failed", None)
+    disabled = await tracked.create("mail", enabled=False)
+    assert disabled.status == "disabled"
+    assert disabled.next_run_time is not None
+
+
+async def test_get_of_nothing(tracked: Tracked) -> None:
+    """'returns undefined if the task is not found'."""
+    assert await tracked.get("nonexistant-id") is None
+
+
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"payload": {"when": datetime(2026, 1, 1, tzinfo=UTC)}}, InvalidJob, r"payload\.when: datetime"),
+    ({"payload": {"a": [float("nan")]}}, InvalidJob, r"payload\.a\[0\]"),
+    ({"payload": [1]}, InvalidJob, "payload: list given; pass a dict"),
+    ({"payload": {"_task_id": "x"}}, UsageError, "'_task_id' is reserved"),
+    ({"interval": "61 * * * *"}, UsageError, "cron expression"),
+    ({"interval": -5}, UsageError, "interval.*negative"),
+    ({"interval": 0}, UsageError, "at least a millisecond"),
+    ({"interval": "* * * * *", "timezone": "Mars/Olympus"}, UsageError, "Mars/Olympus"),
+    ({"timezone": "UTC"}, UsageError, "only a cron expression"),
+    ({"delay": -1}, UsageError, "delay: -1 is negative"),
+    ({"delay": 1, "start": 10**12}, UsageError, "say one of them"),
+    ({"start": 1_700_000_000}, UsageError, "can only be seconds"),
+    ({"start": datetime(2026, 1, 1)}, UsageError, "no time zone"),  # noqa: DTZ001
+    ({"priority": 10}, UsageError, "from -9 to 9"),
+    ({"queue": "a*b"}, UsageError, "has a meaning"),
+    ({"tags": "one"}, UsageError, "no list of words"),
+    ({"retries": -1}, UsageError, "or None for ever"),
+    ({"retries": 3, "at_most_once": True}, UsageError, "there are no retries"),
+    ({"backoff": -1}, UsageError, "negative"),
+    ({"lock_duration": 1}, UsageError, "at least 100 ms"),
+    ({"id": "a b"}, UsageError, "task id 'a b'"),
+    ({"application": ""}, UsageError, "no name"),
+    ({"retrys": 3}, UnknownOption, "did you mean 'retries'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "error", "words"), BAD)
+async def test_bad_input(
+    tracked: Tracked, redis: Redis, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    """What is wrong is refused with what to do, and nothing is written."""
+    with pytest.raises(error, match=words):
+        await tracked.create("mail", **options)
+    assert await dump(redis) == {}
+
+
+async def test_an_unknown_type(store: Store, redis: Redis) -> None:
+    """Where the tasks are known, another is refused with the nearest name."""
+    tracked = Tracked(store, types=lambda: ["send_mail"])
+    with pytest.raises(UnknownTask, match="did you mean 'send_mail'"):
+        await tracked.create("send_mial")
+    assert await dump(redis) == {}
+
+
+async def test_a_second_task_with_the_same_id(tracked: Tracked, redis: Redis) -> None:
+    """An id is unique: the second task is refused, and nothing of it is written."""
+    await tracked.create("mail", {"a": 1}, id="one")
+    before = await dump(redis)
+    with pytest.raises(DuplicateTask, match="task 'one' already"):
+        await tracked.create("other", {"a": 2}, id="one", tags=["x"])
+    assert await dump(redis) == before
+
+
+# -- save --
+
+
+async def test_save(tracked: Tracked) -> None:
+    """'updates the task payload with any changes made'."""
+    task = await tracked.create("mail", PAYLOAD)
+    task.payload["first"] = "updated"
+    await task.save()
+    wanted = {**PAYLOAD, "first": "updated"}
+    assert task.payload == wanted
+    assert (await known(tracked, task.id)).payload == wanted
+
+
+async def test_save_only_what_was_changed(tracked: Tracked) -> None:
+    """'only changes information we updated and does not modify our payload with updates …'."""
+    task = await tracked.create("mail", PAYLOAD)
+    copy = await known(tracked, task.id)
+    copy.payload = {"first": "server", "second": False, "arr": ["now"], "additional": None}
+    await copy.save()
+    task.payload["first"] = "updated"
+    await task.save()
+    assert task.payload == {**PAYLOAD, "first": "updated"}
+    wanted = {"first": "updated", "second": False, "arr": ["now"], "additional": None}
+    assert (await known(tracked, task.id)).payload == wanted
+
+
+async def test_save_twice_at_once(tracked: Tracked) -> None:
+    """'does not allow multiple saves to be performed concurrently'."""
+    task = await tracked.create("mail", PAYLOAD)
+    task.payload["first"] = "updated"
+    saving = asyncio.create_task(task.save())
+    await asyncio.sleep(0)
+    task.payload["second"] = 456
+    with pytest.raises(AlreadySaving):
+        await task.save()
+    await saving
+    assert task.payload == {**PAYLOAD, "first": "updated", "second": 456}
+    assert (await known(tracked, task.id)).payload == {**PAYLOAD, "first": "updated"}
+    await task.save()
+    assert (await known(tracked, task.id)).payload == task.payload
+
+
+async def test_save_what_is_no_json(tracked: Tracked) -> None:
+    """A payload that is no JSON is refused, and the old one stays."""
+    task = await tracked.create("mail", PAYLOAD)
+    task.payload["x"] = {1, 2}
+    with pytest.raises(InvalidJob, match=r"payload\.x: set"):
+        await task.save()
+    assert (await known(tracked, task.id)).payload == PAYLOAD
+
+
+# -- enable, disable --
+
+
+async def test_enable(tracked: Tracked, redis: Redis) -> None:
+    """'enables the task if it was disabled': its job enters the queue."""
+    task = await tracked.create("mail", enabled=False)
+    assert await redis.llen(KEYS.queue("default")) == 0
+    await task.enable()
+    server = await known(tracked, task.id)
+    assert (task.status, server.status, server.enabled) == ("pending", "pending", True)
+    assert await redis.llen(KEYS.queue("default")) == 1
+
+
+async def test_enable_with_a_new_next_run(tracked: Tracked) -> None:
+    """'enables the task with options'."""
+    past = now_ms() - 300_000
+    task = await tracked.create("mail", enabled=False, interval="*/1 * * * *", start=past)
+    assert task.status == "disabled"
+    await task.enable(recompute_next_run=True)
+    server = await known(tracked, task.id)
+    assert (task.status, server.status) == ("scheduled", "scheduled")
+    assert server.record.next_run_ms is not None
+    assert server.record.next_run_ms > now_ms() - 1000
+
+
+async def test_enable_after_the_end(tracked: Tracked) -> None:
+    """'completes a scheduled task if nextRunTime is greater than lastRunTime'."""
+    end = now_ms() + 300
+    task = await tracked.create("mail", enabled=False, interval=100, start=end - 200, end=end)
+    await task.enable(recompute_next_run=True)
+    assert task.status == "scheduled"
+    await task.disable()
+    await asyncio.sleep(0.25)
+    await task.enable(recompute_next_run=True)
+    server = await known(tracked, task.id)
+    assert (task.status, server.status) == ("failed", "failed")
+    assert (server.enabled, server.next_run_time) == (True, None)
+
+
+async def test_enable_of_an_enabled_task(tracked: Tracked, redis: Redis) -> None:
+    """'does nothing for tasks that are already enabled'."""
+    task = await tracked.create("mail")
+    before = await dump(redis)
+    await task.enable()
+    assert await dump(redis) == before
+    assert task.status == "pending"
+
+
+async def test_enable_and_disable_leave_the_payload(tracked: Tracked) -> None:
+    """'does not modify the task payload', neither here nor there."""
+    task = await tracked.create("mail", {"hello": "world"}, enabled=False)
+    copy = await known(tracked, task.id)
+    copy.payload = {"hello": "redis"}
+    await copy.save()
+    await task.enable()
+    assert task.payload == {"hello": "world"}
+    assert (await known(tracked, task.id)).payload == {"hello": "redis"}
+    await task.disable()
+    assert task.payload == {"hello": "world"}
+    assert (await known(tracked, task.id)).payload == {"hello": "redis"}
+
+
+async def test_disable(tracked: Tracked, redis: Redis) -> None:
+    """'disables the task if it was enabled': no foreign worker finds its job any more."""
+    task = await tracked.create("mail")
+    await task.disable()
+    server = await known(tracked, task.id)
+    assert (task.status, server.status, server.enabled) == ("disabled", "disabled", False)
+    assert await redis.llen(KEYS.queue("default")) == 0
+    before = await dump(redis)
+    await task.disable()  # 'does nothing for tasks that are already disabled'
+    assert await dump(redis) == before
+
+
+# -- remove, cancel, retry --
+
+
+async def test_remove(tracked: Tracked, redis: Redis) -> None:
+    """'removes the task from the database', with its job; 'succeeds if … already been deleted'."""
+    task = await tracked.create("mail", tags=["a"], application="app")
+    later = await tracked.create("mail", delay=60_000)
+    assert await task.remove()
+    assert await later.remove()
+    assert not await task.remove()
+    state = await dump(redis)
+    assert state.keys() <= {"resque:queues", "resque:delayed_queue_schedule"}
+
+
+async def test_cancel(tracked: Tracked, redis: Redis) -> None:
+    """TWIN: 'can create a task and cancel it'; no worker of any language finds its job."""
+    task = await tracked.create("mail", {"counter": 0}, retain_for=10_000)
+    later = await tracked.create("mail", delay=60_000)
+    await task.cancel()
+    await later.cancel()
+    shown = (await known(tracked, task.id)).to_json()
+    assert (shown["status"], shown["next_run_time"]) == ("cancelled", None)
+    assert shown["cancelled_time"] is not None
+    assert shown["retain_until"] is not None
+    assert await redis.llen(KEYS.queue("default")) == 0
+    with pytest.raises(TaskStateError, match="is cancelled and can't be cancelled; only one that"):
+        await task.cancel()
+    with pytest.raises(UnknownTaskId, match="there is no task 'x'"):
+        await tracked.cancel("x")
+
+
+async def test_retry_now(tracked: Tracked, redis: Redis) -> None:
+    """A task that waits for its time runs at once."""
+    task = await tracked.create("mail", delay=60_000)
+    await task.retry()
+    assert (await known(tracked, task.id)).status == "pending"
+    assert await redis.llen(KEYS.queue("default")) == 1
+    assert [key async for key in redis.scan_iter("resque:delayed:*")] == []
+    await task.disable()
+    with pytest.raises(TaskStateError, match="is disabled and can't be retried"):
+        await task.retry()
+
+
+async def test_priority_queues(tracked: Tracked, redis: Redis) -> None:
+    """A priority is a queue of its own that everybody sees."""
+    for priority in (0, 9, -9):
+        await tracked.create("mail", priority=priority)
+    assert await redis.smembers(KEYS.queues) == {b"default", b"default^9", b"default^-9"}
