@@ -1,21 +1,21 @@
 """One connection on which everybody's commands travel together (group commit).
 
-What is asked for while a flush is in flight goes in the next one: batching without a timer and
-without a knob. A flush is a task of its own, so a caller that is cancelled harms nobody else.
+What is asked for in one turn of the event loop, or while a flush is in flight, goes together:
+batching without a timer and without a knob. A caller that is cancelled harms nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
-from redis import exceptions
-from redis.asyncio.connection import AbstractConnection
 
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.store.connect import Opener, translate_connect
+from resqpy.store.wire import Wire
 
 Command = Sequence[str | bytes | int | float]
 Replies = asyncio.Future[list[Any]]
@@ -35,15 +35,16 @@ def _escaped(word: str | bytes | float) -> bytes | float:
 
 
 class _Asked:
-    """What one caller asked for: packed commands, how many, and who waits for the replies."""
+    """What one caller asked for: packed commands, how many, who waits for the replies, which came."""
 
-    __slots__ = ("count", "future", "packed")
+    __slots__ = ("count", "future", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command], future: Replies) -> None:
         # packed here, so that what can't be written harms its own caller and nobody else
         self.packed = [_packed(command) for command in commands]
         self.count = len(self.packed)
         self.future = future
+        self.replies: list[Any] = []
 
 
 class Line:
@@ -60,11 +61,20 @@ class Line:
     def __init__(self, open_connection: Opener, reply_timeout_s: float) -> None:
         self._open = open_connection
         self._reply_timeout_s = reply_timeout_s
-        self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
         self._waiting: list[_Asked] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._in_flight: deque[_Asked] = deque()
+        self._flush_planned = False
+        self._opening: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._give_up_at = 0.0
         self._leave = False
         self.round_trips = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a connection that is not known to be dead."""
+        return self._wire is not None and self._wire.alive
 
     def send(self, commands: Sequence[Command]) -> Replies:
         """The replies of the commands, in order; error replies are values among them.
@@ -75,59 +85,94 @@ class Line:
         loop = asyncio.get_running_loop()
         asked = _Asked(commands, loop.create_future())
         self._waiting.append(asked)
-        if self._flusher is None:
-            self._flusher = loop.create_task(self._flush_all())
+        if not (self._in_flight or self._flush_planned):
+            self._flush_planned = True
+            loop.call_soon(self._flush)
         return asked.future
 
-    async def _flush_all(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._flush(batch)
-        finally:
-            self._flusher = None
+    # -- out --
 
-    async def _flush(self, batch: list[_Asked]) -> None:
+    def _flush(self) -> None:
+        """Send all that waits, on a connection made anew where the last one is known to be dead:
+        then nothing is in doubt.
+        """
+        self._flush_planned = False
+        if self._opening is not None or not self._waiting:
+            return
+        if self._leave or not self.alive:
+            self._opening = asyncio.get_running_loop().create_task(self._open_wire())
+            return
+        assert self._wire is not None
+        self.round_trips += 1
+        batch, self._waiting = self._waiting, []
+        self._in_flight.extend(batch)
+        self._watch_for_replies()
+        self._wire.send(b"".join([each for asked in batch for each in asked.packed]))
+
+    async def _open_wire(self) -> None:
+        self._drop()
+        self._leave = False
         try:
-            connection = await self._usable()
+            self._wire = Wire(await self._open(), self._on_reply, self._on_lost)
         except BaseException as error:
-            _fail(batch, _unsent(error))
+            unsent, self._waiting = self._waiting, []
+            _fail(unsent, _unsent(error))
             if not isinstance(error, Exception):
                 raise
-            return
-        self.round_trips += 1
-        timer = asyncio.get_running_loop().call_later(self._reply_timeout_s, self._give_up)
-        try:
-            await _exchange(connection, batch)
-        except BaseException as error:
-            await self._drop()
-            _fail(batch, OutcomeUnknown(f"the connection to Redis was lost: {error}"))
-            if not isinstance(error, (exceptions.RedisError, OSError, EOFError)):
-                raise
         finally:
-            timer.cancel()
+            self._opening = None
+        self._flush()
 
-    async def _usable(self) -> AbstractConnection:
-        """The connection, made anew where it is known to be dead: then nothing is in doubt."""
-        connection = self._connection
-        if connection is not None and (self._leave or not _alive(connection)):
-            await self._drop()
-            connection = None
-        if connection is None:
-            self._leave = False
-            connection = self._connection = await self._open()
-        return connection
+    # -- in --
 
-    def _give_up(self) -> None:
-        """No reply for too long: break the connection, so that the read ends."""
-        writer = getattr(self._connection, "_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+    def _on_reply(self, wire: Wire, reply: Any) -> None:
+        if not self._in_flight:  # nobody asked: a server that throws us out, say
+            wire.abort()
+            return
+        asked = self._in_flight[0]
+        asked.replies.append(reply)
+        if len(asked.replies) < asked.count:
+            return
+        self._in_flight.popleft()
+        if not asked.future.done():
+            asked.future.set_result(asked.replies)
+        if not self._in_flight:
+            self._flush()
 
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+    def _on_lost(self, wire: Wire, error: Exception | None) -> None:
+        if wire is not self._wire:
+            return
+        self._wire = None
+        lost, self._in_flight = self._in_flight, deque()
+        why = error or "closed by the server"
+        _fail(lost, OutcomeUnknown(f"the connection to Redis was lost: {why}"))
+        self._flush()
+
+    # -- a silent server --
+
+    def _watch_for_replies(self) -> None:
+        """One timer for many flushes: each only moves the time at which it has an effect."""
+        loop = asyncio.get_running_loop()
+        self._give_up_at = loop.time() + self._reply_timeout_s
+        if self._watch is None:
+            self._watch = loop.call_at(self._give_up_at, self._look_for_replies)
+
+    def _look_for_replies(self) -> None:
+        self._watch = None
+        if not self._in_flight or self._wire is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._give_up_at:
+            self._wire.abort()
+        else:
+            self._watch = loop.call_at(self._give_up_at, self._look_for_replies)
+
+    # -- the end --
+
+    def _drop(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
     def reopen(self) -> None:
         """Leave this connection (it leads to a replica, say): the next flush opens another.
@@ -138,36 +183,16 @@ class Line:
 
     async def close(self) -> None:
         """Wait for what is in flight, then close."""
-        if self._flusher is not None:
-            await asyncio.wait([self._flusher], timeout=self._reply_timeout_s)
-        await self._drop()
-
-
-async def _exchange(connection: AbstractConnection, batch: list[_Asked]) -> None:
-    packed = [each for asked in batch for each in asked.packed]
-    await connection.send_packed_command(packed, check_health=False)
-    for asked in batch:
-        replies = [await _reply(connection) for _ in range(asked.count)]
-        if not asked.future.done():
-            asked.future.set_result(replies)
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disconnect_on_error=False)
-    except exceptions.ResponseError as error:
-        return error
-    except exceptions.BusyLoadingError as error:
-        # a reply like the others, but redis-py counts it among the lost connections
-        return exceptions.ResponseError(f"LOADING {error}")
-
-
-def _alive(connection: AbstractConnection) -> bool:
-    reader = getattr(connection, "_reader", None)
-    writer = getattr(connection, "_writer", None)
-    if reader is None or writer is None or writer.is_closing():
-        return False
-    return not reader.at_eof()
+        pending = [asked.future for asked in (*self._in_flight, *self._waiting)]
+        if pending:
+            await asyncio.wait(pending, timeout=self._reply_timeout_s)
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._drop()
 
 
 def _unsent(error: BaseException) -> BaseException:
@@ -178,7 +203,7 @@ def _unsent(error: BaseException) -> BaseException:
     return StoreUnavailable("the loop ended before anything was sent")
 
 
-def _fail(batch: list[_Asked], error: BaseException) -> None:
+def _fail(batch: Iterable[_Asked], error: BaseException) -> None:
     for asked in batch:
         if not asked.future.done():
             asked.future.set_exception(error)

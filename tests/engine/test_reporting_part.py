@@ -21,6 +21,7 @@ from tests.support.waiting import wait_for
         (5, 10, 100, 5),  # a part of one already
         (1_000, 100, 1_000, 62),
         (50, 60_000, 50, 8),
+        (25, 60_000, 50, 25),  # few enough for one round trip
     ],
 )
 def test_part(count: int, lasted_ms: int, slots: int, reported: int) -> None:

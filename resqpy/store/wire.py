@@ -1,0 +1,94 @@
+"""An open connection without redis-py's streams: bytes out, replies in, no task between.
+
+redis-py opens the connection (address, TLS, login, database); then its transport is taken over.
+A reply reaches its caller in one turn of the event loop less at each end, which is half the time of
+a single enqueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+_NOTHING_YET = object()
+
+
+class Wire(asyncio.Protocol):
+    """The transport of a connection, and what is done with what comes in.
+
+    Args:
+        connection: opened by redis-py; it is ours from here on.
+        on_reply: called with each reply; an error reply is a value, a `ResponseError`.
+        on_lost: called once with the reason, when the connection is gone.
+
+    Attributes:
+        alive: whether a command may be sent.
+    """
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        on_reply: Callable[[Wire, Any], None],
+        on_lost: Callable[[Wire, Exception | None], None],
+    ) -> None:
+        self._connection = connection  # its stream would close the transport if it were let go
+        self._transport = cast("asyncio.Transport", _writer_of(connection).transport)
+        self._on_reply = on_reply
+        self._on_lost = on_lost
+        self._replies = hiredis.Reader(
+            protocolError=exceptions.InvalidResponse,
+            replyError=_error_reply,
+            notEnoughData=_NOTHING_YET,
+        )
+        self._lost = False
+        self._transport.set_protocol(self)
+
+    @property
+    def alive(self) -> bool:
+        return not (self._lost or self._transport.is_closing())
+
+    def send(self, packed: bytes) -> None:
+        """Send commands; what the socket does not take now waits in the transport."""
+        self._transport.write(packed)
+
+    def close(self) -> None:
+        """Close it; nobody is told any more."""
+        self._lost = True
+        self._connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - needs no task
+
+    def abort(self) -> None:
+        """Break it: `on_lost` is called."""
+        self._transport.abort()
+
+    # -- called by the event loop --
+
+    def data_received(self, data: bytes) -> None:
+        replies = self._replies
+        replies.feed(data)
+        try:
+            while (reply := replies.gets()) is not _NOTHING_YET:
+                self._on_reply(self, reply)
+        except exceptions.InvalidResponse:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost:
+            self.close()
+            self._on_lost(self, exc)
+
+
+def _writer_of(connection: AbstractConnection) -> asyncio.StreamWriter:
+    writer = connection._writer  # noqa: SLF001 - redis-py has no door to it
+    if writer is None:
+        raise exceptions.ConnectionError("closed as soon as it was opened")
+    return writer
+
+
+def _error_reply(text: str) -> Exception:
+    kind = exceptions.NoScriptError if text.startswith("NOSCRIPT") else exceptions.ResponseError
+    return kind(text)
