@@ -86,6 +86,12 @@ class Registry:
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
             at_most_once=task.at_most_once,
+            queue=task.queue,
+            frequency=task.frequency_ms,
+            cron=task.schedule,
+            missed=task.missed,
+            missed_window=task.missed_window_ms,
+            re_enqueue_on_exception=task.re_enqueue_on_exception,
         )
 
     def _plugin(self, wanted: Any) -> Any:

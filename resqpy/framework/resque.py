@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from resqpy.engine.inspector import Inspector
+from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
@@ -26,6 +27,7 @@ class Resque:
     Attributes:
         queue: enqueues and deletes; ours has the inspector's verbs as well.
         inspector: looks and repairs, on the same connection.
+        recurrent: starts and stops periodic tasks.
         multi_worker: None where this process works no jobs.
         scheduler: None where this process has none.
         store: the Redis of all of them.
@@ -48,6 +50,8 @@ class Resque:
         self.inspector: Inspector = (
             made if has_inspector else Inspector(made if isinstance(made, Queue) else store)
         )
+        own = made if isinstance(made, Queue) else Queue(store, definitions)
+        self.recurrent = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
 
     async def make_worker(self) -> None:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
+from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import Signature, merge_inputs
 from resqpy.framework.task import PROPERTIES, FunctionTask, Task
 
-MISSED = ("skip", "once", "all")
+MISSED: tuple[str, ...] = get_args(Missed)
 _SAME = 0.8  # a name that is so near to a property's is a mistake
 
 
@@ -43,7 +44,7 @@ class TaskSpec:
     cron: str | None
     timezone: str
     schedule: CronSchedule | None
-    missed: str
+    missed: Missed
     missed_window_ms: int
     plugins: tuple[Any, ...]
     plugin_options: Mapping[str, Mapping[str, Any]]
@@ -174,7 +175,8 @@ class SpecBuilder:
         for several in ("plugin_options", "inputs"):
             self._need(several, Mapping, "a dict")
         if self._own["missed"] not in MISSED:
-            self._complain("missed", f"missed is {self._own['missed']!r}, not one of {MISSED}")
+            words = f"missed is {self._own['missed']!r}, not one of {', '.join(MISSED)}"
+            self._complain("missed", words)
         return {
             "missed": self._own["missed"],
             "plugins": self._several("plugins"),

@@ -27,12 +27,16 @@ class TasksApi(InspectApi):
     Args:
         registry: the tasks.
         resque: the queue and the inspector.
+
+    Attributes:
+        recurrent: pauses, resumes and triggers periodic tasks.
     """
 
     def __init__(self, registry: Registry, resque: Resque) -> None:
         super().__init__(resque)
         self._registry = registry
         self._queue = resque.queue
+        self.recurrent = resque.recurrent
 
     # -- enqueue --
 
@@ -112,6 +116,26 @@ class TasksApi(InspectApi):
             raise InvalidInputs(f"task {task.name!r}: the inputs are {given!r}, not a dict")
         task.inputs.check(given)
         return task, [dict(given)]
+
+    # -- periodic tasks --
+
+    async def enqueue_recurrent_job(self, task_name: Any) -> bool:
+        """Start a periodic task, also one that was stopped; False if it was under way already.
+
+        Raises:
+            UnknownTask: no process has a periodic task of that name.
+        """
+        return await self.recurrent.enqueue_recurrent_job(self._name(task_name))
+
+    async def enqueue_all_recurrent_jobs(self) -> list[str]:
+        """Start all periodic tasks of this process, as it does by itself when it starts with a worker
+        or a scheduler; the names of those that began. What was stopped by hand stays so.
+        """
+        return await self.recurrent.enqueue_all_recurrent_jobs()
+
+    async def stop_recurrent_job(self, task_name: Any) -> int:
+        """Stop a periodic task until `enqueue_recurrent_job`; how many of its jobs were removed."""
+        return await self.recurrent.stop_recurrent_job(self._name(task_name))
 
     # -- find and remove by task --
 

@@ -160,7 +160,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(missed='never')\ndef a(): 'A.'",
-            "2: task a: missed is 'never', not one of ('skip', 'once', 'all')",
+            "2: task a: missed is 'never', not one of skip, once, all",
         ),
         (
             "@task(retry=-1)\ndef a(): 'A.'",

@@ -18,9 +18,7 @@ class GeneralConfig:
         "The application's name, in each log line; None: the folder's name.",
         "APP_NAME",
     )
-    timezone: str = option(
-        "UTC", ZONE, "The time zone of cron tasks that name none.", "RESQUE_SCHEDULER_TZ"
-    )
+    timezone: str = option("UTC", ZONE, "The time zone of cron tasks that name none.")
     modules: tuple[str, ...] = option(
         ("*",), TEXTS, "Which folders below modules/ are loaded, in this order; '*': all others."
     )

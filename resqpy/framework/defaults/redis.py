@@ -25,7 +25,7 @@ class RedisConfig:
     host: str | None = option(None, TEXT_OR_NONE, "The host, where there is no url.", "REDIS_HOST")
     port: int = option(6379, whole(1, "a port number"), "The port, with host.", "REDIS_PORT")
     db: int = option(0, whole(0, "a database number"), "The database, with host.", "REDIS_DB")
-    user: str | None = option(None, TEXT_OR_NONE, "The ACL user, with host.", "REDIS_USER")
+    user: str | None = option(None, TEXT_OR_NONE, "The ACL user, with host.")
     password: str | None = option(
         None, TEXT_OR_NONE, "The password, with host.", "REDIS_PASSWORD", secret=True
     )
@@ -34,7 +34,6 @@ class RedisConfig:
         DEFAULT_NAMESPACE,
         TEXT,
         "What stands before every key; '{resque}' on a Cluster.",
-        "RESQUE_NAMESPACE",
     )
     sentinels: tuple[tuple[str, int], ...] = option(
         (), ADDRESSES, "The Sentinels; then url or host give user, password and database."
