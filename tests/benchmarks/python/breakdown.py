@@ -13,22 +13,29 @@ from tests.benchmarks.python.sections import Sections
 # What is charged to which name: functions by module and path. A name of which nothing is found (the
 # functions were renamed) is told as missing; its time then stands with that of its callers.
 PARTS: dict[str, list[str]] = {
-    "pack the command": [
-        "resqpy.store.line:_pack",
-        "redis.asyncio.connection:AbstractConnection.pack_commands",
+    "pack the command": ["resqpy.store.line:_pack"],
+    "send, and wait for Redis": ["resqpy.store.wire:Wire.send"],
+    "read and parse": ["resqpy.store.wire:Wire.data_received"],
+    "line": [
+        "resqpy.store.client:Store.run",
+        "resqpy.store.line:Line.send",
+        "resqpy.store.line:Line._flush",
+        "resqpy.store.line:Line._on_reply",
     ],
-    "send, and wait for Redis": ["redis.asyncio.connection:AbstractConnection.send_packed_command"],
-    "read and parse": ["redis.asyncio.connection:AbstractConnection.read_response"],
-    "line": ["resqpy.store.line:Line._flush", "resqpy.store.client:Store.run"],
     "words of the exchange": ["resqpy.store.exchange:Exchange.run"],
     "rows of the reply": ["resqpy.store.exchange:_unpack"],
     "decode": ["resqpy.base.codec:decode_job"],
-    "make the run": ["resqpy.engine.pool:run_of"],
-    "run, outcome": ["resqpy.engine.pool:execute"],
-    "report": ["resqpy.engine.pool:ended_of"],
-    "begin": ["resqpy.engine.pool:Pool._begin"],
-    "finish": ["resqpy.engine.pool:Pool._work"],
-    "dispatch": ["resqpy.engine.pool:Pool._after", "resqpy.engine.pool:Pool._serve"],
+    "make the run": ["resqpy.engine.running:run_of"],
+    "run, outcome": ["resqpy.engine.running:execute"],
+    "report": ["resqpy.engine.running:ended"],
+    "begin": ["resqpy.engine.running:Runner.take", "resqpy.engine.running:Runner.begin"],
+    "finish": ["resqpy.engine.running:Runner._work", "resqpy.engine.running:Runner.end"],
+    "dispatch": [
+        "resqpy.engine.pool:Pool._after",
+        "resqpy.engine.pool:Pool._serve",
+        "resqpy.engine.reporting:Reporting.call",
+        "resqpy.engine.reporting:Reporting.settle",
+    ],
     "events": ["resqpy.base.events:Emitter.emit", "resqpy.engine.multi_worker:MultiWorker._tell"],
 }
 # On one machine Redis may run on our core while we are in `send`, so the two can't be told apart.
