@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from resqpy.engine.chores import Chore
 from resqpy.engine.claims import Claims
+from resqpy.engine.cron_chore import CronChore
 from resqpy.engine.due import Judge
 from resqpy.engine.foreign_care import ForeignCareChore
 from resqpy.engine.frequency import FrequencyChore
@@ -37,5 +38,6 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         RescueChore(scheduler.store, options.rescue_after_s, emit),
         ForeignCareChore(Inspector(queue), options, emit),
         FrequencyChore(queue, scheduler.announcer, emit, options.timeout_s),
+        CronChore(queue, scheduler.announcer, emit, options.timeout_s),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
     ]
