@@ -25,6 +25,25 @@ def is_readable(raw: bytes) -> bool:
     return True
 
 
+def for_failed(raw: bytes, queue: str, *, can_keep: bool = True) -> tuple[bytes, str | None]:
+    """A job as it may stand in a failed entry.
+
+    Args:
+        can_keep: whether its bytes can be kept beside the entry, where they are many.
+
+    Returns:
+        Its text, or that of a job which holds or names its bytes; and the name under which they
+        are to be kept (`Keys.unreadable`), if so.
+    """
+    if is_readable(raw):
+        return raw, None
+    if len(raw) <= codec.INLINE_UNREADABLE or not can_keep:
+        return codec.unreadable_job(raw, queue), None
+    digest = codec.digest(raw)
+    kept = codec.kept_name(digest)
+    return codec.unreadable_reference(digest, len(raw), queue, kept), kept
+
+
 def show_delayed(raw: bytes) -> Job:
     """Read a delayed item, whose queue stands in its text; "" where it names none."""
     return show_job(raw, codec.delayed_queue(raw) or "")

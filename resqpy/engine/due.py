@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from resqpy.base import codec
+from resqpy.base import codec, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
@@ -57,7 +57,7 @@ class Judge:
     def fail(self, item: bytes, error: Exception, now_ms: int) -> Fail:
         """Send it to the failed list with its bytes."""
         queue = codec.delayed_queue(item) or FALLBACK_QUEUE
-        payload, keep = _payload(item, queue)
+        payload, keep = reading.for_failed(item, queue)
         entry = codec.encode_failed(
             job_json=payload,
             queue=queue,
@@ -86,15 +86,3 @@ def read(item: bytes, definition: Callable[[str], Definition | None]) -> Job:
             f"the delayed job {job.class_name!r} names no queue; a retry puts it in {FALLBACK_QUEUE!r}"
         )
     return replace(job, queue=own)
-
-
-def _payload(item: bytes, queue: str) -> tuple[bytes, str | None]:
-    """The job as it may stand in a failed entry, and the digest of bytes that are kept apart."""
-    try:
-        codec.decode_job(item, queue)
-    except PayloadError:
-        if len(item) <= codec.INLINE_UNREADABLE:
-            return codec.unreadable_job(item, queue), None
-        digest = codec.digest(item)
-        return codec.unreadable_reference(digest, len(item), queue), digest
-    return item, None

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from resqpy.base import codec
+from resqpy.base import codec, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, WorkerDied
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
 from resqpy.store.client import Store
-from resqpy.store.rescue import Remains
+from resqpy.store.rescue import Remains, Verdict
 
 _REMEMBERED_S = 72 * 3600
 
@@ -91,50 +90,41 @@ class RescueChore:
         known = {left.worker_id: n for left, n in zip(lost, counts, strict=True)}
         complete = True
         for left in remains:
-            entry, count = self._verdict(
-                left, known.get(left.worker_id, 0), len(lost) == 1, leadership
-            )
-            keys, args = rescue.rescue_call(
-                self._store, left, incarnation, before_s, entry=entry, count=count
-            )
+            rescued, alone = known.get(left.worker_id, 0), len(lost) == 1
+            verdict = _verdict(left, rescued, leadership.clock.now_ms(), alone=alone)
+            keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, verdict)
             done = bool(await leadership.run("rescue", keys, args))
             complete = complete and done
             if done:
-                self._tell("clean_stuck_worker", left.worker_id, _shown(entry), int(silent_s))
+                entry = verdict.entry and codec.decode_lenient(verdict.entry)
+                self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
         if complete:
             await leadership.run(
                 "forget_process", [self._store.keys.processes], [incarnation, before_s]
             )
 
-    def _verdict(
-        self, left: Remains, rescued: int, alone: bool, leadership: Leadership
-    ) -> tuple[bytes | None, str]:
-        """The failed entry for a job that does not run again, and what to note of its rescues."""
-        if left.raw is None:
-            return None, ""
-        now_ms = leadership.clock.now_ms()
-        if left.once:
-            error: ResqpyError = WorkerDied()
-        elif alone and rescued + 1 >= MOST_RESCUES:
-            error = PoisonPill(
-                f"the job was lost with its worker {rescued + 1} times, the last time as the only "
-                "one in its process; it kills its worker, or something takes it for dead: mend the "
-                "cause before you retry it"
-            )
-        else:
-            return None, f"{rescued + 1}/{now_ms // 1000}"
-        return _entry(left, error, now_ms), ""
+
+def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdict:
+    """What becomes of a job that was rescued so often before."""
+    if left.raw is None:
+        return Verdict()
+    if left.broken:
+        return _fail(left, PayloadError("the worker died, and its record can't be read"), now_ms)
+    if left.once:
+        return _fail(left, WorkerDied(), now_ms)
+    if alone and rescued + 1 >= MOST_RESCUES:
+        error = PoisonPill(
+            f"the job was lost with its worker {rescued + 1} times, the last time as the only one "
+            "in its process; it kills its worker, or something takes it for dead: mend the cause "
+            "before you retry it"
+        )
+        return _fail(left, error, now_ms)
+    return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
 
 
-def _entry(left: Remains, error: ResqpyError, now_ms: int) -> bytes:
-    raw = left.raw or b""
-    if not left.apart or _readable(raw, left.queue):
-        job = raw
-    elif len(raw) <= codec.INLINE_UNREADABLE:
-        job = codec.unreadable_job(raw, left.queue)
-    else:
-        job = codec.unreadable_reference(left.digest, len(raw), left.queue)
-    return codec.encode_failed(
+def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:
+    job, kept = reading.for_failed(left.raw or b"", left.queue, can_keep=left.apart)
+    entry = codec.encode_failed(
         job_json=job,
         queue=left.queue,
         worker=left.worker_id,
@@ -143,16 +133,4 @@ def _entry(left: Remains, error: ResqpyError, now_ms: int) -> bytes:
         backtrace=[],
         failed_at=failed_at_utc(now_ms),
     )
-
-
-def _readable(raw: bytes, queue: str) -> bool:
-    """Whether bytes that were kept apart may stand in a failed entry all the same."""
-    try:
-        codec.decode_job(raw, queue)
-    except PayloadError:
-        return False
-    return True
-
-
-def _shown(entry: bytes | None) -> Any:
-    return None if entry is None else codec.decode_lenient(entry)
+    return Verdict(entry, kept)

@@ -133,7 +133,8 @@ class WorkerCare(Inspecting):
     ) -> tuple[bytes, str | None]:
         working_on = reading.show_record(worker_id, record)
         queue = (working_on.queue if working_on else None) or ""
-        job, kept = _job_for(record, held, queue)
+        raw = held if held is not None else reading.job_in_record(record)
+        job, kept = reading.for_failed(raw, queue, can_keep=held is not None)
         now_ms = self.clock.now_ms()
         entry = codec.encode_failed(
             job_json=job,
@@ -154,15 +155,3 @@ class WorkerCare(Inspecting):
 def _began_before(work: WorkingOn | None, before_ms: int) -> bool:
     began_ms = moment_of(work.run_at) if work is not None else None
     return began_ms is not None and began_ms < before_ms
-
-
-def _job_for(record: bytes, held: bytes | None, queue: str) -> tuple[bytes, str | None]:
-    """The job as it stands in the failed entry, and the name for bytes that are kept beside it."""
-    raw = held if held is not None else reading.job_in_record(record)
-    if reading.is_readable(raw):
-        return raw, None
-    if len(raw) <= codec.INLINE_UNREADABLE or held is None:
-        return codec.unreadable_job(raw, queue), None
-    digest = codec.digest(raw)
-    kept = codec.kept_name(digest)
-    return codec.unreadable_reference(digest, len(raw), queue, kept), kept

@@ -22,6 +22,7 @@ class Remains:
         raw: the exact bytes of its job.
         apart: those bytes stand in a key of their own.
         once: the run was marked as one that must not be repeated.
+        broken: the record is not of our making; `raw` is all of it.
     """
 
     worker_id: str
@@ -31,11 +32,27 @@ class Remains:
     raw: bytes | None = None
     apart: bool = False
     once: bool = False
+    broken: bool = False
 
     @property
     def digest(self) -> str:
         """The name under which the rescues of its job are counted."""
         return codec.digest(self.raw or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a dead worker's job.
+
+    Attributes:
+        entry: the failed entry, where it goes to failed; None: back to its queue.
+        kept: the name under which its bytes are kept beside the entry.
+        count: what is noted of its rescues; empty: forget them.
+    """
+
+    entry: bytes | None = None
+    kept: str | None = None
+    count: str = ""
 
 
 async def processes(store: Store) -> dict[str, float]:
@@ -64,8 +81,10 @@ async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
 
 async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
     working_on = codec.decode_working_on(worker_id, record) if record is not None else None
+    if record is None:
+        return Remains(worker_id, None)
     if working_on is None or working_on.job_raw is None:
-        return Remains(worker_id, record)
+        return Remains(worker_id, record, raw=record, broken=True)
     raw, apart = working_on.job_raw, working_on.job_raw == codec.HELD_PAYLOAD
     if apart:
         raw = await workers.held(store, worker_id) or b""
@@ -86,25 +105,21 @@ def rescue_call(
     left: Remains,
     incarnation: str,
     dead_before_s: float,
-    *,
-    entry: bytes | None,
-    count: str,
+    verdict: Verdict,
 ) -> tuple[list[Arg], list[Arg]]:
     """Keys and arguments of `lua/rescue.lua`, behind the fence.
 
     Args:
-        entry: the failed entry, where the job goes to failed; None: back to its queue.
-        count: what is noted of its rescues; empty: forget them.
+        verdict: what becomes of its job.
     """
-    keys, worker_id = store.keys, left.worker_id
+    keys, worker_id, entry = store.keys, left.worker_id, verdict.entry
     verb = "" if left.raw is None else ("LPUSH" if entry is None else "RPUSH")
     target = keys.queue(left.queue) if entry is None else keys.failed
     held = keys.held(worker_id)
-    large = entry is not None and left.apart and len(left.raw or b"") > codec.INLINE_UNREADABLE
     lua_keys: list[Arg] = [
         keys.processes, keys.worker(worker_id), held, keys.workers, keys.heartbeats,
         keys.at_most_once, keys.rescues, keys.queues, keys.stat("failed"), target,
-        keys.unreadable(left.digest) if large else held,
+        keys.unreadable(verdict.kept) if verdict.kept else held,
         keys.job_locks(worker_id), keys.worker_started(worker_id),
         keys.stat("processed", worker_id),
         keys.stat("failed", worker_id), keys.ping(WorkerId.parse(worker_id).name),
@@ -112,7 +127,7 @@ def rescue_call(
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [
         incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
-        left.digest, count,
+        left.digest, verdict.count,
     ]  # fmt: skip
     return lua_keys, args
 

@@ -32,6 +32,7 @@ class Scene:
         self.store = Store(RedisOptions(url=url))
         self.told: list[tuple[Any, ...]] = []
         self.scheduler = Scheduler(self.store)
+        self.scheduler.chores = []  # this one is run by hand
         options = SchedulerOptions(stuck_worker_timeout_ms=60_000, retry_stuck_jobs=retry)
         self.chore = ForeignCareChore(
             Inspector(self.store), options, lambda *told: self.told.append(told)

@@ -215,7 +215,7 @@ async def test_a_large_unreadable_item_is_kept_beside_its_entry(start: Start, re
 
     await wait_for(lambda: redis.exists("resque:failed"))
     [entry] = await failed(redis)
-    digest = entry["payload"]["args"][0]["sha1"]
+    digest = entry["payload"]["args"][0]["kept"]
     assert await redis.get(f"resque:resqpy:unreadable:{digest}") == text
 
 

@@ -53,6 +53,7 @@ class Scene:
         self.store = Store(RedisOptions(url=url))
         self.told: list[tuple[Any, ...]] = []
         self.scheduler = Scheduler(self.store)
+        self.scheduler.chores = []  # this one is run by hand
         self.chore = RescueChore(self.store, 30, lambda *told: self.told.append(told))
 
     async def rescue(self) -> None:
@@ -132,6 +133,28 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hgetall("resque:resqpy:at_most_once") == {}
         assert await redis.get("resque:stat:failed") == b"1"
+
+
+async def test_a_record_that_is_not_ours_is_kept(redis_url: str, redis: Redis) -> None:
+    """What stands in the place of a record and can't be read goes to failed with its bytes."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB)
+        await redis.set(f"resque:worker:{worker_id(1)}", b"what is this?")
+        await scene.rescue()
+        failed = codec.decode_failed(await the_entry(redis))
+        assert (failed.exception, failed.job_raw) == ("PayloadError", b"what is this?")
+
+
+async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redis) -> None:
+    """A large job that no record can show and that may run only once keeps its bytes."""
+    async with Scene(redis_url) as scene:
+        bad = b'{"class":"Echo","args":["' + b"\xff" * 70_000 + b'"]}'
+        (taken,) = await die_with(scene.store, bad)
+        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
+        await scene.rescue()
+        failed = codec.decode_failed(await the_entry(redis))
+        assert failed.unreadable is not None
+        assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
 
 
 async def test_a_poison_pill_is_condemned_after_three_lonely_deaths(
