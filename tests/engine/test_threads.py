@@ -1,0 +1,178 @@
+"""Plain functions in threads: bounded, with their context, interrupted and let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from resqpy.engine.threads import Interrupted, ThreadRunner
+from tests.support.waiting import wait_for
+
+name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
+
+
+async def test_the_result_and_the_error_come_back() -> None:
+    """What the function returns is returned, what it raises is raised, whatever it is."""
+    threads = ThreadRunner(2)
+
+    def raising(error: BaseException) -> None:
+        raise error
+
+    assert await threads.run(lambda a, b: a + b, [1, 2]) == 3
+    for error in (ValueError("x"), SystemExit(3), KeyError("k")):
+        with pytest.raises(type(error)):
+            await threads.run(raising, [error])
+    odd: list[BaseException] = [StopIteration(1), KeyboardInterrupt()]
+    for impossible in odd:  # which no future and no loop can take
+        with pytest.raises(RuntimeError, match=type(impossible).__name__):
+            await threads.run(raising, [impossible])
+    threads.close()
+
+
+async def test_the_context_is_kept() -> None:
+    """The function sees the caller's context variables, and changes its own copy."""
+    threads = ThreadRunner(1)
+    name.set("caller")
+
+    def change() -> str:
+        before = name.get()
+        name.set("thread")
+        return before
+
+    assert await threads.run(change, []) == "caller"
+    assert await threads.run(change, []) == "caller"
+    assert name.get() == "caller"
+    threads.close()
+
+
+async def test_no_more_run_at_the_same_time_than_allowed() -> None:
+    """Three threads run twenty functions, three at a time, and none of the threads is new each time."""
+    threads = ThreadRunner(3)
+    running: list[int] = []
+    most: list[int] = []
+    ids: set[int] = set()
+
+    def work() -> None:
+        running.append(1)
+        most.append(len(running))
+        ids.add(threading.get_ident())
+        time.sleep(0.005)
+        running.pop()
+
+    await asyncio.gather(*(threads.run(work, []) for _ in range(20)))
+    assert max(most) == 3
+    assert len(ids) == 3
+    threads.close()
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancelled_function_is_interrupted() -> None:
+    """An error strikes the function where it is; its `finally` runs."""
+    threads = ThreadRunner(1)
+    seen: list[str] = []
+
+    def loop() -> None:
+        seen.append("begun")
+        try:
+            while True:
+                time.sleep(0.002)
+        except Interrupted:
+            seen.append("interrupted")
+            raise
+
+    task = asyncio.ensure_future(threads.run(loop, []))
+    await wait_for(lambda: seen)
+    await cancelled(task)
+    assert seen == ["begun", "interrupted"]
+    assert await threads.run(lambda: "next", []) == "next"
+    threads.close()
+
+
+async def test_one_that_waits_for_a_thread_is_cancelled_without_ever_beginning() -> None:
+    """It costs no thread, and who waits behind it goes on."""
+    threads = ThreadRunner(1)
+    gate = threading.Event()
+    ran: list[str] = []
+    first = asyncio.ensure_future(threads.run(gate.wait, []))
+    await asyncio.sleep(0.02)
+    second = asyncio.ensure_future(threads.run(ran.append, ["second"]))
+    third = asyncio.ensure_future(threads.run(ran.append, ["third"]))
+    await asyncio.sleep(0.02)
+    started = time.monotonic()
+    await cancelled(second)
+    assert time.monotonic() - started < 0.5
+    gate.set()
+    await asyncio.gather(first, third)
+    assert ran == ["third"]
+    threads.close()
+
+
+async def test_one_that_does_not_end_is_let_go_and_made_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call into C can't be interrupted: another thread takes the place of its thread, which ends
+    when it comes back, so that never more run than allowed.
+    """
+    monkeypatch.setattr("resqpy.engine.threads._END_WITHIN_S", 0.05)
+    threads = ThreadRunner(1)
+    task = asyncio.ensure_future(threads.run(time.sleep, [0.6]))
+    await asyncio.sleep(0.05)
+    await cancelled(task)
+    assert await asyncio.wait_for(threads.run(lambda: "next", []), 0.4) == "next"
+    await wait_for(lambda: sum(t.name == "resqpy-job" for t in threading.enumerate()) == 1)
+    assert threads._threads == 1
+    threads.close()
+    await wait_for(lambda: not any(t.name == "resqpy-job" for t in threading.enumerate()))
+
+
+async def test_a_function_that_returns_in_spite_of_it_has_done_its_work() -> None:
+    """Its result counts, so it is not repeated."""
+    threads = ThreadRunner(1)
+    begun = threading.Event()
+
+    def finish() -> str:
+        try:
+            begun.set()
+            while True:
+                time.sleep(0.002)
+        except Interrupted:
+            return "done"
+
+    task = asyncio.ensure_future(threads.run(finish, []))
+    await wait_for(begun.is_set)
+    task.cancel()
+    assert await task == "done"
+    threads.close()
+
+
+async def test_an_interruption_never_strikes_the_next_function() -> None:
+    """Cancelled at any moment, also in that of its end, it leaves the thread in order."""
+    threads = ThreadRunner(2)
+    done: list[int] = []
+
+    def short(number: int) -> None:
+        deadline = time.perf_counter() + 0.0005
+        while time.perf_counter() < deadline:
+            pass
+        done.append(number)
+
+    for number in range(300):
+        victim = asyncio.ensure_future(threads.run(short, [-1]))
+        await asyncio.sleep(0.0001 * (number % 12))
+        victim.cancel()
+        await threads.run(short, [number])
+        await asyncio.wait([victim])
+    assert [n for n in done if n >= 0] == list(range(300))
+    assert threads._threads <= 2
+    threads.close()
