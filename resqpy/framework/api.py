@@ -61,19 +61,23 @@ class Api:
         return things[name]
 
     def __dir__(self) -> list[str]:
-        bound = _local.get() or _global[0]
+        bound = _now()
         return [*super().__dir__(), *(bound.things if bound else ())]
 
     @property
     def started(self) -> bool:
         """Whether a process was started here."""
-        return (_local.get() or _global[0]) is not None
+        return _now() is not None
 
 
-_global: list[Bound | None] = [None]
+_opened: list[Bound] = []  # the last one counts; those before it come back when it is closed
 _local: ContextVar[Bound | None] = ContextVar("resqpy_api", default=None)
 
 api = Api()
+
+
+def _now() -> Bound | None:
+    return _local.get() or (_opened[-1] if _opened else None)
 
 
 def current() -> Bound:
@@ -82,7 +86,7 @@ def current() -> Bound:
     Raises:
         NotStarted: nothing, with what to do.
     """
-    bound = _local.get() or _global[0]
+    bound = _now()
     if bound is None:
         raise NotStarted(
             "api: no resqpy process was started here; use `async with resqpy.open_project('.'):` "
@@ -93,13 +97,13 @@ def current() -> Bound:
 
 def open_door(bound: Bound) -> None:
     """Let the door lead here, from everywhere in this program."""
-    _global[0] = bound
+    _opened.append(bound)
 
 
 def close_door(bound: Bound) -> None:
-    """Let the door lead nowhere, if it leads here."""
-    if _global[0] is bound:
-        _global[0] = None
+    """Let the door lead here no more, but where it led before."""
+    if bound in _opened:
+        _opened.remove(bound)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -143,8 +144,7 @@ class Inputs(Mapping[str, Input]):
             if declared.is_required:
                 return f"input {name!r} is required"
             if declared.has_default:
-                default = declared.default
-                given[name] = default() if callable(default) else default
+                given[name] = _fresh(declared.default)
             return None
         value = given[name]
         if not self._checks[name](value):
@@ -159,6 +159,13 @@ class Inputs(Mapping[str, Input]):
         if verdict is False:
             return f"input {name!r} is not valid: {_shown(value)}"
         return f"input {name!r} is not valid: {verdict}" if isinstance(verdict, str) else None
+
+
+def _fresh(default: Any) -> Any:
+    """A default for one run: a list that one run changes must not be the next one's."""
+    if callable(default):
+        return default()
+    return deepcopy(default) if isinstance(default, list | dict | set) else default
 
 
 def _shown(value: Any) -> str:

@@ -79,9 +79,9 @@ class Process:
         self.project.check()
         self.bound.things["log"] = get_logger()
         self._boot = Boot(self._initializers(), self.bound)
+        open_door(self.bound)
         try:
             await self._boot.initialize()
-            open_door(self.bound)
             await self._boot.start()
         except BaseException:
             await self.stop(0)

@@ -122,3 +122,11 @@ def test_what_was_given_is_not_changed() -> None:
     inputs(to=Input(formatter=str.lower), n=Input(default=1)).check(given)
 
     assert given == {"to": "A"}
+
+
+def test_a_default_is_fresh_for_each_run() -> None:
+    """What one run does to a list is not seen by the next."""
+    made = inputs(tags=Input(default=[]))
+    made.check({})["tags"].append("x")
+
+    assert made.check({}) == {"tags": []}

@@ -62,6 +62,18 @@ async def test_a_process_starts_once(make_project: MakeProject) -> None:
         _ = Process(make_project()).resque
 
 
+async def test_the_door_leads_to_the_last_process(make_project: MakeProject) -> None:
+    """And back to the one before it, when that has stopped."""
+    project = make_project(tasks__a=TASKS)
+    async with Process(project) as first:
+        tasks = api.tasks
+        async with Process(project):
+            assert api.tasks is not tasks
+        assert api.tasks is tasks
+        assert first.bound.things["tasks"] is tasks
+    assert not api.started
+
+
 async def test_redis_that_is_away_is_told_at_once(make_project: MakeProject) -> None:
     """And nothing is left started."""
     with pytest.raises(StoreUnavailable):
