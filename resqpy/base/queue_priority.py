@@ -37,3 +37,10 @@ def split_priority(name: str) -> tuple[str, int]:
     """The queue and the priority of the jobs that wait there: `("default", 5)` of `default^5`."""
     match = _SUB_QUEUE.fullmatch(name)
     return (match.group(1), int(match.group(2))) if match else (name, 0)
+
+
+def family(queue: str) -> list[str]:
+    """A queue with all sub-queues that it may have, the highest priority first; a sub-queue alone."""
+    if split_priority(queue)[1]:
+        return [queue]
+    return [with_priority(queue, each) for each in range(HIGHEST, -HIGHEST - 1, -1)]

@@ -72,7 +72,7 @@ class Pool:
         self._halting = asyncio.Event()
         self._serving = False
         self._look = True
-        self._names_stale = queues.dynamic
+        self._names_stale = True
         self._told_broken: set[str] = set()
         self._unusable: set[Slot] = set()
 
@@ -97,7 +97,7 @@ class Pool:
 
     def names_changed(self) -> None:
         """The set of queue names changed, or nobody knows."""
-        self._names_stale = self.queues.dynamic
+        self._names_stale = True
         self._unusable.clear()
         self.look()
 

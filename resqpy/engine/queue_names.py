@@ -1,7 +1,8 @@
 """Which queues a worker works, in which order: names, `*`, shell globs, `!exclusions`.
 
 As Ruby's resque has it: what each pattern finds is sorted bytewise, in the order of the patterns,
-and no queue comes twice.
+and no queue comes twice. Who works a queue works its sub-queues of higher and lower priority too
+(`base/queue_priority.py`), each in its place: `default^5`, `default`, `default^-3`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from resqpy.base.errors import InvalidQueueName
 from resqpy.base.keys import Keys
+from resqpy.base.queue_priority import split_priority
 
 _WILDCARDS = frozenset("*?[]{}")
 
@@ -57,24 +59,48 @@ class QueueNames:
             Those among them that can't be worked, because their names are not UTF-8.
         """
         everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))
+        families = _families(everything)
         found: dict[str, None] = {}
         for spec in self._wanted:
             if _WILDCARDS & set(spec):
-                found.update(dict.fromkeys(n for n in everything if fnmatchcase(n, spec)))
+                found.update(dict.fromkeys(_matching(families, spec)))
             else:
-                found[spec] = None
+                found.update(dict.fromkeys(_in_order([*families.get(spec, ()), spec])))
         wanted = [name for name in found if not self._is_excluded(name)]
         self._names = [name for name in wanted if _is_text(name)]
         return [name for name in wanted if not _is_text(name)]
 
     def _is_excluded(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self._excluded)
+        base = split_priority(name)[0]
+        return any(
+            fnmatchcase(name, pattern) or fnmatchcase(base, pattern) for pattern in self._excluded
+        )
 
     def prefixes(self, keys: Keys) -> list[str]:
         """Beginnings of the keys whose change may mean work."""
         if self.dynamic:
             return [keys.queue(""), keys.queues, keys.pause]
-        return [*map(keys.queue, self._names), keys.pause]
+        names = [spec for spec in self._wanted if not self._is_excluded(spec)]
+        return [*map(keys.queue, names), keys.queues, keys.pause]
+
+
+def _families(names: Iterable[str]) -> dict[str, list[str]]:
+    """Queues with their sub-queues, by the queue, in the order in which they came."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(split_priority(name)[0], []).append(name)
+    return families
+
+
+def _matching(families: dict[str, list[str]], pattern: str) -> Iterable[str]:
+    """The queues that a pattern finds, each family in the order of its priorities."""
+    for base, names in families.items():
+        whole = fnmatchcase(base, pattern)
+        yield from _in_order(name for name in names if whole or fnmatchcase(name, pattern))
+
+
+def _in_order(family: Iterable[str]) -> list[str]:
+    return sorted(family, key=lambda name: -split_priority(name)[1])
 
 
 def _is_text(name: str) -> bool:

@@ -20,6 +20,8 @@ class SchedulerOptions:
             0: never.
         retry_stuck_jobs: put the jobs of dead Ruby and Node workers back in their queues.
         rescue_after_s: seconds without a heartbeat after which a resqpy worker is dead.
+        task_lost_after_ms: milliseconds that a tracked task may be pending without a job anywhere
+            before that counts as an attempt whose outcome nobody knows.
     """
 
     timeout_s: float = 5.0
@@ -30,3 +32,4 @@ class SchedulerOptions:
     stuck_worker_timeout_ms: int = 3_600_000
     retry_stuck_jobs: bool = False
     rescue_after_s: float = 30.0
+    task_lost_after_ms: int = 300_000

@@ -8,6 +8,7 @@ from typing import Any
 
 from resqpy.base import codec, reading
 from resqpy.base.model import Job
+from resqpy.base.queue_priority import family
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.inspecting import Inspecting
 from resqpy.store import delayed, queues
@@ -24,8 +25,8 @@ class WaitingJobs(Inspecting):
         return await queues.names(self.store)
 
     async def length(self, queue: str) -> int:
-        """How many jobs wait in a queue; delayed ones don't count."""
-        return await queues.length(self.store, queue)
+        """How many jobs wait in a queue and its sub-queues; delayed ones don't count."""
+        return sum(await queues.lengths(self.store, family(queue)))
 
     async def lengths(self) -> dict[str, int]:
         """How many jobs wait in each queue. Two round trips for any number of queues."""

@@ -51,10 +51,12 @@ def test_only_patterns_ask_redis() -> None:
 
 
 def test_what_is_tracked() -> None:
-    """Fixed names are tracked one by one, patterns need all queues; the pause key always."""
+    """Fixed names are tracked one by one (with the set, where sub-queues appear), patterns need all
+    queues; the pause key always.
+    """
     keys = Keys()
     assert QueueNames("a,b").prefixes(keys) == [
-        "resque:queue:a", "resque:queue:b", "resque:pause-all-workers",
+        "resque:queue:a", "resque:queue:b", "resque:queues", "resque:pause-all-workers",
     ]  # fmt: skip
     assert QueueNames("*").prefixes(keys) == [
         "resque:queue:", "resque:queues", "resque:pause-all-workers",

@@ -256,6 +256,7 @@ async def test_a_hundred_thousand(tracked: Tracked, redis: Redis) -> None:
     job = (after["used_memory"] - without["used_memory"]) / 100_000
     each = (after["used_memory"] - before["used_memory"]) / 100_000 - job
     print(f"\n{each:.0f} bytes a record with its indexes, {job:.0f} bytes its job in the queue")
+    await tracked.query(status="pending")
     loop, costs, times = asyncio.get_running_loop(), [], []
     cursor: str | None = None
     pages = 0
