@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -125,7 +126,8 @@ class Filter:
     """Makes of inputs and results what may be seen in a log: no secrets, nothing endless."""
 
     def __init__(self, config: LoggerConfig) -> None:
-        self._words = tuple(word.lower() for word in config.filtered)
+        words = tuple(word.lower() for word in config.filtered)
+        self._is_secret = lru_cache(1024)(partial(_contains_one, words))
         self._max_string = config.max_string
         self._max_items = config.max_items
 
@@ -150,6 +152,7 @@ class Filter:
             for key, each in value.items()
         }
 
-    def _is_secret(self, name: str) -> bool:
-        lowered = name.lower()
-        return any(word in lowered for word in self._words)
+
+def _contains_one(words: Sequence[str], name: str) -> bool:
+    lowered = name.lower()
+    return any(word in lowered for word in words)

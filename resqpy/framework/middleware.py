@@ -53,14 +53,15 @@ class Middleware:
 
 
 class MiddlewarePlugin(Plugin):
-    """One middleware as the engine sees it."""
+    """One middleware of one task as the engine sees it."""
 
-    def __init__(self, middleware: Middleware) -> None:
+    def __init__(self, middleware: Middleware, task: TaskSpec) -> None:
         super().__init__()
         self._middleware = middleware
+        self._task = task
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        call = call_of(run)
+        call = call_of(self._task, run)
         if await _result(self._middleware.pre_processor(call)) is False:
             run.vetoed = True
             return
@@ -82,11 +83,12 @@ async def _result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def as_plugin(middleware: Middleware) -> Plugin:
-    """The plugin of a middleware."""
+def as_plugin(middleware: Middleware, task: TaskSpec) -> Plugin:
+    """The plugin of a middleware for a task."""
     kind = type(middleware)
     enqueues = any(getattr(kind, hook) is not getattr(Middleware, hook) for hook in HOOKS[:2])
-    return EnqueueMiddlewarePlugin(middleware) if enqueues else MiddlewarePlugin(middleware)
+    made = EnqueueMiddlewarePlugin if enqueues else MiddlewarePlugin
+    return made(middleware, task)
 
 
 class MiddlewareSet:
@@ -126,7 +128,7 @@ class MiddlewareSet:
             made = self._find(wanted)
             if made not in chosen:
                 chosen.append(made)
-        return [as_plugin(each) for each in sorted(chosen, key=lambda each: each.priority)]
+        return [as_plugin(each, task) for each in sorted(chosen, key=lambda each: each.priority)]
 
     def _find(self, wanted: Any) -> Middleware:
         if isinstance(wanted, Middleware):

@@ -14,7 +14,7 @@ from resqpy.engine.plugin import Plugin
 from resqpy.framework.middleware import MiddlewareSet
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.task import FunctionTask
-from resqpy.framework.task_call import Gate, performer
+from resqpy.framework.task_call import performer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class Registry:
         if task.retry is not None:
             plugins = plugins if "Retry" in plugins else ["Retry", *plugins]
             options["Retry"] = {**dict(task.retry), **options.get("Retry", {})}
-        limit = task.time_limit_ms
+        limit, middleware = task.time_limit_ms, self.middleware.of(task)
         return define(
             task.name,
-            performer(task),
-            plugins=[Gate(task), *plugins, *self.middleware.of(task)],
+            performer(task, middleware=bool(middleware)),
+            plugins=[*plugins, *middleware],
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
             at_most_once=task.at_most_once,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import InvalidInputs
-from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
 
 if TYPE_CHECKING:
@@ -55,13 +54,19 @@ class TaskCall:
         self.run.error = value
 
 
-def call_of(run: Run) -> TaskCall:
-    """The call of a run that has passed its gate."""
-    call: TaskCall = run.state[_CALL]
+def call_of(task: TaskSpec, run: Run) -> TaskCall:
+    """The call of a run; the inputs are checked when it is first asked for.
+
+    Raises:
+        InvalidInputs: what is wrong with them.
+    """
+    call: TaskCall | None = run.state.get(_CALL)
+    if call is None:
+        call = run.state[_CALL] = TaskCall(task, params_of(task, run.args), run)
     return call
 
 
-def params_of(task: TaskSpec, args: list[Any]) -> dict[str, Any]:
+def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
     """The inputs in a job's arguments, whoever wrote them, checked.
 
     Raises:
@@ -78,37 +83,28 @@ def params_of(task: TaskSpec, args: list[Any]) -> dict[str, Any]:
     return task.inputs.check(given)
 
 
-def _short(args: list[Any]) -> str:
-    text = repr(args)
+def _short(args: Sequence[Any]) -> str:
+    text = repr(list(args))
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-class Gate(Plugin):
-    """Checks the inputs before anything else of the task: what is wrong now is wrong in an hour, so
-    no plugin may try it again.
+def performer(task: TaskSpec, *, middleware: bool) -> Any:
+    """The function that the engine calls: async if the task's own is.
+
+    Args:
+        middleware: it may have changed the inputs.
     """
-
-    def __init__(self, task: TaskSpec) -> None:
-        super().__init__()
-        self._task = task
-
-    async def around(self, run: Run, call_next: CallNext) -> None:
-        run.state[_CALL] = TaskCall(self._task, params_of(self._task, run.args), run)
-        await call_next()
-
-
-def performer(task: TaskSpec) -> Any:
-    """The function that the engine calls: async if the task's own is."""
     run, signature = task.run, task.signature
 
-    def arguments() -> dict[str, Any]:
-        call = call_of(current_run.get())
-        return signature.arguments(call.params, call.worker)
+    def arguments(args: tuple[Any, ...]) -> dict[str, Any]:
+        current = current_run.get()
+        params = call_of(task, current).params if middleware else params_of(task, args)
+        return signature.arguments(params, current.worker)
 
-    async def perform_async(*_: Any) -> Any:
-        return await run(**arguments())
+    async def perform_async(*args: Any) -> Any:
+        return await run(**arguments(args))
 
-    def perform_in_thread(*_: Any) -> Any:
-        return run(**arguments())
+    def perform_in_thread(*args: Any) -> Any:
+        return run(**arguments(args))
 
     return perform_async if task.is_async else perform_in_thread

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
-from resqpy.base.errors import JobCancelled, UsageError, WorkerStopped
+from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
@@ -84,7 +84,7 @@ class Retry(Plugin):
         run.error = None
 
     def _may_be_retried(self, error: BaseException) -> bool:
-        if isinstance(error, (JobCancelled, *self.fatal_exceptions)):
+        if isinstance(error, (JobCancelled, InvalidInputs, *self.fatal_exceptions)):
             return False
         return not self.retry_exceptions or isinstance(error, self.retry_exceptions)
 

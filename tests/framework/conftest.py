@@ -73,6 +73,6 @@ def _logs_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-async def until(condition: Callable[[], Any]) -> Any:
+async def until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
     """Wait for a condition, sync or async: see `wait_for`."""
-    return await wait_for(condition)
+    return await wait_for(condition, timeout)

@@ -322,5 +322,5 @@ def test_a_projects_own_plugin_is_known_by_its_name(files: Files) -> None:
 
     assert project.errors == ()
     plugins = project.registry.definitions["a"].plugins
-    assert [type(each).__name__ for each in plugins] == ["Gate", "Shout", "More"]
+    assert [type(each).__name__ for each in plugins] == ["Shout", "More"]
     assert all(isinstance(each, Plugin) for each in plugins)
