@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from resqpy.engine.plugin import Plugin
     from resqpy.engine.queue import Queue
     from resqpy.engine.resque import Resque
+    from resqpy.engine.run import current_run
     from resqpy.engine.scheduler import Scheduler
     from resqpy.engine.scheduler_options import SchedulerOptions
     from resqpy.engine.worker import Worker
@@ -52,6 +53,7 @@ __all__ = [
     "Worker",
     "WorkerOptions",
     "api",
+    "current_run",
     "lifespan",
     "open_project",
     "task",
@@ -78,6 +80,7 @@ _MODULES = {
     "Worker": "engine.worker",
     "WorkerOptions": "engine.options",
     "api": "framework.api",
+    "current_run": "engine.run",
     "lifespan": "framework.embedding",
     "open_project": "framework.embedding",
     "task": "framework.task",
