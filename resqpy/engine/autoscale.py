@@ -10,6 +10,7 @@ that a hundred processors are reached in four seconds and not in fifty.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -132,7 +133,8 @@ class Sampler:
 
     Args:
         busy: how many slots are busy now.
-        every_s: seconds between samples.
+        every_s: seconds between samples, on the average: at even distances, jobs that come in waves
+            would always, or never, be met.
     """
 
     def __init__(self, busy: Callable[[], int], every_s: float) -> None:
@@ -145,8 +147,9 @@ class Sampler:
         """Sample until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            asked = loop.time() + self._every_s
-            await asyncio.sleep(self._every_s)
+            wait_s = self._every_s * random.uniform(0.5, 1.5)
+            asked = loop.time() + wait_s
+            await asyncio.sleep(wait_s)
             self._delays_ms.append((loop.time() - asked) * 1000)
             self._busy_seen.append(self._busy())
 
