@@ -12,6 +12,14 @@ from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from tests.interop.conftest import (  # noqa: F401 - fixtures of real Node and Ruby, and their marks
+    node,
+    pytest_collection_modifyitems,
+    ruby,
+    ruby_scheduler,
+    start_node,
+    start_ruby,
+)
 from tests.tracked.support import Listen, check_indexes, listening
 
 
