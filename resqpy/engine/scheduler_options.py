@@ -22,6 +22,8 @@ class SchedulerOptions:
         rescue_after_s: seconds without a heartbeat after which a resqpy worker is dead.
         task_lost_after_ms: milliseconds that a tracked task may be pending without a job anywhere
             before that counts as an attempt whose outcome nobody knows.
+        ruby_env: RAILS_ENV: which of Ruby's schedules that name an environment are run; None: none.
+        ruby_timezone: of Ruby's schedules that name none; None: this machine's, as in Ruby.
     """
 
     timeout_s: float = 5.0
@@ -33,3 +35,5 @@ class SchedulerOptions:
     retry_stuck_jobs: bool = False
     rescue_after_s: float = 30.0
     task_lost_after_ms: int = 300_000
+    ruby_env: str | None = None
+    ruby_timezone: str | None = None

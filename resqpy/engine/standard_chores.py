@@ -15,6 +15,7 @@ from resqpy.engine.inspector import Inspector
 from resqpy.engine.orphans import Orphans
 from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.rescue import RescueChore
+from resqpy.engine.ruby_chore import RubyScheduleChore
 from resqpy.engine.tracked.recovery import TrackedChore
 
 if TYPE_CHECKING:
@@ -39,5 +40,6 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         ForeignCareChore(Inspector(queue), options, emit),
         FrequencyChore(queue, scheduler.announcer, emit, options.timeout_s),
         CronChore(queue, scheduler.announcer, emit, options.timeout_s),
+        RubyScheduleChore(queue, options, emit),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
     ]

@@ -1,0 +1,146 @@
+"""Ruby's schedules in Redis: `persistent_schedules`, `schedules_changed`, `delayed:last_enqueued_at`,
+and resqpy's own notes of when they fire next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resqpy.store.client import Store
+from resqpy.store.leader import run_fenced
+from resqpy.store.promote import Right
+from resqpy.store.queues import Guard, decode_name, guard_words
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRuby:
+    """What stands in Redis, by name.
+
+    Attributes:
+        time_us: Redis' clock, microseconds since the epoch.
+        entries: the schedules.
+        last: when each fired last, as its writer wrote it.
+        notes: when we fire it next.
+        paused: which are paused while we run them.
+    """
+
+    time_us: int
+    entries: dict[str, bytes]
+    last: dict[str, str]
+    notes: dict[str, str]
+    paused: set[str]
+
+
+async def take(store: Store, right: Right) -> SeenRuby:
+    """All of it, as the leader: the names of changed schedules are taken away.
+
+    Raises:
+        Deposed: another leads; nothing was written.
+    """
+    keys = store.keys
+    reply = await run_fenced(
+        store, right.fence, right.token, "ruby_read",
+        [keys.persistent_schedules, keys.schedules_changed, keys.last_enqueued_at,
+         keys.ruby_next, keys.ruby_paused], [],
+    )  # fmt: skip
+    seconds, us, *rest = reply
+    return _seen((seconds, us), *rest)
+
+
+async def look(store: Store) -> SeenRuby:
+    """All of it, without changing anything."""
+    keys = store.keys
+    replies = await store.pipeline(
+        [
+            ("TIME",),
+            ("HGETALL", keys.persistent_schedules),
+            ("HGETALL", keys.last_enqueued_at),
+            ("HGETALL", keys.ruby_next),
+            ("SMEMBERS", keys.ruby_paused),
+        ]
+    )
+    return _seen(*replies)
+
+
+def _seen(
+    time: Sequence[bytes],
+    entries: Sequence[bytes],
+    last: Sequence[bytes],
+    notes: Sequence[bytes],
+    paused: Sequence[bytes],
+) -> SeenRuby:
+    return SeenRuby(
+        time_us=int(time[0]) * 1_000_000 + int(time[1]),
+        entries=dict(zip(map(decode_name, entries[::2]), entries[1::2], strict=True)),
+        last=_texts(last),
+        notes=_texts(notes),
+        paused=set(map(decode_name, paused)),
+    )
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    return dict(zip(map(decode_name, flat[::2]), map(decode_name, flat[1::2]), strict=True))
+
+
+ENQUEUED, NOT_ENQUEUED, CHANGED = 1, 0, -1
+
+
+@dataclass(frozen=True, slots=True)
+class RubyFire:
+    """One step of a schedule.
+
+    Attributes:
+        entry, note: as they were read; no note: an empty text.
+        fired_at: for `last_enqueued_at`; None: it does not fire, only its note changes.
+        job: None: a hook forbids it.
+    """
+
+    name: str
+    entry: bytes
+    note: str
+    new_note: str
+    fired_at: str | None = None
+    queue: str = ""
+    job: bytes | None = None
+    guards: Sequence[Guard] = ()
+
+
+async def fire(store: Store, right: Right, what: RubyFire) -> int:
+    """Carry it out: ENQUEUED, NOT_ENQUEUED or CHANGED (meanwhile; nothing was done).
+
+    Raises:
+        Deposed: another leads; nothing was written.
+    """
+    keys = store.keys
+    reply = await run_fenced(
+        store, right.fence, right.token, "ruby_fire",
+        [keys.persistent_schedules, keys.last_enqueued_at, keys.ruby_next,
+         keys.queues, keys.queue(what.queue)],
+        [what.name, what.entry, what.note, what.new_note, what.fired_at or "",
+         what.queue, what.job or "", len(what.guards), *guard_words(what.guards)],
+    )  # fmt: skip
+    return int(reply)
+
+
+async def put(store: Store, name: str, entry: bytes) -> None:
+    """Write a schedule, and tell Ruby's dynamic schedulers of it."""
+    keys = store.keys
+    await store.transaction(
+        [("HSET", keys.persistent_schedules, name, entry), ("SADD", keys.schedules_changed, name)]
+    )
+
+
+async def remove(store: Store, name: str) -> bool:
+    """Remove a schedule, and tell Ruby's dynamic schedulers of it; whether it was there."""
+    keys = store.keys
+    removed, _ = await store.transaction(
+        [("HDEL", keys.persistent_schedules, name), ("SADD", keys.schedules_changed, name)]
+    )
+    return bool(removed)
+
+
+async def pause(store: Store, name: str, *, paused: bool) -> bool:
+    """Pause or resume a schedule while we run it; whether that is new."""
+    command = "SADD" if paused else "SREM"
+    return bool(await store.call(command, store.keys.ruby_paused, name))
