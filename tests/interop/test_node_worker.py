@@ -1,0 +1,137 @@
+"""Node enqueues, we work; we enqueue, Node works; both drain one queue: the real node-resque."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from resqpy import Queue
+from tests.support.foreign import NodeDriver
+from tests.support.waiting import wait_for
+from tests.support.working import working
+
+ARGS: list[list[Any]] = [
+    [],
+    [1, "é\u2028😀", None, True, 0.1, -1.5],
+    [{"b": 2, "a": [], "e": {}}],
+    ['a/b\\"', [[[]]]],
+    ["x" * 20_000],
+]
+BOTH = 5_000
+
+
+class Ours:
+    """Tasks of the names that the Node side has too."""
+
+    def __init__(self) -> None:
+        self.ran: list[list[Any]] = []
+        self.gate = asyncio.Event()
+        self.jobs = {"echo": self.echo, "fail": self.fail, "hold": self.hold}
+
+    async def echo(self, *args: Any) -> None:
+        """Note the arguments."""
+        self.ran.append(list(args))
+
+    async def hold(self, *_: Any) -> None:
+        """Run until the gate opens."""
+        await self.gate.wait()
+
+    def fail(self, message: str) -> None:
+        """Raise."""
+        raise ValueError(message)
+
+
+async def test_node_enqueues_and_we_work(node: NodeDriver, redis_url: str) -> None:
+    """Arguments come as they were given, and the counters are those that Node shows."""
+    ours = Ours()
+    async with working(redis_url, ours.jobs, "interop") as work:
+        for args in ARGS:
+            await node.call("queue.enqueue", "interop", "echo", args)
+        await node.call("queue.enqueue", "interop", "fail", ["boo"])
+        await work.until(len(ARGS) + 1)
+        stats = await node.call("queue.stats")
+    assert ours.ran == ARGS
+    assert (int(stats["processed"]), int(stats["failed"])) == (len(ARGS), 1)
+    [entry] = await node.call("queue.failed", 0, -1)
+    assert (entry["exception"], entry["error"]) == ("ValueError", "boo")
+    assert entry["payload"] == {"class": "fail", "queue": "interop", "args": ["boo"]}
+    assert set(entry) == {
+        "worker", "queue", "payload", "exception", "error", "backtrace", "failed_at",
+    }  # fmt: skip
+
+
+async def test_we_enqueue_and_node_works(node: NodeDriver, redis_url: str, redis: Any) -> None:
+    """Node's worker takes our jobs for its own."""
+    await node.call("worker.start", {})
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("interop", "echo", args) for args in ARGS])
+
+    async def ran() -> list[Any] | None:
+        entries = [json.loads(each) for each in await redis.lrange("interop:ran", 0, -1)]
+        return entries if len(entries) == len(ARGS) else None
+
+    entries = await wait_for(ran)
+    assert [entry["args"] for entry in entries or []] == ARGS
+
+
+async def test_node_sees_what_we_work_on(node: NodeDriver, redis_url: str) -> None:
+    """Our workers are in Node's lists, busy and idle, each under a name of its own."""
+    ours = Ours()
+    async with Queue(redis_url) as queue:
+        async with working(redis_url, ours.jobs, "interop,*", slots=3) as work:
+            await queue.enqueue("interop", "hold", [1.5, "é", []])
+            await wait_for(lambda: work.args("job"))
+            names = {each.name for each in work.worker.worker_ids}
+            workers = await node.call("queue.workers")
+            assert workers == dict.fromkeys(names, "interop,*")
+            working_on = await node.call("queue.allWorkingOn")
+            assert set(working_on) == names
+            [busy] = [each for each in working_on.values() if each != "started"]
+            assert busy["worker"] in names
+            assert busy["queue"] == "interop"
+            assert busy["payload"] == {"class": "hold", "queue": "interop", "args": [1.5, "é", []]}
+            ours.gate.set()
+            await work.until(1)
+        assert await node.call("queue.workers") == {}
+
+
+async def test_node_retries_what_failed_with_us(node: NodeDriver, redis_url: str) -> None:
+    """An entry of ours, a traceback in it, is retried by Node, and run by us again."""
+    ours = Ours()
+    async with working(redis_url, ours.jobs, "interop") as work:
+        await node.call("queue.enqueue", "interop", "fail", ["é\n\u2028"])
+        await work.until(1)
+        [entry] = await node.call("queue.failed", 0, -1)
+        await node.call("queue.retryAndRemoveFailed", entry)
+        await work.until(2)
+        assert await node.call("queue.failedCount") == 1
+
+
+async def test_two_multi_workers_drain_one_queue(
+    node: NodeDriver, redis_url: str, redis: Any
+) -> None:
+    """One of theirs and one of ours, 5,000 jobs: each runs once, and both have their part."""
+    ours = Ours()
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("interop", "echo", [n]) for n in range(BOTH)])
+        await node.call("multiWorker.start", {"min": 5, "max": 5})
+        await wait_for(lambda: redis.llen("interop:ran"), 10)
+        async with working(redis_url, ours.jobs, "interop", slots=1):
+            await wait_for(lambda: _all_done(redis, ours), 25)
+        theirs = [json.loads(each)["args"][0] for each in await redis.lrange("interop:ran", 0, -1)]
+        mine = [args[0] for args in ours.ran]
+    assert Counter(theirs + mine) == Counter(range(BOTH))
+    assert theirs
+    assert mine
+    await wait_for(lambda: _counted(redis, BOTH))
+    assert await redis.get("resque:stat:failed") is None
+
+
+async def _all_done(redis: Any, ours: Ours) -> bool:
+    return bool(await redis.llen("interop:ran") + len(ours.ran) >= BOTH)
+
+
+async def _counted(redis: Any, count: int) -> bool:
+    return int(await redis.get("resque:stat:processed") or 0) == count
