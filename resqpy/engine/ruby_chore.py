@@ -68,13 +68,18 @@ class RubySchedules:
             return known[1]
         schedule = None
         try:
-            schedule = self._checked(name, raw)
+            schedule = self.checked(name, raw)
         except UsageError as error:
             self._on_error(UsageError(f"Ruby's schedule {name!r} is left out: {error}"))
         self._known[name] = (raw, schedule)
         return schedule
 
-    def _checked(self, name: str, raw: bytes) -> RubySchedule:
+    def checked(self, name: str, raw: bytes) -> RubySchedule:
+        """Read an entry, whatever its environment.
+
+        Raises:
+            UsageError: why it can't be run.
+        """
         schedule = ruby_schedule.parse(name, raw, self._zone)
         if self.queue_of(schedule) is None:
             raise UsageError(f"it names no queue, and {schedule.class_name!r} is no task of ours")
