@@ -134,7 +134,7 @@ LONG = 10**400
         ([UUID(int=1)], r"args\[0\]: UUID is not JSON"),
         ([b"raw"], r"args\[0\]: bytes is not JSON; write base64"),
         ([{1, 2}], r"args\[0\]: set is not JSON"),
-        ([object()], r"args\[0\]: object is not JSON; pass only"),
+        pytest.param([object()], r"args\[0\]: object is not JSON; pass only", id="object"),
         ([{"a": {"b": float("nan")}}], r"args\[0\]\.a\.b: nan is not JSON; pass None"),
         ([float("-inf")], r"args\[0\]: -inf is not JSON"),
         (["a\ud800"], r"args\[0\]: '\\ud800' is a lone surrogate"),
