@@ -87,4 +87,6 @@ def scheduler_options(config: Config) -> SchedulerOptions:
         stuck_worker_timeout_ms=tasks.stuck_worker_timeout,
         retry_stuck_jobs=tasks.retry_stuck_jobs,
         rescue_after_s=scheduler.rescue_after / 1000,
+        ruby_env=scheduler.ruby_env,
+        ruby_timezone=scheduler.ruby_timezone,
     )

@@ -210,6 +210,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, environ: dict[str, str], wo
         ("RESQUE_SCHEDULER_INTERVAL", "1.5", "scheduler.timeout", 1500),
         ("LOCK_TIMEOUT", "60", "scheduler.foreign_lock_ttl", 60_000),
         ("RESQUE_SCHEDULER_MASTER_LOCK_PREFIX", "p", "scheduler.ruby_lock_prefix", "p"),
+        ("RAILS_ENV", "production", "scheduler.ruby_env", "production"),
         ("APP_NAME", "shop", "general.name", "shop"),
     ],
 )

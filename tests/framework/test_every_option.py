@@ -79,6 +79,8 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
     "scheduler.ruby_lock_prefix": ("p", lambda c: scheduler_options(c).ruby_lock_prefix, "p", ""),
     "scheduler.name": ("me", lambda c: scheduler_options(c).name, "me", None),
     "scheduler.rescue_after": (9000, lambda c: scheduler_options(c).rescue_after_s, 9.0, 30.0),
+    "scheduler.ruby_env": ("test", lambda c: scheduler_options(c).ruby_env, "test", None),
+    "scheduler.ruby_timezone": ("UTC", lambda c: scheduler_options(c).ruby_timezone, "UTC", None),
     "redis.url": (
         "redis://h/2",
         lambda c: redis_options(c).url,

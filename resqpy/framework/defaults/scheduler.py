@@ -40,3 +40,14 @@ class SchedulerConfig:
     rescue_after: int = option(
         30_000, TIME, "A resqpy worker without a sign of life for so long is dead."
     )
+    ruby_env: str | None = option(
+        None,
+        TEXT_OR_NONE,
+        "Which of Ruby's schedules that name an environment are run; None: none of them.",
+        "RAILS_ENV",
+    )
+    ruby_timezone: str | None = option(
+        None,
+        TEXT_OR_NONE,
+        "The time zone of Ruby's schedules that name none; None: this machine's, as in Ruby.",
+    )
