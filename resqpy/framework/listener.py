@@ -14,9 +14,8 @@ from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.delivery import Deliveries, Interceptor, OnStep, active_task
+from resqpy.engine.tracked.delivery import Deliveries, active_task
 from resqpy.engine.tracked.processing import ProcessingState
-from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
 
@@ -32,9 +31,8 @@ class Listener(Emitter):
 
     Args:
         definition: what runs a task.
+        deliveries: makes the `Deliveries` of the listener; it is given `on_active`.
         concurrency: how many run at the same time.
-        interceptor: called as `await interceptor(task, call_next)` around the processing of each
-            task; `call_next` returns how it finished.
 
     Attributes:
         running: whether it begins tasks.
@@ -46,23 +44,18 @@ class Listener(Emitter):
         store: Store,
         definition: Definition,
         queue: str,
-        keeper: LockKeeper,
+        deliveries: Callable[..., Deliveries],
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         options: WorkerOptions | None = None,
-        interceptor: Interceptor | None = None,
-        on_step: OnStep | None = None,
     ) -> None:
         super().__init__()
         self.running = False
         self.task_type = definition.name
         self._active: dict[str, ActiveTask] = {}
-        deliveries = Deliveries(
-            keeper, on_step=on_step, on_active=self._begun, interceptor=interceptor
-        )
         self._worker = MultiWorker(
             store,
-            with_tracking({definition.name: definition}, deliveries),
+            with_tracking({definition.name: definition}, deliveries(on_active=self._begun)),
             [queue],
             options,
             ScalingOptions(min_task_processors=concurrency, max_task_processors=concurrency),

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -93,8 +94,10 @@ async def listening(store: Store, keeper: LockKeeper) -> AsyncIterator[Listen]:
     async def make(
         task_type: str, handler: Handler, *, start: bool = True, **more: Any
     ) -> Listener:
+        given = {name: more.pop(name) for name in ("interceptor", "on_step") if name in more}
+        deliveries = partial(Deliveries, keeper, **given)
         definition = definition_of(task_type, handler)
-        listener = Listener(store, definition, task_type, keeper, **more)
+        listener = Listener(store, definition, task_type, deliveries, **more)
         counts[listener] = Counted(listener)
         made.append(listener)
         if start:

@@ -50,7 +50,8 @@ class Deliveries:
         on_step: called with the record when a task begins to be processed here, and when that has
             finished.
         on_active: called with each task before it is processed.
-        interceptor: called around the processing of each task; see `Listener`.
+        interceptor: called as `await interceptor(task, call_next)` around the processing of each
+            task; `call_next` returns how it finished.
     """
 
     def __init__(
