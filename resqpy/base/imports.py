@@ -74,6 +74,11 @@ def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
             yield label, ImportFailed(f"entry point {label} of {group!r}: {error!r}")
 
 
+def package_version(name: str) -> str:
+    """The version of an installed package."""
+    return importlib.metadata.version(name)
+
+
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?` for the nearest known name, or an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)

@@ -7,6 +7,7 @@ async with Process(Project.load("."), worker=True):
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError
@@ -140,8 +141,11 @@ class Process:
         finally:
             close_door(self.bound)
 
-    async def run(self) -> None:
+    async def run(self, on_started: Callable[[], None] | None = None) -> None:
         """Start, work until a signal (or a limit) says stop, and stop: the life of `resqpy worker`.
+
+        Args:
+            on_started: called when it has started.
 
         Raises:
             Exception: as `start` and `wait`.
@@ -149,6 +153,8 @@ class Process:
         with handled(self):
             await self.start()
             try:
+                if on_started is not None:
+                    on_started()
                 await self.wait()
             finally:
                 await self.stop(self._resque.timeout_s)

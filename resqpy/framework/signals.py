@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -85,10 +85,28 @@ class _Handlers:
 @contextmanager
 def handled(process: Process) -> Iterator[None]:
     """Let signals act on a process, in the main thread only; then as it was before."""
+    with _installed(_Handlers(process).all()):
+        yield
+
+
+@contextmanager
+def listening(handlers: Mapping[str, Callable[[], None]]) -> Iterator[None]:
+    """Let signals call functions on the loop, by their names (`"TERM"`); then as it was before."""
+    with _installed({signal.Signals[f"SIG{name}"]: each for name, each in handlers.items()}):
+        yield
+
+
+def number(name: str) -> int:
+    """The number of a signal by its name, `"TERM"`: for who sends one."""
+    return signal.Signals[f"SIG{name}"].value
+
+
+@contextmanager
+def _installed(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, object] = {}
     try:
-        for each, handler in _Handlers(process).all().items():
+        for each, handler in handlers.items():
             before[each] = signal.getsignal(each)
             loop.add_signal_handler(each, handler)
     except (ValueError, RuntimeError):  # not the main thread: signals are somebody else's matter

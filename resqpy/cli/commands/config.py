@@ -1,0 +1,86 @@
+"""`resqpy config show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.base.imports import near_match
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Group
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.framework.config_merge import Setting
+
+
+@click.group(cls=Group, default="show")
+def config() -> None:
+    """Show the config, and where each value came from."""
+
+
+@config.command()
+@click.argument("names", nargs=-1, metavar="[SECTION|SETTING]…")
+@option("--origin", is_flag=True, help="Also where each value came from, and its variable.")
+@option("--changed", is_flag=True, help="Only what differs from the defaults.")
+def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
+    """Show the settings (secrets as ***); all, or those of some sections: `tasks`, `tasks.timeout`."""
+    from resqpy.framework.config import load_config
+
+    settings = current()
+    loaded = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+    chosen = _chosen(loaded.settings, names)
+    if changed:
+        chosen = [each for each in chosen if not each.origin.startswith("default")]
+    output.show(
+        {"environment": loaded.environment, "settings": [_as_json(each) for each in chosen]},
+        lambda: _print(chosen, loaded.environment, origin=origin),
+    )
+
+
+def _chosen(settings: Sequence[Setting], names: Sequence[str]) -> list[Setting]:
+    if not names:
+        return list(settings)
+    for name in names:
+        if not any(_is_in(each.path, name) for each in settings):
+            known = {each.path for each in settings} | {
+                each.path.split(".")[0] for each in settings
+            }
+            raise output.fail(
+                Exit.NOT_FOUND, f"there is no setting {name!r}{near_match(name, known)}"
+            )
+    return [each for each in settings if any(_is_in(each.path, name) for name in names)]
+
+
+def _is_in(path: str, name: str) -> bool:
+    return path == name or path.startswith(f"{name}.")
+
+
+def _as_json(setting: Setting) -> dict[str, Any]:
+    value = "***" if setting.secret and setting.value else setting.value
+    return {
+        "path": setting.path,
+        "value": value,
+        "origin": setting.origin,
+        "variable": setting.variable,
+    }
+
+
+def _print(settings: Sequence[Setting], environment: str, *, origin: bool) -> None:
+    output.note(f"environment: {environment}")
+    if origin:
+        output.table(
+            ("setting", "value", "origin", "variable"),
+            [(each.path, each.shown(), each.origin, each.variable) for each in settings],
+            empty="nothing differs from the defaults",
+        )
+        return
+    output.table(
+        ("setting", "value"),
+        [(each.path, each.shown()) for each in settings],
+        empty="nothing differs from the defaults",
+    )

@@ -1,0 +1,25 @@
+"""`resqpy start`."""
+
+from __future__ import annotations
+
+from resqpy.cli.commands.worker import SURROUNDINGS, WORKING, options
+from resqpy.cli.group import command
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+
+@command(json=False)
+@options(
+    *WORKING,
+    *SURROUNDINGS[2:],
+    option("--reload/--no-reload", default=True, help="Start anew when a file changes."),
+)
+def start(*, reload: bool) -> int:
+    """Worker and scheduler in one process, for development.
+
+    When a file in tasks/, config/, modules/, plugins/, middleware/, initializers/ or lib/ changes, the
+    running jobs end and a new process begins. Ctrl-C stops it.
+    """
+    from resqpy.cli import fleet
+
+    return fleet.start(current(), reload=reload)

@@ -1,0 +1,84 @@
+"""`resqpy worker`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from resqpy.cli.group import command
+from resqpy.cli.options import WithUnit, flag, setting
+from resqpy.cli.settings import Settings, current
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+WORKING: tuple[Decorator, ...] = (
+    setting("tasks.queues", "--queues", "-q", metavar="LIST",
+            help="Queues by priority, with commas: names, globs, '*', '!not_this' (default: *)."),
+    setting("tasks.min_task_processors", "--min", type=int, metavar="N",
+            help="The fewest jobs at a time (default: 1)."),
+    setting("tasks.max_task_processors", "--max", type=int, metavar="N",
+            help="The most jobs at a time (default: 10)."),
+    setting("tasks.timeout", "--interval", type=WithUnit(), metavar="DURATION",
+            help="How long to sleep between looks for work where Redis can't wake us, as 5s or "
+            "500ms; 0: as --burst."),
+    setting("tasks.stop_timeout", "--timeout", "-t", type=WithUnit(), metavar="DURATION",
+            help="How long running jobs may go on at a stop (default: 25s)."),
+)  # fmt: skip
+
+LIMITS: tuple[Decorator, ...] = (
+    flag("process.burst", "--burst", help="Stop when the queues are empty."),
+    setting("process.max_jobs", "--max-jobs", type=int, metavar="N", help="Stop after N jobs."),
+    setting("process.max_memory", "--max-memory", metavar="SIZE",
+            help="Stop when the process has more memory than this, as 512MB."),
+)  # fmt: skip
+
+SURROUNDINGS: tuple[Decorator, ...] = (
+    setting("process.pidfile", "--pidfile", metavar="FILE", help="Write the process id there."),
+    flag("process.daemon", "--daemon", help="Go to the background."),
+    setting("logger.file", "--logfile", metavar="FILE", help="Append the log there."),
+    setting("logger.format", "--json-logs", is_flag=True, flag_value="json",
+            help="Log JSON, also on a terminal."),
+    setting("logger.level", "--log-level", metavar="LEVEL", help="debug, info, warning, error."),
+)  # fmt: skip
+
+
+def options(*several: Decorator) -> Decorator:
+    """Several options, in the order of the help."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(several):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+@command(json=False)
+@options(
+    *WORKING,
+    setting("process.processes", "--processes", "-p", type=int, metavar="N",
+            help="Run and supervise N processes (default: 1)."),
+    flag("tasks.scheduler", "--scheduler/--no-scheduler",
+         help="Run a scheduler too; delayed and periodic jobs need one somewhere."),
+    *LIMITS,
+    *SURROUNDINGS,
+)  # fmt: skip
+def worker() -> int:
+    """Work jobs until told to stop.
+
+    TERM or Ctrl-C: running jobs get their time to end; a second one: now. QUIT: they get all time.
+    USR2 and CONT pause and resume, TSTP takes no more jobs, USR1 cancels what runs, TTIN writes all
+    stacks to the log, HUP replaces the processes one by one (with --processes).
+    """
+    settings = current()
+    _interval_zero_means_burst(settings)
+    from resqpy.cli import fleet
+
+    return fleet.worker(settings)
+
+
+def _interval_zero_means_burst(settings: Settings) -> None:
+    value = settings.overrides.get("tasks.timeout")
+    if isinstance(value, str) and not value.strip("0.sm "):
+        settings.overrides.pop("tasks.timeout")
+        settings.override("process.burst", value=True, flag="--interval")

@@ -1,0 +1,107 @@
+"""Which processes a command of the group "Run" starts: this one, or several under a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from resqpy.cli import running, session
+from resqpy.cli.background import detach, pid_file
+from resqpy.cli.running import SUPERVISED
+from resqpy.cli.settings import Settings
+from resqpy.cli.supervisor import Supervisor
+from resqpy.cli.watching import watch
+from resqpy.framework.config_merge import variable_of
+from resqpy.framework.log import configure
+from resqpy.framework.project import Project
+
+# What the supervisor does, so its children must not.
+OURS = {"process.processes": 1, "process.pidfile": "", "process.daemon": False}
+
+
+def worker(settings: Settings) -> int:
+    """Work jobs, in as many processes as the config says."""
+    if SUPERVISED in os.environ:
+        running.work(settings, worker=True, scheduler=None)
+    project = session.load_without_tasks(settings)
+    with _surroundings(project):
+        if project.config.process.processes == 1:
+            running.work(settings, worker=True, scheduler=None)
+        return _supervise(settings, project)
+
+
+def scheduler(settings: Settings) -> int:
+    """Stand for election as scheduler, work no jobs."""
+    project = session.load_without_tasks(settings)
+    with _surroundings(project):
+        running.work(settings, worker=False, scheduler=True)
+
+
+def start(settings: Settings, *, reload: bool) -> int:
+    """Worker and scheduler in one process; with `reload`, a new one after each change of a file."""
+    if not reload:
+        running.work(settings, worker=True, scheduler=True)
+    settings.override("tasks.scheduler", value=True, flag="start")
+    # With an error in a file the project is watched all the same.
+    project = Project.load(settings.root, settings.environment, settings.parsed())
+    configure(project.config.logger, project.name)
+    children = Supervisor(["worker"], 1, environ=_environ(settings), stubborn=True)
+
+    async def supervise() -> int:
+        watching = asyncio.create_task(watch(project.root, children.roll))
+        try:
+            return await children.run()
+        finally:
+            watching.cancel()
+
+    with _kept_redis(project):
+        return asyncio.run(supervise())
+
+
+def _supervise(settings: Settings, project: Project) -> int:
+    configure(project.config.logger, project.name)
+    process = project.config.process
+    children = Supervisor(
+        ["worker"], process.processes, environ=_environ(settings), burst=process.burst
+    )
+    with _kept_redis(project):
+        return asyncio.run(children.run())
+
+
+@contextlib.contextmanager
+def _surroundings(project: Project) -> Iterator[None]:
+    process = project.config.process
+    if process.daemon:
+        detach(project.config.logger.file)
+    with pid_file(process.pidfile):
+        yield
+
+
+@contextlib.contextmanager
+def _kept_redis(project: Project) -> Iterator[None]:
+    """Keep an embedded Redis while children come and go."""
+    with project:
+        if project.uses_embedded_redis:
+            project.connection()
+        yield
+
+
+def _environ(settings: Settings) -> dict[str, str]:
+    """The flags of this call as the variables that say the same, for the children."""
+    said = {variable_of(path): _text(value) for path, value in (settings.overrides | OURS).items()}
+    said["RESQPY_ROOT"] = str(settings.root.resolve())
+    if settings.environment is not None:
+        said["RESQPY_ENV"] = settings.environment
+    if settings.debug:
+        said["RESQPY_DEBUG"] = "1"
+    if sys.flags.dev_mode:
+        said["PYTHONDEVMODE"] = "1"
+    return {**os.environ, **said}
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,120 @@
+"""Commands and groups of commands that are imported only when they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from resqpy.base.imports import import_dotted, near_match
+from resqpy.cli.options import json_option, shared_options, yes_option
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what the help says of it without importing it.
+
+    Attributes:
+        path: `module:name` below `resqpy.cli.commands`.
+        section: under which heading of the help it stands; "" hides it.
+    """
+
+    path: str
+    words: str
+    section: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called.
+
+    Args:
+        entries: by name, in the order of the help.
+    """
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry] | None = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.entries = dict(entries or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.entries, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = import_dotted(f"resqpy.cli.commands.{entry.path}")
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"there is no command {args[0]!r}{near_match(args[0], known)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.entries.items():
+            if entry.section:
+                sections.setdefault(entry.section, []).append((name, entry.words))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
+        if not self.entries:
+            super().format_commands(ctx, formatter)
+
+
+class Command(click.Command):
+    """A command with the options that all have.
+
+    Args:
+        json: whether it has `--json`.
+        destroys: whether it has `--yes`.
+        project: whether it has to do with a project and its Redis.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        json: bool = True,
+        destroys: bool = False,
+        project: bool = True,
+        **more: Any,
+    ) -> None:
+        super().__init__(*args, **more)
+        if destroys:
+            self.params.append(yes_option())
+        if json:
+            self.params.append(json_option())
+        shared = shared_options()
+        self.params += shared if project else shared[-1:]
+
+
+class Group(LazyGroup):
+    """A group of commands; what is called without a command lists them, or runs `default`."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, default: str | None = None, **more: Any) -> None:
+        more.setdefault("invoke_without_command", default is not None)
+        super().__init__(*args, **more)
+        self.default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`resqpy failed --class Mail` is `resqpy failed list --class Mail`."""
+        helps = set(ctx.help_option_names)
+        if self.default and not helps.intersection(args) and not self._names_command(ctx, args):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def _names_command(self, ctx: click.Context, args: list[str]) -> bool:
+        """Whether a word stands there, where a command's name stands; it may be misspelled."""
+        return bool(args) and not args[0].startswith("-")
+
+
+def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Command]:
+    """A command of ours."""
+    return click.command(name, cls=Command, **more)

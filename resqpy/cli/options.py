@@ -1,0 +1,156 @@
+"""Options: each has its twin in the environment, and the help shows it.
+
+A flag beats the environment, which beats the files of `config/`. Options that say the same as a
+setting of the config are read by the config (so they have its variables, the historic ones too); the
+others by click, as RESQPY_<COMMAND>_<OPTION>.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from resqpy.cli.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Option(click.Option):
+    """An option whose help ends with its environment variables.
+
+    Args:
+        setting: the path of the setting that it overrides.
+    """
+
+    def __init__(self, names: Sequence[str], *, setting: str | None = None, **more: Any) -> None:
+        if setting is not None:
+            more = {"allow_from_autoenv": False, "expose_value": False, "default": None, **more}
+            more["callback"] = self._keep
+        super().__init__(names, **more)
+        self.setting = setting
+
+    def _keep(self, ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value is not None and self.setting is not None:
+            ctx.ensure_object(Settings).override(
+                self.setting, value=value, flag=max(self.opts, key=len)
+            )
+
+    def variables(self, ctx: click.Context) -> list[str]:
+        """Its environment variables, the first to be asked first."""
+        if self.setting is not None:
+            from resqpy.framework.config_merge import KNOWN, variable_of
+
+            return [variable_of(self.setting), *(h.name for h in KNOWN[self.setting].historic)]
+        if isinstance(self.envvar, str):
+            return [self.envvar]
+        if self.allow_from_autoenv and ctx.auto_envvar_prefix and self.name:
+            return [f"{ctx.auto_envvar_prefix}_{self.name.upper()}"]
+        return []
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        variables = self.variables(ctx)
+        if record is None or not variables:
+            return record
+        return record[0], f"{record[1]}  [{', '.join(variables)}]"
+
+
+def option(*names: str, **more: Any) -> Callable[[F], F]:
+    """An option of a command."""
+    return click.option(*names, cls=Option, **more)
+
+
+def setting(path: str, *names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002
+    """An option that overrides a setting of the config."""
+    return click.option(*names, cls=Option, setting=path, help=help, **more)
+
+
+def flag(path: str, *names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002
+    """A yes-or-no option that overrides a setting of the config."""
+    return click.option(*names, cls=Option, setting=path, help=help, is_flag=True, **more)
+
+
+class WithUnit(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
+    """A duration that must say its unit: Resque's INTERVAL is in seconds, our config in milliseconds."""
+
+    name = "duration"
+    _BARE = re.compile(r"\d+(\.\d+)?")
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | None:
+        text = str(value).strip()
+        if self._BARE.fullmatch(text) and text.strip("0."):
+            self.fail(f"{text} has no unit; say {text}s or {text}ms", param, ctx)
+        return text
+
+
+class Pairs(click.ParamType):  # type: ignore[type-arg]  # as above
+    """`name:type`, as `generate task --input` takes it."""
+
+    name = "name:type"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, _, kind = str(value).partition(":")
+        if not name.isidentifier():
+            self.fail(f"{name!r} is no name of a parameter", param, ctx)
+        return name, kind or "str"
+
+
+# -- the options that all commands have --
+
+
+def _set(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value is not None and value is not False:
+            setattr(ctx.ensure_object(Settings), attribute, value)
+
+    return callback
+
+
+def _shared(*names: str, to: str, variable: str, **more: Any) -> Option:
+    return Option(
+        names,
+        callback=_set(to),
+        expose_value=False,
+        envvar=variable,
+        default=None,
+        **more,
+    )
+
+
+def shared_options() -> list[Option]:
+    """New ones for one command: where the project is, which Redis, how errors look."""
+    return [
+        _shared("--root", "-C", to="root", variable="RESQPY_ROOT",
+                type=click.Path(path_type=Path, exists=True, file_okay=False),
+                metavar="DIR", help="The project's folder (default: this one)."),
+        _shared("--env", "-e", to="environment", variable="RESQPY_ENV", metavar="NAME",
+                help="The environment whose config counts (default: development)."),
+        Option(["--redis", "-r"], setting="redis.url", metavar="URL",
+               help="Another Redis than the config's: redis://, rediss:// or unix://."),
+        Option(["--namespace", "-N"], setting="redis.namespace", metavar="NAME",
+               help="What stands before every key (default: resque)."),
+        _shared("--debug", to="debug", variable="RESQPY_DEBUG", is_flag=True,
+                help="Show tracebacks."),
+    ]  # fmt: skip
+
+
+def json_option() -> Option:
+    """`--json`."""
+    return _shared("--json", to="json", variable="RESQPY_JSON", is_flag=True,
+                   help="Print JSON, for programs.")  # fmt: skip
+
+
+def yes_option() -> Option:
+    """`--yes`."""
+    return _shared("--yes", "-y", to="yes", variable="RESQPY_YES", is_flag=True,
+                   help="Don't ask.")  # fmt: skip

@@ -1,0 +1,131 @@
+"""A process of workers, from its options to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from resqpy.base.errors import ImportFailed
+from resqpy.base.imports import import_dotted
+from resqpy.cli import session
+from resqpy.cli.exits import Exit, code_of
+from resqpy.cli.settings import Settings
+from resqpy.framework.log import configure, get_logger
+from resqpy.framework.process import Process
+from resqpy.framework.project import Project
+
+SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket that leads to the supervisor
+READY = b"r"
+
+
+def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> NoReturn:
+    """Run a process until it is told to stop, and end the program.
+
+    It ends by force, since a thread that never returns must not hold it.
+    """
+    project = session.load_project(settings)
+    if worker and not project.registry.tasks:
+        raise click.UsageError(
+            f"there is no task in {project.root}/tasks, so every job would fail as unknown; "
+            "make one by `resqpy generate task NAME`"
+        )
+    configure(project.config.logger, project.name)
+    code = Exit.OK
+    try:
+        _new_runner().run(_live(Process(project, worker, scheduler)))
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except Exception as error:
+        if settings.debug:
+            raise
+        code = code_of(error)
+        click.echo(f"{click.style('resqpy:', fg='red')} {str(error) or repr(error)}", err=True)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _new_runner() -> asyncio.Runner:
+    """On uvloop, where it is installed."""
+    try:
+        return asyncio.Runner(loop_factory=import_dotted("uvloop:new_event_loop"))
+    except ImportFailed:
+        return asyncio.Runner()
+
+
+async def _live(process: Process) -> None:
+    supervisor = _Supervisor(process)
+    try:
+        await process.run(lambda: _started(process, supervisor))
+    finally:
+        supervisor.close()
+
+
+def _started(process: Process, supervisor: _Supervisor) -> None:
+    get_logger().info("process started", **_facts(process))
+    supervisor.tell_ready()
+
+
+def _facts(process: Process) -> dict[str, Any]:
+    project = process.project
+    facts: dict[str, Any] = {
+        "environment": project.config.environment,
+        "redis": _place(project),
+        "namespace": project.config.redis.namespace,
+        "scheduler": process.scheduler,
+    }
+    worker = process.resque.multi_worker
+    if worker is not None:
+        facts["queues"] = getattr(getattr(worker, "queues", None), "text", "?")
+        scaling = getattr(worker, "scaling", None)
+        if scaling is not None:
+            facts["jobs"] = f"{scaling.min_task_processors}-{scaling.max_task_processors}"
+        facts["tasks"] = len(project.registry)
+    return {**facts, "pid": os.getpid()}
+
+
+def _place(project: Project) -> str:
+    from resqpy.store.connect import hide_password
+
+    shown = hide_password(project.connection().url).partition("?")[0]
+    return "embedded" if project.uses_embedded_redis else shown
+
+
+class _Supervisor:
+    """The way to our supervisor, if there is one: it hears when we are ready, and we stop when it is
+    gone, however it ended.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        number = os.environ.pop(SUPERVISED, "")
+        self._socket = socket.socket(fileno=int(number)) if number.isdigit() else None
+        if self._socket is not None:
+            self._socket.setblocking(False)  # noqa: FBT003 - its signature
+            asyncio.get_running_loop().add_reader(self._socket, self._gone)
+
+    def tell_ready(self) -> None:
+        """Tell that we have started."""
+        if self._socket is not None:
+            self._socket.send(READY)
+
+    def _gone(self) -> None:
+        get_logger().warning("the supervisor is gone: stopping")
+        self.close()
+        self._process.request_stop()
+
+    def close(self) -> None:
+        """Forget it."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            asyncio.get_running_loop().remove_reader(socket)
+            socket.close()

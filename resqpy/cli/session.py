@@ -1,0 +1,89 @@
+"""From the shared options to a project and its Redis; for commands that have begun to work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from resqpy.cli.settings import Settings
+from resqpy.engine.inspector import Inspector
+from resqpy.engine.resque import Resque
+from resqpy.framework.config import load_config
+from resqpy.framework.project import Project
+from resqpy.framework.registry import Registry
+
+T = TypeVar("T")
+
+FOLDERS = ("tasks", "config", "modules")
+
+
+def load_project(settings: Settings) -> Project:
+    """The whole project, with its tasks.
+
+    Raises:
+        ProjectErrors: all that is wrong with it.
+    """
+    project = Project.load(settings.root, settings.environment, settings.parsed())
+    project.check()
+    return _reachable(project, settings)
+
+
+def load_without_tasks(settings: Settings) -> Project:
+    """The project's config and Redis: no file of its tasks is run.
+
+    Raises:
+        ProjectErrors: all that is wrong with the config.
+    """
+    root = settings.root.resolve()
+    config = load_config(root, settings.environment, settings.parsed())
+    return _reachable(Project(root, config, Registry()), settings)
+
+
+def _reachable(project: Project, settings: Settings) -> Project:
+    """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
+    if project.uses_embedded_redis and not is_project(project.root):
+        raise click.UsageError(
+            f"there is no project in {settings.root.resolve()} (no tasks/ and no config/), and no "
+            "Redis is named: go to a project's folder, name one by --root, make one by "
+            "`resqpy new DIR`, or name a Redis by --redis or REDIS_URL"
+        )
+    return project
+
+
+def is_project(root: Path) -> bool:
+    """Whether a folder has anything of a project in it."""
+    return any((root / name).is_dir() for name in FOLDERS)
+
+
+def ask(settings: Settings, look: Callable[[Inspector], Awaitable[T]]) -> T:
+    """Run something with an inspector of the project's Redis, and end."""
+    with load_without_tasks(settings) as project:
+        return _run(project, look)
+
+
+def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitable[T]]) -> T:
+    """The same with a queue that knows the tasks: for what asks their plugins."""
+    with load_project(settings) as project:
+        return _run(project, lambda queue: look(queue, project))
+
+
+def _run(project: Project, look: Callable[[Resque], Awaitable[T]]) -> T:
+    async def all_of_it() -> T:
+        async with connected(project) as queue:
+            return await look(queue)
+
+    return asyncio.run(all_of_it())
+
+
+@asynccontextmanager
+async def connected(project: Project) -> AsyncIterator[Resque]:
+    """A queue and inspector of the project's Redis, with its tasks' plugins."""
+    options = await asyncio.to_thread(project.connection)
+    async with Resque(options, project.registry.definitions) as queue:
+        await queue.connect()
+        yield queue

@@ -1,0 +1,200 @@
+"""Several processes of workers under one: restarts what dies, forwards signals, rolls on HUP.
+
+Each child leads a process group of its own, so that a Ctrl-C on the terminal reaches it once, through
+us; and it has one end of a pair of sockets, over which it says that it is ready, and hears when we die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.cli.exits import Exit
+from resqpy.cli.running import SUPERVISED
+from resqpy.framework.log import get_logger
+from resqpy.framework.signals import listening, number
+
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
+STEADY_S = 60.0  # who lived so long begins again with the first pause
+READY_WITHIN_S = 60.0
+FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
+STOPPING = ("TERM", "INT", "QUIT")
+FINAL = (Exit.USAGE, Exit.PROJECT)  # a new start would end the same way
+
+
+@dataclass
+class _Child:
+    """One child's place; its process changes."""
+
+    index: int
+    process: asyncio.subprocess.Process | None = None
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a new one, at once
+
+
+class Supervisor:
+    """Keeps children alive.
+
+    Args:
+        arguments: of `resqpy`, for each child.
+        count: how many.
+        burst: a child that ends with 0 is not replaced.
+        stubborn: not even a project that can't be loaded ends us; we wait for `roll`.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        count: int,
+        *,
+        environ: Mapping[str, str] | None = None,
+        burst: bool = False,
+        stubborn: bool = False,
+    ) -> None:
+        self._arguments = list(arguments)
+        self._environ = dict(os.environ if environ is None else environ)
+        self._children = [_Child(index + 1) for index in range(count)]
+        self._burst, self._stubborn = burst, stubborn
+        self._stopping = asyncio.Event()
+        self._rolling: asyncio.Task[None] | None = None
+        self._code: int = Exit.OK
+        self._log = get_logger()
+
+    async def run(self) -> int:
+        """Until a signal says stop, or all children have ended for good; the exit code."""
+        with listening(self._handlers()):
+            async with asyncio.TaskGroup() as group:
+                for child in self._children:
+                    group.create_task(self._keep(child))
+        if self._rolling is not None:
+            self._rolling.cancel()
+        return self._code
+
+    def _handlers(self) -> dict[str, Callable[[], None]]:
+        def forward(name: str) -> Callable[[], None]:
+            return lambda: self._send(name)
+
+        def stop(name: str) -> Callable[[], None]:
+            return lambda: self._stop(name)
+
+        return {
+            **{name: forward(name) for name in FORWARDED},
+            **{name: stop(name) for name in STOPPING},
+            "HUP": self.roll,
+        }
+
+    # -- one child --
+
+    async def _keep(self, child: _Child) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            child.wanted.clear()
+            began = SYSTEM_CLOCK.monotonic()
+            code = await self._live(child)
+            if self._stopping.is_set() or not await self._replace(child, code):
+                return
+            if SYSTEM_CLOCK.monotonic() - began > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            if code != Exit.OK and not child.wanted.is_set():
+                self._log.warning("process died", number=child.index, code=code, again_in_s=pause_s)
+                await self._first(pause_s, self._stopping, child.wanted)
+                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+
+    async def _live(self, child: _Child) -> int:
+        """Start a process, and return its exit code when it has ended."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - its signature
+        child.ready.clear()
+        with ours:
+            with theirs:
+                child.process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "resqpy.cli", *self._arguments),
+                    env={**self._environ, SUPERVISED: str(theirs.fileno())},
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,
+                )
+            child.began.set()
+            hearing = asyncio.create_task(_hear(ours, child.ready))
+            try:
+                return await child.process.wait()
+            finally:
+                hearing.cancel()
+                child.process = None
+
+    async def _replace(self, child: _Child, code: int) -> bool:
+        """Whether another one follows one that ended."""
+        if child.wanted.is_set():
+            return True
+        if code in FINAL and self._stubborn:
+            self._log.error("mend the project; the next change starts it again")
+            await self._first(None, self._stopping, child.wanted)
+            return not self._stopping.is_set()
+        if code in FINAL or (self._burst and code == Exit.OK):
+            self._code = max(self._code, code)
+            if code in FINAL:
+                self._stop("TERM")
+            return False
+        return True
+
+    @staticmethod
+    async def _first(timeout_s: float | None, *events: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(each.wait()) for each in events]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    # -- all children --
+
+    def _stop(self, name: str) -> None:
+        self._stopping.set()
+        self._send(name)
+
+    def _send(self, name: str) -> None:
+        for child in self._children:
+            _signal(child, name)
+
+    def roll(self) -> None:
+        """Replace all, one after the other: each gets its time to stop, and its successor is ready
+        before the next one goes. Children that wait are started.
+        """
+        for child in self._children:
+            if child.process is None:
+                child.wanted.set()
+        if self._rolling is None or self._rolling.done():
+            self._rolling = asyncio.get_running_loop().create_task(self._roll())
+
+    async def _roll(self) -> None:
+        for child in self._children:
+            if child.process is None:
+                continue
+            child.wanted.set()
+            child.began.clear()
+            _signal(child, "TERM")
+            try:
+                await self._until_ready(child)
+            except TimeoutError:
+                self._log.error("process is not ready; no more are replaced", number=child.index)
+                return
+
+    @staticmethod
+    async def _until_ready(child: _Child) -> None:
+        """The old one has its time to stop; only the new one must be quick."""
+        await child.began.wait()
+        async with asyncio.timeout(READY_WITHIN_S):
+            await child.ready.wait()
+
+
+async def _hear(ours: socket.socket, ready: asyncio.Event) -> None:
+    while await asyncio.get_running_loop().sock_recv(ours, 1):
+        ready.set()
+
+
+def _signal(child: _Child, name: str) -> None:
+    if child.process is not None and child.process.returncode is None:
+        child.process.send_signal(number(name))
