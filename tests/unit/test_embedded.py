@@ -211,7 +211,7 @@ def test_without_a_binary_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     """One line, before anything is started."""
-    monkeypatch.setattr(binary, "_in_wheel", lambda: None)
+    monkeypatch.setattr(binary, "in_wheel", lambda: None)
     monkeypatch.setenv("PATH", str(project))
 
     with pytest.raises(EmbeddedRedisError, match=r"apt-get install redis-server.*REDIS_URL"):
