@@ -20,6 +20,7 @@ from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
 
 DEFAULT_CONCURRENCY = 10
+_TELL = "tell"
 
 Handler = Callable[[ActiveTask], Any]
 
@@ -78,6 +79,11 @@ class Listener(Emitter):
         if self._active.get(task.id) is task:
             del self._active[task.id]
         self.emit("finished_task", task)
+
+    def tell(self, callback: Callable[[Any], Any], task: Any) -> None:
+        """Call somebody with a task; what that raises harms nobody."""
+        self.once(_TELL, callback)
+        self.emit(_TELL, task)
 
     async def start(self) -> None:
         """Begin to process tasks, or go on after a `stop`; does nothing where it runs.

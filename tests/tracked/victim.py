@@ -67,8 +67,8 @@ async def main(url: str, step: int) -> None:
     store = Store(RedisOptions(url))
     await store.connect()
     definition = definition_of("job", handler)
+    die_at(step)
     async with Workshop(store, {"job": definition}, slots=2, queues=QUEUE) as shop:
-        die_at(step)
         for _ in range(200):
             await asyncio.sleep(0.01)
             busy = shop.worker.pool.slots.busy

@@ -1,0 +1,216 @@
+"""`api.tracked`: tracked tasks, their handlers and their events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from resqpy.base.errors import InvalidTask, UsageError
+from resqpy.base.imports import import_dotted
+from resqpy.base.task_record import Record
+from resqpy.engine.definition import Definition, define
+from resqpy.engine.tracked.defaults import TaskDefaults
+from resqpy.engine.tracked.delivery import Deliveries, Interceptor
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.renewal import LockKeeper
+from resqpy.engine.tracked.task_events import TaskEvents
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
+from resqpy.framework.registry import Registry
+from resqpy.framework.spec import SpecBuilder, written
+from resqpy.framework.task import is_definition
+from resqpy.store.client import Store
+
+StateChange = Callable[[TrackedTask], Awaitable[None] | None]
+
+
+class TrackedApi(Tracked):
+    """The verbs of `Tracked`, and what runs tasks that are no project tasks. An async context.
+
+    A project's own tasks are run by its workers. For other types there are handlers: `listen` with a
+    function that takes the active task, `register_handler` with a function that takes the payload.
+    Such a type has a queue of its own, named like the type.
+
+    Args:
+        registry: the project's tasks; where there are any, another type is refused unless it has a
+            handler here.
+        defaults: `irontask`, `extra_horizon`, `twin`, or a `TaskDefaults`.
+
+    Attributes:
+        events: what happens to tracked tasks anywhere; `await events.start()` to hear of it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry | None = None,
+        defaults: str | TaskDefaults = "irontask",
+    ) -> None:
+        super().__init__(
+            store,
+            types=None if registry is None else self._known_types,
+            queue_of=self._default_queue,
+            defaults=defaults,
+        )
+        self.events = TaskEvents(store)
+        self.listeners: dict[str, Listener] = {}
+        self._registry = registry
+        self._keeper = LockKeeper(store.options)
+        self._started = False
+
+    def _known_types(self) -> list[str]:
+        assert self._registry is not None
+        return [*self._registry.tasks, *self.listeners]
+
+    def _default_queue(self, task_type: str) -> str:
+        tasks = {} if self._registry is None else self._registry.tasks
+        return tasks[task_type].queue if task_type in tasks else task_type
+
+    # -- handlers --
+
+    async def listen(
+        self,
+        task_type: str,
+        handler: Handler | Definition | Any,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        queue: str | None = None,
+        interceptor: Interceptor | None = None,
+        state_change_callback: StateChange | None = None,
+    ) -> Listener:
+        """Process the tasks of a type here.
+
+        Args:
+            handler: a function that takes the `ActiveTask`, async or plain; or a task of the
+                project (a `Task` class, a decorated function, or its name).
+            concurrency: how many run at the same time.
+            queue: where their jobs wait; default: the type's own queue.
+            interceptor: see `Deliveries`.
+            state_change_callback: called with the task when it begins to run and when that ended.
+
+        Returns:
+            The listener, started if this object is.
+
+        Raises:
+            UsageError: the type has a handler already.
+        """
+        if task_type in self.listeners:
+            raise UsageError(
+                f"task type {task_type!r} has a handler here already; unregister that one first"
+            )
+        deliveries = partial(
+            Deliveries,
+            self._keeper,
+            on_step=None
+            if state_change_callback is None
+            else partial(self._tell, task_type, state_change_callback),
+            interceptor=interceptor,
+        )
+        listener = Listener(
+            self.store,
+            self._definition(task_type, handler),
+            queue or self._default_queue(task_type),
+            deliveries,
+            concurrency=concurrency,
+        )
+        self.listeners[task_type] = listener
+        if self._started:
+            await listener.start()
+        return listener
+
+    def _definition(self, task_type: str, handler: Any) -> Definition:
+        if not (isinstance(handler, str) or is_definition(handler)):
+            return definition_of(task_type, handler)
+        registry = self._registry or _registry_of(handler)
+        return replace(registry.definitions[registry.task(handler).name], name=task_type)
+
+    async def register_handler(
+        self,
+        task_type: str,
+        module: str,
+        method: str,
+        state_change_callback: StateChange | None = None,
+        *,
+        concurrency: int = 1,
+    ) -> None:
+        """Let a function of a module run the tasks of a type: TWIN's `registerHandler`.
+
+        Args:
+            module: dotted path.
+            method: name of a function in it, async or plain, that takes the payload; what it
+                returns is the result.
+            state_change_callback: called with the task when it begins to run and when that ended.
+            concurrency: how many run at the same time; one after the other by default.
+
+        Raises:
+            ImportFailed: there is no such function.
+        """
+        function = import_dotted(f"{module}:{method}")
+        await self.listen(
+            task_type,
+            define(task_type, function),
+            concurrency=concurrency,
+            state_change_callback=state_change_callback,
+        )
+
+    async def unregister_handler(self, task_type: str) -> None:
+        """Run tasks of a type no more; those that run are released."""
+        listener = self.listeners.pop(task_type, None)
+        if listener is not None and not listener.destroyed:
+            await listener.destroy()
+
+    def _tell(self, task_type: str, callback: StateChange, record: Record) -> None:
+        listener = self.listeners.get(task_type)
+        if listener is not None:
+            listener.tell(callback, TrackedTask(record, self))
+
+    # -- life --
+
+    async def start(self) -> None:
+        """Begin to run tasks that have a handler here."""
+        self._started = True
+        for listener in self.listeners.values():
+            await listener.start()
+
+    def pause(self) -> None:
+        """Begin no further task; `start` goes on."""
+        self._started = False
+        for listener in self.listeners.values():
+            listener.stop()
+
+    async def stop(self) -> None:
+        """Run no tasks any more; those that run are released."""
+        self._started = False
+        for task_type in list(self.listeners):
+            await self.unregister_handler(task_type)
+        await self.events.stop()
+        await asyncio.to_thread(self._keeper.close)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+
+def _registry_of(defined: Any) -> Registry:
+    """A registry with the one task that a class or a decorated function defines."""
+    problems: list[str] = []
+
+    def complain(_: str | None, message: str) -> None:
+        problems.append(message)
+
+    registry = Registry()
+    spec = SpecBuilder(written(defined), complain, "UTC").build(
+        file=Path(__file__), line=None, module=None
+    )
+    if spec is not None:
+        registry.add(spec, complain)
+    if problems:
+        raise InvalidTask("; ".join(problems))
+    return registry
