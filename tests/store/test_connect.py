@@ -305,10 +305,13 @@ def test_what_went_wrong_before_anything_was_sent() -> None:
 
 async def test_a_server_that_accepts_and_says_nothing() -> None:
     """Half-open from the beginning: given up after the connect timeout."""
+    served: asyncio.Queue[None] = asyncio.Queue()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        served.put_nowait(None)
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -316,4 +319,5 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
     with pytest.raises(StoreUnavailable):
         await store.connect()
     await store.close()
+    await served.get()
     server.close()
