@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resqpy.framework.registry import Registry
     from resqpy.framework.resque import Resque
     from resqpy.framework.tasks_api import TasksApi
+    from resqpy.framework.tracking import TrackedApi
 
 
 class Bound:
@@ -34,6 +35,7 @@ class Api:
 
     Attributes:
         tasks: enqueue, inspect and repair: ActionHero's `api.tasks`.
+        tracked: tracked tasks.
         resque: the queue, the worker and the scheduler themselves.
         config: the frozen config.
         registry: all tasks with their properties.
@@ -44,6 +46,7 @@ class Api:
 
     if TYPE_CHECKING:
         tasks: TasksApi
+        tracked: TrackedApi
         resque: Resque
         config: Config
         registry: Registry

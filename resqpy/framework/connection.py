@@ -87,6 +87,7 @@ def scheduler_options(config: Config) -> SchedulerOptions:
         stuck_worker_timeout_ms=tasks.stuck_worker_timeout,
         retry_stuck_jobs=tasks.retry_stuck_jobs,
         rescue_after_s=scheduler.rescue_after / 1000,
+        task_lost_after_ms=scheduler.task_lost_after,
         ruby_env=scheduler.ruby_env,
         ruby_timezone=scheduler.ruby_timezone,
     )

@@ -16,6 +16,7 @@ from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.redis import RedisInitializer
 from resqpy.framework.initializers.resque import ResqueInitializer
 from resqpy.framework.initializers.tasks import TasksInitializer
+from resqpy.framework.initializers.tracked import TrackedInitializer
 from resqpy.framework.limits import Limits
 from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
@@ -94,6 +95,7 @@ class Process:
             RedisInitializer(self.project),
             self._resque,
             TasksInitializer(self.project, self.bound),
+            TrackedInitializer(self.project, self.bound),
             *own,
         ]
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
+from resqpy.engine.tracked.delivery import Deliveries
+from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.kinds import QUEUES
 from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.project import Project
+from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Resque:
         multi_worker: None where this process works no jobs.
         scheduler: None where this process has none.
         store: the Redis of all of them.
+        task_locks: renews the locks of all tracked tasks that run in this process.
     """
 
     queue: EngineResque
@@ -53,10 +57,13 @@ class Resque:
         own = made if isinstance(made, Queue) else Queue(store, definitions)
         self.recurrent = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
+        self.task_locks = LockKeeper(store.options)
 
     async def make_worker(self) -> None:
         """Make the multi worker; it is not started yet."""
-        config, definitions = self._project.config, self._project.registry.definitions
+        config = self._project.config
+        deliveries = Deliveries(self.task_locks)
+        definitions = with_tracking(self._project.registry.definitions, deliveries)
         queues = QUEUES.check(await self._queues())
         self.multi_worker = self._parts["multi_worker"](
             self.store, definitions, queues, worker_options(config), scaling_options(config)

@@ -13,8 +13,10 @@ from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.imports import import_dotted
 from resqpy.base.task_record import Record
 from resqpy.engine.definition import Definition, define
+from resqpy.engine.run import current_run
+from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.defaults import TaskDefaults
-from resqpy.engine.tracked.delivery import Deliveries, Interceptor
+from resqpy.engine.tracked.delivery import Deliveries, Interceptor, active_task
 from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.task_events import TaskEvents
@@ -39,6 +41,7 @@ class TrackedApi(Tracked):
         registry: the project's tasks; where there are any, another type is refused unless it has a
             handler here.
         defaults: `irontask`, `extra_horizon`, `twin`, or a `TaskDefaults`.
+        keeper: renews the locks; None: one of our own.
 
     Attributes:
         events: what happens to tracked tasks anywhere; `await events.start()` to hear of it.
@@ -49,6 +52,7 @@ class TrackedApi(Tracked):
         store: Store,
         registry: Registry | None = None,
         defaults: str | TaskDefaults = "irontask",
+        keeper: LockKeeper | None = None,
     ) -> None:
         super().__init__(
             store,
@@ -59,7 +63,7 @@ class TrackedApi(Tracked):
         self.events = TaskEvents(store)
         self.listeners: dict[str, Listener] = {}
         self._registry = registry
-        self._keeper = LockKeeper(store.options)
+        self._keeper = keeper or LockKeeper(store.options)
         self._started = False
 
     def _known_types(self) -> list[str]:
@@ -214,3 +218,9 @@ def _registry_of(defined: Any) -> Registry:
     if problems:
         raise InvalidTask("; ".join(problems))
     return registry
+
+
+def current_task() -> ActiveTask | None:
+    """The tracked task that is being processed here; None where the job is no tracked one."""
+    run = current_run.get(None)
+    return None if run is None else active_task(run)

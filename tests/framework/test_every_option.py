@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.engine.tracked.defaults import preset
 from resqpy.framework.api import api
 from resqpy.framework.config import Config, load_config
 from resqpy.framework.config_merge import KNOWN
@@ -79,6 +80,18 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
     "scheduler.ruby_lock_prefix": ("p", lambda c: scheduler_options(c).ruby_lock_prefix, "p", ""),
     "scheduler.name": ("me", lambda c: scheduler_options(c).name, "me", None),
     "scheduler.rescue_after": (9000, lambda c: scheduler_options(c).rescue_after_s, 9.0, 30.0),
+    "scheduler.task_lost_after": (
+        9000,
+        lambda c: scheduler_options(c).task_lost_after_ms,
+        9000,
+        300_000,
+    ),
+    "tasks.tracked_preset": (
+        "twin",
+        lambda c: preset(c.tasks.tracked_preset).retain_ms,
+        0,
+        None,
+    ),
     "scheduler.ruby_env": ("test", lambda c: scheduler_options(c).ruby_env, "test", None),
     "scheduler.ruby_timezone": ("UTC", lambda c: scheduler_options(c).ruby_timezone, "UTC", None),
     "redis.url": (

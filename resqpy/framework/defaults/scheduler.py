@@ -40,6 +40,11 @@ class SchedulerConfig:
     rescue_after: int = option(
         30_000, TIME, "A resqpy worker without a sign of life for so long is dead."
     )
+    task_lost_after: int = option(
+        300_000,
+        TIME,
+        "A tracked task that has been pending for so long without a job anywhere was lost.",
+    )
     ruby_env: str | None = option(
         None,
         TEXT_OR_NONE,

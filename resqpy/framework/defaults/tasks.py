@@ -18,6 +18,7 @@ from resqpy.framework.kinds import (
     SIZE,
     TEXT_OR_NONE,
     TIME,
+    choice,
     whole,
 )
 from resqpy.framework.options import Historic, option, part, seconds
@@ -154,4 +155,9 @@ class TasksConfig:
     )
     host: str | None = option(
         None, TEXT_OR_NONE, "The host part of worker ids; None: this machine's name."
+    )
+    tracked_preset: str = option(
+        "irontask",
+        choice("irontask", "extra_horizon", "twin"),
+        "What a tracked task is like where its creator says nothing: as in which system.",
     )
