@@ -29,39 +29,6 @@ def own_tasks(definitions: Definitions) -> dict[str, Periodic]:
     return {name: task.periodic for name, task in definitions.items() if task.periodic is not None}
 
 
-class Announcer:
-    """Announces a process' periodic tasks as long as the process lives.
-
-    Attributes:
-        tasks: they themselves, by name.
-    """
-
-    def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
-        self.tasks = dict(tasks)
-        self._store = redis
-        self._on_error = on_error
-
-    async def run(self) -> None:
-        """Announce for ever; cancel to end. What is announced first counts for all processes."""
-        how = BOOT
-        while True:
-            try:
-                await store.announce(self._store, self.tasks, how)
-            except StoreError as error:
-                self._on_error(error)
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                how = RENEW
-                await asyncio.sleep(RENEW_EVERY_S)
-
-    async def mend(self, seen: Seen, now_ms: int) -> bool:
-        """Announce again what was announced and is not there: Redis was flushed. Whether it was so."""
-        missing = {name: task for name, task in self.tasks.items() if name not in seen.tasks}
-        if missing:
-            await store.announce(self._store, missing, RENEW, now_ms)
-        return bool(missing)
-
-
 class Announced:
     """Reads the announcements of all processes.
 
@@ -99,3 +66,38 @@ class Announced:
             self._on_error(UsageError(f"periodic task {name!r}: {error}"))
         self._known[name] = (raw, task)
         return task
+
+
+class Announcer:
+    """Announces a process' periodic tasks as long as the process lives.
+
+    Attributes:
+        tasks: they themselves, by name.
+        announced: what all processes have announced.
+    """
+
+    def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
+        self.tasks = dict(tasks)
+        self.announced = Announced(self.tasks, on_error)
+        self._store = redis
+        self._on_error = on_error
+
+    async def run(self) -> None:
+        """Announce for ever; cancel to end. What is announced first counts for all processes."""
+        how = BOOT
+        while True:
+            try:
+                await store.announce(self._store, self.tasks, how)
+            except StoreError as error:
+                self._on_error(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                how = RENEW
+                await asyncio.sleep(RENEW_EVERY_S)
+
+    async def mend(self, seen: Seen, now_ms: int) -> bool:
+        """Announce again what was announced and is not there: Redis was flushed. Whether it was so."""
+        missing = {name: task for name, task in self.tasks.items() if name not in seen.tasks}
+        if missing:
+            await store.announce(self._store, missing, RENEW, now_ms)
+        return bool(missing)

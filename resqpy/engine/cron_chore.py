@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from resqpy.base.errors import StoreError
 from resqpy.base.periodic import Periodic
-from resqpy.engine.announcing import Announced, Announcer
+from resqpy.engine.announcing import Announcer
 from resqpy.engine.cron_plan import Plan, next_ms, plan
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.pushing import Pushing
@@ -64,7 +64,7 @@ class CronChore:
         self.prefixes: Sequence[str] = (keys.periodic_tasks, keys.periodic_paused)
         self._store = queue.store
         self._announcer = announcer
-        self._announced = Announced(announcer.tasks, lambda error: emit("error", error))
+        self._announced = announcer.announced
         self._pushing = Pushing(queue, emit)
         self._emit = emit
         self._longest_s = longest_s

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from resqpy.base.errors import StoreError
 from resqpy.base.periodic import Periodic, next_on_grid
-from resqpy.engine.announcing import Announced, Announcer
+from resqpy.engine.announcing import Announcer
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.mending import Mending
 from resqpy.engine.pushing import Pushing
@@ -40,7 +40,7 @@ class FrequencyChore:
         self.prefixes: Sequence[str] = (keys.own("periodic", ""),)
         self._store = queue.store
         self._announcer = announcer
-        self._announced = Announced(announcer.tasks, lambda error: emit("error", error))
+        self._announced = announcer.announced
         self._pushing = Pushing(queue, emit)
         self._mending = Mending(queue.store, announcer.tasks, emit)
         self._emit = emit
