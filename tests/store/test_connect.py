@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 import subprocess
@@ -22,11 +23,19 @@ from tests.support.working import Working
 
 
 def free_port() -> int:
-    """A port that nobody uses; its cluster bus, 10,000 above, is likely free as well."""
+    """A port that nobody uses, and nobody its cluster bus, 10,000 above; below those that the system
+    hands out.
+    """
+    while True:  # `random` itself is seeded alike in all test processes
+        port = random.SystemRandom().randrange(12_000, 22_000)
+        if is_free(port) and is_free(port + 10_000):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a port can be had."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port if port < 50_000 else port - 20_000
+        return taken.connect_ex(("127.0.0.1", port)) != 0
 
 
 async def no_op(*_: Any) -> None:
