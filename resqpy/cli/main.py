@@ -21,6 +21,24 @@ COMMANDS = {
         "scheduler:scheduler", "Move delayed and periodic jobs to their queues.", RUN
     ),
     "healthcheck": Entry("healthcheck:healthcheck", "Say whether all is well, for probes.", RUN),
+    "info": Entry("overall:info", "The whole at a glance.", LOOK),
+    "queues": Entry("queues:queues", "Queues with their jobs; delete one.", LOOK),
+    "jobs": Entry("jobs:jobs", "Jobs that wait; remove some.", LOOK),
+    "delayed": Entry("delayed:delayed", "Jobs that wait for their time; remove some.", LOOK),
+    "failed": Entry("failed:failed", "Failed jobs; retry or remove them.", LOOK),
+    "workers": Entry(
+        "workers:workers", "Workers of all languages; clean up after dead ones.", LOOK
+    ),
+    "schedule": Entry("schedule:schedule", "What runs by itself, and when.", LOOK),
+    "locks": Entry("locks:locks", "Locks of tasks; remove one.", LOOK),
+    "leader": Entry("overall:leader", "Who leads among the schedulers of all languages.", LOOK),
+    "stats": Entry("overall:stats", "Counters.", LOOK),
+    "pause": Entry("overall:pause", "Let all workers rest.", LOOK),
+    "resume": Entry("overall:resume", "Let all workers work again.", LOOK),
+    "tracked": Entry(
+        "tracked:tracked", "Tracked tasks: create, find, cancel, retry, watch.", TASKS
+    ),
+    "task": Entry("task:task", "Show, enqueue, run and explain the project's tasks.", TASKS),
     "config": Entry("config:config", "Show the config, and where each value came from.", PROJECT),
     "version": Entry("version:version", "Show versions.", PROJECT),
 }

@@ -1,0 +1,260 @@
+"""`resqpy tracked …`; the same commands are in `resqpy task …`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Group, command
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+from resqpy.cli.tracked import TRACKED
+
+if TYPE_CHECKING:
+    from resqpy.engine.tracked.handle import TrackedTask
+    from resqpy.engine.tracked.tracked import Page, Tracked
+
+
+@click.group(cls=Group, default="list", entries=TRACKED)
+def tracked() -> None:
+    """Tracked tasks: create, find, cancel, retry, remove, watch."""
+
+
+# -- create --
+
+
+@command()
+@click.argument("task_type", metavar="TYPE")
+@click.argument("payload", nargs=-1, metavar="[JSON | NAME=VALUE…]")
+@option("--id", "id_", metavar="ID", help="Unique; generated if not given.")
+@option("--queue", metavar="NAME", help="Where its job waits (default: the task's own queue).")
+@option("--priority", type=int, metavar="N", help="-9 to 9; the higher runs first.")
+@option(
+    "--tag", "tags", multiple=True, metavar="WORD", help="A word to find it by; may be said again."
+)
+@option("--start", metavar="TIME", help="When: ISO 8601 with a zone, or milliseconds since 1970.")
+@option("--delay", metavar="DURATION", help="How long from now, as 5s, 10m or 500ms.")
+@option("--interval", metavar="DURATION|CRON", help="Run again and again.")
+@option("--timezone", metavar="ZONE", help="That of a cron expression (default: UTC).")
+@option("--end", metavar="TIME", help="No run starts from then on.")
+@option("--retries", metavar="N|forever", help="How often a failed run is tried again.")
+@option("--backoff", metavar="DURATION", help="How long to wait before each retry.")
+@option("--linked", is_flag=True, default=None, help="Each attempt is a new task.")
+@option("--at-most-once", is_flag=True, default=None, help="A run that started is never repeated.")
+@option(
+    "--retain-for", metavar="DURATION|forever", help="How long the record is kept after its end."
+)
+@option("--longest-execution", metavar="DURATION", help="How long a run may take; 0: no limit.")
+@option("--disabled", is_flag=True, help="It waits until it is enabled.")
+@option("--application", metavar="NAME", help="Who creates it.")
+@option("--user", metavar="NAME", help="Who creates it.")
+@option("--any-type", is_flag=True, help="Also a task that the project doesn't define.")
+def create(
+    task_type: str, payload: tuple[str, ...], *, any_type: bool, disabled: bool, **given: Any
+) -> None:
+    """Create a tracked task, and the job that runs it."""
+    from resqpy.cli.tracked_input import create_options, read_payload
+
+    options = create_options(given)
+    if disabled:
+        options["enabled"] = False
+    value = read_payload(payload)
+    made = _with_tasks(
+        lambda tracked: tracked.create(task_type, value, **options), any_type=any_type
+    )
+    output.show(made.to_json(), lambda: click.echo(f"{made.id}  {made.status}"))
+
+
+def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
+    """With the project's tasks, so that an unknown type is refused and a queue is known."""
+    from resqpy.cli.session import ask, ask_with_tasks
+    from resqpy.engine.tracked.tracked import Tracked
+    from resqpy.framework.tracking import TrackedApi
+
+    if any_type:
+        return ask(current(), lambda queue: do(Tracked(queue.store)))
+    return ask_with_tasks(
+        current(),
+        lambda queue, project: do(
+            TrackedApi(queue.store, project.registry, project.config.tasks.tracked_preset)
+        ),
+    )
+
+
+def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
+    """Without the project's tasks: records say all that is needed."""
+    from resqpy.cli.session import ask
+    from resqpy.engine.tracked.tracked import Tracked
+
+    return ask(current(), lambda queue: do(Tracked(queue.store)))
+
+
+# -- look --
+
+
+@command()
+@click.argument("task_id", metavar="ID")
+def get(task_id: str) -> None:
+    """Show all that is known of a task."""
+    shown = _found(_ask(lambda tracked: tracked.get(task_id)), task_id).to_json()
+    output.show(
+        shown,
+        lambda: output.properties(
+            {name: _cell(value) for name, value in shown.items() if value not in (None, [], "")}
+        ),
+    )
+
+
+def _cell(value: Any) -> Any:
+    return output.compact(value) if isinstance(value, (dict, list)) else value
+
+
+def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
+    if task is None:
+        raise output.fail(
+            Exit.NOT_FOUND, f"there is no task {task_id!r}: removed, or never created"
+        )
+    return task
+
+
+@command("list")
+@option("--type", "type", metavar="NAME", help="Only those of a task.")
+@option("--status", metavar="STATUS", help="Only those with a status: pending, running, failed, …")
+@option("--tag", "tags", multiple=True, metavar="WORD", help="Only those with all these words.")
+@option("--application", metavar="NAME", help="Only those that it created.")
+@option("--user", metavar="NAME", help="Only those that they created.")
+@option(
+    "--sort",
+    default="created",
+    show_default=True,
+    metavar="ORDER",
+    help="created, modified, completed or status.",
+)
+@option("--desc", is_flag=True, help="The other way round.")
+@option("--limit", default=25, show_default=True, metavar="N", help="Tasks in a page.")
+@option("--cursor", metavar="TEXT", help="Go on behind the page before.")  # fmt: skip
+def list_(*, desc: bool, limit: int, cursor: str | None, **conditions: Any) -> None:
+    """Find tracked tasks, page by page."""
+    conditions["direction"] = "desc" if desc else "asc"
+    page: Page = _ask(lambda tracked: tracked.query(cursor=cursor, page_size=limit, **conditions))
+    output.show(
+        {"tasks": [task.to_json() for task in page.tasks], "cursor": page.cursor},
+        lambda: _print_page(page),
+    )
+
+
+def _print_page(page: Page) -> None:
+    rows = [
+        (task.id, task.type, task.status, task.runs, _time(task.create_time), _why(task))
+        for task in page.tasks
+    ]
+    heads = ("id", "type", "status", "runs", "created", "error")
+    output.table(heads, rows, empty="no tracked tasks", right=("runs",))
+    if page.cursor is not None:
+        output.note(f"more: --cursor {page.cursor}")
+
+
+def _time(moment: Any) -> str:
+    return str(moment.isoformat(sep=" ", timespec="seconds")).replace("+00:00", "Z")
+
+
+def _why(task: TrackedTask) -> str:
+    return "" if task.error is None else f"{task.error.name}: {task.error.message}"
+
+
+# -- change --
+
+
+@command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+def cancel(ids: Sequence[str]) -> int:
+    """Cancel tasks that have not started."""
+    return _each(ids, "cancelled", lambda tracked, task_id: tracked.cancel(task_id))
+
+
+@command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+def retry(ids: Sequence[str]) -> int:
+    """Run tasks now: those that wait for their time or next attempt, and those that failed."""
+    return _each(ids, "pending", lambda tracked, task_id: tracked.retry(task_id))
+
+
+@command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@option(
+    "--recompute", is_flag=True, help="Run at the next time of the interval, not at a past one."
+)
+def enable(ids: Sequence[str], *, recompute: bool) -> int:
+    """Let disabled tasks run again."""
+    return _each(
+        ids,
+        "enabled",
+        lambda tracked, task_id: tracked.enable(task_id, recompute_next_run=recompute),
+    )
+
+
+@command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+def disable(ids: Sequence[str]) -> int:
+    """Let tasks not run; what runs is told so."""
+    return _each(ids, "disabled", lambda tracked, task_id: tracked.disable(task_id))
+
+
+@command(destroys=True)
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+def remove(ids: Sequence[str]) -> int:
+    """Remove tasks with their records, whatever they are at."""
+    output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
+
+    async def one(tracked: Tracked, task_id: str) -> None:
+        _ = await tracked.remove(task_id) or _found(None, task_id)
+
+    return _each(ids, "removed", one)
+
+
+def _each(ids: Sequence[str], done: str, do: Callable[[Tracked, str], Awaitable[Any]]) -> int:
+    """Do something with each task; what can't be done is told, and the others are done."""
+    from resqpy.base.errors import TrackedError
+
+    async def all_of_them(tracked: Tracked) -> dict[str, str]:
+        results = {}
+        for task_id in ids:
+            try:
+                await do(tracked, task_id)
+                results[task_id] = done
+            except (TrackedError, click.ClickException) as error:
+                results[task_id] = str(getattr(error, "message", error))
+        return results
+
+    results: dict[str, str] = _ask(all_of_them)
+    output.show(results, lambda: _print_results(results, done))
+    return Exit.OK if set(results.values()) == {done} else Exit.ERROR
+
+
+def _print_results(results: dict[str, str], done: str) -> None:
+    for task_id, result in results.items():
+        if result == done:
+            click.echo(f"{task_id}  {result}")
+        else:
+            output.warn(result)
+
+
+# -- watch --
+
+
+@command()
+@click.argument("ids", nargs=-1, metavar="[ID…]")
+@option("--type", "task_type", metavar="NAME", help="Only those of a task.")
+@option("--until-ended", is_flag=True, help="End when all these tasks have; 6 if one failed.")
+def watch(ids: tuple[str, ...], *, task_type: str | None, until_ended: bool) -> int:
+    """Follow the changes of all tasks, or of some, as they happen; Ctrl-C ends it."""
+    from resqpy.cli.tracked_watch import Watch
+
+    if until_ended and not ids:
+        raise click.UsageError("--until-ended: say which tasks")
+    result: int = _ask(lambda tracked: Watch(tracked, ids, task_type, until_ended).run())
+    return result
