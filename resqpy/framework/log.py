@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -47,6 +48,31 @@ def configure_if_nobody_did(config: LoggerConfig, name: str) -> None:
     """Set up logs unless the program that we are part of has its own way."""
     if not structlog.is_configured():
         configure(config, name)
+
+
+@contextmanager
+def to_standard_library() -> Iterator[None]:
+    """Hand all lines to the standard library's logging, which a test's runner catches; unless structlog
+    is set up already.
+    """
+    if structlog.is_configured():
+        yield
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            add_job,
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
 
 
 def _opened(path: str) -> TextIO:

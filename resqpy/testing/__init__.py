@@ -1,0 +1,69 @@
+"""For the tests of programs that use resqpy: run tasks, see what was enqueued, work it off, move time.
+
+    from resqpy.testing import drain, find_enqueued, run_task
+
+    async def test_welcome(resqpy_process):
+        assert await run_task("sendWelcomeEmail", {"to": "ada@example.com"}) == "sent"
+
+Everything acts on the process that `api` leads to. The fixtures (`resqpy_process` and others) come with
+the pytest plugin of this package, which pytest finds by itself: see `resqpy.testing.plugin`.
+Redis is never faked: it is a real server, started for the tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.imports import import_dotted
+
+if TYPE_CHECKING:
+    from resqpy.embedded.private import PrivateServer
+    from resqpy.testing.clock import ManualClock, manual_clock
+    from resqpy.testing.draining import Drained, DrainedJob, drain
+    from resqpy.testing.enqueued import EnqueuedJob, delete_enqueued, find_enqueued
+    from resqpy.testing.events import Event, capture_events
+    from resqpy.testing.tasks import run_full_task, run_task
+
+__all__ = [
+    "Drained",
+    "DrainedJob",
+    "EnqueuedJob",
+    "Event",
+    "ManualClock",
+    "PrivateServer",
+    "capture_events",
+    "delete_enqueued",
+    "drain",
+    "find_enqueued",
+    "manual_clock",
+    "run_full_task",
+    "run_task",
+]
+
+_MODULES = {
+    "Drained": "testing.draining",
+    "DrainedJob": "testing.draining",
+    "EnqueuedJob": "testing.enqueued",
+    "Event": "testing.events",
+    "ManualClock": "testing.clock",
+    "PrivateServer": "embedded.private",
+    "capture_events": "testing.events",
+    "delete_enqueued": "testing.enqueued",
+    "drain": "testing.draining",
+    "find_enqueued": "testing.enqueued",
+    "manual_clock": "testing.clock",
+    "run_full_task": "testing.tasks",
+    "run_task": "testing.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'resqpy.testing' has no attribute {name!r}")
+    value = import_dotted(f"resqpy.{_MODULES[name]}:{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,96 @@
+"""A clock for tests, which stands still until it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from resqpy.base.clock import SYSTEM_CLOCK, FixedClock
+from resqpy.base.errors import UsageError
+from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
+from resqpy.framework.api import api
+from resqpy.store import delayed
+from resqpy.testing.enqueued import EnqueuedJob
+from resqpy.testing.promoting import Promoter, promoter
+
+
+class ManualClock:
+    """What time it is for the process' queue, and for the workers of `drain`.
+
+    Moving it does what a scheduler does: delayed jobs and announced periodic tasks enter their queues,
+    in the order of their times. Locks and counters live in Redis and go by its own clock.
+
+    Args:
+        start: milliseconds since the epoch or an aware datetime; None: now.
+    """
+
+    def __init__(self, start: Moment | None = None) -> None:
+        self._clock = FixedClock(SYSTEM_CLOCK.now_ms() if start is None else moment_ms(start))
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self._clock.now_ms()
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch."""
+        return self._clock.now_us()
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self._clock.monotonic()
+
+    async def advance(self, by: Duration) -> list[EnqueuedJob]:
+        """Move on; the jobs that have entered their queues by that.
+
+        Args:
+            by: milliseconds or a timedelta; 0: enqueue what is due now.
+        """
+        return await self.advance_to(self.now_ms() + duration_ms(by, "by"))
+
+    async def advance_to(self, moment: Moment) -> list[EnqueuedJob]:
+        """Move on to a time; see `advance`.
+
+        Raises:
+            UsageError: it is over, or a scheduler runs here.
+        """
+        target_ms = moment_ms(moment)
+        if target_ms < self.now_ms():
+            raise UsageError(f"{moment!r} is over: it is {self.now_ms()} already")
+        async with promoter() as each:
+            next_ms = await self._work(each)
+            while next_ms is not None and next_ms <= target_ms:
+                self._move_to(max(next_ms, self.now_ms() + 1))
+                next_ms = await self._work(each)
+            self._move_to(target_ms)
+            return each.enqueued
+
+    def _move_to(self, ms: int) -> None:
+        self._clock.advance(max(0, ms - self.now_ms()))
+
+    async def _work(self, each: Promoter) -> int | None:
+        """Enqueue what is due; when (ms) the next is."""
+        await each.promote(self.now_ms())
+        next_ms = await each.run_periodic()
+        seconds = await delayed.seconds(api.resque.store, 0, 0)
+        times = [next_ms, *(int(second) * 1000 for second in seconds if second.isdigit())]
+        return min((time for time in times if time is not None), default=None)
+
+
+@contextmanager
+def manual_clock(start: Moment | None = None) -> Iterator[ManualClock]:
+    """Let the process that `api` leads to go by a clock of its own, for the time of the block.
+
+    Args:
+        start: milliseconds since the epoch or an aware datetime; None: now.
+    """
+    clock = ManualClock(start)
+    parts: list[Any] = [api.resque.queue, api.resque.inspector]
+    before = [(part, part.clock) for part in parts if hasattr(part, "clock")]
+    for part, _ in before:
+        part.clock = clock
+    try:
+        yield clock
+    finally:
+        for part, old in before:
+            part.clock = old

@@ -1,0 +1,100 @@
+"""What was enqueued, now or for later: found and deleted by task and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.base.model import Job
+from resqpy.framework.api import api
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedJob:
+    """A job that waits.
+
+    Attributes:
+        task: the task's name.
+        args: the job's arguments, as they stand in Redis.
+        timestamp: when it is due, in milliseconds since the epoch; None: it is in its queue.
+    """
+
+    task: str
+    args: list[Any]
+    queue: str
+    timestamp: int | None = None
+
+    @classmethod
+    def of(cls, job: Job, timestamp: int | None = None) -> EnqueuedJob:
+        """One for a job that was read."""
+        return cls(job.class_name, job.args, job.queue, timestamp)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs; empty where the arguments are not one object, as in foreign jobs."""
+        only = self.args[0] if len(self.args) == 1 else None
+        return dict(only) if isinstance(only, Mapping) else {}
+
+
+async def find_enqueued(
+    task: Any = None, inputs: Mapping[str, Any] | None = None
+) -> list[EnqueuedJob]:
+    """The jobs that wait: those in queues first, in their order, then delayed ones by their time.
+
+    The next run of a task with a frequency or a cron is no job yet.
+
+    Args:
+        task: its name, class or decorated function; None: all.
+        inputs: the whole inputs that a job must have; None: any.
+
+    Raises:
+        UnknownTask: with the nearest name; the name of a foreign task that is in no queue either.
+    """
+    name = None if task is None else await _name(task)
+    return [
+        each
+        async for each in _each()
+        if name in (None, each.task) and (inputs is None or each.inputs == inputs)
+    ]
+
+
+async def delete_enqueued(task: Any, inputs: Mapping[str, Any] | None = None) -> int:
+    """Delete the jobs of a task from all queues and all times; how many there were.
+
+    Args:
+        task: its name, class or decorated function.
+        inputs: the whole inputs of those that are deleted; None: all.
+
+    Raises:
+        UnknownTask: as `find_enqueued`.
+    """
+    found = await find_enqueued(task, inputs)
+    queue, deleted = api.resque.queue, 0
+    alike: list[tuple[str, str, list[Any]]] = []
+    for each in found:
+        if (each.queue, each.task, each.args) not in alike:
+            alike.append((each.queue, each.task, each.args))
+    for job in alike:
+        deleted += await queue.delete(*job)
+        deleted += len(await queue.del_delayed(*job))
+    return deleted
+
+
+async def _each() -> AsyncIterator[EnqueuedJob]:
+    inspector = api.resque.inspector
+    for queue in await inspector.queues():
+        async for job in inspector.each_queued(queue):
+            yield EnqueuedJob.of(job)
+    async for timestamp, job in inspector.each_delayed():
+        yield EnqueuedJob.of(job, timestamp)
+
+
+async def _name(task: Any) -> str:
+    """A task of the project, or of the jobs that wait: a misspelled name must not find "nothing"."""
+    if isinstance(task, str) and task not in api.registry.tasks:
+        others = {each.task async for each in _each()}
+        if task in others:
+            return task
+    name: str = api.registry.task(task).name
+    return name

@@ -1,0 +1,66 @@
+"""The events of workers and schedulers, kept in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from resqpy.base.events import Emitter
+
+# All that workers and schedulers tell, but for what they tell at each look for work: ask for `poll`
+# and `pause` by name.
+USUAL = (
+    "start",
+    "end",
+    "job",
+    "success",
+    "failure",
+    "re_enqueue",
+    "error",
+    "multi_worker_action",
+    "leader",
+    "follower",
+    "enqueue",
+    "working_timestamp",
+    "transferred_job",
+    "cleaning_worker",
+    "clean_stuck_worker",
+)
+
+
+class Event(NamedTuple):
+    """Something that was told.
+
+    Attributes:
+        args: what listeners get.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+
+
+@contextmanager
+def capture_events(emitter: Emitter, *names: str) -> Iterator[list[Event]]:
+    """Keep the events that a worker or a scheduler tells while the block runs.
+
+    Args:
+        emitter: `api.resque.multi_worker`, `api.resque.scheduler`, or one made by hand.
+        names: which; default: all but `poll`, `ping` and `pause`.
+    """
+    events: list[Event] = []
+    listeners = {name: _keeper(events, name) for name in names or USUAL}
+    for name, listener in listeners.items():
+        emitter.on(name, listener)
+    try:
+        yield events
+    finally:
+        for name, listener in listeners.items():
+            emitter.off(name, listener)
+
+
+def _keeper(events: list[Event], name: str) -> Callable[..., None]:
+    def keep(*args: Any) -> None:
+        events.append(Event(name, args))
+
+    return keep

@@ -1,0 +1,102 @@
+"""The fixtures, for pytest, which finds them by itself (entry point `pytest11`).
+
+| fixture | what it is |
+|---|---|
+| `resqpy_redis_server` | a private Redis server, one for each test process |
+| `resqpy_redis` | its URL; it holds nothing |
+| `resqpy_root` | the folder of the project: `resqpy_root` in pytest's settings, else pytest's root |
+| `resqpy_overrides` | settings of the tests, by path |
+| `resqpy_project` | the project, loaded and checked, on that Redis, in the environment `test` |
+| `resqpy_process` | it is started, without worker and scheduler; `api` leads to it |
+| `resqpy_clock` | the same, by a `ManualClock` |
+
+Each may be overridden in a `conftest.py`. The last two are async: they need pytest-asyncio or anyio.
+Nothing of resqpy is imported before a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from resqpy.embedded.private import PrivateServer
+    from resqpy.framework.process import Process
+    from resqpy.framework.project import Project
+    from resqpy.testing.clock import ManualClock
+
+try:
+    from pytest_asyncio import fixture as async_fixture  # the way of its strict mode
+except ImportError:
+    async_fixture = pytest.fixture  # type: ignore[assignment]  # anyio takes it
+
+_ROOT = "resqpy_root"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the setting `resqpy_root`."""
+    parser.addini(_ROOT, "the folder of the resqpy project that is tested", default=".")
+
+
+@pytest.fixture(scope="session")
+def resqpy_redis_server() -> Iterator[PrivateServer]:
+    """A private Redis server for the tests of this process."""
+    from resqpy.embedded.private import PrivateServer
+
+    with PrivateServer() as server:
+        yield server
+
+
+@pytest.fixture
+def resqpy_redis(resqpy_redis_server: PrivateServer) -> str:
+    """The URL of a Redis that holds nothing."""
+    resqpy_redis_server.flush()
+    return resqpy_redis_server.url
+
+
+@pytest.fixture
+def resqpy_root(request: pytest.FixtureRequest) -> Path:
+    """The folder of the project."""
+    return Path(request.config.rootpath, str(request.config.getini(_ROOT)))
+
+
+@pytest.fixture
+def resqpy_overrides() -> dict[str, Any]:
+    """Settings of the tests that win over all others, by path: `{"tasks.timeout": 100}`."""
+    return {}
+
+
+@pytest.fixture
+def resqpy_project(
+    resqpy_root: Path, resqpy_redis: str, resqpy_overrides: dict[str, Any]
+) -> Iterator[Project]:
+    """The project, loaded and checked, on the private Redis."""
+    from resqpy.framework.project import Project
+
+    overrides = {**resqpy_overrides, "redis.url": resqpy_redis}
+    with Project.load(resqpy_root, "test", overrides) as project:
+        project.check()
+        yield project
+
+
+@async_fixture
+async def resqpy_process(resqpy_project: Project) -> AsyncIterator[Process]:
+    """The project, started without worker and scheduler: it enqueues, and tests work by `drain`."""
+    from resqpy.framework.log import to_standard_library
+    from resqpy.framework.process import Process
+
+    with to_standard_library():  # where pytest's caplog finds it
+        async with Process(resqpy_project, worker=False, scheduler=False) as process:
+            yield process
+
+
+@async_fixture
+async def resqpy_clock(resqpy_process: Process) -> AsyncIterator[ManualClock]:
+    """The clock of the started project, which stands still until the test moves it."""
+    from resqpy.testing.clock import manual_clock
+
+    with manual_clock() as clock:
+        yield clock

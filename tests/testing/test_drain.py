@@ -1,0 +1,73 @@
+"""`drain`."""
+
+from __future__ import annotations
+
+import pytest
+
+from resqpy import Process, api
+from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.testing import drain
+
+
+async def test_queues_are_worked_until_they_are_empty(resqpy_process: Process) -> None:
+    """With those that the jobs fill, also queues that are new; what ran is told in its order."""
+    await api.tasks.enqueue("again", {"left": 3})
+    await api.tasks.enqueue("count_words", {"text": "to be"})
+
+    drained = await drain()
+
+    assert [(each.task, each.queue) for each in drained.jobs] == [
+        ("again", "default"),
+        ("count_words", "low"),
+        ("again", "q3"),
+        ("again", "q2"),
+        ("again", "q1"),
+    ]
+    assert drained.succeeded[1].result == 2
+    assert await api.tasks.workers() == {}
+    assert (await api.tasks.stats())["processed"] == 5
+    assert len(await drain()) == 0
+
+
+async def test_only_some_queues(resqpy_process: Process) -> None:
+    """In the order in which they are named."""
+    for queue in ("a", "b", "c"):
+        await api.tasks.enqueue("again", {"left": 0}, queue)
+
+    assert [each.queue for each in (await drain(["c", "a"])).jobs] == ["c", "a"]
+    assert await api.tasks.length("b") == 1
+
+
+async def test_delayed_jobs_too(resqpy_process: Process) -> None:
+    """Each attempt of a job that is tried again is there; it ends in the failed list."""
+    await api.tasks.enqueue_in(3_600_000, "flaky")
+    assert len(await drain()) == 0
+
+    drained = await drain(delayed=True)
+
+    assert [each.end for each in drained.jobs] == ["re_enqueue", "re_enqueue", "failure"]
+    assert str(drained.failed[0].error) == "no network"
+    assert await api.tasks.failed_count() == 1
+    assert await api.tasks.timestamps() == []
+
+
+async def test_errors_can_be_raised(resqpy_process: Process) -> None:
+    """The first of them, when all is done."""
+    await api.tasks.enqueue("slow")
+    await api.tasks.enqueue("count_words", {"text": ""})
+
+    with pytest.raises(ResqpyError, match=r"longer than its limit"):
+        await drain(raising=True)
+    assert await api.tasks.length("low") == 0
+
+
+async def test_what_never_ends_is_told(resqpy_process: Process) -> None:
+    """By the number of jobs, and by time; so are paused workers."""
+    await api.tasks.enqueue("again", {"left": 50})
+    with pytest.raises(ResqpyError, match=r"does a task enqueue itself"):
+        await drain(most=5)
+    with pytest.raises(ResqpyError, match=r"not done in 0.001 s"):
+        await drain(timeout=1)
+    await resqpy_process.resque.store.call("SET", "resque:pause-all-workers", "true")
+    with pytest.raises(PoolStateError, match="paused"):
+        await drain()
