@@ -112,7 +112,9 @@ def read_strict(raw: bytes) -> Any:
     """
     text = raw.decode("utf-8")
     try:
-        value = _decoder.decode(text)
+        value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
+        if end != len(text):
+            value = _decoder.decode(text)  # blanks around it, or an error to be told
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST_READ and depth(value) > _DEEPEST_READ:

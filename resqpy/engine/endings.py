@@ -37,7 +37,9 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if run.ender is not None:  # last: its conditions must not keep the others from being done
         commands += [*(run.on_return if outcome.kind is Kind.RETURNED else ()), *run.ender(outcome)]
-    return Ended(str(run.worker_id), run.beginning, outcome.kind.counts, commands)
+    return Ended(
+        run.worker_text or str(run.worker_id), run.beginning, outcome.kind.counts, commands
+    )
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:

@@ -210,10 +210,12 @@ class Pool:
         if exchanged.unusable:
             self._tell_unusable([free[index] for index in exchanged.unusable])
         self.reporting.settle(ended, exchanged)
+        heard = self._events.heard("job")
         for taken in exchanged.taken:
             slot = free[taken.index]
             run = self.runner.take(slot, taken)
-            self._events.tell("job", slot, run.queue, run.job)
+            if heard:
+                self._events.tell("job", slot, run.queue, run.job)
             if not self.suspects.hold(slot, run):
                 self.runner.begin(slot, run)
         if self.suspects.settle(self.slots.busy):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from resqpy.base.clock import Clock, iso_utc
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
 from resqpy.engine.options import WorkerOptions
+from resqpy.engine.outcome import Kind
 from resqpy.engine.running import End
 from resqpy.engine.slots import Slot
 from resqpy.engine.telling import Events, tell_end, tell_error
@@ -118,6 +119,7 @@ class Reporting:
         """Free the slots of those whose end is written, and tell of it."""
         unwritten = dict(exchanged.unwritten)
         void = set(exchanged.void)
+        quiet = not (void or self._events.heard("success"))
         for index, end in enumerate(ended):
             if index in unwritten:
                 self._refuse(end, unwritten[index])
@@ -125,7 +127,8 @@ class Reporting:
                 end.slot.run = end.slot.task = None
                 if index not in void:
                     call_after(self._events, end)
-                tell_end(self._events, end, void=index in void)
+                if not quiet or end.outcome.kind is not Kind.SUCCESS:
+                    tell_end(self._events, end, void=index in void)
 
     def _refuse(self, end: End, words: str) -> None:
         """Redis refused what belongs to the end, so the job is still on record: try again later."""

@@ -71,6 +71,7 @@ class Run:
         "vetoed",
         "worker",
         "worker_id",
+        "worker_text",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Run:
         self.job = job
         self.definition = definition
         self.worker_id = worker_id
+        self.worker_text = ""
         self.store = store
         self.worker: Any = None
         self.beginning = b""

@@ -70,7 +70,7 @@ class Runner:
         """Put a job into its slot."""
         self._sequence += 1
         run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
-        run.worker = self._worker
+        run.worker, run.worker_text = self._worker, slot.place.worker_id
         run.sequence = self._sequence
         run.started = self._clock.monotonic()
         slot.run = run

@@ -15,8 +15,7 @@ from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A run that ended, and what is to be written in the same step.
 
     Attributes:
@@ -31,7 +30,7 @@ class Ended:
     commands: Sequence[Sequence[Arg]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make each of them cost three times as much
 class Taken:
     """A job for a slot.
 
@@ -157,11 +156,23 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
 
 def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
     paused, void, unwritten, flat, found, broken, more = reply
-    taken = [_taken(flat[at : at + 6], queues, run_at) for at in range(0, len(flat), 6)]
+    beginnings = {n: codec.record_prefix(queues[n - 1], run_at) for n in set(flat[1::6])}
+    taken = [
+        Taken(
+            index - 1,
+            queues[queue - 1],
+            raw,
+            beginnings[queue],
+            held,
+            sha1.decode(),
+            int(rescues.partition(b"/")[0]) if rescues else 0,
+        )
+        for index, queue, raw, held, sha1, rescues in zip(*[iter(flat)] * 6, strict=True)
+    ]
     again = [(found[at] - 1, _found(found[at : at + 5])) for at in range(0, len(found), 5)]
     return Exchanged(
         paused=bool(paused),
-        taken=[*(each for _, each in again if each is not None), *taken],
+        taken=[*(each for _, each in again if each is not None), *taken] if again else taken,
         void=[index - 1 for index in void],
         unwritten=[(i - 1, words.decode()) for i, words in _pairs(unwritten)],
         broken=[(queues[i - 1], words.decode("utf-8", "replace")) for i, words in _pairs(broken)],
@@ -172,20 +183,6 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
 
 def _pairs(flat: list[Any]) -> Any:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _taken(row: list[Any], queues: Sequence[str], run_at: str) -> Taken:
-    index, queue_index, raw, held, sha1, rescues = row
-    queue = queues[queue_index - 1]
-    return Taken(
-        index - 1,
-        queue,
-        raw,
-        codec.record_prefix(queue, run_at),
-        held,
-        sha1.decode() if sha1 else "",
-        int(rescues.partition(b"/")[0]) if rescues else 0,
-    )
 
 
 def _found(row: list[Any]) -> Taken | None:
