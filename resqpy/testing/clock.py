@@ -22,11 +22,13 @@ class ManualClock:
     in the order of their times. Locks and counters live in Redis and go by its own clock.
 
     Args:
-        start: milliseconds since the epoch or an aware datetime; None: now.
+        start: milliseconds since the epoch or an aware datetime; None: now, at a full second,
+            because delayed jobs are due at full seconds.
     """
 
     def __init__(self, start: Moment | None = None) -> None:
-        self._clock = FixedClock(SYSTEM_CLOCK.now_ms() if start is None else moment_ms(start))
+        now_ms = SYSTEM_CLOCK.now_ms() // 1000 * 1000
+        self._clock = FixedClock(now_ms if start is None else moment_ms(start))
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
