@@ -94,14 +94,24 @@ class Command(click.Command):
 
 
 class Group(LazyGroup):
-    """A group of commands; what is called without a command lists them, or runs `default`."""
+    """A group of commands; without a command's name, `default` runs.
+
+    Args:
+        default_takes_words: a first word that names no command is an argument of the default.
+    """
 
     command_class = Command
 
-    def __init__(self, *args: Any, default: str | None = None, **more: Any) -> None:
-        more.setdefault("invoke_without_command", default is not None)
+    def __init__(
+        self,
+        *args: Any,
+        default: str | None = None,
+        default_takes_words: bool = False,
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self.default = default
+        self._default_takes_words = default_takes_words
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`resqpy failed --class Mail` is `resqpy failed list --class Mail`."""
@@ -111,8 +121,10 @@ class Group(LazyGroup):
         return super().parse_args(ctx, args)
 
     def _names_command(self, ctx: click.Context, args: list[str]) -> bool:
-        """Whether a word stands there, where a command's name stands; it may be misspelled."""
-        return bool(args) and not args[0].startswith("-")
+        """Whether a command's name stands there; it may be misspelled, unless words mean the default."""
+        if not args or args[0].startswith("-"):
+            return False
+        return not self._default_takes_words or args[0] in self.list_commands(ctx)
 
 
 def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Command]:

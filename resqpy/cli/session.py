@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from resqpy.cli.settings import Settings
-from resqpy.engine.inspector import Inspector
 from resqpy.engine.resque import Resque
 from resqpy.framework.config import load_config
+from resqpy.framework.log import configure
+from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 from resqpy.framework.registry import Registry
+from resqpy.framework.spec import TaskSpec
 
 T = TypeVar("T")
 
@@ -60,8 +63,8 @@ def is_project(root: Path) -> bool:
     return any((root / name).is_dir() for name in FOLDERS)
 
 
-def ask(settings: Settings, look: Callable[[Inspector], Awaitable[T]]) -> T:
-    """Run something with an inspector of the project's Redis, and end."""
+def ask(settings: Settings, look: Callable[[Resque], Awaitable[T]]) -> T:
+    """Run something with a queue and inspector of the project's Redis, and end."""
     with load_without_tasks(settings) as project:
         return _run(project, look)
 
@@ -70,6 +73,25 @@ def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitab
     """The same with a queue that knows the tasks: for what asks their plugins."""
     with load_project(settings) as project:
         return _run(project, lambda queue: look(queue, project))
+
+
+def registered_tasks(settings: Settings) -> list[TaskSpec]:
+    """The project's tasks by name; no Redis is asked."""
+    project = Project.load(settings.root, settings.environment, settings.parsed())
+    project.check()
+    return sorted(project.registry, key=lambda task: task.name)
+
+
+def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:
+    """Run something in the project's process, with `api` and its initializers, but without a worker."""
+    project = load_project(settings)
+    configure(replace(project.config.logger, level="warning"), project.name)
+
+    async def all_of_it() -> T:
+        async with Process(project, worker=False, scheduler=False) as process:
+            return await do(process)
+
+    return asyncio.run(all_of_it())
 
 
 def _run(project: Project, look: Callable[[Resque], Awaitable[T]]) -> T:

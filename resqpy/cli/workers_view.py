@@ -1,20 +1,118 @@
-"""Workers as commands show them: who they are, what they do, when they were last seen."""
+"""Workers as commands show them: whose they are, what they do, when they were last seen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
+from resqpy.base.model import WorkerId, WorkingOn
+from resqpy.cli import output, times
+from resqpy.engine.rescue import incarnation_of
 from resqpy.store import cleaning
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
 
 
+@dataclass(frozen=True, slots=True)
+class SeenWorker:
+    """A worker.
+
+    Attributes:
+        language: "python", "ruby" or "node"; of a foreign one without a sign of life "?".
+        work: what it works on; None: it waits.
+        seen_ms: its last sign of life.
+    """
+
+    worker_id: str
+    language: str
+    work: WorkingOn | None
+    seen_ms: int | None
+
+    @property
+    def queues(self) -> str:
+        """Its queues as it names them."""
+        return WorkerId.parse(self.worker_id).queues
+
+    @property
+    def class_name(self) -> str | None:
+        """The task it works on."""
+        payload = self.work.payload if self.work else None
+        name = payload.get("class") if isinstance(payload, dict) else None
+        return str(name) if name is not None else None
+
+    @property
+    def began_ms(self) -> int | None:
+        """When its run began."""
+        return moment_of(self.work.run_at) if self.work else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        who = WorkerId.parse(self.worker_id)
+        return {
+            "id": self.worker_id,
+            "host": who.host,
+            "pid": who.pid,
+            "queues": who.queues,
+            "language": self.language,
+            "working": self.work is not None,
+            "class": self.class_name,
+            "queue": self.work.queue if self.work else None,
+            "payload": self.work.payload if self.work else None,
+            "began_at": times.iso(self.began_ms),
+            "last_seen": times.iso(self.seen_ms),
+        }
+
+    def cells(self, now_ms: int) -> tuple[str, ...]:
+        """For people."""
+        state = "waits"
+        if self.work is not None:
+            since = f" for {times.duration(now_ms - self.began_ms)}" if self.began_ms else ""
+            state = f"{self.class_name or '(unreadable)'}{since}"
+        return (
+            WorkerId.parse(self.worker_id).name,
+            self.language,
+            state,
+            times.distance(self.seen_ms, now_ms),
+            self.queues,
+        )
+
+
+HEADS = ("worker", "language", "works on", "seen", "queues")
+
+
+async def all_workers(inspector: Inspector) -> list[SeenWorker]:
+    """All registered workers."""
+    working = await inspector.all_working_on()
+    ids = list(working)
+    signs = await cleaning.signs_of_life(inspector.store, ids)
+    return [
+        SeenWorker(each, _language(each, beat, ping), working[each], _seen_ms(beat, ping))
+        for each, (beat, ping) in zip(ids, signs, strict=True)
+    ]
+
+
+def _language(worker_id: str, beat: bytes | None, ping: bytes | None) -> str:
+    if incarnation_of(worker_id) is not None:
+        return "python"
+    if ping is not None:
+        return "node"
+    return "ruby" if beat is not None else "?"
+
+
+def _seen_ms(beat: bytes | None, ping: bytes | None) -> int | None:
+    return max(moment_of(beat) or 0, reading.ping_time_ms(ping)) or None
+
+
 async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, int | None]:
     """When each worker gave its last sign of life; None where it never did."""
     signs = await cleaning.signs_of_life(inspector.store, ids)
-    latest = (max(moment_of(beat) or 0, reading.ping_time_ms(ping)) for beat, ping in signs)
-    return {each: seen or None for each, seen in zip(ids, latest, strict=True)}
+    return {each: _seen_ms(*pair) for each, pair in zip(ids, signs, strict=True)}
+
+
+def print_table(workers: Sequence[SeenWorker], now_ms: int) -> None:
+    """Print workers, a line each."""
+    output.table(HEADS, [each.cells(now_ms) for each in workers], empty="no workers")

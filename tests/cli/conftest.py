@@ -52,6 +52,11 @@ class Said:
         """What it printed, read."""
         return json.loads(self.out)
 
+    @property
+    def json_of_last_line(self) -> Any:
+        """The same where a task printed before."""
+        return json.loads(self.out.splitlines()[-1])
+
 
 Call = Callable[..., Said]
 

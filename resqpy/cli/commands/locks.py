@@ -1,0 +1,63 @@
+"""`resqpy locks`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from resqpy.cli import output, times
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Command, Group
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.engine.resque import Resque
+
+
+@click.group(cls=Group, default="list")
+def locks() -> None:
+    """Show the locks of QueueLock and JobLock, of all languages; remove one."""
+
+
+@locks.command("list")
+def list_() -> None:
+    """Show the locks and when each ends. It looks at every key of the database, in steps."""
+    from resqpy.cli.session import ask
+
+    async def look(resque: Resque) -> tuple[int, dict[str, str]]:
+        return resque.clock.now_ms(), await resque.locks()
+
+    now_ms, found = ask(current(), look)
+    ends = {name: int(value) * 1000 if value.isdigit() else None for name, value in found.items()}
+    output.show(
+        [{"lock": name, "ends_at": times.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
+        lambda: output.table(
+            ("ends", "lock"),
+            [(times.distance(ms, now_ms), name) for name, ms in sorted(ends.items())],
+            empty="no locks",
+        ),
+    )
+
+
+@locks.command(cls=Command, destroys=True)
+@click.argument("name")
+@option("--dry-run", is_flag=True, help="Only tell whether it is there.")
+def remove(name: str, *, dry_run: bool) -> None:
+    """Remove a lock by its name, as `resqpy locks` shows it."""
+    from resqpy.cli.session import ask
+
+    async def look(resque: Resque) -> bool:
+        return name in await resque.locks()
+
+    async def do(resque: Resque) -> int:
+        return await resque.del_lock(name)
+
+    if not ask(current(), look):
+        raise output.fail(Exit.NOT_FOUND, f"there is no lock {name!r}")
+    if not dry_run:
+        output.confirm(f"Remove the lock {name!r}, which somebody may rely on?")
+        ask(current(), do)
+    words = "would be removed" if dry_run else "removed"
+    output.show({"lock": name, "dry_run": dry_run}, lambda: click.echo(f"{name} {words}"))

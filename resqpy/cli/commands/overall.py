@@ -1,0 +1,153 @@
+"""`resqpy info`, `stats`, `leader`, `pause`, `resume`: the installation as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.cli import output, times
+from resqpy.cli.group import command
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspector import Details
+    from resqpy.engine.resque import Resque
+
+
+@command()
+@option("--every", is_flag=True, help="Also of workers long gone; it looks at every key.")
+def stats(*, every: bool) -> None:
+    """Show the counters: processed, failed, and both for each worker."""
+    from resqpy.cli.session import ask
+
+    async def look(resque: Resque) -> dict[str, int]:
+        return await resque.stats() if every else (await resque.details())["stats"]
+
+    found = ask(current(), look)
+    output.show(
+        found,
+        lambda: output.table(
+            ("counter", "number"),
+            [(name, f"{number:,}") for name, number in sorted(found.items())],
+            empty="no counters",
+            right=("number",),
+        ),
+    )
+
+
+@command()
+def leader() -> None:
+    """Show who leads: the schedulers' locks of all three languages."""
+    from resqpy.cli.session import ask
+    from resqpy.framework.config import load_config
+    from resqpy.store.leader import Lock, standing
+
+    settings = current()
+    config = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+
+    async def look(resque: Resque) -> list[Lock]:
+        return await standing(resque.store, config.scheduler.ruby_lock_prefix)
+
+    found = ask(settings, look)
+    output.show(
+        [
+            {
+                "language": lock.language,
+                "leader": lock.holder,
+                "held_by_resqpy": lock.ours,
+                "ttl_ms": lock.ttl_ms,
+                "key": lock.key,
+            }
+            for lock in found
+        ],
+        lambda: output.table(
+            ("lock of", "leader", "ends"), [_leader_cells(lock) for lock in found], empty=""
+        ),
+    )
+
+
+def _leader_cells(lock: Any) -> tuple[str, str, str]:
+    if lock.holder is None:
+        return lock.language, "nobody", "-"
+    who = f"{lock.holder} (resqpy)" if lock.ours else lock.holder
+    ends = "never!" if lock.ttl_ms is None else f"in {times.duration(lock.ttl_ms)}"
+    return lock.language, who, ends
+
+
+@command()
+def info() -> None:
+    """Show the whole at a glance: queues, workers, failed and delayed jobs, the leader."""
+    from resqpy.cli.session import ask
+
+    async def look(resque: Resque) -> tuple[Details, bool]:
+        from resqpy.store.pausing import is_paused
+
+        return await resque.details(), await is_paused(resque.store)
+
+    details, paused = ask(current(), look)
+    output.show(_info_json(details, paused=paused), lambda: print_info(details, paused=paused))
+
+
+def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
+    working = [work for work in details["workers"].values() if work is not None]
+    counters = details["stats"]
+    return {
+        "queues": details["queues"],
+        "waiting": sum(details["queues"].values()),
+        "workers": len(details["workers"]),
+        "working": len(working),
+        "delayed_times": details["delayed"],
+        "failed_jobs": details["failed"],
+        "processed": counters["processed"],
+        "failures": counters["failed"],
+        "leader": details["leader"],
+        "paused": paused,
+    }
+
+
+def print_info(details: Details, *, paused: bool) -> None:
+    """Print it for people."""
+    shown = _info_json(details, paused=paused)
+    output.properties(
+        {
+            "waiting": output.counted(shown["waiting"], "job"),
+            "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
+            + (", all paused" if paused else ""),
+            "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",
+            "failed list": output.counted(shown["failed_jobs"], "job"),
+            "delayed": f"at {output.counted(shown['delayed_times'], 'time')}",
+            "leader": shown["leader"] or "nobody: delayed and periodic jobs don't move",
+        }
+    )
+    click.echo()
+    rows = sorted(details["queues"].items(), key=lambda pair: -pair[1])
+    output.table(("queue", "jobs"), rows, empty="no queues", right=("jobs",))
+
+
+@command()
+def pause() -> None:
+    """Let all workers rest, Ruby's and resqpy's: they end what they run, and take nothing more."""
+    _set_paused(paused=True)
+
+
+@command()
+def resume() -> None:
+    """Let all workers work again, after `resqpy pause`."""
+    _set_paused(paused=False)
+
+
+def _set_paused(*, paused: bool) -> None:
+    from resqpy.cli.session import ask
+    from resqpy.store import pausing
+
+    async def do(resque: Resque) -> bool:
+        return await (pausing.pause if paused else pausing.resume)(resque.store)
+
+    changed = ask(current(), do)
+    words = "paused" if paused else "resumed"
+    output.show(
+        {"paused": paused, "changed": changed},
+        lambda: click.echo(f"all workers {words}" if changed else f"they were {words} already"),
+    )

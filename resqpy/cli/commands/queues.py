@@ -1,0 +1,71 @@
+"""`resqpy queues`."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import click
+
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Command, Group
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspector import Inspector
+    from resqpy.engine.resque import Resque
+
+
+@click.group(cls=Group, default="list")
+def queues() -> None:
+    """Show queues with their jobs; delete one."""
+
+
+@queues.command("list")
+@option("--match", default="*", metavar="GLOB", help="Only queues whose name fits.")
+@option("--waiting", is_flag=True, help="Only queues in which jobs wait.")
+def list_(*, match: str, waiting: bool) -> None:
+    """Show all queues and how many jobs wait in each."""
+    from resqpy.cli.session import ask
+
+    async def look(inspector: Inspector) -> dict[str, int]:
+        return await inspector.lengths()
+
+    found = {
+        name: length
+        for name, length in ask(current(), look).items()
+        if fnmatchcase(name, match) and (length or not waiting)
+    }
+    output.show(
+        [{"queue": name, "jobs": length} for name, length in found.items()],
+        lambda: output.table(("queue", "jobs"), found.items(), empty="no queues", right=("jobs",)),
+    )
+
+
+@queues.command(cls=Command, destroys=True)
+@click.argument("name")
+@option("--dry-run", is_flag=True, help="Only tell what would be done.")
+def delete(name: str, *, dry_run: bool) -> None:
+    """Delete a queue and all jobs that wait in it."""
+    from resqpy.cli.session import ask
+
+    async def look(inspector: Inspector) -> tuple[bool, int]:
+        return name in await inspector.queues(), await inspector.length(name)
+
+    known, length = ask(current(), look)
+    if not known and not length:
+        raise output.fail(Exit.NOT_FOUND, f"there is no queue {name!r}")
+    if not dry_run:
+        output.confirm(f"Delete the queue {name!r} with {output.counted(length, 'job')}?")
+
+        async def do(queue: Resque) -> int:
+            return await queue.del_queue(name)
+
+        length = ask(current(), do)
+    words = "would be deleted" if dry_run else "deleted"
+    output.show(
+        {"queue": name, "jobs": length, "dry_run": dry_run},
+        lambda: click.echo(f"{output.counted(length, 'job')} {words} with the queue {name!r}"),
+    )

@@ -1,0 +1,153 @@
+"""`resqpy schedule`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.cli import output, times
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Group
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.engine.schedule_view import ScheduledFire, ScheduleEntry, ScheduleView, Timetable
+
+
+@click.group(cls=Group, default="list")
+def schedule() -> None:
+    """Show what runs by itself, Ruby's schedules too, and when; pause, resume, trigger one."""
+
+
+def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
+    from resqpy.cli.session import ask_with_tasks
+    from resqpy.engine.schedule_view import ScheduleView
+    from resqpy.framework.connection import scheduler_options
+
+    async def look(resque: Any, project: Any) -> Any:
+        return await do(ScheduleView(resque, scheduler_options(project.config)))
+
+    return ask_with_tasks(current(), look)
+
+
+@schedule.command("list")
+def list_() -> None:
+    """Show periodic tasks and Ruby's schedules: when each ran last, and when it runs next."""
+
+    async def look(view: ScheduleView) -> Timetable:
+        return await view.load()
+
+    timetable: Timetable = _ask(look)
+    now_ms = _ms(timetable.now) or 0
+    output.show(
+        [_entry_json(each) for each in timetable.entries],
+        lambda: output.table(
+            ("name", "kind", "when", "state", "last", "next"),
+            [_entry_cells(each, now_ms) for each in timetable.entries],
+            empty="nothing runs by itself",
+        ),
+    )
+
+
+def _entry_json(entry: ScheduleEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "when": entry.timing,
+        "class": entry.class_name,
+        "queue": entry.queue,
+        "state": entry.state,
+        "problem": entry.problem or None,
+        "last": times.iso(_ms(entry.last)),
+        "next": times.iso(_ms(entry.next)),
+    }
+
+
+def _entry_cells(entry: ScheduleEntry, now_ms: int) -> tuple[str, ...]:
+    next_ms = _ms(entry.next)
+    soon = "-" if next_ms is None else f"{times.distance(next_ms, now_ms)}: {times.local(next_ms)}"
+    state = f"{entry.state}: {entry.problem}" if entry.problem else entry.state
+    return (
+        entry.name, entry.kind, entry.timing, state, times.distance(_ms(entry.last), now_ms), soon,
+    )  # fmt: skip
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
+@schedule.command()
+@option("--from", "start", type=times.Moment(), metavar="TIME", help="From when on (default: now).")
+@option(
+    "--to", "end", type=times.Moment(), metavar="TIME", help="Until when (default: a day later)."
+)
+@option("--limit", default=50, show_default=True, help="At the most so many.")
+def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
+    """Show all runs between two times, also the local times that a clock change leaves out or doubles."""
+    begin = _moment(SYSTEM_CLOCK.now_ms() if start is None else start)
+    until = begin + timedelta(days=1) if end is None else _moment(end)
+
+    async def look(view: ScheduleView) -> list[ScheduledFire]:
+        return list(islice((await view.load()).fires(begin, until), limit))
+
+    found: list[ScheduledFire] = _ask(look)
+    output.show(
+        [
+            {"at": times.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
+             "local": each.local.isoformat(), "note": each.note or None}
+            for each in found
+        ],
+        lambda: output.table(
+            ("at", "name", "local time", "note"),
+            [
+                (times.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
+                 each.note or ("" if each.runs else "does not run"))
+                for each in found
+            ],
+            empty="nothing runs in this time",
+        ),
+    )  # fmt: skip
+
+
+def _moment(value: datetime | int) -> datetime:
+    return datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int) else value
+
+
+@schedule.command()
+@click.argument("name")
+def pause(name: str) -> None:
+    """Let a periodic task, or a schedule of Ruby's, rest."""
+    _change(name, "pause", "paused", "it was paused already")
+
+
+@schedule.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Let it run again."""
+    _change(name, "resume", "resumed", "it was not paused")
+
+
+@schedule.command()
+@click.argument("name")
+def trigger(name: str) -> int:
+    """Enqueue it now, whatever its times."""
+    done = _change(name, "trigger", "enqueued", "its one job is under way, or a plugin forbids it")
+    return Exit.OK if done else Exit.NO
+
+
+def _change(name: str, verb: str, done: str, otherwise: str) -> bool:
+    async def do(view: ScheduleView) -> bool:
+        return bool(await getattr(view, verb)(name))
+
+    changed: bool = _ask(do)
+    output.show(
+        {"name": name, "done": changed},
+        lambda: click.echo(f"{name}: {done if changed else otherwise}"),
+    )
+    return changed

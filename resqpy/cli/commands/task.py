@@ -1,0 +1,240 @@
+"""`resqpy task`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.cli import output, times
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import Group
+from resqpy.cli.json_type import Json
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.engine.resque import Resque
+    from resqpy.framework.project import Project
+    from resqpy.framework.spec import TaskSpec
+
+
+@click.group(cls=Group, default="list")
+def task() -> None:
+    """Show, enqueue and run the project's tasks, and explain why one does not run."""
+
+
+@task.command("list")
+@option("--queue", metavar="NAME", help="Only tasks of this queue.")
+@option("--periodic", is_flag=True, help="Only tasks that run by themselves.")
+def list_(*, queue: str | None, periodic: bool) -> None:
+    """Show the project's tasks."""
+    from resqpy.cli.session import registered_tasks
+
+    found = [
+        each
+        for each in registered_tasks(current())
+        if queue in {None, each.queue} and (each.periodic or not periodic)
+    ]
+    output.show(
+        [_as_json(each) for each in found],
+        lambda: output.table(
+            ("task", "queue", "runs", "description"),
+            [(each.name, each.queue, _timing(each), each.description) for each in found],
+            empty="no tasks; make one by `resqpy generate task NAME`",
+        ),
+    )
+
+
+def _timing(task: TaskSpec) -> str:
+    if task.cron is not None:
+        return f"{task.cron} {task.timezone}"
+    return f"every {times.duration(task.frequency_ms)}" if task.frequency_ms else "when enqueued"
+
+
+def _as_json(task: TaskSpec) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "description": task.description,
+        "queue": task.queue,
+        "frequency_ms": task.frequency_ms,
+        "cron": task.cron,
+        "timezone": task.timezone if task.cron else None,
+        "inputs": {
+            name: {"type": _type(each.type), "required": each.is_required,
+                   **({"default": each.default} if each.has_default else {})}
+            for name, each in task.inputs.items()
+        },
+        "plugins": [_named(each) for each in task.plugins],
+        "middleware": [_named(each) for each in task.middleware],
+        "retry": task.retry,
+        "time_limit_ms": task.time_limit_ms,
+        "at_most_once": task.at_most_once,
+        "async": task.is_async,
+        "module": task.module,
+        "file": str(task.file),
+        "line": task.line,
+    }  # fmt: skip
+
+
+def _type(hint: Any) -> str:
+    return "any" if hint is Any else getattr(hint, "__name__", str(hint))
+
+
+def _named(thing: Any) -> str:
+    return thing if isinstance(thing, str) else getattr(thing, "__name__", type(thing).__name__)
+
+
+@task.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show all properties of a task."""
+    from resqpy.cli.session import load_project
+
+    found = load_project(current()).registry.task(name)
+    shown = _as_json(found)
+    inputs = shown.pop("inputs")
+    output.show({**shown, "inputs": inputs}, lambda: _print(shown, inputs))
+
+
+def _print(shown: dict[str, Any], inputs: dict[str, Any]) -> None:
+    shown["file"] = f"{shown['file']}:{shown.pop('line')}"
+    output.properties(
+        {
+            name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in shown.items()
+            if value not in (None, [], 0, False)
+        }
+    )
+    click.echo()
+    output.table(
+        ("input", "type", "required", "default"),
+        [
+            (name, each["type"], "yes" if each["required"] else "no",
+             output.compact(each["default"]) if "default" in each else "")
+            for name, each in inputs.items()
+        ],
+        empty="it has no inputs",
+    )  # fmt: skip
+
+
+# -- enqueue and run --
+
+
+def _name_and_inputs(function: Any) -> Any:
+    """`NAME [KEY=VALUE]…`, and ActionHero's `--name` and `--args`."""
+    for decorate in (
+        option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
+        option("--args", "-a", type=Json(), metavar="JSON",
+               help="The inputs as a JSON object, besides KEY=VALUE."),
+        click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+def _read(named: str | None, args: Any, inputs: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """The task's name, and its inputs: a value that is JSON is taken as that, else as text."""
+    words = list(inputs)
+    name = named or (words.pop(0) if words and "=" not in words[0] else None)
+    if name is None:
+        raise click.UsageError("say which task: `resqpy task list` shows them")
+    if args is not None and not isinstance(args, dict):
+        raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
+    found = dict(args or {})
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"{word!r} is not KEY=VALUE")
+        found[key] = _value(value)
+    return name, found
+
+
+def _value(text: str) -> Any:
+    from resqpy.base.codec import decode_text
+
+    try:
+        return decode_text(text)
+    except ValueError:
+        return text
+
+
+@task.command()
+@_name_and_inputs
+@option(
+    "--in",
+    "delay",
+    type=times.Milliseconds(),
+    metavar="DURATION",
+    help="Not now but later: 5s, 10m, 2h, or milliseconds.",
+)
+@option(
+    "--at", type=times.Moment(), metavar="TIME", help="Not now but then: ISO 8601, or milliseconds."
+)
+@option("--queue", metavar="NAME", help="Not to the task's queue but to this one.")
+@option("--count", default=1, show_default=True, help="So many times.")
+@option("--dry-run", is_flag=True, help="Only check the inputs, and tell what would be done.")  # fmt: skip
+def enqueue(
+    *, inputs: tuple[str, ...], named: str | None, args: Any, delay: int | None,
+    at: datetime | int | None, queue: str | None, count: int, dry_run: bool,
+) -> int:  # fmt: skip
+    """Enqueue a job, with its inputs checked.
+
+    For example: resqpy task enqueue sendMail to=ada@example.com
+    """
+    from resqpy.cli.session import with_process
+
+    if delay is not None and at is not None:
+        raise click.UsageError("--in and --at are two times; say one")
+    name, given = _read(named, args, inputs)
+
+    async def do(process: Any) -> int:
+        tasks, registry = process.api.tasks, process.project.registry
+        registry.task(name).inputs.check(given)
+        if dry_run:
+            return count
+        if delay is not None:
+            return int(await tasks.enqueue_in(delay, name, given, queue))
+        if at is not None:
+            return int(await tasks.enqueue_at(at, name, given, queue))
+        return sum(await tasks.enqueue_many([(name, given, queue)] * count))
+
+    done = with_process(current(), do)
+    words = "would be enqueued" if dry_run else "enqueued"
+    if not done:
+        words = "not enqueued: a plugin or middleware of the task forbids it"
+    output.show(
+        {"task": name, "inputs": given, "enqueued": 0 if dry_run else done, "dry_run": dry_run},
+        lambda: click.echo(f"{name} {words}" + (f", {done} times" if done > 1 else "")),
+    )
+    return Exit.OK if done else Exit.NO
+
+
+@task.command()
+@_name_and_inputs
+def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
+    """Run a task here and now, with its plugins and middleware, and print what it returns.
+
+    Nothing is enqueued. What it raises ends the command with exit code 1.
+    """
+    from resqpy.cli.inline import run_inline
+
+    name, given = _read(named, args, inputs)
+    return run_inline(current(), name, given)
+
+
+@task.command()
+@click.argument("name")
+@option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
+def explain(name: str, *, queue: str | None) -> int:
+    """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
+    from resqpy.cli import explaining
+    from resqpy.cli.session import ask_with_tasks
+
+    async def look(resque: Resque, project: Project) -> list[explaining.Finding]:
+        return await explaining.explain(resque, project, name, queue)
+
+    found = ask_with_tasks(current(), look)
+    output.show([vars(each) for each in found], lambda: explaining.print_findings(found))
+    return Exit.NO if any(each.blocks for each in found) else Exit.OK

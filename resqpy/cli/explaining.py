@@ -1,0 +1,218 @@
+"""Why a task does not run: asked of Redis and of the project, most likely reasons first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import click
+
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.imports import near_match
+from resqpy.base.model import FailedJob
+from resqpy.cli import times
+from resqpy.cli.output import counted
+from resqpy.cli.workers_view import SeenWorker, all_workers
+from resqpy.engine.queue_names import QueueNames
+from resqpy.engine.resque import Resque
+from resqpy.engine.schedule_view import ScheduleView
+from resqpy.engine.worker_care import FRESH_MS
+from resqpy.framework.connection import scheduler_options
+from resqpy.framework.project import Project
+from resqpy.store.leader import standing
+from resqpy.store.pausing import is_paused
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was found.
+
+    Attributes:
+        kind: a word for programs.
+        blocks: it keeps the task from running.
+        remedy: what to do.
+    """
+
+    kind: str
+    words: str
+    blocks: bool = False
+    remedy: str = ""
+
+
+async def explain(resque: Resque, project: Project, name: str, queue: str | None) -> list[Finding]:
+    """All that is known of a task's jobs, what blocks them first."""
+    search = _Search(resque, project, name, queue)
+    found = [each async for each in search.findings()]
+    return sorted(found, key=lambda each: not each.blocks)
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """Print them for people."""
+    for each in findings:
+        sign = click.style("✗", fg="red") if each.blocks else click.style("·", fg="green")
+        click.echo(f"{sign} {each.words}")
+        if each.remedy:
+            click.echo(f"    → {each.remedy}")
+
+
+class _Search:
+    """One explanation."""
+
+    def __init__(self, resque: Resque, project: Project, name: str, queue: str | None) -> None:
+        self._resque = resque
+        self._project = project
+        self._name = name
+        self._task = project.registry.tasks.get(name)
+        self._queue = queue or (self._task.queue if self._task else None)
+        self._now_ms = resque.clock.now_ms()
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """In the order in which they are looked for."""
+        if self._task is None:
+            yield self._unknown()
+        if await is_paused(self._resque.store):
+            yield Finding("paused", "all workers are paused", blocks=True, remedy="resqpy resume")
+        workers = await all_workers(self._resque)
+        waiting = await self._waiting()
+        if waiting is not None:
+            yield waiting
+        for each in self._running(workers):
+            yield each
+        if self._queue is not None and (finding := self._workers_of(workers)) is not None:
+            yield finding
+        async for each in self._later():
+            yield each
+        async for each in self._locks():
+            yield each
+        if (failed := await self._failed()) is not None:
+            yield failed
+
+    def _unknown(self) -> Finding:
+        tasks = self._project.registry.tasks
+        return Finding(
+            "unknown",
+            f"this project has no task {self._name!r}{near_match(self._name, tasks)}",
+            blocks=True,
+            remedy="a worker of this project would fail its jobs as unknown; define it in tasks/",
+        )
+
+    async def _waiting(self) -> Finding | None:
+        if self._queue is None:
+            return None
+        first, count, at = None, 0, 0
+        async for job in self._resque.each_queued(self._queue):
+            if job.class_name == self._name:
+                first = at if first is None else first
+                count += 1
+            at += 1
+        if first is None:
+            words = (
+                f"no job of it waits in the queue {self._queue!r}, which has {counted(at, 'other')}"
+            )
+            return Finding("not waiting", words)
+        before = f"{first:,} other jobs are before the first" if first else "one of it is the next"
+        return Finding("waiting", f"{count:,} wait in the queue {self._queue!r}; {before}")
+
+    def _running(self, workers: list[SeenWorker]) -> list[Finding]:
+        found = []
+        for each in workers:
+            if each.class_name == self._name:
+                since = f" since {times.local(each.began_ms)}" if each.began_ms else ""
+                found.append(Finding("running", f"{each.worker_id} runs it{since}"))
+        return found
+
+    def _workers_of(self, workers: list[SeenWorker]) -> Finding | None:
+        mine = [each for each in workers if _works(each.queues, self._queue or "")]
+        live = [each for each in mine if (each.seen_ms or 0) > self._now_ms - FRESH_MS]
+        if live:
+            busy = sum(each.work is not None for each in live)
+            words = f"jobs from {self._queue!r} are taken by {counted(len(live), 'live worker')}, {busy} busy"
+            return Finding("workers", words)
+        if mine:
+            words = (
+                f"{counted(len(mine), 'worker')} of the queue {self._queue!r} on record, none lives"
+            )
+            return Finding("dead workers", words, blocks=True, remedy="start one: resqpy worker")
+        others = sorted({each.queues for each in workers})
+        there = f" (workers take from: {'; '.join(others)})" if others else " (there is no worker)"
+        return Finding(
+            "no worker",
+            f"no worker takes jobs from the queue {self._queue!r}{there}",
+            blocks=True,
+            remedy=f"resqpy worker --queues '{self._queue},*'",
+        )
+
+    # -- delayed and periodic --
+
+    async def _later(self) -> AsyncIterator[Finding]:
+        due = [ms async for ms, job in self._resque.each_delayed() if job.class_name == self._name]
+        if due:
+            when = f"{times.local(min(due))}, {times.distance(min(due), self._now_ms)}"
+            yield Finding("delayed", f"{len(due):,} are delayed; the first until {when}")
+        periodic = self._task is not None and self._task.periodic
+        if (due or periodic) and not await self._led():
+            yield Finding(
+                "no scheduler",
+                "no scheduler leads, so delayed and periodic jobs don't move",
+                blocks=True,
+                remedy="resqpy scheduler, or resqpy worker --scheduler",
+            )
+        if periodic:
+            async for each in self._periodic():
+                yield each
+
+    async def _led(self) -> bool:
+        return any(lock.holder for lock in await standing(self._resque.store))
+
+    async def _periodic(self) -> AsyncIterator[Finding]:
+        view = ScheduleView(self._resque, scheduler_options(self._project.config))
+        for entry in (await view.load()).entries:
+            if entry.name != self._name:
+                continue
+            blocks = entry.state not in {"waiting", "under way"}
+            next_ms = int(entry.next.timestamp() * 1000) if entry.next else None
+            when = f"; due {times.distance(next_ms, self._now_ms)}" if next_ms else ""
+            remedy = {
+                "paused": f"resqpy schedule resume {self._name}",
+                "stopped": f"resqpy schedule resume {self._name}",
+                "failed": f"its last run failed and ended it: resqpy schedule trigger {self._name}",
+            }.get(entry.state, "")
+            words = f"it is periodic ({entry.timing}) and {entry.state}{when}"
+            yield Finding("periodic", words, blocks=blocks, remedy=remedy if blocks else "")
+
+    # -- locks and failures --
+
+    async def _locks(self) -> AsyncIterator[Finding]:
+        for lock, value in (await self._resque.locks()).items():
+            kind, _, rest = lock.partition(":")
+            if not rest.startswith(f"{self._name}:"):
+                continue
+            ends = times.distance(int(value) * 1000, self._now_ms) if value.isdigit() else value
+            what = "one like it may not be enqueued" if kind == "lock" else "one like it runs"
+            yield Finding(
+                "locked",
+                f"locked until then ({what}): {lock}, {ends}",
+                blocks=True,
+                remedy=f"if nobody holds it any more: resqpy locks remove '{lock}'",
+            )
+
+    async def _failed(self) -> Finding | None:
+        last: FailedJob | None = None
+        count = 0
+        async for entry in self._resque.each_failed(class_name=self._name):
+            last, count = entry, count + 1
+        if last is None:
+            return None
+        failed_ms = moment_of(last.failed_at)
+        when = times.distance(failed_ms, self._now_ms) if failed_ms else str(last.failed_at)
+        return Finding(
+            "failed",
+            f"{count:,} failed; the last {when}: {last.exception}: {last.error}",
+            remedy=f"resqpy failed list --class {self._name}",
+        )
+
+
+def _works(queues: str, queue: str) -> bool:
+    names = QueueNames(queues)
+    names.resolve([queue])
+    return queue in names.names

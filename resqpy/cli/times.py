@@ -1,0 +1,88 @@
+"""Times and durations as people give them and read them: in their zone, and in UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from resqpy.base.clock import SYSTEM_CLOCK
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
+
+
+def local(ms: int | None) -> str:
+    """`2026-11-21 05:12:03 CET (04:12:03 UTC)`; where both are the same, once."""
+    if ms is None:
+        return "-"
+    utc = datetime.fromtimestamp(ms / 1000, UTC)
+    here = utc.astimezone()
+    shown = f"{here:%Y-%m-%d %H:%M:%S %Z}"
+    if here.utcoffset() == utc.utcoffset():
+        return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    day = "" if here.date() == utc.date() else f"{utc:%m-%d} "
+    return f"{shown} ({day}{utc:%H:%M:%S} UTC)"
+
+
+def iso(ms: int | None) -> str | None:
+    """ISO 8601 in UTC, for programs."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+
+
+def distance(ms: int | None, now_ms: int | None = None) -> str:
+    """`in 5 m`, `3 h ago`."""
+    if ms is None:
+        return "-"
+    now_ms = SYSTEM_CLOCK.now_ms() if now_ms is None else now_ms
+    shown = duration(abs(ms - now_ms))
+    return f"in {shown}" if ms > now_ms else f"{shown} ago"
+
+
+def duration(ms: float) -> str:
+    """`350 ms`, `5 s`, `2 h 10 m`: the two largest units."""
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    left, parts = int(ms / 1000), list[str]()
+    for seconds, unit in _UNITS:
+        count, left = divmod(left, seconds)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts))
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
+    """A time: ISO 8601 (without a zone: the local one), or milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | int:
+        text = str(value).strip()
+        if text.isdigit():
+            return int(text)
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{text!r} is no time; give one such as 2030-01-31T12:00 or …+01:00", param, ctx
+            )
+        return found if found.tzinfo else found.astimezone()
+
+
+class Milliseconds(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A duration: `5s`, `10m`, `2h`, `1d`, or milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _DURATION.fullmatch(str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is no duration; give one such as 500ms, 5s, 10m, 2h", param, ctx)
+        return round(float(found[1]) * _MS[found[2] or "ms"])

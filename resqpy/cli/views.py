@@ -1,0 +1,77 @@
+"""Jobs, failed jobs and the like as JSON and as cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.model import FailedJob, Job, UnreadableJob
+from resqpy.cli import output, times
+
+ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job."""
+    shown = {"class": job.class_name, "queue": job.queue, "args": job.args, **job.extra}
+    if isinstance(job, UnreadableJob):
+        return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
+    return shown
+
+
+def job_name(job: Job) -> str:
+    """Its class, or that it is none."""
+    return "(unreadable)" if isinstance(job, UnreadableJob) else job.class_name
+
+
+def job_args(job: Job) -> str:
+    """Its arguments, or why it is none."""
+    if isinstance(job, UnreadableJob):
+        return f"{len(job.raw)} bytes: {job.problem}"
+    return args(job.args)
+
+
+def args(values: Sequence[Any]) -> str:
+    """Arguments as one line; ActionHero's one object without the list around it."""
+    only = values[0] if len(values) == 1 and isinstance(values[0], dict) else list(values)
+    return output.compact(only)
+
+
+def failed_id(entry: FailedJob) -> str:
+    """The id by which commands name an entry: the digest of its bytes."""
+    return codec.digest(entry.raw)
+
+
+def failed_json(entry: FailedJob, *, backtrace: bool) -> dict[str, Any]:
+    """A failed entry."""
+    failed_ms = moment_of(entry.failed_at)
+    shown = {
+        "id": failed_id(entry),
+        "class": entry.class_name,
+        "queue": entry.queue,
+        "args": entry.args,
+        "exception": entry.exception,
+        "error": entry.error,
+        "worker": entry.worker,
+        "failed_at": times.iso(failed_ms),
+        "failed_at_ms": failed_ms,
+        "list": entry.source,
+    }
+    return {**shown, "backtrace": entry.backtrace} if backtrace else shown
+
+
+def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
+    """A failed entry as a row."""
+    failed_ms = moment_of(entry.failed_at)
+    return (
+        failed_id(entry)[:ID_LENGTH],
+        times.distance(failed_ms) if failed_ms else entry.failed_at,
+        entry.class_name or "(unreadable)",
+        entry.queue,
+        ": ".join(filter(None, (entry.exception, entry.error))) or None,
+    )
+
+
+FAILED_HEADS = ("id", "failed", "class", "queue", "error")

@@ -1,0 +1,22 @@
+"""The key by which all workers, Ruby's and ours, are told to rest (node-resque does not know it)."""
+
+from __future__ import annotations
+
+from resqpy.store.client import Store
+
+_PAUSED = b"true"
+
+
+async def pause(store: Store) -> bool:
+    """Let all workers rest; False if they do."""
+    return await store.call("SET", store.keys.pause, _PAUSED, "GET") != _PAUSED
+
+
+async def resume(store: Store) -> bool:
+    """Let all workers work; False if they do."""
+    return bool(await store.call("GETDEL", store.keys.pause))
+
+
+async def is_paused(store: Store) -> bool:
+    """Whether all workers rest."""
+    return bool(await store.call("GET", store.keys.pause) == _PAUSED)

@@ -1,0 +1,278 @@
+"""Commands that look and repair, on what real Ruby and Node programs left, and on our own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy import Queue, Worker
+from resqpy.cli.exits import Exit
+from tests.cli.conftest import Call, Said
+from tests.support import recordings
+
+LISTS = {
+    "info": "waiting",
+    "queues": "alpha",
+    "jobs": "ArgsJob",
+    "delayed": "class",
+    "failed": "NoSuchJob",
+    "workers": "recorded-host:4001",
+    "schedule": "first_in",
+    "locks": "lock:Locked:alpha",
+    "leader": "Ruby",
+    "stats": "processed",
+    "stats --every": "processed",
+    "schedule fires --limit 3": "local time",
+}
+
+
+@pytest.fixture
+async def recorded(redis: Redis) -> Redis:
+    """What Ruby's and Node's programs left, in one Redis."""
+    for name in recordings.INSTALLATIONS:
+        await recordings.replay(redis, name)
+    return redis
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    """A queue on the test's Redis."""
+    async with Queue(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+def call(resqpy: Call) -> Any:
+    """Call a command beside the test's event loop."""
+    import asyncio
+
+    async def call(*arguments: str) -> Said:
+        return await asyncio.to_thread(resqpy, *arguments)
+
+    return call
+
+
+async def failures(redis_url: str, queue: Queue, *reasons: str) -> None:
+    """Let jobs fail, one for each reason."""
+    await queue.enqueue_many([("q", "boom", [reason]) for reason in reasons])
+    await queue.enqueue("other", "bang", [])
+    async with Worker(redis_url, {"boom": _raise(ValueError), "bang": _raise(KeyError)}) as worker:
+        from tests.support.waiting import wait_for
+
+        await wait_for(lambda: _failed(queue, len(reasons) + 1))
+        del worker
+
+
+async def _failed(queue: Queue, count: int) -> bool:
+    return bool(await queue.store.call("LLEN", queue.store.keys.failed) == count)
+
+
+def _raise(error: type[Exception]) -> Any:
+    async def task(*args: Any) -> None:
+        raise error(*args)
+
+    return task
+
+
+# -- looking --
+
+
+@pytest.mark.parametrize("arguments", LISTS)
+async def test_lists_show_what_others_left(recorded: Redis, call: Any, arguments: str) -> None:
+    """A table for people, JSON for programs; nothing that was written breaks them."""
+    shown = await call(*arguments.split())
+    told = await call(*arguments.split(), "--json")
+
+    assert (shown.code, told.code) == (0, 0)
+    assert LISTS[arguments] in shown.out
+    assert "\x1b" not in shown.out
+    assert told.json is not None
+
+
+async def test_an_empty_redis_is_said_to_be_empty(redis: Redis, call: Any) -> None:
+    """Not an empty table."""
+    outs = [(await call(name)).out.strip() for name in ("queues", "jobs", "delayed", "failed")]
+
+    assert outs == ["no queues", "no jobs", "no delayed jobs", "no failed jobs"]
+    assert (await call("jobs", "--json")).json == []
+
+
+async def test_jobs_can_be_filtered_and_paged(queue: Queue, call: Any) -> None:
+    """By queue, class, offset and limit."""
+    await queue.enqueue_many([("q", "a" if n % 2 else "b", [n]) for n in range(10)])
+
+    found = (
+        await call("jobs", "q", "--class", "a", "--offset", "1", "--limit", "2", "--json")
+    ).json
+    missing = await call("jobs", "nowhere")
+
+    assert [job["args"] for job in found] == [[3], [5]]
+    assert missing.code == Exit.NOT_FOUND
+
+
+async def test_times_are_told_in_both_zones(
+    queue: Queue, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local one, and UTC."""
+    import time
+
+    await queue.enqueue_at(datetime(2030, 7, 1, 12, tzinfo=UTC), "q", "later", [])
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        shown = (await call("delayed")).out
+    finally:
+        monkeypatch.setenv("TZ", "UTC")
+        time.tzset()
+
+    assert "2030-07-01 14:00:00 CEST (12:00:00 UTC)" in shown
+
+
+# -- failed jobs --
+
+
+async def test_failed_jobs_are_found_and_retried_by_id(
+    redis: Redis, redis_url: str, queue: Queue, call: Any
+) -> None:
+    """The id is a digest of the bytes, so it stays the same while others come and go."""
+    await failures(redis_url, queue, "one", "two")
+    [first] = [each for each in (await call("failed", "--json")).json if each["args"] == ["one"]]
+    short = first["id"][:10]
+
+    shown = await call("failed", "show", short)
+    tried = await call("failed", "retry", short, "--dry-run", "--json")
+    done = await call("failed", "retry", short)
+    again = await call("failed", "retry", short)
+
+    assert "ValueError" in shown.out
+    assert "Traceback" in shown.out
+    assert tried.json == {"found": 1, "retried": 0, "dry_run": True}
+    assert (done.code, done.out) == (0, "1 failed job retried\n")
+    assert await redis.lrange("resque:queue:q", 0, -1) == [
+        b'{"class":"boom","queue":"q","args":["one"]}'
+    ]
+    assert again.code == Exit.NOT_FOUND
+
+
+async def test_failed_jobs_are_filtered(
+    redis: Redis, redis_url: str, queue: Queue, call: Any
+) -> None:
+    """By class, exception and queue, for each verb; the rest stays."""
+    await failures(redis_url, queue, "one", "two")
+
+    listed = (await call("failed", "list", "--exception", "ValueError", "--json")).json
+    removed = await call("failed", "remove", "--class", "boom", "--yes")
+    retried = await call("failed", "retry", "--all", "--to-queue", "later", "--yes")
+
+    assert {each["class"] for each in listed} == {"boom"}
+    assert removed.out == "2 failed jobs removed\n"
+    assert retried.out == "1 failed job retried\n"
+    assert await redis.llen("resque:failed") == 0
+    assert await redis.lrange("resque:queue:later", 0, -1) == [
+        b'{"class":"bang","queue":"later","args":[]}'
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "failed remove --all",
+        "failed retry --all",
+        "queues delete q",
+        "jobs remove q --class boom",
+        "delayed remove --class boom",
+        "locks remove lock:boom:q:[]",
+    ],
+)
+async def test_nothing_is_destroyed_unasked(
+    redis: Redis, redis_url: str, queue: Queue, call: Any, arguments: str
+) -> None:
+    """Off a terminal nobody can be asked: refused without --yes; a dry run changes nothing either."""
+    await failures(redis_url, queue, "one")
+    await queue.enqueue("q", "boom", [])
+    await queue.enqueue_in(timedelta(hours=1), "q", "boom", [])
+    await redis.set("resque:lock:boom:q:[]", 9999999999)
+    before = await redis.dbsize(), await redis.llen("resque:failed")
+
+    refused = await call(*arguments.split())
+    tried = await call(*arguments.split(), "--dry-run")
+
+    assert (refused.code, tried.code) == (Exit.USAGE, 0)
+    assert "say --yes" in refused.err
+    assert (await redis.dbsize(), await redis.llen("resque:failed")) == before
+    assert (await call(*arguments.split(), "--yes")).code == 0
+    assert (await redis.dbsize(), await redis.llen("resque:failed")) != before
+
+
+async def test_who_says_nothing_is_asked_which(resqpy: Call) -> None:
+    """`failed remove` alone, or with ids and filters, is refused."""
+    import asyncio
+
+    said = await asyncio.to_thread(resqpy, "failed", "remove")
+
+    assert (said.code, "say which" in said.err) == (Exit.USAGE, True)
+
+
+# -- queues, delayed jobs --
+
+
+async def test_jobs_are_removed_by_arguments(redis: Redis, queue: Queue, call: Any) -> None:
+    """Whichever language wrote them; an object of inputs stands for ActionHero's one argument."""
+    await queue.enqueue_many([("q", "mail", [{"to": "a"}]), ("q", "mail", [{"to": "b"}])])
+    await redis.rpush("resque:queue:q", b'{"class":"mail","args":[{"to":"a"}]}')
+
+    said = await call(
+        "jobs", "remove", "q", "--class", "mail", "--args", '{"to": "a"}', "-y", "--json"
+    )
+
+    assert said.json == {"removed": 2, "found": 2, "dry_run": False}
+    assert await redis.llen("resque:queue:q") == 1
+
+
+async def test_delayed_jobs_are_removed_by_time_or_task(queue: Queue, call: Any) -> None:
+    """All of one time, or those of one task."""
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    for name in ("a", "b"):
+        await queue.enqueue_at(noon, "q", name, [])
+        await queue.enqueue_at(noon + timedelta(hours=1), "q", name, [])
+
+    first = await call("delayed", "remove", "--at", "2030-01-01T12:00:00+00:00", "--yes")
+    second = await call("delayed", "remove", "--class", "a", "--yes")
+    left = (await call("delayed", "--json")).json
+
+    assert first.out == "2 delayed jobs removed\n"
+    assert second.out == "1 delayed job removed\n"
+    assert [(each["class"], each["at"]) for each in left] == [("b", "2030-01-01T13:00:00+00:00")]
+
+
+# -- workers --
+
+
+async def test_a_dead_worker_is_cleaned_up(recorded: Redis, call: Any) -> None:
+    """Its job goes to the failed list; one that is not there is not found."""
+    name = "recorded-host:4003"
+    before = await recorded.llen("resque:failed")
+
+    done = await call("workers", "clean", name, "--yes", "--json")
+    again = await call("workers", "clean", name, "--yes")
+
+    assert done.json["failed_jobs"] == 1
+    assert await recorded.llen("resque:failed") == before + 1
+    assert again.code == Exit.NOT_FOUND
+
+
+async def test_pause_and_resume(redis: Redis, call: Any) -> None:
+    """For all workers of Ruby and resqpy, by the key that they know."""
+    first, second = await call("pause"), await call("pause", "--json")
+    paused = await redis.get("resque:pause-all-workers")
+    shown = (await call("info", "--json")).json["paused"]
+    third = await call("resume")
+
+    assert (first.out, second.json["changed"]) == ("all workers paused\n", False)
+    assert (paused, shown) == (b"true", True)
+    assert third.out == "all workers resumed\n"
+    assert await redis.exists("resque:pause-all-workers") == 0

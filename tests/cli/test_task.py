@@ -1,0 +1,137 @@
+"""`resqpy task`: the project's tasks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from redis import Redis
+
+from resqpy.cli.exits import Exit
+from tests.cli.conftest import Call
+
+
+@pytest.fixture
+def client(redis_url: str) -> Redis:
+    """A client that needs no event loop."""
+    return Redis.from_url(redis_url)
+
+
+def test_list_and_show(resqpy: Call) -> None:
+    """All tasks; one with all its properties."""
+    listed = resqpy("task", "list", "--json").json
+    slow = resqpy("task", "list", "--queue", "slow", "--json").json
+    shown = resqpy("task", "show", "sendMail", "--json").json
+
+    assert [each["name"] for each in listed] == ["fails", "sendMail"]
+    assert [each["name"] for each in slow] == ["fails"]
+    assert shown["inputs"]["to"] == {"type": "str", "required": True}
+    assert shown["inputs"]["subject"]["default"] == "hello"
+    assert shown["file"].endswith("tasks/mail.py")
+    assert "sendMail" in resqpy("task", "show", "sendMail").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sendMail", "to=ada@example.com"],
+        ["sendMail", "--args", '{"to": "ada@example.com"}'],
+        ["-n", "sendMail", "-a", '{"to": "ada@example.com"}'],
+        ["--name", "sendMail", "to=ada@example.com"],
+    ],
+)
+def test_enqueue(resqpy: Call, client: Redis, arguments: list[str]) -> None:
+    """With inputs as words, as JSON, and in ActionHero's way."""
+    said = resqpy("task", "enqueue", *arguments)
+
+    assert (said.code, said.out) == (0, "sendMail enqueued\n")
+    assert client.lrange("resque:queue:default", 0, -1) == [
+        b'{"class":"sendMail","queue":"default","args":[{"to":"ada@example.com"}]}'
+    ]
+
+
+def test_enqueue_later(resqpy: Call, client: Redis) -> None:
+    """After a time, at a time, to another queue, several times, or not at all."""
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "--in", "10m")
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "--at", "2030-01-01T00:00Z")
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "--queue", "high", "--count", "3")
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "--dry-run")
+
+    assert client.zcard("resque:delayed_queue_schedule") == 2
+    assert client.llen("resque:delayed:1893456000") == 1
+    assert client.llen("resque:queue:high") == 3
+    assert client.llen("resque:queue:default") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["sendMial"], Exit.NOT_FOUND, "did you mean 'sendMail'?"),
+        (["sendMail"], Exit.USAGE, "'to'"),
+        (["sendMail", "to=nobody"], Exit.USAGE, "'to' is not valid"),
+        (["sendMail", "--args", "{to: 1}"], Exit.USAGE, "this is no JSON"),
+        (["sendMail", "--args", "[1]"], Exit.USAGE, "are an object"),
+        (["sendMail", "to"], Exit.USAGE, "'to' is not KEY=VALUE"),
+        (["to=a@x"], Exit.USAGE, "say which task"),
+        (["sendMail", "to=a@x", "--in", "soon"], Exit.USAGE, "is no duration"),
+        (["sendMail", "to=a@x", "--at", "noon"], Exit.USAGE, "is no time"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_enqueued(
+    resqpy: Call, client: Redis, arguments: list[str], code: Exit, words: str
+) -> None:
+    """An unknown task, wrong inputs, wrong times."""
+    said = resqpy("task", "enqueue", *arguments)
+
+    assert (said.code, words in said.err) == (code, True), said.err
+    assert client.exists("resque:queues") == 0
+
+
+def test_run(resqpy: Call, client: Redis) -> None:
+    """Here and now, with its inputs checked; what it raises is shown without our own frames."""
+    good = resqpy("task", "run", "sendMail", "to=ada@example.com")
+    bad = resqpy("task", "run", "fails", "reason=rain")
+    told = resqpy("task", "run", "sendMail", "to=ada@example.com", "--json")
+
+    assert good.out == "mail to ada@example.com\nsent to ada@example.com\n"
+    assert bad.code == Exit.ERROR
+    assert "ValueError: rain" in bad.err
+    assert "resqpy/" not in bad.err
+    assert told.json_of_last_line == {"task": "sendMail", "result": "sent to ada@example.com"}
+    assert client.exists("resque:queues") == 0
+
+
+def test_explain_names_what_is_in_the_way(resqpy: Call, client: Redis, root: Path) -> None:
+    """No worker, paused workers, no scheduler, locks, failures: each with a remedy."""
+    (root / "tasks" / "tick.py").write_text(
+        dedent('''
+            from resqpy import task
+
+            @task(frequency=60_000)
+            async def tick() -> None:
+                """Tick."""
+        ''')
+    )
+    resqpy("task", "enqueue", "sendMail", "to=a@x")
+    client.set("resque:pause-all-workers", "true")
+    client.set("resque:lock:sendMail:default:[]", int(time.time()) + 60)
+    client.rpush(
+        "resque:failed",
+        b'{"failed_at":"2026/11/21 00:27:20 UTC","payload":{"class":"sendMail","args":[]},'
+        b'"exception":"ValueError","error":"rain","backtrace":[],"worker":"w","queue":"default"}',
+    )
+
+    mail = resqpy("task", "explain", "sendMail", "--json")
+    tick = resqpy("task", "explain", "tick")
+    unknown = resqpy("task", "explain", "sendMial")
+
+    kinds = {each["kind"]: each["blocks"] for each in mail.json}
+    assert kinds == {
+        "paused": True, "no worker": True, "locked": True, "waiting": False, "failed": False,
+    }  # fmt: skip
+    assert mail.code == tick.code == unknown.code == Exit.NO
+    assert "no scheduler leads" in tick.out
+    assert "→ resqpy scheduler" in tick.out
+    assert "did you mean 'sendMail'?" in unknown.out
