@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tests.support.source import ROOT
 from tests.support.waiting import wait_for
@@ -20,6 +20,8 @@ class SchedulerProcess:
     Attributes:
         events: what it told: `[event, pid, …]`.
     """
+
+    MODULE: ClassVar[str] = "tests.support.scheduler_main"
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class SchedulerProcess:
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.scheduler_main", self._orders,
+            sys.executable, "-m", self.MODULE, self._orders,
             stdin=pipe, stdout=pipe, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
         self._reader = asyncio.create_task(self._read())
