@@ -136,7 +136,7 @@ async def test_where_tracking_is_forbidden_it_polls(
 ) -> None:
     """An ACL that forbids CLIENT TRACKING: told once as an error, and work is found by polling."""
     await redis.execute_command(
-        "ACL", "SETUSER", "plain", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"
+        "ACL", "SETUSER", "plain", "on", ">pw", "~*", "&*", "+@all", "-client", "+client|id"
     )
     try:
         url = redis_server.url.replace("unix://", "unix://plain:pw@")

@@ -11,6 +11,7 @@ import pytest
 from resqpy import Queue
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.embedded import PrivateServer
+from resqpy.embedded.binary import find_binary, major_version
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from tests.support.proxy import Proxy
@@ -142,6 +143,9 @@ async def test_reopening_lets_what_is_in_flight_end(store: Store) -> None:
 SLOW_LOADING = ["key-load-delay 400", "loading-process-events-interval-bytes 1024"]
 
 
+@pytest.mark.skipif(
+    major_version(find_binary()) < 7, reason="Redis 6.2 can't be made to load slowly"
+)
 async def test_loading_is_not_now() -> None:
     """A Redis that loads its data did nothing, and is asked again later."""
     with PrivateServer(persistent=True, config=SLOW_LOADING) as server:
