@@ -48,17 +48,23 @@ class Ending:
         """When, in milliseconds."""
         return self.at_us // 1000
 
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is said of it but what it is and when."""
+        said = (self.delay_ms, self.error, self.result, self.patch, self.new_id or None)
+        return said == (None, None, None, None, None)
+
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in a record, until somebody applies it."""
-        return {
-            "kind": str(self.kind),
-            "at": self.at_us,
+        """As it stands in a record, until somebody applies it; what is not said has no member."""
+        said = {
             "delay": self.delay_ms,
             "error": None if self.error is None else error_to_dict(self.error),
             "result": self.result,
             "patch": self.patch,
-            "new_id": self.new_id,
+            "new_id": self.new_id or None,
         }
+        plain = {"kind": self.kind.value, "at": self.at_us}
+        return plain | {name: value for name, value in said.items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ending:

@@ -14,6 +14,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from resqpy.base.keys import Keys
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
@@ -21,23 +24,42 @@ from resqpy.base.task_status import TaskStatus
 Entries = dict[str, int]
 
 
+class _Names(NamedTuple):
+    """The sets of all tasks and of those of one type."""
+
+    created: tuple[str, str]
+    modified: tuple[str, str]
+    completed: tuple[str, str]
+    status: dict[str, tuple[str, str]]
+
+
+@lru_cache(maxsize=4096)
+def _names(keys: Keys, kind: str) -> _Names:
+    """They are the same for each run of a type, and making them costs more than a run should."""
+
+    def both(order: str, *of: str) -> tuple[str, str]:
+        return keys.tasks_by(order, *of), keys.tasks_by(order, *of, "type", kind)
+
+    statuses = {status.value: both("status", status.value) for status in TaskStatus}
+    return _Names(both("created"), both("modified"), both("completed"), statuses)
+
+
 def entries(keys: Keys, record: Record) -> Entries:
     """Key of the sorted set -> score."""
-    by, kind = keys.tasks_by, ("type", record.type)
+    names = _names(keys, record.type)
     created = record.created_us
-    found = {by("created", *of): created for of in _filters(record)}
-    for of in ((), kind):
-        found[by("status", record.status.value, *of)] = created
-        found[by("modified", *of)] = record.updated_us
-        if record.completed_us is not None:
-            found[by("completed", *of)] = record.completed_us
+    found = dict.fromkeys((*names.created, *names.status[record.status]), created)
+    found.update(dict.fromkeys(names.modified, record.updated_us))
+    if record.completed_us is not None:
+        found.update(dict.fromkeys(names.completed, record.completed_us))
+    for of in _filters(record):
+        found[keys.tasks_by("created", *of)] = created
     found.update(_waiting(keys, record))
     return found
 
 
-def _filters(record: Record) -> list[tuple[str, ...]]:
-    filters: list[tuple[str, ...]] = [(), ("type", record.type)]
-    filters += [("tag", tag) for tag in record.tags]
+def _filters(record: Record) -> list[tuple[str, str]]:
+    filters = [("tag", tag) for tag in record.tags]
     if record.application is not None:
         filters.append(("application", record.application))
     if record.user is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
 from resqpy.base import codec
 from resqpy.base.queue_priority import with_priority
@@ -179,45 +179,45 @@ def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:
 # -- events --
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEvent:
-    """What is published of a step.
+def event_of(before: Record | None, after: Record | None) -> bytes | None:
+    """What a step is worth telling, as it is published; None if the status is the same.
 
-    Attributes:
-        type: `task_` and the new status, or `task_created`, `task_removed`.
-        content: for `task_failed` exactly that of Extra Horizon's event.
+    The type is `task_` and the new status, or `task_created`, `task_removed`. `task_failed` has exactly
+    the content of Extra Horizon's event.
     """
-
-    type: str
-    content: dict[str, object]
-
-    @property
-    def text(self) -> bytes:
-        """As it is published."""
-        return codec.encode_text({"type": self.type, "content": self.content})
-
-
-def event_of(before: Record | None, after: Record | None) -> TaskEvent | None:
-    """What a step is worth telling; None if the status is the same."""
     known = after or before
     assert known is not None
-    content: dict[str, object] = {"id": known.id, "functionName": known.type}
     if after is None:
-        return TaskEvent("task_removed", content)
-    if before is not None and before.status is after.status:
+        return event_text(known, "task_removed")
+    status = after.status
+    if before is not None and before.status is status:
         return None
-    if after.status is TaskStatus.FAILED and after.error is not None:
+    if status is TaskStatus.FAILED and after.error is not None:
         error = error_to_dict(after.error)
         error.pop("backtrace", None)
-        return TaskEvent("task_failed", {**content, "error": error})
-    content["status"] = after.status.value
+        return event_text(known, "task_failed", b',"error":' + codec.encode_text(error))
     if before is not None:
-        content["previousStatus"] = before.status.value
-    elif after.status in (TaskStatus.PENDING, TaskStatus.SCHEDULED, TaskStatus.DISABLED):
-        return TaskEvent("task_created", content)
-    return TaskEvent(f"task_{after.status.value}", content)
+        more = f',"status":"{status.value}","previousStatus":"{before.status.value}"'
+    else:
+        more = f',"status":"{status.value}"'
+    new = before is None and not status.final
+    return event_text(known, "task_created" if new else f"task_{status.value}", more.encode())
 
 
-def publish_command(store: Store, event: TaskEvent) -> Command:
+def event_text(record: Record, kind: str, more: bytes = b"") -> bytes:
+    """An event, its text put together: encoding it costs more than a run of a task should."""
+    return _EVENT % (kind.encode(), record.id.encode(), type_json(record.type), more)
+
+
+_EVENT = b'{"type":"%s","content":{"id":"%s","functionName":%s%s}}'  # an id needs no escapes
+
+
+@lru_cache(maxsize=4096)
+def type_json(kind: str) -> bytes:
+    """A type's name as JSON."""
+    return codec.encode_text(kind)
+
+
+def publish_command(store: Store, event: bytes) -> Command:
     """The command that tells everybody."""
-    return ("PUBLISH", store.keys.events, event.text)
+    return ("PUBLISH", store.keys.events, event)

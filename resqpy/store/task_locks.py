@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
+from resqpy.base.keys import Keys
 from resqpy.base.task_record import LOCK_MS, Record
-from resqpy.base.task_status import TaskStatus
 from resqpy.store import record_fields
 from resqpy.store.client import Arg, Store
-from resqpy.store.records import TaskEvent
+from resqpy.store.records import type_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,8 @@ class Claim:
 async def claim(store: Store, task_id: str, kind: str, token: str) -> Claim:
     """Take a task whose job was given to us, if it is due and nobody has it. One round trip."""
     keys = store.keys
-    names = [
-        keys.task(task_id),
-        keys.task_locks,
-        keys.tasks_scheduled,
-        keys.tasks_pending,
-        keys.tasks_by("modified"),
-        keys.tasks_by("modified", "type", kind),
-        keys.tasks_by("status", ""),
-    ]
-    event = _running(task_id, kind)
+    names = [keys.task(task_id), *_cached_keys(keys, kind)]
+    event = _RUNNING % (task_id.encode(), type_json(kind))
     args: list[Arg] = [task_id, token, kind, f":type:{kind}", LOCK_MS, event, keys.events]
     reply = await store.run("task_claim", names, args)
     if not reply:
@@ -49,10 +42,22 @@ async def claim(store: Store, task_id: str, kind: str, token: str) -> Claim:
     return Claim(bool(ours), record_fields.from_flat(task_id, flat), int(now_us))
 
 
-def _running(task_id: str, kind: str) -> bytes:
-    status = TaskStatus.RUNNING.value
-    content: dict[str, object] = {"id": task_id, "functionName": kind, "status": status}
-    return TaskEvent(f"task_{status}", content).text
+_RUNNING = b'{"type":"task_running","content":{"id":"%s","functionName":%s,"status":"running"}}'
+
+
+def _claim_keys(keys: Keys, kind: str) -> tuple[str, ...]:
+    """The sets that a claim changes."""
+    return (
+        keys.task_locks,
+        keys.tasks_scheduled,
+        keys.tasks_pending,
+        keys.tasks_by("modified"),
+        keys.tasks_by("modified", "type", kind),
+        keys.tasks_by("status", ""),
+    )
+
+
+_cached_keys = lru_cache(maxsize=4096)(_claim_keys)
 
 
 @dataclass(frozen=True, slots=True)

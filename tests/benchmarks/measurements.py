@@ -14,13 +14,15 @@ from tests.benchmarks import (
     million,
     pickup,
     promotion,
+    tracked,
     waiting,
 )
 from tests.benchmarks.report import Section
 from tests.benchmarks.runner import Bench
 
 _PARTS = (
-    drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, autoscale,
+    drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, tracked,
+    autoscale,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
 DEFAULT = [name for name in ALL if name != autoscale.NAME]  # its curve takes its own minutes

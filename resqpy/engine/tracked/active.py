@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,7 +48,7 @@ class ActiveTask(TaskView):
         self._writer = TaskWriter(record, store, clock, self.processing)
         super().__init__(record, clock)
         self.payload: Any = codec.decode_text(record.payload)
-        self._reference = copy.deepcopy(self.payload)
+        self._saved = record.payload
         self._failed_entry = failed_entry
         self._saving = False
         self.on, self.once, self.off = (
@@ -102,20 +101,26 @@ class ActiveTask(TaskView):
         self.processing.check()
         if self._saving:
             raise AlreadySaving
-        patch, snapshot = self.changes()
+        patch = self.changes()
         self._saving = True
         try:
             if patch:
+                text = codec.encode_object(self.payload)
                 await self._writer.write(lambda record, now_us: saved(record, patch, now_us))
-                self._reference = snapshot
+                self._saved = text
         finally:
             self._saving = False
 
-    def changes(self) -> tuple[Patch, Any]:
-        """What was changed in the payload since the last save, and the payload as it is now."""
-        codec.encode_object(self.payload)
-        snapshot = copy.deepcopy(self.payload)
-        return difference(self._reference, snapshot), snapshot
+    def changes(self) -> Patch:
+        """What was changed in the payload since the last save.
+
+        Raises:
+            InvalidJob: the payload is no JSON object.
+        """
+        patch = difference(codec.decode_text(self._saved), self.payload)
+        if patch:
+            codec.encode_object(self.payload)
+        return patch
 
     # -- finish --
 
@@ -193,7 +198,7 @@ class ActiveTask(TaskView):
         if self._saving and save_payload:
             raise AlreadySaving
         delay_ms = None if delay is None else duration_ms(delay, "delay")
-        ending = self.ending(kind, delay_ms, error, self.changes()[0] if save_payload else None)
+        ending = self.ending(kind, delay_ms, error, self.changes() if save_payload else None)
         processing.change(ProcessingState.FINISHING)
         try:
             await self.write_end(ending, error)

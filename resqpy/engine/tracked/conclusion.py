@@ -103,7 +103,7 @@ def ending_of(run: Run, task: ActiveTask, outcome: Outcome) -> Ending:
     """An outcome as the end of a task."""
     kind = _KINDS[outcome.kind]
     if kind is EndKind.COMPLETE:
-        patch = task.changes()[0]
+        patch = task.changes()
         return task.ending(kind, None, patch=patch, result=result_text(outcome.result))
     if kind in (EndKind.RETRY, EndKind.DEFER):
         return task.ending(kind, outcome.delay_ms, outcome.error)

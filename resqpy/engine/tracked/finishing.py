@@ -73,9 +73,16 @@ def guarded(
 def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
     """What notes an end in a record, to be applied by whoever reads it; the lock counts as over."""
     key = store.keys.task(task_id)
-    text = codec.encode_text(ending.to_dict())
+    text = (
+        _BARE % (ending.kind.value, ending.at_us)
+        if ending.bare
+        else codec.encode_text(ending.to_dict())
+    )
     return [
         ("HSET", key, "ending", text, "locked", "0"),
         ("HINCRBY", key, "v", 1),
         ("ZADD", store.keys.task_locks, 0, task_id),
     ]
+
+
+_BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it costs more than a run should

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from resqpy.base import codec
 from resqpy.base.merge import Patch, merged
 from resqpy.base.task_ending import Ending, EndKind
-from resqpy.base.task_record import LastRun, Record, TaskError
+from resqpy.base.task_record import LastRun, Record, TaskError, but
 from resqpy.engine.tracked.next_run import following_run
 
 ZOMBIE = "zombieTaskCleaned"  # Extra Horizon's name
@@ -46,7 +46,7 @@ def settled(before: Record, after: Record, now_us: int) -> Record:
     status = after.status_at(now_ms)
     moved = status is not before.status
     ended = moved and status.final
-    return replace(
+    return but(
         after,
         version=before.version + 1,
         status=status,
@@ -68,12 +68,12 @@ def apply(record: Record, ending: Ending, random: Callable[[], float] = lambda: 
     """What an end makes of a task that was running."""
     if ending.kind is EndKind.DELETE:
         return Change(record, None)
-    ended = replace(record, ending=None)
+    ended = but(record, ending=None)
     if ending.patch:
         ended = with_payload(ended, ending.patch)
     if ending.kind is EndKind.RETRY:
         return _retried(record, ended, ending, random)
-    after = replace(_ENDS[ending.kind](ended, ending), lock=None)
+    after = but(_ENDS[ending.kind](ended, ending), lock=None)
     return Change(record, settled(record, after, ending.at_us))
 
 
@@ -87,17 +87,17 @@ def with_payload(record: Record, patch: Patch) -> Record:
     """The record with a changed payload; the payload in its job stays known."""
     payload = codec.encode_text(merged(codec.decode_text(record.payload), patch)).decode()
     sent = record.payload if record.sent is None else record.sent
-    return replace(record, payload=payload, sent=None if payload == sent else sent)
+    return but(record, payload=payload, sent=None if payload == sent else sent)
 
 
 def _complete(record: Record, ending: Ending) -> Record:
     over = _run_over(record, ending, succeeded=True)
-    return replace(over, error=None, result=ending.result, entry=False)
+    return but(over, error=None, result=ending.result, entry=False)
 
 
 def _fail(record: Record, ending: Ending) -> Record:
     over = _run_over(record, ending, succeeded=False)
-    return replace(over, error=ending.error, result=None, entry=True)
+    return but(over, error=ending.error, result=None, entry=True)
 
 
 def _run_over(record: Record, ending: Ending, *, succeeded: bool) -> Record:
@@ -107,7 +107,7 @@ def _run_over(record: Record, ending: Ending, *, succeeded: bool) -> Record:
         next_run_ms: int | None = ending.at_ms + ending.delay_ms
     else:
         next_run_ms = following_run(record, started_ms)
-    return replace(
+    return but(
         record,
         runs=record.runs + 1,
         attempts=0,
@@ -120,15 +120,15 @@ def _run_over(record: Record, ending: Ending, *, succeeded: bool) -> Record:
 
 def _defer(record: Record, ending: Ending) -> Record:
     delay_ms = ending.delay_ms or 0
-    return replace(record, next_run_ms=ending.at_ms + delay_ms, deliveries=record.deliveries + 1)
+    return but(record, next_run_ms=ending.at_ms + delay_ms, deliveries=record.deliveries + 1)
 
 
 def _release(record: Record, _: Ending) -> Record:
-    return replace(record, deliveries=record.deliveries + 1)
+    return but(record, deliveries=record.deliveries + 1)
 
 
 def _veto(record: Record, ending: Ending) -> Record:
-    return replace(
+    return but(
         record, next_run_ms=None, run_start_ms=None, cancelled_ms=ending.at_ms, error=ending.error
     )
 
@@ -144,7 +144,7 @@ _ENDS: dict[EndKind, Callable[[Record, Ending], Record]] = {
 
 def _retried(before: Record, ended: Record, ending: Ending, random: Callable[[], float]) -> Change:
     if not before.may_repeat:
-        after = replace(_fail(ended, replace(ending, delay_ms=None)), lock=None)
+        after = but(_fail(ended, replace(ending, delay_ms=None)), lock=None)
         return Change(before, settled(before, after, ending.at_us))
     delay_ms = ending.delay_ms
     if delay_ms is None:
@@ -152,7 +152,7 @@ def _retried(before: Record, ended: Record, ending: Ending, random: Callable[[],
     next_run_ms = ending.at_ms + delay_ms
     if before.retries.linked and ending.new_id:
         return _taken_over(before, ended, ending, next_run_ms)
-    after = replace(
+    after = but(
         ended,
         lock=None,
         next_run_ms=next_run_ms,
@@ -166,8 +166,8 @@ def _retried(before: Record, ended: Record, ending: Ending, random: Callable[[],
 def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int) -> Change:
     """Extra Horizon's retry: the task ends as `retried`, a new one with its properties follows."""
     over = _run_over(ended, replace(ending, delay_ms=None), succeeded=False)
-    old = replace(over, lock=None, next_run_ms=None, error=ending.error, retried_by=ending.new_id)
-    fresh = replace(
+    old = but(over, lock=None, next_run_ms=None, error=ending.error, retried_by=ending.new_id)
+    fresh = but(
         ended,
         id=ending.new_id,
         version=0,
@@ -186,7 +186,7 @@ def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int)
         created_us=ending.at_us,
         completed_us=None,
     )
-    new = replace(settled(fresh, fresh, ending.at_us), changed_ms=ending.at_ms)
+    new = but(settled(fresh, fresh, ending.at_us), changed_ms=ending.at_ms)
     return Change(before, settled(before, old, ending.at_us), new)
 
 
@@ -203,7 +203,7 @@ def expired(record: Record, now_us: int, new_id: str = "") -> Change:
         error = TaskError(ZOMBIE, _UNKNOWN)
         ending = Ending(EndKind.RETRY, now_us, delay_ms=0, error=error, new_id=new_id)
         return apply(record, ending)
-    after = replace(
+    after = but(
         record,
         lock=None,
         attempts=record.attempts + 1,
@@ -230,7 +230,7 @@ def due(record: Record, now_us: int) -> Change:
 
 def revived(record: Record, now_us: int) -> Change:
     """Somebody wants a failed task to be tried once more, from the beginning of its attempts."""
-    after = replace(
+    after = but(
         record,
         next_run_ms=now_us // 1000,
         attempts=0,
@@ -244,27 +244,27 @@ def revived(record: Record, now_us: int) -> Change:
 
 def hurried(record: Record, now_us: int) -> Change:
     """Somebody wants a waiting task to run now."""
-    after = replace(record, next_run_ms=now_us // 1000)
+    after = but(record, next_run_ms=now_us // 1000)
     return Change(record, settled(record, after, now_us))
 
 
 def cancelled(record: Record, now_us: int) -> Change:
     """A task that has not started will not."""
-    after = replace(record, next_run_ms=None, cancelled_ms=now_us // 1000)
+    after = but(record, next_run_ms=None, cancelled_ms=now_us // 1000)
     return Change(record, settled(record, after, now_us))
 
 
 def enabled(record: Record, now_us: int, *, recompute: bool = False) -> Change:
     """A task may run again; with `recompute`, at the next time its interval names."""
-    after = replace(record, enabled=True)
+    after = but(record, enabled=True)
     if recompute and record.interval is not None and record.next_run_ms is not None:
-        after = replace(after, next_run_ms=following_run(record, now_us // 1000))
+        after = but(after, next_run_ms=following_run(record, now_us // 1000))
     return Change(record, settled(record, after, now_us))
 
 
 def disabled(record: Record, now_us: int) -> Change:
     """A task may not run; a run that goes on is told so."""
-    return Change(record, settled(record, replace(record, enabled=False), now_us))
+    return Change(record, settled(record, but(record, enabled=False), now_us))
 
 
 def saved(record: Record, patch: Patch, now_us: int) -> Change:
