@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from resqpy.base.model import Job
 from resqpy.framework.api import api
+from resqpy.store import delayed, queues
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +19,19 @@ class EnqueuedJob:
         task: the task's name.
         args: the job's arguments, as they stand in Redis.
         timestamp: when it is due, in milliseconds since the epoch; None: it is in its queue.
+        raw: its exact text in Redis.
     """
 
     task: str
     args: list[Any]
     queue: str
     timestamp: int | None = None
+    raw: bytes = field(default=b"", repr=False, compare=False)
 
     @classmethod
     def of(cls, job: Job, timestamp: int | None = None) -> EnqueuedJob:
         """One for a job that was read."""
-        return cls(job.class_name, job.args, job.queue, timestamp)
+        return cls(job.class_name, job.args, job.queue, timestamp, job.raw)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -69,15 +72,10 @@ async def delete_enqueued(task: Any, inputs: Mapping[str, Any] | None = None) ->
     Raises:
         UnknownTask: as `find_enqueued`.
     """
-    found = await find_enqueued(task, inputs)
-    queue, deleted = api.resque.queue, 0
-    alike: list[tuple[str, str, list[Any]]] = []
-    for each in found:
-        if (each.queue, each.task, each.args) not in alike:
-            alike.append((each.queue, each.task, each.args))
-    for job in alike:
-        deleted += await queue.delete(*job)
-        deleted += len(await queue.del_delayed(*job))
+    store, deleted = api.resque.store, 0
+    for queue, raw in {(each.queue, each.raw) for each in await find_enqueued(task, inputs)}:
+        deleted += await queues.remove(store, queue, [raw], 0)
+        deleted += len(await delayed.remove(store, [raw]))
     return deleted
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
 
 # All that workers and schedulers tell, but for what they tell at each look for work: ask for `poll`
@@ -41,13 +42,20 @@ class Event(NamedTuple):
 
 
 @contextmanager
-def capture_events(emitter: Emitter, *names: str) -> Iterator[list[Event]]:
+def capture_events(emitter: Emitter | None, *names: str) -> Iterator[list[Event]]:
     """Keep the events that a worker or a scheduler tells while the block runs.
 
     Args:
         emitter: `api.resque.multi_worker`, `api.resque.scheduler`, or one made by hand.
         names: which; default: all but `poll`, `ping` and `pause`.
+
+    Raises:
+        UsageError: it is None: the process has no such part.
     """
+    if emitter is None:
+        raise UsageError(
+            "this process has no such part: start it with worker=True or scheduler=True"
+        )
     events: list[Event] = []
     listeners = {name: _keeper(events, name) for name in names or USUAL}
     for name, listener in listeners.items():

@@ -50,3 +50,13 @@ async def test_a_misspelled_task_finds_no_nothing(resqpy_process: Process) -> No
     assert (await find_enqueued("RubyClass"))[0].inputs == {}
     with pytest.raises(UnknownTask, match="count_words"):
         await find_enqueued("count_word")
+
+
+async def test_jobs_of_periodic_tasks_are_deleted(resqpy_clock: ManualClock) -> None:
+    """Although they have their time in them, so that no deletion by arguments finds them."""
+    await api.tasks.enqueue_recurrent_job("tick")
+    await resqpy_clock.advance(1000)
+
+    assert len(await find_enqueued("tick")) == 1
+    assert await delete_enqueued("tick") == 1
+    assert await find_enqueued() == []

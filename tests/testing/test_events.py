@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from resqpy import MultiWorker, Process, api
+from resqpy.base.errors import UsageError
 from resqpy.testing import capture_events
 from tests.support.waiting import wait_for
 
@@ -19,3 +22,9 @@ async def test_what_a_worker_tells_is_kept(resqpy_process: Process) -> None:
     names = [each.name for each in events]
     assert names[:3] == ["start", "job", "success"]
     assert [each.args[3] for each in ends] == [2]
+
+
+async def test_a_part_that_is_not_there(resqpy_process: Process) -> None:
+    """It is told how to have it."""
+    with pytest.raises(UsageError, match="worker=True"), capture_events(api.resque.multi_worker):
+        pass
