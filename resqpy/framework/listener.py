@@ -14,6 +14,7 @@ from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.blocking import BlockingTask
 from resqpy.engine.tracked.delivery import Deliveries, active_task
 from resqpy.engine.tracked.processing import ProcessingState
 from resqpy.plugins.tracking import with_tracking
@@ -148,19 +149,27 @@ async def _release(task: ActiveTask) -> None:
 
 
 def definition_of(task_type: str, handler: Handler | Definition) -> Definition:
-    """The definition of a handler that takes the active task, async or plain."""
+    """The definition of a handler that takes the active task; a plain one takes a `BlockingTask`."""
     if isinstance(handler, Definition):
         return handler
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
     ):
         return define(task_type, _awaiting(handler))
-    return define(task_type, lambda *_: handler(_current()))
+    return define(task_type, _in_thread(handler))
 
 
 def _awaiting(handler: Callable[[ActiveTask], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def perform(*_: Any) -> Any:
         return await handler(_current())
+
+    return perform
+
+
+def _in_thread(handler: Callable[[Any], Any]) -> Callable[..., Any]:
+    def perform(*_: Any) -> Any:
+        task = _current()
+        return handler(BlockingTask(task, task.processing.loop))
 
     return perform
 

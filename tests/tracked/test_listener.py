@@ -6,6 +6,7 @@ Each test says in its docstring which of theirs it stands for.
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -637,3 +638,51 @@ async def test_interceptor_calls_twice(tracked: Tracked, listen: Listen) -> None
 
     assert refused == ["an interceptor may call the next function only once"]
     assert (await known(tracked, created.id)).status == "completed"
+
+
+async def test_a_plain_handler(tracked: Tracked, listen: Listen) -> None:
+    """A handler that is not async runs in a thread, and its calls return when they are done."""
+    created = await tracked.create("plain", {"initial": "data"}, queue="plain")
+    failing = await tracked.create("plain", {"fail": True}, queue="plain", retries=0)
+    seen: list[Any] = []
+
+    def handler(task: Any) -> None:
+        seen.append((task.locked, threading.current_thread() is threading.main_thread()))
+        if task.payload.get("fail"):
+            raise ValueError("plainly")
+        task.payload["updated"] = 1
+        task.save()
+        task.payload = UPDATED
+        task.complete()
+        with pytest.raises(AlreadyFinished):
+            task.fail(ValueError("boom"))
+        seen.append(task.processing_state)
+
+    await processed(await listen("plain", handler), 2)
+
+    after = await known(tracked, created.id)
+    assert (after.status, after.payload) == ("completed", UPDATED)
+    assert (await known(tracked, failing.id)).status == "failed"
+    assert sorted(map(str, seen)) == ["(True, False)", "(True, False)", "finished"]
+
+
+async def test_a_handler_without_its_lock_is_cancelled(
+    tracked: Tracked, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that goes on although its lock is lost gives its slot back in the end."""
+    monkeypatch.setattr("resqpy.engine.tracked.delivery._LOST_GRACE_S", 0.05)
+    await tracked.create(
+        "hangs", queue="hangs", lock_duration=150, longest_execution=100, retries=0
+    )
+    cancelled = asyncio.Event()
+
+    async def handler(_: ActiveTask) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    await listen("hangs", handler)
+    async with asyncio.timeout(5):
+        await cancelled.wait()

@@ -46,6 +46,7 @@ class Processing(Emitter):
     Attributes:
         finished: how it ended; None: it has not.
         disabled: the task was disabled since.
+        loop: the event loop on which it goes on.
     """
 
     def __init__(self, clock: Clock, *, disabled: bool) -> None:
@@ -53,6 +54,7 @@ class Processing(Emitter):
         self.state = ProcessingState.ACTIVE
         self.finished: Finished | None = None
         self.disabled = disabled
+        self.loop = asyncio.get_running_loop()
         self._clock = clock
         self._lock: HeldLock | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -100,7 +102,7 @@ class Processing(Emitter):
     def _watch_end(self) -> None:
         assert self._lock is not None
         left_s = max(0.0, self._lock.until_s - self._clock.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(left_s + 0.001, self._look)
+        self._timer = self.loop.call_later(left_s + 0.001, self._look)
 
     def _look(self) -> None:
         if not self.busy:
