@@ -52,6 +52,25 @@ class WorkerCare(Inspecting):
             for each, record in zip(ids, records, strict=True)
         }
 
+    async def cancel_running(self, worker: str | WorkerId, queues: str | None = None) -> bool:
+        """Ask the process of a resqpy worker, wherever it runs, to cancel the worker's job.
+
+        The job fails as `JobCancelled`; one that takes no notice of a cancellation goes on. Ruby's
+        and Node's workers can't be asked.
+
+        Args:
+            worker: its full id, or its name.
+
+        Returns:
+            False if it runs nothing of ours, or no process listens.
+        """
+        worker_id = await self._find(worker, queues)
+        [record] = await workers.records(self.store, [worker_id])
+        work = reading.show_record(worker_id, record)
+        if work is None or work.job_raw is None or work.run_at is None:
+            return False
+        return await workers.publish_cancel(self.store, worker_id, work.run_at) > 0
+
     async def force_clean_worker(
         self, worker: str | WorkerId, queues: str | None = None
     ) -> FailedJob | None:

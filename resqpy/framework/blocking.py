@@ -233,6 +233,7 @@ class SyncQueue(Door):
     workers = Verb(Resque.workers)
     working_on = Verb(Resque.working_on)
     all_working_on = Verb(Resque.all_working_on)
+    cancel_running = Verb(Resque.cancel_running)
     force_clean_worker = Verb(Resque.force_clean_worker)
     clean_old_workers = Verb(Resque.clean_old_workers)
 

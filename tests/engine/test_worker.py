@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resqpy import Queue, Worker
+from resqpy import Inspector, Queue, Worker
 from resqpy.base import codec
 from resqpy.base.errors import InvalidQueueName, PoolStateError, UnknownTask
 from resqpy.base.json_check import read_strict
@@ -388,6 +388,23 @@ async def test_a_job_is_cancelled_from_elsewhere(redis_url: str, redis: Any) -> 
         record = json.loads(await redis.get(f"resque:worker:{worker_id}"))
         assert await publish_cancel(queue.store, worker_id, "2001-01-01T00:00:00.000000Z") == 1
         assert await publish_cancel(queue.store, worker_id, record["run_at"]) == 1
+        await work.until(1)
+    assert type(work.args("failure")[0][3]).__name__ == "JobCancelled"
+
+
+async def test_the_inspector_cancels_from_elsewhere(redis_url: str) -> None:
+    """By the worker's id, and only what runs."""
+
+    async def sleep() -> None:
+        await asyncio.sleep(60)
+
+    async with Queue(redis_url) as queue, working(redis_url, {"sleep": sleep}, "q") as work:
+        worker_id = str(work.worker.worker_ids[0])
+        inspector = Inspector(queue)
+        assert await inspector.cancel_running(worker_id) is False
+        await queue.enqueue("q", "sleep")
+        await wait_for(lambda: work.args("job"))
+        assert await inspector.cancel_running(worker_id) is True
         await work.until(1)
     assert type(work.args("failure")[0][3]).__name__ == "JobCancelled"
 
