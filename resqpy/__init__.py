@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.framework.task import Task, task
+    from resqpy.framework.tracking import TrackedApi, current_task
     from resqpy.store.client import Store
     from resqpy.store.options import RedisOptions
 
@@ -50,10 +51,12 @@ __all__ = [
     "Store",
     "SyncQueue",
     "Task",
+    "TrackedApi",
     "Worker",
     "WorkerOptions",
     "api",
     "current_run",
+    "current_task",
     "lifespan",
     "open_project",
     "task",
@@ -77,10 +80,12 @@ _MODULES = {
     "Store": "store.client",
     "SyncQueue": "framework.blocking",
     "Task": "framework.task",
+    "TrackedApi": "framework.tracking",
     "Worker": "engine.worker",
     "WorkerOptions": "engine.options",
     "api": "framework.api",
     "current_run": "engine.run",
+    "current_task": "framework.tracking",
     "lifespan": "framework.embedding",
     "open_project": "framework.embedding",
     "task": "framework.task",

@@ -63,8 +63,10 @@ class LazyGroup(click.Group):
         for section, rows in sections.items():
             with formatter.section(section):
                 formatter.write_dl(rows)
-        if not self.entries:
-            super().format_commands(ctx, formatter)
+        own = [(name, self.commands[name]) for name in super().list_commands(ctx)]
+        if own:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in own])
 
 
 class Command(click.Command):
@@ -98,6 +100,7 @@ class Group(LazyGroup):
 
     Args:
         default_takes_words: a first word that names no command is an argument of the default.
+        by_option: options that mean another default command.
     """
 
     command_class = Command
@@ -107,17 +110,21 @@ class Group(LazyGroup):
         *args: Any,
         default: str | None = None,
         default_takes_words: bool = False,
+        by_option: Mapping[str, str] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.default = default
         self._default_takes_words = default_takes_words
+        self._by_option = by_option or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`resqpy failed --class Mail` is `resqpy failed list --class Mail`."""
         helps = set(ctx.help_option_names)
         if self.default and not helps.intersection(args) and not self._names_command(ctx, args):
-            args = [self.default, *args]
+            options = (word.partition("=")[0] for word in args)
+            named = (self._by_option[each] for each in options if each in self._by_option)
+            args = [next(named, self.default), *args]
         return super().parse_args(ctx, args)
 
     def _names_command(self, ctx: click.Context, args: list[str]) -> bool:

@@ -144,3 +144,18 @@ def test_help(environ: dict[str, str]) -> None:  # noqa: F811
     ).stdout  # fmt: skip
     for word in ("create", "get", "list", "cancel", "retry", "remove", "enable", "watch"):
         assert word in said
+
+
+def test_in_the_group_of_tasks(resqpy: Call) -> None:  # noqa: F811
+    """`resqpy task` has the same commands, beside those on definitions."""
+    assert resqpy("task", "create", "sendMail", "to=x@y", "--id", "one", "--delay", "1h").code == 0
+    assert resqpy("task", "get", "one", "--json").json["status"] == "scheduled"
+    assert "fails" in resqpy("task", "list").out
+    tracked = resqpy("task", "list", "--tracked", "--json").json
+    assert [task["id"] for task in tracked["tasks"]] == ["one"]
+    assert resqpy("task", "list", "--status", "failed").out.strip() == "no tracked tasks"
+    assert resqpy("task", "cancel", "one").out == "one  cancelled\n"
+    assert resqpy("task", "remove", "one", "--yes").out == "one  removed\n"
+    shown = resqpy("task", "--help").out
+    for word in ("create", "watch", "enqueue", "explain"):
+        assert word in shown

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli import output, times
+from resqpy.cli.commands.tracked import CONDITIONS, show_page
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
 from resqpy.cli.json_type import Json
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.cli.tracked import TRACKED
 
 if TYPE_CHECKING:
     from resqpy.engine.resque import Resque
@@ -20,16 +22,27 @@ if TYPE_CHECKING:
     from resqpy.framework.spec import TaskSpec
 
 
-@click.group(cls=Group, default="list")
+_ENTRIES = {name: entry for name, entry in TRACKED.items() if name != "list"}
+
+
+@click.group(cls=Group, default="list", entries=_ENTRIES)
 def task() -> None:
-    """Show, enqueue and run the project's tasks, and explain why one does not run."""
+    """Show, enqueue and run the project's tasks, and explain why one does not run.
+
+    Tracked tasks, each with a record of its own, can be created, found, changed and watched as well.
+    """
 
 
 @task.command("list")
+@option("--tracked", is_flag=True, help="Tracked tasks, not definitions; so do the next options.")
+@CONDITIONS
 @option("--queue", metavar="NAME", help="Only tasks of this queue.")
 @option("--periodic", is_flag=True, help="Only tasks that run by themselves.")
-def list_(*, queue: str | None, periodic: bool) -> None:
-    """Show the project's tasks."""
+def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any) -> None:
+    """Show the project's tasks; with --tracked or a condition on them, tracked tasks."""
+    if tracked or any(value for name, value in conditions.items() if name != "limit"):
+        show_page(conditions)
+        return
     from resqpy.cli.session import registered_tasks
 
     found = [

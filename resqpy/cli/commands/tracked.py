@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli import output
+from resqpy.cli.commands.worker import options
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group, command
 from resqpy.cli.options import option
@@ -121,26 +122,32 @@ def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
     return task
 
 
-@command("list")
-@option("--type", "type", metavar="NAME", help="Only those of a task.")
-@option("--status", metavar="STATUS", help="Only those with a status: pending, running, failed, …")
-@option("--tag", "tags", multiple=True, metavar="WORD", help="Only those with all these words.")
-@option("--application", metavar="NAME", help="Only those that it created.")
-@option("--user", metavar="NAME", help="Only those that they created.")
-@option(
-    "--sort",
-    default="created",
-    show_default=True,
-    metavar="ORDER",
-    help="created, modified, completed or status.",
+CONDITIONS = options(
+    option("--type", "type", metavar="NAME", help="Only those of a task."),
+    option("--status", metavar="STATUS", help="Only those with a status: pending, failed, …"),
+    option("--tag", "tags", multiple=True, metavar="WORD", help="Only those with all these words."),
+    option("--application", metavar="NAME", help="Only those that it created."),
+    option("--user", metavar="NAME", help="Only those that they created."),
+    option("--sort", metavar="ORDER", help="created (usual), modified, completed or status."),
+    option("--desc", is_flag=True, help="The other way round."),
+    option("--limit", default=25, show_default=True, metavar="N", help="Tasks in a page."),
+    option("--cursor", metavar="TEXT", help="Go on behind the page before."),
 )
-@option("--desc", is_flag=True, help="The other way round.")
-@option("--limit", default=25, show_default=True, metavar="N", help="Tasks in a page.")
-@option("--cursor", metavar="TEXT", help="Go on behind the page before.")  # fmt: skip
-def list_(*, desc: bool, limit: int, cursor: str | None, **conditions: Any) -> None:
+
+
+@command("list")
+@CONDITIONS
+def list_(**conditions: Any) -> None:
     """Find tracked tasks, page by page."""
-    conditions["direction"] = "desc" if desc else "asc"
-    page: Page = _ask(lambda tracked: tracked.query(cursor=cursor, page_size=limit, **conditions))
+    show_page(conditions)
+
+
+def show_page(conditions: dict[str, Any]) -> None:
+    """Print a page of tracked tasks; the conditions are those of `CONDITIONS`."""
+    limit, cursor = conditions.pop("limit"), conditions.pop("cursor")
+    wanted = {name: value for name, value in conditions.items() if value not in (None, ())}
+    wanted["direction"] = "desc" if wanted.pop("desc") else "asc"
+    page: Page = _ask(lambda tracked: tracked.query(cursor=cursor, page_size=limit, **wanted))
     output.show(
         {"tasks": [task.to_json() for task in page.tasks], "cursor": page.cursor},
         lambda: _print_page(page),
