@@ -23,6 +23,9 @@ class QueueNames:
     Args:
         specs: names, patterns and exclusions, or one text with commas, as `QUEUES` has it.
 
+    Attributes:
+        known: how many queues there were when they were last resolved, wanted or not.
+
     Raises:
         InvalidQueueName: a name that can't stand in a worker's identity.
     """
@@ -38,6 +41,7 @@ class QueueNames:
         self._excluded = tuple(spec[1:] for spec in self.specs if spec.startswith("!"))
         self._wanted = tuple(spec for spec in self.specs if not spec.startswith("!")) or ("*",)
         self.dynamic = any(_WILDCARDS & set(spec) for spec in self._wanted)
+        self.known = 0
         self._names: list[str] = []
         self.resolve(())
 
@@ -59,6 +63,7 @@ class QueueNames:
             Those among them that can't be worked, because their names are not UTF-8.
         """
         everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))
+        self.known = len(everything)
         families = _families(everything)
         found: dict[str, None] = {}
         for spec in self._wanted:

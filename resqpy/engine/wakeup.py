@@ -25,7 +25,6 @@ class Wakeup:
         self._timeout_s = options.timeout_s
         self._names_key = store.keys.queues.encode()
         self._loop = asyncio.get_running_loop()
-        self._queue_count = -1
         self.tracker = Tracker(
             store,
             pool.queues.prefixes(store.keys),
@@ -85,8 +84,7 @@ class Wakeup:
     def _on_beat(self, beat: Beat) -> None:
         for slot in self._pool.slots.all:
             self._events.tell("ping", slot, beat.time_s)
-        news = beat.paused != self._pool.paused or beat.queues != self._queue_count
-        self._queue_count = beat.queues
+        news = beat.paused != self._pool.paused or beat.queues != self._pool.queues.known
         if self._pool.slots.beaten(beat.ids) or beat.work or news:
             self._pool.names_changed()
 

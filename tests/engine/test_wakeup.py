@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resqpy import Queue, RedisOptions, ScalingOptions, Worker, WorkerOptions
+from resqpy import Queue, RedisOptions, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
 from resqpy.engine.heartbeat import Vitals, beat
 from resqpy.engine.multi_worker import MultiWorker
@@ -226,11 +226,18 @@ async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
     assert abs(calls - beats) <= 1
 
 
-def test_at_default_settings_under_one_command_a_second() -> None:
-    """A beat and a ping of the tracking connection, every ten seconds each."""
+async def test_at_default_settings_under_one_command_a_second(redis_url: str, redis: Any) -> None:
+    """A beat, with all that its script does, and a ping of the tracking connection, each ten seconds;
+    nothing follows a beat that brings no news, the first one neither.
+    """
     options = WorkerOptions()
-    assert 1 / options.heartbeat_s + 1 / PING_EVERY_S < 1
-    assert isinstance(Worker("redis://x", {}).options, WorkerOptions)
+    await redis.sadd("resque:queues", "q", "other")
+    async with working(redis_url, {"no_op": no_op}, "q", timeout_s=60, heartbeat_s=0.3) as work:
+        await idle(work)
+        before = await commands(redis)
+        await wait_for(lambda: work.args("ping"))
+        of_a_beat = await commands(redis) - before - 1  # the INFO
+    assert of_a_beat / options.heartbeat_s + 1 / PING_EVERY_S < 1
 
 
 async def test_a_stretched_idle_multi_worker_is_quiet_too(redis_url: str, redis: Any) -> None:
