@@ -143,3 +143,26 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
             ("Python", "Ruby", "Node"), names, values, ttls, strict=True
         )
     ]
+
+
+def faults(locks: Sequence[Lock]) -> list[str]:
+    """What is wrong with who leads, in words.
+
+    Args:
+        locks: what `standing` found.
+    """
+    held = [lock for lock in locks if lock.holder is not None]
+    found = [
+        f"the lock of {lock.language} never ends: if {lock.holder!r} is dead, nobody takes over until "
+        f"somebody deletes {lock.key!r}"
+        for lock in held
+        if lock.ttl_ms is None
+    ]
+    promoting = {lock.holder: lock.language for lock in held if lock.language != "Python"}
+    if len(promoting) > 1:
+        who = " and ".join(f"{holder!r} ({language})" for holder, language in promoting.items())
+        found.append(
+            f"two leaders move delayed jobs, {who}, and neither looks at the other's lock: jobs may be "
+            "lost or doubled; stop one of them"
+        )
+    return found

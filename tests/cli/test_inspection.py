@@ -276,3 +276,45 @@ async def test_pause_and_resume(redis: Redis, call: Any) -> None:
     assert (paused, shown) == (b"true", True)
     assert third.out == "all workers resumed\n"
     assert await redis.exists("resque:pause-all-workers") == 0
+
+
+# -- who leads, and when what runs --
+
+
+async def test_a_lock_that_never_ends_is_warned_of(redis: Redis, call: Any) -> None:
+    """Nobody would ever take over from a dead scheduler that left one."""
+    await redis.set("resque:resque_scheduler_leader_lock", "node-host")
+
+    said = await call("leader")
+
+    assert "never ends" in said.err
+    assert "two leaders" not in said.err
+
+
+async def test_two_leaders_are_warned_of(redis: Redis, call: Any) -> None:
+    """Ruby's and Node's schedulers don't look at each other's lock; resqpy has both or none."""
+    await redis.set("resque:resque_scheduler_leader_lock", "node-host", ex=180)
+    await redis.set("resque:resque:resque_scheduler_master_lock", "ruby-host", ex=180)
+    two = await call("leader", "--json")
+    await redis.set("resque:resque:resque_scheduler_master_lock", "node-host", ex=180)
+    one = await call("leader")
+
+    assert "two leaders" in two.err
+    assert [lock["leader"] for lock in two.json] == [None, "ruby-host", "node-host"]
+    assert one.err == ""
+
+
+async def test_all_runs_between_two_times(redis: Redis, call: Any) -> None:
+    """`schedule --from … --to …` shows each, in local time and in UTC, with what clocks skip."""
+    entry = b'{"class":"Night","queue":"q","args":[],"cron":"0 30 %s * * * Europe/Berlin"}'
+    await redis.hset("resque:persistent_schedules", "hourly", entry % b"*")
+    await redis.hset("resque:persistent_schedules", "nightly", entry % b"2")
+    between = ("--from", "2026-03-28T00:00+00:00", "--to=2026-03-31T00:00+00:00")
+
+    shown = (await call("schedule", *between)).out
+    told = (await call("schedule", *between, "--json")).json
+
+    assert len([fire for fire in told if fire["runs"]]) == 3 * 24 + 3
+    assert "skipped" in shown
+    assert "CEST" in shown
+    assert "UTC" in shown

@@ -39,10 +39,13 @@ def stats(*, every: bool) -> None:
 
 @command()
 def leader() -> None:
-    """Show who leads: the schedulers' locks of all three languages."""
+    """Show who leads: the schedulers' locks of all three languages.
+
+    It warns of a lock that never ends, and of two leaders at once.
+    """
     from resqpy.cli.session import ask
     from resqpy.framework.config import load_config
-    from resqpy.store.leader import Lock, standing
+    from resqpy.store.leader import Lock, faults, standing
 
     settings = current()
     config = load_config(settings.root.resolve(), settings.environment, settings.parsed())
@@ -66,6 +69,8 @@ def leader() -> None:
             ("lock of", "leader", "ends"), [_leader_cells(lock) for lock in found], empty=""
         ),
     )
+    for words in faults(found):
+        output.warn(words)
 
 
 def _leader_cells(lock: Any) -> tuple[str, str, str]:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from resqpy.engine.schedule_view import ScheduledFire, ScheduleEntry, ScheduleView, Timetable
 
 
-@click.group(cls=Group, default="list")
+@click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
 def schedule() -> None:
-    """Show what runs by itself, Ruby's schedules too, and when; pause, resume, trigger one."""
+    """Show what runs by itself, Ruby's schedules too, and when; pause, resume, trigger one.
+
+    With --from TIME and --to TIME: all runs in between, as `schedule fires`.
+    """
 
 
 def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
@@ -87,8 +90,8 @@ def _ms(moment: datetime | None) -> int | None:
 @option(
     "--to", "end", type=times.Moment(), metavar="TIME", help="Until when (default: a day later)."
 )
-@option("--limit", default=50, show_default=True, help="At the most so many.")
-def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
+@option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N (default: all).")
+def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int | None) -> None:
     """Show all runs between two times, also the local times that a clock change leaves out or doubles."""
     begin = _moment(SYSTEM_CLOCK.now_ms() if start is None else start)
     until = begin + timedelta(days=1) if end is None else _moment(end)
