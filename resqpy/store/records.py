@@ -62,7 +62,7 @@ def absent(store: Store, task_id: str) -> Command:
 async def write(store: Store, commands: Sequence[Command]) -> bool:
     """Do commands in one step; False where a condition among them did not hold.
 
-    Conditions stand first.
+    Conditions stand first. `PLACE` is a command here, too: see `place_by_start`.
     """
     args: list[Arg] = [len(commands)]
     for command in commands:
@@ -155,6 +155,16 @@ def _put(store: Store, record: Record, place: int) -> list[Command]:
     if place:
         return [*delayed.add_commands(store, place, job)]
     return [("SADD", store.keys.queues, queue), ("RPUSH", store.keys.queue(queue), job)]
+
+
+def place_by_start(store: Store, commands: Sequence[Command], record: Record) -> list[Command]:
+    """The commands, but a task that was due before now is pushed before those due later."""
+    key, job = store.keys.queue(queue_of(record)), job_of(record)
+    prefix, due = store.keys.task(""), record.next_run_ms or 0
+    return [
+        ("PLACE", key, job, due, prefix) if command == ("RPUSH", key, job) else command
+        for command in commands
+    ]
 
 
 def _take_away(store: Store, record: Record, place: int) -> list[Command]:

@@ -71,3 +71,21 @@ async def test_the_higher_runs_first(tracked: Tracked, store: Store) -> None:
         await wait_for(lambda: len(seen) == 8)
 
     assert seen == ["top", "h1", "h2", "n1", "n2", "untracked", "l", "late"]
+
+
+async def test_the_earlier_start_runs_first(tracked: Tracked, store: Store) -> None:
+    """Within a priority the earlier start time runs first, also if the task was created later."""
+    now = tracked.clock.now_ms()
+    for name, ago in (("a", 1000), ("b", 3000), ("c", 2000), ("d", 0), ("e", 4000)):
+        await tracked.create("note", {"name": name}, queue="jobs", start=now - ago)
+    await Queue(store).enqueue("jobs", "note", [{"name": "untracked"}])
+    await tracked.create("note", {"name": "f"}, queue="jobs", start=now - 9000)
+    seen: list[str] = []
+
+    async def note(payload: dict[str, Any]) -> None:
+        seen.append(payload["name"])
+
+    async with Workshop(store, {"note": note}, slots=1, queues="jobs"):
+        await wait_for(lambda: len(seen) == 7)
+
+    assert seen == ["e", "b", "c", "a", "d", "untracked", "f"]

@@ -20,11 +20,17 @@ _STEP = 500  # failed entries that are looked at in one round trip
 async def step(store: Store, change: Change, *, place: bool = True) -> bool:
     """Write a step, if the record is still the one it was decided upon."""
     assert change.before is not None
-    commands = [
-        records.same_version(store, change.before),
-        *map(tuple, end_commands(store, change, place=place)),
-    ]
+    commands = [records.same_version(store, change.before), *placed(store, change, place=place)]
     return await records.write(store, commands)
+
+
+def placed(store: Store, change: Change, *, place: bool = True) -> list[records.Command]:
+    """The commands of a step; the earlier its start, the further ahead a task stands in its queue."""
+    commands = [*map(tuple, end_commands(store, change, place=place))]
+    after = change.after
+    if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
+        return commands
+    return records.place_by_start(store, commands, after)
 
 
 async def recover(
@@ -40,7 +46,7 @@ async def recover(
     commands: list[records.Command] = [records.same_version(store, record)]
     if _failed_now(record, change):
         commands += map(tuple, _entry(store, record, change))
-    commands += map(tuple, end_commands(store, change, place=place))
+    commands += placed(store, change, place=place)
     if place and record.status is TaskStatus.PENDING and change.after is not None:
         commands += records.place_again(store, change.after, now_us // 1000)
     return change.after if await records.write(store, commands) else None

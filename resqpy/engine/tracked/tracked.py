@@ -95,7 +95,7 @@ class Tracked:
         record = new_record(task_type, payload, options, self.defaults, queue, self._now_us())
         commands = [
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
-            *records.change_commands(self.store, None, record),
+            *settling.placed(self.store, Change(None, record)),
         ]
         if not await records.write(self.store, commands):
             raise DuplicateTask(

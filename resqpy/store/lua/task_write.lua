@@ -4,8 +4,29 @@
 -- ARGV 1   number of commands; for each: number of words, words.
 --          A command "REQUIRE hash field value" ends it all where the field has another value; an
 --          empty value means that there must be no such field.
+--          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
+--          that are tracked tasks due later; `prefix` is that of the records.
 -- Returns  1 done, 0 something was otherwise and nothing was done after that
 -- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*
+local MOST = 500 -- jobs that are looked at to find a place
+
+local function later(job, due, prefix)
+  local id = job:match('"_task_id":"([^"\\]+)"')
+  local other = id and redis.call('HGET', prefix .. id, 'next')
+  return other and tonumber(other) > due
+end
+
+local function place(queue, job, due, prefix)
+  local behind = {}
+  while #behind < MOST do
+    local tail = redis.call('LINDEX', queue, -1)
+    if not tail or not later(tail, due, prefix) then break end
+    behind[#behind + 1] = redis.call('RPOP', queue)
+  end
+  redis.call('RPUSH', queue, job)
+  for b = #behind, 1, -1 do redis.call('RPUSH', queue, behind[b]) end
+end
+
 local at = 2
 for _ = 1, tonumber(ARGV[1]) do
   local words = tonumber(ARGV[at])
@@ -13,6 +34,8 @@ for _ = 1, tonumber(ARGV[1]) do
   at = at + words + 1
   if command[1] == 'REQUIRE' then
     if (redis.call('HGET', command[2], command[3]) or '') ~= command[4] then return 0 end
+  elseif command[1] == 'PLACE' then
+    place(command[2], command[3], tonumber(command[4]), command[5])
   else
     redis.call(unpack(command))
   end

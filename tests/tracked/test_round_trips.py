@@ -1,0 +1,54 @@
+"""What a tracked run costs: one round trip to claim, and none of its own to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store.client import Store
+from tests.support.waiting import wait_for
+from tests.tracked.support import KEYS, Workshop
+
+COUNT = 20
+
+
+async def test_one_to_claim_none_to_end(tracked: Tracked, store: Store, redis: Redis) -> None:
+    """Completing, failing, retrying: the end is written by the exchange that reports the job."""
+    done: list[str] = []
+
+    async def job(payload: dict[str, Any]) -> None:
+        done.append(payload["how"])
+        if payload["how"] != "complete":
+            raise ValueError(payload["how"])
+
+    async with Workshop(store, {"job": job}, slots=1, queues="jobs") as shop:
+        await tracked.create("job", {"how": "complete"}, queue="jobs")  # loads the scripts
+        await wait_for(lambda: len(done) == 1 and not shop.worker.pool.slots.busy)
+        worker_line, exchange = store.line, shop.worker.pool.reporting.exchange.line
+        for how, retries in (("complete", 0), ("fail", 0), ("retry", 3)):
+            await store.call("SET", KEYS.pause, "true")
+            for _ in range(COUNT):
+                await tracked.create("job", {"how": how}, queue="jobs", retries=retries)
+            done.clear()
+            claims, trips = worker_line.round_trips, exchange.round_trips
+            await redis.delete(KEYS.pause)
+            await wait_for(lambda: len(done) == COUNT and not shop.worker.pool.slots.busy)
+            assert worker_line.round_trips - claims == COUNT
+            assert exchange.round_trips - trips <= COUNT + 6
+
+
+async def test_claims_travel_together(tracked: Tracked, store: Store) -> None:
+    """Many slots claim in one round trip."""
+    done: list[None] = []
+
+    async def job(_: Any) -> None:
+        done.append(None)
+
+    for _ in range(40):
+        await tracked.create("job", queue="jobs")
+    async with Workshop(store, {"job": job}, slots=20, queues="jobs"):
+        before = store.line.round_trips
+        await wait_for(lambda: len(done) == 40)
+        assert store.line.round_trips - before <= 12
