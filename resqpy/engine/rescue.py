@@ -1,9 +1,10 @@
 """The rescue of jobs that died with their worker: resqpy's own, by the heartbeat of the process.
 
 A job goes back to the head of its queue; to failed where its run was marked as one that must not be
-repeated. A job that is lost for the third time, in a process in which it was the only one, is a
-poison pill and goes to failed. Jobs that were lost together can't be told apart, so one that was
-lost twice before runs alone in its process (`engine/suspects.py`): then it is known who kills.
+repeated, or where its queue is no list any more. A job that is lost for the third time, in a process
+in which it was the only one, is a poison pill and goes to failed. Jobs that were lost together can't
+be told apart, so one that was lost twice before runs alone in its process (`engine/suspects.py`):
+then it is known who kills.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from resqpy.base import codec, reading
 from resqpy.base.clock import failed_at_utc
-from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, WorkerDied
+from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, StoreError, WorkerDied
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
@@ -92,16 +93,34 @@ class RescueChore:
         for left in remains:
             rescued, alone = known.get(left.worker_id, 0), len(lost) == 1
             verdict = _verdict(left, rescued, leadership.clock.now_ms(), alone=alone)
-            keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, verdict)
-            done = bool(await leadership.run("rescue", keys, args))
-            complete = complete and done
-            if done:
-                entry = verdict.entry and codec.decode_lenient(verdict.entry)
+            done = await self._carry_out(leadership, left, incarnation, before_s, verdict)
+            complete = complete and done is not None
+            if done is not None:
+                entry = done.entry and codec.decode_lenient(done.entry)
                 self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
         if complete:
             await leadership.run(
                 "forget_process", [self._store.keys.processes], [incarnation, before_s]
             )
+
+    async def _carry_out(
+        self,
+        leadership: Leadership,
+        left: Remains,
+        incarnation: str,
+        before_s: float,
+        verdict: Verdict,
+    ) -> Verdict | None:
+        """What was done, which is to fail the job where its queue is no list; None: nothing."""
+        keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, verdict)
+        try:
+            return verdict if await leadership.run("rescue", keys, args) else None
+        except StoreError as error:
+            if type(error) is not StoreError or left.raw is None or verdict.entry is not None:
+                raise
+            refused = StoreError(f"the job can't go back to its queue: {error}")
+        failing = _fail(left, refused, leadership.clock.now_ms())
+        return await self._carry_out(leadership, left, incarnation, before_s, failing)
 
 
 def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdict:

@@ -187,6 +187,20 @@ async def test_jobs_lost_together_are_not_condemned(redis_url: str, redis: Redis
         assert await redis.llen("resque:failed") == 0
 
 
+async def test_a_queue_that_is_no_list_harms_nobody_else(redis_url: str, redis: Redis) -> None:
+    """A job that can't go back to its queue goes to failed, and the other dead are rescued."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB, b'{"class":"Other","queue":"mail","args":[]}')
+        await redis.set("resque:queue:mail", "no list")
+        await scene.rescue()
+        raws = await redis.lrange("resque:failed", 0, -1)
+        entries = [codec.decode_failed(raw) for raw in raws]  # type: ignore[arg-type]
+        assert [entry.exception for entry in entries] == ["StoreError", "StoreError"]
+        assert entries[1].job_raw == JOB
+        assert await redis.zcard("resque:resqpy:processes") == 0
+        assert await redis.keys("resque:worker:*") == []
+
+
 async def test_the_locks_of_the_dead_are_freed(redis_url: str, redis: Redis) -> None:
     """A JobLock that the dead worker still held is freed; one that another has by now is not."""
     async with Scene(redis_url) as scene:
