@@ -12,9 +12,8 @@
 --      8…  the jobs; then the guards (guards.lua), asked for each
 -- Returns  how many were enqueued, -1: what is settled is another by now
 -- Read by  Ruby and Node: queues, queue:<name>
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return redis.error_reply('DEPOSED another scheduler leads')
-end
+local fence = 1
+-- include fence
 local cron, last, queues, queue = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local name, queue_name, count = ARGV[2], ARGV[6], tonumber(ARGV[7])
 local position = 8 + count

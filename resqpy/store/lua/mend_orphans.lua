@@ -8,11 +8,8 @@
 --      4   pattern of all keys of the installation    5  age in seconds from which an entry is old
 -- Returns  the next cursor, the seconds put back {second…}, entries dropped
 -- Read by  Ruby and Node: all of them
-for k = 1, 3 do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+local fence = 3
+-- include fence
 
 local schedule, lists, sets = KEYS[4], KEYS[5], KEYS[6]
 local old = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[5])

@@ -12,11 +12,7 @@
 -- Returns  1 enqueued, 0 forbidden: due again later, -1 it is not due at that time any more
 -- Read by  Ruby and Node: queues, queue:<name>
 local fence = tonumber(ARGV[2])
-for k = 1, fence do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+-- include fence
 local due, out, last, queues, queue =
   KEYS[fence + 1], KEYS[fence + 2], KEYS[fence + 3], KEYS[fence + 4], KEYS[fence + 5]
 local name, expected, at, again, queue_name, job =

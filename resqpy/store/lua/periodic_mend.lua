@@ -12,9 +12,8 @@
 -- Returns  where the job is: "over" (its run ended meanwhile), "queue", "delayed", "claimed" or
 --          the worker's id; "mended" or "lost"
 -- Read by  Ruby and Node: workers, worker:<id>, queue:<name>, timestamps:<job>
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return redis.error_reply('DEPOSED another scheduler leads')
-end
+local fence = 1
+-- include fence
 local due, out, name, job = KEYS[2], KEYS[3], ARGV[2], ARGV[5]
 if redis.call('HGET', out, name) ~= ARGV[3] then return 'over' end
 if redis.pcall('TYPE', KEYS[5]).ok == 'list' and redis.call('LPOS', KEYS[5], job) then

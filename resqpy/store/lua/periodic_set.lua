@@ -8,9 +8,8 @@
 --      4   the new time; empty: forget the chain
 -- Returns  1 done, 0 it is another time by now
 -- Read by  only resqpy
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return redis.error_reply('DEPOSED another scheduler leads')
-end
+local fence = 1
+-- include fence
 local score = redis.call('ZSCORE', KEYS[2], ARGV[2])
 if ARGV[3] == '' then
   if score or redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1

@@ -13,11 +13,8 @@
 --          oddities {second, what was done about it…},
 --          a second and the items to be looked at {second, item…}
 -- Read by  Ruby and Node: all of them
-for k = 1, 3 do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+local fence = 3
+-- include fence
 
 -- include presentable
 

@@ -14,55 +14,23 @@
 --          error that kept it where it was
 -- Read by  Ruby and Node: delayed:<second>, timestamps:<item>, queues, queue:<name>, failed
 local fence = tonumber(ARGV[2])
-for k = 1, fence do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+-- include fence
 
 local list, queues, failed, claimed = KEYS[fence + 1], KEYS[fence + 2], KEYS[fence + 3], KEYS[fence + 4]
-local now, at = tonumber(redis.call('TIME')[1]), 3
+local at = 3
 local function word()
   at = at + 1
   return ARGV[at - 1]
 end
 local member = word()
 
-local function take_lock(key, seconds)
-  local held = redis.call('GET', key)
-  if held and (tonumber(held:match('^%s*%d+')) or 0) >= now then return false end
-  redis.call('SET', key, string.format('%.0f', now + seconds + 1), 'EX', seconds)
-  return true
-end
-
-local function free(locks)
-  for _, lock in ipairs(locks) do redis.call('DEL', lock) end
-end
-
--- The locks taken, or nil (and none taken) if a guard forbids it.
-local function pass(guards)
-  local taken = {}
-  for _, guard in ipairs(guards) do
-    local fine
-    if guard[1] == 'lock' then
-      fine = take_lock(guard[2], guard[3])
-      if fine then taken[#taken + 1] = guard[2] end
-    else
-      fine = redis.call('EXISTS', guard[2]) == 0
-    end
-    if not fine then
-      free(taken)
-      return nil
-    end
-  end
-  return taken
-end
+-- include guards
 
 local act = {}
 
 function act.push()
-  local queue, key, payload, guards = word(), word(), word(), {}
-  for g = 1, tonumber(word()) do guards[g] = { word(), word(), tonumber(word()) } end
+  local queue, key, payload = word(), word(), word()
+  local guards = read_guards()
   return function()
     local taken = pass(guards)
     if not taken then return 0 end

@@ -16,11 +16,8 @@
 --      8   queue name                9  digest of the job    10 its rescues now; empty: forget them
 -- Returns  1 done, 0 the process lives or the record is another one by now
 -- Read by  Ruby and Node: all but resqpy's own
-for k = 1, 1 do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+local fence = 1
+-- include fence
 local seen = redis.call('ZSCORE', KEYS[2], ARGV[2])
 if seen and tonumber(seen) >= tonumber(ARGV[3]) then return 0 end
 if (redis.call('GET', KEYS[3]) or '') ~= ARGV[5] then return 0 end

@@ -10,11 +10,8 @@
 --      9…  guards (guards.lua)
 -- Returns  1 enqueued, 0 not, -1 its entry or its note has changed meanwhile
 -- Read by  Ruby and Node: queues, queue:<name>; Ruby: delayed:last_enqueued_at
-for k = 1, 3 do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+local fence = 3
+-- include fence
 local name = ARGV[2]
 local position = 9
 local function word()

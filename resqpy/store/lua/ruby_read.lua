@@ -7,11 +7,8 @@
 -- Returns  Redis' time (seconds, microseconds), schedules {name, entry…}, last times {name, text…},
 --          when they fire next {name, note…}, names of the paused ones
 -- Read by  Ruby: persistent_schedules, schedules_changed, delayed:last_enqueued_at
-for k = 1, 3 do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
-    return redis.error_reply('DEPOSED another scheduler leads')
-  end
-end
+local fence = 3
+-- include fence
 if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('DEL', KEYS[5]) end
 local notes = redis.call('HGETALL', KEYS[7])
 for n = 1, #notes, 2 do
