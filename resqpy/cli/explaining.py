@@ -122,7 +122,7 @@ class _Search:
         return found
 
     def _workers_of(self, workers: list[SeenWorker]) -> Finding | None:
-        mine = [each for each in workers if _works(each.queues, self._queue or "")]
+        mine = [each for each in workers if works(each.queues, self._queue or "")]
         live = [each for each in mine if (each.seen_ms or 0) > self._now_ms - FRESH_MS]
         if live:
             busy = sum(each.work is not None for each in live)
@@ -212,7 +212,8 @@ class _Search:
         )
 
 
-def _works(queues: str, queue: str) -> bool:
+def works(queues: str, queue: str) -> bool:
+    """Whether a worker with these queues takes jobs from this one."""
     names = QueueNames(queues)
     names.resolve([queue])
     return queue in names.names

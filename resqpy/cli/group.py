@@ -121,7 +121,13 @@ class Group(LazyGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`resqpy failed --class Mail` is `resqpy failed list --class Mail`."""
         helps = set(ctx.help_option_names)
-        if self.default and not helps.intersection(args) and not self._names_command(ctx, args):
+        completing = ctx.resilient_parsing
+        if (
+            self.default
+            and not completing
+            and not helps.intersection(args)
+            and not self._names_command(ctx, args)
+        ):
             options = (word.partition("=")[0] for word in args)
             named = (self._by_option[each] for each in options if each in self._by_option)
             args = [next(named, self.default), *args]

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from resqpy.cli import own_commands
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.group import Entry, LazyGroup
 from resqpy.cli.settings import Settings
@@ -21,6 +22,8 @@ COMMANDS = {
         "scheduler:scheduler", "Move delayed and periodic jobs to their queues.", RUN
     ),
     "healthcheck": Entry("healthcheck:healthcheck", "Say whether all is well, for probes.", RUN),
+    "doctor": Entry("doctor:doctor", "Find what is wrong, and put it right.", LOOK),
+    "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
     "info": Entry("overall:info", "The whole at a glance.", LOOK),
     "queues": Entry("queues:queues", "Queues with their jobs; delete one.", LOOK),
     "jobs": Entry("jobs:jobs", "Jobs that wait; remove some.", LOOK),
@@ -39,13 +42,47 @@ COMMANDS = {
         "tracked:tracked", "Tracked tasks: create, find, cancel, retry, watch.", TASKS
     ),
     "task": Entry("task:task", "Show, enqueue, run and explain the project's tasks.", TASKS),
+    "new": Entry("new:new", "Make a project.", PROJECT),
+    "generate": Entry("generate:generate", "Write a task, plugin, … with its test.", PROJECT),
     "config": Entry("config:config", "Show the config, and where each value came from.", PROJECT),
+    "console": Entry("console:console", "A Python prompt with the project started.", PROJECT),
+    "completion": Entry("completion:completion", "Completion for bash, zsh and fish.", PROJECT),
     "version": Entry("version:version", "Show versions.", PROJECT),
 }
 
 
+COMPLETE_VARIABLE = "_RESQPY_COMPLETE"
+
+
 class Root(LazyGroup):
-    """`resqpy` itself."""
+    """`resqpy` itself, with the commands of the project in this folder."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *own_commands.names()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.entries and cmd_name in own_commands.names():
+            return own_commands.load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, self._as_two_words(ctx, args))
+
+    def _as_two_words(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`generate-task` is `generate task`, as in ActionHero; `generate project` is `new`."""
+        first, dash, second = args[0].partition("-")
+        if dash and first in self.entries and args[0] not in self.list_commands(ctx):
+            args = [first, second, *args[1:]]
+        return ["new", *args[2:]] if args[:2] == ["generate", "project"] else args
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_commands(ctx, formatter)
+        own = [(name, own_commands.words(name)) for name in own_commands.names()]
+        if own:
+            with formatter.section("This project's own"):
+                formatter.write_dl(own)
 
     def main(self, *args: Any, **more: Any) -> Any:
         return super().main(*args, **{"standalone_mode": False, **more})
@@ -76,7 +113,9 @@ def run(arguments: list[str]) -> int:
     settings = Settings(debug=_wants_debug(arguments))
     color = False if os.environ.get("NO_COLOR") else None
     try:
-        result = cli.main(arguments, prog_name="resqpy", obj=settings, color=color)
+        result = cli.main(
+            arguments, prog_name="resqpy", complete_var=COMPLETE_VARIABLE, obj=settings, color=color
+        )
     except click.ClickException as error:
         error.show()
         return getattr(error, "code", error.exit_code)

@@ -313,8 +313,10 @@ async def test_all_runs_between_two_times(redis: Redis, call: Any) -> None:
 
     shown = (await call("schedule", *between)).out
     told = (await call("schedule", *between, "--json")).json
+    cut = await call("schedule", *between, "--limit", "7", "--json")
 
     assert len([fire for fire in told if fire["runs"]]) == 3 * 24 + 3
     assert "skipped" in shown
     assert "CEST" in shown
     assert "UTC" in shown
+    assert (len(cut.json), "more runs than these 7" in cut.err) == (7, True)

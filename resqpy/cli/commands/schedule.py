@@ -90,16 +90,20 @@ def _ms(moment: datetime | None) -> int | None:
 @option(
     "--to", "end", type=times.Moment(), metavar="TIME", help="Until when (default: a day later)."
 )
-@option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N (default: all).")
-def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int | None) -> None:
+@option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True,
+        help="At the most so many; that there are more is said.")  # fmt: skip
+def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
     """Show all runs between two times, also the local times that a clock change leaves out or doubles."""
     begin = _moment(SYSTEM_CLOCK.now_ms() if start is None else start)
     until = begin + timedelta(days=1) if end is None else _moment(end)
 
     async def look(view: ScheduleView) -> list[ScheduledFire]:
-        return list(islice((await view.load()).fires(begin, until), limit))
+        return list(islice((await view.load()).fires(begin, until), limit + 1))
 
     found: list[ScheduledFire] = _ask(look)
+    if len(found) > limit:
+        output.warn(f"there are more runs than these {limit:,}: see --limit")
+        del found[limit:]
     output.show(
         [
             {"at": times.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,

@@ -1,0 +1,81 @@
+"""`resqpy doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import command
+from resqpy.cli.options import option
+from resqpy.cli.settings import current
+
+if TYPE_CHECKING:
+    from resqpy.cli.diagnosis import Problem
+    from resqpy.engine.resque import Resque
+
+
+@command(destroys=True)
+@option("--fix", is_flag=True, help="Put right what can be put right, after asking.")
+@option("--dry-run", is_flag=True, help="With --fix: only tell what would be done.")
+def doctor(*, fix: bool, dry_run: bool) -> int:
+    """Look for what is wrong with a Resque installation, also one without any Python.
+
+    It only reads, unless --fix is given, and looks at every key, in steps. Exit code 6 if something is
+    wrong.
+    """
+    from resqpy.cli.diagnosis import Diagnosis
+    from resqpy.cli.session import ask
+    from resqpy.framework.config import load_config
+
+    settings = current()
+    config = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+
+    async def look(resque: Resque) -> tuple[list[Problem], dict[str, int]]:
+        found = await Diagnosis(resque, config.scheduler.ruby_lock_prefix).problems()
+        if fix and not dry_run and (fixable := [each for each in found if each.fix is not None]):
+            _confirm(fixable)
+            return found, {each.name: await each.fix() for each in fixable if each.fix is not None}
+        return found, {}
+
+    found, fixed = ask(settings, look)
+    output.show(
+        [_as_json(each, fixed) for each in found],
+        lambda: _print(found, fixed, promised=fix and dry_run),
+    )
+    left = [each for each in found if each.grave and each.name not in fixed]
+    return Exit.NO if left else Exit.OK
+
+
+def _confirm(problems: Sequence[Problem]) -> None:
+    output.confirm(f"Put right: {', '.join(each.name for each in problems)}?")
+
+
+def _as_json(problem: Problem, fixed: dict[str, int]) -> dict[str, object]:
+    return {
+        "name": problem.name,
+        "grave": problem.grave,
+        "problem": problem.words,
+        "remedy": problem.remedy,
+        "fixable": problem.fix is not None,
+        "fixed": fixed.get(problem.name),
+    }
+
+
+def _print(found: Sequence[Problem], fixed: dict[str, int], *, promised: bool) -> None:
+    for each in found:
+        sign = click.style("✗", fg="red") if each.grave else click.style("!", fg="yellow")
+        click.echo(f"{sign} {click.style(each.name, bold=True)}: {output.text(each.words)}")
+        if each.name in fixed:
+            click.echo(
+                f"    {click.style('fixed', fg='green')}: {each.remedy} ({fixed[each.name]})"
+            )
+        elif each.remedy:
+            would = "--fix would do it: " if each.fix is not None else ""
+            would = "would be fixed: " if would and promised else would
+            click.echo(f"    → {would}{each.remedy}")
+    if not found:
+        click.echo(f"{click.style('✓', fg='green')} nothing is wrong")

@@ -1,0 +1,141 @@
+"""`resqpy generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from resqpy.cli import output
+from resqpy.cli.group import Group
+from resqpy.cli.options import Pairs, option
+from resqpy.cli.scaffold import Name, Writer, render
+from resqpy.cli.settings import current
+from resqpy.cli.times import Milliseconds
+
+Function = Callable[..., Any]
+
+
+@click.group(cls=Group)
+def generate() -> None:
+    """Write a new task, plugin, middleware, initializer, command or config section, with its test."""
+
+
+def _manners(function: Function) -> Function:
+    for decorate in (
+        option("--force", is_flag=True, help="Overwrite files that are there."),
+        option("--dry-run", is_flag=True, help="Only tell what would be written."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _named(name: str | None, flag: str | None) -> Name:
+    """The name as an argument, or as ActionHero's `--name`."""
+    if name is None and flag is None:
+        raise click.UsageError("say its name: resqpy generate task NAME")
+    return Name.of(flag or name or "")
+
+
+@generate.command()
+@click.argument("name", required=False)
+@option("--name", "-n", "flag", metavar="NAME", help="The name, where it is no argument.")
+@option("--queue", "-q", default="default", show_default=True, metavar="NAME", help="Its queue.")
+@option("--description", "-d", metavar="WORDS", help="What it does.")
+@option(
+    "--frequency",
+    "-f",
+    type=Milliseconds(),
+    metavar="DURATION",
+    help="Run by itself so often: milliseconds, or 30s, 5m, 1h.",
+)
+@option("--cron", metavar="EXPRESSION", help="Run by itself at these times, as '30 7 * * mon-fri'.")
+@option("--timezone", metavar="ZONE", help="Of --cron, as Europe/Berlin (default: the project's).")
+@option("--plugin", "plugins", multiple=True, metavar="NAME", help="A plugin (may be repeated).")
+@option("--retry", type=int, metavar="N", help="Try again so often if it fails.")
+@option("--timeout", type=Milliseconds(), metavar="DURATION", help="A run that takes longer fails.")
+@option("--blocking", is_flag=True, help="A plain function, which runs in a thread.")
+@option(
+    "--input",
+    "inputs",
+    type=Pairs(),
+    multiple=True,
+    help="An input: to:str, count:int, note:str? (may be left out); may be repeated.",
+)
+@option("--module", metavar="NAME", help="In modules/NAME/; its name begins with NAME.")
+@_manners  # fmt: skip
+def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wanted: Any) -> None:
+    """Write a task and its test."""
+    from resqpy.cli.new_task import NewTask
+
+    made = NewTask.of(_named(name, flag), wanted)
+    writer = _writer(force=force, dry_run=dry_run)
+    writer.add(made.path, made.code())
+    writer.add(made.test_path, made.test())
+    _write(writer)
+
+
+def _simple(kind: str, folder: str, words: str) -> None:
+    """Add a command for what has no options of its own."""
+
+    @generate.command(kind, help=words)
+    @click.argument("name", required=False)
+    @option("--name", "-n", "flag", metavar="NAME", help="The name, where it is no argument.")
+    @option("--description", "-d", metavar="WORDS", help="What it does.")
+    @_manners
+    def one(
+        name: str | None, *, flag: str | None, description: str | None, force: bool, dry_run: bool
+    ) -> None:
+        made = _named(name, flag)
+        values = {
+            "name": made.camel if kind != "command" else made.snake.replace("_", "-"),
+            "class": made.pascal,
+            "file": made.snake,
+            "description": _sentence(description or f"The {kind} {made.given}"),
+            "upper": made.camel.upper(),
+        }
+        if kind == "config":
+            values |= {"name": made.snake, "upper": made.snake.upper()}
+        writer = _writer(force=force, dry_run=dry_run)
+        writer.add(f"{folder}/{made.snake}.py", render(f"generate/{kind}.py", values))
+        if kind != "config":
+            test = render(f"generate/{kind}_test.py", values)
+            writer.add(f"tests/test_{made.snake}.py", test)
+        _write(writer)
+
+
+_simple("plugin", "plugins", "Write a plugin (code around the run of tasks) and its test.")
+_simple(
+    "middleware", "middleware", "Write a middleware (code around enqueueing and runs) and its test."
+)
+_simple("initializer", "initializers", "Write an initializer (set up at boot) and its test.")
+_simple("command", "commands", "Write a command of the project, `resqpy NAME`, and its test.")
+_simple("config", "config", "Write a section of the config, `api.config.NAME`.")
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
+def _writer(*, force: bool, dry_run: bool) -> Writer:
+    from resqpy.cli.session import is_project
+
+    root = current().root
+    if not is_project(root):
+        raise click.UsageError(
+            f"there is no project in {root.resolve()} (no tasks/ and no config/): go to a project's "
+            "folder, name one by --root, or make one by `resqpy new DIR`"
+        )
+    return Writer(root, force=force, dry_run=dry_run)
+
+
+def _write(writer: Writer) -> None:
+    """Write, and say at once if the project can't be loaded with it."""
+    writer.write()
+    if writer.dry_run:
+        return
+    from resqpy.framework.project import Project
+
+    for problem in Project.load(writer.root, current().environment).errors:
+        output.warn(str(problem))

@@ -1,0 +1,71 @@
+"""`resqpy new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resqpy.base.imports import package_version
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.group import command
+from resqpy.cli.options import option
+from resqpy.cli.scaffold import Name, Writer, render, templates_below
+
+# What a project has besides tasks, tests and config.
+EXTRA = {
+    "plugins/": "code around the run of single tasks",
+    "initializers/": "what is set up when a process starts",
+    "deploy/": "systemd, Kubernetes, Redis users: examples with the right stop times",
+}
+_OPTIONAL = (*EXTRA, "Dockerfile", "compose.yaml", ".dockerignore", ".github/")
+
+
+@command(project=False)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@option("--name", metavar="NAME", help="The project's name (default: the folder's).")
+@option("--minimal", is_flag=True, help="Only tasks, tests and config.")
+@option("--force", is_flag=True, help="Overwrite files that are there.")
+@option("--dry-run", is_flag=True, help="Only tell what would be written.")
+def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_run: bool) -> None:
+    """Make a project: tasks with tests, config, and examples of how to deploy it.
+
+    It passes its own lint, types and tests at once.
+    """
+    if not force and directory.is_dir() and any(_visible(directory)):
+        raise output.fail(Exit.NO, f"{directory} is not empty; --force writes there all the same")
+    project = Name.of(name or directory.resolve().name)
+    values = {
+        "name": project.snake.replace("_", "-"),
+        "version": ".".join(package_version("resqpy").split(".")[:2]),
+        "map": "" if minimal else "".join(f"| `{f}` | {words} |\n" for f, words in EXTRA.items()),
+        "folders": "" if minimal else " plugins initializers",
+    }
+    writer = Writer(directory, force=force, dry_run=dry_run)
+    for path in templates_below("project"):
+        if not (minimal and path.startswith(_OPTIONAL)):
+            writer.add(path, render(f"project/{path}", values))
+    writer.write()
+    if not output.wants_json():
+        _tell_next(directory)
+
+
+def _visible(directory: Path) -> list[Path]:
+    """What is in a folder but `.git` and the like."""
+    return [path for path in directory.iterdir() if not path.name.startswith(".")]
+
+
+def _tell_next(directory: Path) -> None:
+    click.echo(
+        f"""
+  tasks/   what runs in the background: a plain, a delayed and a periodic task
+  tests/   their tests, on a real Redis that is started for them
+  config/  settings, with comments
+
+Next:
+
+  cd {directory}
+  resqpy start
+"""
+    )

@@ -1,0 +1,291 @@
+"""What is wrong with a Resque installation, whatever its languages: the checks of `resqpy doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.model import UnreadableJob
+from resqpy.cli import times
+from resqpy.cli.explaining import works
+from resqpy.cli.output import counted
+from resqpy.cli.workers_view import SeenWorker, all_workers
+from resqpy.engine.resque import Resque
+from resqpy.engine.worker_care import FRESH_MS
+from resqpy.store import checkup, delayed, pausing
+from resqpy.store.leader import Lock, standing
+
+SKEW_MS = 2000  # as much as two clocks may differ
+OVERDUE_MS = 60_000  # a scheduler needs no such time
+MANY_FAILED = 10_000
+LOOKED_AT = 1000  # jobs of each queue
+
+Fix = Callable[[], Awaitable[int]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes:
+        name: a word for programs.
+        remedy: what a person can do.
+        fix: what `--fix` does; how many things it put right.
+        grave: False: worth knowing, nothing is broken.
+    """
+
+    name: str
+    words: str
+    remedy: str = ""
+    fix: Fix | None = None
+    grave: bool = True
+
+
+Found = AsyncIterator[Problem]
+
+
+class Diagnosis:
+    """One look at an installation.
+
+    Args:
+        ruby_prefix: resque-scheduler's prefix of its leader lock.
+    """
+
+    def __init__(self, resque: Resque, ruby_prefix: str = "") -> None:
+        self._resque = resque
+        self._store = resque.store
+        self._ruby_prefix = ruby_prefix
+        self._workers: list[SeenWorker] = []
+        self._locks: list[Lock] = []
+        self._now_ms = SYSTEM_CLOCK.now_ms()
+
+    async def problems(self) -> list[Problem]:
+        """All that is wrong."""
+        self._workers = await all_workers(self._resque)
+        self._locks = await standing(self._store, self._ruby_prefix)
+        checks = (
+            self._server, self._clock, self._paused, self._leaders, self._overdue, self._dead,
+            self._unworked, self._unreadable, self._failed, self._keyspace,
+        )  # fmt: skip
+        return [problem for check in checks async for problem in check()]
+
+    # -- the server --
+
+    async def _server(self) -> Found:
+        memory = await self._store.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            bound = memory.get("maxmemory", "0") != "0"
+            yield Problem(
+                "eviction",
+                f"Redis may throw jobs away: maxmemory-policy is {policy}"
+                + ("" if bound else " (maxmemory is not set yet)"),
+                "set maxmemory-policy noeviction, or use a Redis of its own for jobs",
+                grave=bound,
+            )
+        kept = await self._store.info("persistence")
+        if kept.get("aof_enabled") == "0" and kept.get("rdb_saves", "0") == "0":
+            yield Problem(
+                "persistence",
+                "Redis writes nothing to its disk as yet: a restart loses all jobs",
+                "appendonly yes",
+                grave=False,
+            )
+
+    async def _clock(self) -> Found:
+        before_ms = SYSTEM_CLOCK.now_ms()
+        seconds, microseconds = await self._store.call("TIME")
+        here_ms = (before_ms + SYSTEM_CLOCK.now_ms()) // 2
+        there_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        if abs(there_ms - here_ms) > SKEW_MS:
+            side = "behind" if there_ms > here_ms else "ahead of"
+            yield Problem(
+                "clock skew",
+                f"the clock of this machine is {times.duration(abs(there_ms - here_ms))} {side} Redis'",
+                "let both machines keep time by NTP",
+            )
+
+    # -- who is at work --
+
+    async def _paused(self) -> Found:
+        if await pausing.is_paused(self._store):
+            yield Problem("paused", "all workers are paused", "resqpy resume", self._resume)
+
+    async def _resume(self) -> int:
+        return int(await pausing.resume(self._store))
+
+    async def _leaders(self) -> Found:
+        python, ruby, node = self._locks
+        foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
+        if len(foreign) == 2:
+            yield Problem(
+                "two leaders",
+                f"Ruby's scheduler {ruby.holder} and Node's {node.holder} lead at the same time: "
+                "both move delayed jobs, and Ruby's has no lock against Node's",
+                "stop one of them; a resqpy scheduler takes both locks and stands in for both",
+            )
+        for each in (python, ruby, node):
+            if each.holder is not None and each.ttl_ms is None:
+                yield Problem(
+                    "endless leader lock",
+                    f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
+                    "is dead, nobody leads",
+                    f"expire {each.key}",
+                    self._expire([each.key]),
+                )
+
+    def _expire(self, keys: list[Any]) -> Fix:
+        async def fix() -> int:
+            return await checkup.expire_locks(self._store, keys)
+
+        return fix
+
+    async def _overdue(self) -> Found:
+        members = await delayed.seconds(self._store, 0, 999)
+        before_s = (self._now_ms - OVERDUE_MS) // 1000
+        overdue = [each for each in members if each.isdigit() and int(each) < before_s]
+        jobs = sum(await delayed.lengths(self._store, overdue))
+        if not jobs:
+            return
+        since = times.distance(int(overdue[0]) * 1000, self._now_ms)
+        leaders = [f"{each.holder} ({each.language})" for each in self._locks if each.holder]
+        who = f"the leader {leaders[0]} does not move them" if leaders else "no scheduler leads"
+        yield Problem(
+            "overdue",
+            f"{counted(jobs, 'delayed job')} should have been enqueued, the first {since}: {who}",
+            "resqpy scheduler, or resqpy worker --scheduler",
+        )
+
+    async def _dead(self) -> Found:
+        dead = [each for each in self._workers if (each.seen_ms or 0) < self._now_ms - FRESH_MS]
+        if not dead:
+            return
+        foreign = [each for each in dead if each.language != "python"]
+        busy = [each for each in dead if each.work is not None]
+        yield Problem(
+            "dead workers",
+            f"{counted(len(dead), 'worker')} gave no sign of life for 5 minutes, "
+            f"{counted(len(busy), 'job')} with them"
+            + ("" if foreign else " (a resqpy scheduler takes back the jobs of resqpy's own)"),
+            "resqpy workers clean WORKER: its job goes to the failed list",
+            self._clean(foreign) if foreign else None,
+        )
+
+    def _clean(self, workers: list[SeenWorker]) -> Fix:
+        async def fix() -> int:
+            for each in workers:
+                await self._resque.force_clean_worker(each.worker_id)
+            return len(workers)
+
+        return fix
+
+    async def _unworked(self) -> Found:
+        live = [each for each in self._workers if (each.seen_ms or 0) >= self._now_ms - FRESH_MS]
+        for name, length in (await self._resque.lengths()).items():
+            if length and not any(works(each.queues, name) for each in live):
+                yield Problem(
+                    "unworked queue",
+                    f"{counted(length, 'job')} in the queue {name!r}, which no live worker works",
+                    f"resqpy worker --queues '{name},*'",
+                )
+
+    # -- jobs --
+
+    async def _unreadable(self) -> Found:
+        for name in await self._resque.queues():
+            found = [
+                each
+                for each in await self._resque.queued(name, 0, LOOKED_AT - 1)
+                if isinstance(each, UnreadableJob)
+            ]
+            if found:
+                yield Problem(
+                    "unreadable jobs",
+                    f"{counted(len(found), 'entry', 'entries')} of the queue {name!r} can't be read: "
+                    f"{found[0].problem}",
+                    "a resqpy worker moves them to the failed list with their bytes; Ruby's and "
+                    "Node's break on some",
+                )
+
+    async def _failed(self) -> Found:
+        count = await self._resque.failed_count()
+        if count >= MANY_FAILED:
+            yield Problem(
+                "many failed jobs",
+                f"{count:,} failed jobs: nobody looks at them, and they fill the memory",
+                "resqpy failed list; resqpy failed remove --class NAME",
+                grave=False,
+            )
+
+    # -- keys that belong to nothing --
+
+    async def _keyspace(self) -> Found:
+        found = await checkup.survey(self._store)
+        if found.unlisted_queues:
+            yield Problem(
+                "unlisted queues",
+                f"jobs wait in queues that the set of queues does not have, so '*' does not find "
+                f"them: {', '.join(found.unlisted_queues[:5])}",
+                "add them to the set",
+                self._list_queues(found.unlisted_queues),
+            )
+        for problem in self._delayed_problems(found):
+            yield problem
+        if found.endless_locks:
+            names = [each.decode("utf-8", "replace") for each in found.endless_locks[:3]]
+            yield Problem(
+                "endless locks",
+                f"{counted(len(found.endless_locks), 'lock')} of tasks never end: {', '.join(names)}",
+                "resqpy locks remove NAME, if nobody holds it",
+                self._expire(list(found.endless_locks)),
+            )
+        if found.other_namespaces:
+            names = sorted(found.other_namespaces)
+            yield Problem(
+                "other installations",
+                f"there are others in this database, under {', '.join(map(repr, names))}; this is "
+                f"{self._store.keys.namespace!r}",
+                "if that was not meant: --namespace, or `namespace` in config/redis.py",
+                grave=False,
+            )
+
+    def _list_queues(self, names: list[str]) -> Fix:
+        async def fix() -> int:
+            return await checkup.list_queues(self._store, names)
+
+        return fix
+
+    def _delayed_problems(self, found: checkup.Survey) -> list[Problem]:
+        problems = []
+        for name, seconds, words in (
+            ("lost delayed jobs", found.unindexed, _LOST),
+            ("empty times", found.empty_seconds, "times in the index of delayed jobs have none"),
+        ):
+            if seconds:
+                grave = seconds is found.unindexed
+                fix = self._mend(seconds, [])
+                problems.append(
+                    Problem(name, f"{len(seconds):,} {words}", "mend the index", fix, grave=grave)
+                )
+        if found.lost_timestamps:
+            problems.append(
+                Problem(
+                    "orphan timestamps",
+                    f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
+                    "they keep a DelayQueueLock shut",
+                    "drop their entries",
+                    self._mend([], found.lost_timestamps),
+                )
+            )
+        return problems
+
+    def _mend(self, seconds: list[str], sets: list[bytes]) -> Fix:
+        async def fix() -> int:
+            return await checkup.mend_delayed(self._store, seconds, sets)
+
+        return fix
+
+
+_LOST = "times have delayed jobs that no scheduler will ever find: the index does not have them"

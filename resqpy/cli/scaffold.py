@@ -1,0 +1,114 @@
+"""Writing files from templates: for `resqpy new` and `resqpy generate`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+
+TEMPLATES = Path(__file__).parent / "templates"
+_SUFFIX = ".tmpl"
+_HOLE = re.compile(r"\{\{(\w+)\}\}")
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
+_NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in the spellings that code has for it."""
+
+    given: str
+
+    @classmethod
+    def of(cls, text: str) -> Name:
+        """Check a name that a person gives.
+
+        Raises:
+            click.ClickException: it can't be made a name in Python.
+        """
+        if not _NAME.fullmatch(text) or not _WORD.findall(text):
+            raise click.UsageError(f"{text!r} is no name: letters, digits, _, - and . are")
+        return cls(text)
+
+    @property
+    def _words(self) -> list[str]:
+        return _WORD.findall(self.given)
+
+    @property
+    def snake(self) -> str:
+        """`send_report`."""
+        return "_".join(self._words).lower()
+
+    @property
+    def pascal(self) -> str:
+        """`SendReport`."""
+        return "".join(word[0].upper() + word[1:].lower() for word in self._words)
+
+    @property
+    def camel(self) -> str:
+        """`sendReport`."""
+        return self.pascal[0].lower() + self.pascal[1:]
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """A template below `templates/` with its holes filled."""
+    text = (TEMPLATES / f"{template}{_SUFFIX}").read_text(encoding="utf-8")
+    return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), text)
+
+
+def templates_below(folder: str) -> Iterator[str]:
+    """The paths of the files that a folder of templates makes, sorted."""
+    root = TEMPLATES / folder
+    for path in sorted(root.rglob(f"*{_SUFFIX}")):
+        yield path.relative_to(root).as_posix().removesuffix(_SUFFIX)
+
+
+@dataclass
+class Writer:
+    """Writes files and tells of each; what exists is never overwritten unasked.
+
+    Args:
+        root: below which they are.
+        force: overwrite.
+        dry_run: only tell.
+    """
+
+    root: Path
+    force: bool = False
+    dry_run: bool = False
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: str, text: str) -> None:
+        """A file to be written, by `write`."""
+        self._texts[path] = text
+
+    def write(self) -> None:
+        """Write all, or nothing.
+
+        Raises:
+            click.ClickException: one exists.
+        """
+        existing = [path for path in self._texts if (self.root / path).exists()]
+        if existing and not self.force:
+            names = ", ".join(existing)
+            raise output.fail(Exit.NO, f"there is {names} already; --force overwrites it")
+        for path, text in self._texts.items():
+            if not self.dry_run:
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+                (self.root / path).write_text(text, encoding="utf-8")
+        self._tell(existing)
+
+    def _tell(self, existing: list[str]) -> None:
+        if output.wants_json():
+            output.json({"files": list(self._texts), "dry_run": self.dry_run})
+            return
+        would = "would " if self.dry_run else ""
+        for path in self._texts:
+            verb = "overwrite" if path in existing else "create"
+            click.echo(f"  {click.style(would + verb, fg='green')} {path}")

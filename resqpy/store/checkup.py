@@ -1,0 +1,136 @@
+"""What has no index and is found only by a walk over all keys: for `resqpy doctor`, never for workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from resqpy.store.client import Arg, Store
+from resqpy.store.queues import decode_name
+
+_KEYS_PER_STEP = 2000
+_PER_CALL = 500
+_SHORT_END_S = 180
+_NAMESPACE_OF = (b":queues", b":workers")  # sets that each installation has
+
+
+@dataclass
+class Survey:
+    """What a walk found.
+
+    Attributes:
+        keys: how many there are in the database.
+        unlisted_queues: names of queues that the set of queues does not have.
+        unindexed: seconds with delayed jobs that the index does not have.
+        empty_seconds: entries of the index without a list.
+        lost_timestamps: keys of the reverse index with entries that lead nowhere.
+        endless_locks: keys of plugin locks that never end.
+        other_namespaces: of installations beside this one.
+    """
+
+    keys: int = 0
+    unlisted_queues: list[str] = field(default_factory=list)
+    unindexed: list[str] = field(default_factory=list)
+    empty_seconds: list[str] = field(default_factory=list)
+    lost_timestamps: list[bytes] = field(default_factory=list)
+    endless_locks: list[bytes] = field(default_factory=list)
+    other_namespaces: set[str] = field(default_factory=set)
+
+
+async def survey(store: Store) -> Survey:
+    """Walk over all keys of the database."""
+    found = Survey()
+    index = {decode_name(each) for each in await _members(store)}
+    lists: set[str] = set()
+    sets: list[bytes] = []
+    locks: list[bytes] = []
+    queues: list[str] = []
+    prefix = store.keys.prefix.encode()
+    async for page in _all_keys(store):
+        found.keys += len(page)
+        for key in page:
+            if not key.startswith(prefix):
+                _note_namespace(found, key)
+            elif key.startswith(store.keys.timestamps(b"")):
+                sets.append(key)
+            else:
+                _sort(key.removeprefix(prefix), key, lists, queues, locks)
+    found.unindexed = sorted(lists - index)
+    found.empty_seconds = sorted(index - lists)
+    known = {decode_name(each) for each in await store.call("SMEMBERS", store.keys.queues)}
+    found.unlisted_queues = sorted(set(queues) - known)
+    found.lost_timestamps = await _lost(store, sets, lists)
+    found.endless_locks = await _endless(store, locks)
+    return found
+
+
+async def _members(store: Store) -> list[bytes]:
+    members: list[bytes] = await store.call("ZRANGE", store.keys.schedule, 0, -1)
+    return members
+
+
+async def _all_keys(store: Store) -> AsyncIterator[set[bytes]]:
+    cursor, seen = b"0", set[bytes]()
+    while True:
+        cursor, keys = await store.call("SCAN", cursor, "COUNT", _KEYS_PER_STEP)
+        fresh = set(keys) - seen
+        seen |= fresh
+        yield fresh
+        if cursor == b"0":
+            return
+
+
+def _note_namespace(found: Survey, key: bytes) -> None:
+    for ending in _NAMESPACE_OF:
+        if key.endswith(ending):
+            found.other_namespaces.add(decode_name(key.removesuffix(ending)))
+
+
+def _sort(name: bytes, key: bytes, lists: set[str], queues: list[str], locks: list[bytes]) -> None:
+    if name.startswith(b"delayed:") and name[8:].isdigit():
+        lists.add(decode_name(name[8:]))
+    elif name.startswith(b"queue:"):
+        queues.append(decode_name(name[6:]))
+    elif name.startswith((b"lock:", b"workerslock:")):
+        locks.append(key)
+
+
+async def _lost(store: Store, sets: Sequence[bytes], lists: set[str]) -> list[bytes]:
+    """The keys of the reverse index with an entry whose second has no list."""
+    there = {store.keys.delayed_member(second).encode() for second in lists}
+    lost = []
+    for part in _parts(sets):
+        members = await store.pipeline([("SMEMBERS", key) for key in part])
+        lost += [key for key, each in zip(part, members, strict=True) if set(each) - there]
+    return lost
+
+
+async def _endless(store: Store, locks: Sequence[bytes]) -> list[bytes]:
+    endless = []
+    for part in _parts(locks):
+        ttls = await store.pipeline([("PTTL", key) for key in part])
+        endless += [key for key, ttl in zip(part, ttls, strict=True) if ttl == -1]
+    return endless
+
+
+def _parts(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [keys[at : at + _PER_CALL] for at in range(0, len(keys), _PER_CALL)]
+
+
+# -- putting right; everything is looked at anew --
+
+
+async def mend_delayed(store: Store, seconds: Sequence[str], sets: Sequence[bytes]) -> int:
+    """Make the index fit the lists again; how many entries were put right."""
+    keys: list[Arg] = [store.keys.schedule, store.keys.delayed(""), *sets]
+    return int(await store.run("mend_delayed", keys, list(seconds)))
+
+
+async def expire_locks(store: Store, locks: Sequence[Arg]) -> int:
+    """Give locks without an end one; how many had none."""
+    return int(await store.run("expire_lock", list(locks), [_SHORT_END_S]))
+
+
+async def list_queues(store: Store, names: Sequence[str]) -> int:
+    """Put queues into the set of queues; how many were not there."""
+    return int(await store.call("SADD", store.keys.queues, *names))

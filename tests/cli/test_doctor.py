@@ -1,0 +1,202 @@
+"""`resqpy doctor`, `top`, `console`, `completion`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from resqpy.cli.exits import Exit
+from resqpy.embedded import PrivateServer
+from tests.cli.conftest import Call, Program
+
+JOB = b'{"class":"mail","queue":"q","args":[]}'
+
+
+@pytest.fixture
+def client(redis_url: str) -> Redis:
+    """A client that needs no event loop."""
+    return Redis.from_url(redis_url)
+
+
+def _two_leaders(client: Redis) -> None:
+    client.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1", ex=60)
+    client.set("resque:resque_scheduler_leader_lock", "node-host:1", ex=60)
+
+
+def _overdue(client: Redis) -> None:
+    second = int(time.time()) - 3600
+    client.rpush(f"resque:delayed:{second}", JOB)
+    client.zadd("resque:delayed_queue_schedule", {str(second): second})
+
+
+def _dead_worker(client: Redis) -> None:
+    client.sadd("resque:workers", "ruby-host:9:q")
+    client.set(
+        "resque:worker:ruby-host:9:q",
+        b'{"queue":"q","run_at":"2020-01-01T00:00:00Z","payload":' + JOB + b"}",
+    )
+
+
+# What is set up, how doctor names it, and whether --fix ends it.
+TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
+    "two leaders": (_two_leaders, False),
+    "endless leader lock": (
+        lambda c: c.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1"), True,
+    ),
+    "overdue": (_overdue, False),
+    "dead workers": (_dead_worker, True),
+    "paused": (lambda c: c.set("resque:pause-all-workers", "true"), True),
+    "unworked queue": (lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", JOB)), False),
+    "unreadable jobs": (
+        lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", b"no json")), False,
+    ),
+    "unlisted queues": (lambda c: c.rpush("resque:queue:hidden", JOB), True),
+    "lost delayed jobs": (lambda c: c.rpush("resque:delayed:9999999999", JOB), True),
+    "empty times": (lambda c: c.zadd("resque:delayed_queue_schedule", {"9999999999": 9999999999}), True),
+    "orphan timestamps": (
+        lambda c: c.sadd(b"resque:timestamps:" + JOB, "delayed:9999999999"), True,
+    ),
+    "endless locks": (lambda c: c.set("resque:lock:mail:q:[]", int(time.time()) + 1000), True),
+    "other installations": (lambda c: c.sadd("shop:queues", "q"), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_trouble_is_named_and_put_right(resqpy: Call, client: Redis, trouble: str) -> None:
+    """With a remedy; --fix ends what can be ended, and its dry run changes nothing."""
+    set_up, fixable = TROUBLES[trouble]
+    set_up(client)
+    before = client.dbsize(), client.dbsize() and client.keys("*")
+
+    found = _found(resqpy)
+    tried = resqpy("doctor", "--fix", "--dry-run")
+    unchanged = client.dbsize(), client.dbsize() and client.keys("*")
+    fixed = resqpy("doctor", "--fix", "--yes", "--json")
+
+    assert found[trouble]["remedy"]
+    assert found[trouble]["fixable"] is fixable
+    assert ("would be fixed" in tried.out) is fixable
+    assert unchanged == before
+    assert (trouble in _found(resqpy)) is not fixable
+    if fixable:
+        [entry] = [each for each in fixed.json if each["name"] == trouble]
+        assert entry["fixed"] == 1
+
+
+def _found(resqpy: Call) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in resqpy("doctor", "--json").json}
+
+
+def test_a_lock_gets_the_end_that_it_says(resqpy: Call, client: Redis) -> None:
+    """QueueLock's value is its end; one that is no time gets a short one."""
+    client.set("resque:lock:a:q:[]", int(time.time()) + 1000)
+    client.set("resque:workerslock:b:q:[]", "true")
+
+    resqpy("doctor", "--fix", "--yes")
+
+    assert 990 < client.ttl("resque:lock:a:q:[]") <= 1000
+    assert 170 < client.ttl("resque:workerslock:b:q:[]") <= 180
+
+
+def test_an_installation_in_which_all_is_well(
+    resqpy: Call, client: Redis, program: Program
+) -> None:
+    """Nothing grave is found where a worker and a scheduler live; exit code 0."""
+    worker = program("worker", "--scheduler")
+    deadline = time.monotonic() + 15
+    while not (client.get("resque:resqpy:leader") and client.scard("resque:workers")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    said = resqpy("doctor")
+    worker.terminate()
+
+    assert (said.code, "✗" in said.out) == (0, False), said.out
+
+
+def test_an_evicting_redis_is_named(environ: dict[str, str]) -> None:
+    """Such a Redis throws jobs away when it is full."""
+    with PrivateServer(config=["maxmemory 100mb", "maxmemory-policy allkeys-lru"]) as server:
+        said = subprocess.run(
+            [sys.executable, "-m", "resqpy.cli", "doctor"],
+            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert said.returncode == Exit.NO
+    assert "maxmemory-policy is allkeys-lru" in said.stdout
+
+
+def test_nothing_is_put_right_unasked(resqpy: Call, client: Redis) -> None:
+    """Off a terminal --fix needs --yes."""
+    client.set("resque:pause-all-workers", "true")
+
+    said = resqpy("doctor", "--fix")
+
+    assert (said.code, client.get("resque:pause-all-workers")) == (Exit.USAGE, b"true")
+
+
+# -- top, console, completion --
+
+
+def test_top_shows_rates(resqpy: Call, client: Redis) -> None:
+    """Two looks give a rate; off a terminal a number of looks must be said."""
+    client.sadd("resque:queues", "mail")
+    client.rpush("resque:queue:mail", JOB)
+
+    refused = resqpy("top")
+    said = resqpy("top", "--rounds", "2", "--interval", "20ms")
+
+    assert refused.code == Exit.USAGE
+    assert "processed 0 (0/s)" in said.out
+    assert "mail" in said.out
+
+
+def test_console_runs_code_in_the_started_project(resqpy: Call, client: Redis) -> None:
+    """`await` is allowed, the project's tasks have their names."""
+    said = resqpy("console", "-c", "await SendMail.enqueue(to='ada@example.com')")
+
+    assert (said.code, said.out) == (0, "True\n")
+    assert client.llen("resque:queue:default") == 1
+
+
+def test_console_reads_lines(environ: dict[str, str]) -> None:
+    """Values are shown, errors have no frames of ours, and its end is the end of input."""
+    done = subprocess.run(
+        [sys.executable, "-m", "resqpy.cli", "console"],
+        input="n = await api.tasks.failed_count()\nn + 41\n1/0\n",
+        env={**environ, "RESQPY_ENV": "development"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert "41" in done.stdout
+    assert "ZeroDivisionError" in done.stderr
+    assert "prompt.py" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("resqpy wo", "worker"), ("resqpy failed re", "retry"), ("resqpy worker --que", "--queues")],
+)
+def test_shells_complete_commands_and_options(words: str, expected: str) -> None:
+    """Bash asks the program itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from resqpy.cli.main import main; main()"],
+        env={**os.environ, "_RESQPY_COMPLETE": "bash_complete", "COMP_WORDS": words,
+             "COMP_CWORD": str(words.count(" "))},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert f"plain,{expected}" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(resqpy: Call, shell: str) -> None:
+    """For the shells that people have."""
+    assert "_RESQPY_COMPLETE" in resqpy("completion", shell).out

@@ -1,0 +1,229 @@
+"""`resqpy new` and `resqpy generate`: what they write, and that it is right at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resqpy.cli.exits import Exit
+from resqpy.embedded import PrivateServer
+from tests.cli.conftest import Call
+
+KINDS = ("plugin", "middleware", "initializer", "command", "config")
+FOLDERS = (
+    "tasks",
+    "tests",
+    "config",
+    "plugins",
+    "initializers",
+    "middleware",
+    "commands",
+    "modules",
+)
+
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def demo(tmp_path: Path, resqpy: Call, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new project, in whose folder we are."""
+    folder = tmp_path / "shop"
+    assert resqpy("new", str(folder)).code == 0
+    monkeypatch.delenv("RESQPY_ROOT")
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def tool(environ: dict[str, str]) -> Tool:
+    """Run a developer's tool in the current folder, as a person would."""
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        mine = ("RESQPY", "REDIS", "PYTEST", "COV_")
+        clean = {key: value for key, value in environ.items() if not key.startswith(mine)}
+        program = os.fspath(Path(sys.executable).parent / name)
+        done = subprocess.run(
+            [program, *arguments], env=clean, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def generate_all(resqpy: Call) -> None:
+    """One of each, with all options that a task can have."""
+    for arguments in (
+        ["task", "sendReport", "-q", "reports", "--input", "to:str", "--input", "rows:list",
+         "--input", "more:dict?", "--retry", "3", "--timeout", "5s", "-d", "Send a report"],
+        ["task", "nightly-clean", "--cron", "0 3 * * *", "--timezone", "Europe/Berlin",
+         "--plugin", "JobLock", "--blocking"],
+        ["task", "poll", "--frequency", "5m", "--input", "note:str?"],
+        ["task", "check", "--module", "auth"],
+        *([kind, f"my_{kind}"] for kind in KINDS),
+    ):  # fmt: skip
+        said = resqpy("generate", *arguments)
+        assert (said.code, "warning" in said.err) == (0, False), said.err
+
+
+def test_a_new_project_says_what_it_made(resqpy: Call, tmp_path: Path) -> None:
+    """File by file, and the next two commands; a folder that is not empty is left alone."""
+    folder = tmp_path / "shop"
+
+    tried = resqpy("new", str(folder), "--dry-run")
+    said = resqpy("new", str(folder))
+    again = resqpy("new", str(folder))
+    small = resqpy("new", str(tmp_path / "small"), "--minimal", "--json")
+
+    assert "would create tasks/send_welcome.py" in tried.out
+    assert f"cd {folder}\n  resqpy start" in said.out
+    assert (folder / "deploy" / "kubernetes.yaml").exists()
+    assert (again.code, "is not empty" in again.err) == (Exit.NO, True)
+    assert not any(name.startswith(("deploy", "Docker")) for name in small.json["files"])
+
+
+def test_no_hole_is_left_in_what_is_written(resqpy: Call, demo: Path) -> None:
+    """Each `{{name}}` of the templates is filled; GitHub's own are not ours."""
+    generate_all(resqpy)
+
+    files = [path for path in demo.rglob("*") if path.is_file() and ".resqpy" not in path.parts]
+    left = [path.name for path in files if "{{" in path.read_text().replace("${{", "")]
+
+    assert left == []
+
+
+def test_lint_and_tests_of_the_project_pass_at_once(resqpy: Call, demo: Path, tool: Tool) -> None:
+    """With one of everything that can be generated; no Redis has to be set up."""
+    generate_all(resqpy)
+
+    tool("ruff", "format", "--check", ".")
+    tool("ruff", "check", ".")
+    done = tool("pytest", "-q", "-p", "no:randomly", "-W", "error")
+
+    assert "14 passed" in done.stdout
+
+
+@pytest.mark.timeout(120)
+def test_types_of_the_project_pass_at_once(resqpy: Call, demo: Path, tool: Tool) -> None:
+    """Strictly, tests included."""
+    generate_all(resqpy)
+
+    cache = Path(__file__).parents[2] / ".mypy_cache"  # ours has the libraries already
+    tool(
+        "mypy",
+        "--cache-dir",
+        str(cache / "generated"),
+        *(f for f in FOLDERS if (demo / f).exists()),
+    )
+
+
+def test_the_generated_tasks_are_those_that_were_asked_for(resqpy: Call, demo: Path) -> None:
+    """All options arrive."""
+    generate_all(resqpy)
+
+    tasks = {each["name"]: each for each in resqpy("task", "list", "--json").json}
+
+    report, nightly = tasks["sendReport"], tasks["nightly-clean"]
+    assert (report["queue"], report["retry"]) == ("reports", {"retry_limit": 4})
+    assert (report["time_limit_ms"], report["description"]) == (5000, "Send a report.")
+    assert {name: each["required"] for name, each in report["inputs"].items()} == {
+        "to": True, "rows": True, "more": False,
+    }  # fmt: skip
+    assert (nightly["cron"], nightly["timezone"]) == ("0 3 * * *", "Europe/Berlin")
+    assert (nightly["plugins"], nightly["async"]) == (["JobLock"], False)
+    assert tasks["poll"]["frequency_ms"] == 300_000
+    assert tasks["auth.check"]["module"] == "auth"
+
+
+def test_nothing_is_overwritten_unasked(resqpy: Call, demo: Path) -> None:
+    """Neither the task nor its test; --force does it."""
+    test = demo / "tests" / "test_send_report.py"
+    test.write_text("# mine\n")
+
+    refused = resqpy("generate", "task", "sendReport")
+    tried = resqpy("generate", "task", "sendReport", "--force", "--dry-run")
+    before = test.read_text()
+    forced = resqpy("generate-task", "--name=sendReport", "--force")
+
+    assert (refused.code, "tests/test_send_report.py already" in refused.err) == (Exit.NO, True)
+    assert not (demo / "tasks" / "send_report.py").exists() or forced.code == 0
+    assert ("would overwrite tests/test_send_report.py" in tried.out, before) == (True, "# mine\n")
+    assert "overwrite tests/test_send_report.py" in forced.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "say its name"),
+        (["9lives"], "is no name"),
+        (["x", "--input", "to:text"], "the type is one of"),
+        (["x", "--input", "to-do:str"], "is no name of a parameter"),
+        (["x", "--cron", "every day"], "cron"),
+        (["x", "--cron", "0 3 * * *", "--frequency", "5m"], "one of them"),
+        (["x", "--frequency", "5m", "--input", "to:str"], "can't have required inputs"),
+        (["x", "--queue", "a,b"], "has a meaning"),
+    ],
+)
+def test_what_can_not_be_is_refused(
+    resqpy: Call, demo: Path, arguments: list[str], words: str
+) -> None:
+    """Before anything is written."""
+    said = resqpy("generate", "task", *arguments)
+
+    assert (said.code, words in said.err) == (Exit.USAGE, True), said.err
+    assert not (demo / "tasks" / "x.py").exists()
+
+
+def test_a_plugin_that_is_not_there_is_told_at_once(resqpy: Call, demo: Path) -> None:
+    """The project is loaded with what was written."""
+    said = resqpy("generate", "task", "x", "--plugin", "JobLok")
+
+    assert "did you mean 'JobLock'?" in said.err
+
+
+def test_a_command_of_the_project_is_one_of_resqpy(
+    resqpy: Call, demo: Path, redis_url: str
+) -> None:
+    """It stands in the help, and can be called."""
+    resqpy("generate", "command", "count-jobs", "-d", "Count the jobs")
+
+    assert "count-jobs  Count the jobs." in resqpy("--help").out
+    assert resqpy("count-jobs").out == "0 jobs wait in default\n"
+
+
+@pytest.mark.parametrize(
+    ("role", "works", "fails"),
+    [
+        ("producer", ["task", "enqueue", "sendWelcome", "to=a@x"], None),
+        ("worker", ["worker", "--burst"], None),
+        ("scheduler", ["healthcheck"], None),
+        ("viewer", ["info"], ["task", "enqueue", "sendWelcome", "to=a@x"]),
+        ("viewer", ["failed", "list"], ["pause"]),
+    ],
+)
+def test_the_users_of_redis_may_what_their_roles_need(
+    demo: Path, role: str, works: list[str], fails: list[str] | None, environ: dict[str, str]
+) -> None:
+    """And a viewer may change nothing; nobody may delete the database."""
+    users = (demo / "deploy" / "redis" / "users.acl").read_text().splitlines()
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in environ.items() if not k.startswith(("RESQPY", "REDIS"))}
+        return subprocess.run(
+            [sys.executable, "-m", "resqpy.cli", *arguments],
+            env={**clean, "REDIS_URL": url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    with PrivateServer(config=[line for line in users if f"user {role} " in line]) as server:
+        url = server.url.replace("unix://", f"unix://{role}:change-me@")
+        done = call(*works)
+        refused = call(*fails) if fails else None
+
+    assert done.returncode == 0, done.stderr
+    assert refused is None or (refused.returncode, "NOPERM" in refused.stderr) == (Exit.REDIS, True)
