@@ -101,7 +101,6 @@ async def test_killed_at_each_await_hundreds_of_times(redis_url: str, redis: Any
     seed = random.randrange(10**6)
     print(f"\nseed {seed}")
     chance = random.Random(seed)
-    deaths = [{"step": chance.randint(1, 60)} for _ in range(160)]
-    deaths += [{"ms": chance.randint(150, 350)} for _ in range(40)]
-    chance.shuffle(deaths)
-    await die_and_rescue(redis_url, redis, deaths, 800)
+    deaths = [{"step": chance.randint(1, 60)} for _ in range(170)]
+    deaths += [{"ms": chance.randint(150, 300)} for _ in range(30)]  # last: they get far
+    await die_and_rescue(redis_url, redis, deaths, 2000)
