@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -66,7 +65,7 @@ def import_file(path: Path, private_name: str) -> ModuleType:
 
 def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
     """What installed packages offer in a group, by a label; `ImportFailed` where one can't be imported."""
-    for entry in sorted(importlib.metadata.entry_points(group=group), key=lambda each: each.name):
+    for entry in sorted(_metadata().entry_points(group=group), key=lambda each: each.name):
         label = f"{entry.name} ({entry.value})"
         try:
             yield label, entry.load()
@@ -74,9 +73,14 @@ def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
             yield label, ImportFailed(f"entry point {label} of {group!r}: {error!r}")
 
 
+def _metadata() -> Any:
+    """Imported when it is used: with all that it imports, it costs 10 ms."""
+    return importlib.import_module("importlib.metadata")
+
+
 def package_version(name: str) -> str:
     """The version of an installed package."""
-    return importlib.metadata.version(name)
+    return str(_metadata().version(name))
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -17,6 +17,7 @@ from resqpy.cli.supervisor import Supervisor
 from resqpy.cli.watching import watch
 from resqpy.framework.config_merge import variable_of
 from resqpy.framework.log import configure
+from resqpy.framework.place import Place
 from resqpy.framework.project import Project
 
 # What the supervisor does, so its children must not.
@@ -62,7 +63,7 @@ def start(settings: Settings, *, reload: bool) -> int:
         return asyncio.run(supervise())
 
 
-def _supervise(settings: Settings, project: Project) -> int:
+def _supervise(settings: Settings, project: Place) -> int:
     configure(project.config.logger, project.name)
     process = project.config.process
     children = Supervisor(
@@ -73,7 +74,7 @@ def _supervise(settings: Settings, project: Project) -> int:
 
 
 @contextlib.contextmanager
-def _surroundings(project: Project) -> Iterator[None]:
+def _surroundings(project: Place) -> Iterator[None]:
     process = project.config.process
     if process.daemon:
         detach(project.config.logger.file)
@@ -82,7 +83,7 @@ def _surroundings(project: Project) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept_redis(project: Project) -> Iterator[None]:
+def _kept_redis(project: Place) -> Iterator[None]:
     """Keep an embedded Redis while children come and go."""
     with project:
         if project.uses_embedded_redis:

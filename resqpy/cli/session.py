@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from resqpy.cli.settings import Settings
 from resqpy.engine.resque import Resque
-from resqpy.framework.config import load_config
-from resqpy.framework.log import configure
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
-from resqpy.framework.registry import Registry
-from resqpy.framework.spec import TaskSpec
+from resqpy.framework.place import Place
+
+if TYPE_CHECKING:
+    from resqpy.framework.process import Process
+    from resqpy.framework.project import Project
+    from resqpy.framework.spec import TaskSpec
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Place)
 
 FOLDERS = ("tasks", "config", "modules")
 
@@ -31,31 +32,36 @@ def load_project(settings: Settings) -> Project:
     Raises:
         ProjectErrors: all that is wrong with it.
     """
+    from resqpy.framework.project import Project
+
     project = Project.load(settings.root, settings.environment, settings.parsed())
     project.check()
     return _reachable(project, settings)
 
 
-def load_without_tasks(settings: Settings) -> Project:
-    """The project's config and Redis: no file of its tasks is run.
+def load_place(settings: Settings) -> Place:
+    """The project's config; no file of its tasks is run.
 
     Raises:
         ProjectErrors: all that is wrong with the config.
     """
-    root = settings.root.resolve()
-    config = load_config(root, settings.environment, settings.parsed())
-    return _reachable(Project(root, config, Registry()), settings)
+    return Place.of(settings.root, settings.environment, settings.parsed())
 
 
-def _reachable(project: Project, settings: Settings) -> Project:
+def load_without_tasks(settings: Settings) -> Place:
+    """The same, where its Redis will be asked."""
+    return _reachable(load_place(settings), settings)
+
+
+def _reachable(place: P, settings: Settings) -> P:
     """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
-    if project.uses_embedded_redis and not is_project(project.root):
+    if place.uses_embedded_redis and not is_project(place.root):
         raise click.UsageError(
             f"there is no project in {settings.root.resolve()} (no tasks/ and no config/), and no "
             "Redis is named: go to a project's folder, name one by --root, make one by "
             "`resqpy new DIR`, or name a Redis by --redis or REDIS_URL"
         )
-    return project
+    return place
 
 
 def is_project(root: Path) -> bool:
@@ -65,18 +71,20 @@ def is_project(root: Path) -> bool:
 
 def ask(settings: Settings, look: Callable[[Resque], Awaitable[T]]) -> T:
     """Run something with a queue and inspector of the project's Redis, and end."""
-    with load_without_tasks(settings) as project:
-        return _run(project, look)
+    with load_without_tasks(settings) as place:
+        return _run(place, {}, look)
 
 
 def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitable[T]]) -> T:
     """The same with a queue that knows the tasks: for what asks their plugins."""
     with load_project(settings) as project:
-        return _run(project, lambda queue: look(queue, project))
+        return _run(project, project.registry.definitions, lambda queue: look(queue, project))
 
 
 def registered_tasks(settings: Settings) -> list[TaskSpec]:
     """The project's tasks by name; no Redis is asked."""
+    from resqpy.framework.project import Project
+
     project = Project.load(settings.root, settings.environment, settings.parsed())
     project.check()
     return sorted(project.registry, key=lambda task: task.name)
@@ -84,6 +92,9 @@ def registered_tasks(settings: Settings) -> list[TaskSpec]:
 
 def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:
     """Run something in the project's process, with `api` and its initializers, but without a worker."""
+    from resqpy.framework.log import configure
+    from resqpy.framework.process import Process
+
     project = load_project(settings)
     configure(replace(project.config.logger, level="warning"), project.name)
 
@@ -94,18 +105,18 @@ def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T
     return asyncio.run(all_of_it())
 
 
-def _run(project: Project, look: Callable[[Resque], Awaitable[T]]) -> T:
+def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
     async def all_of_it() -> T:
-        async with connected(project) as queue:
+        async with _connected(place, definitions) as queue:
             return await look(queue)
 
     return asyncio.run(all_of_it())
 
 
 @asynccontextmanager
-async def connected(project: Project) -> AsyncIterator[Resque]:
-    """A queue and inspector of the project's Redis, with its tasks' plugins."""
-    options = await asyncio.to_thread(project.connection)
-    async with Resque(options, project.registry.definitions) as queue:
+async def _connected(place: Place, definitions: Mapping[str, Any]) -> AsyncIterator[Resque]:
+    """A queue and inspector of the project's Redis."""
+    options = await asyncio.to_thread(place.connection)
+    async with Resque(options, definitions) as queue:
         await queue.connect()
         yield queue

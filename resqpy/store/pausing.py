@@ -9,7 +9,7 @@ _PAUSED = b"true"
 
 async def pause(store: Store) -> bool:
     """Let all workers rest; False if they do."""
-    return await store.call("SET", store.keys.pause, _PAUSED, "GET") != _PAUSED
+    return bool(await store.call("SET", store.keys.pause, _PAUSED, "GET") != _PAUSED)
 
 
 async def resume(store: Store) -> bool:

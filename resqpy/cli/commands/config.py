@@ -29,10 +29,10 @@ def config() -> None:
 @option("--changed", is_flag=True, help="Only what differs from the defaults.")
 def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
     """Show the settings (secrets as ***); all, or those of some sections: `tasks`, `tasks.timeout`."""
-    from resqpy.framework.config import load_config
+    from resqpy.cli.session import load_place
 
     settings = current()
-    loaded = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+    loaded = load_place(settings).config
     chosen = _chosen(loaded.settings, names)
     if changed:
         chosen = [each for each in chosen if not each.origin.startswith("default")]

@@ -28,11 +28,10 @@ def doctor(*, fix: bool, dry_run: bool) -> int:
     wrong.
     """
     from resqpy.cli.diagnosis import Diagnosis
-    from resqpy.cli.session import ask
-    from resqpy.framework.config import load_config
+    from resqpy.cli.session import ask, load_place
 
     settings = current()
-    config = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+    config = load_place(settings).config
 
     async def look(resque: Resque) -> tuple[list[Problem], dict[str, int]]:
         found = await Diagnosis(resque, config.scheduler.ruby_lock_prefix).problems()

@@ -43,12 +43,11 @@ def leader() -> None:
 
     It warns of a lock that never ends, and of two leaders at once.
     """
-    from resqpy.cli.session import ask
-    from resqpy.framework.config import load_config
+    from resqpy.cli.session import ask, load_place
     from resqpy.store.leader import Lock, faults, standing
 
     settings = current()
-    config = load_config(settings.root.resolve(), settings.environment, settings.parsed())
+    config = load_place(settings).config
 
     async def look(resque: Resque) -> list[Lock]:
         return await standing(resque.store, config.scheduler.ruby_lock_prefix)
