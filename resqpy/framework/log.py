@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -133,7 +133,7 @@ def _configure_standard_library(
         logging.getLogger(chatty).setLevel(max(level, logging.INFO))
 
 
-def add_job(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add what is known of the job in whose run the line is logged."""
     run = current_run.get(None)
     if run is not None:
