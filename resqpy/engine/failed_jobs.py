@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from resqpy.base.errors import NotInFailed
+from resqpy.base.errors import NotInFailed, StoreError
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.engine.inspecting import Inspecting
@@ -90,6 +90,7 @@ class FailedJobs(Inspecting):
         Raises:
             NotInFailed: there is no such entry any more.
             UsageError: the entry names no queue, or has no job.
+            StoreError: what Redis has under the name of the queue is no queue.
         """
         entry = self._entry(entry)
         [word] = await Retrying(self._queue).all(entry.source, [(-1, entry)], queue, strict=True)
@@ -97,6 +98,11 @@ class FailedJobs(Inspecting):
             raise NotInFailed("the bytes of this job, which were kept apart from it, are gone")
         if word == "absent":
             raise NotInFailed
+        if word == "no list":
+            raise StoreError(
+                f"the queue {queue or entry.queue!r} is no list in Redis; delete its key, or say where "
+                "the job is to go: retry_and_remove_failed(entry, queue='…')"
+            )
         return word == "retried"
 
     @staticmethod

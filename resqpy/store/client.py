@@ -139,8 +139,10 @@ _BY_CLASS = {
 }
 
 
-# How Redis 6.2 wraps what a command inside a script said.
-_IN_SCRIPT = re.compile(r"^(?:ERR )?Error running script .*?: -([A-Z]+ .*)", re.DOTALL)
+# How Redis 6.2 wraps what a command inside a script said, raised or handed on by the script.
+_IN_SCRIPT = re.compile(
+    r"^(?:ERR )?(?:Error running script .*?|@user_script: \d+): -([A-Z]+ .*)", re.DOTALL
+)
 
 
 def error_text(error: Exception) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resqpy.base import codec
-from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
@@ -74,12 +73,13 @@ async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list
 
     Returns:
         For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no
-        such entry) or "lost" (the bytes kept aside for it are gone; it stays).
+        such entry), "lost" (the bytes kept aside for it are gone; it stays) or "no list" (its queue
+        is none; it stays).
     """
     if not settlings:
         return []
     keys = store.keys
-    args: list[Arg] = [SYSTEM_CLOCK.now_ms() // 1000, len(settlings)]
+    args: list[Arg] = [len(settlings)]
     for each in settlings:
         kept = keys.unreadable(each.entry.unreadable) if each.entry.unreadable else ""
         args += (each.index, each.entry.raw, kept)

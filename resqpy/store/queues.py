@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.store.client import Arg, Store
 from resqpy.store.sweep import Item
 
@@ -39,8 +38,7 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
     pushed: list[bool] = []
     for start in range(0, len(jobs), _JOBS_PER_CALL):
         part = jobs[start : start + _JOBS_PER_CALL]
-        now_s = SYSTEM_CLOCK.now_ms() // 1000
-        args: list[Arg] = [now_s, "LPUSH" if front else "RPUSH", len(part)]
+        args: list[Arg] = ["LPUSH" if front else "RPUSH", len(part)]
         for job in part:
             args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
             args += guard_words(job.guards)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.errors import NotInFailed, UsageError
+from resqpy.base.errors import NotInFailed, StoreError, UsageError
 from resqpy.base.model import FailedJob
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.resque import Resque
@@ -323,6 +323,9 @@ async def test_what_can_not_be_retried_stays(resque: Resque, redis: Any) -> None
     assert [entry.raw for entry in await resque.failed()] == stays
     with pytest.raises(UsageError, match="no job that could be retried"):
         await resque.retry_and_remove_failed(failed_entry(b"[1]"))
+    await redis.set("resque:queue:text", "text")
+    with pytest.raises(StoreError, match="queue 'text' is no list"):
+        await resque.retry_and_remove_failed(failed_entry(queue=None), "text")
     assert await resque.retry_all_failed(to_queue="named") == 1
     assert await queue_of(redis, "named") == [b'{"class":"Boom","args":[1]}']
 

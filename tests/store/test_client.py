@@ -30,10 +30,10 @@ async def test_a_script_that_the_server_forgot_is_loaded_again(store: Store, red
     """NOSCRIPT means that it did not run: it is loaded and asked once more, unnoticed."""
     for _ in range(2):
         await redis.script_flush()
-        assert await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 0]) == []
+        assert await store.run("enqueue", ["resque:queues"], ["RPUSH", 0]) == []
 
     trips = store.line.round_trips
-    await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 0])
+    await store.run("enqueue", ["resque:queues"], ["RPUSH", 0])
     assert store.line.round_trips == trips + 1
 
 
@@ -92,7 +92,7 @@ async def test_a_replica_is_left_for_another_connection(store: Store) -> None:
         await store.call("REPLICAOF", "127.0.0.1", 1)
 
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 1, "q", "k", "x", 0])
+            await store.run("enqueue", ["resque:queues"], ["RPUSH", 1, "q", "k", "x", 0])
 
         await store.call("REPLICAOF", "NO", "ONE")
         assert await store.call("CLIENT", "ID") != first
@@ -125,6 +125,8 @@ async def test_the_oldest_redis_runs_all_scripts() -> None:
         assert len((await exchange.run([], [place], ["q"], "t1")).taken) == 1
         await store.call("REPLICAOF", "127.0.0.1", 1)
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            await store.run("enqueue", ["resque:queues"], [0, "RPUSH", 1, "q", "k", "x", 0])
+            await store.run("enqueue", ["resque:queues"], ["RPUSH", 1, "q", "k", "x", 0])
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await exchange.run([], [Place.of(WorkerId("h", "2", "q"))], ["q"], "t2")
         await exchange.close()
         await store.close()

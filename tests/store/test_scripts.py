@@ -67,6 +67,37 @@ async def test_settle_all_kinds_at_once(store: Store, redis: Any) -> None:
     assert await redis.smembers("resque:queues") == {b"q"}
 
 
+async def test_settle_into_what_is_no_queue(store: Store, redis: Any) -> None:
+    """The entry stays as it is, takes no lock, and the others go their way."""
+    entries = [entry(n) for n in range(3)]
+    await redis.rpush(FAILED, *(each.raw for each in entries))
+    await redis.set("resque:queue:text", "text")
+    words = await failures.settle(
+        store,
+        "failed",
+        [
+            Settling(entries[0], 0, "q", b"job 0"),
+            Settling(entries[1], 1, "text", b"job 1", [Guard("lock", "lock", 60)]),
+            Settling(entries[2], 2, "q", b"job 2"),
+        ],
+    )
+    assert words == ["retried", "no list", "retried"]
+    assert await dump(redis) == {
+        FAILED: [entries[1].raw.decode()], "resque:queues": {"q"},
+        "resque:queue:q": ["job 0", "job 2"], "resque:queue:text": "text",
+    }  # fmt: skip
+
+
+async def test_settle_where_the_set_of_queues_is_none(store: Store, redis: Any) -> None:
+    """Nothing is done, so no job leaves the list for nowhere."""
+    await redis.rpush(FAILED, entry(0).raw)
+    await redis.set("resque:queues", "text")
+    before = await dump(redis)
+    with pytest.raises(StoreError, match="resque:queues is no set"):
+        await failures.settle(store, "failed", [Settling(entry(0), 0, "q", b"job 0")])
+    assert await dump(redis) == before
+
+
 @pytest.mark.parametrize(
     ("value", "word"),
     [(None, "retried"), ("17", "retried"), ("x", "retried"), ("9999999999", "vetoed")],
@@ -160,6 +191,16 @@ async def test_push_takes_back_locks_of_a_veto(store: Store, redis: Any) -> None
     assert await dump(redis) == {
         "second": "9999999999", "resque:queues": {"q"}, "resque:queue:q": ["b"],
     }  # fmt: skip
+
+
+async def test_what_can_not_be_pushed_leaves_no_lock(store: Store, redis: Any) -> None:
+    """A queue that is no list: the error names it, and the lock of its job is free."""
+    await redis.set("resque:queue:text", "text")
+    pushes = [Push("q", b"a"), Push("text", b"b", [Guard("lock", "lock", 60)])]
+    with pytest.raises(StoreError, match=r"WRONGTYPE.*resque:queue:text; jobs pushed before it: 1"):
+        await queues.push(store, pushes)
+    assert not await redis.exists("lock")
+    assert await redis.lrange("resque:queue:q", 0, -1) == [b"a"]
 
 
 # -- delayed --

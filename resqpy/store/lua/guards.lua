@@ -5,9 +5,13 @@
 -- ARGV     number of guards; for each: "lock" or "absent", key, seconds
 -- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push;
 --          (free) nothing
+local NONE = {} -- most jobs have none: they cost no table and no TIME
+
 local function read_guards()
+  local count = tonumber(word())
+  if count == 0 then return NONE end
   local guards = {}
-  for g = 1, tonumber(word()) do guards[g] = { word(), word(), tonumber(word()) } end
+  for g = 1, count do guards[g] = { word(), word(), tonumber(word()) } end
   return guards
 end
 
@@ -16,10 +20,12 @@ local function free(locks)
 end
 
 local function pass(guards)
+  if guards == NONE then return NONE end
   local now, taken = tonumber(redis.call('TIME')[1]), {}
   for _, guard in ipairs(guards) do
     local fine
     if guard[1] == 'lock' then
+      -- a value that is no number, or a time that is over, is taken over, as node-resque does
       local held = redis.call('GET', guard[2])
       fine = not (held and (tonumber(held:match('^%s*%d+')) or 0) >= now)
       if fine then
