@@ -40,7 +40,6 @@ class MultiWorker(BaseWorker):
                 f"between {least} and {most} task processors can't be run; "
                 "0 <= min_task_processors <= max_task_processors and at least 1 at the most"
             )
-        self.last_decision: Decision | None = None
 
     def _size(self) -> int:
         return max(1, self.scaling.min_task_processors)
@@ -61,7 +60,7 @@ class MultiWorker(BaseWorker):
             if pool.quiet or pool.stopping or pool.paused:
                 continue
             decision = decide(Reading(pool.slots.size, busy, delay_ms), self.scaling, memory)
-            memory, self.last_decision = decision.memory, decision
+            memory = decision.memory
             self.emit("multi_worker_action", decision.verb, delay_ms, decision.reason)
             await self._act(decision)
 

@@ -54,11 +54,6 @@ def same_lock(store: Store, record: Record) -> Command:
     return ("REQUIRE", store.keys.task(record.id), "lock", token)
 
 
-def absent(store: Store, task_id: str) -> Command:
-    """The condition that there is no such record."""
-    return ("REQUIRE", store.keys.task(task_id), "v", "")
-
-
 async def write(store: Store, commands: Sequence[Command]) -> bool:
     """Do commands in one step; False where a condition among them did not hold.
 
