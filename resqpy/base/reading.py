@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from resqpy.base import codec
 from resqpy.base.errors import PayloadError
 from resqpy.base.members import member_text
@@ -73,4 +75,6 @@ def ping_time_ms(ping: bytes | None) -> int:
     """When a Node worker gave its last sign of life; 0 where that can't be told."""
     data = codec.decode_lenient(ping or b"")
     seconds = data.get("time") if isinstance(data, dict) else None
-    return int(seconds * 1000) if isinstance(seconds, (int, float)) else 0
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        return 0
+    return int(seconds * 1000)

@@ -1,7 +1,7 @@
 """Dead Ruby and Node workers: their jobs go to the failed list, by the rules of their own side.
 
 - A Node worker is dead when its ping is older than `stuck_worker_timeout`, as for node-resque's
-  scheduler; a worker without a ping is left alone.
+  scheduler; a worker without a ping that can be read is left alone.
 - A Ruby worker is dead when its heartbeat is older than five minutes, as for a Ruby worker that
   starts; one without a heartbeat is left alone. Only one process prunes at a time: we take Ruby's
   own lock for it.
@@ -68,11 +68,11 @@ class ForeignCareChore:
         """Milliseconds of silence of a dead worker; 0: it lives, or nobody can tell."""
         limit_ms = self._options.stuck_worker_timeout_ms
         if ping is not None and limit_ms:
-            silent_ms = now_ms - reading.ping_time_ms(ping)
-            return silent_ms if silent_ms > limit_ms else 0
-        seen_ms = moment_of(heartbeat)
-        if ping is None and seen_ms is not None and now_ms - seen_ms > RUBY_PRUNE_AFTER_MS:
-            return now_ms - seen_ms
+            seen_ms = reading.ping_time_ms(ping)
+            return now_ms - seen_ms if seen_ms and now_ms - seen_ms > limit_ms else 0
+        beat_ms = moment_of(heartbeat)
+        if ping is None and beat_ms is not None and now_ms - beat_ms > RUBY_PRUNE_AFTER_MS:
+            return now_ms - beat_ms
         return 0
 
     async def _clean(self, worker_id: str, silent_ms: int, *, ruby: bool) -> None:

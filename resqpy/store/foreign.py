@@ -26,7 +26,8 @@ async def take_pruning_lock(store: Store, worker_id: str) -> bool:
 
 async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
     """Pings of Node workers that are not registered: key and value."""
-    known = {store.keys.ping(WorkerId.parse(each).name).encode() for each in worker_ids}
+    pings = (store.keys.ping(WorkerId.parse(each).name) for each in worker_ids)
+    known = {ping.encode("utf-8", "surrogateescape") for ping in pings}
     found: list[bytes] = []
     async for keys in scan.matching(store, store.keys.ping("")):
         found += [key for key in keys if key not in known]

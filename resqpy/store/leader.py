@@ -21,6 +21,9 @@ from resqpy.store.queues import decode_name
 # What every fenced script answers, as an error, when one of the fence's keys has another value.
 DEPOSED = "DEPOSED"
 
+_NO_LOCK = b"a key that is no lock"  # the same words as in lua/leader_campaign.lua
+_NO_KEY = -2
+
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
@@ -126,10 +129,12 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
     """Who leads in all three languages. One round trip."""
     keys = store.keys
     names = (keys.leader, *foreign_locks(keys, ruby_prefix))
-    commands = [("GET", keys.leader_foreign)]
-    commands += [command for name in names for command in (("GET", name), ("PTTL", name))]
-    recorded, *replies = await store.pipeline(commands)
-    values, ttls = replies[::2], replies[1::2]
+    reads = ("MGET", keys.leader_foreign, *names)  # unlike GET it says nil of a key of another kind
+    (recorded, *values), *ttls = await store.pipeline([reads, *(("PTTL", each) for each in names)])
+    values = [
+        _NO_LOCK if value is None and ttl != _NO_KEY else value
+        for value, ttl in zip(values, ttls, strict=True)
+    ]
     known = {value for value in (recorded, values[0]) if value}
     return [
         Lock(

@@ -32,14 +32,13 @@ class Overview:
 async def look(store: Store) -> Overview:
     """Look at everything."""
     keys = store.keys
-    names, ids, lists, delayed, node, ruby = await store.pipeline(
+    names, ids, lists, delayed, leaders = await store.pipeline(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.workers),
             ("SMEMBERS", keys.failed_queues),
             ("ZCARD", keys.schedule),
-            ("GET", keys.node_leader),
-            ("GET", keys.ruby_leader()),
+            ("MGET", keys.node_leader, keys.ruby_leader()),
         ]
     )
     queues, workers = sorted(map(decode_name, names)), sorted(map(decode_name, ids))
@@ -58,7 +57,7 @@ async def look(store: Store) -> Overview:
         queues=dict(zip(queues, lengths[len(failed) :], strict=True)),
         records=dict(zip(workers, replies[1], strict=False)),
         stats=stats.shown(counters, replies[0]),
-        leader=_leader(node, ruby),
+        leader=_leader(*leaders),
         failed=sum(lengths[: len(failed)]),
         delayed=delayed,
     )

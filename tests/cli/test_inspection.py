@@ -291,6 +291,18 @@ async def test_a_lock_that_never_ends_is_warned_of(redis: Redis, call: Any) -> N
     assert "two leaders" not in said.err
 
 
+async def test_a_lock_of_another_kind_is_shown(redis: Redis, call: Any) -> None:
+    """It keeps us from promoting, so `resqpy leader` is where somebody looks."""
+    await redis.rpush("resque:resque_scheduler_leader_lock", "what is this?")
+
+    said = await call("leader", "--json")
+    glance = await call("info", "--json")
+
+    assert [lock["leader"] for lock in said.json] == [None, None, "a key that is no lock"]
+    assert "never ends" in said.err
+    assert glance.code == 0
+
+
 async def test_two_leaders_are_warned_of(redis: Redis, call: Any) -> None:
     """Ruby's and Node's schedulers don't look at each other's lock; resqpy has both or none."""
     await redis.set("resque:resque_scheduler_leader_lock", "node-host", ex=180)

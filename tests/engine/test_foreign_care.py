@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
@@ -138,3 +139,20 @@ async def test_a_stale_ping_of_nobody_is_removed(redis_url: str, redis: Redis) -
         await scene.look()
         assert await redis.keys("resque:worker:ping:*") == [b"resque:worker:ping:new"]
         assert len(scene.told_of("error")) == 1
+
+
+@pytest.mark.parametrize("ping", [b"junk", b"[]", b'{"time":"x"}', b'{"time":1e400}', b"\xff"])
+async def test_a_ping_that_says_nothing_stops_nothing(
+    redis_url: str, redis: Redis, ping: bytes
+) -> None:
+    """Whose ping can't be read is left alone, whatever the name; the dead beside it are cleaned up."""
+    async with Scene(redis_url) as scene:
+        odd = {b"a:1+1:mail", b"\xff:1:q", b"noqueue"}
+        await redis.sadd("resque:workers", *odd)
+        await redis.set("resque:worker:ping:a:1+1", ping)
+        await redis.hset("resque:workers:heartbeat", "noqueue", ping)
+        await redis.set("resque:worker:ping:gone:1+1", ping)
+        await node_worker(redis, silent_s=61)
+        await scene.look()
+        assert await redis.smembers("resque:workers") == odd
+        assert await redis.keys("resque:worker:ping:*") == [b"resque:worker:ping:a:1+1"]
