@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from resqpy.base.errors import ImportFailed, InvalidTask, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
+from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
@@ -47,6 +48,27 @@ class Definition:
 
 
 Definitions = Mapping[str, Definition]
+
+
+class WithFallback(dict[str, Definition]):
+    """Definitions, and what may run a job that none of them is for.
+
+    Args:
+        fallback: makes a definition for such a job; None: the job fails as of an unknown task.
+    """
+
+    def __init__(self, known: Definitions, fallback: Callable[[Job], Definition | None]) -> None:
+        super().__init__(known)
+        self.fallback = fallback
+
+
+def definition_for(known: Definitions, job: Job) -> Definition | None:
+    """What runs a job."""
+    found = known.get(job.class_name)
+    if found is None and isinstance(known, WithFallback):
+        return known.fallback(job)
+    return found
+
 
 BUILT_IN = "resqpy.plugins"  # the floor above, so by name
 
@@ -154,7 +176,8 @@ def definitions(jobs: Mapping[str, Any]) -> dict[str, Definition]:
     """Definitions by name, from functions, from node-resque's `{"perform": …, "plugins": […],
     "plugin_options": {…}}`, or from definitions.
     """
-    return {name: _definition(name, job) for name, job in jobs.items()}
+    made = {name: _definition(name, job) for name, job in jobs.items()}
+    return WithFallback(made, jobs.fallback) if isinstance(jobs, WithFallback) else made
 
 
 def _definition(name: str, job: Any) -> Definition:

@@ -9,6 +9,7 @@ from resqpy.base import codec, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
+from resqpy.base.task_id import task_id_of
 from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
@@ -42,12 +43,14 @@ class Judge:
         except PayloadError as error:
             return self.fail(item, error, now_ms)
         task = self._queue.definitions.get(job.class_name)
-        if task is not None and task.enqueue_hooks:
+        if task is not None and task.enqueue_hooks and task_id_of(job.args) is None:
             return Claim()
         return self.enqueue(job)
 
     def enqueue(self, job: Job) -> Enqueue:
-        """Push it, with the guards of its task."""
+        """Push it, with the guards of its task; a tracked one has none, as when it is created."""
+        if task_id_of(job.args) is not None:
+            return Enqueue(job.queue, ())
         return Enqueue(job.queue, self._queue.guards(job.queue, job.class_name, job.args))
 
     def context(self, job: Job) -> Enqueuing:

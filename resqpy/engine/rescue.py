@@ -5,6 +5,7 @@ repeated, or where its queue is no list any more. A job that is lost for the thi
 in which it was the only one, is a poison pill and goes to failed. Jobs that were lost together can't
 be told apart, so one that was lost twice before runs alone in its process (`engine/suspects.py`):
 then it is known who kills.
+The job of a tracked task always goes back: its record counts attempts, and drops what is not to run.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from resqpy.base import codec, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, StoreError, WorkerDied
+from resqpy.base.task_id import TASK_ID, task_id_of
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
@@ -127,6 +129,8 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
     """What becomes of a job that was rescued so often before."""
     if left.raw is None:
         return Verdict()
+    if _tracked(left):  # its record says what may be run again; a copy too many is dropped
+        return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
     if left.broken:
         return _fail(left, PayloadError("the worker died, and its record can't be read"), now_ms)
     if left.once:
@@ -139,6 +143,17 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
         )
         return _fail(left, error, now_ms)
     return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
+
+
+def _tracked(left: Remains) -> bool:
+    """Whether the job is that of a tracked task."""
+    if left.broken or TASK_ID.encode() not in (left.raw or b""):
+        return False
+    try:
+        job = codec.decode_job(left.raw or b"", left.queue)
+    except PayloadError:
+        return False
+    return task_id_of(job.args) is not None
 
 
 def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:

@@ -39,6 +39,7 @@ class Listener(Emitter):
     Attributes:
         running: whether it begins tasks.
         destroyed: it can't be started any more.
+        at_most_once: its task is defined so.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Listener(Emitter):
         super().__init__()
         self.running = False
         self.task_type = definition.name
+        self.at_most_once = definition.at_most_once
         self._active: dict[str, ActiveTask] = {}
         self._worker = MultiWorker(
             store,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.imports import import_dotted
@@ -15,6 +15,7 @@ from resqpy.base.task_record import Record
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.creating import CreateOptions
 from resqpy.engine.tracked.defaults import TaskDefaults
 from resqpy.engine.tracked.delivery import Deliveries, Interceptor, active_task
 from resqpy.engine.tracked.handle import TrackedTask
@@ -73,6 +74,23 @@ class TrackedApi(Tracked):
     def _default_queue(self, task_type: str) -> str:
         tasks = {} if self._registry is None else self._registry.tasks
         return tasks[task_type].queue if task_type in tasks else task_type
+
+    async def create(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any] | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> TrackedTask:
+        """Create a task; one that is defined as at most once is tracked as such. See `Tracked`."""
+        if self._runs_once(task_type):
+            options.setdefault("at_most_once", True)
+        return await super().create(task_type, payload, **options)
+
+    def _runs_once(self, task_type: str) -> bool:
+        definitions = {} if self._registry is None else self._registry.definitions
+        if task_type in self.listeners:
+            return self.listeners[task_type].at_most_once
+        return task_type in definitions and definitions[task_type].at_most_once
 
     # -- handlers --
 

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from resqpy.base.errors import UnknownTask
+from resqpy.base.model import Job
 from resqpy.base.task_id import task_id_of
-from resqpy.engine.definition import Definition
+from resqpy.engine.definition import Definition, WithFallback
+from resqpy.engine.execute import failure
 from resqpy.engine.plugin import CallNext, Plugin
-from resqpy.engine.run import Run
+from resqpy.engine.run import Run, current_run
 from resqpy.engine.tracked.delivery import Deliveries
 
 
@@ -39,9 +42,26 @@ class Tracking(Plugin):
 def with_tracking(
     definitions: Mapping[str, Definition], deliveries: Deliveries
 ) -> dict[str, Definition]:
-    """The same tasks, each of which may be created as a tracked one."""
+    """The same tasks, each of which may be created as a tracked one.
+
+    A tracked task that is none of them fails at once, with its record, instead of leaving that to
+    the search for lost tasks.
+    """
     tracking = Tracking(deliveries)
-    return {
+
+    def unknown(job: Job) -> Definition | None:
+        if task_id_of(job.args) is None:
+            return None
+        return Definition(job.class_name, _no_such_task, is_async=True, around=(tracking,))
+
+    known = {
         name: replace(definition, around=(tracking, *definition.around))
         for name, definition in definitions.items()
     }
+    return WithFallback(known, unknown)
+
+
+async def _no_such_task(*_: Any) -> None:
+    """Fail the run for good: this worker would not know the task the next time either."""
+    run = current_run.get()
+    run.outcome = failure(UnknownTask(f'No job defined for class "{run.class_name}"'))
