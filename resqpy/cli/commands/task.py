@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,14 +106,17 @@ def show(name: str) -> None:
     """Show all properties of a task."""
     from resqpy.cli.session import load_project
 
-    found = load_project(current()).registry.task(name)
+    project = load_project(current())
+    found = project.registry.task(name)
     shown = _as_json(found)
     inputs = shown.pop("inputs")
-    output.show({**shown, "inputs": inputs}, lambda: _print(shown, inputs))
+    output.show({**shown, "inputs": inputs}, lambda: _print(shown, inputs, project.root))
 
 
-def _print(shown: dict[str, Any], inputs: dict[str, Any]) -> None:
-    shown["file"] = f"{shown['file']}:{shown.pop('line')}"
+def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
+    file = Path(shown["file"])
+    file = file.relative_to(root) if file.is_relative_to(root) else file
+    shown["file"] = f"{file}:{shown.pop('line')}"
     output.properties(
         {
             name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -218,14 +218,17 @@ def remove(ids: Sequence[str]) -> int:
     output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
 
     async def one(tracked: Tracked, task_id: str) -> None:
-        _ = await tracked.remove(task_id) or _found(None, task_id)
+        if not await tracked.remove(task_id):
+            await tracked.fetch(task_id)  # says that there is none
 
     return _each(ids, "removed", one)
 
 
 def _each(ids: Sequence[str], done: str, do: Callable[[Tracked, str], Awaitable[Any]]) -> int:
     """Do something with each task; what can't be done is told, and the others are done."""
-    from resqpy.base.errors import TrackedError
+    from resqpy.base.errors import TrackedError, UnknownTaskId
+
+    missing: list[str] = []
 
     async def all_of_them(tracked: Tracked) -> dict[str, str]:
         results = {}
@@ -233,13 +236,16 @@ def _each(ids: Sequence[str], done: str, do: Callable[[Tracked, str], Awaitable[
             try:
                 await do(tracked, task_id)
                 results[task_id] = done
-            except (TrackedError, click.ClickException) as error:
-                results[task_id] = str(getattr(error, "message", error))
+            except TrackedError as error:
+                results[task_id] = str(error)
+                missing.extend([task_id] if isinstance(error, UnknownTaskId) else [])
         return results
 
     results: dict[str, str] = _ask(all_of_them)
     output.show(results, lambda: _print_results(results, done))
-    return Exit.OK if set(results.values()) == {done} else Exit.ERROR
+    if set(results.values()) == {done}:
+        return Exit.OK
+    return Exit.NOT_FOUND if len(missing) == len(results) else Exit.ERROR
 
 
 def _print_results(results: dict[str, str], done: str) -> None:
