@@ -106,7 +106,11 @@ class Tracked:
     def _check_type(self, kind: str) -> None:
         known = None if self._types is None else self._types()
         if known is not None and kind not in known:
-            raise UnknownTask(f"no task of the name {kind!r} is defined{near_match(kind, known)}")
+            names = ", ".join(sorted(known)) or "none"
+            raise UnknownTask(
+                f"no task of the name {kind!r} is defined{near_match(kind, known)} (tasks: {names}); "
+                "define it, or register a handler for it"
+            )
 
     async def get(self, task_id: str) -> TrackedTask | None:
         """A task; None if there is none (any more). One round trip."""
