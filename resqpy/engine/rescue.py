@@ -1,8 +1,8 @@
 """The rescue of jobs that died with their worker: resqpy's own, by the heartbeat of the process.
 
 A job goes back to the head of its queue; to failed where its run was marked as one that must not be
-repeated, or where its queue is no list any more. A job that is lost for the third time, in a process
-in which it was the only one, is a poison pill and goes to failed. Jobs that were lost together can't
+repeated, or where its queue is no list any more. A job that was rescued three times and is lost once
+more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were lost together can't
 be told apart, so one that was lost twice before runs alone in its process (`engine/suspects.py`):
 then it is known who kills.
 The job of a tracked task always goes back: its record counts attempts, and drops what is not to run.
@@ -135,7 +135,7 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
         return _fail(left, PayloadError("the worker died, and its record can't be read"), now_ms)
     if left.once:
         return _fail(left, WorkerDied(), now_ms)
-    if alone and rescued + 1 >= MOST_RESCUES:
+    if alone and rescued >= MOST_RESCUES:
         error = PoisonPill(
             f"the job was lost with its worker {rescued + 1} times, the last time as the only one "
             "in its process; it kills its worker, or something takes it for dead: mend the cause "

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-MOST_RESCUES = 3  # the loss that sends a job to the failed list, if it was alone in its process
+MOST_RESCUES = 3  # after so many, the next loss sends a job to the failed list, if it was alone
 RUNS_ALONE_AFTER = 2  # losses after which a job runs alone, so that it is known who kills

@@ -13,6 +13,7 @@ from resqpy.base import codec
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
+from resqpy.store.rescue import noted_count
 
 
 class Ended(NamedTuple):
@@ -165,7 +166,7 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
             beginnings[queue],
             held,
             sha1.decode(),
-            int(rescues.partition(b"/")[0]) if rescues else 0,
+            noted_count(rescues),
         )
         for index, queue, raw, held, sha1, rescues in zip(*[iter(flat)] * 6, strict=True)
     ]

@@ -97,7 +97,19 @@ async def counts(store: Store, digests: Sequence[str]) -> list[int]:
     if not digests:
         return []
     values = await store.call("HMGET", store.keys.rescues, *digests)
-    return [int(value.partition(b"/")[0]) if value else 0 for value in values]
+    return [noted_count(value) for value in values]
+
+
+def noted_count(value: bytes | None) -> int:
+    """The count in a note; 0 for one that somebody else has made."""
+    number = (value or b"").partition(b"/")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _noted_s(value: bytes) -> float:
+    """When a note was made, in seconds; long ago for one that somebody else has made."""
+    time = value.partition(b"/")[2]
+    return float(time) if time.isdigit() else 0.0
 
 
 def rescue_call(
@@ -138,7 +150,7 @@ async def forget_old_counts(store: Store, before_s: float) -> int:
     old = [
         digest
         for digest, value in zip(flat[::2], flat[1::2], strict=True)
-        if float(value.partition(b"/")[2] or 0) < before_s
+        if _noted_s(value) < before_s
     ]
     if old:
         await store.call("HDEL", store.keys.rescues, *old)

@@ -157,12 +157,10 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
         assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
 
 
-async def test_a_poison_pill_is_condemned_after_three_lonely_deaths(
-    redis_url: str, redis: Redis
-) -> None:
-    """The third loss of a job that was alone in its process sends it to failed, by name."""
+async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, redis: Redis) -> None:
+    """The loss after three rescues of a job that was alone sends it to failed, by name."""
     async with Scene(redis_url) as scene:
-        for _ in range(2):
+        for _ in range(3):
             await die_with(scene.store, JOB)
             await scene.rescue()
             assert await redis.lpop("resque:queue:mail") == JOB

@@ -89,6 +89,16 @@ async def test_a_job_lost_once_runs_beside_others(redis_url: str, redis: Redis) 
         await wait_for(forgotten)
 
 
+async def test_a_note_of_somebody_else_s_making_is_no_count(redis_url: str, redis: Redis) -> None:
+    """Junk in the place of a count harms neither the worker nor the job."""
+    yard = Yard(redis_url)
+    await redis.hset("resque:resqpy:rescues", digest("a"), "what?")
+    await yard.enqueue("a")
+    async with yard.worker:
+        await wait_for(lambda: yard.running == {"a"})
+        yard.open("a")
+
+
 async def test_a_stop_returns_what_waits_and_keeps_its_count(redis_url: str, redis: Redis) -> None:
     """A suspect that never began goes back to its queue, and is still a suspect."""
     yard = Yard(redis_url)
