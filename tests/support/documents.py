@@ -2,7 +2,10 @@
 
 - A `python` block whose first line is `# path/of/file.py` is written to that file.
 - A `console` block is run, command by command (`$ …`); what follows is what is printed (to standard
-  output), where `…` stands for anything, also for whole lines.
+  output, else to standard error), where `…` stands for anything, also for whole
+  lines, and columns may be wider.
+- `cd` changes the folder of what follows; a command that ends with `&` goes on to the document's end; and
+  one that only looks (`resqpy failed`, `grep`) is asked again for a while, since workers need their time.
 - Blocks of other kinds (`sh`, …) are not run.
 """
 
@@ -10,11 +13,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LOOKING = ("resqpy failed list", "resqpy task explain", "grep ")  # and `resqpy failed` alone
+_PATIENCE_S = 15
 _FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 
 
@@ -49,25 +56,84 @@ def _commands(text: str, line: int) -> Iterator[Step]:
         yield Step(line, None, command, expected.strip())
 
 
-def follow(document: str, folder: Path, environ: Mapping[str, str], timeout: float = 25) -> int:
+def follow(document: str, folder: Path, environ: Mapping[str, str]) -> int:
     """Do all steps of a document in a folder; how many commands there were.
 
     Raises:
         AssertionError: a command prints something else than the document says.
     """
-    commands = 0
-    for step in steps(document):
+    with _Reader(folder, environ) as reader:
+        for step in steps(document):
+            reader.do(step)
+        return reader.commands
+
+
+class _Reader:
+    """Somebody who does what a document says.
+
+    Attributes:
+        commands: how many were typed.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self.commands = 0
+        self._folder = folder
+        self._environ = environ
+        self._background: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._background:
+            each.terminate()
+        for each in self._background:
+            each.wait(timeout=20)
+
+    def do(self, step: Step) -> None:
+        """One step."""
         if step.file is not None:
-            path = folder / step.file
+            path = self._folder / step.file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(step.text)
+            return
+        self.commands += 1
+        if step.text.startswith("cd "):
+            self._folder /= step.text.removeprefix("cd ")
+        elif step.text.endswith("&"):
+            self._start(step.text.removesuffix("&"))
         else:
-            commands += 1
-            _check(step, folder, environ, timeout)
-    return commands
+            self._check(step)
+
+    def _start(self, command: str) -> None:
+        self._background.append(
+            subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self._folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+
+    def _check(self, step: Step) -> None:
+        deadline = time.monotonic() + (_PATIENCE_S if _only_looks(step.text) else 0)
+        while True:
+            try:
+                _check(step, self._folder, self._environ)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
 
-def _check(step: Step, folder: Path, environ: Mapping[str, str], timeout: float) -> None:
+def _only_looks(command: str) -> bool:
+    return command == "resqpy failed" or command.startswith(_LOOKING)
+
+
+def _check(step: Step, folder: Path, environ: Mapping[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", step.text],
         cwd=folder,
@@ -75,11 +141,12 @@ def _check(step: Step, folder: Path, environ: Mapping[str, str], timeout: float)
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=_PATIENCE_S * 4,
         check=False,
     )
-    printed = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
-    pattern = re.escape(step.expected).replace("…", ".*")
+    output = done.stdout or done.stderr
+    printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
+    pattern = re.sub(r"(?:\\ )+", " +", re.escape(step.expected)).replace("…", ".*")
     if step.expected and not re.fullmatch(pattern, printed, re.DOTALL):
         raise AssertionError(
             f"line {step.line}: `{step.text}` printed\n{printed}\n{done.stderr}\n-- and not\n{step.expected}"
