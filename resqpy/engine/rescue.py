@@ -2,9 +2,9 @@
 
 A job goes back to the head of its queue; to failed where its run was marked as one that must not be
 repeated, or where its queue is no list any more. A job that was rescued three times and is lost once
-more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were lost together can't
-be told apart, so one that was lost twice before runs alone in its process (`engine/suspects.py`):
-then it is known who kills.
+more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were
+lost together can't be told apart, so one that was lost twice before runs alone in its process
+(`engine/suspects.py`): then it is known who kills.
 The job of a tracked task always goes back: its record counts attempts, and drops what is not to run.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 """

@@ -1,0 +1,59 @@
+"""Every Python example of the docs runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resqpy import open_project
+from tests.docs.pages import DOCS, Stage, blocks, pages
+
+PAGES = pages()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """An empty project in the current folder; what it puts on the module path goes with it."""
+    root = tmp_path / "demo"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    path, modules = list(sys.path), set(sys.modules)
+    sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
+    yield Stage(root, redis_url)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith(("_resqpy", "tasks", "lib", "my", "fastapi")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+async def test_the_examples_of_a_page(page: Path, stage: Stage) -> None:
+    """Its files make a project without errors, its other examples run in it, its tests pass."""
+    examples = list(blocks(page))
+    for each in examples:
+        if each.file is not None:
+            stage.write(each)
+    async with open_project("."):
+        for each in examples:
+            if each.file is None:
+                await stage.run(each)
+    for program in sorted(stage.root.glob("*.py")):
+        if program.name != "conftest.py":
+            done = stage.run_program(program.name)
+            assert done.returncode == 0, done.stderr
+    if (stage.root / "tests").is_dir():
+        done = stage.run_tests()
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_fence_of_python_is_found() -> None:
+    """None escapes by an unusual form."""
+    for page in DOCS.rglob("*.md"):
+        lines = page.read_text().splitlines()
+        shown = [each for each in lines if each.strip().startswith(("```py", "```toml"))]
+        hidden = page.read_text().count("\n<!-- python\n")
+        assert len(list(blocks(page))) == len(shown) + hidden, page
