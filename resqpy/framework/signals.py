@@ -2,7 +2,7 @@
 
 | signal | meaning (profile "modern") |
 |---|---|
-| TERM, INT | let running jobs end (25 s), then cancel them; a second one: now |
+| TERM, INT | let running jobs end (25 s), then cancel them; a second one, later than 0.25 s: now |
 | QUIT | let running jobs end, without limit |
 | USR1 | cancel the running jobs, work on |
 | USR2, CONT | pause, resume |
@@ -20,11 +20,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.framework.dump import dump
 from resqpy.framework.log import get_logger
 
 if TYPE_CHECKING:
     from resqpy.framework.process import Process
+
+# A service manager tells each process of a service, and a supervisor its children: that is one request
+# to stop, not two.
+SAME_WITHIN_S = 0.25
 
 
 class _Handlers:
@@ -33,6 +38,7 @@ class _Handlers:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._quiet = False
+        self._asked_s = 0.0
         self._at_once = process.project.config.process.signals == "resque"
 
     def all(self) -> dict[signal.Signals, Callable[[], None]]:
@@ -48,6 +54,10 @@ class _Handlers:
         }
 
     def stop(self) -> None:
+        now_s = SYSTEM_CLOCK.monotonic()
+        if self._process.stopping and now_s - self._asked_s < SAME_WITHIN_S:
+            return
+        self._asked_s = now_s
         if self._at_once or self._process.stopping:
             self._log("stopping now")
             self._process.request_stop_now()

@@ -22,6 +22,7 @@ from resqpy.embedded import PrivateServer
 from resqpy.framework.api import api
 from resqpy.framework.problems import ProjectErrors
 from resqpy.framework.process import Process
+from resqpy.framework.signals import SAME_WITHIN_S
 from tests.framework.conftest import Files, MakeProject, until
 
 TASKS = """
@@ -250,11 +251,24 @@ def test_a_second_term_stops_now_and_puts_the_job_back(start: Any) -> None:
     running = start()
     running.enqueue("wait", 60_000)
     running.wait_for_line("job started")
-    running.signal(signal.SIGINT, signal.SIGTERM)
+    running.signal(signal.SIGINT)
+    time.sleep(SAME_WITHIN_S)
+    running.signal(signal.SIGTERM)
 
     assert running.popen.wait(10) == 0
     assert running.redis.llen("resque:queue:default") == 1
     assert running.redis.llen("resque:failed") == 0
+
+
+def test_two_at_once_are_one(start: Any) -> None:
+    """A service manager tells a supervisor and its children, and the supervisor tells them again."""
+    running = start()
+    running.enqueue("wait", 600)
+    running.wait_for_line("job started")
+    running.signal(signal.SIGTERM, signal.SIGTERM)
+
+    assert running.popen.wait(10) == 0
+    assert running.wait_for_line("job succeeded")
 
 
 def test_the_time_that_jobs_get_is_configured(start: Any) -> None:
