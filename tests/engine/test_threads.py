@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
+import textwrap
 import threading
 import time
 from typing import Any
@@ -176,3 +178,25 @@ async def test_an_interruption_never_strikes_the_next_function() -> None:
     assert [n for n in done if n >= 0] == list(range(300))
     assert threads._threads <= 2
     threads.close()
+
+
+async def test_a_debugger_can_still_trace() -> None:
+    """After a job in a thread (Python 3.11 hangs under a tracer once an interruption was taken back)."""
+    code = """
+        import asyncio, faulthandler, sys
+        from resqpy.engine.threads import ThreadRunner
+        faulthandler.dump_traceback_later(8, exit=True)
+        async def main():
+            threads = ThreadRunner(1)
+            await threads.run(len, ["ab"])
+            sys.settrace(lambda *_: None)
+            print(await threads.run(len, ["ab"]))
+            threads.close()
+        asyncio.run(main())
+    """
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(code), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await done.communicate()
+
+    assert (done.returncode, out) == (0, b"2\n")
