@@ -185,5 +185,5 @@ class _Call:
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> None:
-    """Raise an error in a thread. (Taking one back, by NULL, lets Python 3.11 hang under a tracer.)"""
+    """Raise an error in a thread. It is never taken back: by NULL, Python 3.11 hangs under a tracer."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,3 +58,12 @@ def test_each_fence_of_python_is_found() -> None:
         shown = [each for each in lines if each.strip().startswith(("```py", "```toml"))]
         hidden = page.read_text().count("\n<!-- python\n")
         assert len(list(blocks(page))) == len(shown) + hidden, page
+
+
+def test_each_page_is_in_the_index() -> None:
+    """By a link."""
+    index = (DOCS / "index.md").read_text()
+    linked = set(re.findall(r"\]\(([\w/.-]+\.md)\)", index))
+    there = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"index.md"}
+
+    assert linked == there
