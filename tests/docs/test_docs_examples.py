@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from resqpy import open_project
+from resqpy.framework.log import to_standard_library
 from tests.docs.pages import DOCS, Stage, blocks, pages
 
 PAGES = pages()
@@ -24,7 +26,9 @@ def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("REDIS_URL", redis_url)
     path, modules = list(sys.path), set(sys.modules)
     sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
-    yield Stage(root, redis_url)
+    structlog.reset_defaults()
+    with to_standard_library():
+        yield Stage(root, redis_url)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         if name.startswith(("_resqpy", "tasks", "lib", "my", "fastapi")):
