@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import DuplicateDelayedJob
+from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.definition import Definition, definitions
@@ -80,20 +80,29 @@ class Queue(Removing):
         """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
 
         Either all are checked and good, or nothing is written.
+
+        Raises:
+            InvalidJob, InvalidQueueName: which of them is wrong, and how.
         """
         wanted = list(jobs)
-        pushes = [self._push(*self._checked(*job)) for job in wanted]
+        pushes = self._pushes(wanted)
         if not self._any_hooks(wanted):
             return await queues.push(self.store, pushes, front=front)
         return await self._enqueue_with_hooks(wanted, pushes, front)
 
-    def _checked(
-        self, queue: str, class_name: str, args: Sequence[Any]
-    ) -> tuple[str, str, Sequence[Any]]:
-        return check_queue_name(queue), class_name, args
+    def _pushes(self, jobs: Sequence[NewJob]) -> list[Push]:
+        pushes: list[Push] = []
+        try:
+            for job in jobs:
+                _check_shape(job)
+                pushes.append(self._push(*job))
+        except UsageError as error:
+            say_which(error, len(pushes), len(jobs))
+            raise
+        return pushes
 
     def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
-        raw = codec.encode_job(class_name, queue, args)
+        raw = codec.encode_job(class_name, check_queue_name(queue), args)
         return Push(queue, raw, self.guards(queue, class_name, args))
 
     def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
@@ -163,7 +172,7 @@ class Queue(Removing):
             DuplicateDelayedJob: the same job is due within a second of that time.
         """
         due_ms = moment_ms(timestamp)
-        self._checked(queue, class_name, args)
+        check_queue_name(queue)
         if due_ms <= self.clock.now_ms():
             return await self.enqueue(queue, class_name, args)
         return await self._delay(due_ms, queue, class_name, args, suppress_duplicate_task_error)
@@ -193,3 +202,15 @@ class Queue(Removing):
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
         due_ms = self.clock.now_ms() + duration_ms(delay)
         return await self.enqueue_at(due_ms, queue, class_name, args, suppress_duplicate_task_error)
+
+
+def say_which(error: UsageError, number: int, count: int) -> None:
+    """Put the place of a wrong job among several before what is wrong with it."""
+    if count > 1:
+        error.args = (f"job {number} (of 0 to {count - 1}): {error}; nothing was enqueued",)
+
+
+def _check_shape(job: Any) -> None:
+    """Refuse what only looks like a job: a text of three letters has three parts as well."""
+    if not isinstance(job, tuple | list) or len(job) != 3:
+        raise InvalidJob(f"{job!r} is not (queue, class_name, args)")

@@ -194,6 +194,10 @@ class SyncQueue(Door):
             )
         super().__init__(make or (lambda: Resque(connection, jobs)), timeout)
 
+    def end(self) -> None:
+        """node-resque's name for `close`."""
+        self.close()
+
     connect = Verb(Resque.connect)
 
     enqueue = Verb(Resque.enqueue)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from resqpy.base.errors import InvalidInputs
+from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.when import Duration, Moment
+from resqpy.engine.queue import NewJob, say_which
 from resqpy.framework.handle import TaskJob
 from resqpy.framework.inspect_api import InspectApi
 from resqpy.framework.registry import Registry
@@ -100,12 +101,19 @@ class TasksApi(InspectApi):
     async def enqueue_many(self, jobs: Iterable[TaskJob | tuple[Any, ...]]) -> list[bool]:
         """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
         queue, or both, left out. Either all are right, or nothing is written.
+
+        Raises:
+            UnknownTask, InvalidInputs: which of them is wrong, and how.
         """
-        wanted = []
-        for job in jobs:
-            each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
-            task, args = self._checked(each.task, each.inputs)
-            wanted.append((each.queue or task.queue, task.name, args))
+        given, wanted = list(jobs), list[NewJob]()
+        try:
+            for job in given:
+                each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
+                task, args = self._checked(each.task, each.inputs)
+                wanted.append((each.queue or task.queue, task.name, args))
+        except UsageError as error:
+            say_which(error, len(wanted), len(given))
+            raise
         return await self._queue.enqueue_many(wanted)
 
     def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
@@ -185,8 +193,8 @@ def as_args(args: Args) -> list[Any]:
     return [dict(args)] if isinstance(args, Mapping) else list(args)
 
 
-def _three(job: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-    task, inputs, queue, *rest = (*job, None, None, None)[: max(3, len(job))]
-    if rest:
+def _three(job: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(job, tuple | list) or not 1 <= len(job) <= 3:
         raise InvalidInputs(f"{job!r} is not (task, inputs, queue)")
+    task, inputs, queue = (*job, None, None)[:3]
     return task, inputs or {}, queue

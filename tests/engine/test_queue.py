@@ -96,6 +96,29 @@ async def test_all_or_nothing(job: Any, error: type[Exception], queue: Queue, re
     assert await dump(redis) == {}
 
 
+@pytest.mark.parametrize(
+    "job",
+    ["abc", ("q", "Echo"), ("q", "Echo", [], "x"), {"queue": "q", "class": "Echo", "args": []}, 7],
+)
+async def test_what_is_no_job_among_many(job: Any, queue: Queue, redis: Any) -> None:
+    """It is told which of them it is, and what was expected."""
+    with pytest.raises(InvalidJob) as caught:
+        await queue.enqueue_many([("q", "Echo", [1]), job, ("q", "Echo", [2])])
+
+    told = f"job 1 (of 0 to 2): {job!r} is not (queue, class_name, args); nothing was enqueued"
+    assert str(caught.value) == told
+    assert await dump(redis) == {}
+
+
+async def test_which_of_many_is_wrong(queue: Queue, redis: Any) -> None:
+    """Also of those that have the right shape."""
+    with pytest.raises(InvalidQueueName, match=r"^job 1 \(of 0 to 1\): queue 'a,b': "):
+        await queue.enqueue_many([("q", "Echo", [1]), ("a,b", "Echo", [2])])
+    with pytest.raises(InvalidQueueName, match=r"^queue 'a,b': "):
+        await queue.enqueue("a,b", "Echo", [2])
+    assert await dump(redis) == {}
+
+
 async def test_no_jobs_at_all(queue: Queue) -> None:
     """Nothing is asked of Redis."""
     with round_trips(queue.store, 0):

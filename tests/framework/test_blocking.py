@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable, UsageError
+from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUnavailable, UsageError
 from resqpy.base.model import FailedJob
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.resque import Resque
@@ -46,9 +46,11 @@ def plain(redis_url: str) -> Iterator[Any]:
 
 def test_it_has_every_verb() -> None:
     """What `Resque` can do, the door can do: a verb that is added there is missed here."""
-    life = {"close", "end", "before_enqueue", "after_enqueue"}
+    life = {"close", "end"}
+    hooks = {"before_enqueue", "after_enqueue"}
+    assert all(inspect.isfunction(inspect.getattr_static(SyncQueue, name)) for name in life)
     for name, member in inspect.getmembers(Resque):
-        if name.startswith("_") or name in life:
+        if name.startswith("_") or name in life | hooks:
             continue
         if inspect.iscoroutinefunction(member):
             assert isinstance(inspect.getattr_static(SyncQueue, name), Verb), name
@@ -80,6 +82,8 @@ def test_errors_come_through(door: SyncQueue) -> None:
     """What the async verb raises is raised here."""
     with pytest.raises(UsageError, match=r"args\[0\]"):
         door.enqueue("q", "Echo", [object()])
+    with pytest.raises(InvalidJob, match=r"job 1 .*: 'abc' is not \(queue, class_name, args\)"):
+        door.enqueue_many([("q", "Echo", []), "abc"])  # type: ignore[list-item]
 
 
 def test_a_walk(door: SyncQueue, plain: Any) -> None:
@@ -206,10 +210,13 @@ def test_close_and_use_again(redis_url: str, plain: Any) -> None:
     door.close()
 
 
-def test_a_door_that_is_dropped_is_closed(redis_url: str, plain: Any) -> None:
+def test_a_door_that_is_ended_or_dropped_is_closed(redis_url: str, plain: Any) -> None:
     """Its connection goes with it."""
     before = plain.info("clients")["connected_clients"]
     door = SyncQueue(redis_url)
+    door.enqueue("q", "Echo")
+    door.end()
+    _soon(lambda: plain.info("clients")["connected_clients"] == before)
     door.enqueue("q", "Echo")
     del door
     gc.collect()

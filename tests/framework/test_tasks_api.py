@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -85,6 +86,22 @@ async def test_finding_and_removing_by_task(process: Process) -> None:
     assert await tasks.length("default") == 1
     assert await tasks.del_queue("default") == 1
     assert await tasks.queues() == []
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        (("sendWelcomeEmial", {}), "there is no task 'sendWelcomeEmial'"),
+        (("sendWelcomeEmail", "x"), "task 'sendWelcomeEmail': the inputs are 'x', not a dict"),
+        ("abc", r"'abc' is not \(task, inputs, queue\)"),
+        (("a", {}, "q", 1), r"\('a', {}, 'q', 1\) is not \(task, inputs, queue\)"),
+    ],
+)
+async def test_which_of_many_is_wrong(process: Process, job: Any, told: str) -> None:
+    """One is, and nothing is enqueued; it is told which."""
+    with pytest.raises(UsageError, match=rf"^job 1 \(of 0 to 1\): .*{told}"):
+        await api.tasks.enqueue_many([("sendWelcomeEmail", TO), job])
+    assert await api.tasks.queues() == []
 
 
 async def test_listing_what_waits(process: Process) -> None:
