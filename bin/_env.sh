@@ -101,17 +101,17 @@ has_stamp() {
     [ "$(cat "$VENV/$1" 2>/dev/null)" = "$stamp" ]
 }
 
-# The packages of the live tests with Node; in CI they must be there.
+# The packages of the live tests with Node, and pyright; in CI they must be there.
 ensure_node() {
     [ -f "$NODE_DIR/package-lock.json" ] || return 0
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-        [ "${CI:-}" != true ] || die "node and npm are missing, and CI=true wants the tests with Node"
+        [ "${CI:-}" != true ] || die "node and npm are missing, and CI=true wants the tests with Node, and pyright"
         say "no node and npm here: the tests with Node will be skipped"
         return 0
     fi
     stamp=$(cksum <"$NODE_DIR/package-lock.json")
     [ "$(cat "$NODE_DIR/node_modules/.stamp" 2>/dev/null)" != "$stamp" ] || return 0
-    if npm ci --prefix "$NODE_DIR" --no-audit --no-fund --loglevel=error >&2; then
+    if npm ci --prefix "$NODE_DIR" --include=dev --no-audit --no-fund --loglevel=error >&2; then
         echo "$stamp" >"$NODE_DIR/node_modules/.stamp"
     else
         [ "${CI:-}" != true ] || die "npm ci failed in $NODE_DIR"

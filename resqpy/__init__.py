@@ -5,9 +5,9 @@ The public names are imported when they are first used, so that `import resqpy` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resqpy.base.imports import import_dotted
+from resqpy.base.imports import names_at_first_use
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
@@ -91,14 +91,5 @@ _MODULES = {
     "task": "framework.task",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'resqpy' has no attribute {name!r}")
-    value = import_dotted(f"resqpy.{_MODULES[name]}:{name}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours
+    __getattr__, __dir__ = names_at_first_use("resqpy", _MODULES)

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +36,26 @@ def import_dotted(path: str) -> Any:
             raise ImportFailed(f"{module_name!r} has no {attribute!r}{hint}")
         target = getattr(target, part)
     return target
+
+
+def names_at_first_use(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose names are imported when they are first used.
+
+    Args:
+        modules: the module below `resqpy` that defines it, by name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            hint = near_match(name, modules)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
+        value = import_dotted(f"resqpy.{modules[name]}:{name}")
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get, lambda: sorted(modules)
 
 
 class _FreshLoader(SourceFileLoader):

@@ -107,7 +107,22 @@ def inputs_of(
 
 
 class _TakesParams(Protocol):
+    def run(self, *, params: Any) -> Any: ...
+
+
+class _TakesParamsAndWorker(Protocol):
     def run(self, *, params: Any, worker: Any) -> Any: ...
+
+
+class _TakesInputs(Protocol):
+    def run(self, *, inputs: Any) -> Any: ...
+
+
+class _TakesInputsAndWorker(Protocol):
+    def run(self, *, inputs: Any, worker: Any) -> Any: ...
+
+
+_TakesAll = _TakesParams | _TakesParamsAndWorker | _TakesInputs | _TakesInputsAndWorker
 
 
 class _HasRun(Protocol[P]):
@@ -130,9 +145,9 @@ class Verb(_Verb[T]):
     """`Task.enqueue`, `Task.job`: called with the inputs."""
 
     @overload
-    def __get__(self, instance: _TakesParams, owner: object) -> Callable[..., T]: ...
+    def __get__(self, instance: _TakesAll, owner: object) -> Callable[..., T]: ...
     @overload
-    def __get__(self, instance: None, owner: Callable[[], _TakesParams]) -> Callable[..., T]: ...
+    def __get__(self, instance: None, owner: Callable[[], _TakesAll]) -> Callable[..., T]: ...
     @overload
     def __get__(self, instance: _HasRun[P], owner: object) -> Callable[P, T]: ...
     @overload
@@ -146,11 +161,11 @@ class TimedVerb(_Verb[T]):
 
     @overload
     def __get__(
-        self, instance: _TakesParams, owner: object
+        self, instance: _TakesAll, owner: object
     ) -> Callable[Concatenate[Duration, ...], T]: ...
     @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _TakesParams]
+        self, instance: None, owner: Callable[[], _TakesAll]
     ) -> Callable[Concatenate[Duration, ...], T]: ...
     @overload
     def __get__(
@@ -169,11 +184,11 @@ class MomentVerb(_Verb[T]):
 
     @overload
     def __get__(
-        self, instance: _TakesParams, owner: object
+        self, instance: _TakesAll, owner: object
     ) -> Callable[Concatenate[Moment, ...], T]: ...
     @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _TakesParams]
+        self, instance: None, owner: Callable[[], _TakesAll]
     ) -> Callable[Concatenate[Moment, ...], T]: ...
     @overload
     def __get__(
@@ -191,10 +206,10 @@ class HandleVerb:
     """`Task.on("queue")`: a handle."""
 
     @overload
-    def __get__(self, instance: _TakesParams, owner: object) -> Callable[[str], Handle[...]]: ...
+    def __get__(self, instance: _TakesAll, owner: object) -> Callable[[str], Handle[...]]: ...
     @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _TakesParams]
+        self, instance: None, owner: Callable[[], _TakesAll]
     ) -> Callable[[str], Handle[...]]: ...
     @overload
     def __get__(self, instance: _HasRun[P], owner: object) -> Callable[[str], Handle[P]]: ...

@@ -12,9 +12,9 @@ Redis is never faked: it is a real server, started for the tests.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resqpy.base.imports import import_dotted
+from resqpy.base.imports import names_at_first_use
 
 if TYPE_CHECKING:
     from resqpy.embedded.private import PrivateServer
@@ -56,14 +56,5 @@ _MODULES = {
     "run_task": "testing.tasks",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'resqpy.testing' has no attribute {name!r}")
-    value = import_dotted(f"resqpy.{_MODULES[name]}:{name}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours
+    __getattr__, __dir__ = names_at_first_use("resqpy.testing", _MODULES)

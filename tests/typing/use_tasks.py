@@ -1,14 +1,15 @@
-# pyright: reportUnnecessaryTypeIgnoreComment=true
-"""What a type checker knows of a task's `enqueue`: read by mypy (`bin/check`) and pyright, never run.
+"""What a type checker knows of a task's `enqueue`: read by mypy and pyright (`bin/check`), never run.
 
-Each line of `wrong` must be refused: an `ignore` that nobody needs is an error.
+Each line of `wrong` must be refused by both, for the reason that stands behind it: an `ignore` that
+nobody needs is an error, and so is one that names another reason.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, assert_type
 
-from resqpy import Task, task
+from resqpy import Task, Worker, task
 
 
 @task(queue="high")
@@ -18,8 +19,29 @@ async def send_email(to: str, subject: str = "") -> int:
 
 
 @task()
+def count_words(text: str) -> int:
+    """A synchronous function, which runs in a thread."""
+    return len(text.split())
+
+
+@task()
+async def with_worker(to: str, *, worker: Worker | None = None) -> None:
+    """The worker is no input: a caller leaves it out."""
+
+
+@task()
+async def with_others(to: str, **others: int) -> None:
+    """And whatever else there is."""
+
+
+@task()
 def old(params: dict[str, Any], worker: Any) -> None:
     """ActionHero's way: anything goes."""
+
+
+@task()
+def params_only(params: dict[str, Any]) -> None:
+    """The same without the worker."""
 
 
 class Mail(Task):
@@ -27,8 +49,16 @@ class Mail(Task):
 
     queue = "x"
 
-    async def run(self, to: str, copies: int = 1) -> None:
+    async def run(self, to: str, copies: int = 1, *, worker: Worker | None = None) -> None:
         """Send."""
+
+
+class Count(Task):
+    """A synchronous `run`."""
+
+    def run(self, text: str) -> int:
+        """Count."""
+        return len(text)
 
 
 class Old(Task):
@@ -38,41 +68,90 @@ class Old(Task):
         """Send."""
 
 
+class Stellar(Task):
+    """Stellar's way: anything goes."""
+
+    async def run(self, inputs: dict[str, Any], worker: Any) -> None:
+        """Send."""
+
+
+class ParamsOnly(Task):
+    """The same without the worker."""
+
+    async def run(self, params: dict[str, Any]) -> None:
+        """Send."""
+
+
 async def fine() -> None:
     """All of this is right."""
-    _a: bool = await send_email.enqueue(to="x")
+    assert_type(await send_email.enqueue(to="x"), bool)
     await send_email.enqueue("x", subject="y")
     await send_email.enqueue_in(10, to="x")
+    await send_email.enqueue_in(timedelta(minutes=1), to="x")
     await send_email.enqueue_at(10, "x")
     await send_email.on("low").enqueue(to="x")
-    await send_email.enqueue_many([send_email.job(to="x")])
-    _n: int = await send_email("x")
-    _b: bool = await Mail.enqueue(to="x")
+    assert_type(await send_email.enqueue_many([send_email.job(to="x")]), list[bool])
+    assert_type(await send_email("x"), int)
+    assert_type(count_words("x y"), int)
+    await count_words.enqueue(text="x y")
+    await with_worker.enqueue(to="x")
+    await with_others.enqueue(to="x", copies=2)
+    await old.enqueue(anything=1)
+    await params_only.enqueue(anything=1)
+
+
+async def fine_classes() -> None:
+    """The same of classes."""
+    assert_type(await Mail.enqueue(to="x"), bool)
     await Mail().enqueue("x", copies=2)
     await Mail.enqueue_in(1, to="x")
     await Mail.enqueue_at(1, "x")
     await Mail.on("low").enqueue(to="x")
-    await Mail.enqueue_many([Mail.job("x")])
+    assert_type(await Mail.enqueue_many([Mail.job("x")]), list[bool])
+    await Count.enqueue(text="x")
     await Old.enqueue(anything=1)
     await Old.enqueue_in(1, anything=1)
-    await old.enqueue(anything=1)
+    await Old.enqueue_at(1, anything=1)
+    await Old.on("low").enqueue(anything=1)
+    await Stellar.enqueue(anything=1)
+    await Stellar.enqueue_in(1, anything=1)
+    await ParamsOnly.enqueue(anything=1)
+    await ParamsOnly().enqueue_in(1, anything=1)
 
 
 async def wrong() -> None:
-    """None of this is."""
-    await send_email.enqueue()  # type: ignore[call-arg]
-    await send_email.enqueue(to=1)  # type: ignore[arg-type]
-    await send_email.enqueue(too="x")  # type: ignore[call-arg]
-    await send_email.enqueue_in("soon", to="x")  # type: ignore[arg-type]
-    await send_email.enqueue_in(10, to=3)  # type: ignore[arg-type]
-    await send_email.enqueue_at(10)  # type: ignore[call-arg]
-    await send_email.on("low").enqueue(t="x")  # type: ignore[call-arg]
-    send_email.job(t="x")  # type: ignore[call-arg]
-    await Mail.enqueue()  # type: ignore[call-arg]
-    await Mail.enqueue(to=1)  # type: ignore[arg-type]
-    await Mail().enqueue("x", copies="2")  # type: ignore[arg-type]
-    await Mail.enqueue_in("soon", to="x")  # type: ignore[arg-type]
-    await Mail.enqueue_at(1, to=3)  # type: ignore[arg-type]
-    await Mail.on("low").enqueue(t="x")  # type: ignore[call-arg]
-    Mail.job()  # type: ignore[call-arg]
-    await Old.enqueue_in("soon")  # type: ignore[arg-type]
+    """None of this is right."""
+    await send_email.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.enqueue(too="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue("x", "y", "z")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue_in(to="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue_in("soon", to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.enqueue_in(10, to=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.enqueue_at(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue_at("noon", to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.on("low").enqueue(t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send_email.enqueue_many(["x"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    send_email.job(t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await count_words.enqueue(text=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await count_words.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await count_words.enqueue_in(10, words="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await with_worker.enqueue(2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await with_others.enqueue("x", copies="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await old.enqueue_in("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def wrong_classes() -> None:
+    """Nor is this."""
+    await Mail.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Mail.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Mail.enqueue(too="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Mail().enqueue("x", copies="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Mail.enqueue_in("soon", to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Mail.enqueue_in(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Mail.enqueue_at(1, to=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Mail.on("low").enqueue(t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Mail.job()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Count.enqueue(text=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Count.enqueue_in(10, words="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Old.enqueue_in("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
