@@ -15,6 +15,8 @@ Moment = int | float | datetime
 
 # Below this a number of milliseconds is a date before 1973-03-03: surely seconds by mistake.
 SMALLEST_MS = 10**11
+LATEST_MS = 253_402_300_799_000  # the last second of the year 9999, where dates end
+LONGEST_MS = 1000 * 365 * 86_400_000  # a thousand years: what comes after is no date any more
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -23,7 +25,7 @@ def duration_ms(value: Duration, what: str = "delay") -> int:
     """Milliseconds of a duration.
 
     Raises:
-        UsageError: it is negative, not a number or not finite.
+        UsageError: it is negative, not a number, not finite or longer than a thousand years.
     """
     if isinstance(value, timedelta):
         value = value / timedelta(milliseconds=1)
@@ -33,6 +35,8 @@ def duration_ms(value: Duration, what: str = "delay") -> int:
         raise UsageError(f"{what}: {value!r} is not a finite number of milliseconds")
     if value < 0:
         raise UsageError(f"{what}: {value!r} is negative; a duration is zero or more milliseconds")
+    if value > LONGEST_MS:
+        raise UsageError(f"{what}: {value!r} milliseconds are more than a thousand years")
     return int(value)
 
 
@@ -59,24 +63,30 @@ def moment_ms(value: Moment, what: str = "timestamp") -> int:
     """Milliseconds since the epoch of a moment.
 
     Raises:
-        UsageError: a naive datetime, not a number, or a number that can only be seconds.
+        UsageError: a naive datetime, not a number, a number that can only be seconds, or a time
+            before 1970 or after 9999.
     """
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise UsageError(
-                f"{what}: {value!r} has no time zone; "
-                "use datetime.now(timezone.utc) or value.astimezone()"
-            )
-        return -(-(value - _EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    ms = _datetime_ms(value, what) if isinstance(value, datetime) else value
+    if isinstance(ms, bool) or not isinstance(ms, (int, float)):
         raise UsageError(f"{what}: {value!r} is neither milliseconds nor an aware datetime")
-    if not 0 <= value < 10**15:
-        raise UsageError(f"{what}: {value!r} is not a time in milliseconds since 1970")
-    if value < SMALLEST_MS:
+    if not 0 <= ms <= LATEST_MS:
+        raise UsageError(
+            f"{what}: {value!r} is not a time in milliseconds since 1970, and before the year 10000"
+        )
+    if ms < SMALLEST_MS and ms is value:
         raise UsageError(
             f"{what}: {value!r} can only be seconds, but milliseconds are meant: use {value * 1000!r}"
         )
-    return math.ceil(value)
+    return math.ceil(ms)
+
+
+def _datetime_ms(value: datetime, what: str) -> int:
+    if value.tzinfo is None:
+        raise UsageError(
+            f"{what}: {value!r} has no time zone; "
+            "use datetime.now(timezone.utc) or value.astimezone()"
+        )
+    return -(-(value - _EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
 
 
 def ceil_second(ms: int) -> int:

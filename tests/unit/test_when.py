@@ -37,6 +37,7 @@ def test_durations(value: Any, ms: int) -> None:
     [
         (-1, "negative"), (timedelta(seconds=-1), "negative"), (float("nan"), "finite"),
         (float("inf"), "finite"), (True, "neither"), ("5", "neither"), (None, "neither"),
+        (10**20, "thousand years"), (timedelta.max, "thousand years"),
     ],
 )  # fmt: skip
 def test_refused_durations(value: Any, message: str) -> None:
@@ -53,6 +54,8 @@ def test_refused_durations(value: Any, message: str) -> None:
         (datetime(2026, 11, 21, 2, 27, 20, tzinfo=CEST), INSTANT_MS),
         (datetime(2026, 11, 21, 0, 27, 20, 1, tzinfo=UTC), INSTANT_MS + 1),
         (datetime(2033, 5, 18, 3, 33, 20, 1000, tzinfo=UTC), 2_000_000_000_001),
+        (datetime(1970, 1, 2, tzinfo=UTC), 86_400_000),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 253_402_300_799_000),
     ],
 )  # fmt: skip
 def test_moments(value: Any, ms: int) -> None:
@@ -66,7 +69,8 @@ def test_moments(value: Any, ms: int) -> None:
         (datetime(2026, 1, 1), "no time zone"),  # noqa: DTZ001
         (1_795_220_840, "can only be seconds, but milliseconds are meant: use 1795220840000"),
         (-1, "not a time"), (1e15, "not a time"), (float("nan"), "not a time"), (True, "neither"),
-        ("tomorrow", "neither"),
+        ("tomorrow", "neither"), (datetime.max.replace(tzinfo=UTC), "the year 10000"),
+        (datetime(1969, 12, 31, tzinfo=UTC), "since 1970"), (253_402_300_799_001, "the year 10000"),
     ],
 )  # fmt: skip
 def test_refused_moments(value: Any, message: str) -> None:
