@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resqpy.base.model import WorkerId
+from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 
 
@@ -27,16 +28,16 @@ async def clean(
     Returns:
         False if the record is another one by now: nothing was done.
     """
-    keys, name = store.keys, WorkerId.parse(worker_id).name
-    held_key = keys.held(worker_id)
-    fixed: list[Arg] = [
-        keys.worker(worker_id), keys.workers, keys.heartbeats, keys.failed, keys.stat("failed"),
-        keys.at_most_once, held_key, keys.unreadable(kept) if kept else held_key,
-        keys.job_locks(worker_id), keys.worker_started(worker_id), keys.ping(name),
-    ]  # fmt: skip
-    counters = [keys.stat(c, who) for c in ("processed", "failed") for who in (worker_id, name)]
+    keys = store.keys
+    apart = keys.unreadable(kept) if kept else keys.held(worker_id)
+    lua_keys: list[Arg] = [
+        keys.failed,
+        keys.stat("failed"),
+        apart,
+        *workers.own_keys(keys, worker_id),
+    ]
     args: list[Arg] = [worker_id, record or b"", entry or b""]
-    return bool(await store.run("clean_worker", [*fixed, *counters], args))
+    return bool(await store.run("clean_worker", lua_keys, args))
 
 
 async def signs_of_life(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resqpy.base import codec
-from resqpy.base.model import WorkerId
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
@@ -127,14 +126,10 @@ def rescue_call(
     keys, worker_id, entry = store.keys, left.worker_id, verdict.entry
     verb = "" if left.raw is None else ("LPUSH" if entry is None else "RPUSH")
     target = keys.queue(left.queue) if entry is None else keys.failed
-    held = keys.held(worker_id)
+    apart = keys.unreadable(verdict.kept) if verdict.kept else keys.held(worker_id)
     lua_keys: list[Arg] = [
-        keys.processes, keys.worker(worker_id), held, keys.workers, keys.heartbeats,
-        keys.at_most_once, keys.rescues, keys.queues, keys.stat("failed"), target,
-        keys.unreadable(verdict.kept) if verdict.kept else held,
-        keys.job_locks(worker_id), keys.worker_started(worker_id),
-        keys.stat("processed", worker_id),
-        keys.stat("failed", worker_id), keys.ping(WorkerId.parse(worker_id).name),
+        keys.processes, keys.rescues, keys.queues, keys.stat("failed"), target, apart,
+        *workers.own_keys(keys, worker_id),
     ]  # fmt: skip
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resqpy.base import codec
+from resqpy.base.keys import Keys
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
@@ -45,6 +46,19 @@ async def unregister(store: Store, ids: Sequence[WorkerId], incarnation: str | N
     if incarnation is not None:
         commands.append(("ZREM", keys.processes, incarnation))
     await store.transaction(commands)
+
+
+def own_keys(keys: Keys, worker_id: str) -> list[str]:
+    """Every key that names a worker, in the order that `lua/forget_worker.lua` asks for."""
+    name = WorkerId.parse(worker_id).name
+    counters = [
+        keys.stat(what, who) for what in ("processed", "failed") for who in (worker_id, name)
+    ]
+    return [
+        keys.workers, keys.heartbeats, keys.at_most_once, keys.worker(worker_id),
+        keys.held(worker_id), keys.job_locks(worker_id), keys.worker_started(worker_id), *counters,
+        keys.ping(name),
+    ]  # fmt: skip
 
 
 async def ids(store: Store) -> list[str]:
