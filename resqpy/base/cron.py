@@ -22,8 +22,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from croniter import croniter
-
 from resqpy.base.cron_days import Days, Weekday
 from resqpy.base.cron_fields import Fields, Refused, find_zone, parse_fields
 from resqpy.base.errors import UsageError
@@ -246,6 +244,8 @@ def _aware(moment: datetime) -> datetime:
 
 def _expand(fields: Fields) -> tuple[array[int], Days]:
     """The seconds of the day and the days that plain fields name."""
+    from croniter import croniter  # here, because few who import this ever meet an expression
+
     text = " ".join(part or "*" for part in fields[:6])
     expanded, _ = croniter.expand(text, second_at_beginning=True)
     minutes, hours, monthdays, months, weekdays, seconds = (

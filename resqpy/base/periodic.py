@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from resqpy.base import codec
-from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.model import Job
 from resqpy.base.when import Duration, duration_ms
+
+if TYPE_CHECKING:
+    from resqpy.base.cron import CronSchedule
 
 Missed = Literal["skip", "once", "all"]
 
@@ -85,6 +87,8 @@ def periodic_of(words: Timing) -> Periodic | None:
     frequency_ms = duration_ms(words.get("frequency", 0), "frequency")
     cron = words.get("cron")
     if isinstance(cron, str):
+        from resqpy.base.cron import CronSchedule  # here: most tasks have none
+
         cron = CronSchedule.parse(cron, words.get("timezone"))
     if cron is not None and frequency_ms:
         raise UsageError("cron and frequency are both set; a task has one of them")

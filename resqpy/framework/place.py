@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from resqpy.embedded import EmbeddedServer, acquire
 from resqpy.framework.config import Config, load_config
 from resqpy.framework.connection import redis_options
 from resqpy.store.options import RedisOptions
+
+if TYPE_CHECKING:
+    from resqpy.embedded import EmbeddedServer
 
 
 class Place:
@@ -60,6 +62,8 @@ class Place:
         if not self.uses_embedded_redis:
             return redis_options(self.config)
         if self._embedded is None:
+            from resqpy.embedded import acquire  # here: who has a Redis needs none of it
+
             self._embedded = acquire(self.root)
         return redis_options(self.config, self._embedded.url)
 
