@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -23,6 +24,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says something that people want to see of a test that passes: it is printed at the end."""
+    return lambda words: record_property("told", words)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have told."""
+    for report in terminalreporter.getreports("passed"):
+        for name, words in report.user_properties:
+            if name == "told":
+                terminalreporter.section(report.nodeid.partition("::")[2])
+                terminalreporter.line(words)
 
 
 @pytest.fixture(scope="session")
