@@ -244,7 +244,7 @@ def _aware(moment: datetime) -> datetime:
 
 def _expand(fields: Fields) -> tuple[array[int], Days]:
     """The seconds of the day and the days that plain fields name."""
-    from croniter import croniter  # here, because few who import this ever meet an expression
+    from croniter import croniter  # noqa: PLC0415 - few who import this meet an expression
 
     text = " ".join(part or "*" for part in fields[:6])
     expanded, _ = croniter.expand(text, second_at_beginning=True)

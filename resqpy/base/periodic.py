@@ -87,7 +87,7 @@ def periodic_of(words: Timing) -> Periodic | None:
     frequency_ms = duration_ms(words.get("frequency", 0), "frequency")
     cron = words.get("cron")
     if isinstance(cron, str):
-        from resqpy.base.cron import CronSchedule  # here: most tasks have none
+        from resqpy.base.cron import CronSchedule  # noqa: PLC0415 - most tasks have none
 
         cron = CronSchedule.parse(cron, words.get("timezone"))
     if cron is not None and frequency_ms:

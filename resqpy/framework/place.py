@@ -62,7 +62,7 @@ class Place:
         if not self.uses_embedded_redis:
             return redis_options(self.config)
         if self._embedded is None:
-            from resqpy.embedded import acquire  # here: who has a Redis needs none of it
+            from resqpy.embedded import acquire  # noqa: PLC0415 - who has a Redis needs none
 
             self._embedded = acquire(self.root)
         return redis_options(self.config, self._embedded.url)
