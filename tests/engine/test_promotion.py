@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,9 @@ import pytest
 from resqpy.base.errors import PayloadError
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.redis_state import dump
+from tests.support.scheduling import StartScheduler, schedulers
 from tests.support.waiting import wait_for
-
-Start = Callable[..., Awaitable[Scheduler]]
 
 
 @pytest.fixture
@@ -30,20 +27,10 @@ def errors() -> list[Exception]:
 
 
 @pytest.fixture
-async def start(redis_url: str, errors: list[Exception]) -> AsyncIterator[Start]:
+async def start(redis_url: str, errors: list[Exception]) -> AsyncIterator[StartScheduler]:
     """A function that starts a scheduler; it is stopped with the test."""
-    started: list[Scheduler] = []
-
-    async def begin(jobs: Mapping[str, Any] | None = None, **options: Any) -> Scheduler:
-        scheduler = Scheduler(redis_url, jobs, SchedulerOptions(**options))
-        scheduler.on("error", errors.append)
-        started.append(scheduler)
-        await scheduler.start()
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
+    async with schedulers(redis_url, errors=errors) as start:
+        yield start
 
 
 def item(number: Any = 0, name: str = "Echo", queue: str = "q") -> bytes:
@@ -84,7 +71,7 @@ async def is_clean(redis: Any) -> Any:
 
 
 async def test_due_jobs_enter_their_queues_in_order_with_their_bytes(
-    start: Start, redis: Any
+    start: StartScheduler, redis: Any
 ) -> None:
     """The index, the lists and the reverse index are gone; the queue has the very texts."""
     odd = [b'{ "args":[1.0, 9007199254740993],"extra":{}, "class":"E\\u00e9","queue":"q"}', item(2)]
@@ -100,7 +87,7 @@ async def test_due_jobs_enter_their_queues_in_order_with_their_bytes(
     assert await is_clean(redis)
 
 
-async def test_what_is_not_due_stays(start: Start, redis: Any) -> None:
+async def test_what_is_not_due_stays(start: StartScheduler, redis: Any) -> None:
     """A job of tomorrow is left alone."""
     tomorrow = int(time.time()) + 86_400
     await delay(redis, tomorrow, item(1))
@@ -113,7 +100,7 @@ async def test_what_is_not_due_stays(start: Start, redis: Any) -> None:
     assert await redis.lrange(f"resque:delayed:{tomorrow}", 0, -1) == [item(1)]
 
 
-async def test_events_name_the_seconds_and_the_jobs(start: Start, redis: Any) -> None:
+async def test_events_name_the_seconds_and_the_jobs(start: StartScheduler, redis: Any) -> None:
     """`working_timestamp` and `transferred_job`, as in node-resque."""
     scheduler = await start()
     seen: list[Any] = []
@@ -127,7 +114,7 @@ async def test_events_name_the_seconds_and_the_jobs(start: Start, redis: Any) ->
 
 
 async def test_an_earlier_job_from_anywhere_wakes_the_sleeping_leader(
-    start: Start, redis: Any
+    start: StartScheduler, redis: Any
 ) -> None:
     """It enters its queue within 50 ms of its second, and never before it."""
     await delay(redis, int(time.time()) + 3600, item("later"))
@@ -147,7 +134,7 @@ async def test_an_earlier_job_from_anywhere_wakes_the_sleeping_leader(
     assert sorted(late)[1] < 0.05
 
 
-async def test_without_tracking_it_polls(start: Start, redis: Any) -> None:
+async def test_without_tracking_it_polls(start: StartScheduler, redis: Any) -> None:
     """Where Redis can't wake us up, a job waits for `timeout` at the most."""
     scheduler = await start(timeout_s=0.2)
     await wait_for(lambda: scheduler.promoting)
@@ -168,7 +155,7 @@ async def test_without_tracking_it_polls(start: Start, redis: Any) -> None:
     ],
 )  # fmt: skip
 async def test_an_item_nobody_could_run_goes_to_failed_with_its_bytes(
-    text: bytes, start: Start, redis: Any, errors: list[Exception]
+    text: bytes, start: StartScheduler, redis: Any, errors: list[Exception]
 ) -> None:
     """Ruby's scheduler stops at one for good, and Node's too; here the next ones are promoted."""
     await delay(redis, 1000, item(1), text, item(2))
@@ -189,7 +176,7 @@ async def test_an_item_nobody_could_run_goes_to_failed_with_its_bytes(
 
 @pytest.mark.parametrize("queue", [None, '""', "null", "7", "[]"])
 async def test_a_job_without_a_queue_goes_to_failed(
-    queue: str | None, start: Start, redis: Any
+    queue: str | None, start: StartScheduler, redis: Any
 ) -> None:
     """Ruby drops it, Node makes a queue without a name; here it waits for a person, readable."""
     named = "" if queue is None else f'"queue":{queue},'
@@ -206,7 +193,9 @@ async def test_a_job_without_a_queue_goes_to_failed(
     assert await queued(redis) == [item(1)]
 
 
-async def test_a_large_unreadable_item_is_kept_beside_its_entry(start: Start, redis: Any) -> None:
+async def test_a_large_unreadable_item_is_kept_beside_its_entry(
+    start: StartScheduler, redis: Any
+) -> None:
     """Its bytes stand in a key of their own, named in the entry."""
     text = b"x" * 100_000
     await delay(redis, 1000, text)
@@ -219,7 +208,7 @@ async def test_a_large_unreadable_item_is_kept_beside_its_entry(start: Start, re
     assert await redis.get(f"resque:resqpy:unreadable:{digest}") == text
 
 
-async def test_a_large_job_is_promoted(start: Start, redis: Any) -> None:
+async def test_a_large_job_is_promoted(start: StartScheduler, redis: Any) -> None:
     """Jobs that Lua doesn't judge are looked at and moved all the same."""
     text = item("x" * 3_000_000)
     await delay(redis, 1000, text, item(1))
@@ -234,7 +223,7 @@ async def test_a_large_job_is_promoted(start: Start, redis: Any) -> None:
     "member", ["abc", "", "1e9", "0x10", "12.5", "last_enqueued_at", "-5", "a:b"]
 )
 async def test_an_odd_member_of_the_index_is_cleaned(
-    member: str, start: Start, redis: Any, errors: list[Exception]
+    member: str, start: StartScheduler, redis: Any, errors: list[Exception]
 ) -> None:
     """Both other schedulers hang there for good; here later seconds are reached, and Ruby's own
     hash under such a name is left alone.
@@ -251,7 +240,7 @@ async def test_an_odd_member_of_the_index_is_cleaned(
     assert await redis.hgetall("resque:delayed:last_enqueued_at") == {b"job": b"2026-11-20"}
 
 
-async def test_jobs_under_an_odd_member_are_promoted(start: Start, redis: Any) -> None:
+async def test_jobs_under_an_odd_member_are_promoted(start: StartScheduler, redis: Any) -> None:
     """Under its own text, and under the whole second where the index has a fraction."""
     await delay(redis, "abc", item(1), score=100)
     await redis.rpush("resque:delayed:200", item(2))
@@ -264,7 +253,9 @@ async def test_jobs_under_an_odd_member_are_promoted(start: Start, redis: Any) -
     assert await is_clean(redis)
 
 
-async def test_a_key_of_another_kind_is_left_and_forgotten(start: Start, redis: Any) -> None:
+async def test_a_key_of_another_kind_is_left_and_forgotten(
+    start: StartScheduler, redis: Any
+) -> None:
     """A text where a list should be, and a queue that is none: the others go on."""
     await redis.set("resque:delayed:1000", "no list")
     await redis.zadd("resque:delayed_queue_schedule", {"1000": 1000})
@@ -283,7 +274,7 @@ async def test_a_key_of_another_kind_is_left_and_forgotten(start: Start, redis: 
 
 
 async def test_a_member_with_the_wrong_score_is_not_promoted_early(
-    start: Start, redis: Any
+    start: StartScheduler, redis: Any
 ) -> None:
     """The second it names is what was asked for."""
     tomorrow = int(time.time()) + 86_400
@@ -322,7 +313,7 @@ async def nothing(*args: Any) -> None:
     """A task."""
 
 
-async def test_hooks_run_between_the_claim_and_the_queue(start: Start, redis: Any) -> None:
+async def test_hooks_run_between_the_claim_and_the_queue(start: StartScheduler, redis: Any) -> None:
     """A veto drops the job, an error fails it, both as bytes; others are not held up."""
     plugin = Noting()
     await delay(redis, 1000, *(item(n, "Noted") for n in (1, 0, "bad", 2)), item(9))
@@ -337,7 +328,7 @@ async def test_hooks_run_between_the_claim_and_the_queue(start: Start, redis: An
     await wait_for(lambda: is_clean(redis))
 
 
-async def test_a_successor_finds_what_was_claimed(start: Start, redis: Any) -> None:
+async def test_a_successor_finds_what_was_claimed(start: StartScheduler, redis: Any) -> None:
     """A job whose hooks were running when its leader died is enqueued by the next."""
     plugin = Noting()
     await redis.rpush("resque:resqpy:claimed", b"1000:" + item(1, "Noted"), b"1000:" + item(2))
@@ -349,7 +340,9 @@ async def test_a_successor_finds_what_was_claimed(start: Start, redis: Any) -> N
     assert await is_clean(redis)
 
 
-async def test_claimed_jobs_go_on_while_a_foreign_scheduler_leads(start: Start, redis: Any) -> None:
+async def test_claimed_jobs_go_on_while_a_foreign_scheduler_leads(
+    start: StartScheduler, redis: Any
+) -> None:
     """Nobody else knows of them."""
     await redis.set("resque:resque_scheduler_leader_lock", "node:1", ex=100)
     await redis.rpush("resque:resqpy:claimed", b"1000:" + item(1))
@@ -360,7 +353,9 @@ async def test_claimed_jobs_go_on_while_a_foreign_scheduler_leads(start: Start, 
     assert await redis.exists("resque:resqpy:claimed") == 0
 
 
-async def test_the_built_in_locks_are_asked_in_the_moving_step(start: Start, redis: Any) -> None:
+async def test_the_built_in_locks_are_asked_in_the_moving_step(
+    start: StartScheduler, redis: Any
+) -> None:
     """QueueLock lets one of two equal jobs through; the dropped one leaves no trace."""
     jobs = {"Locked": {"perform": nothing, "plugins": ["resqpy.plugins.queue_lock.QueueLock"]}}
     await delay(redis, 1000, item(1, "Locked"), item(2, "Locked"))
@@ -373,7 +368,9 @@ async def test_the_built_in_locks_are_asked_in_the_moving_step(start: Start, red
     assert await redis.exists("resque:lock:Locked:q:[1]") == 1
 
 
-async def test_delay_queue_lock_is_not_stopped_by_the_very_job(start: Start, redis: Any) -> None:
+async def test_delay_queue_lock_is_not_stopped_by_the_very_job(
+    start: StartScheduler, redis: Any
+) -> None:
     """Only an equal job at another time forbids it, in whatever spelling that is written."""
     lock = "resqpy.plugins.delay_queue_lock.DelayQueueLock"
     await delay(redis, 1000, item(1, "Locked"), item(2, "Locked"))
@@ -392,7 +389,7 @@ async def test_delay_queue_lock_is_not_stopped_by_the_very_job(start: Start, red
 
 
 async def test_jobs_pushed_and_deleted_meanwhile_are_neither_lost_nor_doubled(
-    start: Start, redis: Any, redis_url: str
+    start: StartScheduler, redis: Any, redis_url: str
 ) -> None:
     """Every job is either promoted or reported as deleted, exactly once."""
     jobs = {"Noted": {"perform": nothing, "plugins": [_Quiet()]}}
@@ -419,7 +416,7 @@ class _Quiet(Plugin):
 
 
 async def test_a_deposed_leader_moves_nothing(
-    start: Start, redis: Any, errors: list[Exception]
+    start: StartScheduler, redis: Any, errors: list[Exception]
 ) -> None:
     """The script asks for the token: with the lease in other hands everything stays as it was."""
     scheduler = await start()

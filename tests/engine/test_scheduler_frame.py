@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from resqpy.engine.chores import Chore
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
+from tests.support.scheduling import StartScheduler, schedulers
 from tests.support.waiting import wait_for
-
-Start = Callable[..., Awaitable[Scheduler]]
 
 
 class Noted:
@@ -37,28 +35,18 @@ class Noted:
 
 
 @pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """A function that starts a scheduler with these chores; they stop with the test."""
-    started: list[Scheduler] = []
-
-    async def begin(*chores: Chore, **options: Any) -> Scheduler:
-        scheduler = Scheduler(redis_url, options=SchedulerOptions(**options))
-        scheduler.chores = list(chores)
-        started.append(scheduler)
-        await scheduler.start()
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
+async def start(redis_url: str) -> AsyncIterator[StartScheduler]:
+    """A function that starts a scheduler; it is stopped with the test."""
+    async with schedulers(redis_url) as start:
+        yield start
 
 
-async def test_a_chore_runs_once_we_lead_and_again_when_it_wants(start: Start) -> None:
+async def test_a_chore_runs_once_we_lead_and_again_when_it_wants(start: StartScheduler) -> None:
     """The first run comes with the leadership, the next after the time it asked for."""
     chore = Noted()
     chore.wait_s = 0.02
 
-    scheduler = await start(chore)
+    scheduler = await start(chores=[chore])
 
     await wait_for(lambda: len(chore.runs) >= 3)
     assert scheduler.leader
@@ -66,10 +54,10 @@ async def test_a_chore_runs_once_we_lead_and_again_when_it_wants(start: Start) -
     assert chore.runs[0].epoch == 1
 
 
-async def test_a_chore_is_woken_by_a_key_and_by_name(start: Start, redis: Any) -> None:
+async def test_a_chore_is_woken_by_a_key_and_by_name(start: StartScheduler, redis: Any) -> None:
     """Whoever changes a key with one of its prefixes wakes it; other keys do not."""
     chore, other = Noted(prefixes=["resque:abc"]), Noted("other", prefixes=["resque:xyz"])
-    scheduler = await start(chore, other)
+    scheduler = await start(chores=[chore, other])
     await wait_for(lambda: chore.runs and other.runs)
     await asyncio.sleep(0.1)  # the tracker's beginning wakes all
     chore.runs.clear()
@@ -83,12 +71,14 @@ async def test_a_chore_is_woken_by_a_key_and_by_name(start: Start, redis: Any) -
     assert other.runs == []
 
 
-async def test_a_chore_that_fails_is_told_and_retried_and_the_others_go_on(start: Start) -> None:
+async def test_a_chore_that_fails_is_told_and_retried_and_the_others_go_on(
+    start: StartScheduler,
+) -> None:
     """An error is an event; it ends neither the chore nor the scheduler."""
     bad, good = Noted("bad"), Noted("good")
     errors: list[Exception] = []
     bad.fails, good.wait_s = 2, 0.02
-    scheduler = await start(bad, good)
+    scheduler = await start(chores=[bad, good])
     scheduler.on("error", errors.append)
 
     await wait_for(lambda: len(bad.runs) == 3)
@@ -99,13 +89,13 @@ async def test_a_chore_that_fails_is_told_and_retried_and_the_others_go_on(start
 
 
 async def test_a_shared_chore_waits_while_a_foreign_scheduler_leads(
-    start: Start, redis: Any
+    start: StartScheduler, redis: Any
 ) -> None:
     """Our own chores run; the shared one begins when the foreign lock is gone."""
     await redis.set("resque:resque_scheduler_leader_lock", "node:1", ex=100)
     own, shared = Noted("own"), Noted("shared", "shared")
 
-    scheduler = await start(own, shared, lease_s=0.2)
+    scheduler = await start(chores=[own, shared], lease_s=0.2)
 
     await wait_for(lambda: own.runs)
     assert (scheduler.leader, scheduler.promoting, scheduler.foreign_leader) == (
@@ -117,14 +107,16 @@ async def test_a_shared_chore_waits_while_a_foreign_scheduler_leads(
     assert scheduler.foreign_leader is None
 
 
-async def test_stopping_gives_the_leadership_to_the_next_at_once(start: Start, redis: Any) -> None:
+async def test_stopping_gives_the_leadership_to_the_next_at_once(
+    start: StartScheduler, redis: Any
+) -> None:
     """A leader that stops in order leaves no lock behind."""
     events: list[str] = []
-    first = await start()
+    first = await start(chores=[])
     for event in ("leader", "follower", "end"):
         first.on(event, lambda event=event: events.append(event))
     await wait_for(lambda: first.leader)
-    second = await start(lease_s=0.4)
+    second = await start(chores=[], lease_s=0.4)
     await wait_for(lambda: second.running)
     assert not second.leader
 

@@ -20,6 +20,7 @@ from tests.support.foreign import (
     StartRuby,
     Target,
 )
+from tests.support.scheduling import StartScheduler, schedulers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,6 +43,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = {why[2].removeprefix("Skipped: ") for why in skipped if isinstance(why, tuple)}
     for reason in sorted(why for why in reasons if why.startswith(SPOKEN)):
         terminalreporter.write_line(f"INTEROP SKIPPED: {reason}", yellow=True, bold=True)
+
+
+@pytest.fixture
+async def start(redis_url: str) -> AsyncIterator[StartScheduler]:
+    """A function that starts a scheduler of ours, which stops with the test."""
+    async with schedulers(redis_url, lease_s=0.4) as start:
+        yield start
 
 
 @pytest.fixture

@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from resqpy.engine.queue import Queue
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.foreign import NodeDriver, StartNode
+from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
-
-Start = Callable[..., Awaitable[Scheduler]]
-
-
-@pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """A function that starts a scheduler of ours, which stops with the test."""
-    started: list[Scheduler] = []
-
-    async def begin(**options: Any) -> Scheduler:
-        scheduler = Scheduler(redis_url, options=SchedulerOptions(**{"lease_s": 0.4, **options}))
-        started.append(scheduler)
-        await scheduler.start()
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
 
 
 async def ran(redis: Any) -> list[dict[str, Any]]:
@@ -40,7 +18,7 @@ async def ran(redis: Any) -> list[dict[str, Any]]:
 
 
 async def test_node_follows_while_we_lead_and_takes_over_when_we_stop(
-    start: Start, node: NodeDriver, redis: Any
+    start: StartScheduler, node: NodeDriver, redis: Any
 ) -> None:
     """Node's scheduler never promotes while the lock is ours."""
     ours = await start()
@@ -61,7 +39,7 @@ async def _gone(redis: Any) -> Any:
 
 
 async def test_we_wait_with_promotion_while_node_leads(
-    start: Start, node: NodeDriver, redis: Any
+    start: StartScheduler, node: NodeDriver, redis: Any
 ) -> None:
     """We lead among ourselves, know who promotes, and take over when Node ends."""
     name = (await node.call("scheduler.start", {"timeout": 20}))["name"]
@@ -78,7 +56,7 @@ async def test_we_wait_with_promotion_while_node_leads(
 
 
 async def test_a_killed_node_leader_is_replaced_when_its_lock_is_over(
-    start: Start, start_node: StartNode
+    start: StartScheduler, start_node: StartNode
 ) -> None:
     """Its lock is not ours to take: it may only be frozen."""
     node = await start_node()
@@ -93,7 +71,7 @@ async def test_a_killed_node_leader_is_replaced_when_its_lock_is_over(
 
 
 async def test_delayed_by_node_promoted_by_us_worked_by_node(
-    start: Start, node: NodeDriver, redis: Any
+    start: StartScheduler, node: NodeDriver, redis: Any
 ) -> None:
     """Node's bytes reach Node's worker as they were."""
     args = [1.5, "é \u2028", {"b": [], "a": None}]
@@ -129,7 +107,9 @@ async def test_delayed_by_us_promoted_and_worked_by_node(
     assert [entry["args"] for entry in await ran(redis)] == [[{"a": 1}, "é"]]
 
 
-async def test_deletions_across(start: Start, node: NodeDriver, redis: Any, redis_url: str) -> None:
+async def test_deletions_across(
+    start: StartScheduler, node: NodeDriver, redis: Any, redis_url: str
+) -> None:
     """What one side delayed the other deletes; the seconds left in the index are cleaned."""
     due_ms = (int(time.time()) + 2) * 1000
     async with Queue(redis_url) as queue:

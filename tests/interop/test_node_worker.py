@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from typing import Any
 
 from resqpy import Queue
 from tests.support.foreign import NodeDriver
+from tests.support.interop_jobs import Ours
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
@@ -20,27 +20,6 @@ ARGS: list[list[Any]] = [
     ["x" * 20_000],
 ]
 BOTH = 5_000
-
-
-class Ours:
-    """Tasks of the names that the Node side has too."""
-
-    def __init__(self) -> None:
-        self.ran: list[list[Any]] = []
-        self.gate = asyncio.Event()
-        self.jobs = {"echo": self.echo, "fail": self.fail, "hold": self.hold}
-
-    async def echo(self, *args: Any) -> None:
-        """Note the arguments."""
-        self.ran.append(list(args))
-
-    async def hold(self, *_: Any) -> None:
-        """Run until the gate opens."""
-        await self.gate.wait()
-
-    def fail(self, message: str) -> None:
-        """Raise."""
-        raise ValueError(message)
 
 
 async def test_node_enqueues_and_we_work(node: NodeDriver, redis_url: str) -> None:

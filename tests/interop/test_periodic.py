@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import pytest
-
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.foreign import NodeDriver, RubyDriver
+from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
-
-Start = Callable[[Any], Awaitable[Scheduler]]
-
-
-@pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """A function that starts a scheduler of ours with tasks, which stops with the test."""
-    started: list[Scheduler] = []
-
-    async def begin(jobs: Any) -> Scheduler:
-        scheduler = Scheduler(redis_url, jobs, SchedulerOptions(lease_s=0.4))
-        started.append(scheduler)
-        await scheduler.start()
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
 
 
 def task(name: str, **timing: Any) -> Any:
@@ -43,7 +21,7 @@ async def ran(redis: Any, count: int) -> Any:
     return [json.loads(raw) for raw in raws] if len(raws) >= count else None
 
 
-async def test_a_chain_worked_by_node(start: Start, node: NodeDriver, redis: Any) -> None:
+async def test_a_chain_worked_by_node(start: StartScheduler, node: NodeDriver, redis: Any) -> None:
     """Node runs it with its arguments; the leader mends the chain within a period, each time."""
     await node.call("worker.start", {"queues": ["interop"], "timeout": 20})
     await start(task("Echo", frequency=1000))
@@ -53,7 +31,7 @@ async def test_a_chain_worked_by_node(start: Start, node: NodeDriver, redis: Any
 
 
 async def test_a_long_run_at_node_is_not_doubled(
-    start: Start, node: NodeDriver, redis: Any
+    start: StartScheduler, node: NodeDriver, redis: Any
 ) -> None:
     """Its record, as Redis' Lua has written it, is recognized."""
     await node.call("worker.start", {"queues": ["interop"], "timeout": 20})
@@ -73,7 +51,7 @@ async def _changed(redis: Any, began: bytes) -> bool:
     return bool(await redis.hget("resque:resqpy:periodic:out", "Sleep") not in (began, None))
 
 
-async def test_cron_worked_by_ruby(start: Start, ruby: RubyDriver, redis: Any) -> None:
+async def test_cron_worked_by_ruby(start: StartScheduler, ruby: RubyDriver, redis: Any) -> None:
     """The further key of the job harms nobody."""
     await ruby.call("worker.start", {"queues": ["interop"], "fork": False})
     await start(task("Echo", cron="* * * * * *"))
@@ -81,7 +59,9 @@ async def test_cron_worked_by_ruby(start: Start, ruby: RubyDriver, redis: Any) -
     assert runs[0] == {"by": "ruby", "class": "Echo", "args": [{}]}
 
 
-async def test_a_failed_one_is_retried_by_node(start: Start, node: NodeDriver, redis: Any) -> None:
+async def test_a_failed_one_is_retried_by_node(
+    start: StartScheduler, node: NodeDriver, redis: Any
+) -> None:
     """Node's retry button makes a job by hand of it; it runs, and the chain is not doubled."""
     await start(task("Fail", frequency=60_000))
     await node.call("worker.start", {"queues": ["interop"], "timeout": 20})

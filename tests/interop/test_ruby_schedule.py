@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,31 +13,11 @@ import pytest
 from resqpy.base.foreign_time import moment_of
 from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.foreign import RubyDriver
+from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
 
-Start = Callable[[], Awaitable[Scheduler]]
-
 DYNAMIC = {"interval": 0.05, "dynamic": True}
-
-
-@pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """A function that starts a scheduler of ours, which stops with the test."""
-    started: list[Scheduler] = []
-
-    async def begin() -> Scheduler:
-        scheduler = Scheduler(redis_url, options=SchedulerOptions(lease_s=0.4))
-        started.append(scheduler)
-        await scheduler.start()
-        await wait_for(lambda: scheduler.leader)
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
 
 
 @pytest.fixture
@@ -53,10 +33,11 @@ async def jobs(redis: Any) -> list[Any]:
 
 
 async def test_written_by_ruby_run_by_us_worked_by_ruby(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """Ruby sees when it ran last; its jobs are as Ruby would have written them."""
     scheduler = await start()
+    await wait_for(lambda: scheduler.leader)
     await wait_for(lambda: scheduler.promoting)
     config = {"class": "Echo", "every": "1s", "queue": "interop", "args": {"k": 1.5}}
     await ruby_scheduler.call("schedule.set", "tick", config)
@@ -105,7 +86,7 @@ async def _classes(redis: Any, wanted: set[str]) -> bool:
 
 
 async def test_a_ruby_scheduler_is_replaced_and_comes_back(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """Ruby, ours, Ruby: a cron of each second fires once for each second in the hands of each."""
     config = {"class": "Noop", "cron": "* * * * * *", "queue": "interop"}
@@ -114,6 +95,7 @@ async def test_a_ruby_scheduler_is_replaced_and_comes_back(
     await wait_for(lambda: redis.llen("resque:queue:interop"), 10)
 
     ours = await start()
+    await wait_for(lambda: ours.leader)
     fired: list[int] = []
     ours.on("enqueue", lambda at, _: fired.append(at))
     await asyncio.sleep(1.5)
@@ -136,7 +118,7 @@ async def _more(redis: Any, count: int) -> bool:
 
 
 async def test_odd_entries_are_survived_by_us(
-    start: Start, redis: Any, ruby_scheduler: RubyDriver
+    start: StartScheduler, redis: Any, ruby_scheduler: RubyDriver
 ) -> None:
     """Entries that end each dynamic Ruby scheduler (trap 4)."""
     await redis.hset("resque:persistent_schedules", "bad", b'{"every":5,"class":[]}')
@@ -144,6 +126,7 @@ async def test_odd_entries_are_survived_by_us(
     config = {"class": "Echo", "every": "1s", "queue": "interop"}
     await ruby_scheduler.call("schedule.set", "good", config)
     scheduler = await start()
+    await wait_for(lambda: scheduler.leader)
     errors: list[str] = []
     scheduler.on("error", lambda error: errors.append(str(error)))
     await wait_for(lambda: redis.llen("resque:queue:interop"), 10)

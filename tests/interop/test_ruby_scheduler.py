@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from resqpy.engine.queue import Queue
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.foreign import Event, NodeDriver, RubyDriver
+from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
 
-Start = Callable[..., Awaitable[Scheduler]]
-
 FAST = {"interval": 0.05}
-
-
-@pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """A function that starts a scheduler of ours, which stops with the test."""
-    started: list[Scheduler] = []
-
-    async def begin(**options: Any) -> Scheduler:
-        scheduler = Scheduler(redis_url, options=SchedulerOptions(**{"lease_s": 0.4, **options}))
-        started.append(scheduler)
-        await scheduler.start()
-        return scheduler
-
-    yield begin
-    for scheduler in started:
-        await scheduler.stop()
 
 
 def said(text: str) -> Callable[[Event], bool]:
@@ -42,7 +21,7 @@ def said(text: str) -> Callable[[Event], bool]:
 
 
 async def test_ruby_follows_while_we_lead_and_takes_over_when_we_stop(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """resque-scheduler calls itself a child while the lock is ours."""
     ours = await start()
@@ -57,7 +36,7 @@ async def test_ruby_follows_while_we_lead_and_takes_over_when_we_stop(
 
 
 async def test_we_wait_with_promotion_while_ruby_leads(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """We lead among ourselves, leave Node's lock alone, and take over when Ruby ends."""
     pid = (await ruby_scheduler.call("scheduler.start", FAST))["pid"]
@@ -73,7 +52,7 @@ async def test_we_wait_with_promotion_while_ruby_leads(
 
 
 async def test_the_lock_prefix_is_rubys(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """With RESQUE_SCHEDULER_MASTER_LOCK_PREFIX on both sides they know each other."""
     ours = await start(ruby_lock_prefix="blue")
@@ -86,7 +65,7 @@ async def test_the_lock_prefix_is_rubys(
 
 
 async def test_both_follow_while_we_lead(
-    start: Start, ruby_scheduler: RubyDriver, node: NodeDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, node: NodeDriver, redis: Any
 ) -> None:
     """Two thousand due jobs, three schedulers, each job once."""
     ours = await start()
@@ -115,7 +94,7 @@ async def _gone(redis: Any) -> Any:
 
 
 async def test_delayed_by_ruby_promoted_by_us_worked_by_ruby(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any
 ) -> None:
     """Ruby's item, with its order of keys, runs on Ruby's worker."""
     at = int(time.time()) + 1
@@ -146,7 +125,7 @@ async def test_delayed_by_us_promoted_and_worked_by_ruby(
 
 
 async def test_ruby_deletes_what_we_delayed(
-    start: Start, ruby_scheduler: RubyDriver, redis: Any, redis_url: str
+    start: StartScheduler, ruby_scheduler: RubyDriver, redis: Any, redis_url: str
 ) -> None:
     """By its class, as Ruby can; we clean the second that it leaves in the index."""
     async with Queue(redis_url) as queue:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from typing import Any
 
 from resqpy import Queue
 from tests.support.foreign import RubyDriver
+from tests.support.interop_jobs import Ours
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
@@ -21,27 +21,6 @@ ARGS: list[list[Any]] = [
 BOTH = 1_500
 
 
-class Ours:
-    """Tasks of the names that the Ruby side has too."""
-
-    def __init__(self) -> None:
-        self.ran: list[list[Any]] = []
-        self.gate = asyncio.Event()
-        self.jobs = {"Echo": self.echo, "Fail": self.fail, "Hold": self.hold}
-
-    async def echo(self, *args: Any) -> None:
-        """Note the arguments."""
-        self.ran.append(list(args))
-
-    async def hold(self, *_: Any) -> None:
-        """Run until the gate opens."""
-        await self.gate.wait()
-
-    def fail(self, message: str) -> None:
-        """Raise."""
-        raise ValueError(message)
-
-
 async def ruby_ran(redis: Any) -> list[list[Any]]:
     """The arguments of the runs that Ruby noted."""
     return [json.loads(each)["args"] for each in await redis.lrange("interop:ran", 0, -1)]
@@ -49,7 +28,7 @@ async def ruby_ran(redis: Any) -> list[list[Any]]:
 
 async def test_ruby_enqueues_and_we_work(ruby: RubyDriver, redis_url: str) -> None:
     """Arguments come exactly as they were given; a failure is one that Ruby lists."""
-    ours = Ours()
+    ours = Ours(str.capitalize)
     async with working(redis_url, ours.jobs, "interop") as work:
         for args in ARGS:
             await ruby.call("enqueue", "Echo", args)
@@ -74,7 +53,7 @@ async def test_we_enqueue_and_ruby_works(ruby: RubyDriver, redis_url: str, redis
 
 async def test_ruby_sees_what_we_work_on(ruby: RubyDriver, redis_url: str) -> None:
     """Our workers are in Ruby's lists with host, pid, queues, heartbeat, counters and their job."""
-    ours = Ours()
+    ours = Ours(str.capitalize)
     async with (
         Queue(redis_url) as queue,
         working(redis_url, ours.jobs, "interop,*", slots=2) as work,
@@ -106,7 +85,7 @@ async def test_a_ruby_worker_that_starts_here_does_not_prune_us(
     ruby: RubyDriver, redis_url: str
 ) -> None:
     """Neither one on `*`, nor one on the very same queues, takes a job away from us."""
-    ours = Ours()
+    ours = Ours(str.capitalize)
     async with Queue(redis_url) as queue, working(redis_url, ours.jobs, "interop", slots=2) as work:
         await queue.enqueue("interop", "Hold")
         await wait_for(lambda: work.args("job"))
@@ -120,7 +99,7 @@ async def test_a_ruby_worker_that_starts_here_does_not_prune_us(
 
 async def test_ruby_retries_what_failed_with_us(ruby: RubyDriver, redis_url: str) -> None:
     """An entry of ours is requeued by Ruby and run by us again."""
-    ours = Ours()
+    ours = Ours(str.capitalize)
     async with working(redis_url, ours.jobs, "interop") as work:
         await ruby.call("enqueue", "Fail", ["é\n"])
         await work.until(1)
@@ -131,7 +110,7 @@ async def test_ruby_retries_what_failed_with_us(ruby: RubyDriver, redis_url: str
 
 async def test_ruby_and_we_drain_one_queue(ruby: RubyDriver, redis_url: str, redis: Any) -> None:
     """One worker of theirs and one of ours: each job runs once, and both have their part."""
-    ours = Ours()
+    ours = Ours(str.capitalize)
     async with Queue(redis_url) as queue:
         await queue.enqueue_many([("interop", "Echo", [n]) for n in range(BOTH)])
         await ruby.call("worker.start", {"fork": False})
