@@ -45,7 +45,7 @@ def encode_args(args: Sequence[Any]) -> str:
         raise InvalidJob(f"args: {type(args).__name__} given; pass a list of arguments")
     if plain(args):
         text = _dumps(args)
-        if text.isascii() or _is_utf8(text):
+        if text.isascii() or is_utf8(text):
             return js.small_floats(text)
     problem = explain(args)
     if problem is None:  # subclasses of the plain types: what JSON makes of them is what counts
@@ -53,7 +53,8 @@ def encode_args(args: Sequence[Any]) -> str:
     raise InvalidJob(problem)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a text has no lone surrogates, so that it can be written."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -231,11 +232,11 @@ def encode_failed(
 
     `job_json` stands in it as it is: it must have passed `read_strict`.
     """
-    head = _dumps({"worker": worker, "queue": _clean(queue)})[:-1]
+    head = _dumps({"worker": worker, "queue": clean(queue)})[:-1]
     tail = {
-        "exception": _clean(exception),
-        "error": _clean(error),
-        "backtrace": [_clean(line) for line in backtrace],
+        "exception": clean(exception),
+        "error": clean(error),
+        "backtrace": [clean(line) for line in backtrace],
         "failed_at": failed_at,
     }
     return f'{head},"payload":'.encode() + job_json + b"," + _dumps(tail)[1:].encode()
@@ -246,25 +247,25 @@ def encode_retry_failure(
     failed_at: str,
 ) -> bytes:  # fmt: skip
     """The last error of a job that is tried again, under `Keys.retry_failure` (node-resque's Retry)."""
-    data = {"failed_at": failed_at, "payload": list(args), "exception": _clean(error)}
-    data |= {"error": _clean(error), "backtrace": [_clean(line) for line in backtrace]}
-    return encode_text(data | {"worker": class_name, "queue": _clean(queue)})
+    data = {"failed_at": failed_at, "payload": list(args), "exception": clean(error)}
+    data |= {"error": clean(error), "backtrace": [clean(line) for line in backtrace]}
+    return encode_text(data | {"worker": class_name, "queue": clean(queue)})
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """A text without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def unreadable_job(raw: bytes, queue: str) -> bytes:
     """A job that every client can read, with the bytes of one that they can't inside."""
-    return job_text(UNREADABLE, _clean(queue), _dumps([base64.b64encode(raw).decode()]))
+    return job_text(UNREADABLE, clean(queue), _dumps([base64.b64encode(raw).decode()]))
 
 
 def unreadable_reference(digest: str, size: int, queue: str, kept: str | None = None) -> bytes:
     """The same for a large one, whose bytes stand in `Keys.unreadable(kept or digest)`."""
     reference = {"sha1": digest, "bytes": size, "kept": kept or digest}
-    return job_text(UNREADABLE, _clean(queue), _dumps([reference]))
+    return job_text(UNREADABLE, clean(queue), _dumps([reference]))
 
 
 def kept_name(digest: str) -> str:
@@ -372,11 +373,14 @@ def encode_object(value: Any, what: str = "payload") -> str:
     """The JSON text of an object, which may stand in a job.
 
     Raises:
-        InvalidJob: it is no object, or something in it can't be written, with its path.
+        InvalidJob: it is no object, something in it can't be written, with its path, or it has the
+            name that is reserved for the id of a tracked task.
     """
     if not isinstance(value, dict):
         raise InvalidJob(f"{what}: {type(value).__name__} given; pass a dict (a JSON object)")
-    if not (plain([value]) and _is_utf8(_dumps(value))):
+    if TASK_ID in value:
+        raise InvalidJob(f"{what}: {TASK_ID!r} is reserved for the task's id; use another name")
+    if not (plain([value]) and is_utf8(_dumps(value))):
         problem = explain(value, what, MAX_NESTING - 1)
         if problem is not None:
             raise InvalidJob(problem)

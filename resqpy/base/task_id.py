@@ -39,6 +39,17 @@ def check_task_id(value: object) -> str:
     )
 
 
+def sought_task_id(value: object) -> str:
+    """What may be looked for as an id; whether there is such a task is another question.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise UsageError(f"task id {value!r}: the text that `create` gave is meant")
+
+
 def task_id_of(args: Sequence[Any]) -> str | None:
     """The id that a job's arguments carry, if it is a tracked one."""
     if not args or type(args[0]) is not dict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -13,13 +12,8 @@ from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import (
     AlreadySaving,
-    DuplicateTask,
-    InvalidJob,
     TaskStateError,
-    UnknownOption,
-    UnknownTask,
     UnknownTaskId,
-    UsageError,
 )
 from resqpy.base.merge import Patch
 from resqpy.base.task_record import Record
@@ -105,60 +99,6 @@ async def test_get_of_nothing(tracked: Tracked) -> None:
     assert await tracked.get("nonexistant-id") is None
 
 
-BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"payload": {"when": datetime(2026, 1, 1, tzinfo=UTC)}}, InvalidJob, r"payload\.when: datetime"),
-    ({"payload": {"a": [float("nan")]}}, InvalidJob, r"payload\.a\[0\]"),
-    ({"payload": [1]}, InvalidJob, "payload: list given; pass a dict"),
-    ({"payload": {"_task_id": "x"}}, UsageError, "'_task_id' is reserved"),
-    ({"interval": "61 * * * *"}, UsageError, "cron expression"),
-    ({"interval": -5}, UsageError, "interval.*negative"),
-    ({"interval": 0}, UsageError, "at least a millisecond"),
-    ({"interval": "* * * * *", "timezone": "Mars/Olympus"}, UsageError, "Mars/Olympus"),
-    ({"timezone": "UTC"}, UsageError, "only a cron expression"),
-    ({"delay": -1}, UsageError, "delay: -1 is negative"),
-    ({"delay": 1, "start": 10**12}, UsageError, "say one of them"),
-    ({"start": 1_700_000_000}, UsageError, "can only be seconds"),
-    ({"start": datetime(2026, 1, 1)}, UsageError, "no time zone"),  # noqa: DTZ001
-    ({"priority": 10}, UsageError, "from -9 to 9"),
-    ({"queue": "a*b"}, UsageError, "has a meaning"),
-    ({"tags": "one"}, UsageError, "no list of words"),
-    ({"retries": -1}, UsageError, "or None for ever"),
-    ({"retries": 3, "at_most_once": True}, UsageError, "there are no retries"),
-    ({"backoff": -1}, UsageError, "negative"),
-    ({"lock_duration": 1}, UsageError, "at least 100 ms"),
-    ({"id": "a b"}, UsageError, "task id 'a b'"),
-    ({"application": ""}, UsageError, "no name"),
-    ({"retrys": 3}, UnknownOption, "did you mean 'retries'"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("options", "error", "words"), BAD)
-async def test_bad_input(
-    tracked: Tracked, redis: Redis, options: dict[str, Any], error: type[Exception], words: str
-) -> None:
-    """What is wrong is refused with what to do, and nothing is written."""
-    with pytest.raises(error, match=words):
-        await tracked.create("mail", **options)
-    assert await dump(redis) == {}
-
-
-async def test_an_unknown_type(store: Store, redis: Redis) -> None:
-    """Where the tasks are known, another is refused with the nearest name."""
-    tracked = Tracked(store, types=lambda: ["send_mail"])
-    with pytest.raises(UnknownTask, match="did you mean 'send_mail'"):
-        await tracked.create("send_mial")
-    assert await dump(redis) == {}
-
-
-async def test_a_second_task_with_the_same_id(tracked: Tracked, redis: Redis) -> None:
-    """An id is unique: the second task is refused, and nothing of it is written."""
-    await tracked.create("mail", {"a": 1}, id="one")
-    before = await dump(redis)
-    with pytest.raises(DuplicateTask, match="task 'one' already"):
-        await tracked.create("other", {"a": 2}, id="one", tags=["x"])
-    assert await dump(redis) == before
-
-
 # -- save --
 
 
@@ -199,15 +139,6 @@ async def test_save_twice_at_once(tracked: Tracked) -> None:
     assert (await known(tracked, task.id)).payload == {**PAYLOAD, "first": "updated"}
     await task.save()
     assert (await known(tracked, task.id)).payload == task.payload
-
-
-async def test_save_what_is_no_json(tracked: Tracked) -> None:
-    """A payload that is no JSON is refused, and the old one stays."""
-    task = await tracked.create("mail", PAYLOAD)
-    task.payload["x"] = {1, 2}
-    with pytest.raises(InvalidJob, match=r"payload\.x: set"):
-        await task.save()
-    assert (await known(tracked, task.id)).payload == PAYLOAD
 
 
 # -- enable, disable --

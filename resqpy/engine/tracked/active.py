@@ -7,7 +7,7 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import Clock
-from resqpy.base.errors import AlreadySaving, FinishInProgress, ResqpyError
+from resqpy.base.errors import AlreadySaving, FinishInProgress, ResqpyError, UsageError
 from resqpy.base.merge import Patch, difference
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_id import new_task_id
@@ -140,18 +140,22 @@ class ActiveTask(TaskView):
 
     async def fail(
         self,
-        error: BaseException | None = None,
+        error: BaseException | str | None = None,
         next_run_delay: Duration | None = None,
         *,
         save_payload: bool = True,
     ) -> None:
-        """The run failed and is not tried again; a recurring task has its next run all the same."""
-        error = error or ResqpyError("the handler failed the task without an error")
-        await self._finish(EndKind.FAIL, next_run_delay, error, save_payload=save_payload)
+        """The run failed and is not tried again; a recurring task has its next run all the same.
+
+        Args:
+            error: why: an exception, or words.
+        """
+        reason = _reason(error, "the handler failed the task without an error")
+        await self._finish(EndKind.FAIL, next_run_delay, reason, save_payload=save_payload)
 
     async def retry(
         self,
-        error: BaseException | None = None,
+        error: BaseException | str | None = None,
         delay: Duration | None = None,
         *,
         save_payload: bool = True,
@@ -159,11 +163,11 @@ class ActiveTask(TaskView):
         """The attempt went wrong: try again after the delay, or the task's own backoff; where no
         attempt is left, this is `fail`. Raising from the handler does the same, without the payload.
         """
-        error = error or ResqpyError("the handler retried the task without an error")
+        reason = _reason(error, "the handler retried the task without an error")
         if self.record.may_repeat:
-            await self._finish(EndKind.RETRY, delay, error, save_payload=save_payload)
+            await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
         else:
-            await self._finish(EndKind.FAIL, None, error, save_payload=save_payload)
+            await self._finish(EndKind.FAIL, None, reason, save_payload=save_payload)
 
     async def defer(self, delay: Duration, *, save_payload: bool = True) -> None:
         """Not done yet, go on later; it is no failure, and may be said without limit."""
@@ -177,11 +181,12 @@ class ActiveTask(TaskView):
         """Remove the task."""
         await self._finish(EndKind.DELETE, None, save_payload=False)
 
-    def force_release(self, error: BaseException | None = None) -> None:
+    def force_release(self, error: BaseException | str | None = None) -> None:
         """Stop processing without a word to Redis: nobody can go on before the lock has ended.
         The last resort; does nothing where processing has ended.
         """
-        self.processing.over(Finished(FORCE_RELEASE, error))
+        reason = None if error is None else _reason(error, "")
+        self.processing.over(Finished(FORCE_RELEASE, reason))
 
     async def _finish(
         self,
@@ -226,3 +231,12 @@ class ActiveTask(TaskView):
         new_id = new_task_id() if self.record.retries.linked else ""
         known = None if error is None else error_of(error)
         return Ending(kind, self._clock.now_us(), delay_ms, known, result, patch or None, new_id)
+
+
+def _reason(error: BaseException | str | None, unsaid: str) -> BaseException:
+    """Why something is finished, as an exception."""
+    if isinstance(error, BaseException):
+        return error
+    if error is None or isinstance(error, str):
+        return ResqpyError(error or unsaid)
+    raise UsageError(f"error: {error!r} is neither an exception nor a text")

@@ -12,13 +12,14 @@ from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
-from resqpy.base.task_id import TASK_ID, check_task_id, new_task_id
+from resqpy.base.task_id import check_task_id, new_task_id
 from resqpy.base.task_record import Record, Retries, TaskError, but
 from resqpy.base.task_status import TaskStatus
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.engine.tracked.defaults import TaskDefaults
 from resqpy.engine.tracked.next_run import cron_after, first_run
 from resqpy.engine.tracked.transitions import settled
+from resqpy.engine.tracked.words import check_tags, word_or_none
 
 FOREVER = -1
 
@@ -98,18 +99,18 @@ def new_record(
         type=_kind(kind),
         queue=queue,
         priority=priority,
-        payload=_payload(payload),
+        payload=codec.encode_object({} if payload is None else payload),
         version=0,
-        tags=_tags(options.get("tags", ())),
-        enabled=bool(options.get("enabled", True)),
+        tags=check_tags(options.get("tags", ())),
+        enabled=_flag("enabled", options.get("enabled", True)),
         interval=interval,
         timezone=timezone,
         retries=_retries(options, defaults.retries),
         retain_ms=_retain_ms(options, defaults),
         lock_ms=_lock_ms(options, defaults),
         longest_ms=_longest_ms(options, defaults),
-        application=_name(options, "application"),
-        user=_name(options, "user"),
+        application=word_or_none("application", options.get("application")),
+        user=word_or_none("user", options.get("user")),
         created_us=now_us,
     )
     return _started(_timed(record, options, now_us // 1000), now_us)
@@ -121,30 +122,16 @@ def _kind(kind: object) -> str:
     return kind
 
 
-def _payload(payload: Mapping[str, Any] | None) -> str:
-    value = {} if payload is None else payload
-    if isinstance(value, dict) and TASK_ID in value:
-        raise UsageError(f"payload: {TASK_ID!r} is reserved for the task's id; use another name")
-    return codec.encode_object(value)
-
-
-def _tags(tags: object) -> tuple[str, ...]:
-    if isinstance(tags, str) or not isinstance(tags, Sequence):
-        raise UsageError(f"tags: {tags!r} is no list of words; use [{tags!r}]")
-    if wrong := [tag for tag in tags if not isinstance(tag, str) or not tag]:
-        raise UsageError(f"tags: {wrong[0]!r} is no word")
-    return tuple(dict.fromkeys(tags))
-
-
-def _name(options: CreateOptions, which: str) -> str | None:
-    value = options.get(which)
-    if value is not None and (not isinstance(value, str) or not value):
-        raise UsageError(f"{which}: {value!r} is no name; pass a text, or leave it out")
+def _flag(which: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{which}: {value!r} is neither True nor False")
     return value
 
 
 def _interval(options: CreateOptions, now_ms: int) -> tuple[int | str | None, str | None]:
     interval, timezone = options.get("interval"), options.get("timezone")
+    if timezone is not None and not isinstance(timezone, str):
+        raise UsageError(f"timezone: {timezone!r} is no name; pass one such as 'Europe/Berlin'")
     if isinstance(interval, str):
         if cron_after(interval, timezone, now_ms) is None:
             raise UsageError(f"interval {interval!r} never fires")
@@ -163,10 +150,10 @@ def _retries(options: CreateOptions, defaults: Retries) -> Retries:
     backoff = options.get("backoff", defaults.backoff)
     if not isinstance(backoff, Backoff):
         backoff = Backoff.fixed(duration_ms(backoff, "backoff"))
-    once = bool(options.get("at_most_once", defaults.at_most_once))
+    once = _flag("at_most_once", options.get("at_most_once", defaults.at_most_once))
     if once and options.get("retries"):
         raise UsageError("at_most_once: a run is never repeated, so there are no retries")
-    linked = bool(options.get("linked", defaults.linked))
+    linked = _flag("linked", options.get("linked", defaults.linked))
     return Retries(0 if once else most, backoff, linked, once)
 
 

@@ -20,16 +20,18 @@ OTHERWISE = ("OTHERWISE",)
 
 def error_of(error: BaseException) -> TaskError:
     """What a record keeps of an error."""
-    name = type(error).__qualname__
-    return TaskError(name, words_of(error), backtrace=tuple(lines_of(error)))
+    lines = tuple(map(codec.clean, lines_of(error)))
+    return TaskError(type(error).__qualname__, codec.clean(words_of(error)), backtrace=lines)
 
 
 def result_text(result: object) -> str | None:
     """JSON of what a run returned; None where it returned nothing, or what JSON can't say."""
     if result is None or not plain(result):
         return None
-    text = codec.encode_text(result)
-    return text.decode()
+    try:
+        return codec.encode_text(result).decode()
+    except UnicodeEncodeError:
+        return None
 
 
 def change_of(record: Record, ending: Ending) -> Change:

@@ -18,6 +18,7 @@ from resqpy.base.imports import near_match
 from resqpy.base.keys import Keys
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
+from resqpy.engine.tracked.words import check_tags, word_or_none
 from resqpy.store.record_pages import Section
 
 MOST_PER_PAGE = 1000
@@ -134,15 +135,13 @@ def make_query(options: QueryOptions) -> Query:
     """
     if wrong := sorted(set(options) - _NAMES):
         raise UnknownOption(f"unknown condition {wrong[0]!r}{near_match(wrong[0], _NAMES)}")
-    tags, status = options.get("tags", ()), options.get("status")
-    if isinstance(tags, str):
-        raise UsageError(f"tags: {tags!r} is no list of words; use [{tags!r}]")
+    status = options.get("status")
     return Query(
-        type=options.get("type"),
+        type=word_or_none("type", options.get("type")),
         status=None if status is None else TaskStatus(_one_of("status", status, list(TaskStatus))),
-        tags=tuple(sorted(set(tags))),
-        application=options.get("application"),
-        user=options.get("user"),
+        tags=tuple(sorted(set(check_tags(options.get("tags", ()))))),
+        application=word_or_none("application", options.get("application")),
+        user=word_or_none("user", options.get("user")),
         sort=SortBy(_one_of("sort", options.get("sort", SortBy.CREATED), list(SortBy))),
         ascending=_one_of("direction", options.get("direction", "asc"), ["asc", "desc"]) == "asc",
     )

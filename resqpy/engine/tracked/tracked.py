@@ -10,6 +10,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import DuplicateTask, TaskStateError, UnknownTask, UnknownTaskId
 from resqpy.base.imports import near_match
 from resqpy.base.merge import Patch
+from resqpy.base.task_id import sought_task_id
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.tracked import paging, settling, transitions
@@ -126,6 +127,7 @@ class Tracked:
         return TrackedTask(await self._known(task_id), self)
 
     async def _read(self, task_id: str) -> Record | None:
+        task_id = sought_task_id(task_id)
         while (record := await records.get(self.store, task_id)) is not None and record.ending:
             await settling.recover(self.store, record, self._now_us())
         return record
@@ -197,6 +199,7 @@ class Tracked:
 
         A run that goes on can write nothing any more.
         """
+        task_id = sought_task_id(task_id)
         while (record := await records.get(self.store, task_id)) is not None:
             if await settling.step(self.store, Change(record, None)):
                 return True
