@@ -126,6 +126,10 @@ class DuplicateTask(TrackedError, UsageError):
     """There is a tracked task with this id already."""
 
 
+class TaskRefused(TrackedError):
+    """A plugin or a middleware forbade a tracked task; nothing was written."""
+
+
 class TaskStateError(TrackedError):
     """A tracked task is not in a status in which this can be done."""
 

@@ -31,6 +31,7 @@ def code_of(error: BaseException) -> Exit:
         (errors.EmbeddedRedisError, Exit.REDIS),
         (errors.UnknownTask, Exit.NOT_FOUND),
         (errors.NotInFailed, Exit.NOT_FOUND),
+        (errors.TaskRefused, Exit.NO),
         (errors.UsageError, Exit.USAGE),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

@@ -21,6 +21,8 @@ class Run:
 
     Attributes:
         job: the job; `job.raw` are its exact bytes.
+        enqueued_args: the arguments with which it was enqueued; a tracked task's may have been saved
+            since.
         definition: its task.
         worker_id: whose slot it runs in.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
@@ -52,6 +54,7 @@ class Run:
         "effects",
         "ended",
         "ender",
+        "enqueued_args",
         "error",
         "held",
         "interrupted",
@@ -78,6 +81,7 @@ class Run:
         self, job: Job, definition: Definition | None, worker_id: WorkerId, store: Store
     ) -> None:
         self.job = job
+        self.enqueued_args = job.args
         self.definition = definition
         self.worker_id = worker_id
         self.worker_text = ""

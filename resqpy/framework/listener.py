@@ -39,7 +39,7 @@ class Listener(Emitter):
     Attributes:
         running: whether it begins tasks.
         destroyed: it can't be started any more.
-        at_most_once: its task is defined so.
+        definition: what runs a task.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Listener(Emitter):
     ) -> None:
         super().__init__()
         self.running = False
+        self.definition = definition
         self.task_type = definition.name
-        self.at_most_once = definition.at_most_once
         self._active: dict[str, ActiveTask] = {}
         self._worker = MultiWorker(
             store,

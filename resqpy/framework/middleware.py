@@ -60,6 +60,11 @@ class MiddlewarePlugin(Plugin):
         self._middleware = middleware
         self._task = task
 
+    @property
+    def name(self) -> str:
+        """That of the middleware."""
+        return self._middleware.title()
+
     async def around(self, run: Run, call_next: CallNext) -> None:
         call = call_of(self._task, run)
         if await _result(self._middleware.pre_processor(call)) is False:

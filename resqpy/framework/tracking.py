@@ -59,6 +59,7 @@ class TrackedApi(Tracked):
             store,
             types=None if registry is None else self._known_types,
             queue_of=self._default_queue,
+            definition_of=self._known_definition,
             defaults=defaults,
         )
         self.events = TaskEvents(store)
@@ -82,15 +83,16 @@ class TrackedApi(Tracked):
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
         """Create a task; one that is defined as at most once is tracked as such. See `Tracked`."""
-        if self._runs_once(task_type):
+        definition = self._known_definition(task_type)
+        if definition is not None and definition.at_most_once:
             options.setdefault("at_most_once", True)
         return await super().create(task_type, payload, **options)
 
-    def _runs_once(self, task_type: str) -> bool:
-        definitions = {} if self._registry is None else self._registry.definitions
+    def _known_definition(self, task_type: str) -> Definition | None:
+        """What runs the tasks of a type, here or in the project's workers."""
         if task_type in self.listeners:
-            return self.listeners[task_type].at_most_once
-        return task_type in definitions and definitions[task_type].at_most_once
+            return self.listeners[task_type].definition
+        return None if self._registry is None else self._registry.definitions.get(task_type)
 
     # -- handlers --
 

@@ -36,4 +36,5 @@ class QueueLock(Lock):
         await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
-        return self.own_key(job) or keys.queue_lock(*key_parts(job))
+        args = job.enqueued_args if isinstance(job, Run) else job.args
+        return self.own_key(job) or keys.queue_lock(*key_parts(job, args))

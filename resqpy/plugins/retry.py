@@ -13,6 +13,8 @@ from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
+from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.delivery import active_task
 from resqpy.plugins.backoff import Backoff
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
@@ -27,7 +29,8 @@ ErrorTypes = tuple[type[BaseException], ...]
 
 
 class Retry(Plugin):
-    """Counts attempts under node-resque's keys, so both languages continue each other's count.
+    """Counts attempts under node-resque's keys, so both languages continue each other's count. The
+    record of a tracked task counts its attempts itself.
 
     Options:
         retry_limit: attempts in all, the first included; default 1.
@@ -63,6 +66,10 @@ class Retry(Plugin):
         await call_next()
         if run.inline or run.vetoed or run.outcome is not None:
             return
+        task = active_task(run)
+        if task is not None:
+            self._tracked(run, task)
+            return
         if isinstance(run.error, WorkerStopped):
             return  # it goes back, although a plugin inside made an error of the stop
         if run.error is None:
@@ -72,16 +79,29 @@ class Retry(Plugin):
 
     async def _failed(self, run: Run, error: BaseException) -> None:
         count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
-        remaining = self.retry_limit - count - 1
-        if remaining <= 0 or not self._may_be_retried(error):
+        if not self._again(run, error, count):
             self._forget(run)
             return
-        delay_ms = self.backoff.delay_ms(count)
         run.effects += plugin_locks.count_commands(_key(run), self.count_s)
         run.effects.append(("SETEX", _failure_key(run), self.count_s, _failure(run, error)))
+
+    def _tracked(self, run: Run, task: ActiveTask) -> None:
+        """A tracked run: what this plugin gives up is not tried again by the record's policy either."""
+        if run.error is None or not task.processing.busy or isinstance(run.error, WorkerStopped):
+            return
+        if not (task.record.may_repeat and self._again(run, run.error, task.attempts)):
+            run.outcome = Outcome(Kind.FAILURE, error=run.error)
+
+    def _again(self, run: Run, error: BaseException, count: int) -> bool:
+        """Let it be tried again, if that is still to be after so many attempts before this one."""
+        remaining = self.retry_limit - count - 1
+        if remaining <= 0 or not self._may_be_retried(error):
+            return False
+        delay_ms = self.backoff.delay_ms(count)
         info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
         run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
         run.error = None
+        return True
 
     def _may_be_retried(self, error: BaseException) -> bool:
         if isinstance(error, (JobCancelled, InvalidInputs, *self.fatal_exceptions)):

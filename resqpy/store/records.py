@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from functools import lru_cache
 
 from resqpy.base import codec
@@ -13,6 +14,7 @@ from resqpy.base.task_status import TaskStatus
 from resqpy.base.when import ceil_second
 from resqpy.store import delayed, record_fields, record_index
 from resqpy.store.client import Arg, Store
+from resqpy.store.queues import Guard, guard_words
 
 Command = tuple[Arg, ...]
 
@@ -59,11 +61,29 @@ async def write(store: Store, commands: Sequence[Command]) -> bool:
 
     Conditions stand first. `PLACE` is a command here, too: see `place_by_start`.
     """
+    return await try_to_write(store, commands) is Written.DONE
+
+
+class Written(Enum):
+    """What came of a step."""
+
+    FORBIDDEN = -1  # by a lock
+    OTHERWISE = 0  # a condition did not hold
+    DONE = 1
+
+
+async def try_to_write(store: Store, commands: Sequence[Command]) -> Written:
+    """The same where locks are asked, too: `guards_command`, behind the conditions."""
     args: list[Arg] = [len(commands)]
     for command in commands:
         args.append(len(command))
         args += command
-    return bool(await store.run("task_write", [commands[0][1]], args))
+    return Written(await store.run("task_write", [commands[0][1]], args))
+
+
+def guards_command(guards: Sequence[Guard]) -> Command:
+    """The command that takes locks: all, or none and nothing is written."""
+    return ("GUARDS", len(guards), *guard_words(guards))
 
 
 def change_commands(

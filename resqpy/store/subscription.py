@@ -43,7 +43,8 @@ class Subscription:
             try:
                 connection = await self._store.open_connection()
                 await connection.send_command("SUBSCRIBE", self._channel)
-                await asyncio.wait_for(connection.read_response(), _PONG_WITHIN_S)
+                async with asyncio.timeout(_PONG_WITHIN_S):  # `wait_for` may lose a cancellation
+                    await connection.read_response()
                 self._on_connect()
                 pause_s = _FIRST_PAUSE_S
                 await self._listen(connection)

@@ -147,9 +147,10 @@ async def promote(client: Redis) -> None:
 @asynccontextmanager
 async def promoting(redis: Redis, store: Store) -> AsyncIterator[None]:
     """A scheduler, as simple as can be, which settles tracked tasks too."""
+    over = asyncio.Event()  # not cancelled: redis-py may swallow that
 
     async def loop() -> None:
-        while True:
+        while not over.is_set():
             await promote(redis)
             await settle_due(store)
             await asyncio.sleep(0.02)
@@ -158,8 +159,8 @@ async def promoting(redis: Redis, store: Store) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        over.set()
+        await task
 
 
 async def check_indexes(client: Redis) -> None:

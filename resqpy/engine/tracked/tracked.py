@@ -13,7 +13,9 @@ from resqpy.base.merge import Patch
 from resqpy.base.task_id import sought_task_id
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
+from resqpy.engine.definition import Definition
 from resqpy.engine.tracked import paging, settling, transitions
+from resqpy.engine.tracked.asking import Asking
 from resqpy.engine.tracked.creating import CreateOptions, new_record
 from resqpy.engine.tracked.defaults import TaskDefaults, preset
 from resqpy.engine.tracked.handle import TrackedTask
@@ -29,6 +31,7 @@ from resqpy.engine.tracked.recovery import settle_due
 from resqpy.engine.tracked.transitions import Change
 from resqpy.store import record_pages, records
 from resqpy.store.client import Store
+from resqpy.store.records import Written
 
 DEFAULT_PAGE_SIZE = 25
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
@@ -48,6 +51,7 @@ class Tracked:
     Args:
         types: the tasks that can be run, to refuse others; None: any.
         queue_of: the queue of a task, where its creator names none.
+        definition_of: a task, whose plugins are asked when one is created; None: it is not known.
         defaults: a preset's name, or what a new task is like where nothing is said.
     """
 
@@ -57,6 +61,7 @@ class Tracked:
         *,
         types: Callable[[], Sequence[str]] | None = None,
         queue_of: Callable[[str], str] = lambda _: "default",
+        definition_of: Callable[[str], Definition | None] = lambda _: None,
         defaults: str | TaskDefaults = "irontask",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -65,6 +70,7 @@ class Tracked:
         self.defaults = preset(defaults) if isinstance(defaults, str) else defaults
         self._types = types
         self._queue_of = queue_of
+        self._definition_of = definition_of
         self._last_us = 0
 
     def _now_us(self) -> int:
@@ -89,19 +95,27 @@ class Tracked:
 
         Raises:
             DuplicateTask: there is one with this id.
+            TaskRefused: a plugin or a middleware of the task forbids it; see `asking`.
             UnknownTask, UsageError: what is wrong; nothing was written.
         """
         self._check_type(task_type)
         queue = options.get("queue") or self._queue_of(task_type)
         record = new_record(task_type, payload, options, self.defaults, queue, self._now_us())
+        asking = Asking(self.store, self._definition_of(task_type), record)
+        await asking.before()
         commands = [
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
+            *asking.commands(),
             *settling.placed(self.store, Change(None, record)),
         ]
-        if not await records.write(self.store, commands):
+        written = await records.try_to_write(self.store, commands)
+        if written is Written.FORBIDDEN:
+            raise asking.refusal()
+        if written is Written.OTHERWISE:
             raise DuplicateTask(
                 f"there is a task {record.id!r} already; use another id, or remove it first"
             )
+        await asking.after()
         return TrackedTask(record, self)
 
     def _check_type(self, kind: str) -> None:

@@ -6,8 +6,10 @@
 --          empty value means that there must be no such field.
 --          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
 --          that are tracked tasks due later; `prefix` is that of the records.
--- Returns  1 done, 0 something was otherwise and nothing was done after that
--- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*
+--          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
+--          freed where Redis refuses a command after it.
+-- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it
+-- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*, lock:*
 local MOST = 500 -- jobs that are looked at to find a place
 
 local function later(job, due, prefix)
@@ -27,17 +29,41 @@ local function place(queue, job, due, prefix)
   for b = #behind, 1, -1 do redis.call('RPUSH', queue, behind[b]) end
 end
 
-local at = 2
+local words_of_guards, word_at
+local function word()
+  word_at = word_at + 1
+  return words_of_guards[word_at]
+end
+
+-- include guards
+
+local function carry_out(command)
+  if command[1] == 'PLACE' then
+    place(command[2], command[3], tonumber(command[4]), command[5])
+  else
+    redis.call(unpack(command))
+  end
+end
+
+local at, locks = 2, NONE
 for _ = 1, tonumber(ARGV[1]) do
   local words = tonumber(ARGV[at])
   local command = { unpack(ARGV, at + 1, at + words) }
   at = at + words + 1
   if command[1] == 'REQUIRE' then
     if (redis.call('HGET', command[2], command[3]) or '') ~= command[4] then return 0 end
-  elseif command[1] == 'PLACE' then
-    place(command[2], command[3], tonumber(command[4]), command[5])
+  elseif command[1] == 'GUARDS' then
+    words_of_guards, word_at = command, 1
+    locks = pass(read_guards())
+    if not locks then return -1 end
+  elseif locks == NONE then
+    carry_out(command)
   else
-    redis.call(unpack(command))
+    local fine, problem = pcall(carry_out, command)
+    if not fine then
+      free(locks)
+      return redis.error_reply(type(problem) == 'table' and problem.err or problem)
+    end
   end
 end
 return 1
