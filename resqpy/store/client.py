@@ -79,22 +79,28 @@ class Store:
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
         replies = await (line or self.line).send([command])
-        return self._checked(replies[0], line)
+        return self._checked(replies[0], command, line)
 
     async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
         """Several commands in one round trip; the first error is raised after all were done."""
         if not commands:
             return []
         replies = await (line or self.line).send(commands)
-        return [self._checked(reply, line) for reply in replies]
+        return [
+            self._checked(reply, command, line)
+            for reply, command in zip(replies, commands, strict=True)
+        ]
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one `MULTI`, in one round trip."""
         replies = await self.line.send([("MULTI",), *commands, ("EXEC",)])
-        for reply in replies[1:-1]:
-            self._checked(reply)
-        results: list[Any] = self._checked(replies[-1])
-        return [self._checked(result) for result in results]
+        for reply, command in zip(replies[1:-1], commands, strict=True):
+            self._checked(reply, command)
+        results: list[Any] = self._checked(replies[-1], ("EXEC",))
+        return [
+            self._checked(result, command)
+            for result, command in zip(results, commands, strict=True)
+        ]
 
     async def run(
         self, name: str, keys: Sequence[Arg], args: Sequence[Arg] = (), line: Line | None = None
@@ -105,7 +111,7 @@ class Store:
         if isinstance(reply, exceptions.NoScriptError):
             await self.call("SCRIPT", "LOAD", wanted.text, line=line)
             reply = (await self._evalsha(wanted, keys, args, line))[0]
-        return self._checked(reply, line)
+        return self._checked(reply, ("EVALSHA", f"{name}.lua", *keys[:1]), line)
 
     def _evalsha(
         self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
@@ -113,13 +119,13 @@ class Store:
         command = ("EVALSHA", wanted.sha, len(keys), *keys, *args)
         return (line or self.line).send([command])
 
-    def _checked(self, reply: Any, line: Line | None = None) -> Any:
+    def _checked(self, reply: Any, command: Command, line: Line | None = None) -> Any:
         if not isinstance(reply, Exception):
             return reply
         text = error_text(reply)
         if text.startswith(_ELSEWHERE):
             (line or self.line).reopen()
-        raise translate(text) from reply
+        raise translate(text, command) from reply
 
     async def close(self) -> None:
         """Close the connection; what is in flight is waited for."""
@@ -145,6 +151,10 @@ _IN_SCRIPT = re.compile(
 )
 
 
+# What it says where the user may not do a command, by itself or in a script.
+_FORBIDDEN = re.compile(r"^NOPERM|The user executing the script can't|ACL failure in script")
+
+
 def error_text(error: Exception) -> str:
     """The server's words with their code in front, which redis-py takes off for some."""
     text = str(error)
@@ -154,13 +164,32 @@ def error_text(error: Exception) -> str:
     return text if text.startswith(code) else f"{code.strip()} {text}"
 
 
-def translate(text: str) -> StoreError:
-    """An error reply of the server as one of ours."""
+def translate(text: str, command: Command = ()) -> StoreError:
+    """An error reply of the server as one of ours.
+
+    Args:
+        command: what was asked for, of which forbidden ones are named; a script by its file and keys.
+    """
     if text.startswith(_NOT_NOW + _ELSEWHERE):
         return StoreUnavailable(f"Redis can't do this now, and did not: {text}")
-    if text.startswith(("NOPERM", "NOAUTH", "WRONGPASS")):
+    if _FORBIDDEN.search(text):
+        return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
+    if text.startswith(("NOAUTH", "WRONGPASS")):
         return StoreMisconfigured(f"Redis does not allow this: {text}")
     return StoreError(f"Redis answered: {text}")
+
+
+def _missing_right(command: Command) -> str:
+    """Redis names neither the key nor, in a script, the command; its own log (ACL LOG) does."""
+    count = 3 if command[:1] == ("EVALSHA",) else 2  # a payload is not shown
+    words = [
+        word.decode(errors="replace") if isinstance(word, bytes) else str(word)
+        for word in command[:count]
+    ]
+    return (
+        f"the user may not do {' '.join(words)!r}. `ACL LOG` on the server names the key or command "
+        "that it lacks; the rights of each role are in deploy/redis/users.acl of a new project"
+    )
 
 
 __all__ = ["Arg", "OutcomeUnknown", "Store", "StoreUnavailable", "error_text", "translate"]

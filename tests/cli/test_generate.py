@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from resqpy.cli.exits import Exit
-from resqpy.embedded import PrivateServer
 from tests.cli.conftest import Call
 
 KINDS = ("plugin", "middleware", "initializer", "command", "config")
@@ -195,35 +194,3 @@ def test_a_command_of_the_project_is_one_of_resqpy(
 
     assert "count-jobs  Count the jobs." in resqpy("--help").out
     assert resqpy("count-jobs").out == "0 jobs wait in default\n"
-
-
-@pytest.mark.parametrize(
-    ("role", "works", "fails"),
-    [
-        ("producer", ["task", "enqueue", "sendWelcome", "to=a@x"], None),
-        ("worker", ["worker", "--burst"], None),
-        ("scheduler", ["healthcheck"], None),
-        ("viewer", ["info"], ["task", "enqueue", "sendWelcome", "to=a@x"]),
-        ("viewer", ["failed", "list"], ["pause"]),
-    ],
-)
-def test_the_users_of_redis_may_what_their_roles_need(
-    demo: Path, role: str, works: list[str], fails: list[str] | None, environ: dict[str, str]
-) -> None:
-    """And a viewer may change nothing; nobody may delete the database."""
-    users = (demo / "deploy" / "redis" / "users.acl").read_text().splitlines()
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in environ.items() if not k.startswith(("RESQPY", "REDIS"))}
-        return subprocess.run(
-            [sys.executable, "-m", "resqpy.cli", *arguments],
-            env={**clean, "REDIS_URL": url}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    with PrivateServer(config=[line for line in users if f"user {role} " in line]) as server:
-        url = server.url.replace("unix://", f"unix://{role}:change-me@")
-        done = call(*works)
-        refused = call(*fails) if fails else None
-
-    assert done.returncode == 0, done.stderr
-    assert refused is None or (refused.returncode, "NOPERM" in refused.stderr) == (Exit.REDIS, True)
