@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from resqpy.base.clock import Clock
+from resqpy.engine.client import Client, Connection
 from resqpy.engine.queue import Queue
-from resqpy.engine.role import Connection
-from resqpy.store.client import Store
 
 QueueOrConnection = Queue | Connection
 
 
-class Inspecting:
+class Inspecting(Client):
     """Base of the parts.
 
     Args:
@@ -20,30 +16,10 @@ class Inspecting:
             URL, for a connection of its own.
     """
 
-    store: Store
-    clock: Clock
-
     def __init__(self, queue: QueueOrConnection = None) -> None:
-        self._owns_queue = not isinstance(queue, Queue)
-        self._queue = queue if isinstance(queue, Queue) else Queue(queue)
+        if isinstance(queue, Queue):
+            self._queue = queue
+        else:
+            self._queue = self._owned = Queue(queue)
         self.store = self._queue.store
         self.clock = self._queue.clock
-
-    async def connect(self) -> None:
-        """Reach Redis, to say early what is wrong with it."""
-        await self.store.connect()
-
-    async def close(self) -> None:
-        """Close the connection, if it is our own."""
-        if self._owns_queue:
-            await self._queue.close()
-
-    async def end(self) -> None:
-        """node-resque's name for `close`."""
-        await self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()

@@ -9,8 +9,8 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.engine.autoscale import GROW, SHRINK, STOP, Decision, Memory, Reading, Sampler, decide
+from resqpy.engine.client import Connection
 from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.role import Connection
 from resqpy.engine.slots import Slot
 from resqpy.engine.worker import BaseWorker
 

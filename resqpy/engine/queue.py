@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
+from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, definitions
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.removing import Removing
-from resqpy.engine.role import Connection, as_store
 from resqpy.store import delayed, queues
 from resqpy.store.queues import Guard, Push
 
@@ -35,28 +35,10 @@ class Queue(Removing):
         jobs: Mapping[str, Any] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.store, self._owns_store = as_store(connection)
+        self.store, owned = as_store(connection)
+        self._owned = self.store if owned else None
         self.definitions = definitions(jobs or {})
         self.clock = clock
-
-    async def connect(self) -> None:
-        """Reach Redis, to say early what is wrong with it."""
-        await self.store.connect()
-
-    async def close(self) -> None:
-        """Close the connection, if it is our own."""
-        if self._owns_store:
-            await self.store.close()
-
-    async def end(self) -> None:
-        """node-resque's name for `close`."""
-        await self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     # -- enqueue --
 

@@ -8,15 +8,13 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Moment, ceil_second, moment_ms
+from resqpy.engine.client import Client
 from resqpy.store import delayed, queues
-from resqpy.store.client import Store
 from resqpy.store.sweep import Sweep
 
 
-class Removing:
+class Removing(Client):
     """Deletes queues, jobs and delayed jobs, whichever language wrote them."""
-
-    store: Store
 
     async def del_queue(self, queue: str) -> int:
         """Delete a queue and all its jobs; how many there were."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.engine.client import Connection
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.queue import Queue
-from resqpy.engine.role import Connection
 
 
 class Resque(Queue, Inspector):

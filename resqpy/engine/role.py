@@ -11,19 +11,7 @@ from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError
 from resqpy.base.events import Emitter
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
-
-Connection = Store | RedisOptions | str | None
-
-
-def as_store(connection: Connection) -> tuple[Store, bool]:
-    """A store for what a user gives as connection, and whether it is ours to close."""
-    if isinstance(connection, Store):
-        return connection, False
-    if isinstance(connection, str):
-        connection = RedisOptions(url=connection)
-    return Store(connection), True
+from resqpy.engine.client import Connection, as_store
 
 
 class Role(Emitter):

@@ -12,9 +12,10 @@ from resqpy.base.errors import StoreError
 from resqpy.engine import identity
 from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.chores import Chore, ChoreLoop
+from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
 from resqpy.engine.queue import Queue
-from resqpy.engine.role import Connection, Role
+from resqpy.engine.role import Role
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.standard_chores import standard_chores
 from resqpy.store.tracker import Tracker

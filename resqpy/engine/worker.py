@@ -12,13 +12,14 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError
 from resqpy.base.model import Job, WorkerId
+from resqpy.engine.client import Connection
 from resqpy.engine.definition import definitions
 from resqpy.engine.inline import perform_inline
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.role import Connection, Role
+from resqpy.engine.role import Role
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
 from resqpy.engine.wakeup import Wakeup
