@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import (
     OutcomeUnknown,
@@ -98,7 +99,8 @@ class Deliveries:
         task.once("lock_lost", partial(_cancel_later, run, asyncio.current_task()))
         self._keeper.keep(lock)
         run.state[ACTIVE], run.state[ACTIVE, "lock"] = task, lock
-        run.job = replace(run.job, args=[task.payload, *run.job.args[1:]])
+        own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
+        run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.ender = partial(self._end, run, task)
         task.once("finished", partial(self._finished, task))
         if self._on_step is not None:
