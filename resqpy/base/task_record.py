@@ -6,13 +6,13 @@ Times are milliseconds since the epoch (`_ms`); those by which records are sorte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.backoff import Backoff
 from resqpy.base.task_status import TaskStatus, status_of
 
-__all__ = ["LOCK_MS", "LastRun", "Lock", "Record", "Retries", "TaskError", "but"]
+__all__ = ["LOCK_MS", "LastRun", "Lock", "Record", "Retries", "TaskError", "but", "made_of"]
 
 LOCK_MS = 30_000  # irontask's default
 
@@ -155,6 +155,27 @@ class Record:
         """Whether an attempt that went wrong is followed by another."""
         return self.attempts_left != 0
 
+
+def made_of(values: dict[str, Any]) -> Record:
+    """A record of the values it has; what is not among them is as usual.
+
+    Raises:
+        KeyError: it can't be without one.
+    """
+    made = object.__new__(Record)
+    made.__dict__.update(_USUAL)
+    made.__dict__.update(values)
+    if len(made.__dict__) != _COUNT:
+        raise KeyError(*sorted({each.name for each in fields(Record)} - set(made.__dict__)))
+    return made
+
+
+_COUNT = len(fields(Record))
+_USUAL = {
+    each.name: Retries() if each.name == "retries" else each.default
+    for each in fields(Record)
+    if each.default is not MISSING or each.default_factory is not MISSING
+}
 
 if TYPE_CHECKING:
     from dataclasses import replace as but

@@ -5,143 +5,200 @@ What has its usual value has no field: most records stay small enough for Redis'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.task_ending import error_from_dict, error_to_dict
-from resqpy.base.task_record import LOCK_MS, LastRun, Lock, Record, Retries
+from resqpy.base.task_record import LOCK_MS, LastRun, Lock, Record, Retries, TaskError, made_of
 from resqpy.base.task_status import TaskStatus
 
 Fields = dict[str, str]
+Shown = Iterable[tuple[str, str | None]]  # fields and their texts; None: no such field
 
-_TEXTS = ("payload", "sent", "result", "timezone", "retried_by", "application", "user", "ending")
-_NUMBERS = {
-    "start": "start_ms",
-    "end": "end_ms",
-    "next": "next_run_ms",
-    "started": "run_start_ms",
-    "created": "created_us",
-    "updated": "updated_us",
-    "completed": "completed_us",
-    "cancelled": "cancelled_ms",
-    "changed": "changed_ms",
-    "retain": "retain_ms",
-    "until": "retain_until_ms",
-    "longest": "longest_ms",
-}  # field -> attribute; None: no field
-_COUNTS = ("priority", "runs", "attempts", "deliveries")  # 0: no field
-_LISTS = ("tags", "retry_for")  # (): no field
+# -- values as texts --
+
+
+def _flag(value: object) -> str:
+    return "1" if value else "0"
+
+
+def _list(members: Sequence[str]) -> str:
+    return codec.encode_text(list(members)).decode()
+
+
+def _last(run: LastRun) -> str:
+    return f"{run.start_ms}:{run.finish_ms}:{int(run.succeeded)}"
+
+
+def _error(error: TaskError) -> str:
+    return codec.encode_text(error_to_dict(error)).decode()
+
+
+def _show_lock(lock: Lock | None) -> Shown:
+    if lock is None:
+        return (("lock", None), ("locked", None), ("delivered", None))
+    return (
+        ("lock", lock.token),
+        ("locked", str(lock.until_ms)),
+        ("delivered", str(lock.since_ms)),
+    )
+
+
+def _show_interval(interval: int | str | None) -> Shown:
+    if isinstance(interval, str):
+        return (("interval", None), ("cron", interval))
+    return (("interval", None if interval is None else str(interval)), ("cron", None))
+
+
+def _show_retries(retries: Retries) -> Shown:
+    forever, tries = retries.most is None, retries.most != 0
+    yield "retries", ("-1" if forever else str(retries.most)) if tries else None
+    yield "backoff", retries.backoff.text() if tries else None
+    yield "linked", "1" if retries.linked else None
+    yield "once", "1" if retries.at_most_once else None
+
+
+# attribute -> field, text of its value, and the value that has no field
+_ONE: dict[str, tuple[str, Callable[[Any], str], object]] = {
+    "version": ("v", str, None),
+    "status": ("status", str, None),
+    "type": ("type", str, None),
+    "queue": ("queue", str, None),
+    "payload": ("payload", str, None),
+    "sent": ("sent", str, None),
+    "result": ("result", str, None),
+    "timezone": ("timezone", str, None),
+    "retried_by": ("retried_by", str, None),
+    "application": ("application", str, None),
+    "user": ("user", str, None),
+    "ending": ("ending", str, None),
+    "start_ms": ("start", str, None),
+    "end_ms": ("end", str, None),
+    "next_run_ms": ("next", str, None),
+    "run_start_ms": ("started", str, None),
+    "created_us": ("created", str, None),
+    "updated_us": ("updated", str, None),
+    "completed_us": ("completed", str, None),
+    "cancelled_ms": ("cancelled", str, None),
+    "changed_ms": ("changed", str, None),
+    "retain_ms": ("retain", str, None),
+    "retain_until_ms": ("until", str, None),
+    "longest_ms": ("longest", str, None),
+    "lock_ms": ("lock_ms", str, LOCK_MS),
+    "priority": ("priority", str, 0),
+    "runs": ("runs", str, 0),
+    "attempts": ("attempts", str, 0),
+    "deliveries": ("deliveries", str, 0),
+    "tags": ("tags", _list, ()),
+    "retry_for": ("retry_for", _list, ()),
+    "enabled": ("enabled", _flag, True),
+    "entry": ("entry", _flag, False),
+    "last_run": ("last", _last, None),
+    "error": ("error", _error, None),
+}
+_MANY: dict[str, Callable[[Any], Shown]] = {
+    "lock": _show_lock,
+    "interval": _show_interval,
+    "retries": _show_retries,
+}
+
+
+def _shown(attribute: str, value: object) -> Shown:
+    one = _ONE.get(attribute)
+    if one is None:
+        return _MANY[attribute](value)
+    field, text, usual = one
+    return ((field, None if value == usual else text(value)),)
 
 
 def to_fields(record: Record) -> Fields:
     """All fields that a record has."""
-    fields: Fields = {
-        "v": str(record.version),
-        "status": record.status.value,
-        "type": record.type,
-        "queue": record.queue,
+    values = record.__dict__
+    return {
+        field: text
+        for attribute in (*_ONE, *_MANY)
+        for field, text in _shown(attribute, values[attribute])
+        if text is not None
     }
-    for name in _TEXTS:
-        if (text := getattr(record, name)) is not None:
-            fields[name] = text
-    for name, attribute in _NUMBERS.items():
-        if (number := getattr(record, attribute)) is not None:
-            fields[name] = str(number)
-    for name in _COUNTS:
-        if number := getattr(record, name):
-            fields[name] = str(number)
-    for name in _LISTS:
-        if members := getattr(record, name):
-            fields[name] = codec.encode_text(list(members)).decode()
-    _more_fields(record, fields)
-    _policy_fields(record, fields)
-    return fields
 
 
-def _more_fields(record: Record, fields: Fields) -> None:
-    if not record.enabled:
-        fields["enabled"] = "0"
-    if record.entry:
-        fields["entry"] = "1"
-    if record.interval is not None:
-        fields["interval" if isinstance(record.interval, int) else "cron"] = str(record.interval)
-    if (run := record.last_run) is not None:
-        fields["last"] = f"{run.start_ms}:{run.finish_ms}:{int(run.succeeded)}"
-    if (lock := record.lock) is not None:
-        fields |= {
-            "lock": lock.token,
-            "locked": str(lock.until_ms),
-            "delivered": str(lock.since_ms),
-        }
-    if record.error is not None:
-        fields["error"] = codec.encode_text(error_to_dict(record.error)).decode()
+def changed(before: Record, after: Record) -> tuple[Fields, list[str]]:
+    """The fields that another state of a record has otherwise, and those that it has no more."""
+    old = before.__dict__
+    fields: Fields = {}
+    gone: list[str] = []
+    for attribute, value in after.__dict__.items():
+        known = old[attribute]
+        if known is value or known == value:
+            continue
+        for field, text in _shown(attribute, value):
+            if text is not None:
+                fields[field] = text
+            else:
+                gone.append(field)
+    return fields, gone
 
 
-def _policy_fields(record: Record, fields: Fields) -> None:
-    retries = record.retries
-    if retries.most is None or retries.most:
-        fields["retries"] = "-1" if retries.most is None else str(retries.most)
-        fields["backoff"] = retries.backoff.text()
-    if retries.linked:
-        fields["linked"] = "1"
-    if retries.at_most_once:
-        fields["once"] = "1"
-    if record.lock_ms != LOCK_MS:
-        fields["lock_ms"] = str(record.lock_ms)
+# -- texts as values --
 
 
-def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
-    """The record of fields that `to_fields` made."""
-    get = fields.get
-    values: dict[str, object] = {name: fields[name] for name in _TEXTS if name in fields}
-    for name, attribute in _NUMBERS.items():
-        if name in fields:
-            values[attribute] = int(fields[name])
-    for name in _COUNTS:
-        if name in fields:
-            values[name] = int(fields[name])
-    for name in _LISTS:
-        if name in fields:
-            values[name] = tuple(codec.decode_text(fields[name]))
-    interval = get("interval")
-    return Record(
-        id=task_id,
-        type=fields["type"],
-        queue=fields["queue"],
-        version=int(fields["v"]),
-        status=TaskStatus(fields["status"]),
-        enabled=get("enabled") != "0",
-        entry=get("entry") == "1",
-        interval=get("cron") if interval is None else int(interval),
-        last_run=_last_run(get("last")),
-        lock=_lock(fields),
-        error=error_from_dict(codec.decode_text(fields["error"])) if "error" in fields else None,
-        retries=_retries(fields),
-        lock_ms=int(get("lock_ms") or LOCK_MS),
-        **values,  # type: ignore[arg-type]  # the tables above say which is a text and which a number
-    )
+def _strings(text: str) -> tuple[str, ...]:
+    return tuple(codec.decode_text(text))
 
 
-def _last_run(text: str | None) -> LastRun | None:
-    if text is None:
-        return None
+def _last_run(text: str) -> LastRun:
     start, finish, succeeded = text.split(":")
     return LastRun(int(start), int(finish), succeeded == "1")
 
 
-def _lock(fields: Mapping[str, str]) -> Lock | None:
+def _task_error(text: str) -> TaskError:
+    return error_from_dict(codec.decode_text(text))
+
+
+def _is_set(text: str) -> bool:
+    return text == "1"
+
+
+_VALUES: dict[Callable[[Any], str], Callable[[str], Any]] = {
+    str: int, _flag: _is_set, _list: _strings, _last: _last_run, _error: _task_error,
+}  # fmt: skip
+_TEXTS = (
+    "type", "queue", "payload", "sent", "result", "timezone", "retried_by", "application", "user",
+    "ending",
+)  # fmt: skip
+_READ: dict[str, tuple[str, Callable[[str], Any]]] = {
+    field: (attribute, str if attribute in _TEXTS else _VALUES[text])
+    for attribute, (field, text, _) in _ONE.items()
+} | {"status": ("status", TaskStatus), "interval": ("interval", int), "cron": ("interval", str)}
+_POLICY = ("retries", "backoff", "linked", "once")
+
+
+def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
+    """The record of fields that `to_fields` made."""
+    values: dict[str, Any] = {"id": task_id}
+    for field, text in fields.items():
+        known = _READ.get(field)
+        if known is not None:
+            attribute, value = known
+            values[attribute] = value(text)
+    values["retries"] = _retries(*map(fields.get, _POLICY))
     token = fields.get("lock")
-    if token is None:
-        return None
-    return Lock(token, int(fields["locked"]), int(fields["delivered"]))
+    if token is not None:
+        values["lock"] = Lock(token, int(fields["locked"]), int(fields["delivered"]))
+    return made_of(values)
 
 
-def _retries(fields: Mapping[str, str]) -> Retries:
-    most = int(fields.get("retries", "0"))
-    backoff = Backoff.parse(fields["backoff"]) if "backoff" in fields else Backoff()
-    linked, once = fields.get("linked") == "1", fields.get("once") == "1"
-    return Retries(None if most < 0 else most, backoff, linked, once)
+@lru_cache(maxsize=256)
+def _retries(
+    most: str | None, backoff: str | None, linked: str | None, once: str | None
+) -> Retries:
+    """They are the same for many tasks, and reading them costs more than a run should."""
+    wait = Backoff() if backoff is None else Backoff.parse(backoff)
+    tries = int(most or "0")
+    return Retries(None if tries < 0 else tries, wait, linked == "1", once == "1")
 
 
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:

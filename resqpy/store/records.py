@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 
 from resqpy.base import codec
+from resqpy.base.keys import Keys
 from resqpy.base.queue_priority import with_priority
 from resqpy.base.task_ending import error_to_dict
 from resqpy.base.task_record import Record
@@ -56,6 +58,15 @@ def same_lock(store: Store, record: Record) -> Command:
     return ("REQUIRE", store.keys.task(record.id), "lock", token)
 
 
+def hold(store: Store, record: Record, note: str | bytes) -> Command:
+    """For the exchange, before a step: it holds if record and lock are still as we know them; where
+    only the lock is, a note is left in the record.
+    """
+    keys, lock = store.keys, record.lock
+    token = "" if lock is None else lock.token
+    return ("HOLD", keys.task(record.id), record.id, token, record.version, note, keys.task_locks)
+
+
 async def write(store: Store, commands: Sequence[Command]) -> bool:
     """Do commands in one step; False where a condition among them did not hold.
 
@@ -100,34 +111,42 @@ def change_commands(
     if after is not None and after.retain_ms == 0 and after.status.final:
         after = None
     commands = _place_commands(store, before, after) if place else []
-    commands += _field_commands(store, before, after)
-    commands += _index_commands(store, before, after)
-    event = event_of(before, told)
-    return commands if event is None else [*commands, publish_command(store, event)]
+    if after is None and before is not None:
+        commands.append(("DEL", store.keys.task(before.id)))
+    return [*commands, _step_command(store, before, after, event_of(before, told))]
 
 
-def _field_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
-    if after is None:
-        return [] if before is None else [("DEL", store.keys.task(before.id))]
-    key = store.keys.task(after.id)
-    new = record_fields.to_fields(after)
-    old = {} if before is None else record_fields.to_fields(before)
-    changed = [word for name in new if new[name] != old.get(name) for word in (name, new[name])]
-    gone = [name for name in old if name not in new]
-    commands: list[Command] = [("HSET", key, *changed)] if changed else []
-    return [*commands, ("HDEL", key, *gone)] if gone else commands
-
-
-def _index_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
-    old = {} if before is None else record_index.entries(store.keys, before)
-    new = {} if after is None else record_index.entries(store.keys, after)
+def _step_command(
+    store: Store, before: Record | None, after: Record | None, event: bytes | None
+) -> Command:
+    """All but the job, as one command: see `lua/record_step.lua`."""
     known = after or before
     assert known is not None
-    commands: list[Command] = [("ZREM", key, known.id) for key in old if key not in new]
-    commands += [
-        ("ZADD", key, score, known.id) for key, score in new.items() if old.get(key) != score
-    ]
-    return commands
+    keys = store.keys
+    sets = _moves(keys, before, after)
+    fields, gone = _changed(before, after)
+    return (
+        "STEP", keys.task(known.id), known.id, keys.events, event or b"",
+        len(sets), *chain.from_iterable(sets),
+        len(fields), *chain.from_iterable(fields.items()),
+        *gone,
+    )  # fmt: skip
+
+
+def _changed(before: Record | None, after: Record | None) -> tuple[Mapping[str, str], list[str]]:
+    if after is None:
+        return {}, []
+    if before is None:
+        return record_fields.to_fields(after), []
+    return record_fields.changed(before, after)
+
+
+def _moves(keys: Keys, before: Record | None, after: Record | None) -> list[tuple[str, Arg]]:
+    """Sorted sets and the score that the task has in them from now on; empty: it leaves them."""
+    old = {} if before is None else record_index.entries(keys, before)
+    new = {} if after is None else record_index.entries(keys, after)
+    leaves: list[tuple[str, Arg]] = [(key, "") for key in old if key not in new]
+    return leaves + [(key, score) for key, score in new.items() if old.get(key) != score]
 
 
 # -- the job --
@@ -241,8 +260,3 @@ _EVENT = b'{"type":"%s","content":{"id":"%s","functionName":%s%s}}'  # an id nee
 def type_json(kind: str) -> bytes:
     """A type's name as JSON."""
     return codec.encode_text(kind)
-
-
-def publish_command(store: Store, event: bytes) -> Command:
-    """The command that tells everybody."""
-    return ("PUBLISH", store.keys.events, event)

@@ -15,8 +15,6 @@ from resqpy.engine.tracked.transitions import Change, apply
 from resqpy.store import records
 from resqpy.store.client import Store
 
-OTHERWISE = ("OTHERWISE",)
-
 
 def error_of(error: BaseException) -> TaskError:
     """What a record keeps of an error."""
@@ -60,28 +58,25 @@ def guarded(
     Args:
         before: what is written if the lock is ours, changed record or not.
     """
-    lock = records.same_lock(store, record)
-    return [
-        lock,
-        *before,
-        records.same_version(store, record),
-        *end_commands(store, change, place=place),
-        OTHERWISE,
-        lock,
-        *note_commands(store, record.id, ending),
-    ]
+    hold = records.hold(store, record, note_of(ending))
+    step = end_commands(store, change, place=place)
+    if before:
+        return [records.same_lock(store, record), *before, hold, *step]
+    return [hold, *step]
+
+
+def note_of(ending: Ending) -> str | bytes:
+    """An end as it is noted in a record."""
+    if ending.bare:
+        return _BARE % (ending.kind.value, ending.at_us)
+    return codec.encode_text(ending.to_dict())
 
 
 def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
     """What notes an end in a record, to be applied by whoever reads it; the lock counts as over."""
     key = store.keys.task(task_id)
-    text = (
-        _BARE % (ending.kind.value, ending.at_us)
-        if ending.bare
-        else codec.encode_text(ending.to_dict())
-    )
     return [
-        ("HSET", key, "ending", text, "locked", "0"),
+        ("HSET", key, "ending", note_of(ending), "locked", "0"),
         ("HINCRBY", key, "v", 1),
         ("ZADD", store.keys.task_locks, 0, task_id),
     ]

@@ -20,6 +20,9 @@
 --          another value; what stands behind OTHERWISE is done only then. If that has a REQUIRE
 --          that doesn't hold either, or there is no OTHERWISE, the end is void, but over.
 --          "AGAIN …" lets a periodic chain go on, whatever the conditions (periodic_again.lua).
+--          "STEP …" writes a step of a tracked task (record_step.lua); "HOLD record id lock version
+--          note locks" before it skips what follows where the record's lock is another; where only
+--          its version is, `note` is left in it, for whoever reads it next.
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
 --          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or ''…},
@@ -60,20 +63,34 @@ end
 local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
   ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash' }
 
+-- include record_step
+
 -- What would keep the commands from being done, asked before the first of them.
 local function obstacle(commands)
   for _, command in ipairs(commands) do
-    local wanted = TYPES[command[1]]
+    local key, kind, wanted = nil, nil, TYPES[command[1]]
     if wanted then
-      local kind = redis.call('TYPE', command[2]).ok
-      if kind ~= wanted and kind ~= 'none' then
-        return 'WRONGTYPE ' .. command[2] .. ' is a ' .. kind .. ', not a ' .. wanted
-      end
+      kind = redis.call('TYPE', command[2]).ok
+      if kind ~= wanted and kind ~= 'none' then key = command[2] end
+    elseif command[1] == 'STEP' then
+      key, kind, wanted = step_obstacle(command)
     end
+    if key then return 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted end
   end
 end
 
 -- include periodic_again
+
+-- Whether a step of a tracked task may be taken, and else whether its end was noted.
+local function hold(command)
+  local now = redis.pcall('HMGET', command[2], 'lock', 'v')
+  if now.err or now[1] ~= command[4] then return false, false end
+  if now[2] == command[5] then return true, false end
+  redis.call('HSET', command[2], 'ending', command[6], 'locked', '0')
+  redis.call('HINCRBY', command[2], 'v', 1)
+  redis.pcall('ZADD', command[7], 0, command[3])
+  return false, true
+end
 
 -- Returns what Redis refused, or whether the conditions among the commands held.
 local function write_all(commands)
@@ -88,6 +105,13 @@ local function write_all(commands)
       holds = holds and (type(value) == 'string' and value or '') == command[4]
     elseif name == 'AGAIN' then
       again(command)
+    elseif name == 'HOLD' then
+      if holds then holds, done = hold(command) end
+    elseif name == 'STEP' then
+      if holds then
+        local fine, problem = pcall(step, command)
+        if not fine then return type(problem) == 'table' and problem.err or problem, false end
+      end
     elseif holds and (name ~= 'RENAME' or redis.call('EXISTS', command[2]) == 1) then
       local reply = redis.pcall(unpack(command))
       if type(reply) == 'table' and reply.err then return reply.err, false end
@@ -99,8 +123,9 @@ end
 local function read_commands()
   local commands = {}
   for _ = 1, tonumber(word()) do
-    local command = {}
-    for w = 1, tonumber(word()) do command[w] = word() end
+    local words = tonumber(word())
+    local command = { unpack(ARGV, at, at + words - 1) }
+    at = at + words
     if command[1] == 'RELEASE' then
       release(command[2], command[3])
     else

@@ -8,6 +8,7 @@
 --          that are tracked tasks due later; `prefix` is that of the records.
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
 --          freed where Redis refuses a command after it.
+--          A command "STEP …" is that of record_step.lua.
 -- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it
 -- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*, lock:*
 local MOST = 500 -- jobs that are looked at to find a place
@@ -37,9 +38,13 @@ end
 
 -- include guards
 
+-- include record_step
+
 local function carry_out(command)
   if command[1] == 'PLACE' then
     place(command[2], command[3], tonumber(command[4]), command[5])
+  elseif command[1] == 'STEP' then
+    step(command)
   else
     redis.call(unpack(command))
   end
