@@ -10,12 +10,13 @@ Signals belong to the other program, and so do logs if it has set up structlog.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from resqpy.framework.log import configure_if_nobody_did
+from resqpy.framework.log import configure_if_nobody_did, get_logger
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 
@@ -32,7 +33,7 @@ async def open_project(
     Raises:
         ProjectErrors: all that is wrong with the project.
     """
-    async with _process(root, worker=worker, scheduler=scheduler) as process:
+    async with _alive(root, worker=worker, scheduler=scheduler) as process:
         yield process
 
 
@@ -49,13 +50,30 @@ def lifespan(
 
     @asynccontextmanager
     async def living(_app: Any) -> AsyncIterator[None]:
-        async with _process(root, worker=worker, scheduler=scheduler):
+        async with _alive(root, worker=worker, scheduler=scheduler):
             yield
 
     return living
 
 
-def _process(root: Root, *, worker: bool | None, scheduler: bool | None) -> Process:
+@asynccontextmanager
+async def _alive(
+    root: Root, *, worker: bool | None, scheduler: bool | None
+) -> AsyncIterator[Process]:
+    """A project's process; what ends its worker before its time is told in the log."""
     project = Project.load(root)
     configure_if_nobody_did(project.config.logger, project.name)
-    return Process(project, worker, scheduler)
+    async with Process(project, worker, scheduler) as process:
+        watch = asyncio.create_task(_watch(process))
+        try:
+            yield process
+        finally:
+            watch.cancel()
+
+
+async def _watch(process: Process) -> None:
+    """The other program goes on; nobody but the log would know that its jobs wait."""
+    try:
+        await process.wait()
+    except Exception as error:
+        get_logger().critical("no jobs are worked here any more", error=repr(error))

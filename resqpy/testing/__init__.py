@@ -7,6 +7,7 @@
 
 Everything acts on the process that `api` leads to. The fixtures (`resqpy_process` and others) come with
 the pytest plugin of this package, which pytest finds by itself: see `resqpy.testing.plugin`.
+In synchronous tests, the fixture `resqpy_run` calls them: `resqpy_run(find_enqueued, "sendWelcomeEmail")`.
 Redis is never faked: it is a real server, started for the tests.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from resqpy.testing.draining import Drained, DrainedJob, drain
     from resqpy.testing.enqueued import EnqueuedJob, delete_enqueued, find_enqueued
     from resqpy.testing.events import Event, capture_events
+    from resqpy.testing.synchronous import SyncRunner
     from resqpy.testing.tasks import run_full_task, run_task
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Event",
     "ManualClock",
     "PrivateServer",
+    "SyncRunner",
     "capture_events",
     "delete_enqueued",
     "drain",
@@ -47,6 +50,7 @@ _MODULES = {
     "Event": "testing.events",
     "ManualClock": "testing.clock",
     "PrivateServer": "embedded.private",
+    "SyncRunner": "testing.synchronous",
     "capture_events": "testing.events",
     "delete_enqueued": "testing.enqueued",
     "drain": "testing.draining",

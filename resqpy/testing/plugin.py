@@ -9,8 +9,10 @@
 | `resqpy_project` | the project, loaded and checked, on that Redis, in the environment `test` |
 | `resqpy_process` | it is started, without worker and scheduler; `api` leads to it |
 | `resqpy_clock` | the same, by a `ManualClock` |
+| `resqpy_run` | it is started for a synchronous test: `resqpy_run(drain)` calls async functions |
 
-Each may be overridden in a `conftest.py`. The last two are async: they need pytest-asyncio or anyio.
+Each may be overridden in a `conftest.py`. `resqpy_process` and `resqpy_clock` are async: they need
+pytest-asyncio or anyio (the backend asyncio).
 Nothing of resqpy is imported before a fixture is used.
 """
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.testing.clock import ManualClock
+    from resqpy.testing.synchronous import SyncRunner
 
 try:
     from pytest_asyncio import fixture as async_fixture  # the way of its strict mode
@@ -100,3 +103,13 @@ async def resqpy_clock(resqpy_process: Process) -> AsyncIterator[ManualClock]:
 
     with manual_clock() as clock:
         yield clock
+
+
+@pytest.fixture
+def resqpy_run(resqpy_project: Project) -> Iterator[SyncRunner]:
+    """What calls async functions of the started project in a synchronous test."""
+    from resqpy.framework.log import to_standard_library
+    from resqpy.testing.synchronous import SyncRunner
+
+    with to_standard_library(), SyncRunner(resqpy_project) as run:
+        yield run

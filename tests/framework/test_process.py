@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis import Redis as SyncRedis
 
 from resqpy import lifespan, open_project
@@ -121,6 +122,26 @@ async def test_lifespan_in_two_lines(
         await api.tasks.enqueue("wait", {"ms": 1})
         await until(_processed)
     assert not api.started
+
+
+async def test_a_worker_that_dies_inside_another_program_is_told(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the log: the other program goes on."""
+    project = make_project(tasks__a=TASKS)
+    monkeypatch.setenv("REDIS_URL", project.config.redis.url or "")
+    with structlog.testing.capture_logs() as logs:
+        async with open_project(project.root, worker=True) as process:
+            worker = process.resque.multi_worker
+            assert worker is not None
+            assert worker._main is not None
+            await until(lambda: worker._dispatcher is not None)
+            worker._main.cancel()
+            await until(lambda: any(each["log_level"] == "critical" for each in logs))
+            await api.tasks.enqueue("wait", {"ms": 1})
+    [told] = [each for each in logs if each["log_level"] == "critical"]
+    assert told["event"] == "no jobs are worked here any more"
+    assert "ended by itself" in told["error"]
 
 
 async def _processed() -> int:

@@ -45,6 +45,81 @@ def resqpy_overrides():
     return {"tasks.timeout": 77}
 """
 
+ANYIO = """
+import pytest
+
+from resqpy import api
+from resqpy.testing import drain
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+async def test_one(resqpy_process):
+    await api.tasks.enqueue("greet", {"name": "Ada"})
+    assert [job.result for job in (await drain()).jobs] == ["Hello, Ada!"]
+
+
+async def test_time(resqpy_clock):
+    await api.tasks.enqueue_in(3_600_000, "greet", {"name": "Grace"})
+    assert len(await resqpy_clock.advance(3_600_000)) == 1
+"""
+
+SYNCHRONOUS = """
+import pytest
+
+from resqpy import SyncQueue, api
+from resqpy.base.errors import InvalidInputs
+from resqpy.testing import delete_enqueued, drain, find_enqueued, run_task
+
+
+def test_what_a_view_enqueues(resqpy_run, resqpy_redis):
+    with SyncQueue(resqpy_redis) as queue:
+        queue.enqueue("default", "greet", [{"name": "Ada"}])
+        queue.enqueue("default", "greet", [{"name": "Grace"}])
+
+    assert resqpy_run(delete_enqueued, "greet", {"name": "Grace"}) == 1
+    assert [job.inputs for job in resqpy_run(find_enqueued, "greet")] == [{"name": "Ada"}]
+    assert [job.result for job in resqpy_run(drain).jobs] == ["Hello, Ada!"]
+
+
+def test_it_is_empty_again(resqpy_run):
+    assert resqpy_run(api.tasks.queues) == []
+    assert resqpy_run(run_task, "greet", {"name": "Ada"}) == "Hello, Ada!"
+    with pytest.raises(InvalidInputs):
+        resqpy_run(api.tasks.enqueue, "greet")
+
+
+async def test_it_is_for_synchronous_tests(resqpy_run):
+    with pytest.raises(RuntimeError, match="running event loop"):
+        resqpy_run(drain)
+"""
+
+UNITTEST = """
+import unittest
+
+from resqpy import Project
+from resqpy.testing import PrivateServer, SyncRunner, drain, run_task
+
+
+class Greeting(unittest.TestCase):
+    def setUp(self):
+        server = self.enterContext(PrivateServer())
+        project = self.enterContext(Project.load(".", "test", {"redis.url": server.url}))
+        self.run_ = self.enterContext(SyncRunner(project))
+
+    def test_it(self):
+        self.assertEqual(self.run_(run_task, "greet", {"name": "Ada"}), "Hello, Ada!")
+        self.assertEqual(len(self.run_(drain)), 0)
+
+
+unittest.main()
+"""
+
 TASK = """
 from resqpy import task
 
@@ -55,14 +130,22 @@ async def greet(name: str) -> str:
 """
 
 
-def run_pytest(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with one task."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "greet.py").write_text(TASK)
+    return tmp_path
+
+
+def run_pytest(folder: Path, *more: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Pytest as a user runs it."""
     installed = [each for each in entry_points(group="pytest11") if each.name == "resqpy"]
     plugin = [] if installed else ["-p", "resqpy.testing.plugin"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *more],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
         timeout=25,
@@ -82,6 +165,57 @@ def test_a_project_is_tested(tmp_path: Path, where: str) -> None:
     done = run_pytest(tmp_path)
 
     assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_beside_pytest_asyncio_anyio_runs_its_own_tests(folder: Path) -> None:
+    """Where both are installed, each test's fixtures run on the loop of that test."""
+    (folder / "test_anyio.py").write_text(ANYIO)
+    (folder / "test_it.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = strict\n")
+
+    done = run_pytest(folder)
+
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_anyio_without_pytest_asyncio(folder: Path) -> None:
+    """It is enough: the other one need not be installed."""
+    (folder / "test_anyio.py").write_text(ANYIO)
+    (folder / "pytest_asyncio.py").write_text("raise ImportError('not installed')")
+
+    done = run_pytest(
+        *(folder, "-p", "anyio", "-p", "resqpy.testing.plugin"), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"
+    )
+
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_synchronous_tests(folder: Path) -> None:
+    """Of an application that has no event loop; an async test is told to await."""
+    (folder / "test_it.py").write_text(SYNCHRONOUS)
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+
+    done = run_pytest(folder)
+
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    assert "never awaited" not in done.stdout
+
+
+def test_without_pytest(folder: Path) -> None:
+    """`unittest`, and so Django's own test runner, have the same by hand."""
+    (folder / "test_it.py").write_text(UNITTEST)
+
+    done = subprocess.run(
+        [sys.executable, "test_it.py"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_wrong_with_the_project_is_told(tmp_path: Path) -> None:

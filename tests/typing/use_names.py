@@ -48,6 +48,7 @@ from resqpy.testing import (
     Event,
     ManualClock,
     PrivateServer,
+    SyncRunner,
     capture_events,
     delete_enqueued,
     drain,
@@ -172,6 +173,15 @@ async def a_project() -> None:
     living = lifespan(".", worker=False)
     async with living(object()):
         await Greet.enqueue(name="Ada")
+
+
+def testing_synchronously(resqpy_run: SyncRunner) -> None:
+    """Its verbs without an event loop."""
+    assert_type(resqpy_run(find_enqueued, Greet), list[EnqueuedJob])
+    assert_type(resqpy_run(drain, delayed=True), Drained)
+    assert_type(resqpy_run(Greet.enqueue, name="Ada"), bool)
+    resqpy_run(drain, delay=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    resqpy_run(Greet.enqueue, name=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def testing(resqpy_clock: ManualClock, server: PrivateServer) -> AsyncIterator[str]:
