@@ -1,12 +1,15 @@
-"""The Python examples of a page of the docs, and the project in which they run.
+"""The examples of a page of the docs, and the project in which they run.
 
-A block that begins with a file's name (`# tasks/mail.py`) is that file of a project, also one of TOML.
-All other blocks of a page run one after the other in one namespace, with `await`, while the project is
-open. What an example needs and a reader doesn't stands in a hidden block, which is run like the others:
+A block that begins with a file's name (`# tasks/mail.py`) is that file of a project, whatever its kind.
+All other blocks of Python run one after the other in one namespace, with `await`, while the project is
+open; so do the commands of a `console` block, by the rules of tests/support/documents.py. What an example
+needs and a reader doesn't stands in a hidden block, which is run like the others:
 
     <!-- python
     from resqpy import task
     -->
+
+What can't be run or checked says why, in the line before it: `<!-- not run: a drawing -->`.
 """
 
 from __future__ import annotations
@@ -23,12 +26,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from tests.support.documents import Reader, commands
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(
-    r"^ *```(?:python|toml)\n(.*?)^ *```$|^<!-- python\n(.*?)^-->$", re.DOTALL | re.MULTILINE
+    r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n)?^ *```(?P<kind>\w*)\n(?P<code>.*?)^ *```$"
+    r"|^<!-- python\n(?P<hidden>.*?)^-->$",
+    re.DOTALL | re.MULTILINE,
 )
-_FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
+_FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 _OTHERS_REDIS = re.compile(r"redis://(?:127\.0\.0\.1|localhost)(?::6379)?(?:/0)?")
 
 
@@ -38,17 +45,26 @@ class Block:
 
     Attributes:
         line: where it begins on its page.
+        kind: of what it is an example, as the fence says it.
+        reason: why it is not run.
         file: which file of the project it is; None: it is run as it stands.
     """
 
     page: Path
     line: int
+    kind: str
     code: str
+    reason: str | None = None
 
     @property
     def file(self) -> str | None:
         found = _FILE.match(self.code)
         return found[1] if found else None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
 def pages() -> list[Path]:
@@ -60,8 +76,10 @@ def blocks(page: Path) -> Iterator[Block]:
     """The examples of a page, in their order."""
     text = page.read_text()
     for found in _BLOCK.finditer(text):
-        line = text.count("\n", 0, found.start()) + 2
-        yield Block(page, line, inspect.cleandoc("\n" + (found[1] or found[2])) + "\n")
+        code = found["code"] or found["hidden"] or ""
+        line = text.count("\n", 0, found.end() - len(code)) + 1
+        kind = "python" if found["hidden"] else found["kind"]
+        yield Block(page, line, kind, inspect.cleandoc("\n" + code) + "\n", found["reason"])
 
 
 class Stage:
@@ -76,6 +94,12 @@ class Stage:
         self.root = root
         self.namespace: dict[str, Any] = {"__name__": "example"}
         self._url = url
+        self._environ: Mapping[str, str] = {
+            **os.environ,
+            "REDIS_URL": url,
+            "PYTHONPATH": os.pathsep.join((str(root), str(ROOT))),
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+        }
 
     def write(self, block: Block) -> None:
         """Write a file of the project; a further block of the same name is its end."""
@@ -97,6 +121,12 @@ class Stage:
         if inspect.isawaitable(result):
             await result
 
+    def type(self, block: Block) -> None:
+        """Type the commands of a console, and compare what they print."""
+        with Reader(self.root, self._environ) as reader:
+            for step in commands(block.code, block.line):
+                reader.do(step)
+
     # -- files that are programs --
 
     def run_program(self, file: str) -> subprocess.CompletedProcess[str]:
@@ -113,14 +143,10 @@ class Stage:
         )
 
     def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        more: Mapping[str, str] = {
-            "REDIS_URL": self._url,
-            "PYTHONPATH": os.pathsep.join((str(self.root), str(ROOT))),
-        }
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
-            env={**os.environ, **more},
+            env=self._environ,
             capture_output=True,
             text=True,
             timeout=25,

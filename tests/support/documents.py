@@ -66,12 +66,13 @@ def steps(document: str) -> Iterator[Step]:
         line = document.count("\n", 0, block.start()) + 1
         kind, text = block.groups()
         if kind == "console":
-            yield from _commands(text, line)
+            yield from commands(text, line)
         elif named := _FILE.match(text):
             yield Step(line, file=named[1], text=text)
 
 
-def _commands(text: str, line: int) -> Iterator[Step]:
+def commands(text: str, line: int) -> Iterator[Step]:
+    """The steps of a `console` block that begins in a line."""
     seen, *parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
     if seen.strip():
         yield Step(line, expected=seen.strip())
