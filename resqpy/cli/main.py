@@ -27,7 +27,7 @@ COMMANDS = {
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
     "info": Entry("overall:info", "The whole at a glance.", LOOK),
     "queues": Entry("queues:queues", "Queues with their jobs; delete one.", LOOK),
-    "jobs": Entry("jobs:jobs", "Jobs that wait; remove some.", LOOK),
+    "jobs": Entry("jobs:jobs", "Jobs that wait; move or remove some.", LOOK),
     "delayed": Entry("delayed:delayed", "Jobs that wait for their time; remove some.", LOOK),
     "failed": Entry("failed:failed", "Failed jobs; retry or remove them.", LOOK),
     "workers": Entry(

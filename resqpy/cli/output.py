@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,7 +13,6 @@ from resqpy.cli.exits import Exit
 from resqpy.cli.settings import current
 
 _GAP = "  "
-_WORTH_A_BAR = 1000
 
 
 def wants_json() -> bool:
@@ -157,31 +155,6 @@ def confirm(question: str) -> None:
         raise fail(Exit.USAGE, f"{question} Nobody can be asked here: say --yes (or --dry-run)")
     if not click.confirm(question, err=True):
         raise fail(Exit.NO, "nothing was done")
-
-
-@contextlib.asynccontextmanager
-async def progress(verb: str, left: Callable[[], Awaitable[int]]) -> AsyncIterator[None]:
-    """A bar on a terminal while something long goes on; how much is left is asked now and then."""
-    total = await left() if sys.stderr.isatty() and not wants_json() else 0
-    if total < _WORTH_A_BAR:
-        yield
-        return
-    with click.progressbar(length=total, label=verb, file=sys.stderr) as bar:
-        import asyncio  # here, because the help needs no event loop
-
-        side = asyncio.create_task(_follow(bar, total, left))
-        try:
-            yield
-        finally:
-            side.cancel()
-
-
-async def _follow(bar: Any, total: int, left: Callable[[], Awaitable[int]]) -> None:
-    import asyncio
-
-    while True:
-        bar.update(total - await left() - bar.pos)
-        await asyncio.sleep(0.2)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from resqpy.cli import bar
 from resqpy.cli.settings import Settings
 from resqpy.engine.resque import Resque
 from resqpy.framework.place import Place
@@ -110,7 +111,8 @@ def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], 
         async with _connected(place, definitions) as queue:
             return await look(queue)
 
-    return asyncio.run(all_of_it())
+    with bar.shown():
+        return asyncio.run(all_of_it())
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, definitions
+from resqpy.engine.moving import Moving
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.removing import Removing
 from resqpy.store import delayed, queues
@@ -20,7 +21,7 @@ from resqpy.store.queues import Guard, Push
 NewJob = tuple[str, str, Sequence[Any]]
 
 
-class Queue(Removing):
+class Queue(Removing, Moving):
     """Enqueues jobs so that Ruby, Node and Python workers can run them.
 
     Args:

@@ -211,6 +211,7 @@ class SyncQueue(Door):
     del_by_function = Verb(Resque.del_by_function)
     del_delayed = Verb(Resque.del_delayed)
     del_delayed_at = Verb(Resque.del_delayed_at)
+    move = Verb(Resque.move)
 
     queues = Verb(Resque.queues)
     length = Verb(Resque.length)

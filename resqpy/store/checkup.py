@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
+from resqpy.store.scan import KEYS_PER_STEP, keyspace_walk
 
-_KEYS_PER_STEP = 2000
 _PER_CALL = 500
 _SHORT_END_S = 180
 _NAMESPACE_OF = (b":queues", b":workers")  # sets that each installation has
@@ -19,7 +19,7 @@ class Survey:
     """What a walk found.
 
     Attributes:
-        keys: how many there are in the database.
+        keys: how many there are in the database, about.
         unlisted_queues: names of queues that the set of queues does not have.
         unindexed: seconds with delayed jobs that the index does not have.
         empty_seconds: entries of the index without a list.
@@ -40,11 +40,11 @@ class Survey:
 async def survey(store: Store) -> Survey:
     """Walk over all keys of the database."""
     found = Survey()
-    index = {decode_name(each) for each in await _members(store)}
+    index = await _index(store)
     lists: set[str] = set()
-    sets: list[bytes] = []
-    locks: list[bytes] = []
-    queues: list[str] = []
+    sets: set[bytes] = set()
+    locks: set[bytes] = set()
+    queues: set[str] = set()
     prefix = store.keys.prefix.encode()
     async for page in _all_keys(store):
         found.keys += len(page)
@@ -52,30 +52,38 @@ async def survey(store: Store) -> Survey:
             if not key.startswith(prefix):
                 _note_namespace(found, key)
             elif key.startswith(store.keys.timestamps(b"")):
-                sets.append(key)
+                sets.add(key)
             else:
                 _sort(key.removeprefix(prefix), key, lists, queues, locks)
     found.unindexed = sorted(lists - index)
     found.empty_seconds = sorted(index - lists)
     known = {decode_name(each) for each in await store.call("SMEMBERS", store.keys.queues)}
-    found.unlisted_queues = sorted(set(queues) - known)
-    found.lost_timestamps = await _lost(store, sets, lists)
-    found.endless_locks = await _endless(store, locks)
+    found.unlisted_queues = sorted(queues - known)
+    found.lost_timestamps = await _lost(store, sorted(sets), lists)
+    found.endless_locks = await _endless(store, sorted(locks))
     return found
 
 
-async def _members(store: Store) -> list[bytes]:
-    members: list[bytes] = await store.call("ZRANGE", store.keys.schedule, 0, -1)
-    return members
-
-
-async def _all_keys(store: Store) -> AsyncIterator[set[bytes]]:
-    cursor, seen = b"0", set[bytes]()
+async def _index(store: Store) -> set[str]:
+    """The members of the index; none that stays is missed, whatever is promoted meanwhile."""
+    members: set[str] = set()
+    cursor = b"0"
     while True:
-        cursor, keys = await store.call("SCAN", cursor, "COUNT", _KEYS_PER_STEP)
-        fresh = set(keys) - seen
-        seen |= fresh
-        yield fresh
+        cursor, pairs = await store.call(
+            "ZSCAN", store.keys.schedule, cursor, "COUNT", KEYS_PER_STEP
+        )
+        members.update(map(decode_name, pairs[::2]))
+        if cursor == b"0":
+            return members
+
+
+async def _all_keys(store: Store) -> AsyncIterator[list[bytes]]:
+    """A page of keys at a time; some may come twice."""
+    cursor, walk = b"0", await keyspace_walk(store)
+    while True:
+        cursor, keys = await store.call("SCAN", cursor, "COUNT", KEYS_PER_STEP)
+        walk.step(len(keys))
+        yield keys
         if cursor == b"0":
             return
 
@@ -86,13 +94,13 @@ def _note_namespace(found: Survey, key: bytes) -> None:
             found.other_namespaces.add(decode_name(key.removesuffix(ending)))
 
 
-def _sort(name: bytes, key: bytes, lists: set[str], queues: list[str], locks: list[bytes]) -> None:
+def _sort(name: bytes, key: bytes, lists: set[str], queues: set[str], locks: set[bytes]) -> None:
     if name.startswith(b"delayed:") and name[8:].isdigit():
         lists.add(decode_name(name[8:]))
     elif name.startswith(b"queue:"):
-        queues.append(decode_name(name[6:]))
+        queues.add(decode_name(name[6:]))
     elif name.startswith((b"lock:", b"workerslock:")):
-        locks.append(key)
+        locks.add(key)
 
 
 async def _lost(store: Store, sets: Sequence[bytes], lists: set[str]) -> list[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from resqpy.store.client import Arg, Store
+from resqpy.store.walk import Walk, is_watched
 
 
 def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]]:
@@ -79,11 +80,11 @@ async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
 
 async def every_second(store: Store, step: int = 500) -> AsyncIterator[str]:
     """All members of the index, page by page, earliest first."""
-    at = 0
-    while members := await seconds(store, at, at + step - 1):
+    walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
+    while members := await seconds(store, walk.done, walk.done + step - 1):
         for member in members:
             yield member
-        at += step
+        walk.step(step)
 
 
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:

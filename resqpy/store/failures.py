@@ -14,6 +14,7 @@ from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import Guard, decode_name, guard_words
+from resqpy.store.walk import Walk, is_watched
 
 
 def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
@@ -93,13 +94,14 @@ async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list
 
 async def clear(store: Store, name: str, step: int = 1000) -> int:
     """Empty a list, a page at a time, with the bytes kept for its entries; how many there were."""
-    keys, removed = store.keys, 0
-    while raws := await store.call("LPOP", keys.failed_list(name), step):
-        removed += len(raws)
+    keys, key = store.keys, store.keys.failed_list(name)
+    walk = Walk(name, int(await store.call("LLEN", key)) if is_watched() else 0)
+    while raws := await store.call("LPOP", key, step):
+        walk.step(len(raws))
         kept = [entry.unreadable for raw in raws if (entry := codec.decode_failed(raw)).unreadable]
         if kept:
             await store.call("UNLINK", *(keys.unreadable(each) for each in kept if each))
-    return removed
+    return walk.done
 
 
 __all__ = [

@@ -99,6 +99,35 @@ async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
     return [item for item, done in zip(items, reply, strict=True) if done]
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A job that goes to another queue.
+
+    Attributes:
+        raw: its bytes there.
+        lock: the key of its QueueLock here; "": it has none.
+        lock_there: the key of its QueueLock there.
+    """
+
+    item: Item
+    raw: bytes
+    lock: str = ""
+    lock_there: str = ""
+
+
+async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[int]:
+    """Move jobs that were just seen to the tail of another queue; the indices of those that went.
+    One round trip, in one step.
+    """
+    if not jobs:
+        return set()
+    keys, args = store.keys, list[Arg]([to])
+    for each in jobs:
+        args += (each.item.index, each.item.raw, each.raw, each.lock, each.lock_there)
+    reply = await store.run("move_items", [keys.queue(queue), keys.queue(to), keys.queues], args)
+    return {each.item.index for each, done in zip(jobs, reply, strict=True) if done == 1}
+
+
 async def delete(store: Store, queue: str) -> int:
     """Delete a queue with all its jobs; how many there were."""
     key = store.keys.queue(queue)

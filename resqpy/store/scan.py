@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from resqpy.store.client import Store
+from resqpy.store.walk import Walk, is_watched
 
-_KEYS_PER_STEP = 2000
+KEYS_PER_STEP = 2000  # one or two milliseconds of the server
 
 
 async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
@@ -20,17 +21,23 @@ async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
     if len(prefixes) == 1:
         pattern = glob_literal(prefixes[0]) + "*"
     seen: set[bytes] = set()
-    cursor = b"0"
+    cursor, walk = b"0", await keyspace_walk(store)
     while True:
         cursor, keys = await store.call(
-            "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_STEP, "TYPE", "string"
+            "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_STEP, "TYPE", "string"
         )
+        walk.step(KEYS_PER_STEP)
         fresh = [key for key in keys if key.startswith(wanted) and key not in seen]
         seen.update(fresh)
         if fresh:
             yield fresh
         if cursor == b"0":
             return
+
+
+async def keyspace_walk(store: Store) -> Walk:
+    """A walk over all keys of the database that begins now."""
+    return Walk("keys", int(await store.call("DBSIZE")) if is_watched() else 0)
 
 
 def glob_literal(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from resqpy.store.client import Store
+from resqpy.store.walk import Walk
 
 PAGE = 500
 
@@ -42,6 +43,7 @@ class Sweep:
         self._step = step
         self._seen: list[Item] = []  # the last page, and what was before it as far as it is needed
         self._page = 0
+        self._walk: Walk | None = None
 
     async def page(self) -> list[Item]:
         """The next items; none at the end. One round trip, a second where the list has shifted."""
@@ -49,7 +51,10 @@ class Sweep:
             self._left = int(await self._store.call("LLEN", self._key)) - self._at
         if self._left <= 0:
             return []
+        if self._walk is None:
+            self._walk = Walk(self._key.removeprefix(self._store.keys.prefix), self._left)
         items = await self._read()
+        self._walk.step(len(items))
         self._left -= len(items)
         self._at += len(items)
         self._seen = [*self._seen[-self._step :], *items]

@@ -206,8 +206,7 @@ def _do(
     async def act(resque: Resque, _: Any) -> int:
         if choice.ids:
             return sum([await one(resque, entry) for entry in await choice.entries(resque)])
-        async with output.progress(verb, resque.failed_count):
-            return int(await many(resque))
+        return int(await many(resque))
 
     found = ask_with_tasks(current(), look)
     if found and not dry_run and (ask or not choice.ids):

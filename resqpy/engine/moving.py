@@ -1,0 +1,88 @@
+"""Moving jobs that wait from one queue to another: the part of the `Queue` that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base import codec, reading
+from resqpy.base.errors import UsageError
+from resqpy.base.keys import Keys, check_queue_name
+from resqpy.base.model import Job, UnreadableJob
+from resqpy.base.task_id import task_id_of
+from resqpy.store import queues
+from resqpy.store.client import Store
+from resqpy.store.queues import Moved
+from resqpy.store.sweep import Item, Sweep
+
+
+class Moving:
+    """Moves jobs, whichever language wrote them."""
+
+    store: Store
+
+    async def move(
+        self,
+        queue: str,
+        to_queue: str,
+        *,
+        class_name: str | None = None,
+        args: Sequence[Any] | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Move jobs that wait to the tail of another queue, in their order, with their exact bytes
+        but for the name of the queue. Each is in one of both queues all the time.
+
+        A round trip for some hundred jobs, safe while others enqueue and work; what is enqueued after
+        this has begun stays. The lock of a QueueLock goes with its job; the job stays where its equal
+        waits in the other queue under such a lock. Tracked tasks stay: their records name their queue.
+
+        Args:
+            class_name: only jobs of this task; None: all, also what can't be read.
+            args: only jobs with these arguments; None: whatever they are.
+            most: so many at the most; None: all.
+
+        Returns:
+            How many were moved.
+
+        Raises:
+            InvalidQueueName: no job may be enqueued in the other queue.
+            UsageError: both are the same.
+        """
+        if check_queue_name(to_queue) == queue:
+            raise UsageError(f"the jobs are in the queue {queue!r} already")
+        wanted = None if args is None else list(args)
+        sweep = Sweep(self.store, self.store.keys.queue(queue))
+        moved = 0
+        while (most is None or moved < most) and (page := await sweep.page()):
+            chosen = [
+                _moved(self.store.keys, item, job, queue, to_queue)
+                for item in page
+                if can_move(job := reading.show_job(item.raw, queue), class_name, wanted)
+            ]
+            chosen = chosen if most is None else chosen[: most - moved]
+            gone = await queues.move(self.store, queue, to_queue, chosen)
+            sweep.removed(gone)
+            moved += len(gone)
+        return moved
+
+
+def can_move(job: Job, class_name: str | None, args: list[Any] | None) -> bool:
+    """Whether a job is one of those that `move` moves."""
+    return (
+        class_name in {None, job.class_name}
+        and (args is None or job.args == args)
+        and task_id_of(job.args) is None
+    )
+
+
+def _moved(keys: Keys, item: Item, job: Job, queue: str, to_queue: str) -> Moved:
+    if isinstance(job, UnreadableJob):
+        return Moved(item, item.raw)
+    args = codec.lock_args(job.args)
+    return Moved(
+        item,
+        codec.for_queue(item.raw, to_queue),
+        keys.queue_lock(job.class_name, queue, args),
+        keys.queue_lock(job.class_name, to_queue, args),
+    )

@@ -1,0 +1,47 @@
+-- Move jobs of one queue to the tail of another, each in one step: it is in one of both all the time.
+-- The lock of a QueueLock goes with its job; where an equal job waits already under the other queue's
+-- lock, the job stays where it is.
+--
+-- KEYS 1    the queue they leave    2  the queue they go to    3  set of queue names
+-- ARGV 1    name of the queue they go to; then for each job five words: its index (a hint that saves a
+--           search), its bytes, its bytes there, key of its lock here (empty: none), key of its lock there
+-- Returns   for each job 1 moved, 0 it was not there any more, -1 its lock there is taken
+-- Read by   Ruby and Node: queues, queue:<name>, lock:<…>
+local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local done, marked, there = {}, 0, {}
+
+local function is_one(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+
+if not is_one(KEYS[2], 'list') or not is_one(KEYS[3], 'set') then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no list, or ' .. KEYS[3] .. ' is no set')
+end
+
+local function place_of(hint, bytes)
+  if redis.call('LINDEX', KEYS[1], hint) == bytes then return hint end
+  return redis.call('LPOS', KEYS[1], bytes)
+end
+
+local function move(hint, bytes, bytes_there, lock, lock_there)
+  local place = place_of(hint, bytes)
+  if not place then return 0 end
+  if lock ~= '' and redis.call('EXISTS', lock) == 1 and redis.call('RENAMENX', lock, lock_there) == 0 then
+    return -1
+  end
+  redis.call('LSET', KEYS[1], place, GONE)
+  marked = marked + 1
+  there[#there + 1] = bytes_there
+  return 1
+end
+
+for a = 2, #ARGV, 5 do
+  done[#done + 1] = move(tonumber(ARGV[a]), unpack(ARGV, a + 1, a + 4))
+end
+if marked > 0 then
+  redis.call('LREM', KEYS[1], marked, GONE)
+  redis.call('SADD', KEYS[3], ARGV[1])
+  for _, bytes in ipairs(there) do redis.call('RPUSH', KEYS[2], bytes) end
+end
+return done
