@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from functools import partial
 
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
+from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
@@ -25,9 +27,8 @@ async def execute(run: Run, threads: ThreadRunner) -> Outcome:
             await _perform(run, threads)
     except asyncio.CancelledError:
         run.error = run.error or (WorkerStopped() if run.interrupted else JobCancelled())
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # a plugin failed
+        _reraise_from_keyboard(error)
         run.error = error
     return conclude(run)
 
@@ -70,11 +71,16 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
             run.error = WorkerStopped()
             raise
         run.error = _cancelled(run)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # SystemExit too: a task must not end the worker
+        _reraise_from_keyboard(error)
         run.error = error
     run.task_done = True
+
+
+def _reraise_from_keyboard(error: BaseException) -> None:
+    """Somebody's Ctrl-C ends the program, also in the midst of a task."""
+    if isinstance(error, KeyboardInterrupt) and may_interrupt():
+        raise error
 
 
 def _cancelled(run: Run) -> BaseException:
@@ -92,7 +98,9 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
     assert definition is not None
     if definition.is_async:
         return await definition.perform(*run.job.args)
-    return await threads.run(definition.perform, run.job.args)
+    result = await threads.run(definition.perform, run.job.args)
+    # A plain function around an async one: so far it has only made the coroutine.
+    return await result if inspect.iscoroutine(result) else result
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:

@@ -167,7 +167,8 @@ class _Call:
         error = self._error
         if error is None:
             self.future.set_result(self._result)
-        elif isinstance(error, (StopIteration, KeyboardInterrupt)):  # a future takes neither
+        elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
+            # A future takes none of them, and the second would end all coroutines that await it.
             wrapped = RuntimeError(f"the function raised {error!r}")
             wrapped.__cause__ = error
             self.future.set_exception(wrapped)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.engine.keyboard import answered_elsewhere
 from resqpy.framework.dump import dump
 from resqpy.framework.log import get_logger
 
@@ -95,7 +96,7 @@ class _Handlers:
 @contextmanager
 def handled(process: Process) -> Iterator[None]:
     """Let signals act on a process, in the main thread only; then as it was before."""
-    with _installed(_Handlers(process).all()):
+    with answered_elsewhere(), _installed(_Handlers(process).all()):
         yield
 
 

@@ -29,7 +29,7 @@ async def test_the_result_and_the_error_come_back() -> None:
     for error in (ValueError("x"), SystemExit(3), KeyError("k")):
         with pytest.raises(type(error)):
             await threads.run(raising, [error])
-    odd: list[BaseException] = [StopIteration(1), KeyboardInterrupt()]
+    odd: list[BaseException] = [StopIteration(1), GeneratorExit(), KeyboardInterrupt()]
     for impossible in odd:  # which no future and no loop can take
         with pytest.raises(RuntimeError, match=type(impossible).__name__):
             await threads.run(raising, [impossible])

@@ -15,6 +15,7 @@ from resqpy import Inspector, Queue, Worker
 from resqpy.base import codec
 from resqpy.base.errors import InvalidQueueName, PoolStateError, UnknownTask
 from resqpy.base.json_check import read_strict
+from resqpy.engine.keyboard import answered_elsewhere
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
@@ -138,6 +139,16 @@ async def give_up() -> None:
     raise asyncio.CancelledError
 
 
+async def interrupt() -> None:
+    """A task."""
+    raise KeyboardInterrupt
+
+
+def close() -> None:
+    """A task."""
+    raise GeneratorExit
+
+
 def chain() -> None:
     """A task."""
     error: Exception = ValueError("last")
@@ -155,6 +166,8 @@ def chain() -> None:
         (leave, "SystemExit"),
         (give_up, "JobCancelled"),
         (chain, "ValueError"),
+        (interrupt, "KeyboardInterrupt"),
+        (close, "RuntimeError"),
     ],
 )
 async def test_whatever_a_task_raises_is_a_failure(
@@ -162,14 +175,27 @@ async def test_whatever_a_task_raises_is_a_failure(
 ) -> None:
     """Errors that can't speak, of a megabyte, that would end the process: the worker works on."""
     jobs = {"bad": task, "add": add}
-    async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
-        await queue.enqueue("q", "bad")
-        await queue.enqueue("q", "add", [1, 1])
-        await work.until(2)
+    with answered_elsewhere():
+        async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
+            await queue.enqueue("q", "bad")
+            await queue.enqueue("q", "add", [1, 1])
+            await work.until(2)
     raw = await redis.lindex("resque:failed", 0)
     assert read_strict(raw)["exception"] == exception
     assert len(raw) < 100_000
     assert len(work.args("success")) == 1
+
+
+async def test_a_plain_function_around_an_async_one(redis_url: str) -> None:
+    """A decorator may hide that a task is async: what it returned is awaited all the same."""
+
+    def hidden(a: int, b: int) -> Any:
+        return add(a, b)
+
+    async with Queue(redis_url) as queue, working(redis_url, {"hidden": hidden}, "q") as work:
+        await queue.enqueue("q", "hidden", [1, 2])
+        await work.until(1)
+    assert work.args("success")[0][3] == 3
 
 
 async def test_an_unknown_task_fails(redis_url: str, redis: Any) -> None:
