@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
+from resqpy.framework.api import api
+
 broken: set[Any] = set()  # ids of payloads that fail
+barriers: dict[int, threading.Barrier] = {}  # by how many are to meet
 
 
 async def method(payload: dict[str, Any]) -> dict[str, Any]:
@@ -13,7 +17,21 @@ async def method(payload: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(0)
     if payload.get("throw") and payload.get("id") in broken:
         raise ValueError("error")
-    return {**payload, "counter": payload["counter"] + 1}
+    payload["counter"] += 1
+    return payload
+
+
+async def uses_the_process(payload: dict[str, Any]) -> str:
+    """Use what the process has: here it creates another task."""
+    made = await api.tracked.create("my-type", {**payload, "counter": 0}, retain_for=-1)
+    return made.id
+
+
+def threaded(payload: dict[str, Any]) -> int:
+    """The thread in which it runs, as soon as so many run at once."""
+    barrier = barriers.setdefault(payload["wanted"], threading.Barrier(payload["wanted"]))
+    barrier.wait(10)
+    return threading.get_ident()
 
 
 def plain_method(payload: dict[str, Any]) -> int:

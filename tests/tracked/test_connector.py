@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from redis.asyncio import Redis
 from resqpy.base.errors import ImportFailed, UnknownOption, UsageError
 from resqpy.engine.tracked.defaults import PRESETS, preset
 from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.framework.api import api as resqpy_api
+from resqpy.framework.process import Process
+from resqpy.framework.project import Project
 from resqpy.framework.task import Task, task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
@@ -31,6 +35,14 @@ async def api(store: Store) -> AsyncIterator[TrackedApi]:
         yield api
 
 
+async def test_construct(store: Store, redis: Redis) -> None:
+    """'can construct with dependencies': that alone writes nothing and takes nothing."""
+    api = TrackedApi(store, defaults="twin")
+    assert (api.listeners, api.defaults) == ({}, PRESETS["twin"])
+    assert await redis.keys("*") == []
+    await api.stop()
+
+
 async def test_without_a_handler(api: TrackedApi) -> None:
     """'can create a task with no handler': it waits."""
     created = await api.create("my-type")
@@ -48,17 +60,24 @@ async def test_without_retainment(api: TrackedApi) -> None:
 
     await api.register_handler("my-type", MODULE, "method", changed)
     created = await api.create("my-type", {"counter": 0})
+    shown = created.to_json()
+    wanted = {
+        "payload": {"counter": 0}, "retain_for": 0, "retries_remaining": None,
+        "retry_interval": 5000, "status": "pending", "type": "my-type",
+    }  # fmt: skip
+    assert {name: shown[name] for name in wanted} == wanted
     await wait_for(lambda: len(told) == 2)
     assert told == [("running", None), ("completed", {"counter": 1})]
     assert await api.get(created.id) is None
 
 
-async def test_with_retainment(api: TrackedApi) -> None:
-    """'can create a task with handler and retainment'."""
-    await api.register_handler("my-type", MODULE, "plain_method")
+@pytest.mark.parametrize(("method", "result"), [("method", {"counter": 1}), ("plain_method", 1)])
+async def test_with_retainment(api: TrackedApi, method: str, result: Any) -> None:
+    """'can create a task with handler and retainment'; what a handler does to its payload is its own."""
+    await api.register_handler("my-type", MODULE, method)
     created = await api.create("my-type", {"counter": 0}, retain_for=KEPT)
     done = await status_is(api, created.id, "completed")
-    assert (done.payload, done.result) == ({"counter": 0}, 1)
+    assert (done.payload, done.result) == ({"counter": 0}, result)
     assert done.to_json()["retain_until"] is not None
 
 
@@ -96,6 +115,29 @@ async def test_an_error_with_a_retry(api: TrackedApi, redis: Redis, store: Store
     await wait_for(lambda: told == ["running", "scheduled", "running", "completed"])
 
 
+async def test_an_error_with_a_retry_in_time(api: TrackedApi, redis: Redis, store: Store) -> None:
+    """'… with error and single retry': by itself after its interval, with the payload saved since."""
+    modules.broken.add(1)
+    await api.register_handler("my-type", MODULE, "method")
+    payload = {"throw": True, "counter": 0, "id": 1}
+    created = await api.create("my-type", payload, retain_for=KEPT, retries=1, backoff=20)
+    async with promoting(redis, store):
+
+        async def failed_once() -> TrackedTask | None:
+            task = await api.get(created.id)
+            return task if task is not None and task.error is not None else None
+
+        waiting = await wait_for(failed_once)
+        assert waiting is not None
+        assert (waiting.to_json()["retry_interval"], waiting.payload) == (20, payload)
+        waiting.payload["throw"] = False
+        await waiting.save()
+        done = await status_is(api, created.id, "completed")
+    assert done.payload == {**payload, "throw": False}
+    assert done.result == {**payload, "throw": False, "counter": 1}
+    assert (done.attempts, done.runs, done.error) == (0, 1, None)
+
+
 async def test_for_ever(api: TrackedApi, redis: Redis, store: Store) -> None:
     """Without a retry count a task is retried for ever."""
     modules.broken.add(1)
@@ -117,12 +159,16 @@ async def test_for_ever(api: TrackedApi, redis: Redis, store: Store) -> None:
         await wait_for(gone, 10.0)
 
 
-async def test_in_order(api: TrackedApi) -> None:
-    """'can add multiple tasks and process them in order'."""
+@pytest.mark.parametrize("before", [True, False])
+async def test_in_order(api: TrackedApi, before: bool) -> None:
+    """'can add multiple tasks and process them in order', be the handler there before or after."""
+    if before:
+        await api.register_handler("my-type", MODULE, "method")
     created = [
         await api.create("my-type", {"id": i, "counter": i}, retain_for=KEPT) for i in range(5)
     ]
-    await api.register_handler("my-type", MODULE, "method")
+    if not before:
+        await api.register_handler("my-type", MODULE, "method")
     for index, each in enumerate(created):
         done = await status_is(api, each.id, "completed")
         assert done.result == {"id": index, "counter": index + 1}
@@ -141,8 +187,13 @@ async def test_in_order_with_one_that_fails(api: TrackedApi) -> None:
     ]
     await api.register_handler("my-type", MODULE, "method")
     await status_is(api, created[4].id, "completed")
-    statuses = [(await api.fetch(each.id)).status for each in created]
-    assert statuses == ["completed", "completed", "failed", "completed", "completed"]
+    done = [await api.fetch(each.id) for each in created]
+    statuses = ["completed", "completed", "failed", "completed", "completed"]
+    assert [each.status for each in done] == statuses
+    assert [each.payload["counter"] for each in done] == list(range(5))
+    assert [each.result and each.result["counter"] for each in done] == [1, 2, None, 4, 5]
+    assert done[2].error is not None
+    assert (done[2].error.name, done[2].error.message) == ("ValueError", "error")
 
 
 async def test_in_order_with_one_that_is_retried(
@@ -165,6 +216,39 @@ async def test_in_order_with_one_that_is_retried(
         each.id async for each in api.iterate(type="my-type", status="completed", sort="completed")
     ]
     assert order == [created[index].id for index in (0, 1, 3, 4, 2)]
+
+
+async def test_the_process_in_a_handler(tmp_path: Path, redis_url: str) -> None:
+    """'can start a clone of the engine in the background task': here it needs no clone."""
+    (tmp_path / "config").mkdir()
+    project = Project.load(tmp_path, "test", {"redis.url": redis_url, "tasks.timeout": 100})
+    async with Process(project, worker=False):
+        tracked = resqpy_api.tracked
+        await tracked.register_handler("my-type", MODULE, "method")
+        await tracked.register_handler("engine", MODULE, "uses_the_process")
+        first = await tracked.create("engine", {"id": 9}, retain_for=KEPT)
+        made = (await status_is(tracked, first.id, "completed")).result
+        assert (await status_is(tracked, made, "completed")).result == {"id": 9, "counter": 1}
+
+
+async def test_several_at_once(api: TrackedApi) -> None:
+    """'can add task to a handler with multiple threads': as many as was said run at once."""
+    modules.barriers.clear()
+    await api.register_handler("my-type", MODULE, "threaded", concurrency=5)
+    created = [await api.create("my-type", {"wanted": 5}, retain_for=KEPT) for _ in range(5)]
+    threads = {(await status_is(api, each.id, "completed")).result for each in created}
+    assert len(threads) == 5
+
+
+async def test_types_at_once(api: TrackedApi) -> None:
+    """'can handle multiple tasks at the same time': one type does not wait for another."""
+    modules.barriers.clear()
+    created = []
+    for kind in ("one", "two"):
+        await api.register_handler(kind, MODULE, "threaded")
+        created.append(await api.create(kind, {"wanted": 2}, retain_for=KEPT))
+    for each in created:
+        await status_is(api, each.id, "completed")
 
 
 async def test_stop_and_start(api: TrackedApi) -> None:
