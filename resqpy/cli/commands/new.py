@@ -36,7 +36,7 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     if not force and directory.is_dir() and any(_visible(directory)):
         raise output.fail(Exit.NO, f"{directory} is not empty; --force writes there all the same")
     project = Name.of(name or directory.resolve().name)
-    values = {
+    values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
         "version": ".".join(package_version("resqpy").split(".")[:2]),
         "map": "" if minimal else "".join(f"| `{f}` | {words} |\n" for f, words in EXTRA.items()),
@@ -49,6 +49,22 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     writer.write()
     if not output.wants_json():
         _tell_next(directory)
+
+
+_MARGIN_MS = 8000  # for what else a stop does: initializers, a slow Redis
+
+
+def _stop_times() -> dict[str, str]:
+    """How long jobs get at a stop, and how long who stops a worker must wait: one number in all files."""
+    from resqpy.framework.defaults.tasks import TasksConfig
+
+    defaults = TasksConfig()
+    patience_ms = defaults.stop_timeout + defaults.cancel_timeout + _MARGIN_MS
+    return {
+        "stop_timeout": f"{defaults.stop_timeout:_}",
+        "stop_s": f"{defaults.stop_timeout // 1000}",
+        "grace_s": f"{patience_ms // 1000}",
+    }
 
 
 def _visible(directory: Path) -> list[Path]:
