@@ -11,6 +11,7 @@ from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.creating import CreateOptions
 from resqpy.engine.tracked.defaults import PRESETS
 from resqpy.engine.tracked.query import QueryOptions
+from resqpy.engine.tracked.selection import Selection
 from resqpy.framework.tracking import TrackedApi
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "tracked.md").read_text()
@@ -44,7 +45,7 @@ def test_each_verb_is_named() -> None:
     """Of the active task, and of `api.tracked`."""
     verbs = [
         name
-        for kind in (ActiveTask, TrackedApi, *TrackedApi.__bases__)
+        for kind in (ActiveTask, *TrackedApi.__mro__[:-1], Selection)
         for name in vars(kind)
         if not name.startswith("_")
     ]

@@ -405,7 +405,7 @@ async def test_no_finishing_without_the_lock(tracked: Tracked, listen: Listen) -
     assert seen[1] == (LockLost, False, ProcessingState.LOCK_LOST)
     assert (after.runs, after.payload, after.last_run) == (0, {"initial": "data"}, None)
     assert after.current_run_start_time == seen[0]
-    assert await tracked.count("lost", "pending") == 1  # which lets the records say so
+    assert await tracked.count(type="lost", status="pending") == 1  # which lets the records say so
     after = await known(tracked, created.id)
     assert (after.deliveries, after.attempts) == (1, 1)
 

@@ -165,9 +165,9 @@ async def test_time_alone_changes_statuses(tracked: Tracked) -> None:
 async def test_count(tracked: Tracked, many: list[str]) -> None:
     """How many there are, of a type, with a status, or both."""
     assert await tracked.count() == len(many)
-    assert await tracked.count("odd") == 11
+    assert await tracked.count(type="odd") == 11
     assert await tracked.count(status="cancelled") == 5
-    assert await tracked.count("odd", "cancelled") == 2
+    assert await tracked.count(type="odd", status="cancelled") == 2
 
 
 async def commands(redis: Redis) -> int:

@@ -15,11 +15,7 @@ from resqpy.base.errors import (
     TaskStateError,
     UnknownTaskId,
 )
-from resqpy.base.merge import Patch
-from resqpy.base.task_record import Record
 from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
 from tests.support.redis_state import dump
 from tests.tracked.support import KEYS, known
 
@@ -263,37 +259,3 @@ async def test_priority_queues(tracked: Tracked, redis: Redis) -> None:
     for priority in (0, 9, -9):
         await tracked.create("mail", priority=priority)
     assert await redis.smembers(KEYS.queues) == {b"default", b"default^9", b"default^-9"}
-
-
-async def test_standing_around_the_verbs(store: Store) -> None:
-    """irontask: 'allows interception' of save, enable, disable, delete: here by a subclass, whether
-    the verb is called by the id or on the task.
-    """
-    told: list[str] = []
-
-    class Audited(TrackedApi):
-        async def save_patch(self, task_id: str, patch: Patch) -> Record:
-            told.append("save")
-            return await super().save_patch(task_id, patch)
-
-        async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:
-            told.append("enable")
-            return await super().enable(task_id, recompute_next_run=recompute_next_run)
-
-        async def disable(self, task_id: str) -> Record:
-            told.append("disable")
-            return await super().disable(task_id)
-
-        async def remove(self, task_id: str) -> bool:
-            told.append("remove")
-            return False
-
-    async with Audited(store) as audited:
-        task = await audited.create("any", {"a": 1})
-        task.payload["a"] = 2
-        await task.save()
-        await task.disable()
-        await audited.enable(task.id)
-        assert not await task.remove()
-        assert told == ["save", "disable", "enable", "remove"]
-        assert await audited.get(task.id) is not None

@@ -16,8 +16,9 @@ from resqpy.cli.settings import current
 from resqpy.cli.tracked import TRACKED
 
 if TYPE_CHECKING:
+    from resqpy.engine.tracked.finding import Page
     from resqpy.engine.tracked.handle import TrackedTask
-    from resqpy.engine.tracked.tracked import Page, Tracked
+    from resqpy.engine.tracked.tracked import Tracked
 
 
 @click.group(cls=Group, default="list", entries=TRACKED)

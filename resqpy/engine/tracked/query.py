@@ -59,6 +59,13 @@ class Query:
             and self.status in (None, record.status_at(now_ms))
         )
 
+    @property
+    def by_one_set(self) -> bool:
+        """Whether one sorted set has all that is asked for, and nothing else."""
+        others = [each for each in (self.application, self.user) if each is not None]
+        kinds = self.type is not None or self.status is not None
+        return kinds + len(self.tags) + len(others) <= 1
+
     def sections(self, keys: Keys, place: Place | None) -> list[Section]:
         """The sorted sets to be read, one after the other, from a place on."""
         after = None if place is None else (place.score, place.task_id)
@@ -103,16 +110,14 @@ class Place:
     status: TaskStatus | None = None
 
 
-class QueryOptions(TypedDict, total=False):
-    """What may be asked for; all conditions must hold.
+class Conditions(TypedDict, total=False):
+    """Which tasks are asked for; all conditions must hold.
 
     Attributes:
         type: the name of a task.
         status: one of `TaskStatus`.
         tags: a task must have all of them.
         application, user: who created it.
-        sort: `created`, `modified`, `completed` (only tasks that have ended) or `status`.
-        direction: `asc` or `desc`.
     """
 
     type: str | None
@@ -120,6 +125,16 @@ class QueryOptions(TypedDict, total=False):
     tags: Sequence[str]
     application: str | None
     user: str | None
+
+
+class QueryOptions(Conditions, total=False):
+    """`Conditions`, and the order.
+
+    Attributes:
+        sort: `created`, `modified`, `completed` (only tasks that have ended) or `status`.
+        direction: `asc` or `desc`.
+    """
+
     sort: str
     direction: str
 
@@ -127,7 +142,7 @@ class QueryOptions(TypedDict, total=False):
 _NAMES = frozenset(QueryOptions.__annotations__)
 
 
-def make_query(options: QueryOptions) -> Query:
+def make_query(options: QueryOptions | Conditions) -> Query:
     """A query from what a user says.
 
     Raises:
@@ -147,12 +162,12 @@ def make_query(options: QueryOptions) -> Query:
     )
 
 
-def _one_of(what: str, value: str, known: Sequence[str]) -> str:
+def _one_of(what: str, value: object, known: Sequence[str]) -> str:
     if value not in known:
         names = list(map(str, known))
         hint = near_match(str(value), names)
         raise UsageError(f"{what} {value!r} is not known{hint} ({', '.join(names)})")
-    return value
+    return str(value)
 
 
 def check_page_size(size: object) -> int:

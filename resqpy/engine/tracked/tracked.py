@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -14,38 +13,24 @@ from resqpy.base.task_id import sought_task_id
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.definition import Definition
-from resqpy.engine.tracked import paging, settling, transitions
+from resqpy.engine.tracked import settling, transitions
 from resqpy.engine.tracked.asking import Asking
 from resqpy.engine.tracked.creating import CreateOptions, new_record
 from resqpy.engine.tracked.defaults import TaskDefaults, preset
+from resqpy.engine.tracked.finding import TaskQueries
 from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.query import (
-    Query,
-    QueryOptions,
-    SortBy,
-    check_page_size,
-    make_query,
-    read_cursor,
-)
-from resqpy.engine.tracked.recovery import settle_due
+from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted
+from resqpy.engine.tracked.query import Conditions, make_query
+from resqpy.engine.tracked.selection import Selection
 from resqpy.engine.tracked.transitions import Change
-from resqpy.store import record_pages, records
+from resqpy.store import records
 from resqpy.store.client import Store
 from resqpy.store.records import Written
 
-DEFAULT_PAGE_SIZE = 25
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Tasks, and where the next page begins; no cursor: that was all."""
-
-    tasks: list[TrackedTask]
-    cursor: str | None
-
-
-class Tracked:
+class Tracked(TaskQueries):
     """Creates tracked tasks and does with them what can be done from outside their runs.
 
     Args:
@@ -53,6 +38,9 @@ class Tracked:
         queue_of: the queue of a task, where its creator names none.
         definition_of: a task, whose plugins are asked when one is created; None: it is not known.
         defaults: a preset's name, or what a new task is like where nothing is said.
+
+    Attributes:
+        interceptors: stand around each verb; see `intercepting`.
     """
 
     def __init__(
@@ -67,6 +55,7 @@ class Tracked:
     ) -> None:
         self.store = store
         self.clock = clock
+        self.interceptors: list[VerbInterceptor] = []
         self.defaults = preset(defaults) if isinstance(defaults, str) else defaults
         self._types = types
         self._queue_of = queue_of
@@ -78,8 +67,12 @@ class Tracked:
         self._last_us = max(self.clock.now_us(), self._last_us + 1)
         return self._last_us
 
+    def _task(self, record: Record) -> TrackedTask:
+        return TrackedTask(record, self)
+
     # -- create, get --
 
+    @intercepted("create", "task_type", "payload")
     async def create(
         self,
         task_type: str,
@@ -116,7 +109,7 @@ class Tracked:
                 f"there is a task {record.id!r} already; use another id, or remove it first"
             )
         await asking.after()
-        return TrackedTask(record, self)
+        return self._task(record)
 
     def _check_type(self, kind: str) -> None:
         known = None if self._types is None else self._types()
@@ -127,18 +120,20 @@ class Tracked:
                 "define it, or register a handler for it"
             )
 
+    @intercepted("get", "task_id")
     async def get(self, task_id: str) -> TrackedTask | None:
         """A task; None if there is none (any more). One round trip."""
         record = await self._read(task_id)
-        return None if record is None else TrackedTask(record, self)
+        return None if record is None else self._task(record)
 
+    @intercepted("get", "task_id")
     async def fetch(self, task_id: str) -> TrackedTask:
         """A task.
 
         Raises:
             UnknownTaskId: there is none.
         """
-        return TrackedTask(await self._known(task_id), self)
+        return self._task(await self._known(task_id))
 
     async def _read(self, task_id: str) -> Record | None:
         task_id = sought_task_id(task_id)
@@ -154,10 +149,12 @@ class Tracked:
 
     # -- change --
 
+    @intercepted("save", "task_id", "patch")
     async def save_patch(self, task_id: str, patch: Patch) -> Record:
         """Change a payload; what others changed in other parts stays."""
         return await self._step(task_id, lambda r, now_us: transitions.saved(r, patch, now_us))
 
+    @intercepted("cancel", "task_id")
     async def cancel(self, task_id: str) -> Record:
         """Cancel a task that has not started.
 
@@ -168,6 +165,7 @@ class Tracked:
         allowed = (*_WAITING, TaskStatus.DISABLED)
         return await self._step(task_id, transitions.cancelled, "cancelled", allowed)
 
+    @intercepted("retry", "task_id")
     async def retry(self, task_id: str) -> Record:
         """Run a task now: one that waits for its time or its next attempt, or one that failed.
 
@@ -183,6 +181,7 @@ class Tracked:
 
         return await self._step(task_id, again, "retried", (*_WAITING, TaskStatus.FAILED))
 
+    @intercepted("enable", "task_id")
     async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:
         """Let a disabled task run again.
 
@@ -198,6 +197,7 @@ class Tracked:
 
         return await self._step(task_id, step)
 
+    @intercepted("disable", "task_id")
     async def disable(self, task_id: str) -> Record:
         """Let a task not run; a run that goes on is told so and may release it."""
 
@@ -208,6 +208,7 @@ class Tracked:
 
         return await self._step(task_id, step)
 
+    @intercepted("remove", "task_id")
     async def remove(self, task_id: str) -> bool:
         """Remove a task, whatever it is at; False if there is none.
 
@@ -218,6 +219,15 @@ class Tracked:
             if await settling.step(self.store, Change(record, None)):
                 return True
         return False
+
+    def all(self, **conditions: Unpack[Conditions]) -> Selection:
+        """All tasks that meet the conditions, to do something with each of them.
+
+        Raises:
+            UsageError: a condition is wrong.
+        """
+        make_query(conditions)
+        return Selection(self, conditions)
 
     async def _step(
         self,
@@ -237,56 +247,6 @@ class Tracked:
             assert change.after is not None
             if change.after is record or await settling.step(self.store, change):
                 return change.after
-
-    # -- query --
-
-    async def query(
-        self,
-        *,
-        cursor: str | None = None,
-        page_size: int = DEFAULT_PAGE_SIZE,
-        **conditions: Unpack[QueryOptions],
-    ) -> Page:
-        """A page of tasks.
-
-        Args:
-            cursor: of the page before; the conditions must be the same.
-            conditions: see `QueryOptions`.
-
-        Raises:
-            WrongCursor, UsageError: what is wrong.
-        """
-        query = make_query(conditions)
-        size = check_page_size(page_size)
-        place = None if cursor is None else read_cursor(query, cursor)
-        await self._settle(query)
-        found = await paging.page(self.store, query, place, size, self.clock.now_ms())
-        return Page([TrackedTask(record, self) for record in found.records], found.cursor)
-
-    async def _settle(self, query: Query) -> None:
-        """Let the sets by status say what time alone has changed."""
-        if query.status is not None or query.sort is SortBy.STATUS:
-            await settle_due(self.store)
-
-    async def iterate(
-        self, page_size: int = 100, **conditions: Unpack[QueryOptions]
-    ) -> AsyncIterator[TrackedTask]:
-        """All tasks that `query` would give, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.query(cursor=cursor, page_size=page_size, **conditions)
-            for task in page.tasks:
-                yield task
-            cursor = page.cursor
-            if cursor is None:
-                return
-
-    async def count(self, task_type: str | None = None, status: str | None = None) -> int:
-        """How many tasks there are, of a type, with a status, or both."""
-        query = make_query({"type": task_type, "status": status})
-        await self._settle(query)
-        sets = query.sections(self.store.keys, None)[0].sets
-        return min(await record_pages.count(self.store, sets))
 
 
 def _refusal(task_id: str, status: TaskStatus, done: str, allowed: Sequence[TaskStatus]) -> str:

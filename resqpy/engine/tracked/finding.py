@@ -1,0 +1,116 @@
+"""Finding tracked tasks: page by page, one after the other, or only how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Unpack
+
+from resqpy.base.clock import Clock
+from resqpy.base.task_record import Record
+from resqpy.engine.tracked import paging
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted
+from resqpy.engine.tracked.query import (
+    MOST_PER_PAGE,
+    Conditions,
+    Query,
+    QueryOptions,
+    SortBy,
+    check_page_size,
+    make_query,
+    read_cursor,
+)
+from resqpy.engine.tracked.recovery import settle_due
+from resqpy.store import record_pages
+from resqpy.store.client import Store
+
+DEFAULT_PAGE_SIZE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks, and where the next page begins; no cursor: that was all."""
+
+    tasks: list[TrackedTask]
+    cursor: str | None
+
+
+class TaskQueries:
+    """What `Tracked` knows of all tasks together."""
+
+    store: Store
+    clock: Clock
+    interceptors: list[VerbInterceptor]
+
+    def _task(self, record: Record) -> TrackedTask:
+        raise NotImplementedError
+
+    @intercepted("query")
+    async def query(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        **conditions: Unpack[QueryOptions],
+    ) -> Page:
+        """A page of tasks.
+
+        Args:
+            cursor: of the page before; the conditions must be the same.
+            conditions: see `QueryOptions`.
+
+        Raises:
+            WrongCursor, UsageError: what is wrong.
+        """
+        query = make_query(conditions)
+        size = check_page_size(page_size)
+        place = None if cursor is None else read_cursor(query, cursor)
+        await self._settle(query)
+        found = await paging.page(self.store, query, place, size, self.clock.now_ms())
+        return Page([self._task(record) for record in found.records], found.cursor)
+
+    async def _settle(self, query: Query) -> None:
+        """Let the sets by status say what time alone has changed."""
+        if query.status is not None or query.sort is SortBy.STATUS:
+            await settle_due(self.store)
+
+    async def iterate(
+        self, page_size: int = 100, **conditions: Unpack[QueryOptions]
+    ) -> AsyncIterator[TrackedTask]:
+        """All tasks that `query` would give, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.query(cursor=cursor, page_size=page_size, **conditions)
+            for task in page.tasks:
+                yield task
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    @intercepted("count")
+    async def count(self, **conditions: Unpack[Conditions]) -> int:
+        """How many tasks there are.
+
+        One round trip for a type, a status, both, one tag, an application or a user; for other
+        conditions together, the records of the smallest of these are read.
+
+        Args:
+            conditions: see `Conditions`.
+        """
+        query = make_query(conditions)
+        await self._settle(query)
+        if query.by_one_set:
+            sets = query.sections(self.store.keys, None)[0].sets
+            return min(await record_pages.count(self.store, sets))
+        return await self._count_records(query)
+
+    async def _count_records(self, query: Query) -> int:
+        count, place = 0, None
+        while True:
+            now_ms = self.clock.now_ms()
+            found = await paging.page(self.store, query, place, MOST_PER_PAGE, now_ms)
+            count += len(found.records)
+            if found.cursor is None:
+                return count
+            place = read_cursor(query, found.cursor)
