@@ -9,12 +9,17 @@ from typing import Any
 from resqpy.framework.api import api
 
 broken: set[Any] = set()  # ids of payloads that fail
+running: list[Any] = []  # payloads that `method` has in hand
+at_once: list[int] = []  # how many those were, at the beginning of each
 barriers: dict[int, threading.Barrier] = {}  # by how many are to meet
 
 
 async def method(payload: dict[str, Any]) -> dict[str, Any]:
     """Count on; what TWIN's own test module does."""
-    await asyncio.sleep(0)
+    running.append(payload)
+    at_once.append(len(running))
+    await asyncio.sleep(0.001)
+    running.pop()
     if payload.get("throw") and payload.get("id") in broken:
         raise ValueError("error")
     payload["counter"] += 1

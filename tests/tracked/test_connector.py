@@ -161,7 +161,10 @@ async def test_for_ever(api: TrackedApi, redis: Redis, store: Store) -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_in_order(api: TrackedApi, before: bool) -> None:
-    """'can add multiple tasks and process them in order', be the handler there before or after."""
+    """'can add multiple tasks and process them in order', be the handler there before or after; one
+    ends before the next begins.
+    """
+    modules.at_once.clear()
     if before:
         await api.register_handler("my-type", MODULE, "method")
     created = [
@@ -172,6 +175,7 @@ async def test_in_order(api: TrackedApi, before: bool) -> None:
     for index, each in enumerate(created):
         done = await status_is(api, each.id, "completed")
         assert done.result == {"id": index, "counter": index + 1}
+    assert modules.at_once == [1] * 5
     order = [each.id async for each in api.iterate(type="my-type", sort="completed")]
     assert order == [each.id for each in created]
 
