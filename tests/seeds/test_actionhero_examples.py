@@ -6,6 +6,7 @@
 | config/tasks.js | here; that each option has an effect: tests/framework/test_every_option.py |
 | queues: ['high', 'low'] | here |
 | a task in a file, several in a file, and what they print | here |
+| `actionhero generate task --name=myTask` | here; all of it: tests/cli/test_generate.py |
 | the plugin queue-lock | here; all of it: tests/plugins/test_queue_lock.py |
 | the methods of "Queue Inspection" | here; all of them: tests/framework/test_tasks_api.py |
 | initializers/node_schedule.js | tests/framework/test_initializers.py: the timetable |
@@ -23,6 +24,7 @@ from structlog.testing import capture_logs
 
 from resqpy import Process, Project, api
 from resqpy.base.errors import UsageError
+from resqpy.cli.main import run
 from resqpy.testing import (
     ManualClock,
     capture_events,
@@ -146,6 +148,7 @@ FILES = {
     """,
 }
 TO = {"to": "evan@evantahler.com"}
+TODAY = "2026/01/01 00:00:00 UTC"
 
 
 async def test_enqueue(resqpy_process: Process) -> None:
@@ -278,6 +281,44 @@ async def test_queue_inspection(resqpy_process: Process) -> None:
     details = await api.tasks.details()
     assert details["queues"] == {"default": 1, "low": 1}
     assert details["workers"] == {}
+
+
+async def test_working_on(resqpy_process: Process) -> None:
+    """What a task processor works on, by the name of the server and its queues; None while it sleeps."""
+    keys, name, queues = resqpy_process.resque.store.keys, "server:1", "high,low"
+    job = '{"class":"cleanupCache","queue":"low","args":[{}]}'
+    record = f'{{"run_at":"{TODAY}","queue":"low","payload":{job},"worker":"{name}"}}'
+    for worker in (f"{name}:{queues}", "other:1:*"):
+        await resqpy_process.resque.store.call("SADD", keys.workers, worker)
+    await resqpy_process.resque.store.call(
+        "SET", f"{keys.namespace}:worker:{name}:{queues}", record
+    )
+
+    working = await api.tasks.working_on(name, queues)
+    assert working is not None
+    assert working.payload["class"] == "cleanupCache"
+    assert await api.tasks.working_on("other:1", "*") is None
+    assert sorted(await api.tasks.all_working_on()) == ["other:1:*", f"{name}:{queues}"]
+
+
+async def test_recurrent_jobs(resqpy_clock: ManualClock) -> None:
+    """Enqueued once, however often that is asked for; stopped, with the number of those removed."""
+    assert await api.tasks.enqueue_recurrent_job("sayHello") is True
+    assert await api.tasks.enqueue_recurrent_job("sayHello") is False
+    assert len(await resqpy_clock.advance(1000)) == 1
+
+    assert await api.tasks.stop_recurrent_job("sayHello") == 1
+    assert await resqpy_clock.advance(10_000) == []
+
+
+def test_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a task and its test, which pass as they are."""
+    (tmp_path / "tasks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["generate", "task", "--name=myTask"]) == 0
+
+    assert list(Project.load(tmp_path, environ={}).registry.tasks) == ["myTask"]
+    assert (tmp_path / "tests" / "test_my_task.py").exists()
 
 
 async def test_deleting(resqpy_process: Process) -> None:

@@ -1,4 +1,20 @@
-"""Each example and each method of Stellar's page about tasks, in our form, on a real Redis."""
+"""Each example and each method of Stellar's page about tasks, in our form, on a real Redis.
+
+| on the page | test |
+|---|---|
+| enqueue, enqueueAt, enqueueIn | `test_enqueue`, `test_enqueue_at`, `test_enqueue_in` |
+| `stellar makeTask <task_name> --module=<module_name>` | `test_make_task` |
+| the properties, `auth.sessionValidation` | `test_mandatory_properties`, `test_modules_and_namespaces` |
+| exports.sayHello | `test_the_example_task` |
+| del, delDelayed, delQueue | `test_del`, `test_del_delayed`, `test_del_queue` |
+| delDelayesAt | `test_del_delayes_at` |
+| enqueueRecurrentJob, stopRecurrentJob | `test_recurrent_jobs` |
+| timestamps, allDelayed | `test_timestamps_and_all_delayed` |
+| stats, workers, details | `test_stats_workers_and_details` |
+| locks, delLock | `test_locks` |
+| failedCount, removeFailed, retryAndRemoveFailed | `test_failed_jobs` |
+| cleanOldWorkers | `test_clean_old_workers` |
+"""
 
 from __future__ import annotations
 
@@ -9,6 +25,7 @@ from structlog.testing import capture_logs
 
 from resqpy import Process, Project, api
 from resqpy.base.errors import UsageError
+from resqpy.cli.main import run
 from resqpy.testing import ManualClock, drain, find_enqueued
 
 FILES = {
@@ -95,6 +112,16 @@ def test_modules_and_namespaces(resqpy_project: Project) -> None:
         "sendNotificationEmail",
         "sendResetPasswordEmail",
     ]
+
+
+def test_make_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generated task stands in its module's folder, and has the module's name before its own."""
+    (tmp_path / "tasks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["generate-task", "sessionValidation", "--module=auth"]) == 0
+
+    assert (tmp_path / "modules" / "auth" / "tasks" / "session_validation.py").exists()
+    assert list(Project.load(tmp_path, environ={}).registry.tasks) == ["auth.sessionValidation"]
 
 
 def test_mandatory_properties(tmp_path: Path) -> None:
