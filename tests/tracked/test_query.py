@@ -148,6 +148,39 @@ async def test_another_size_is_no_other_query(tracked: Tracked, many: list[str])
     assert [task.id for task in page.tasks] == odd[2:11]
 
 
+async def test_choosing_in_python(tracked: Tracked, many: list[str]) -> None:
+    """irontask: 'allows filtering by any data in the task', 'allows sorting by fields in the payload'."""
+    chosen = [task.id async for task in tracked.iterate(type="odd") if task.payload["index"] > 17]
+    assert chosen == [many[19], many[21]]
+    tasks = [task async for task in tracked.iterate(type="even")]
+    tasks.sort(key=lambda task: -task.payload["index"])
+    assert [task.id for task in tasks] == many[::-2]
+
+
+async def test_tasks_of_a_page(tracked: Tracked, many: list[str]) -> None:
+    """Irontask's 'ReadonlyTask' suite: what a page gives can be enabled, disabled, saved and removed."""
+    page = await tracked.query(status="pending", page_size=1)
+    task = page.tasks[0]
+    assert task.id == many[2]
+    await task.disable()
+    await task.disable()
+    assert (task.status, task.enabled, task.payload) == ("disabled", False, {"index": 2})
+    server = await known(tracked, task.id)
+    assert (server.status, server.enabled) == ("disabled", False)
+    server.payload["index"] = "changed"
+    await server.save()
+    await task.enable()
+    await task.enable()
+    assert (task.status, task.enabled, task.payload) == ("pending", True, {"index": 2})
+    server = await known(tracked, task.id)
+    assert (server.status, server.payload) == ("pending", {"index": "changed"})
+    assert task.to_json()["id"] == task.id
+    assert repr(task) == f"<TrackedTask {task.id} 'even' pending>"
+    assert await task.remove()
+    assert not await task.remove()
+    assert await tracked.get(task.id) is None
+
+
 async def test_time_alone_changes_statuses(tracked: Tracked) -> None:
     """A scheduled task whose time has come is found as pending, an expired run as well."""
     scheduled = await tracked.create("mail", delay=50)

@@ -70,26 +70,6 @@ async def test_create_with_everything(tracked: Tracked) -> None:
     assert task.to_json() == shown
 
 
-async def test_create_later(tracked: Tracked, redis: Redis) -> None:
-    """A scheduled task waits in the delayed list that any scheduler promotes."""
-    due_ms = now_ms() + 60_500
-    task = await tracked.create("mail", start=due_ms)
-    second = -(-due_ms // 1000)
-    assert task.status == "scheduled"
-    assert task.record.next_run_ms == due_ms
-    assert await redis.llen(KEYS.delayed(second)) == 1
-    assert await redis.zrange(KEYS.schedule, 0, -1) == [str(second).encode()]
-    assert await redis.llen(KEYS.queue("default")) == 0
-    cron = await tracked.create("mail", interval="0 0 1 1 *", timezone="Europe/Berlin")
-    assert (cron.status, cron.interval) == ("scheduled", "0 0 1 1 *")
-    assert (await tracked.create("mail", interval=60_000)).status == "pending"
-    over = await tracked.create("mail", interval=1000, start=due_ms, end=due_ms - 1)
-    assert (over.status, over.next_run_time) == ("failed", None)
-    disabled = await tracked.create("mail", enabled=False)
-    assert disabled.status == "disabled"
-    assert disabled.next_run_time is not None
-
-
 async def test_get_of_nothing(tracked: Tracked) -> None:
     """'returns undefined if the task is not found'."""
     assert await tracked.get("nonexistant-id") is None
