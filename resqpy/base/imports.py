@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -83,14 +84,31 @@ def import_file(path: Path, private_name: str) -> ModuleType:
     return module
 
 
-def import_entry_points(group: str) -> Iterable[tuple[str, Any]]:
-    """What installed packages offer in a group, by a label; `ImportFailed` where one can't be imported."""
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What an installed package offers by an entry point.
+
+    Attributes:
+        label: the entry point and its package, for messages.
+        package: name and version.
+        thing: `ImportFailed` where it can't be imported.
+    """
+
+    label: str
+    package: str
+    thing: Any
+
+
+def import_entry_points(group: str) -> Iterable[Brought]:
+    """What installed packages offer in a group."""
     for entry in sorted(_metadata().entry_points(group=group), key=lambda each: each.name):
-        label = f"{entry.name} ({entry.value})"
+        package = f"{entry.dist.name} {entry.dist.version}"
+        label = f"{entry.name} ({entry.value}) of the package {package}"
         try:
-            yield label, entry.load()
+            thing = entry.load()
         except Exception as error:  # a package may raise anything while it is imported
-            yield label, ImportFailed(f"entry point {label} of {group!r}: {error!r}")
+            thing = ImportFailed(f"entry point {label} in {group!r}: {error!r}")
+        yield Brought(label, package, thing)
 
 
 def _metadata() -> Any:

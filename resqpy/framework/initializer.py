@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from resqpy.base.errors import UsageError
+from resqpy.base.when import Duration, duration_ms
+from resqpy.framework.misspelled import misspelled
+
+PRIORITIES = ("load_priority", "start_priority", "stop_priority")
+_KNOWN = ("name", "initialize", "start", "stop", "stop_timeout", *PRIORITIES)
+
 
 class Initializer:
     """Base of all initializers: override what you need; the methods may be async or plain.
@@ -12,15 +19,20 @@ class Initializer:
     (200) are initialized before a project's; worker and scheduler are started last (9000) and stopped
     first (100), so whatever a task needs is there while it runs. Redis goes last (99999).
 
+    At a stop, of those with the same priority the last that was initialized is the first.
+
     Attributes:
         name: `api.<name>` is what `initialize` returns. Default: the class's name with a small first
             letter.
+        stop_timeout: how long `stop` may take, milliseconds or a timedelta: then it is cancelled and
+            the others are stopped.
     """
 
     name: ClassVar[str] = ""
     load_priority: ClassVar[int] = 1000
     start_priority: ClassVar[int] = 1000
     stop_priority: ClassVar[int] = 1000
+    stop_timeout: ClassVar[Duration | None] = 10_000
 
     def initialize(self) -> Any:
         """Make what `api.<name>` is to be; None: nothing."""
@@ -29,9 +41,29 @@ class Initializer:
         """Begin to work; everything is initialized."""
 
     def stop(self) -> Any:
-        """End; called in reverse only by what the priorities say, and only if it was initialized."""
+        """End; called if it was initialized, also where `start` failed or was not reached."""
 
     @classmethod
     def title(cls) -> str:
         """The name."""
         return cls.name or cls.__name__[:1].lower() + cls.__name__[1:]
+
+
+def check_initializer(found: Any) -> type[Initializer]:
+    """An initializer, if it can be used.
+
+    Raises:
+        UsageError: it is none, a name in it is misspelled, or a priority or time limit is no number.
+    """
+    if not (isinstance(found, type) and issubclass(found, Initializer)):
+        raise UsageError(f"{found!r} is not a class derived from Initializer")
+    title = f"initializer {found.title()!r}"
+    for wrong in misspelled(found, Initializer, _KNOWN):
+        raise UsageError(f"{title} {wrong}")
+    for priority in PRIORITIES:
+        value = getattr(found, priority)
+        if not isinstance(value, int | float):
+            raise UsageError(f"{title}: {priority} is {value!r}, not a number")
+    if found.stop_timeout is not None:
+        duration_ms(found.stop_timeout, f"{title}: stop_timeout")
+    return found

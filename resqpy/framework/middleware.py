@@ -13,11 +13,13 @@ from resqpy.base.errors import InvalidTask
 from resqpy.base.imports import near_match
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
+from resqpy.framework.misspelled import misspelled
 from resqpy.framework.task_call import TaskCall, call_of
 
 if TYPE_CHECKING:
     from resqpy.framework.spec import TaskSpec
 
+_PROPERTIES = ("name", "everywhere", "priority")
 HOOKS = ("pre_enqueue", "post_enqueue", "pre_processor", "post_processor")
 
 
@@ -111,15 +113,16 @@ class MiddlewareSet:
         """Add a class.
 
         Raises:
-            InvalidTask: its name is taken, or a method has nearly the name of a hook.
+            InvalidTask: its name is taken, its priority is no number, or a method has nearly the name
+                of a hook.
         """
         name = kind.title()
         if name in self._by_name:
             raise InvalidTask(f"there is already a middleware {name!r}")
-        for attribute in vars(kind):
-            hint = near_match(attribute, HOOKS, 0.8)
-            if hint and attribute not in HOOKS and not attribute.startswith("_"):
-                raise InvalidTask(f"middleware {name!r} has {attribute!r}{hint}")
+        for wrong in misspelled(kind, Middleware, (*HOOKS, *_PROPERTIES)):
+            raise InvalidTask(f"middleware {name!r} {wrong}")
+        if not isinstance(kind.priority, int | float):
+            raise InvalidTask(f"middleware {name!r}: priority is {kind.priority!r}, not a number")
         self._by_name[name] = kind()
 
     def of(self, task: TaskSpec) -> list[Plugin]:

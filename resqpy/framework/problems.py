@@ -58,11 +58,25 @@ class Problems:
 
     def add_error(self, error: BaseException, path: Path) -> None:
         """Note what running a file raised, at the file's own line that led to it."""
-        line = _line_in(error, path)
-        words = str(error) if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {error}"
         if isinstance(error, SyntaxError):
             words = f"SyntaxError: {error.msg}"
-        self.add(words, path, line)
+        if isinstance(error, SystemExit):
+            words = f"SystemExit: it calls sys.exit({error.code!r}) as it is loaded"
+        if isinstance(error, ModuleNotFoundError) and error.name == "_resqpy":
+            words = "relative imports lead nowhere here; write 'from tasks.other import …'"
+        self.add(words + self._elsewhere(error, path), path, _line_in(error, path))
+
+    def _elsewhere(self, error: BaseException, path: Path) -> str:
+        """Where it was raised, if a file led there through another one of the project."""
+        places = [(Path(frame.filename), frame.lineno) for frame in _frames(error)]
+        if isinstance(error, SyntaxError) and error.filename:
+            places.append((Path(error.filename), error.lineno))
+        ours = [place for place in places if place[0].is_relative_to(self.root)]
+        if not ours or ours[-1][0] == path:
+            return ""
+        file, line = ours[-1]
+        return f" (in {self.name(file)}:{line})"
 
     def check(self) -> None:
         """Raise all that was found.
@@ -81,9 +95,30 @@ class Problems:
 def _line_in(error: BaseException, path: Path) -> int | None:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    lines = [frame.lineno for frame in _frames(error) if frame.filename == str(path)]
     return lines[-1] if lines else None
+
+
+def _frames(error: BaseException) -> traceback.StackSummary:
+    return traceback.extract_tb(error.__traceback__)
+
+
+def lines_of_all(path: Path) -> dict[str, list[int]]:
+    """The lines of all classes and functions at the top of a file, by name: one that is defined twice
+    has two, and Python knows only the last.
+    """
+    found: dict[str, list[int]] = {}
+    for node in _parsed(path):
+        if _is_definition(node):
+            found.setdefault(getattr(node, "name", ""), []).append(node.lineno)
+    return found
+
+
+def _parsed(path: Path) -> Iterable[ast.stmt]:
+    try:
+        return ast.parse(path.read_text()).body
+    except (OSError, SyntaxError, ValueError):
+        return ()
 
 
 def line_of(path: Path, name: str, detail: str | None = None) -> int | None:
@@ -93,15 +128,11 @@ def line_of(path: Path, name: str, detail: str | None = None) -> int | None:
         name: its qualified name.
         detail: an attribute set in the class, or a keyword of the function's decorator.
     """
-    try:
-        nodes: Iterable[ast.stmt] = ast.parse(path.read_text()).body
-    except (OSError, SyntaxError, ValueError):
-        return None
+    nodes = _parsed(path)
     found: ast.stmt | None = None
     for part in name.split("."):
-        found = next(
-            (n for n in nodes if _is_definition(n) and getattr(n, "name", "") == part), None
-        )
+        named = [n for n in nodes if _is_definition(n) and getattr(n, "name", "") == part]
+        found = named[-1] if named else None
         nodes = getattr(found, "body", ())
     if found is None:
         return None

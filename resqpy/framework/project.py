@@ -57,9 +57,8 @@ class Project(Place):
         problems = Problems(folder)
         config = load_config(folder, env, overrides, environ=environ, problems=problems)
         loader = Loader(folder, problems, config.general.timezone)
-        loader.load_project(module_folders(folder, config.general.modules, problems))
-        if config.general.packages:
-            loader.load_packages()
+        modules = module_folders(folder, config.general.modules, problems)
+        loader.load(modules, packages=config.general.packages)
         _check_overrides(config, problems)
         return cls(folder, config, loader.registry, tuple(problems.found))
 

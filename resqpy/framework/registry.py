@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from resqpy.base.errors import ImportFailed, UnknownOption, UnknownTask, UsageError
@@ -28,6 +30,9 @@ class _Code:
 class Registry:
     """The tasks.
 
+    Args:
+        name_of: a file as a person would name it.
+
     Attributes:
         tasks: by name, with all properties.
         definitions: the same for the engine.
@@ -36,7 +41,8 @@ class Registry:
         initializers: the project's own, as classes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name_of: Callable[[Path], str] = str) -> None:
+        self._name_of = name_of
         self.tasks: dict[str, TaskSpec] = {}
         self.definitions: dict[str, Definition] = {}
         self.plugins: dict[str, type[Plugin]] = {}
@@ -58,7 +64,7 @@ class Registry:
     def add(self, task: TaskSpec, complain: Callable[[str | None, str], None]) -> None:
         """Add a task, if its plugins and middleware are right and its name is free."""
         if (other := self.tasks.get(task.name)) is not None:
-            place = f"{other.file.name}:{other.line}"
+            place = self._name_of(other.file) + (f":{other.line}" if other.line else "")
             complain("name", f"there is already a task {task.name!r}, in {place}")
             return
         try:
@@ -124,6 +130,9 @@ class Registry:
 def _code_of(defined: Any) -> _Code:
     """A file may have been imported twice: by the loader, and by a `from tasks.mail import …`."""
     if isinstance(defined, FunctionTask):
-        return _Code(defined.function.__code__.co_filename, defined.function.__qualname__)
-    code = getattr(getattr(defined, "run", None), "__code__", None)
+        function = inspect.unwrap(defined.function)
+        code = getattr(function, "__code__", None)
+        return _Code(getattr(code, "co_filename", ""), defined.function.__qualname__)
+    run = getattr(defined, "run", None)
+    code = getattr(inspect.unwrap(run) if callable(run) else run, "__code__", None)
     return _Code(getattr(code, "co_filename", ""), getattr(defined, "__qualname__", str(defined)))

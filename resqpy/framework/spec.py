@@ -18,7 +18,8 @@ from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import Signature, merge_inputs
-from resqpy.framework.task import PROPERTIES, FunctionTask, Task
+from resqpy.framework.task import PROPERTIES, Task
+from resqpy.framework.written import Written
 
 MISSED: tuple[str, ...] = get_args(Missed)
 _SAME = 0.8  # a name that is so near to a property's is a mistake
@@ -34,6 +35,7 @@ class TaskSpec:
         retry: the options of the plugin Retry; None: no retry.
         run: the user's function, bound.
         module: the module it belongs to; None: the project.
+        package: name and version of the installed package that brought it; None: none did.
         defined: what the user wrote: a class or a `FunctionTask`.
     """
 
@@ -60,63 +62,13 @@ class TaskSpec:
     file: Path
     line: int | None
     module: str | None
+    package: str | None
     defined: Any
 
     @property
     def periodic(self) -> bool:
         """Whether it runs again and again."""
         return self.frequency_ms > 0 or self.schedule is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a user wrote.
-
-    Attributes:
-        own: the properties that were set, by name.
-        run: None: there is none.
-    """
-
-    defined: Any
-    title: str
-    qualname: str
-    own: Mapping[str, Any]
-    run: Callable[..., Any] | None
-    default_name: str
-    default_description: str
-
-
-def written(defined: Any) -> Written:
-    """Read a class or a decorated function."""
-    if isinstance(defined, FunctionTask):
-        function = defined.function
-        return Written(
-            defined,
-            f"task {function.__name__}",
-            function.__qualname__,
-            defined.properties,
-            function,
-            function.__name__,
-            _first_lines(function.__doc__),
-        )
-    own = {name: getattr(defined, name) for name in PROPERTIES}
-    return Written(
-        defined,
-        f"task {defined.__name__}",
-        defined.__qualname__,
-        own,
-        _run_of(defined),
-        defined.__name__[:1].lower() + defined.__name__[1:],
-        _first_lines(defined.__doc__ if defined.__doc__ != Task.__doc__ else ""),
-    )
-
-
-def _first_lines(words: str | None) -> str:
-    return " ".join(inspect.cleandoc(words or "").partition("\n\n")[0].split())
-
-
-def _run_of(defined: type[Task]) -> Callable[..., Any] | None:
-    return defined().run if callable(getattr(defined, "run", None)) else None
 
 
 class SpecBuilder:
@@ -135,7 +87,9 @@ class SpecBuilder:
         self._complain = complain
         self._timezone = timezone
 
-    def build(self, *, file: Path, line: int | None, module: str | None) -> TaskSpec | None:
+    def build(
+        self, *, file: Path, line: int | None, module: str | None, package: str | None = None
+    ) -> TaskSpec | None:
         """The spec; None if something is wrong."""
         complaints: list[str] = []
         complain, title = self._complain, self._task.title
@@ -149,7 +103,7 @@ class SpecBuilder:
         if complaints:
             return None
         spec = TaskSpec(
-            name=self._name(module), file=file, line=line, module=module,
+            name=self._name(module), file=file, line=line, module=module, package=package,
             defined=self._task.defined, **parts,
         )  # fmt: skip
         if spec.periodic and spec.inputs.required:
@@ -174,6 +128,7 @@ class SpecBuilder:
             self._need(flag, bool, "True or False")
         for several in ("plugin_options", "inputs"):
             self._need(several, Mapping, "a dict")
+        self._check_options(self._own["plugin_options"])
         if self._own["missed"] not in MISSED:
             words = f"missed is {self._own['missed']!r}, not one of {', '.join(MISSED)}"
             self._complain("missed", words)
@@ -199,6 +154,12 @@ class SpecBuilder:
         if not isinstance(self._own[name], kind):
             self._complain(name, f"{name} is {self._own[name]!r}, not {words}")
 
+    def _check_options(self, options: Any) -> None:
+        for name, each in options.items() if isinstance(options, Mapping) else ():
+            if not isinstance(each, Mapping):
+                words = f"plugin_options of {name!r} are {each!r}, not a dict"
+                self._complain("plugin_options", words)
+
     def _several(self, name: str) -> tuple[Any, ...]:
         self._need(name, (list, tuple), "a list")
         return tuple(self._own[name]) if isinstance(self._own[name], list | tuple) else ()
@@ -220,9 +181,7 @@ class SpecBuilder:
         return {
             "description": self._description(),
             "queue": self._try("queue", lambda: check_queue_name(own["queue"])),
-            "frequency_ms": self._try(
-                "frequency", lambda: duration_ms(own["frequency"], "frequency"), 0
-            ),
+            "frequency_ms": self._try("frequency", lambda: _frequency_ms(own["frequency"]), 0),
             "cron": own["cron"],
             "timezone": str(zone),
             "schedule": self._try("cron", lambda: _schedule(own["cron"], zone)),
@@ -231,22 +190,21 @@ class SpecBuilder:
             ),
             "retry": self._try("retry", lambda: _retry(own["retry"])),
             "time_limit_ms": self._try(
-                "time_limit", lambda: None if limit is None else duration_ms(limit, "time_limit")
+                "time_limit", lambda: None if limit is None else _limit_ms(limit)
             ),
         }
 
     def _description(self) -> str:
+        self._need("description", str, "a text")
         words = self._own["description"] or self._task.default_description
-        if not isinstance(words, str) or not words:
+        if not words:
             self._complain("description", "has no description; give it one, or a docstring")
         return str(words)
 
     def _callable(self, name: str) -> dict[str, Any]:
         """`run`, and the inputs that it takes."""
-        run = self._task.run
+        run = self._run()
         if run is None:
-            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
-            self._complain(None, f"has no method run{near_match('run', names)}")
             return {}
         declared = self._declared()
         merged = self._try("inputs", lambda: merge_inputs(run, declared))
@@ -262,6 +220,21 @@ class SpecBuilder:
             "inputs": self._try("inputs", lambda: Inputs(name, inputs, extra=extra)),
         }
 
+    def _run(self) -> Any:
+        """`run`; None if it is nothing that can be run."""
+        run: Any = self._task.run
+        if run is None:
+            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
+            self._complain(None, f"has no method run{near_match('run', names)}")
+        elif not callable(run):
+            self._complain("run", f"run is {run!r}, not a method")
+        elif inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+            words = "run has a yield, so calling it would run nothing; return a value instead"
+            self._complain("run", words)
+        else:
+            return run
+        return None
+
     def _declared(self) -> dict[str, Input]:
         declared = self._own["inputs"]
         if not isinstance(declared, Mapping):
@@ -275,6 +248,20 @@ class SpecBuilder:
 
 def _schedule(cron: str | None, zone: str | tzinfo) -> CronSchedule | None:
     return None if cron is None else CronSchedule.parse(cron, zone)
+
+
+def _frequency_ms(given: Any) -> int:
+    milliseconds = duration_ms(given, "frequency")
+    if given and not milliseconds:
+        raise UsageError(f"frequency: {given!r} is less than a millisecond")
+    return milliseconds
+
+
+def _limit_ms(given: Any) -> int:
+    milliseconds = duration_ms(given, "time_limit")
+    if not milliseconds:
+        raise UsageError(f"time_limit is {given!r}, so no run could end; None: there is no limit")
+    return milliseconds
 
 
 def _retry(given: Any) -> Mapping[str, Any] | None:

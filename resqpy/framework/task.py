@@ -6,11 +6,13 @@ so that all that is wrong can be told at once, with file and line.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
+from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+from resqpy.base.imports import near_match
 from resqpy.base.when import Duration
 from resqpy.framework.handle import (
     Enqueued,
@@ -89,6 +91,7 @@ class Task:
 
 
 PROPERTIES = tuple(name for name in Task.__annotations__ if name != "run")
+_DEFAULTS = {name: getattr(Task, name) for name in PROPERTIES}
 
 
 class FunctionTask(Handle[P], Generic[P, R]):
@@ -122,33 +125,57 @@ class _Decorator:
     @overload
     def __call__(self, function: Callable[P, R]) -> FunctionTask[P, R]: ...
     def __call__(self, function: Any) -> Any:
+        if isinstance(function, type):
+            raise TypeError(
+                f"@task is for functions; let the class {function.__name__} derive from resqpy.Task"
+            )
+        if not inspect.isroutine(function):
+            raise TypeError(f"@task is for functions, not for {function!r}")
         return FunctionTask(function, self._properties)
 
 
-def task(
-    name: str = "",
-    *,
-    description: str = "",
-    queue: str = "default",
-    frequency: Duration = 0,
-    cron: str | None = None,
-    timezone: str | None = None,
-    missed: str = "skip",
-    missed_window: Duration = Task.missed_window,
-    plugins: Sequence[Any] = (),
-    plugin_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
-    middleware: Sequence[Any] = (),
-    inputs: Mapping[str, Any] = NO_OPTIONS,
-    extra_inputs: bool = False,
-    retry: int | Mapping[str, Any] | None = None,
-    time_limit: Duration | None = None,
-    at_most_once: bool = False,
-    re_enqueue_on_exception: bool = True,
-) -> _Decorator:
-    """Make a task of a function; the properties are those of `Task`. The default of the name is the
-    function's name as it stands.
+class Properties(TypedDict, total=False):
+    """What `@task(…)` takes besides the name; see `Task`."""
+
+    description: str
+    queue: str
+    frequency: Duration
+    cron: str | None
+    timezone: str | None
+    missed: str
+    missed_window: Duration
+    plugins: Sequence[Any]
+    plugin_options: Mapping[str, Mapping[str, Any]]
+    middleware: Sequence[Any]
+    inputs: Mapping[str, Any]
+    extra_inputs: bool
+    retry: int | Mapping[str, Any] | None
+    time_limit: Duration | None
+    at_most_once: bool
+    re_enqueue_on_exception: bool
+
+
+@overload
+def task(function: Callable[[dict[str, Any], Any], R], /) -> FunctionTask[..., R]: ...
+@overload
+def task(function: Callable[[dict[str, Any]], R], /) -> FunctionTask[..., R]: ...
+@overload
+def task(function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+@overload
+def task(name: str = "", **properties: Unpack[Properties]) -> _Decorator: ...
+def task(name: Any = "", **properties: Any) -> Any:
+    """Make a task of a function: `@task`, or `@task(queue="mail", retry=3)`.
+
+    The properties are those of `Task`. The default of the name is the function's name as it stands.
+
+    Raises:
+        TypeError: an unknown property, with the nearest; or what is decorated is no function.
     """
-    return _Decorator(dict(locals()))
+    for unknown in properties.keys() - set(PROPERTIES):
+        raise TypeError(f"@task has no property {unknown!r}{near_match(unknown, PROPERTIES)}")
+    if callable(name):
+        return _Decorator(_DEFAULTS)(name)
+    return _Decorator({**_DEFAULTS, "name": name, **properties})
 
 
 def is_definition(thing: Any) -> bool:

@@ -24,8 +24,9 @@ from resqpy.engine.tracked.task_events import TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
 from resqpy.framework.registry import Registry
-from resqpy.framework.spec import SpecBuilder, written
+from resqpy.framework.spec import SpecBuilder
 from resqpy.framework.task import is_definition
+from resqpy.framework.written import written
 from resqpy.store.client import Store
 
 StateChange = Callable[[TrackedTask], Awaitable[None] | None]

@@ -140,10 +140,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(frequncy=1)\ndef a(): 'A.'",
-            (
-                "2: TypeError: task() got an unexpected keyword argument 'frequncy';"
-                " did you mean 'frequency'?"
-            ),
+            "2: TypeError: @task has no property 'frequncy'; did you mean 'frequency'?",
         ),
         ("@task(\n  queue='')\ndef a(): 'A.'", "3: task a: the queue name is empty; use 'default'"),
         (
@@ -202,6 +199,41 @@ HEAD = "from resqpy import Input, Task, task\n"
             "@task(middleware=['auht'])\ndef a(): 'A.'",
             "2: there is no middleware 'auht' (there is: none)",
         ),
+        (
+            "@task()\nclass A: ...",
+            "2: TypeError: @task is for functions; let the class A derive from resqpy.Task",
+        ),
+        ("class A(Task):\n    'A.'\n    run = 3", "4: task A: run is 3, not a method"),
+        (
+            "@task()\ndef a():\n    'A.'\n    yield",
+            "3: task a: run has a yield, so calling it would run nothing; return a value instead",
+        ),
+        (
+            "class A:\n    queue = 'low'\n    def run(self, params, worker): ...",
+            "2: class A looks like a task, but doesn't derive from Task",
+        ),
+        (
+            "@task()\ndef a(): 'A.'\n@task()\ndef a(): 'A.'",
+            "5: a is defined twice: this one hides that of line 3",
+        ),
+        (
+            "@task(time_limit=0)\ndef a(): 'A.'",
+            "2: task a: time_limit is 0, so no run could end; None: there is no limit",
+        ),
+        (
+            "@task(frequency=0.5)\ndef a(): 'A.'",
+            "2: task a: frequency: 0.5 is less than a millisecond",
+        ),
+        ("@task(description=5)\ndef a(): ...", "2: task a: description is 5, not a text"),
+        (
+            "@task(plugins=['Retry'], plugin_options={'Retry': 3})\ndef a(): 'A.'",
+            "2: task a: plugin_options of 'Retry' are 3, not a dict",
+        ),
+        ("import sys\nsys.exit(3)", "3: SystemExit: it calls sys.exit(3) as it is loaded"),
+        (
+            "from . import b",
+            "2: relative imports lead nowhere here; write 'from tasks.other import …'",
+        ),
         ("x = 1 / 0", "2: ZeroDivisionError: division by zero"),
         ("def", "2: SyntaxError: invalid syntax"),
         ("import nowhere_at_all", "2: ModuleNotFoundError: No module named 'nowhere_at_all'"),
@@ -259,7 +291,49 @@ def test_two_tasks_of_one_name_are_refused(files: Files) -> None:
     )
 
     assert files.problems() == [
-        "tasks/b.py:5: there is already a task 'same', in a.py:4",
+        "tasks/b.py:5: there is already a task 'same', in tasks/a.py:4",
+    ]
+
+
+def test_a_helpers_error_is_told_with_its_own_line(files: Files) -> None:
+    """The task's file that led there, and the line in the helper where it happened."""
+    files.write(
+        lib__broken="def f():\n    raise ValueError('no')\n\nf()\n",
+        lib__unreadable="x = = 1\n",
+        tasks__a="from lib import broken\n",
+        tasks__b="from lib import unreadable\n",
+    )
+
+    assert files.problems() == [
+        "tasks/a.py:1: ValueError: no (in lib/broken.py:2)",
+        "tasks/b.py:1: SyntaxError: invalid syntax (in lib/unreadable.py:1)",
+    ]
+
+
+def test_one_task_may_have_two_names_in_its_file(files: Files) -> None:
+    """It is one task all the same; and `@task` needs no parentheses."""
+    files.write(tasks__a=HEAD + "@task\ndef a(): 'A.'\n\nother = a\n")
+    project = files.load()
+
+    assert (project.errors, list(project.registry.tasks)) == ((), ["a"])
+
+
+def test_parts_that_nobody_would_call_are_refused(files: Files) -> None:
+    """Plugins and initializers whose methods are misspelled, or whose names are taken."""
+    files.write(
+        plugins__a="from resqpy import Plugin\nclass A(Plugin):\n    def before_perfrom(self): ...",
+        plugins__b="from resqpy import Plugin\nclass B(Plugin): ...",
+        plugins__c="from resqpy import Plugin\nclass B(Plugin): ...",
+        initializers__a="from resqpy import Initializer\nclass A(Initializer):\n    def strat(self): ...",
+        initializers__b="from resqpy import Initializer\nclass B(Initializer):\n    load_priority = 'x'",
+        initializers__c="from resqpy import Initializer\nclass C(Initializer):\n    def restart(self): ...",
+    )
+
+    assert files.problems() == [
+        "plugins/a.py:2: plugin 'A' has 'before_perfrom'; did you mean 'before_perform'?",
+        "plugins/c.py:2: there is already a plugin 'B'",
+        "initializers/a.py:2: initializer 'a' has 'strat'; did you mean 'start'?",
+        "initializers/b.py:2: initializer 'b': load_priority is 'x', not a number",
     ]
 
 

@@ -1,0 +1,65 @@
+"""What a user wrote as a task, class or function, read in one way; nothing is checked yet."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resqpy.framework.task import PROPERTIES, FunctionTask, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a user wrote.
+
+    Attributes:
+        own: the properties that were set, by name.
+        run: as it stands there; None: there is none.
+    """
+
+    defined: Any
+    title: str
+    qualname: str
+    own: Mapping[str, Any]
+    run: Any
+    default_name: str
+    default_description: str
+
+
+def written(defined: Any) -> Written:
+    """Read a class or a decorated function."""
+    if isinstance(defined, FunctionTask):
+        function = defined.function
+        return Written(
+            defined,
+            f"task {function.__name__}",
+            function.__qualname__,
+            defined.properties,
+            function,
+            function.__name__,
+            _first_lines(function.__doc__),
+        )
+    own = {name: getattr(defined, name) for name in PROPERTIES}
+    return Written(
+        defined,
+        f"task {defined.__name__}",
+        defined.__qualname__,
+        own,
+        getattr(defined(), "run", None),
+        defined.__name__[:1].lower() + defined.__name__[1:],
+        _first_lines(defined.__doc__ if defined.__doc__ != Task.__doc__ else ""),
+    )
+
+
+def _first_lines(words: str | None) -> str:
+    return " ".join(inspect.cleandoc(words or "").partition("\n\n")[0].split())
+
+
+def looks_like_a_task(thing: Any) -> bool:
+    """Whether a class has what a task has, but doesn't derive from `Task`: nobody would find it."""
+    if not isinstance(thing, type) or issubclass(thing, Task):
+        return False
+    own = vars(thing)
+    return callable(own.get("run")) and any(name in own for name in PROPERTIES)
