@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from resqpy import open_project
-from resqpy.framework.log import to_standard_library
 from tests.docs.pages import DOCS, Stage, blocks, pages
 
 # Whose commands are run elsewhere: tests/acceptance/test_tutorial.py, tests/cli/test_docs.py.
@@ -22,24 +18,6 @@ PAGES = [
     for page in pages()
     if page not in FOLLOWED and {"python", "console", "toml"} & {each.kind for each in blocks(page)}
 ]
-
-
-@pytest.fixture
-def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """An empty project in the current folder; what it puts on the module path goes with it."""
-    root = tmp_path / "demo"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    path, modules = list(sys.path), set(sys.modules)
-    sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
-    structlog.reset_defaults()
-    with to_standard_library():
-        yield Stage(root, redis_url)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "tasks", "lib", "my", "fastapi")):
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

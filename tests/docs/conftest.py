@@ -1,0 +1,31 @@
+"""Where the examples of a page run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from resqpy.framework.log import to_standard_library
+from tests.docs.pages import DOCS, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """An empty project in the current folder; what it puts on the module path goes with it."""
+    root = tmp_path / "demo"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    path, modules = list(sys.path), set(sys.modules)
+    sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
+    structlog.reset_defaults()
+    with to_standard_library():
+        yield Stage(root, redis_url)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith(("_resqpy", "tasks", "lib", "my", "fastapi")):
+            del sys.modules[name]
