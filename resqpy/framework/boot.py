@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import ResqpyError, UsageError
+from resqpy.base.when import duration_s
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger
@@ -34,7 +36,7 @@ class Boot:
         """
         for each in sorted(self._all, key=lambda one: one.load_priority):
             name = each.title()
-            value = await _called(each.initialize)
+            value = await self._called(each, each.initialize)
             self._made.append(each)
             if value is None:
                 continue
@@ -48,14 +50,26 @@ class Boot:
     async def start(self) -> None:
         """Start all."""
         for each in sorted(self._made, key=lambda one: one.start_priority):
-            await _called(each.start)
+            await self._called(each, each.start)
+
+    async def _called(self, each: Initializer, method: Any) -> Any:
+        """Call it; its words alone ("no such file") would not tell whose they are."""
+        try:
+            return await _called(method)
+        except Exception as error:
+            if not isinstance(error, ResqpyError):
+                name = f"{type(each).__module__}.{type(each).__qualname__}"
+                get_logger().error("initializer failed", name=name, error=repr(error))
+            raise
 
     async def stop(self) -> None:
-        """Stop all that were initialized; one that fails keeps none of the others from it."""
-        made, self._made = self._made, []
+        """Stop all that were initialized, among equals the last first; one that fails or hangs keeps
+        none of the others from it.
+        """
+        made, self._made = self._made[::-1], []
         for each in sorted(made, key=lambda one: one.stop_priority):
             try:
-                await _called(each.stop)
+                await _stopped(each)
             except Exception as error:  # a user's code may raise anything
                 get_logger().error(
                     "initializer failed to stop",
@@ -63,6 +77,24 @@ class Boot:
                     error=repr(error),
                     exc_info=True,
                 )
+
+
+async def _stopped(each: Initializer) -> None:
+    """Stop it within its time; without a limit no process would end because of one that hangs."""
+    if each.stop_timeout is None:
+        await _called(each.stop)
+        return
+    limit_s = duration_s(each.stop_timeout)
+    limit = asyncio.timeout(limit_s)
+    try:
+        async with limit:
+            await _called(each.stop)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(
+            f"its stop took longer than its stop_timeout of {limit_s:g} s"
+        ) from error
 
 
 async def _called(method: Any) -> Any:

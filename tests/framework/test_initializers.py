@@ -104,6 +104,46 @@ async def test_one_that_fails_stops_those_before_it(make_project: MakeProject) -
     assert not api.started
 
 
+async def test_a_failed_start_stops_in_reverse(make_project: MakeProject) -> None:
+    """Also the one that failed; one that fails or hangs at its stop keeps none of the others from it."""
+    process = Process(
+        make_project(
+            initializers__a="""
+            import asyncio
+            from resqpy import Initializer
+
+            SAID = []
+
+            class Base(Initializer):
+                stop_timeout = 20
+                def initialize(self): ...
+                async def start(self): SAID.append(f"start {self.title()}")
+                async def stop(self): SAID.append(f"stop {self.title()}")
+
+            class One(Base): ...
+
+            class Two(Base):
+                async def stop(self):
+                    await asyncio.sleep(3600)
+
+            class Three(Base):
+                def stop(self): raise ValueError("no")
+
+            class Four(Base):
+                async def start(self): raise LookupError("no port")
+            """
+        ),
+        worker=True,
+    )
+    with pytest.raises(LookupError, match="no port"):
+        await process.start()
+
+    said = module_of(process, "One")["SAID"]
+    assert [each for each in said if "base" not in each] == [
+        "start one", "start two", "start three", "stop four", "stop one",
+    ]  # fmt: skip
+
+
 async def test_two_of_one_name_are_refused(make_project: MakeProject) -> None:
     """Also where one would hide `api.tasks`."""
     process = Process(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
+from resqpy.base.when import Duration
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.project import Project
 from resqpy.store.client import Store
@@ -16,6 +17,7 @@ class RedisInitializer(Initializer):
     name: ClassVar[str] = "redis"
     load_priority: ClassVar[int] = 100
     stop_priority: ClassVar[int] = 99_999
+    stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project) -> None:
         self._project = project

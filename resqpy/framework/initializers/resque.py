@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
+from resqpy.base.when import Duration
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
@@ -24,6 +25,7 @@ class ResqueInitializer(Initializer):
     load_priority: ClassVar[int] = 200
     start_priority: ClassVar[int] = 9000
     stop_priority: ClassVar[int] = 100
+    stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound, *, worker: bool, scheduler: bool) -> None:
         self._project = project

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import ClassVar
 
+from resqpy.base.when import Duration
 from resqpy.engine.announcing import Announcer
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
@@ -22,6 +23,7 @@ class TasksInitializer(Initializer):
     load_priority: ClassVar[int] = 210
     start_priority: ClassVar[int] = 8900
     stop_priority: ClassVar[int] = 90
+    stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound) -> None:
         self._project = project

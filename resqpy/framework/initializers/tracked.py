@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from resqpy.base.when import Duration
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.project import Project
@@ -17,6 +18,7 @@ class TrackedInitializer(Initializer):
     load_priority: ClassVar[int] = 220
     start_priority: ClassVar[int] = 8950
     stop_priority: ClassVar[int] = 90
+    stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound) -> None:
         self._project = project
