@@ -101,5 +101,6 @@ _READERS = {
     "retries": _times,
     "backoff": _duration,
     "retain_for": _retention,
+    "lock_duration": _duration,
     "longest_execution": _duration,
 }

@@ -12,10 +12,12 @@ from resqpy.base.clock import iso_utc
 from resqpy.base.task_status import TaskStatus
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
-from resqpy.engine.tracked.task_events import ANY, TaskEvents
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.task_events import ANY, CONNECTED, TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
 
-_ENDED = {f"task_{status}" for status in TaskStatus if status.final} | {"task_removed"}
+REMOVED = "task_removed"
+_ENDED = {f"task_{status}" for status in TaskStatus if status.final} | {REMOVED}
 _WELL = ("task_completed", "task_cancelled")
 
 
@@ -23,7 +25,7 @@ class Watch:
     """Prints what happens.
 
     Args:
-        ids: only these tasks; none: all.
+        ids: only these tasks; none: all. Where Redis was away, they are looked at again.
         until_ended: end when all of them have ended.
     """
 
@@ -31,30 +33,41 @@ class Watch:
         self, tracked: Tracked, ids: Sequence[str], task_type: str | None, until_ended: bool
     ) -> None:
         self._tracked = tracked
-        self._ids = set(ids)
+        self._ids = dict.fromkeys(ids)
         self._type = task_type
         self._left = set(ids) if until_ended else None
-        self._over = asyncio.Event()
+        self._again = asyncio.Event()  # there is reason to look: all ended, or Redis is back
         self._well = True
 
     async def run(self) -> int:
         """Watch; the exit code."""
         async with TaskEvents(self._tracked.store) as events:
             events.on(ANY, self._happened)
+            events.on(CONNECTED, self._again.set)
             output.note("watching; Ctrl-C ends it")
             for task_id in self._ids:
-                await self._show_now(task_id)
-            if self._left != set():
-                await self._over.wait()
+                if not await self._show_now(task_id):
+                    raise output.fail(Exit.NOT_FOUND, f"there is no task {task_id!r}")
+            await self._until_ended()
         return Exit.OK if self._well else Exit.NO
 
-    async def _show_now(self, task_id: str) -> None:
-        """How a task is to begin with; it may have ended already."""
+    async def _until_ended(self) -> None:
+        while self._left != set():
+            await self._again.wait()
+            self._again.clear()
+            if self._left == set():
+                return
+            output.note("Redis was away; what happened meanwhile is not shown")
+            for task_id in [*(self._left or ())]:
+                if not await self._show_now(task_id):
+                    self._ended(REMOVED, task_id)
+
+    async def _show_now(self, task_id: str) -> bool:
+        """How a task is now; it may have ended already. False: there is none."""
         task = await self._tracked.get(task_id)
-        if task is None:
-            raise output.fail(Exit.NOT_FOUND, f"there is no task {task_id!r}")
-        content = {"id": task.id, "functionName": task.type, "status": task.status.value}
-        self._happened(f"task_{task.status}", content)
+        if task is not None:
+            self._happened(f"task_{task.status}", _content(task))
+        return task is not None
 
     def _happened(self, kind: str, content: Any) -> None:
         if not isinstance(content, dict) or not self._wanted(content):
@@ -76,7 +89,17 @@ class Watch:
         if self._left is not None:
             self._left.discard(task_id)
             if not self._left:
-                self._over.set()
+                self._again.set()
+
+
+def _content(task: TrackedTask) -> dict[str, Any]:
+    """The content of the event that told of a task's status."""
+    content: dict[str, Any] = {"id": task.id, "functionName": task.type}
+    if task.status is TaskStatus.FAILED and task.error is not None:
+        error = task.error
+        shown = {"type": error.type, "name": error.name, "message": error.message}
+        return {**content, "error": shown}
+    return {**content, "status": task.status.value}
 
 
 def _line(at: str, kind: str, content: dict[str, Any]) -> str:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 
 import pytest
 from redis import Redis
 
+from resqpy.base.task_ending import Ending, EndKind
+from resqpy.base.task_record import TaskError
+from resqpy.engine.tracked import settling
+from resqpy.engine.tracked.creating import CreateOptions
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.engine.tracked.transitions import apply
+from resqpy.store import task_locks
+from resqpy.store.client import Store
 from tests.cli.conftest import (  # noqa: F401 - fixtures
     Call,
     Program,
@@ -43,6 +53,40 @@ def test_create_and_get(resqpy: Call, client: Redis) -> None:  # noqa: F811
     assert "payload" in shown
     assert '{"to":"a@b.c","copies":2}' in shown
     assert client.zcard(KEYS.schedule) == 1
+
+
+def test_create_with_every_option(resqpy: Call) -> None:  # noqa: F811
+    """Whatever `create` takes can be said on the command line."""
+    said = {
+        "--id": "all", "--queue": "q", "--priority": "-3", "--tag": "x", "--tag=y": "",
+        "--start": "2037-01-01T00:00:00+01:00", "--end": "2120182800000", "--interval": "0 9 * * *",
+        "--timezone": "Europe/Berlin", "--retries": "2", "--backoff": "5s", "--linked": "",
+        "--retain-for": "forever", "--lock-duration": "4s", "--longest-execution": "1m",
+        "--disabled": "", "--application": "shell", "--user": "me",
+    }  # fmt: skip
+    words = [word for pair in said.items() for word in pair if word]
+    made = resqpy("tracked", "create", "sendMail", "to=a@b.c", *words, "--json").json
+    wanted = {
+        "id": "all", "queue": "q", "priority": -3, "tags": ["x", "y"], "enabled": False,
+        "start_time": "2036-12-31T23:00:00.000+00:00", "end_time": "2037-03-09T03:40:00.000+00:00",
+        "interval": "0 9 * * *", "timezone": "Europe/Berlin", "retries": 2, "retry_interval": 5000,
+        "linked": True, "retain_for": None, "lock_duration": 4000, "longest_execution": 60_000,
+        "created_by_application": "shell", "created_by_user": "me", "status": "disabled",
+    }  # fmt: skip
+    assert {name: made[name] for name in wanted} == wanted
+    once = resqpy("tracked", "create", "pay", "--any-type", "--at-most-once", "--json").json
+    assert (once["type"], once["at_most_once"], once["retries"]) == ("pay", True, 0)
+    shown = resqpy("tracked", "create", "--help").out
+    names = CreateOptions.__annotations__.keys() - {"enabled", "tags"}
+    assert [name for name in names if f"--{name.replace('_', '-')}" not in shown] == []
+
+
+def test_the_preset_counts_for_any_type(resqpy: Call, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A task that the project doesn't define has the defaults of the project's preset, too."""
+    monkeypatch.setenv("RESQPY_TASKS_TRACKED_PRESET", "twin")
+    for words in (("sendMail", "to=a@b.c"), ("pay", "--any-type")):
+        made = resqpy("tracked", "create", *words, "--json").json
+        assert (made["retries"], made["retain_for"]) == (None, 0)
 
 
 def test_create_from_json(resqpy: Call) -> None:  # noqa: F811
@@ -115,6 +159,54 @@ def test_changes(resqpy: Call) -> None:  # noqa: F811
         assert resqpy("tracked", *verb, "a").code == 5
 
 
+VERBS = ("cancel", "retry", "enable", "disable", "remove")
+REFUSED = {  # the exit codes of those verbs, by what a task is at
+    "pending": (0, 0, 0, 0, 0),
+    "scheduled": (0, 0, 0, 0, 0),
+    "disabled": (0, 1, 0, 0, 0),
+    "running": (1, 1, 0, 0, 0),
+    "completed": (1, 1, 0, 0, 0),
+    "failed": (1, 0, 0, 0, 0),
+    "cancelled": (1, 1, 0, 0, 0),
+    "nothing": (5, 5, 5, 5, 5),
+}
+
+
+@pytest.mark.parametrize("status", REFUSED)
+async def test_each_verb_in_each_status(
+    resqpy: Call,  # noqa: F811
+    store: Store,
+    status: str,
+) -> None:
+    """What can't be done with a task in its status is told, and its exit code says so (5: no task)."""
+    tracked = Tracked(store)
+    for verb, code in zip(VERBS, REFUSED[status], strict=True):
+        if status != "nothing":
+            await brought_to(tracked, verb, status)
+        words = (verb, "--yes") if verb == "remove" else (verb,)
+        said = await asyncio.to_thread(resqpy, "tracked", *words, verb, "--json")
+        assert (verb, said.code) == (verb, code)
+        assert set(said.json) == {verb}
+        assert said.json[verb].startswith(f"task '{verb}' is {status} and can't be") == (code == 1)
+        assert said.json[verb].startswith("there is no task") == (code == 5)
+
+
+async def brought_to(tracked: Tracked, task_id: str, status: str) -> None:
+    """A task with a status."""
+    later = 60_000 if status == "scheduled" else 0
+    task = await tracked.create("sendMail", id=task_id, delay=later, enabled=status != "disabled")
+    if status == "cancelled":
+        await task.cancel()
+    if status in ("running", "completed", "failed"):
+        claim = await task_locks.claim(tracked.store, task_id, "sendMail", "me:1:q#x")
+        assert claim.record is not None
+        if status != "running":
+            kind = EndKind.COMPLETE if status == "completed" else EndKind.FAIL
+            change = apply(claim.record, Ending(kind, claim.now_us, error=TaskError("E", "no")))
+            assert await settling.step(tracked.store, change)
+    assert (await tracked.fetch(task_id)).status == status
+
+
 def test_watch(resqpy: Call, program: Program) -> None:  # noqa: F811
     """`watch` follows the changes of a task live, and says by its exit code how it ended."""
     resqpy("tracked", "create", "sendMail", "to=x@y", "--id", "good")
@@ -135,6 +227,52 @@ def test_watch(resqpy: Call, program: Program) -> None:  # noqa: F811
     out, _ = ill.communicate(timeout=20)
     assert "failed  InvalidInputs" in out
     assert ill.returncode == 6
+
+
+def test_watch_of_types(resqpy: Call, program: Program) -> None:  # noqa: F811
+    """All tasks of a type are followed, those that come later too, until Ctrl-C (130)."""
+    watch = program("tracked", "watch", "--type", "fails", "--json")
+    assert watch.stdout is not None
+    assert "watching" in watch.stdout.readline()
+    resqpy("tracked", "create", "sendMail", "to=x@y", "--id", "other")
+    resqpy("tracked", "create", "fails", "reason=x", "--id", "bad", "--delay", "1h")
+    resqpy("tracked", "cancel", "bad")
+    lines = [json.loads(watch.stdout.readline()) for _ in range(2)]
+    kinds = [(line["type"], line["content"]["id"]) for line in lines]
+    assert kinds == [("task_created", "bad"), ("task_cancelled", "bad")]
+    watch.send_signal(signal.SIGINT)
+    assert watch.wait(20) == 130
+
+
+def test_watch_over_a_break(resqpy: Call, program: Program, client: Redis) -> None:  # noqa: F811
+    """What ends while Redis is away is seen afterwards; several tasks, each in its order."""
+    for task_id in ("a", "b", "c"):
+        resqpy("tracked", "create", "sendMail", "to=x@y", "--id", task_id, "--delay", "1h")
+    watch = program("tracked", "watch", "a", "b", "c", "--until-ended")
+    assert watch.stdout is not None
+    assert "watching" in watch.stdout.readline()
+    assert [watch.stdout.readline().split()[1] for _ in range(3)] == ["a", "b", "c"]
+    resqpy("tracked", "cancel", "a")
+    assert "cancelled" in watch.stdout.readline()
+    client.client_kill_filter(_type="pubsub")
+    resqpy("tracked", "cancel", "b")
+    resqpy("tracked", "remove", "c", "--yes")
+    out, _ = watch.communicate(timeout=20)
+    assert "b  sendMail  cancelled" in out
+    assert watch.returncode == 6  # one was removed: nobody knows how it would have ended
+
+
+def test_watch_of_what_has_ended(resqpy: Call, program: Program) -> None:  # noqa: F811
+    """A task that has failed already is shown with its error, as the event had it."""
+    resqpy("tracked", "create", "fails", "reason=x", "--id", "bad", "--retries", "0")
+    program("worker", "--burst").wait(20)
+    said = resqpy("tracked", "watch", "bad", "--until-ended", "--json")
+    assert said.code == 6
+    error = {"type": "runtime", "name": "ValueError", "message": "x"}
+    content = {"id": "bad", "functionName": "fails", "error": error}
+    assert said.json["content"] == content
+    assert resqpy("tracked", "watch", "nobody").code == 5
+    assert resqpy("tracked", "watch", "--until-ended").code == 2
 
 
 def test_help(environ: dict[str, str]) -> None:  # noqa: F811

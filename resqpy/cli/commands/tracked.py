@@ -50,6 +50,7 @@ def tracked() -> None:
 @option(
     "--retain-for", metavar="DURATION|forever", help="How long the record is kept after its end."
 )
+@option("--lock-duration", metavar="DURATION", help="How long a lock lasts until it is renewed.")
 @option("--longest-execution", metavar="DURATION", help="How long a run may take; 0: no limit.")
 @option("--disabled", is_flag=True, help="It waits until it is enabled.")
 @option("--application", metavar="NAME", help="Who creates it.")
@@ -73,12 +74,14 @@ def create(
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
     """With the project's tasks, so that an unknown type is refused and a queue is known."""
-    from resqpy.cli.session import ask, ask_with_tasks
+    from resqpy.cli.session import ask, ask_with_tasks, load_place
     from resqpy.engine.tracked.tracked import Tracked
     from resqpy.framework.tracking import TrackedApi
 
     if any_type:
-        return ask(current(), lambda queue: do(Tracked(queue.store)))
+        with load_place(current()) as place:
+            preset = place.config.tasks.tracked_preset
+        return ask(current(), lambda queue: do(Tracked(queue.store, defaults=preset)))
     return ask_with_tasks(
         current(),
         lambda queue, project: do(

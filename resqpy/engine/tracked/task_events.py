@@ -11,11 +11,13 @@ from resqpy.store.client import Store
 from resqpy.store.subscription import Subscription
 
 ANY = "any"
+CONNECTED = "connected"
 
 
 class TaskEvents(Emitter):
     """Emits `task_created`, `task_pending`, `task_running`, …, `task_failed`, `task_removed` with the
-    event's content, and `any` with type and content. An async context.
+    event's content, and `any` with type and content; `connected` when it listens again after Redis
+    was away, for then something may have been missed. An async context.
 
     `task_failed` has exactly the content of Extra Horizon's event: id, functionName, error (type,
     name, message).
@@ -30,6 +32,8 @@ class TaskEvents(Emitter):
         self._task: asyncio.Task[None] | None = None
 
     def _connected(self) -> None:
+        if self._listens.is_set():
+            self.emit(CONNECTED)
         self._listens.set()
 
     def _hand_on(self, message: bytes) -> None:
