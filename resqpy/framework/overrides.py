@@ -17,7 +17,7 @@ from resqpy.engine.contracts import (
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.resque import Resque
 from resqpy.engine.scheduler import Scheduler
-from resqpy.framework.defaults.tasks import ResqueOverrides
+from resqpy.framework.config import Config
 
 PARTS: dict[str, tuple[type, type]] = {
     "queue": (Resque, QueueContract),
@@ -59,15 +59,16 @@ class Part:
         return made
 
 
-def part(name: str, overrides: ResqueOverrides) -> Part:
+def part(name: str, config: Config) -> Part:
     """The part of a name, as the config has it.
 
     Raises:
         UsageError: what is wrong with the replacement.
     """
     ours, contract = PARTS[name]
-    wanted = getattr(overrides, name)
-    shown = f"tasks.resque_overrides.{name} ({_name_of(wanted)})"
+    wanted = getattr(config.tasks.resque_overrides, name)
+    path = f"tasks.resque_overrides.{name}"
+    shown = f"{config.origin(path)}: {path} ({_name_of(wanted)})"
     if isinstance(wanted, str):
         wanted = _imported(wanted, shown)
     make = ours if wanted is None else wanted

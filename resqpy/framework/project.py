@@ -76,6 +76,6 @@ def _check_overrides(config: Config, problems: Problems) -> None:
     """Find out at once whether the replaced parts can be used."""
     for name in PARTS:
         try:
-            part(name, config.tasks.resque_overrides)
+            part(name, config)
         except UsageError as error:
             problems.add(str(error))

@@ -45,8 +45,7 @@ class Resque:
         self._project = project
         self._log = log
         self.store = store
-        overrides = project.config.tasks.resque_overrides
-        self._parts = {name: part(name, overrides) for name in PARTS}
+        self._parts = {name: part(name, project.config) for name in PARTS}
         definitions = project.registry.definitions
         made: Any = self._parts["queue"](store, definitions)
         self.queue = made

@@ -51,13 +51,17 @@ def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any
         for each in registered_tasks(current())
         if queue in {None, each.queue} and (each.periodic or not periodic)
     ]
-    output.show(
-        [_as_json(each) for each in found],
-        lambda: output.table(
-            ("task", "queue", "runs", "description"),
-            [(each.name, each.queue, _timing(each), each.description) for each in found],
-            empty="no tasks; make one by `resqpy generate task NAME`",
-        ),
+    output.show([_as_json(each) for each in found], lambda: _list(found))
+
+
+def _list(tasks: list[TaskSpec]) -> None:
+    columns = ("task", "queue", "runs", "description", "package")
+    rows = [(e.name, e.queue, _timing(e), e.description, e.package or "") for e in tasks]
+    shown = 5 if any(each.package for each in tasks) else 4
+    output.table(
+        columns[:shown],
+        [row[:shown] for row in rows],
+        empty="no tasks; make one by `resqpy generate task NAME`",
     )
 
 
@@ -87,6 +91,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "at_most_once": task.at_most_once,
         "async": task.is_async,
         "module": task.module,
+        "package": task.package,
         "file": str(task.file),
         "line": task.line,
     }  # fmt: skip
