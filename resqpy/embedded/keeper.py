@@ -21,7 +21,12 @@ PROBE_S = 0.2  # a user who looks whether there is a keeper holds its lock for a
 STOP_TIMEOUT_S = 20.0
 RESTART_PAUSE_S = 1.0
 
-_CONFIG = ("appendonly yes", "appendfsync everysec", "loglevel warning")
+_CONFIG = (
+    "appendonly yes",
+    "appendfsync everysec",
+    "aof-use-rdb-preamble no",  # commands only, which Redis and Valkey of any version read alike
+    "loglevel warning",
+)
 
 
 def keep(binary: Path, data: Path, socket_path: Path) -> None:

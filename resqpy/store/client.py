@@ -64,7 +64,8 @@ class Store:
             raise StoreMisconfigured(
                 f"Redis {info['redis_version']} is too old; 6.2 or later is needed"
             )
-        if info.get("redis_mode") == "cluster" and not self.options.cluster:
+        mode = info.get("redis_mode", info.get("server_mode"))  # as Valkey calls it
+        if mode == "cluster" and not self.options.cluster:
             raise StoreMisconfigured(
                 "this Redis is a node of a Cluster: set cluster=True and a namespace that is a "
                 f"hash tag, '{{{self.keys.namespace}}}'"

@@ -8,7 +8,7 @@ from redis import Redis
 
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import in_wheel
+from resqpy.embedded.binary import major_version
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -86,7 +86,7 @@ class Guarded:
 def users(binary: Path) -> list[str]:
     """The template's lines, as a server of this version reads them."""
     lines = TEMPLATE.read_text().splitlines()
-    if binary == in_wheel():  # 6.2 knows no keys that can only be read
+    if major_version(binary) < 7:  # 6.2 knows no keys that can only be read
         lines = [line.replace("%R~", "~") for line in lines]
     return [line for line in lines if not line.startswith("user default")]
 

