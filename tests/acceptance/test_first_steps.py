@@ -30,10 +30,10 @@ WAY = (
     "resqpy generate task",
     "pytest -q tests/test_",
     "resqpy task enqueue",
-    "(see …job succeeded … result=",
+    "(see … [info     ] job succeeded",
     "resqpy failed",
     "resqpy failed retry",
-    "(see …job succeeded … result=",
+    "(see … [info     ] job succeeded",
 )
 
 
