@@ -34,6 +34,24 @@ def lines_of(error: BaseException) -> list[str]:
     return lines if len(lines) <= _MOST_LINES else [*lines[:100], "…", *lines[-99:]]
 
 
+def place_of(error: BaseException, root: Path) -> str | None:
+    """The last line of a project's own code that led to an error (`tasks/mail.py:12`), else of any code
+    but ours; None: there is none.
+    """
+    places = []
+    step = error.__traceback__
+    while step is not None:
+        places.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
+        step = step.tb_next
+    foreign = [place for place in places if not place[0].startswith(_OURS)]
+    begin = f"{root}/"
+    own = [each for each in foreign if each[0].startswith(begin) and "-packages/" not in each[0]]
+    if not foreign:
+        return None
+    file, line = (own or foreign)[-1]
+    return f"{file.removeprefix(begin)}:{line}"
+
+
 def _parts(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
     """The error and all that led to it or is in it."""
     waiting: list[traceback.TracebackException | None] = [whole]

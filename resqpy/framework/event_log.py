@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from resqpy.base.model import Job
+from resqpy.engine.traceback_text import place_of, words_of
 from resqpy.framework.config import Config
 from resqpy.framework.log import Filter, get_logger
 
+_MOST_OF_AN_ERROR = 1000  # letters
 Line = tuple[str, dict[str, Any]]
 Describe = Callable[..., Line]
 
@@ -24,10 +27,15 @@ class Emitting(Protocol):
 
 
 class EventLog:
-    """Logs the events of the parts of a process."""
+    """Logs the events of the parts of a process.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        root: the project's folder, below which a failure's place is told.
+    """
+
+    def __init__(self, config: Config, root: Path) -> None:
         self._config = config
+        self._root = root
         self._log = get_logger().bind()
         self._least = logging.getLevelName(config.logger.level.upper())
         self._filter = Filter(config.logger)
@@ -99,11 +107,9 @@ class EventLog:
         return "job succeeded", {**told, "result": self._filter.shown(result), "ms": took_ms}
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
-        told = self._of(number, queue, job)
-        what = (
-            f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-        )
-        return "job failed", {**told, "error": self._filter.shown(what), "ms": took_ms}
+        told = {**self._of(number, queue, job), "error": _words(error), "ms": took_ms}
+        where = place_of(error, self._root) if isinstance(error, BaseException) else None
+        return "job failed", {**told, **({"where": where} if where else {})}
 
     def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:
         return "job delayed", {**self._of(number, queue, job), "info": self._filter.shown(info)}
@@ -136,14 +142,22 @@ def _cleaning(worker: Any, *details: Any) -> Line:
 
 
 def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
-    told = {"error": f"{type(error).__name__}: {error}", "queue": queue, **_at(number)}
+    told = {"error": _words(error), "queue": queue, **_at(number)}
     if isinstance(job, Job):
         told["task"] = job.class_name
     return "worker has trouble", told
 
 
 def _scheduler_error(error: Any, *_: Any) -> Line:
-    return "scheduler has trouble", {"error": f"{type(error).__name__}: {error}"}
+    return "scheduler has trouble", {"error": _words(error)}
+
+
+def _words(error: Any) -> str:
+    """An error's class and words: not as short as inputs, for it is what a person looks for."""
+    if not isinstance(error, BaseException):
+        return str(error)
+    words = f"{type(error).__name__}: {words_of(error)}"
+    return words if len(words) <= _MOST_OF_AN_ERROR else f"{words[:_MOST_OF_AN_ERROR]}…"
 
 
 def _scaling(verb: str, delay_ms: float, reason: str) -> Line:

@@ -49,7 +49,7 @@ class Handle(Generic[P]):
         """The same task, enqueued to another queue."""
         return Handle(self._task, self._run, queue)
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Enqueue a job; False if a plugin or a middleware forbade it.
 
         Raises:
@@ -69,7 +69,7 @@ class Handle(Generic[P]):
         inputs = inputs_of(self._run, args, kwargs)
         return await api.tasks.enqueue_at(timestamp, self._task, inputs, self._queue)
 
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
         """A job for `enqueue_many`."""
         return TaskJob(self._task, inputs_of(self._run, args, kwargs), self._queue)
 

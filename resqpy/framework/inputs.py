@@ -15,6 +15,7 @@ from typing import Any
 
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
+from resqpy.framework.defaults.logger import SECRETS
 from resqpy.framework.type_hints import Check, check_of, name_of
 
 TASK_ID = "_task_id"  # carries the id of a tracked task; never an input
@@ -148,7 +149,7 @@ class Inputs(Mapping[str, Input]):
             return None
         value = given[name]
         if not self._checks[name](value):
-            return f"input {name!r} must be {name_of(declared.type)}, got {_shown(value)}"
+            return f"input {name!r} must be {name_of(declared.type)}, got {_shown(name, value)}"
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
@@ -157,7 +158,7 @@ class Inputs(Mapping[str, Input]):
         ) as error:  # a user's function may raise anything; all of it means "not valid"
             return f"input {name!r} is not valid: {str(error) or type(error).__name__}"
         if verdict is False:
-            return f"input {name!r} is not valid: {_shown(value)}"
+            return f"input {name!r} is not valid: {_shown(name, value)}"
         return f"input {name!r} is not valid: {verdict}" if isinstance(verdict, str) else None
 
 
@@ -168,7 +169,10 @@ def _fresh(default: Any) -> Any:
     return deepcopy(default) if isinstance(default, list | dict | set) else default
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    """A value for an error's words, which logs and the failed list keep: no secret's."""
+    if any(word in name.lower() for word in SECRETS):
+        return f"a {type(value).__name__}"
     text = repr(value)
     text = text if len(text) <= 60 else f"{text[:60]}…"
     return f"{text} ({type(value).__name__})"

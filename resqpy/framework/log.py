@@ -109,7 +109,7 @@ def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
         return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24)]
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(default=repr, ensure_ascii=False),
+        structlog.processors.JSONRenderer(default=_repr, ensure_ascii=False),
     ]
 
 
@@ -170,13 +170,21 @@ class Filter:
         if isinstance(value, list | tuple):
             kept = [self.shown(each, depth + 1) for each in value[: self._max_items]]
             return kept if len(value) <= self._max_items else [*kept, f"… {len(value)} in all"]
-        return self.shown(repr(value))
+        return self.shown(_repr(value))
 
     def _shown_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         return {
             str(key): HIDDEN if self._is_secret(str(key)) else self.shown(each, depth + 1)
             for key, each in value.items()
         }
+
+
+def _repr(value: Any) -> str:
+    """Of whatever a task returns; one that can't be shown must not cost the line."""
+    try:
+        return repr(value)
+    except Exception as error:  # a user's code may raise anything
+        return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
 
 
 def _contains_one(words: Sequence[str], name: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
@@ -84,10 +85,10 @@ def merge_inputs(
             raise UsageError(
                 f"input {name!r} is declared, but run doesn't take it{near_match(name, own)}"
             )
-    merged = {
-        name: merge_hint(declared.get(name), _hint(run, name, each), each.default)
-        for name, each in own.items()
-    }
+    merged = {}
+    for name, each in own.items():
+        hint = _hint(run, name, each)
+        merged[name] = merge_hint(_declared_by(hint, name, declared.get(name)), hint, each.default)
     return signature, {**declared, **merged}
 
 
@@ -95,12 +96,22 @@ def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> A
     hint = parameter.annotation
     if hint is inspect.Parameter.empty:
         return Any
-    if not isinstance(hint, str):
-        return hint
     function = inspect.unwrap(getattr(run, "__func__", run))
+    stub = SimpleNamespace(__annotations__={name: hint})
     try:
-        return eval(hint, function.__globals__)  # noqa: S307 - the annotation of a task's own code
+        resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)
     except Exception as error:  # an annotation is any expression
         raise UsageError(
             f"the type hint {hint!r} of input {name!r} can't be read: {error}"
         ) from error
+    return resolved[name]
+
+
+def _declared_by(hint: Any, name: str, declared: Input | None) -> Input | None:
+    """What `Annotated[int, Input(…)]` says, or the entry in `inputs`."""
+    inside = [each for each in get_args(hint)[1:] if isinstance(each, Input)]
+    if get_origin(hint) is not Annotated or not inside:
+        return declared
+    if declared is not None:
+        raise UsageError(f"input {name!r} is declared twice: in inputs, and by its type hint")
+    return inside[-1]

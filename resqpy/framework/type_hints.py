@@ -36,7 +36,7 @@ def check_of(hint: Any) -> Check:
     if isinstance(hint, typing.NewType):
         return check_of(hint.__supertype__)
     if typing.is_typeddict(hint):
-        return lambda value: isinstance(value, Mapping)
+        return _typed_dict_check(hint)
     return _check_of_generic(hint, get_origin(hint) or hint, get_args(hint))
 
 
@@ -73,6 +73,26 @@ def _list_check(origin: Any, arguments: tuple[Any, ...]) -> Check:
     return lambda value: isinstance(value, list | tuple) and all(inner(each) for each in value)
 
 
+def _typed_dict_check(hint: Any) -> Check:
+    """The keys that must be there, and the values of those it names; others are let through."""
+    checks = {name: check_of(each) for name, each in typing.get_type_hints(hint).items()}
+    required: frozenset[str] = hint.__required_keys__
+
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, Mapping)
+            and required <= value.keys()
+            and all(checks[name](value[name]) for name in checks.keys() & value.keys())
+        )
+
+    return check
+
+
 def name_of(hint: Any) -> str:
-    """A hint for people: `str`, `list[int] | None`."""
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    """A hint for people: `str`, `list[int] | None`, `'fast' or 'slow'`."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if get_origin(hint) is typing.Annotated:
+        return name_of(get_args(hint)[0])
+    named = isinstance(hint, type) and not get_args(hint)
+    return hint.__name__ if named else str(hint).replace("typing.", "")

@@ -179,7 +179,8 @@ def test_the_level_of_an_event(tmp_path: Path, path: str) -> None:
 
     def listens(level: str | None, least: str) -> bool:
         overrides = {"logger.level": least, f"tasks.{group}.{name}": level or "off"}
-        part, log = Part(), EventLog(load_config(tmp_path, "production", overrides, environ={}))
+        config = load_config(tmp_path, "production", overrides, environ={})
+        part, log = Part(), EventLog(config, tmp_path)
         follow = log.follow_worker if group == "worker_logging" else log.follow_scheduler
         follow(part)
         return EVENTS[group][name] in part.events

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.framework.inputs import Input, Inputs
+from resqpy.framework.signature import merge_inputs
 from resqpy.framework.type_hints import check_of
 
 
@@ -37,7 +39,7 @@ class Address(TypedDict):
         (dict[str, int], [{}, {"a": 1}], [{"a": "x"}]),
         (Mapping[str, list[int]], [{"a": [1]}], [{"a": ["x"]}]),
         (Literal["a", 1], ["a", 1], ["b", True]),
-        (Address, [{"street": "x"}], ["x"]),
+        (Address, [{"street": "x"}, {"street": "x", "more": 1}], ["x", {}, {"street": 1}]),
     ],
 )
 def test_type_hints_check_json_values(hint: Any, right: list[Any], wrong: list[Any]) -> None:
@@ -101,6 +103,39 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "input 'd' is not valid: invalid literal for int()",
     ):
         assert words in str(raised.value)
+
+
+def test_a_secrets_value_is_not_told() -> None:
+    """An error's words stand in logs and in the failed list."""
+    with pytest.raises(InvalidInputs) as raised:
+        inputs(password=Input(type=int)).check({"password": "tiger"})
+
+    assert str(raised.value) == "task 't': input 'password' must be int, got a str"
+
+
+async def several(
+    names: "list['str']",  # noqa: UP037 - what is tested
+    speed: Literal["fast", "slow"] = "slow",
+    to: Annotated[str, Input(validator=lambda value: "@" in value)] = "a@b",
+) -> None:
+    """A run."""
+
+
+def test_hints_are_read_wherever_a_quote_stands() -> None:
+    """And an `Input` may stand in `Annotated`."""
+    _, declared = merge_inputs(several, {})
+    made = Inputs("t", declared, extra=False)
+
+    assert made.check({"names": ["x"]}) == {"names": ["x"], "speed": "slow", "to": "a@b"}
+    for wrong, words in (
+        ({"names": [1]}, "must be list[str]"),
+        ({"names": [], "speed": "x"}, "must be 'fast' or 'slow', got 'x'"),
+        ({"names": [], "to": "x"}, "input 'to' is not valid"),
+    ):
+        with pytest.raises(InvalidInputs, match=re.escape(words)):
+            made.check(wrong)
+    with pytest.raises(UsageError, match="input 'to' is declared twice"):
+        merge_inputs(several, {"to": Input()})
 
 
 def test_undeclared_inputs_pass_where_the_task_says_so() -> None:

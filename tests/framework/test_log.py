@@ -28,8 +28,24 @@ async def talk(password: str = "", text: str = "", fail: bool = False):
     api.log.info("from the task", n=1)
     logging.getLogger("library").warning("from a library: %s", "x")
     if fail:
-        raise LookupError("oh")
+        raise LookupError("oh" * 100)
     return {"token": "t", "ok": True}
+"""
+
+
+UNSPEAKABLE = """
+from resqpy import task
+
+class Silent(Exception):
+    def __repr__(self): raise RuntimeError
+    __str__ = __repr__
+
+@task()
+async def silent(fail: bool = False):
+    '''I can't be shown.'''
+    if fail:
+        raise Silent
+    return Silent()
 """
 
 
@@ -88,8 +104,25 @@ async def test_a_failure_is_an_error(make_project: MakeProject, stream: io.Strin
     [library, failed] = lines(stream)
 
     assert library["level"] == "warning"
-    assert (failed["level"], failed["error"]) == ("error", "LookupError: oh")
+    assert (failed["level"], failed["error"]) == ("error", "LookupError: " + "oh" * 100)
+    assert failed["where"] == "tasks/a.py:11"
     assert "inputs" not in failed
+
+
+async def test_what_cant_be_shown_costs_no_line(
+    make_project: MakeProject, stream: io.StringIO
+) -> None:
+    """A result without a repr, an error without words: the job still has its line."""
+    project = make_project({"logger.level": "info"}, tasks__a=UNSPEAKABLE)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("silent")
+        await api.tasks.enqueue("silent", {"fail": True})
+        await until(lambda: "job failed" in stream.getvalue())
+    found = {line["event"]: line for line in lines(stream)}
+
+    assert found["job succeeded"]["result"] == "<a Silent whose repr raised RuntimeError>"
+    assert found["job failed"]["error"].startswith("Silent: <the error's own __str__ raised")
 
 
 @pytest.mark.usefixtures("stream")

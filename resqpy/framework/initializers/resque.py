@@ -37,9 +37,8 @@ class ResqueInitializer(Initializer):
 
     async def initialize(self) -> Resque:
         """Make them all, so that user code can listen to their events before they start."""
-        self.resque = resque = Resque(
-            self._project, self._bound.things["redis"], EventLog(self._project.config)
-        )
+        log = EventLog(self._project.config, self._project.root)
+        self.resque = resque = Resque(self._project, self._bound.things["redis"], log)
         if self._worker:
             await resque.make_worker()
         if self._scheduler:
