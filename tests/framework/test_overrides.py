@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from resqpy.framework.api import api
 from resqpy.framework.overrides import PARTS
 from resqpy.framework.process import Process
 from tests.framework.conftest import Files, MakeProject, until
+from tests.support.shell import Shell, write
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "how-to" / "examples"
 TASKS = "from resqpy import task\n@task()\nasync def work(): 'W.'\n"
@@ -155,3 +157,136 @@ async def test_a_factory_that_returns_something_else_is_refused(make_project: Ma
     )
     with pytest.raises(Exception, match=r"returned a str; it can't be used: it has no enqueue, "):
         await process.start()
+
+
+# -- through the command line, each command a program of its own --
+
+PARTS_FILE = """
+    from resqpy import MultiWorker, Resque, Scheduler
+
+    def say(*words):
+        print(*words, flush=True)
+
+    class MyQueue(Resque):
+        async def enqueue(self, queue, class_name, args=()):
+            say("my queue enqueues", class_name)
+            return await super().enqueue(queue, class_name, args)
+
+    class MyWorker(MultiWorker):
+        async def start(self):
+            say("my worker starts")
+            await super().start()
+
+    def worker_factory(store, jobs, queues, options, scaling):
+        say("my factory makes a worker of", queues)
+        return MyWorker(store, jobs, queues, options, scaling)
+
+    class MyScheduler(Scheduler):
+        async def start(self):
+            say("my scheduler starts")
+            await super().start()
+
+    def broken_factory(store, jobs):
+        return "a text"
+    """
+WORK = """
+    from resqpy import api, task
+
+    @task()
+    async def work(n: int) -> None:
+        "Say which."
+        print("work", n, flush=True)
+
+    @task()
+    async def jump(n: int) -> None:
+        "Put work in front of all others, by the queue's own verb."
+        await api.resque.queue.enqueue_in_front("default", "work", [{"n": n}])
+    """
+
+
+@pytest.fixture
+def shell(tmp_path: Path, redis_url: str) -> Shell:
+    """A project with replacements that are not in use yet."""
+    root = tmp_path / "demo"
+    write(root, {"lib/parts.py": PARTS_FILE, "tasks/work.py": WORK})
+    shutil.copy(EXAMPLES / "front_queue.py", root / "lib")
+    return Shell(root, redis_url)
+
+
+def override(shell: Shell, **parts: str) -> None:
+    """Write config/tasks.py with replacements, as Python expressions."""
+    named = ", ".join(f"{name!r}: {value}" for name, value in parts.items())
+    text = f"""
+    from lib.parts import MyScheduler, worker_factory
+
+    def default():
+        return {{"resque_overrides": {{{named}}}}}
+    """
+    write(shell.root, {"config/tasks.py": text})
+
+
+def test_the_pages_example_through_the_command_line(shell: Shell) -> None:
+    """What was enqueued in front is worked first."""
+    override(shell, queue="'lib.front_queue.FrontQueue'")
+    for words in (("enqueue", "work", "n=1"), ("enqueue", "work", "n=2"), ("run", "jump", "n=0")):
+        done = shell.run("task", *words)
+        assert done.returncode == 0, done.stderr
+
+    worked = shell.run("worker", "--burst", "--max", "1")
+
+    assert worked.returncode == 0, worked.stderr
+    said = [line for line in worked.stdout.splitlines() if line.startswith("work ")]
+    assert said == ["work 0", "work 1", "work 2"]
+
+
+def test_all_three_through_the_command_line(shell: Shell) -> None:
+    """By a dotted path, a factory and a class: each command has its own."""
+    override(shell, queue="'lib.parts:MyQueue'", multi_worker="worker_factory")
+    enqueued = shell.run("task", "enqueue", "work", "n=1")
+    assert "my queue enqueues work" in enqueued.stdout, enqueued.stderr
+
+    worked = shell.run("worker", "--burst", "--queues", "default")
+    assert "my factory makes a worker of ('default',)" in worked.stdout, worked.stderr
+    assert "my worker starts" in worked.stdout
+    assert "work 1" in worked.stdout
+
+    override(shell, scheduler="MyScheduler")
+    scheduler = shell.start("scheduler")
+    assert scheduler.stdout is not None
+    assert next(line for line in scheduler.stdout if "my scheduler starts" in line)
+    scheduler.send_signal(signal.SIGTERM)
+    scheduler.communicate(timeout=15)
+    assert scheduler.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("worker", "--burst"), ("scheduler",), ("task", "enqueue", "x")]
+)
+def test_a_wrong_override_through_the_command_line(shell: Shell, command: tuple[str, ...]) -> None:
+    """The file, the setting and the nearest name, before anything starts."""
+    override(shell, multi_worker="'lib.parts.worker_factry'", queue="'lib.parts:say'")
+
+    done = shell.run(*command)
+
+    assert done.returncode == 3
+    told = (
+        "config/tasks.py default(): tasks.resque_overrides.multi_worker (lib.parts.worker_factry): "
+        "'lib.parts' has no 'worker_factry'; did you mean 'worker_factory'?"
+    )
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_factory_that_makes_something_else_through_the_command_line(shell: Shell) -> None:
+    """It is found out when it is called; nothing was started then."""
+    override(shell, queue="'lib.parts.broken_factory'")
+
+    done = shell.run("worker", "--burst")
+
+    assert done.returncode != 0
+    told = (
+        "config/tasks.py default(): tasks.resque_overrides.queue (lib.parts.broken_factory) "
+        "returned a str; it can't be used: it has no enqueue"
+    )
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

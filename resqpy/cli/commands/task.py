@@ -220,6 +220,8 @@ def enqueue(
             return int(await tasks.enqueue_in(delay, name, given, queue))
         if at is not None:
             return int(await tasks.enqueue_at(at, name, given, queue))
+        if count == 1:  # a queue that was replaced may do more in `enqueue`
+            return int(await tasks.enqueue(name, given, queue))
         return sum(await tasks.enqueue_many([(name, given, queue)] * count))
 
     done = with_process(current(), do)
