@@ -10,11 +10,17 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 Listener = Callable[..., Any]
 
 _log = logging.getLogger("resqpy.events")
+
+
+def _is(known: Listener, listener: Listener) -> bool:
+    """By equality: each look at a method makes another object."""
+    return known == listener or getattr(known, "__wrapped__", None) == listener
 
 
 class Emitter:
@@ -32,6 +38,7 @@ class Emitter:
     def once(self, event: str, listener: Listener) -> Listener:
         """Call `listener` at the next `event` only."""
 
+        @wraps(listener)  # which `off` knows it by
         def first(*args: Any) -> Any:
             self.off(event, first)
             return listener(*args)
@@ -39,11 +46,11 @@ class Emitter:
         return self.on(event, first)
 
     def off(self, event: str, listener: Listener | None = None) -> None:
-        """Forget one listener of an event, or all of them."""
+        """Forget one listener of an event, also one of `once`, or all of them."""
         if listener is None:
             self._listeners.pop(event, None)
             return
-        kept = [each for each in self._listeners.get(event, ()) if each is not listener]
+        kept = [each for each in self._listeners.get(event, ()) if not _is(each, listener)]
         self._listeners[event] = kept
 
     def heard(self, event: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class ActiveTask(TaskView):
     Attributes:
         payload: change it as you like; it is saved by `save` and by what finishes.
         processing: its states.
+        final_changes: what is written of the payload at the end, once the handler has returned.
         on, once, off: listen to its events; see `Emitter`.
     """
 
@@ -51,6 +53,7 @@ class ActiveTask(TaskView):
         self._saved = record.payload
         self._failed_entry = failed_entry
         self._saving = False
+        self.final_changes: Patch | None = None
         self.on, self.once, self.off = (
             self.processing.on,
             self.processing.once,
@@ -117,7 +120,11 @@ class ActiveTask(TaskView):
         Raises:
             InvalidJob: the payload is no JSON object.
         """
-        patch = difference(codec.decode_text(self._saved), self.payload)
+        try:
+            patch = difference(codec.decode_text(self._saved), self.payload)
+        except RecursionError:
+            codec.encode_object(self.payload)  # says where it is nested too deep
+            raise
         if patch:
             codec.encode_object(self.payload)
         return patch
@@ -164,14 +171,18 @@ class ActiveTask(TaskView):
         attempt is left, this is `fail`. Raising from the handler does the same, without the payload.
         """
         reason = _reason(error, "the handler retried the task without an error")
-        if self.record.may_repeat:
-            await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
-        else:
+        if not self.record.may_repeat:
             await self._finish(EndKind.FAIL, None, reason, save_payload=save_payload)
+            return
+        if delay is None:
+            retries, attempts = self.record.retries, self.record.attempts
+            delay = retries.backoff.delay_ms(attempts, random.random)
+        await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
 
     async def defer(self, delay: Duration, *, save_payload: bool = True) -> None:
         """Not done yet, go on later; it is no failure, and may be said without limit."""
-        await self._finish(EndKind.DEFER, delay, save_payload=save_payload)
+        delay_ms = duration_ms(delay, "delay")
+        await self._finish(EndKind.DEFER, delay_ms, save_payload=save_payload)
 
     async def release(self, *, save_payload: bool = True) -> None:
         """Not done yet, let another go on; after the task was disabled, say."""

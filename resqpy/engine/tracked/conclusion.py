@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from resqpy.base.errors import InvalidInputs, JobCancelled, TrackedError, WorkerStopped
+from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, TrackedError, WorkerStopped
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.run import Run
@@ -36,12 +36,22 @@ async def conclude(run: Run, task: ActiveTask, *, write: bool = False) -> None:
         return
     if run.interrupted:
         return
+    if run.outcome is None and run.error is None:
+        _keep_changes(run, task)
     if run.outcome is None and run.error is not None and not run.cancelled:
         _try_again(run, task)
     if (
         write or task.processing.disabled
     ):  # somebody changed the record, so this end needs its own step
         await _write_now(run, task)
+
+
+def _keep_changes(run: Run, task: ActiveTask) -> None:
+    """A handler that returns with a payload that is no JSON has failed, as one that raises."""
+    try:
+        task.final_changes = task.changes()
+    except InvalidJob as error:
+        run.error = error
 
 
 async def _settled(task: ActiveTask) -> None:
@@ -103,7 +113,7 @@ def ending_of(run: Run, task: ActiveTask, outcome: Outcome) -> Ending:
     """An outcome as the end of a task."""
     kind = _KINDS[outcome.kind]
     if kind is EndKind.COMPLETE:
-        patch = task.changes()
+        patch = task.changes() if task.final_changes is None else task.final_changes
         return task.ending(kind, None, patch=patch, result=result_text(outcome.result))
     if kind in (EndKind.RETRY, EndKind.DEFER):
         return task.ending(kind, outcome.delay_ms, outcome.error)
