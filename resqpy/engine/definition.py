@@ -55,11 +55,24 @@ class WithFallback(dict[str, Definition]):
 
     Args:
         fallback: makes a definition for such a job; None: the job fails as of an unknown task.
+        tracked: each of them, and what is made, runs tracked tasks.
     """
 
-    def __init__(self, known: Definitions, fallback: Callable[[Job], Definition | None]) -> None:
+    def __init__(
+        self,
+        known: Definitions,
+        fallback: Callable[[Job], Definition | None],
+        *,
+        tracked: bool = False,
+    ) -> None:
         super().__init__(known)
         self.fallback = fallback
+        self.tracked = tracked
+
+
+def runs_tracked(known: Definitions) -> bool:
+    """Whether tracked tasks may be taken together with their jobs."""
+    return isinstance(known, WithFallback) and known.tracked
 
 
 def definition_for(known: Definitions, job: Job) -> Definition | None:
@@ -177,7 +190,9 @@ def definitions(jobs: Mapping[str, Any]) -> dict[str, Definition]:
     "plugin_options": {…}}`, or from definitions.
     """
     made = {name: _definition(name, job) for name, job in jobs.items()}
-    return WithFallback(made, jobs.fallback) if isinstance(jobs, WithFallback) else made
+    if isinstance(jobs, WithFallback):
+        return WithFallback(made, jobs.fallback, tracked=jobs.tracked)
+    return made
 
 
 def _definition(name: str, job: Any) -> Definition:

@@ -17,7 +17,7 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
-from resqpy.engine.definition import Definitions
+from resqpy.engine.definition import Definitions, runs_tracked
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.reporting import Reporting
@@ -61,7 +61,9 @@ class Pool:
         self.queues = queues
         self.slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
-        self.reporting = Reporting(store, options, clock, events, self._wake.set)
+        self.reporting = Reporting(
+            store, options, clock, events, self._wake.set, claims=runs_tracked(definitions)
+        )
         self.runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
         self.suspects = Suspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = False
@@ -216,7 +218,9 @@ class Pool:
             run = self.runner.take(slot, taken)
             if heard:
                 self._events.tell("job", slot, run.queue, run.job)
-            if not self.suspects.hold(slot, run):
+            if self.quiet:  # since that exchange was asked
+                self.runner.return_untouched(slot, run)
+            elif not self.suspects.hold(slot, run):
                 self.runner.begin(slot, run)
         if self.suspects.settle(self.slots.busy):
             self.look()

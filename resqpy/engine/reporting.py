@@ -42,6 +42,7 @@ class Reporting:
 
     Args:
         wake: called when there is something to report.
+        claims: tracked tasks are taken together with their jobs.
 
     Attributes:
         ended: to be reported by the next exchange.
@@ -55,11 +56,14 @@ class Reporting:
         clock: Clock,
         events: Events,
         wake: Callable[[], None],
+        *,
+        claims: bool = False,
     ) -> None:
         self.ended: list[End] = []
         self.recover = False
         self.exchange = Exchange(store, options.max_payload)
         self._refused: list[End] = []
+        self._claims = claims
         self._clock = clock
         self._events = events
         self._wake = wake
@@ -96,6 +100,7 @@ class Reporting:
                 names,
                 self._run_at(),
                 recover=self.recover,
+                claim_since_s=self._clock.monotonic() if self._claims else None,
             )
         except BaseException as error:
             self._lost(ended, error)

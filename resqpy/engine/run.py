@@ -14,6 +14,7 @@ from resqpy.engine.outcome import Command, Outcome
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
     from resqpy.store.client import Store
+    from resqpy.store.task_locks import Claim
 
 
 class Run:
@@ -28,6 +29,8 @@ class Run:
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
         beginning: the first bytes of its record, by which Redis knows the run.
+        run_at: the time in its record, which names the run.
+        claim: its tracked task, where that was taken with the job.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
@@ -50,6 +53,7 @@ class Run:
         "beginning",
         "begun",
         "cancelled",
+        "claim",
         "definition",
         "effects",
         "ended",
@@ -89,6 +93,7 @@ class Run:
         self.worker: Any = None
         self.beginning = b""
         self.run_at = ""
+        self.claim: Claim | None = None
         self.held = -1
         self.rescues = 0
         self.sha1 = ""

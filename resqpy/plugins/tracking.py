@@ -58,7 +58,7 @@ def with_tracking(
         name: replace(definition, around=(tracking, *definition.around))
         for name, definition in definitions.items()
     }
-    return WithFallback(known, unknown)
+    return WithFallback(known, unknown, tracked=True)
 
 
 async def _no_such_task(*_: Any) -> None:

@@ -14,6 +14,7 @@ from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
 from resqpy.store.rescue import noted_count
+from resqpy.store.task_locks import Claim, claim_keys, read_claim
 
 
 class Ended(NamedTuple):
@@ -41,6 +42,8 @@ class Taken:
         held: how many bytes are kept apart from the record; -1 where they stand in it.
         sha1: the digest of what was not sent.
         rescues: how often it was lost with its worker before.
+        run_at: the time that names the run.
+        claim: its tracked task, if that was taken with it.
     """
 
     index: int
@@ -50,6 +53,8 @@ class Taken:
     held: int = -1
     sha1: str = ""
     rescues: int = 0
+    run_at: str = ""
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class Exchange:
             keys.stat("processed", ""),
             keys.stat("failed", ""),
             keys.rescues,
+            keys.task(""),
+            *claim_keys(keys),
         ]
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
@@ -120,6 +127,7 @@ class Exchange:
         run_at: str,
         *,
         recover: bool = False,
+        claim_since_s: float | None = None,
     ) -> Exchanged:
         """One exchange.
 
@@ -127,12 +135,15 @@ class Exchange:
             queues: in order of priority; another list object for another value.
             run_at: ISO 8601; must differ from that of every exchange before.
             recover: the last reply was lost: give slots thought free what they have on record.
+            claim_since_s: now, by the worker's clock that never steps: take tracked tasks with
+                their jobs; None: leave that to those who run them.
         """
         if queues is not self._queues:
             self._queues = queues
             self._names = [*map(codec.encode_text, queues)]
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
         args: list[Arg] = [run_at, int(recover), self._max_payload, codec.HELD_PAYLOAD]
+        args.append("" if claim_since_s is None else self._store.keys.events)
         args += self._names
         args.append(len(ended))
         for end in ended:
@@ -141,7 +152,7 @@ class Exchange:
         for place in free:
             args += place
         reply = await self._store.run("exchange", self._keys, args, self._line)
-        return _unpack(reply, queues, run_at)
+        return _unpack(reply, queues, run_at, claim_since_s or 0.0)
 
     async def close(self) -> None:
         """Close the exchange's own connection."""
@@ -155,9 +166,9 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
         args += command
 
 
-def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
+def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> Exchanged:
     paused, void, unwritten, flat, found, broken, more = reply
-    beginnings = {n: codec.record_prefix(queues[n - 1], run_at) for n in set(flat[1::6])}
+    beginnings = {n: codec.record_prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
         Taken(
             index - 1,
@@ -167,8 +178,10 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
             held,
             sha1.decode(),
             noted_count(rescues),
+            run_at,
+            _claim(claim, asked_s) if claim else None,
         )
-        for index, queue, raw, held, sha1, rescues in zip(*[iter(flat)] * 6, strict=True)
+        for index, queue, raw, held, sha1, rescues, claim in zip(*[iter(flat)] * 7, strict=True)
     ]
     again = [(found[at] - 1, _found(found[at : at + 5])) for at in range(0, len(found), 5)]
     return Exchanged(
@@ -180,6 +193,11 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str) -> Exchanged:
         full=bool(more),
         unusable=[index for index, each in again if each is None],
     )
+
+
+def _claim(reply: list[Any], asked_s: float) -> Claim:
+    task_id, *rest = reply
+    return read_claim(task_id.decode(), rest, asked_s)
 
 
 def _pairs(flat: list[Any]) -> Any:
@@ -194,4 +212,5 @@ def _found(row: list[Any]) -> Taken | None:
         return None
     beginning = record[: record.index(working_on.job_raw)]
     raw = working_on.job_raw if size < 0 else held
-    return Taken(index - 1, working_on.queue, raw, beginning, size, sha1.decode())
+    run_at = working_on.run_at or ""
+    return Taken(index - 1, working_on.queue, raw, beginning, size, sha1.decode(), run_at=run_at)

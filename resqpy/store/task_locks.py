@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from typing import Any
 
 from resqpy.base.keys import Keys
 from resqpy.base.task_record import LOCK_MS, Record
@@ -22,42 +22,33 @@ class Claim:
         ours: we run the task; the record has our lock.
         record: None: there is none.
         now_us: Redis' time.
+        asked_s: before it was asked, by the worker's clock that never steps; see `HeldLock`.
     """
 
     ours: bool
     record: Record | None
     now_us: int = 0
+    asked_s: float = 0.0
 
 
-async def claim(store: Store, task_id: str, kind: str, token: str) -> Claim:
+async def claim(store: Store, task_id: str, kind: str, token: str, asked_s: float = 0.0) -> Claim:
     """Take a task whose job was given to us, if it is due and nobody has it. One round trip."""
     keys = store.keys
-    names = [keys.task(task_id), *_cached_keys(keys, kind)]
-    event = _RUNNING % (task_id.encode(), type_json(kind))
-    args: list[Arg] = [task_id, token, kind, f":type:{kind}", LOCK_MS, event, keys.events]
+    names = [keys.task(task_id), *claim_keys(keys)]
+    args: list[Arg] = [task_id, kind, token, LOCK_MS, keys.events, type_json(kind)]
     reply = await store.run("task_claim", names, args)
-    if not reply:
-        return Claim(ours=False, record=None)
+    return Claim(ours=False, record=None) if not reply else read_claim(task_id, reply, asked_s)
+
+
+def claim_keys(keys: Keys) -> tuple[str, ...]:
+    """What a claim needs besides the record."""
+    return (keys.task_locks, keys.tasks_scheduled, keys.tasks_pending, keys.tasks_by(""))
+
+
+def read_claim(task_id: str, reply: Sequence[Any], asked_s: float) -> Claim:
+    """What `lua/task_take.lua` returned."""
     ours, now_us, flat = reply
-    return Claim(bool(ours), record_fields.from_flat(task_id, flat), int(now_us))
-
-
-_RUNNING = b'{"type":"task_running","content":{"id":"%s","functionName":%s,"status":"running"}}'
-
-
-def _claim_keys(keys: Keys, kind: str) -> tuple[str, ...]:
-    """The sets that a claim changes."""
-    return (
-        keys.task_locks,
-        keys.tasks_scheduled,
-        keys.tasks_pending,
-        keys.tasks_by("modified"),
-        keys.tasks_by("modified", "type", kind),
-        keys.tasks_by("status", ""),
-    )
-
-
-_cached_keys = lru_cache(maxsize=4096)(_claim_keys)
+    return Claim(bool(ours), record_fields.from_flat(task_id, flat), int(now_us), asked_s)
 
 
 @dataclass(frozen=True, slots=True)

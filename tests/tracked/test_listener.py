@@ -544,9 +544,9 @@ async def test_destroy_releases(tracked: Tracked, listen: Listen) -> None:
     await processed(listener, 1)
 
     assert not begins(listener)
+    await listener.wait_destroyed()
     after = await known(tracked, created.id)
     assert (after.status, after.runs, after.attempts, after.deliveries) == ("pending", 0, 0, 1)
-    await listener.wait_destroyed()
     assert refused == [AlreadyFinished]
 
 

@@ -1,4 +1,4 @@
-"""What a tracked run costs: one round trip to claim, and none of its own to end."""
+"""What a tracked run costs: no round trip of its own, neither to begin nor to end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store import records
 from resqpy.store.client import Store
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop
@@ -14,8 +15,10 @@ from tests.tracked.support import KEYS, Workshop
 COUNT = 20
 
 
-async def test_one_to_claim_none_to_end(tracked: Tracked, store: Store, redis: Redis) -> None:
-    """Completing, failing, retrying: the end is written by the exchange that reports the job."""
+async def test_none_to_begin_none_to_end(tracked: Tracked, store: Store, redis: Redis) -> None:
+    """The exchange that takes the job takes the task, and writes its end: completed, failed, tried
+    again.
+    """
     done: list[str] = []
 
     async def job(payload: dict[str, Any]) -> None:
@@ -35,20 +38,21 @@ async def test_one_to_claim_none_to_end(tracked: Tracked, store: Store, redis: R
             claims, trips = worker_line.round_trips, exchange.round_trips
             await redis.delete(KEYS.pause)
             await wait_for(lambda: len(done) == COUNT and not shop.worker.pool.slots.busy)
-            assert worker_line.round_trips - claims == COUNT
+            assert worker_line.round_trips == claims
             assert exchange.round_trips - trips <= COUNT + 6
 
 
-async def test_claims_travel_together(tracked: Tracked, store: Store) -> None:
-    """Many slots claim in one round trip."""
+async def test_claims_travel_together(tracked: Tracked, store: Store, redis: Redis) -> None:
+    """Jobs in another spelling than ours are claimed when they are read: many in one round trip."""
     done: list[None] = []
 
     async def job(_: Any) -> None:
         done.append(None)
 
     for _ in range(40):
-        await tracked.create("job", queue="jobs")
+        task = await tracked.create("job", queue="elsewhere")
+        await redis.rpush(KEYS.queue("jobs"), records.job_of(task.record).replace(b":", b": "))
     async with Workshop(store, {"job": job}, slots=20, queues="jobs"):
         before = store.line.round_trips
         await wait_for(lambda: len(done) == 40)
-        assert store.line.round_trips - before <= 12
+        assert 1 <= store.line.round_trips - before <= 12

@@ -6,9 +6,8 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
-from resqpy.base.clock import Clock
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import (
     OutcomeUnknown,
     StoreError,
@@ -19,10 +18,12 @@ from resqpy.base.errors import (
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_record import Record
 from resqpy.base.when import ceil_second
+from resqpy.engine.endings import failed_commands
 from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.tracked import settling
-from resqpy.engine.tracked.finishing import note_commands
+from resqpy.engine.tracked.finishing import change_of, error_of, guarded, note_commands
+from resqpy.engine.tracked.transitions import untaken
 from resqpy.engine.tracked.verdict import Verdict, verdict
 from resqpy.store import delayed, queues, records, task_locks
 from resqpy.store.task_locks import Claim
@@ -32,29 +33,41 @@ _WAIT_MS = 2000  # a task that comes this early is waited for in its slot
 _UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between the tries to hear what came of a claim
 
 
-class Claimed(NamedTuple):
-    """A task that is ours to run.
-
-    Attributes:
-        asked_s: when we asked for it, by the clock that never steps.
-    """
-
-    record: Record
-    asked_s: float
+def begin_claimed(run: Run, claim: Claim) -> None:
+    """The task was taken with its job: until its delivery begins, the end of the run is its own."""
+    run.claim = claim
+    run.ender = partial(_end_unbegun, run, claim)
 
 
-async def claim(run: Run, task_id: str, clock: Clock) -> Claimed | None:
+def _end_unbegun(run: Run, claim: Claim, outcome: Outcome) -> Sequence[Command]:
+    """A run that was not begun: its job could not be read, or it was cancelled, or goes back."""
+    record, error, store = claim.record, outcome.error, run.store
+    assert record is not None
+    if outcome.kind is Kind.FAILURE and error is not None:
+        ending = Ending(EndKind.FAIL, claim.now_us, error=error_of(error))
+        change = change_of(record, ending)
+        before = failed_commands(run, error, SYSTEM_CLOCK)
+    else:
+        ending = Ending(EndKind.RELEASE, claim.now_us)
+        change = untaken(record, claim.now_us)
+        before = [queues.return_command(store, run.queue, run.job.raw)]
+    return guarded(store, record, ending, before, change, place=False)
+
+
+async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
     """Claim the task; None where it is not to be run: what becomes of the job stands in the run.
 
     Raises:
         OutcomeUnknown, StoreUnavailable: it may be ours or not; `run.ender` sees to that.
     """
-    token = f"{run.worker_id}#{secrets.token_hex(6)}"
+    known, run.claim = run.claim, None
+    if known is not None and _still_holds(known, task_id, clock):
+        return known
+    token = f"{run.worker_id}#{run.run_at or secrets.token_hex(6)}"
     run.ender = partial(_end_unanswered, run, task_id, token, clock)
     for _ in range(_TRIES):
-        asked_s = clock.monotonic()
         try:
-            reply = await _ask(run, task_id, token)
+            reply = await _ask(run, task_id, token, clock)
         except (OutcomeUnknown, StoreUnavailable):
             raise
         except StoreError:  # Redis refuses it, and will again: the job fails
@@ -64,7 +77,7 @@ async def claim(run: Run, task_id: str, clock: Clock) -> Claimed | None:
             run.error = UnknownTaskId(_unknown(task_id))
             break
         if reply.ours:
-            return Claimed(reply.record, asked_s)
+            return reply
         if not await _clear_way(run, reply):
             break
     else:
@@ -90,14 +103,24 @@ def _end_unanswered(
     ]
 
 
-async def _ask(run: Run, task_id: str, token: str) -> Claim:
+def _still_holds(claim: Claim, task_id: str, clock: Clock) -> bool:
+    """Whether what was taken with the job is this task, and its lock lasts."""
+    record = claim.record
+    if record is None or record.lock is None or record.id != task_id:
+        return False
+    left_s = (record.lock.until_ms * 1000 - claim.now_us) / 1_000_000
+    return clock.monotonic() < claim.asked_s + left_s
+
+
+async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> Claim:
     """Claim; where the answer was lost, ask again: the token tells whether it was done."""
+    store, kind = run.store, run.class_name
     for pause_s in _UNANSWERED:
         try:
-            return await task_locks.claim(run.store, task_id, run.class_name, token)
+            return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
         except OutcomeUnknown:
             await asyncio.sleep(pause_s)
-    return await task_locks.claim(run.store, task_id, run.class_name, token)
+    return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
 
 
 async def _clear_way(run: Run, claim: Claim) -> bool:

@@ -24,7 +24,7 @@ from resqpy.engine.outcome import RETURNED, Command, Outcome
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
 from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.claiming import Claimed, claim
+from resqpy.engine.tracked.claiming import claim
 from resqpy.engine.tracked.conclusion import conclude, ending_of
 from resqpy.engine.tracked.finishing import change_of, guarded
 from resqpy.engine.tracked.lock import HeldLock
@@ -32,6 +32,7 @@ from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished,
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.transitions import Change, fails
 from resqpy.store import queues
+from resqpy.store.task_locks import Claim
 
 _log = logging.getLogger("resqpy.tracked")
 
@@ -89,12 +90,13 @@ class Deliveries:
             self._keeper.let_go(run.state[ACTIVE, "lock"])
         await conclude(run, task)
 
-    def _active(self, run: Run, claimed: Claimed) -> ActiveTask:
+    def _active(self, run: Run, claimed: Claim) -> ActiveTask:
         record = claimed.record
+        assert record is not None
         task = ActiveTask(
             record, run.store, self._clock, partial(failed_commands, run, clock=self._clock)
         )
-        lock = HeldLock(record, claimed.asked_s, self._clock, task.processing.learned)
+        lock = HeldLock(claimed, self._clock, task.processing.learned)
         task.processing.watch(lock)
         task.once("lock_lost", partial(_cancel_later, run, asyncio.current_task()))
         self._keeper.keep(lock)

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from resqpy.base.clock import Clock
-from resqpy.base.task_record import Record
-from resqpy.store.task_locks import Held, LockState
+from resqpy.store.task_locks import Claim, Held, LockState
 
 RENEW_AFTER = 2 / 3  # of its duration; irontask's ratio
 REFRESH_S = 5.0  # between looks whether a task was disabled; irontask's interval
@@ -23,16 +22,16 @@ class HeldLock:
         tell: called on the event loop with what was learned.
     """
 
-    def __init__(
-        self, record: Record, asked_s: float, clock: Clock, tell: Callable[[LockState, bool], None]
-    ) -> None:
+    def __init__(self, claim: Claim, clock: Clock, tell: Callable[[LockState, bool], None]) -> None:
+        record, asked_s = claim.record, claim.asked_s
+        assert record is not None
         assert record.lock is not None
         self.task_id, self.token = record.id, record.lock.token
         self._lasts_s = record.lock_ms / 1000
         self._clock = clock
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self.until_s = asked_s + self._lasts_s
+        self.until_s = asked_s + (record.lock.until_ms - claim.now_us // 1000) / 1000
         longest_ms = record.longest_ms
         self._renew_before_s = None if longest_ms is None else asked_s + longest_ms / 1000
         self._renew_at_s = asked_s + self._lasts_s * RENEW_AFTER

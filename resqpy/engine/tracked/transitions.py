@@ -223,6 +223,14 @@ def zombie(record: Record, now_us: int) -> Change:
     return apply(record, ending)
 
 
+def untaken(record: Record, now_us: int) -> Change:
+    """It was taken, but its delivery did not begin: as if it had not been taken."""
+    assert record.lock is not None
+    first = record.run_start_ms == record.lock.since_ms
+    after = but(record, lock=None, run_start_ms=None if first else record.run_start_ms)
+    return Change(record, settled(record, after, now_us))
+
+
 def due(record: Record, now_us: int) -> Change:
     """The time of a scheduled task has come."""
     return Change(record, settled(record, record, now_us))

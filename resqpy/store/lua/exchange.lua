@@ -6,11 +6,14 @@
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
---      9…  the queues, in order of priority
+--      9   prefix of records of tracked tasks               10  tasks:locks
+--      11  tasks:scheduled          12  tasks:pending        13  prefix of tasks:by:
+--      14… the queues, in order of priority
 -- ARGV 1   run_at of what is taken (unlike any before, so that it names the run)
 --      2   "1": the last reply was lost, look for records in the slots thought free
 --      3   the most bytes of a job that are sent to the worker
 --      4   payload that stands in a record for bytes that foreign readers could not bear
+--      5   the channel of tracked tasks; empty: they are not taken together with their jobs
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each command: number of words, words. All are
@@ -25,18 +28,19 @@
 --          its version is, `note` is left in it, for whoever reads it next.
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
---          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or ''…},
+--          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or '',
+--            false | what task_take.lua returned, with the task's id before it…},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1…},
 --          broken queues {queue, error…},
 --          more may be waiting (0/1); indices from 1; queue counts from 1
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 5
+local at = 6
 local function word()
   at = at + 1
   return ARGV[at - 1]
 end
 
-local FIXED = 8
+local FIXED = 13
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
 local queue_json = {}
@@ -208,6 +212,28 @@ local function rescued(payload)
   return rescues and redis.pcall('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
 
+-- include task_take
+
+local LASTS = 30000 -- ms, of a lock whose record says nothing
+local task_names = { '', KEYS[10], KEYS[11], KEYS[12], KEYS[13] }
+local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
+
+-- A tracked task whose job is spelled as we spell it is taken in the same step: one look at both ends
+-- of the bytes is enough. Of any other the worker asks when it has read the job.
+local function take_tracked(payload, worker)
+  if payload:sub(-4) ~= '"}]}' then return false end
+  local _, last = payload:find(ID, -240, true)
+  local kind = last and payload:match(CLASS)
+  local id = kind and payload:sub(last + 1, -5)
+  if not id or id:find('[^%w._:@/+=~-]') then return false end
+  task_names[1] = KEYS[9] .. id
+  local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run_at, LASTS, ARGV[5],
+    '"' .. kind .. '"')
+  if not (fine and claim) or claim[1] == 0 then return false end
+  table.insert(claim, 1, id)
+  return claim
+end
+
 local function place(q, payload)
   local fit = presentable(payload)
   while next_free <= #free do
@@ -224,6 +250,7 @@ local function place(q, payload)
       taken[n + 4] = fit and -1 or #payload
       taken[n + 5] = large and redis.sha1hex(payload) or ''
       taken[n + 6] = rescued(payload)
+      taken[n + 7] = ARGV[5] ~= '' and taken[n + 6] == '' and take_tracked(payload, slot[2])
       return true
     end
     find(slot)

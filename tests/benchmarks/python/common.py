@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from resqpy import MultiWorker, RedisOptions, ScalingOptions, Worker
@@ -19,7 +19,7 @@ def options(params: Params) -> RedisOptions:
     return RedisOptions(url=f"unix://{params['socket']}?db=0")
 
 
-def make_worker(params: Params, jobs: dict[str, Callable[..., Any]]) -> Worker | MultiWorker:
+def make_worker(params: Params, jobs: Mapping[str, Any]) -> Worker | MultiWorker:
     """A worker with `processors` slots; without that parameter a `Worker` as it is by default."""
     queues = params.get("queues", ["default"])
     slots = params.get("processors")

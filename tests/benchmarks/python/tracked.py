@@ -40,10 +40,9 @@ async def main(params: Params) -> None:
     await store.connect()
     created, memory = await create(store, jobs)
     watch = Watch(jobs, slots)
-    worker = make_worker(params, {})
     keeper = LockKeeper(store.options)
     tasks = with_tracking(definitions({"noop": watch.perform}), Deliveries(keeper))
-    worker.definitions.update(tasks)
+    worker = make_worker(params, tasks)
     await worker.start()
     await watch.all_done.wait()
     result = {"rate": watch.rate, "created": created, "memory": memory}

@@ -1,0 +1,40 @@
+-- Shared by other scripts (`-- include task_take`): a worker takes a tracked task whose job it was
+-- given, if the task is due and nobody runs it. The time is Redis' own, so that the clocks of workers
+-- need not agree.
+--
+-- KEYS     as names: the record, tasks:locks, tasks:scheduled, tasks:pending, and the prefix of tasks:by:
+-- ARGV     id, type, token of the lock, how long it lasts where the record says nothing else (ms),
+--          the channel, JSON of the type
+-- Returns  (take_task) nil where there is no such record; else claimed (0/1), Redis' time
+--          (microseconds), the record as field, value…
+local function take_task(names, id, wanted, token, lasts, channel, type_json)
+  local record = names[1]
+  local status, due, kind, lock_ms, created, started, lock, locked = unpack(redis.call('HMGET',
+    record, 'status', 'next', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked'))
+  if not status then return nil end
+  local time = redis.call('TIME')
+  local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+  local now_us = time[1] .. string.format('%06d', time[2])
+  if lock == token and tonumber(locked) > tonumber(now) then -- the reply of the first time was lost
+    return { 1, now_us, redis.call('HGETALL', record) }
+  end
+  local waits = status == 'pending' or (status == 'scheduled' and tonumber(due) <= tonumber(now))
+  if not (waits and kind == wanted) then return { 0, now_us, redis.call('HGETALL', record) } end
+
+  local ends = string.format('%.0f', tonumber(now) + tonumber(lock_ms or lasts))
+  redis.call('HSET', record, 'status', 'running', 'lock', token, 'locked', ends, 'delivered', now,
+    'updated', now_us, 'changed', now, 'started', started or now)
+  redis.call('HINCRBY', record, 'v', 1)
+  local by, of_type = names[5], ':type:' .. kind
+  redis.call('ZREM', by .. 'status:' .. status, id)
+  redis.call('ZREM', by .. 'status:' .. status .. of_type, id)
+  redis.call('ZADD', by .. 'status:running', created, id)
+  redis.call('ZADD', by .. 'status:running' .. of_type, created, id)
+  redis.call('ZREM', status == 'pending' and names[4] or names[3], id)
+  redis.call('ZADD', names[2], ends, id)
+  redis.call('ZADD', by .. 'modified', now_us, id)
+  redis.call('ZADD', by .. 'modified' .. of_type, now_us, id)
+  redis.call('PUBLISH', channel, '{"type":"task_running","content":{"id":"' .. id
+    .. '","functionName":' .. type_json .. ',"status":"running"}}')
+  return { 1, now_us, redis.call('HGETALL', record) }
+end
