@@ -15,22 +15,43 @@ from resqpy.cli.exits import Exit
 from resqpy.cli.output import fail
 
 
-def detach(log: str | None) -> None:
-    """Go to the background: the caller's process ends here with 0, ours has no terminal any more.
+class Background:
+    """This process as one that goes on without its terminal; who started it waits for `settle`."""
 
-    Args:
-        log: where what is printed goes; None: nowhere.
-    """
-    pid = os.fork()
-    if pid > 0:
-        click.echo(f"started in the background; stop it by: kill {pid}")
-        sys.stdout.flush()
-        os._exit(Exit.OK)
-    os.setsid()
-    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    for number, source in ((0, empty), (1, target), (2, target)):
-        os.dup2(source, number)
+    def __init__(self, told: int) -> None:
+        self._told = told
+
+    @classmethod
+    def enter(cls) -> Background:
+        """Go on in a new process and session. What started us ends with 0 when we have settled, or
+        with our exit code if we end before that.
+        """
+        heard, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(heard)
+            os.setsid()
+            return cls(told)
+        os.close(told)
+        if os.read(heard, 1):
+            click.echo(f"started in the background; stop it by: kill {pid}")
+            sys.stdout.flush()
+            os._exit(Exit.OK)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    def settle(self, log: str | None) -> None:
+        """Leave the terminal.
+
+        Args:
+            log: where what is printed goes; None: nowhere.
+        """
+        target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        empty = os.open(os.devnull, os.O_RDONLY)
+        for number, source in ((0, empty), (1, target), (2, target)):
+            os.dup2(source, number)
+        os.write(self._told, b".")
+        for each in (empty, target, self._told):
+            os.close(each)
 
 
 @contextlib.contextmanager

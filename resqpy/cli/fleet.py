@@ -7,10 +7,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from resqpy.cli import running, session
-from resqpy.cli.background import detach, pid_file
+from resqpy.cli.background import Background, pid_file
 from resqpy.cli.running import SUPERVISED
 from resqpy.cli.settings import Settings
 from resqpy.cli.supervisor import Supervisor
@@ -24,28 +24,31 @@ from resqpy.framework.project import Project
 OURS = {"process.processes": 1, "process.pidfile": "", "process.daemon": False}
 
 
-def worker(settings: Settings) -> int:
-    """Work jobs, in as many processes as the config says."""
+def worker(settings: Settings) -> NoReturn:
+    """Work jobs, in as many processes as the config says; ends the program."""
     if SUPERVISED in os.environ:
-        running.work(settings, worker=True, scheduler=None)
+        running.end(running.work(settings, worker=True, scheduler=None))
     project = session.load_without_tasks(settings)
     with _surroundings(project):
-        if project.config.process.processes == 1:
-            running.work(settings, worker=True, scheduler=None)
-        return _supervise(settings, project)
+        if project.config.process.processes > 1:
+            code = _supervise(settings, project)
+        else:
+            code = running.work(settings, worker=True, scheduler=None)
+    running.end(code)
 
 
-def scheduler(settings: Settings) -> int:
-    """Stand for election as scheduler, work no jobs."""
+def scheduler(settings: Settings) -> NoReturn:
+    """Stand for election as scheduler, work no jobs; ends the program."""
     project = session.load_without_tasks(settings)
     with _surroundings(project):
-        running.work(settings, worker=False, scheduler=True)
+        code = running.work(settings, worker=False, scheduler=True)
+    running.end(code)
 
 
 def start(settings: Settings, *, reload: bool) -> int:
     """Worker and scheduler in one process; with `reload`, a new one after each change of a file."""
     if not reload:
-        running.work(settings, worker=True, scheduler=True)
+        running.end(running.work(settings, worker=True, scheduler=True))
     settings.override("tasks.scheduler", value=True, flag="start")
     # With an error in a file the project is watched all the same.
     project = Project.load(settings.root, settings.environment, settings.parsed())
@@ -76,9 +79,10 @@ def _supervise(settings: Settings, project: Place) -> int:
 @contextlib.contextmanager
 def _surroundings(project: Place) -> Iterator[None]:
     process = project.config.process
-    if process.daemon:
-        detach(project.config.logger.file)
+    background = Background.enter() if process.daemon else None
     with pid_file(process.pidfile):
+        if background is not None:
+            background.settle(project.config.logger.file)
         yield
 
 

@@ -23,11 +23,8 @@ SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket that leads to the s
 READY = b"r"
 
 
-def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> NoReturn:
-    """Run a process until it is told to stop, and end the program.
-
-    It ends by force, since a thread that never returns must not hold it.
-    """
+def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
+    """Run a process until it is told to stop; its exit code, with which the caller is to `end`."""
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
         raise click.UsageError(
@@ -45,10 +42,11 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> NoRetur
             raise
         code = code_of(error)
         click.echo(f"{click.style('resqpy:', fg='red')} {str(error) or repr(error)}", err=True)
-    _end(code)
+    return code
 
 
-def _end(code: int) -> NoReturn:
+def end(code: int) -> NoReturn:
+    """End the program by force, since a thread that never returns must not hold it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -17,14 +17,16 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli.exits import Exit
 from resqpy.cli.running import SUPERVISED
 from resqpy.framework.log import get_logger
-from resqpy.framework.signals import listening, number
+from resqpy.framework.signals import Terminal, listening, number
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0  # who lived so long begins again with the first pause
 READY_WITHIN_S = 60.0
 FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
 STOPPING = ("TERM", "INT", "QUIT")
-FINAL = (Exit.USAGE, Exit.PROJECT)  # a new start would end the same way
+# A new start would end the same way. Once a child was ready it is another matter: somebody is about to
+# mend what a deploy broke, and the others work on.
+FINAL = (Exit.USAGE, Exit.PROJECT)
 
 
 @dataclass
@@ -64,7 +66,9 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
+        self._worked = False  # whether a child was ever ready
         self._log = get_logger()
+        self._terminal = Terminal()
 
     async def run(self) -> int:
         """Until a signal says stop, or all children have ended for good; the exit code."""
@@ -86,7 +90,7 @@ class Supervisor:
         return {
             **{name: forward(name) for name in FORWARDED},
             **{name: stop(name) for name in STOPPING},
-            "HUP": self.roll,
+            "HUP": self._hang_up,
         }
 
     # -- one child --
@@ -120,12 +124,17 @@ class Supervisor:
                     process_group=0,
                 )
             child.began.set()
-            hearing = asyncio.create_task(_hear(ours, child.ready))
+            hearing = asyncio.create_task(self._hear(ours, child))
             try:
                 return await child.process.wait()
             finally:
                 hearing.cancel()
                 child.process = None
+
+    async def _hear(self, ours: socket.socket, child: _Child) -> None:
+        while await asyncio.get_running_loop().sock_recv(ours, 1):
+            self._worked = True
+            child.ready.set()
 
     async def _replace(self, child: _Child, code: int) -> bool:
         """Whether another one follows one that ended."""
@@ -135,10 +144,11 @@ class Supervisor:
             self._log.error("mend the project; the next change starts it again")
             await self._first(None, self._stopping, child.wanted)
             return not self._stopping.is_set()
-        if code in FINAL or (self._burst and code == Exit.OK):
+        final = code in FINAL and not self._worked
+        if final:
+            self._stop("TERM")
+        if final or (self._burst and code == Exit.OK):
             self._code = max(self._code, code)
-            if code in FINAL:
-                self._stop("TERM")
             return False
         return True
 
@@ -158,6 +168,12 @@ class Supervisor:
     def _send(self, name: str) -> None:
         for child in self._children:
             _signal(child, name)
+
+    def _hang_up(self) -> None:
+        if self._terminal.closed:
+            self._stop("TERM")
+        else:
+            self.roll()
 
     def roll(self) -> None:
         """Replace all, one after the other: each gets its time to stop, and its successor is ready
@@ -188,11 +204,6 @@ class Supervisor:
         await child.began.wait()
         async with asyncio.timeout(READY_WITHIN_S):
             await child.ready.wait()
-
-
-async def _hear(ours: socket.socket, ready: asyncio.Event) -> None:
-    while await asyncio.get_running_loop().sock_recv(ours, 1):
-        ready.set()
 
 
 def _signal(child: _Child, name: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resqpy.base.errors import UsageError
 from resqpy.framework.defaults.process import ProcessConfig
 from resqpy.framework.log import get_logger
 
@@ -43,8 +44,17 @@ class Limits:
             self._done.set()
 
     async def reached(self) -> None:
-        """Return when a limit is reached."""
+        """Return when a limit is reached.
+
+        Raises:
+            UsageError: the process has more than `max_memory` before its first job.
+        """
         most = self._config.max_memory
+        if most is not None and (now := memory()) > most:
+            raise UsageError(
+                f"process.max_memory is {most:,} bytes, and this process has {now:,} before its first "
+                "job, so it would end at once for ever; set it higher"
+            )
         while not self._done.is_set():
             if most is None:
                 await self._done.wait()

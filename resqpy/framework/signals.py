@@ -4,6 +4,7 @@
 |---|---|
 | TERM, INT | let running jobs end (25 s), then cancel them; a second one, later than 0.25 s: now |
 | QUIT | let running jobs end, without limit |
+| HUP | as TERM: the terminal is gone; under nohup, nothing |
 | USR1 | cancel the running jobs, work on |
 | USR2, CONT | pause, resume |
 | TSTP | take no more jobs, for good |
@@ -15,6 +16,7 @@ In the profile "resque", TERM and INT stop at once, as Ruby's workers do.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +45,8 @@ class _Handlers:
         self._at_once = process.project.config.process.signals == "resque"
 
     def all(self) -> dict[signal.Signals, Callable[[], None]]:
-        return {
+        hang_up = {} if _is_under_nohup() else {signal.SIGHUP: self.stop}
+        return hang_up | {
             signal.SIGTERM: self.stop,
             signal.SIGINT: self.stop,
             signal.SIGQUIT: self.drain,
@@ -105,6 +108,32 @@ def listening(handlers: Mapping[str, Callable[[], None]]) -> Iterator[None]:
     """Let signals call functions on the loop, by their names (`"TERM"`); then as it was before."""
     with _installed({signal.Signals[f"SIG{name}"]: each for name, each in handlers.items()}):
         yield
+
+
+class Terminal:
+    """The terminal from which this program was started, if it was. Where it is closed, everything on it
+    gets HUP, which otherwise asks a supervisor for new processes.
+    """
+
+    def __init__(self) -> None:
+        self._had = _has_terminal() and not _is_under_nohup()
+
+    @property
+    def closed(self) -> bool:
+        """Whether there was one, and is none any more."""
+        return self._had and not _has_terminal()
+
+
+def _is_under_nohup() -> bool:
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def number(name: str) -> int:

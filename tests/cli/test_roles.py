@@ -97,7 +97,7 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
 
 
 async def _all_done() -> bool:
-    tracked = await api.tracked.count("mail", "completed")
+    tracked = await api.tracked.count(status="completed")
     return tracked == 1 and await api.tasks.length("default") == 0
 
 

@@ -38,6 +38,11 @@ async def wait(ms: int):
     return "waited"
 
 @task()
+async def grow(ms: int):
+    '''I take much memory, and keep it.'''
+    api.kept = bytearray(b"x" * 100_000_000)
+
+@task()
 def block(ms: int):
     '''I block a thread.'''
     time.sleep(ms / 1000)
@@ -374,7 +379,7 @@ def test_ttin_dumps_tasks_and_stacks(start: Any) -> None:
     ("environ", "limit"),
     [
         ({"RESQPY_PROCESS_MAX_JOBS": "2"}, "max_jobs"),
-        ({"RESQPY_PROCESS_MAX_MEMORY": "1MB"}, "max_memory"),
+        ({"RESQPY_PROCESS_MAX_MEMORY": "100MB"}, "max_memory"),
         ({"INTERVAL": "0"}, "burst"),
     ],
 )
@@ -384,6 +389,40 @@ def test_limits_end_a_process(start: Any, environ: dict[str, str], limit: str) -
     if limit == "max_jobs":
         running.enqueue("wait", 1)
         running.enqueue("wait", 1)
+    if limit == "max_memory":
+        running.enqueue("grow", 0)
 
     assert running.popen.wait(10) == 0
     assert f'"limit": "{limit}"' in running.wait_for_line("limit reached")
+
+
+def test_a_limit_that_is_reached_at_once_is_refused(start: Any) -> None:
+    """Else a supervisor would start it again and again, without a single job done."""
+    running = start(RESQPY_PROCESS_MAX_MEMORY="1MB")
+
+    assert running.popen.wait(10) == 1
+    assert "before its first job" in "".join(running.lines())
+
+
+def test_a_closed_terminal_lets_running_jobs_end(start: Any) -> None:
+    """HUP means TERM; a worker under nohup doesn't hear it."""
+    running = start()
+    running.enqueue("wait", 400)
+    running.wait_for_line("job started")
+    running.signal(signal.SIGHUP)
+
+    assert running.popen.wait(10) == 0
+    assert running.wait_for_line("job succeeded")
+
+
+def test_nohup_is_respected(start: Any) -> None:
+    """What was ignored when it started stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        running = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    running.signal(signal.SIGHUP)
+    running.enqueue("wait", 1)
+
+    assert running.wait_for_line("job succeeded")

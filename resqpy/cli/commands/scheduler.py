@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from resqpy.cli.commands.worker import SURROUNDINGS, options
 from resqpy.cli.group import command
 from resqpy.cli.options import WithUnit, setting
@@ -16,11 +18,11 @@ from resqpy.cli.settings import current
             help="How long Ruby's and Node's leader locks live (default: 180s)."),
     *SURROUNDINGS,
 )  # fmt: skip
-def scheduler() -> int:
+def scheduler() -> NoReturn:
     """Move delayed and periodic jobs to their queues; work none.
 
     Any number may run: one leads, also beside the schedulers of Ruby and Node.
     """
     from resqpy.cli import fleet
 
-    return fleet.scheduler(current())
+    fleet.scheduler(current())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from resqpy.cli.group import command
 from resqpy.cli.options import WithUnit, flag, setting
@@ -63,7 +63,7 @@ def options(*several: Decorator) -> Decorator:
     *LIMITS,
     *SURROUNDINGS,
 )  # fmt: skip
-def worker() -> int:
+def worker() -> NoReturn:
     """Work jobs until told to stop.
 
     TERM or Ctrl-C: running jobs get their time to end; a second one: now. QUIT: they get all time.
@@ -74,7 +74,7 @@ def worker() -> int:
     _interval_zero_means_burst(settings)
     from resqpy.cli import fleet
 
-    return fleet.worker(settings)
+    fleet.worker(settings)
 
 
 def _interval_zero_means_burst(settings: Settings) -> None:

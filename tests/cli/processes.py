@@ -1,0 +1,33 @@
+"""Programs of workers: who has registered, and how they ended."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import cast
+
+from redis.asyncio import Redis
+
+from resqpy.base.model import WorkerId
+from tests.support.waiting import wait_for
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 15) -> tuple[int, str]:
+    """Wait for its end: exit code and what it printed."""
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+async def registered(redis: Redis, count: int = 1) -> set[str]:
+    """Wait until so many processes have workers: their pids."""
+
+    async def counted() -> list[set[str]]:
+        found = await pids(redis)
+        return [found] if len(found) == count else []
+
+    return (await wait_for(counted, timeout=15))[0]
+
+
+async def pids(redis: Redis) -> set[str]:
+    """The processes that have workers."""
+    members = await redis.smembers("resque:workers")
+    return {WorkerId.parse(cast(bytes, each).decode()).pid for each in members}

@@ -1,0 +1,283 @@
+"""`resqpy worker --processes N`: what its signals do, and what happens when processes die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy import Queue
+from resqpy.cli.exits import Exit
+from tests.cli.conftest import Program
+from tests.cli.processes import ended, pids, registered
+from tests.support.waiting import wait_for
+
+TASK = '''
+    import asyncio
+    from resqpy import task
+
+    @task()
+    async def wait(ms: int) -> None:
+        """Wait."""
+        await asyncio.sleep(ms / 1000)
+'''
+
+
+@pytest.fixture
+def log(root: Path) -> Path:
+    """Where they write; the project has a task that waits."""
+    (root / "tasks" / "waiting.py").write_text(dedent(TASK))
+    return root.parent / "log"
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    """Enqueues."""
+    async with Queue(redis_url) as queue:
+        yield queue
+
+
+def logged(log: Path) -> str:
+    """What they have logged."""
+    return log.read_text()
+
+
+async def in_log(log: Path, words: str, count: int = 1) -> None:
+    """Wait until the log has these words so often."""
+    await wait_for(lambda: logged(log).count(words) >= count, timeout=15)
+
+
+async def running(redis: Redis, count: int) -> None:
+    """Wait until so many jobs run."""
+
+    async def all_run() -> bool:
+        keys = [key async for key in redis.scan_iter("resque:worker:*")]
+        return sum(not key.endswith(b":started") for key in keys) >= count
+
+    await wait_for(all_run, timeout=15)
+
+
+async def processed(redis: Redis, count: int) -> None:
+    """Wait until so many jobs have ended well."""
+
+    async def enough() -> bool:
+        return int(await redis.get("resque:stat:processed") or 0) >= count
+
+    await wait_for(enough, timeout=20)
+
+
+async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
+    """Who dies is replaced; TERM to the supervisor ends all in order."""
+    supervisor = program("worker", "--processes", "2")
+    first = await registered(redis, 2)
+
+    killed = min(first)
+    os.kill(int(killed), signal.SIGKILL)
+    second = await wait_for(lambda: _two_others(redis, {killed}), timeout=15)
+    supervisor.send_signal(signal.SIGTERM)
+    code, output = ended(supervisor)
+
+    assert len(second - first) == 1
+    assert code == 0
+    assert "process died" in output
+
+
+async def _two_others(redis: Redis, old: set[str]) -> set[str]:
+    """The pids of two live processes that are none of the old ones."""
+    found = await pids(redis) - old
+    return found if len(found) == 2 else set()
+
+
+async def test_children_end_when_their_supervisor_is_killed(program: Program, redis: Redis) -> None:
+    """`kill -9` of the supervisor leaves no process behind."""
+    supervisor = program("worker", "--processes", "2")
+    await registered(redis, 2)
+
+    supervisor.kill()
+
+    assert await registered(redis, 0) == set()
+
+
+async def test_a_wrong_project_ends_the_supervisor(program: Program, root: Path) -> None:
+    """Children that can't ever start are not started again and again."""
+    (root / "tasks" / "broken.py").write_text("x = 1 +\n")
+
+    code, output = ended(program("worker", "--processes", "2"))
+
+    assert code == Exit.PROJECT
+    assert "SyntaxError" in output
+
+
+@pytest.mark.parametrize(
+    ("signals", "done"),
+    [
+        ([signal.SIGTERM], True),
+        pytest.param([signal.SIGINT], True, marks=pytest.mark.full),
+        ([signal.SIGTERM, signal.SIGTERM], False),  # again: now
+        ([signal.SIGQUIT], True),  # also longer than stop_timeout
+    ],
+)
+async def test_a_stop_reaches_all(
+    program: Program, redis: Redis, queue: Queue, log: Path,
+    signals: list[signal.Signals], done: bool,
+) -> None:  # fmt: skip
+    """Their running jobs get the time that the signal means; no process is left."""
+    timeout = "1ms" if signal.SIGQUIT in signals else "25s"
+    supervisor = program(
+        "worker", "--processes", "2", "--max", "1", "-t", timeout, "--logfile", str(log)
+    )
+    await registered(redis, 2)
+    await queue.enqueue_many([("q", "wait", [{"ms": 800 if done else 60_000}])] * 2)
+    await running(redis, 2)
+    for each in signals:
+        supervisor.send_signal(each)
+        await asyncio.sleep(0.35)  # one that comes at once is the same request
+
+    assert ended(supervisor)[0] == 0
+    assert await pids(redis) == set()
+    assert int(await redis.get("resque:stat:processed") or 0) == (2 if done else 0)
+    assert await redis.llen("resque:queue:q") == (0 if done else 2)
+
+
+async def test_other_signals_reach_all(
+    program: Program, redis: Redis, queue: Queue, log: Path
+) -> None:
+    """USR2 and CONT pause and resume, USR1 cancels, TTIN dumps, TSTP takes no more jobs."""
+    supervisor = program("worker", "--processes", "2", "--max", "1", "--logfile", str(log))
+    await registered(redis, 2)
+
+    supervisor.send_signal(signal.SIGUSR2)
+    await in_log(log, "paused; CONT resumes", 2)
+    await queue.enqueue_many([("q", "wait", [{"ms": 60_000}])] * 2)
+    assert await redis.llen("resque:queue:q") == 2
+    supervisor.send_signal(signal.SIGCONT)
+    await running(redis, 2)
+    supervisor.send_signal(signal.SIGTTIN)
+    await in_log(log, "tasks and stacks", 2)
+    supervisor.send_signal(signal.SIGUSR1)
+    await in_log(log, "JobCancelled", 2)
+    supervisor.send_signal(signal.SIGTSTP)
+    await in_log(log, "no more jobs are taken", 2)
+    await queue.enqueue("q", "wait", [{"ms": 1}])
+    await asyncio.sleep(0.2)
+
+    assert await redis.llen("resque:queue:q") == 1
+    assert len(await pids(redis)) == 2
+
+
+async def test_a_rolling_restart_loses_nothing(
+    program: Program, redis: Redis, queue: Queue, log: Path
+) -> None:
+    """HUP replaces one process after the other: the others work on, and each job ends once."""
+    supervisor = program("worker", "--processes", "2", "--max", "2", "--logfile", str(log))
+    first = await registered(redis, 2)
+    await queue.enqueue_many([("q", "wait", [{"ms": 100}])] * 40)
+    await running(redis, 2)
+    supervisor.send_signal(signal.SIGHUP)
+    fewest = 2
+
+    async def all_are_new() -> bool:
+        nonlocal fewest
+        now = await pids(redis)
+        fewest = min(fewest, len(now))
+        return len(now - first) == 2
+
+    await wait_for(all_are_new, timeout=20)
+    await processed(redis, 40)
+
+    assert fewest >= 1
+    assert int(await redis.get("resque:stat:processed") or 0) == 40
+    assert await redis.llen("resque:failed") == 0
+    assert logged(log).count("process started") == 4
+
+
+async def test_a_broken_deploy_leaves_the_others_at_work(
+    program: Program, redis: Redis, queue: Queue, log: Path, root: Path
+) -> None:
+    """HUP with a project that can't be loaded stops one process; when it is mended, all are replaced."""
+    supervisor = program("worker", "--processes", "2", "--logfile", str(log))
+    first = await registered(redis, 2)
+    broken = root / "tasks" / "broken.py"
+    broken.write_text("x = 1 +\n")
+    supervisor.send_signal(signal.SIGHUP)
+    await in_log(log, "process died", 2)
+    await queue.enqueue("q", "wait", [{"ms": 1}])
+    await processed(redis, 1)
+    left = await pids(redis)
+    broken.unlink()
+    second = await wait_for(lambda: _two_others(redis, first), timeout=15)
+
+    assert len(left & first) == 1
+    assert second.isdisjoint(first)
+    assert '"code": 3' in logged(log)
+
+
+@pytest.mark.full
+async def test_who_dies_again_is_started_later(program: Program, redis: Redis, log: Path) -> None:
+    """After half a second, then after one, and so on up to half a minute; it never gives up."""
+    program("worker", "--processes", "2", "--logfile", str(log))
+    dead: set[str] = set()
+    for pause in ("0.5", "1.0"):
+        living = await wait_for(partial(_two_others, redis, dead), timeout=15)
+        newest = max(living, key=int)
+        os.kill(int(newest), signal.SIGKILL)
+        dead.add(newest)
+        await in_log(log, f'"again_in_s": {pause}')
+    await wait_for(partial(_two_others, redis, dead), timeout=15)
+
+
+@pytest.mark.full
+async def test_limits_hold_for_each_process(
+    program: Program, redis: Redis, queue: Queue, log: Path
+) -> None:
+    """`--max-jobs` replaces a process at once; `--burst` ends all when the queues are empty."""
+    await queue.enqueue_many([("q", "wait", [{"ms": 1}])] * 6)
+    arguments = ("--processes", "2", "--max", "1", "--max-jobs", "2", "--logfile", str(log))
+    supervisor = program("worker", *arguments)
+    await processed(redis, 6)
+    supervisor.send_signal(signal.SIGTERM)
+    assert ended(supervisor)[0] == 0
+    assert '"limit": "max_jobs"' in logged(log)
+    assert "process died" not in logged(log)
+
+    await queue.enqueue_many([("q", "wait", [{"ms": 1}])] * 6)
+    assert ended(program("worker", "--processes", "2", "--burst"))[0] == 0
+    assert int(await redis.get("resque:stat:processed") or 0) == 12
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), pytest.param(("--processes", "2"), marks=pytest.mark.full)]
+)
+async def test_a_closed_terminal_ends_it(
+    redis: Redis, root: Path, environ: dict[str, str], log: Path, arguments: tuple[str, ...]
+) -> None:
+    """Closing the window stops workers in order, also those under a supervisor."""
+    ours, process = _on_a_terminal(
+        [sys.executable, "-m", "resqpy.cli", "worker", *arguments, "--logfile", str(log)],
+        cwd=root, env=environ | {"RESQPY_ENV": "development"},
+    )  # fmt: skip
+    await registered(redis, 2 if arguments else 1)
+    os.close(ours)
+
+    assert await asyncio.to_thread(process.wait, 15) == 0
+    assert await registered(redis, 0) == set()
+    assert "stopping; again to stop now" in logged(log)
+
+
+def _on_a_terminal(command: list[str], **more: Any) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start a program as the leader of a session on a terminal of its own, whose other end we have."""
+    ours, theirs = os.openpty()
+    login = partial(os.login_tty, theirs)
+    process = subprocess.Popen(command, preexec_fn=login, **more)  # noqa: PLW1509 - it only makes system calls
+    os.close(theirs)
+    return ours, process
