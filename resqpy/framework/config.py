@@ -167,7 +167,7 @@ class _Sources:
 
 def _frozen(merge: Merge) -> Config:
     sections = {name: build(kind, merge.values, f"{name}.") for name, kind in SECTIONS.items()}
-    own = {name: UserSection(name, values) for name, values in merge.own.items()}
+    own = {name: UserSection(name, values) for name, values in merge.own.values.items()}
     return Config(
         environment=merge.environment,
         own=MappingProxyType(own),

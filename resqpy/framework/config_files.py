@@ -42,7 +42,7 @@ def read_layers(folder: Path, environment: str, problems: Problems) -> Iterator[
             continue
         try:
             module = import_file(path, f"_resqpy_config.{folder.parent.name}.{path.stem}")
-        except Exception as error:  # a user's file may raise anything
+        except (Exception, SystemExit) as error:  # a user's file may raise anything
             problems.add_error(error, path)
             continue
         yield from _layers_of(module, path, environment, problems)
@@ -53,6 +53,9 @@ def _layers_of(
 ) -> Iterator[Layer]:
     functions = _functions(module)
     _check_names(functions, path, problems)
+    for name in ("default", environment):  # these may be imported as well
+        if inspect.isfunction(found := getattr(module, name, None)):
+            functions[name] = found
     if "default" not in functions and environment not in functions:
         problems.add("has no function default() that returns this section's settings", path)
     for name in dict.fromkeys(("default", environment)):
@@ -81,15 +84,30 @@ def _check_names(functions: Mapping[str, Any], path: Path, problems: Problems) -
 def _layer(
     function: Callable[[], Any], name: str, path: Path, problems: Problems
 ) -> Iterator[Layer]:
+    if reason := _not_callable(function):
+        problems.add(f"{name}() {reason}", path, line_of(path, name))
+        return
     try:
         values = function()
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         problems.add_error(error, path)
         return
     if not isinstance(values, Mapping):
         problems.add(f"{name}() returned {values!r}, not a dict", path, line_of(path, name))
         return
     yield Layer(path.stem, values, f"{problems.name(path)} {name}()", path, name)
+
+
+def _not_callable(function: Callable[..., Any]) -> str:
+    """Why a function can't be called as one of the config is; an empty text if it can."""
+    if inspect.iscoroutinefunction(function):
+        return "is async; a plain function is needed, for the config is read before anything runs"
+    needed = [
+        name
+        for name, each in inspect.signature(function).parameters.items()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    return f"takes {', '.join(needed)}, but gets nothing; `api` is imported" if needed else ""
 
 
 def folders_of(root: Path, given: str | None) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.config_files import Layer
+from resqpy.framework.config_own import OwnSections
 from resqpy.framework.defaults import SECTIONS
-from resqpy.framework.kinds import FLAG, split
+from resqpy.framework.masking import MASK, masked, masked_url
 from resqpy.framework.options import Option, options_of
 from resqpy.framework.problems import Problems, line_of
 
@@ -35,9 +36,18 @@ class Setting:
     variable: str
     secret: bool = False
 
+    @property
+    def masked(self) -> Any:
+        """The value without secrets."""
+        if isinstance(self.value, str) and "://" in self.value:
+            return masked_url(self.value)
+        if self.secret:
+            return MASK if self.value else self.value
+        return masked(self.path.rpartition(".")[2], self.value)
+
     def shown(self) -> str:
-        """The value for a person, without secrets."""
-        return "***" if self.secret and self.value else repr(self.value)
+        """The same for a person."""
+        return MASK if self.masked == MASK else repr(self.masked)
 
 
 def variable_of(path: str) -> str:
@@ -57,7 +67,7 @@ class Merge:
 
     def __init__(self, environment: str, problems: Problems) -> None:
         self.environment = environment
-        self.own: dict[str, dict[str, Any]] = {}
+        self.own = OwnSections()
         self._problems = problems
         self.values: dict[str, Any] = {path: option.default for path, option in KNOWN.items()}
         self.origins: dict[str, str] = dict.fromkeys(KNOWN, DEFAULT)
@@ -104,15 +114,8 @@ class Merge:
         self._problems.add(message, layer.path, _line_with(layer.path, layer.function, str(name)))
 
     def _apply_own(self, layer: Layer) -> None:
-        values = self.own.setdefault(layer.section, {})
-        for name, value in layer.values.items():
-            if layer.function != "default" and values and name not in values:
-                hint = near_match(str(name), values)
-                message = f"default() has no {name!r}, so {layer.function}() can't change it{hint}"
-                self._complain(layer, name, message)
-            else:
-                values[str(name)] = value
-                self.origins[f"{layer.section}.{name}"] = layer.origin
+        for name, message in self.own.apply(layer):
+            self._complain(layer, name, message)
 
     # -- environment variables --
 
@@ -129,13 +132,13 @@ class Merge:
             text = environ.get(older.name, "")
             converted = older.convert(text) if text else None
             if converted is not None:
-                self._parse(path, option.kind.parse, converted, older.name)
+                self._parse(path, option, converted, older.name, text)
                 return
 
     def _apply_variable(self, path: str, option: Option, environ: Mapping[str, str]) -> None:
         name = variable_of(path)
         if name in environ:
-            self._parse(path, option.kind.parse, environ[name], name)
+            self._parse(path, option, environ[name], name)
         elif option.secret and f"{name}_FILE" in environ:
             self._parse_file(path, option, environ[f"{name}_FILE"], f"{name}_FILE")
 
@@ -145,28 +148,34 @@ class Merge:
         except OSError as error:
             self._problems.add(f"environment variable {name}: {error}")
             return
-        self._parse(path, option.kind.parse, text, name)
+        self._parse(path, option, text, name)
 
-    def _parse(self, path: str, parse: Callable[[str], Any], text: str, name: str) -> None:
+    def _parse(
+        self, path: str, option: Option, text: str, name: str, given: str | None = None
+    ) -> None:
         try:
-            value = KNOWN[path].kind.check(parse(text))
+            value = option.kind.check(option.kind.parse(text))
         except UsageError as error:
-            self._problems.add(f"environment variable {name}: {error}")
+            words = f"what it has is not {option.kind.words}" if option.secret else str(error)
+            also = "" if given in {None, text} else f" ({given!r})"
+            self._problems.add(f"environment variable {name}{also}: {words}")
             return
         self._keep(path, value, f"environment {name}")
 
     def _apply_own_variables(self, environ: Mapping[str, str]) -> None:
-        for section, values in self.own.items():
-            for key, value in values.items():
-                name = variable_of(f"{section}.{key}")
-                if name in environ:
-                    values[key] = _like(value, environ[name])
-                    self.origins[f"{section}.{key}"] = f"environment {name}"
+        for path, _ in list(self.own.settings()):
+            name = variable_of(path)
+            if name not in environ:
+                continue
+            try:
+                self.own.set_from_text(path, environ[name], f"environment {name}")
+            except UsageError as error:
+                self._problems.add(f"environment variable {name}: {error}")
 
     def _refuse_unknown(self, environ: Mapping[str, str]) -> None:
-        known = {variable_of(path) for path in self.origins}
+        known = {variable_of(path) for path in (*KNOWN, *self.own.origins)}
         known |= {f"{variable_of(path)}_FILE" for path, option in KNOWN.items() if option.secret}
-        prefixes = tuple(variable_of(f"{name}.") for name in (*SECTIONS, *self.own))
+        prefixes = tuple(variable_of(f"{name}.") for name in (*SECTIONS, *self.own.values))
         for name in environ:
             if name.startswith(prefixes) and name not in known:
                 self._problems.add(f"unknown environment variable {name}{near_match(name, known)}")
@@ -205,10 +214,8 @@ class Merge:
                 path, self.values[path], self.origins[path], option.words, variable_of(path),
                 option.secret,
             )  # fmt: skip
-        for section, values in self.own.items():
-            for key, value in values.items():
-                path = f"{section}.{key}"
-                yield Setting(path, value, self.origins[path], "", variable_of(path))
+        for path, value in self.own.settings():
+            yield Setting(path, value, self.own.origins[path], "", variable_of(path))
 
 
 def _in_environment(declared: type, environment: str) -> Mapping[str, Any]:
@@ -218,18 +225,14 @@ def _in_environment(declared: type, environment: str) -> Mapping[str, Any]:
 
 
 def unknown(path: str) -> str:
-    """The message for a setting that nobody knows."""
-    hint = near_match(path, KNOWN)
-    return f"unknown setting {path!r}{hint}"
-
-
-def _like(value: Any, text: str) -> Any:
-    """A text as the kind of value that the section's `default()` has."""
-    if isinstance(value, bool):
-        return FLAG.parse(text)
-    if isinstance(value, int | float):
-        return type(value)(text)
-    return split(text) if isinstance(value, list | tuple) else text
+    """The message for a setting that nobody knows, with the nearest at its place."""
+    group, _, name = path.rpartition(".")
+    if name in SECTIONS and name == group:
+        return f"unknown setting {path!r}; the file is the section: return its settings themselves"
+    begin = f"{group}."
+    beside = {each[len(begin) :].partition(".")[0] for each in KNOWN if each.startswith(begin)}
+    near = {f"{begin}{each}": each for each in sorted(beside) if near_match(name, [each])}
+    return f"unknown setting {path!r}{near_match(path, near or KNOWN, 0.6 if near else _SAME)}"
 
 
 def _line_with(path: Path, function: str, key: str) -> int | None:

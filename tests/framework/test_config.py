@@ -11,6 +11,7 @@ import pytest
 
 from resqpy.framework.config import Config, environment_of, load_config
 from resqpy.framework.config_merge import KNOWN, variable_of
+from resqpy.framework.masking import masked
 from resqpy.framework.problems import ProjectErrors
 from tests.framework.conftest import Files
 
@@ -243,7 +244,88 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path: Path) -> None:
 
     assert config.redis.password == "tiger"
     shown = {each.path: each.shown() for each in config.settings}
-    assert (shown["redis.password"], shown["redis.url"]) == ("***", "***")
+    assert (shown["redis.password"], shown["redis.url"]) == ("***", "'redis://u:***@h'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("url", "redis://:p@h", "redis://:***@h"),
+        ("url", "redis://u:p/w@x:y@h:1/2", "redis://u:***@h:1/2"),
+        ("url", "redis://u@h", "redis://u@h"),
+        ("url", "redis://h?password=p&db=1", "redis://h?password=***&db=1"),
+        ("mail_password", "p", "***"),
+        ("api_key", 5.5, 5.5),
+        ("options", {"password": "p", "host": ["amqp://u:p@h"]},
+         {"password": "***", "host": ["amqp://u:***@h"]}),
+        ("secret", None, None),
+    ],
+)  # fmt: skip
+def test_secrets_are_masked_wherever_they_stand(name: str, value: object, shown: object) -> None:
+    """By their names, at any depth, and in URLs."""
+    assert masked(name, value) == shown
+
+
+def test_a_secret_that_is_wrong_is_not_told(tmp_path: Path) -> None:
+    """Its variable is."""
+    with pytest.raises(ProjectErrors) as raised:
+        load(tmp_path, RESQPY_REDIS_SENTINEL_OPTIONS="tiger")
+
+    assert [each.message for each in raised.value.problems] == [
+        "environment variable RESQPY_REDIS_SENTINEL_OPTIONS: what it has is not a dict"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "async def default(): return {}",
+            (
+                "1: default() is async; a plain function is needed, for the config is read"
+                " before anything runs"
+            ),
+        ),
+        (
+            "def default(api): return {}",
+            "1: default() takes api, but gets nothing; `api` is imported",
+        ),
+        (
+            "def default(): return {'tasks': {}}",
+            "1: unknown setting 'tasks.tasks'; the file is the section: return its settings themselves",
+        ),
+        (
+            "def default(): return {'workerLogging': {}}",
+            "1: unknown setting 'tasks.workerLogging'; did you mean 'tasks.worker_logging'?",
+        ),
+        (
+            "def default(): return {'worker_logging': {'reEnqueue': None}}",
+            (
+                "1: unknown setting 'tasks.worker_logging.reEnqueue';"
+                " did you mean 'tasks.worker_logging.re_enqueue'?"
+            ),
+        ),
+        ("raise SystemExit(1)", "1: SystemExit: it calls sys.exit(1) as it is loaded"),
+    ],
+)
+def test_a_wrong_config_file_is_told(files: Files, text: str, told: str) -> None:
+    """With its line, and what to do; as ActionHero's users would write it, too."""
+    root = files.write(config__tasks=text)
+    with pytest.raises(ProjectErrors) as raised:
+        load(root)
+
+    assert [str(each) for each in raised.value.problems] == [f"config/tasks.py:{told}"]
+
+
+def test_a_configs_function_may_be_imported(files: Files) -> None:
+    """Projects share what they have in common."""
+    root = files.write(
+        lib__shared="def default(): return {'timeout': 7}",
+        config__tasks="import sys\nsys.path.append(str(__import__('pathlib').Path(__file__).parents[1]))\n"
+        "from lib.shared import default",
+    )
+
+    assert load(root).tasks.timeout == 7
 
 
 def test_resqpy_config_names_other_folders(files: Files) -> None:
@@ -280,6 +362,27 @@ def test_a_project_has_sections_of_its_own(files: Files) -> None:
         _ = config.mail.prot
     with pytest.raises(AttributeError, match="no config section 'mial'"):
         _ = config.mial
+
+
+def test_dicts_of_an_own_section_are_merged(files: Files) -> None:
+    """As in ActionHero; each value in them has its origin and its variable."""
+    root = files.write(
+        config__mail="""
+        def default():
+            return {"limits": {"day": 10, "hour": 1}, "password": "tiger"}
+
+        def production():
+            return {"limits": {"hour": 2}}
+        """
+    )
+    config = load(root, "production", RESQPY_MAIL_LIMITS_DAY="20")
+
+    assert config.mail.limits == {"day": 20, "hour": 2}
+    assert config.origin("mail.limits.hour") == "config/mail.py production()"
+    assert config.origin("mail.limits.day") == "environment RESQPY_MAIL_LIMITS_DAY"
+    assert next(each.shown() for each in config.settings if each.path == "mail.password") == "***"
+    with pytest.raises(ProjectErrors, match=r"RESQPY_MAIL_LIMITS_DAY: 'x' is not a whole number"):
+        load(root, RESQPY_MAIL_LIMITS_DAY="x")
 
 
 def test_an_environment_can_only_change_what_default_has(files: Files) -> None:

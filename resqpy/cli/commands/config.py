@@ -61,10 +61,9 @@ def _is_in(path: str, name: str) -> bool:
 
 
 def _as_json(setting: Setting) -> dict[str, Any]:
-    value = "***" if setting.secret and setting.value else setting.value
     return {
         "path": setting.path,
-        "value": value,
+        "value": setting.masked,
         "origin": setting.origin,
         "variable": setting.variable,
     }
