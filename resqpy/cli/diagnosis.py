@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import UnreadableJob
 from resqpy.cli import times
 from resqpy.cli.explaining import works
+from resqpy.cli.keyspace import expire, keyspace_problems
 from resqpy.cli.output import counted
+from resqpy.cli.problem import Fix, Found, Problem
 from resqpy.cli.workers_view import SeenWorker, all_workers
 from resqpy.engine.resque import Resque
 from resqpy.engine.worker_care import FRESH_MS
-from resqpy.store import checkup, delayed, pausing
+from resqpy.store import delayed, pausing
 from resqpy.store.leader import Lock, standing
 
 SKEW_MS = 2000  # as much as two clocks may differ
 OVERDUE_MS = 60_000  # a scheduler needs no such time
 MANY_FAILED = 10_000
 LOOKED_AT = 1000  # jobs of each queue
-
-Fix = Callable[[], Awaitable[int]]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong.
-
-    Attributes:
-        name: a word for programs.
-        remedy: what a person can do.
-        fix: what `--fix` does; how many things it put right.
-        grave: False: worth knowing, nothing is broken.
-    """
-
-    name: str
-    words: str
-    remedy: str = ""
-    fix: Fix | None = None
-    grave: bool = True
-
-
-Found = AsyncIterator[Problem]
 
 
 class Diagnosis:
@@ -57,19 +35,37 @@ class Diagnosis:
         self._resque = resque
         self._store = resque.store
         self._ruby_prefix = ruby_prefix
-        self._workers: list[SeenWorker] = []
+        self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[Lock] = []
         self._now_ms = SYSTEM_CLOCK.now_ms()
 
     async def problems(self) -> list[Problem]:
-        """All that is wrong."""
-        self._workers = await all_workers(self._resque)
-        self._locks = await standing(self._store, self._ruby_prefix)
-        checks = (
-            self._server, self._clock, self._paused, self._leaders, self._overdue, self._dead,
-            self._unworked, self._unreadable, self._failed, self._keyspace,
-        )  # fmt: skip
-        return [problem for check in checks async for problem in check()]
+        """All that is wrong. What can't be looked at is named, and the rest is looked at.
+
+        Raises:
+            StoreUnavailable, OutcomeUnknown: Redis is away.
+        """
+        checks: dict[str, Callable[[], Found]] = {
+            "the server": self._server,
+            "its clock": self._clock,
+            "the pause": self._paused,
+            "the leaders": self._leaders,
+            "delayed jobs": self._overdue,
+            "workers": self._dead,
+            "queues without workers": self._unworked,
+            "unreadable jobs": self._unreadable,
+            "failed jobs": self._failed,
+            "keys that belong to nothing": lambda: keyspace_problems(self._store),
+        }
+        found: list[Problem] = []
+        for what, check in checks.items():
+            try:
+                found += [problem async for problem in check()]
+            except (StoreUnavailable, OutcomeUnknown):
+                raise
+            except StoreError as error:
+                found.append(_not_looked_at(what, error))
+        return found
 
     # -- the server --
 
@@ -117,6 +113,7 @@ class Diagnosis:
         return int(await pausing.resume(self._store))
 
     async def _leaders(self) -> Found:
+        self._locks = await standing(self._store, self._ruby_prefix)
         python, ruby, node = self._locks
         foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
         if len(foreign) == 2:
@@ -133,14 +130,8 @@ class Diagnosis:
                     f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
                     "is dead, nobody leads",
                     f"expire {each.key}",
-                    self._expire([each.key]),
+                    expire(self._store, [each.key]),
                 )
-
-    def _expire(self, keys: list[Any]) -> Fix:
-        async def fix() -> int:
-            return await checkup.expire_locks(self._store, keys)
-
-        return fix
 
     async def _overdue(self) -> Found:
         members = await delayed.seconds(self._store, 0, 999)
@@ -159,6 +150,7 @@ class Diagnosis:
         )
 
     async def _dead(self) -> Found:
+        self._workers = await all_workers(self._resque)
         dead = [each for each in self._workers if (each.seen_ms or 0) < self._now_ms - FRESH_MS]
         if not dead:
             return
@@ -182,6 +174,8 @@ class Diagnosis:
         return fix
 
     async def _unworked(self) -> Found:
+        if self._workers is None:
+            return
         live = [each for each in self._workers if (each.seen_ms or 0) >= self._now_ms - FRESH_MS]
         for name, length in (await self._resque.lengths()).items():
             if length and not any(works(each.queues, name) for each in live):
@@ -219,73 +213,12 @@ class Diagnosis:
                 grave=False,
             )
 
-    # -- keys that belong to nothing --
 
-    async def _keyspace(self) -> Found:
-        found = await checkup.survey(self._store)
-        if found.unlisted_queues:
-            yield Problem(
-                "unlisted queues",
-                f"jobs wait in queues that the set of queues does not have, so '*' does not find "
-                f"them: {', '.join(found.unlisted_queues[:5])}",
-                "add them to the set",
-                self._list_queues(found.unlisted_queues),
-            )
-        for problem in self._delayed_problems(found):
-            yield problem
-        if found.endless_locks:
-            names = [each.decode("utf-8", "replace") for each in found.endless_locks[:3]]
-            yield Problem(
-                "endless locks",
-                f"{counted(len(found.endless_locks), 'lock')} of tasks never end: {', '.join(names)}",
-                "resqpy locks remove NAME, if nobody holds it",
-                self._expire(list(found.endless_locks)),
-            )
-        if found.other_namespaces:
-            names = sorted(found.other_namespaces)
-            yield Problem(
-                "other installations",
-                f"there are others in this database, under {', '.join(map(repr, names))}; this is "
-                f"{self._store.keys.namespace!r}",
-                "if that was not meant: --namespace, or `namespace` in config/redis.py",
-                grave=False,
-            )
-
-    def _list_queues(self, names: list[str]) -> Fix:
-        async def fix() -> int:
-            return await checkup.list_queues(self._store, names)
-
-        return fix
-
-    def _delayed_problems(self, found: checkup.Survey) -> list[Problem]:
-        problems = []
-        for name, seconds, words in (
-            ("lost delayed jobs", found.unindexed, _LOST),
-            ("empty times", found.empty_seconds, "times in the index of delayed jobs have none"),
-        ):
-            if seconds:
-                grave = seconds is found.unindexed
-                fix = self._mend(seconds, [])
-                problems.append(
-                    Problem(name, f"{len(seconds):,} {words}", "mend the index", fix, grave=grave)
-                )
-        if found.lost_timestamps:
-            problems.append(
-                Problem(
-                    "orphan timestamps",
-                    f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
-                    "they keep a DelayQueueLock shut",
-                    "drop their entries",
-                    self._mend([], found.lost_timestamps),
-                )
-            )
-        return problems
-
-    def _mend(self, seconds: list[str], sets: list[bytes]) -> Fix:
-        async def fix() -> int:
-            return await checkup.mend_delayed(self._store, seconds, sets)
-
-        return fix
-
-
-_LOST = "times have delayed jobs that no scheduler will ever find: the index does not have them"
+def _not_looked_at(what: str, error: StoreError) -> Problem:
+    """A check that could not be made; a user without the right for it is nothing grave."""
+    return Problem(
+        "not looked at",
+        f"{what}: {error}",
+        "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
+        grave=not isinstance(error, StoreMisconfigured),
+    )

@@ -114,6 +114,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code."""
     settings = Settings(debug=_wants_debug(arguments))
+    out = sys.stdout
     color = False if os.environ.get("NO_COLOR") else None
     try:
         result = cli.main(
@@ -125,14 +126,23 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
-    except BrokenPipeError:  # `resqpy jobs … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+    except BrokenPipeError:
+        return _unread()
+    except SystemExit:
+        if sys.stdout is out:
+            raise
+        return _unread()  # click put another one in its place, which lets nothing through
     except Exception as error:
         if settings.debug:
             raise
         return _told(error)
     return result if isinstance(result, int) else Exit.OK
+
+
+def _unread() -> int:
+    """`resqpy jobs … | head`: nobody reads any more, which is no error (click would exit with 1)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return Exit.OK
 
 
 def _wants_debug(arguments: list[str]) -> bool:

@@ -42,10 +42,10 @@ class Store:
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
-        self.options = options or RedisOptions()
-        self.keys = Keys(self.options.namespace)
+        self.options: RedisOptions = options or RedisOptions()
+        self.keys: Keys = Keys(self.options.namespace)
         self.open_connection = opener(self.options, self.keys)
-        self.line = self.new_line()
+        self.line: Line = self.new_line()
 
     def new_line(self) -> Line:
         """A further connection, for who must not wait behind others."""
@@ -177,20 +177,28 @@ def translate(text: str, command: Command = ()) -> StoreError:
         return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
     if text.startswith(("NOAUTH", "WRONGPASS")):
         return StoreMisconfigured(f"Redis does not allow this: {text}")
+    if text.startswith("WRONGTYPE"):
+        return StoreError(
+            f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: rename or "
+            "delete it, or name another namespace"
+        )
     return StoreError(f"Redis answered: {text}")
 
 
 def _missing_right(command: Command) -> str:
     """Redis names neither the key nor, in a script, the command; its own log (ACL LOG) does."""
-    count = 3 if command[:1] == ("EVALSHA",) else 2  # a payload is not shown
-    words = [
-        word.decode(errors="replace") if isinstance(word, bytes) else str(word)
-        for word in command[:count]
-    ]
     return (
-        f"the user may not do {' '.join(words)!r}. `ACL LOG` on the server names the key or command "
+        f"the user may not do {_shown(command)!r}. `ACL LOG` on the server names the key or command "
         "that it lacks; the rights of each role are in deploy/redis/users.acl of a new project"
     )
+
+
+def _shown(command: Command) -> str:
+    """A command and its first key; a payload is not shown."""
+    count = 3 if command[:1] == ("EVALSHA",) else 2
+    words = (each.decode(errors="replace") if isinstance(each, bytes) else str(each)
+             for each in command[:count])  # fmt: skip
+    return " ".join(words)
 
 
 __all__ = ["Arg", "OutcomeUnknown", "Store", "StoreUnavailable", "error_text", "translate"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
 from redis.asyncio.cluster import RedisCluster
@@ -68,7 +69,10 @@ def translate_connect(error: Exception) -> Exception:
         if isinstance(each, exceptions.ResponseError) and not str(each).startswith(_NOT_YET):
             return StoreMisconfigured(f"Redis refuses the connection: {each}")
     if isinstance(error, TimeoutError):
-        return StoreUnavailable("can't reach Redis: it accepts connections and doesn't answer")
+        return StoreUnavailable(
+            "can't reach Redis: it accepts connections and doesn't answer (is rediss:// right, which "
+            "speaks TLS, or redis://, which doesn't?)"
+        )
     return StoreUnavailable(f"can't reach Redis: {error}")
 
 
@@ -91,9 +95,22 @@ def _plain_pool(options: RedisOptions) -> ConnectionPool:
     else:
         arguments["socket_keepalive"] = True
     try:
+        _check_database(options.url)
         return ConnectionPool.from_url(options.url, **arguments)
     except ValueError as error:
         raise StoreMisconfigured(f"Redis URL {hide_password(options.url)!r}: {error}") from error
+
+
+def _check_database(url: str) -> None:
+    """redis-py takes a database that is no number for database 0: another one than was meant.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    parts = urlsplit(url)
+    database = unquote(parts.path).strip("/")
+    if parts.scheme in {"redis", "rediss"} and database and not database.isdigit():
+        raise ValueError(f"the database {database!r} is no number, such as 0")
 
 
 def hide_password(url: str) -> str:

@@ -14,7 +14,7 @@ from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
-    from resqpy.cli.diagnosis import Problem
+    from resqpy.cli.problem import Problem
     from resqpy.engine.resque import Resque
 
 

@@ -1,0 +1,98 @@
+"""What `resqpy doctor` finds by a walk over all keys: those that belong to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resqpy.cli.output import counted
+from resqpy.cli.problem import Fix, Found, Problem
+from resqpy.store import checkup
+from resqpy.store.client import Store
+
+_LOST = "with delayed jobs not in their index: no scheduler will ever find them"
+
+
+async def keyspace_problems(store: Store) -> Found:
+    """What a walk over all keys finds."""
+    found = await checkup.survey(store)
+    if found.unlisted_queues:
+        yield Problem(
+            "unlisted queues",
+            f"jobs wait in queues that the set of queues does not have, so '*' does not find "
+            f"them: {', '.join(found.unlisted_queues[:5])}",
+            "add them to the set",
+            _list_queues(store, found.unlisted_queues),
+        )
+    for problem in _delayed_problems(store, found):
+        yield problem
+    if found.endless_locks:
+        names = [each.decode("utf-8", "replace") for each in found.endless_locks[:3]]
+        yield Problem(
+            "endless locks",
+            f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: {', '.join(names)}",
+            "resqpy locks remove NAME, if nobody holds it",
+            expire(store, list(found.endless_locks)),
+        )
+    if found.other_namespaces:
+        names = sorted(found.other_namespaces)
+        yield Problem(
+            "other installations",
+            f"there are others in this database, under {', '.join(map(repr, names))}; this is "
+            f"{store.keys.namespace!r}",
+            "if that was not meant: --namespace, or `namespace` in config/redis.py",
+            grave=False,
+        )
+
+
+def _list_queues(store: Store, names: list[str]) -> Fix:
+    async def fix() -> int:
+        return await checkup.list_queues(store, names)
+
+    return fix
+
+
+def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
+    problems = []
+    for name, seconds, words in (
+        ("lost delayed jobs", found.unindexed, _LOST),
+        ("empty times", found.empty_seconds, "in the index of delayed jobs without a job"),
+    ):
+        if seconds:
+            grave = seconds is found.unindexed
+            fix = _mend(store, seconds, [])
+            problems.append(
+                Problem(
+                    name,
+                    f"{counted(len(seconds), 'time')} {words}",
+                    "mend the index",
+                    fix,
+                    grave=grave,
+                )
+            )
+    if found.lost_timestamps:
+        problems.append(
+            Problem(
+                "orphan timestamps",
+                f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
+                "they keep a DelayQueueLock shut",
+                "drop their entries",
+                _mend(store, [], found.lost_timestamps),
+            )
+        )
+    return problems
+
+
+def _mend(store: Store, seconds: list[str], sets: list[bytes]) -> Fix:
+    async def fix() -> int:
+        return await checkup.mend_delayed(store, seconds, sets)
+
+    return fix
+
+
+def expire(store: Store, keys: list[Any]) -> Fix:
+    """Give locks without an end one."""
+
+    async def fix() -> int:
+        return await checkup.expire_locks(store, keys)
+
+    return fix
