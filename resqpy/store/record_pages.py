@@ -13,11 +13,13 @@ class Section:
     """A part of what is asked for.
 
     Attributes:
-        sets: sorted sets of one order that each have all that is wanted, and perhaps more.
+        sets: sorted sets of the order.
+        others: sorted sets of another order. What is wanted stands in all these sets.
         after: score and id of the row before the first one wanted.
     """
 
     sets: tuple[str, ...]
+    others: tuple[str, ...] = ()
     after: tuple[int, str] | None = None
 
 
@@ -32,15 +34,23 @@ class Row:
 
 async def page(
     store: Store, sections: Sequence[Section], most: int, *, ascending: bool
-) -> list[Row]:
-    """The next rows. One round trip."""
+) -> tuple[list[Row], Row | None]:
+    """The next rows. One round trip.
+
+    Returns:
+        The rows, and where it was given up after many ids that are not wanted: the place to go on.
+    """
     args: list[Arg] = ["asc" if ascending else "desc", most, len(sections)]
     for section in sections:
         score, task_id = section.after or ("", "")
-        args += (len(section.sets), score, task_id)
-    names = [name for section in sections for name in section.sets]
-    rows = await store.run("task_page", names, args)
-    return [Row(index - 1, task_id.decode(), int(float(score))) for index, task_id, score in rows]
+        args += (len(section.sets), len(section.others), score, task_id)
+    names = [name for each in sections for name in (*each.sets, *each.others)]
+    rows, *given_up = await store.run("task_page", names, args)
+    return [_row(*row) for row in rows], _row(*given_up[0]) if given_up else None
+
+
+def _row(section: int, task_id: bytes, score: bytes) -> Row:
+    return Row(section - 1, task_id.decode(), int(float(score)))
 
 
 async def count(store: Store, sets: Sequence[str]) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -254,6 +256,81 @@ async def test_a_page_costs_what_it_holds(
         assert middle <= small + 2
     assert large <= small + 2
     assert trips <= 4
+
+
+async def calls(redis: Redis) -> Counter[str]:
+    """How often the server has carried out each command, scripts' own included."""
+    info: Any = await redis.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): each["calls"] for name, each in info.items()})
+
+
+async def test_only_what_is_asked_for_is_read(tracked: Tracked, redis: Redis) -> None:
+    """Whatever conditions and order: one call finds the ids, and no other record is read."""
+    for start in range(0, 1200, 300):
+        await asyncio.gather(
+            *(
+                tracked.create(
+                    "odd" if index % 2 else "even",
+                    id=f"t{index:04}",
+                    tags=["all", *(["some"] if index % 5 == 0 else [])],
+                    user="u" if index % 3 == 0 else None,
+                    application="app",
+                    enabled=index % 4 != 0,
+                )
+                for index in range(start, start + 300)
+            )
+        )
+    choices: dict[str, list[Any]] = {
+        "type": [None, "odd"],
+        "status": [None, "pending"],
+        "tags": [(), ("some",), ("some", "all")],
+        "user": [None, "u"],
+        "application": [None, "app"],
+        "sort": ["created", "modified", "status"],
+        "direction": ["asc", "desc"],
+    }
+    await tracked.query()  # now Redis knows the script
+    for chosen in itertools.product(*choices.values()):
+        query: dict[str, Any] = dict(zip(choices, chosen, strict=True))
+        before, trips = await calls(redis), tracked.store.line.round_trips
+        page = await tracked.query(page_size=10, **query)
+        spent = await calls(redis) - before
+        assert len(page.tasks) == 10, query
+        assert spent["hgetall"] == 11, query  # one more tells that there is a next page
+        assert spent["evalsha"] == 1, query
+        assert spent["zscore"] <= 2000, query
+        assert tracked.store.line.round_trips - trips <= 3
+
+
+async def fill(redis: Redis, count: int, *, tag: str, kind: str, first: int = 0) -> None:
+    """Ids of many tasks in the sorted sets that queries read; their records matter to nobody here."""
+    scores = {f"x{index:05}": index for index in range(first, first + count)}
+    for of in ((), ("tag", tag), ("type", kind)):
+        await redis.zadd(KEYS.tasks_by("created", *of), scores)
+    for of in ((), ("type", kind)):
+        await redis.zadd(KEYS.tasks_by("modified", *of), scores)
+
+
+async def test_a_rare_combination(tracked: Tracked, redis: Redis) -> None:
+    """Of many tasks with a tag few are of a type: a page looks at 10,000 ids at most, and none is
+    left out; where few have a tag, only those are looked at.
+    """
+    await fill(redis, 12_000, tag="big", kind="much")
+    await fill(redis, 12_000, tag="none", kind="rare", first=12_000)
+    rare = await tracked.create("rare", tags=["big", "small"])
+    rarer = await tracked.create("rare", tags=["big"])
+    before = await calls(redis)
+    page = await tracked.query(type="rare", tags=["big"], page_size=2)
+    assert page.tasks == []
+    assert (await calls(redis) - before)["zscore"] == 10_000
+    page = await tracked.query(type="rare", tags=["big"], page_size=2, cursor=page.cursor)
+    assert ([task.id for task in page.tasks], page.cursor) == ([rare.id, rarer.id], None)
+    for sort in ("created", "modified"):
+        before = await calls(redis)
+        page = await tracked.query(tags=["small"], sort=sort, direction="desc", type="rare")
+        assert ([task.id for task in page.tasks], page.cursor) == ([rare.id], None)
+        assert (await calls(redis) - before)["zscore"] <= 2
+    await redis.flushdb()
 
 
 @pytest.mark.full

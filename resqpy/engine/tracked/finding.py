@@ -93,7 +93,7 @@ class TaskQueries:
         """How many tasks there are.
 
         One round trip for a type, a status, both, one tag, an application or a user; for other
-        conditions together, the records of the smallest of these are read.
+        conditions together, the records that meet them are read.
 
         Args:
             conditions: see `Conditions`.

@@ -1,9 +1,8 @@
 """Pages of a query: what a page costs is what it holds, at ten tasks or a million.
 
-Where the conditions have a sorted set of their own, a page is one or two round trips. Where they
-have not (a tag and a status, say), the smallest set that has all that is asked for is read and the
-rest left out, up to a limit for each page: then a page may have fewer tasks than asked for, or
-none, and still a cursor.
+Redis finds the ids that stand in the sorted sets of all conditions; only records that are asked for
+are read. Where few of many ids meet conditions together, so many are looked at and no more: then a
+page may have fewer tasks than asked for, or none, and still a cursor.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from resqpy.engine.tracked.query import Place, Query, SortBy, write_cursor
 from resqpy.store import record_pages, records
 from resqpy.store.client import Store
 
-_MOST_EXAMINED = 2000  # records, in one page
+_MOST_CALLS = 5  # of the script, in one page; each looks at up to 2,000 ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +31,22 @@ async def page(
 ) -> RecordPage:
     """The next page."""
     found: list[Record] = []
-    examined = 0
-    while examined < _MOST_EXAMINED:
-        step = size - len(found) + 1 if examined == 0 else min(500, _MOST_EXAMINED - examined)
-        rows = await record_pages.page(
-            store, query.sections(store.keys, place), step, ascending=query.ascending
+    for _ in range(_MOST_CALLS):
+        wanted = size - len(found) + 1
+        rows, given_up = await record_pages.page(
+            store, query.sections(store.keys, place), wanted, ascending=query.ascending
         )
         statuses = query.statuses(place) if query.sort is SortBy.STATUS else []
-        known = await records.get_many(store, [row.task_id for row in rows])
+        known = await records.get_many(store, [row.task_id for row in rows]) if rows else []
         for row, record in zip(rows, known, strict=True):
             if len(found) == size:
                 return _full(query, found, place)
             place = _place(row, statuses)
             if record is not None and query.matches(record, now_ms):
                 found.append(record)
-        examined += len(rows)
-        if len(rows) < step:
+        if given_up is not None:
+            place = _place(given_up, statuses)
+        elif len(rows) < wanted:
             return RecordPage(found, None)
     return _full(query, found, place)
 

@@ -70,9 +70,9 @@ class Query:
         """The sorted sets to be read, one after the other, from a place on."""
         after = None if place is None else (place.score, place.task_id)
         if self.sort is not SortBy.STATUS:
-            return [Section(self._sets(keys), after)]
+            return [self._section(keys, self.status, after)]
         return [
-            Section(self._sets(keys, status), after if at == 0 else None)
+            self._section(keys, status, after if at == 0 else None)
             for at, status in enumerate(self.statuses(place))
         ]
 
@@ -85,20 +85,22 @@ class Query:
             statuses = statuses[statuses.index(place.status) :]
         return statuses
 
-    def _sets(self, keys: Keys, status: TaskStatus | None = None) -> tuple[str, ...]:
-        """Sorted sets that each have all that is asked for, in the order that is asked for."""
-        status = status or self.status
+    def _section(
+        self, keys: Keys, status: TaskStatus | None, after: tuple[int, str] | None
+    ) -> Section:
+        """The sorted sets in which all stand that is asked for."""
         kind = () if self.type is None else ("type", self.type)
+        named = [("tag", tag) for tag in self.tags]
+        named += [("application", self.application)] if self.application is not None else []
+        named += [("user", self.user)] if self.user is not None else []
+        by_creation = [keys.tasks_by("created", *each) for each in named]
+        if status is not None:
+            by_creation.append(keys.tasks_by("status", status.value, *kind))
         if self.sort in (SortBy.MODIFIED, SortBy.COMPLETED):
-            return (keys.tasks_by(self.sort.value, *kind),)
-        sets = [] if status is None else [keys.tasks_by("status", status.value, *kind)]
-        if self.sort is SortBy.STATUS:
-            return tuple(sets)
-        sets += [keys.tasks_by("created", "tag", tag) for tag in self.tags]
-        for name, value in (("application", self.application), ("user", self.user)):
-            if value is not None:
-                sets.append(keys.tasks_by("created", name, value))
-        return (*sets, keys.tasks_by("created", *kind))
+            return Section((keys.tasks_by(self.sort.value, *kind),), tuple(by_creation), after)
+        if status is None and (kind or not by_creation):
+            by_creation.append(keys.tasks_by("created", *kind))
+        return Section(tuple(by_creation), (), after)
 
 
 @dataclass(frozen=True, slots=True)

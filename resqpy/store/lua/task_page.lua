@@ -1,21 +1,46 @@
--- Records of tracked tasks in an order, from a place on. What is wanted may stand in several sorted
--- sets of the same order (all tasks, those of a type, …): the smallest is read.
+-- Records of tracked tasks in an order, from a place on, that stand in several sorted sets: those of a
+-- type, with a status, with a tag, … Only ids are looked at here, never a record.
 --
--- KEYS     the sorted sets: of the first section all that would do, then of the second, …
+-- KEYS     the sorted sets: of the first section those of the order, any of which may be read, and
+--          then those of other orders; then of the second section, …
 -- ARGV 1   "asc" or "desc"    2  the most rows    3  number of sections; for each:
---          number of its sorted sets, score and id of the row before the first wanted ("" and "")
--- Returns  for each row: number of its section, id, score
+--          number of its sets of the order, of its other sets, score and id of the row before the
+--          first wanted ("" and "")
+-- Returns  the rows: for each number of its section, id, score; and where it was given up after many
+--          ids that are not wanted: such a row to go on behind, else nothing
 -- Read by  resqpy only
-local ascending, most = ARGV[1] == 'asc', tonumber(ARGV[2])
-local rows, first_key = {}, 1
+local MOST_IDS = 2000 -- looked at in one call
+local FEW = 1000 -- of another order, so few may be sorted here
+local ascending, most, sections = ARGV[1] == 'asc', tonumber(ARGV[2]), tonumber(ARGV[3])
+local rows, left = {}, MOST_IDS
 
-local function smallest(from, to)
+local function smallest(sets)
   local best, size
-  for k = from, to do
-    local count = redis.call('ZCARD', KEYS[k])
-    if not size or count < size then best, size = KEYS[k], count end
+  for _, key in ipairs(sets) do
+    local count = redis.call('ZCARD', key)
+    if not size or count < size then best, size = key, count end
   end
-  return best
+  return best, size
+end
+
+local function less(a, b) -- by bytes as in sorted sets: `<` goes by the language of the server
+  for i = 1, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+local function comes_before(id, score, other_id, other_score)
+  if score ~= other_score then return (score < other_score) == ascending end
+  return id ~= other_id and less(id, other_id) == ascending
+end
+
+local function in_all(id, sets, but, but_also)
+  for _, key in ipairs(sets) do
+    if key ~= but and key ~= but_also and not redis.call('ZSCORE', key, id) then return false end
+  end
+  return true
 end
 
 local function slice(key, score, offset, count)
@@ -27,26 +52,57 @@ local function slice(key, score, offset, count)
     'LIMIT', offset, count)
 end
 
-local function passed(id, score, after_score, after_id)
-  if after_score == '' or tonumber(score) ~= tonumber(after_score) then return false end
-  if ascending then return id <= after_id end
-  return id >= after_id
-end
-
-for section = 1, tonumber(ARGV[3]) do
-  local sets, score, after = tonumber(ARGV[3 * section + 1]), ARGV[3 * section + 2], ARGV[3 * section + 3]
-  local key, offset = smallest(first_key, first_key + sets - 1), 0
-  first_key = first_key + sets
+-- in the order of a set, from a place on; where it is given up, the last row that was looked at
+local function walk(section, key, sets, score, after)
+  local offset, checked = 0, #sets > 1
   while #rows < most do
-    local count = most - #rows + 8
+    local count = checked and 200 or most - #rows + 8
     local found = slice(key, score, offset, count)
     for f = 1, #found, 2 do
-      if #rows < most and not passed(found[f], found[f + 1], score, after) then
-        rows[#rows + 1] = { section, found[f], found[f + 1] }
+      local id, at = found[f], found[f + 1]
+      if score == '' or comes_before(after, tonumber(score), id, tonumber(at)) then
+        if #rows == most then return end
+        if in_all(id, sets, key) then rows[#rows + 1] = { section, id, at } end
+        left = left - 1
+        if checked and left <= 0 then return { section, id, at } end
       end
     end
-    if #found < 2 * count then break end
+    if #found < 2 * count then return end
     offset = offset + count
   end
 end
-return rows
+
+-- all of a small set of another order, sorted here
+local function sort(section, small, order, sets, score, after)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', small, 0, -1)) do
+    local at = redis.call('ZSCORE', order, id)
+    local wanted = at and (score == '' or comes_before(after, tonumber(score), id, tonumber(at)))
+    if wanted and in_all(id, sets, small, order) then found[#found + 1] = { section, id, at } end
+  end
+  table.sort(found, function(a, b)
+    return comes_before(a[2], tonumber(a[3]), b[2], tonumber(b[3]))
+  end)
+  for f = 1, math.min(#found, most - #rows) do rows[#rows + 1] = found[f] end
+end
+
+local first_key, given_up = 1, nil
+for section = 1, sections do
+  local at = 4 * section
+  local of_order, others = {}, {}
+  for k = first_key, first_key + ARGV[at] - 1 do of_order[#of_order + 1] = KEYS[k] end
+  first_key = first_key + ARGV[at]
+  for k = first_key, first_key + ARGV[at + 1] - 1 do others[#others + 1] = KEYS[k] end
+  first_key = first_key + ARGV[at + 1]
+  local key, size = smallest(of_order)
+  local small, few = smallest(others)
+  for _, other in ipairs(others) do of_order[#of_order + 1] = other end
+  -- a walk looks at size / few ids for each row
+  if small and few <= FEW and few * few < size * most then
+    sort(section, small, key, of_order, ARGV[at + 2], ARGV[at + 3])
+  else
+    given_up = walk(section, key, of_order, ARGV[at + 2], ARGV[at + 3])
+  end
+  if given_up or #rows >= most then break end
+end
+return given_up and { rows, given_up } or { rows }
