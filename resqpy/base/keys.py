@@ -28,10 +28,10 @@ class Keys:
 
     def __init__(self, namespace: str | Sequence[str] = DEFAULT_NAMESPACE) -> None:
         parts = [namespace] if isinstance(namespace, str) else list(namespace)
-        self.namespace = ":".join(part for part in parts if part.strip())
+        self.namespace: str = ":".join(part for part in parts if part.strip())
         if not self.namespace:
             raise UsageError("the namespace is empty; Resque's default is 'resque'")
-        self.prefix = f"{self.namespace}:"
+        self.prefix: str = f"{self.namespace}:"
 
     def key(self, *parts: str) -> str:
         """Join parts behind the namespace, dropping empty ones, as node-resque's `key` does."""

@@ -29,8 +29,8 @@ class PrivateServer:
         self, *, persistent: bool = False, binary: Path | None = None, config: Sequence[str] = ()
     ) -> None:
         self._binary = binary or find_binary()
-        self.directory = Path(tempfile.mkdtemp(prefix="resqpy-"))
-        self.socket_path = self.directory / "redis.sock"
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="resqpy-"))
+        self.socket_path: Path = self.directory / "redis.sock"
         check_length(self.socket_path)
         durable = ("appendonly yes", "appendfsync always") if persistent else ()
         self._config = (*durable, *config)

@@ -77,8 +77,8 @@ class Announcer:
     """
 
     def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
-        self.tasks = dict(tasks)
-        self.announced = Announced(self.tasks, on_error)
+        self.tasks: dict[str, Periodic] = dict(tasks)
+        self.announced: Announced = Announced(self.tasks, on_error)
         self._store = redis
         self._on_error = on_error
 

@@ -107,7 +107,7 @@ class Election:
         self._asking: asyncio.Task[Ballot] | None = None
         self._valid_until = 0.0
         self.foreign_leader: str | None = None
-        self.clock = RedisClock(clock)
+        self.clock: RedisClock = RedisClock(clock)
 
     def leadership(self, scope: Scope = "own") -> Leadership | None:
         """The leadership in one scope, while it is surely ours; None: we follow."""

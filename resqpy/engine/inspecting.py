@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from resqpy.base.clock import Clock
 from resqpy.engine.client import Client, Connection
 from resqpy.engine.queue import Queue
+from resqpy.store.client import Store
 
 QueueOrConnection = Queue | Connection
 
@@ -21,5 +23,5 @@ class Inspecting(Client):
             self._queue = queue
         else:
             self._queue = self._owned = Queue(queue)
-        self.store = self._queue.store
-        self.clock = self._queue.clock
+        self.store: Store = self._queue.store
+        self.clock: Clock = self._queue.clock

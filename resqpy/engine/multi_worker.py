@@ -33,7 +33,7 @@ class MultiWorker(BaseWorker):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(connection, jobs, queues, options, clock)
-        self.scaling = scaling or ScalingOptions()
+        self.scaling: ScalingOptions = scaling or ScalingOptions()
         least, most = self.scaling.min_task_processors, self.scaling.max_task_processors
         if not 0 <= least <= most or most < 1:
             raise UsageError(

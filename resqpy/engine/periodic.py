@@ -27,7 +27,7 @@ class RecurrentJobs:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._store = queue.store
-        self.tasks = own_tasks(queue.definitions)
+        self.tasks: dict[str, Periodic] = own_tasks(queue.definitions)
 
     # -- ActionHero's verbs --
 

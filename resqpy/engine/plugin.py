@@ -63,7 +63,9 @@ class Plugin:
     rank: ClassVar[int] = 0
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
-        self.options = {self._known(name): value for name, value in (options or {}).items()}
+        self.options: dict[str, Any] = {
+            self._known(name): value for name, value in (options or {}).items()
+        }
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)

@@ -11,7 +11,7 @@ from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.client import Connection, as_store
-from resqpy.engine.definition import Definition, definitions
+from resqpy.engine.definition import Definition, Definitions, definitions
 from resqpy.engine.moving import Moving
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.removing import Removing
@@ -38,7 +38,7 @@ class Queue(Removing, Moving):
     ) -> None:
         self.store, owned = as_store(connection)
         self._owned = self.store if owned else None
-        self.definitions = definitions(jobs or {})
+        self.definitions: Definitions = definitions(jobs or {})
         self.clock = clock
 
     # -- enqueue --

@@ -32,7 +32,9 @@ class QueueNames:
 
     def __init__(self, specs: str | Sequence[str] = "*") -> None:
         parts = specs.split(",") if isinstance(specs, str) else list(specs)
-        self.specs = tuple(part.strip() for part in parts if part.strip()) or ("*",)
+        self.specs: tuple[str, ...] = tuple(part.strip() for part in parts if part.strip()) or (
+            "*",
+        )
         for spec in self.specs:
             if "," in spec:
                 raise InvalidQueueName(
@@ -40,8 +42,8 @@ class QueueNames:
                 )
         self._excluded = tuple(spec[1:] for spec in self.specs if spec.startswith("!"))
         self._wanted = tuple(spec for spec in self.specs if not spec.startswith("!")) or ("*",)
-        self.dynamic = any(_WILDCARDS & set(spec) for spec in self._wanted)
-        self.known = 0
+        self.dynamic: bool = any(_WILDCARDS & set(spec) for spec in self._wanted)
+        self.known: int = 0
         self._names: list[str] = []
         self.resolve(())
 

@@ -20,7 +20,7 @@ class Role(Emitter):
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self.store, self._owns_store = as_store(connection)
-        self.running = False
+        self.running: bool = False
         self._main: asyncio.Task[None] | None = None
         self._side: list[Coroutine[Any, Any, None]] = []
 

@@ -84,25 +84,25 @@ class Run:
     def __init__(
         self, job: Job, definition: Definition | None, worker_id: WorkerId, store: Store
     ) -> None:
-        self.job = job
-        self.enqueued_args = job.args
-        self.definition = definition
-        self.worker_id = worker_id
-        self.worker_text = ""
-        self.store = store
+        self.job: Job = job
+        self.enqueued_args: list[Any] = job.args
+        self.definition: Definition | None = definition
+        self.worker_id: WorkerId = worker_id
+        self.worker_text: str = ""
+        self.store: Store = store
         self.worker: Any = None
-        self.beginning = b""
-        self.run_at = ""
+        self.beginning: bytes = b""
+        self.run_at: str = ""
         self.claim: Claim | None = None
-        self.held = -1
-        self.rescues = 0
-        self.sha1 = ""
-        self.sequence = 0
-        self.started = 0.0
+        self.held: int = -1
+        self.rescues: int = 0
+        self.sha1: str = ""
+        self.sequence: int = 0
+        self.started: float = 0.0
         self.error: BaseException | None = None
         self.result: Any = None
-        self.performed = False
-        self.vetoed = False
+        self.performed: bool = False
+        self.vetoed: bool = False
         self.outcome: Outcome | None = None
         self.effects: list[Command] = []
         self.on_return: list[Command] = []

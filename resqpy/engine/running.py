@@ -32,12 +32,12 @@ class End:
     __slots__ = ("duration_ms", "in_doubt", "outcome", "report", "run", "slot")
 
     def __init__(self, slot: Slot, run: Run, outcome: Outcome, report: Ended, ms: int) -> None:
-        self.slot = slot
-        self.run = run
-        self.outcome = outcome
-        self.report = report
-        self.duration_ms = ms
-        self.in_doubt = False
+        self.slot: Slot = slot
+        self.run: Run = run
+        self.outcome: Outcome = outcome
+        self.report: Ended = report
+        self.duration_ms: int = ms
+        self.in_doubt: bool = False
 
 
 class Runner:
@@ -57,7 +57,7 @@ class Runner:
         on_end: Callable[[End], None],
         worker: Any,
     ) -> None:
-        self.threads = ThreadRunner(options.max_threads or 1)
+        self.threads: ThreadRunner = ThreadRunner(options.max_threads or 1)
         self._store = store
         self._definitions = definitions
         self._max_payload = options.max_payload

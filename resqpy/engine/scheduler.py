@@ -49,10 +49,12 @@ class Scheduler(Role):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(connection)
-        self.options = options or SchedulerOptions()
-        self.name = _new_name(self.options.name)
-        self.queue = Queue(self.store, jobs, clock)
-        self.announcer = Announcer(self.store, own_tasks(self.queue.definitions), self._failed)
+        self.options: SchedulerOptions = options or SchedulerOptions()
+        self.name: str = _new_name(self.options.name)
+        self.queue: Queue = Queue(self.store, jobs, clock)
+        self.announcer: Announcer = Announcer(
+            self.store, own_tasks(self.queue.definitions), self._failed
+        )
         self.chores: list[Chore] = standard_chores(self)
         self._clock = clock
         self._election: Election | None = None

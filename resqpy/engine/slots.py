@@ -30,12 +30,12 @@ class Slot:
     __slots__ = ("closing", "number", "place", "run", "task", "worker_id")
 
     def __init__(self, number: int, worker_id: WorkerId) -> None:
-        self.number = number
-        self.worker_id = worker_id
-        self.place = Place.of(worker_id)
+        self.number: int = number
+        self.worker_id: WorkerId = worker_id
+        self.place: Place = Place.of(worker_id)
         self.run: Run | None = None
         self.task: asyncio.Task[None] | None = None
-        self.closing = False
+        self.closing: bool = False
 
 
 class Slots:
@@ -49,8 +49,8 @@ class Slots:
 
     def __init__(self, store: Store, queues: str, host: str | None, clock: Clock) -> None:
         self.all: tuple[Slot, ...] = ()
-        self.incarnation = identity.new_incarnation()
-        self.started = f"{iso_utc(clock.now_us())[:19].replace('T', ' ')} +0000"
+        self.incarnation: str = identity.new_incarnation()
+        self.started: str = f"{iso_utc(clock.now_us())[:19].replace('T', ' ')} +0000"
         self._store = store
         self._queues = queues
         self._host = host

@@ -25,7 +25,7 @@ class Wakeup:
         self._timeout_s = options.timeout_s
         self._names_key = store.keys.queues.encode()
         self._loop = asyncio.get_running_loop()
-        self.tracker = Tracker(
+        self.tracker: Tracker = Tracker(
             store,
             pool.queues.prefixes(store.keys),
             on_change=self._on_change,
@@ -33,7 +33,7 @@ class Wakeup:
             on_fallback=self._on_fallback,
         )
         pool.on_recovered = self.tracker.renew  # Redis may be another server now
-        self.heartbeat = Heartbeat(
+        self.heartbeat: Heartbeat = Heartbeat(
             store.options,
             self._vitals,
             on_beat=partial(self._soon, self._on_beat),

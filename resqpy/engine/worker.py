@@ -13,7 +13,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.client import Connection
-from resqpy.engine.definition import definitions
+from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.inline import perform_inline
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
@@ -46,10 +46,10 @@ class BaseWorker(Role):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(connection)
-        self.definitions = definitions(jobs)
-        self.options = options or WorkerOptions()
-        self.queues = QueueNames(queues)
-        self.queue = Queue(self.store, self.definitions, clock)
+        self.definitions: Definitions = definitions(jobs)
+        self.options: WorkerOptions = options or WorkerOptions()
+        self.queues: QueueNames = QueueNames(queues)
+        self.queue: Queue = Queue(self.store, self.definitions, clock)
         self._clock = clock
         self._pool: Pool | None = None
         self._wakeup: Wakeup | None = None

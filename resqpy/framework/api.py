@@ -76,7 +76,7 @@ class Api:
 _opened: list[Bound] = []  # the last one counts; those before it come back when it is closed
 _local: ContextVar[Bound | None] = ContextVar("resqpy_api", default=None)
 
-api = Api()
+api: Api = Api()
 
 
 def _now() -> Bound | None:

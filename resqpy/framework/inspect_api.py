@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resqpy.base.model import FailedJob, Job, WorkerId, WorkingOn
 from resqpy.base.when import Duration, Moment
-from resqpy.engine.inspector import Details
+from resqpy.engine.inspector import Details, Inspector
 from resqpy.framework.resque import Resque
 
 
@@ -12,7 +12,7 @@ class InspectApi:
     """Looks and repairs; `inspector` has more of it, with filters and iterators."""
 
     def __init__(self, resque: Resque) -> None:
-        self.inspector = resque.inspector
+        self.inspector: Inspector = resque.inspector
 
     # -- queues and delayed jobs --
 

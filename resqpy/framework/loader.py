@@ -32,7 +32,7 @@ class Loader:
     """
 
     def __init__(self, root: Path, problems: Problems, timezone: str = "UTC") -> None:
-        self.registry = Registry(problems.name)
+        self.registry: Registry = Registry(problems.name)
         self._root = root
         self._problems = problems
         self._timezone = timezone

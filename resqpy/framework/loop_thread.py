@@ -28,10 +28,12 @@ class Life:
     """
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.targets: dict[int, Any] = {}
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._main, name="resqpy-blocking", daemon=True)
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self.thread: threading.Thread = threading.Thread(
+            target=self._main, name="resqpy-blocking", daemon=True
+        )
         self.thread.start()
 
     def _main(self) -> None:

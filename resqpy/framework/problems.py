@@ -32,7 +32,7 @@ class ProjectErrors(LoadFailed):
     """The project can't be loaded."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
         lines = "\n".join(f"  {each}" for each in self.problems)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError
-from resqpy.framework.api import Bound, api, close_door, open_door
+from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.redis import RedisInitializer
 from resqpy.framework.initializers.resque import ResqueInitializer
@@ -44,10 +44,10 @@ class Process:
     ) -> None:
         self.project = project
         tasks = project.config.tasks
-        self.worker = tasks.max_task_processors > 0 if worker is None else worker
-        self.scheduler = tasks.scheduler if scheduler is None else scheduler
-        self.bound = Bound(config=project.config, registry=project.registry)
-        self.api = api
+        self.worker: bool = tasks.max_task_processors > 0 if worker is None else worker
+        self.scheduler: bool = tasks.scheduler if scheduler is None else scheduler
+        self.bound: Bound = Bound(config=project.config, registry=project.registry)
+        self.api: Api = api
         self._boot: Boot | None = None
         self._resque = ResqueInitializer(
             project, self.bound, worker=self.worker, scheduler=self.scheduler

@@ -46,7 +46,7 @@ class Registry:
         self.tasks: dict[str, TaskSpec] = {}
         self.definitions: dict[str, Definition] = {}
         self.plugins: dict[str, type[Plugin]] = {}
-        self.middleware = MiddlewareSet()
+        self.middleware: MiddlewareSet = MiddlewareSet()
         self.initializers: list[Any] = []
         self._by_code: dict[_Code, TaskSpec] = {}
 

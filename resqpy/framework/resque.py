@@ -54,9 +54,9 @@ class Resque:
             made if has_inspector else Inspector(made if isinstance(made, Queue) else store)
         )
         own = made if isinstance(made, Queue) else Queue(store, definitions)
-        self.recurrent = RecurrentJobs(own)
+        self.recurrent: RecurrentJobs = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
-        self.task_locks = LockKeeper(store.options)
+        self.task_locks: LockKeeper = LockKeeper(store.options)
 
     async def make_worker(self) -> None:
         """Make the multi worker; it is not started yet."""

@@ -105,7 +105,7 @@ class FunctionTask(Handle[P], Generic[P, R]):
     def __init__(self, function: Callable[P, R], properties: Mapping[str, Any]) -> None:
         super().__init__(self, function)
         self.function = function
-        self.properties = dict(properties)
+        self.properties: dict[str, Any] = dict(properties)
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

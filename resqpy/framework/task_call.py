@@ -26,9 +26,9 @@ class TaskCall:
     __slots__ = ("params", "run", "task")
 
     def __init__(self, task: TaskSpec, params: dict[str, Any], run: Run) -> None:
-        self.task = task
-        self.params = params
-        self.run = run
+        self.task: TaskSpec = task
+        self.params: dict[str, Any] = params
+        self.run: Run = run
 
     @property
     def worker(self) -> Any:

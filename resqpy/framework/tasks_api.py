@@ -11,6 +11,7 @@ from typing import Any
 
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.when import Duration, Moment
+from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import NewJob, say_which
 from resqpy.framework.handle import TaskJob
 from resqpy.framework.inspect_api import InspectApi
@@ -37,7 +38,7 @@ class TasksApi(InspectApi):
         super().__init__(resque)
         self._registry = registry
         self._queue = resque.queue
-        self.recurrent = resque.recurrent
+        self.recurrent: RecurrentJobs = resque.recurrent
 
     # -- enqueue --
 

@@ -38,8 +38,8 @@ class JobLock(Lock):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         delay = self.option("enqueue_timeout", DEFAULT_ENQUEUE_TIMEOUT_MS)
-        self.enqueue_timeout_ms = duration_ms(delay, "enqueue_timeout")
-        self.re_enqueue = self.option("re_enqueue", True)  # noqa: FBT003 - the option's default
+        self.enqueue_timeout_ms: int = duration_ms(delay, "enqueue_timeout")
+        self.re_enqueue: bool = self.option("re_enqueue", True)  # noqa: FBT003 - the option's default
         if not isinstance(self.re_enqueue, bool):
             raise UsageError(f"re_enqueue: {self.re_enqueue!r} is neither True nor False")
 

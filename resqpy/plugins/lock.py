@@ -32,7 +32,7 @@ class Lock(Plugin):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
-        self.lock_timeout_s = lock_seconds(timeout, "lock_timeout")
+        self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
         self._own_key: OwnKey | None = self.option("key", None)
         if self._own_key is not None and not callable(self._own_key):
             _checked(self._own_key)

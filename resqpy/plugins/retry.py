@@ -51,15 +51,15 @@ class Retry(Plugin):
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
-        self.retry_limit = _limit(self.option("retry_limit", DEFAULT_RETRY_LIMIT))
-        self.backoff = Backoff.of(
+        self.retry_limit: int = _limit(self.option("retry_limit", DEFAULT_RETRY_LIMIT))
+        self.backoff: Backoff = Backoff.of(
             self.option("retry_delay", DEFAULT_RETRY_DELAY_MS),
             self.option("backoff_strategy", None),
             self.option("retry_jitter", 0),
         )
         self.retry_exceptions = _error_types("retry_exceptions", self.option("retry_exceptions"))
         self.fatal_exceptions = _error_types("fatal_exceptions", self.option("fatal_exceptions"))
-        self.count_s = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
+        self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether it is tried again."""

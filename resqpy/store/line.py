@@ -69,7 +69,7 @@ class Line:
         self._watch: asyncio.TimerHandle | None = None
         self._give_up_at = 0.0
         self._leave = False
-        self.round_trips = 0
+        self.round_trips: int = 0
 
     @property
     def alive(self) -> bool:

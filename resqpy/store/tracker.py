@@ -53,7 +53,7 @@ class Tracker:
         self._on_fallback = on_fallback
         self._connection: AbstractConnection | None = None
         self._fell_back = False
-        self.live = False
+        self.live: bool = False
         self.ping_every_s = PING_EVERY_S
         self.pong_within_s = PONG_WITHIN_S
 

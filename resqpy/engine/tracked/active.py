@@ -46,7 +46,7 @@ class ActiveTask(TaskView):
         clock: Clock,
         failed_entry: Callable[[BaseException], Sequence[Command]],
     ) -> None:
-        self.processing = Processing(clock, disabled=not record.enabled)
+        self.processing: Processing = Processing(disabled=not record.enabled)
         self._writer = TaskWriter(record, store, clock, self.processing)
         super().__init__(record, clock)
         self.payload: Any = codec.decode_text(record.payload)

@@ -56,7 +56,7 @@ class Tracked(TaskQueries):
         self.store = store
         self.clock = clock
         self.interceptors: list[VerbInterceptor] = []
-        self.defaults = preset(defaults) if isinstance(defaults, str) else defaults
+        self.defaults: TaskDefaults = preset(defaults) if isinstance(defaults, str) else defaults
         self._types = types
         self._queue_of = queue_of
         self._definition_of = definition_of

@@ -27,7 +27,7 @@ class TaskWriter:
     """
 
     def __init__(self, record: Record, store: Store, clock: Clock, processing: Processing) -> None:
-        self.record = record
+        self.record: Record = record
         self._store = store
         self._clock = clock
         self._processing = processing
