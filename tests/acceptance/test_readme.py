@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
+from resqpy import MultiWorker, Queue, ScalingOptions, WorkerOptions
 from tests.support.documents import follow
 from tests.support.source import ROOT
+from tests.support.waiting import wait_for
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,6 +32,31 @@ def test_the_program_has_fifteen_lines() -> None:
     lines = [line for file in files for line in file.splitlines() if line]
     assert len(files) == 2
     assert len(lines) <= 15
+
+
+async def test_hundreds_of_jobs_go_over_four_connections(redis: Redis, redis_url: str) -> None:
+    """For commands, for jobs, for what wakes a worker up, for its heartbeat."""
+    running: set[int] = set()
+    done = asyncio.Event()
+
+    async def job(number: int) -> None:
+        running.add(number)
+        await done.wait()
+
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_many([("q", "job", [number]) for number in range(300)])
+        before = len(await redis.client_list())
+
+        async def has_four() -> bool:
+            return len(await redis.client_list()) - before == 4
+
+        options, scaling = WorkerOptions(heartbeat_s=0.05), ScalingOptions(300, 300)
+        async with MultiWorker(redis_url, {"job": job}, "q", options, scaling):
+            await wait_for(lambda: len(running) == 300)
+            await wait_for(has_four)
+            await asyncio.sleep(0.1)  # two heartbeats later there is no fifth
+            assert await has_four()
+            done.set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
