@@ -130,9 +130,10 @@ def changed(before: Record, after: Record) -> tuple[Fields, list[str]]:
     old = before.__dict__
     fields: Fields = {}
     gone: list[str] = []
-    for attribute, value in after.__dict__.items():
-        known = old[attribute]
-        if known is value or known == value:
+    values = after.__dict__
+    for attribute in [name for name, value in values.items() if old[name] is not value]:
+        value = values[attribute]
+        if old[attribute] == value:
             continue
         for field, text in _shown(attribute, value):
             if text is not None:

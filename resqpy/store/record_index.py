@@ -79,3 +79,23 @@ def _waiting(keys: Keys, record: Record) -> Entries:
     if record.retain_until_ms is not None:
         found[keys.tasks_expiring] = record.retain_until_ms
     return found
+
+
+def moves(keys: Keys, before: Record, after: Record) -> list[tuple[str, int | str]]:
+    """The sorted sets that a task leaves (an empty text) or in which it gets another score, from one
+    state to the next: the difference of their entries, at a fraction of what those cost.
+    """
+    names = _names(keys, after.type)
+    found: list[tuple[str, int | str]] = []
+    if after.status is not before.status:
+        found += [(key, "") for key in names.status[before.status]]
+        found += [(key, after.created_us) for key in names.status[after.status]]
+    if after.updated_us != before.updated_us:
+        found += [(key, after.updated_us) for key in names.modified]
+    if after.completed_us != before.completed_us:
+        score = "" if after.completed_us is None else after.completed_us
+        found += [(key, score) for key in names.completed]
+    old, new = _waiting(keys, before), _waiting(keys, after)
+    found += [(key, "") for key in old if key not in new]
+    found += [(key, score) for key, score in new.items() if old.get(key) != score]
+    return found

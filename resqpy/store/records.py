@@ -141,12 +141,13 @@ def _changed(before: Record | None, after: Record | None) -> tuple[Mapping[str, 
     return record_fields.changed(before, after)
 
 
-def _moves(keys: Keys, before: Record | None, after: Record | None) -> list[tuple[str, Arg]]:
+def _moves(keys: Keys, before: Record | None, after: Record | None) -> Sequence[tuple[str, Arg]]:
     """Sorted sets and the score that the task has in them from now on; empty: it leaves them."""
-    old = {} if before is None else record_index.entries(keys, before)
-    new = {} if after is None else record_index.entries(keys, after)
-    leaves: list[tuple[str, Arg]] = [(key, "") for key in old if key not in new]
-    return leaves + [(key, score) for key, score in new.items() if old.get(key) != score]
+    if before is not None and after is not None:
+        return record_index.moves(keys, before, after)
+    if after is not None:
+        return [*record_index.entries(keys, after).items()]
+    return [(key, "") for key in record_index.entries(keys, before)] if before is not None else []
 
 
 # -- the job --

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UsageError
+from resqpy.base.keys import Keys
 from resqpy.base.merge import difference, merged
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_id import check_task_id, new_task_id, task_id_of, without_task_id
@@ -20,7 +21,7 @@ from resqpy.base.task_record import LastRun, Lock, Record, Retries, TaskError
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.tracked.next_run import first_run, following_run
 from resqpy.engine.tracked.transitions import ZOMBIE, apply, expired, fails
-from resqpy.store import record_fields
+from resqpy.store import record_fields, record_index
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -293,3 +294,23 @@ def test_task_ids() -> None:
     for wrong in ("", "a b", "x" * 201, None, 'a"b', "ä"):
         with pytest.raises(UsageError, match="task id"):
             check_task_id(wrong)
+
+
+@pytest.mark.parametrize("before", RECORDS)
+@pytest.mark.parametrize("after", RECORDS)
+def test_what_changed(before: Record, after: Record) -> None:
+    """What a step writes is the difference: of the fields, and of the sorted sets."""
+    after = replace(after, type=before.type, tags=before.tags, created_us=before.created_us)
+    after = replace(after, application=before.application, user=before.user)
+    old, new = record_fields.to_fields(before), record_fields.to_fields(after)
+    fields, gone = record_fields.changed(before, after)
+    assert {name: text for name, text in {**old, **fields}.items() if name not in gone} == new
+
+    keys = Keys()
+    sets: dict[str, Any] = {
+        **record_index.entries(keys, before),
+        **dict(record_index.moves(keys, before, after)),
+    }
+    assert {key: score for key, score in sets.items() if score != ""} == dict(
+        record_index.entries(keys, after)
+    )

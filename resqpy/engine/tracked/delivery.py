@@ -28,6 +28,7 @@ from resqpy.engine.tracked.claiming import claim
 from resqpy.engine.tracked.conclusion import conclude, ending_of
 from resqpy.engine.tracked.finishing import change_of, guarded
 from resqpy.engine.tracked.lock import HeldLock
+from resqpy.engine.tracked.lock_watch import LockWatch
 from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.transitions import Change, fails
@@ -66,6 +67,7 @@ class Deliveries:
     ) -> None:
         self._keeper = keeper
         self._clock = clock
+        self._watch = LockWatch(clock)
         self._on_step = on_step
         self._on_active = on_active
         self._interceptor = interceptor
@@ -97,14 +99,15 @@ class Deliveries:
             record, run.store, self._clock, partial(failed_commands, run, clock=self._clock)
         )
         lock = HeldLock(claimed, self._clock, task.processing.learned)
-        task.processing.watch(lock)
-        task.once("lock_lost", partial(_cancel_later, run, asyncio.current_task()))
+        task.processing.hold(lock)
+        self._watch.add(task.processing)
+        task.on("lock_lost", partial(_cancel_later, run, asyncio.current_task()))
         self._keeper.keep(lock)
         run.state[ACTIVE], run.state[ACTIVE, "lock"] = task, lock
         own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.ender = partial(self._end, run, task)
-        task.once("finished", partial(self._finished, task))
+        task.on("finished", partial(self._finished, task))
         if self._on_step is not None:
             self._on_step(record)
         if self._on_active is not None:
@@ -130,6 +133,7 @@ class Deliveries:
         return guarded(run.store, task.record, ending, before, change, place=place)
 
     def _finished(self, task: ActiveTask, finished: Finished) -> None:
+        self._watch.remove(task.processing)
         if self._on_step is not None and finished.result not in (FORCE_RELEASE, LOCK_LOST):
             self._on_step(task.record)
 

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
-from resqpy.base.clock import Clock
 from resqpy.base.errors import AlreadyFinished, LockLost
 from resqpy.base.events import Emitter
 from resqpy.engine.tracked.lock import HeldLock
@@ -49,15 +48,13 @@ class Processing(Emitter):
         loop: the event loop on which it goes on.
     """
 
-    def __init__(self, clock: Clock, *, disabled: bool) -> None:
+    def __init__(self, *, disabled: bool) -> None:
         super().__init__()
         self.state = ProcessingState.ACTIVE
         self.finished: Finished | None = None
-        self.disabled = disabled
+        self.disabled: bool = disabled
         self.loop = asyncio.get_running_loop()
-        self._clock = clock
         self._lock: HeldLock | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
@@ -94,23 +91,20 @@ class Processing(Emitter):
 
     # -- the lock --
 
-    def watch(self, lock: HeldLock) -> None:
+    def hold(self, lock: HeldLock) -> None:
         """The lock that was taken; it ends by itself unless it is renewed."""
         self._lock = lock
-        self._watch_end()
 
-    def _watch_end(self) -> None:
-        assert self._lock is not None
-        left_s = max(0.0, self._lock.until_s - self._clock.monotonic())
-        self._timer = self.loop.call_later(left_s + 0.001, self._look)
+    @property
+    def lock_until_s(self) -> float:
+        """When the lock ends, by our clock that never steps."""
+        return 0.0 if self._lock is None else self._lock.until_s
 
-    def _look(self) -> None:
-        if not self.busy:
-            return
-        if self._lock is not None and self._lock.valid:
-            self._watch_end()
-        else:
+    def lose_if_over(self) -> bool:
+        """Whether it goes on, with its lock."""
+        if self.busy and not self.locked:
             self.lose()
+        return self.busy
 
     def learned(self, state: LockState, renewed: bool) -> None:
         """What Redis says of the lock."""
@@ -143,7 +137,5 @@ class Processing(Emitter):
 
     def _end(self, state: ProcessingState, finished: Finished) -> None:
         self.finished = finished
-        if self._timer is not None:
-            self._timer.cancel()
         self.change(state)
         self.emit("finished", finished)
