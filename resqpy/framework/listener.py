@@ -53,9 +53,9 @@ class Listener(Emitter):
         options: WorkerOptions | None = None,
     ) -> None:
         super().__init__()
-        self.running = False
+        self.running: bool = False
         self.definition = definition
-        self.task_type = definition.name
+        self.task_type: str = definition.name
         self._active: dict[str, ActiveTask] = {}
         self._worker = MultiWorker(
             store,
@@ -66,7 +66,7 @@ class Listener(Emitter):
         )
         self._worker.on("error", lambda error, *_: self.emit("error", error))
         self._worker.on("poll", lambda _, queue: self.emit("polled", queue))
-        self.destroyed = False
+        self.destroyed: bool = False
         self._stopping: asyncio.Task[None] | None = None
 
     @property
@@ -101,8 +101,12 @@ class Listener(Emitter):
         self.running = True
         if self._worker.running:
             self._worker.resume()
-        else:
+            return
+        try:
             await self._worker.start()
+        except BaseException:
+            self.running = False
+            raise
 
     def stop(self) -> None:
         """Begin no further task; those that run may finish. `start` goes on."""
@@ -123,10 +127,13 @@ class Listener(Emitter):
             raise ListenerDestroyed
         self.stop()
         self.destroyed = True
-        await asyncio.gather(*map(_release, list(self._active.values())))
-        self._stopping = asyncio.create_task(self._worker.stop(0))
-        if not self._called_by_handler():
-            await self._stopping
+        released = asyncio.gather(*map(_release, list(self._active.values())))
+        self._stopping = asyncio.create_task(self._stop_after(released))
+        await asyncio.shield(released if self._called_by_handler() else self._stopping)
+
+    async def _stop_after(self, released: asyncio.Future[list[None]]) -> None:
+        await released
+        await self._worker.stop(0)
 
     async def wait_destroyed(self) -> None:
         """Return when the worker is gone; for who destroys a listener from a handler of its own."""

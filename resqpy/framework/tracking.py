@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 
 from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.imports import import_dotted
+from resqpy.base.keys import check_queue_name
 from resqpy.base.task_record import Record
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
@@ -22,12 +23,15 @@ from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.task_events import TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.engine.tracked.words import check_word
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
 from resqpy.framework.registry import Registry
 from resqpy.framework.spec import SpecBuilder
 from resqpy.framework.task import is_definition
 from resqpy.framework.written import written
 from resqpy.store.client import Store
+
+MOST_AT_ONCE = 1000  # tasks that one listener runs
 
 StateChange = Callable[[TrackedTask], Awaitable[None] | None]
 
@@ -63,7 +67,7 @@ class TrackedApi(Tracked):
             definition_of=self._known_definition,
             defaults=defaults,
         )
-        self.events = TaskEvents(store)
+        self.events: TaskEvents = TaskEvents(store)
         self.listeners: dict[str, Listener] = {}
         self._registry = registry
         self._keeper = keeper or LockKeeper(store.options)
@@ -112,7 +116,7 @@ class TrackedApi(Tracked):
         Args:
             handler: a function that takes the `ActiveTask`, async or plain; or a task of the
                 project (a `Task` class, a decorated function, or its name).
-            concurrency: how many run at the same time.
+            concurrency: how many run at the same time, 1 to 1000.
             queue: where their jobs wait; default: the type's own queue.
             interceptor: see `Deliveries`.
             state_change_callback: called with the task when it begins to run and when that ended.
@@ -121,12 +125,15 @@ class TrackedApi(Tracked):
             The listener, started if this object is.
 
         Raises:
-            UsageError: the type has a handler already.
+            UsageError: the type has a handler already, or an argument can't be what it should be.
         """
+        check_word("task type", task_type)
         if task_type in self.listeners:
             raise UsageError(
                 f"task type {task_type!r} has a handler here already; unregister that one first"
             )
+        _check_callback("state_change_callback", state_change_callback)
+        _check_callback("interceptor", interceptor)
         deliveries = partial(
             Deliveries,
             self._keeper,
@@ -138,17 +145,30 @@ class TrackedApi(Tracked):
         listener = Listener(
             self.store,
             self._definition(task_type, handler),
-            queue or self._default_queue(task_type),
+            check_queue_name(self._default_queue(task_type) if queue is None else queue),
             deliveries,
-            concurrency=concurrency,
+            concurrency=_check_concurrency(concurrency),
         )
         self.listeners[task_type] = listener
         if self._started:
-            await listener.start()
+            await self._begin(task_type)
         return listener
 
+    async def _begin(self, task_type: str) -> None:
+        """Start a listener; one that can't start is none."""
+        try:
+            await self.listeners[task_type].start()
+        except BaseException:
+            del self.listeners[task_type]
+            raise
+
     def _definition(self, task_type: str, handler: Any) -> Definition:
-        if not (isinstance(handler, str) or is_definition(handler)):
+        named = isinstance(handler, str) and self._registry is not None
+        if not (named or is_definition(handler)):
+            if not callable(handler) and not isinstance(handler, Definition):
+                raise UsageError(
+                    f"handler of {task_type!r}: {handler!r} is neither function nor task"
+                )
             return definition_of(task_type, handler)
         registry = self._registry or _registry_of(handler)
         return replace(registry.definitions[registry.task(handler).name], name=task_type)
@@ -221,6 +241,17 @@ class TrackedApi(Tracked):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+def _check_callback(what: str, function: object) -> None:
+    if function is not None and not callable(function):
+        raise UsageError(f"{what}: {function!r} is no function")
+
+
+def _check_concurrency(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_AT_ONCE:
+        raise UsageError(f"concurrency {value!r}: a whole number from 1 to {MOST_AT_ONCE} is meant")
+    return value
 
 
 def _registry_of(defined: Any) -> Registry:

@@ -23,10 +23,12 @@ from resqpy.base.errors import (
     WrongCursor,
 )
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
 from tests.support.redis_state import dump
 from tests.tracked.support import known
 
+MODULE = "tests.tracked.modules"
 LONE = "\ud800"
 
 
@@ -241,3 +243,50 @@ async def test_bad_cursors(tracked: Tracked, redis: Redis) -> None:
         for wrong in ("", "x", "ä", LONE, "W10", "eyJhIjoxfQ", 5, b"x", "x" * 100_000):
             with pytest.raises(WrongCursor, match="is no cursor; pass what the last page gave"):
                 await tracked.query(type="mail", cursor=wrong)  # type: ignore[arg-type]
+
+
+HANDLERS: list[tuple[dict[str, Any], str]] = [
+    ({"handler": 5}, "5 is neither function nor task"),
+    ({"handler": None}, "None is neither function nor task"),
+    ({"handler": "nothing"}, "'nothing' is neither function nor task"),
+    ({"task_type": ""}, "task type: '' is no name"),
+    ({"task_type": 5}, "task type: 5 is no name"),
+    ({"concurrency": 0}, "concurrency 0: a whole number from 1 to 1000"),
+    ({"concurrency": "5"}, "concurrency '5': a whole number"),
+    ({"concurrency": 1_000_000}, "a whole number from 1 to 1000"),
+    ({"queue": ""}, "the queue name is empty"),
+    ({"queue": "a*b"}, "has a meaning in a worker's list"),
+    ({"state_change_callback": "tell"}, "state_change_callback: 'tell' is no function"),
+    ({"interceptor": 5}, "interceptor: 5 is no function"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), HANDLERS)
+async def test_bad_handlers(store: Store, redis: Redis, wrong: dict[str, Any], words: str) -> None:
+    """A handler that could not run is refused when it is registered, and there is none then."""
+    given: dict[str, Any] = {"task_type": "mail", "handler": lambda _: None} | wrong
+    async with TrackedApi(store) as api, unchanged(redis):
+        with pytest.raises(UsageError, match=words):
+            await api.listen(**given)
+        assert api.listeners == {}
+
+
+NO_METHODS = [
+    ("", "method", "is not a dotted path"),
+    (MODULE, "", "is not a dotted path"),
+    ("nowhere.at.all", "method", "can't import 'nowhere.at.all:method'"),
+    (MODULE, "methd", "did you mean 'method'"),
+    (MODULE, "broken", "not a function"),
+]
+
+
+@pytest.mark.parametrize(("module", "method", "words"), NO_METHODS)
+async def test_bad_methods(
+    store: Store, redis: Redis, module: str, method: str, words: str
+) -> None:
+    """A module or method that is none is refused when it is registered, and another may follow."""
+    async with TrackedApi(store) as api:
+        async with unchanged(redis):
+            with pytest.raises(UsageError, match=words):
+                await api.register_handler("mail", module, method)
+        await api.register_handler("mail", MODULE, "method")

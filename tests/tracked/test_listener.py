@@ -19,12 +19,14 @@ from resqpy.base.errors import (
     LockLost,
     TrackedError,
 )
+from resqpy.engine.options import WorkerOptions
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.processing import Finished, ProcessingState
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.listener import Listener
 from resqpy.store.client import Store
-from tests.tracked.support import Listen, known, processed, promoting, status_is
+from tests.support.waiting import wait_for
+from tests.tracked.support import KEYS, Listen, counts, known, processed, promoting, status_is
 
 UPDATED = {"updated": "data"}
 
@@ -581,6 +583,73 @@ async def test_destroy_twice(listen: Listen) -> None:
     await destroying
     with pytest.raises(ListenerDestroyed):
         await listener.start()
+
+
+async def test_destroy_before_start(listen: Listen) -> None:
+    """A listener that never started can be destroyed, and not be started afterwards."""
+    listener = await listen("never", lambda _: None, start=False)
+    await listener.destroy()
+    with pytest.raises(ListenerDestroyed):
+        await listener.start()
+
+
+async def test_start_and_stop_again(tracked: Tracked, listen: Listen) -> None:
+    """Starting what runs, and stopping what doesn't, does nothing."""
+    listener = await listen("again", lambda _: None, start=False)
+    listener.stop()
+    assert not begins(listener)
+    for _ in range(2):
+        await asyncio.gather(listener.start(), listener.start())
+        assert begins(listener)
+    await tracked.create("again", queue="again")
+    await processed(listener)
+    for _ in range(2):
+        listener.stop()
+        assert not begins(listener)
+    created = await tracked.create("again", queue="again")
+    await asyncio.sleep(0.05)
+    assert (await known(tracked, created.id)).status == "pending"
+
+
+async def test_woken_at_once(tracked: Tracked, listen: Listen) -> None:
+    """A listener that found nothing says so, and does not wait for its next look when a task comes."""
+    polled: list[str] = []
+    listener = await listen(
+        "woken", lambda _: None, start=False, options=WorkerOptions(timeout_s=60)
+    )
+    listener.on("polled", polled.append)
+    await listener.start()
+    await wait_for(lambda: "woken" in polled)
+    await tracked.create("woken", queue="woken")
+    await processed(listener)
+    assert listener.active_count == 0
+
+
+async def test_looks_by_itself(redis: Redis, tracked: Tracked, listen: Listen) -> None:
+    """It looks again after a time, even where nothing can wake it."""
+    created = await tracked.create("looks", queue="looks")
+    await redis.rename(KEYS.queue("looks"), "aside")
+    listener = await listen("looks", lambda _: None, options=WorkerOptions(timeout_s=0.2))
+    await asyncio.sleep(0.05)
+    await redis.rename("aside", KEYS.queue("looks"))  # no push: nobody is told
+    await processed(listener)
+    assert (await known(tracked, created.id)).status == "completed"
+
+
+async def test_errors_are_told(redis: Redis, tracked: Tracked, listen: Listen) -> None:
+    """What keeps a listener from its tasks is told as `error`, and it goes on when that is over."""
+    await redis.set(KEYS.queue("broken"), "no list")
+    listener = await listen(
+        "broken", lambda _: None, start=False, options=WorkerOptions(timeout_s=0.1)
+    )
+    errors = counts[listener].errors
+    await listener.start()
+    await wait_for(lambda: errors)
+    assert "WRONGTYPE" in str(errors[0])
+    await redis.delete(KEYS.queue("broken"))
+    created = await tracked.create("broken", queue="broken")
+    await status_is(tracked, created.id, "completed")
+    errors.clear()
 
 
 async def test_interceptor(tracked: Tracked, listen: Listen) -> None:
