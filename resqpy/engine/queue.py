@@ -16,6 +16,7 @@ from resqpy.engine.moving import Moving
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.removing import Removing
 from resqpy.store import delayed, queues
+from resqpy.store.client import Store
 from resqpy.store.queues import Guard, Push
 
 NewJob = tuple[str, str, Sequence[Any]]
@@ -36,10 +37,11 @@ class Queue(Removing, Moving):
         jobs: Mapping[str, Any] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.store, owned = as_store(connection)
-        self._owned = self.store if owned else None
+        store, owned = as_store(connection)
+        self.store: Store = store
+        self._owned = store if owned else None
         self.definitions: Definitions = definitions(jobs or {})
-        self.clock = clock
+        self.clock: Clock = clock
 
     # -- enqueue --
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from resqpy.base.errors import PoolStateError
 from resqpy.base.events import Emitter
 from resqpy.engine.client import Connection, as_store
+from resqpy.store.client import Store
 
 
 class Role(Emitter):
@@ -19,7 +20,8 @@ class Role(Emitter):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
-        self.store, self._owns_store = as_store(connection)
+        store, self._owns_store = as_store(connection)
+        self.store: Store = store
         self.running: bool = False
         self._main: asyncio.Task[None] | None = None
         self._side: list[Coroutine[Any, Any, None]] = []

@@ -108,8 +108,11 @@ class Run:
         self.on_return: list[Command] = []
         self.ender: Callable[[Outcome], Sequence[Command]] | None = None
         self.after: list[Callable[[], None]] = []
-        self.interrupted = self.cancelled = False
-        self.begun = self.task_done = self.ended = False
+        self.interrupted: bool = False
+        self.cancelled: bool = False
+        self.begun: bool = False
+        self.task_done: bool = False
+        self.ended: bool = False
         self.state: dict[Any, Any] = {}
 
     @property

@@ -57,8 +57,12 @@ class Retry(Plugin):
             self.option("backoff_strategy", None),
             self.option("retry_jitter", 0),
         )
-        self.retry_exceptions = _error_types("retry_exceptions", self.option("retry_exceptions"))
-        self.fatal_exceptions = _error_types("fatal_exceptions", self.option("fatal_exceptions"))
+        self.retry_exceptions: ErrorTypes = _error_types(
+            "retry_exceptions", self.option("retry_exceptions")
+        )
+        self.fatal_exceptions: ErrorTypes = _error_types(
+            "fatal_exceptions", self.option("fatal_exceptions")
+        )
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
     async def around(self, run: Run, call_next: CallNext) -> None:

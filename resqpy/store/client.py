@@ -15,7 +15,7 @@ from redis import exceptions
 
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
-from resqpy.store.connect import opener
+from resqpy.store.connect import Opener, opener
 from resqpy.store.line import Command, Line
 from resqpy.store.options import RedisOptions
 from resqpy.store.scripts import Script, script
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, options: RedisOptions | None = None) -> None:
         self.options: RedisOptions = options or RedisOptions()
         self.keys: Keys = Keys(self.options.namespace)
-        self.open_connection = opener(self.options, self.keys)
+        self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
 
     def new_line(self) -> Line:
