@@ -174,6 +174,7 @@ _READ: dict[str, tuple[str, Callable[[str], Any]]] = {
     field: (attribute, str if attribute in _TEXTS else _VALUES[text])
     for attribute, (field, text, _) in _ONE.items()
 } | {"status": ("status", TaskStatus), "interval": ("interval", int), "cron": ("interval", str)}
+_NAMES = {field.encode(): field for field in _READ}
 _POLICY = ("retries", "backoff", "linked", "once")
 
 
@@ -204,5 +205,6 @@ def _retries(
 
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
     """The record of an HGETALL's reply."""
-    texts = [word.decode() for word in flat]
-    return from_fields(task_id, dict(zip(texts[::2], texts[1::2], strict=True)))
+    names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
+    texts = [word.decode() for word in flat[1::2]]
+    return from_fields(task_id, dict(zip(names, texts, strict=True)))

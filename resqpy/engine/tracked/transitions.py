@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.merge import Patch, merged
@@ -68,7 +69,7 @@ def apply(record: Record, ending: Ending, random: Callable[[], float] = lambda: 
     """What an end makes of a task that was running."""
     if ending.kind is EndKind.DELETE:
         return Change(record, None)
-    ended = but(record, ending=None)
+    ended = record if record.ending is None else but(record, ending=None)
     if ending.patch:
         ended = with_payload(ended, ending.patch)
     if ending.kind is EndKind.RETRY:
@@ -91,16 +92,14 @@ def with_payload(record: Record, patch: Patch) -> Record:
 
 
 def _complete(record: Record, ending: Ending) -> Record:
-    over = _run_over(record, ending, succeeded=True)
-    return but(over, error=None, result=ending.result, entry=False)
+    return _run_over(record, ending, succeeded=True, error=None, result=ending.result, entry=False)
 
 
 def _fail(record: Record, ending: Ending) -> Record:
-    over = _run_over(record, ending, succeeded=False)
-    return but(over, error=ending.error, result=None, entry=True)
+    return _run_over(record, ending, succeeded=False, error=ending.error, result=None, entry=True)
 
 
-def _run_over(record: Record, ending: Ending, *, succeeded: bool) -> Record:
+def _run_over(record: Record, ending: Ending, *, succeeded: bool, **more: Any) -> Record:
     """The run is over; the next one is what the delay or the interval says."""
     started_ms = ending.at_ms if record.lock is None else record.lock.since_ms
     if ending.delay_ms is not None:
@@ -115,6 +114,7 @@ def _run_over(record: Record, ending: Ending, *, succeeded: bool) -> Record:
         last_run=LastRun(record.run_start_ms or started_ms, ending.at_ms, succeeded),
         run_start_ms=None,
         next_run_ms=next_run_ms,
+        **more,
     )
 
 
