@@ -22,6 +22,8 @@ from resqpy.framework.project import Project
 from resqpy.store.leader import standing
 from resqpy.store.pausing import is_paused
 
+_LATE_MS = 10_000  # a job that was due so long ago, nobody moves
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -110,8 +112,9 @@ class _Search:
                 f"no job of it waits in the queue {self._queue!r}, which has {counted(at, 'other')}"
             )
             return Finding("not waiting", words)
-        before = f"{first:,} other jobs are before the first" if first else "one of it is the next"
-        return Finding("waiting", f"{count:,} wait in the queue {self._queue!r}; {before}")
+        before = f"before the first {counted(first, 'other')}" if first else "the first is the next"
+        wait = "waits" if count == 1 else "wait"
+        return Finding("waiting", f"{count:,} {wait} in the queue {self._queue!r}; {before}")
 
     def _running(self, workers: list[SeenWorker]) -> list[Finding]:
         found = []
@@ -125,9 +128,7 @@ class _Search:
         mine = [each for each in workers if works(each.queues, self._queue or "")]
         live = [each for each in mine if (each.seen_ms or 0) > self._now_ms - FRESH_MS]
         if live:
-            busy = sum(each.work is not None for each in live)
-            words = f"jobs from {self._queue!r} are taken by {counted(len(live), 'live worker')}, {busy} busy"
-            return Finding("workers", words)
+            return self._of_live_workers(live)
         if mine:
             words = (
                 f"{counted(len(mine), 'worker')} of the queue {self._queue!r} on record, none lives"
@@ -142,13 +143,30 @@ class _Search:
             remedy=f"resqpy worker --queues '{self._queue},*'",
         )
 
+    def _of_live_workers(self, live: list[SeenWorker]) -> Finding:
+        """Some take jobs from the queue; but perhaps none that knows the task, or none has time."""
+        languages = {each.language for each in live}
+        if self._task is not None and "python" not in languages:
+            whose = " and ".join(sorted(map(str.capitalize, languages - {"?"}))) or "foreign"
+            words = (
+                f"only {whose} workers take jobs from the queue {self._queue!r}: "
+                "what isn't their own fails there as unknown"
+            )
+            return Finding("foreign workers", words, blocks=True, remedy="start one: resqpy worker")
+        ours = [each for each in live if each.language == "python"] or live
+        busy = sum(each.work is not None for each in ours)
+        words = f"jobs from {self._queue!r} are taken by {counted(len(live), 'live worker')}"
+        if busy < len(ours):
+            return Finding("workers", f"{words}, {busy} busy")
+        remedy = "if that lasts, give them more at a time: resqpy worker --max N"
+        return Finding("busy", f"{words}, and all of them are busy", blocks=True, remedy=remedy)
+
     # -- delayed and periodic --
 
     async def _later(self) -> AsyncIterator[Finding]:
         due = [ms async for ms, job in self._resque.each_delayed() if job.class_name == self._name]
         if due:
-            when = f"{times.local(min(due))}, {times.distance(min(due), self._now_ms)}"
-            yield Finding("delayed", f"{len(due):,} are delayed; the first until {when}")
+            yield self._delayed(due)
         periodic = self._task is not None and self._task.periodic
         if (due or periodic) and not await self._led():
             yield Finding(
@@ -160,6 +178,19 @@ class _Search:
         if periodic:
             async for each in self._periodic():
                 yield each
+
+    def _delayed(self, due: list[int]) -> Finding:
+        first = min(due)
+        when = f"{times.local(first)}, {times.distance(first, self._now_ms)}"
+        are = "is" if len(due) == 1 else "are"
+        if first > self._now_ms - _LATE_MS:
+            return Finding("delayed", f"{len(due):,} {are} delayed; the first until {when}")
+        return Finding(
+            "overdue",
+            f"{len(due):,} {are} delayed; the first was due {when}",
+            blocks=True,
+            remedy="the scheduler should have moved it: resqpy doctor",
+        )
 
     async def _led(self) -> bool:
         return any(lock.holder for lock in await standing(self._resque.store))
@@ -187,14 +218,22 @@ class _Search:
             kind, _, rest = lock.partition(":")
             if not rest.startswith(f"{self._name}:"):
                 continue
-            ends = times.distance(int(value) * 1000, self._now_ms) if value.isdigit() else value
-            what = "one like it may not be enqueued" if kind == "lock" else "one like it runs"
-            yield Finding(
-                "locked",
-                f"locked until then ({what}): {lock}, {ends}",
-                blocks=True,
-                remedy=f"if nobody holds it any more: resqpy locks remove '{lock}'",
+            what = "no equal may be enqueued" if kind == "lock" else "an equal runs"
+            yield self._lock(lock, int(value) * 1000 if value.isdigit() else None, what)
+
+    def _lock(self, lock: str, ends_ms: int | None, what: str) -> Finding:
+        if ends_ms is not None and ends_ms <= self._now_ms:
+            over = times.distance(ends_ms, self._now_ms)
+            return Finding(
+                "old lock", f"a lock that was over {over} stands in nobody's way: {lock}"
             )
+        ends = f", over {times.distance(ends_ms, self._now_ms)}" if ends_ms else ""
+        return Finding(
+            "locked",
+            f"locked, so {what}{ends}: {lock}",
+            blocks=True,
+            remedy=f"if nobody holds it any more: resqpy locks remove '{lock}'",
+        )
 
     async def _failed(self) -> Finding | None:
         last: FailedJob | None = None

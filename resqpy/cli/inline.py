@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,21 +15,30 @@ from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker import Worker
 from resqpy.framework.process import Process
 
+if TYPE_CHECKING:
+    from resqpy.framework.spec import TaskSpec
+
 
 class _Raised(Exception):
     """Carries what a task raised to where it is told."""
 
 
-def run_inline(settings: Settings, name: str, given: dict[str, Any]) -> int:
-    """Run it and print what it returns; the exit code."""
+def run_inline(
+    settings: Settings, name: str, inputs_of: Callable[[TaskSpec], dict[str, Any]]
+) -> int:
+    """Run it and print what it returns; the exit code.
+
+    Args:
+        inputs_of: gives the inputs, checked.
+    """
 
     async def do(process: Process) -> Any:
         task = process.project.registry.task(name)
-        task.inputs.check(given)
+        given = inputs_of(task)
         worker = Worker(process.resque.store, process.project.registry.definitions)
         try:
             return await worker.perform_inline(task.name, [given])
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # as in a worker: sys.exit is a failure
             raise _Raised from error
 
     try:

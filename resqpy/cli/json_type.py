@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
-    """A JSON text: an object or a list."""
+    """A JSON text: an object or a list; `-` reads it from standard input."""
 
     name = "json"
 
@@ -17,6 +18,8 @@ class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
 
         if not isinstance(value, str):
             return value
+        if value == "-":
+            value = sys.stdin.read()
         try:
             found = decode_text(value)
         except ValueError as error:

@@ -115,6 +115,10 @@ class Inputs(Mapping[str, Input]):
         """The names of those without which a job is refused."""
         return [name for name, each in self._declared.items() if each.is_required]
 
+    def fits(self, name: str, value: Any) -> bool:
+        """Whether a value is of the type of an input; of one that nobody declared, any is."""
+        return name not in self._checks or self._checks[name](value)
+
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What `run` gets for what was given: with defaults, formatted and validated.
 

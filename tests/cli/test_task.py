@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -74,6 +79,11 @@ def test_enqueue_later(resqpy: Call, client: Redis) -> None:
         (["sendMail", "--args", "{to: 1}"], Exit.USAGE, "this is no JSON"),
         (["sendMail", "--args", "[1]"], Exit.USAGE, "are an object"),
         (["sendMail", "to"], Exit.USAGE, "'to' is not KEY=VALUE"),
+        (["sendMail", "=a@x"], Exit.USAGE, "'=a@x' is not KEY=VALUE"),
+        (["sendMail", "to=a@x", "to=b@x"], Exit.USAGE, "'to' is given twice"),
+        (["sendMail", "to=a@x", "--args", '{"to": "b@x"}'], Exit.USAGE, "'to' is given twice"),
+        (["sendMail", "to=a@x", "--count", "0"], Exit.USAGE, "--count"),
+        (["sendMail", "to=a@x", "--count", "2", "--in", "1h"], Exit.USAGE, "--count is for now"),
         (["to=a@x"], Exit.USAGE, "say which task"),
         (["sendMail", "to=a@x", "--in", "soon"], Exit.USAGE, "is no duration"),
         (["sendMail", "to=a@x", "--at", "noon"], Exit.USAGE, "is no time"),
@@ -89,14 +99,56 @@ def test_what_is_wrong_is_said_before_anything_is_enqueued(
     assert client.exists("resque:queues") == 0
 
 
-def test_run(resqpy: Call, client: Redis) -> None:
+def test_a_word_is_read_as_its_input_is_declared(resqpy: Call, client: Redis) -> None:
+    """What looks like a number is a text where one is declared; JSON may come by standard input."""
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "subject=0815")
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "subject=5")
+    resqpy("task", "enqueue", "sendMail", "to=a@x", "subject=null")
+    resqpy("task", "enqueue", "fails", "reason=[1]", "--queue", "default")
+
+    queued = [json.loads(each)["args"][0] for each in client.lrange("resque:queue:default", 0, -1)]
+    assert [each.get("subject", each.get("reason")) for each in queued] == [
+        "0815",
+        "5",
+        "null",
+        "[1]",
+    ]
+
+
+def test_what_a_plugin_forbade_is_told(resqpy: Call, root: Path) -> None:
+    """How many of several were enqueued, or that none was."""
+    (root / "tasks" / "once.py").write_text(
+        "from resqpy import task\n@task(plugins=['QueueLock'])\ndef once(): 'Once.'\n"
+    )
+    some = resqpy("task", "enqueue", "once", "--count", "3")
+    none = resqpy("task", "enqueue", "once")
+
+    assert "once enqueued, 1 of 3 times: a plugin or middleware forbade the others" in some.out
+    assert (none.code, "not enqueued" in none.out) == (Exit.NO, True)
+
+
+def test_inputs_come_by_standard_input(
+    resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--args -`."""
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"to": "ada@example.com"}'))
+
+    assert resqpy("task", "enqueue", "sendMail", "--args", "-").code == 0
+    assert client.llen("resque:queue:default") == 1
+
+
+def test_run(resqpy: Call, client: Redis, root: Path) -> None:
     """Here and now, with its inputs checked; what it raises is shown without our own frames."""
+    (root / "tasks" / "leaves.py").write_text(
+        "import sys\nfrom resqpy import task\n@task\ndef leaves(): 'Leave.'; sys.exit(0)\n"
+    )
     good = resqpy("task", "run", "sendMail", "to=ada@example.com")
     bad = resqpy("task", "run", "fails", "reason=rain")
     told = resqpy("task", "run", "sendMail", "to=ada@example.com", "--json")
 
     assert good.out == "mail to ada@example.com\nsent to ada@example.com\n"
     assert bad.code == Exit.ERROR
+    assert resqpy("task", "run", "leaves").code == Exit.ERROR
     assert "ValueError: rain" in bad.err
     assert "resqpy/" not in bad.err
     assert told.json_of_last_line == {"task": "sendMail", "result": "sent to ada@example.com"}
@@ -135,3 +187,81 @@ def test_explain_names_what_is_in_the_way(resqpy: Call, client: Redis, root: Pat
     assert "no scheduler leads" in tick.out
     assert "→ resqpy scheduler" in tick.out
     assert "did you mean 'sendMail'?" in unknown.out
+
+
+def node_worker(client: Redis, *, busy: bool = False) -> None:
+    """One of node-resque's that takes jobs from `default`, and lives."""
+    name = "node:1:default"
+    client.sadd("resque:workers", name)
+    ping = {"time": int(time.time()), "name": "node:1", "queues": "default"}
+    client.set("resque:worker:ping:node:1", json.dumps(ping))
+    if busy:
+        work = {
+            "run_at": "x",
+            "queue": "default",
+            "worker": name,
+            "payload": {"class": "other", "args": []},
+        }
+        client.set(f"resque:worker:{name}", json.dumps(work))
+
+
+def python_worker(client: Redis, *, busy: bool) -> None:
+    """One of ours."""
+    name = "host+1-abcdefgh:1:default"
+    client.sadd("resque:workers", name)
+    client.hset("resque:workers:heartbeat", name, datetime.now(UTC).isoformat())
+    if busy:
+        work = {
+            "run_at": "x",
+            "queue": "default",
+            "worker": name,
+            "payload": {"class": "other", "args": []},
+        }
+        client.set(f"resque:worker:{name}", json.dumps(work))
+
+
+def delayed(client: Redis, second: int) -> None:
+    """A delayed job of sendMail."""
+    client.zadd("resque:delayed_queue_schedule", {str(second): second})
+    job = {"class": "sendMail", "queue": "default", "args": [{"to": "a@x"}]}
+    client.rpush(f"resque:delayed:{second}", json.dumps(job))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "blocks", "words"),
+    [
+        (node_worker, "foreign workers", True, "only Node workers take jobs from the queue 'default'"),
+        (partial(python_worker, busy=False), "workers", False, "1 live worker, 0 busy"),
+        (partial(python_worker, busy=True), "busy", True, "1 live worker, and all of them are busy"),
+        (
+            lambda client: delayed(client, int(time.time()) + 600), "delayed", False,
+            "1 is delayed; the first until",
+        ),
+        (
+            lambda client: delayed(client, int(time.time()) - 600), "overdue", True,
+            "1 is delayed; the first was due",
+        ),
+        (
+            lambda client: client.set("resque:lock:sendMail:default:[]", int(time.time()) - 60),
+            "old lock", False, "stands in nobody's way",
+        ),
+        (
+            lambda client: client.set("resque:workerslock:sendMail:default:[]", 4_000_000_000),
+            "locked", True, "locked, so an equal runs, over in",
+        ),
+    ],
+)  # fmt: skip
+def test_explain_tells_what_it_is(
+    resqpy: Call,
+    client: Redis,
+    make: Callable[[Redis], object],
+    kind: str,
+    blocks: bool,
+    words: str,
+) -> None:
+    """A worker of another language, none with time, a job that is due later, one that nobody moved."""
+    make(client)
+    found = {each["kind"]: each for each in resqpy("task", "explain", "sendMail", "--json").json}
+
+    assert found[kind]["blocks"] is blocks
+    assert words in found[kind]["words"]

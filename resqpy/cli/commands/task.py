@@ -149,37 +149,54 @@ def _name_and_inputs(function: Any) -> Any:
     for decorate in (
         option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
         option("--args", "-a", type=Json(), metavar="JSON",
-               help="The inputs as a JSON object, besides KEY=VALUE."),
+               help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
         click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
     ):  # fmt: skip
         function = decorate(function)
     return function
 
 
-def _read(named: str | None, args: Any, inputs: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """The task's name, and its inputs: a value that is JSON is taken as that, else as text."""
+def _read(
+    named: str | None, args: Any, inputs: tuple[str, ...]
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """The task's name, its inputs from JSON, and those that are words."""
     words = list(inputs)
     name = named or (words.pop(0) if words and "=" not in words[0] else None)
     if name is None:
         raise click.UsageError("say which task: `resqpy task list` shows them")
     if args is not None and not isinstance(args, dict):
         raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
-    found = dict(args or {})
+    found: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals:
+        if not equals or not key:
             raise click.UsageError(f"{word!r} is not KEY=VALUE")
-        found[key] = _value(value)
-    return name, found
+        if key in found or key in (args or {}):
+            raise click.UsageError(f"{key!r} is given twice")
+        found[key] = value
+    return name, args or {}, found
 
 
-def _value(text: str) -> Any:
+def _inputs(task: TaskSpec, given: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
+    """All inputs, checked.
+
+    Raises:
+        InvalidInputs: all that is wrong.
+    """
+    found = {**given, **{key: _value(task, key, word) for key, word in words.items()}}
+    task.inputs.check(found)
+    return found
+
+
+def _value(task: TaskSpec, key: str, text: str) -> Any:
+    """A word as JSON, unless it is none, or the input is a text and nothing else."""
     from resqpy.base.codec import decode_text
 
     try:
-        return decode_text(text)
+        value = decode_text(text)
     except ValueError:
         return text
+    return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text
 
 
 @task.command()
@@ -195,7 +212,14 @@ def _value(text: str) -> Any:
     "--at", type=times.Moment(), metavar="TIME", help="Not now but then: ISO 8601, or milliseconds."
 )
 @option("--queue", metavar="NAME", help="Not to the task's queue but to this one.")
-@option("--count", default=1, show_default=True, help="So many times.")
+@option(
+    "--count",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="So many times.",
+)
 @option("--dry-run", is_flag=True, help="Only check the inputs, and tell what would be done.")  # fmt: skip
 def enqueue(
     *, inputs: tuple[str, ...], named: str | None, args: Any, delay: int | None,
@@ -209,11 +233,13 @@ def enqueue(
 
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two times; say one")
-    name, given = _read(named, args, inputs)
+    if count > 1 and not (delay is None and at is None):
+        raise click.UsageError("--count is for now: equal jobs that are due at one time are one")
+    name, given, words_given = _read(named, args, inputs)
 
     async def do(process: Any) -> int:
         tasks, registry = process.api.tasks, process.project.registry
-        registry.task(name).inputs.check(given)
+        given.update(_inputs(registry.task(name), given, words_given))
         if dry_run:
             return count
         if delay is not None:
@@ -230,9 +256,15 @@ def enqueue(
         words = "not enqueued: a plugin or middleware of the task forbids it"
     output.show(
         {"task": name, "inputs": given, "enqueued": 0 if dry_run else done, "dry_run": dry_run},
-        lambda: click.echo(f"{name} {words}" + (f", {done} times" if done > 1 else "")),
+        lambda: click.echo(f"{name} {words}{_times(done, count)}"),
     )
     return Exit.OK if done else Exit.NO
+
+
+def _times(done: int, wanted: int) -> str:
+    if 0 < done < wanted:
+        return f", {done} of {wanted} times: a plugin or middleware forbade the others"
+    return f", {done} times" if done > 1 else ""
 
 
 @task.command()
@@ -244,8 +276,8 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     """
     from resqpy.cli.inline import run_inline
 
-    name, given = _read(named, args, inputs)
-    return run_inline(current(), name, given)
+    name, given, words = _read(named, args, inputs)
+    return run_inline(current(), name, lambda task: _inputs(task, given, words))
 
 
 @task.command()
