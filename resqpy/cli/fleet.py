@@ -69,8 +69,14 @@ def start(settings: Settings, *, reload: bool) -> int:
 def _supervise(settings: Settings, project: Place) -> int:
     configure(project.config.logger, project.name)
     process = project.config.process
+    port = process.health_port
+
+    def vary(number: int) -> dict[str, str]:
+        return {} if port is None else {variable_of("process.health_port"): str(port + number)}
+
+    environ = _environ(settings)
     children = Supervisor(
-        ["worker"], process.processes, environ=_environ(settings), burst=process.burst
+        ["worker"], process.processes, environ=environ, burst=process.burst, vary=vary
     )
     with _kept_redis(project):
         return asyncio.run(children.run())

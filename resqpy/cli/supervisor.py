@@ -48,6 +48,7 @@ class Supervisor:
         count: how many.
         burst: a child that ends with 0 is not replaced.
         stubborn: not even a project that can't be loaded ends us; we wait for `roll`.
+        vary: what stands in the environment of a child besides, by its number (from 0).
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class Supervisor:
         environ: Mapping[str, str] | None = None,
         burst: bool = False,
         stubborn: bool = False,
+        vary: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._arguments = list(arguments)
         self._environ = dict(os.environ if environ is None else environ)
         self._children = [_Child(index + 1) for index in range(count)]
-        self._burst, self._stubborn = burst, stubborn
+        self._burst, self._stubborn, self._vary = burst, stubborn, vary
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
@@ -119,7 +121,11 @@ class Supervisor:
             with theirs:
                 child.process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "resqpy.cli", *self._arguments),
-                    env={**self._environ, SUPERVISED: str(theirs.fileno())},
+                    env={
+                        **self._environ,
+                        **self._vary(child.index - 1),
+                        SUPERVISED: str(theirs.fileno()),
+                    },
                     pass_fds=[theirs.fileno()],
                     process_group=0,
                 )

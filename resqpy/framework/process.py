@@ -13,6 +13,7 @@ from typing import Any, Self
 from resqpy.base.errors import PoolStateError, ResqpyError
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
+from resqpy.framework.initializers.health import HealthInitializer
 from resqpy.framework.initializers.redis import RedisInitializer
 from resqpy.framework.initializers.resque import ResqueInitializer
 from resqpy.framework.initializers.tasks import TasksInitializer
@@ -92,6 +93,7 @@ class Process:
     def _initializers(self) -> list[Any]:
         own = [each() for each in self.project.registry.initializers]
         return [
+            HealthInitializer(self),
             RedisInitializer(self.project),
             self._resque,
             TasksInitializer(self.project, self.bound),

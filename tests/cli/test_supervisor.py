@@ -20,6 +20,7 @@ from resqpy import Queue
 from resqpy.cli.exits import Exit
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
+from tests.support.probes import free_port, get
 from tests.support.waiting import wait_for
 
 TASK = '''
@@ -78,8 +79,10 @@ async def processed(redis: Redis, count: int) -> None:
 
 async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     """Who dies is replaced; TERM to the supervisor ends all in order."""
-    supervisor = program("worker", "--processes", "2")
+    port = free_port()
+    supervisor = program("worker", "--processes", "2", "--health-port", str(port))
     first = await registered(redis, 2)
+    probed = [str((await get(each, "/live"))[1]["pid"]) for each in (port, port + 1)]
 
     killed = min(first)
     os.kill(int(killed), signal.SIGKILL)
@@ -87,6 +90,7 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     supervisor.send_signal(signal.SIGTERM)
     code, output = ended(supervisor)
 
+    assert set(probed) == first
     assert len(second - first) == 1
     assert code == 0
     assert "process died" in output

@@ -44,6 +44,12 @@ class ProcessConfig:
     max_memory: int | None = option(
         None, SIZE_OR_NONE, "Stop when the process has more memory than this: bytes, or '512MB'."
     )
+    health_port: int | None = option(
+        None,
+        whole(1, "the number of a port, or None", optional=True),
+        "Answer probes over HTTP there: GET /live and /ready. With several processes, the first has "
+        "this port, the second the next one, and so on.",
+    )
     signals: str = option(
         "modern",
         choice("modern", "resque"),

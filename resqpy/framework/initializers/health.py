@@ -1,0 +1,101 @@
+"""`process.health_port`: probes over HTTP. The loop that works the jobs answers them, so one that hangs
+answers no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from resqpy.base import codec
+from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.when import Duration
+from resqpy.framework.initializer import Initializer
+
+if TYPE_CHECKING:
+    from resqpy.framework.process import Process
+
+_REQUEST_WITHIN_S, _REDIS_WITHIN_S = 5.0, 2.0
+_WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+
+class HealthInitializer(Initializer):
+    """Answers `GET /live` and `GET /ready` from before the boot until all has stopped."""
+
+    name: ClassVar[str] = "health"
+    load_priority: ClassVar[int] = 50
+    start_priority: ClassVar[int] = 100_000
+    stop_priority: ClassVar[int] = 100_000
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._started = False
+        self._server: asyncio.Server | None = None
+
+    async def initialize(self) -> None:
+        """Listen.
+
+        Raises:
+            UsageError: the port is taken.
+        """
+        port = self._process.project.config.process.health_port
+        if port is None:
+            return
+        try:
+            self._server = await asyncio.start_server(self._serve, None, port)
+        except OSError as error:
+            raise UsageError(f"process.health_port: can't listen on {port}: {error}") from error
+
+    async def start(self) -> None:
+        """All others have started."""
+        self._started = True
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+    # -- one request --
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_REQUEST_WITHIN_S):
+                words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
+                status, facts = await self._answer(words[1] if len(words) > 1 else b"")
+                writer.write(_response(status, facts))
+                await writer.drain()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, path: bytes) -> tuple[int, dict[str, Any]]:
+        if path == b"/live":
+            return 200, {"live": True, "pid": os.getpid()}
+        if path != b"/ready":
+            return 404, {"paths": ["/live", "/ready"]}
+        stopping = self._process.stopping
+        facts = {"started": self._started, "stopping": stopping, "redis": await self._has_redis()}
+        ready = self._started and not stopping and facts["redis"]
+        return (200 if ready else 503), {"ready": ready, **facts}
+
+    async def _has_redis(self) -> bool:
+        if not self._started:
+            return False
+        try:
+            async with asyncio.timeout(_REDIS_WITHIN_S):
+                await self._process.resque.store.call("PING")
+        except (StoreError, TimeoutError):
+            return False
+        return True
+
+
+def _response(status: int, facts: dict[str, Any]) -> bytes:
+    body = codec.encode_text(facts) + b"\n"
+    head = (
+        f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,70 @@
+"""`process.health_port`: what `GET /live` and `GET /ready` answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from resqpy.base.errors import UsageError
+from resqpy.embedded import PrivateServer
+from resqpy.framework.process import Process
+from tests.framework.conftest import MakeProject, until
+from tests.support.probes import free_port, get
+
+
+async def test_a_live_and_ready_process(make_project: MakeProject) -> None:
+    """Both say yes; other paths name those that there are; a stopped process listens no more."""
+    port = free_port()
+    project = make_project({"process.health_port": port})
+    async with Process(project, worker=True) as process:
+        live, ready, other = [await get(port, path) for path in ("/live", "/ready", "/")]
+        process.request_stop()
+        stopping = await get(port, "/ready")
+
+    assert (live[0], live[1]["live"]) == (200, True)
+    assert ready == (200, {"ready": True, "started": True, "stopping": False, "redis": True})
+    assert other == (404, {"paths": ["/live", "/ready"]})
+    assert (stopping[0], stopping[1]["stopping"]) == (503, True)
+    with pytest.raises(OSError, match=r"refused|failed"):
+        await get(port, "/live")
+
+
+async def test_a_process_without_redis_is_live_and_not_ready(make_project: MakeProject) -> None:
+    """A restart would not bring Redis back, so liveness does not depend on it."""
+    port = free_port()
+    with PrivateServer() as server:
+        project = make_project({"redis.url": server.url, "process.health_port": port})
+        async with Process(project) as process:
+            server.stop()
+            await until(lambda: _is(port, "/ready", 503))
+            assert (await get(port, "/live"))[0] == 200
+            server.start()
+            await until(lambda: _is(port, "/ready", 200))
+            assert not process.stopping
+
+
+async def _is(port: int, path: str, status: int) -> bool:
+    return (await get(port, path))[0] == status
+
+
+async def test_a_taken_port_is_told(make_project: MakeProject) -> None:
+    """With the setting that is wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"health_port: can't listen on {port}"):
+            await Process(make_project({"process.health_port": port})).start()
+
+
+@pytest.mark.parametrize("sent", [b"", b"nonsense\r\n\r\n", b"x" * 100_000])
+async def test_what_is_no_request_harms_nobody(make_project: MakeProject, sent: bytes) -> None:
+    """The next one is answered."""
+    port = free_port()
+    async with Process(make_project({"process.health_port": port})):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert (await get(port, "/live"))[0] == 200
