@@ -22,10 +22,12 @@ def test_each_name_has_a_test(theirs: str, ours: str) -> None:
     """The tests that a row names exist."""
     if ours.startswith("none: "):
         return
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", ours)
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)(?:\[(.+)\])?`", ours)
     assert named, f"{theirs}: {ours!r} names no test"
-    for file, function in named:
-        assert re.search(rf"^(async )?def {function}\(", (HERE / file).read_text(), re.MULTILINE)
+    for file, function, case in named:
+        text = (HERE / file).read_text()
+        assert re.search(rf"^(async )?def {function}\(", text, re.MULTILINE)
+        assert f'"{case}"' in text or not case
 
 
 @pytest.mark.parametrize(("title", "text"), SECTIONS)

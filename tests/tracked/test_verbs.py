@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import (
@@ -232,6 +233,29 @@ async def test_retry_now(tracked: Tracked, redis: Redis) -> None:
     await task.disable()
     with pytest.raises(TaskStateError, match="is disabled and can't be retried"):
         await task.retry()
+
+
+async def test_to_json(tracked: Tracked) -> None:
+    """'prints a JSON representation of the task', 'returns the JSON representation' as far as one looks."""
+    task = await tracked.create("mail", {"some": "data"}, interval=60_000)
+    shown = task.to_json()
+    assert codec.decode_text(codec.encode_text(shown)) == shown
+    wanted = {
+        "id": task.id, "type": "mail", "status": "pending", "enabled": True,
+        "create_time": iso(task.create_time), "last_updated_time": iso(task.last_updated_time),
+        "next_run_time": iso(task.next_run_time), "last_run": None, "current_run_start_time": None,
+        "deliveries": 0, "attempts": 0, "runs": 0, "payload": {"some": "data"}, "interval": 60_000,
+    }  # fmt: skip
+    assert {name: shown[name] for name in wanted} == wanted
+    task.payload["some"] = "changed"
+    assert task.to_json()["payload"] == {"some": "changed"}
+    assert repr(task) == f"<TrackedTask {task.id} 'mail' pending>"
+
+
+def iso(time: datetime | None) -> str:
+    """As JSON has it."""
+    assert time is not None
+    return time.isoformat(timespec="milliseconds")
 
 
 async def test_priority_queues(tracked: Tracked, redis: Redis) -> None:
