@@ -70,7 +70,8 @@ def hold(store: Store, record: Record, note: str | bytes) -> Command:
 async def write(store: Store, commands: Sequence[Command]) -> bool:
     """Do commands in one step; False where a condition among them did not hold.
 
-    Conditions stand first. `PLACE` is a command here, too: see `place_by_start`.
+    Conditions stand first. There are commands that Redis has not: see `place_by_start`,
+    `hasten_command`.
     """
     return await try_to_write(store, commands) is Written.DONE
 
@@ -211,6 +212,17 @@ def _take_away(store: Store, record: Record, place: int) -> list[Command]:
         ("SREM", keys.timestamps(job), keys.delayed_member(place)),
         ("LREM", keys.queue(queue_of(record)), 0, job),
     ]
+
+
+def hasten_command(store: Store, record: Record) -> Command:
+    """The command that moves a scheduled task's job to its queue before its second has come."""
+    assert record.next_run_ms is not None
+    keys, job, queue = store.keys, job_of(record), queue_of(record)
+    second = ceil_second(record.next_run_ms)
+    return (
+        "HASTEN", keys.delayed(second), job, keys.timestamps(job), keys.delayed_member(second),
+        keys.queues, queue, keys.queue(queue),
+    )  # fmt: skip
 
 
 def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:

@@ -145,14 +145,15 @@ async def promote(client: Redis) -> None:
 
 
 @asynccontextmanager
-async def promoting(redis: Redis, store: Store) -> AsyncIterator[None]:
-    """A scheduler, as simple as can be, which settles tracked tasks too."""
+async def promoting(redis: Redis, store: Store, *, settles: bool = True) -> AsyncIterator[None]:
+    """A scheduler, as simple as can be, which settles tracked tasks too, unless it is a foreign one."""
     over = asyncio.Event()  # not cancelled: redis-py may swallow that
 
     async def loop() -> None:
         while not over.is_set():
             await promote(redis)
-            await settle_due(store)
+            if settles:
+                await settle_due(store)
             await asyncio.sleep(0.02)
 
     task = asyncio.create_task(loop())

@@ -27,6 +27,7 @@ from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.claiming import claim
 from resqpy.engine.tracked.conclusion import conclude, ending_of
 from resqpy.engine.tracked.finishing import change_of, guarded
+from resqpy.engine.tracked.hastening import Hastening
 from resqpy.engine.tracked.lock import HeldLock
 from resqpy.engine.tracked.lock_watch import LockWatch
 from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
@@ -70,6 +71,7 @@ class Deliveries:
         self._watch = LockWatch(clock)
         self._on_step = on_step
         self._on_active = on_active
+        self._hastening = Hastening(clock)
         self._interceptor = interceptor
 
     async def around(self, run: Run, task_id: str, call_next: CallNext) -> None:
@@ -107,7 +109,7 @@ class Deliveries:
         own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.ender = partial(self._end, run, task)
-        task.on("finished", partial(self._finished, task))
+        task.on("finished", partial(self._finished, run, task))
         if self._on_step is not None:
             self._on_step(record)
         if self._on_active is not None:
@@ -132,9 +134,12 @@ class Deliveries:
         run.after.append(partial(_ended, task, change, ending, outcome.error))
         return guarded(run.store, task.record, ending, before, change, place=place)
 
-    def _finished(self, task: ActiveTask, finished: Finished) -> None:
+    def _finished(self, run: Run, task: ActiveTask, finished: Finished) -> None:
         self._watch.remove(task.processing)
-        if self._on_step is not None and finished.result not in (FORCE_RELEASE, LOCK_LOST):
+        if finished.result in (FORCE_RELEASE, LOCK_LOST):
+            return
+        self._hastening.remember(run, task.record)
+        if self._on_step is not None:
             self._on_step(task.record)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.election import Leadership, Scope
-from resqpy.engine.tracked import settling, transitions
+from resqpy.engine.tracked import settling
 from resqpy.engine.tracked.lost import recover_lost
 from resqpy.engine.tracked.transitions import Change
 from resqpy.store import records
@@ -78,10 +78,10 @@ async def _each(
 
 
 async def _due(store: Store, record: Record, now_us: int) -> bool:
-    """The time of a scheduled task has come; its job is where it was."""
+    """The time of a scheduled task has come."""
     if record.status is not TaskStatus.SCHEDULED or (record.next_run_ms or 0) > now_us // 1000:
         return False
-    return await settling.step(store, transitions.due(record, now_us), place=False)
+    return await settling.fall_due(store, record, now_us)
 
 
 async def _expired(store: Store, record: Record, now_us: int) -> bool:

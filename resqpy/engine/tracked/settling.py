@@ -10,7 +10,7 @@ from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.outcome import Command
 from resqpy.engine.tracked.finishing import end_commands
-from resqpy.engine.tracked.transitions import Change, expired, revived
+from resqpy.engine.tracked.transitions import Change, due, expired, revived
 from resqpy.store import failures, records
 from resqpy.store.client import Store
 
@@ -31,6 +31,17 @@ def placed(store: Store, change: Change, *, place: bool = True) -> list[records.
     if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
         return commands
     return records.place_by_start(store, commands, after)
+
+
+async def fall_due(store: Store, record: Record, now_us: int) -> bool:
+    """The time of a scheduled task has come. Where that is no whole second, its job still stands in
+    the delayed list: it goes to its queue at once.
+    """
+    commands: list[records.Command] = [records.same_version(store, record)]
+    if record.next_run_ms is not None and record.next_run_ms % 1000:
+        commands.append(records.hasten_command(store, record))
+    commands += map(tuple, end_commands(store, due(record, now_us), place=False))
+    return await records.write(store, commands)
 
 
 async def recover(

@@ -9,9 +9,11 @@
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
 --          freed where Redis refuses a command after it.
 --          A command "STEP …" is that of record_step.lua.
+--          A command "HASTEN delayed job timestamps member queues name queue" moves a job from its
+--          delayed list to its queue, if it is there, and is not one of very many.
 -- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it
 -- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*, lock:*
-local MOST = 500 -- jobs that are looked at to find a place
+local MOST = 500 -- jobs that are looked at to find a place, or one of them
 
 local function later(job, due, prefix)
   local id = job:match('"_task_id":"([^"\\]+)"')
@@ -30,6 +32,16 @@ local function place(queue, job, due, prefix)
   for b = #behind, 1, -1 do redis.call('RPUSH', queue, behind[b]) end
 end
 
+local function hasten(delayed, job, timestamps, member, queues, name, queue)
+  local kind = redis.call('TYPE', queue).ok
+  local many = redis.pcall('LLEN', delayed) -- an error where it is no list
+  if type(many) ~= 'number' or many > MOST or (kind ~= 'list' and kind ~= 'none') then return end
+  if redis.call('LREM', delayed, 1, job) == 0 then return end
+  redis.call('SREM', timestamps, member)
+  redis.call('SADD', queues, name)
+  redis.call('RPUSH', queue, job)
+end
+
 local words_of_guards, word_at
 local function word()
   word_at = word_at + 1
@@ -43,6 +55,8 @@ end
 local function carry_out(command)
   if command[1] == 'PLACE' then
     place(command[2], command[3], tonumber(command[4]), command[5])
+  elseif command[1] == 'HASTEN' then
+    hasten(unpack(command, 2))
   elseif command[1] == 'STEP' then
     step(command)
   else
