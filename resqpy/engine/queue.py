@@ -120,15 +120,23 @@ class Queue(Removing, Moving):
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
         """Ask the hooks of a job's plugins; False if one forbids it."""
-        for plugin in self._hooks(job):
-            if await plugin.before_enqueue(job) is False:
-                return False
+        try:
+            for plugin in self._hooks(job):
+                if await plugin.before_enqueue(job) is False:
+                    return False
+        except Exception as error:
+            error.add_note(f"before task {job.class_name!r} was enqueued")
+            raise
         return True
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """Tell the hooks of a job's plugins that it is enqueued."""
-        for plugin in self._hooks(job):
-            await plugin.after_enqueue(job)
+        try:
+            for plugin in self._hooks(job):
+                await plugin.after_enqueue(job)
+        except Exception as error:
+            error.add_note(f"after task {job.class_name!r} was enqueued")
+            raise
 
     def _hooks(self, job: Enqueuing) -> tuple[Any, ...]:
         definition: Definition | None = self.definitions.get(job.class_name)

@@ -157,6 +157,8 @@ def _words(error: Any) -> str:
     if not isinstance(error, BaseException):
         return str(error)
     words = f"{type(error).__name__}: {words_of(error)}"
+    if notes := getattr(error, "__notes__", ()):
+        words += f" ({'; '.join(map(str, notes))})"
     return words if len(words) <= _MOST_OF_AN_ERROR else f"{words[:_MOST_OF_AN_ERROR]}…"
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob, Job, WorkerId, WorkingOn
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.inspector import Details, Inspector
+from resqpy.engine.plugin import snake_case
 from resqpy.framework.resque import Resque
 
 
@@ -13,6 +18,13 @@ class InspectApi:
 
     def __init__(self, resque: Resque) -> None:
         self.inspector: Inspector = resque.inspector
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            names = [each for each in dir(self) if not each.startswith("_")]
+            hint = near_match(snake_case(name), names)
+            raise AttributeError(f"api.tasks has no {name!r}{hint}", name=name, obj=self)
 
     # -- queues and delayed jobs --
 
@@ -72,11 +84,11 @@ class InspectApi:
 
     async def remove_failed(self, failed_job: FailedJob) -> int:
         """Remove one of `failed`; how many were removed: 0 or 1."""
-        return await self.inspector.remove_failed(failed_job)
+        return await self.inspector.remove_failed(_entry(failed_job))
 
     async def retry_and_remove_failed(self, failed_job: FailedJob) -> bool:
         """Enqueue the job of one of `failed` again, and remove it there; False if a plugin forbade."""
-        return await self.inspector.retry_and_remove_failed(failed_job)
+        return await self.inspector.retry_and_remove_failed(_entry(failed_job))
 
     # -- the whole --
 
@@ -95,3 +107,9 @@ class InspectApi:
     async def details(self) -> Details:
         """Queues with lengths, workers with what they do, counters, leader."""
         return await self.inspector.details()
+
+
+def _entry(failed_job: object) -> FailedJob:
+    if not isinstance(failed_job, FailedJob):
+        raise UsageError(f"{failed_job!r} is no failed job; give an entry of `api.tasks.failed()`")
+    return failed_job

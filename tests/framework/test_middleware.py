@@ -186,3 +186,80 @@ def test_wrong_middleware_is_told(files: Files) -> None:
         "middleware/b.py:5: there is already a middleware 'c'",
         "tasks/a.py:3: there is no middleware 'd' (there is: c)",
     ]
+
+
+RAISING = """
+from resqpy import Middleware
+
+class Raising(Middleware):
+    everywhere = True
+
+    def pre_enqueue(self, job):
+        self._act("pre_enqueue", job.args)
+        job.args[0]["changed"] = True
+    async def post_enqueue(self, job):
+        self._act("post_enqueue", job.args)
+    async def pre_processor(self, call):
+        self._act("pre_processor", [call.params])
+    def post_processor(self, call):
+        self._act("post_processor", [call.params])
+
+    def _act(self, hook, args):
+        if args and args[0].get("at") == hook:
+            raise LookupError(hook)
+"""
+TAKES_ALL = """
+from resqpy import task
+
+RAN = []
+
+@task
+async def job(params):
+    '''I am raised around.'''
+    RAN.append(params)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "refused", "length", "failed"),
+    [
+        ("pre_enqueue", True, 0, None),
+        ("post_enqueue", True, 1, None),
+        ("pre_processor", False, 1, "pre_processor"),
+        ("post_processor", False, 1, "post_processor"),
+    ],
+)
+async def test_each_hook_may_raise(
+    make_project: MakeProject, hook: str, refused: bool, length: int, failed: str | None
+) -> None:
+    """Before a job is enqueued, after it, before a run and after it; what it changes is not enqueued."""
+    project = make_project(middleware__raising=RAISING, tasks__a=TAKES_ALL)
+    async with Process(project):
+        if refused:
+            with pytest.raises(LookupError, match=hook) as raised:
+                await api.tasks.enqueue("job", {"at": hook})
+            assert "task 'job' was enqueued" in raised.value.__notes__[0]
+        else:
+            await api.tasks.enqueue("job", {"at": hook})
+        jobs = await api.tasks.queued("default")
+        assert [each.args for each in jobs] == [[{"at": hook}]] * length
+    async with Process(project, worker=True):
+        await until(lambda: counters_tell(length))
+        assert [each.error for each in await api.tasks.failed()] == ([failed] if failed else [])
+
+
+async def counters_tell(count: int) -> bool:
+    """Whether so many jobs have ended."""
+    return (
+        sum([(await api.tasks.stats()).get(name, 0) for name in ("processed", "failed")]) == count
+    )
+
+
+async def test_a_delayed_job_whose_pre_enqueue_raises_fails(make_project: MakeProject) -> None:
+    """Nobody else would hear of it."""
+    project = make_project(middleware__raising=RAISING, tasks__a=TAKES_ALL)
+    async with Process(project, worker=True, scheduler=True):
+        await api.tasks.enqueue_in(1, "job", {"at": "pre_enqueue"})
+        await until(api.tasks.failed_count)
+        [failed] = await api.tasks.failed()
+        assert (failed.exception, failed.error) == ("LookupError", "pre_enqueue")

@@ -164,3 +164,28 @@ async def test_workers_and_details(process: Process, redis: Redis) -> None:
     assert list(await tasks.clean_old_workers(10_000)) == [name]
     assert await tasks.workers() == {}
     assert (await tasks.stats())["failed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("enqueueAt", "enqueue_at"),
+        ("retryAndRemoveFailed", "retry_and_remove_failed"),
+        ("delDelayesAt", "del_delayed_at"),
+        ("enqueueRecurrentTask", "enqueue_recurrent_job"),
+        ("lenght", "length"),
+    ],
+)
+async def test_a_foreign_name_is_refused_with_the_nearest(
+    process: Process, name: str, near: str
+) -> None:
+    """The camelCase names of ActionHero and Stellar are no aliases."""
+    with pytest.raises(AttributeError, match=f"api.tasks has no '{name}'; did you mean '{near}'"):
+        getattr(api.tasks, name)
+
+
+async def test_a_failed_job_is_an_entry_not_a_name(process: Process) -> None:
+    """Stellar's page says that it is the task's name."""
+    for verb in (api.tasks.remove_failed, api.tasks.retry_and_remove_failed):
+        with pytest.raises(UsageError, match="'sendWelcomeEmail' is no failed job"):
+            await verb("sendWelcomeEmail")  # type: ignore[arg-type]
