@@ -277,11 +277,13 @@ CALLS: dict[str, Callable[[ActiveTask], Awaitable[None]]] = {
 async def test_no_second_finishing_call(tracked: Tracked, listen: Listen, how: str) -> None:
     """After the first, each other call is refused with what is the matter, and changes nothing."""
     created = await tracked.create("second", queue="second")
+    heard: list[list[Any]] = []
     refused: list[str] = []
     records: list[Any] = []
 
     async def handler(task: ActiveTask) -> None:
         task.force_release() if how == "force release" else await FINISHING[how][0](task)
+        heard.append(heard_by(task))
         records.append((await known(tracked, task.id)).record)
         for name, call in CALLS.items():
             with pytest.raises(AlreadyFinished, match="finished"):
@@ -294,6 +296,7 @@ async def test_no_second_finishing_call(tracked: Tracked, listen: Listen, how: s
     await wait_for(lambda: len(refused) > len(CALLS))
 
     assert refused == [*CALLS, "locked: False"]
+    assert heard == [[]]
     assert records == [(await known(tracked, created.id)).record]
 
 

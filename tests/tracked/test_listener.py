@@ -18,6 +18,7 @@ from resqpy.base.errors import (
     ListenerDestroyed,
     LockLost,
     TrackedError,
+    UsageError,
 )
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.tracked.active import ActiveTask
@@ -443,13 +444,18 @@ async def test_is_told_that_it_was_disabled(
 async def test_late_force_release(tracked: Tracked, listen: Listen) -> None:
     """'does nothing if forceRelease is called after task processing finishes'."""
     created = await tracked.create("late", {"initial": "data"}, queue="late")
+    told: list[str] = []
 
     async def handler(task: ActiveTask) -> None:
+        task.on("finished", lambda finished: told.append(finished.result))
         task.payload = UPDATED
         await task.complete()
         task.force_release()
+        told.append("the end")
 
-    await processed(await listen("late", handler))
+    await listen("late", handler)
+    await wait_for(lambda: "the end" in told)
+    assert told == ["complete", "the end"]
 
     after = await known(tracked, created.id)
     assert (after.status, after.runs, after.payload) == ("completed", 1, UPDATED)
@@ -555,8 +561,10 @@ async def test_destroy_releases(tracked: Tracked, listen: Listen) -> None:
 async def test_destroy_lets_what_is_finishing_finish(tracked: Tracked, listen: Listen) -> None:
     """'lets tasks that are currently finishing finish before releasing them when destroying'."""
     created = await tracked.create("destroy", {"index": 1}, queue="destroy")
+    told: list[str] = []
 
     async def handler(task: ActiveTask) -> None:
+        task.on("finished", lambda finished: told.append(finished.result))
         completing = asyncio.create_task(task.complete())
         await asyncio.sleep(0)
         await asyncio.gather(completing, listener.destroy())
@@ -567,6 +575,7 @@ async def test_destroy_lets_what_is_finishing_finish(tracked: Tracked, listen: L
 
     after = await known(tracked, created.id)
     assert (after.status, after.runs, after.attempts, after.deliveries) == ("completed", 1, 0, 0)
+    assert told == ["complete"]
 
 
 async def test_destroy_twice(listen: Listen) -> None:
@@ -733,6 +742,33 @@ async def test_a_plain_handler(tracked: Tracked, listen: Listen) -> None:
     assert (after.status, after.payload) == ("completed", UPDATED)
     assert (await known(tracked, failing.id)).status == "failed"
     assert sorted(map(str, seen)) == ["(True, False)", "(True, False)", "finished"]
+
+
+async def test_a_plain_handler_and_events(tracked: Tracked, listen: Listen) -> None:
+    """Listeners of a plain handler's task are called on the loop, whoever's call it is; a method that
+    waits is refused there, as the loop would wait for itself.
+    """
+    created = await tracked.create("plain", queue="plain")
+    threads: list[bool] = []
+    refused: list[str] = []
+
+    def handler(task: Any) -> None:
+        def on_finished(_: Finished) -> None:
+            threads.append(threading.current_thread() is threading.main_thread())
+            try:
+                task.release()
+            except UsageError as error:
+                refused.append(str(error))
+            assert task.to_json()["id"] == task.id
+
+        task.on("finished", on_finished)
+        task.force_release("enough")
+
+    await processed(await listen("plain", handler))
+
+    assert threads == [True]
+    assert refused[0].startswith("release() of a listener of an event")
+    assert (await known(tracked, created.id)).status == "running"
 
 
 async def test_a_handler_without_its_lock_is_cancelled(

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import Any
 
+from resqpy.base.errors import UsageError
 from resqpy.engine.tracked.active import ActiveTask
 
 
@@ -24,17 +25,41 @@ class BlockingTask:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._task, name)
-        if not inspect.iscoroutinefunction(found):
+        if not inspect.ismethod(found):
             return found
 
         def call(*args: Any, **more: Any) -> Any:
-            """Run it on the loop, and wait."""
-            return asyncio.run_coroutine_threadsafe(found(*args, **more), self._loop).result()
+            """Call it on the loop, and wait."""
+            return self._wait(name, found, args, more)
 
         return call
+
+    def _wait(self, name: str, method: Any, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+        if not self._here():
+            return asyncio.run_coroutine_threadsafe(
+                _called(method, args, more), self._loop
+            ).result()
+        if inspect.iscoroutinefunction(method):
+            raise UsageError(
+                f"{name}() of a listener of an event: there is nothing to wait with on the event "
+                "loop; set a threading.Event there, and call it in the handler"
+            )
+        return method(*args, **more)
+
+    def _here(self) -> bool:
+        """Whether we are on the loop, which must not wait for itself."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._task, name, value)
 
     def __repr__(self) -> str:
         return repr(self._task)
+
+
+async def _called(method: Any, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    result = method(*args, **more)
+    return await result if inspect.isawaitable(result) else result
