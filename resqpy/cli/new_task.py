@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ import click
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
-from resqpy.cli.scaffold import Name, render
+from resqpy.cli.scaffold import Name, render, sentence, spread
 
 # The types of inputs: how each is written, and a value for the test.
 TYPES = {
@@ -23,6 +25,10 @@ TYPES = {
     "dict": ("dict[str, Any]", '{"key": 1}'),
     "any": ("Any", "1"),
 }
+
+
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+_MODULE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class NewInput(NamedTuple):
@@ -49,8 +55,14 @@ def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
     Raises:
         click.ClickException: a type that inputs can't have.
     """
-    found = []
+    found: list[NewInput] = []
     for name, kind in pairs:
+        if (
+            keyword.iskeyword(name)
+            or name in _NO_INPUTS
+            or any(name == each.name for each in found)
+        ):
+            raise click.UsageError(f"--input {name}: {_why_not(name)}")
         optional, plain = kind.endswith("?"), kind.removesuffix("?")
         if plain not in TYPES:
             raise click.UsageError(
@@ -58,6 +70,16 @@ def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
             )
         found.append(NewInput(name, *TYPES[plain], optional))
     return sorted(found, key=lambda each: each.optional)
+
+
+# `run` gets these without being asked for, or as something else than an input.
+_NO_INPUTS = ("self", "params", "inputs", "worker")
+
+
+def _why_not(name: str) -> str:
+    if keyword.iskeyword(name):
+        return "it is a word of Python"
+    return "`run` has it for something else" if name in _NO_INPUTS else "it is there twice"
 
 
 @dataclass(frozen=True)
@@ -90,6 +112,15 @@ class NewTask:
         from resqpy.base.cron import CronSchedule
 
         check_queue_name(self.options["queue"])
+        for option, value in (("queue", self.options["queue"]), *self._plugins()):
+            if not _PLAIN.fullmatch(value):
+                raise UsageError(
+                    f"--{option} {value!r} has signs that don't stand in code as they are"
+                )
+        if self._module is not None and not _MODULE.fullmatch(self._module):
+            raise UsageError(f"--module {self._module!r} is no name: letters, digits and _ are")
+        if self._module is not None and keyword.iskeyword(self._module):
+            raise UsageError(f"--module {self._module!r} is a word of Python")
         cron, frequency = self.options["cron"], self.options["frequency"]
         if cron is not None:
             CronSchedule.parse(cron, self.options["timezone"] or "UTC")
@@ -101,6 +132,9 @@ class NewTask:
                 f"a periodic task can't have required inputs ({', '.join(required)}); "
                 f"say --input {required[0]}:type?"
             )
+
+    def _plugins(self) -> list[tuple[str, str]]:
+        return [("plugin", each) for each in self.options["plugins"]]
 
     # -- where --
 
@@ -141,17 +175,26 @@ class NewTask:
 
     def _values(self) -> dict[str, str]:
         given = [(each.name, each.value) for each in self.inputs]
-        words = self.options["description"] or f"The task {self.name.given}"
+        same = [f"{name}={name}" for name, _ in given]
+        start = "def" if self.options["blocking"] else "async def"
         return {
             "name": self.full_name,
             "class": self.name.pascal,
-            "description": words if words.endswith((".", "!", "?")) else f"{words}.",
+            "description": sentence(self.options["description"] or f"The task {self.name.given}"),
             "properties": "".join(f"    {line}\n" for line in self._properties()),
-            "def": "def" if self.options["blocking"] else "async def",
-            "parameters": "".join(f", {each.parameter}" for each in self.inputs),
-            "logged": "".join(f", {each.name}={each.name}" for each in self.inputs),
-            "values": ", ".join(f"{name}={value}" for name, value in given),
-            "inputs": "{" + ", ".join(f'"{name}": {value}' for name, value in given) + "}",
+            "run": spread(
+                4,
+                f"{start} run(",
+                ["self", *(each.parameter for each in self.inputs)],
+                ") -> None:",
+            ),
+            "logged": spread(8, "api.log.info(", [f'"{self.full_name} runs"', *same], ")"),
+            "enqueue": spread(
+                4, f"await {self.name.pascal}.enqueue(", [f"{n}={v}" for n, v in given], ")"
+            ),
+            "same_inputs": spread(
+                4, "assert job.inputs == {", [f'"{name}": {value}' for name, value in given], "}"
+            ),
             "queue": self.options["queue"],
             "import": self.path.removesuffix(".py").replace("/", "."),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 _SUFFIX = ".tmpl"
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
-_NAME = re.compile(r"[A-Za-z][\w.-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+MOST_COLUMNS = 100  # of a line of the project, see its pyproject.toml
+MOST_WORDS = 80  # of a description, which is one line of a docstring
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Name:
             click.ClickException: it can't be made a name in Python.
         """
         if not _NAME.fullmatch(text) or not _WORD.findall(text):
-            raise click.UsageError(f"{text!r} is no name: letters, digits, _, - and . are")
+            raise click.UsageError(
+                f"{text!r} is no name: a letter comes first, then letters, digits, _, - and ."
+            )
         return cls(text)
 
     @property
@@ -46,6 +50,11 @@ class Name:
         return "_".join(self._words).lower()
 
     @property
+    def kebab(self) -> str:
+        """`send-report`."""
+        return self.snake.replace("_", "-")
+
+    @property
     def pascal(self) -> str:
         """`SendReport`."""
         return "".join(word[0].upper() + word[1:].lower() for word in self._words)
@@ -56,10 +65,41 @@ class Name:
         return self.pascal[0].lower() + self.pascal[1:]
 
 
-def render(template: str, values: Mapping[str, str]) -> str:
-    """A template below `templates/` with its holes filled."""
-    text = (TEMPLATES / f"{template}{_SUFFIX}").read_text(encoding="utf-8")
-    return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), text)
+def template(name: str) -> str:
+    """A template below `templates/`, by its path there; empty if there is none."""
+    path = TEMPLATES / f"{name}{_SUFFIX}"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def render(name: str, values: Mapping[str, str]) -> str:
+    """A template with its holes filled."""
+    return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), template(name))
+
+
+def spread(indent: int, head: str, items: Sequence[str], tail: str) -> str:
+    """Code between brackets as a formatter leaves it: in one line, or in one for each item."""
+    space = " " * indent
+    line = f"{space}{head}{', '.join(items)}{tail}"
+    if len(line) <= MOST_COLUMNS:
+        return line
+    return "\n".join(
+        [f"{space}{head}", *(f"{space}    {each}," for each in items), f"{space}{tail}"]
+    )
+
+
+def sentence(words: str) -> str:
+    """A description as the one line of a docstring.
+
+    Raises:
+        click.ClickException: it is too long for that.
+    """
+    line = " ".join(words.split())
+    if len(line) > MOST_WORDS:
+        raise click.UsageError(
+            f"--description: at the most {MOST_WORDS} characters; the rest goes to the docstring"
+        )
+    line = line.replace("\\", "\\\\").replace('"', "'")
+    return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
 def templates_below(folder: str) -> Iterator[str]:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from resqpy.cli.exits import Exit
+from resqpy.cli.taken import OF_API
+from resqpy.framework.process import Process
+from resqpy.framework.project import Project
 from tests.cli.conftest import Call
 
 KINDS = ("plugin", "middleware", "initializer", "command", "config")
@@ -65,6 +68,9 @@ def generate_all(resqpy: Call) -> None:
          "--plugin", "JobLock", "--blocking"],
         ["task", "poll", "--frequency", "5m", "--input", "note:str?"],
         ["task", "check", "--module", "auth"],
+        ["task", "audit", "-d", 'Say "so",\nand \\b'],
+        ["task", "manyInputs", *(word for n in range(9) for word in ("--input", f"number_{n}:dict"))],
+        *([kind, "audit"] for kind in KINDS if kind != "config"),
         *([kind, f"my_{kind}"] for kind in KINDS),
     ):  # fmt: skip
         said = resqpy("generate", *arguments)
@@ -105,7 +111,7 @@ def test_lint_and_tests_of_the_project_pass_at_once(resqpy: Call, demo: Path, to
     tool("ruff", "check", ".")
     done = tool("pytest", "-q", "-p", "no:randomly", "-W", "error")
 
-    assert "14 passed" in done.stdout
+    assert "20 passed" in done.stdout
 
 
 @pytest.mark.timeout(120)
@@ -167,6 +173,20 @@ def test_nothing_is_overwritten_unasked(resqpy: Call, demo: Path) -> None:
         (["x", "--cron", "0 3 * * *", "--frequency", "5m"], "one of them"),
         (["x", "--frequency", "5m", "--input", "to:str"], "can't have required inputs"),
         (["x", "--queue", "a,b"], "has a meaning"),
+        (["x", "--queue", 'a"b'], "signs that don't stand in code"),
+        (["x", "--plugin", "a\\b"], "signs that don't stand in code"),
+        (["x", "--description", "long " * 20], "at the most 80 characters"),
+        (["x", "--input", "a:str", "--input", "a:int"], "is there twice"),
+        (["x", "--input", "class:str"], "is a word of Python"),
+        (["x", "--input", "worker:str"], "for something else"),
+        (["x", "--module", "../up"], "is no name"),
+        (["x", "--module", "a.b"], "is no name"),
+        (["x", "--module", "class"], "is a word of Python"),
+        (["../x"], "is no name"),
+        (["grüße"], "is no name"),
+        (["import"], "is a word of Python"),
+        (["none"], "is a word of Python"),
+        (["process"], "is made with Process"),
     ],
 )
 def test_what_can_not_be_is_refused(
@@ -177,6 +197,57 @@ def test_what_can_not_be_is_refused(
 
     assert (said.code, words in said.err) == (Exit.USAGE, True), said.err
     assert not (demo / "tasks" / "x.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        ("command", "worker", "`resqpy worker` is there already"),
+        ("config", "tasks", "is for settings of resqpy itself"),
+        ("initializer", "redis", "api.redis is resqpy's own"),
+        ("plugin", "retry", "Retry is a plugin that resqpy brings"),
+        ("plugin", "worker", "is made with Worker"),
+        ("middleware", "class", "is a word of Python"),
+    ],
+)
+def test_names_that_are_taken(resqpy: Call, demo: Path, kind: str, name: str, words: str) -> None:
+    """What resqpy has itself would win over it, or be broken by it."""
+    before = sorted(demo.rglob("*"))
+
+    said = resqpy("generate", kind, name)
+
+    assert (said.code, words in said.err) == (Exit.USAGE, True), said.err
+    assert sorted(demo.rglob("*")) == before
+
+
+async def test_the_names_of_api_are_known(demo: Path) -> None:
+    """No initializer may take one of them."""
+    async with Process(Project.load(demo), worker=False, scheduler=False) as process:
+        assert set(process.bound.things) - {"greeting"} == set(OF_API)
+
+
+def test_a_name_that_another_file_has_is_told(resqpy: Call, demo: Path) -> None:
+    """Two tasks of one name are an error of the project, told with the place of the first."""
+    said = resqpy("generate", "task", "Send_Welcome", "--module", "other", "--force")
+    assert said.err == ""
+    said = resqpy("generate", "task", "other.Send_Welcome")
+
+    assert "modules/other/tasks/send_welcome.py" in said.err
+
+
+def test_it_is_called_in_the_folder_of_the_project(
+    resqpy: Call, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below it, the error names the project; that it lies in a larger repository is no matter."""
+    (demo.parent / ".git").mkdir()
+    assert resqpy("generate", "task", "one").code == 0
+    monkeypatch.chdir(demo / "tasks")
+
+    said = resqpy("generate", "task", "two")
+
+    assert (said.code, f"--root {demo}" in said.err) == (Exit.USAGE, True)
+    assert resqpy("generate", "task", "two", "--root", str(demo)).code == 0
+    assert (demo / "tasks" / "two.py").exists()
 
 
 def test_a_plugin_that_is_not_there_is_told_at_once(resqpy: Call, demo: Path) -> None:

@@ -10,7 +10,7 @@ import click
 from resqpy.cli import output
 from resqpy.cli.group import Group
 from resqpy.cli.options import Pairs, option
-from resqpy.cli.scaffold import Name, Writer, render
+from resqpy.cli.scaffold import Name, Writer, render, sentence
 from resqpy.cli.settings import current
 from resqpy.cli.times import Milliseconds
 
@@ -31,11 +31,15 @@ def _manners(function: Function) -> Function:
     return function
 
 
-def _named(name: str | None, flag: str | None) -> Name:
+def _named(kind: str, name: str | None, flag: str | None) -> Name:
     """The name as an argument, or as ActionHero's `--name`."""
+    from resqpy.cli.taken import check_free
+
     if name is None and flag is None:
-        raise click.UsageError("say its name: resqpy generate task NAME")
-    return Name.of(flag or name or "")
+        raise click.UsageError(f"say its name: resqpy generate {kind} NAME")
+    made = Name.of(flag or name or "")
+    check_free(kind, made)
+    return made
 
 
 @generate.command()
@@ -69,7 +73,7 @@ def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wa
     """Write a task and its test."""
     from resqpy.cli.new_task import NewTask
 
-    made = NewTask.of(_named(name, flag), wanted)
+    made = NewTask.of(_named("task", name, flag), wanted)
     writer = _writer(force=force, dry_run=dry_run)
     writer.add(made.path, made.code())
     writer.add(made.test_path, made.test())
@@ -87,12 +91,12 @@ def _simple(kind: str, folder: str, words: str) -> None:
     def one(
         name: str | None, *, flag: str | None, description: str | None, force: bool, dry_run: bool
     ) -> None:
-        made = _named(name, flag)
+        made = _named(kind, name, flag)
         values = {
-            "name": made.camel if kind != "command" else made.snake.replace("_", "-"),
+            "name": made.camel if kind != "command" else made.kebab,
             "class": made.pascal,
             "file": made.snake,
-            "description": _sentence(description or f"The {kind} {made.given}"),
+            "description": sentence(description or f"The {kind} {made.given}"),
             "upper": made.camel.upper(),
         }
         if kind == "config":
@@ -100,8 +104,9 @@ def _simple(kind: str, folder: str, words: str) -> None:
         writer = _writer(force=force, dry_run=dry_run)
         writer.add(f"{folder}/{made.snake}.py", render(f"generate/{kind}.py", values))
         if kind != "config":
-            test = render(f"generate/{kind}_test.py", values)
-            writer.add(f"tests/test_{made.snake}.py", test)
+            # Beside a task of this name, whose test is tests/test_NAME.py.
+            own = made.snake if made.snake.endswith(kind) else f"{made.snake}_{kind}"
+            writer.add(f"tests/test_{own}.py", render(f"generate/{kind}_test.py", values))
         _write(writer)
 
 
@@ -114,18 +119,16 @@ _simple("command", "commands", "Write a command of the project, `resqpy NAME`, a
 _simple("config", "config", "Write a section of the config, `api.config.NAME`.")
 
 
-def _sentence(words: str) -> str:
-    return words if words.endswith((".", "!", "?")) else f"{words}."
-
-
 def _writer(*, force: bool, dry_run: bool) -> Writer:
     from resqpy.cli.session import is_project
 
     root = current().root
     if not is_project(root):
+        above = next((each for each in root.resolve().parents if is_project(each)), None)
+        there = "" if above is None else f" (as --root {above})"
         raise click.UsageError(
             f"there is no project in {root.resolve()} (no tasks/ and no config/): go to a project's "
-            "folder, name one by --root, or make one by `resqpy new DIR`"
+            f"folder, name one by --root{there}, or make one by `resqpy new DIR`"
         )
     return Writer(root, force=force, dry_run=dry_run)
 
