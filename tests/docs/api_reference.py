@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from textwrap import dedent
 from typing import Any
 
 import resqpy
@@ -45,6 +46,8 @@ INTERNAL = {"aside", "emit", "heard", "on_listener_error", "pool", "tell", "titl
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n|\n)*)", re.MULTILINE)
 _ITEM = re.compile(r"^ {4}(\*{0,2}\w[\w.`, *]*): (.*(?:\n {8}.*)*)", re.MULTILINE)
+_CODE = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
+SKETCH = "<!-- not run: the sketch in a docstring; the pages of how-to have it whole -->"
 
 
 def generated() -> str:
@@ -170,7 +173,8 @@ def _parameter(each: inspect.Parameter) -> str:
 def _prose(thing: Any) -> str:
     """A docstring in Markdown: sections become lists."""
     text = (inspect.getdoc(thing) or "") + "\n"
-    return _SECTION.sub(lambda found: f"{found[1]}:\n\n{_list(found[2])}", text).strip()
+    listed = _SECTION.sub(lambda found: f"{found[1]}:\n\n{_list(found[2])}", text)
+    return _CODE.sub(lambda found: f"{SKETCH}\n```python\n{dedent(found[0])}```\n", listed).strip()
 
 
 def _list(items: str) -> str:

@@ -20,6 +20,7 @@ from tests.docs.pages import DOCS, ROOT, Block, blocks
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 ALL = [block for page in PAGES for block in blocks(page)]
 RUN = {"python", "console"}  # test_docs_examples.py, tests/acceptance/, tests/cli/test_docs.py
+_ACROSS = re.DOTALL | re.MULTILINE
 FEW = 8  # blocks that are not run: so many are too many
 
 
@@ -29,6 +30,8 @@ def test_no_fence_is_overlooked() -> None:
         opened = len(re.findall(r"^ *(?:```|~~~)", page.read_text(), re.MULTILINE)) / 2
         hidden = page.read_text().count("\n<!-- python\n")
         assert len(list(blocks(page))) == opened + hidden, page
+        outside = re.sub(r"^ *```.*?^ *```$|<!--.*?-->", "", page.read_text(), flags=_ACROSS)
+        assert re.findall(r"\n\n {4}\S.*", outside) == [], f"{page}: indented code"
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.place)
