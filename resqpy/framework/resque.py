@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base.errors import UsageError
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
@@ -63,7 +64,7 @@ class Resque:
         config = self._project.config
         deliveries = Deliveries(self.task_locks)
         definitions = with_tracking(self._project.registry.definitions, deliveries)
-        queues = QUEUES.check(await self._queues())
+        queues = await self._queues()
         self.multi_worker = self._parts["multi_worker"](
             self.store, definitions, queues, worker_options(config), scaling_options(config)
         )
@@ -74,9 +75,15 @@ class Resque:
     async def _queues(self) -> Any:
         """The names of the queues; a function is asked once, when the process starts."""
         queues: Any = self._project.config.tasks.queues
-        if callable(queues):
-            queues = queues()
-        return list(await queues if inspect.isawaitable(queues) else queues)
+        if not callable(queues):
+            return queues
+        try:
+            given = queues()
+            return QUEUES.check(await given if inspect.isawaitable(given) else given)
+        except Exception as error:  # a user's function may raise anything
+            name = getattr(queues, "__qualname__", repr(queues))
+            words = str(error) if isinstance(error, UsageError) else repr(error)
+            raise UsageError(f"tasks.queues: the function {name}: {words}") from error
 
     def make_scheduler(self) -> None:
         """Make the scheduler; it is not started yet."""

@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.base.errors import UsageError
 from resqpy.engine.tracked.defaults import preset
 from resqpy.framework.api import api
 from resqpy.framework.config import Config, load_config
@@ -218,6 +219,24 @@ async def test_queues(make_project: MakeProject, queues: Any) -> None:
         await api.tasks.enqueue("in_a")
         await until(lambda: _is_empty("a"))
         assert await api.tasks.length("b") == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [([], "is not a list of queues"), (None, "is not a list of texts"), (OSError("no"), "OSError")],
+)
+async def test_a_function_that_names_no_queues(
+    make_project: MakeProject, returned: Any, words: str
+) -> None:
+    """The process doesn't start, and says whose fault it is."""
+
+    def my_queues() -> Any:
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    with pytest.raises(UsageError, match=rf"tasks.queues: the function .*my_queues: .*{words}"):
+        await Process(make_project({"tasks.queues": my_queues}), worker=True).start()
 
 
 async def _is_empty(queue: str) -> bool:

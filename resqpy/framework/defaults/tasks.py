@@ -90,7 +90,7 @@ class TasksConfig:
         ("*",),
         QUEUES,
         "The queues to work, in order of priority: names, globs, '*', '!not_this'; "
-        "or a function, also an async one, that returns such a list.",
+        "or a function, also an async one, that returns such a list when the process starts.",
         "QUEUES",
         "QUEUE",
     )
