@@ -118,6 +118,14 @@ async def test_count(
     assert len([task async for task in tracked.iterate(**conditions)]) == count
 
 
+async def test_count_of_the_smallest_set(tracked: Tracked, groups: dict[str, list[str]]) -> None:
+    """Whichever set is read, the other conditions are asked of each record."""
+    await tracked.disable(groups["b"][0])
+    assert await tracked.count(status="pending", tags=["b"]) == 0
+    assert await tracked.count(status="disabled", tags=["b"]) == 1
+    assert await tracked.all(status="pending", tags=["b"]).remove() == 0
+
+
 async def test_wrong_conditions(tracked: Tracked) -> None:
     """What can't be asked for is refused before anything is done."""
     await tracked.create("mail")
