@@ -22,6 +22,7 @@ SKEW_MS = 2000  # as much as two clocks may differ
 OVERDUE_MS = 60_000  # a scheduler needs no such time
 MANY_FAILED = 10_000
 LOOKED_AT = 1000  # jobs of each queue
+_NAMED = 5  # queues
 
 
 class Diagnosis:
@@ -177,13 +178,14 @@ class Diagnosis:
         if self._workers is None:
             return
         live = [each for each in self._workers if (each.seen_ms or 0) >= self._now_ms - FRESH_MS]
-        for name, length in (await self._resque.lengths()).items():
-            if length and not any(works(each.queues, name) for each in live):
-                yield Problem(
-                    "unworked queue",
-                    f"{counted(length, 'job')} in the queue {name!r}, which no live worker works",
-                    f"resqpy worker --queues '{name},*'",
-                )
+        lengths = await self._resque.lengths()
+        waiting = {
+            name: length
+            for name, length in lengths.items()
+            if length and not any(works(each.queues, name) for each in live)
+        }
+        if waiting:
+            yield Problem("unworked queue", *_of_unworked(waiting))
 
     # -- jobs --
 
@@ -222,3 +224,16 @@ def _not_looked_at(what: str, error: StoreError) -> Problem:
         "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
         grave=not isinstance(error, StoreMisconfigured),
     )
+
+
+def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:
+    """What is wrong with queues in which so many jobs wait, and the remedy."""
+    longest = sorted(waiting, key=lambda name: -waiting[name])
+    jobs = counted(sum(waiting.values()), "job")
+    if len(longest) == 1:
+        words = f"{jobs} in the queue {longest[0]!r}, which no live worker works"
+        return words, f"resqpy worker --queues '{longest[0]},*'"
+    named = ", ".join(f"{name} ({waiting[name]:,})" for name in longest[:_NAMED])
+    more = f" and {len(longest) - _NAMED:,} more" if len(longest) > _NAMED else ""
+    words = f"{jobs} in {len(longest):,} queues that no live worker works: {named}{more}"
+    return words, "resqpy worker: without --queues it works all of them"

@@ -1,98 +1,69 @@
-"""The screen of `resqpy top`: two round trips a look, whatever the size of the installation."""
+"""`resqpy top`: look again and again, two round trips a look, whatever the size of the installation."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import click
-
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.foreign_time import moment_of
-from resqpy.base.model import WorkerId
-from resqpy.cli import output, times
-from resqpy.engine.inspector import Details
+from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+from resqpy.cli.live_screen import Counted, Look, screen
+from resqpy.cli.terminal import Terminal
 from resqpy.engine.resque import Resque
 
-_BAR = 24  # columns
+_SMALLEST_INTERVAL_S = 0.1
 
 
 @dataclass
-class _Before:
-    """The look before, for rates."""
+class _Seen:
+    """What was seen last, for rates, and while Redis is away."""
 
-    at_s: float
-    processed: int
-    failed: int
+    look: Look | None = None
+    trouble: str = ""
 
 
-async def watch(resque: Resque, every_s: float, rounds: int | None) -> None:
-    """Show the screen again and again."""
-    before: _Before | None = None
+async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int | None) -> None:
+    """Show the screen until somebody ends it, or so many times.
+
+    Raises:
+        StoreUnavailable, OutcomeUnknown: Redis is away, and nobody watches who could wait.
+    """
+    seen = _Seen()
     number = 0
     while rounds is None or number < rounds:
+        await _look(resque, seen, patient=terminal.live)
+        terminal.show(screen(seen.look, seen.trouble, *terminal.size()))
+        number += 1
+        if number == rounds or await _rest(terminal, seen, max(every_s, _SMALLEST_INTERVAL_S)):
+            return
+
+
+async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
+    try:
         details = await resque.details()
-        now = _Before(
-            SYSTEM_CLOCK.monotonic(), details["stats"]["processed"], details["stats"]["failed"]
-        )
-        _show("\n".join(_screen(details, before, now)))
-        before, number = now, number + 1
-        if number != rounds:
-            await asyncio.sleep(every_s)
+    except (StoreUnavailable, OutcomeUnknown) as error:
+        if not patient:
+            raise
+        seen.trouble = str(error)
+        return
+    stats = details["stats"]
+    now = Counted(SYSTEM_CLOCK.monotonic(), stats["processed"], stats["failed"])
+    before = seen.look.counted if seen.look is not None and not seen.trouble else None
+    seen.look, seen.trouble = Look(details, now, before), ""
 
 
-def _show(screen: str) -> None:
-    if sys.stdout.isatty():
-        click.clear()
-    click.echo(screen)
-
-
-def _screen(details: Details, before: _Before | None, now: _Before) -> Iterator[str]:
-    height = shutil.get_terminal_size((100, 40)).lines - 8
-    yield _headline(details, before, now)
-    yield ""
-    queues = sorted(details["queues"].items(), key=lambda pair: (-pair[1], pair[0]))
-    yield from _queues(queues[: max(3, height // 2)])
-    yield ""
-    yield from _working(details, max(3, height // 2))
-
-
-def _headline(details: Details, before: _Before | None, now: _Before) -> str:
-    rate = failing = "-"
-    if before is not None and now.at_s > before.at_s:
-        passed = now.at_s - before.at_s
-        rate = f"{(now.processed - before.processed) / passed:,.0f}/s"
-        failing = f"{(now.failed - before.failed) / passed:,.0f}/s"
-    waiting = sum(details["queues"].values())
-    return (
-        f"waiting {waiting:,}   processed {now.processed:,} ({rate})   failed {now.failed:,} "
-        f"({failing})   failed list {details['failed']:,}   delayed times {details['delayed']:,}   "
-        f"leader {details['leader'] or 'nobody'}"
-    )
-
-
-def _queues(queues: list[tuple[str, int]]) -> Iterator[str]:
-    longest = max((length for _, length in queues), default=0)
-    width = max([5, *(len(output.text(name)) for name, _ in queues)])
-    yield click.style(f"{'queue':<{width}}  {'jobs':>10}", bold=True)
-    for name, length in queues:
-        bar = "█" * round(_BAR * length / longest) if longest else ""
-        yield f"{output.text(name):<{width}}  {length:>10,}  {click.style(bar, fg='cyan')}"
-
-
-def _working(details: Details, most: int) -> Iterator[str]:
-    workers = details["workers"]
-    busy = {each: work for each, work in workers.items() if work is not None}
-    yield click.style(f"{len(busy):,} of {len(workers):,} workers at work", bold=True)
-    now_ms = SYSTEM_CLOCK.now_ms()
-    for worker_id, work in list(busy.items())[:most]:
-        began_ms = moment_of(work.run_at)
-        since = times.duration(now_ms - began_ms) if began_ms else "?"
-        payload = work.payload if isinstance(work.payload, dict) else {}
-        name = WorkerId.parse(worker_id).name
-        yield f"{output.text(payload.get('class')):<30}  {since:>10}  {work.queue}  {name}"
-    if len(busy) > most:
-        yield f"… {len(busy) - most:,} more"
+async def _rest(terminal: Terminal, seen: _Seen, seconds: float) -> bool:
+    """Wait for the next look; whether somebody ended it. Another size is drawn at once."""
+    ends_s = SYSTEM_CLOCK.monotonic() + seconds
+    size = terminal.size()
+    while (left := ends_s - SYSTEM_CLOCK.monotonic()) > 0:
+        await asyncio.sleep(min(left, 0.1))
+        key = terminal.key()
+        if key in {"q", "Q", "\x03"}:
+            return True
+        if key is not None:  # any other: look now
+            return False
+        if terminal.size() != size:
+            size = terminal.size()
+            terminal.show(screen(seen.look, seen.trouble, *size))
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -71,11 +72,25 @@ def table(
     if not cells:
         click.echo(empty)
         return
-    widths = [max(len(row[n]) for row in [list(heads), *cells]) for n in range(len(heads))]
-    widths[-1] = min(widths[-1], max(10, _columns() - sum(widths[:-1]) - 2 * (len(widths) - 1)))
-    click.echo(click.style(_line(heads, widths, heads, right), bold=True))
-    for row in cells:
-        click.echo(_line(row, widths, heads, right))
+    head, *body = lines(heads, [heads, *cells], right=right, columns=_columns())
+    click.echo(click.style(head, bold=True))
+    for line in body:
+        click.echo(line)
+
+
+def lines(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    columns: int = 10_000,
+) -> list[str]:
+    """Rows of cells as lines of a table, of which the last column is cut where the terminal ends."""
+    if not rows:
+        return []
+    widths = [max(columns_of(row[n]) for row in rows) for n in range(len(heads))]
+    widths[-1] = min(widths[-1], max(10, columns - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+    return [_line(row, widths, heads, right) for row in rows]
 
 
 def _line(
@@ -83,9 +98,36 @@ def _line(
 ) -> str:
     parts = []
     for cell, width, head in zip(row, widths, heads, strict=True):
-        cut = cell if len(cell) <= width else cell[: width - 1] + "…"
-        parts.append(cut.rjust(width) if head in right else cut.ljust(width))
+        shown = cut(cell, width)
+        blanks = " " * (width - columns_of(shown))
+        parts.append(blanks + shown if head in right else shown + blanks)
     return _GAP.join(parts).rstrip()
+
+
+def columns_of(shown: str) -> int:
+    """How many columns of a terminal a text takes: signs of East Asia and emoji take two."""
+    if shown.isascii():
+        return len(shown)
+    return sum(_sign_columns(sign) for sign in shown)
+
+
+def _sign_columns(sign: str) -> int:
+    if unicodedata.combining(sign):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def cut(shown: str, width: int) -> str:
+    """A text that fits into so many columns."""
+    if columns_of(shown) <= width:
+        return shown
+    left, kept = width - 1, []
+    for sign in shown:
+        left -= _sign_columns(sign)
+        if left < 0:
+            break
+        kept.append(sign)
+    return "".join(kept) + "…"
 
 
 def _columns() -> int:
@@ -152,7 +194,10 @@ def confirm(question: str) -> None:
     if current().yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise fail(Exit.USAGE, f"{question} Nobody can be asked here: say --yes (or --dry-run)")
+        command = click.get_current_context().command
+        can_try = any(param.name == "dry_run" for param in command.params)
+        hint = "say --yes (or --dry-run)" if can_try else "say --yes"
+        raise fail(Exit.USAGE, f"{question} Nobody can be asked here: {hint}")
     if not click.confirm(question, err=True):
         raise fail(Exit.NO, "nothing was done")
 

@@ -10,7 +10,7 @@ import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
 
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_UNITS = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
 

@@ -70,8 +70,14 @@ def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
         times.distance(failed_ms) if failed_ms else entry.failed_at,
         entry.class_name or "(unreadable)",
         entry.queue,
-        ": ".join(filter(None, (entry.exception, entry.error))) or None,
+        _first_line(": ".join(filter(None, (entry.exception, entry.error)))) or None,
     )
+
+
+def _first_line(words: str) -> str:
+    """An error in a table: Ruby's come with the lines of source around them."""
+    first, _, more = words.partition("\n")
+    return f"{first} …" if more.strip() else first
 
 
 FAILED_HEADS = ("id", "failed", "class", "queue", "error")

@@ -1,107 +1,163 @@
 """The tour of all commands, docs/reference/cli-tour.md: `python -m tests.cli.tour` writes it anew.
 
-The commands run on a Redis that holds what real Ruby and Node programs left, and in the sample project.
+The commands run in the sample project, on a Redis on which real Node programs work, beside what Ruby's
+programs left there. Those that last or start processes run as programs, the others in this process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import io
+import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from redis.asyncio import Redis
-
+from resqpy.cli.main import run
 from resqpy.embedded import PrivateServer
-from tests.support import recordings
+from tests.cli import foreign_redis
+from tests.cli.tour_steps import HEAD, STEPS
 from tests.support.source import ROOT
 
 DOC = ROOT / "docs" / "reference" / "cli-tour.md"
+PROGRAMS = {"start", "worker", "scheduler", "console", "new", "generate"}
+MOST_LINES = 70
 
-HEAD = """# A tour of the command line
+_FOREIGN = ("RESQPY", "RESQUE", "REDIS", "PYTEST", "COV_", "QUEUE", "COLUMNS", "LOG")
 
-What the commands print on a Redis that holds what real Ruby and Node programs left there (recorded from
-resque 3.0, resque-scheduler 5.0 and node-resque 9.7), in the folder of the sample project. No Python worker
-has ever seen it. All options: [the command line](cli.md).
-"""
-
-# A heading, or commands.
-STEPS: tuple[str | tuple[str, ...], ...] = (
-    "The whole", ("info", "doctor"),
-    "Queues and jobs", ("queues --waiting", "jobs alpha --limit 8", "jobs alpha --limit 2 --json"),
-    "Failed jobs",
-    (
-        "failed --limit 6",
-        "failed list --class Boom --exception Error --limit 3",
-        "failed retry --class Boom --dry-run",
-        "failed retry --class Boom --yes",
-        "failed remove --all",
-    ),
-    "Workers", ("workers", "workers clean --older-than 1h --dry-run"),
-    "Delayed and periodic", ("delayed", "schedule", "leader"),
-    "Locks and counters", ("locks", "stats", "pause", "resume"),
-    "The project's tasks",
-    (
-        "task list",
-        "task show sendWelcomeEmail",
-        "task enqueue sendWelcomeEmail to=ada@example.com",
-        "task enqueue sendWelcomEmail",
-        "task enqueue sendWelcomeEmail to=ada",
-        "task run count_words text='to be or not to be'",
-        "task explain sendWelcomeEmail",
-    ),
-    "What it reads", ("config show tasks.queues redis.namespace logger.level --origin",),
-    "Health", ("healthcheck --worker --scheduler",),
-)  # fmt: skip
-
-_TIMES = re.compile(
-    r"(?:in |for )?\d+ (?:ms|s|m|h|d)(?: \d+ (?:ms|s|m|h|d))?(?: ago)?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC|"
-    r"\d+ seconds"
+_VOLATILE = (
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: UTC|\+00:00|Z)?", "…"),
+    (r"(?:in |for )?\d+ (?:ms|s|m|h|d)(?: \d+ (?:ms|s|m|h|d))?(?: ago)?", "…"),
+    (r"ttl_ms\W+\d+|\d\d:\d\d:\d\d\.\d\d\d|\d+ seconds|\b1[78]\d{8,11}\b|\d+/s", "…"),
+    (r"[\w./-]*:\d+:\d+\)", "…"),  # places in Node's sources
+    (r"\b\d+\.\d+\.\d+[\w.]*", "…"),  # versions
+    (r"─+|█+|[ \t]+", " "),
 )
 
 
 def normal(text: str) -> str:
-    """A tour without what differs from time to time: ages, dates, the widths of columns."""
-    return re.sub(r"[ \t]+", " ", _TIMES.sub("…", text))
+    """A tour without what differs from time to time: ages, dates, versions, the widths of columns."""
+    for pattern, instead in _VOLATILE:
+        text = re.sub(pattern, instead, text)
+    return text
 
 
 def tour(folder: Path) -> str:
     """Take the tour in a copy of the sample project; the document."""
     with PrivateServer() as server:
-        asyncio.run(_fill(server.url))
+        return asyncio.run(_tour(folder, server.url))
+
+
+async def _tour(folder: Path, url: str) -> str:
+    async with foreign_redis.at_work(url) as node:
+        guide = _Guide(folder, url)
         parts = [HEAD]
         for step in STEPS:
             if isinstance(step, str):
                 parts.append(f"\n## {step}\n")
             else:
-                parts += [_shown(command, folder, server.url) for command in step]
-        return "\n".join(parts)
+                for command in step:
+                    shown = await asyncio.to_thread(guide.shown, command)
+                    parts.append(foreign_redis.steady(shown, node))
+        return guide.with_steady_ids("\n".join(parts))
 
 
-async def _fill(url: str) -> None:
-    async with Redis.from_url(url) as redis:
-        for name in recordings.INSTALLATIONS:
-            await recordings.replay(redis, name)
+class _Guide:
+    """Runs commands in a folder, and shows what they say."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._folder = folder
+        self._url = url
+        self._ids: dict[str, str] = {}
+
+    def shown(self, command: str) -> str:
+        """A command as a person types it, with what it says and its exit code."""
+        typed = command
+        if "{id}" in command:
+            [latest] = json.loads(self._said("failed --limit 1 --json")[1])
+            typed = command.replace("{id}", latest["id"][:10])
+        if "{worker}" in command:
+            typed = command.replace("{worker}", self._busy_worker())
+        code, said = self._said(typed)
+        lines = said.rstrip().splitlines()
+        if len(lines) > MOST_LINES:
+            lines = [*lines[:MOST_LINES], "…"]
+        tail = [f"(exit code {code})"] if code else []
+        return "\n".join(["```console", f"$ resqpy {typed}", *lines, *tail, "```\n"])
+
+    def _busy_worker(self) -> str:
+        found = json.loads(self._said("workers --working --json")[1])
+        return next(f"{each['host']}:{each['pid']}" for each in found if each["language"] == "node")
+
+    def _said(self, command: str) -> tuple[int, str]:
+        words = shlex.split(command)
+        with _environment(self._folder, {"REDIS_URL": self._url, "TZ": "UTC"}):
+            code, said = _by_program(words) if words[0] in PROGRAMS else _here(words)
+        self._note_ids(said)
+        return code, said.replace(str(self._folder), "/app").replace(str(ROOT), "/app")
+
+    def _note_ids(self, said: str) -> None:
+        for found in re.findall(r"\b[0-9a-f]{40}\b|^[0-9a-f]{10}(?=  )", said, re.MULTILINE):
+            short = found[:10]
+            made = hashlib.sha1(str(len(self._ids)).encode()).hexdigest()
+            self._ids.setdefault(short, made)
+
+    def with_steady_ids(self, text: str) -> str:
+        """The text with the same ids every time: those of failed jobs hang on times and places."""
+        for short, made in self._ids.items():
+            text = re.sub(rf"\b{short}[0-9a-f]{{30}}\b", made, text).replace(short, made[:10])
+        return text
 
 
-def _shown(command: str, folder: Path, url: str) -> str:
-    mine = ("RESQPY", "REDIS", "PYTEST", "COV_")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+def _here(words: list[str]) -> tuple[int, str]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = run(words)
+    return int(code), said.getvalue()
+
+
+def _by_program(words: list[str]) -> tuple[int, str]:
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -P -m resqpy.cli {command}"],
-        cwd=folder,
-        env={**clean, "REDIS_URL": url, "TZ": "UTC", "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    code = f"(exit code {done.returncode})\n" if done.returncode else ""
-    return f"```console\n$ resqpy {command}\n{done.stdout.rstrip()}\n{code}```\n"
+        [sys.executable, "-P", "-m", "resqpy.cli", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
+
+@contextlib.contextmanager
+def _environment(folder: Path, own: dict[str, str]) -> Iterator[None]:
+    before, here = dict(os.environ), Path.cwd()
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ.update(own, PYTHONPATH=str(ROOT))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def sample(folder: Path) -> Path:
+    """A copy of the sample project."""
+    for name in ("tasks", "config"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+__all__ = ["DOC", "normal", "sample", "tour"]
 
 if __name__ == "__main__":
-    DOC.write_text(tour(ROOT))
+    with tempfile.TemporaryDirectory() as place:
+        made = tour(sample(Path(place).resolve()))
+    (Path(sys.argv[1]) if sys.argv[1:] else DOC).write_text(made)

@@ -30,12 +30,15 @@ def list_() -> None:
         return resque.clock.now_ms(), await resque.locks()
 
     now_ms, found = ask(current(), look)
-    ends = {name: int(value) * 1000 if value.isdigit() else None for name, value in found.items()}
+    ends = {
+        name: int(value) * 1000 if value.isdigit() else None
+        for name, value in sorted(found.items())
+    }
     output.show(
         [{"lock": name, "ends_at": times.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
         lambda: output.table(
             ("ends", "lock"),
-            [(times.distance(ms, now_ms), name) for name, ms in sorted(ends.items())],
+            [(times.distance(ms, now_ms), name) for name, ms in ends.items()],
             empty="no locks",
         ),
     )

@@ -25,12 +25,12 @@ def stats(*, every: bool) -> None:
     async def look(resque: Resque) -> dict[str, int]:
         return await resque.stats() if every else (await resque.details())["stats"]
 
-    found = ask(current(), look)
+    found = dict(sorted(ask(current(), look).items()))
     output.show(
         found,
         lambda: output.table(
             ("counter", "number"),
-            [(name, f"{number:,}") for name, number in sorted(found.items())],
+            [(name, f"{number:,}") for name, number in found.items()],
             empty="no counters",
             right=("number",),
         ),

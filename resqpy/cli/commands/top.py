@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="How often to look.",
 )
-@option("--rounds", type=int, metavar="N", help="End after N looks (default: Ctrl-C ends it).")  # fmt: skip
+@option("--rounds", type=click.IntRange(1), metavar="N",
+        help="End after N looks (default: q or Ctrl-C ends it).")  # fmt: skip
 def top(*, interval: str, rounds: int | None) -> int:
-    """Show queues, workers and rates, live. Ctrl-C ends it."""
+    """Show queues, workers and rates, live. q or Ctrl-C ends it, any other key looks at once.
+
+    While Redis is away it waits for it.
+    """
     from resqpy.cli import live
     from resqpy.cli.session import ask
+    from resqpy.cli.terminal import terminal
     from resqpy.framework.kinds import parse_duration
 
     if rounds is None and not sys.stdout.isatty():
@@ -38,10 +44,9 @@ def top(*, interval: str, rounds: int | None) -> int:
     seconds = parse_duration(interval) / 1000
 
     async def look(resque: Resque) -> None:
-        await live.watch(resque, seconds, rounds)
+        with terminal() as place:
+            await live.watch(resque, place, seconds, rounds)
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # a way to end it
         ask(current(), look)
-    except KeyboardInterrupt:
-        click.echo()
     return Exit.OK
