@@ -24,6 +24,12 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
+@task
+async def bare(to: str) -> int:
+    """Without parentheses."""
+    return 1
+
+
 @task()
 async def with_worker(to: str, *, worker: Worker | None = None) -> None:
     """The worker is no input: a caller leaves it out."""
@@ -94,6 +100,8 @@ async def fine() -> None:
     assert_type(await send_email("x"), int)
     assert_type(count_words("x y"), int)
     await count_words.enqueue(text="x y")
+    assert_type(await bare.enqueue(to="x"), bool)
+    assert_type(await bare("x"), int)
     await with_worker.enqueue(to="x")
     await with_others.enqueue(to="x", copies=2)
     await old.enqueue(anything=1)
