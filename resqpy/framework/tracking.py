@@ -51,6 +51,7 @@ class TrackedApi(Tracked):
 
     Attributes:
         events: what happens to tracked tasks anywhere; `await events.start()` to hear of it.
+        interceptors: functions that stand around each verb; append yours.
     """
 
     def __init__(

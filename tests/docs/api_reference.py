@@ -13,7 +13,12 @@ import resqpy
 import resqpy.testing
 from resqpy.base import errors, model
 from resqpy.engine.run import Run
+from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.intercepting import Operation
+from resqpy.engine.tracked.selection import Selection
 from resqpy.framework.handle import Handle, HandleVerb, _Verb
+from resqpy.framework.listener import Listener
 from tests.docs.pages import DOCS
 
 DOC = DOCS / "reference" / "api.md"
@@ -39,10 +44,16 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # What the methods above give; they are not made by users.
-VALUES = (model.Job, model.FailedJob, model.WorkingOn, model.WorkerId, Run)
+VALUES = (
+    model.Job, model.FailedJob, model.WorkingOn, model.WorkerId, Run,
+    TrackedTask, ActiveTask, Selection, Operation, Listener,
+)  # fmt: skip
 
 # What events and roles have for their own engine.
-INTERNAL = {"aside", "emit", "heard", "on_listener_error", "pool", "tell", "title"}
+INTERNAL = {
+    "aside", "changes", "emit", "ending", "heard", "on_listener_error", "pool", "tell", "title",
+    "write_end",
+}  # fmt: skip
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n|\n)*)", re.MULTILINE)
 _ITEM = re.compile(r"^ {4}(\*{0,2}\w[\w.`, *]*): (.*(?:\n {8}.*)*)", re.MULTILINE)
