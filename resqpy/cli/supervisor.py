@@ -69,6 +69,7 @@ class Supervisor:
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
         self._worked = False  # whether a child was ever ready
+        self._renewed = self._again = False  # of a roll: a new child began; another roll is due
         self._log = get_logger()
         self._terminal = Terminal()
 
@@ -189,7 +190,15 @@ class Supervisor:
             if child.process is None:
                 child.wanted.set()
         if self._rolling is None or self._rolling.done():
-            self._rolling = asyncio.get_running_loop().create_task(self._roll())
+            self._rolling = asyncio.get_running_loop().create_task(self._roll_all())
+        elif self._renewed and any(child.process is not None for child in self._children):
+            self._again = True  # a new one may have been loaded before what this is about
+
+    async def _roll_all(self) -> None:
+        self._again = True
+        while self._again:
+            self._again = self._renewed = False
+            await self._roll()
 
     async def _roll(self) -> None:
         for child in self._children:
@@ -204,10 +213,10 @@ class Supervisor:
                 self._log.error("process is not ready; no more are replaced", number=child.index)
                 return
 
-    @staticmethod
-    async def _until_ready(child: _Child) -> None:
+    async def _until_ready(self, child: _Child) -> None:
         """The old one has its time to stop; only the new one must be quick."""
         await child.began.wait()
+        self._renewed = True
         async with asyncio.timeout(READY_WITHIN_S):
             await child.ready.wait()
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from resqpy.framework.log import get_logger
 
-WATCHED = ("tasks", "config", "modules", "plugins", "middleware", "initializers", "lib")
+# Folders that no running task imports from; hidden ones and virtual environments are left out too.
+LEFT_OUT = ("__pycache__", "build", "deploy", "dist", "docs", "node_modules", "tests")
 EVERY_S = 0.4
 
 
 async def watch(root: Path, changed: Callable[[], None]) -> None:
-    """Call `changed` whenever a Python file in the folders of a project is another than before."""
+    """Call `changed` whenever a Python file of a project is another than before."""
     before = await asyncio.to_thread(_state, root)
     while True:
         await asyncio.sleep(EVERY_S)
@@ -30,13 +32,20 @@ def _differing(before: dict[Path, int], now: dict[Path, int]) -> set[Path]:
 
 
 def _state(root: Path) -> dict[Path, int]:
-    return dict(_files(root))
+    return dict(files_of(root))
 
 
-def _files(root: Path) -> Iterator[tuple[Path, int]]:
-    for folder in WATCHED:
-        for path in (root / folder).rglob("*.py"):
+def files_of(root: Path) -> Iterator[tuple[Path, int]]:
+    """The files that are watched, and when each was changed."""
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if _is_watched(Path(folder, name))]
+        for path in (Path(folder, name) for name in names if name.endswith(".py")):
             try:
                 yield path, path.stat().st_mtime_ns
             except OSError:  # gone meanwhile
                 continue
+
+
+def _is_watched(folder: Path) -> bool:
+    name = folder.name
+    return not (name.startswith(".") or name in LEFT_OUT or (folder / "pyvenv.cfg").exists())

@@ -55,7 +55,7 @@ def logged(log: Path) -> str:
 
 async def in_log(log: Path, words: str, count: int = 1) -> None:
     """Wait until the log has these words so often."""
-    await wait_for(lambda: logged(log).count(words) >= count, timeout=15)
+    await wait_for(lambda: logged(log).count(words) >= count, timeout=30)
 
 
 async def running(redis: Redis, count: int) -> None:
@@ -65,7 +65,7 @@ async def running(redis: Redis, count: int) -> None:
         keys = [key async for key in redis.scan_iter("resque:worker:*")]
         return sum(not key.endswith(b":started") for key in keys) >= count
 
-    await wait_for(all_run, timeout=15)
+    await wait_for(all_run, timeout=30)
 
 
 async def processed(redis: Redis, count: int) -> None:
@@ -74,7 +74,7 @@ async def processed(redis: Redis, count: int) -> None:
     async def enough() -> bool:
         return int(await redis.get("resque:stat:processed") or 0) >= count
 
-    await wait_for(enough, timeout=20)
+    await wait_for(enough, timeout=30)
 
 
 async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
@@ -86,7 +86,7 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
 
     killed = min(first)
     os.kill(int(killed), signal.SIGKILL)
-    second = await wait_for(lambda: _two_others(redis, {killed}), timeout=15)
+    second = await wait_for(lambda: _two_others(redis, {killed}), timeout=30)
     supervisor.send_signal(signal.SIGTERM)
     code, output = ended(supervisor)
 
@@ -196,7 +196,7 @@ async def test_a_rolling_restart_loses_nothing(
         fewest = min(fewest, len(now))
         return len(now - first) == 2
 
-    await wait_for(all_are_new, timeout=20)
+    await wait_for(all_are_new, timeout=30)
     await processed(redis, 40)
 
     assert fewest >= 1
@@ -219,7 +219,7 @@ async def test_a_broken_deploy_leaves_the_others_at_work(
     await processed(redis, 1)
     left = await pids(redis)
     broken.unlink()
-    second = await wait_for(lambda: _two_others(redis, first), timeout=15)
+    second = await wait_for(lambda: _two_others(redis, first), timeout=30)
 
     assert len(left & first) == 1
     assert second.isdisjoint(first)
@@ -232,12 +232,12 @@ async def test_who_dies_again_is_started_later(program: Program, redis: Redis, l
     program("worker", "--processes", "2", "--logfile", str(log))
     dead: set[str] = set()
     for pause in ("0.5", "1.0"):
-        living = await wait_for(partial(_two_others, redis, dead), timeout=15)
+        living = await wait_for(partial(_two_others, redis, dead), timeout=30)
         newest = max(living, key=int)
         os.kill(int(newest), signal.SIGKILL)
         dead.add(newest)
         await in_log(log, f'"again_in_s": {pause}')
-    await wait_for(partial(_two_others, redis, dead), timeout=15)
+    await wait_for(partial(_two_others, redis, dead), timeout=30)
 
 
 @pytest.mark.full

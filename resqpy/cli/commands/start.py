@@ -17,8 +17,8 @@ from resqpy.cli.settings import current
 def start(*, reload: bool) -> int:
     """Worker and scheduler in one process, for development.
 
-    When a file in tasks/, config/, modules/, plugins/, middleware/, initializers/ or lib/ changes, the
-    running jobs end and a new process begins. Ctrl-C stops it.
+    When a Python file of the project changes (not in tests/), the running jobs end and a new process
+    begins. Ctrl-C stops it when the running jobs have ended; a second one at once.
     """
     from resqpy.cli import fleet
 
