@@ -15,6 +15,8 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended, registered
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here
+
 
 async def test_start_reloads_on_change(
     program: Program, redis: Redis, redis_url: str, root: Path

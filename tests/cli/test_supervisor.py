@@ -23,6 +23,8 @@ from tests.cli.processes import ended, pids, registered
 from tests.support.probes import free_port, get
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here
+
 TASK = '''
     import asyncio
     from resqpy import task
