@@ -200,6 +200,11 @@ class _Search:
         for entry in (await view.load()).entries:
             if entry.name != self._name:
                 continue
+            if entry.state == "waiting" and entry.next is None:
+                words = f"it is periodic ({entry.timing}), but no running process has announced it"
+                remedy = "start one with this project: resqpy worker --scheduler"
+                yield Finding("not announced", words, blocks=True, remedy=remedy)
+                continue
             blocks = entry.state not in {"waiting", "under way"}
             next_ms = int(entry.next.timestamp() * 1000) if entry.next else None
             when = f"; due {times.distance(next_ms, self._now_ms)}" if next_ms else ""

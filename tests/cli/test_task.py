@@ -185,6 +185,7 @@ def test_explain_names_what_is_in_the_way(resqpy: Call, client: Redis, root: Pat
     }  # fmt: skip
     assert mail.code == tick.code == unknown.code == Exit.NO
     assert "no scheduler leads" in tick.out
+    assert "it is periodic (every 60 s), but no running process has announced it" in tick.out
     assert "→ resqpy scheduler" in tick.out
     assert "did you mean 'sendMail'?" in unknown.out
 
