@@ -8,7 +8,8 @@ off, or whose Redis was replaced by a replica, writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +100,15 @@ async def run_fenced(
     Raises:
         Deposed: a key of the fence has another value by now; the script did nothing.
     """
-    try:
+    with fenced():
         return await store.run(name, [*fence, *keys], [token, *args])
+
+
+@contextmanager
+def fenced() -> Iterator[None]:
+    """Raise `Deposed` where a script answers so."""
+    try:
+        yield
     except StoreError as error:
         if DEPOSED in str(error):
             raise Deposed from error

@@ -24,8 +24,14 @@ from resqpy.store.client import Arg, Store
 _STEP = 500  # failed entries that are read in one round trip
 
 
-async def recover_lost(store: Store, now_us: int, lost_after_ms: int, most: int) -> int:
-    """Find tasks that have been pending for long without a job, and settle them; how many."""
+async def recover_lost(
+    store: Store, now_us: int, lost_after_ms: int, most: int, fence: settling.Fence = ()
+) -> int:
+    """Find tasks that have been pending for long without a job, and settle them; how many.
+
+    Args:
+        fence: what must hold when one is settled: it is decided by more than the task's record.
+    """
     keys, now_ms = store.keys, now_us // 1000
     ids = await records.ids_until(store, keys.tasks_pending, now_ms - lost_after_ms, most)
     suspects = [each for each in await records.get_many(store, ids) if each is not None]
@@ -33,14 +39,16 @@ async def recover_lost(store: Store, now_us: int, lost_after_ms: int, most: int)
     if missing:
         worked = await _worked_on(store, {record.id for record in missing})
         missing = [record for record in missing if record.id not in worked]
+    entries = await _failed_entries(store, {record.id for record in missing}) if missing else {}
+    # a job that somebody put back while we looked elsewhere is in its queue by now
+    missing = [record for record in missing if not await _waits(store, record)]
     looked = {record.id for record in suspects} - {record.id for record in missing}
     if looked:
         scores: list[Arg] = [word for each in looked for word in (now_ms, each)]
         await store.call("ZADD", keys.tasks_pending, "XX", *scores)
-    entries = await _failed_entries(store, {record.id for record in missing}) if missing else {}
     done = 0
     for record in missing:
-        done += await _settle(store, record, entries.get(record.id), now_us)
+        done += await _settle(store, record, entries.get(record.id), now_us, fence)
     return done
 
 
@@ -88,12 +96,14 @@ def _of(ids: set[str], entries: Iterable[FailedJob]) -> Iterable[tuple[str, Fail
             yield task_id, entry
 
 
-async def _settle(store: Store, record: Record, entry: FailedJob | None, now_us: int) -> bool:
+async def _settle(
+    store: Store, record: Record, entry: FailedJob | None, now_us: int, fence: settling.Fence
+) -> bool:
     """A task without a job: it failed elsewhere, or nobody knows."""
     if entry is None:
-        return await settling.recover(store, record, now_us) is not None
+        return await settling.recover(store, record, now_us, fence=fence) is not None
     error = TaskError(
         entry.exception or "Error", entry.error or "", backtrace=tuple(entry.backtrace)
     )
     change = apply(record, Ending(EndKind.FAIL, now_us, error=error))
-    return await settling.step(store, change)
+    return await settling.step(store, change, fence=fence)

@@ -19,6 +19,7 @@ from resqpy.engine.tracked.lost import recover_lost
 from resqpy.engine.tracked.transitions import Change
 from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.store.leader import fenced
 
 BATCH = 200
 LOST_AFTER_MS = 300_000
@@ -108,8 +109,9 @@ async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
 class TrackedChore:
     """The leader's part, as a chore.
 
-    Its steps hold only for the very record they were decided upon, so they need no fence: queries
-    take some of them as well.
+    Its steps hold only for the very record they were decided upon, so most need no fence: queries
+    take some of them as well. That a job is nowhere is no matter of the record alone: those steps
+    hold only for the leader.
 
     Args:
         lost_after_ms: how long a task may be pending without a job before that counts as an attempt
@@ -130,12 +132,14 @@ class TrackedChore:
 
     async def run(self, leadership: Leadership) -> float | None:
         """Do what is to be done now; seconds until the next look."""
-        return await self.look(leadership.clock.now_us())
+        fence = [("LEADS", key, leadership.token) for key in leadership.fence]
+        with fenced():
+            return await self.look(leadership.clock.now_us(), fence)
 
-    async def look(self, now_us: int) -> float:
+    async def look(self, now_us: int, fence: settling.Fence = ()) -> float:
         """One look; seconds until the next."""
         settled = await settle_due(self._store, BATCH)
-        lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MOST_SOUGHT)
+        lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MOST_SOUGHT, fence)
         removed = await remove_old(self._store, now_us // 1000, BATCH)
         if max(settled, removed) >= BATCH or lost >= _MOST_SOUGHT:
             return 0.0

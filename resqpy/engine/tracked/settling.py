@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
 from resqpy.base.keys import FAILED
@@ -14,13 +16,15 @@ from resqpy.engine.tracked.transitions import Change, due, expired, revived
 from resqpy.store import failures, records
 from resqpy.store.client import Store
 
+Fence = Sequence[records.Command]
 _STEP = 500  # failed entries that are looked at in one round trip
 
 
-async def step(store: Store, change: Change, *, place: bool = True) -> bool:
+async def step(store: Store, change: Change, *, place: bool = True, fence: Fence = ()) -> bool:
     """Write a step, if the record is still the one it was decided upon."""
     assert change.before is not None
-    commands = [records.same_version(store, change.before), *placed(store, change, place=place)]
+    version = records.same_version(store, change.before)
+    commands = [*fence, version, *placed(store, change, place=place)]
     return await records.write(store, commands)
 
 
@@ -45,16 +49,17 @@ async def fall_due(store: Store, record: Record, now_us: int) -> bool:
 
 
 async def recover(
-    store: Store, record: Record, now_us: int, *, place: bool = True
+    store: Store, record: Record, now_us: int, *, place: bool = True, fence: Fence = ()
 ) -> Record | None:
     """Settle a run whose worker is gone, by its record; the record after that, None if there is none
     or somebody else was faster.
 
     Args:
         place: put its job into its queue, if it is to run again.
+        fence: what must hold besides.
     """
     change = expired(record, now_us, new_task_id() if record.retries.linked else "")
-    commands: list[records.Command] = [records.same_version(store, record)]
+    commands: list[records.Command] = [*fence, records.same_version(store, record)]
     if _failed_now(record, change):
         commands += map(tuple, _entry(store, record, change))
     commands += placed(store, change, place=place)

@@ -4,6 +4,7 @@
 -- ARGV 1   number of commands; for each: number of words, words.
 --          A command "REQUIRE hash field value" ends it all where the field has another value; an
 --          empty value means that there must be no such field.
+--          A command "LEADS key token" refuses it all to a scheduler that leads no more.
 --          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
 --          that are tracked tasks due later; `prefix` is that of the records.
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
@@ -71,6 +72,10 @@ for _ = 1, tonumber(ARGV[1]) do
   at = at + words + 1
   if command[1] == 'REQUIRE' then
     if (redis.call('HGET', command[2], command[3]) or '') ~= command[4] then return 0 end
+  elseif command[1] == 'LEADS' then
+    if redis.call('GET', command[2]) ~= command[3] then
+      return redis.error_reply('DEPOSED another scheduler leads')
+    end
   elseif command[1] == 'GUARDS' then
     words_of_guards, word_at = command, 1
     locks = pass(read_guards())
