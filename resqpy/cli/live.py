@@ -32,9 +32,12 @@ async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int 
     number = 0
     while rounds is None or number < rounds:
         await _look(resque, seen, patient=terminal.live)
-        terminal.show(screen(seen.look, seen.trouble, *terminal.size()))
+        size = terminal.size()
+        terminal.show(screen(seen.look, seen.trouble, *size))
         number += 1
-        if number == rounds or await _rest(terminal, seen, max(every_s, _SMALLEST_INTERVAL_S)):
+        if number == rounds or await _rest(
+            terminal, seen, size, max(every_s, _SMALLEST_INTERVAL_S)
+        ):
             return
 
 
@@ -52,10 +55,9 @@ async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
     seen.look, seen.trouble = Look(details, now, before), ""
 
 
-async def _rest(terminal: Terminal, seen: _Seen, seconds: float) -> bool:
+async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds: float) -> bool:
     """Wait for the next look; whether somebody ended it. Another size is drawn at once."""
     ends_s = SYSTEM_CLOCK.monotonic() + seconds
-    size = terminal.size()
     while (left := ends_s - SYSTEM_CLOCK.monotonic()) > 0:
         await asyncio.sleep(min(left, 0.1))
         key = terminal.key()

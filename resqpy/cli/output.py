@@ -39,7 +39,7 @@ def _json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """A value that JSON has; what it has not is shown as text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {_plain(str(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(each) for each in value]
     if isinstance(value, str):

@@ -37,7 +37,7 @@ class Terminal:
         if not self.live:
             click.echo("\n".join(lines))
             return
-        drawn = "\r\n".join(f"{line}\x1b[K" for line in lines)
+        drawn = "\n".join(f"{line}\x1b[K" for line in lines)
         click.echo(f"\x1b[H{drawn}\x1b[J", nl=False)
 
     def key(self) -> str | None:

@@ -133,6 +133,66 @@ def test_an_evicting_redis_is_named(environ: dict[str, str]) -> None:
     assert "maxmemory-policy is allkeys-lru" in said.stdout
 
 
+def test_a_redis_without_a_disk_is_named(environ: dict[str, str]) -> None:
+    """Worth knowing, nothing grave: exit code 0."""
+    with PrivateServer() as server:
+        said = subprocess.run(
+            [sys.executable, "-m", "resqpy.cli", "doctor"],
+            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert (said.returncode, said.stdout.partition(":")[0]) == (0, "! persistence")
+
+
+def test_another_clock_is_named(
+    resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times of delayed jobs come from this machine, those of locks from Redis."""
+    from resqpy.cli import diagnosis
+
+    client.ping()
+
+    class Fast:
+        @staticmethod
+        def now_ms() -> int:
+            return time.time_ns() // 1_000_000 + 60_000
+
+    monkeypatch.setattr(diagnosis, "SYSTEM_CLOCK", Fast)
+
+    assert "ahead of Redis'" in _found(resqpy)["clock skew"]["problem"]
+
+
+def test_many_failed_jobs_are_named(
+    resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks at so many."""
+    from resqpy.cli import diagnosis
+
+    monkeypatch.setattr(diagnosis, "MANY_FAILED", 3)
+    client.rpush("resque:failed", *[b"{}"] * 3)
+
+    found = _found(resqpy)["many failed jobs"]
+
+    assert (found["problem"].partition(":")[0], found["grave"]) == ("3 failed jobs", False)
+
+
+def test_many_keys_of_others_are_looked_at_in_steps(resqpy: Call, client: Redis) -> None:
+    """No command of the walk holds Redis for long, and none of the others' keys is read."""
+    client.eval("for n = 1, 100000 do redis.call('SET', 'other:' .. n, n) end", 0)
+    client.rpush("resque:queue:hidden", JOB)
+    client.config_resetstat()
+    client.config_set("slowlog-log-slower-than", 20_000)
+    client.slowlog_reset()
+
+    found = _found(resqpy)
+    calls = client.info("commandstats")
+
+    assert "unlisted queues" in found
+    assert calls["cmdstat_scan"]["calls"] >= 50
+    assert client.slowlog_get() == []
+    assert "cmdstat_keys" not in calls
+
+
 def test_nothing_is_put_right_unasked(resqpy: Call, client: Redis) -> None:
     """Off a terminal --fix needs --yes."""
     client.set("resque:pause-all-workers", "true")
@@ -155,6 +215,7 @@ def test_top_shows_rates(resqpy: Call, client: Redis) -> None:
 
     assert refused.code == Exit.USAGE
     assert "processed 0 (0/s)" in said.out
+    assert "\x1b" not in said.out
     assert "mail" in said.out
 
 

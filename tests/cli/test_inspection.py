@@ -220,6 +220,23 @@ async def test_who_says_nothing_is_asked_which(resqpy: Call) -> None:
 # -- queues, delayed jobs --
 
 
+async def test_waiting_jobs_are_moved(redis: Redis, queue: Queue, call: Any) -> None:
+    """By task and arguments, so many at the most; refused without --yes, and told by --dry-run."""
+    await queue.enqueue_many([("q", "mail", [n % 2]) for n in range(6)])
+    some = ("jobs", "move", "q", "other", "--class", "mail", "--args", "[1]")
+
+    tried = await call(*some, "--dry-run", "--json")
+    refused = await call(*some)
+    done = await call(*some, "--limit", "2", "--yes")
+    missing = await call("jobs", "move", "nowhere", "other", "--yes")
+    wrong = await call("jobs", "move", "q", "", "--dry-run")
+
+    assert tried.json == {"moved": 0, "found": 3, "dry_run": True}
+    assert (refused.code, missing.code, wrong.code) == (Exit.USAGE, Exit.NOT_FOUND, Exit.USAGE)
+    assert done.out == "2 jobs moved to 'other'\n"
+    assert (await redis.llen("resque:queue:q"), await redis.llen("resque:queue:other")) == (4, 2)
+
+
 async def test_jobs_are_removed_by_arguments(redis: Redis, queue: Queue, call: Any) -> None:
     """Whichever language wrote them; an object of inputs stands for ActionHero's one argument."""
     await queue.enqueue_many([("q", "mail", [{"to": "a"}]), ("q", "mail", [{"to": "b"}])])
@@ -332,3 +349,60 @@ async def test_all_runs_between_two_times(redis: Redis, call: Any) -> None:
     assert "CEST" in shown
     assert "UTC" in shown
     assert (len(cut.json), "more runs than these 7" in cut.err) == (7, True)
+
+
+@pytest.mark.parametrize("name", recordings.INSTALLATIONS)
+async def test_doctor_looks_at_an_installation_of_one_language(
+    redis: Redis, call: Any, name: str
+) -> None:
+    """One that no Python ever saw: all checks are made."""
+    await recordings.replay(redis, name)
+
+    found = {each["name"] for each in (await call("doctor", "--json")).json}
+
+    assert found >= {"dead workers", "unworked queue"}
+    assert "not looked at" not in found
+
+
+# -- quick --
+
+
+@pytest.mark.parametrize("name", ["queues", "failed", "workers", "leader", "healthcheck"])
+def test_a_look_imports_little(redis_url: str, name: str) -> None:
+    """No cron, no logs, no embedded server, no project: none of it is needed to look at a Redis."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; from resqpy.cli.main import run; run(sys.argv[1:]);"
+        "print('\\nMODULES', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, name, "--redis", redis_url],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    modules = set(done.stdout.rpartition("MODULES")[2].split())
+    heavy = ("croniter", "structlog", "dateutil", "resqpy.embedded", "resqpy.base.cron",
+             "resqpy.engine.worker", "resqpy.engine.scheduler", "resqpy.framework.project")  # fmt: skip
+
+    assert [each for each in heavy if each in modules] == []
+
+
+@pytest.mark.full
+def test_a_look_starts_quickly(redis_url: str) -> None:
+    """Under 200 ms more than the interpreter, the best of ten."""
+    import subprocess
+    import sys
+    import time
+
+    def best(*command: str) -> float:
+        times = []
+        for _ in range(10):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *command], capture_output=True, check=True)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    look = best("-m", "resqpy.cli", "queues", "--redis", redis_url)
+
+    assert look - best("-c", "pass") < 0.2

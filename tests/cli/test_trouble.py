@@ -1,0 +1,147 @@
+"""What goes wrong on the way to Redis is one line and an exit code, in every command; no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from resqpy.cli.exits import Exit
+from resqpy.embedded import PrivateServer
+from tests.cli.conftest import Call
+
+LOOKS = ("queues", "jobs", "delayed", "failed", "workers", "locks", "stats", "schedule", "leader",
+         "info", "top --rounds 1", "doctor", "healthcheck", "pause", "resume",
+         "failed show abc", "task explain sendMail", "task enqueue sendMail to=a@b")  # fmt: skip
+
+
+@pytest.fixture
+def client(redis_url: str) -> Redis:
+    """A client that needs no event loop."""
+    return Redis.from_url(redis_url)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Redis]:
+    """A Redis with a password, an observer and somebody who may do nothing of ours."""
+    with PrivateServer(config=["requirepass secret"]) as server:
+        client = Redis.from_url(server.url.replace("unix://", "unix://:secret@"))
+        client.acl_setuser("viewer", enabled=True, passwords=["+v"], keys=["resque:*"],
+                           commands=["+ping", "+info"], categories=["+@read"])  # fmt: skip
+        client.acl_setuser("stranger", enabled=True, passwords=["+v"], keys=["other:*"],
+                           commands=["+ping", "+info"])  # fmt: skip
+        yield client
+
+
+def _url(client: Redis, login: str) -> str:
+    return f"unix://{login}{client.get_connection_kwargs()['path']}?db=0"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("redis://127.0.0.1:1/0", Exit.REDIS, "can't reach Redis"),
+        ("http://127.0.0.1/", Exit.REDIS, "must specify one of the following schemes"),
+        ("redis://127.0.0.1/zero", Exit.REDIS, "the database 'zero' is no number"),
+        ("unix:///nowhere/redis.sock", Exit.REDIS, "can't reach Redis"),
+    ],
+)
+def test_a_wrong_url_is_told(resqpy: Call, url: str, code: Exit, words: str) -> None:
+    """Whatever is wrong with it."""
+    for command in LOOKS:
+        said = resqpy(*command.split(), "--redis", url)
+
+        assert (said.code, "Traceback" in said.err) == (code, False), command
+        assert words in said.err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # redis-py's socket
+@pytest.mark.parametrize(("login", "words"), [("", "NOAUTH"), (":wrong@", "refuses the login")])
+def test_a_wrong_password_is_told(resqpy: Call, guarded: Redis, login: str, words: str) -> None:
+    """Or none."""
+    for command in LOOKS:
+        said = resqpy(*command.split(), "--redis", _url(guarded, login))
+
+        assert (said.code, words in said.err, "Traceback" in said.err) == (Exit.REDIS, True, False)
+
+
+def test_a_stranger_is_told_what_is_missing(resqpy: Call, guarded: Redis) -> None:
+    """The command and its key."""
+    url = _url(guarded, "stranger:v@")
+
+    for command in [each for each in LOOKS if each not in {"healthcheck", "doctor"}]:
+        said = resqpy(*command.split(), "--redis", url)
+
+        assert (said.code, "NOPERM" in said.err) == (Exit.REDIS, True), command
+        assert "the user may not do" in said.err
+
+
+def test_doctor_says_what_it_could_not_look_at(resqpy: Call, guarded: Redis) -> None:
+    """For each check; that alone is nothing grave."""
+    said = resqpy("doctor", "--redis", _url(guarded, "stranger:v@"), "--json")
+
+    looked = [each["problem"] for each in said.json if each["name"] == "not looked at"]
+
+    assert said.code == 0
+    assert {each.partition(":")[0] for each in looked} >= {
+        "its clock", "the leaders", "workers", "failed jobs", "keys that belong to nothing",
+    }  # fmt: skip
+
+
+def test_a_key_of_another_kind_is_named(resqpy: Call, client: Redis) -> None:
+    """By each command that meets it; doctor names it and looks on."""
+    client.sadd("resque:queues", "mail", "odd")
+    client.set("resque:queue:odd", "no list")
+    client.set("resque:pause-all-workers", "true")
+
+    said = {command: resqpy(*command.split()) for command in ("queues", "info", "jobs", "doctor")}
+
+    assert [(each.code, "Traceback" in each.err) for each in said.values()] == [
+        (Exit.REDIS, False), (Exit.REDIS, False), (Exit.REDIS, False), (Exit.NO, False),
+    ]  # fmt: skip
+    assert all("resque:queue:odd" in each.err + each.out for each in said.values())
+    assert "paused" in said["doctor"].out
+
+
+def test_binary_junk_is_shown(resqpy: Call, client: Redis) -> None:
+    """Names and entries that are no text break no command, and can be printed."""
+    for key, junk in (
+        ("queues", b"\xff\xfe"),
+        ("workers", b"\xff:1:\xfe"),
+        ("failed_queues", b"\xfd"),
+    ):
+        client.sadd(f"resque:{key}", junk)
+    client.rpush(b"resque:queue:\xff\xfe", b"\xff\x00{", b"[]", b'{"class":5}')
+    client.rpush("resque:failed", b"\xff\x00{", b"{}", b"null")
+    client.zadd("resque:delayed_queue_schedule", {b"\xffabc": 5, b"12": 12})
+    client.rpush("resque:delayed:12", b"\xff")
+    client.set(b"resque:lock:\xff:q:[]", b"\xff")
+    client.set(b"resque:worker:\xff:1:\xfe", b"\xff")
+    client.set(b"resque:stat:processed:\xff", b"much")
+    client.hset("resque:persistent_schedules", b"\xff", b"\xff")
+
+    for command in LOOKS:
+        for more in ([], [] if command.startswith("top") else ["--json"]):
+            said = resqpy(*command.split(), *more)
+            assert "unexpected" not in said.err, (command, said.err)
+            said.out.encode()
+
+
+def test_a_reader_that_goes_away_is_no_error(environ: dict[str, str], client: Redis) -> None:
+    """`resqpy jobs | head -1` ends with 0, in silence."""
+    client.sadd("resque:queues", "mail")
+    client.rpush("resque:queue:mail", *[b'{"class":"mail","args":[]}'] * 5000)
+
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m resqpy.cli jobs --limit 5000 | head -1; exit ${{PIPESTATUS[0]}}"],
+        env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr, done.stdout.split()) == (
+        0,
+        "",
+        ["queue", "class", "args"],
+    )
