@@ -53,10 +53,13 @@ def _show_interval(interval: int | str | None) -> Shown:
     return (("interval", None if interval is None else str(interval)), ("cron", None))
 
 
+_USUAL_WAIT = Backoff()  # it is not written
+
+
 def _show_retries(retries: Retries) -> Shown:
     forever, tries = retries.most is None, retries.most != 0
     yield "retries", ("-1" if forever else str(retries.most)) if tries else None
-    yield "backoff", retries.backoff.text() if tries else None
+    yield "backoff", None if retries.backoff == _USUAL_WAIT else retries.backoff.text()
     yield "linked", "1" if retries.linked else None
     yield "once", "1" if retries.at_most_once else None
 
@@ -198,7 +201,7 @@ def _retries(
     most: str | None, backoff: str | None, linked: str | None, once: str | None
 ) -> Retries:
     """They are the same for many tasks, and reading them costs more than a run should."""
-    wait = Backoff() if backoff is None else Backoff.parse(backoff)
+    wait = _USUAL_WAIT if backoff is None else Backoff.parse(backoff)
     tries = int(most or "0")
     return Retries(None if tries < 0 else tries, wait, linked == "1", once == "1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import ImportFailed, UnknownOption, UsageError
 from resqpy.engine.tracked.defaults import PRESETS, preset
+from resqpy.engine.tracked.finding import DEFAULT_PAGE_SIZE
 from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.query import make_query
 from resqpy.framework.api import api as resqpy_api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -356,12 +359,30 @@ async def test_linked_retries(store: Store, redis: Redis) -> None:
     assert await redis.llen(KEYS.failed) == 1
 
 
+MINUTE = 60_000
+DEFAULTS = {  # retries, waits in seconds, linked, kept for, longest execution
+    "irontask": (4, [1, 3.5, 12.25, 42.875], False, None, 30 * MINUTE),
+    "extra_horizon": (0, [1, 2, 4, 8], True, None, None),
+    "twin": (None, [5, 5, 5, 5], False, 0, None),
+}
+
+
 def test_presets() -> None:
     """One preset for each system; another is refused with the nearest."""
-    assert set(PRESETS) == {"irontask", "extra_horizon", "twin"}
-    assert preset("twin").retain_ms == 0
-    assert preset("twin").retries.most is None
-    assert preset("twin").retries.backoff.delay_ms(7) == 5000
-    assert preset("extra_horizon").retries.most == 0
+    for name, values in DEFAULTS.items():
+        made = preset(name)
+        waits = [made.retries.backoff.delay_ms(n) / 1000 for n in range(4)]
+        shown = (made.retries.most, waits, made.retries.linked, made.retain_ms, made.longest_ms)
+        assert (name, shown) == (name, values)
+        assert (made.lock_ms, made.priority, made.retries.at_most_once) == (30_000, 0, False)
+    assert set(PRESETS) == set(DEFAULTS)
     with pytest.raises(UnknownOption, match="did you mean 'irontask'"):
         preset("irontsk")
+
+
+def test_what_no_preset_changes() -> None:
+    """Defaults of verbs, as the reference has them."""
+    query, listen = make_query({}), inspect.signature(TrackedApi.listen).parameters
+    assert (query.sort, query.ascending, DEFAULT_PAGE_SIZE) == ("created", True, 25)
+    assert listen["concurrency"].default == 10
+    assert inspect.signature(TrackedApi.register_handler).parameters["concurrency"].default == 1
