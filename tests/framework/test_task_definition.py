@@ -398,3 +398,12 @@ def test_a_projects_own_plugin_is_known_by_its_name(files: Files) -> None:
     plugins = project.registry.definitions["a"].plugins
     assert [type(each).__name__ for each in plugins] == ["Shout", "More"]
     assert all(isinstance(each, Plugin) for each in plugins)
+
+
+def test_an_empty_list_of_plugin_options_is_none(files: Files) -> None:
+    """ActionHero's own examples have it."""
+    files.write(tasks__a="from resqpy import task\n@task(plugin_options=[])\ndef a(): 'A.'")
+    project = files.load()
+
+    assert project.errors == ()
+    assert project.registry.tasks["a"].plugin_options == {}
