@@ -18,21 +18,26 @@ from resqpy.base import codec
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.tracked.creating import CreateOptions
+from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.listener import definition_of
 from resqpy.store.client import Store
 from tests.support.waiting import wait_for
 from tests.tracked import victim
-from tests.tracked.support import KEYS, Workshop, known
+from tests.tracked.support import KEYS, Workshop, check_indexes
 
 LOCK_MS = 300
-MODES = ("implicit", "explicit", "retry", "again", "once")
+MODES = (
+    "implicit", "explicit", "retry", "said retry", "linked", "again", "defer", "release", "fail",
+    "delete", "slow", "cancel", "once", "create",
+)  # fmt: skip
+CREATED = "created-by-the-victim"
 
 
-async def killed(url: str, step: int) -> bool:
+async def killed(url: str, step: int, create: str = "") -> bool:
     """Run a victim; whether it was killed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.tracked.victim", url, str(step),
+        sys.executable, "-m", "tests.tracked.victim", url, str(step), create,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await process.communicate()
@@ -76,42 +81,80 @@ class Ends:
             self.count[event["content"]["id"], event["type"]] += 1
 
 
+async def make(tracked: Tracked, mode: str) -> str:
+    """The task that the victim runs; its id."""
+    if mode == "create":
+        return CREATED
+    options: CreateOptions = {"queue": victim.QUEUE, "lock_duration": LOCK_MS}
+    if mode == "once":
+        options |= {"at_most_once": True}
+    elif mode == "slow":
+        options |= {"retries": None, "backoff": 1, "lock_duration": 2 * LOCK_MS}
+    else:
+        options |= {"retries": 5, "backoff": 1, "linked": mode == "linked"}
+    return (await tracked.create("job", {"how": mode}, **options)).id
+
+
+async def last_of(tracked: Tracked, task_id: str) -> TrackedTask | None:
+    """The task, or the one that has taken over from it."""
+    task = await tracked.get(task_id)
+    while task is not None and task.record.retried_by is not None:
+        task = await tracked.get(task.record.retried_by)
+    return task
+
+
 async def one_kill(tracked: Tracked, redis: Redis, url: str, mode: str, step: int) -> bool:
     """Kill a worker at a step of a run, let the others see to it; whether it was killed."""
-    await redis.delete(victim.STARTED)
-    once = mode == "once"
-    options: CreateOptions = {"queue": victim.QUEUE, "lock_duration": LOCK_MS}
-    options |= {"at_most_once": True} if once else {"retries": 5, "backoff": 1}
-    task = await tracked.create("job", {"how": mode}, **options)
+    await redis.flushdb()
+    task_id = await make(tracked, mode)
     async with Ends(redis) as ends:
-        died = await killed(url, step)
+        died = await killed(url, step, CREATED if mode == "create" else "")
         async with survivors(tracked.store):
 
             async def over() -> bool:
-                now = await tracked.get(task.id)
-                return now is not None and now.status.final
+                now = await last_of(tracked, task_id)
+                return now is None if mode == "delete" else now is None or now.status.final
 
             await wait_for(over, 15.0, f"{mode} at step {step} is over")
         await ends.read()
-    after = await known(tracked, task.id)
-    client: Any = redis
-    starts = await client.lrange(victim.STARTED, 0, -1)
-    runs = 2 if mode == "again" else 1
-    if once and after.status == "failed":
-        assert after.error is not None
-        assert after.error.name in ("zombieTaskCleaned", "WorkerDied")
-    else:
-        assert (after.status, after.runs) == ("completed", runs), after.error
-        assert ends.count[task.id, "task_completed"] == 1
-    if once:
-        assert len(starts) <= 1
+    await check(tracked, redis, mode, task_id, ends.count)
     assert await redis.zcard(KEYS.task_locks) == 0
+    await check_indexes(redis)
     return died
+
+
+async def check(
+    tracked: Tracked, redis: Redis, mode: str, task_id: str, told: Counter[tuple[str, str]]
+) -> None:
+    """What a task must have come to, whenever its worker was killed."""
+    client: Any = redis
+    starts = Counter(await client.lrange(victim.STARTED, 0, -1))
+    events = Counter(kind for _, kind in told.elements())
+    failed = await redis.llen(KEYS.failed)
+    if mode == "delete":
+        assert events["task_removed"] == 1
+        return
+    last = await last_of(tracked, task_id)
+    if last is None:  # it was killed before it had created the task
+        assert mode == "create"
+        assert not starts
+        return
+    error = None if last.error is None else last.error.name
+    if mode == "once":
+        assert max(starts.values(), default=0) <= 1
+    if mode in ("fail", "cancel") or (mode == "once" and last.status == "failed"):
+        expected = {"fail": "ValueError", "cancel": "JobCancelled", "once": "zombieTaskCleaned"}
+        assert (last.status, error, failed) == ("failed", expected[mode], 1)
+        assert events["task_failed"] == 1
+    else:
+        assert (last.status, error, failed) == ("completed", None, 0)
+        assert last.runs == (2 if mode == "again" else 1)
+        assert events["task_completed"] == 1
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("mode", "steps"), [("implicit", (3, 6)), ("explicit", (7,)), ("once", (5,))]
+    ("mode", "steps"), [("implicit", (1, 3)), ("explicit", (7,)), ("once", (5,))]
 )
 async def test_killed(
     tracked: Tracked, redis: Redis, redis_url: str, mode: str, steps: tuple[int, ...]
@@ -130,4 +173,4 @@ async def test_killed_everywhere(tracked: Tracked, redis: Redis, redis_url: str,
         step = 0
         while await one_kill(tracked, redis, redis_url, mode, step):
             step += 1
-        assert step > 6
+        assert step > 4

@@ -1,7 +1,9 @@
 """A worker process that kills itself at one of its steps towards Redis.
 
-`python -m tests.tracked.victim URL STEP`: a step is just before a batch of commands is sent, or just
-before a reply is heard. Without a kill it ends by itself when its queue has been quiet.
+`python -m tests.tracked.victim URL STEP CREATE`: a step is just before a batch of commands is sent,
+or just before a reply is heard, on any of its connections; nothing else that it does can be seen from
+outside. Without a kill it ends by itself when its queue has been quiet. `CREATE`, if it is not empty,
+is the id of a task that it creates itself, after the steps began to count.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any
 
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.creating import CreateOptions
+from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.listener import definition_of
 from resqpy.store.client import Store
 from resqpy.store.line import Line
@@ -51,23 +55,77 @@ async def handler(task: ActiveTask) -> Any:
     store: Store = current_run.get().store
     await store.call("RPUSH", STARTED, task.id)
     how = task.payload.get("how")
-    if how == "explicit":
-        task.payload["seen"] = True
-        await task.save()
-        await task.complete()
-    elif how == "retry" and task.attempts == 0:
-        raise ValueError("once more")
-    elif how == "again" and task.runs == 0:
-        await task.complete(1)
+    if how in _HOW:
+        await _HOW[how](task)
     return how
 
 
-async def main(url: str, step: int) -> None:
+async def _explicit(task: ActiveTask) -> None:
+    task.payload["seen"] = True
+    await task.save()
+    await task.complete()
+
+
+async def _raise_once(task: ActiveTask) -> None:
+    if task.attempts == 0:
+        raise ValueError("once more")
+
+
+async def _retry_once(task: ActiveTask) -> None:
+    if task.attempts == 0:
+        await task.retry(ValueError("once more"), 1)
+
+
+async def _again(task: ActiveTask) -> None:
+    if task.runs == 0:
+        await task.complete(1)
+
+
+async def _defer_once(task: ActiveTask) -> None:
+    if task.deliveries == 0:
+        await task.defer(1)
+
+
+async def _release_once(task: ActiveTask) -> None:
+    if task.deliveries == 0:
+        await task.release()
+
+
+async def _fail(task: ActiveTask) -> None:
+    await task.fail(ValueError("for good"))
+
+
+async def _delete(task: ActiveTask) -> None:
+    await task.delete()
+
+
+async def _slow(_: ActiveTask) -> None:
+    await asyncio.sleep(0.7)  # the lock is renewed meanwhile
+
+
+async def _cancelled(_: ActiveTask) -> None:
+    run = current_run.get()
+    run.worker.cancel(str(run.worker_id))
+    await asyncio.sleep(5)
+
+
+_HOW = {
+    "explicit": _explicit, "retry": _raise_once, "said retry": _retry_once, "linked": _raise_once,
+    "again": _again, "defer": _defer_once, "release": _release_once, "fail": _fail,
+    "delete": _delete, "slow": _slow, "cancel": _cancelled,
+}  # fmt: skip
+
+
+async def main(url: str, step: int, create: str) -> None:
     """Work until the queue has been quiet for a while."""
     store = Store(RedisOptions(url))
     await store.connect()
     definition = definition_of("job", handler)
     die_at(step)
+    if create:
+        options: CreateOptions = {"id": create, "queue": QUEUE, "lock_duration": 300}
+        options |= {"retries": 5, "backoff": 1}
+        await Tracked(store).create("job", {"how": "create"}, **options)
     async with Workshop(store, {"job": definition}, slots=2, queues=QUEUE) as shop:
         for _ in range(200):
             await asyncio.sleep(0.01)
@@ -78,4 +136,4 @@ async def main(url: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

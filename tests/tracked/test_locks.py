@@ -1,0 +1,121 @@
+"""Locks of tasks that run: renewed together, by a thread, and of no more worth than Redis says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.framework.listener import definition_of
+from resqpy.store import task_locks
+from resqpy.store.client import Store
+from resqpy.store.task_locks import Held, LockState
+from tests.support.waiting import wait_for
+from tests.tracked import victim
+from tests.tracked.support import KEYS, Workshop, known, status_is
+from tests.tracked.test_kill import survivors
+
+
+async def test_one_batch_for_all_that_run(
+    tracked: Tracked, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 tasks that run in a process are renewed in one round trip, at two thirds of their lock."""
+    sizes: list[int] = []
+    renew = task_locks.renew
+
+    async def count(store: Store, held: Sequence[Held]) -> list[LockState]:
+        sizes.append(len(held))
+        return await renew(store, held)
+
+    monkeypatch.setattr(task_locks, "renew", count)
+    go, running = asyncio.Event(), 0
+
+    async def job(_: Any) -> None:
+        nonlocal running
+        running += 1
+        await go.wait()
+
+    await asyncio.gather(
+        *(tracked.create("job", queue="jobs", lock_duration=3000) for _ in range(200))
+    )
+    async with Workshop(store, {"job": job}, slots=200, queues="jobs") as shop:
+        await wait_for(lambda: running == 200)
+        await wait_for(lambda: sum(sizes) >= 200)
+        await asyncio.sleep(0.2)
+        assert sum(sizes) == 200
+        assert len(sizes) <= 4  # they did not all begin in one moment
+        go.set()
+        await wait_for(lambda: not shop.worker.pool.slots.busy)
+    assert await tracked.count(status="completed") == 200
+
+
+async def test_a_blocked_loop_keeps_its_lock(tracked: Tracked, store: Store) -> None:
+    """A handler that blocks the event loop for longer than its lock lasts has it all the same."""
+    task = await tracked.create("job", queue="jobs", lock_duration=900)
+
+    async def job(_: Any) -> str:
+        time.sleep(1.5)  # noqa: ASYNC251 - that is what is tested
+        return "done"
+
+    async with Workshop(store, {"job": job}, queues="jobs"):
+        after = await status_is(tracked, task.id, "completed")
+    assert (after.result, after.runs, after.record.deliveries) == ("done", 1, 0)
+
+
+async def test_redis_away_for_longer_than_a_lock(
+    tracked: Tracked, store: Store, redis: Redis
+) -> None:
+    """The handler is told that its lock is lost, by its own clock; the task runs again, and once."""
+    task = await tracked.create("job", queue="jobs", lock_duration=200, backoff=1)
+    lost: list[bool] = []
+
+    async def job(active: ActiveTask) -> str:
+        if active.deliveries:
+            return "again"
+        told = asyncio.Event()
+        active.once("lock_lost", told.set)
+        await store.call("CLIENT", "PAUSE", 800, "ALL")
+        await told.wait()
+        lost.append(active.locked)
+        return "zombie"
+
+    async with (
+        survivors(store),
+        Workshop(store, {"job": definition_of("job", job)}, queues="jobs"),
+    ):
+        after = await status_is(tracked, task.id, "completed")
+    assert lost == [False]
+    assert (after.result, after.runs) == ("again", 1)
+    assert await redis.llen(KEYS.failed) == 0
+
+
+async def test_a_frozen_worker_that_wakes(
+    tracked: Tracked, store: Store, redis: Redis, redis_url: str
+) -> None:
+    """A worker that was stopped for longer than its lock lasts changes nothing when it goes on."""
+    client: Any = redis
+    task = await tracked.create(
+        "job", {"how": "slow"}, queue=victim.QUEUE, lock_duration=600, retries=None, backoff=1
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.tracked.victim", redis_url, "-1", ""
+    )
+    await wait_for(lambda: client.llen(victim.STARTED))
+    os.kill(process.pid, signal.SIGSTOP)
+    async with survivors(store):
+        after = await status_is(tracked, task.id, "completed")
+    os.kill(process.pid, signal.SIGCONT)
+    assert await process.wait() == 0
+    woken = await known(tracked, task.id)
+    assert (woken.record, woken.runs) == (after.record, 1)
+    assert await client.llen(victim.STARTED) >= 2
+    assert await redis.llen(KEYS.failed) == 0
