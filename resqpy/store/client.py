@@ -47,9 +47,9 @@ class Store:
         self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
 
-    def new_line(self) -> Line:
-        """A further connection, for who must not wait behind others."""
-        return Line(self.open_connection, self.options.reply_timeout_s)
+    def new_line(self, *, eager: bool = False) -> Line:
+        """A further connection, for who must not wait behind others; `eager`: see `Line`."""
+        return Line(self.open_connection, self.options.reply_timeout_s, eager=eager)
 
     async def connect(self) -> None:
         """Reach Redis once, to say early and clearly what is wrong with it.

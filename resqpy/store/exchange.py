@@ -96,7 +96,7 @@ class Exchange:
     def __init__(self, store: Store, max_payload: int = codec.MAX_PAYLOAD) -> None:
         keys = store.keys
         self._store = store
-        self._line = store.new_line()
+        self._line = store.new_line(eager=True)
         self._max_payload = max_payload
         self._fixed: list[Arg] = [
             keys.pause,

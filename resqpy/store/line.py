@@ -53,13 +53,18 @@ class Line:
     Args:
         open_connection: how to get a new one.
         reply_timeout_s: seconds without a reply after which the connection is given up.
+        eager: send at once what can be sent, instead of waiting for what else is asked for in this
+            turn of the event loop: for a line with one user, who goes on meanwhile.
 
     Attributes:
         round_trips: how many flushes there were (tests count them).
     """
 
-    def __init__(self, open_connection: Opener, reply_timeout_s: float) -> None:
+    def __init__(
+        self, open_connection: Opener, reply_timeout_s: float, *, eager: bool = False
+    ) -> None:
         self._open = open_connection
+        self._eager = eager
         self._reply_timeout_s = reply_timeout_s
         self._wire: Wire | None = None
         self._waiting: list[_Asked] = []
@@ -86,8 +91,11 @@ class Line:
         asked = _Asked(commands, loop.create_future())
         self._waiting.append(asked)
         if not (self._in_flight or self._flush_planned):
-            self._flush_planned = True
-            loop.call_soon(self._flush)
+            if self._eager:
+                self._flush()
+            else:
+                self._flush_planned = True
+                loop.call_soon(self._flush)
         return asked.future
 
     # -- out --
