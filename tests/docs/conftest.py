@@ -27,5 +27,5 @@ def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> It
         yield Stage(root, redis_url)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "tasks", "lib", "my", "fastapi")):
+        if name.startswith(("_resqpy", "tasks", "lib", "my")):
             del sys.modules[name]
