@@ -83,7 +83,9 @@ class SpecBuilder:
         self, task: Written, complain: Callable[[str | None, str], None], timezone: str
     ) -> None:
         self._task = task
-        self._own = task.own
+        self._own = dict(task.own)
+        if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
+            self._own["plugin_options"] = {}
         self._complain = complain
         self._timezone = timezone
 
@@ -126,8 +128,6 @@ class SpecBuilder:
         flags = ("at_most_once", "re_enqueue_on_exception", "extra_inputs")
         for flag in flags:
             self._need(flag, bool, "True or False")
-        if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
-            self._own["plugin_options"] = {}
         for several in ("plugin_options", "inputs"):
             self._need(several, Mapping, "a dict")
         self._check_options(self._own["plugin_options"])
