@@ -134,9 +134,9 @@ class Sentinels:
         conf = self.folder / "sentinel.conf"
         conf.write_text(
             f"port {self.ports[2]}\ndir {self.folder}\n"
-            f"sentinel monitor mymaster 127.0.0.1 {self.ports[0]} 1\n"
-            "sentinel down-after-milliseconds mymaster 300\n"
-            "sentinel failover-timeout mymaster 3000\n"
+            f"sentinel monitor jobs 127.0.0.1 {self.ports[0]} 1\n"
+            "sentinel down-after-milliseconds jobs 300\n"
+            "sentinel failover-timeout jobs 3000\n"
         )
         self.sentinel = subprocess.Popen(
             ["redis-server", str(conf), "--sentinel"],
@@ -149,6 +149,7 @@ class Sentinels:
         return RedisOptions(
             "redis://ignored/0",
             sentinels=[("127.0.0.1", 1), ("127.0.0.1", self.ports[2])],
+            sentinel_service="jobs",  # not the default name
             connect_timeout_s=1.0,
             reply_timeout_s=2.0,
         )
@@ -175,7 +176,7 @@ async def sees_the_replica(sentinels: Sentinels) -> bool:
     """Whether the Sentinel could make the replica the master."""
     store = Store(RedisOptions(f"redis://127.0.0.1:{sentinels.ports[2]}"))
     try:
-        replicas = await store.call("SENTINEL", "REPLICAS", "mymaster")
+        replicas = await store.call("SENTINEL", "REPLICAS", "jobs")
         flags = [each[each.index(b"flags") + 1] for each in replicas]
         links = [each[each.index(b"master-link-status") + 1] for each in replicas]
         return flags == [b"slave"] and links == [b"ok"]

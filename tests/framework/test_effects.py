@@ -1,0 +1,186 @@
+"""Settings whose effect is seen only in Redis, or in time: set in the config, looked at from outside.
+
+A part that ignored one of them, and took its default instead, passed all other tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base.errors import StoreError, StoreUnavailable
+from resqpy.base.model import WorkerId
+from resqpy.embedded import PrivateServer
+from resqpy.framework.api import api
+from resqpy.framework.config import load_config
+from resqpy.framework.connection import redis_options
+from resqpy.framework.process import Process
+from resqpy.store import workers
+from resqpy.store.client import Store
+from resqpy.store.exchange import Exchange, Place
+from resqpy.store.options import RedisOptions
+from tests.framework.conftest import MakeProject, until
+
+LEADER = "resque:resqpy:leader"
+TASKS = """
+import asyncio, threading, time
+from resqpy import task
+
+running, most = [], []
+
+@task(queue="q")
+def blocks():
+    "I block a thread."
+    running.append(1)
+    most.append(len(running))
+    time.sleep(0.05)
+    running.pop()
+    return max(most)
+
+@task(queue="q")
+async def waits():
+    "I wait."
+    await asyncio.sleep(60)
+"""
+
+
+async def test_lease_and_foreign_locks(make_project: MakeProject, redis: Redis) -> None:
+    """How long the leader's locks live without a sign, and what Ruby's is called."""
+    project = make_project(
+        {
+            "scheduler.lease": 4000,
+            "scheduler.foreign_lock_ttl": 60_000,
+            "scheduler.ruby_lock_prefix": "p",
+        }
+    )
+    ruby = "resque:resque:p:resque_scheduler_master_lock"
+    async with Process(project, scheduler=True):
+        await until(lambda: redis.exists(ruby))
+        lease_ms = await redis.pttl(LEADER)
+        foreign = [await redis.ttl(each) for each in (ruby, "resque:resque_scheduler_leader_lock")]
+
+    assert 1000 < lease_ms <= 4000
+    assert all(30 < each <= 60 for each in foreign)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (2, 2), (None, 4)])
+async def test_max_threads(
+    make_project: MakeProject, redis: Redis, limit: int | None, most: int
+) -> None:
+    """So many plain tasks run at a time, though there are more task processors."""
+    project = make_project(
+        {
+            "tasks.max_threads": limit,
+            "tasks.min_task_processors": 4,
+            "tasks.max_task_processors": 4,
+        },
+        tasks__a=TASKS,
+    )
+    async with Process(project, worker=True):
+        await api.tasks.enqueue_many([("blocks", {})] * 12)
+        await until(lambda: _processed(redis, 12))
+
+    [seen] = [vars(each)["most"] for name, each in sys.modules.items() if _is_task_file(name, each)]
+    assert max(seen) == most
+
+
+def _is_task_file(name: str, module: object) -> bool:
+    return name.startswith("_resqpy") and hasattr(module, "most")
+
+
+async def _processed(redis: Redis, count: int) -> bool:
+    return int(await redis.get("resque:stat:processed") or 0) == count
+
+
+async def test_check_timeout(make_project: MakeProject) -> None:
+    """How often it is decided that more processors are needed: not before a minute, here."""
+    settings = {
+        "tasks.check_timeout": 60_000,
+        "tasks.max_task_processors": 4,
+        "tasks.stop_timeout": 0,
+    }
+    async with Process(make_project(settings, tasks__a=TASKS), worker=True):
+        await api.tasks.enqueue_many([("waits", {})] * 3)
+        await until(lambda: _busy(1))
+        await asyncio.sleep(1.2)  # by default it is decided after half a second
+        assert len(await api.tasks.workers()) == 1
+    async with Process(make_project(settings | {"tasks.check_timeout": 50}), worker=True):
+        await until(lambda: _busy(3))
+
+
+async def _busy(count: int) -> bool:
+    return sum(each is not None for each in (await api.tasks.all_working_on()).values()) >= count
+
+
+async def test_rescue_after(make_project: MakeProject, redis: Redis) -> None:
+    """A worker that was silent for ten seconds is dead where five are set (thirty are the default)."""
+    store = Store(
+        RedisOptions(
+            (project := make_project({"scheduler.rescue_after": 5000})).config.redis.url or ""
+        )
+    )
+    dead = WorkerId("host+1-abcd1234", "1", "lost")
+    await redis.rpush("resque:queue:lost", '{"class":"Echo","queue":"lost","args":[]}')
+    await workers.register(store, "abcd1234", [dead], "2026-11-21 00:00:00 +0000")
+    exchange = Exchange(store)
+    await exchange.run([], [Place.of(dead)], ["lost"], "2026-11-21T00:00:00.000001Z")
+    await exchange.close()
+    await store.close()
+    await redis.zincrby("resque:resqpy:processes", -10, "abcd1234")
+    async with Process(project, scheduler=True):
+        await until(lambda: redis.llen("resque:queue:lost"))
+
+
+async def test_task_lost_after(make_project: MakeProject, redis: Redis) -> None:
+    """A tracked task whose job is nowhere is given a new one after so long (five minutes by default)."""
+    project = make_project({"scheduler.task_lost_after": 300}, tasks__a=TASKS)
+    async with Process(project, scheduler=True):
+        await api.tracked.create("waits")
+        await redis.delete("resque:queue:q")
+        await until(lambda: redis.llen("resque:queue:q"))
+
+
+async def test_tracked_preset(make_project: MakeProject) -> None:
+    """What a tracked task is like where its creator says nothing."""
+    kept = {}
+    for name in ("irontask", "twin"):
+        async with Process(make_project({"tasks.tracked_preset": name}, tasks__a=TASKS)):
+            kept[name] = (await api.tracked.create("waits")).record.retain_ms
+
+    assert kept == {"irontask": None, "twin": 0}
+
+
+async def test_connect_timeout() -> None:
+    """A server that accepts and says nothing is given up after so long (five seconds by default)."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        store = _store({"redis.url": url, "redis.connect_timeout": 100})
+        async with asyncio.timeout(3):
+            with pytest.raises(StoreUnavailable):
+                await store.connect()
+        await store.close()
+
+
+async def test_reply_timeout() -> None:
+    """A server that says nothing any more is given up after so long (fifteen seconds by default)."""
+    with PrivateServer() as server:
+        store = _store({"redis.url": server.url, "redis.reply_timeout": 200})
+        await store.connect()
+        server.pause()
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(StoreError):
+                    await store.call("PING")
+        finally:
+            server.resume()
+        await store.close()
+
+
+def _store(overrides: dict[str, Any]) -> Store:
+    return Store(redis_options(load_config(Path("/nowhere"), "test", overrides, environ={})))
