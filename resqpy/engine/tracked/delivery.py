@@ -131,7 +131,7 @@ class Deliveries:
         if ending.kind is EndKind.RELEASE:  # it was not the task's wish: back to the head
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
-        run.after.append(partial(_ended, task, change, ending, outcome.error))
+        run.after.append(partial(_ended, run, task, change, ending, outcome.error))
         return guarded(run.store, task.record, ending, before, change, place=place)
 
     def _finished(self, run: Run, task: ActiveTask, finished: Finished) -> None:
@@ -143,10 +143,16 @@ class Deliveries:
             self._on_step(task.record)
 
 
-def _ended(task: ActiveTask, change: Change, ending: Ending, error: BaseException | None) -> None:
-    """The end is written."""
+def _ended(
+    run: Run, task: ActiveTask, change: Change, ending: Ending, error: BaseException | None
+) -> None:
+    """The end is written. What refers to each other lets go, so that it is freed at once: leaving that
+    to the garbage collector costs a sixth of a small run.
+    """
     task.record = change.after or task.record
     task.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
+    task.forget_run()
+    run.ender, run.after = None, []
 
 
 async def _intercepted(

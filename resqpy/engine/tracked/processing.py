@@ -124,18 +124,19 @@ class Processing(Emitter):
 
     def lose(self) -> None:
         """The lock is ours no more."""
-        if self.busy:
-            self._end(ProcessingState.LOCK_LOST, Finished(LOCK_LOST))
-            self.emit("lock_lost")
-            self.emit("inactive")
+        self._end(ProcessingState.LOCK_LOST, Finished(LOCK_LOST), "lock_lost", "inactive")
 
     def over(self, finished: Finished) -> None:
         """It is finished."""
-        if self.busy:
-            self._end(ProcessingState.FINISHED, finished)
-            self.emit("inactive")
+        self._end(ProcessingState.FINISHED, finished, "inactive")
 
-    def _end(self, state: ProcessingState, finished: Finished) -> None:
+    def _end(self, state: ProcessingState, finished: Finished, *events: str) -> None:
+        if not self.busy:
+            return
         self.finished = finished
+        self._lock = None
         self.change(state)
         self.emit("finished", finished)
+        for event in events:
+            self.emit(event)
+        self._listeners.clear()  # nothing follows
