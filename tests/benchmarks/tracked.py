@@ -1,4 +1,4 @@
-"""Tracked tasks beside untracked jobs: no-op throughput, creation, memory of a record."""
+"""Tracked tasks beside untracked jobs: no-op throughput, creation, memory of a record; pages."""
 
 from __future__ import annotations
 
@@ -36,5 +36,21 @@ def measure(bench: Bench) -> Section:
                 unit="bytes",
                 smaller_is_better=True,
             ),
+            *_pages(bench),
         ],
     )
+
+
+def _pages(bench: Bench) -> list[Row]:
+    count = bench.size(100_000, 5_000)
+    found = bench.result(OURS, "records", records=count)
+    return [
+        Row(
+            f"page of 25 of {count:,} tracked tasks, {query}",
+            start,
+            unit="ms",
+            smaller_is_better=True,
+            note=f"at the start; in the middle {middle:.2f} ms, at the end {end:.2f} ms",
+        )
+        for query, (start, middle, end) in found.items()
+    ]
