@@ -163,7 +163,7 @@ class Pool:
         looking = taking and self._look
         if not (reporting.ended or looking or reporting.recover):
             return
-        if looking and self._names_stale:
+        while looking and self._names_stale:  # again, where they changed while we asked
             await self._resolve()
         ended = reporting.next_ended(len(self.slots.all), more=looking)
         free = self._free(ended, taking, looking or reporting.recover)

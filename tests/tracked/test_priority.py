@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from resqpy.base.errors import UsageError
 from resqpy.base.queue_priority import check_priority, family, split_priority, with_priority
+from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.resque import Resque
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store import queues
 from resqpy.store.client import Store
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop
@@ -89,3 +92,38 @@ async def test_the_earlier_start_runs_first(tracked: Tracked, store: Store) -> N
         await wait_for(lambda: len(seen) == 7)
 
     assert seen == ["e", "b", "c", "a", "d", "untracked", "f"]
+
+
+async def test_a_sub_queue_that_is_made_while_the_names_are_asked(
+    tracked: Tracked, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen at once, not at the next sign of life."""
+    names = queues.names
+    ran, told, armed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slowly(store: Store) -> list[str]:
+        found = await names(store)
+        if armed.is_set():  # the worker is told of the change before the old names have arrived
+            armed.clear()
+            await tracked.create("note", queue="jobs", priority=3)
+            await told.wait()
+        return found
+
+    async def note(_: dict[str, Any]) -> None:
+        ran.set()
+
+    options = WorkerOptions(heartbeat_s=60)
+    async with Workshop(store, {"note": note}, queues="jobs", options=options) as shop:
+        changed = shop.worker.pool.names_changed
+
+        def tell() -> None:
+            changed()
+            told.set()
+
+        await asyncio.sleep(0.1)  # its first looks are over
+        monkeypatch.setattr(shop.worker.pool, "names_changed", tell)
+        monkeypatch.setattr(queues, "names", slowly)
+        armed.set()
+        changed()
+        async with asyncio.timeout(5):
+            await ran.wait()
