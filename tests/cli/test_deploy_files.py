@@ -13,6 +13,8 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,19 @@ def _command_lines(shop: Path) -> list[list[str]]:
 
 def _docker(shop: Path) -> str:
     return (shop / "Dockerfile").read_text()
+
+
+def test_resqpy_comes_from_its_wheel(shop: Path) -> None:
+    """On the package index another project has its name: the wheel first, then the very same version."""
+    settings = tomllib.loads((shop / "pyproject.toml").read_text())
+    assert settings["project"]["dependencies"] == [f"resqpy=={version('resqpy')}"]
+    assert (shop / "wheels" / "README.md").exists()
+    workflow = (shop / ".github" / "workflows" / "ci.yml").read_text()
+    for text, project in ((_docker(shop), "."), (workflow, "-e '.[dev]'")):
+        lines = [line for line in re.split(r"&&|\n", text) if "pip install" in line]
+        first, then = (line.partition("pip install")[2].split() for line in lines)
+        assert first[-1] == "wheels/*.whl"
+        assert " ".join(then).endswith(project)
 
 
 def test_their_commands_are_commands_of_resqpy(shop: Path) -> None:

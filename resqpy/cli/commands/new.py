@@ -18,6 +18,7 @@ EXTRA = {
     "plugins/": "code around the run of single tasks",
     "initializers/": "what is set up when a process starts",
     "deploy/": "systemd, Kubernetes, Redis users: examples with the right stop times",
+    "wheels/": "what Docker and CI install from here: put resqpy's wheel into it",
 }
 _OPTIONAL = (*EXTRA, "Dockerfile", "compose.yaml", ".dockerignore", ".github/")
 
@@ -38,7 +39,7 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     project = Name.of(name or directory.resolve().name)
     values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
-        "version": ".".join(package_version("resqpy").split(".")[:2]),
+        "version": package_version("resqpy"),
         "map": "" if minimal else "".join(f"| `{f}` | {words} |\n" for f, words in EXTRA.items()),
         "folders": "" if minimal else " plugins initializers",
     }
