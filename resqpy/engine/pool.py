@@ -27,7 +27,7 @@ from resqpy.engine.suspects import Suspects
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store import queues as queue_store
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchanged
+from resqpy.store.exchange import Exchanged, Taken
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
 
@@ -59,13 +59,13 @@ class Pool:
     ) -> None:
         self.store = store
         self.queues = queues
-        self.slots = Slots(store, queues.text, options.host, clock)
+        self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
-        self.reporting = Reporting(
+        self.reporting: Reporting = Reporting(
             store, options, clock, events, self._wake.set, claims=runs_tracked(definitions)
         )
-        self.runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
-        self.suspects = Suspects(self.runner.begin)
+        self.runner: Runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
+        self.suspects: Suspects = Suspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = False
         self.on_recovered: Callable[[], None] = lambda: None
         self._options = options
@@ -212,16 +212,7 @@ class Pool:
         if exchanged.unusable:
             self._tell_unusable([free[index] for index in exchanged.unusable])
         self.reporting.settle(ended, exchanged)
-        heard = self._events.heard("job")
-        for taken in exchanged.taken:
-            slot = free[taken.index]
-            run = self.runner.take(slot, taken)
-            if heard:
-                self._events.tell("job", slot, run.queue, run.job)
-            if self.quiet:  # since that exchange was asked
-                self.runner.return_untouched(slot, run)
-            elif not self.suspects.hold(slot, run):
-                self.runner.begin(slot, run)
+        self._begin(free, exchanged.taken)
         if self.suspects.settle(self.slots.busy):
             self.look()
         self.paused = exchanged.paused
@@ -230,6 +221,18 @@ class Pool:
         elif free and not exchanged.taken and self._events.heard("pause"):
             for slot in free:
                 self._events.tell("pause", slot)
+
+    def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
+        heard = self._events.heard("job")
+        for taken in jobs:
+            slot = free[taken.index]
+            run = self.runner.take(slot, taken)
+            if heard:
+                self._events.tell("job", slot, run.queue, run.job)
+            if self.quiet:  # since that exchange was asked
+                self.runner.return_untouched(slot, run)
+            elif not self.suspects.hold(slot, run):
+                self.runner.begin(slot, run)
 
     def _tell_broken(self, queue: str, words: str) -> None:
         if queue not in self._told_broken:
