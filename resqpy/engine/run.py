@@ -49,6 +49,7 @@ class Run:
     """
 
     __slots__ = (
+        "__weakref__",
         "after",
         "beginning",
         "begun",

@@ -221,10 +221,6 @@ class ActiveTask(TaskView):
         finally:
             processing.not_written()
 
-    def forget_run(self) -> None:
-        """It is over, so no failed entry will be written."""
-        self._failed_entry = lambda _: ()
-
     async def write_end(self, ending: Ending, error: BaseException | None) -> None:
         """Write an end at once, by a step of its own."""
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import ReferenceType, ref
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -98,7 +99,7 @@ class Deliveries:
         record = claimed.record
         assert record is not None
         task = ActiveTask(
-            record, run.store, self._clock, partial(failed_commands, run, clock=self._clock)
+            record, run.store, self._clock, partial(_failed_entry, ref(run), self._clock)
         )
         lock = HeldLock(claimed, self._clock, task.processing.learned)
         task.processing.hold(lock)
@@ -143,6 +144,12 @@ class Deliveries:
             self._on_step(task.record)
 
 
+def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -> Sequence[Command]:
+    """What puts a run into the failed list, as long as somebody has it."""
+    going_on = run()
+    return [] if going_on is None else failed_commands(going_on, error, clock)
+
+
 def _ended(
     run: Run, task: ActiveTask, change: Change, ending: Ending, error: BaseException | None
 ) -> None:
@@ -151,7 +158,6 @@ def _ended(
     """
     task.record = change.after or task.record
     task.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
-    task.forget_run()
     run.ender, run.after = None, []
 
 
