@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.cli.live_screen import Counted, Look, screen
 from resqpy.cli.terminal import Terminal
 from resqpy.engine.resque import Resque
+from resqpy.framework.signals import listening, number
 
 _SMALLEST_INTERVAL_S = 0.1
 
@@ -20,6 +25,20 @@ class _Seen:
 
     look: Look | None = None
     trouble: str = ""
+
+
+@contextmanager
+def interruptible(terminal: Terminal) -> Iterator[None]:
+    """Ctrl-Z stops the program till `fg`, TERM ends it, and both give the terminal back before."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        task.cancel()
+
+    stop = partial(os.kill, os.getpid(), number("STOP"))
+    with listening({"TSTP": partial(terminal.leave_to, stop), "TERM": end}):
+        yield
 
 
 async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int | None) -> None:

@@ -5,31 +5,43 @@ from __future__ import annotations
 import ast
 import asyncio
 import code
+import contextlib
 import inspect
 import sys
 import traceback
-from concurrent.futures import Future
+from collections.abc import Coroutine
 from types import CodeType, FunctionType
 from typing import Any
 
 from resqpy.base.imports import package_version
-from resqpy.cli.session import with_process
+from resqpy.cli.session import new_process, with_process
 from resqpy.cli.settings import Settings
+from resqpy.framework.loop_thread import Life
 from resqpy.framework.process import Process
 
 
 def run(settings: Settings, text: str | None) -> Any:
     """Run a text, and return what its last expression is; without one, ask for input till its end."""
+    if text is not None:
+        return with_process(settings, lambda process: _evaluated(text, _names(process)))
+    process, life = new_process(settings), Life()
+    try:
+        _wait(life, process.start())
+        _Prompt(_names(process), life).interact(_banner(process), "")
+    finally:
+        _wait(life, process.stop())
+        life.end()
+    return None
 
-    async def do(process: Process) -> Any:
-        names = _names(process)
-        if text is not None:
-            return await _evaluated(text, names)
-        prompt = _Prompt(names, asyncio.get_running_loop())
-        await asyncio.to_thread(prompt.interact, _banner(process), "")
-        return None
 
-    return with_process(settings, do)
+def _wait(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
+    """Do something on the project's loop; Ctrl-C here cancels it there."""
+    done = asyncio.run_coroutine_threadsafe(work, life.loop)
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        done.cancel()
+        raise
 
 
 def _names(process: Process) -> dict[str, Any]:
@@ -49,37 +61,34 @@ def _banner(process: Process) -> str:
 
 
 class _Prompt(code.InteractiveConsole):
-    """Runs each input on the project's loop, in another thread."""
+    """Runs each input on the project's loop. It reads here, in the main thread: so Ctrl-C ends a line, or
+    what a line began, and never the console.
+    """
 
-    def __init__(self, names: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, names: dict[str, Any], life: Life) -> None:
         super().__init__(names)
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        self._loop = loop
+        self._life = life
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - lines can be edited, and those before come again
 
     def runcode(self, code: CodeType) -> None:
         """Run it on the loop, and wait."""
-        done: Future[Any] = Future()
-        self._loop.call_soon_threadsafe(lambda: self._begin(code, done))
-        try:
-            done.result()
-        except SystemExit:
-            raise
-        except BaseException as error:
+        error = _wait(self._life, self._ran(code))
+        if isinstance(error, SystemExit):
+            raise error
+        if error is not None:
             self.write("".join(traceback.format_exception(_from_input(error))))
 
-    def _begin(self, code: CodeType, done: Future[Any]) -> None:
-        async def ran() -> Any:
-            value = FunctionType(code, self.locals)()
-            return await value if inspect.isawaitable(value) else value
-
-        def tell(task: asyncio.Task[Any]) -> None:
-            error = task.exception()
-            done.set_exception(error) if error is not None else done.set_result(None)
-
+    async def _ran(self, code: CodeType) -> BaseException | None:
+        """What it raised; given back, because `exit()` must not end the loop."""
         try:
-            self._loop.create_task(ran()).add_done_callback(tell)
+            value = FunctionType(code, self.locals)()
+            if inspect.isawaitable(value):
+                await value
         except BaseException as error:
-            done.set_exception(error)
+            return error
+        return None
 
 
 def _from_input(error: BaseException) -> BaseException:

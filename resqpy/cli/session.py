@@ -93,17 +93,23 @@ def registered_tasks(settings: Settings) -> list[TaskSpec]:
 
 def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:
     """Run something in the project's process, with `api` and its initializers, but without a worker."""
+    process = new_process(settings)
+
+    async def all_of_it() -> T:
+        async with process:
+            return await do(process)
+
+    return asyncio.run(all_of_it())
+
+
+def new_process(settings: Settings) -> Process:
+    """The project's process before its start, without a worker and a scheduler."""
     from resqpy.framework.log import configure
     from resqpy.framework.process import Process
 
     project = load_project(settings)
     configure(replace(project.config.logger, level="warning"), project.name)
-
-    async def all_of_it() -> T:
-        async with Process(project, worker=False, scheduler=False) as process:
-            return await do(process)
-
-    return asyncio.run(all_of_it())
+    return Process(project, worker=False, scheduler=False)
 
 
 def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -21,9 +23,9 @@ class Terminal:
         live: a person watches; else the lines are printed one look after the other.
     """
 
-    def __init__(self, *, live: bool, keys: bool) -> None:
+    def __init__(self, modes: _Modes, *, live: bool) -> None:
         self.live = live
-        self._keys = keys
+        self._modes = modes
 
     def size(self) -> tuple[int, int]:
         """Columns and lines now."""
@@ -42,7 +44,7 @@ class Terminal:
 
     def key(self) -> str | None:
         """A key that was pressed; None: none was."""
-        if not self._keys:
+        if not self._modes.taken:
             return None
         import select
 
@@ -52,37 +54,62 @@ class Terminal:
         pressed = os.read(sys.stdin.fileno(), 64)  # an arrow is several bytes
         return pressed[:1].decode("latin-1") or "q"  # the end of input ends it too
 
+    def leave_to(self, stop: Callable[[], None]) -> None:
+        """Give the terminal back while something goes on, such as a stop of this program; then take it
+        again.
+        """
+        if self.live:
+            click.echo(_LEAVE, nl=False)
+        self._modes.give_back()
+        stop()
+        self._modes.take()
+        if self.live:
+            click.echo(_ENTER, nl=False)
+
 
 @contextmanager
 def terminal() -> Iterator[Terminal]:
     """The terminal, or what stands in its place; it is left as it was, whatever happens."""
+    modes = _Modes()
     if not sys.stdout.isatty():
-        yield Terminal(live=False, keys=False)
+        yield Terminal(modes, live=False)
         return
-    with _single_keys() as keys:
-        click.echo(_ENTER, nl=False)
-        try:
-            yield Terminal(live=True, keys=keys)
-        finally:
-            click.echo(_LEAVE, nl=False)
-
-
-@contextmanager
-def _single_keys() -> Iterator[bool]:
-    """Keys come at once and are not shown; Ctrl-C stays what it is. False: no keys are to be had."""
+    modes.take()
+    click.echo(_ENTER, nl=False)
     try:
-        import termios
-        import tty
-    except ImportError:  # Windows
-        yield False
-        return
-    try:
-        before = termios.tcgetattr(sys.stdin)
-    except (OSError, ValueError, termios.error):  # it is no terminal, or closed
-        yield False
-        return
-    try:
-        tty.setcbreak(sys.stdin)
-        yield True
+        yield Terminal(modes, live=True)
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        click.echo(_LEAVE, nl=False)
+        modes.give_back()
+
+
+class _Modes:
+    """The modes in which keys come at once and are not shown; Ctrl-C stays what it is.
+
+    Attributes:
+        taken: whether they are so; else no keys are to be had.
+    """
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._before: list[Any] = []
+
+    def take(self) -> None:
+        """Set them, where the input is a terminal."""
+        try:
+            import termios
+            import tty
+        except ImportError:  # Windows
+            return
+        with contextlib.suppress(OSError, ValueError, termios.error):  # no terminal, or closed
+            self._before = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin)
+            self.taken = True
+
+    def give_back(self) -> None:
+        """Set those that were before."""
+        if self.taken:
+            import termios
+
+            self.taken = False
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,15 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
     run = Run(job, definition, own_id, worker.store)
     run.worker = worker
     threads = ThreadRunner(1)
+    caller = asyncio.current_task()
+    cancels = caller.cancelling() if caller else 0
     try:
         outcome = await execute(run, threads)
         await plugin_locks.settle(worker.store, run.effects)
     finally:
         threads.close()
+    if caller and caller.cancelling() > cancels:  # not the task: who waits for it was to end
+        raise asyncio.CancelledError
     error = outcome.error if outcome.error is not None else run.error
     if error is not None and outcome.kind in (Kind.FAILURE, Kind.RETRIED):
         raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def top(*, interval: str, rounds: int | None) -> int:
     """Show queues, workers and rates, live. q or Ctrl-C ends it, any other key looks at once.
 
-    While Redis is away it waits for it.
+    Ctrl-Z gives the terminal back until `fg`. While Redis is away it waits for it.
     """
     from resqpy.cli import live
     from resqpy.cli.session import ask
@@ -44,9 +45,9 @@ def top(*, interval: str, rounds: int | None) -> int:
     seconds = parse_duration(interval) / 1000
 
     async def look(resque: Resque) -> None:
-        with terminal() as place:
+        with terminal() as place, live.interruptible(place):
             await live.watch(resque, place, seconds, rounds)
 
-    with contextlib.suppress(KeyboardInterrupt):  # a way to end it
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):  # ways to end it
         ask(current(), look)
     return Exit.OK
