@@ -121,7 +121,14 @@ def package_version(name: str) -> str:
     return str(_metadata().version(name))
 
 
+MISSPELLED = 0.8  # a cutoff: who wrote a name that is so near to a known one meant that one
+
+
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`; did you mean 'x'?` for the nearest known name, or an empty text."""
+    """`; did you mean 'x'?` for the nearest known name, or an empty text.
+
+    Args:
+        cutoff: how near it must be, from 0 to 1.
+    """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resqpy.base.errors import UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.framework.config_files import Layer
 from resqpy.framework.config_own import OwnSections
 from resqpy.framework.defaults import SECTIONS
@@ -17,7 +17,6 @@ from resqpy.framework.options import Option, options_of
 from resqpy.framework.problems import Problems, line_of
 
 DEFAULT = "default"
-_SAME = 0.8  # a section's name that is so near to one of ours is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Merge:
         """What a function of a config file says."""
         if layer.section in SECTIONS:
             self._apply_known(layer, layer.section, layer.values)
-        elif hint := near_match(layer.section, SECTIONS, _SAME):
+        elif hint := near_match(layer.section, SECTIONS, MISSPELLED):
             self._problems.add(f"there is no config section {layer.section!r}{hint}", layer.path)
         else:
             self._apply_own(layer)
@@ -232,7 +231,7 @@ def unknown(path: str) -> str:
     begin = f"{group}."
     beside = {each[len(begin) :].partition(".")[0] for each in KNOWN if each.startswith(begin)}
     near = {f"{begin}{each}": each for each in sorted(beside) if near_match(name, [each])}
-    return f"unknown setting {path!r}{near_match(path, near or KNOWN, 0.6 if near else _SAME)}"
+    return f"unknown setting {path!r}{near_match(path, near or KNOWN, 0.6 if near else MISSPELLED)}"
 
 
 def _line_with(path: Path, function: str, key: str) -> int | None:

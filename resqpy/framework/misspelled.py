@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.base.imports import near_match
-
-_SAME = 0.8  # a name that is so near to a known one is a mistake
+from resqpy.base.imports import MISSPELLED, near_match
 
 
 def misspelled(kind: type, base: type, known: Sequence[str]) -> list[str]:
@@ -16,7 +14,7 @@ def misspelled(kind: type, base: type, known: Sequence[str]) -> list[str]:
     """
     own = [name for name in vars(kind) if not name.startswith("_") and not hasattr(base, name)]
     hints = [
-        (name, near_match(name, known, _SAME))
+        (name, near_match(name, known, MISSPELLED))
         for name in own
         if not any(each in name for each in known)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resqpy.base.errors import ImportFailed, UnknownOption, UnknownTask, UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.middleware import MiddlewareSet
@@ -104,7 +104,7 @@ class Registry:
         """A plugin of the project by its name; anything else is for the engine to find."""
         if not isinstance(wanted, str) or "." in wanted or ":" in wanted:
             return wanted
-        hint = near_match(wanted, self.plugins, 0.8)
+        hint = near_match(wanted, self.plugins, MISSPELLED)
         if wanted not in self.plugins and hint:
             raise ImportFailed(f"no plugin is named {wanted!r}{hint}")
         return self.plugins.get(wanted, wanted)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
@@ -22,7 +22,6 @@ from resqpy.framework.task import PROPERTIES, Task
 from resqpy.framework.written import Written
 
 MISSED: tuple[str, ...] = get_args(Missed)
-_SAME = 0.8  # a name that is so near to a property's is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class SpecBuilder:
         defined = self._task.defined
         names = vars(defined) if isinstance(defined, type) else ()
         for name in names:
-            hint = near_match(name, PROPERTIES, _SAME)
+            hint = near_match(name, PROPERTIES, MISSPELLED)
             if hint and not name.startswith("_") and not hasattr(Task, name):
                 self._complain(name, f"unknown property {name!r}{hint}")
 
