@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from resqpy.base.errors import Deposed
+from resqpy.base.waiting import is_set_within
 from resqpy.engine.election import Leadership, Scope
 
 _FIRST_RETRY_S = 0.25
@@ -112,9 +113,5 @@ class ChoreLoop:
         return wait_s
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(_GAP_S)
+        if await is_set_within(self._woken, max(seconds, 0)):
+            await asyncio.sleep(_GAP_S)

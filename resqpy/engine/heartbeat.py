@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from resqpy.base.errors import ResqpyError
 from resqpy.base.model import WorkerId
+from resqpy.base.waiting import is_set_within
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
@@ -99,7 +100,7 @@ class Heartbeat:
         store = Store(self._options)
         wait_s = self._interval_s
         try:
-            while not await _is_set_within(self._stopping, wait_s):
+            while not await is_set_within(self._stopping, wait_s):
                 wait_s = self._interval_s if await self._beat(store) else _AGAIN_S
         finally:
             await store.close()
@@ -123,11 +124,3 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
     )
     seconds, _, work, paused, registered, queues = await store.run("beat", keys, args)
     return Beat(int(seconds), bool(work), bool(paused), int(registered), int(queues), vitals.ids)
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

@@ -17,6 +17,7 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
+from resqpy.base.waiting import is_set_within
 from resqpy.engine.definition import Definitions, runs_tracked
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue_names import QueueNames
@@ -137,7 +138,7 @@ class Pool:
             except StoreError as error:
                 pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MOST_PAUSE_S)
                 tell_error(self._events, error)
-                await _is_set_within(self._halting, pause_s)
+                await is_set_within(self._halting, pause_s)
                 self._wake.set()
             finally:
                 self._serving = False
@@ -250,10 +251,3 @@ class Pool:
         """Close what belongs to the pool."""
         self.runner.threads.close()
         await self.reporting.exchange.close()
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

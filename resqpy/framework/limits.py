@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resqpy.base.errors import UsageError
+from resqpy.base.waiting import is_set_within
 from resqpy.framework.defaults.process import ProcessConfig
 from resqpy.framework.log import get_logger
 
@@ -61,15 +62,7 @@ class Limits:
             elif (now := memory()) > most:
                 self._reach("max_memory", now)
             else:
-                await _wait_for(self._done, _CHECK_S)
-
-
-async def _wait_for(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+                await is_set_within(self._done, _CHECK_S)
 
 
 def memory() -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from resqpy.base.errors import PoolStateError, ResqpyError
 from resqpy.base.model import Job
+from resqpy.base.waiting import first_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions
@@ -138,19 +139,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
                 )
             idle.clear()
             worker.pool.names_changed()
-            await _first(idle.wait(), worker.wait())
-
-
-async def _first(*awaitables: Coroutine[Any, Any, object]) -> None:
-    """Wait for one of several; what it raises is raised."""
-    waits = [asyncio.ensure_future(each) for each in awaitables]
-    try:
-        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for each in done:
-            each.result()
-    finally:
-        for each in waits:
-            each.cancel()
+            await first_of(idle.wait(), worker.wait())
 
 
 def _new_worker(queues: str | Sequence[str]) -> MultiWorker:
