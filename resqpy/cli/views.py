@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from resqpy.base import codec
@@ -81,3 +82,31 @@ def _first_line(words: str) -> str:
 
 
 FAILED_HEADS = ("id", "failed", "class", "queue", "error")
+
+
+# -- properties --
+
+_DURATIONS_MS = {
+    "frequency_ms", "time_limit_ms", "interval", "retry_interval", "retain_for", "longest_execution",
+    "lock_duration",
+}  # fmt: skip
+_TIMES = ("_time", "_until")
+
+
+def properties(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What a thing has, by its names in JSON, as names and cells for people."""
+    return {name.removesuffix("_ms").replace("_", " "): _property(name, value)
+            for name, value in shown.items()}  # fmt: skip
+
+
+def _property(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in _DURATIONS_MS and isinstance(value, int | float):
+        return times.duration(value)
+    if name.endswith(_TIMES) and isinstance(value, str):
+        ms = round(datetime.fromisoformat(value).timestamp() * 1000)
+        return f"{times.local(ms)}, {times.distance(ms)}"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return output.compact(value) if isinstance(value, dict | list) else value

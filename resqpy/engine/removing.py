@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from asyncio import gather
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from resqpy.base import codec
+from resqpy.base import codec, reading
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.client import Client
@@ -67,6 +68,43 @@ class Removing(Client):
         """
         texts = codec.spellings(class_name, queue, args)
         return [second * 1000 for second in await delayed.remove(self.store, texts)]
+
+    async def del_delayed_by_function(
+        self, class_name: str, *, queue: str | None = None, args: Sequence[Any] | None = None
+    ) -> int:
+        """Remove the delayed jobs of one task, whenever they are due; how many.
+
+        A few round trips for some hundred times, safe while others enqueue and a scheduler works.
+        What is enqueued after this has begun may stay.
+
+        Args:
+            queue: only jobs for this queue; None: for any.
+            args: only jobs with these arguments; None: whatever they are.
+        """
+        wanted = None if args is None else list(args)
+
+        def fits(raw: bytes) -> bool:
+            job = reading.show_delayed(raw)
+            return (
+                job.class_name == class_name
+                and queue in {None, job.queue}
+                and wanted in (None, job.args)
+            )
+
+        removed = 0
+        async for page in delayed.every_page(self.store):
+            times = [int(second) for second in page if delayed.is_second(second)]
+            removed += sum(await gather(*(self._del_at(second, fits) for second in times)))
+        return removed
+
+    async def _del_at(self, second: int, fits: Callable[[bytes], bool]) -> int:
+        sweep, removed = Sweep(self.store, self.store.keys.delayed(second)), 0
+        while page := await sweep.page():
+            chosen = [item for item in page if fits(item.raw)]
+            gone = await delayed.drop(self.store, second, chosen)
+            sweep.removed(gone)
+            removed += len(gone)
+        return removed
 
     async def del_delayed_at(self, timestamp: Moment) -> int:
         """Remove everything that is due at one time; how many jobs there were.

@@ -210,6 +210,7 @@ class SyncQueue(Door):
     delete = Verb(Resque.delete)
     del_by_function = Verb(Resque.del_by_function)
     del_delayed = Verb(Resque.del_delayed)
+    del_delayed_by_function = Verb(Resque.del_delayed_by_function)
     del_delayed_at = Verb(Resque.del_delayed_at)
     move = Verb(Resque.move)
 

@@ -178,6 +178,29 @@ class TasksApi(InspectApi):
         """Remove everything that is due at a time; how many jobs."""
         return await self._queue.del_delayed_at(timestamp)
 
+    async def move(
+        self,
+        queue: str,
+        to_queue: str,
+        task_name: Any = None,
+        args: Args = None,
+        most: int | None = None,
+    ) -> int:
+        """Move jobs that wait to the tail of another queue, in their order; how many (ours).
+
+        Args:
+            task_name: only jobs of this task; None: all.
+            args: only jobs with these inputs; None: whatever they are.
+            most: so many at the most; None: all.
+        """
+        return await self._queue.move(
+            queue,
+            to_queue,
+            class_name=None if task_name is None else self._name(task_name),
+            args=None if args is None else as_args(args),
+            most=most,
+        )
+
     async def del_queue(self, queue: str) -> int:
         """Remove a queue with all its jobs; how many."""
         return await self._queue.del_queue(queue)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from resqpy.store.client import Arg, Store
+from resqpy.store.sweep import Item
 from resqpy.store.walk import Walk, is_watched
 
 
@@ -78,13 +79,37 @@ async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
     return [member.decode("utf-8", "replace") for member in members]
 
 
-async def every_second(store: Store, step: int = 500) -> AsyncIterator[str]:
-    """All members of the index, page by page, earliest first."""
+async def every_page(store: Store, step: int = 500) -> AsyncIterator[list[str]]:
+    """All members of the index, earliest first, a page at a time."""
     walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
     while members := await seconds(store, walk.done, walk.done + step - 1):
-        for member in members:
-            yield member
+        yield members
         walk.step(step)
+
+
+def is_second(member: str) -> bool:
+    """Whether a member of the index is one: foreign clients may leave fractions and words (trap 3)."""
+    return member.isascii() and member.isdigit() and len(member) < 12
+
+
+async def heads(store: Store, members: Sequence[str], length: int) -> list[list[bytes]]:
+    """The first items of several seconds, in one round trip."""
+    return await store.pipeline(
+        [("LRANGE", store.keys.delayed(each), 0, length - 1) for each in members]
+    )
+
+
+async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
+    """Remove items of a second that were just seen; the indices of those that were still there. One
+    round trip. The index keeps the second for the scheduler to clean.
+    """
+    if not items:
+        return set()
+    keys, args = store.keys, list[Arg]([store.keys.delayed_member(second)])
+    for item in items:
+        args += (item.index, item.raw)
+    reply = await store.run("undelay_items", [keys.delayed(second), keys.timestamps(b"")], args)
+    return {item.index for item, done in zip(items, reply, strict=True) if done}
 
 
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:

@@ -23,9 +23,9 @@ from resqpy.engine.promotion import Teller, raise_if_refused
 from resqpy.engine.queue import Queue
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.scheduler_options import SchedulerOptions
-from resqpy.engine.waiting_jobs import is_second
 from resqpy.framework.api import api
 from resqpy.store import delayed, periodic, promote, queues
+from resqpy.store.delayed import is_second
 from resqpy.store.periodic import Seen
 from resqpy.store.promote import Decision
 from resqpy.testing.enqueued import EnqueuedJob

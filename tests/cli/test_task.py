@@ -38,6 +38,39 @@ def test_list_and_show(resqpy: Call) -> None:
     assert "sendMail" in resqpy("task", "show", "sendMail").out
 
 
+def test_properties_are_shown_for_people(resqpy: Call, root: Path) -> None:
+    """Times with units, yes for true; of a tracked task also no for false, and when."""
+    (root / "tasks" / "often.py").write_text(
+        "from resqpy import task\n\n\n"
+        "@task(frequency=90_000, time_limit=5000)\nasync def often():\n    'Run often.'\n"
+    )
+    resqpy(
+        "tracked",
+        "create",
+        "sendMail",
+        "to=a@b",
+        "--id",
+        "one",
+        "--delay",
+        "1h",
+        "--interval",
+        "2m",
+    )
+
+    shown = _properties(resqpy("task", "show", "often").out)
+    tracked = _properties(resqpy("tracked", "get", "one").out)
+
+    assert shown.items() >= {"frequency": "1 m 30 s", "time limit": "5 s", "async": "yes"}.items()
+    assert tracked.items() >= {"interval": "2 m", "linked": "no", "enabled": "yes"}.items()
+    assert tracked["next run time"].endswith(("UTC, in 59 m 59 s", "UTC, in 1 h"))
+    assert tracked["longest execution"] == "30 m"
+
+
+def _properties(out: str) -> dict[str, str]:
+    pairs = (line.partition("  ") for line in out.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

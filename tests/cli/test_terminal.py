@@ -111,6 +111,26 @@ def test_a_long_walk_has_a_bar(on_terminal: OnTerminal, client: Redis) -> None:
     assert walk.seen.rpartition("\r\x1b[K")[2].strip() == "no jobs"
 
 
+@pytest.mark.parametrize("command", ["delayed remove", "jobs remove mail"])
+def test_what_deletes_has_a_bar(on_terminal: OnTerminal, client: Redis, command: str) -> None:
+    """After the question, while it deletes."""
+    client.sadd("resque:queues", "mail")
+    fill = """for n = 1, ARGV[1] do
+        redis.call('ZADD', 'resque:delayed_queue_schedule', 4e9 + n, string.format('%.0f', 4e9 + n))
+        redis.call('RPUSH', string.format('resque:delayed:%.0f', 4e9 + n), ARGV[2])
+        redis.call('RPUSH', 'resque:queue:mail', ARGV[2], ARGV[2], ARGV[2], ARGV[2])
+    end"""
+    client.eval(fill, 0, 30_000, JOB)
+
+    deleting = on_terminal(*command.split(), "--class", "mail", size=(100, 24))
+    asked = deleting.wait_for("[y/N]:")
+    deleting.press("y\r")
+
+    assert deleting.ended() == 0
+    assert "█" in deleting.seen[asked:]
+    assert "30,000 delayed jobs removed" in deleting.seen or "120,000 jobs removed" in deleting.seen
+
+
 def test_a_question_is_asked_on_a_terminal(on_terminal: OnTerminal, client: Redis) -> None:
     """No is the answer of who only presses return or Ctrl-C; nothing is done then."""
     client.sadd("resque:queues", "mail")

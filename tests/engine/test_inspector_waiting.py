@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from resqpy.base.model import UnreadableJob
 from resqpy.engine.resque import Resque
@@ -14,6 +15,7 @@ from tests.support.inspecting import round_trips
 from tests.support.recordings import recorded_values, replay
 
 LATER = 4_000_000_000_000  # ms
+LATER_SECOND = LATER // 1000
 
 
 @pytest.fixture
@@ -167,3 +169,31 @@ async def test_recorded_delayed_jobs_are_listed(name: str, resque: Resque, redis
 
     assert len(jobs) == stored > 0
     assert all(job.queue and job.class_name for job in jobs)
+
+
+async def test_delayed_jobs_of_a_task_go_at_once(resque: Resque, redis: Redis) -> None:
+    """Whoever wrote them, for one queue or all, with some arguments or any; others stay, and the reverse
+    index is right; some round trips for many times.
+    """
+    for n in range(40):
+        await redis.zadd("resque:delayed_queue_schedule", {str(LATER_SECOND + n): LATER_SECOND + n})
+        for text in (
+            b'{"class":"A","queue":"q","args":[%d]}' % (n % 2),
+            b'{"args":[1.0],"class":"A","queue":"other"}',
+            b'{"class":"B","queue":"q","args":[]}',
+        ):
+            await redis.rpush(f"resque:delayed:{LATER_SECOND + n}", *[text] * (30 if n == 7 else 1))
+            await redis.sadd(b"resque:timestamps:" + text, f"delayed:{LATER_SECOND + n}")  # fmt: skip
+    before = resque.store.line.round_trips
+
+    some = await resque.del_delayed_by_function("A", queue="q", args=[1])
+    spent = resque.store.line.round_trips - before
+    others = await resque.del_delayed_by_function("A", queue="other")
+    rest = await resque.del_delayed_by_function("A")
+
+    assert (some, others, rest) == (49, 69, 20)
+    assert spent < 10
+    assert [job.class_name async for _, job in resque.each_delayed()] == ["B"] * 69
+    assert [key async for key in redis.scan_iter("resque:timestamps:*")] == [
+        b'resque:timestamps:{"class":"B","queue":"q","args":[]}'
+    ]

@@ -88,6 +88,17 @@ async def test_finding_and_removing_by_task(process: Process) -> None:
     assert await tasks.queues() == []
 
 
+async def test_moving_to_another_queue(process: Process) -> None:
+    """All that waits, or that of a task, with inputs, so many at the most; in its order."""
+    tasks = api.tasks
+    await tasks.enqueue_many([("sendWelcomeEmail", {"n": n % 2}) for n in range(6)])
+
+    assert await tasks.move("default", "slow", "sendWelcomeEmail", {"n": 1}, most=2) == 2
+    assert await tasks.move("default", "slow", "nobody") == 0
+    assert await tasks.move("default", "slow") == 4
+    assert [job.args[0]["n"] for job in await tasks.queued("slow")] == [1, 1, 0, 0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("job", "told"),
     [

@@ -88,20 +88,18 @@ def remove(
         raise click.UsageError("say which: --at TIME, or --class NAME")
     wanted = None if args is None else as_args(args)
 
-    async def chosen(resque: Resque) -> list[Job]:
+    async def count(resque: Resque) -> int:
         if at is not None:
-            return await resque.delayed_at(at, 0, -1)
-        found = [job async for _, job in _jobs(resque, class_name, queue)]
-        return [job for job in found if wanted is None or job.args == wanted]
+            return len(await resque.delayed_at(at, 0, -1))
+        jobs = _jobs(resque, class_name, queue)
+        return sum([wanted is None or job.args == wanted async for _, job in jobs])
 
     async def do(resque: Resque) -> int:
-        if at is not None:
-            return await resque.del_delayed_at(at)
-        jobs = {job.raw: job for job in await chosen(resque)}.values()
-        gone = [await resque.del_delayed(job.queue, job.class_name, job.args) for job in jobs]
-        return sum(map(len, gone))
+        if class_name is None:
+            return await resque.del_delayed_at(at or 0)
+        return await resque.del_delayed_by_function(class_name, queue=queue, args=wanted)
 
-    found = len(ask(current(), chosen))
+    found = ask(current(), count)
     if found and not dry_run:
         output.confirm(f"Remove {output.counted(found, 'delayed job')}?")
     number = found if dry_run else ask(current(), do) if found else 0

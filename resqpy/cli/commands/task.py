@@ -119,16 +119,12 @@ def show(name: str) -> None:
 
 
 def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
+    from resqpy.cli import views
+
     file = Path(shown["file"])
     file = file.relative_to(root) if file.is_relative_to(root) else file
     shown["file"] = f"{file}:{shown.pop('line')}"
-    output.properties(
-        {
-            name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in shown.items()
-            if value not in (None, [], 0, False)
-        }
-    )
+    output.properties(views.properties({k: v for k, v in shown.items() if v not in (None, [], 0)}))
     click.echo()
     output.table(
         ("input", "type", "required", "default"),

@@ -105,17 +105,15 @@ def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
 @click.argument("task_id", metavar="ID")
 def get(task_id: str) -> None:
     """Show all that is known of a task."""
+    from resqpy.cli import views
+
     shown = _found(_ask(lambda tracked: tracked.get(task_id)), task_id).to_json()
     output.show(
         shown,
         lambda: output.properties(
-            {name: _cell(value) for name, value in shown.items() if value not in (None, [], "")}
+            views.properties({k: v for k, v in shown.items() if v not in (None, [], "")})
         ),
     )
-
-
-def _cell(value: Any) -> Any:
-    return output.compact(value) if isinstance(value, (dict, list)) else value
 
 
 def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:

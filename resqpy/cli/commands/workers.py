@@ -60,6 +60,7 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     It ends no process: a job that still runs goes on, so a retry may run it twice.
     """
     from resqpy.cli.session import ask
+    from resqpy.store.walk import Walk
 
     if (worker is None) == (older_than is None):
         raise click.UsageError("say who: a worker, or --older-than DURATION")
@@ -68,8 +69,11 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
         return await _chosen(resque, worker, older_than, spare_live=spare_live)
 
     async def do(resque: Resque) -> int:
-        entries = [await resque.force_clean_worker(each) for each in chosen]
-        return len([entry for entry in entries if entry is not None])
+        walk, jobs = Walk("workers", len(chosen)), 0
+        for each in chosen:
+            jobs += await resque.force_clean_worker(each) is not None
+            walk.step(1)
+        return jobs
 
     chosen = ask(current(), look)
     if not chosen and worker is not None:
