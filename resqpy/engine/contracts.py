@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, Moment
-
-NewJob = tuple[str, str, Sequence[Any]]
+from resqpy.engine.queue import NewJob
 
 
 class QueueContract(Protocol):

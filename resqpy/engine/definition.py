@@ -123,7 +123,7 @@ def define(
     return Definition(
         name=name,
         perform=perform,
-        is_async=_is_async(perform),
+        is_async=is_async(perform),
         plugins=made,
         around=_around(made),
         enqueue_hooks=tuple(p for p in made if overrides(p, *ENQUEUE_HOOKS)),
@@ -142,7 +142,8 @@ def _periodic(name: str, timing: Timing) -> Periodic | None:
         raise InvalidTask(f"task {name!r}: {error}") from error
 
 
-def _is_async(perform: Perform) -> bool:
+def is_async(perform: Perform) -> bool:
+    """Whether a function, or an object that can be called, is to be awaited."""
     if isinstance(perform, type):  # calling it makes an instance; its own __call__ isn't asked
         return False
     call = getattr(perform, "__call__", None)  # noqa: B004 - an object whose __call__ is async

@@ -26,11 +26,15 @@ class Run:
             since.
         definition: its task.
         worker_id: whose slot it runs in.
+        worker_text: its id as a text, made once for each slot; empty in a run by `perform_inline`.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
         beginning: the first bytes of its record, by which Redis knows the run.
         run_at: the time in its record, which names the run.
         claim: its tracked task, where that was taken with the job.
+        held, sha1, rescues: see `Taken` in `store/exchange.py`.
+        sequence: its number among the runs of this process.
+        started: when it was taken, by the monotonic clock.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).

@@ -57,11 +57,10 @@ class ThreadRunner:
     def _submit(self, call: _Call) -> None:
         with self._lock:
             self._open += 1
-            if more := self._threads < min(self._open, self.most):
-                self._threads += 1
+            more = self._is_short()
         self._calls.put(call)
         if more:
-            threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
+            self._start()
 
     def _abandon(self, call: _Call) -> None:
         """Let the thread go; whoever waits for one gets another."""
@@ -71,10 +70,19 @@ class ThreadRunner:
             call.abandoned = True
             self._threads -= 1
             self._open -= 1
-            if more := self._threads < min(self._open, self.most):
-                self._threads += 1
+            more = self._is_short()
         if more:
-            threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
+            self._start()
+
+    def _is_short(self) -> bool:
+        """Whether another thread is needed; it is counted already. Under the lock."""
+        if self._threads >= min(self._open, self.most):
+            return False
+        self._threads += 1
+        return True
+
+    def _start(self) -> None:
+        threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -151,10 +159,8 @@ class _Call:
         """No interruption from here on; tell the loop. May be called again if it was cut off."""
         with self._lock:
             self._thread = None
-        for _ in range(
-            2
-        ):  # one under way strikes here at the latest: Python looks when it jumps back
-            pass
+        for _ in range(2):
+            pass  # one under way strikes here at the latest: Python looks when it jumps back
         self.closed = True
         try:
             self._loop.call_soon_threadsafe(self._settle)

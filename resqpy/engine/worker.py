@@ -11,7 +11,7 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError
-from resqpy.base.model import Job, WorkerId
+from resqpy.base.model import WorkerId
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.inline import perform_inline
@@ -176,6 +176,3 @@ class Worker(BaseWorker):
     (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
     `error` (error, queue, job), `pause`.
     """
-
-
-__all__ = ["BaseWorker", "Job", "Worker"]

@@ -157,9 +157,7 @@ class Inputs(Mapping[str, Input]):
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
-        except (
-            Exception
-        ) as error:  # a user's function may raise anything; all of it means "not valid"
+        except Exception as error:  # a user's function may raise anything: it means "not valid"
             return f"input {name!r} is not valid: {str(error) or type(error).__name__}"
         if verdict is False:
             return f"input {name!r} is not valid: {_shown(name, value)}"

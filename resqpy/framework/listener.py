@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from resqpy.base.errors import ListenerDestroyed, TrackedError
 from resqpy.base.events import Emitter
-from resqpy.engine.definition import Definition, define
+from resqpy.engine.definition import Definition, define, is_async
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.run import current_run
@@ -161,11 +160,8 @@ def definition_of(task_type: str, handler: Handler | Definition) -> Definition:
     """The definition of a handler that takes the active task; a plain one takes a `BlockingTask`."""
     if isinstance(handler, Definition):
         return handler
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
-    ):
-        return define(task_type, _awaiting(handler))
-    return define(task_type, _in_thread(handler))
+    perform = _awaiting(handler) if is_async(handler) else _in_thread(handler)
+    return define(task_type, perform)
 
 
 def _awaiting(handler: Callable[[ActiveTask], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -16,6 +16,7 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
+from resqpy.engine.definition import is_async
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import Signature, merge_inputs
 from resqpy.framework.task import PROPERTIES, Task
@@ -216,7 +217,7 @@ class SpecBuilder:
         extra = untold or signature.rest or bool(self._own["extra_inputs"])
         return {
             "run": run,
-            "is_async": inspect.iscoroutinefunction(run),
+            "is_async": is_async(run),
             "signature": signature,
             "inputs": self._try("inputs", lambda: Inputs(name, inputs, extra=extra)),
         }
