@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,14 @@ from resqpy.embedded import PrivateServer
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --all."""
     parser.addoption("--all", action="store_true", help="run the full proofs too (minutes)")
+
+
+def pytest_sessionstart() -> None:
+    """Children hear what a terminal says, also where these tests run in the background (`nohup … &`)."""
+    for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            ours = each == signal.SIGINT
+            signal.signal(each, signal.default_int_handler if ours else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,6 +24,8 @@ Arg = str | bytes | int | float
 
 OLDEST_SERVER = (6, 2)
 
+_KEEPS = "noeviction"
+
 # Replies that mean: not done, ask again later (perhaps elsewhere).
 _NOT_NOW = ("LOADING", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM ",
             "MISCONF", "UNKILLABLE")  # fmt: skip
@@ -39,6 +41,7 @@ class Store:
     Attributes:
         keys: the key names of the installation.
         line: the connection on which everybody's commands travel.
+        evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
@@ -46,19 +49,26 @@ class Store:
         self.keys: Keys = Keys(self.options.namespace)
         self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
+        self.evicts: str | None = None
 
     def new_line(self, *, eager: bool = False) -> Line:
         """A further connection, for who must not wait behind others; `eager`: see `Line`."""
         return Line(self.open_connection, self.options.reply_timeout_s, eager=eager)
 
     async def connect(self) -> None:
-        """Reach Redis once, to say early and clearly what is wrong with it.
+        """Reach Redis once, to say early and clearly what is wrong with it. One round trip.
 
         Raises:
             StoreUnavailable: nobody is there.
             StoreMisconfigured: too old, a Cluster without `cluster=True`, a wrong login.
         """
-        info = await self.info("server")
+        replies = await self.line.send([("INFO", "server"), ("INFO", "memory")])
+        if all(isinstance(each, exceptions.NoPermissionError) for each in replies):
+            return  # a user who may not ask: what is wrong will show itself
+        info, memory = (_fields(self._checked(each, ("INFO",))) for each in replies)
+        policy = memory.get("maxmemory_policy", _KEEPS)
+        bound = memory.get("maxmemory", "0") != "0"
+        self.evicts = policy if bound and policy != _KEEPS else None
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
         if version < OLDEST_SERVER:
             raise StoreMisconfigured(
@@ -73,9 +83,12 @@ class Store:
 
     async def info(self, section: str) -> dict[str, str]:
         """A section of Redis' INFO."""
-        raw: bytes = await self.call("INFO", section)
-        lines = (line.partition(":") for line in raw.decode().splitlines() if ":" in line)
-        return {name: value for name, _, value in lines}
+        return _fields(await self.call("INFO", section))
+
+    async def time_us(self) -> int:
+        """Redis' clock: microseconds since the epoch."""
+        seconds, microseconds = await self.call("TIME")
+        return int(seconds) * 1_000_000 + int(microseconds)
 
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
@@ -133,6 +146,11 @@ class Store:
         await self.line.close()
 
 
+def _fields(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
+
+
 _BY_CLASS = {
     exceptions.ReadOnlyError: "READONLY",
     exceptions.MovedError: "MOVED",
@@ -176,7 +194,7 @@ def translate(text: str, command: Command = ()) -> StoreError:
     if _FORBIDDEN.search(text):
         return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
     if text.startswith(("NOAUTH", "WRONGPASS")):
-        return StoreMisconfigured(f"Redis does not allow this: {text}")
+        return StoreMisconfigured(f"Redis refuses the login: {text}")
     if text.startswith("WRONGTYPE"):
         return StoreError(
             f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: rename or "

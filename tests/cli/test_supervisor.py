@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -268,22 +269,29 @@ async def test_a_closed_terminal_ends_it(
     redis: Redis, root: Path, environ: dict[str, str], log: Path, arguments: tuple[str, ...]
 ) -> None:
     """Closing the window stops workers in order, also those under a supervisor."""
-    ours, process = _on_a_terminal(
+    with _on_a_terminal(
         [sys.executable, "-m", "resqpy.cli", "worker", *arguments, "--logfile", str(log)],
         cwd=root, env=environ | {"RESQPY_ENV": "development"},
-    )  # fmt: skip
-    await registered(redis, 2 if arguments else 1)
-    os.close(ours)
+    ) as (ours, process):  # fmt: skip
+        await registered(redis, 2 if arguments else 1)
+        os.close(ours)
 
-    assert await asyncio.to_thread(process.wait, 15) == 0
+        assert await asyncio.to_thread(process.wait, 15) == 0
     assert await registered(redis, 0) == set()
     assert "stopping; again to stop now" in logged(log)
 
 
-def _on_a_terminal(command: list[str], **more: Any) -> tuple[int, subprocess.Popen[bytes]]:
+@contextmanager
+def _on_a_terminal(
+    command: list[str], **more: Any
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Start a program as the leader of a session on a terminal of its own, whose other end we have."""
     ours, theirs = os.openpty()
     login = partial(os.login_tty, theirs)
     process = subprocess.Popen(command, preexec_fn=login, **more)  # noqa: PLW1509 - it only makes system calls
     os.close(theirs)
-    return ours, process
+    try:
+        yield ours, process
+    finally:
+        process.kill()
+        process.wait()

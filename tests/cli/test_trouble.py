@@ -59,9 +59,10 @@ def test_a_wrong_url_is_told(resqpy: Call, url: str, code: Exit, words: str) -> 
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # redis-py's socket
-@pytest.mark.parametrize(("login", "words"), [("", "NOAUTH"), (":wrong@", "refuses the login")])
-def test_a_wrong_password_is_told(resqpy: Call, guarded: Redis, login: str, words: str) -> None:
+@pytest.mark.parametrize("login", ["", ":wrong@"])
+def test_a_wrong_password_is_told(resqpy: Call, guarded: Redis, login: str) -> None:
     """Or none."""
+    words = "refuses the login"
     for command in LOOKS:
         said = resqpy(*command.split(), "--redis", _url(guarded, login))
 
