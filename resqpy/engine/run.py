@@ -26,15 +26,11 @@ class Run:
             since.
         definition: its task.
         worker_id: whose slot it runs in.
-        worker_text: its id as a text, made once for each slot; empty in a run by `perform_inline`.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
         beginning: the first bytes of its record, by which Redis knows the run.
         run_at: the time in its record, which names the run.
         claim: its tracked task, where that was taken with the job.
-        held, sha1, rescues: see `Taken` in `store/exchange.py`.
-        sequence: its number among the runs of this process.
-        started: when it was taken, by the monotonic clock.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
@@ -93,17 +89,11 @@ class Run:
         self.enqueued_args: list[Any] = job.args
         self.definition: Definition | None = definition
         self.worker_id: WorkerId = worker_id
-        self.worker_text: str = ""
         self.store: Store = store
         self.worker: Any = None
         self.beginning: bytes = b""
         self.run_at: str = ""
         self.claim: Claim | None = None
-        self.held: int = -1
-        self.rescues: int = 0
-        self.sha1: str = ""
-        self.sequence: int = 0
-        self.started: float = 0.0
         self.error: BaseException | None = None
         self.result: Any = None
         self.performed: bool = False
@@ -119,6 +109,13 @@ class Run:
         self.task_done: bool = False
         self.ended: bool = False
         self.state: dict[Any, Any] = {}
+        # For the pool only.
+        self.worker_text: str = ""  # the worker id, made a text once for each slot
+        self.sequence: int = 0  # its number among the runs of this process
+        self.started: float = 0.0  # when it was taken, by the monotonic clock
+        self.held: int = -1  # these as in `Taken`
+        self.rescues: int = 0
+        self.sha1: str = ""
 
     @property
     def queue(self) -> str:
