@@ -19,7 +19,7 @@ from resqpy.framework.middleware import Middleware
 from resqpy.framework.misspelled import misspelled
 from resqpy.framework.problems import Problems, line_of, lines_of_all
 from resqpy.framework.registry import Registry
-from resqpy.framework.spec import SpecBuilder
+from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask, Task, is_definition
 from resqpy.framework.written import looks_like_a_task, written
 

@@ -68,23 +68,28 @@ class Registry:
             complain("name", f"there is already a task {task.name!r}, in {place}")
             return
         try:
-            definition = self._define(task)
+            middleware = self.middleware.of(task)
+        except UsageError as error:
+            complain("middleware", str(error))
+            return
+        try:
+            definition = self._define(task, middleware)
         except UnknownOption as error:
             complain("plugin_options", str(error))
-        except (ImportFailed, UsageError) as error:
-            complain("middleware" if "middleware" in str(error) else "plugins", str(error))
+        except UsageError as error:
+            complain("plugins", str(error))
         else:
             self.tasks[task.name] = task
             self.definitions[task.name] = definition
             self._by_code[_code_of(task.defined)] = task
 
-    def _define(self, task: TaskSpec) -> Definition:
+    def _define(self, task: TaskSpec, middleware: list[Plugin]) -> Definition:
         plugins = [self._plugin(each) for each in task.plugins]
         options = {name: dict(each) for name, each in task.plugin_options.items()}
         if task.retry is not None:
             plugins = plugins if "Retry" in plugins else ["Retry", *plugins]
             options["Retry"] = {**dict(task.retry), **options.get("Retry", {})}
-        limit, middleware = task.time_limit_ms, self.middleware.of(task)
+        limit = task.time_limit_ms
         return define(
             task.name,
             performer(task, middleware=bool(middleware)),

@@ -26,7 +26,7 @@ from resqpy.engine.tracked.tracked import Tracked
 from resqpy.engine.tracked.words import check_word
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
 from resqpy.framework.registry import Registry
-from resqpy.framework.spec import SpecBuilder
+from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import is_definition
 from resqpy.framework.written import written
 from resqpy.store.client import Store

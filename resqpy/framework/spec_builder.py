@@ -1,0 +1,228 @@
+"""From what a user wrote to the spec of a task, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from resqpy.base.cron import CronSchedule
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.keys import check_queue_name
+from resqpy.base.periodic import Missed
+from resqpy.base.when import duration_ms
+from resqpy.engine.definition import is_async
+from resqpy.framework.inputs import Input, Inputs, as_input
+from resqpy.framework.signature import merge_inputs
+from resqpy.framework.spec import TaskSpec
+from resqpy.framework.task import PROPERTIES, Task
+from resqpy.framework.written import Written
+
+MISSED: tuple[str, ...] = get_args(Missed)
+
+
+class SpecBuilder:
+    """Checks one task, property by property, and notes all that is wrong.
+
+    Args:
+        complain: called with the property's name and a message.
+        timezone: of cron tasks that name none.
+    """
+
+    def __init__(
+        self, task: Written, complain: Callable[[str | None, str], None], timezone: str
+    ) -> None:
+        self._task = task
+        self._own = dict(task.own)
+        if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
+            self._own["plugin_options"] = {}
+        self._tell = complain
+        self._wrong = False
+        self._timezone = timezone
+
+    def build(
+        self, *, file: Path, line: int | None, module: str | None, package: str | None = None
+    ) -> TaskSpec | None:
+        """The spec; None if something is wrong."""
+        name = self._name(module)
+        parts = {**self._plain(), **self._checked(), **self._callable(name)}
+        if self._wrong:
+            return None
+        spec = TaskSpec(
+            name=name, file=file, line=line, module=module, package=package,
+            defined=self._task.defined, **parts,
+        )  # fmt: skip
+        if spec.periodic and spec.inputs.required:
+            names = ", ".join(map(repr, spec.inputs.required))
+            self._complain("frequency", f"a periodic task can't have required inputs ({names})")
+            return None
+        return spec
+
+    def _complain(self, name: str | None, message: str) -> None:
+        self._wrong = True
+        self._tell(name, f"{self._task.title}: {message}")
+
+    def _name(self, module: str | None) -> str:
+        given = self._own["name"]
+        if isinstance(given, str) and given:
+            return given
+        prefix = f"{module}." if module else ""
+        return f"{prefix}{self._task.default_name}"
+
+    def _plain(self) -> dict[str, Any]:
+        """Properties that are kept as they are."""
+        self._refuse_unknown()
+        self._need("name", str, "a text")
+        flags = ("at_most_once", "re_enqueue_on_exception", "extra_inputs")
+        for flag in flags:
+            self._need(flag, bool, "True or False")
+        for several in ("plugin_options", "inputs"):
+            self._need(several, Mapping, "a dict")
+        self._check_options(self._own["plugin_options"])
+        if self._own["missed"] not in MISSED:
+            words = f"missed is {self._own['missed']!r}, not one of {', '.join(MISSED)}"
+            self._complain("missed", words)
+        return {
+            "missed": self._own["missed"],
+            "plugins": self._several("plugins"),
+            "plugin_options": self._own["plugin_options"],
+            "middleware": self._several("middleware"),
+            "at_most_once": self._own["at_most_once"],
+            "re_enqueue_on_exception": self._own["re_enqueue_on_exception"],
+        }
+
+    def _refuse_unknown(self) -> None:
+        """An attribute that is nearly a property's name is one that was misspelled."""
+        defined = self._task.defined
+        names = vars(defined) if isinstance(defined, type) else ()
+        for name in names:
+            hint = near_match(name, PROPERTIES, MISSPELLED)
+            if hint and not name.startswith("_") and not hasattr(Task, name):
+                self._complain(name, f"unknown property {name!r}{hint}")
+
+    def _need(self, name: str, kind: Any, words: str) -> None:
+        if not isinstance(self._own[name], kind):
+            self._complain(name, f"{name} is {self._own[name]!r}, not {words}")
+
+    def _check_options(self, options: Any) -> None:
+        for name, each in options.items() if isinstance(options, Mapping) else ():
+            if not isinstance(each, Mapping):
+                words = f"plugin_options of {name!r} are {each!r}, not a dict"
+                self._complain("plugin_options", words)
+
+    def _several(self, name: str) -> tuple[Any, ...]:
+        self._need(name, (list, tuple), "a list")
+        return tuple(self._own[name]) if isinstance(self._own[name], list | tuple) else ()
+
+    def _try(self, name: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
+        try:
+            return make()
+        except (UsageError, TypeError, ValueError) as error:
+            self._complain(name, str(error))
+            return otherwise
+
+    def _checked(self) -> dict[str, Any]:
+        """Properties that are converted."""
+        own = self._own
+        if own["cron"] and own["frequency"]:
+            self._complain("cron", "cron and frequency are both set; a task has one of them")
+        zone = own["timezone"] or self._timezone
+        limit = own["time_limit"]
+        return {
+            "description": self._description(),
+            "queue": self._try("queue", lambda: check_queue_name(own["queue"])),
+            "frequency_ms": self._try("frequency", lambda: _frequency_ms(own["frequency"]), 0),
+            "cron": own["cron"],
+            "timezone": str(zone),
+            "schedule": self._try("cron", lambda: _schedule(own["cron"], zone)),
+            "missed_window_ms": self._try(
+                "missed_window", lambda: duration_ms(own["missed_window"], "missed_window")
+            ),
+            "retry": self._try("retry", lambda: _retry(own["retry"])),
+            "time_limit_ms": self._try(
+                "time_limit", lambda: None if limit is None else _limit_ms(limit)
+            ),
+        }
+
+    def _description(self) -> str:
+        self._need("description", str, "a text")
+        words = self._own["description"] or self._task.default_description
+        if not words:
+            self._complain("description", "has no description; give it one, or a docstring")
+        return str(words)
+
+    def _callable(self, name: str) -> dict[str, Any]:
+        """`run`, and the inputs that it takes."""
+        run = self._run()
+        if run is None:
+            return {}
+        declared = self._declared()
+        merged = self._try("inputs", lambda: merge_inputs(run, declared))
+        if merged is None:
+            return {}
+        signature, inputs = merged
+        untold = not inputs and signature.whole is not None
+        extra = untold or signature.rest or bool(self._own["extra_inputs"])
+        return {
+            "run": run,
+            "is_async": is_async(run),
+            "signature": signature,
+            "inputs": self._try("inputs", lambda: Inputs(name, inputs, extra=extra)),
+        }
+
+    def _run(self) -> Any:
+        """`run`; None if it is nothing that can be run."""
+        run: Any = self._task.run
+        if run is None:
+            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
+            self._complain(None, f"has no method run{near_match('run', names)}")
+        elif not callable(run):
+            self._complain("run", f"run is {run!r}, not a method")
+        elif inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+            words = "run has a yield, so calling it would run nothing; return a value instead"
+            self._complain("run", words)
+        else:
+            return run
+        return None
+
+    def _declared(self) -> dict[str, Input]:
+        declared = self._own["inputs"]
+        if not isinstance(declared, Mapping):
+            return {}
+        made = {
+            name: self._try("inputs", partial(as_input, name, each))
+            for name, each in declared.items()
+        }
+        return {name: each for name, each in made.items() if each is not None}
+
+
+def _schedule(cron: str | None, zone: str | tzinfo) -> CronSchedule | None:
+    return None if cron is None else CronSchedule.parse(cron, zone)
+
+
+def _frequency_ms(given: Any) -> int:
+    milliseconds = duration_ms(given, "frequency")
+    if given and not milliseconds:
+        raise UsageError(f"frequency: {given!r} is less than a millisecond")
+    return milliseconds
+
+
+def _limit_ms(given: Any) -> int:
+    milliseconds = duration_ms(given, "time_limit")
+    if not milliseconds:
+        raise UsageError(f"time_limit is {given!r}, so no run could end; None: there is no limit")
+    return milliseconds
+
+
+def _retry(given: Any) -> Mapping[str, Any] | None:
+    if given is None or given == 0:
+        return None
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise UsageError(f"retry is {given!r}, not a number of times or a dict of Retry's options")
+    return {"retry_limit": given + 1}  # node-resque counts the first attempt
