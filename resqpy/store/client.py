@@ -63,7 +63,7 @@ class Store:
             StoreMisconfigured: too old, a Cluster without `cluster=True`, a wrong login.
         """
         replies = await self.line.send([("INFO", "server"), ("INFO", "memory")])
-        if all(isinstance(each, exceptions.NoPermissionError) for each in replies):
+        if all(isinstance(each, Exception) and _is_forbidden(each) for each in replies):
             return  # a user who may not ask: what is wrong will show itself
         info, memory = (_fields(self._checked(each, ("INFO",))) for each in replies)
         policy = memory.get("maxmemory_policy", _KEEPS)
@@ -181,6 +181,10 @@ def error_text(error: Exception) -> str:
         return inside.group(1)
     code = next((code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), "")
     return text if text.startswith(code) else f"{code.strip()} {text}"
+
+
+def _is_forbidden(error: Exception) -> bool:
+    return _FORBIDDEN.search(error_text(error)) is not None
 
 
 def translate(text: str, command: Command = ()) -> StoreError:

@@ -129,6 +129,39 @@ async def test_lifespan_in_two_lines(
     assert not api.started
 
 
+@pytest.mark.parametrize(
+    ("parts", "policy", "lost"),
+    [
+        ({"worker": True}, "allkeys-lru", ["jobs"]),
+        ({"scheduler": True}, "volatile-ttl", ["locks"]),
+        ({"worker": True, "scheduler": True}, "allkeys-random", ["jobs"]),
+        ({"worker": True, "scheduler": True}, "noeviction", []),
+        ({}, "allkeys-lru", []),
+    ],
+)
+async def test_a_redis_that_evicts_is_warned_of(
+    make_project: MakeProject, parts: dict[str, bool], policy: str, lost: list[str]
+) -> None:
+    """Once, by a process that works jobs or moves them, with what to do."""
+    project = make_project(tasks__a=TASKS)
+    structlog.reset_defaults()
+    with SyncRedis.from_url(project.config.redis.url or "") as client:
+        client.config_set("maxmemory", "1gb", "maxmemory-policy", policy)
+        try:
+            with structlog.testing.capture_logs() as logs:
+                async with Process(project, worker=parts.get("worker", False),
+                                   scheduler=parts.get("scheduler", False)):  # fmt: skip
+                    pass
+        finally:
+            client.config_set("maxmemory", "0", "maxmemory-policy", "noeviction")
+
+    told = [each for each in logs if "throw" in each["event"]]
+    assert [each["event"] for each in told] == [
+        f"Redis may throw {each} away when its memory is full" for each in lost
+    ]
+    assert all(each["log_level"] == "warning" and "noeviction" in each["remedy"] for each in told)
+
+
 async def test_a_worker_that_dies_inside_another_program_is_told(
     make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

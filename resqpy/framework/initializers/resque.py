@@ -9,8 +9,10 @@ from resqpy.base.when import Duration
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
+from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
+from resqpy.store.client import Store
 
 
 class ResqueInitializer(Initializer):
@@ -48,6 +50,8 @@ class ResqueInitializer(Initializer):
     async def start(self) -> None:
         """Begin: the scheduler stands for election, the worker takes jobs."""
         assert self.resque is not None
+        if self._worker or self._scheduler:
+            _warn_of_eviction(self._bound.things["redis"])
         if self.resque.scheduler is not None:
             await self.resque.scheduler.start()
         if self.resque.multi_worker is not None:
@@ -62,3 +66,14 @@ class ResqueInitializer(Initializer):
                 group.create_task(self.resque.multi_worker.stop(self.timeout_s))
             if self.resque.scheduler is not None:
                 group.create_task(self.resque.scheduler.stop())
+
+
+def _warn_of_eviction(store: Store) -> None:
+    """The failure that nobody sees: a cache that is full throws jobs away, and tells nobody."""
+    if store.evicts is not None:
+        lost = "locks" if store.evicts.startswith("volatile") else "jobs"
+        get_logger().warning(
+            f"Redis may throw {lost} away when its memory is full",
+            maxmemory_policy=store.evicts,
+            remedy="set maxmemory-policy noeviction, or use a Redis of its own for jobs",
+        )
