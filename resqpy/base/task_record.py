@@ -144,6 +144,12 @@ class Record:
             now_ms=now_ms,
         )
 
+    def left_alone(self, now_ms: int) -> bool:
+        """Whether its lock is over while it runs: whoever ran it has died, or is too late."""
+        if self.status not in {TaskStatus.RUNNING, TaskStatus.DISABLING}:
+            return False
+        return self.lock is None or self.lock.until_ms <= now_ms
+
     @property
     def attempts_left(self) -> int | None:
         """How many times the current run may still be tried again; None: without limit."""

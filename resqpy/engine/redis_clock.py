@@ -1,4 +1,4 @@
-"""Redis' clock as seen from here: the one clock that all schedulers of an installation share.
+"""Redis' clock as seen from here: the one clock that all processes of an installation share.
 
 It is estimated from Redis' answers and a clock of ours that never steps, so that neither a step of
 this machine's clock nor a wrong one matters.
@@ -19,10 +19,30 @@ class RedisClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ahead_us = clock.now_us() - clock.monotonic() * 1_000_000
+        self._heard_s = float("-inf")
 
     def note(self, time_us: int) -> None:
         """Redis has just said what time it is, in microseconds since the epoch."""
-        self._ahead_us = time_us - self._clock.monotonic() * 1_000_000
+        self._heard_s = self._clock.monotonic()
+        self._ahead_us = time_us - self._heard_s * 1_000_000
+
+    def note_between(self, time_us: int, asked_s: float) -> None:
+        """Redis said what time it is, at some moment since we asked: where the estimate agrees with
+        that, it stays, for an answer may have waited here before somebody saw it.
+        """
+        self._heard_s = self._clock.monotonic()
+        least_us = time_us - self._heard_s * 1_000_000
+        most_us = time_us - asked_s * 1_000_000
+        self._ahead_us = min(max(self._ahead_us, least_us), most_us)
+
+    @property
+    def age_s(self) -> float:
+        """How long ago Redis last said what time it is; infinite: never yet."""
+        return self._clock.monotonic() - self._heard_s
+
+    def monotonic(self) -> float:
+        """Seconds of our clock that never steps."""
+        return self._clock.monotonic()
 
     def now_us(self) -> int:
         """Microseconds since the epoch."""

@@ -138,6 +138,7 @@ class TrackedApi(Tracked):
         deliveries = partial(
             Deliveries,
             self._keeper,
+            self.clock,
             on_step=None
             if state_change_callback is None
             else partial(self._tell, task_type, state_change_callback),

@@ -58,6 +58,12 @@ def same_lock(store: Store, record: Record) -> Command:
     return ("REQUIRE", store.keys.task(record.id), "lock", token)
 
 
+def same_term(store: Store, record: Record) -> Command:
+    """The condition that nobody renewed a record's lock, which is no new version."""
+    until: Arg = "" if record.lock is None else record.lock.until_ms
+    return ("REQUIRE", store.keys.task(record.id), "locked", until)
+
+
 def hold(store: Store, record: Record, note: str | bytes) -> Command:
     """For the exchange, before a step: it holds if record and lock are still as we know them; where
     only the lock is, a note is left in the record.

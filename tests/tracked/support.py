@@ -94,7 +94,9 @@ async def listening(store: Store, keeper: LockKeeper) -> AsyncIterator[Listen]:
     async def make(
         task_type: str, handler: Handler, *, start: bool = True, **more: Any
     ) -> Listener:
-        given = {name: more.pop(name) for name in ("interceptor", "on_step") if name in more}
+        given = {
+            name: more.pop(name) for name in ("clock", "interceptor", "on_step") if name in more
+        }
         deliveries = partial(Deliveries, keeper, **given)
         definition = definition_of(task_type, handler)
         listener = Listener(store, definition, task_type, deliveries, **more)

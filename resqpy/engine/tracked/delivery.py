@@ -23,6 +23,7 @@ from resqpy.base.task_record import Record
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.outcome import RETURNED, Command, Outcome
 from resqpy.engine.plugin import CallNext
+from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.run import Run
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.claiming import claim
@@ -52,6 +53,7 @@ class Deliveries:
 
     Args:
         keeper: renews the locks.
+        clock: corrected by what Redis says with each task that is claimed; None: one of our own.
         on_step: called with the record when a task begins to be processed here, and when that has
             finished.
         on_active: called with each task before it is processed.
@@ -62,17 +64,17 @@ class Deliveries:
     def __init__(
         self,
         keeper: LockKeeper,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: RedisClock | None = None,
         on_step: OnStep | None = None,
         on_active: Callable[[ActiveTask], None] | None = None,
         interceptor: Interceptor | None = None,
     ) -> None:
         self._keeper = keeper
-        self._clock = clock
-        self._watch = LockWatch(clock)
+        self._clock = clock or RedisClock(SYSTEM_CLOCK)
+        self._watch = LockWatch(self._clock)
         self._on_step = on_step
         self._on_active = on_active
-        self._hastening = Hastening(clock)
+        self._hastening = Hastening(self._clock)
         self._interceptor = interceptor
 
     async def around(self, run: Run, task_id: str, call_next: CallNext) -> None:
@@ -98,6 +100,7 @@ class Deliveries:
     def _active(self, run: Run, claimed: Claim) -> ActiveTask:
         record = claimed.record
         assert record is not None
+        self._clock.note_between(claimed.now_us, claimed.asked_s)
         task = ActiveTask(
             record, run.store, self._clock, partial(_failed_entry, ref(run), self._clock)
         )

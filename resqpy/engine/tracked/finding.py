@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Unpack
 
-from resqpy.base.clock import Clock
 from resqpy.base.task_record import Record
+from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.tracked import paging
 from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted
@@ -26,6 +26,7 @@ from resqpy.store import record_pages
 from resqpy.store.client import Store
 
 DEFAULT_PAGE_SIZE = 25
+_TIME_KEPT_S = 60.0  # clocks that never step drift by less than a millisecond in this
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,17 @@ class TaskQueries:
     """What `Tracked` knows of all tasks together."""
 
     store: Store
-    clock: Clock
+    clock: RedisClock
     interceptors: list[VerbInterceptor]
 
     def _task(self, record: Record) -> TrackedTask:
         raise NotImplementedError
+
+    async def _hear_time(self) -> None:
+        """Ask Redis what time it is, unless it has told us not long ago."""
+        if self.clock.age_s > _TIME_KEPT_S:
+            asked_s = self.clock.monotonic()
+            self.clock.note_between(await self.store.time_us(), asked_s)
 
     @intercepted("query")
     async def query(

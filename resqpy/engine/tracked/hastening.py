@@ -48,8 +48,7 @@ async def _move(store: Store, record: Record) -> None:
     """Move its job when the time has come by the clock of Redis, whatever ours says."""
     assert record.next_run_ms is not None
     try:
-        seconds, micros = await store.call("TIME")
-        now_us = int(seconds) * 1_000_000 + int(micros)
+        now_us = await store.time_us()
         early_us = record.next_run_ms * 1000 - now_us
         if early_us > 0:
             await asyncio.sleep(early_us / 1_000_000)

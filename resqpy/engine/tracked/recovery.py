@@ -26,7 +26,6 @@ LOST_AFTER_MS = 300_000
 _MOST_SOUGHT = 50  # tasks whose job is looked for at a time
 _SHORTEST_S = 0.05
 _MOST_PER_QUERY = 1000  # tasks that a query settles before it looks
-_HELD = (TaskStatus.RUNNING, TaskStatus.DISABLING)
 
 
 async def settle_due(store: Store, most: int = _MOST_PER_QUERY) -> int:
@@ -87,9 +86,7 @@ async def _due(store: Store, record: Record, now_us: int) -> bool:
 
 async def _expired(store: Store, record: Record, now_us: int) -> bool:
     """The lock of a run has ended."""
-    if record.status not in _HELD or record.lock is None:
-        return False
-    if record.lock.until_ms > now_us // 1000:
+    if not record.left_alone(now_us // 1000):
         return False
     return await settling.recover(store, record, now_us) is not None
 

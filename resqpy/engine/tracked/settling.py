@@ -59,7 +59,8 @@ async def recover(
         fence: what must hold besides.
     """
     change = expired(record, now_us, new_task_id() if record.retries.linked else "")
-    commands: list[records.Command] = [*fence, records.same_version(store, record)]
+    unchanged = (records.same_version(store, record), records.same_term(store, record))
+    commands: list[records.Command] = [*fence, *unchanged]
     if _failed_now(record, change):
         commands += map(tuple, _entry(store, record, change))
     commands += placed(store, change, place=place)

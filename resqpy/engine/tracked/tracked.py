@@ -13,6 +13,7 @@ from resqpy.base.task_id import sought_task_id
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.definition import Definition
+from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.tracked import settling, transitions
 from resqpy.engine.tracked.asking import Asking
 from resqpy.engine.tracked.creating import CreateOptions, new_record
@@ -40,6 +41,8 @@ class Tracked(TaskQueries):
         defaults: a preset's name, or what a new task is like where nothing is said.
 
     Attributes:
+        clock: that of Redis, as far as we know it: a lock that one clock takes for over while another
+            doesn't would let a task run twice.
         interceptors: stand around each verb; see `intercepting`.
     """
 
@@ -54,7 +57,7 @@ class Tracked(TaskQueries):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.store = store
-        self.clock = clock
+        self.clock: RedisClock = RedisClock(clock)
         self.interceptors: list[VerbInterceptor] = []
         self.defaults: TaskDefaults = preset(defaults) if isinstance(defaults, str) else defaults
         self._types = types
@@ -79,7 +82,7 @@ class Tracked(TaskQueries):
         payload: Mapping[str, Any] | None = None,
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
-        """Create a task, and the job that runs it. One round trip.
+        """Create a task, and the job that runs it. One round trip (the first in a minute: two).
 
         Args:
             task_type: the name of a task.
@@ -93,6 +96,7 @@ class Tracked(TaskQueries):
         """
         self._check_type(task_type)
         queue = options.get("queue") or self._queue_of(task_type)
+        await self._hear_time()
         record = new_record(task_type, payload, options, self.defaults, queue, self._now_us())
         asking = Asking(self.store, self._definition_of(task_type), record)
         await asking.before()
@@ -137,6 +141,7 @@ class Tracked(TaskQueries):
 
     async def _read(self, task_id: str) -> Record | None:
         task_id = sought_task_id(task_id)
+        await self._hear_time()
         while (record := await records.get(self.store, task_id)) is not None and record.ending:
             await settling.recover(self.store, record, self._now_us())
         return record
@@ -240,6 +245,9 @@ class Tracked(TaskQueries):
         while True:
             record = await self._known(task_id)
             now_us = self._now_us()
+            if record.left_alone(now_us // 1000):  # that is an attempt, whatever follows
+                await settling.recover(self.store, record, now_us)
+                continue
             status = record.status_at(now_us // 1000)
             if allowed and status not in allowed:
                 raise TaskStateError(_refusal(task_id, status, done, allowed))

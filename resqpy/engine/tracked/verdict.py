@@ -35,8 +35,8 @@ def verdict(record: Record, kind: str, now_ms: int) -> Verdict:
     if record.type != kind:
         return Verdict.STRANGER
     if record.status in _ACTIVE:
-        held = record.lock is not None and record.lock.until_ms > now_ms and not record.ending
-        return Verdict.DROP if held else Verdict.RECOVER
+        over = record.ending is not None or record.left_alone(now_ms)
+        return Verdict.RECOVER if over else Verdict.DROP
     if record.status is TaskStatus.SCHEDULED:
         return Verdict.EARLY
     if record.status is TaskStatus.FAILED and record.entry:

@@ -1,0 +1,133 @@
+"""Clocks that are wrong: what a task is at, and when it runs again, goes by the clock of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base.clock import SystemClock
+from resqpy.base.errors import TaskStateError
+from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store import task_locks
+from resqpy.store.client import Store
+from tests.tracked.support import KEYS, Listen, known, promoting, status_is
+
+HOUR_US = 3_600_000_000
+
+
+class WrongClock(SystemClock):
+    """A machine's clock that is fast, or slow."""
+
+    def __init__(self, ahead_us: int) -> None:
+        self._ahead_us = ahead_us
+
+    def now_ms(self) -> int:
+        return self.now_us() // 1000
+
+    def now_us(self) -> int:
+        return super().now_us() + self._ahead_us
+
+
+@pytest.fixture(params=[HOUR_US, -HOUR_US], ids=["fast", "slow"])
+def wrong(request: pytest.FixtureRequest) -> WrongClock:
+    """Both ways of being wrong."""
+    return WrongClock(request.param)
+
+
+async def test_a_worker(
+    tracked: Tracked, store: Store, redis: Redis, listen: Listen, wrong: WrongClock
+) -> None:
+    """A worker with a wrong clock runs a task once though it saves, and tries again in time."""
+    seen: list[tuple[str, int]] = []
+
+    async def handler(task: ActiveTask) -> None:
+        task.payload["attempt"] = task.attempts
+        await task.save()
+        seen.append((task.status, await redis.llen(KEYS.queue("a"))))
+        if task.attempts == 0:
+            raise ValueError("again")
+
+    await listen("a", handler, clock=RedisClock(wrong))
+    task = await tracked.create("a", queue="a", backoff=300)
+    async with promoting(redis, store):
+        after = await status_is(tracked, task.id, "completed")
+    assert seen == [("running", 0)] * 2
+    assert after.last_run is not None
+    took = after.last_run.finish_time - task.create_time
+    assert 0.3 <= took.total_seconds() < 9
+    assert after.last_updated_time >= after.last_run.finish_time >= task.create_time
+
+
+async def test_a_client(
+    tracked: Tracked, store: Store, redis: Redis, listen: Listen, wrong: WrongClock
+) -> None:
+    """A client with a wrong clock sees and changes a running task as one that runs."""
+    runs, over = 0, asyncio.Event()
+
+    async def handler(_: ActiveTask) -> None:
+        nonlocal runs
+        runs += 1
+        await over.wait()
+
+    await listen("a", handler)
+    elsewhere = Tracked(store, clock=wrong)
+    task = await elsewhere.create("a", queue="a", lock_duration=20_000)
+    await status_is(tracked, task.id, "running")
+    there = await elsewhere.fetch(task.id)
+    assert there.status == "running"
+    assert [each.id async for each in elsewhere.iterate(status="running")] == [task.id]
+    there.payload["n"] = 1
+    await there.save()
+    assert await redis.llen(KEYS.queue("a")) == 0
+    await there.disable()
+    assert (await known(tracked, task.id)).status == "disabling"
+    await there.enable()
+    with pytest.raises(TaskStateError, match="is running"):
+        await there.cancel()
+    over.set()
+    await status_is(tracked, task.id, "completed")
+    assert runs == 1
+
+
+async def test_a_delay(tracked: Tracked, store: Store, wrong: WrongClock) -> None:
+    """A delay counts from now by the clock of Redis, whoever creates the task."""
+    elsewhere = Tracked(store, clock=wrong)
+    before_us = await store.time_us()
+    task = await elsewhere.create("a", delay=5_000)
+    after_us = await store.time_us()
+    assert before_us // 1000 <= (task.record.next_run_ms or 0) - 5_000 <= after_us // 1000 + 1
+    assert before_us <= task.record.created_us <= after_us + 1000
+    assert (await known(tracked, task.id)).status == task.status == "scheduled"
+
+
+@pytest.mark.parametrize("verb", ["save", "enable", "disable", "cancel"])
+async def test_a_run_left_alone(tracked: Tracked, redis: Redis, verb: str) -> None:
+    """Whoever changes a task whose worker has died does not give it one more attempt."""
+    task = await left_alone(tracked, redis)
+    if verb == "cancel":
+        with pytest.raises(TaskStateError, match="is failed"):
+            await task.cancel()
+    else:
+        task.payload["n"] = 1
+        await getattr(task, verb)()
+    after = await known(tracked, task.id)
+    assert after.status == "failed"
+    assert after.error is not None
+    assert after.error.name == "zombieTaskCleaned"
+    assert await redis.llen(KEYS.queue("default")) == 0
+    assert await redis.llen(KEYS.failed) == 1
+
+
+async def left_alone(tracked: Tracked, redis: Redis) -> TrackedTask:
+    """A task that may run once, and whose worker has died."""
+    task = await tracked.create("a", at_most_once=True, lock_duration=100)
+    claim = await task_locks.claim(tracked.store, task.id, "a", "dead#1")
+    assert claim.ours
+    await redis.delete(KEYS.queue("default"))
+    await asyncio.sleep(0.15)
+    return task
