@@ -6,6 +6,7 @@ A plain number in the public API is milliseconds; a `timedelta` or an aware `dat
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 
 from resqpy.base.errors import UsageError
@@ -19,6 +20,8 @@ LATEST_MS = 253_402_300_799_000  # the last second of the year 9999, where dates
 LONGEST_MS = 1000 * 365 * 86_400_000  # a thousand years: what comes after is no date any more
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
+_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def duration_ms(value: Duration, what: str = "delay") -> int:
@@ -43,6 +46,21 @@ def duration_ms(value: Duration, what: str = "delay") -> int:
 def duration_s(value: Duration, what: str = "timeout") -> float:
     """Seconds of a duration given in milliseconds or as a timedelta."""
     return duration_ms(value, what) / 1000
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of `5000`, `500ms`, `5s`, `10m`, `1.5h` or `2d`.
+
+    Raises:
+        UsageError: it is nothing of the kind.
+    """
+    found = _DURATION.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(
+            f"{text!r} is not a duration: milliseconds, or a number with ms, s, m, h or d"
+        )
+    number, unit = found.groups()
+    return round(float(number) * _MS[unit or "ms"])
 
 
 def lock_seconds(value: Duration, what: str) -> int:

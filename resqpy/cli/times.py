@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import UsageError
+from resqpy.base.when import parse_duration
 
 _UNITS = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
 
 
 def local(ms: int | None) -> str:
@@ -82,7 +81,7 @@ class Milliseconds(click.ParamType):  # type: ignore[type-arg]  # as above
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = _DURATION.fullmatch(str(value).strip().lower())
-        if found is None:
-            self.fail(f"{value!r} is no duration; give one such as 500ms, 5s, 10m, 2h", param, ctx)
-        return round(float(found[1]) * _MS[found[2] or "ms"])
+        try:
+            return parse_duration(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)

@@ -10,8 +10,8 @@ import click
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
+from resqpy.base.when import parse_duration
 from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.framework.kinds import parse_duration
 
 _FOR_EVER = ("forever", "ever", "none")
 

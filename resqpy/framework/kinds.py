@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
-from resqpy.base.when import duration_ms
+from resqpy.base.when import duration_ms, parse_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +105,6 @@ def choice(*words: str) -> Kind:
 
 
 # -- times and sizes --
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
-_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def parse_duration(text: str) -> int:
-    """Milliseconds of `5000`, `500ms`, `5s`, `10m`, `1.5h` or `2d`."""
-    found = _DURATION.fullmatch(text.strip().lower())
-    if found is None:
-        raise wrong(text, "a duration: milliseconds, or a number with ms, s, m, h or d")
-    number, unit = found.groups()
-    return round(float(number) * _MS[unit or "ms"])
 
 
 def _check_duration(value: Any) -> int:

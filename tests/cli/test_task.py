@@ -118,7 +118,7 @@ def test_enqueue_later(resqpy: Call, client: Redis) -> None:
         (["sendMail", "to=a@x", "--count", "0"], Exit.USAGE, "--count"),
         (["sendMail", "to=a@x", "--count", "2", "--in", "1h"], Exit.USAGE, "--count is for now"),
         (["to=a@x"], Exit.USAGE, "say which task"),
-        (["sendMail", "to=a@x", "--in", "soon"], Exit.USAGE, "is no duration"),
+        (["sendMail", "to=a@x", "--in", "soon"], Exit.USAGE, "is not a duration"),
         (["sendMail", "to=a@x", "--at", "noon"], Exit.USAGE, "is no time"),
     ],
 )

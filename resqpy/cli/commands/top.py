@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from resqpy.base.when import parse_duration
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
@@ -38,7 +39,6 @@ def top(*, interval: str, rounds: int | None) -> int:
     from resqpy.cli import live
     from resqpy.cli.session import ask
     from resqpy.cli.terminal import terminal
-    from resqpy.framework.kinds import parse_duration
 
     if rounds is None and not sys.stdout.isatty():
         raise output.fail(Exit.USAGE, "top is for a terminal; `resqpy info --json` is for programs")
