@@ -8,13 +8,11 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import UnreadableJob
 from resqpy.cli import times
-from resqpy.cli.explaining import works
 from resqpy.cli.keyspace import expire, keyspace_problems
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Fix, Found, Problem
 from resqpy.cli.workers_view import SeenWorker, all_workers
 from resqpy.engine.resque import Resque
-from resqpy.engine.worker_care import FRESH_MS
 from resqpy.store import delayed, pausing
 from resqpy.store.leader import Lock, standing
 
@@ -152,7 +150,7 @@ class Diagnosis:
 
     async def _dead(self) -> Found:
         self._workers = await all_workers(self._resque)
-        dead = [each for each in self._workers if (each.seen_ms or 0) < self._now_ms - FRESH_MS]
+        dead = [each for each in self._workers if not each.lives(self._now_ms)]
         if not dead:
             return
         foreign = [each for each in dead if each.language != "python"]
@@ -177,12 +175,12 @@ class Diagnosis:
     async def _unworked(self) -> Found:
         if self._workers is None:
             return
-        live = [each for each in self._workers if (each.seen_ms or 0) >= self._now_ms - FRESH_MS]
+        live = [each for each in self._workers if each.lives(self._now_ms)]
         lengths = await self._resque.lengths()
         waiting = {
             name: length
             for name, length in lengths.items()
-            if length and not any(works(each.queues, name) for each in live)
+            if length and not any(each.works(name) for each in live)
         }
         if waiting:
             yield Problem("unworked queue", *_of_unworked(waiting))

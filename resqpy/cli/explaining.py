@@ -13,10 +13,8 @@ from resqpy.base.model import FailedJob
 from resqpy.cli import times
 from resqpy.cli.output import counted
 from resqpy.cli.workers_view import SeenWorker, all_workers
-from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.worker_care import FRESH_MS
 from resqpy.framework.connection import scheduler_options
 from resqpy.framework.project import Project
 from resqpy.store.leader import standing
@@ -125,8 +123,8 @@ class _Search:
         return found
 
     def _workers_of(self, workers: list[SeenWorker]) -> Finding | None:
-        mine = [each for each in workers if works(each.queues, self._queue or "")]
-        live = [each for each in mine if (each.seen_ms or 0) > self._now_ms - FRESH_MS]
+        mine = [each for each in workers if each.works(self._queue or "")]
+        live = [each for each in mine if each.lives(self._now_ms)]
         if live:
             return self._of_live_workers(live)
         if mine:
@@ -254,10 +252,3 @@ class _Search:
             f"{count:,} failed; the last {when}: {last.exception}: {last.error}",
             remedy=f"resqpy failed list --class {self._name}",
         )
-
-
-def works(queues: str, queue: str) -> bool:
-    """Whether a worker with these queues takes jobs from this one."""
-    names = QueueNames(queues)
-    names.resolve([queue])
-    return queue in names.names

@@ -10,7 +10,9 @@ from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.cli import output, times
+from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.rescue import incarnation_of
+from resqpy.engine.worker_care import FRESH_MS
 from resqpy.store import cleaning
 
 if TYPE_CHECKING:
@@ -36,6 +38,16 @@ class SeenWorker:
     def queues(self) -> str:
         """Its queues as it names them."""
         return WorkerId.parse(self.worker_id).queues
+
+    def works(self, queue: str) -> bool:
+        """Whether it takes jobs from a queue."""
+        names = QueueNames(self.queues)
+        names.resolve([queue])
+        return queue in names.names
+
+    def lives(self, now_ms: int) -> bool:
+        """Whether it gave a sign of life not long ago."""
+        return (self.seen_ms or 0) >= now_ms - FRESH_MS
 
     @property
     def class_name(self) -> str | None:

@@ -93,7 +93,6 @@ async def _chosen(
     resque: Resque, worker: str | None, older_than: int | None, *, spare_live: bool
 ) -> list[str]:
     from resqpy.cli.workers_view import all_workers
-    from resqpy.engine.worker_care import FRESH_MS
 
     now_ms, found = resque.clock.now_ms(), await all_workers(resque)
     if older_than is None:
@@ -105,11 +104,7 @@ async def _chosen(
     old = [
         each for each in found if each.began_ms is not None and each.began_ms < now_ms - older_than
     ]
-    return [
-        each.worker_id
-        for each in old
-        if not (spare_live and (each.seen_ms or 0) > now_ms - FRESH_MS)
-    ]
+    return [each.worker_id for each in old if not (spare_live and each.lives(now_ms))]
 
 
 @workers.command()
