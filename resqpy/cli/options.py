@@ -17,6 +17,7 @@ import click
 from resqpy.cli.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Option(click.Option):
@@ -64,14 +65,25 @@ def option(*names: str, **more: Any) -> Callable[[F], F]:
     return click.option(*names, cls=Option, **more)
 
 
-def setting(path: str, *names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002
+def options(*several: Decorator) -> Decorator:
+    """Several options or arguments as one decorator, in the order of the help."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(several):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def setting(path: str, *names: str, **more: Any) -> Callable[[F], F]:
     """An option that overrides a setting of the config."""
-    return click.option(*names, cls=Option, setting=path, help=help, **more)
+    return option(*names, setting=path, **more)
 
 
-def flag(path: str, *names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002
+def flag(path: str, *names: str, **more: Any) -> Callable[[F], F]:
     """A yes-or-no option that overrides a setting of the config."""
-    return click.option(*names, cls=Option, setting=path, help=help, is_flag=True, **more)
+    return setting(path, *names, is_flag=True, **more)
 
 
 class WithUnit(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3

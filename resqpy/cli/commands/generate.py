@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from resqpy.cli import output
 from resqpy.cli.group import Group
-from resqpy.cli.options import Pairs, option
+from resqpy.cli.options import Pairs, option, options
 from resqpy.cli.scaffold import Name, Writer, render, sentence
 from resqpy.cli.settings import current
 from resqpy.cli.times import Milliseconds
-
-Function = Callable[..., Any]
 
 
 @click.group(cls=Group)
@@ -22,22 +19,19 @@ def generate() -> None:
     """Write a new task, plugin, middleware, initializer, command or config section, with its test."""
 
 
-def _manners(function: Function) -> Function:
-    for decorate in (
-        option("--force", is_flag=True, help="Overwrite files that are there."),
-        option("--dry-run", is_flag=True, help="Only tell what would be written."),
-    ):
-        function = decorate(function)
-    return function
+_manners = options(
+    option("--dry-run", is_flag=True, help="Only tell what would be written."),
+    option("--force", is_flag=True, help="Overwrite files that are there."),
+)
 
 
-def _named(kind: str, name: str | None, flag: str | None) -> Name:
-    """The name as an argument, or as ActionHero's `--name`."""
+def _named(kind: str, name: str | None, flag: str | None, module: str | None = None) -> Name:
+    """The name as an argument, or as ActionHero's `--name`; a module's is not said twice."""
     from resqpy.cli.taken import check_free
 
     if name is None and flag is None:
         raise click.UsageError(f"say its name: resqpy generate {kind} NAME")
-    made = Name.of(flag or name or "")
+    made = Name.of((flag or name or "").removeprefix(f"{module}."))
     check_free(kind, made)
     return made
 
@@ -73,7 +67,7 @@ def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wa
     """Write a task and its test."""
     from resqpy.cli.new_task import NewTask
 
-    made = NewTask.of(_named("task", name, flag), wanted)
+    made = NewTask.of(_named("task", name, flag, wanted["module"]), wanted)
     writer = _writer(force=force, dry_run=dry_run)
     writer.add(made.path, made.code())
     writer.add(made.test_path, made.test())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from resqpy.cli.commands.worker import SURROUNDINGS, options
+from resqpy.cli.commands.worker import SURROUNDINGS
 from resqpy.cli.group import command
-from resqpy.cli.options import WithUnit, setting
+from resqpy.cli.options import WithUnit, options, setting
 from resqpy.cli.settings import current
 
 

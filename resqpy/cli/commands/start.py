@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from resqpy.cli.commands.worker import SURROUNDINGS, WORKING, options
+from resqpy.cli.commands.worker import SURROUNDINGS, WORKING
 from resqpy.cli.group import command
-from resqpy.cli.options import option
+from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
 
 

@@ -13,7 +13,7 @@ from resqpy.cli.commands.tracked import CONDITIONS, show_page
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
 from resqpy.cli.json_type import Json
-from resqpy.cli.options import option
+from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
 from resqpy.cli.tracked import TRACKED
 
@@ -140,16 +140,13 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 # -- enqueue and run --
 
 
-def _name_and_inputs(function: Any) -> Any:
-    """`NAME [KEY=VALUE]…`, and ActionHero's `--name` and `--args`."""
-    for decorate in (
-        option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
-        option("--args", "-a", type=Json(), metavar="JSON",
-               help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
-        click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
-    ):  # fmt: skip
-        function = decorate(function)
-    return function
+# And ActionHero's `--name` and `--args`.
+_NAME_AND_INPUTS = options(
+    click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
+    option("--args", "-a", type=Json(), metavar="JSON",
+           help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
+    option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
+)  # fmt: skip
 
 
 def _read(
@@ -196,7 +193,7 @@ def _value(task: TaskSpec, key: str, text: str) -> Any:
 
 
 @task.command()
-@_name_and_inputs
+@_NAME_AND_INPUTS
 @option(
     "--in",
     "delay",
@@ -264,7 +261,7 @@ def _times(done: int, wanted: int) -> str:
 
 
 @task.command()
-@_name_and_inputs
+@_NAME_AND_INPUTS
 def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     """Run a task here and now, with its plugins and middleware, and print what it returns.
 

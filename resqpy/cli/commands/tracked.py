@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli import output
-from resqpy.cli.commands.worker import options
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group, command
-from resqpy.cli.options import option
+from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
 from resqpy.cli.tracked import TRACKED
 

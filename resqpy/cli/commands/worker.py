@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from resqpy.cli.group import command
-from resqpy.cli.options import WithUnit, flag, setting
+from resqpy.cli.options import Decorator, WithUnit, flag, options, setting
 from resqpy.cli.settings import Settings, current
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 WORKING: tuple[Decorator, ...] = (
     setting("tasks.queues", "--queues", "-q", metavar="LIST",
@@ -36,23 +33,12 @@ SURROUNDINGS: tuple[Decorator, ...] = (
     setting("process.pidfile", "--pidfile", metavar="FILE", help="Write the process id there."),
     flag("process.daemon", "--daemon", help="Go to the background."),
     setting("process.health_port", "--health-port", type=int, metavar="PORT",
-            help="Answer GET /live and GET /ready there, for probes."),
+            help="Answer GET /live, /ready and /metrics there, for probes and Prometheus."),
     setting("logger.file", "--logfile", metavar="FILE", help="Append the log there."),
     setting("logger.format", "--json-logs", is_flag=True, flag_value="json",
             help="Log JSON, also on a terminal."),
     setting("logger.level", "--log-level", metavar="LEVEL", help="debug, info, warning, error."),
 )  # fmt: skip
-
-
-def options(*several: Decorator) -> Decorator:
-    """Several options, in the order of the help."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for each in reversed(several):
-            function = each(function)
-        return function
-
-    return decorate
 
 
 @command(json=False)
