@@ -297,6 +297,7 @@ def decode_failed(raw: bytes, source: str = FAILED) -> FailedJob:
         job_raw=job_raw,
         unreadable=large,
         source=source,
+        retried_at=data.get("retried_at"),
     )
 
 

@@ -54,6 +54,7 @@ class FailedJob:
         job_raw: the exact bytes of the job in it, or None where they stand in a key of their own.
         unreadable: the name under which the bytes of a large unreadable job are kept.
         source: the failed list it stands in; `failed`, but for Ruby's RedisMultiQueue backend.
+        retried_at: when Ruby retried it and left it where it was.
     """
 
     raw: bytes
@@ -67,6 +68,7 @@ class FailedJob:
     job_raw: bytes | None = None
     unreadable: str | None = None
     source: str = "failed"
+    retried_at: Any = None
 
     @property
     def was_cleaned_by_force(self) -> bool:

@@ -253,3 +253,55 @@ async def test_promoted_by_ruby(
         task = await tracked.create("echo", {"a": 1}, queue="interop", delay=500)
         await status_is(tracked, task.id, "completed")
     assert shop.seen == [{"a": 1}]
+
+
+async def test_requeued_by_ruby(
+    tracked: Tracked, store: Store, redis: Redis, ruby: RubyDriver
+) -> None:
+    """A failed task that Ruby's `requeue` puts back, which leaves its entry, runs once more."""
+    shop = Shop(store)
+    shop.broken = True
+    async with shop.workshop:
+        task = await tracked.create("ArgsJob", {"a": 1}, queue="interop", retries=0)
+        await status_is(tracked, task.id, "failed")
+        shop.broken = False
+        await ruby.call("failure.requeue", 0)
+        await status_is(tracked, task.id, "completed")
+    assert shop.seen == [{"a": 1}] * 2
+    assert await redis.llen(KEYS.failed) == 1
+
+
+async def test_requeued_as_ruby_does(tracked: Tracked, store: Store, redis: Redis) -> None:
+    """The same by what Ruby writes: the entry says when it was retried, and stays."""
+    shop = Shop(store)
+    shop.broken = True
+    async with shop.workshop:
+        task = await tracked.create("ArgsJob", {"a": 1}, queue="interop", retries=0)
+        await status_is(tracked, task.id, "failed")
+        shop.broken = False
+        [entry] = await redis.lrange(KEYS.failed, 0, -1)
+        assert isinstance(entry, bytes)
+        marked = entry[:-1] + b',"retried_at":"2026/11/21 00:27:20 UTC"}'
+        await redis.lset(KEYS.failed, 0, marked.decode())
+        await redis.rpush(KEYS.queue("interop"), records.job_of(task.record))
+        await status_is(tracked, task.id, "completed")
+    assert await redis.lrange(KEYS.failed, 0, -1) == [marked]
+
+
+async def test_retried_by_node_after_our_retry(
+    tracked: Tracked, store: Store, redis: Redis, node: NodeDriver
+) -> None:
+    """A task that failed, was retried here and failed again has one failed entry, which Node retries."""
+    shop = Shop(store)
+    shop.broken = True
+    async with shop.workshop:
+        task = await tracked.create("echo", {"a": 1}, queue="interop", retries=0)
+        await status_is(tracked, task.id, "failed")
+        await task.retry()
+        await wait_for(lambda: len(shop.seen) == 2)
+        await status_is(tracked, task.id, "failed")
+        [entry] = await node.call("queue.failed", 0, -1)
+        shop.broken = False
+        await node.call("queue.retryAndRemoveFailed", entry)
+        await status_is(tracked, task.id, "completed")
+    assert await redis.llen(KEYS.failed) == 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.base.clock import failed_at_utc
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.recovery import TrackedChore
 from resqpy.engine.tracked.tracked import Tracked
@@ -172,16 +174,20 @@ async def test_a_job_that_is_worked_on(tracked: Tracked, store: Store, redis: Re
     assert (await known(tracked, task.id)).status == "pending"
 
 
+def entry_of(job: bytes, worker: str, failed_ms: int, **more: str) -> bytes:
+    """A failed entry as Ruby writes it."""
+    return codec.encode_failed(
+        job_json=job, queue="lost", worker=worker, exception=more.get("exception", "NameError"),
+        error="no such thing", backtrace=["a.rb:1"], failed_at=failed_at_utc(failed_ms),
+    )  # fmt: skip
+
+
 async def test_a_job_that_failed_elsewhere(tracked: Tracked, store: Store, redis: Redis) -> None:
     """A job that a foreign worker failed is known by its failed entry."""
     task = await tracked.create("lost", queue="lost")
     job = await redis.lpop(KEYS.queue("lost"))
     assert isinstance(job, bytes)
-    entry = codec.encode_failed(
-        job_json=job, queue="lost", worker="ruby:1:lost", exception="NameError",
-        error="no such thing", backtrace=["a.rb:1"], failed_at="2026/01/01 00:00:00 UTC",
-    )  # fmt: skip
-    await redis.rpush(KEYS.failed, entry)
+    await redis.rpush(KEYS.failed, entry_of(job, "ruby:1:lost", tracked.clock.now_ms()))
     await asyncio.sleep(0.02)
 
     await look(store, lost_after_ms=10)
@@ -191,6 +197,32 @@ async def test_a_job_that_failed_elsewhere(tracked: Tracked, store: Store, redis
     assert after.error is not None
     assert (after.error.name, after.error.message) == ("NameError", "no such thing")
     assert await redis.llen(KEYS.failed) == 1
+
+
+@pytest.mark.parametrize(
+    ("worker", "ago_ms", "exception"),
+    [
+        ("vm+1-abcd2345:7:lost", 0, "NameError"),  # one of ours: the record knew it
+        ("ruby:1:lost", 5_000, "NameError"),  # of a run before
+        ("", 0, "zombieTaskCleaned"),
+    ],
+)
+async def test_an_entry_of_another_run(
+    tracked: Tracked, store: Store, redis: Redis, worker: str, ago_ms: int, exception: str
+) -> None:
+    """What stands in the failed list of an earlier run says nothing of a job that is lost."""
+    task = await tracked.create("lost", queue="lost", interval=1000)
+    job = await redis.lpop(KEYS.queue("lost"))
+    assert isinstance(job, bytes)
+    failed_ms = tracked.clock.now_ms() - ago_ms
+    await redis.rpush(KEYS.failed, entry_of(job, worker, failed_ms, exception=exception))
+    await asyncio.sleep(0.02)
+
+    await look(store, lost_after_ms=10)
+
+    after = await known(tracked, task.id)
+    assert (after.status, after.runs, after.attempts) == ("pending", 0, 1)
+    assert await redis.lrange(KEYS.queue("lost"), 0, -1) == [job]
 
 
 async def test_a_delayed_item_that_vanished(tracked: Tracked, store: Store, redis: Redis) -> None:

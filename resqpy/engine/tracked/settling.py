@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
@@ -20,11 +20,18 @@ Fence = Sequence[records.Command]
 _STEP = 500  # failed entries that are looked at in one round trip
 
 
-async def step(store: Store, change: Change, *, place: bool = True, fence: Fence = ()) -> bool:
-    """Write a step, if the record is still the one it was decided upon."""
+async def step(
+    store: Store,
+    change: Change,
+    *,
+    place: bool = True,
+    fence: Fence = (),
+    more: Sequence[records.Command] = (),
+) -> bool:
+    """Write a step, and more with it, if the record is still the one it was decided upon."""
     assert change.before is not None
     version = records.same_version(store, change.before)
-    commands = [*fence, version, *placed(store, change, place=place)]
+    commands = [*fence, version, *more, *placed(store, change, place=place)]
     return await records.write(store, commands)
 
 
@@ -92,18 +99,23 @@ def _entry(store: Store, record: Record, change: Change) -> list[Command]:
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:
-    """Let a failed task run once more, if its failed entry is gone: then somebody retried it."""
-    if await in_failed_list(store, record.id):
+    """Let a failed task run once more, if its failed entry is gone or says that it was retried."""
+    async for _ in open_entries(store, record.id):
         return False
     return await step(store, revived(record, now_us), place=False)
 
 
-async def in_failed_list(store: Store, task_id: str) -> bool:
-    """Whether the failed list has an entry of a task. Costs what the list is long."""
+async def forgotten(store: Store, record: Record) -> list[records.Command]:
+    """What takes a failed task from the failed list, so that nobody retries it there once more."""
+    failed = store.keys.failed
+    return [("LREM", failed, 1, raw) async for raw in open_entries(store, record.id)]
+
+
+async def open_entries(store: Store, task_id: str) -> AsyncIterator[bytes]:
+    """The entries of a task in the failed list that nobody has retried. Costs what the list is long."""
     sign, at = task_id.encode(), 0
     while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
         for entry in entries:
-            if sign in entry.raw and task_id_of(entry.args) == task_id:
-                return True
+            if sign in entry.raw and task_id_of(entry.args) == task_id and entry.retried_at is None:
+                yield entry.raw
         at += _STEP
-    return False

@@ -172,7 +172,8 @@ class Tracked(TaskQueries):
 
     @intercepted("retry", "task_id")
     async def retry(self, task_id: str) -> Record:
-        """Run a task now: one that waits for its time or its next attempt, or one that failed.
+        """Run a task now: one that waits for its time or its next attempt, or one that failed, which
+        leaves the failed list.
 
         Raises:
             TaskStateError: it runs, was completed, cancelled or disabled.
@@ -184,7 +185,8 @@ class Tracked(TaskQueries):
                 return transitions.revived(record, now_us)
             return transitions.hurried(record, now_us)
 
-        return await self._step(task_id, again, "retried", (*_WAITING, TaskStatus.FAILED))
+        allowed = (*_WAITING, TaskStatus.FAILED)
+        return await self._step(task_id, again, "retried", allowed, forget=True)
 
     @intercepted("enable", "task_id")
     async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:
@@ -240,8 +242,16 @@ class Tracked(TaskQueries):
         step: Callable[[Record, int], Change],
         done: str = "",
         allowed: Sequence[TaskStatus] = (),
+        *,
+        forget: bool = False,
     ) -> Record:
-        """Take a step from how the task is at that moment."""
+        """Take a step from how the task is at that moment.
+
+        Args:
+            done: what the step would have done, for who asked for it in vain.
+            allowed: the statuses in which it may be taken; none: any.
+            forget: a failed task leaves the failed list.
+        """
         while True:
             record = await self._known(task_id)
             now_us = self._now_us()
@@ -253,7 +263,9 @@ class Tracked(TaskQueries):
                 raise TaskStateError(_refusal(task_id, status, done, allowed))
             change = step(record, now_us)
             assert change.after is not None
-            if change.after is record or await settling.step(self.store, change):
+            in_failed = forget and status is TaskStatus.FAILED and record.entry
+            more = await settling.forgotten(self.store, record) if in_failed else ()
+            if change.after is record or await settling.step(self.store, change, more=more):
                 return change.after
 
 
