@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resqpy.base import codec
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob, Job, UnreadableJob
 from resqpy.cli import output, times
+
+if TYPE_CHECKING:
+    from resqpy.engine.failed_groups import FailedGroup
 
 ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
 
@@ -82,6 +85,36 @@ def _first_line(words: str) -> str:
 
 
 FAILED_HEADS = ("id", "failed", "class", "queue", "error")
+GROUP_HEADS = ("jobs", "class", "exception", "first", "last", "example")
+
+
+def group_json(group: FailedGroup) -> dict[str, Any]:
+    """A group of failed jobs."""
+    return {
+        "class": group.class_name,
+        "exception": group.exception,
+        "count": group.count,
+        "others": group.others,
+        "first_at": times.iso(group.first_ms),
+        "first_at_ms": group.first_ms,
+        "last_at": times.iso(group.last_ms),
+        "last_at_ms": group.last_ms,
+        "example": failed_id(group.example),
+        "example_error": group.example.error,
+    }
+
+
+def group_cells(group: FailedGroup) -> tuple[Any, ...]:
+    """A group of failed jobs as a row."""
+    example = f"{failed_id(group.example)[:ID_LENGTH]}  {_first_line(group.example.error or '')}"
+    return (
+        f"{group.count:,}",
+        "(others)" if group.others else group.class_name or "(unreadable)",
+        group.exception,
+        times.distance(group.first_ms),
+        times.distance(group.last_ms),
+        example.rstrip(),
+    )
 
 
 # -- properties --

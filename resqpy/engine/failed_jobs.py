@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, Sequence
 from resqpy.base.errors import NotInFailed, StoreError
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
+from resqpy.engine.failed_groups import FailedGroup, grouped
 from resqpy.engine.inspecting import Inspecting
+from resqpy.engine.pace import Pace
 from resqpy.engine.retrying import Retrying, Wanted
 from resqpy.store import failures
 from resqpy.store.sweep import Sweep, every
@@ -61,6 +63,17 @@ class FailedJobs(Inspecting):
             async for raw in every(self.store, self.store.keys.failed_list(name)):
                 if (entry := wanted.entry(raw, name)) is not None:
                     yield entry
+
+    async def failed_groups(
+        self, *, class_name: Names = None, exception: Names = None, queue: Names = None
+    ) -> list[FailedGroup]:
+        """All failed jobs, or some, by task and exception, the largest group first.
+
+        One walk in bounded memory: beyond a thousand groups the rest is one.
+        """
+        return await grouped(
+            self.each_failed(class_name=class_name, exception=exception, queue=queue)
+        )
 
     # -- one --
 
@@ -141,14 +154,20 @@ class FailedJobs(Inspecting):
         exception: Names = None,
         queue: Names = None,
         to_queue: str | None = None,
+        rate: float | None = None,
     ) -> int:
         """Retry all failed jobs, or those of some tasks, exceptions or queues; how many.
 
         In the order in which they failed; two round trips for some hundred entries. What can't be
         retried stays: no queue, no job, or a plugin that forbids it. What fails after this has
         begun is not retried, so a job that fails again at once does no harm.
+
+        Args:
+            to_queue: another queue than those in which they failed.
+            rate: so many a second at the most, evenly; None: as fast as it goes.
         """
-        return await self._retry_all(Wanted.of(class_name, exception, queue), to_queue)
+        wanted = Wanted.of(class_name, exception, queue)
+        return await self._retry_all(wanted, to_queue, pace=Pace(rate))
 
     async def retry_stuck_jobs(self, upper_limit: int | None = None) -> int:
         """Retry the jobs whose workers were cleaned up by force, by Node or by us; how many.
@@ -156,19 +175,27 @@ class FailedJobs(Inspecting):
         Args:
             upper_limit: look at so many failed jobs at the most.
         """
-        return await self._retry_all(Wanted(only_stuck=True), None, upper_limit)
+        return await self._retry_all(Wanted(only_stuck=True), most=upper_limit)
 
     async def _retry_all(
-        self, wanted: Wanted, to_queue: str | None, most: int | None = None
+        self,
+        wanted: Wanted,
+        to_queue: str | None = None,
+        *,
+        most: int | None = None,
+        pace: Pace | None = None,
     ) -> int:
-        retrying, retried = Retrying(self._queue), 0
+        retrying, retried, pace = Retrying(self._queue), 0, pace or Pace(None)
         for name in await self.failed_lists():
             sweep = Sweep(self.store, self.store.keys.failed_list(name), most=most)
             while page := await sweep.page():
-                chosen = wanted.choose(page, name)
-                words = await retrying.all(name, chosen, to_queue)
-                sweep.removed(_settled(chosen, words))
-                retried += words.count("retried")
+                gone: set[int] = set()
+                for part in pace.parts(wanted.choose(page, name)):
+                    words = await retrying.all(name, part, to_queue)
+                    gone |= _settled(part, words)
+                    await pace.rest(words.count("retried"))
+                sweep.removed(gone)
+                retried += len(gone)
         return retried
 
 

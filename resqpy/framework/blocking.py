@@ -229,6 +229,7 @@ class SyncQueue(Door):
     failed_lists = Verb(Resque.failed_lists)
     failed_count = Verb(Resque.failed_count)
     failed = Verb(Resque.failed)
+    failed_groups = Verb(Resque.failed_groups)
     each_failed = Walk(Resque.each_failed)
     remove_failed = Verb(Resque.remove_failed)
     retry_and_remove_failed = Verb(Resque.retry_and_remove_failed)

@@ -158,6 +158,42 @@ async def test_failed_jobs_are_found_and_retried_by_id(
     assert again.code == Exit.NOT_FOUND
 
 
+async def test_failed_jobs_are_counted_by_what_failed_how(
+    redis_url: str, queue: Queue, call: Any
+) -> None:
+    """With an example, whose id the other commands take; filtered, and limited."""
+    await failures(redis_url, queue, "one", "two")
+
+    shown = (await call("failed", "groups")).out
+    found = (await call("failed", "groups", "--json")).json
+    one = await call("failed", "groups", "--limit", "1")
+    example = await call("failed", "show", found[0]["example"][:10], "--json")
+
+    assert [(each["class"], each["exception"], each["count"]) for each in found] == [
+        ("boom", "ValueError", 2), ("bang", "KeyError", 1),
+    ]  # fmt: skip
+    assert found[0]["first_at_ms"] <= found[0]["last_at_ms"] == example.json["failed_at_ms"]
+    assert found[0]["example"][:10] in shown
+    assert "(1 of 2 groups; --limit shows more)" in one.err
+    assert (await call("failed", "groups", "--class", "nobody")).out == "no failed jobs\n"
+
+
+async def test_failed_jobs_are_retried_at_a_rate(
+    redis: Redis, redis_url: str, queue: Queue, call: Any
+) -> None:
+    """It is told how long that takes; a rate of single ids is refused."""
+    await failures(redis_url, queue, "one", "two")
+
+    tried = await call("failed", "retry", "--class", "boom", "--rate", "0.5", "--dry-run")
+    wrong = await call("failed", "retry", "abcdef", "--rate", "5")
+    done = await call("failed", "retry", "--class", "boom", "--rate", "50", "--yes")
+
+    assert tried.out == "2 failed jobs would be retried, in 4 s\n"
+    assert wrong.code == Exit.USAGE
+    assert done.out == "2 failed jobs retried\n"
+    assert await redis.llen("resque:failed") == 1
+
+
 async def test_failed_jobs_are_filtered(
     redis: Redis, redis_url: str, queue: Queue, call: Any
 ) -> None:

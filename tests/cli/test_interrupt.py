@@ -26,7 +26,8 @@ ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 # A command of each kind; the others wait in the same places, and are looked at with --all.
 SOME = ("doctor", "top", "console", "failed list", "failed retry --all", "jobs move a b")
 OTHERS = (
-    "failed show ab", "failed remove --all", "jobs list", "jobs remove a --class b", "queues list",
+    "failed show ab", "failed groups", "failed remove --all",
+    "jobs list", "jobs remove a --class b", "queues list",
     "queues delete a", "delayed list", "delayed remove --class a", "workers list", "workers clean a:1",
     "workers cancel a:1", "schedule list", "schedule fires", "schedule pause a",
     "schedule resume a", "schedule trigger a", "locks list", "locks remove a", "leader", "stats", "info",

@@ -13,7 +13,7 @@ part. All options: [the command line](cli.md).
 STEPS: tuple[str | tuple[str, ...], ...] = (
     "The whole",
     (
-        "info", "info --json", "top --rounds 1 --interval 100ms", "doctor", "doctor --json",
+        "info", "info --json", "info --prometheus", "top --rounds 1 --interval 100ms", "doctor", "doctor --json",
         "healthcheck", "healthcheck --worker --scheduler --max-age 60", "stats", "stats --every --json",
         "leader", "leader --json",
     ),
@@ -30,10 +30,13 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     ),
     "Failed jobs",
     (
-        "failed --limit 8", "failed list --queue billing --oldest --limit 2",
+        "failed groups", "failed groups --class Boom --exception Error --queue alpha --limit 1 --json",
+        "failed --limit 8",
+        "failed list --queue billing --oldest --limit 2",
         "failed list --class fail --exception Error --json", "failed show {id}",
         "failed retry {id} --dry-run", "failed retry {id} --to-queue slow",
-        "failed retry --all --dry-run", "failed retry --exception NameError --queue alpha --dry-run",
+        "failed retry --all --dry-run", "failed retry --all --rate 2 --dry-run",
+        "failed retry --exception NameError --queue alpha --dry-run",
         "failed retry --class Boom --dry-run", "failed retry --class Boom --yes", "failed remove --all",
         "failed remove --class KillMe --dry-run",
         "failed remove --exception RangeError --queue billing --dry-run",

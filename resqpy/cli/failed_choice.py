@@ -1,0 +1,123 @@
+"""Which failed jobs a command is about, by their ids or by what they are, and what it does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from resqpy.base.model import FailedJob
+from resqpy.cli import output, times, views
+from resqpy.cli.exits import Exit
+from resqpy.cli.session import ask_with_tasks
+from resqpy.cli.settings import current
+from resqpy.engine.resque import Resque
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which failed jobs are meant; empty: any."""
+
+    class_name: tuple[str, ...]
+    exception: tuple[str, ...]
+    queue: tuple[str, ...]
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """As the `Inspector` takes them."""
+        return {name: list(each) or None for name, each in vars(self).items()}
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+
+class Choice:
+    """The failed jobs that a command is about."""
+
+    def __init__(self, ids: Sequence[str], filters: Filters, *, all_of_them: bool) -> None:
+        if bool(ids) + bool(filters) + all_of_them != 1:
+            raise click.UsageError(
+                "say which: ids (see `resqpy failed list`), or --class, --exception or --queue, "
+                "or --all"
+            )
+        self.ids = ids
+        self.filters = filters
+
+    async def count(self, resque: Resque) -> int:
+        """How many there are."""
+        if self.ids:
+            return len(await by_ids(resque, self.ids))
+        if self.filters:
+            entries = resque.each_failed(**self.filters.keywords)
+            return sum([1 async for _ in entries])
+        return await resque.failed_count()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What becomes of them.
+
+    Attributes:
+        done: the word for what it has become of one.
+        one, many: do it to an entry, and to all that are chosen.
+        rate: so many a second; None: at once.
+    """
+
+    verb: str
+    done: str
+    one: Function
+    many: Function
+    rate: float | None = None
+
+    def time(self, number: int) -> str:
+        """How long so many take, if it is not at once."""
+        return f", in {times.duration(number / self.rate * 1000)}" if self.rate else ""
+
+
+def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
+    """Count them, ask, and do it; the exit code.
+
+    Args:
+        ask: also where they are chosen by ids.
+    """
+
+    async def look(resque: Resque, _: Any) -> int:
+        return await choice.count(resque)
+
+    async def act(resque: Resque, _: Any) -> int:
+        if choice.ids:
+            return sum([await work.one(resque, entry) for entry in await by_ids(resque, choice.ids)])
+        return int(await work.many(resque))
+
+    found = ask_with_tasks(current(), look)
+    jobs = output.counted(found, "failed job")
+    if found and not dry_run and (ask or not choice.ids):
+        output.confirm(f"{work.verb.capitalize()} {jobs}{work.time(found)}?")
+    number = found if dry_run else ask_with_tasks(current(), act) if found else 0
+    words = f"would be {work.done}{work.time(found)}" if dry_run else work.done
+    result = {"found": found, work.done: 0 if dry_run else number, "dry_run": dry_run}
+    output.show(result, lambda: click.echo(f"{output.counted(number, 'failed job')} {words}"))
+    return Exit.NO if choice.ids and number < found else Exit.OK
+
+
+async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:
+    """The entries whose ids begin so.
+
+    Raises:
+        click.ClickException: there is none, or there are several.
+    """
+    found: dict[str, dict[str, FailedJob]] = {each.lower(): {} for each in ids}
+    async for entry in inspector.each_failed():
+        digest = views.failed_id(entry)
+        for wanted, matches in found.items():
+            if digest.startswith(wanted):
+                matches[digest] = entry
+    for wanted, matches in found.items():
+        if len(matches) != 1:
+            what = "no failed job has" if not matches else f"{len(matches)} failed jobs have"
+            raise output.fail(Exit.NOT_FOUND, f"{what} an id that begins with {wanted!r}")
+    return [entry for matches in found.values() for entry in matches.values()]
