@@ -205,7 +205,7 @@ async def test_a_rolling_restart_loses_nothing(
     assert fewest >= 1
     assert int(await redis.get("resque:stat:processed") or 0) == 40
     assert await redis.llen("resque:failed") == 0
-    assert logged(log).count("process started") == 4
+    await wait_for(lambda: logged(log).count("process started") == 4)
 
 
 async def test_a_broken_deploy_leaves_the_others_at_work(
