@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import UnreadableJob
 from resqpy.cli import times
-from resqpy.cli.keyspace import expire, keyspace_problems
+from resqpy.cli.keyspace import keyspace_problems
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Fix, Found, Problem
 from resqpy.cli.workers_view import SeenWorker, all_workers
 from resqpy.engine.resque import Resque
-from resqpy.store import delayed, pausing
+from resqpy.store import checkup, delayed, pausing
 from resqpy.store.leader import Lock, standing
 
 SKEW_MS = 2000  # as much as two clocks may differ
@@ -129,7 +130,7 @@ class Diagnosis:
                     f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
                     "is dead, nobody leads",
                     f"expire {each.key}",
-                    expire(self._store, [each.key]),
+                    partial(checkup.expire_locks, self._store, [each.key]),
                 )
 
     async def _overdue(self) -> Found:

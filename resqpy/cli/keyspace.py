@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from resqpy.cli.output import counted
-from resqpy.cli.problem import Fix, Found, Problem
+from resqpy.cli.problem import Found, Problem
 from resqpy.store import checkup
 from resqpy.store.client import Store
 
 _LOST = "with delayed jobs not in their index: no scheduler will ever find them"
+_EMPTY = "in the index of delayed jobs without a job"
 
 
 async def keyspace_problems(store: Store) -> Found:
@@ -21,7 +22,7 @@ async def keyspace_problems(store: Store) -> Found:
             f"jobs wait in queues that the set of queues does not have, so '*' does not find "
             f"them: {', '.join(found.unlisted_queues[:5])}",
             "add them to the set",
-            _list_queues(store, found.unlisted_queues),
+            partial(checkup.list_queues, store, found.unlisted_queues),
         )
     for problem in _delayed_problems(store, found):
         yield problem
@@ -31,7 +32,7 @@ async def keyspace_problems(store: Store) -> Found:
             "endless locks",
             f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: {', '.join(names)}",
             "resqpy locks remove NAME, if nobody holds it",
-            expire(store, list(found.endless_locks)),
+            partial(checkup.expire_locks, store, list(found.endless_locks)),
         )
     if found.other_namespaces:
         names = sorted(found.other_namespaces)
@@ -44,31 +45,21 @@ async def keyspace_problems(store: Store) -> Found:
         )
 
 
-def _list_queues(store: Store, names: list[str]) -> Fix:
-    async def fix() -> int:
-        return await checkup.list_queues(store, names)
-
-    return fix
-
-
 def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
-    problems = []
-    for name, seconds, words in (
-        ("lost delayed jobs", found.unindexed, _LOST),
-        ("empty times", found.empty_seconds, "in the index of delayed jobs without a job"),
-    ):
-        if seconds:
-            grave = seconds is found.unindexed
-            fix = _mend(store, seconds, [])
-            problems.append(
-                Problem(
-                    name,
-                    f"{counted(len(seconds), 'time')} {words}",
-                    "mend the index",
-                    fix,
-                    grave=grave,
-                )
-            )
+    problems = [
+        Problem(
+            name,
+            f"{counted(len(seconds), 'time')} {words}",
+            "mend the index",
+            partial(checkup.mend_delayed, store, seconds, []),
+            grave=grave,
+        )
+        for name, seconds, words, grave in (
+            ("lost delayed jobs", found.unindexed, _LOST, True),
+            ("empty times", found.empty_seconds, _EMPTY, False),
+        )
+        if seconds
+    ]
     if found.lost_timestamps:
         problems.append(
             Problem(
@@ -76,23 +67,7 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
                 f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
                 "they keep a DelayQueueLock shut",
                 "drop their entries",
-                _mend(store, [], found.lost_timestamps),
+                partial(checkup.mend_delayed, store, [], found.lost_timestamps),
             )
         )
     return problems
-
-
-def _mend(store: Store, seconds: list[str], sets: list[bytes]) -> Fix:
-    async def fix() -> int:
-        return await checkup.mend_delayed(store, seconds, sets)
-
-    return fix
-
-
-def expire(store: Store, keys: list[Any]) -> Fix:
-    """Give locks without an end one."""
-
-    async def fix() -> int:
-        return await checkup.expire_locks(store, keys)
-
-    return fix

@@ -33,11 +33,15 @@ def load_project(settings: Settings) -> Project:
     Raises:
         ProjectErrors: all that is wrong with it.
     """
+    return _reachable(_checked_project(settings), settings)
+
+
+def _checked_project(settings: Settings) -> Project:
     from resqpy.framework.project import Project
 
     project = Project.load(settings.root, settings.environment, settings.parsed())
     project.check()
-    return _reachable(project, settings)
+    return project
 
 
 def load_place(settings: Settings) -> Place:
@@ -84,11 +88,7 @@ def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitab
 
 def registered_tasks(settings: Settings) -> list[TaskSpec]:
     """The project's tasks by name; no Redis is asked."""
-    from resqpy.framework.project import Project
-
-    project = Project.load(settings.root, settings.environment, settings.parsed())
-    project.check()
-    return sorted(project.registry, key=lambda task: task.name)
+    return sorted(_checked_project(settings).registry, key=lambda task: task.name)
 
 
 def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:

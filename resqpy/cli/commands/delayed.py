@@ -81,7 +81,7 @@ def remove(
     *, at: datetime | int | None, class_name: str | None, queue: str | None, args: Any, dry_run: bool
 ) -> None:  # fmt: skip
     """Remove delayed jobs: all of a time, or those of a task."""
-    from resqpy.cli.session import ask
+    from resqpy.cli.changing import change
     from resqpy.framework.tasks_api import as_args
 
     if (at is None) == (class_name is None):
@@ -99,12 +99,11 @@ def remove(
             return await resque.del_delayed_at(at or 0)
         return await resque.del_delayed_by_function(class_name, queue=queue, args=wanted)
 
-    found = ask(current(), count)
-    if found and not dry_run:
-        output.confirm(f"Remove {output.counted(found, 'delayed job')}?")
-    number = found if dry_run else ask(current(), do) if found else 0
-    words = "would be removed" if dry_run else "removed"
-    output.show(
-        {"found": found, "removed": 0 if dry_run else number, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(number, 'delayed job')} {words}"),
+    change(
+        count,
+        do,
+        lambda jobs: f"Remove {jobs}?",
+        noun="delayed job",
+        done="removed",
+        dry_run=dry_run,
     )

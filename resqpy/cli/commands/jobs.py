@@ -128,7 +128,7 @@ async def _page(jobs: AsyncIterator[Job], offset: int, limit: int) -> list[Job]:
 @option("--dry-run", is_flag=True, help="Only tell how many there are.")
 def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> None:
     """Remove jobs from a queue by their task, and by their arguments."""
-    from resqpy.cli.session import ask
+    from resqpy.cli.changing import change
 
     wanted = Filter.of(class_name, args)
 
@@ -141,14 +141,13 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> None:
             return await resque.del_by_function(queue, class_name)
         return await resque.delete(queue, class_name, wanted.args)
 
-    number = found = ask(current(), count)
-    if found and not dry_run:
-        output.confirm(f"Remove {output.counted(found, 'job')}{wanted} from {queue!r}?")
-        number = ask(current(), do)
-    words = "would be removed" if dry_run else "removed"
-    output.show(
-        {"removed": 0 if dry_run else number, "found": found, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(number, 'job')} {words}"),
+    change(
+        count,
+        do,
+        lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?",
+        noun="job",
+        done="removed",
+        dry_run=dry_run,
     )
 
 
@@ -168,7 +167,7 @@ def move(
     jobs whose equal waits in the other queue under such a lock.
     """
     from resqpy.base.keys import check_queue_name
-    from resqpy.cli.session import ask
+    from resqpy.cli.changing import change
     from resqpy.engine.moving import can_move
 
     wanted = Filter.of(class_name, args)
@@ -184,13 +183,12 @@ def move(
             queue, to_queue, class_name=class_name, args=wanted.args, most=limit
         )
 
-    number = found = ask(current(), count)
-    if found and not dry_run:
-        jobs_of = f"{output.counted(found, 'job')}{wanted}"
-        output.confirm(f"Move {jobs_of} from {queue!r} to {to_queue!r}?")
-        number = ask(current(), do)
-    words = "would be moved" if dry_run else "moved"
-    output.show(
-        {"moved": 0 if dry_run else number, "found": found, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(number, 'job')} {words} to {to_queue!r}"),
+    change(
+        count,
+        do,
+        lambda jobs: f"Move {jobs}{wanted} from {queue!r} to {to_queue!r}?",
+        noun="job",
+        done="moved",
+        dry_run=dry_run,
+        where=f" to {to_queue!r}",
     )
