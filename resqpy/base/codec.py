@@ -381,6 +381,11 @@ def encode_object(value: Any, what: str = "payload") -> str:
         raise InvalidJob(f"{what}: {type(value).__name__} given; pass a dict (a JSON object)")
     if TASK_ID in value:
         raise InvalidJob(f"{what}: {TASK_ID!r} is reserved for the task's id; use another name")
+    return encode_value(value, what)
+
+
+def encode_value(value: Any, what: str) -> str:
+    """The JSON text of a value, which may stand in a job; InvalidJob, with the path, if it may not."""
     if not (plain([value]) and is_utf8(_dumps(value))):
         problem = explain(value, what, MAX_NESTING - 1)
         if problem is not None:

@@ -17,6 +17,7 @@ TASK_ID = "_task_id"
 
 _SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH = 16  # of 62 signs: 95 bits
+_SHOWN = 210
 _ALLOWED = re.compile(r"[\w.:@/+=~-]{1,200}", re.ASCII)
 
 
@@ -34,7 +35,7 @@ def check_task_id(value: object) -> str:
     if isinstance(value, str) and _ALLOWED.fullmatch(value):
         return value
     raise UsageError(
-        f"task id {value!r}: 1 to 200 letters, digits and . _ : @ / + = ~ - are an id; "
+        f"task id {repr(value)[:_SHOWN]}: 1 to 200 letters, digits and . _ : @ / + = ~ - are an id; "
         "leave it out to get one"
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -271,6 +273,43 @@ CALLS: dict[str, Callable[[ActiveTask], Awaitable[None]]] = {
     "release": lambda task: task.release(),
     "delete": lambda task: task.delete(),
 }
+
+
+class Level(enum.IntEnum):
+    """JSON says it as a number."""
+
+    HIGH = 3
+
+
+@pytest.mark.parametrize(
+    ("result", "kept", "words"),
+    [
+        ((1, Level.HIGH, OrderedDict(a="b")), [1, 3, {"a": "b"}], ""),
+        ({"when": {1, 2}}, None, "result.when: set is not JSON; write sorted(value)"),
+        ([float("nan")], None, "result[0]: nan is not JSON"),
+        ("\ud800", None, "lone surrogate"),
+    ],
+)
+async def test_a_result(
+    tracked: Tracked,
+    listen: Listen,
+    caplog: pytest.LogCaptureFixture,
+    result: object,
+    kept: object,
+    words: str,
+) -> None:
+    """What JSON can say of a result is kept; the run is completed anyway, and a warning says why."""
+
+    async def handler(_: ActiveTask) -> object:
+        return result
+
+    await listen("a", handler)
+    task = await tracked.create("a", queue="a")
+    after = await status_is(tracked, task.id, "completed")
+    assert after.result == kept
+    told = [record.getMessage() for record in caplog.records if record.name == "resqpy.tracked"]
+    assert bool(told) is bool(words)
+    assert all(words in each and f"task {task.id} (a)" in each for each in told)
 
 
 @pytest.mark.parametrize("how", [*FINISHING, "force release"])

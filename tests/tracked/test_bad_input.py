@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.codec import MAX_PAYLOAD
 from resqpy.base.errors import (
     DuplicateTask,
     InvalidJob,
@@ -160,6 +161,13 @@ async def test_a_payload_that_is_no_json(
         with pytest.raises(InvalidJob, match=words):
             await task.save()
     assert (await known(tracked, task.id)).payload == {"a": 1}
+
+
+async def test_a_payload_that_is_too_large(tracked: Tracked, redis: Redis) -> None:
+    """No worker would take its job, so it is refused, as an enqueue does."""
+    async with unchanged(redis):
+        with pytest.raises(InvalidJob, match=r"payload: 16777216 bytes; the most is .* elsewhere"):
+            await tracked.create("mail", {"a": "x" * (MAX_PAYLOAD - 8)})
 
 
 async def test_an_unknown_type(store: Store, redis: Redis) -> None:

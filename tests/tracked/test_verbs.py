@@ -16,7 +16,12 @@ from resqpy.base.errors import (
     TaskStateError,
     UnknownTaskId,
 )
+from resqpy.base.task_ending import error_to_dict
+from resqpy.base.task_record import TaskError
+from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.task_times import RunTimes
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store import task_locks
 from tests.support.redis_state import dump
 from tests.tracked.support import KEYS, known
 
@@ -69,6 +74,41 @@ async def test_create_with_everything(tracked: Tracked) -> None:
     }  # fmt: skip
     assert {name: shown[name] for name in wanted} == wanted
     assert task.to_json() == shown
+
+
+async def test_each_field_is_a_property(tracked: Tracked, redis: Redis) -> None:
+    """What `to_json` shows has a property of the same name, with its type."""
+    task = await tracked.create("mail", id="old", retries=2, linked=True, delay=1, retain_for=9_000)
+    claim = await task_locks.claim(tracked.store, task.id, "mail", "w#1")
+    assert claim.record is not None
+    for shown in (task, TrackedTask(claim.record, tracked), await ended(tracked, redis)):
+        for name, value in shown.to_json().items():
+            if name in {"retry_interval", "backoff_factor"}:
+                assert value in {shown.backoff.first_ms, shown.backoff.factor}
+            else:
+                assert as_json(getattr(shown, name)) == value, name
+
+
+async def ended(tracked: Tracked, redis: Redis) -> TrackedTask:
+    """A task that was cancelled, which has an error as well."""
+    task = await tracked.create("mail", tags=["a"], application="app", user="me", retain_for=9_000)
+    await redis.hset(KEYS.task(task.id), "error", '{"type":"runtime","name":"E","message":"m"}')
+    await tracked.cancel(task.id)
+    return await known(tracked, task.id)
+
+
+def as_json(value: object) -> object:
+    """A property's value as `to_json` has it."""
+    match value:
+        case datetime():
+            return iso(value)
+        case RunTimes():
+            return {name: as_json(each) for name, each in value._asdict().items()}
+        case TaskError():
+            return error_to_dict(value)
+        case tuple():
+            return list(value)
+    return value
 
 
 async def test_get_of_nothing(tracked: Tracked) -> None:

@@ -114,7 +114,8 @@ def ending_of(run: Run, task: ActiveTask, outcome: Outcome) -> Ending:
     kind = _KINDS[outcome.kind]
     if kind is EndKind.COMPLETE:
         patch = task.changes() if task.final_changes is None else task.final_changes
-        return task.ending(kind, None, patch=patch, result=result_text(outcome.result))
+        result = result_text(outcome.result, f"task {task.id} ({task.type})")
+        return task.ending(kind, None, patch=patch, result=result)
     if kind in (EndKind.RETRY, EndKind.DEFER):
         return task.ending(kind, outcome.delay_ms, outcome.error)
     if kind is EndKind.RELEASE and task.record.retries.at_most_once and run.performed:

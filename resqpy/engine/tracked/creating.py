@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
-from resqpy.base.errors import UnknownOption, UsageError
+from resqpy.base.errors import InvalidJob, UnknownOption, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
@@ -73,6 +73,7 @@ class CreateOptions(TypedDict, total=False):
 
 _NAMES = frozenset(CreateOptions.__annotations__)
 _SHORTEST_LOCK_MS = 100
+_MOST_PAYLOAD = codec.MAX_PAYLOAD - 2048  # bytes; its job has class, queue and id as well
 
 
 def new_record(
@@ -99,7 +100,7 @@ def new_record(
         type=_kind(kind),
         queue=queue,
         priority=priority,
-        payload=codec.encode_object({} if payload is None else payload),
+        payload=_payload(payload),
         version=0,
         tags=check_tags(options.get("tags", ())),
         enabled=_flag("enabled", options.get("enabled", True)),
@@ -114,6 +115,16 @@ def new_record(
         created_us=now_us,
     )
     return _started(_timed(record, options, now_us // 1000), now_us)
+
+
+def _payload(payload: Mapping[str, Any] | None) -> str:
+    text = codec.encode_object({} if payload is None else payload)
+    if (size := len(text.encode())) > _MOST_PAYLOAD:
+        raise InvalidJob(
+            f"payload: {size} bytes; the most is {_MOST_PAYLOAD}; store the data elsewhere, and create "
+            "the task with where it is"
+        )
+    return text
 
 
 def _kind(kind: object) -> str:

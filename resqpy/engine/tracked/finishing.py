@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
 
 from resqpy.base import codec
-from resqpy.base.json_check import plain
+from resqpy.base.errors import InvalidJob
 from resqpy.base.task_ending import Ending
 from resqpy.base.task_record import Record, TaskError
 from resqpy.engine.outcome import Command
@@ -15,6 +16,8 @@ from resqpy.engine.tracked.transitions import Change, apply
 from resqpy.store import records
 from resqpy.store.client import Store
 
+_log = logging.getLogger("resqpy.tracked")
+
 
 def error_of(error: BaseException) -> TaskError:
     """What a record keeps of an error."""
@@ -22,13 +25,16 @@ def error_of(error: BaseException) -> TaskError:
     return TaskError(type(error).__qualname__, codec.clean(words_of(error)), backtrace=lines)
 
 
-def result_text(result: object) -> str | None:
-    """JSON of what a run returned; None where it returned nothing, or what JSON can't say."""
-    if result is None or not plain(result):
+def result_text(result: object, task: str) -> str | None:
+    """JSON of what a run returned; None where it returned nothing, or what JSON can't say: its work is
+    done, so it must not be tried again for that.
+    """
+    if result is None:
         return None
     try:
-        return codec.encode_text(result).decode()
-    except UnicodeEncodeError:
+        return codec.encode_value(result, "result")
+    except InvalidJob as error:
+        _log.warning("%s was completed, but its result is not kept: %s", task, error)
         return None
 
 
