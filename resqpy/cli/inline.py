@@ -12,7 +12,6 @@ from resqpy.cli.exits import Exit
 from resqpy.cli.session import with_process
 from resqpy.cli.settings import Settings
 from resqpy.engine.traceback_text import lines_of
-from resqpy.engine.worker import Worker
 from resqpy.framework.process import Process
 
 if TYPE_CHECKING:
@@ -35,9 +34,8 @@ def run_inline(
     async def do(process: Process) -> Any:
         task = process.project.registry.task(name)
         given = inputs_of(task)
-        worker = Worker(process.resque.store, process.project.registry.definitions)
         try:
-            return await worker.perform_inline(task.name, [given])
+            return await process.resque.inline_worker().perform_inline(task.name, [given])
         except (Exception, SystemExit) as error:  # as in a worker: sys.exit is a failure
             raise _Raised from error
 

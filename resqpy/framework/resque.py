@@ -6,11 +6,13 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import UsageError
+from resqpy.engine.definition import Definitions
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.tracked.delivery import Deliveries
 from resqpy.engine.tracked.renewal import LockKeeper
+from resqpy.engine.worker import Worker
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.kinds import QUEUES
@@ -71,6 +73,16 @@ class Resque:
         self._log.follow_worker(self.multi_worker)
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
+
+    def inline_worker(self, definitions: Definitions | None = None) -> Worker:
+        """A worker that is never started, for `perform_inline`.
+
+        Args:
+            definitions: in place of the project's.
+        """
+        worker = Worker(self.store, definitions or self._project.registry.definitions)
+        worker.queue = self.queue  # where it is replaced, another kind
+        return worker
 
     async def _queues(self) -> Any:
         """The names of the queues; a function is asked once, when the process starts."""

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from resqpy.engine.definition import Definition, define
-from resqpy.engine.worker import Worker
 from resqpy.framework.api import api
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.task_call import performer
@@ -57,8 +56,5 @@ async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> A
 
 
 async def _perform(spec: TaskSpec, definition: Definition, inputs: Mapping[str, Any] | None) -> Any:
-    resque = api.resque
-    worker = Worker(resque.store, {**api.registry.definitions, spec.name: definition}, spec.queue)
-    queue: Any = resque.queue  # where it is replaced, another kind
-    worker.queue = queue
+    worker = api.resque.inline_worker({**api.registry.definitions, spec.name: definition})
     return await worker.perform_inline(spec.name, [dict(inputs or {})])

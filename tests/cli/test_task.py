@@ -188,6 +188,20 @@ def test_run(resqpy: Call, client: Redis, root: Path) -> None:
     assert client.exists("resque:queues") == 0
 
 
+def test_a_task_that_is_run_has_the_projects_queue(resqpy: Call, root: Path) -> None:
+    """Where the project replaces the queue, the task's worker has that one."""
+    (root / "tasks" / "asks.py").write_text(
+        "from resqpy import task\n@task\ndef asks(worker): 'Ask.'; return type(worker.queue).__name__\n"
+    )
+    (root / "config").mkdir()
+    (root / "config" / "tasks.py").write_text(
+        "from resqpy import Queue\nclass Own(Queue): ...\n"
+        "def default(): return {'resque_overrides': {'queue': Own}}\n"
+    )
+
+    assert resqpy("task", "run", "asks").out == "Own\n"
+
+
 def test_explain_names_what_is_in_the_way(resqpy: Call, client: Redis, root: Path) -> None:
     """No worker, paused workers, no scheduler, locks, failures: each with a remedy."""
     (root / "tasks" / "tick.py").write_text(

@@ -98,10 +98,13 @@ async def test_a_project_without_tasks_is_refused(program: Program, root: Path) 
     assert (code, "there is no task in" in output) == (Exit.USAGE, True)
 
 
+@pytest.mark.parametrize("host", [None, "app:1"])
 async def test_healthcheck_knows_a_live_worker(
-    program: Program, redis: Redis, environ: dict[str, str]
+    program: Program, redis: Redis, environ: dict[str, str], host: str | None
 ) -> None:
-    """0 while a worker lives on this host and a scheduler leads, 6 before."""
+    """0 while a worker lives on this host, however the config names it, and a scheduler leads; 6 before."""
+    if host is not None:
+        environ["RESQPY_TASKS_HOST"] = host
     before, _ = ended(program("healthcheck", "--worker", "--scheduler"))
     program("worker", "--scheduler")
     await registered(redis)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,26 +26,29 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
 
     Without options it asks only whether Redis answers.
     """
-    from resqpy.cli.session import ask
+    from resqpy.cli.session import ask, load_place
+    from resqpy.engine.identity import host_name
+
+    settings = current()
+    host = host_name(load_place(settings).config.tasks.host)
 
     async def look(inspector: Inspector) -> dict[str, Any]:
         found: dict[str, Any] = {"redis": True}
         if worker:
-            found["worker"] = await _lives_here(inspector, max_age)
+            found["worker"] = await _lives_on(host, inspector, max_age)
         if scheduler:
             found["scheduler"] = await inspector.leader() is not None
         return found
 
-    found = ask(current(), look)
+    found = ask(settings, look)
     healthy = all(found.values())
     output.show({"healthy": healthy, **found}, lambda: _print(found))
     return Exit.OK if healthy else Exit.NO
 
 
-async def _lives_here(inspector: Inspector, max_age_s: int) -> bool:
+async def _lives_on(host: str, inspector: Inspector, max_age_s: int) -> bool:
     from resqpy.cli.workers_view import last_seen_ms
 
-    host = socket.gethostname()
     workers = await inspector.workers()
     here = [each for each, who in workers.items() if who.host.partition("+")[0] == host]
     seen = await last_seen_ms(inspector, here)
