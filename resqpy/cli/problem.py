@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 Fix = Callable[[], Awaitable[int]]
 
@@ -17,6 +18,7 @@ class Problem:
         remedy: what a person can do.
         fix: what `--fix` does; how many things it put right.
         grave: False: worth knowing, nothing is broken.
+        details: more of it for programs.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Problem:
     remedy: str = ""
     fix: Fix | None = None
     grave: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 Found = AsyncIterator[Problem]

@@ -16,17 +16,29 @@ from resqpy.cli.settings import current
 if TYPE_CHECKING:
     from resqpy.cli.problem import Problem
     from resqpy.engine.resque import Resque
+    from resqpy.framework.project import Project
 
 
 @command(destroys=True)
 @option("--fix", is_flag=True, help="Put right what can be put right, after asking.")
 @option("--dry-run", is_flag=True, help="With --fix: only tell what would be done.")
-def doctor(*, fix: bool, dry_run: bool) -> int:
+@option(
+    "--jobs",
+    is_flag=True,
+    help="Look instead whether this project's tasks take the jobs that are there.",
+)
+def doctor(*, fix: bool, dry_run: bool, jobs: bool) -> int:
     """Look for what is wrong with a Resque installation, also one without any Python.
 
     It only reads, unless --fix is given, and looks at every key, in steps. Exit code 6 if something is
     wrong.
+
+    --jobs is for a project that is about to be deployed: it checks the inputs of all waiting, delayed
+    and failed jobs of its tasks, and names classes that it does not know. 6 if a job that waits would
+    fail.
     """
+    if jobs:
+        return _look_at_jobs(fix=fix)
     from resqpy.cli.diagnosis import Diagnosis
     from resqpy.cli.session import ask, load_place
 
@@ -49,6 +61,21 @@ def doctor(*, fix: bool, dry_run: bool) -> int:
     return Exit.NO if left else Exit.OK
 
 
+def _look_at_jobs(*, fix: bool) -> int:
+    from resqpy.cli.contract import Contract
+    from resqpy.cli.session import ask_with_tasks
+
+    if fix:
+        raise click.UsageError("--fix can't change jobs or tasks: --jobs only looks")
+
+    async def look(resque: Resque, project: Project) -> list[Problem]:
+        return await Contract(resque, project.registry).problems()
+
+    found = ask_with_tasks(current(), look)
+    output.show([_as_json(each, {}) for each in found], lambda: _print(found, {}, promised=False))
+    return Exit.NO if any(each.grave for each in found) else Exit.OK
+
+
 def _confirm(problems: Sequence[Problem]) -> None:
     output.confirm(f"Put right: {', '.join(each.name for each in problems)}?")
 
@@ -61,6 +88,7 @@ def _as_json(problem: Problem, fixed: dict[str, int]) -> dict[str, object]:
         "remedy": problem.remedy,
         "fixable": problem.fix is not None,
         "fixed": fixed.get(problem.name),
+        **problem.details,
     }
 
 

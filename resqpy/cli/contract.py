@@ -1,0 +1,158 @@
+"""Whether the project's tasks still take the jobs that are there: the checks of `resqpy doctor --jobs`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resqpy.base.errors import InvalidInputs
+from resqpy.base.imports import near_match
+from resqpy.base.model import UnreadableJob
+from resqpy.base.queue_priority import split_priority
+from resqpy.cli import views
+from resqpy.cli.output import compact, counted
+from resqpy.cli.problem import Problem
+from resqpy.engine.resque import Resque
+from resqpy.framework.registry import Registry
+from resqpy.framework.task_call import params_of
+
+WAITING, DELAYED, FAILED = "waiting", "delayed", "failed"
+MOST = 200  # kinds of findings: each job may have a name of its own
+
+# Where the value begins that was refused: so far, refusals of equal kind are equal.
+_VALUE = re.compile(r", got |: |; the job's args are ")
+
+
+@dataclass
+class _Finding:
+    """Jobs of one class that are refused for one reason, or that nobody defines.
+
+    Attributes:
+        reason: why; "": the class is unknown.
+        example: the arguments of the first of them, and all that is wrong with them.
+        worked: one of them is in a queue of this project's tasks.
+    """
+
+    where: str
+    class_name: str
+    reason: str
+    example: dict[str, Any]
+    count: int = 0
+    queues: set[str] = field(default_factory=set)
+    worked: bool = False
+
+
+class Contract:
+    """One look at all jobs of an installation. It remembers kinds of jobs, not jobs."""
+
+    def __init__(self, resque: Resque, registry: Registry) -> None:
+        self._resque = resque
+        self._tasks = registry.tasks
+        self._queues = {task.queue for task in registry}
+        self._findings: dict[tuple[str, str, str], _Finding] = {}
+        self._left_out = 0
+
+    async def problems(self) -> list[Problem]:
+        """What the project refuses or does not know, that of waiting jobs first."""
+        async for where, queue, class_name, args, more in self._jobs():
+            self._look(where, queue, class_name, args, more)
+        order = (WAITING, DELAYED, FAILED)
+        found = sorted(self._findings.values(), key=lambda e: (order.index(e.where), -e.count))
+        problems = [self._refused(each) if each.reason else self._unknown(each) for each in found]
+        if self._left_out:
+            words = f"{counted(self._left_out, 'job')} of further classes or reasons"
+            problems.append(Problem("further jobs", words, "mend those above, and look again"))
+        return problems
+
+    async def _jobs(
+        self,
+    ) -> AsyncIterator[tuple[str, str | None, str, Sequence[Any], dict[str, Any]]]:
+        for queue in await self._resque.queues():
+            async for job in self._resque.each_queued(queue):
+                if not isinstance(job, UnreadableJob):
+                    yield WAITING, queue, job.class_name, job.args, {}
+        async for due_ms, job in self._resque.each_delayed():
+            if not isinstance(job, UnreadableJob):
+                yield DELAYED, job.queue, job.class_name, job.args, {"at_ms": due_ms}
+        async for entry in self._resque.each_failed():
+            if entry.class_name and entry.unreadable is None:
+                more = {"id": views.failed_id(entry)}
+                yield FAILED, entry.queue, entry.class_name, entry.args, more
+
+    def _look(
+        self, where: str, queue: str | None, name: str, args: Sequence[Any], more: dict[str, Any]
+    ) -> None:
+        task, reason, words = self._tasks.get(name), "", ""
+        if task is None and where == FAILED:
+            return  # nobody will run it unasked, whoever it is for
+        if task is not None:
+            try:
+                params_of(task, args)
+            except InvalidInputs as error:
+                words = str(error).removeprefix(f"task {name!r}: ")
+                reason = _VALUE.split(words, maxsplit=1)[0]
+            else:
+                return
+        key = where, name, reason
+        if key not in self._findings and len(self._findings) >= MOST:
+            self._left_out += 1
+            return
+        example = {"queue": queue, "args": list(args), **more, **({"why": words} if words else {})}
+        found = self._findings.setdefault(key, _Finding(*key, example))
+        self._count(found, queue)
+
+    def _count(self, found: _Finding, queue: str | None) -> None:
+        found.count += 1
+        if queue is None:
+            return
+        found.worked = found.worked or split_priority(queue)[0] in self._queues
+        if len(found.queues) < MOST:
+            found.queues.add(queue)
+
+    def _refused(self, found: _Finding) -> Problem:
+        failed = found.where == FAILED
+        return Problem(
+            "refused jobs",
+            f"{_jobs(found)}: {found.reason}; {_example(found)}",
+            "a retry would fail again: remove them, or let the task take what they have"
+            if failed
+            else "they would fail: let the task take both for a while, or remove them",
+            grave=not failed,
+            details=_details(found),
+        )
+
+    def _unknown(self, found: _Finding) -> Problem:
+        hint = near_match(found.class_name, self._tasks)
+        where = "" if found.worked else ", in a queue of none of its tasks"
+        return Problem(
+            "unknown class",
+            f"{_jobs(found)}, which this project has not{hint}{where}; {_example(found)}",
+            "a worker of this project would fail them: keep the old name beside the new one for a while"
+            if found.worked
+            else "",
+            grave=found.worked,
+            details=_details(found),
+        )
+
+
+def _jobs(found: _Finding) -> str:
+    return f"{counted(found.count, f'{found.where} job')} of {found.class_name!r}"
+
+
+def _example(found: _Finding) -> str:
+    shown = compact(found.example["args"])
+    shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
+    return f"one has {shown} (queue {found.example['queue']!r})"
+
+
+def _details(found: _Finding) -> dict[str, Any]:
+    return {
+        "where": found.where,
+        "class": found.class_name,
+        "reason": found.reason or None,
+        "count": found.count,
+        "queues": sorted(found.queues),
+        "example": found.example,
+    }
