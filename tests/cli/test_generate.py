@@ -146,6 +146,14 @@ def test_the_generated_tasks_are_those_that_were_asked_for(resqpy: Call, demo: P
     assert tasks["auth.check"]["module"] == "auth"
 
 
+def test_a_module_is_not_said_twice(resqpy: Call, demo: Path) -> None:
+    """Stellar advises names such as auth.check, and asks for the module besides."""
+    resqpy("generate", "task", "auth.checkToken", "--module", "auth")
+
+    assert "auth.checkToken" in [each["name"] for each in resqpy("task", "list", "--json").json]
+    assert (demo / "modules/auth/tasks/check_token.py").exists()
+
+
 def test_nothing_is_overwritten_unasked(resqpy: Call, demo: Path) -> None:
     """Neither the task nor its test; --force does it."""
     test = demo / "tests" / "test_send_report.py"
