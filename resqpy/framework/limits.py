@@ -22,13 +22,21 @@ class Limits:
     def __init__(self, config: ProcessConfig, worker: Any) -> None:
         self._config = config
         self._worker = worker
-        self._jobs = 0
+        self._jobs = self._begun = 0
         self._done = asyncio.Event()
         if config.max_jobs is not None:
+            worker.on("job", self._begins)
             for event in ("success", "failure", "re_enqueue"):
                 worker.on(event, self._count)
         if config.burst:
             worker.on("pause", self._idle)
+
+    def _begins(self, *_: Any) -> None:
+        """One more than may be: a paused worker puts it back as it was."""
+        self._begun += 1
+        if self._begun > (self._config.max_jobs or 0):
+            self._worker.pause()
+            self._reach("max_jobs", self._config.max_jobs)
 
     def _count(self, *_: Any) -> None:
         self._jobs += 1

@@ -429,6 +429,22 @@ def test_limits_end_a_process(start: Any, environ: dict[str, str], limit: str) -
     assert f'"limit": "{limit}"' in running.wait_for_line("limit reached")
 
 
+def test_no_job_more_than_max_jobs(start: Any, redis_url: str) -> None:
+    """The next ones wait in their queue as before, in their order."""
+    jobs = [json.dumps({"class": "wait", "args": [{"ms": each}]}) for each in range(9)]
+    with SyncRedis.from_url(redis_url) as redis:
+        redis.sadd("resque:queues", "default")
+        redis.rpush("resque:queue:default", *jobs)
+
+    running = start(RESQPY_PROCESS_MAX_JOBS="2")
+    assert running.popen.wait(10) == 0
+
+    assert sum("job succeeded" in line for line in running.lines()) == 2
+    assert running.redis.lrange("resque:queue:default", 0, -1) == [
+        each.encode() for each in jobs[2:]
+    ]
+
+
 def test_a_limit_that_is_reached_at_once_is_refused(start: Any) -> None:
     """Else a supervisor would start it again and again, without a single job done."""
     running = start(RESQPY_PROCESS_MAX_MEMORY="1MB")
