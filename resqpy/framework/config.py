@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from resqpy.base.errors import UsageError
-from resqpy.framework.config_files import Layer, folders_of, read_layers
+from resqpy.base.imports import near_match
+from resqpy.framework.config_files import USUAL_ENVIRONMENTS, Layer, folders_of, read_layers
 from resqpy.framework.config_merge import Merge, Setting
 from resqpy.framework.defaults import (
     SECTIONS,
@@ -142,9 +143,19 @@ class _Sources:
             for folder in module_folders(self.root, wanted, problems)
             for layer in read_layers(folder / "config", self.environment, problems)
         ]
+        self._check_environment([*modules, *own], problems)
         merge = self._merge([*modules, *own], problems)
         merge.check_together()
         return merge
+
+    def _check_environment(self, layers: list[Layer], problems: Problems) -> None:
+        """A misspelled environment would run with the settings of none."""
+        hint = near_match(self.environment, USUAL_ENVIRONMENTS)
+        known = {*USUAL_ENVIRONMENTS, *(layer.function for layer in layers)}
+        if hint and self.environment not in known:
+            problems.add(
+                f"RESQPY_ENV (--env): no file in config/ has a function {self.environment}(){hint}"
+            )
 
     def _layers(self, problems: Problems) -> list[Layer]:
         try:

@@ -91,5 +91,5 @@ def build(section: type, values: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def seconds(text: str) -> str:
-    """Resque's seconds in our unit."""
-    return f"{text.strip()}s"
+    """Resque's seconds in our unit; a text with a unit says it itself."""
+    return text if text.strip()[-1:].isalpha() else f"{text.strip()}s"

@@ -191,6 +191,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, environ: dict[str, str], wo
         ("QUEUES", "high, low,!slow", "tasks.queues", ("high", "low", "!slow")),
         ("COUNT", "4", "process.processes", 4),
         ("INTERVAL", "0.5", "tasks.timeout", 500),
+        ("INTERVAL", "250ms", "tasks.timeout", 250),
         ("INTERVAL", "0", "process.burst", True),
         ("PIDFILE", "/run/resqpy.pid", "process.pidfile", "/run/resqpy.pid"),
         ("BACKGROUND", "yes", "process.daemon", True),
@@ -224,6 +225,13 @@ def test_historic_names_are_accepted(
 
     assert getattr(getattr(config, section), name) == value
     assert config.origin(path) == f"environment {variable}"
+
+
+def test_a_misspelled_environment_is_refused(files: Files) -> None:
+    """It would run with the settings of none; one that resembles no usual one may have none."""
+    with pytest.raises(ProjectErrors, match=r"function prodcution\(\); did you mean 'production'"):
+        load(files.root, "prodcution")
+    assert load(files.root, "blue").environment == "blue"
 
 
 def test_our_names_win_over_historic_ones(tmp_path: Path) -> None:
