@@ -140,6 +140,8 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
             idle.clear()
             worker.pool.names_changed()
             await first_of(idle.wait(), worker.wait())
+    if len(drained) > most:  # all ended while we were not looking
+        raise ResqpyError(f"drain: {len(drained)} jobs have ended; `most` is {most}")
 
 
 def _new_worker(queues: str | Sequence[str]) -> MultiWorker:

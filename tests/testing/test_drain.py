@@ -61,6 +61,15 @@ async def test_errors_can_be_raised(resqpy_process: Process) -> None:
     assert await api.tasks.length("low") == 0
 
 
+async def test_the_most_jobs_is_no_matter_of_luck(resqpy_process: Process) -> None:
+    """Also where all of them have ended before anybody looks."""
+    for _ in range(20):
+        await api.tasks.enqueue_many([("again", {"left": 0}, "low")] * 3)
+        with pytest.raises(ResqpyError, match=r"(2|3) jobs have ended"):
+            await drain(most=2)
+        await drain()
+
+
 async def test_what_never_ends_is_told(resqpy_process: Process) -> None:
     """By the number of jobs, and by time; so are paused workers."""
     await api.tasks.enqueue("again", {"left": 50})
