@@ -11,6 +11,7 @@ from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.tracked.delivery import Deliveries
+from resqpy.engine.tracked.intercepting import VerbInterceptor
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.worker import Worker
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
@@ -60,11 +61,12 @@ class Resque:
         self.recurrent: RecurrentJobs = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
         self.task_locks: LockKeeper = LockKeeper(store.options)
+        self.task_interceptors: list[VerbInterceptor] = []
 
     async def make_worker(self) -> None:
         """Make the multi worker; it is not started yet."""
         config = self._project.config
-        deliveries = Deliveries(self.task_locks)
+        deliveries = Deliveries(self.task_locks, verb_interceptors=self.task_interceptors)
         definitions = with_tracking(self._project.registry.definitions, deliveries)
         queues = await self._queues()
         self.multi_worker = self._parts["multi_worker"](

@@ -20,6 +20,7 @@ from resqpy.engine.tracked.creating import CreateOptions
 from resqpy.engine.tracked.defaults import TaskDefaults
 from resqpy.engine.tracked.delivery import Deliveries, Interceptor, active_task
 from resqpy.engine.tracked.handle import TrackedTask
+from resqpy.engine.tracked.intercepting import VerbInterceptor
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.task_events import TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
@@ -48,10 +49,11 @@ class TrackedApi(Tracked):
             handler here.
         defaults: `irontask`, `extra_horizon`, `twin`, or a `TaskDefaults`.
         keeper: renews the locks; None: one of our own.
+        interceptors: the list of them, where others have it too; None: one of our own.
 
     Attributes:
         events: what happens to tracked tasks anywhere; `await events.start()` to hear of it.
-        interceptors: functions that stand around each verb; append yours.
+        interceptors: functions that stand around each verb, of active tasks here too; append yours.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TrackedApi(Tracked):
         registry: Registry | None = None,
         defaults: str | TaskDefaults = "irontask",
         keeper: LockKeeper | None = None,
+        interceptors: list[VerbInterceptor] | None = None,
     ) -> None:
         super().__init__(
             store,
@@ -68,6 +71,8 @@ class TrackedApi(Tracked):
             definition_of=self._known_definition,
             defaults=defaults,
         )
+        if interceptors is not None:
+            self.interceptors = interceptors
         self.events: TaskEvents = TaskEvents(store)
         self.listeners: dict[str, Listener] = {}
         self._registry = registry
@@ -143,6 +148,7 @@ class TrackedApi(Tracked):
             if state_change_callback is None
             else partial(self._tell, task_type, state_change_callback),
             interceptor=interceptor,
+            verb_interceptors=self.interceptors,
         )
         listener = Listener(
             self.store,

@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
 from tests.interop.conftest import (  # noqa: F401 - fixtures of real Node and Ruby, and their marks
     node,
     pytest_collection_modifyitems,
@@ -20,16 +19,14 @@ from tests.interop.conftest import (  # noqa: F401 - fixtures of real Node and R
     start_node,
     start_ruby,
 )
-from tests.tracked.support import Listen, check_indexes, listening
+from tests.tracked.support import Listen, checked_store, listening
 
 
 @pytest.fixture
 async def store(redis_url: str, redis: Redis) -> AsyncIterator[Store]:
     """The test's Redis; at the end the indexes must agree with the records."""
-    store = Store(RedisOptions(redis_url))
-    yield store
-    await store.close()
-    await check_indexes(redis)
+    async with checked_store(redis_url, redis) as store:
+        yield store
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from resqpy.framework.listener import Handler, Listener, definition_of
 from resqpy.plugins.tracking import with_tracking
 from resqpy.store import record_fields, record_index
 from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
 from tests.support.waiting import wait_for
 
 KEYS = Keys()
@@ -164,6 +165,15 @@ async def promoting(redis: Redis, store: Store, *, settles: bool = True) -> Asyn
     finally:
         over.set()
         await task
+
+
+@asynccontextmanager
+async def checked_store(redis_url: str, redis: Redis) -> AsyncIterator[Store]:
+    """A store; at the end the indexes must agree with the records."""
+    store = Store(RedisOptions(redis_url))
+    yield store
+    await store.close()
+    await check_indexes(redis)
 
 
 async def check_indexes(client: Redis) -> None:

@@ -10,13 +10,12 @@ from resqpy import RedisOptions, Store
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.tracked.tracked import Tracked
-from tests.store.test_connect import cluster  # noqa: F401 - a fixture
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, status_is
 
 
 @pytest.mark.timeout(90)
-async def test_tracked_tasks_on_a_cluster(cluster: list[int]) -> None:  # noqa: F811
+async def test_tracked_tasks_on_a_cluster(cluster: list[int]) -> None:
     """Create, run, retry, query and the leader's chore: all keys are in the slot of the hash tag."""
     port = cluster[1]
     options = RedisOptions(f"redis://127.0.0.1:{port}", namespace="{tracked}", cluster=True)

@@ -5,6 +5,7 @@ Those around the processing are with the listener.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from redis.asyncio import Redis
 
 from resqpy.base.cron import InvalidCron
 from resqpy.base.errors import TaskRefused, TrackedError, UnknownTaskId
+from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.intercepting import CallNext, Operation
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.framework.tracking import TrackedApi
+from resqpy.store.client import Store
 from tests.support.redis_state import dump
-from tests.tracked.support import known
+from tests.tracked.support import known, status_is
 
 
 async def test_an_interceptor_of_create(tracked: Tracked) -> None:
@@ -169,3 +173,62 @@ async def test_interceptors_stand_in_their_order(tracked: Tracked) -> None:
     await tracked.create("mail")
 
     assert told == ["outer before", "inner before", "inner after mail", "outer after mail"]
+
+
+CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("save", (), {}, "completed"),
+    ("complete", (5_000,), {"next_run_delay": 5_000}, "scheduled"),
+    ("fail", ("no",), {"error": "no"}, "failed"),
+    ("retry", ("again", 5_000), {"error": "again", "delay": 5_000}, "scheduled"),
+    ("defer", (5_000,), {"delay": 5_000}, "scheduled"),
+    ("delete", (), {}, ""),
+]
+
+
+@pytest.mark.parametrize(("verb", "given", "details", "status"), CALLS, ids=[c[0] for c in CALLS])
+async def test_an_interceptor_of_an_active_task(
+    store: Store, verb: str, given: tuple[Any, ...], details: dict[str, Any], status: str
+) -> None:
+    """Task: what a handler calls of its active task passes the interceptors, by name or by place."""
+    seen: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    async def interceptor(operation: Operation, call_next: CallNext) -> None:
+        if operation.verb == verb:
+            seen.append((operation.verb, operation.subject, dict(operation.details)))
+        await call_next()
+
+    async def handler(task: ActiveTask) -> None:
+        await getattr(task, verb)(*given)
+
+    async with TrackedApi(store) as api:
+        api.interceptors.append(interceptor)
+        listener = await api.listen("a", handler)
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        listener.on("finished_task", lambda _: finished.set_result(None))
+        task = await api.create("a")
+        await finished
+        after = await api.get(task.id)
+    assert seen == [(verb, task.id, details)]
+    assert (status or None) == (None if after is None else after.status)
+
+
+async def test_an_interceptor_forbids_an_active_task(store: Store) -> None:
+    """Task: what an interceptor doesn't let pass is not written; the handler is told, and goes on."""
+    told: list[str] = []
+
+    async def interceptor(operation: Operation, call_next: CallNext) -> None:
+        if operation.verb != "defer":
+            await call_next()
+
+    async def handler(task: ActiveTask) -> str:
+        with pytest.raises(TaskRefused, match=f"defer of '{task.id}': an interceptor forbids it"):
+            await task.defer(5_000)
+        told.append(task.processing_state)
+        return "done"
+
+    async with TrackedApi(store) as api:
+        api.interceptors.append(interceptor)
+        await api.listen("a", handler)
+        task = await api.create("a")
+        after = await status_is(api, task.id, "completed")
+    assert (told, after.result) == (["active"], "done")

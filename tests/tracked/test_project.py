@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import UnknownTask
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.intercepting import CallNext, Operation
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -48,7 +49,15 @@ async def test_a_task_of_the_project(project: Project, redis: Redis) -> None:
     """A project's task is created as a tracked one, in its own queue, promoted and run; its inputs
     are checked without the id, and it can ask for its active task.
     """
+    saved: list[str | None] = []
+
+    async def interceptor(operation: Operation, call_next: CallNext) -> None:
+        if operation.verb == "save":
+            saved.append(operation.subject)
+        await call_next()
+
     async with Process(project, worker=True, scheduler=True):
+        api.tracked.interceptors.append(interceptor)
         now = await api.tracked.create("sendMail", {"to": "a@b.c"})
         later = await api.tracked.create("sendMail", {"to": "later"}, delay=300)
         bad = await api.tracked.create("sendMail", {"too": "a@b.c"})
@@ -56,6 +65,7 @@ async def test_a_task_of_the_project(project: Project, redis: Redis) -> None:
         done = await status_is(api.tracked, now.id, "completed")
         assert done.result == {"tracked": True, "to": "a@b.c"}
         assert done.payload == {"to": "a@b.c", "sent": True}
+        assert saved[0] == now.id
         await status_is(api.tracked, later.id, "completed")
         failed = await status_is(api.tracked, bad.id, "failed")
         assert failed.error is not None

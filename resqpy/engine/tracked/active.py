@@ -16,6 +16,7 @@ from resqpy.base.task_record import Record
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.outcome import Command
 from resqpy.engine.tracked.finishing import change_of, error_of
+from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted_task
 from resqpy.engine.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
 from resqpy.engine.tracked.transitions import fails, saved
 from resqpy.engine.tracked.view import TaskView
@@ -31,6 +32,7 @@ class ActiveTask(TaskView):
 
     Args:
         failed_entry: what puts a run into the failed list.
+        interceptors: stand around each verb; see `intercepting`.
 
     Attributes:
         payload: change it as you like; it is saved by `save` and by what finishes.
@@ -45,7 +47,9 @@ class ActiveTask(TaskView):
         store: Store,
         clock: Clock,
         failed_entry: Callable[[BaseException], Sequence[Command]],
+        interceptors: list[VerbInterceptor],
     ) -> None:
+        self.interceptors = interceptors
         self.processing: Processing = Processing(disabled=not record.enabled)
         self._writer = TaskWriter(record, store, clock, self.processing)
         super().__init__(record, clock)
@@ -93,6 +97,7 @@ class ActiveTask(TaskView):
 
     # -- save --
 
+    @intercepted_task("save")
     async def save(self) -> None:
         """Write what was changed in the payload; changes by others to other parts are kept.
 
@@ -131,6 +136,7 @@ class ActiveTask(TaskView):
 
     # -- finish --
 
+    @intercepted_task("complete", "next_run_delay")
     async def complete(
         self, next_run_delay: Duration | None = None, *, save_payload: bool = True
     ) -> None:
@@ -145,6 +151,7 @@ class ActiveTask(TaskView):
         """
         await self._finish(EndKind.COMPLETE, next_run_delay, save_payload=save_payload)
 
+    @intercepted_task("fail", "error", "next_run_delay")
     async def fail(
         self,
         error: BaseException | str | None = None,
@@ -160,6 +167,7 @@ class ActiveTask(TaskView):
         reason = _reason(error, "the handler failed the task without an error")
         await self._finish(EndKind.FAIL, next_run_delay, reason, save_payload=save_payload)
 
+    @intercepted_task("retry", "error", "delay")
     async def retry(
         self,
         error: BaseException | str | None = None,
@@ -179,15 +187,18 @@ class ActiveTask(TaskView):
             delay = retries.backoff.delay_ms(attempts, random.random)
         await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
 
+    @intercepted_task("defer", "delay")
     async def defer(self, delay: Duration, *, save_payload: bool = True) -> None:
         """Not done yet, go on later; it is no failure, and may be said without limit."""
         delay_ms = duration_ms(delay, "delay")
         await self._finish(EndKind.DEFER, delay_ms, save_payload=save_payload)
 
+    @intercepted_task("release")
     async def release(self, *, save_payload: bool = True) -> None:
         """Not done yet, let another go on; after the task was disabled, say."""
         await self._finish(EndKind.RELEASE, None, save_payload=save_payload)
 
+    @intercepted_task("delete")
     async def delete(self) -> None:
         """Remove the task."""
         await self._finish(EndKind.DELETE, None, save_payload=False)

@@ -30,6 +30,7 @@ from resqpy.engine.tracked.claiming import claim
 from resqpy.engine.tracked.conclusion import conclude, ending_of
 from resqpy.engine.tracked.finishing import change_of, guarded
 from resqpy.engine.tracked.hastening import Hastening
+from resqpy.engine.tracked.intercepting import VerbInterceptor
 from resqpy.engine.tracked.lock import HeldLock
 from resqpy.engine.tracked.lock_watch import LockWatch
 from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
@@ -59,6 +60,7 @@ class Deliveries:
         on_active: called with each task before it is processed.
         interceptor: called as `await interceptor(task, call_next)` around the processing of each
             task; `call_next` returns how it finished.
+        verb_interceptors: stand around what is called of the active tasks; see `intercepting`.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Deliveries:
         on_step: OnStep | None = None,
         on_active: Callable[[ActiveTask], None] | None = None,
         interceptor: Interceptor | None = None,
+        verb_interceptors: list[VerbInterceptor] | None = None,
     ) -> None:
+        self._verb_interceptors = [] if verb_interceptors is None else verb_interceptors
         self._keeper = keeper
         self._clock = clock or RedisClock(SYSTEM_CLOCK)
         self._watch = LockWatch(self._clock)
@@ -101,9 +105,8 @@ class Deliveries:
         record = claimed.record
         assert record is not None
         self._clock.note_between(claimed.now_us, claimed.asked_s)
-        task = ActiveTask(
-            record, run.store, self._clock, partial(_failed_entry, ref(run), self._clock)
-        )
+        entry = partial(_failed_entry, ref(run), self._clock)
+        task = ActiveTask(record, run.store, self._clock, entry, self._verb_interceptors)
         lock = HeldLock(claimed, self._clock, task.processing.learned)
         task.processing.hold(lock)
         self._watch.add(task.processing)

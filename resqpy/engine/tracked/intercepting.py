@@ -1,4 +1,5 @@
-"""Interceptors: functions that stand around each verb of `Tracked`, for logs, counts and refusals.
+"""Interceptors: functions that stand around each verb of `Tracked` and of the active task, for logs,
+counts and refusals.
 
 Those around the runs of tasks are another thing: `Deliveries`, and a project's middleware.
 """
@@ -19,7 +20,8 @@ class Operation:
 
     Attributes:
         verb: `create`, `get`, `save`, `cancel`, `retry`, `enable`, `disable`, `remove`, `query` or
-            `count`.
+            `count`; of an active task `save`, `complete`, `fail`, `retry`, `defer`, `release` or
+            `delete`.
         subject: the type of the task that is created, or the id of the one that is there; None for
             `query` and `count`.
         details: everything else that the verb was given.
@@ -41,8 +43,15 @@ class _Intercepted(Protocol):
     interceptors: list[VerbInterceptor]
 
 
+class _InterceptedTask(_Intercepted, Protocol):
+    @property
+    def id(self) -> str: ...
+
+
 S = TypeVar("S", bound=_Intercepted)
+T = TypeVar("T", bound=_InterceptedTask)
 Verb = Callable[Concatenate[S, P], Coroutine[Any, Any, R]]
+Subject = Callable[[Any, dict[str, Any]], str | None]
 
 
 def intercepted(verb: str, *names: str) -> Callable[[Verb[S, P, R]], Verb[S, P, R]]:
@@ -51,15 +60,28 @@ def intercepted(verb: str, *names: str) -> Callable[[Verb[S, P, R]], Verb[S, P, 
     Args:
         names: of its positional arguments, the subject first.
     """
+    return _around(verb, names, lambda _, given: given.pop(names[0], None) if names else None)
 
+
+def intercepted_task(verb: str, *names: str) -> Callable[[Verb[T, P, R]], Verb[T, P, R]]:
+    """The same where the object is the task.
+
+    Args:
+        names: of its positional arguments.
+    """
+    return _around(verb, names, lambda task, _: str(task.id))
+
+
+def _around(
+    verb: str, names: Sequence[str], subject_of: Subject
+) -> Callable[[Verb[S, P, R]], Verb[S, P, R]]:
     def decorate(method: Verb[S, P, R]) -> Verb[S, P, R]:
         @wraps(method)
         async def around(self: S, /, *args: P.args, **more: P.kwargs) -> R:
             if not self.interceptors:
                 return await method(self, *args, **more)
             given: dict[str, Any] = dict(zip(names, args, strict=False)) | more
-            subject = given.pop(names[0], None) if names else None
-            operation = Operation(verb, subject, given)
+            operation = Operation(verb, subject_of(self, given), given)
             whole = partial(method, self, *args, **more)
             result: R = await _through(self.interceptors, operation, whole)
             return result

@@ -33,6 +33,7 @@ class TrackedInitializer(Initializer):
             self._project.registry,
             defaults=self._project.config.tasks.tracked_preset,
             keeper=resque.task_locks,
+            interceptors=resque.task_interceptors,
         )
         return self._tracked
 
