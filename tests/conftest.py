@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
+from tests.support.redis_cluster import three_masters
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,3 +70,10 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of the test's Redis that shows bytes as they are."""
     async with Redis.from_url(redis_url, decode_responses=False) as client:
         yield client
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[list[int]]:
+    """The ports of a Redis Cluster of three masters."""
+    async with three_masters() as ports:
+        yield ports

@@ -13,6 +13,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from resqpy.cli.main import run
 
@@ -84,6 +85,12 @@ def environ(root: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> dict
     for name, value in {"RESQPY_ROOT": str(root), "REDIS_URL": redis_url, "TZ": "UTC"}.items():
         monkeypatch.setenv(name, value)
     return dict(os.environ)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Redis:
+    """A client that needs no event loop."""
+    return Redis.from_url(redis_url)
 
 
 @pytest.fixture

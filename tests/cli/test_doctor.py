@@ -19,12 +19,6 @@ from tests.cli.conftest import Call, Program
 JOB = b'{"class":"mail","queue":"q","args":[]}'
 
 
-@pytest.fixture
-def client(redis_url: str) -> Redis:
-    """A client that needs no event loop."""
-    return Redis.from_url(redis_url)
-
-
 def _two_leaders(client: Redis) -> None:
     client.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1", ex=60)
     client.set("resque:resque_scheduler_leader_lock", "node-host:1", ex=60)

@@ -18,12 +18,6 @@ from resqpy.cli.exits import Exit
 from tests.cli.conftest import Call
 
 
-@pytest.fixture
-def client(redis_url: str) -> Redis:
-    """A client that needs no event loop."""
-    return Redis.from_url(redis_url)
-
-
 def test_list_and_show(resqpy: Call) -> None:
     """All tasks; one with all its properties."""
     listed = resqpy("task", "list", "--json").json

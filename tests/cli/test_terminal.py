@@ -19,12 +19,6 @@ OnTerminal = Callable[..., PtyProgram]
 
 
 @pytest.fixture
-def client(redis_url: str) -> Redis:
-    """A client that needs no event loop."""
-    return Redis.from_url(redis_url)
-
-
-@pytest.fixture
 def on_terminal(environ: dict[str, str], root: Path) -> Iterator[OnTerminal]:
     """Start a command on a terminal; it ends with the test."""
     started: list[PtyProgram] = []

@@ -18,12 +18,6 @@ LOOKS = ("queues", "jobs", "delayed", "failed", "workers", "locks", "stats", "sc
          "failed show abc", "task explain sendMail", "task enqueue sendMail to=a@b")  # fmt: skip
 
 
-@pytest.fixture
-def client(redis_url: str) -> Redis:
-    """A client that needs no event loop."""
-    return Redis.from_url(redis_url)
-
-
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Redis]:
     """A Redis with a password, an observer and somebody who may do nothing of ours."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import shutil
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +17,9 @@ from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
 from resqpy.store.connect import hide_password, translate_connect
+from tests.support.redis_cluster import free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working
-
-
-def free_port() -> int:
-    """A port that nobody uses, and nobody its cluster bus, 10,000 above; below those that the system
-    hands out.
-    """
-    while True:  # `random` itself is seeded alike in all test processes
-        port = random.SystemRandom().randrange(12_000, 22_000)
-        if is_free(port) and is_free(port + 10_000):
-            return port
-
-
-def is_free(port: int) -> bool:
-    """Whether a port can be had."""
-    with socket.socket() as taken:
-        return taken.connect_ex(("127.0.0.1", port)) != 0
 
 
 async def no_op(*_: Any) -> None:
@@ -219,38 +202,6 @@ async def test_no_sentinel_is_told_as_such() -> None:
 
 
 # -- Cluster --
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[list[int]]:
-    """Three masters; their ports."""
-    ports = [free_port() for _ in range(3)]
-    servers = [
-        PrivateServer(config=[f"port {port}", "cluster-enabled yes", "cluster-node-timeout 2000"])
-        for port in ports
-    ]
-    stores = [Store(RedisOptions(server.url)) for server in servers]
-    try:
-        for index, store in enumerate(stores):
-            first, last = (0, 5460, 10922, 16383)[index : index + 2]
-            first += index > 0
-            slots = range(first, last + 1)
-            await store.call("CLUSTER", "ADDSLOTS", *slots)
-            await store.call("CLUSTER", "MEET", "127.0.0.1", ports[0])
-
-        async def ready() -> bool:
-            replies = [await store.call("CLUSTER", "INFO") for store in stores]
-            return all(
-                b"cluster_state:ok" in reply and b"cluster_known_nodes:3" in reply
-                for reply in replies
-            )
-
-        await wait_for(ready, 20)
-        yield ports
-    finally:
-        for store, server in zip(stores, servers, strict=True):
-            await store.close()
-            server.close()
 
 
 @pytest.mark.timeout(60)
