@@ -90,7 +90,9 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
 
     async def act(resque: Resque, _: Any) -> int:
         if choice.ids:
-            return sum([await work.one(resque, entry) for entry in await by_ids(resque, choice.ids)])
+            return sum(
+                [await work.one(resque, entry) for entry in await by_ids(resque, choice.ids)]
+            )
         return int(await work.many(resque))
 
     found = ask_with_tasks(current(), look)
