@@ -11,6 +11,7 @@ import click
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
+from resqpy.cli.pairs import json_or_text, read_pairs
 from resqpy.engine.tracked.creating import CreateOptions
 
 _FOR_EVER = ("forever", "ever", "none")
@@ -20,15 +21,8 @@ def read_payload(words: Sequence[str]) -> dict[str, Any]:
     """A payload from one JSON object, or from `name=value` words, whose values are JSON or text."""
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         return _object(words[0])
-    payload = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise click.UsageError(
-                f'{word!r} is no name=value, and no JSON object such as \'{{"to": "a@b.c"}}\''
-            )
-        payload[name] = _value(value)
-    return payload
+    pairs = read_pairs(words, 'NAME=VALUE, nor a JSON object such as \'{"to": "a@b.c"}\'')
+    return {name: json_or_text(value) for name, value in pairs.items()}
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -39,13 +33,6 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise click.UsageError("the payload is no JSON object")
     return value
-
-
-def _value(text: str) -> Any:
-    try:
-        return codec.decode_text(text)
-    except ValueError:
-        return text
 
 
 def create_options(given: Mapping[str, Any]) -> CreateOptions:

@@ -87,7 +87,8 @@ def test_create_from_json(resqpy: Call) -> None:
     ("arguments", "words"),
     [
         (("sendMial",), "did you mean 'sendMail'"),
-        (("sendMail", "to"), "is no name=value"),
+        (("sendMail", "to"), "is not NAME=VALUE"),
+        (("sendMail", "to=a@x", "to=b@x"), "'to' is given twice"),
         (("sendMail", "{broken"), "no JSON"),
         (("sendMail", "--delay", "soon"), "--delay"),
         (("sendMail", "--delay=-5s"), "is not a duration"),

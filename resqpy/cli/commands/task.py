@@ -12,9 +12,9 @@ from resqpy.cli import output, times
 from resqpy.cli.commands.tracked import CONDITIONS, show_page
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
-from resqpy.cli.json_type import Json
-from resqpy.cli.options import option, options
+from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.cli.task_input import NAME_AND_INPUTS, checked_inputs, read_name_and_inputs
 from resqpy.cli.tracked import TRACKED
 
 if TYPE_CHECKING:
@@ -140,60 +140,8 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 # -- enqueue and run --
 
 
-# And ActionHero's `--name` and `--args`.
-_NAME_AND_INPUTS = options(
-    click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
-    option("--args", "-a", type=Json(), metavar="JSON",
-           help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
-    option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
-)  # fmt: skip
-
-
-def _read(
-    named: str | None, args: Any, inputs: tuple[str, ...]
-) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """The task's name, its inputs from JSON, and those that are words."""
-    words = list(inputs)
-    name = named or (words.pop(0) if words and "=" not in words[0] else None)
-    if name is None:
-        raise click.UsageError("say which task: `resqpy task list` shows them")
-    if args is not None and not isinstance(args, dict):
-        raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
-    found: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"{word!r} is not KEY=VALUE")
-        if key in found or key in (args or {}):
-            raise click.UsageError(f"{key!r} is given twice")
-        found[key] = value
-    return name, args or {}, found
-
-
-def _inputs(task: TaskSpec, given: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
-    """All inputs, checked.
-
-    Raises:
-        InvalidInputs: all that is wrong.
-    """
-    found = {**given, **{key: _value(task, key, word) for key, word in words.items()}}
-    task.inputs.check(found)
-    return found
-
-
-def _value(task: TaskSpec, key: str, text: str) -> Any:
-    """A word as JSON, unless it is none, or the input is a text and nothing else."""
-    from resqpy.base.codec import decode_text
-
-    try:
-        value = decode_text(text)
-    except ValueError:
-        return text
-    return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text
-
-
 @task.command()
-@_NAME_AND_INPUTS
+@NAME_AND_INPUTS
 @option(
     "--in",
     "delay",
@@ -228,11 +176,11 @@ def enqueue(
         raise click.UsageError("--in and --at are two times; say one")
     if count > 1 and not (delay is None and at is None):
         raise click.UsageError("--count is for now: equal jobs that are due at one time are one")
-    name, given, words_given = _read(named, args, inputs)
+    name, given, words_given = read_name_and_inputs(named, args, inputs)
 
     async def do(process: Any) -> int:
         tasks, registry = process.api.tasks, process.project.registry
-        given.update(_inputs(registry.task(name), given, words_given))
+        given.update(checked_inputs(registry.task(name), given, words_given))
         if dry_run:
             return count
         if delay is not None:
@@ -261,7 +209,7 @@ def _times(done: int, wanted: int) -> str:
 
 
 @task.command()
-@_NAME_AND_INPUTS
+@NAME_AND_INPUTS
 def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     """Run a task here and now, with its plugins and middleware, and print what it returns.
 
@@ -269,8 +217,8 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     """
     from resqpy.cli.inline import run_inline
 
-    name, given, words = _read(named, args, inputs)
-    return run_inline(current(), name, lambda task: _inputs(task, given, words))
+    name, given, words = read_name_and_inputs(named, args, inputs)
+    return run_inline(current(), name, lambda task: checked_inputs(task, given, words))
 
 
 @task.command()
