@@ -35,6 +35,10 @@ def tell_end(events: Events, end: End, *, void: bool) -> None:
         events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
     elif outcome.kind in (Kind.RETRIED, Kind.DELAYED):
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
+    elif (
+        outcome.kind is Kind.SKIPPED and run.outcome is None
+    ):  # what is tracked says it in its record
+        events.tell("skipped", slot, run.queue, run.job)
 
 
 _VOID = "the job was taken from this worker while it ran; its end is void"

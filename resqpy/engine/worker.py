@@ -174,5 +174,5 @@ class Worker(BaseWorker):
 
     Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue`
     (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
-    `error` (error, queue, job), `pause`.
+    `skipped` (queue, job) where a plugin forbade the run, `error` (error, queue, job), `pause`.
     """

@@ -50,6 +50,7 @@ class EventLog:
         self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", _at(number)))
         self._listen(worker, "job", levels.job, self._job)
         self._listen(worker, "success", levels.success, self._success)
+        self._listen(worker, "skipped", levels.success, self._skipped)
         self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         self._listen(worker, "cleaning_worker", levels.cleaning_worker, _cleaning)
@@ -105,6 +106,9 @@ class EventLog:
     def _success(self, number: int, queue: str, job: Job, result: Any, took_ms: int) -> Line:
         told = self._of(number, queue, job)
         return "job succeeded", {**told, "result": self._filter.shown(result), "ms": took_ms}
+
+    def _skipped(self, number: int, queue: str, job: Job) -> Line:
+        return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
         told = {**self._of(number, queue, job), "error": _words(error), "ms": took_ms}

@@ -18,6 +18,7 @@ USUAL = (
     "success",
     "failure",
     "re_enqueue",
+    "skipped",
     "error",
     "multi_worker_action",
     "leader",

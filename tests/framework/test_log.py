@@ -72,6 +72,26 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+async def test_a_skipped_job_has_a_line_too(make_project: MakeProject, stream: io.StringIO) -> None:
+    """Else a job that a plugin or a middleware forbids would be gone without a word."""
+    project = make_project(
+        {"logger.level": "info"},
+        tasks__a="from resqpy import task\n@task(middleware=['no'])\nasync def talk(): 'T.'\n",
+        middleware__no=(
+            "from resqpy import Middleware\n"
+            "class No(Middleware):\n    def pre_processor(self, call): return False\n"
+        ),
+    )
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("talk")
+        await until(lambda: "skipped" in stream.getvalue())
+    [line] = [each for each in lines(stream) if each["event"].startswith("job ")]
+
+    assert line["event"] == "job skipped: a plugin or middleware forbids its run"
+    assert (line["level"], line["task"], line["worker"]) == ("info", "talk", "#1")
+
+
 async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> None:
     """What a task logs says which job it is; the job itself is one line, its secrets filtered."""
     project = make_project({"logger.level": "info", "general.name": "shop"}, tasks__a=TASKS)

@@ -36,7 +36,9 @@ class WorkerLogging:
     """The level at which each event of a worker is logged; None: not at all."""
 
     failure: str | None = option("error", EVENT_LEVEL, "A task failed.")
-    success: str | None = option("info", EVENT_LEVEL, "A task succeeded: the one line of a job.")
+    success: str | None = option(
+        "info", EVENT_LEVEL, "A task succeeded, or its run was forbidden: the one line of a job."
+    )
     re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
     start: str | None = option("info", EVENT_LEVEL, "A task processor begins.")
     end: str | None = option("info", EVENT_LEVEL, "A task processor ends.")
