@@ -14,6 +14,7 @@ from resqpy.base.errors import PoolStateError, ResqpyError
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.health import HealthInitializer
+from resqpy.framework.initializers.metrics import MetricsInitializer
 from resqpy.framework.initializers.redis import RedisInitializer
 from resqpy.framework.initializers.resque import ResqueInitializer
 from resqpy.framework.initializers.tasks import TasksInitializer
@@ -92,10 +93,12 @@ class Process:
 
     def _initializers(self) -> list[Any]:
         own = [each() for each in self.project.registry.initializers]
+        metrics = MetricsInitializer(self.project, self.bound)
         return [
-            HealthInitializer(self),
+            HealthInitializer(self, metrics.text),
             RedisInitializer(self.project),
             self._resque,
+            metrics,
             TasksInitializer(self.project, self.bound),
             TrackedInitializer(self.project, self.bound),
             *own,

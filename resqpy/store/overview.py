@@ -1,11 +1,14 @@
-"""A look at the whole installation in two round trips, without any scan."""
+"""A look at the whole installation in two round trips, without any scan: with what each worker does, or
+only how much there is.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from resqpy.base.keys import FAILED
-from resqpy.store import stats
+from resqpy.base.task_status import TaskStatus
+from resqpy.store import pausing, stats
 from resqpy.store.client import Store
 from resqpy.store.queues import decode_name
 
@@ -60,6 +63,60 @@ async def look(store: Store) -> Overview:
         leader=_leader(*leaders),
         failed=sum(lengths[: len(failed)]),
         delayed=delayed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How much there is.
+
+    Attributes:
+        queues: jobs that wait, by queue.
+        failed: entries of each failed list, by its name.
+        delayed: seconds at which something is due.
+        stats: the counters of all together.
+        tracked: tracked tasks by status.
+    """
+
+    queues: dict[str, int]
+    failed: dict[str, int]
+    delayed: int
+    workers: int
+    stats: dict[str, int]
+    tracked: dict[str, int]
+    paused: bool
+
+
+async def count(store: Store) -> Numbers:
+    """Count everything. What it costs Redis depends on the queues alone, not on workers and jobs."""
+    keys = store.keys
+    counters = stats.names_of([])
+    statuses = [status.value for status in TaskStatus]
+    names, lists, delayed, workers, paused, counts, *tracked = await store.pipeline(
+        [
+            ("SMEMBERS", keys.queues),
+            ("SMEMBERS", keys.failed_queues),
+            ("ZCARD", keys.schedule),
+            ("SCARD", keys.workers),
+            ("GET", keys.pause),
+            ("MGET", *map(keys.stat, counters)),
+            *(("ZCARD", keys.tasks_by("status", status)) for status in statuses),
+        ]
+    )
+    queues = sorted(map(decode_name, names))
+    failed = list(dict.fromkeys([FAILED, *sorted(map(decode_name, lists))]))
+    lengths = await store.pipeline(
+        [("LLEN", keys.failed_list(name)) for name in failed]
+        + [("LLEN", keys.queue(name)) for name in queues]
+    )
+    return Numbers(
+        queues=dict(zip(queues, lengths[len(failed) :], strict=True)),
+        failed=dict(zip(failed, lengths, strict=False)),
+        delayed=delayed,
+        workers=workers,
+        stats=stats.shown(counters, counts),
+        tracked=dict(zip(statuses, tracked, strict=True)),
+        paused=paused == pausing.PAUSED,
     )
 
 

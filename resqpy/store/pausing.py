@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from resqpy.store.client import Store
 
-_PAUSED = b"true"
+PAUSED = b"true"  # the value; another tells nobody anything
 
 
 async def pause(store: Store) -> bool:
     """Let all workers rest; False if they do."""
-    return bool(await store.call("SET", store.keys.pause, _PAUSED, "GET") != _PAUSED)
+    return bool(await store.call("SET", store.keys.pause, PAUSED, "GET") != PAUSED)
 
 
 async def resume(store: Store) -> bool:
@@ -19,4 +19,4 @@ async def resume(store: Store) -> bool:
 
 async def is_paused(store: Store) -> bool:
     """Whether all workers rest."""
-    return bool(await store.call("GET", store.keys.pause) == _PAUSED)
+    return bool(await store.call("GET", store.keys.pause) == PAUSED)

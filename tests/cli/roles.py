@@ -91,11 +91,18 @@ def users(binary: Path) -> list[str]:
     return [line for line in lines if not line.startswith("user default")]
 
 
-def at_work(project: Path, url: str, *, worker: bool = False, scheduler: bool = False) -> Process:
-    """The project's process on a Redis."""
+def at_work(
+    project: Path,
+    url: str,
+    *,
+    worker: bool = False,
+    scheduler: bool = False,
+    port: int | None = None,
+) -> Process:
+    """The project's process on a Redis, with a port for probes."""
     overrides = {
         "redis.url": url, "tasks.timeout": 100, "tasks.heartbeat": 100, "scheduler.timeout": 100,
-        "tasks.stuck_worker_timeout": 1000, "scheduler.rescue_after": 5000,
+        "tasks.stuck_worker_timeout": 1000, "scheduler.rescue_after": 5000, "process.health_port": port,
     }  # fmt: skip
     return Process(Project.load(project, "test", overrides, environ={}), worker, scheduler)
 

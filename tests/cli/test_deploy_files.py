@@ -173,6 +173,11 @@ def test_kubernetes_asks_the_port_that_is_answered(shop: Path) -> None:
             port = int(container["args"][container["args"].index("--health-port") + 1])
             assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": port}
             assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
+            assert each["spec"]["template"]["metadata"]["annotations"] == {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": str(port),
+                "prometheus.io/path": "/metrics",
+            }
 
 
 def test_a_container_is_told_itself_and_is_not_root(shop: Path) -> None:

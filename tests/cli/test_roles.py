@@ -30,6 +30,7 @@ from resqpy.store.options import RedisOptions
 from tests.cli.conftest import Call
 from tests.cli.roles import ROLES, TASKS, TEMPLATE, Guarded, at_work, leave_dead, produce, users
 from tests.support import recordings
+from tests.support.probes import fetch, free_port
 from tests.support.source import ROOT
 from tests.support.waiting import wait_for
 
@@ -87,10 +88,13 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
     """With all plugins, retries, tracked tasks and what its tasks enqueue; it leads nobody."""
     async with at_work(project, guarded.server.url):
         await produce()
-    async with at_work(project, guarded.url("worker"), worker=True):
+    guarded.redis.sadd("resque:failed_queues", "alpha_failed")
+    port = free_port()
+    async with at_work(project, guarded.url("worker"), worker=True, port=port):
         await wait_for(lambda: guarded.redis.get("resque:stat:failed"), timeout=10)
         await wait_for(_all_done, timeout=10)
         assert await api.tasks.length("default") == 0
+        assert b'list="alpha_failed"} 0\n' in (await fetch(port, "/metrics"))[1]
 
     assert guarded.refused() == []
     assert guarded.redis.smembers("resque:workers") == set()
@@ -124,8 +128,10 @@ async def _two_are_promoted() -> bool:
 @pytest.mark.parametrize(
     "command",
     [
-        "info", "doctor", "top --rounds 1", "queues list --waiting", "jobs list alpha --limit 2",
-        "delayed list", "failed list", "failed show {id}", "workers list", "schedule list",
+        "info", "info --prometheus", "doctor", "top --rounds 1", "queues list --waiting",
+        "jobs list alpha --limit 2",
+        "delayed list", "doctor --jobs", "failed list", "failed groups", "failed show {id}",
+        "workers list", "schedule list",
         "schedule fires --limit 3", "locks list", "leader", "stats", "tracked list",
         "tracked list --status pending --type mail", "task list", "task explain mail",
         "healthcheck --worker --scheduler",
@@ -192,7 +198,8 @@ FORBIDDEN = {
         "DEL resque:stat:processed", "SET resque:pause-all-workers true", "SCAN 0", "LPOP resque:queue:q",
     ),
     "worker": (
-        "HGETALL resque:persistent_schedules", "HSET resque:resqpy:ruby:next a b", "SADD resque:failed_queues x",
+        "HGETALL resque:persistent_schedules", "HSET resque:resqpy:ruby:next a b",
+        "SADD resque:schedules_changed x",
     ),
     "scheduler": (),
     "viewer": ("SET resque:x 1", "DEL resque:failed", "MULTI", "PUBLISH resque:resqpy:control x"),

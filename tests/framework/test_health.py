@@ -25,7 +25,7 @@ async def test_a_live_and_ready_process(make_project: MakeProject) -> None:
 
     assert (live[0], live[1]["live"]) == (200, True)
     assert ready == (200, {"ready": True, "started": True, "stopping": False, "redis": True})
-    assert other == (404, {"paths": ["/live", "/ready"]})
+    assert other == (404, {"paths": ["/live", "/ready", "/metrics"]})
     assert (stopping[0], stopping[1]["stopping"]) == (503, True)
     with pytest.raises(OSError, match=r"refused|failed"):
         await get(port, "/live")

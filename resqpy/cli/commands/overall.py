@@ -81,9 +81,14 @@ def _leader_cells(lock: Any) -> tuple[str, str, str]:
 
 
 @command()
-def info() -> None:
+@option("--prometheus", is_flag=True, help="Print metrics in the text format of Prometheus.")
+def info(*, prometheus: bool) -> None:
     """Show the whole at a glance: queues, workers, failed and delayed jobs, the leader."""
     from resqpy.cli.session import ask
+
+    if prometheus:
+        _print_metrics()
+        return
 
     async def look(resque: Resque) -> tuple[Details, bool]:
         from resqpy.store.pausing import is_paused
@@ -92,6 +97,18 @@ def info() -> None:
 
     details, paused = ask(current(), look)
     output.show(_info_json(details, paused=paused), lambda: print_info(details, paused=paused))
+
+
+def _print_metrics() -> None:
+    from resqpy.base.prometheus import render
+    from resqpy.cli.session import ask
+    from resqpy.framework.installation_metrics import metrics_of
+    from resqpy.store.overview import Numbers, count
+
+    async def look(resque: Resque) -> Numbers:
+        return await count(resque.store)
+
+    click.echo(render(metrics_of(ask(current(), look))), nl=False)
 
 
 def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:

@@ -33,7 +33,7 @@ SURROUNDINGS: tuple[Decorator, ...] = (
     setting("process.pidfile", "--pidfile", metavar="FILE", help="Write the process id there."),
     flag("process.daemon", "--daemon", help="Go to the background."),
     setting("process.health_port", "--health-port", type=int, metavar="PORT",
-            help="Answer GET /live and GET /ready there, for probes."),
+            help="Answer GET /live, /ready and /metrics there, for probes and Prometheus."),
     setting("logger.file", "--logfile", metavar="FILE", help="Append the log there."),
     setting("logger.format", "--json-logs", is_flag=True, flag_value="json",
             help="Log JSON, also on a terminal."),

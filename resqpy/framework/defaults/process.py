@@ -47,7 +47,7 @@ class ProcessConfig:
     health_port: int | None = option(
         None,
         whole(1, "the number of a port, or None", optional=True),
-        "Answer probes over HTTP there: GET /live and /ready. With several processes, the first has "
+        "Answer over HTTP there: GET /live, /ready and /metrics. With several processes, the first has "
         "this port, the second the next one, and so on.",
     )
     signals: str = option(

@@ -1,14 +1,15 @@
-"""`process.health_port`: probes over HTTP. The loop that works the jobs answers them, so one that hangs
-answers no more.
+"""`process.health_port`: probes and metrics over HTTP. The loop that works the jobs answers them, so one
+that hangs answers no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from resqpy.base import codec
+from resqpy.base import codec, prometheus
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.when import Duration
 from resqpy.framework.initializer import Initializer
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     from resqpy.framework.process import Process
 
 _REQUEST_WITHIN_S, _REDIS_WITHIN_S = 5.0, 2.0
+_PATHS = ["/live", "/ready", "/metrics"]
+_JSON = "application/json"
 _WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
 class HealthInitializer(Initializer):
-    """Answers `GET /live` and `GET /ready` from before the boot until all has stopped."""
+    """Answers `GET /live`, `/ready` and `/metrics` from before the boot until all has stopped.
+
+    Args:
+        metrics: the text of `/metrics`.
+    """
 
     name: ClassVar[str] = "health"
     load_priority: ClassVar[int] = 50
@@ -29,8 +36,9 @@ class HealthInitializer(Initializer):
     stop_priority: ClassVar[int] = 100_000
     stop_timeout: ClassVar[Duration | None] = None
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, metrics: Callable[[], Awaitable[bytes]]) -> None:
         self._process = process
+        self._metrics = metrics
         self._started = False
         self._server: asyncio.Server | None = None
 
@@ -63,19 +71,25 @@ class HealthInitializer(Initializer):
         try:
             async with asyncio.timeout(_REQUEST_WITHIN_S):
                 words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
-                status, facts = await self._answer(words[1] if len(words) > 1 else b"")
-                writer.write(_response(status, facts))
+                path = words[1].partition(b"?")[0] if len(words) > 1 else b""
+                writer.write(await self._answer(path))
                 await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             return
         finally:
             writer.close()
 
-    async def _answer(self, path: bytes) -> tuple[int, dict[str, Any]]:
+    async def _answer(self, path: bytes) -> bytes:
+        if path == b"/metrics":
+            return _response(200, prometheus.CONTENT_TYPE, await self._metrics())
+        status, facts = await self._facts(path)
+        return _response(status, _JSON, codec.encode_text(facts) + b"\n")
+
+    async def _facts(self, path: bytes) -> tuple[int, dict[str, Any]]:
         if path == b"/live":
             return 200, {"live": True, "pid": os.getpid()}
         if path != b"/ready":
-            return 404, {"paths": ["/live", "/ready"]}
+            return 404, {"paths": _PATHS}
         stopping = self._process.stopping
         facts = {"started": self._started, "stopping": stopping, "redis": await self._has_redis()}
         ready = self._started and not stopping and facts["redis"]
@@ -92,10 +106,9 @@ class HealthInitializer(Initializer):
         return True
 
 
-def _response(status: int, facts: dict[str, Any]) -> bytes:
-    body = codec.encode_text(facts) + b"\n"
+def _response(status: int, kind: str, body: bytes) -> bytes:
     head = (
-        f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

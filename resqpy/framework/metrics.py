@@ -1,0 +1,131 @@
+"""What a process can tell of itself in numbers, for `GET /metrics`: its task processors, its jobs, its
+event loop, whether it leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.errors import PoolStateError
+from resqpy.base.imports import package_version
+from resqpy.base.prometheus import Histogram, Metric, metric
+
+if TYPE_CHECKING:
+    from resqpy.framework.resque import Resque
+
+UNKNOWN = "(unknown)"
+_JOB_S = (0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0)
+_DELAY_S = (0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0)
+_SAMPLE_S = 0.5
+
+
+class JobCounts:
+    """Jobs by task and outcome, and how long they ran.
+
+    Args:
+        names: the tasks that have a row of their own. Anybody may enqueue jobs of any name; those that
+            no task here works share one, so that nobody can fill the memory with rows.
+    """
+
+    def __init__(self, names: Container[str]) -> None:
+        self._names = names
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._durations: dict[str, Histogram] = {}
+
+    def follow(self, worker: Any) -> None:
+        """Count the jobs of a `MultiWorker`."""
+        worker.on("success", self._succeeded)
+        worker.on("failure", self._failed)
+        worker.on("re_enqueue", self._re_enqueued)
+
+    def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
+        self._ran(job.class_name, "succeeded", ms)
+
+    def _failed(self, _number: int, _queue: str, job: Any, _error: Any, ms: int) -> None:
+        self._ran(job.class_name, "failed", ms)
+
+    def _re_enqueued(self, _number: int, _queue: str, job: Any, _info: Any) -> None:
+        self._ended[self._row(job.class_name), "re_enqueued"] += 1
+
+    def _row(self, name: str) -> str:
+        return name if name in self._names else UNKNOWN
+
+    def _ran(self, name: str, outcome: str, ms: int) -> None:
+        row = self._row(name)
+        self._ended[row, outcome] += 1
+        if row not in self._durations:
+            self._durations[row] = Histogram(_JOB_S)
+        # Events have whole milliseconds, rounded down: the middle is right in the long run.
+        self._durations[row].observe((ms + 0.5) / 1000)
+
+    def metrics(self) -> list[Metric]:
+        """What was counted since the start."""
+        jobs = Metric(
+            "resqpy_jobs_total",
+            "counter",
+            "Jobs that ended in this process; re_enqueued: tried again later, or waiting for a lock.",
+        )
+        for (task, outcome), number in sorted(self._ended.items()):
+            jobs.add(number, task=task, outcome=outcome)
+        durations = Metric(
+            "resqpy_job_duration_seconds",
+            "histogram",
+            "How long jobs took in this process that succeeded or failed.",
+        )
+        for task, histogram in sorted(self._durations.items()):
+            durations.add(histogram, task=task)
+        return [jobs, durations]
+
+
+class LoopDelay:
+    """How late the event loop is."""
+
+    def __init__(self) -> None:
+        self._seen = Histogram(_DELAY_S)
+
+    async def watch(self) -> None:
+        """Sample until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _SAMPLE_S
+            await asyncio.sleep(_SAMPLE_S)
+            self._seen.observe(max(0.0, loop.time() - due))
+
+    def metrics(self) -> list[Metric]:
+        """What was seen since the start."""
+        words = f"How late the event loop of this process was, seen every {_SAMPLE_S} s."
+        return [metric("resqpy_event_loop_delay_seconds", "histogram", words, self._seen)]
+
+
+def of_parts(resque: Resque | None) -> list[Metric]:
+    """What the parts of a process are at: nothing of those that it has not, or not yet."""
+    version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
+    version.add(1, version=package_version("resqpy"))
+    found = [version]
+    if resque is not None and resque.multi_worker is not None:
+        found += _of_worker(resque.multi_worker)
+    if resque is not None and resque.scheduler is not None:
+        leads = bool(getattr(resque.scheduler, "leader", False))
+        words = "Whether this process leads among the resqpy schedulers."
+        found.append(metric("resqpy_scheduler_leader", "gauge", words, int(leads)))
+    return found
+
+
+def _of_worker(worker: Any) -> list[Metric]:
+    try:
+        slots, scaling = worker.pool.slots, worker.scaling
+    except (PoolStateError, AttributeError):  # not started, or not of our making
+        return []
+    numbers = (
+        ("", "Task processors of this process.", slots.size),
+        ("_busy", "Task processors that run a job.", len(slots.busy)),
+        ("_min", "The least number of task processors.", scaling.min_task_processors),
+        ("_max", "The greatest number of task processors.", scaling.max_task_processors),
+    )
+    return [
+        metric(f"resqpy_task_processors{end}", "gauge", words, value)
+        for end, words, value in numbers
+    ]
