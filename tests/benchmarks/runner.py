@@ -79,7 +79,3 @@ class Bench:
         for start in range(1, count + 1, _FILL_STEP):
             stop = min(start + _FILL_STEP - 1, count)
             self.redis.eval(_FILL, 1, key, text, start, stop)
-
-    def used_memory(self) -> int:
-        """Bytes that Redis has allocated for its data."""
-        return int(self.redis.info("memory")["used_memory"])

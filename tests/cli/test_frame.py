@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from resqpy.cli.exits import Exit
-from resqpy.cli.main import COMMANDS, cli
+from resqpy.cli.main import COMMANDS
 from resqpy.cli.options import Option
 from tests.cli.conftest import Call
+from tests.cli.reference import commands
 
 HEAVY = ("redis", "structlog", "croniter", "asyncio", "resqpy.engine", "resqpy.store", "ssl")
 
@@ -146,7 +146,7 @@ def test_every_option_has_a_variable_in_the_help() -> None:
     """Each option of each command names its twin in the environment."""
     missing = [
         f"{ctx.command_path} {param.opts[-1]}"
-        for ctx, command in _commands()
+        for ctx, command in commands()
         for param in command.params
         if isinstance(param, click.Option) and not param.hidden and not _variables(ctx, param)
     ]
@@ -158,7 +158,7 @@ def test_no_variable_is_refused_by_the_config(
     resqpy: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The config refuses variables of its sections that it does not know; no option has such a one."""
-    for ctx, command in _commands():
+    for ctx, command in commands():
         for param in command.params:
             if isinstance(param, Option) and param.setting is None and not param.is_eager:
                 for name in _variables(ctx, param):
@@ -166,23 +166,6 @@ def test_no_variable_is_refused_by_the_config(
                         monkeypatch.setenv(name, "0")
 
     assert resqpy("config", "show", "general").code == 0
-
-
-def _commands() -> list[tuple[click.Context, click.Command]]:
-    """All commands, also those of groups, with contexts as they have when they are called."""
-    top = click.Context(cli, info_name="resqpy", auto_envvar_prefix="RESQPY")
-    return list(_below(top, cli))
-
-
-def _below(ctx: click.Context, group: click.Group) -> Iterator[tuple[click.Context, click.Command]]:
-    for name in group.list_commands(ctx):
-        command = group.get_command(ctx, name)
-        assert command is not None
-        inner = click.Context(command, parent=ctx, info_name=name)
-        if isinstance(command, click.Group):
-            yield from _below(inner, command)
-        else:
-            yield inner, command
 
 
 def _variables(ctx: click.Context, param: click.Parameter) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
+from resqpy import Process, Project
 from resqpy.framework.log import to_standard_library
 from tests.docs.pages import DOCS, Stage
 
@@ -29,3 +30,11 @@ def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     for name in set(sys.modules) - modules:
         if name.startswith(("_resqpy", "tasks", "lib", "my")):
             del sys.modules[name]
+
+
+@pytest.fixture
+async def process(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
+    """All parts, started, so that `api` leads to them."""
+    project = Project.load(tmp_path, overrides={"redis.url": redis_url}, environ={})
+    async with Process(project, worker=True, scheduler=True) as running:
+        yield running

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from resqpy import Process, Project
+from resqpy import Process
 from resqpy.framework.config_merge import KNOWN, variable_of
 from tests.cli.reference import commands
 from tests.docs.command_lines import all_options, problem_of
@@ -92,14 +92,6 @@ def _variables() -> set[str]:
     }
     config = {variable_of(path) for path in KNOWN}
     return own | config | {f"{name}_FILE" for name in config} | {"RESQPY_ENV", "RESQPY_CONFIG"}
-
-
-@pytest.fixture
-async def process(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
-    """All parts, started, so that `api` leads to them."""
-    project = Project.load(tmp_path, overrides={"redis.url": redis_url}, environ={})
-    async with Process(project, worker=True, scheduler=True) as running:
-        yield running
 
 
 async def test_names_of_the_code_exist(process: Process) -> None:

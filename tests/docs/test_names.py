@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
 import resqpy
-from resqpy import Process, Project, Task, api
+from resqpy import Process, Task, api
 from resqpy.base.imports import import_dotted
 from resqpy.cli.main import cli
 from tests.docs.pages import DOCS
@@ -52,14 +50,6 @@ def test_each_name_of_the_two_pages_has_a_row(name: str) -> None:
     word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
 
     assert [row for row in ROWS if word.search(row[0] + row[2])] != []
-
-
-@pytest.fixture
-async def process(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
-    """All parts, started."""
-    project = Project.load(tmp_path, overrides={"redis.url": redis_url}, environ={})
-    async with Process(project, worker=True, scheduler=True) as running:
-        yield running
 
 
 async def test_each_name_of_ours_exists(process: Process) -> None:

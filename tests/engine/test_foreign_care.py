@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
-
 import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.engine.foreign_care import ForeignCareChore
 from resqpy.engine.inspector import Inspector
-from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from tests.support.leading import LeadingScheduler
 
 NODE = "host:11+1:mail"
 RUBY = "host:22:mail"
@@ -26,38 +22,13 @@ RUBY_RECORD = (
 )
 
 
-class Scene:
-    """A leading scheduler with the chore, run by hand."""
+class Scene(LeadingScheduler):
+    """With the chore that cleans up after foreign workers."""
 
     def __init__(self, url: str, *, retry: bool = False) -> None:
-        self.store = Store(RedisOptions(url=url))
-        self.told: list[tuple[Any, ...]] = []
-        self.scheduler = Scheduler(self.store)
-        self.scheduler.chores = []  # this one is run by hand
+        super().__init__(url)
         options = SchedulerOptions(stuck_worker_timeout_ms=60_000, retry_stuck_jobs=retry)
-        self.chore = ForeignCareChore(
-            Inspector(self.store), options, lambda *told: self.told.append(told)
-        )
-
-    async def look(self) -> None:
-        """One look."""
-        leadership = self.scheduler.leadership()
-        assert leadership is not None
-        await self.chore.run(leadership)
-
-    def told_of(self, event: str) -> list[tuple[Any, ...]]:
-        """What was told of one event."""
-        return [told[1:] for told in self.told if told[0] == event]
-
-    async def __aenter__(self) -> Self:
-        await self.scheduler.start()
-        while not self.scheduler.leader:
-            await self.scheduler._election.ask()  # type: ignore[union-attr]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.scheduler.stop()
-        await self.store.close()
+        self.chore = ForeignCareChore(Inspector(self.store), options, self.tell)
 
 
 async def node_worker(redis: Redis, silent_s: int) -> None:

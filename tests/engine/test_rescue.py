@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
-
 from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.base.model import WorkerId
 from resqpy.engine.rescue import RescueChore, incarnation_of
-from resqpy.engine.scheduler import Scheduler
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.exchange import Exchange, Place, Taken
-from resqpy.store.options import RedisOptions
+from tests.support.leading import LeadingScheduler
 
 INCARNATION = "abcd1234"
 JOB = b'{"class":"Echo","queue":"mail","args":[1.0,18446744073709551616]}'
@@ -46,31 +43,14 @@ async def the_entry(redis: Redis) -> bytes:
     return bytes(entries[0])  # type: ignore[arg-type]
 
 
-class Scene:
-    """A leading scheduler with the chore, run by hand."""
+class Scene(LeadingScheduler):
+    """With the chore that rescues."""
+
+    chore: RescueChore
 
     def __init__(self, url: str) -> None:
-        self.store = Store(RedisOptions(url=url))
-        self.told: list[tuple[Any, ...]] = []
-        self.scheduler = Scheduler(self.store)
-        self.scheduler.chores = []  # this one is run by hand
-        self.chore = RescueChore(self.store, 30, lambda *told: self.told.append(told))
-
-    async def rescue(self) -> None:
-        """One look."""
-        leadership = self.scheduler.leadership()
-        assert leadership is not None
-        await self.chore.run(leadership)
-
-    async def __aenter__(self) -> Self:
-        await self.scheduler.start()
-        while not self.scheduler.leader:
-            await self.scheduler._election.ask()  # type: ignore[union-attr]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.scheduler.stop()
-        await self.store.close()
+        super().__init__(url)
+        self.chore = RescueChore(self.store, 30, self.tell)
 
 
 async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis: Redis) -> None:
@@ -79,7 +59,7 @@ async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis:
         first, second = JOB, b'{"class":"Echo", "args":[],"x":1}'
         await die_with(scene.store, first, second)
         await redis.rpush("resque:queue:mail", b"waiting")
-        await scene.rescue()
+        await scene.look()
         assert await redis.lrange("resque:queue:mail", 0, -1) == [first, second, b"waiting"]
         assert await redis.smembers("resque:workers") == set()
         assert await redis.hgetall("resque:workers:heartbeat") == {}
@@ -92,7 +72,7 @@ async def test_the_living_are_left_alone(redis_url: str, redis: Redis) -> None:
     """A process whose last sign of life is younger than the limit keeps its job, however long."""
     async with Scene(redis_url) as scene:
         await die_with(scene.store, JOB, silent_s=20)
-        await scene.rescue()
+        await scene.look()
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.exists(f"resque:worker:{worker_id(1)}") == 1
 
@@ -116,7 +96,7 @@ async def test_bytes_kept_apart_come_back(redis_url: str, redis: Redis) -> None:
     async with Scene(redis_url) as scene:
         bad = b'{"class":"Echo","args":["\xff\xfe", NaN]}'
         await die_with(scene.store, bad)
-        await scene.rescue()
+        await scene.look()
         assert await redis.lrange("resque:queue:mail", 0, -1) == [bad]
         assert await redis.keys("resque:resqpy:held:*") == []
 
@@ -126,7 +106,7 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
     async with Scene(redis_url) as scene:
         (taken,) = await die_with(scene.store, JOB)
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
-        await scene.rescue()
+        await scene.look()
         entry = await the_entry(redis)
         failed = codec.decode_failed(entry)
         assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
@@ -140,7 +120,7 @@ async def test_a_record_that_is_not_ours_is_kept(redis_url: str, redis: Redis) -
     async with Scene(redis_url) as scene:
         await die_with(scene.store, JOB)
         await redis.set(f"resque:worker:{worker_id(1)}", b"what is this?")
-        await scene.rescue()
+        await scene.look()
         failed = codec.decode_failed(await the_entry(redis))
         assert (failed.exception, failed.job_raw) == ("PayloadError", b"what is this?")
 
@@ -151,7 +131,7 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
         bad = b'{"class":"Echo","args":["' + b"\xff" * 70_000 + b'"]}'
         (taken,) = await die_with(scene.store, bad)
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
-        await scene.rescue()
+        await scene.look()
         failed = codec.decode_failed(await the_entry(redis))
         assert failed.unreadable is not None
         assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
@@ -162,11 +142,11 @@ async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, re
     async with Scene(redis_url) as scene:
         for _ in range(3):
             await die_with(scene.store, JOB)
-            await scene.rescue()
+            await scene.look()
             assert await redis.lpop("resque:queue:mail") == JOB
         assert await redis.hlen("resque:resqpy:rescues") == 1
         await die_with(scene.store, JOB)
-        await scene.rescue()
+        await scene.look()
         entry = await the_entry(redis)
         assert codec.decode_failed(entry).exception == "PoisonPill"
         assert await redis.llen("resque:queue:mail") == 0
@@ -179,7 +159,7 @@ async def test_jobs_lost_together_are_not_condemned(redis_url: str, redis: Redis
         other = b'{"class":"Other","queue":"mail","args":[]}'
         for _ in range(4):
             await die_with(scene.store, JOB, other)
-            await scene.rescue()
+            await scene.look()
             assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB, other]
             await redis.delete("resque:queue:mail")
         assert await redis.llen("resque:failed") == 0
@@ -190,7 +170,7 @@ async def test_a_queue_that_is_no_list_harms_nobody_else(redis_url: str, redis: 
     async with Scene(redis_url) as scene:
         await die_with(scene.store, JOB, b'{"class":"Other","queue":"mail","args":[]}')
         await redis.set("resque:queue:mail", "no list")
-        await scene.rescue()
+        await scene.look()
         raws = await redis.lrange("resque:failed", 0, -1)
         entries = [codec.decode_failed(raw) for raw in raws]  # type: ignore[arg-type]
         assert [entry.exception for entry in entries] == ["StoreError", "StoreError"]
@@ -207,7 +187,7 @@ async def test_the_locks_of_the_dead_are_freed(redis_url: str, redis: Redis) -> 
         await redis.hset(held, "resque:workerslock:a", "1")
         await redis.hset(held, "resque:workerslock:b", "2")
         await redis.mset({"resque:workerslock:a": "1", "resque:workerslock:b": "3"})
-        await scene.rescue()
+        await scene.look()
         assert await redis.keys("resque:workerslock*") == [b"resque:workerslock:b"]
 
 
@@ -216,11 +196,11 @@ async def test_workers_without_a_process_are_given_time(redis_url: str, redis: R
     async with Scene(redis_url) as scene:
         await die_with(scene.store, JOB)
         await redis.delete("resque:resqpy:processes")
-        await scene.rescue()
+        await scene.look()
         assert await redis.zcard("resque:resqpy:processes") == 1
         assert await redis.llen("resque:queue:mail") == 0
         await scene.store.call("ZINCRBY", scene.store.keys.processes, -100, INCARNATION)
-        await scene.rescue()
+        await scene.look()
         assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB]
 
 

@@ -26,7 +26,7 @@ from tests.support.redis_state import dump
 A = WorkerId("h+1-abc", "7", "*")
 B = WorkerId("h+2-abc", "7", "*")
 PLACES = [Place.of(A), Place.of(B)]
-RECORD_A, RECORD_B = f"resque:worker:{A}", f"resque:worker:{B}"
+RECORD_A = f"resque:worker:{A}"
 
 
 def job(number: int) -> bytes:

@@ -223,10 +223,6 @@ class ForeignDriver:
         """List the events that no `wait_event` has returned yet, oldest first."""
         return [event for event in self._events if name in (None, event.name)]
 
-    def forget_events(self) -> None:
-        """Drop every event collected so far."""
-        self._events.clear()
-
     @property
     def stderr(self) -> str:
         """What the process wrote to stderr, the last lines of it."""

@@ -1,16 +1,18 @@
-"""A leadership by hand: a chore runs against the real Redis, under a clock that the test moves."""
+"""Chores run by hand against the real Redis: as a leader by a clock that the test moves, or as a scheduler's."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from resqpy.base.clock import FixedClock
 from resqpy.engine.chores import Chore
 from resqpy.engine.election import Leadership
 from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler import Scheduler
 from resqpy.store import leader
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from tests.support.waiting import wait_for
 
 
 class StandingClock(RedisClock):
@@ -65,4 +67,44 @@ class Leading:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.store.close()
+
+
+class LeadingScheduler:
+    """A scheduler that leads, and does nothing by itself.
+
+    Attributes:
+        chore: what is run by hand; to be set.
+        told: what the chore has told, by `tell`.
+    """
+
+    chore: Chore
+
+    def __init__(self, url: str) -> None:
+        self.store = Store(RedisOptions(url=url))
+        self.told: list[tuple[Any, ...]] = []
+        self.scheduler = Scheduler(self.store)
+        self.scheduler.chores = []
+
+    def tell(self, *told: Any) -> None:
+        """For the chore."""
+        self.told.append(told)
+
+    def told_of(self, event: str) -> list[tuple[Any, ...]]:
+        """What was told of one event."""
+        return [told[1:] for told in self.told if told[0] == event]
+
+    async def look(self) -> None:
+        """Let the chore run once."""
+        leadership = self.scheduler.leadership()
+        assert leadership is not None
+        await self.chore.run(leadership)
+
+    async def __aenter__(self) -> Self:
+        await self.scheduler.start()
+        await wait_for(lambda: self.scheduler.leader)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.scheduler.stop()
         await self.store.close()
