@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resqpy.cli.completing import task_names
 from resqpy.cli.json_type import Json
 from resqpy.cli.options import option, options
 from resqpy.cli.pairs import json_or_text, read_pairs
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 
 # And ActionHero's `--name` and `--args`.
 NAME_AND_INPUTS = options(
-    click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…"),
+    click.argument(
+        "inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…", shell_complete=task_names
+    ),
     option("--args", "-a", type=Json(), metavar="JSON",
            help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
-    option("--name", "-n", "named", metavar="NAME", help="The task, where it is no argument."),
+    option("--name", "-n", "named", metavar="NAME", shell_complete=task_names,
+           help="The task, where it is no argument."),
 )  # fmt: skip
 
 

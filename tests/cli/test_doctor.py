@@ -1,8 +1,7 @@
-"""`resqpy doctor`, `top`, `console`, `completion`."""
+"""`resqpy doctor`, `top`, `console`."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -196,7 +195,7 @@ def test_nothing_is_put_right_unasked(resqpy: Call, client: Redis) -> None:
     assert (said.code, client.get("resque:pause-all-workers")) == (Exit.USAGE, b"true")
 
 
-# -- top, console, completion --
+# -- top, console --
 
 
 def test_top_shows_rates(resqpy: Call, client: Redis) -> None:
@@ -233,25 +232,3 @@ def test_console_reads_lines(environ: dict[str, str]) -> None:
     assert "41" in done.stdout
     assert "ZeroDivisionError" in done.stderr
     assert "prompt.py" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [("resqpy wo", "worker"), ("resqpy failed re", "retry"), ("resqpy worker --que", "--queues")],
-)
-def test_shells_complete_commands_and_options(words: str, expected: str) -> None:
-    """Bash asks the program itself."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from resqpy.cli.main import main; main()"],
-        env={**os.environ, "_RESQPY_COMPLETE": "bash_complete", "COMP_WORDS": words,
-             "COMP_CWORD": str(words.count(" "))},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-    assert f"plain,{expected}" in done.stdout
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(resqpy: Call, shell: str) -> None:
-    """For the shells that people have."""
-    assert "_RESQPY_COMPLETE" in resqpy("completion", shell).out

@@ -11,6 +11,7 @@ import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli import output, times
+from resqpy.cli.completing import task_names
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
 from resqpy.cli.options import option
@@ -127,21 +128,21 @@ def _moment(value: datetime | int) -> datetime:
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=task_names)
 def pause(name: str) -> None:
     """Let a periodic task, or a schedule of Ruby's, rest."""
     _change(name, "pause", "paused", "it was paused already")
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=task_names)
 def resume(name: str) -> None:
     """Let it run again."""
     _change(name, "resume", "resumed", "it was not paused")
 
 
 @schedule.command()
-@click.argument("name")
+@click.argument("name", shell_complete=task_names)
 def trigger(name: str) -> int:
     """Enqueue it now, whatever its times."""
     done = _change(name, "trigger", "enqueued", "its one job is under way, or a plugin forbids it")

@@ -10,6 +10,7 @@ import click
 
 from resqpy.cli import output, times
 from resqpy.cli.commands.tracked import CONDITIONS, show_page
+from resqpy.cli.completing import task_names
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
 from resqpy.cli.options import option
@@ -106,7 +107,7 @@ def _named(thing: Any) -> str:
 
 
 @task.command()
-@click.argument("name")
+@click.argument("name", shell_complete=task_names)
 def show(name: str) -> None:
     """Show all properties of a task."""
     from resqpy.cli.session import load_project
@@ -222,7 +223,7 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 
 
 @task.command()
-@click.argument("name")
+@click.argument("name", shell_complete=task_names)
 @option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
 def explain(name: str, *, queue: str | None) -> int:
     """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
