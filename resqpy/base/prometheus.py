@@ -55,9 +55,9 @@ class Metric:
         self.values.append((labels, value))
 
 
-def metric(name: str, kind: Kind, help: str, value: float | Histogram) -> Metric:  # noqa: A002
+def metric(name: str, kind: Kind, words: str, value: float | Histogram) -> Metric:
     """A metric of one value without labels."""
-    return Metric(name, kind, help, [({}, value)])
+    return Metric(name, kind, words, [({}, value)])
 
 
 def render(metrics: Sequence[Metric]) -> bytes:

@@ -49,7 +49,7 @@ async def _connected(connection: AbstractConnection, timeout_s: float) -> Abstra
     """Connect and log in; a server that accepts and then says nothing counts as gone too."""
     try:
         async with asyncio.timeout(timeout_s):
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types there
     except BaseException as error:
         await connection.disconnect(nowait=True)
         if isinstance(error, (exceptions.RedisError, OSError)):
@@ -129,7 +129,8 @@ async def _master(options: RedisOptions) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         **dict(options.sentinel_kwargs),
     }
-    sentinel = Sentinel(list(options.sentinels), sentinel_kwargs=login)  # type: ignore[no-untyped-call]
+    hosts = list(options.sentinels)
+    sentinel = Sentinel(hosts, sentinel_kwargs=login)  # type: ignore[no-untyped-call]  # as above
     try:
         host, port = await sentinel.discover_master(options.sentinel_service)
     except (exceptions.RedisError, OSError) as error:

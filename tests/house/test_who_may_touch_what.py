@@ -46,6 +46,7 @@ ALLOWED = {
     "logging.basicConfig": ("framework/log.py",),
 }
 KEY_NAMES = ("base/keys.py",)
+_SILENCED = re.compile(r"# (?:noqa: [A-Z0-9, ]+|type: ignore\[[\w, -]+\])")
 
 
 @pytest.mark.parametrize("what", ALLOWED)
@@ -54,6 +55,19 @@ def test_only_its_own_place_touches_it(what: str) -> None:
     culprits = [name(path) for path in python_files("resqpy") if what in touched(path)]
 
     assert [culprit for culprit in culprits if not culprit.startswith(ALLOWED[what])] == []
+
+
+def test_a_silenced_line_says_why() -> None:
+    """What a check finds may be let be, for a reason that stands beside it."""
+    silent = [
+        f"{name(path)}:{number}"
+        for path in python_files("resqpy")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (found := _SILENCED.search(line))
+        and not re.search(r"\w", _SILENCED.sub("", line[found.start() :]))
+    ]
+
+    assert silent == []
 
 
 def test_key_names_are_made_in_one_place() -> None:
