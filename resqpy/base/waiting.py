@@ -1,9 +1,9 @@
-"""Waiting with an end: for an event within a time, for the first of several."""
+"""Waiting with an end: for an event within a time, for the first of several; and how late an end comes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -33,3 +33,17 @@ async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
     finally:
         for each in waits:
             each.cancel()
+
+
+async def loop_delays(every_s: Callable[[], float]) -> AsyncIterator[float]:
+    """By how many seconds the event loop is late, again and again.
+
+    Args:
+        every_s: asked for the seconds until the next time.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        wait_s = every_s()
+        due_s = loop.time() + wait_s
+        await asyncio.sleep(wait_s)
+        yield max(0.0, loop.time() - due_s)

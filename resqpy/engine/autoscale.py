@@ -9,11 +9,11 @@ that a hundred processors are reached in four seconds and not in fifty.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from resqpy.base.waiting import loop_delays
 from resqpy.engine.options import ScalingOptions
 
 GROW, SHRINK, STAY, STOP = "+", "-", "x", "--"
@@ -145,12 +145,8 @@ class Sampler:
 
     async def run(self) -> None:
         """Sample until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            wait_s = self._every_s * random.uniform(0.5, 1.5)
-            asked = loop.time() + wait_s
-            await asyncio.sleep(wait_s)
-            self._delays_ms.append((loop.time() - asked) * 1000)
+        async for delay_s in loop_delays(lambda: self._every_s * random.uniform(0.5, 1.5)):
+            self._delays_ms.append(delay_s * 1000)
             self._busy_seen.append(self._busy())
 
     def read(self) -> tuple[float, float]:
@@ -158,4 +154,4 @@ class Sampler:
         delays, busy = self._delays_ms or [0.0], self._busy_seen or [self._busy()]
         self._delays_ms, self._busy_seen = [], []
         delays.sort()
-        return max(0.0, delays[(len(delays) * 3) // 4 - (len(delays) > 3)]), sum(busy) / len(busy)
+        return delays[(len(delays) * 3) // 4 - (len(delays) > 3)], sum(busy) / len(busy)

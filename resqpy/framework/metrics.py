@@ -4,7 +4,6 @@ event loop, whether it leads.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base.errors import PoolStateError
 from resqpy.base.imports import package_version
 from resqpy.base.prometheus import Histogram, Metric, metric
+from resqpy.base.waiting import loop_delays
 
 if TYPE_CHECKING:
     from resqpy.framework.resque import Resque
@@ -88,11 +88,8 @@ class LoopDelay:
 
     async def watch(self) -> None:
         """Sample until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _SAMPLE_S
-            await asyncio.sleep(_SAMPLE_S)
-            self._seen.observe(max(0.0, loop.time() - due))
+        async for delay_s in loop_delays(lambda: _SAMPLE_S):
+            self._seen.observe(delay_s)
 
     def metrics(self) -> list[Metric]:
         """What was seen since the start."""
