@@ -9,14 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from resqpy.base.errors import ImportFailed, UnknownOption, UnknownTask, UsageError
+from resqpy.base.errors import (
+    ImportFailed,
+    InvalidTask,
+    UnknownOption,
+    UnknownTask,
+    UsageError,
+)
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.middleware import MiddlewareSet
 from resqpy.framework.spec import TaskSpec
+from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask
 from resqpy.framework.task_call import performer
+from resqpy.framework.written import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +149,21 @@ def _code_of(defined: Any) -> _Code:
     run = getattr(defined, "run", None)
     code = getattr(inspect.unwrap(run) if callable(run) else run, "__code__", None)
     return _Code(getattr(code, "co_filename", ""), getattr(defined, "__qualname__", str(defined)))
+
+
+def registry_of(defined: Any) -> Registry:
+    """A registry with the one task that a class or a decorated function defines."""
+    problems: list[str] = []
+
+    def complain(_: str | None, message: str) -> None:
+        problems.append(message)
+
+    registry = Registry()
+    spec = SpecBuilder(written(defined), complain, "UTC").build(
+        file=Path(__file__), line=None, module=None
+    )
+    if spec is not None:
+        registry.add(spec, complain)
+    if problems:
+        raise InvalidTask("; ".join(problems))
+    return registry

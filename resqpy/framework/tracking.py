@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Self, Unpack
 
-from resqpy.base.errors import InvalidTask, UsageError
+from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
 from resqpy.base.task_record import Record
@@ -26,10 +25,8 @@ from resqpy.engine.tracked.task_events import TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.engine.tracked.words import check_word
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
-from resqpy.framework.registry import Registry
-from resqpy.framework.spec_builder import SpecBuilder
+from resqpy.framework.registry import Registry, registry_of
 from resqpy.framework.task import is_definition
-from resqpy.framework.written import written
 from resqpy.store.client import Store
 
 MOST_AT_ONCE = 1000  # tasks that one listener runs
@@ -178,7 +175,7 @@ class TrackedApi(Tracked):
                     f"handler of {task_type!r}: {handler!r} is neither function nor task"
                 )
             return definition_of(task_type, handler)
-        registry = self._registry or _registry_of(handler)
+        registry = self._registry or registry_of(handler)
         return replace(registry.definitions[registry.task(handler).name], name=task_type)
 
     async def register_handler(
@@ -260,24 +257,6 @@ def _check_concurrency(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_AT_ONCE:
         raise UsageError(f"concurrency {value!r}: a whole number from 1 to {MOST_AT_ONCE} is meant")
     return value
-
-
-def _registry_of(defined: Any) -> Registry:
-    """A registry with the one task that a class or a decorated function defines."""
-    problems: list[str] = []
-
-    def complain(_: str | None, message: str) -> None:
-        problems.append(message)
-
-    registry = Registry()
-    spec = SpecBuilder(written(defined), complain, "UTC").build(
-        file=Path(__file__), line=None, module=None
-    )
-    if spec is not None:
-        registry.add(spec, complain)
-    if problems:
-        raise InvalidTask("; ".join(problems))
-    return registry
 
 
 def current_task() -> ActiveTask | None:
