@@ -70,7 +70,11 @@ class _Prompt(code.InteractiveConsole):
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._life = life
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401 - lines can be edited, and those before come again
+            import readline  # lines can be edited, and those before come again
+            import rlcompleter
+
+            readline.set_completer(rlcompleter.Completer(names).complete)
+            readline.parse_and_bind("tab: complete")
 
     def runcode(self, code: CodeType) -> None:
         """Run it on the loop, and wait."""

@@ -160,6 +160,18 @@ def test_ctrl_c_in_the_console_ends_a_line(environ: dict[str, str], root: Path) 
         assert "Traceback" not in console.seen
 
 
+def test_the_console_completes_and_remembers_lines(environ: dict[str, str], root: Path) -> None:
+    """Tab ends a name of what `api` leads to; the arrow up brings the line before."""
+    with PtyProgram("console", env=environ, cwd=str(root)) as console:
+        at = console.wait_for(">>> ")
+        console.press("await api.tasks.failed_c\t")
+        at = console.wait_for("failed_count()", after=at)
+        console.press(" + 41\r")
+        at = console.wait_for("\n41\r\n>>> ", after=at)
+        console.press("\x1b[A + 1\r")
+        console.wait_for("\n42\r\n", after=at)
+
+
 @pytest.mark.parametrize("stop", [True, False])
 def test_top_gives_the_terminal_back(environ: dict[str, str], root: Path, *, stop: bool) -> None:
     """At Ctrl-Z until `fg`, and at TERM: the modes, the cursor and the screen are as before."""
