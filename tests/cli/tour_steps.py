@@ -88,6 +88,17 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "tracked remove welcome-ada --yes", "tracked get welcome-ada",
         "tracked create --help", "tracked list --help", "tracked watch --help",
     ),
+    "Many tracked tasks",
+    (
+        "tracked create sendWelcomeEmail to=bob@example.com --id welcome-bob --delay 1h --user bob",
+        "tracked disable --type sendWelcomeEmail --status scheduled --user bob --dry-run",
+        *(
+            f"tracked {verb} --type sendWelcomeEmail --status scheduled --tag mail --application a --user b"
+            for verb in ("disable", "enable", "retry", "cancel", "remove")
+        ),
+        *(f"tracked {verb} --all --dry-run" for verb in ("disable", "enable", "retry", "cancel")),
+        "tracked remove --all --dry-run", "tracked remove --all", "tracked remove --all --yes",
+    ),
     "Running",
     (
         "worker --burst --queues default --max 1 --no-scheduler --log-level warning", "worker --help",

@@ -176,85 +176,68 @@ def _why(task: TrackedTask) -> str:
 
 # -- change --
 
-
-@command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
-def cancel(ids: Sequence[str]) -> int:
-    """Cancel tasks that have not started."""
-    return _each(ids, "cancelled", lambda tracked, task_id: tracked.cancel(task_id))
-
-
-@command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
-def retry(ids: Sequence[str]) -> int:
-    """Run tasks now: those that wait for their time or next attempt, and those that failed."""
-    return _each(ids, "pending", lambda tracked, task_id: tracked.retry(task_id))
-
-
-@command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
-@option(
-    "--recompute", is_flag=True, help="Run at the next time of the interval, not at a past one."
+CHOICE = options(
+    click.argument("ids", nargs=-1, metavar="[ID]…"),
+    option("--type", "type", metavar="NAME", help="All those of a task."),
+    option("--status", metavar="STATUS", help="All those with a status: pending, failed, …"),
+    option("--tag", "tags", multiple=True, metavar="WORD", help="All those with all these words."),
+    option("--application", metavar="NAME", help="All those that it created."),
+    option("--user", metavar="NAME", help="All those that they created."),
+    option("--all", "all_of_them", is_flag=True, help="All tracked tasks."),
+    option("--dry-run", is_flag=True, help="Only tell to which it would be done."),
 )
-def enable(ids: Sequence[str], *, recompute: bool) -> int:
-    """Let disabled tasks run again."""
-    return _each(
-        ids,
-        "enabled",
-        lambda tracked, task_id: tracked.enable(task_id, recompute_next_run=recompute),
-    )
-
-
-@command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
-def disable(ids: Sequence[str]) -> int:
-    """Let tasks not run; what runs is told so."""
-    return _each(ids, "disabled", lambda tracked, task_id: tracked.disable(task_id))
 
 
 @command(destroys=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
-def remove(ids: Sequence[str]) -> int:
+@CHOICE
+def cancel(ids: Sequence[str], **given: Any) -> int:
+    """Cancel tasks that have not started."""
+    from resqpy.engine.tracked.tracked import CANCELLABLE
+
+    return _change(ids, given, "cancel", "cancelled", CANCELLABLE)
+
+
+@command(destroys=True)
+@CHOICE
+def retry(ids: Sequence[str], **given: Any) -> int:
+    """Run tasks now: those that wait for their time or next attempt, and those that failed."""
+    from resqpy.engine.tracked.tracked import RETRIABLE
+
+    return _change(ids, given, "retry", "retried", RETRIABLE, becomes="pending")
+
+
+@command(destroys=True)
+@CHOICE
+@option(
+    "--recompute", is_flag=True, help="Run at the next time of the interval, not at a past one."
+)
+def enable(ids: Sequence[str], *, recompute: bool, **given: Any) -> int:
+    """Let disabled tasks run again."""
+    return _change(ids, given, "enable", "enabled", options={"recompute_next_run": recompute})
+
+
+@command(destroys=True)
+@CHOICE
+def disable(ids: Sequence[str], **given: Any) -> int:
+    """Let tasks not run; what runs is told so."""
+    return _change(ids, given, "disable", "disabled")
+
+
+@command(destroys=True)
+@CHOICE
+def remove(ids: Sequence[str], **given: Any) -> int:
     """Remove tasks with their records, whatever they are at."""
-    output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
-
-    async def one(tracked: Tracked, task_id: str) -> None:
-        if not await tracked.remove(task_id):
-            await tracked.fetch(task_id)  # says that there is none
-
-    return _each(ids, "removed", one)
+    if ids and not given["dry_run"]:
+        output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
+    return _change(ids, given, "remove", "removed")
 
 
-def _each(ids: Sequence[str], done: str, do: Callable[[Tracked, str], Awaitable[Any]]) -> int:
-    """Do something with each task; what can't be done is told, and the others are done."""
-    from resqpy.base.errors import TrackedError, UnknownTaskId
+def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any) -> int:
+    """Do something with the tasks that are chosen; see `Work` for the words."""
+    from resqpy.cli.tracked_choice import Choice, Work, carry_out
 
-    missing: list[str] = []
-
-    async def all_of_them(tracked: Tracked) -> dict[str, str]:
-        results = {}
-        for task_id in ids:
-            try:
-                await do(tracked, task_id)
-                results[task_id] = done
-            except TrackedError as error:
-                results[task_id] = str(error)
-                missing.extend([task_id] if isinstance(error, UnknownTaskId) else [])
-        return results
-
-    results: dict[str, str] = _ask(all_of_them)
-    output.show(results, lambda: _print_results(results, done))
-    if set(results.values()) == {done}:
-        return Exit.OK
-    return Exit.NOT_FOUND if len(missing) == len(results) else Exit.ERROR
-
-
-def _print_results(results: dict[str, str], done: str) -> None:
-    for task_id, result in results.items():
-        if result == done:
-            click.echo(f"{task_id}  {result}")
-        else:
-            output.warn(result)
+    dry_run = given.pop("dry_run")
+    return carry_out(Choice(ids, given), Work(*words, **more), dry_run=dry_run)
 
 
 # -- watch --

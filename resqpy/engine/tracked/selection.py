@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import TaskStateError, UnknownTaskId
+from resqpy.base.task_status import TaskStatus
 from resqpy.engine.tracked.query import Conditions
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class Selection:
     async def remove(self) -> int:
         """Remove them."""
         return await self._each(self._tracked.remove)
+
+    async def count(self, statuses: Sequence[TaskStatus] = ()) -> int:
+        """How many they are; with statuses: how many of them have one of these."""
+        if not statuses:
+            return await self._tracked.count(**self._conditions)
+        said = self._conditions.get("status")
+        with_each: list[Conditions] = [
+            {**self._conditions, "status": each} for each in statuses if said in {None, each}
+        ]
+        return sum([await self._tracked.count(**each) for each in with_each])
 
     async def _each(self, verb: Callable[[str], Awaitable[Any]]) -> int:
         done, cursor = 0, None

@@ -29,6 +29,8 @@ from resqpy.store.client import Store
 from resqpy.store.records import Written
 
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
+CANCELLABLE = (*_WAITING, TaskStatus.DISABLED)
+RETRIABLE = (*_WAITING, TaskStatus.FAILED)
 
 
 class Tracked(TaskQueries):
@@ -167,8 +169,7 @@ class Tracked(TaskQueries):
             TaskStateError: it runs, or is over.
             UnknownTaskId: there is none.
         """
-        allowed = (*_WAITING, TaskStatus.DISABLED)
-        return await self._step(task_id, transitions.cancelled, "cancelled", allowed)
+        return await self._step(task_id, transitions.cancelled, "cancelled", CANCELLABLE)
 
     @intercepted("retry", "task_id")
     async def retry(self, task_id: str) -> Record:
@@ -185,8 +186,7 @@ class Tracked(TaskQueries):
                 return transitions.revived(record, now_us)
             return transitions.hurried(record, now_us)
 
-        allowed = (*_WAITING, TaskStatus.FAILED)
-        return await self._step(task_id, again, "retried", allowed, forget=True)
+        return await self._step(task_id, again, "retried", RETRIABLE, forget=True)
 
     @intercepted("enable", "task_id")
     async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:

@@ -1,0 +1,134 @@
+"""Which tracked tasks a command is about, by their ids or by what they are, and what it does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from resqpy.base.errors import TaskStateError, TrackedError, UnknownTaskId
+from resqpy.base.task_status import TaskStatus
+from resqpy.cli import output
+from resqpy.cli.exits import Exit
+from resqpy.cli.session import ask
+from resqpy.cli.settings import current
+from resqpy.engine.tracked.query import Conditions
+from resqpy.engine.tracked.tracked import Tracked
+
+
+@dataclass(frozen=True)
+class Work:
+    """What becomes of them.
+
+    Attributes:
+        verb: of `Tracked` and `Selection`.
+        done: the word for what has been done.
+        statuses: in which it may be done; none: in any.
+        becomes: what a task is then, if that is another word than `done`.
+        options: what the verb is given besides.
+    """
+
+    verb: str
+    done: str
+    statuses: Sequence[TaskStatus] = ()
+    becomes: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Choice:
+    """The tasks that a command is about.
+
+    Args:
+        given: the options of the command: `all_of_them`, and conditions.
+    """
+
+    def __init__(self, ids: Sequence[str], given: Mapping[str, Any]) -> None:
+        said = {name: value for name, value in given.items() if value not in (None, (), False)}
+        all_of_them = bool(said.pop("all_of_them", False))
+        if bool(ids) + bool(said) + all_of_them != 1:
+            raise click.UsageError(
+                "say which: ids (see `resqpy tracked list`), or --type, --status, --tag, --application "
+                "or --user, or --all"
+            )
+        self.ids = ids
+        self.conditions: Conditions = {}
+        self.conditions.update(said)  # type: ignore[typeddict-item]  # named as the options are
+
+
+def carry_out(choice: Choice, work: Work, *, dry_run: bool) -> int:
+    """Do it, or tell to which tasks it would be done; the exit code."""
+    if choice.ids:
+        return _each(choice.ids, work, dry_run=dry_run)
+    return _all(choice.conditions, work, dry_run=dry_run)
+
+
+# -- by what they are --
+
+
+def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
+    found: int = _ask(lambda tracked: tracked.all(**conditions).count(work.statuses))
+    if found and not dry_run:
+        output.confirm(f"{work.verb.capitalize()} {_tasks(found)}?")
+    done = 0
+    if found and not dry_run:
+        done = _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
+    words = f"{_tasks(found)} would be {work.done}" if dry_run else f"{_tasks(done)} {work.done}"
+    result = {"found": found, work.done: done, "dry_run": dry_run}
+    output.show(result, lambda: click.echo(words))
+    return Exit.OK
+
+
+def _tasks(number: int) -> str:
+    return output.counted(number, "tracked task")
+
+
+def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
+    return ask(current(), lambda queue: do(Tracked(queue.store)))
+
+
+# -- by id --
+
+
+def _each(ids: Sequence[str], work: Work, *, dry_run: bool) -> int:
+    """Do it to each; what can't be done is told, and the others are done."""
+    done = f"would be {work.done}" if dry_run else work.becomes or work.done
+    do = _may if dry_run else _do
+    missing: list[str] = []
+
+    async def all_of_them(tracked: Tracked) -> dict[str, str]:
+        results = {}
+        for task_id in ids:
+            try:
+                await do(tracked, task_id, work)
+                results[task_id] = done
+            except TrackedError as error:
+                results[task_id] = str(error)
+                missing.extend([task_id] if isinstance(error, UnknownTaskId) else [])
+        return results
+
+    results: dict[str, str] = _ask(all_of_them)
+    output.show(results, lambda: _print_results(results, done))
+    if set(results.values()) == {done}:
+        return Exit.OK
+    return Exit.NOT_FOUND if len(missing) == len(results) else Exit.ERROR
+
+
+async def _do(tracked: Tracked, task_id: str, work: Work) -> None:
+    if not await getattr(tracked, work.verb)(task_id, **work.options):
+        await tracked.fetch(task_id)  # says that there is none
+
+
+async def _may(tracked: Tracked, task_id: str, work: Work) -> None:
+    task = await tracked.fetch(task_id)
+    if work.statuses and task.status not in work.statuses:
+        raise TaskStateError(f"task {task_id!r} is {task.status} and can't be {work.done}")
+
+
+def _print_results(results: dict[str, str], done: str) -> None:
+    for task_id, result in results.items():
+        if result == done:
+            click.echo(f"{task_id}  {result}")
+        else:
+            output.warn(result)

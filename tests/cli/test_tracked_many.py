@@ -1,0 +1,86 @@
+"""Verbs for many tracked tasks at once, from the shell."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Call
+
+
+@pytest.fixture
+def tasks(resqpy: Call) -> None:
+    """Four tasks: `a` waits, `b` and `c` have a tag, `c` and `d` are disabled."""
+    options = {
+        "a": (),
+        "b": ("--tag", "x"),
+        "c": ("--tag", "x", "--disabled"),
+        "d": ("--disabled",),
+    }
+    for task_id, given in options.items():
+        made = resqpy(
+            "task", "create", "sendMail", "to=x@y", "--id", task_id, "--delay", "1h", *given
+        )
+        assert made.code == 0
+
+
+def ids(resqpy: Call, *conditions: str) -> list[str]:
+    """The tasks that meet conditions."""
+    found = resqpy("tracked", "list", *conditions, "--json").json
+    return [task["id"] for task in found["tasks"]]
+
+
+@pytest.mark.usefixtures("tasks")
+def test_by_conditions(resqpy: Call) -> None:
+    """It is told how many are meant, asked, and done to all of them."""
+    would = resqpy("task", "enable", "--status", "disabled", "--dry-run")
+    assert (would.code, would.out) == (0, "2 tracked tasks would be enabled\n")
+    asked = resqpy("task", "enable", "--status", "disabled")
+    assert (asked.code, asked.out) == (2, "")
+    assert "Enable 2 tracked tasks? Nobody can be asked here: say --yes (or --dry-run)" in asked.err
+    assert ids(resqpy, "--status", "disabled") == ["c", "d"]
+    done = resqpy("task", "enable", "--status", "disabled", "--yes")
+    assert (done.code, done.out) == (0, "2 tracked tasks enabled\n")
+    said = resqpy("task", "cancel", "--tag", "x", "--type", "sendMail", "--yes", "--json").json
+    assert said == {"found": 2, "cancelled": 2, "dry_run": False}
+    assert ids(resqpy, "--status", "cancelled") == ["b", "c"]
+    none = resqpy("tracked", "disable", "--type", "nothing")
+    assert (none.code, none.out) == (0, "0 tracked tasks disabled\n")
+    assert resqpy("tracked", "remove", "--all", "--yes").out == "4 tracked tasks removed\n"
+    assert ids(resqpy) == []
+
+
+@pytest.mark.usefixtures("tasks")
+def test_only_where_it_may_be_done(resqpy: Call) -> None:
+    """What is in a status in which the verb is refused is neither counted nor changed."""
+    assert resqpy("task", "retry", "--all", "--dry-run").out == "2 tracked tasks would be retried\n"
+    assert resqpy("task", "retry", "--status", "disabled", "--dry-run").out.startswith("0 tracked")
+    assert resqpy("task", "retry", "--all", "--yes").out == "2 tracked tasks retried\n"
+    assert ids(resqpy, "--status", "pending") == ["a", "b"]
+
+
+@pytest.mark.usefixtures("tasks")
+def test_a_dry_run_of_ids(resqpy: Call) -> None:
+    """What would be done to each is told, with the exit code that doing it would have."""
+    said = resqpy("task", "retry", "a", "c", "--dry-run")
+    assert (said.code, said.out) == (1, "a  would be retried\n")
+    assert "task 'c' is disabled and can't be retried" in said.err
+    assert resqpy("task", "remove", "a", "--dry-run").out == "a  would be removed\n"
+    assert resqpy("task", "remove", "gone", "--dry-run").code == 5
+    assert ids(resqpy) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(), ("a", "--all"), ("--all", "--type", "t"), ("a", "--tag", "x")]
+)
+def test_say_which(resqpy: Call, wrong: tuple[str, ...]) -> None:
+    """Ids, or conditions, or all: one of them."""
+    said = resqpy("task", "cancel", *wrong, "--yes")
+    assert said.code == 2
+    assert "say which: ids" in said.err
+
+
+def test_wrong_conditions(resqpy: Call) -> None:
+    """A status that is none is refused, with the nearest."""
+    said = resqpy("task", "cancel", "--status", "canceled", "--yes")
+    assert said.code == 2
+    assert "did you mean 'cancelled'" in said.err
