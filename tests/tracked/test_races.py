@@ -21,6 +21,7 @@ from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import records, task_locks
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop, check_indexes, known
 from tests.tracked.test_kill import Ends
@@ -97,7 +98,8 @@ async def one_round(
         ("gone", {"retries": None, "backoff": 1, "retain_for": 30}),
     ]
     made: dict[str, str] = {}
-    async with Ends(redis) as ends:
+    async with Ends(redis) as ends, schedulers(url) as start:
+        await start()  # it promotes what is due at a whole second; nobody else does
         leaders = [asyncio.create_task(lead(url, over)) for _ in range(3)]
         async with Workshop(store, {"job": job}, slots=5), Workshop(store, {"job": job}, slots=5):
             for n in range(count):
