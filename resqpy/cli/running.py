@@ -14,6 +14,7 @@ from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_dotted
 from resqpy.cli import session
 from resqpy.cli.exits import Exit, code_of
+from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
 from resqpy.framework.log import configure, get_logger
 from resqpy.framework.process import Process
@@ -61,16 +62,18 @@ def _new_runner() -> asyncio.Runner:
 
 
 async def _live(process: Process) -> None:
-    supervisor = _Supervisor(process)
+    supervisor, manager = _Supervisor(process), ServiceManager()
+
+    def started() -> None:
+        get_logger().info("process started", **_facts(process))
+        supervisor.tell_ready()
+        manager.ready()
+
     try:
-        await process.run(lambda: _started(process, supervisor))
+        await process.run(started, manager.stopping)
     finally:
+        manager.close()
         supervisor.close()
-
-
-def _started(process: Process, supervisor: _Supervisor) -> None:
-    get_logger().info("process started", **_facts(process))
-    supervisor.tell_ready()
 
 
 def _facts(process: Process) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli.exits import Exit
 from resqpy.cli.running import SUPERVISED
+from resqpy.cli.service_manager import VARIABLES, ServiceManager
 from resqpy.framework.log import get_logger
 from resqpy.framework.signals import Terminal, listening, number
 
@@ -62,7 +63,8 @@ class Supervisor:
         vary: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._arguments = list(arguments)
-        self._environ = dict(os.environ if environ is None else environ)
+        given = os.environ if environ is None else environ
+        self._environ = {name: given[name] for name in given if name not in VARIABLES}
         self._children = [_Child(index + 1) for index in range(count)]
         self._burst, self._stubborn, self._vary = burst, stubborn, vary
         self._stopping = asyncio.Event()
@@ -75,13 +77,25 @@ class Supervisor:
 
     async def run(self) -> int:
         """Until a signal says stop, or all children have ended for good; the exit code."""
+        manager = ServiceManager()
+        telling = asyncio.create_task(self._tell(manager))
         with listening(self._handlers()):
             async with asyncio.TaskGroup() as group:
                 for child in self._children:
                     group.create_task(self._keep(child))
-        if self._rolling is not None:
-            self._rolling.cancel()
+        for task in (telling, self._rolling):
+            if task is not None:
+                task.cancel()
+        manager.close()
         return self._code
+
+    async def _tell(self, manager: ServiceManager) -> None:
+        """Tell it when all have been ready, and when we stop."""
+        for child in self._children:
+            await child.ready.wait()
+        manager.ready()
+        await self._stopping.wait()
+        manager.stopping()
 
     def _handlers(self) -> dict[str, Callable[[], None]]:
         def forward(name: str) -> Callable[[], None]:

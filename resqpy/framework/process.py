@@ -148,11 +148,16 @@ class Process:
         finally:
             close_door(self.bound)
 
-    async def run(self, on_started: Callable[[], None] | None = None) -> None:
+    async def run(
+        self,
+        on_started: Callable[[], None] = lambda: None,
+        on_stopping: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start, work until a signal (or a limit) says stop, and stop: the life of `resqpy worker`.
 
         Args:
             on_started: called when it has started.
+            on_stopping: called when it begins to stop.
 
         Raises:
             Exception: as `start` and `wait`.
@@ -160,10 +165,10 @@ class Process:
         with handled(self):
             await self.start()
             try:
-                if on_started is not None:
-                    on_started()
+                on_started()
                 await self.wait()
             finally:
+                on_stopping()
                 await self.stop(self._resque.timeout_s)
 
     async def __aenter__(self) -> Self:

@@ -180,6 +180,15 @@ def test_kubernetes_asks_the_port_that_is_answered(shop: Path) -> None:
             }
 
 
+def test_systemd_waits_until_they_work(shop: Path) -> None:
+    """It is told (tests/cli/test_service_manager.py); the loop of one that works alone is watched."""
+    units = {path.stem: _unit(path)["Service"] for path in (shop / "deploy/systemd").iterdir()}
+
+    assert {unit["Type"] for unit in units.values()} == {"notify"}
+    assert units["scheduler"]["WatchdogSec"] == "60"
+    assert "--processes" in units["worker"]["ExecStart"]
+
+
 def test_a_container_is_told_itself_and_is_not_root(shop: Path) -> None:
     """No shell stands before the worker; Kubernetes knows a user that is no root by its number."""
     text = _docker(shop)
