@@ -30,12 +30,15 @@ def run_inline(
     Args:
         inputs_of: gives the inputs, checked.
     """
+    skipped: list[str] = []
 
     async def do(process: Process) -> Any:
         task = process.project.registry.task(name)
         given = inputs_of(task)
+        worker = process.resque.inline_worker()
+        worker.on("skipped", lambda *_: skipped.append(name))
         try:
-            return await process.resque.inline_worker().perform_inline(task.name, [given])
+            return await worker.perform_inline(task.name, [given])
         except (Exception, SystemExit) as error:  # as in a worker: sys.exit is a failure
             raise _Raised from error
 
@@ -46,11 +49,13 @@ def run_inline(
             raise
         _tell(raised.__cause__)
         return Exit.ERROR
+    if skipped:
+        output.note(f"{name} did not run: a plugin or middleware of the task forbids it")
     if output.wants_json():
         output.json({"task": name, "result": result})
     elif result is not None:
         click.echo(output.text(result))
-    return Exit.OK
+    return Exit.NO if skipped else Exit.OK
 
 
 def _tell(error: BaseException) -> None:

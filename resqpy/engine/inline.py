@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> Any:
-    """Run a task with its plugins, and give back what it returns.
+    """Run a task with its plugins, and give back what it returns. Where a plugin forbids the run, that is
+    None, and the event `skipped` tells of it.
 
     Raises:
         UnknownTask: no such task.
@@ -49,4 +50,6 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
     error = outcome.error if outcome.error is not None else run.error
     if error is not None and outcome.kind in (Kind.FAILURE, Kind.RETRIED):
         raise error
+    if not run.performed:
+        worker.tell("skipped", None, run.queue, run.job)
     return outcome.result

@@ -182,6 +182,24 @@ def test_run(resqpy: Call, client: Redis, root: Path) -> None:
     assert client.exists("resque:queues") == 0
 
 
+def test_a_task_that_may_not_run(resqpy: Call, root: Path) -> None:
+    """A script must see that nothing was done."""
+    (root / "middleware").mkdir()
+    (root / "middleware/no.py").write_text(
+        "from resqpy import Middleware\n\n\n"
+        "class No(Middleware):\n    def pre_processor(self, call): return False\n"
+    )
+    (root / "tasks/forbidden.py").write_text(
+        "from resqpy import task\n\n\n@task(middleware=['no'])\ndef forbidden(): 'F.'\n"
+    )
+
+    said = resqpy("task", "run", "forbidden")
+
+    assert (said.code, said.err) == (
+        Exit.NO, "forbidden did not run: a plugin or middleware of the task forbids it\n"
+    )  # fmt: skip
+
+
 def test_a_task_that_is_run_has_the_projects_queue(resqpy: Call, root: Path) -> None:
     """Where the project replaces the queue, the task's worker has that one."""
     (root / "tasks" / "asks.py").write_text(

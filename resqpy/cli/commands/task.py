@@ -214,7 +214,7 @@ def _times(done: int, wanted: int) -> str:
 def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     """Run a task here and now, with its plugins and middleware, and print what it returns.
 
-    Nothing is enqueued. What it raises ends the command with exit code 1.
+    Nothing is enqueued. Exit code 1 if it raises, 6 if a plugin or middleware forbids it.
     """
     from resqpy.cli.inline import run_inline
 
