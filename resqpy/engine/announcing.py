@@ -13,6 +13,7 @@ from resqpy.base import periodic
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.periodic import Periodic
 from resqpy.engine.definition import Definitions
+from resqpy.engine.read_once import ReadOnce
 from resqpy.store import periodic as store
 from resqpy.store.client import Store
 from resqpy.store.periodic import BOOT, RENEW, Seen
@@ -39,33 +40,22 @@ class Announced:
 
     def __init__(self, own: Mapping[str, Periodic], on_error: OnError) -> None:
         self._own = own
-        self._on_error = on_error
-        self._known: dict[str, tuple[bytes, Periodic | None]] = {}
+        self._reader = ReadOnce(
+            lambda _, raw: periodic.decode(raw),
+            lambda name, error: on_error(UsageError(f"periodic task {name!r}: {error}")),
+        )
 
     def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
         """The tasks that somebody still has."""
-        found = {name: self._read(name, raw) for name, raw in seen.tasks.items()}
         return {
             name: task
-            for name, task in found.items()
-            if task is not None and self.is_active(name, seen, now_ms)
+            for name, task in self._reader.all(seen.tasks).items()
+            if self.is_active(name, seen, now_ms)
         }
 
     def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
         """Whether somebody still has a task."""
         return name in self._own or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS
-
-    def _read(self, name: str, raw: bytes) -> Periodic | None:
-        known = self._known.get(name)
-        if known is not None and known[0] == raw:
-            return known[1]
-        task: Periodic | None = None
-        try:
-            task = periodic.decode(raw)
-        except UsageError as error:
-            self._on_error(UsageError(f"periodic task {name!r}: {error}"))
-        self._known[name] = (raw, task)
-        return task
 
 
 class Announcer:

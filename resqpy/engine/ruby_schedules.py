@@ -10,6 +10,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.ruby_schedule import InvalidSchedule, RubySchedule
 from resqpy.engine.queue import Queue
+from resqpy.engine.ruby_entries import queue_of
 from resqpy.store import queues
 from resqpy.store import ruby_schedule as store
 from resqpy.store.queues import Push
@@ -61,12 +62,10 @@ class RubyScheduleVerbs:
     async def trigger(self, name: str) -> bool:
         """Enqueue the job of a schedule now; False if a plugin of ours forbids it."""
         schedule = await self._schedule(name)
-        definition = self._queue.definitions.get(schedule.class_name)
-        queue = schedule.queue or (definition.queue if definition else None)
-        if queue is None:
-            raise UsageError(
-                f"schedule {name!r} names no queue, and {schedule.class_name!r} is no task of ours"
-            )
+        try:
+            queue = queue_of(schedule, self._queue.definitions)
+        except UsageError as error:
+            raise UsageError(f"schedule {name!r}: {error}") from error
         guards = self._queue.guards(queue, schedule.class_name, schedule.arguments)
         return (await queues.push(self._store, [Push(queue, schedule.job, guards)]))[0]
 

@@ -23,7 +23,7 @@ from resqpy.engine.cron_chore import read_note
 from resqpy.engine.cron_plan import next_ms
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
-from resqpy.engine.ruby_chore import RubySchedules
+from resqpy.engine.ruby_entries import RubySchedules
 from resqpy.engine.ruby_plan import Note
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.scheduler_options import SchedulerOptions
