@@ -7,10 +7,13 @@ async with Process(Project.load("."), worker=True):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.base.waiting import first_of
+from resqpy.engine.multi_worker import MultiWorker
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.health import HealthInitializer
@@ -110,19 +113,12 @@ class Process:
         Raises:
             Exception: what killed the worker or the scheduler.
         """
-        parts = [self.resque.multi_worker, self.resque.scheduler]
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wanted.wait())]
-        waits += [asyncio.ensure_future(self._end_of(part)) for part in parts if part is not None]
-        if self.resque.multi_worker is not None:
-            limits = Limits(self.project.config.process, self.resque.multi_worker)
-            waits.append(asyncio.ensure_future(limits.reached()))
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
-        finally:
-            for each in waits:
-                each.cancel()
+        worker, scheduler = self.resque.multi_worker, self.resque.scheduler
+        waits: list[Coroutine[Any, Any, object]] = [self._wanted.wait()]
+        waits += [self._end_of(part) for part in (worker, scheduler) if part is not None]
+        if worker is not None:
+            waits.append(Limits(self.project.config.process, worker).reached())
+        await first_of(*waits)
 
     async def _end_of(self, part: Any) -> None:
         await part.wait()
@@ -192,9 +188,9 @@ class Process:
         """Cancel what runs, also while a patient stop is under way."""
         self._resque.timeout_s = 0
         self._wanted.set()
-        resque = self._resque.resque
-        if resque is not None and resque.multi_worker is not None and self._hurry is None:
-            self._hurry = asyncio.get_running_loop().create_task(resque.multi_worker.stop_now())
+        worker = self._multi_worker
+        if worker is not None and self._hurry is None:
+            self._hurry = asyncio.get_running_loop().create_task(worker.stop_now())
 
     @property
     def stopping(self) -> bool:
@@ -203,24 +199,26 @@ class Process:
 
     def pause(self) -> None:
         """Take no more jobs for now."""
-        self._of_worker("pause")
+        if self._multi_worker is not None:
+            with contextlib.suppress(PoolStateError):  # not started yet, or stopped
+                self._multi_worker.pause()
 
     def resume(self) -> None:
         """Take jobs again."""
-        self._of_worker("resume")
+        if self._multi_worker is not None:
+            with contextlib.suppress(PoolStateError):  # as above
+                self._multi_worker.resume()
 
     def abort_jobs(self) -> None:
         """Cancel all running jobs; they fail, the worker goes on."""
-        resque = self._resque.resque
-        worker = None if resque is None else resque.multi_worker
-        for worker_id in getattr(worker, "worker_ids", ()):
-            if worker is not None:
+        worker = self._multi_worker
+        if worker is not None:
+            for worker_id in getattr(
+                worker, "worker_ids", ()
+            ):  # one that replaces ours may have none
                 worker.cancel(str(worker_id))
 
-    def _of_worker(self, verb: str) -> None:
+    @property
+    def _multi_worker(self) -> MultiWorker | None:
         resque = self._resque.resque
-        if resque is not None and resque.multi_worker is not None:
-            try:
-                getattr(resque.multi_worker, verb)()
-            except PoolStateError:
-                return  # not started yet, or stopped
+        return None if resque is None else resque.multi_worker
