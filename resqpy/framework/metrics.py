@@ -40,6 +40,7 @@ class JobCounts:
         worker.on("success", self._succeeded)
         worker.on("failure", self._failed)
         worker.on("re_enqueue", self._re_enqueued)
+        worker.on("skipped", self._skipped)
 
     def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
         self._ran(job.class_name, "succeeded", ms)
@@ -49,6 +50,9 @@ class JobCounts:
 
     def _re_enqueued(self, _number: int, _queue: str, job: Any, _info: Any) -> None:
         self._ended[self._row(job.class_name), "re_enqueued"] += 1
+
+    def _skipped(self, _number: int, _queue: str, job: Any) -> None:
+        self._ended[self._row(job.class_name), "skipped"] += 1
 
     def _row(self, name: str) -> str:
         return name if name in self._names else UNKNOWN
@@ -66,7 +70,8 @@ class JobCounts:
         jobs = Metric(
             "resqpy_jobs_total",
             "counter",
-            "Jobs that ended in this process; re_enqueued: tried again later, or waiting for a lock.",
+            "Jobs that ended in this process; re_enqueued: tried again later, or waiting for a lock; "
+            "skipped: a plugin or middleware forbade the run.",
         )
         for (task, outcome), number in sorted(self._ended.items()):
             jobs.add(number, task=task, outcome=outcome)

@@ -19,7 +19,15 @@ from tests.support.probes import fetch, free_port
 
 TASKS = """
     import asyncio
-    from resqpy import task
+    from resqpy import Plugin, task
+
+    class Never(Plugin):
+        async def before_perform(self, run):
+            return False
+
+    @task(plugins=[Never])
+    async def never():
+        "For the test."
 
     @task
     async def good():
@@ -88,7 +96,7 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
     project = _project(make_project, port, **{"tasks.queues": ["default"]})
     async with Process(project, worker=True, scheduler=True):
         await redis.rpush("resque:queue:default", '{"class":"foreign","queue":"default","args":[]}')
-        for name in ("good", "good", "bad", "again", "mail", "waits"):
+        for name in ("good", "good", "bad", "again", "never", "mail", "waits"):
             await api.tasks.enqueue(name)
         await api.tasks.enqueue_in(60_000, "good")
         await api.tracked.create("mail", {})
@@ -97,13 +105,14 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
             found = await _scrape(port)
             ended = sum(value for key, value in found.items() if key[0] == "jobs_total")
             leads = found["scheduler_leader",]
-            return found if ended >= 5 and leads and ("queue_jobs", "mail") in found else None
+            return found if ended >= 6 and leads and ("queue_jobs", "mail") in found else None
 
         found = await until(all_ended)
 
     assert found["jobs_total", "good", "succeeded"] == 2
     assert found["jobs_total", "bad", "failed"] == 1
     assert found["jobs_total", "again", "re_enqueued"] == 1
+    assert found["jobs_total", "never", "skipped"] == 1
     assert found["jobs_total", "(unknown)", "failed"] == 1
     assert found["job_duration_seconds_count", "good"] == 2
     assert 0.06 <= found["job_duration_seconds_sum", "good"] < 2
