@@ -47,6 +47,14 @@ def blocks():
 async def waits():
     "I wait."
     await asyncio.sleep(60)
+
+@task(queue="q")
+async def clings():
+    "I do not end when I am cancelled."
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1.2)
 """
 
 
@@ -116,6 +124,41 @@ async def test_check_timeout(make_project: MakeProject) -> None:
 
 async def _busy(count: int) -> bool:
     return sum(each is not None for each in (await api.tasks.all_working_on()).values()) >= count
+
+
+async def test_heartbeat(make_project: MakeProject) -> None:
+    """The signs of life come so often; by default, after 10 s."""
+    pings: list[int] = []
+    async with Process(make_project({"tasks.heartbeat": 50}, tasks__a=TASKS), worker=True):
+        worker = api.resque.multi_worker
+        assert worker is not None
+        worker.on("ping", lambda *_: pings.append(1))
+        await until(lambda: len(pings) >= 3, timeout=4)
+
+
+async def test_scheduler_timeout(make_project: MakeProject) -> None:
+    """The scheduler looks so often; by default, after 5 s."""
+    polls: list[int] = []
+    project = make_project({"scheduler.timeout": 50}, tasks__a=TASKS)
+    async with Process(project, worker=False, scheduler=True):
+        scheduler = api.resque.scheduler
+        assert scheduler is not None
+        scheduler.on("poll", lambda *_: polls.append(1))
+        await until(lambda: len(polls) >= 3, timeout=4)
+
+
+async def test_cancel_timeout(make_project: MakeProject) -> None:
+    """A cancelled job that goes on is waited for so long, and not for the 2 s of the default."""
+    project = make_project({"tasks.cancel_timeout": 50}, tasks__a=TASKS)
+    loop = asyncio.get_running_loop()
+    process = Process(project, worker=True)
+    await process.start()
+    await api.tasks.enqueue("clings")
+    await until(lambda: _busy(1))
+    began = loop.time()
+    await process.stop(0)
+
+    assert loop.time() - began < 1
 
 
 async def test_rescue_after(make_project: MakeProject, redis: Redis) -> None:
