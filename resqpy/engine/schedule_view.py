@@ -1,24 +1,18 @@
-"""What `resqpy schedule` shows: all that runs by itself, when it ran last and when it does next, and
-all fires between two dates. And what it does: pause, resume, trigger.
+"""What `resqpy schedule` shows: all that runs by itself, when it ran last and when it does next. And
+what it does: pause, resume, trigger.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
-
 from resqpy.base import periodic
-from resqpy.base.cron import CronSchedule, Mark
+from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
-from resqpy.base.periodic import Periodic, to_datetime, to_ms
+from resqpy.base.periodic import Periodic, to_datetime
 from resqpy.base.ruby_schedule import RubySchedule
 from resqpy.engine import ruby_plan
-from resqpy.engine.announcing import INACTIVE_AFTER_MS
+from resqpy.engine.announcing import Announced
 from resqpy.engine.cron_chore import read_note
 from resqpy.engine.cron_plan import next_ms
 from resqpy.engine.periodic import RecurrentJobs
@@ -27,117 +21,11 @@ from resqpy.engine.ruby_entries import RubySchedules
 from resqpy.engine.ruby_plan import Note
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.engine.timetable import Grid, ScheduleEntry, State, Timetable
 from resqpy.store import periodic as store
 from resqpy.store import ruby_schedule as ruby_store
 from resqpy.store.periodic import Seen
 from resqpy.store.ruby_schedule import SeenRuby
-
-Kind = Literal["frequency", "cron", "ruby"]
-State = Literal[
-    "waiting",  # for its next time
-    "under way",  # its one job is queued, delayed or running
-    "paused",
-    "stopped",  # by hand
-    "failed",  # a failed run has ended it
-    "inactive",  # no process has the task any more, or it belongs to another environment
-    "invalid",  # see the problem
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Times at equal distances.
-
-    Attributes:
-        from_ms: one of them.
-    """
-
-    from_ms: int
-    step_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleEntry:
-    """One thing that runs by itself.
-
-    Attributes:
-        kind: a task's frequency or cron, or a schedule of Ruby's.
-        timing: what was written of its times.
-        last: for which time it was enqueued last (Ruby's: when).
-        next: when it is enqueued next; None where that can't be told, or where it rests.
-        problem: why it is invalid.
-        times: from which its fires are computed.
-    """
-
-    name: str
-    kind: Kind
-    timing: str
-    class_name: str
-    queue: str | None
-    state: State
-    last: datetime | None = None
-    next: datetime | None = None
-    problem: str = ""
-    times: CronSchedule | Grid | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledFire:
-    """One fire of one of them.
-
-    Attributes:
-        at: the instant, in UTC.
-        local: the same as the clocks of its zone show it (of a frequency: in UTC).
-        named: the local time that a cron expression names; it may not exist.
-        mark: `skipped`: that local time doesn't exist; `doubled`: it comes twice.
-        runs: False: told only because of its mark, it does not run.
-        note: the mark for people.
-    """
-
-    at: datetime
-    name: str
-    kind: Kind
-    local: datetime
-    named: datetime
-    mark: Mark = "normal"
-    runs: bool = True
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Timetable:
-    """All of them at one moment."""
-
-    now: datetime
-    entries: tuple[ScheduleEntry, ...]
-
-    def fires(self, start: datetime, end: datetime) -> Iterator[ScheduledFire]:
-        """All fires with `start <= at < end` in order, with the skipped and doubled local times that
-        don't run. Of a frequency, as if each run ended within its period. What rests has none.
-        """
-        resting = ("paused", "stopped", "failed", "inactive", "invalid")
-        runs = (_fires(each, start, end) for each in self.entries if each.state not in resting)
-        return heapq.merge(*runs, key=lambda fire: (fire.at, fire.name))
-
-
-def _fires(entry: ScheduleEntry, start: datetime, end: datetime) -> Iterable[ScheduledFire]:
-    match entry.times:
-        case CronSchedule() as cron:
-            found = heapq.merge(
-                cron.between(start, end), cron.omitted(start, end), key=lambda fire: fire.at
-            )
-            for each in found:
-                yield ScheduledFire(
-                    at=each.at, name=entry.name, kind=entry.kind, local=each.local,
-                    named=each.named, mark=each.mark, runs=each.runs, note=each.note,
-                )  # fmt: skip
-        case Grid(from_ms, step_ms):
-            first_ms = max(from_ms, from_ms - (from_ms - to_ms(start)) // step_ms * step_ms)
-            at, step = to_datetime(first_ms), timedelta(milliseconds=step_ms)
-            while at < end:
-                if at >= start:
-                    yield ScheduledFire(at, entry.name, entry.kind, at, at.replace(tzinfo=None))
-                at += step
 
 
 class ScheduleView:
@@ -151,6 +39,7 @@ class ScheduleView:
     def __init__(self, queue: Queue, options: SchedulerOptions | None = None) -> None:
         self._store = queue.store
         self._tasks = RecurrentJobs(queue)
+        self._announced = Announced(self._tasks.tasks, lambda _: None)
         self._ruby = RubyScheduleVerbs(queue)
         self._options = options or SchedulerOptions()
         self._reader = RubySchedules(queue.definitions, self._options, lambda _: None)
@@ -194,8 +83,7 @@ class ScheduleView:
             return "failed" if seen.stopped[name] == "failed" else "stopped"
         if name in seen.paused:
             return "paused"
-        known = name in self._tasks.tasks
-        if not known and now_ms - seen.announced.get(name, 0) > INACTIVE_AFTER_MS:
+        if not self._announced.is_active(name, seen, now_ms):
             return "inactive"
         return "under way" if task.cron is None and name in seen.out else "waiting"
 

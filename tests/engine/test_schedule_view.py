@@ -12,8 +12,9 @@ import pytest
 from resqpy.base.errors import UnknownTask
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
-from resqpy.engine.schedule_view import ScheduleEntry, ScheduleView
+from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.engine.timetable import ScheduleEntry
 
 JOBS: dict[str, Any] = {
     "tick": {"perform": print, "frequency": 1000, "queue": "q"},

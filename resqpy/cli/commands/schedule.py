@@ -18,7 +18,8 @@ from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
-    from resqpy.engine.schedule_view import ScheduledFire, ScheduleEntry, ScheduleView, Timetable
+    from resqpy.engine.schedule_view import ScheduleView
+    from resqpy.engine.timetable import ScheduledFire, ScheduleEntry, Timetable
 
 
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
