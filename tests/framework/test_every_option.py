@@ -342,7 +342,7 @@ async def test_max_payload_and_retention_of_the_job(make_project: MakeProject) -
         [failed] = await api.tasks.failed()
 
     assert failed.exception == "PayloadError"
-    assert "the most is 100" in (failed.error or "")
+    assert failed.error == "the job has too many bytes; the most is 100"
 
 
 async def test_host_and_connection_options(make_project: MakeProject, redis: Redis) -> None:
