@@ -1,4 +1,8 @@
-"""Claiming a tracked task whose job was delivered, or learning that it is not to be run."""
+"""Claiming a tracked task whose job was delivered, or learning that it is not to be run.
+
+Most tasks were claimed by the exchange that took their jobs (`begin_claimed`). What is left for here are
+jobs in another spelling than ours, and tasks in whose way something stands.
+"""
 
 from __future__ import annotations
 

@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from resqpy.base import codec
-from resqpy.base.foreign_time import moment_of
-from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_id import TASK_ID, task_id_of
 from resqpy.base.task_record import Record, TaskError
 from resqpy.base.task_status import TaskStatus
-from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.tracked import settling
-from resqpy.engine.tracked.transitions import ZOMBIE, apply
-from resqpy.store import failures, records, workers
+from resqpy.engine.tracked.failed_entries import entries_of, tells
+from resqpy.engine.tracked.transitions import apply
+from resqpy.store import records, workers
 from resqpy.store.client import Arg, Store
-
-_STEP = 500  # failed entries that are read in one round trip
 
 
 async def recover_lost(
@@ -41,7 +37,7 @@ async def recover_lost(
     if missing:
         worked = await _worked_on(store, {record.id for record in missing})
         missing = [record for record in missing if record.id not in worked]
-    entries = await _failed_entries(store, missing) if missing else {}
+    entries = await _told(store, missing) if missing else {}
     # a job that somebody put back while we looked elsewhere is in its queue by now
     missing = [record for record in missing if not await _waits(store, record)]
     looked = {record.id for record in suspects} - {record.id for record in missing}
@@ -81,30 +77,11 @@ async def _worked_on(store: Store, ids: set[str]) -> set[str]:
     return found
 
 
-async def _failed_entries(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]:
-    """What the failed list has of these tasks, as far as it tells what became of them now."""
+async def _told(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]:
+    """What foreign workers left in the failed list of these tasks, the latest of each."""
     sought = {record.id: record for record in missing}
-    found: dict[str, FailedJob] = {}
-    at = 0
-    while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
-        for entry in entries:
-            record = sought.get(task_id_of(entry.args) or "")
-            if record is not None and _tells(record, entry):
-                found[record.id] = entry
-        at += _STEP
-    return found
-
-
-def _tells(record: Record, entry: FailedJob) -> bool:
-    """Whether a foreign worker wrote this entry, and not of a run before: what our workers write, the
-    record knows. Their times are whole seconds.
-    """
-    ours = entry.exception == ZOMBIE or incarnation_of(entry.worker or "") is not None
-    if ours or entry.retried_at is not None:
-        return False
-    before_ms = 0 if record.last_run is None else record.last_run.finish_ms
-    failed_ms = moment_of(entry.failed_at)
-    return failed_ms is None or failed_ms + 999 >= max(record.next_run_ms or 0, before_ms)
+    found = entries_of(store, sought)
+    return {task_id: entry async for task_id, entry in found if tells(sought[task_id], entry)}
 
 
 async def _settle(

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from resqpy.base import codec
-from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
-from resqpy.base.keys import FAILED
-from resqpy.base.task_id import new_task_id, task_id_of
+from resqpy.base.clock import failed_at_utc
+from resqpy.base.task_id import new_task_id
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.outcome import Command
+from resqpy.engine.tracked.failed_entries import entries_of
 from resqpy.engine.tracked.finishing import end_commands
 from resqpy.engine.tracked.transitions import Change, due, expired, revived
 from resqpy.store import failures, records
 from resqpy.store.client import Store
 
 Fence = Sequence[records.Command]
-_STEP = 500  # failed entries that are looked at in one round trip
 
 
 async def step(
@@ -84,7 +83,8 @@ def _failed_now(record: Record, change: Change) -> bool:
 
 def _entry(store: Store, record: Record, change: Change) -> list[Command]:
     """The failed entry of a run that nobody can tell of any more."""
-    error = None if change.after is None else change.after.error
+    assert change.after is not None
+    error = change.after.error
     worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
     entry = codec.encode_failed(
         job_json=records.job_of(record),
@@ -93,14 +93,14 @@ def _entry(store: Store, record: Record, change: Change) -> list[Command]:
         exception="" if error is None else error.name,
         error="" if error is None else error.message,
         backtrace=[] if error is None else list(error.backtrace),
-        failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms()),
+        failed_at=failed_at_utc(change.after.updated_us // 1000),
     )
     return [failures.push_command(store, entry)]
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:
     """Let a failed task run once more, if its failed entry is gone or says that it was retried."""
-    async for _ in open_entries(store, record.id):
+    async for _ in entries_of(store, [record.id]):
         return False
     return await step(store, revived(record, now_us), place=False)
 
@@ -108,14 +108,4 @@ async def revive(store: Store, record: Record, now_us: int) -> bool:
 async def forgotten(store: Store, record: Record) -> list[records.Command]:
     """What takes a failed task from the failed list, so that nobody retries it there once more."""
     failed = store.keys.failed
-    return [("LREM", failed, 1, raw) async for raw in open_entries(store, record.id)]
-
-
-async def open_entries(store: Store, task_id: str) -> AsyncIterator[bytes]:
-    """The entries of a task in the failed list that nobody has retried. Costs what the list is long."""
-    sign, at = task_id.encode(), 0
-    while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
-        for entry in entries:
-            if sign in entry.raw and task_id_of(entry.args) == task_id and entry.retried_at is None:
-                yield entry.raw
-        at += _STEP
+    return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]
