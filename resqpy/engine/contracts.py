@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, Moment
+from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.queue import NewJob
 
 
@@ -75,7 +76,7 @@ class WorkerContract(Protocol):
 
     def cancel(self, worker_id: str) -> bool: ...
 
-    async def stop(self, timeout_s: float | None = -1.0) -> None: ...
+    async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None: ...
 
     async def stop_now(self) -> None: ...
 

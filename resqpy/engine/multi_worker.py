@@ -10,7 +10,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.engine.autoscale import GROW, SHRINK, STOP, Decision, Memory, Reading, Sampler, decide
 from resqpy.engine.client import Connection
-from resqpy.engine.options import ScalingOptions, WorkerOptions
+from resqpy.engine.options import FROM_OPTIONS, ScalingOptions, WorkerOptions
 from resqpy.engine.slots import Slot
 from resqpy.engine.worker import BaseWorker
 
@@ -73,7 +73,7 @@ class MultiWorker(BaseWorker):
             except StoreError as error:
                 self.tell("error", None, error, None, None)
 
-    async def stop(self, timeout_s: float | None = -1.0) -> None:
+    async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """As `Worker.stop`; tells `--` first."""
         if self._pool is not None and self._stopped is None:
             self.emit("multi_worker_action", STOP, 0.0, "stopping")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from resqpy.base import codec
 from resqpy.engine.heartbeat import INTERVAL_S
 
+FROM_OPTIONS = -1.0  # in place of the seconds that a stop gives: those of the options
+
 
 @dataclass(frozen=True)
 class WorkerOptions:

@@ -15,7 +15,7 @@ from resqpy.base.model import WorkerId
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.inline import perform_inline
-from resqpy.engine.options import WorkerOptions
+from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
@@ -114,7 +114,7 @@ class BaseWorker(Role):
         """Cancel the running job of one of our worker ids: it fails as `JobCancelled`."""
         return self.pool.cancel(worker_id)
 
-    async def stop(self, timeout_s: float | None = -1.0) -> None:
+    async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """Take no more, let running jobs end, cancel the rest, put what did not end back.
 
         Args:

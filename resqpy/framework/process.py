@@ -14,6 +14,7 @@ from typing import Any, Self
 from resqpy.base.errors import PoolStateError, ResqpyError
 from resqpy.base.waiting import first_of
 from resqpy.engine.multi_worker import MultiWorker
+from resqpy.engine.options import FROM_OPTIONS
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.health import HealthInitializer
@@ -27,8 +28,6 @@ from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.framework.signals import handled
-
-DEFAULT = -1.0  # a stop's time: the config's
 
 
 class Process:
@@ -125,7 +124,7 @@ class Process:
         if self._stopped is None:
             raise ResqpyError(f"the {type(part).__name__} ended by itself")
 
-    async def stop(self, timeout_s: float | None = DEFAULT) -> None:
+    async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """Stop in order; calling it twice does no harm.
 
         Args:
@@ -176,7 +175,7 @@ class Process:
 
     # -- what signals ask for; nothing here waits --
 
-    def request_stop(self, timeout_s: float | None = DEFAULT) -> None:
+    def request_stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """Let `wait` return, and give running jobs so long; asked again: stop now."""
         if self._wanted.is_set():
             self.request_stop_now()

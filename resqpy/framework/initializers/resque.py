@@ -6,6 +6,7 @@ import asyncio
 from typing import ClassVar
 
 from resqpy.base.when import Duration
+from resqpy.engine.options import FROM_OPTIONS
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
@@ -35,7 +36,7 @@ class ResqueInitializer(Initializer):
         self._worker = worker
         self._scheduler = scheduler
         self.resque: Resque | None = None
-        self.timeout_s: float | None = -1.0  # that running jobs get at the stop; -1: the config's
+        self.timeout_s: float | None = FROM_OPTIONS  # that running jobs get at the stop
 
     async def initialize(self) -> Resque:
         """Make them all, so that user code can listen to their events before they start."""
