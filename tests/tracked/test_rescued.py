@@ -48,7 +48,7 @@ async def die_in_a_run(tracked: Tracked, redis_url: str, **options: Any) -> str:
         claim = await task_locks.claim(scene.store, task.id, "pay", f"{worker}#x")
         assert claim.ours
         await asyncio.sleep(SHORT / 1000 + 0.01)
-        await scene.rescue()
+        await scene.look()
     return task.id
 
 
