@@ -27,7 +27,11 @@ class RedisInitializer(Initializer):
         """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
         options = await asyncio.to_thread(self._project.connection)
         self._store = Store(options)
-        await self._store.connect()
+        try:
+            await self._store.connect()
+        except BaseException:  # what did not begin is not stopped by anybody else
+            await self.stop()
+            raise
         return self._store
 
     async def stop(self) -> None:
