@@ -62,28 +62,39 @@ class PtyProgram:
         """Type."""
         os.write(self._master, keys.encode())
 
-    def wait_for(self, words: str, *, after: int = 0) -> int:
-        """Wait until something was written; how much was written then."""
-        ends = time.monotonic() + _PATIENCE_S
-        while words not in self.seen[after:]:
-            assert time.monotonic() < ends, f"no {words!r} in {self.seen[after:]!r}"
-            self._read(0.05)
-        return len(self.seen)
-
-    def ended(self, again: str = "") -> int:
-        """Wait for the end; the exit code.
+    def wait_for(self, words: str, *, after: int = 0, again: str = "") -> int:
+        """Wait until something was written; how much was written then.
 
         Args:
             again: keys for each second till then: a Ctrl-C just before a read begins is lost.
         """
         ends = time.monotonic() + _PATIENCE_S
         press_at = time.monotonic() + 1
+        while words not in self.seen[after:]:
+            assert time.monotonic() < ends, f"no {words!r} in {self.seen[after:]!r}"
+            self._read(0.05)
+            press_at = self._pressed_again(again, press_at)
+        return len(self.seen)
+
+    def _pressed_again(self, keys: str, at: float) -> float:
+        """Press keys if it is time to; when it is time again."""
+        if not keys or time.monotonic() <= at:
+            return at
+        self.press(keys)
+        return at + 1
+
+    def ended(self, again: str = "") -> int:
+        """Wait for the end; the exit code.
+
+        Args:
+            again: as in `wait_for`.
+        """
+        ends = time.monotonic() + _PATIENCE_S
+        press_at = time.monotonic() + 1
         while self.process.poll() is None:
             assert time.monotonic() < ends, f"goes on: {self.seen[-500:]!r}"
             self._read(0.05)
-            if again and time.monotonic() > press_at:
-                self.press(again)
-                press_at += 1
+            press_at = self._pressed_again(again, press_at)
         self._read(0)
         return self.process.returncode
 
