@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
+from tests.support.module_path import module_path_as_before
 from tests.support.redis_cluster import three_masters
 
 
@@ -49,6 +50,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if name == "told":
                 terminalreporter.section(report.nodeid.partition("::")[2])
                 terminalreporter.line(words)
+
+
+@pytest.fixture(autouse=True)
+def _projects_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test's project puts into the interpreter goes with it."""
+    with module_path_as_before(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session")

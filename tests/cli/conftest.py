@@ -63,17 +63,12 @@ Call = Callable[..., Said]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
+def root(tmp_path: Path) -> Path:
     """A project with two tasks."""
-    path, modules = list(sys.path), set(sys.modules)
     folder = tmp_path / "demo"
     (folder / "tasks").mkdir(parents=True)
     (folder / "tasks" / "mail.py").write_text(dedent(TASKS))
-    yield folder
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "tasks")):
-            del sys.modules[name]
+    return folder
 
 
 @pytest.fixture

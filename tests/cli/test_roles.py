@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -62,16 +61,11 @@ def guarded(server: Guarded) -> Guarded:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
+def project(tmp_path: Path) -> Path:
     """A folder with tasks of all kinds."""
-    path, modules = list(sys.path), set(sys.modules)
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "all.py").write_text(dedent(TASKS))
-    yield tmp_path
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "tasks")):
-            del sys.modules[name]
+    return tmp_path
 
 
 async def test_a_producer_enqueues(guarded: Guarded, project: Path) -> None:

@@ -16,20 +16,15 @@ from tests.docs.pages import DOCS, Stage
 
 @pytest.fixture
 def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """An empty project in the current folder; what it puts on the module path goes with it."""
+    """An empty project in the current folder."""
     root = tmp_path / "demo"
     root.mkdir()
     monkeypatch.chdir(root)
     monkeypatch.setenv("REDIS_URL", redis_url)
-    path, modules = list(sys.path), set(sys.modules)
     sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
     structlog.reset_defaults()
     with to_standard_library():
         yield Stage(root, redis_url)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "tasks", "lib", "my")):
-            del sys.modules[name]
 
 
 @pytest.fixture

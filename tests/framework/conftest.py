@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -42,16 +41,11 @@ class Files:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[Files]:
-    """An empty project; what it puts on the module path goes with it."""
-    path, modules = list(sys.path), set(sys.modules)
+def files(tmp_path: Path) -> Files:
+    """An empty project."""
     root = tmp_path / "demo"
     root.mkdir()
-    yield Files(root)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith(("_resqpy", "lib", "util", "tasks")):
-            del sys.modules[name]
+    return Files(root)
 
 
 @pytest.fixture
