@@ -30,7 +30,7 @@ class Run:
         store: the Redis it came from.
         beginning: the first bytes of its record, by which Redis knows the run.
         run_at: the time in its record, which names the run.
-        claim: its tracked task, where that was taken with the job.
+        claim: its tracked task, once that was taken.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).

@@ -28,7 +28,14 @@ class QueueLock(Lock):
         return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """Free the lock, then run; a job that goes back to its queue takes it with it."""
+        """Free the lock, then run; a job that goes back to its queue takes it with it.
+
+        Whoever took a tracked task for the first time has freed the lock that its creation took; one
+        that is there now is another's.
+        """
+        if run.claim is not None:
+            await call_next()
+            return
         key = self._key(run.store.keys, run)
         await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
         value = plugin_locks.lock_value(self.lock_timeout_s)

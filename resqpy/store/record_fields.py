@@ -1,6 +1,7 @@
 """A tracked task's record as the fields of a Redis hash, and back.
 
 What has its usual value has no field: most records stay small enough for Redis' compact encoding.
+One field is the scripts' own: `guards`, the locks that a task which was never taken still holds.
 """
 
 from __future__ import annotations

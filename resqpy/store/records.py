@@ -76,8 +76,7 @@ def hold(store: Store, record: Record, note: str | bytes) -> Command:
 async def write(store: Store, commands: Sequence[Command]) -> bool:
     """Do commands in one step; False where a condition among them did not hold.
 
-    Conditions stand first. There are commands that Redis has not: see `place_by_start`,
-    `hasten_command`.
+    Conditions stand first. There are commands that Redis has not: see `lua/task_write.lua`.
     """
     return await try_to_write(store, commands) is Written.DONE
 
@@ -100,7 +99,9 @@ async def try_to_write(store: Store, commands: Sequence[Command]) -> Written:
 
 
 def guards_command(guards: Sequence[Guard]) -> Command:
-    """The command that takes locks: all, or none and nothing is written."""
+    """The command that takes locks: all, or none and nothing is written. They are noted in the record,
+    and freed when the task is taken, or ends without that.
+    """
     return ("GUARDS", len(guards), *guard_words(guards))
 
 
@@ -118,6 +119,8 @@ def change_commands(
     if after is not None and after.retain_ms == 0 and after.status.final:
         after = None
     commands = _place_commands(store, before, after) if place else []
+    if before is not None and before.lock is None and (told is None or told.status.final):
+        commands.append(("FREE", store.keys.task(before.id)))  # of locks: it won't be taken
     if after is None and before is not None:
         commands.append(("DEL", store.keys.task(before.id)))
     return [*commands, _step_command(store, before, after, event_of(before, told))]

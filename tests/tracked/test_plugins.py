@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import DuplicateTask, StoreError, TaskRefused
+from resqpy.base.errors import TaskRefused
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
@@ -23,19 +23,6 @@ from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, promoting, status_is
-
-ran: list[Any] = []
-
-
-class Once(Task):
-    """Of equal ones, one waits."""
-
-    name = "once"
-    plugins: ClassVar = ["QueueLock"]
-
-    async def run(self, **inputs: Any) -> None:
-        """Note it."""
-        ran.append(inputs)
 
 
 class Asked(Plugin):
@@ -101,66 +88,11 @@ class Stubborn(Task):
 async def api(store: Store) -> AsyncIterator[TrackedApi]:
     """Handlers of those tasks; they take nothing yet."""
     Asked.asked.clear()
-    ran.clear()
     api = TrackedApi(store)
-    for kind in (Once, Hooked, Alone, Stubborn):
+    for kind in (Hooked, Alone, Stubborn):
         await api.listen(kind.name, kind)
     yield api
     await api.stop()
-
-
-LOCK = KEYS.queue_lock("once", "once", '[{"a":1}]')
-
-
-async def test_queue_lock(api: TrackedApi, redis: Redis) -> None:
-    """Of two equal payloads the second is refused, whatever its id, until the first is taken."""
-    first = await api.create("once", {"a": 1}, retain_for=None)
-    with pytest.raises(TaskRefused, match="QueueLock forbids it, because its equal waits already"):
-        await api.create("once", {"a": 1}, id="other")
-    assert await api.get("other") is None
-    await api.create("once", {"a": 2})
-    assert await api.count() == 2
-    assert await redis.llen(KEYS.queue("once")) == 2
-    await api.start()
-    await status_is(api, first.id, "completed")
-    assert await redis.exists(LOCK) == 0
-    again = await api.create("once", {"a": 1})
-    await status_is(api, again.id, "completed")
-
-
-async def test_queue_lock_of_a_payload_that_was_saved(api: TrackedApi, redis: Redis) -> None:
-    """The lock that was taken is freed, although the payload is another by then."""
-    task = await api.create("once", {"a": 1})
-    task.payload["a"] = 7
-    await task.save()
-    await api.start()
-    await status_is(api, task.id, "completed")
-    assert ran == [{"a": 7}]
-    assert await redis.exists(LOCK) == 0
-
-
-async def test_queue_lock_against_plain_jobs(api: TrackedApi, store: Store) -> None:
-    """Plain jobs and tracked tasks with the same inputs are equals."""
-    queue = Queue(store, jobs={"once": api.listeners["once"].definition})
-    assert await queue.enqueue("once", "once", [{"a": 1}])
-    with pytest.raises(TaskRefused):
-        await api.create("once", {"a": 1})
-    await api.create("once", {"a": 2})
-    assert not await queue.enqueue("once", "once", [{"a": 2}])
-
-
-async def test_no_lock_is_left_by_what_is_not_created(api: TrackedApi, redis: Redis) -> None:
-    """A second task with the same id, and a queue that is no list: the lock is free."""
-    await api.create("hooked", id="one")
-    with pytest.raises(DuplicateTask):
-        await api.create("once", {"a": 1}, id="one")
-    assert await redis.exists(LOCK) == 0
-    await redis.set(KEYS.queue("once"), "no list")
-    for options in ({}, {"start": 1_600_000_000_000}):
-        with pytest.raises(StoreError, match="WRONGTYPE"):
-            await api.create("once", {"a": 1}, id="two", **options)  # type: ignore[arg-type]
-    assert await redis.exists(LOCK) == 0
-    assert await api.get("two") is None
 
 
 async def runs(api: TrackedApi, task_id: str, count: int) -> bool:

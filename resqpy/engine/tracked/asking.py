@@ -27,7 +27,8 @@ class Asking:
     def __init__(self, store: Store, definition: Definition | None, record: Record) -> None:
         self._keys = store.keys
         self._hooks = () if definition is None else definition.enqueue_hooks
-        self._locks = () if definition is None else definition.guarding
+        waits = record.next_run_ms is not None
+        self._locks = definition.guarding if definition is not None and waits else ()
         if self._hooks or self._locks:
             payload = codec.decode_text(record.payload)
             queue = records.queue_of(record)

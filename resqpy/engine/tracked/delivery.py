@@ -113,6 +113,7 @@ class Deliveries:
         task.on("lock_lost", partial(_cancel_later, run, asyncio.current_task()))
         self._keeper.keep(lock)
         run.state[ACTIVE], run.state[ACTIVE, "lock"] = task, lock
+        run.claim = claimed
         own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.ender = partial(self._end, run, task)

@@ -212,6 +212,8 @@ local function rescued(payload)
   return rescues and redis.pcall('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
 
+-- include free_guards
+
 -- include task_take
 
 local LASTS = 30000 -- ms, of a lock whose record says nothing

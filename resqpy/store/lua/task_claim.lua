@@ -8,5 +8,7 @@
 --          record as field, value…
 -- Read by  resqpy only
 
+-- include free_guards
+
 -- include task_take
 return take_task(KEYS, unpack(ARGV)) or false

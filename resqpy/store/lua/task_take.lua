@@ -1,6 +1,6 @@
 -- Shared by other scripts (`-- include task_take`): a worker takes a tracked task whose job it was
 -- given, if the task is due and nobody runs it. The time is Redis' own, so that the clocks of workers
--- need not agree.
+-- need not agree. Needs `free_guards`: the locks of what waits are freed.
 --
 -- KEYS     as names: the record, tasks:locks, tasks:scheduled, tasks:pending, and the prefix of tasks:by:
 -- ARGV     id, type, token of the lock, how long it lasts where the record says nothing else (ms),
@@ -9,8 +9,8 @@
 --          (microseconds), the record as field, value…
 local function take_task(names, id, wanted, token, lasts, channel, type_json)
   local record = names[1]
-  local status, due, kind, lock_ms, created, started, lock, locked = unpack(redis.call('HMGET',
-    record, 'status', 'next', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked'))
+  local status, due, kind, lock_ms, created, started, lock, locked, guards = unpack(redis.call('HMGET',
+    record, 'status', 'next', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked', 'guards'))
   if not status then return nil end
   local time = redis.call('TIME')
   local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
@@ -25,6 +25,7 @@ local function take_task(names, id, wanted, token, lasts, channel, type_json)
   redis.call('HSET', record, 'status', 'running', 'lock', token, 'locked', ends, 'delivered', now,
     'updated', now_us, 'changed', now, 'started', started or now)
   redis.call('HINCRBY', record, 'v', 1)
+  if guards then free_guards(record) end
   local by, of_type = names[5], ':type:' .. kind
   redis.call('ZREM', by .. 'status:' .. status, id)
   redis.call('ZREM', by .. 'status:' .. status .. of_type, id)

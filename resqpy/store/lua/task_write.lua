@@ -8,7 +8,8 @@
 --          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
 --          that are tracked tasks due later; `prefix` is that of the records.
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
---          freed where Redis refuses a command after it.
+--          freed where Redis refuses a command after it, and else noted in the record.
+--          A command "FREE record" frees what is noted there; see free_guards.lua.
 --          A command "STEP …" is that of record_step.lua.
 --          A command "HASTEN delayed job timestamps member queues name queue" moves a job from its
 --          delayed list to its queue, if it is there, and is not one of very many.
@@ -51,13 +52,23 @@ end
 
 -- include guards
 
+-- include free_guards
+
 -- include record_step
+
+local function note(locks)
+  local held = ''
+  for _, lock in ipairs(locks) do held = held .. #lock .. ':' .. redis.call('GET', lock) .. ':' .. lock end
+  if held ~= '' then redis.call('HSET', KEYS[1], 'guards', held) end
+end
 
 local function carry_out(command)
   if command[1] == 'PLACE' then
     place(command[2], command[3], tonumber(command[4]), command[5])
   elseif command[1] == 'HASTEN' then
     hasten(unpack(command, 2))
+  elseif command[1] == 'FREE' then
+    free_guards(command[2])
   elseif command[1] == 'STEP' then
     step(command)
   else
@@ -90,4 +101,5 @@ for _ = 1, tonumber(ARGV[1]) do
     end
   end
 end
+note(locks)
 return 1

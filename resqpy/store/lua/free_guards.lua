@@ -1,0 +1,17 @@
+-- Shared by other scripts (`-- include free_guards`): frees the locks that the creation of a tracked
+-- task took (QueueLock's), as far as they are still its own: they have the value that they had then.
+--
+-- KEYS     none; the record, and the locks that it names
+-- ARGV     none
+-- Returns  (free_guards) nothing
+local function free_guards(record)
+  local held = redis.call('HGET', record, 'guards') or '' -- of each: length of its key:value:key
+  if held ~= '' then redis.call('HDEL', record, 'guards') end
+  local at = 1
+  while at <= #held do
+    local size, value, first = held:match('^(%d+):(%d+):()', at)
+    at = first + size
+    local lock = held:sub(first, at - 1)
+    if redis.pcall('GET', lock) == value then redis.pcall('DEL', lock) end
+  end
+end
