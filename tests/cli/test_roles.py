@@ -29,7 +29,8 @@ from resqpy.store.options import RedisOptions
 from tests.cli.conftest import Call
 from tests.cli.roles import ROLES, TASKS, TEMPLATE, Guarded, at_work, leave_dead, produce, users
 from tests.support import recordings
-from tests.support.probes import fetch, free_port
+from tests.support.ports import free_port
+from tests.support.probes import fetch
 from tests.support.source import ROOT
 from tests.support.waiting import wait_for
 

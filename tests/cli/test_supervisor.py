@@ -21,7 +21,8 @@ from resqpy import Queue
 from resqpy.cli.exits import Exit
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
-from tests.support.probes import free_port, get
+from tests.support.ports import free_port
+from tests.support.probes import get
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def _environment(folder: Path, own: dict[str, str]) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ.update(own, PYTHONPATH=str(ROOT))
+    time.tzset()
     os.chdir(folder)
     try:
         yield
@@ -151,6 +153,7 @@ def _environment(folder: Path, own: dict[str, str]) -> Iterator[None]:
         os.chdir(here)
         os.environ.clear()
         os.environ.update(before)
+        time.tzset()
 
 
 def sample(folder: Path) -> Path:

@@ -96,7 +96,7 @@ async def test_a_gentle_retry_takes_its_time(resque: Resque, redis: Any) -> None
     retried = await resque.retry_all_failed(class_name="Boom", rate=RATE)
 
     assert retried == RATE // 2
-    assert 0.3 < time.monotonic() - began < 3
+    assert 0.3 < time.monotonic() - began < 10
     assert await redis.lrange("resque:queue:q", 0, -1) == jobs
     assert await redis.lrange("resque:failed", 0, -1) == [other]
 

@@ -113,7 +113,8 @@ async def test_a_paused_server(server: PrivateServer) -> None:
     """A server that stands still for a while is waited for; what ended meanwhile is reported."""
     await fill(server.url)
     tally = Tally()
-    async with working(server.url, tally.jobs, "q", slots=20) as work:
+    soon = {"reply_timeout_s": 1.0}
+    async with working(server.url, tally.jobs, "q", slots=20, redis=soon) as work:
         await half_way(tally)
         server.pause()
         await wait_for(lambda: work.errors)

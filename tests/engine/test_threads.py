@@ -53,8 +53,9 @@ async def test_the_context_is_kept() -> None:
 
 
 async def test_no_more_run_at_the_same_time_than_allowed() -> None:
-    """Three threads run twenty functions, three at a time, and none of the threads is new each time."""
+    """Three threads run 21 functions, three at a time, and none of the threads is new each time."""
     threads = ThreadRunner(3)
+    together = threading.Barrier(3, timeout=20)
     running: list[int] = []
     most: list[int] = []
     ids: set[int] = set()
@@ -63,10 +64,10 @@ async def test_no_more_run_at_the_same_time_than_allowed() -> None:
         running.append(1)
         most.append(len(running))
         ids.add(threading.get_ident())
-        time.sleep(0.005)
+        together.wait()
         running.pop()
 
-    await asyncio.gather(*(threads.run(work, []) for _ in range(20)))
+    await asyncio.gather(*(threads.run(work, []) for _ in range(21)))
     assert max(most) == 3
     assert len(ids) == 3
     threads.close()
@@ -107,13 +108,10 @@ async def test_one_that_waits_for_a_thread_is_cancelled_without_ever_beginning()
     gate = threading.Event()
     ran: list[str] = []
     first = asyncio.ensure_future(threads.run(gate.wait, []))
-    await asyncio.sleep(0.02)
     second = asyncio.ensure_future(threads.run(ran.append, ["second"]))
     third = asyncio.ensure_future(threads.run(ran.append, ["third"]))
-    await asyncio.sleep(0.02)
-    started = time.monotonic()
-    await cancelled(second)
-    assert time.monotonic() - started < 0.5
+    await asyncio.sleep(0)  # all three stand in line
+    await cancelled(second)  # before the first has ended
     gate.set()
     await asyncio.gather(first, third)
     assert ran == ["third"]
@@ -128,10 +126,18 @@ async def test_one_that_does_not_end_is_let_go_and_made_good(
     """
     monkeypatch.setattr("resqpy.engine.threads._END_WITHIN_S", 0.05)
     threads = ThreadRunner(1)
-    task = asyncio.ensure_future(threads.run(time.sleep, [0.6]))
-    await asyncio.sleep(0.05)
+    called, gate = threading.Event(), threading.Lock()
+    gate.acquire()
+
+    def call_into_c() -> None:
+        called.set()
+        gate.acquire()
+
+    task = asyncio.ensure_future(threads.run(call_into_c, []))
+    await wait_for(called.is_set)
     await cancelled(task)
-    assert await asyncio.wait_for(threads.run(lambda: "next", []), 0.4) == "next"
+    assert await threads.run(lambda: "next", []) == "next"
+    gate.release()
     await wait_for(lambda: sum(t.name == "resqpy-job" for t in threading.enumerate()) == 1)
     assert threads._threads == 1
     threads.close()

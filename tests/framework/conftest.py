@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from resqpy.framework.project import Project
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 MakeProject = Callable[..., Project]
 
@@ -67,6 +67,6 @@ def _logs_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-async def until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+async def until(condition: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:
     """Wait for a condition, sync or async: see `wait_for`."""
     return await wait_for(condition, timeout)

@@ -11,7 +11,8 @@ from resqpy.base.errors import UsageError
 from resqpy.embedded import PrivateServer
 from resqpy.framework.process import Process
 from tests.framework.conftest import MakeProject, until
-from tests.support.probes import free_port, get
+from tests.support.ports import free_port
+from tests.support.probes import get
 
 
 async def test_a_live_and_ready_process(make_project: MakeProject) -> None:

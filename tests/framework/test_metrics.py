@@ -15,7 +15,8 @@ from resqpy.framework import installation_metrics
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from tests.framework.conftest import MakeProject, until
-from tests.support.probes import fetch, free_port
+from tests.support.ports import free_port
+from tests.support.probes import fetch
 
 TASKS = """
     import asyncio

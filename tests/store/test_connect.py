@@ -17,7 +17,7 @@ from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
 from resqpy.store.connect import hide_password, translate_connect
-from tests.support.redis_cluster import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working
 

@@ -114,7 +114,7 @@ async def test_a_connection_that_died_in_peace_is_replaced_unnoticed(
 async def test_no_answer_is_given_up(redis_url: str) -> None:
     """A half-open connection is broken after the reply timeout, and a new one made."""
     async with Proxy(redis_url) as proxy:
-        options = RedisOptions(proxy.url, reply_timeout_s=0.2, connect_timeout_s=0.2)
+        options = RedisOptions(proxy.url, reply_timeout_s=0.5, connect_timeout_s=0.5)
         store = Store(options)
         await store.call("PING")
         proxy.silence()

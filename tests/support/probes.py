@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import Any
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def get(port: int, path: str) -> tuple[int, Any]:

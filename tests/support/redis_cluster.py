@@ -1,31 +1,14 @@
-"""A Redis Cluster of three masters, and ports for whoever needs some."""
+"""A Redis Cluster of three masters."""
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from resqpy import RedisOptions, Store
 from resqpy.embedded import PrivateServer
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
-
-
-def free_port() -> int:
-    """A port that nobody uses, and nobody its cluster bus, 10,000 above; below those that the system
-    hands out.
-    """
-    while True:  # `random` itself is seeded alike in all test processes
-        port = random.SystemRandom().randrange(12_000, 22_000)
-        if is_free(port) and is_free(port + 10_000):
-            return port
-
-
-def is_free(port: int) -> bool:
-    """Whether a port can be had."""
-    with socket.socket() as taken:
-        return taken.connect_ex(("127.0.0.1", port)) != 0
 
 
 @asynccontextmanager

@@ -11,19 +11,24 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 POLL_S = 0.005
+PATIENCE_S = 20.0  # of a busy machine; what comes earlier is seen earlier
 
 
 @overload
 async def wait_for(
-    condition: Callable[[], Awaitable[T]], timeout: float = 5.0, message: str = ""
+    condition: Callable[[], Awaitable[T]], timeout: float = PATIENCE_S, message: str = ""
 ) -> T: ...
 
 
 @overload
-async def wait_for(condition: Callable[[], T], timeout: float = 5.0, message: str = "") -> T: ...
+async def wait_for(
+    condition: Callable[[], T], timeout: float = PATIENCE_S, message: str = ""
+) -> T: ...
 
 
-async def wait_for(condition: Callable[[], Any], timeout: float = 5.0, message: str = "") -> Any:
+async def wait_for(
+    condition: Callable[[], Any], timeout: float = PATIENCE_S, message: str = ""
+) -> Any:
     """Return the condition's first truthy value; it may be sync or async.
 
     Raises:

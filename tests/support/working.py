@@ -8,7 +8,7 @@ from typing import Any
 
 from resqpy import MultiWorker, ScalingOptions, WorkerOptions
 from resqpy.store.options import RedisOptions
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 EVENTS = (
     "start",
@@ -22,7 +22,7 @@ EVENTS = (
     "pause",
     "re_enqueue",
 )
-TIMEOUTS: dict[str, Any] = {"connect_timeout_s": 1.0, "reply_timeout_s": 1.0}
+TIMEOUTS: dict[str, Any] = {"connect_timeout_s": 5.0, "reply_timeout_s": 5.0}
 
 
 class Working:
@@ -55,7 +55,7 @@ class Working:
         """The words of all errors."""
         return "\n".join(str(args[0]) for args in self.args("error"))
 
-    async def until(self, count: int, timeout: float = 10.0) -> None:
+    async def until(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Wait until so many jobs have ended."""
         await wait_for(lambda: self.ended >= count, timeout, f"{count} jobs ended")
 
