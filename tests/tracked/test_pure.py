@@ -187,6 +187,19 @@ def test_linked_retry() -> None:
     assert (new.version, new.lock, new.run_start_ms) == (1, None, None)
 
 
+def test_linked_retries_without_limit() -> None:
+    """A record names a hundred tasks that it retries at most: the first, and those before it."""
+    task = running(retries=Retries(None, Backoff.fixed(5), linked=True))
+    for count in range(1, 251):
+        ending = Ending(EndKind.RETRY, NOW * 1000, new_id=f"task-{count}")
+        new = apply(task, ending).created
+        assert new is not None
+        task = replace(new, status=TaskStatus.RUNNING, lock=HELD)
+        assert len(task.retry_for) == min(count, 100)
+    assert task.retry_for == ("id", *(f"task-{count}" for count in range(151, 250)))
+    assert task.attempts == 1 + 250
+
+
 def test_defer_and_release() -> None:
     """Neither is a failure."""
     deferred = ended(EndKind.DEFER, delay_ms=9)

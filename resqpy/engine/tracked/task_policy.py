@@ -48,7 +48,9 @@ class TaskPolicy:
 
     @property
     def retry_for_task_ids(self) -> tuple[str, ...]:
-        """The tasks that this one retries, the first of them first."""
+        """The tasks that this one retries, the first of them first; of more than 100 the first one
+        and the latest 99.
+        """
         return self.record.retry_for
 
     @property

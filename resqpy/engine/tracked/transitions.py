@@ -24,6 +24,7 @@ from resqpy.base.task_record import LastRun, Record, TaskError, but
 from resqpy.engine.tracked.next_run import following_run
 
 ZOMBIE = "zombieTaskCleaned"  # Extra Horizon's name
+MOST_LINKS = 100  # tasks that a linked retry names: the first one, and the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int)
         runs=0,
         attempts=before.attempts + 1,
         deliveries=0,
-        retry_for=(*before.retry_for, before.id),
+        retry_for=(*before.retry_for[:1], *before.retry_for[1:][-MOST_LINKS + 2 :], before.id),
         created_us=ending.at_us,
         completed_us=None,
     )
