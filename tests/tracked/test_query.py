@@ -313,19 +313,23 @@ async def fill(redis: Redis, count: int, *, tag: str, kind: str, first: int = 0)
 
 
 async def test_a_rare_combination(tracked: Tracked, redis: Redis) -> None:
-    """Of many tasks with a tag few are of a type: a page looks at 10,000 ids at most, and none is
-    left out; where few have a tag, only those are looked at.
+    """Of many tasks with a tag few are of a type: a page that has one looks at 10,000 ids at most, none
+    that has a cursor is empty, and no task is left out; where few have a tag, only those are looked at.
     """
     await fill(redis, 12_000, tag="big", kind="much")
     await fill(redis, 12_000, tag="none", kind="rare", first=12_000)
     rare = await tracked.create("rare", tags=["big", "small"])
     rarer = await tracked.create("rare", tags=["big"])
+    page = await tracked.query(type="rare", tags=["big"], page_size=1)
+    assert ([task.id for task in page.tasks], page.cursor is None) == ([rare.id], False)
+    page = await tracked.query(type="rare", tags=["big"], page_size=1, cursor=page.cursor)
+    assert ([task.id for task in page.tasks], page.cursor) == ([rarer.id], None)
     before = await calls(redis)
-    page = await tracked.query(type="rare", tags=["big"], page_size=2)
-    assert page.tasks == []
+    page = await tracked.query(type="rare", tags=["big"], direction="desc")
+    assert [task.id for task in page.tasks] == [rarer.id, rare.id]
     assert (await calls(redis) - before)["zscore"] == 10_000
-    page = await tracked.query(type="rare", tags=["big"], page_size=2, cursor=page.cursor)
-    assert ([task.id for task in page.tasks], page.cursor) == ([rare.id, rarer.id], None)
+    page = await tracked.query(type="rare", tags=["big"], direction="desc", cursor=page.cursor)
+    assert (page.tasks, page.cursor) == ([], None)
     for sort in ("created", "modified"):
         before = await calls(redis)
         page = await tracked.query(tags=["small"], sort=sort, direction="desc", type="rare")

@@ -1,8 +1,8 @@
 """Pages of a query: what a page costs is what it holds, at ten tasks or a million.
 
 Redis finds the ids that stand in the sorted sets of all conditions; only records that are asked for
-are read. Where few of many ids meet conditions together, so many are looked at and no more: then a
-page may have fewer tasks than asked for, or none, and still a cursor.
+are read. Where few of many ids meet conditions together, a page that has found a task looks at so many
+and no more: it may have fewer tasks than asked for, and still a cursor. One without any goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from resqpy.engine.tracked.query import Place, Query, SortBy, write_cursor
 from resqpy.store import record_pages, records
 from resqpy.store.client import Store
 
-_MOST_CALLS = 5  # of the script, in one page; each looks at up to 2,000 ids
+_MOST_CALLS = 5  # of the script, in a page that has a task; each looks at up to 2,000 ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,11 @@ class RecordPage:
 async def page(
     store: Store, query: Query, place: Place | None, size: int, now_ms: int
 ) -> RecordPage:
-    """The next page."""
+    """The next page; one with a cursor is never empty."""
     found: list[Record] = []
-    for _ in range(_MOST_CALLS):
+    calls = 0
+    while calls < _MOST_CALLS or not found:
+        calls += 1
         wanted = size - len(found) + 1
         rows, given_up = await record_pages.page(
             store, query.sections(store.keys, place), wanted, ascending=query.ascending
