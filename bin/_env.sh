@@ -6,6 +6,7 @@ VENV=$ROOT/.venv
 LOCK=tests/requirements.lock
 PY=$VENV/bin/python
 NODE_DIR=tests/interop/node
+export PYTHONUTF8=1 # whatever the machine's language is
 
 die() {
     echo "$(basename -- "$0"): $*" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if name == "told":
                 terminalreporter.section(report.nodeid.partition("::")[2])
                 terminalreporter.line(words)
+
+
+@pytest.fixture(autouse=True)
+def _time_zone_of_the_machine() -> Iterator[None]:
+    """What a test says of TZ goes with it, also in the C library."""
+    yield
+    time.tzset()
 
 
 @pytest.fixture(autouse=True)

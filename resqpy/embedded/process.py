@@ -59,8 +59,10 @@ def launch(
     Whoever calls this has made sure that no other server uses the folder or the socket.
     """
     conf = folder / "redis.conf"
-    conf.write_text("\n".join((*BASE_CONFIG, f"unixsocket {socket_path}", *config, "")))
-    (folder / "redis.log").write_text("")
+    conf.write_bytes(
+        os.fsencode("\n".join((*BASE_CONFIG, f"unixsocket {socket_path}", *config, "")))
+    )
+    (folder / "redis.log").write_bytes(b"")
     socket_path.unlink(missing_ok=True)
     return subprocess.Popen(
         [binary, conf.name],
@@ -77,7 +79,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], folder: Path, socket_path:
     """Wait for as long as the server lives: a large file takes its time to load."""
     while state(socket_path) != "ready":
         if server.poll() is not None:
-            lines = (folder / "redis.log").read_text(errors="replace").strip().splitlines()
+            lines = (folder / "redis.log").read_text("utf-8", errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"exit code {server.returncode}"
             raise EmbeddedRedisError(f"redis-server ended at once: {why} (see {folder}/redis.log)")
         time.sleep(POLL_S)

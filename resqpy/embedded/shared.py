@@ -157,7 +157,8 @@ def _start_keeper(data: Path, socket_path: Path) -> None:
         cwd=Path(__file__).parents[2],  # where `-m` finds this package, installed or not
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
         check=False,
     )

@@ -143,8 +143,8 @@ class Merge:
 
     def _parse_file(self, path: str, option: Option, file: str, name: str) -> None:
         try:
-            text = Path(file).read_text().strip()
-        except OSError as error:
+            text = Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
             self._problems.add(f"environment variable {name}: {error}")
             return
         self._parse(path, option, text, name)
@@ -237,7 +237,7 @@ def unknown(path: str) -> str:
 def _line_with(path: Path, function: str, key: str) -> int | None:
     """The line of a function in which a key stands, else the function's."""
     start = line_of(path, function)
-    lines = path.read_text().splitlines()
+    lines = path.read_text("utf-8", errors="replace").splitlines()
     for number in range(start or 1, len(lines) + 1):
         if f'"{key}"' in lines[number - 1] or f"'{key}'" in lines[number - 1]:
             return number

@@ -76,7 +76,7 @@ class Limits:
 def memory() -> int:
     """Bytes of memory that the process has now (where the system doesn't tell: had at its most)."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except OSError:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

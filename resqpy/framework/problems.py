@@ -116,7 +116,7 @@ def lines_of_all(path: Path) -> dict[str, list[int]]:
 
 def _parsed(path: Path) -> Iterable[ast.stmt]:
     try:
-        return ast.parse(path.read_text()).body
+        return ast.parse(path.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return ()
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ def environ(root: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> dict
         monkeypatch.delenv(name)
     for name, value in {"RESQPY_ROOT": str(root), "REDIS_URL": redis_url, "TZ": "UTC"}.items():
         monkeypatch.setenv(name, value)
+    time.tzset()
     return dict(os.environ)
 
 

@@ -70,6 +70,25 @@ def test_a_silenced_line_says_why() -> None:
     assert silent == []
 
 
+def test_a_text_file_names_its_encoding() -> None:
+    """What stands in a file does not depend on the language of the machine."""
+    culprits = [
+        f"{name(path)}:{node.lineno}"
+        for path in python_files("resqpy")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("read_text", "write_text")
+        and not (node.args[node.func.attr == "write_text" :] or _has_encoding(node))
+    ]
+
+    assert culprits == []
+
+
+def _has_encoding(call: ast.Call) -> bool:
+    return any(keyword.arg == "encoding" for keyword in call.keywords)
+
+
 def test_key_names_are_made_in_one_place() -> None:
     """The text `resque:` stands in one file; a script gets its keys, it makes none."""
     python = [name(path) for path in python_files("resqpy") if has_literal(path, "resque:")]
