@@ -52,6 +52,7 @@ def start(settings: Settings, *, reload: bool) -> int:
     settings.override("tasks.scheduler", value=True, flag="start")
     # With an error in a file the project is watched all the same.
     project = Project.load(settings.root, settings.environment, settings.parsed())
+    session.need_tasks(project)
     configure(project.config.logger, project.name)
     children = Supervisor(["worker"], 1, environ=_environ(settings), stubborn=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import click
@@ -54,6 +56,25 @@ class LazyGroup(click.Group):
                 f"there is no command {args[0]!r}{near_match(args[0], known)}", ctx
             )
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)  # the parser takes words away
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            self._refuse_early(ctx, given, error.option_name)
+            raise
+
+    def _refuse_early(self, ctx: click.Context, args: list[str], option: str) -> None:
+        """Tell of an option that stands before the command that has it."""
+        known = self.list_commands(ctx)
+        begin = next((n for n, word in enumerate(args) if word in known), len(args))
+        target = _target(self, ctx, args[begin:])
+        if any(option in (*each.opts, *each.secondary_opts) for each in target.params):
+            right = shlex.join(args[begin:] + args[:begin])
+            raise click.UsageError(
+                f"{option} goes after the command: {ctx.command_path} {right}", ctx
+            )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -128,16 +149,41 @@ class Group(LazyGroup):
             and not helps.intersection(args)
             and not self._names_command(ctx, args)
         ):
+            self._refuse_flags_before_name(ctx, args)
             options = (word.partition("=")[0] for word in args)
             named = (self._by_option[each] for each in options if each in self._by_option)
             args = [next(named, self.default), *args]
         return super().parse_args(ctx, args)
+
+    def _refuse_flags_before_name(self, ctx: click.Context, args: list[str]) -> None:
+        """`resqpy queues --json list`. After other options a command's name may be their value."""
+        flags = {
+            name
+            for each in _target(self, ctx, []).params
+            if isinstance(each, click.Option) and each.is_flag
+            for name in each.opts
+        }
+        before = list(takewhile(flags.__contains__, args))
+        named = set(args[len(before) : len(before) + 1]).intersection(self.list_commands(ctx))
+        if before and named and not self._default_takes_words:
+            self._refuse_early(ctx, args, before[0])
 
     def _names_command(self, ctx: click.Context, args: list[str]) -> bool:
         """Whether a command's name stands there; it may be misspelled, unless words mean the default."""
         if not args or args[0].startswith("-"):
             return False
         return not self._default_takes_words or args[0] in self.list_commands(ctx)
+
+
+def _target(found: click.Command, ctx: click.Context, words: list[str]) -> click.Command:
+    """The command below another one that some words mean."""
+    if not isinstance(found, click.Group):
+        return found
+    name = words[0] if words else None
+    if name not in found.list_commands(ctx):
+        name, words = getattr(found, "default", None), []
+    below = found.get_command(ctx, name) if name else None
+    return found if below is None else _target(below, ctx, words[1:])
 
 
 def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -9,7 +9,7 @@ import click
 
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
-from resqpy.cli.session import with_process
+from resqpy.cli.session import task_of, with_process
 from resqpy.cli.settings import Settings
 from resqpy.engine.traceback_text import lines_of
 from resqpy.framework.process import Process
@@ -33,7 +33,7 @@ def run_inline(
     skipped: list[str] = []
 
     async def do(process: Process) -> Any:
-        task = process.project.registry.task(name)
+        task = task_of(process.project, name)
         given = inputs_of(task)
         worker = process.resque.inline_worker()
         worker.on("skipped", lambda *_: skipped.append(name))

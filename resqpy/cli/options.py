@@ -144,7 +144,7 @@ def shared_options() -> list[Option]:
     return [
         _shared("--root", "-C", to="root", variable="RESQPY_ROOT",
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
-                metavar="DIR", help="The project's folder (default: this one)."),
+                metavar="DIR", help="The project's folder (default: this one or above)."),
         _shared("--env", "-e", to="environment", variable="RESQPY_ENV", metavar="NAME",
                 help="The environment whose config counts (default: development)."),
         Option(["--redis", "-r"], setting="redis.url", metavar="URL",

@@ -1,4 +1,4 @@
-"""Commands of the project in this folder: `commands/NAME.py` with a click command named `command`."""
+"""Commands of the project: `commands/NAME.py` with a click command named `command`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import click
 
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
+from resqpy.cli.folder import find_root
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("RESQPY_ROOT") or ".") / "commands"
+    return Path(os.environ.get("RESQPY_ROOT") or find_root()) / "commands"
 
 
 def names() -> list[str]:

@@ -28,6 +28,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     """Run a process until it is told to stop; its exit code, with which the caller is to `end`."""
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
+        session.need_tasks(project)
         raise click.UsageError(
             f"there is no task in {project.root}/tasks, so every job would fail as unknown; "
             "make one by `resqpy generate task NAME`"

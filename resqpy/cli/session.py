@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
 from resqpy.cli import bar
+from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.settings import Settings
 from resqpy.engine.resque import Resque
 from resqpy.framework.place import Place
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Place)
-
-FOLDERS = ("tasks", "config", "modules")
 
 
 def load_project(settings: Settings) -> Project:
@@ -61,17 +57,8 @@ def load_without_tasks(settings: Settings) -> Place:
 def _reachable(place: P, settings: Settings) -> P:
     """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
     if place.uses_embedded_redis and not is_project(place.root):
-        raise click.UsageError(
-            f"there is no project in {settings.root.resolve()} (no tasks/ and no config/), and no "
-            "Redis is named: go to a project's folder, name one by --root, make one by "
-            "`resqpy new DIR`, or name a Redis by --redis or REDIS_URL"
-        )
+        raise no_project(settings.root, "name a Redis by --redis or REDIS_URL")
     return place
-
-
-def is_project(root: Path) -> bool:
-    """Whether a folder has anything of a project in it."""
-    return any((root / name).is_dir() for name in FOLDERS)
 
 
 def ask(settings: Settings, look: Callable[[Resque], Awaitable[T]]) -> T:
@@ -88,7 +75,25 @@ def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitab
 
 def registered_tasks(settings: Settings) -> list[TaskSpec]:
     """The project's tasks by name; no Redis is asked."""
-    return sorted(_checked_project(settings).registry, key=lambda task: task.name)
+    project = _checked_project(settings)
+    need_tasks(project)
+    return sorted(project.registry, key=lambda task: task.name)
+
+
+def task_of(project: Project, name: str) -> TaskSpec:
+    """A task by its name.
+
+    Raises:
+        UnknownTask: with the nearest name.
+    """
+    need_tasks(project)
+    return project.registry.task(name)
+
+
+def need_tasks(project: Project) -> None:
+    """Tell who is in the wrong folder so; without a project, only installed packages bring tasks."""
+    if not project.registry.tasks and not is_project(project.root):
+        raise no_project(project.root)
 
 
 def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:

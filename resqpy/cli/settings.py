@@ -8,17 +8,20 @@ from typing import Any
 
 import click
 
+from resqpy.cli.folder import find_root
+
 
 @dataclass
 class Settings:
     """The shared options of one call.
 
     Attributes:
+        root: the project's folder.
         overrides: settings of the config by path: texts as they were given, or True and False.
         flags: the option that said it, for messages.
     """
 
-    root: Path = field(default_factory=Path)
+    root: Path = field(default_factory=find_root)
     environment: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)

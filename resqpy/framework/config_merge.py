@@ -12,6 +12,7 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.framework.config_files import Layer
 from resqpy.framework.config_own import OwnSections
 from resqpy.framework.defaults import SECTIONS
+from resqpy.framework.kinds import FILE_OR_NONE
 from resqpy.framework.masking import MASK, masked, masked_url
 from resqpy.framework.options import Option, options_of
 from resqpy.framework.problems import Problems, line_of
@@ -105,9 +106,13 @@ class Merge:
 
     def _check(self, path: str, value: Any, layer: Layer) -> None:
         try:
-            self._keep(path, KNOWN[path].kind.check(value), layer.origin)
+            checked = KNOWN[path].kind.check(value)
         except UsageError as error:
             self._complain(layer, path.rpartition(".")[2], f"{path}: {error}")
+            return
+        if checked is not None and KNOWN[path].kind is FILE_OR_NONE:
+            checked = str(self._problems.root / checked)  # wherever the process is started
+        self._keep(path, checked, layer.origin)
 
     def _complain(self, layer: Layer, name: Any, message: str) -> None:
         self._problems.add(message, layer.path, _line_with(layer.path, layer.function, str(name)))

@@ -90,6 +90,7 @@ TEXT = Kind("a text", _check_text)
 TEXT_OR_NONE = Kind(
     "a text or None", lambda value: None if value in {None, ""} else _check_text(value)
 )
+FILE_OR_NONE = Kind("the path of a file or None", TEXT_OR_NONE.check)
 
 
 def choice(*words: str) -> Kind:

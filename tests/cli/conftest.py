@@ -112,11 +112,11 @@ def program(environ: dict[str, str], root: Path) -> Iterator[Program]:
     """Start a command as a program; it ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, **more: str) -> subprocess.Popen[str]:
+    def start(*arguments: str, cwd: Path = root, **more: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "resqpy.cli", *arguments],
             env={**environ, "RESQPY_ENV": "development", **more},
-            cwd=root,
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

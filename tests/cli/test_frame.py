@@ -81,6 +81,38 @@ def test_what_a_user_does_wrong_is_one_line_and_a_code(
     assert words in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        (["--debug", "worker"], "--debug goes after the command: resqpy worker --debug"),
+        (["--json", "queues"], "--json goes after the command: resqpy queues --json"),
+        (["-C", "x", "task", "list"], "-C goes after the command: resqpy task list -C x"),
+        (["--queues", "a, b", "worker"], "resqpy worker --queues 'a, b'"),
+        (["--periodic", "task"], "resqpy task --periodic"),
+        (["queues", "--json", "list"], "resqpy queues list --json"),
+        (["generate", "--queue", "x", "task"], "resqpy generate task --queue x"),
+    ],
+)
+def test_an_option_before_its_command_is_told_its_place(
+    resqpy: Call, arguments: list[str], right: str
+) -> None:
+    """The error has the line as it should be."""
+    said = resqpy(*arguments)
+
+    assert said.code == Exit.USAGE
+    assert f"goes after the command: {right.rpartition('command: ')[2]}" in said.err
+
+
+@pytest.mark.parametrize("arguments", [["--queues", "task"], ["--nonsense", "worker"], ["--json"]])
+def test_an_option_that_the_command_lacks_is_unknown(resqpy: Call, arguments: list[str]) -> None:
+    """Nothing is said of a place where it would be right."""
+    said = resqpy(*arguments)
+
+    assert said.code == Exit.USAGE
+    assert f"No such option '{arguments[0]}'" in said.err
+    assert "goes after" not in said.err
+
+
 def test_all_problems_of_a_project_are_told_together(resqpy: Call, root: Path) -> None:
     """With file and line, and exit code 3, before any worker starts."""
     (root / "tasks" / "broken.py").write_text("x = 1 +\n")

@@ -227,6 +227,26 @@ def test_historic_names_are_accepted(
     assert config.origin(path) == f"environment {variable}"
 
 
+def test_relative_paths_in_config_begin_at_the_project(files: Files) -> None:
+    """Wherever a process is started; those in a variable begin where it is started, as in a shell."""
+    root = files.write(
+        config__process="""
+        def default():
+            return {"pidfile": "run/worker.pid"}
+        """,
+        config__logger="""
+        def default():
+            return {"file": "/var/log/demo"}
+        """,
+    )
+
+    config = load(root)
+
+    assert config.process.pidfile == str(root / "run" / "worker.pid")
+    assert config.logger.file == "/var/log/demo"
+    assert load(root, PIDFILE="worker.pid").process.pidfile == "worker.pid"
+
+
 def test_a_misspelled_environment_is_refused(files: Files) -> None:
     """It would run with the settings of none; one that resembles no usual one may have none."""
     with pytest.raises(ProjectErrors, match=r"function prodcution\(\); did you mean 'production'"):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from resqpy.cli import output
+from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.group import Group
 from resqpy.cli.options import Pairs, option, options
 from resqpy.cli.scaffold import Name, Writer, render, sentence
@@ -114,16 +115,9 @@ _simple("config", "config", "Write a section of the config, `api.config.NAME`.")
 
 
 def _writer(*, force: bool, dry_run: bool) -> Writer:
-    from resqpy.cli.session import is_project
-
     root = current().root
     if not is_project(root):
-        above = next((each for each in root.resolve().parents if is_project(each)), None)
-        there = "" if above is None else f" (as --root {above})"
-        raise click.UsageError(
-            f"there is no project in {root.resolve()} (no tasks/ and no config/): go to a project's "
-            f"folder, name one by --root{there}, or make one by `resqpy new DIR`"
-        )
+        raise no_project(root)
     return Writer(root, force=force, dry_run=dry_run)
 
 

@@ -110,10 +110,10 @@ def _named(thing: Any) -> str:
 @click.argument("name", shell_complete=task_names)
 def show(name: str) -> None:
     """Show all properties of a task."""
-    from resqpy.cli.session import load_project
+    from resqpy.cli.session import load_project, task_of
 
     project = load_project(current())
-    found = project.registry.task(name)
+    found = task_of(project, name)
     shown = _as_json(found)
     inputs = shown.pop("inputs")
     output.show({**shown, "inputs": inputs}, lambda: _print(shown, inputs, project.root))
@@ -171,7 +171,7 @@ def enqueue(
 
     For example: resqpy task enqueue sendMail to=ada@example.com
     """
-    from resqpy.cli.session import with_process
+    from resqpy.cli.session import task_of, with_process
 
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two times; say one")
@@ -180,8 +180,8 @@ def enqueue(
     name, given, words_given = read_name_and_inputs(named, args, inputs)
 
     async def do(process: Any) -> int:
-        tasks, registry = process.api.tasks, process.project.registry
-        given.update(checked_inputs(registry.task(name), given, words_given))
+        tasks = process.api.tasks
+        given.update(checked_inputs(task_of(process.project, name), given, words_given))
         if dry_run:
             return count
         if delay is not None:

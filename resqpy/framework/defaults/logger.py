@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from resqpy.framework.kinds import FLAG, LEVEL, TEXT_OR_NONE, TEXTS, choice, whole
+from resqpy.framework.kinds import FILE_OR_NONE, FLAG, LEVEL, TEXTS, choice, whole
 from resqpy.framework.options import Historic, option
 
 SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie")
@@ -39,7 +39,7 @@ class LoggerConfig:
         "LOGFORMAT",
     )
     file: str | None = option(
-        None, TEXT_OR_NONE, "A file to append to; None: standard error.", "LOGFILE"
+        None, FILE_OR_NONE, "A file to append to; None: standard error.", "LOGFILE"
     )
     arguments: bool = option(
         True, FLAG, "Whether a job's line shows its inputs (filtered and shortened)."

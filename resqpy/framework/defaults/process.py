@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.framework.kinds import FLAG, SIZE_OR_NONE, TEXT_OR_NONE, choice, whole
+from resqpy.framework.kinds import FILE_OR_NONE, FLAG, SIZE_OR_NONE, choice, whole
 from resqpy.framework.options import Historic, option
 
 
@@ -28,7 +28,7 @@ class ProcessConfig:
         "How many processes `resqpy worker` runs and supervises.",
         Historic("COUNT", _count),
     )
-    pidfile: str | None = option(None, TEXT_OR_NONE, "Where to write the process id.", "PIDFILE")
+    pidfile: str | None = option(None, FILE_OR_NONE, "Where to write the process id.", "PIDFILE")
     daemon: bool = option(False, FLAG, "Whether to go to the background.", "BACKGROUND")
     burst: bool = option(
         False,
