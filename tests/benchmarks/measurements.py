@@ -14,6 +14,7 @@ from tests.benchmarks import (
     million,
     pickup,
     promotion,
+    start,
     tracked,
     waiting,
 )
@@ -22,7 +23,7 @@ from tests.benchmarks.runner import Bench
 
 _PARTS = (
     drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, tracked,
-    autoscale,
+    start, autoscale,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
 DEFAULT = [name for name in ALL if name != autoscale.NAME]  # its curve takes its own minutes

@@ -422,23 +422,3 @@ def test_a_look_imports_little(redis_url: str, name: str) -> None:
              "resqpy.engine.worker", "resqpy.engine.scheduler", "resqpy.framework.project")  # fmt: skip
 
     assert [each for each in heavy if each in modules] == []
-
-
-@pytest.mark.full
-def test_a_look_starts_quickly(redis_url: str) -> None:
-    """Under 200 ms more than the interpreter, the best of ten."""
-    import subprocess
-    import sys
-    import time
-
-    def best(*command: str) -> float:
-        times = []
-        for _ in range(10):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, *command], capture_output=True, check=True)
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    look = best("-m", "resqpy.cli", "queues", "--redis", redis_url)
-
-    assert look - best("-c", "pass") < 0.2
