@@ -1,38 +1,32 @@
-"""Every payload that Ruby and Node see, and the reading of theirs (wire document, sections 2 and 5).
+"""Every job that Ruby and Node see, and the reading of theirs (wire document, sections 2 and 5).
 
-Items keep their exact text: `decode_job` returns it with the job, and whatever moves a job moves
+Workers' records are made in `worker_records`, entries of the failed list in `failed_entries`, both
+of what is here. Items keep their exact text: `decode_job` returns it with the job, and whatever moves a job moves
 those bytes. Only lock keys print numbers as JavaScript does.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from resqpy.base import js, ruby_numbers
 from resqpy.base.errors import InvalidJob, PayloadError
 from resqpy.base.json_check import MAX_NESTING, explain, plain, read_strict
-from resqpy.base.keys import FAILED
 from resqpy.base.members import member_text, replace_member
-from resqpy.base.model import FailedJob, Job, WorkingOn
+from resqpy.base.model import Job
 from resqpy.base.task_id import TASK_ID, without_task_id
 
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# The class of an entry whose job could not be read: its bytes stand in base64 as its argument.
-UNREADABLE = "resqpy.unreadable"
-INLINE_UNREADABLE = 65_536  # bytes; what is larger is kept in a key of its own
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes of one job
 
 
 def encode_text(value: Any) -> bytes:
     """Compact JSON of a value that is known to be writable."""
-    return _dumps(value).encode()
+    return json_text(value).encode()
 
 
 def encode_args(args: Sequence[Any]) -> str:
@@ -44,12 +38,12 @@ def encode_args(args: Sequence[Any]) -> str:
     if not isinstance(args, (list, tuple)):
         raise InvalidJob(f"args: {type(args).__name__} given; pass a list of arguments")
     if plain(args):
-        text = _dumps(args)
+        text = json_text(args)
         if text.isascii() or is_utf8(text):
             return js.small_floats(text)
     problem = explain(args)
     if problem is None:  # subclasses of the plain types: what JSON makes of them is what counts
-        return encode_args(json.loads(_dumps(args)))
+        return encode_args(json.loads(json_text(args)))
     raise InvalidJob(problem)
 
 
@@ -82,9 +76,7 @@ def job_text(class_name: str, queue: str, args_json: str) -> bytes:
     if not class_name or not isinstance(class_name, str):
         raise InvalidJob(f"the task name {class_name!r} is not a text with at least one sign")
     try:
-        return (
-            f'{{"class":{_dumps(class_name)},"queue":{_dumps(queue)},"args":{args_json}}}'.encode()
-        )
+        return f'{{"class":{json_text(class_name)},"queue":{json_text(queue)},"args":{args_json}}}'.encode()
     except UnicodeEncodeError as error:
         raise InvalidJob(f"the task name {class_name!r} has a lone surrogate") from error
 
@@ -98,7 +90,7 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     ours = encode_args(args)
     python = js.respell(ours, repr) if "." in ours or "e" in ours else ours
     texts = dict.fromkeys((ours, js.stringify(list(args)), *ruby_numbers.spellings(ours), python))
-    name, q = _dumps(class_name), _dumps(queue)
+    name, q = json_text(class_name), json_text(queue)
     orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
               '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip
     return [order.format(name, q, text).encode() for text in texts for order in orders]
@@ -167,169 +159,14 @@ def delayed_queue(raw: bytes) -> str | None:
     return queue if isinstance(queue, str) and queue else None
 
 
-# -- what a worker works on --
-
-
-def record_prefix(queue: str, run_at: str) -> bytes:
-    """The beginning of a worker's record; `run_at` makes it unlike any other of that worker."""
-    return f'{{"queue":{_dumps(queue)},"run_at":"{run_at}","payload":'.encode()
-
-
-def record_suffix(name: str) -> bytes:
-    """The end of a worker's record; `worker` is Node's name of it (trap 20)."""
-    return f',"worker":{_dumps(name)}}}'.encode()
-
-
-# What stands in a record for a job whose text a foreign reader could not bear.
-HELD_PAYLOAD = _dumps({"class": UNREADABLE, "args": []}).encode()
-
-_PAYLOAD_MARK = b'","payload":'
-_RECORD_END = re.compile(rb',"worker":"(?:[^"\\]|\\.)*"\}\Z')
-
-
-def record_payload(record: bytes) -> bytes | None:
-    """The exact bytes of the job in one of our own records; None in a foreign one.
-
-    Safe because a quotation mark inside a JSON text is always escaped, so the mark can't be in a
-    queue's name, and a record of Ruby's ends with its payload.
-    """
-    start, end = record.find(_PAYLOAD_MARK), _RECORD_END.search(record)
-    if not record.startswith(b'{"queue":"') or start < 0 or end is None:
-        return None
-    return record[start + len(_PAYLOAD_MARK) : end.start()]
-
-
-def decode_working_on(worker_id: str, record: bytes) -> WorkingOn | None:
-    """Read a worker's record of any dialect; None where it can't be read."""
-    data = decode_lenient(record)
-    if not isinstance(data, dict):
-        return None
-    ours = record_payload(record)
-    return WorkingOn(
-        worker_id=worker_id,
-        queue=data.get("queue"),
-        run_at=data.get("run_at"),
-        payload=data.get("payload"),
-        worker=data.get("worker"),
-        job_raw=ours,
-    )
-
-
-# -- failed entries --
-
-
-def encode_failed(
-    *,
-    job_json: bytes,
-    queue: str,
-    worker: str,
-    exception: str,
-    error: str,
-    backtrace: Sequence[str],
-    failed_at: str,
-) -> bytes:
-    """A failed entry with all seven keys that resque-web and node-resque show (wire document, 5.9).
-
-    `job_json` stands in it as it is: it must have passed `read_strict`.
-    """
-    head = _dumps({"worker": worker, "queue": clean(queue)})[:-1]
-    tail = {
-        "exception": clean(exception),
-        "error": clean(error),
-        "backtrace": [clean(line) for line in backtrace],
-        "failed_at": failed_at,
-    }
-    return f'{head},"payload":'.encode() + job_json + b"," + _dumps(tail)[1:].encode()
-
-
-def encode_retry_failure(
-    *, args: Sequence[Any], class_name: str, queue: str, error: str, backtrace: Sequence[str],
-    failed_at: str,
-) -> bytes:  # fmt: skip
-    """The last error of a job that is tried again, under `Keys.retry_failure` (node-resque's Retry)."""
-    data = {"failed_at": failed_at, "payload": list(args), "exception": clean(error)}
-    data |= {"error": clean(error), "backtrace": [clean(line) for line in backtrace]}
-    return encode_text(data | {"worker": class_name, "queue": clean(queue)})
-
-
 def clean(text: str) -> str:
     """A text without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def unreadable_job(raw: bytes, queue: str) -> bytes:
-    """A job that every client can read, with the bytes of one that they can't inside."""
-    return job_text(UNREADABLE, clean(queue), _dumps([base64.b64encode(raw).decode()]))
-
-
-def unreadable_reference(digest: str, size: int, queue: str, kept: str | None = None) -> bytes:
-    """The same for a large one, whose bytes stand in `Keys.unreadable(kept or digest)`."""
-    reference = {"sha1": digest, "bytes": size, "kept": kept or digest}
-    return job_text(UNREADABLE, clean(queue), _dumps([reference]))
-
-
-def kept_name(digest: str) -> str:
-    """A name for kept bytes: another one at each failure, for each entry goes by itself."""
-    return f"{digest}-{secrets.token_hex(4)}"
-
-
 def digest(raw: bytes) -> str:
     """SHA-1 in hex, as `redis.sha1hex` gives it."""
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
-
-
-def decode_failed(raw: bytes, source: str = FAILED) -> FailedJob:
-    """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept."""
-    data = decode_lenient(raw)
-    if not isinstance(data, dict):
-        return FailedJob(raw, None, None, None, None, [], None, None, source=source)
-    payload, backtrace = data.get("payload"), data.get("backtrace")
-    job_raw, large = _job_in_failed(raw, payload)
-    return FailedJob(
-        raw=raw,
-        failed_at=data.get("failed_at"),
-        payload=payload,
-        exception=_text_or_none(data.get("exception")),
-        error=_text_or_none(data.get("error")),
-        backtrace=[str(line) for line in backtrace] if isinstance(backtrace, list) else [],
-        worker=_text_or_none(data.get("worker")),
-        queue=_text_or_none(data.get("queue")),
-        job_raw=job_raw,
-        unreadable=large,
-        source=source,
-        retried_at=data.get("retried_at"),
-    )
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _job_in_failed(raw: bytes, payload: Any) -> tuple[bytes | None, str | None]:
-    """The exact bytes of the job in an entry, or the digest under which they are kept."""
-    if not isinstance(payload, dict):
-        return None, None
-    if payload.get("class") == UNREADABLE and isinstance(payload.get("args"), list):
-        return _unpack_unreadable(payload["args"])
-    return member_text(raw, "payload"), None
-
-
-def _unpack_unreadable(args: list[Any]) -> tuple[bytes | None, str | None]:
-    first = args[0] if args else None
-    if isinstance(first, str):
-        try:
-            return _unwrap(base64.b64decode(first, validate=True))
-        except ValueError:
-            return None, None
-    kept = first.get("kept", first.get("sha1")) if isinstance(first, dict) else None
-    return None, kept if isinstance(kept, str) else None
-
-
-def _unwrap(raw: bytes) -> tuple[bytes | None, str | None]:
-    """A foreign client may have retried the wrapper itself, which then was wrapped again."""
-    if raw.startswith(b'{"class":"resqpy.unreadable"'):
-        return _job_in_failed(b"", decode_lenient(raw))
-    return raw, None
 
 
 def with_queue(job: Job) -> bytes:
@@ -386,14 +223,16 @@ def encode_object(value: Any, what: str = "payload") -> str:
 
 def encode_value(value: Any, what: str) -> str:
     """The JSON text of a value, which may stand in a job; InvalidJob, with the path, if it may not."""
-    if not (plain([value]) and is_utf8(_dumps(value))):
+    if not (plain([value]) and is_utf8(json_text(value))):
         problem = explain(value, what, MAX_NESTING - 1)
         if problem is not None:
             raise InvalidJob(problem)
-    return _dumps(value)
+    return json_text(value)
 
 
 def tracked_job(class_name: str, queue: str, payload: str, task_id: str) -> bytes:
     """A tracked task's job: its payload, which is a JSON object's text, with the id pasted in."""
     between = "" if payload == "{}" else ","
-    return job_text(class_name, queue, f'[{payload[:-1]}{between}"{TASK_ID}":{_dumps(task_id)}}}]')
+    return job_text(
+        class_name, queue, f'[{payload[:-1]}{between}"{TASK_ID}":{json_text(task_id)}}}]'
+    )

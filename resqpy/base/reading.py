@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from resqpy.base import codec
+from resqpy.base import codec, failed_entries, worker_records
 from resqpy.base.errors import PayloadError
 from resqpy.base.members import member_text
 from resqpy.base.model import Job, UnreadableJob, WorkingOn
@@ -39,11 +39,11 @@ def for_failed(raw: bytes, queue: str, *, can_keep: bool = True) -> tuple[bytes,
     """
     if is_readable(raw):
         return raw, None
-    if len(raw) <= codec.INLINE_UNREADABLE or not can_keep:
-        return codec.unreadable_job(raw, queue), None
+    if len(raw) <= failed_entries.INLINE_UNREADABLE or not can_keep:
+        return failed_entries.unreadable_job(raw, queue), None
     digest = codec.digest(raw)
-    kept = codec.kept_name(digest)
-    return codec.unreadable_reference(digest, len(raw), queue, kept), kept
+    kept = failed_entries.kept_name(digest)
+    return failed_entries.unreadable_reference(digest, len(raw), queue, kept), kept
 
 
 def show_delayed(raw: bytes) -> Job:
@@ -55,16 +55,14 @@ def show_record(worker_id: str, record: bytes | None) -> WorkingOn | None:
     """What a worker works on; a record that can't be read is shown without its content."""
     if record is None:
         return None
-    return codec.decode_working_on(worker_id, record) or WorkingOn(
-        worker_id, None, None, None, None
-    )
+    return worker_records.decode(worker_id, record) or WorkingOn(worker_id, None, None, None, None)
 
 
 def job_in_record(record: bytes) -> bytes:
     """The job in a record: its exact bytes in one of ours or Ruby's, what Node's script left of them
     in one of Node's; the whole record where there is none.
     """
-    ours = codec.record_payload(record)
+    ours = worker_records.payload(record)
     if ours is not None:
         return ours
     job = member_text(record, "payload") or record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from resqpy.base import codec, reading
+from resqpy.base import codec, failed_entries, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
@@ -61,7 +61,7 @@ class Judge:
         """Send it to the failed list with its bytes."""
         queue = codec.delayed_queue(item) or FALLBACK_QUEUE
         payload, keep = reading.for_failed(item, queue)
-        entry = codec.encode_failed(
+        entry = failed_entries.encode(
             job_json=payload,
             queue=queue,
             worker=self._worker,

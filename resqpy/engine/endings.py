@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from resqpy.base import codec
+from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock, failed_at_utc
 from resqpy.base.errors import PayloadError
 from resqpy.base.when import ceil_second
@@ -56,7 +56,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     error = outcome.error
     assert error is not None
     job_json, commands = _job_for_failed(run, error)
-    entry = codec.encode_failed(
+    entry = failed_entries.encode(
         job_json=job_json,
         queue=run.queue,
         worker=str(run.worker_id),
@@ -73,12 +73,12 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
     if not isinstance(error, PayloadError):
         return run.job.raw, []
     size = run.held if run.held >= 0 else len(run.job.raw)
-    if size <= codec.INLINE_UNREADABLE:
-        return codec.unreadable_job(run.job.raw, run.queue), []
+    if size <= failed_entries.INLINE_UNREADABLE:
+        return failed_entries.unreadable_job(run.job.raw, run.queue), []
     digest = run.sha1 or codec.digest(run.job.raw)
-    kept = codec.kept_name(digest)
+    kept = failed_entries.kept_name(digest)
     keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
-    return codec.unreadable_reference(digest, size, run.queue, kept), [keep]
+    return failed_entries.unreadable_reference(digest, size, run.queue, kept), [keep]
 
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from resqpy.base import codec, reading
+from resqpy.base import codec, failed_entries, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, StoreError, WorkerDied
 from resqpy.base.task_id import TASK_ID, task_id_of
@@ -158,7 +158,7 @@ def _tracked(left: Remains) -> bool:
 
 def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:
     job, kept = reading.for_failed(left.raw or b"", left.queue, can_keep=left.apart)
-    entry = codec.encode_failed(
+    entry = failed_entries.encode(
         job_json=job,
         queue=left.queue,
         worker=left.worker_id,

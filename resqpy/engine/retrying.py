@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from resqpy.base import codec
+from resqpy.base import codec, failed_entries
 from resqpy.base.errors import PayloadError, UsageError
 from resqpy.base.model import FailedJob, Job
 from resqpy.base.task_id import task_id_of
@@ -56,7 +56,7 @@ class Wanted:
     @staticmethod
     def read(raw: bytes, source: str) -> FailedJob:
         """An entry from its bytes."""
-        return codec.decode_failed(raw, source)
+        return failed_entries.decode(raw, source)
 
     def _wants(self, entry: FailedJob) -> bool:
         return (

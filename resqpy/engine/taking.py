@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resqpy.base import codec
+from resqpy.base import codec, failed_entries
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definitions, definition_for
@@ -36,6 +36,6 @@ def _decode(taken: Taken, max_payload: int) -> Job:
         size = f"{taken.held} bytes" if taken.held >= 0 else "too many bytes"
         raise PayloadError(f"the job has {size}; the most is {max_payload}")
     job = codec.decode_job(taken.raw, taken.queue)
-    if job.class_name == codec.UNREADABLE:
+    if job.class_name == failed_entries.UNREADABLE:
         raise PayloadError("the job could not be read before, and a foreign client retried it")
     return job

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.base import codec, reading
+from resqpy.base import failed_entries, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
 from resqpy.base.foreign_time import moment_of
@@ -94,7 +94,7 @@ class WorkerCare(Inspecting):
             if record is not None:
                 entry, kept = self._entry_for(worker_id, record, held)
             if await cleaning.clean(self.store, worker_id, record, entry, kept):
-                return None if entry is None else codec.decode_failed(entry)
+                return None if entry is None else failed_entries.decode(entry)
         raise StoreUnavailable(
             f"the worker {worker_id!r} changes its job too fast to be cleaned up"
         )
@@ -155,7 +155,7 @@ class WorkerCare(Inspecting):
         raw = held if held is not None else reading.job_in_record(record)
         job, kept = reading.for_failed(raw, queue, can_keep=held is not None)
         now_ms = self.clock.now_ms()
-        entry = codec.encode_failed(
+        entry = failed_entries.encode(
             job_json=job,
             queue=queue,
             worker=WorkerId.parse(worker_id).name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from resqpy.base import codec
+from resqpy.base import codec, failed_entries
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
@@ -126,7 +126,7 @@ def _failure_key(run: Run) -> str:
 
 
 def _failure(run: Run, error: BaseException) -> bytes:
-    return codec.encode_retry_failure(
+    return failed_entries.encode_retry_failure(
         args=run.args,
         class_name=run.class_name,
         queue=run.queue,

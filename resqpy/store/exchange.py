@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from resqpy.base import codec
+from resqpy.base import codec, worker_records
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
@@ -87,7 +87,7 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, worker_id: WorkerId) -> Place:
         """Made once for a slot."""
-        return cls(str(worker_id), codec.record_suffix(worker_id.name))
+        return cls(str(worker_id), worker_records.suffix(worker_id.name))
 
 
 class Exchange:
@@ -142,7 +142,7 @@ class Exchange:
             self._queues = queues
             self._names = [*map(codec.encode_text, queues)]
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
-        args: list[Arg] = [run_at, int(recover), self._max_payload, codec.HELD_PAYLOAD]
+        args: list[Arg] = [run_at, int(recover), self._max_payload, worker_records.HELD_PAYLOAD]
         args.append("" if claim_since_s is None else self._store.keys.events)
         args += self._names
         args.append(len(ended))
@@ -168,7 +168,7 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
 
 def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> Exchanged:
     paused, void, unwritten, flat, found, broken, more = reply
-    beginnings = {n: codec.record_prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
+    beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
         Taken(
             index - 1,
@@ -207,7 +207,7 @@ def _pairs(flat: list[Any]) -> Any:
 def _found(row: list[Any]) -> Taken | None:
     """A job that the slot has on record already: its taking was answered by a reply that was lost."""
     index, record, held, size, sha1 = row
-    working_on = codec.decode_working_on("", record)
+    working_on = worker_records.decode("", record)
     if working_on is None or working_on.job_raw is None or not isinstance(working_on.queue, str):
         return None
     beginning = record[: record.index(working_on.job_raw)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.base import codec
+from resqpy.base import failed_entries
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
@@ -45,7 +45,7 @@ async def _further(store: Store) -> list[str]:
 async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob]:
     """Entries of one list, both ends included, as LRANGE has it."""
     raws: list[bytes] = await store.call("LRANGE", store.keys.failed_list(name), start, stop)
-    return [codec.decode_failed(raw, name) for raw in raws]
+    return [failed_entries.decode(raw, name) for raw in raws]
 
 
 # -- removing and retrying --
@@ -98,7 +98,9 @@ async def clear(store: Store, name: str, step: int = 1000) -> int:
     walk = Walk(name, int(await store.call("LLEN", key)) if is_watched() else 0)
     while raws := await store.call("LPOP", key, step):
         walk.step(len(raws))
-        kept = [entry.unreadable for raw in raws if (entry := codec.decode_failed(raw)).unreadable]
+        kept = [
+            entry.unreadable for raw in raws if (entry := failed_entries.decode(raw)).unreadable
+        ]
         if kept:
             await store.call("UNLINK", *(keys.unreadable(each) for each in kept if each))
     return walk.done

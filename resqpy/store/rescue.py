@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.base import codec
+from resqpy.base import codec, worker_records
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
@@ -79,12 +79,12 @@ async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
 
 
 async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
-    working_on = codec.decode_working_on(worker_id, record) if record is not None else None
+    working_on = worker_records.decode(worker_id, record) if record is not None else None
     if record is None:
         return Remains(worker_id, None)
     if working_on is None or working_on.job_raw is None:
         return Remains(worker_id, record, raw=record, broken=True)
-    raw, apart = working_on.job_raw, working_on.job_raw == codec.HELD_PAYLOAD
+    raw, apart = working_on.job_raw, working_on.job_raw == worker_records.HELD_PAYLOAD
     if apart:
         raw = await workers.held(store, worker_id) or b""
     queue, run_at = working_on.queue or "", working_on.run_at or ""

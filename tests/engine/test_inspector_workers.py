@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import codec
+from resqpy.base import failed_entries, worker_records
 from resqpy.base.clock import FixedClock, iso_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
 from resqpy.engine.resque import Resque
@@ -52,7 +52,7 @@ async def register(redis: Any, worker_id: str, record: bytes | None = None) -> N
 
 def ours(job: bytes, run_at: str = "2026-11-21T00:00:00.000001Z", queue: str = "q") -> bytes:
     """A record as our exchange writes it."""
-    return codec.record_prefix(queue, run_at) + job + codec.record_suffix("h+1-abcdefgh:7")
+    return worker_records.prefix(queue, run_at) + job + worker_records.suffix("h+1-abcdefgh:7")
 
 
 def ruby(job: bytes, run_at: str = "2026-11-21T00:00:00Z") -> bytes:
@@ -169,13 +169,13 @@ async def test_a_busy_worker_is_cleaned(
 async def test_held_bytes_are_kept(size: int, resque: Resque, redis: Any) -> None:
     """A job whose bytes could not stand in the record comes back exactly, whatever its size."""
     poison = b"\xff" * size
-    await register(redis, OURS, ours(codec.HELD_PAYLOAD))
+    await register(redis, OURS, ours(worker_records.HELD_PAYLOAD))
     await redis.set(f"resque:resqpy:held:{OURS}", poison)
 
     entry = await resque.force_clean_worker(OURS)
 
     assert entry is not None
-    assert entry.class_name == codec.UNREADABLE
+    assert entry.class_name == failed_entries.UNREADABLE
     assert await redis.keys("resque:resqpy:held:*") == []
     assert await resque.retry_and_remove_failed(entry)
     assert await redis.lrange("resque:queue:q", 0, -1) == [poison]
@@ -185,7 +185,7 @@ async def test_held_bytes_are_kept(size: int, resque: Resque, redis: Any) -> Non
 async def test_held_bytes_that_are_a_good_job(resque: Resque, redis: Any) -> None:
     """What was held only because it is large stands in the entry as it is."""
     job = dumps({"class": "A", "args": ["x" * 70_000]})
-    await register(redis, OURS, ours(codec.HELD_PAYLOAD))
+    await register(redis, OURS, ours(worker_records.HELD_PAYLOAD))
     await redis.set(f"resque:resqpy:held:{OURS}", job)
 
     entry = await resque.force_clean_worker(OURS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from resqpy.base import codec
+from resqpy.base import failed_entries
 from resqpy.base.model import WorkerId
 from resqpy.engine.rescue import RescueChore, incarnation_of
 from resqpy.store import workers
@@ -108,7 +108,7 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
         await scene.look()
         entry = await the_entry(redis)
-        failed = codec.decode_failed(entry)
+        failed = failed_entries.decode(entry)
         assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hgetall("resque:resqpy:at_most_once") == {}
@@ -121,7 +121,7 @@ async def test_a_record_that_is_not_ours_is_kept(redis_url: str, redis: Redis) -
         await die_with(scene.store, JOB)
         await redis.set(f"resque:worker:{worker_id(1)}", b"what is this?")
         await scene.look()
-        failed = codec.decode_failed(await the_entry(redis))
+        failed = failed_entries.decode(await the_entry(redis))
         assert (failed.exception, failed.job_raw) == ("PayloadError", b"what is this?")
 
 
@@ -132,7 +132,7 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
         (taken,) = await die_with(scene.store, bad)
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning, "now")
         await scene.look()
-        failed = codec.decode_failed(await the_entry(redis))
+        failed = failed_entries.decode(await the_entry(redis))
         assert failed.unreadable is not None
         assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
 
@@ -148,7 +148,7 @@ async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, re
         await die_with(scene.store, JOB)
         await scene.look()
         entry = await the_entry(redis)
-        assert codec.decode_failed(entry).exception == "PoisonPill"
+        assert failed_entries.decode(entry).exception == "PoisonPill"
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hlen("resque:resqpy:rescues") == 0
 
@@ -172,7 +172,7 @@ async def test_a_queue_that_is_no_list_harms_nobody_else(redis_url: str, redis: 
         await redis.set("resque:queue:mail", "no list")
         await scene.look()
         raws = await redis.lrange("resque:failed", 0, -1)
-        entries = [codec.decode_failed(raw) for raw in raws]  # type: ignore[arg-type]
+        entries = [failed_entries.decode(raw) for raw in raws]  # type: ignore[arg-type]
         assert [entry.exception for entry in entries] == ["StoreError", "StoreError"]
         assert entries[1].job_raw == JOB
         assert await redis.zcard("resque:resqpy:processes") == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import codec, js
+from resqpy.base import codec, js, worker_records
 from resqpy.engine.resque import Resque
 from resqpy.engine.worker import Worker
 from tests.support.foreign import ForeignError, NodeDriver
@@ -290,8 +290,8 @@ async def test_node_retries_what_we_cleaned(
     start_node: Any, node: NodeDriver, resque: Resque, redis: Any
 ) -> None:
     """Its `retryStuckJobs` knows our entry, and we know its."""
-    record = codec.record_prefix("q", "2026-01-01T00:00:00.000000Z")
-    record += b'{"class":"Echo","queue":"q","args":[]}' + codec.record_suffix("h+1-abc:7")
+    record = worker_records.prefix("q", "2026-01-01T00:00:00.000000Z")
+    record += b'{"class":"Echo","queue":"q","args":[]}' + worker_records.suffix("h+1-abc:7")
     for pid in (7, 8):
         await redis.sadd("resque:workers", f"h+1-abc:{pid}:q")
         await redis.set(f"resque:worker:h+1-abc:{pid}:q", record)

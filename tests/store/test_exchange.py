@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resqpy.base import codec
+from resqpy.base import codec, worker_records
 from resqpy.base.errors import StoreError, StoreMisconfigured
 from resqpy.base.json_check import read_strict
 from resqpy.base.model import WorkerId
@@ -322,7 +322,7 @@ async def test_recorded_payloads_never_break_a_record(desk: Desk, redis: Any, na
     if taken.held >= 0:
         assert await redis.get(f"resque:resqpy:held:{A}") == raw
     else:
-        assert codec.record_payload(record) == raw
+        assert worker_records.payload(record) == raw
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import codec
+from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.base.model import FailedJob
 from resqpy.store import cleaning, delayed, failures, queues
@@ -33,7 +33,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 
 def entry(number: int) -> FailedJob:
     """One of several."""
-    return codec.decode_failed(failed_entry(b'{"class":"A","args":[%d]}' % number))
+    return failed_entries.decode(failed_entry(b'{"class":"A","args":[%d]}' % number))
 
 
 # -- settle_failed --
@@ -44,7 +44,9 @@ async def test_settle_all_kinds_at_once(store: Store, redis: Any) -> None:
     entries = [entry(n) for n in range(6)]
     await redis.rpush(FAILED, *(each.raw for each in entries))
     await redis.set("held", "9999999999")
-    lost = codec.decode_failed(failed_entry(codec.unreadable_reference("d", 1, "q", "nowhere")))
+    lost = failed_entries.decode(
+        failed_entry(failed_entries.unreadable_reference("d", 1, "q", "nowhere"))
+    )
     await redis.rpush(FAILED, lost.raw)
 
     words = await failures.settle(
@@ -141,7 +143,7 @@ async def test_settle_on_a_key_of_another_kind(store: Store, redis: Any) -> None
 
 async def test_clear_takes_kept_bytes_along(store: Store, redis: Any) -> None:
     """A page at a time."""
-    kept = failed_entry(codec.unreadable_reference("d", 1, "q", "k"))
+    kept = failed_entry(failed_entries.unreadable_reference("d", 1, "q", "k"))
     await redis.rpush(FAILED, entry(1).raw, kept, *(entry(n).raw for n in range(20)))
     await redis.set("resque:resqpy:unreadable:k", b"bytes")
     assert await failures.clear(store, "failed", step=7) == 22

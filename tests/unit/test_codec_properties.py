@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resqpy.base import codec, js, ruby_numbers
+from resqpy.base import codec, failed_entries, js, ruby_numbers, worker_records
 from resqpy.base.errors import PayloadError
 from resqpy.base.json_check import depth, explain, plain, read_strict
 from resqpy.base.members import member_text, replace_member
@@ -106,8 +106,8 @@ def test_a_member_is_found_with_its_text(data: dict[str, Any], pick: st.DataObje
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_reading_never_raises_anything_else(raw: bytes) -> None:
     """Any bytes as job, record, failed entry or member."""
-    assert codec.decode_failed(raw).raw == raw
-    codec.decode_working_on("w", raw)
+    assert failed_entries.decode(raw).raw == raw
+    worker_records.decode("w", raw)
     codec.class_of(raw)
     codec.delayed_queue(raw)
     member_text(raw, "payload")
@@ -128,5 +128,5 @@ def test_depth_counts_levels(value: Any) -> None:
 def test_a_record_gives_back_the_bytes(args: list[Any]) -> None:
     """Also where the arguments look like the end of a record."""
     job = codec.encode_job("A", "q", [*args, {"x": 1, "worker": "bob"}])
-    record = codec.record_prefix("q", "2026-11-21T00:27:20.000000Z") + job
-    assert codec.record_payload(record + codec.record_suffix("h:1")) == job
+    record = worker_records.prefix("q", "2026-11-21T00:27:20.000000Z") + job
+    assert worker_records.payload(record + worker_records.suffix("h:1")) == job

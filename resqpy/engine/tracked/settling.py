@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.base import codec
+from resqpy.base import failed_entries
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.task_id import new_task_id
 from resqpy.base.task_record import Record
@@ -86,7 +86,7 @@ def _entry(store: Store, record: Record, change: Change) -> list[Command]:
     assert change.after is not None
     error = change.after.error
     worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
-    entry = codec.encode_failed(
+    entry = failed_entries.encode(
         job_json=records.job_of(record),
         queue=records.queue_of(record),
         worker=worker,

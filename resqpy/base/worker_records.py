@@ -1,0 +1,54 @@
+"""The record of the job that a worker works on: its beginning, its end, and what stands in between."""
+
+from __future__ import annotations
+
+import re
+
+from resqpy.base.codec import decode_lenient, json_text
+from resqpy.base.failed_entries import UNREADABLE
+from resqpy.base.model import WorkingOn
+
+
+def prefix(queue: str, run_at: str) -> bytes:
+    """The beginning of a worker's record; `run_at` makes it unlike any other of that worker."""
+    return f'{{"queue":{json_text(queue)},"run_at":"{run_at}","payload":'.encode()
+
+
+def suffix(name: str) -> bytes:
+    """The end of a worker's record; `worker` is Node's name of it (trap 20)."""
+    return f',"worker":{json_text(name)}}}'.encode()
+
+
+# What stands in a record for a job whose text a foreign reader could not bear.
+HELD_PAYLOAD = json_text({"class": UNREADABLE, "args": []}).encode()
+
+_PAYLOAD_MARK = b'","payload":'
+_RECORD_END = re.compile(rb',"worker":"(?:[^"\\]|\\.)*"\}\Z')
+
+
+def payload(record: bytes) -> bytes | None:
+    """The exact bytes of the job in one of our own records; None in a foreign one.
+
+    Safe because a quotation mark inside a JSON text is always escaped, so the mark can't be in a
+    queue's name, and a record of Ruby's ends with its payload.
+    """
+    start, end = record.find(_PAYLOAD_MARK), _RECORD_END.search(record)
+    if not record.startswith(b'{"queue":"') or start < 0 or end is None:
+        return None
+    return record[start + len(_PAYLOAD_MARK) : end.start()]
+
+
+def decode(worker_id: str, record: bytes) -> WorkingOn | None:
+    """Read a worker's record of any dialect; None where it can't be read."""
+    data = decode_lenient(record)
+    if not isinstance(data, dict):
+        return None
+    ours = payload(record)
+    return WorkingOn(
+        worker_id=worker_id,
+        queue=data.get("queue"),
+        run_at=data.get("run_at"),
+        payload=data.get("payload"),
+        worker=data.get("worker"),
+        job_raw=ours,
+    )
