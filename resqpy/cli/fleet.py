@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from resqpy.cli import running, session
 from resqpy.cli.background import Background, pid_file
-from resqpy.cli.running import SUPERVISED
+from resqpy.cli.running import NUMBER, SUPERVISED
 from resqpy.cli.settings import Settings
 from resqpy.cli.supervisor import Supervisor
 from resqpy.cli.watching import watch
@@ -73,7 +73,10 @@ def _supervise(settings: Settings, project: Place) -> int:
     port = process.health_port
 
     def vary(number: int) -> dict[str, str]:
-        return {} if port is None else {variable_of("process.health_port"): str(port + number)}
+        own = {NUMBER: str(number + 1)}
+        if port is not None:
+            own[variable_of("process.health_port")] = str(port + number)
+        return own
 
     environ = _environ(settings)
     children = Supervisor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from resqpy.cli.output import counted
@@ -26,14 +27,8 @@ async def keyspace_problems(store: Store) -> Found:
         )
     for problem in _delayed_problems(store, found):
         yield problem
-    if found.endless_locks:
-        names = [each.decode("utf-8", "replace") for each in found.endless_locks[:3]]
-        yield Problem(
-            "endless locks",
-            f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: {', '.join(names)}",
-            "resqpy locks remove NAME, if nobody holds it",
-            partial(checkup.expire_locks, store, list(found.endless_locks)),
-        )
+    for problem in _lock_problems(store, found):
+        yield problem
     if found.other_namespaces:
         names = sorted(found.other_namespaces)
         yield Problem(
@@ -43,6 +38,35 @@ async def keyspace_problems(store: Store) -> Found:
             "if that was not meant: --namespace, or `namespace` in config/redis.py",
             grave=False,
         )
+
+
+def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:
+    problems = []
+    if found.endless_locks:
+        problems.append(
+            Problem(
+                "endless locks",
+                f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: "
+                f"{_named(found.endless_locks)}",
+                "give each the end that its value says, else 3 minutes",
+                partial(checkup.expire_locks, store, list(found.endless_locks)),
+            )
+        )
+    if found.ruby_locks:
+        problems.append(
+            Problem(
+                "locks of resque-lock",
+                f"{counted(len(found.ruby_locks), 'lock')} of Ruby's resque-lock: "
+                f"{_named(found.ruby_locks)}; they never end by themselves, also not when a worker dies",
+                "resqpy locks remove NAME, if no such job waits or runs",
+                grave=False,
+            )
+        )
+    return problems
+
+
+def _named(keys: Sequence[bytes]) -> str:
+    return ", ".join(each.decode("utf-8", "replace") for each in keys[:3])
 
 
 def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:

@@ -22,6 +22,7 @@ from resqpy.framework.project import Project
 
 SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket that leads to the supervisor
 READY = b"r"
+NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
 
 
 def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
@@ -33,7 +34,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
             f"there is no task in {project.root}/tasks, so every job would fail as unknown; "
             "make one by `resqpy generate task NAME`"
         )
-    configure(project.config.logger, project.name)
+    configure(project.config.logger, project.name, process=_number())
     code = Exit.OK
     try:
         _new_runner().run(_live(Process(project, worker, scheduler)))
@@ -45,6 +46,11 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         code = code_of(error)
         click.echo(f"{click.style('resqpy:', fg='red')} {str(error) or repr(error)}", err=True)
     return code
+
+
+def _number() -> int | None:
+    number = os.environ.pop(NUMBER, "")  # not for the programs that tasks start
+    return int(number) if number.isdigit() else None
 
 
 def end(code: int) -> NoReturn:

@@ -123,7 +123,9 @@ class Supervisor:
             if SYSTEM_CLOCK.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             if code != Exit.OK and not child.wanted.is_set():
-                self._log.warning("process died", number=child.index, code=code, again_in_s=pause_s)
+                self._log.warning(
+                    "process died", process=child.index, code=code, again_in_s=pause_s
+                )
                 await self._first(pause_s, self._stopping, child.wanted)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
 
@@ -224,7 +226,7 @@ class Supervisor:
             try:
                 await self._until_ready(child)
             except TimeoutError:
-                self._log.error("process is not ready; no more are replaced", number=child.index)
+                self._log.error("process is not ready; no more are replaced", process=child.index)
                 return
 
     async def _until_ready(self, child: _Child) -> None:

@@ -18,6 +18,8 @@ from resqpy.store import cleaning
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
 
+_ROUNDED_MS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class SeenWorker:
@@ -88,9 +90,14 @@ class SeenWorker:
             WorkerId.parse(self.worker_id).name,
             self.language,
             state,
-            times.distance(self.seen_ms, now_ms),
+            times.distance(self._shown_ms(now_ms), now_ms),
             self.queues,
         )
+
+    def _shown_ms(self, now_ms: int) -> int | None:
+        """When it was seen; Node rounds its time, so it may be half a second ahead."""
+        ahead_ms = (self.seen_ms or 0) - now_ms
+        return now_ms if 0 < ahead_ms <= _ROUNDED_MS else self.seen_ms
 
 
 HEADS = ("worker", "language", "works on", "seen", "queues")

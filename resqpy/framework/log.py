@@ -23,17 +23,21 @@ HIDDEN = "[FILTERED]"
 _DEEPEST = 4  # levels of a value that are shown
 
 
-def configure(config: LoggerConfig, name: str, stream: TextIO | None = None) -> None:
+def configure(
+    config: LoggerConfig, name: str, stream: TextIO | None = None, *, process: int | None = None
+) -> None:
     """Set up structlog and the standard library's logging, to write the same lines.
 
     Args:
         name: the application's, in each JSON line.
         stream: where to write; None: `logger.file`, else standard error.
+        process: the number of this process among several of a supervisor, in each line.
     """
     file = stream or (sys.stderr if config.file is None else _opened(config.file))
     on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
     level = getattr(logging, config.level.upper())
-    shared = _shared_processors(name, on_terminal=on_terminal)
+    said = {} if process is None else {"process": process}
+    shared = _shared_processors(name, said, on_terminal=on_terminal)
     renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
     structlog.configure(
         processors=[*shared, *renderer],
@@ -79,7 +83,7 @@ def _opened(path: str) -> TextIO:
     return Path(path).open("a", encoding="utf-8", buffering=1)
 
 
-def _shared_processors(name: str, *, on_terminal: bool) -> list[Any]:
+def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool) -> list[Any]:
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         add_job,
@@ -88,18 +92,22 @@ def _shared_processors(name: str, *, on_terminal: bool) -> list[Any]:
             fmt="%H:%M:%S.%f" if on_terminal else "iso", utc=not on_terminal
         ),
     ]
-    if not on_terminal:
-        processors.append(_ordered(name))
+    processors.append(_bound(said) if on_terminal else _ordered({"app": name, **said}))
     return processors
 
 
-def _ordered(name: str) -> Any:
+def _bound(said: Mapping[str, Any]) -> Any:
+    """The same facts in each line."""
+    return lambda _logger, _method, line: {**said, **line}
+
+
+def _ordered(said: Mapping[str, Any]) -> Any:
     """The same beginning for each JSON line: when, how grave, what, who."""
 
     def order(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
         keys: tuple[str, ...] = ("timestamp", "level", "event")
         first = {key: line.pop(key) for key in keys if key in line}
-        return {**first, "app": name, **line}
+        return {**first, **said, **line}
 
     return order
 

@@ -98,6 +98,31 @@ def test_a_lock_gets_the_end_that_it_says(resqpy: Call, client: Redis) -> None:
     assert 170 < client.ttl("resque:workerslock:b:q:[]") <= 180
 
 
+def test_locks_of_ruby_s_resque_lock_are_left_alone(resqpy: Call, client: Redis) -> None:
+    """They have no end while their job waits or runs, so only a person can say which is stuck."""
+    client.set('resque:lock:Shop::Mail-["a:[b]", 1]', "true")
+
+    resqpy("doctor", "--fix", "--yes")
+    found = _found(resqpy)
+
+    assert client.ttl('resque:lock:Shop::Mail-["a:[b]", 1]') == -1
+    assert "endless locks" not in found
+    assert found["locks of resque-lock"]["grave"] is False
+    assert "Shop::Mail" in found["locks of resque-lock"]["problem"]
+
+
+def test_what_was_done_is_told(resqpy: Call, client: Redis) -> None:
+    """The words of --fix and of its dry run say what becomes of a lock without an end."""
+    client.set("resque:workerslock:b:q:[]", "true")
+
+    tried = resqpy("doctor", "--fix", "--dry-run")
+    fixed = resqpy("doctor", "--fix", "--yes")
+
+    words = "give each the end that its value says, else 3 minutes"
+    assert f"would be fixed: {words}" in tried.out
+    assert f"fixed: {words} (1)" in fixed.out
+
+
 def test_an_installation_in_which_all_is_well(
     resqpy: Call, client: Redis, program: Program
 ) -> None:

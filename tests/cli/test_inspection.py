@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -316,6 +317,19 @@ async def test_a_dead_worker_is_cleaned_up(recorded: Redis, call: Any) -> None:
     assert done.json["failed_jobs"] == 1
     assert await recorded.llen("resque:failed") == before + 1
     assert again.code == Exit.NOT_FOUND
+
+
+async def test_nobody_was_seen_in_the_future(redis: Redis, call: Any) -> None:
+    """Node rounds the time of its pings up as well as down."""
+    await redis.sadd("resque:workers", "node-host:7+1:q")
+    soon = int(time.time()) + 1
+    ping = f'{{"time":{soon},"name":"node-host:7+1","queues":"q"}}'
+    await redis.set("resque:worker:ping:node-host:7+1", ping)
+
+    shown = await call("workers")
+
+    [line] = [each for each in shown.out.splitlines() if "node-host" in each]
+    assert " ago " in line
 
 
 async def test_pause_and_resume(redis: Redis, call: Any) -> None:

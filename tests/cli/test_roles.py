@@ -46,11 +46,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Guarded]:
 
 
 @pytest.fixture(autouse=True)
-def _silent() -> Iterator[None]:
+def _silent() -> None:
     """Tests write no log."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -86,8 +84,8 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
     guarded.redis.sadd("resque:failed_queues", "alpha_failed")
     port = free_port()
     async with at_work(project, guarded.url("worker"), worker=True, port=port):
-        await wait_for(lambda: guarded.redis.get("resque:stat:failed"), timeout=10)
-        await wait_for(_all_done, timeout=10)
+        await wait_for(lambda: guarded.redis.get("resque:stat:failed"))
+        await wait_for(_all_done)
         assert await api.tasks.length("default") == 0
         assert b'list="alpha_failed"} 0\n' in (await fetch(port, "/metrics"))[1]
 
@@ -106,11 +104,11 @@ async def test_a_scheduler_schedules(guarded: Guarded, project: Path) -> None:
         await produce()
     await leave_dead(guarded)
     async with at_work(project, guarded.url("scheduler"), scheduler=True):
-        await wait_for(lambda: guarded.redis.hget("resque:resqpy:cron", "ticks"), timeout=10)
-        await wait_for(lambda: guarded.redis.llen("resque:queue:lost"), timeout=10)
-        await wait_for(lambda: not guarded.redis.exists("resque:worker:ping:node:1"), timeout=10)
-        await wait_for(_two_are_promoted, timeout=10)
-        await wait_for(lambda: guarded.redis.llen("resque:queue:r"), timeout=10)
+        await wait_for(lambda: guarded.redis.hget("resque:resqpy:cron", "ticks"))
+        await wait_for(lambda: guarded.redis.llen("resque:queue:lost"))
+        await wait_for(lambda: not guarded.redis.exists("resque:worker:ping:node:1"))
+        await wait_for(_two_are_promoted)
+        await wait_for(lambda: guarded.redis.llen("resque:queue:r"))
 
     assert guarded.refused() == []
     assert guarded.redis.exists("resque:resqpy:leader") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -82,7 +83,7 @@ async def processed(redis: Redis, count: int) -> None:
 
 
 async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
-    """Who dies is replaced; TERM to the supervisor ends all in order."""
+    """Who dies is replaced; TERM to the supervisor ends all in order; each line says which one it is."""
     port = free_port()
     supervisor = program("worker", "--processes", "2", "--health-port", str(port))
     first = await registered(redis, 2)
@@ -97,7 +98,10 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     assert set(probed) == first
     assert len(second - first) == 1
     assert code == 0
-    assert "process died" in output
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    [died] = [line["process"] for line in lines if line["event"] == "process died"]
+    assert died in {1, 2}
+    assert {line["process"] for line in lines if line["event"] == "worker ended"} == {1, 2}
 
 
 async def _two_others(redis: Redis, old: set[str]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,6 +155,21 @@ def test_people_get_lines_to_read() -> None:
         log.get_logger().info("hello", n=1)
         assert terminal.getvalue().startswith(begins)
         assert "hello" in terminal.getvalue()
+
+
+def test_lines_of_one_process_of_several_have_its_number(stream: io.StringIO) -> None:
+    """For people and for programs, also those of libraries; what a line says itself counts more."""
+    log.configure(LoggerConfig(), "shop", stream, process=2)
+    log.get_logger().info("ours", n=1)
+    logging.getLogger("x").warning("a library's")
+    log.get_logger().info("theirs", process="other")
+    terminal = Terminal()
+    log.configure(LoggerConfig(), "shop", terminal, process=2)
+    log.get_logger().info("ours")
+
+    assert [line["process"] for line in lines(stream)] == [2, 2, "other"]
+    assert list(lines(stream)[0])[2:] == ["event", "app", "process", "n"]
+    assert re.search(r"process\S*=\S*2", terminal.getvalue())
 
 
 def test_an_application_with_logs_of_its_own_keeps_them(stream: io.StringIO) -> None:
