@@ -25,6 +25,7 @@ class Survey:
         empty_seconds: entries of the index without a list.
         lost_timestamps: keys of the reverse index with entries that lead nowhere.
         endless_locks: keys of plugin locks that never end.
+        ruby_locks: those among such keys that Ruby's resque-lock has, which are meant to have no end.
         other_namespaces: of installations beside this one.
     """
 
@@ -34,6 +35,7 @@ class Survey:
     empty_seconds: list[str] = field(default_factory=list)
     lost_timestamps: list[bytes] = field(default_factory=list)
     endless_locks: list[bytes] = field(default_factory=list)
+    ruby_locks: list[bytes] = field(default_factory=list)
     other_namespaces: set[str] = field(default_factory=set)
 
 
@@ -60,7 +62,8 @@ async def survey(store: Store) -> Survey:
     known = {decode_name(each) for each in await store.call("SMEMBERS", store.keys.queues)}
     found.unlisted_queues = sorted(queues - known)
     found.lost_timestamps = await _lost(store, sorted(sets), lists)
-    found.endless_locks = await _endless(store, sorted(locks))
+    for key in await _endless(store, sorted(locks)):
+        (found.ruby_locks if _is_ruby_s(key) else found.endless_locks).append(key)
     return found
 
 
@@ -119,6 +122,11 @@ async def _endless(store: Store, locks: Sequence[bytes]) -> list[bytes]:
         ttls = await store.pipeline([("PTTL", key) for key in part])
         endless += [key for key, ttl in zip(part, ttls, strict=True) if ttl == -1]
     return endless
+
+
+def _is_ruby_s(lock: bytes) -> bool:
+    """Whether resque-lock named it: `lock:Class-[1, 2]`, where Node has `lock:Class:queue:[1,2]`."""
+    return lock.partition(b"[")[0].endswith(b"-")
 
 
 def _parts(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
