@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
+from tests.support.log_state import logs_as_before
 from tests.support.module_path import module_path_as_before
 from tests.support.redis_cluster import three_masters
 
@@ -62,8 +63,8 @@ def _time_zone_of_the_machine() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _projects_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a test's project puts into the interpreter goes with it."""
-    with module_path_as_before(tmp_path_factory.getbasetemp()):
+    """What a test's project puts into the interpreter goes with it, and how it sets up logs."""
+    with module_path_as_before(tmp_path_factory.getbasetemp()), logs_as_before():
         yield
 
 

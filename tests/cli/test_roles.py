@@ -95,7 +95,7 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
 
 async def _all_done() -> bool:
     tracked = await api.tracked.count(status="completed")
-    return tracked == 1 and await api.tasks.length("default") == 0
+    return tracked >= 1 and await api.tasks.length("default") == 0  # one is due after 300 ms
 
 
 async def test_a_scheduler_schedules(guarded: Guarded, project: Path) -> None:

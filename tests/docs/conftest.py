@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from resqpy import Process, Project
 from resqpy.framework.log import to_standard_library
@@ -22,7 +21,6 @@ def stage(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.chdir(root)
     monkeypatch.setenv("REDIS_URL", redis_url)
     sys.path[:] = [each for each in sys.path if Path(each).resolve() != DOCS.parent]
-    structlog.reset_defaults()
     with to_standard_library():
         yield Stage(root, redis_url)
 

@@ -125,6 +125,11 @@ async def test_one_that_does_not_end_is_let_go_and_made_good(
     when it comes back, so that never more run than allowed.
     """
     monkeypatch.setattr("resqpy.engine.threads._END_WITHIN_S", 0.05)
+    others = set(threading.enumerate())
+
+    def ours() -> int:
+        return len(set(threading.enumerate()) - others)
+
     threads = ThreadRunner(1)
     called, gate = threading.Event(), threading.Lock()
     gate.acquire()
@@ -138,10 +143,10 @@ async def test_one_that_does_not_end_is_let_go_and_made_good(
     await cancelled(task)
     assert await threads.run(lambda: "next", []) == "next"
     gate.release()
-    await wait_for(lambda: sum(t.name == "resqpy-job" for t in threading.enumerate()) == 1)
+    await wait_for(lambda: ours() == 1)
     assert threads._threads == 1
     threads.close()
-    await wait_for(lambda: not any(t.name == "resqpy-job" for t in threading.enumerate()))
+    await wait_for(lambda: ours() == 0)
 
 
 async def test_a_function_that_returns_in_spite_of_it_has_done_its_work() -> None:

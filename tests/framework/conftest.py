@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -60,11 +60,9 @@ def make_project(files: Files, redis_url: str) -> MakeProject:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Tests are silent; one that configures logs leaves none of it."""
+def _silent() -> None:
+    """Tests write no log, unless they set it up."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 async def until(condition: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:

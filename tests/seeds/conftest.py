@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import structlog
 
 from resqpy.testing.plugin import (  # noqa: F401 - fixtures
     resqpy_clock,
@@ -27,11 +25,3 @@ def resqpy_root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text))
     return tmp_path / "demo"
-
-
-@pytest.fixture(autouse=True)
-def _all_lines() -> Iterator[None]:
-    """Lines of all levels can be captured, whatever was set up before."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
