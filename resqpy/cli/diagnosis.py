@@ -152,18 +152,21 @@ class Diagnosis:
     async def _dead(self) -> Found:
         self._workers = await all_workers(self._resque)
         dead = [each for each in self._workers if not each.lives(self._now_ms)]
-        if not dead:
-            return
-        foreign = [each for each in dead if each.language != "python"]
-        busy = [each for each in dead if each.work is not None]
-        yield Problem(
-            "dead workers",
-            f"{counted(len(dead), 'worker')} gave no sign of life for 5 minutes, "
-            f"{counted(len(busy), 'job')} with them"
-            + ("" if foreign else " (a resqpy scheduler takes back the jobs of resqpy's own)"),
-            "resqpy workers clean WORKER: its job goes to the failed list",
-            self._clean(foreign) if foreign else None,
-        )
+        ours = [each for each in dead if each.language == "python"]
+        foreign = [each for each in dead if each not in ours]
+        if foreign:
+            yield Problem(
+                "dead workers",
+                _of_dead(foreign),
+                "resqpy workers clean WORKER: its job goes to the failed list",
+                self._clean(foreign),
+            )
+        if ours:
+            yield Problem(
+                "dead resqpy workers",
+                _of_dead(ours),
+                "resqpy scheduler, or resqpy worker --scheduler: the leader takes their jobs back",
+            )
 
     def _clean(self, workers: list[SeenWorker]) -> Fix:
         async def fix() -> int:
@@ -223,6 +226,12 @@ def _not_looked_at(what: str, error: StoreError) -> Problem:
         "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
         grave=not isinstance(error, StoreMisconfigured),
     )
+
+
+def _of_dead(workers: list[SeenWorker]) -> str:
+    busy = sum(each.work is not None for each in workers)
+    silent = counted(len(workers), "worker")
+    return f"{silent} gave no sign of life for 5 minutes, {counted(busy, 'job')} with them"
 
 
 def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:

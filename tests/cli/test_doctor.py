@@ -111,6 +111,21 @@ def test_locks_of_ruby_s_resque_lock_are_left_alone(resqpy: Call, client: Redis)
     assert "Shop::Mail" in found["locks of resque-lock"]["problem"]
 
 
+def test_dead_workers_of_resqpy_are_left_to_its_scheduler(resqpy: Call, client: Redis) -> None:
+    """It takes their jobs back, where --fix would fail them; foreign ones are told apart from them."""
+    ours = "python-host+1-0abcdefg:7:q"
+    _dead_worker(client)
+    client.sadd("resque:workers", ours)
+
+    fixed = resqpy("doctor", "--fix", "--yes")
+
+    assert fixed.code == Exit.NO
+    assert "resqpy workers clean WORKER: its job goes to the failed list (1)" in fixed.out
+    assert client.smembers("resque:workers") == {ours.encode()}
+    assert _found(resqpy)["dead resqpy workers"]["fixable"] is False
+    assert "dead workers" not in _found(resqpy)
+
+
 def test_what_was_done_is_told(resqpy: Call, client: Redis) -> None:
     """The words of --fix and of its dry run say what becomes of a lock without an end."""
     client.set("resque:workerslock:b:q:[]", "true")
