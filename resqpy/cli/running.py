@@ -102,9 +102,9 @@ def _facts(process: Process) -> dict[str, Any]:
 
 
 def _place(project: Project) -> str:
-    from resqpy.store.connect import hide_password
+    from resqpy.base.masking import masked_url
 
-    shown = hide_password(project.connection().url).partition("?")[0]
+    shown = masked_url(project.connection().url).partition("?")[0]
     return "embedded" if project.uses_embedded_redis else shown
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
-from resqpy.framework.defaults.logger import SECRETS
+from resqpy.base.masking import SECRETS
 from resqpy.framework.type_hints import Check, check_of, name_of
 
 TASK_ID = "_task_id"  # carries the id of a tracked task; never an input

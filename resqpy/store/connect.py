@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 
 from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
+from resqpy.base.masking import masked_url
 from resqpy.store.options import RedisOptions
 
 Opener = Callable[[], Awaitable[AbstractConnection]]
@@ -98,7 +99,7 @@ def _plain_pool(options: RedisOptions) -> ConnectionPool:
         _check_database(options.url)
         return ConnectionPool.from_url(options.url, **arguments)
     except ValueError as error:
-        raise StoreMisconfigured(f"Redis URL {hide_password(options.url)!r}: {error}") from error
+        raise StoreMisconfigured(f"Redis URL {masked_url(options.url)!r}: {error}") from error
 
 
 def _check_database(url: str) -> None:
@@ -111,14 +112,6 @@ def _check_database(url: str) -> None:
     database = unquote(parts.path).strip("/")
     if parts.scheme in {"redis", "rediss"} and database and not database.isdigit():
         raise ValueError(f"the database {database!r} is no number, such as 0")
-
-
-def hide_password(url: str) -> str:
-    """The URL without its password: for messages."""
-    scheme, slashes, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{scheme}{slashes}{user}{':***' if colon else ''}{at}{place}"
 
 
 async def _master(options: RedisOptions) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from redis import exceptions
 
 from resqpy import MultiWorker, Queue, RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
+from resqpy.base.masking import masked_url
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
-from resqpy.store.connect import hide_password, translate_connect
+from resqpy.store.connect import translate_connect
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working
@@ -260,7 +261,7 @@ def test_a_socket_leads_to_one_server() -> None:
 )
 def test_no_message_shows_a_password(url: str, shown: str) -> None:
     """URLs in messages have their password hidden."""
-    assert hide_password(url) == shown
+    assert masked_url(url) == shown
 
 
 def test_a_wrong_url_is_refused_without_its_password() -> None:

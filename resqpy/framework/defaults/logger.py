@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from resqpy.base.masking import SECRETS
 from resqpy.framework.kinds import FILE_OR_NONE, FLAG, LEVEL, TEXTS, choice, whole
 from resqpy.framework.options import Historic, option
-
-SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie")
 
 
 def _when_set(level: str) -> Any:

@@ -1,4 +1,4 @@
-"""Settings as they may be seen: without passwords, wherever they stand."""
+"""Settings and URLs as they may be seen: without passwords, wherever they stand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from resqpy.framework.defaults.logger import SECRETS
-
+# What has one of these words in its name is not shown.
+SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie")
 MASK = "***"
 _LOGIN = re.compile(r"(?<=://)([^:]*)(:.*)?@", re.DOTALL)  # to the last @: a password may have one
 _QUERY = re.compile(rf"([?&][^=&]*(?:{'|'.join(SECRETS)})[^=&]*=)[^&#]+", re.IGNORECASE)
