@@ -136,8 +136,7 @@ class Reporting:
                 self._refuse(end, unwritten[index])
             else:
                 end.slot.run = end.slot.task = None
-                if index not in void:
-                    call_after(self._events, end)
+                call_after(self._events, end, written=index not in void or end.in_doubt)
                 if not quiet or end.outcome.kind is not Kind.SUCCESS:
                     tell_end(self._events, end, void=index in void)
 
@@ -158,11 +157,12 @@ class Reporting:
         return bool(refused)
 
 
-def call_after(events: Events, end: End) -> None:
-    """Tell those who wait for the end to be written; what they raise is told as an error."""
-    for function in end.run.after:
-        try:
-            function()
-        except Exception as error:
-            problem = ResqpyError(f"what follows the end of a job failed: {error!r}")
-            tell_error(events, problem, end)
+def call_after(events: Events, end: End, *, written: bool) -> None:
+    """Tell who waits for the end; what that raises is told as an error."""
+    if end.run.after is None:
+        return
+    try:
+        end.run.after(written)
+    except Exception as error:
+        problem = ResqpyError(f"what follows the end of a job failed: {error!r}")
+        tell_error(events, problem, end)

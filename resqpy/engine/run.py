@@ -37,7 +37,7 @@ class Run:
         effects: commands written in the step that ends the run.
         on_return: commands written only if the job goes back to its queue.
         ender: if set, says what the end writes, in place of the table of endings (tracked tasks).
-        after: called when the end is written, unless it was void.
+        after: called when the end is settled, with whether it was written.
         interrupted: it is being cancelled because the worker stops.
         cancelled: it is being cancelled on request.
         begun: its first step was taken; before that it can't be cancelled, only told not to begin.
@@ -102,7 +102,7 @@ class Run:
         self.effects: list[Command] = []
         self.on_return: list[Command] = []
         self.ender: Callable[[Outcome], Sequence[Command]] | None = None
-        self.after: list[Callable[[], None]] = []
+        self.after: Callable[[bool], None] | None = None
         self.interrupted: bool = False
         self.cancelled: bool = False
         self.begun: bool = False

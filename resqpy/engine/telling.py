@@ -28,7 +28,8 @@ def tell_end(events: Events, end: End, *, void: bool) -> None:
     """Tell how a job ended, once that is written."""
     slot, run, outcome = end.slot, end.run, end.outcome
     if void and not end.in_doubt:
-        tell_error(events, StoreError(_VOID), end)
+        if run.claim is None:  # else its record was changed: who holds the task is told
+            tell_error(events, StoreError(_VOID), end)
     elif outcome.kind is Kind.SUCCESS:
         events.tell("success", slot, run.queue, run.job, outcome.result, end.duration_ms)
     elif outcome.kind is Kind.FAILURE:

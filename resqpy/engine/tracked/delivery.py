@@ -43,6 +43,7 @@ _log = logging.getLogger("resqpy.tracked")
 
 ACTIVE = "resqpy.tracked"  # where a run's state has the active task
 
+_LOST = "task %s (%s) was removed, or its lock is over: what this run did is not written"
 _LOST_GRACE_S = 5.0  # that a handler gets to end when the lock is lost
 
 OnStep = Callable[[Record], None]
@@ -139,11 +140,13 @@ class Deliveries:
         if ending.kind is EndKind.RELEASE:  # it was not the task's wish: back to the head
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
-        run.after.append(partial(_ended, run, task, change, ending, outcome.error))
+        run.after = partial(_ended, run, task, change, ending, outcome.error)
         return guarded(run.store, task.record, ending, before, change, place=place)
 
     def _finished(self, run: Run, task: ActiveTask, finished: Finished) -> None:
         self._watch.remove(task.processing)
+        if finished.result == LOCK_LOST:
+            _log.warning(_LOST, task.id, task.type)
         if finished.result in (FORCE_RELEASE, LOCK_LOST):
             return
         self._hastening.remember(run, task.record)
@@ -158,14 +161,22 @@ def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -
 
 
 def _ended(
-    run: Run, task: ActiveTask, change: Change, ending: Ending, error: BaseException | None
+    run: Run,
+    task: ActiveTask,
+    change: Change,
+    ending: Ending,
+    error: BaseException | None,
+    written: bool,
 ) -> None:
-    """The end is written. What refers to each other lets go, so that it is freed at once: leaving that
+    """The end is settled. What refers to each other lets go, so that it is freed at once: leaving that
     to the garbage collector costs a sixth of a small run.
     """
+    run.ender = run.after = None
+    if not written:
+        task.processing.lose()
+        return
     task.record = change.after or task.record
     task.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
-    run.ender, run.after = None, []
 
 
 async def _intercepted(
