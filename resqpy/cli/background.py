@@ -44,8 +44,14 @@ class Background:
 
         Args:
             log: where what is printed goes; None: nowhere.
+
+        Raises:
+            click.ClickException: the log can't be written.
         """
-        target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise fail(Exit.USAGE, f"can't write the log file: {error}") from error
         empty = os.open(os.devnull, os.O_RDONLY)
         for number, source in ((0, empty), (1, target), (2, target)):
             os.dup2(source, number)

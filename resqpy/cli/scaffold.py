@@ -28,8 +28,11 @@ class Name:
     given: str
 
     @classmethod
-    def of(cls, text: str) -> Name:
+    def of(cls, text: str, remedy: str = "") -> Name:
         """Check a name that a person gives.
+
+        Args:
+            remedy: what to do about another one.
 
         Raises:
             click.ClickException: it can't be made a name in Python.
@@ -37,6 +40,7 @@ class Name:
         if not _NAME.fullmatch(text) or not _WORD.findall(text):
             raise click.UsageError(
                 f"{text!r} is no name: a letter comes first, then letters, digits, _, - and ."
+                + (f"; {remedy}" if remedy else "")
             )
         return cls(text)
 
@@ -132,17 +136,23 @@ class Writer:
         """Write all, or nothing.
 
         Raises:
-            click.ClickException: one exists.
+            click.ClickException: one exists, or one can't be written.
         """
         existing = [path for path in self._texts if (self.root / path).exists()]
         if existing and not self.force:
             names = ", ".join(existing)
             raise output.fail(Exit.NO, f"there is {names} already; --force overwrites it")
-        for path, text in self._texts.items():
-            if not self.dry_run:
-                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-                (self.root / path).write_text(text, encoding="utf-8")
+        if not self.dry_run:
+            try:
+                self._write_all()
+            except OSError as error:
+                raise output.fail(Exit.USAGE, f"can't write there: {error}") from error
         self._tell(existing)
+
+    def _write_all(self) -> None:
+        for path, text in self._texts.items():
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text(text, encoding="utf-8")
 
     def _tell(self, existing: list[str]) -> None:
         if output.wants_json():

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -60,17 +61,21 @@ def _check_flag(value: Any) -> bool:
 FLAG = Kind("True or False", _check_flag, _parse_flag)
 
 
-def whole(least: int, words: str, *, optional: bool = False) -> Kind:
-    """A whole number that is not too small; `optional` takes None as well."""
+def whole(least: int, words: str, *, most: float = inf, optional: bool = False) -> Kind:
+    """A whole number that is neither too small nor too large; `optional` takes None as well."""
 
     def check(value: Any) -> int | None:
         if value is None and optional:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise wrong(value, words)
         return value
 
     return Kind(words, check, lambda text: _number(text, int, words))
+
+
+PORT = whole(1, "the number of a port, 1 to 65535", most=65535)
+PORT_OR_NONE = whole(1, "the number of a port, 1 to 65535, or None", most=65535, optional=True)
 
 
 def _number(text: str, make: Callable[[str], Any], words: str) -> Any:

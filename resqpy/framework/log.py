@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from resqpy.base.errors import UsageError
 from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
 
@@ -32,6 +33,9 @@ def configure(
         name: the application's, in each JSON line.
         stream: where to write; None: `logger.file`, else standard error.
         process: the number of this process among several of a supervisor, in each line.
+
+    Raises:
+        UsageError: `logger.file` can't be written.
     """
     file = stream or (sys.stderr if config.file is None else _opened(config.file))
     on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
@@ -80,7 +84,10 @@ def to_standard_library() -> Iterator[None]:
 
 
 def _opened(path: str) -> TextIO:
-    return Path(path).open("a", encoding="utf-8", buffering=1)
+    try:
+        return Path(path).open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise UsageError(f"can't write the log file: {error}") from error
 
 
 def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool) -> list[Any]:

@@ -48,6 +48,13 @@ async def test_a_stale_pid_file_is_taken_over(program: Program, redis: Redis, ro
     assert (code, path.exists()) == (0, False)
 
 
+def test_a_daemon_that_cant_write_its_log_says_so(program: Program) -> None:
+    """To who started it, with an exit code."""
+    code, output = ended(program("worker", "--daemon", "--logfile", "/dev/null/x"))
+
+    assert (code, "can't write the log file" in output) == (Exit.USAGE, True)
+
+
 async def test_a_daemon_leaves_the_terminal(program: Program, redis: Redis, root: Path) -> None:
     """The command ends at once with 0, the worker goes on in a session of its own, and logs to a file."""
     path, log = root / "worker.pid", root / "log"

@@ -26,6 +26,7 @@ def test_list_and_show(resqpy: Call) -> None:
 
     assert [each["name"] for each in listed] == ["fails", "sendMail"]
     assert [each["name"] for each in slow] == ["fails"]
+    assert resqpy("task", "list", "--queue", "none").out == "no such tasks\n"
     assert shown["inputs"]["to"] == {"type": "str", "required": True}
     assert shown["inputs"]["subject"]["default"] == "hello"
     assert shown["file"].endswith("tasks/mail.py")

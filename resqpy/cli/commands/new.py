@@ -36,7 +36,7 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     """
     if not force and directory.is_dir() and any(_visible(directory)):
         raise output.fail(Exit.NO, f"{directory} is not empty; --force writes there all the same")
-    project = Name.of(name or directory.resolve().name)
+    project = Name.of(name or directory.resolve().name, "--name gives the project another one")
     values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
         "version": package_version("resqpy"),

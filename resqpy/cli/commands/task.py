@@ -52,17 +52,22 @@ def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any
         for each in registered_tasks(current())
         if queue in {None, each.queue} and (each.periodic or not periodic)
     ]
-    output.show([_as_json(each) for each in found], lambda: _list(found))
+    empty = (
+        "no such tasks"
+        if queue or periodic
+        else "no tasks; make one by `resqpy generate task NAME`"
+    )
+    output.show([_as_json(each) for each in found], lambda: _list(found, empty))
 
 
-def _list(tasks: list[TaskSpec]) -> None:
+def _list(tasks: list[TaskSpec], empty: str) -> None:
     columns = ("task", "queue", "runs", "description", "package")
     rows = [(e.name, e.queue, _timing(e), e.description, e.package or "") for e in tasks]
     shown = 5 if any(each.package for each in tasks) else 4
     output.table(
         columns[:shown],
         [row[:shown] for row in rows],
-        empty="no tasks; make one by `resqpy generate task NAME`",
+        empty=empty,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.framework.kinds import FILE_OR_NONE, FLAG, SIZE_OR_NONE, choice, whole
+from resqpy.framework.kinds import FILE_OR_NONE, FLAG, PORT_OR_NONE, SIZE_OR_NONE, choice, whole
 from resqpy.framework.options import Historic, option
 
 
@@ -46,7 +46,7 @@ class ProcessConfig:
     )
     health_port: int | None = option(
         None,
-        whole(1, "the number of a port, or None", optional=True),
+        PORT_OR_NONE,
         "Answer over HTTP there: GET /live, /ready and /metrics. With several processes, the first has "
         "this port, the second the next one, and so on.",
     )
