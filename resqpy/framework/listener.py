@@ -14,8 +14,9 @@ from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.blocking import BlockingTask
-from resqpy.engine.tracked.delivery import Deliveries, active_task
+from resqpy.engine.tracked.delivery import Deliveries
 from resqpy.engine.tracked.processing import ProcessingState
+from resqpy.engine.tracked.tracked_run import active_task
 from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
 

@@ -17,12 +17,13 @@ from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.creating import CreateOptions
 from resqpy.engine.tracked.defaults import TaskDefaults
-from resqpy.engine.tracked.delivery import Deliveries, Interceptor, active_task
+from resqpy.engine.tracked.delivery import Deliveries
 from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.intercepting import VerbInterceptor
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.task_events import TaskEvents
 from resqpy.engine.tracked.tracked import Tracked
+from resqpy.engine.tracked.tracked_run import Interceptor, active_task
 from resqpy.engine.tracked.words import check_word
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
 from resqpy.framework.registry import Registry, registry_of

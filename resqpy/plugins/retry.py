@@ -14,7 +14,7 @@ from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.delivery import active_task
+from resqpy.engine.tracked.tracked_run import active_task
 from resqpy.plugins.backoff import Backoff
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks

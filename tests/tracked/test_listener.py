@@ -775,7 +775,7 @@ async def test_a_handler_without_its_lock_is_cancelled(
     tracked: Tracked, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler that goes on although its lock is lost gives its slot back in the end."""
-    monkeypatch.setattr("resqpy.engine.tracked.delivery._LOST_GRACE_S", 0.05)
+    monkeypatch.setattr("resqpy.engine.tracked.tracked_run._LOST_GRACE_S", 0.05)
     await tracked.create(
         "hangs", queue="hangs", lock_duration=150, longest_execution=100, retries=0
     )

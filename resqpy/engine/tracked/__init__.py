@@ -3,7 +3,7 @@
 - Pure: `creating` makes a record, `transitions` what becomes of it, `next_run`, `verdict`, `query`.
 - From outside a run: `tracked` has the verbs, with `finding`, `selection`, `handle`, `intercepting`;
   `asking` asks the plugins of a new task; `settling` takes the steps that anybody may have to take.
-- A run: `claiming`, `delivery`, `conclusion`; `active` is what its handler holds, `writing` and
+- A run: `claiming`, `delivery`, `tracked_run`; `active` is what its handler holds, `writing` and
   `finishing` what that writes, `processing` how far it is; `lock`, `lock_watch`, `renewal` keep its lock,
   `hastening` its next run.
 - The leader: `recovery`, `lost`, with `failed_entries`.

@@ -37,7 +37,6 @@ class ActiveTask(TaskView):
     Attributes:
         payload: change it as you like; it is saved by `save` and by what finishes.
         processing: its states.
-        final_changes: what is written of the payload at the end, once the handler has returned.
         on, once, off: listen to its events; see `Emitter`.
     """
 
@@ -57,7 +56,6 @@ class ActiveTask(TaskView):
         self._saved = record.payload
         self._failed_entry = failed_entry
         self._saving = False
-        self.final_changes: Patch | None = None
         self.on, self.once, self.off = (
             self.processing.on,
             self.processing.once,
