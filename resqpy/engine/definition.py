@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -47,40 +47,40 @@ class Definition:
     periodic: Periodic | None = None
 
 
-Definitions = Mapping[str, Definition]
-
-
-class WithFallback(dict[str, Definition]):
-    """Definitions, and what may run a job that none of them is for.
+class Definitions(Mapping[str, Definition]):
+    """Tasks by name, and what runs a job that none of them is for.
 
     Args:
         fallback: makes a definition for such a job; None: the job fails as of an unknown task.
-        tracked: each of them, and what is made, runs tracked tasks.
+        tracked: each of them, and what is made, runs tracked tasks, which therefore may be taken
+            together with their jobs.
     """
+
+    __slots__ = ("_fallback", "_known", "tracked")
 
     def __init__(
         self,
-        known: Definitions,
-        fallback: Callable[[Job], Definition | None],
+        known: Mapping[str, Definition],
+        fallback: Callable[[Job], Definition | None] = lambda _: None,
         *,
         tracked: bool = False,
     ) -> None:
-        super().__init__(known)
-        self.fallback = fallback
+        self._known = dict(known)
+        self._fallback = fallback
         self.tracked = tracked
 
+    def __getitem__(self, name: str) -> Definition:
+        return self._known[name]
 
-def runs_tracked(known: Definitions) -> bool:
-    """Whether tracked tasks may be taken together with their jobs."""
-    return isinstance(known, WithFallback) and known.tracked
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
 
+    def __len__(self) -> int:
+        return len(self._known)
 
-def definition_for(known: Definitions, job: Job) -> Definition | None:
-    """What runs a job."""
-    found = known.get(job.class_name)
-    if found is None and isinstance(known, WithFallback):
-        return known.fallback(job)
-    return found
+    def of(self, job: Job) -> Definition | None:
+        """What runs a job."""
+        return self._known.get(job.class_name) or self._fallback(job)
 
 
 BUILT_IN = "resqpy.plugins"  # the floor above, so by name
@@ -186,14 +186,13 @@ def _find_plugin(name: str) -> Any:
     return import_dotted(f"{BUILT_IN}.{name}")
 
 
-def definitions(jobs: Mapping[str, Any]) -> dict[str, Definition]:
+def definitions(jobs: Mapping[str, Any]) -> Definitions:
     """Definitions by name, from functions, from node-resque's `{"perform": …, "plugins": […],
     "plugin_options": {…}}`, or from definitions.
     """
-    made = {name: _definition(name, job) for name, job in jobs.items()}
-    if isinstance(jobs, WithFallback):
-        return WithFallback(made, jobs.fallback, tracked=jobs.tracked)
-    return made
+    if isinstance(jobs, Definitions):
+        return jobs
+    return Definitions({name: _definition(name, job) for name, job in jobs.items()})
 
 
 def _definition(name: str, job: Any) -> Definition:

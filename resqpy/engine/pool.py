@@ -18,7 +18,7 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
 from resqpy.base.waiting import is_set_within
-from resqpy.engine.definition import Definitions, runs_tracked
+from resqpy.engine.definition import Definitions
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.reporting import Reporting
@@ -63,7 +63,7 @@ class Pool:
         self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
         self.reporting: Reporting = Reporting(
-            store, options, clock, events, self._wake.set, claims=runs_tracked(definitions)
+            store, options, clock, events, self._wake.set, claims=definitions.tracked
         )
         self.runner: Runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
         self.suspects: Suspects = Suspects(self.runner.begin)

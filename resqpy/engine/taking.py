@@ -5,7 +5,7 @@ from __future__ import annotations
 from resqpy.base import codec, failed_entries
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job, WorkerId
-from resqpy.engine.definition import Definitions, definition_for
+from resqpy.engine.definition import Definitions
 from resqpy.engine.run import Run
 from resqpy.engine.tracked.claiming import begin_claimed
 from resqpy.store.client import Store
@@ -21,7 +21,7 @@ def run_of(
         job = _decode(taken, max_payload)
     except PayloadError as error:
         problem, job = error, Job("", [], taken.queue, taken.raw or b"")
-    run = Run(job, definition_for(definitions, job), worker_id, store)
+    run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
     run.beginning = taken.beginning
     run.held, run.sha1, run.rescues = taken.held, taken.sha1, taken.rescues

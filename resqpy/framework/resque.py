@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import UsageError
-from resqpy.engine.definition import Definitions
+from resqpy.engine.definition import Definition
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
@@ -76,7 +77,7 @@ class Resque:
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
 
-    def inline_worker(self, definitions: Definitions | None = None) -> Worker:
+    def inline_worker(self, definitions: Mapping[str, Definition] | None = None) -> Worker:
         """A worker that is never started, for `perform_inline`.
 
         Args:

@@ -12,7 +12,7 @@ from typing import Any
 from resqpy.base.errors import UnknownTask
 from resqpy.base.model import Job
 from resqpy.base.task_id import task_id_of
-from resqpy.engine.definition import Definition, WithFallback
+from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.execute import failure
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
@@ -39,9 +39,7 @@ class Tracking(Plugin):
             await self._deliveries.around(run, task_id, call_next)
 
 
-def with_tracking(
-    definitions: Mapping[str, Definition], deliveries: Deliveries
-) -> dict[str, Definition]:
+def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries) -> Definitions:
     """The same tasks, each of which may be created as a tracked one.
 
     A tracked task that is none of them fails at once, with its record, instead of leaving that to
@@ -58,7 +56,7 @@ def with_tracking(
         name: replace(definition, around=(tracking, *definition.around))
         for name, definition in definitions.items()
     }
-    return WithFallback(known, unknown, tracked=True)
+    return Definitions(known, unknown, tracked=True)
 
 
 async def _no_such_task(*_: Any) -> None:
