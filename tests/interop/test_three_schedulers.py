@@ -149,9 +149,9 @@ class Trial:
         held = zip(values, ("node", "ruby"), strict=True)
         return {"ours" if b"+scheduler-" in value else name for value, name in held if value}
 
-    async def watch(self) -> None:
-        """Note whether a foreign scheduler led in this round."""
-        while True:
+    async def watch(self, over: asyncio.Event) -> None:
+        """Note whether a foreign scheduler led in this round. Not cancelled: redis-py may swallow that."""
+        while not over.is_set():
             if await self.leads() - {"ours"}:
                 self.foreign_in_round = True
             await asyncio.sleep(0.002)
@@ -160,14 +160,16 @@ class Trial:
         """Delay jobs, disturb, wait until all are promoted, count."""
         await wait_for(self.leads, timeout=20)
         self.foreign_in_round = False
-        watcher = asyncio.create_task(self.watch())
+        over = asyncio.Event()
+        watcher = asyncio.create_task(self.watch(over))
         try:
             await self._delay(number, jobs)
             await self._disturb()
             await wait_for(self._drained, timeout=60)
             await asyncio.sleep(0.2)  # who was thawed ends what it was doing
         finally:
-            watcher.cancel()
+            over.set()
+            await watcher
         tally = self.foreign_led if self.foreign_in_round else self.ours_led
         tally.add(jobs, *await self._count(jobs))
 
