@@ -81,7 +81,7 @@ class Counted:
 
 async def processed(listener: Listener, count: int = 1) -> None:
     """Return when a listener has finished so many tasks in all."""
-    await wait_for(lambda: counts[listener].count >= count, 10.0, f"{count} tasks processed")
+    await wait_for(lambda: counts[listener].count >= count, message=f"{count} tasks processed")
 
 
 counts: dict[Listener, Counted] = {}
@@ -127,7 +127,7 @@ async def status_is(tracked: Tracked, task_id: str, status: str) -> TrackedTask:
         task = await tracked.get(task_id)
         return task if task is not None and task.status == status else None
 
-    found = await wait_for(there, 10.0, f"{task_id} is {status}")
+    found = await wait_for(there, message=f"{task_id} is {status}")
     assert found is not None
     return found
 

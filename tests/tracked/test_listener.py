@@ -154,6 +154,7 @@ async def test_explicitly_completed(tracked: Tracked, listen: Listen) -> None:
         seen.append((task.locked, task.processing_state, (await known(tracked, task.id)).status))
 
     await processed(await listen("complete", handler))
+    await wait_for(lambda: seen)  # the handler goes on after its end
 
     after = await known(tracked, created.id)
     assert seen == [(False, ProcessingState.FINISHED, "completed")]
@@ -674,6 +675,7 @@ async def test_interceptor(tracked: Tracked, listen: Listen) -> None:
         return
 
     await processed(await listen("intercepted", handler, interceptor=interceptor))
+    await wait_for(lambda: len(seen) == 2)
 
     assert seen == [(created.id, "intercepted"), Finished("complete")]
     assert (await known(tracked, created.id)).status == "completed"
@@ -692,6 +694,7 @@ async def test_interceptor_sees_errors(tracked: Tracked, listen: Listen) -> None
         await task.retry(error, 500)
 
     await processed(await listen("intercepted", handler, interceptor=interceptor))
+    await wait_for(lambda: seen)
 
     assert seen == [Finished("retry", error, 500)]
 
@@ -737,6 +740,7 @@ async def test_a_plain_handler(tracked: Tracked, listen: Listen) -> None:
         seen.append(task.processing_state)
 
     await processed(await listen("plain", handler), 2)
+    await wait_for(lambda: len(seen) == 3)  # the thread goes on after its task's end
 
     after = await known(tracked, created.id)
     assert (after.status, after.payload) == ("completed", UPDATED)
