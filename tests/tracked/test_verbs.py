@@ -184,17 +184,22 @@ async def test_enable_with_a_new_next_run(tracked: Tracked) -> None:
 
 
 async def test_enable_after_the_end(tracked: Tracked) -> None:
-    """'completes a scheduled task if nextRunTime is greater than lastRunTime'."""
-    end = now_ms() + 300
-    task = await tracked.create("mail", enabled=False, interval=100, start=end - 200, end=end)
-    await task.enable(recompute_next_run=True)
-    assert task.status == "scheduled"
-    await task.disable()
-    await asyncio.sleep(0.25)
+    """'completes a scheduled task if nextRunTime is greater than lastRunTime'; one that never ran has
+    failed, and says why.
+    """
+    start, day = now_ms(), 86_400_000
+    later = await tracked.create(
+        "mail", enabled=False, interval=day, start=start, end=start + 2 * day
+    )
+    await later.enable(recompute_next_run=True)
+    assert later.status == "scheduled"
+    task = await tracked.create("mail", enabled=False, interval=day, start=start, end=start + day)
     await task.enable(recompute_next_run=True)
     server = await known(tracked, task.id)
     assert (task.status, server.status) == ("failed", "failed")
     assert (server.enabled, server.next_run_time) == (True, None)
+    assert server.error is not None
+    assert server.error.name == "neverRuns"
 
 
 async def test_enable_of_an_enabled_task(tracked: Tracked, redis: Redis) -> None:

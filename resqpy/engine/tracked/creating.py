@@ -13,11 +13,11 @@ from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.task_id import check_task_id, new_task_id
-from resqpy.base.task_record import Record, Retries, TaskError, but
+from resqpy.base.task_record import Record, Retries, but
 from resqpy.base.task_status import TaskStatus
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.engine.tracked.defaults import TaskDefaults
-from resqpy.engine.tracked.next_run import cron_after, first_run
+from resqpy.engine.tracked.next_run import cron_after, first_run, or_why_not
 from resqpy.engine.tracked.transitions import settled
 from resqpy.engine.tracked.words import check_tags, word_or_none
 
@@ -211,7 +211,7 @@ def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
     next_run_ms = first_run(
         record.interval, record.timezone, now_ms, start_ms=start_ms, end_ms=end_ms
     )
-    return but(record, start_ms=start_ms, end_ms=end_ms, next_run_ms=next_run_ms)
+    return or_why_not(but(record, start_ms=start_ms, end_ms=end_ms, next_run_ms=next_run_ms))
 
 
 def _started(record: Record, now_us: int) -> Record:
@@ -219,6 +219,5 @@ def _started(record: Record, now_us: int) -> Record:
     made = but(settled(record, record, now_us), changed_ms=now_us // 1000)
     if made.status is not TaskStatus.FAILED:
         return made
-    error = TaskError("neverRuns", "its first run would start when its recurrence is over")
     retain_until_ms = None if made.retain_ms is None else now_us // 1000 + made.retain_ms
-    return but(made, error=error, completed_us=now_us, retain_until_ms=retain_until_ms)
+    return but(made, completed_us=now_us, retain_until_ms=retain_until_ms)

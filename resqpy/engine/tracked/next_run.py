@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from resqpy.base.cron import CronSchedule
-from resqpy.base.task_record import Record
+from resqpy.base.task_record import Record, TaskError, but
 from resqpy.base.when import moment_ms
 
 Interval = int | str | None
@@ -34,6 +34,16 @@ def following_run(record: Record, started_ms: int) -> int | None:
     if record.interval is None:
         return None
     return before_end(started_ms + record.interval, record.end_ms)
+
+
+def or_why_not(record: Record) -> Record:
+    """The record; where it never ran and never will, with that as its error."""
+    if record.next_run_ms is not None or record.last_run or record.error:
+        return record
+    return but(record, error=_NEVER_RUNS)
+
+
+_NEVER_RUNS = TaskError("neverRuns", "its first run would start when its recurrence is over")
 
 
 def before_end(run_ms: int | None, end_ms: int | None) -> int | None:

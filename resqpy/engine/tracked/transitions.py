@@ -21,7 +21,7 @@ from resqpy.base import codec
 from resqpy.base.merge import Patch, merged
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_record import LastRun, Record, TaskError, but
-from resqpy.engine.tracked.next_run import following_run
+from resqpy.engine.tracked.next_run import following_run, or_why_not
 
 ZOMBIE = "zombieTaskCleaned"  # Extra Horizon's name
 MOST_LINKS = 100  # tasks that a linked retry names: the first one, and the latest
@@ -268,7 +268,7 @@ def enabled(record: Record, now_us: int, *, recompute: bool = False) -> Change:
     after = but(record, enabled=True)
     if recompute and record.interval is not None and record.next_run_ms is not None:
         after = but(after, next_run_ms=following_run(record, now_us // 1000))
-    return Change(record, settled(record, after, now_us))
+    return Change(record, settled(record, or_why_not(after), now_us))
 
 
 def disabled(record: Record, now_us: int) -> Change:
