@@ -14,6 +14,7 @@ from typing import Any
 
 from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_file, near_match
+from resqpy.framework.files import python_files
 from resqpy.framework.problems import Problems, line_of
 
 USUAL_ENVIRONMENTS = ("default", "development", "test", "staging", "production")
@@ -37,9 +38,7 @@ class Layer:
 
 def read_layers(folder: Path, environment: str, problems: Problems) -> Iterator[Layer]:
     """What the files of a folder say for an environment, the general before the special."""
-    for path in sorted(folder.glob("*.py")):
-        if path.name.startswith("_"):
-            continue
+    for path in python_files(folder, problems):
         try:
             module = import_file(path, f"_resqpy_config.{folder.parent.name}.{path.stem}")
         except (Exception, SystemExit) as error:  # a user's file may raise anything

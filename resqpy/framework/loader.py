@@ -14,6 +14,7 @@ from typing import Any
 from resqpy.base.errors import ImportFailed, UsageError
 from resqpy.base.imports import Brought, import_entry_points, import_file
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
+from resqpy.framework.files import python_files
 from resqpy.framework.initializer import Initializer, check_initializer
 from resqpy.framework.middleware import Middleware
 from resqpy.framework.misspelled import misspelled
@@ -72,10 +73,7 @@ class Loader:
     # -- files --
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, ModuleType]]:
-        for path in sorted(folder.rglob("*.py")):
-            inner = path.relative_to(folder).parts
-            if any(part.startswith(("_", ".")) for part in inner):
-                continue
+        for path in python_files(folder, self._problems, deep=True):
             name = ".".join(("_resqpy", self._root.name, *path.relative_to(self._root).parts))
             try:
                 yield path, import_file(path, name.removesuffix(".py"))

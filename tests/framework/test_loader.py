@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.framework.conftest import Files
 
@@ -37,6 +41,27 @@ def test_tasks_are_found_at_any_depth(files: Files) -> None:
         path.write_text("1 / 0")
 
     assert list(files.load().registry.tasks) == ["a", "b"]
+
+
+@pytest.mark.parametrize("folder", ["config", "tasks", "tasks/mail"])
+def test_a_folder_that_may_not_be_read_is_a_problem(
+    files: Files, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """It is not taken for an empty one: a worker would run on defaults, or fail jobs as unknown."""
+    locked = files.root / folder
+    locked.mkdir(parents=True)
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+
+    [problem] = files.problems()
+
+    assert problem.startswith(f"{folder}: PermissionError: ")
 
 
 def test_a_module_has_its_own_of_everything(files: Files) -> None:
