@@ -193,7 +193,7 @@ async def test_enable_after_the_end(tracked: Tracked) -> None:
     )
     await later.enable(recompute_next_run=True)
     assert later.status == "scheduled"
-    task = await tracked.create("mail", enabled=False, interval=day, start=start, end=start + day)
+    task = await tracked.create("mail", enabled=False, interval=day, start=start, end=start + 1000)
     await task.enable(recompute_next_run=True)
     server = await known(tracked, task.id)
     assert (task.status, server.status) == ("failed", "failed")
