@@ -103,7 +103,7 @@ def test_redis_clock_goes_on_between_answers() -> None:
 async def test_the_events_follow_the_leadership() -> None:
     """A leader whose Redis is gone follows, says so, and leads again when it is back."""
     with PrivateServer() as server:
-        options = SchedulerOptions(lease_s=0.4, timeout_s=0.2)
+        options = SchedulerOptions(lease_s=1.5, timeout_s=0.2)
         scheduler = Scheduler(server.url, options=options)
         events: list[str] = []
         for event in ("leader", "follower"):

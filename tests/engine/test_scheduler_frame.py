@@ -107,7 +107,7 @@ async def test_a_shared_chore_waits_while_a_foreign_scheduler_leads(
     await redis.set("resque:resque_scheduler_leader_lock", "node:1", ex=100)
     own, shared = Noted("own"), Noted("shared", "shared")
 
-    scheduler = await start(chores=[own, shared], lease_s=0.2)
+    scheduler = await start(chores=[own, shared], lease_s=2.0)
 
     await wait_for(lambda: own.runs)
     assert (scheduler.leader, scheduler.promoting, scheduler.foreign_leader) == (

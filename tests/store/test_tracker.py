@@ -25,7 +25,7 @@ class Heard:
         self.changes: list[list[bytes] | None] = []
         self.orders: list[bytes] = []
         self.reasons: list[Exception] = []
-        self.store = Store(RedisOptions(url, connect_timeout_s=0.3))
+        self.store = Store(RedisOptions(url, connect_timeout_s=1.0))
         self.tracker = Tracker(
             self.store, prefixes, self.changes.append, self.orders.append, self.reasons.append
         )
@@ -35,7 +35,7 @@ class Heard:
 async def tracking(url: str, *prefixes: str) -> AsyncIterator[Heard]:
     """A tracker that listens."""
     heard = Heard(url, prefixes)
-    heard.tracker.ping_every_s = heard.tracker.pong_within_s = 0.2
+    heard.tracker.ping_every_s = 0.2
     task = asyncio.ensure_future(heard.tracker.run())
     try:
         await wait_for(lambda: heard.changes or heard.reasons)
@@ -76,10 +76,12 @@ async def test_a_killed_connection_is_made_anew(redis_url: str, redis: Any) -> N
 async def test_a_half_open_connection_is_noticed(redis_url: str, redis: Any) -> None:
     """A connection on which nothing comes any more fails its ping, and a new one is made."""
     async with Proxy(redis_url) as proxy, tracking(proxy.url, "resque:queue:") as heard:
+        heard.tracker.pong_within_s = 0.2
         proxy.silence()
         await wait_for(lambda: not heard.tracker.live)
+        heard.tracker.pong_within_s = 5.0
         proxy.speak()
-        await wait_for(lambda: heard.tracker.live)
+        await wait_for(lambda: heard.changes == [None, None])
         await redis.rpush("resque:queue:q", "x")
         await wait_for(lambda: heard.changes[-1] == [b"resque:queue:q"])
 
