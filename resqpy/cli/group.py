@@ -155,6 +155,13 @@ class Group(LazyGroup):
             args = [next(named, self.default), *args]
         return super().parse_args(ctx, args)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.default:
+            usual = f"{ctx.command_path} {self.default}"
+            formatter.write_paragraph()
+            formatter.write_text(f"Without a command: {self.default}. Its options: {usual} --help")
+
     def _refuse_flags_before_name(self, ctx: click.Context, args: list[str]) -> None:
         """`resqpy queues --json list`. After other options a command's name may be their value."""
         flags = {

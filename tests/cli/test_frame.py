@@ -52,6 +52,13 @@ def test_the_help_lists_all_commands_and_the_exit_codes(resqpy: Call) -> None:
     assert said.err == ""
 
 
+def test_the_help_of_a_group_names_what_runs_without_a_command(resqpy: Call) -> None:
+    """`resqpy failed --class Mail` is a way to call `list`, whose help has the options."""
+    said = resqpy("failed", "--help")
+
+    assert "Without a command: list. Its options: resqpy failed list --help" in said.out
+
+
 def test_a_misspelled_command_gets_a_hint(resqpy: Call) -> None:
     """The nearest command is named."""
     said = resqpy("wroker")
