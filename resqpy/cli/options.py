@@ -8,11 +8,12 @@ others by click, as RESQPY_<COMMAND>_<OPTION>.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from resqpy.cli.settings import Settings
 
@@ -51,6 +52,18 @@ class Option(click.Option):
         if self.allow_from_autoenv and ctx.auto_envvar_prefix and self.name:
             return [f"{ctx.auto_envvar_prefix}_{self.name.upper()}"]
         return []
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """A wrong value is told as the variable's, where one gave it: it may be set elsewhere."""
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as error:
+            source = ctx.get_parameter_source(self.name or "")
+            if source is ParameterSource.ENVIRONMENT:
+                error.param_hint = f"the variable {self.variables(ctx)[0]}"
+            raise
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)

@@ -124,6 +124,22 @@ def test_an_option_that_the_command_lacks_is_unknown(resqpy: Call, arguments: li
     assert "goes after" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("RESQPY_ROOT", "/dev/null/x"), ("RESQPY_JSON", "maybe"), ("RESQPY_FAILED_LIST_LIMIT", "all")],
+)
+def test_a_variables_wrong_value_is_told_as_the_variables(
+    resqpy: Call, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """Nobody gave the flag of the same meaning."""
+    monkeypatch.setenv(variable, value)
+
+    said = resqpy("failed")
+
+    assert said.code == Exit.USAGE
+    assert f"Invalid value for the variable {variable}: " in said.err
+
+
 def test_all_problems_of_a_project_are_told_together(resqpy: Call, root: Path) -> None:
     """With file and line, and exit code 3, before any worker starts."""
     (root / "tasks" / "broken.py").write_text("x = 1 +\n")
