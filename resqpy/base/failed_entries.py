@@ -31,7 +31,7 @@ def encode(
 
     `job_json` stands in it as it is: it must have passed `read_strict`.
     """
-    head = json_text({"worker": worker, "queue": clean(queue)})[:-1]
+    head = json_text({"worker": clean(worker), "queue": clean(queue)})[:-1]
     tail = {
         "exception": clean(exception),
         "error": clean(error),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from resqpy.base import codec, failed_entries, worker_records
 from resqpy.base.errors import PayloadError
+from resqpy.base.foreign_time import moment_of
 from resqpy.base.members import member_text
 from resqpy.base.model import Job, UnreadableJob, WorkingOn
 
@@ -72,7 +71,4 @@ def job_in_record(record: bytes) -> bytes:
 def ping_time_ms(ping: bytes | None) -> int:
     """When a Node worker gave its last sign of life; 0 where that can't be told."""
     data = codec.decode_lenient(ping or b"")
-    seconds = data.get("time") if isinstance(data, dict) else None
-    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
-        return 0
-    return int(seconds * 1000)
+    return moment_of(data.get("time") if isinstance(data, dict) else None) or 0

@@ -43,10 +43,10 @@ def decode(worker_id: str, record: bytes) -> WorkingOn | None:
     data = decode_lenient(record)
     if not isinstance(data, dict):
         return None
-    ours = payload(record)
+    ours, queue = payload(record), data.get("queue")
     return WorkingOn(
         worker_id=worker_id,
-        queue=data.get("queue"),
+        queue=queue if isinstance(queue, str) else None,
         run_at=data.get("run_at"),
         payload=data.get("payload"),
         worker=data.get("worker"),

@@ -11,14 +11,15 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
 
+_CALENDAR = range(-62_000_000_000_000, 253_000_000_000_000)  # ms: the years 5 to 9987
 _UNITS = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def local(ms: int | None) -> str:
     """`2026-11-21 05:12:03 CET (04:12:03 UTC)`; where both are the same, once."""
-    if ms is None:
+    utc = _moment(ms)
+    if utc is None:
         return "-"
-    utc = datetime.fromtimestamp(ms / 1000, UTC)
     here = utc.astimezone()
     shown = f"{here:%Y-%m-%d %H:%M:%S %Z}"
     if here.utcoffset() == utc.utcoffset():
@@ -29,7 +30,13 @@ def local(ms: int | None) -> str:
 
 def iso(ms: int | None) -> str | None:
     """ISO 8601 in UTC, for programs."""
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+    utc = _moment(ms)
+    return None if utc is None else utc.isoformat()
+
+
+def _moment(ms: int | None) -> datetime | None:
+    """None also for a year that no calendar has: a number that somebody wrote by mistake."""
+    return None if ms is None or ms not in _CALENDAR else datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def distance(ms: int | None, now_ms: int | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from resqpy.base.cron import CronSchedule, Mark
@@ -112,8 +112,7 @@ def _fires(entry: ScheduleEntry, start: datetime, end: datetime) -> Iterable[Sch
                 )  # fmt: skip
         case Grid(from_ms, step_ms):
             first_ms = max(from_ms, from_ms - (from_ms - to_ms(start)) // step_ms * step_ms)
-            at, step = to_datetime(first_ms), timedelta(milliseconds=step_ms)
-            while at < end:
-                if at >= start:
+            for at_ms in range(first_ms, to_ms(end) + 1, step_ms):
+                at = to_datetime(at_ms)
+                if start <= at < end:
                     yield ScheduledFire(at, entry.name, entry.kind, at, at.replace(tzinfo=None))
-                at += step

@@ -127,6 +127,32 @@ def test_binary_junk_is_shown(resqpy: Call, client: Redis) -> None:
             said.out.encode()
 
 
+def test_a_queue_whose_name_is_no_text_is_worked_by_none(resqpy: Call, client: Redis) -> None:
+    """The remedy of doctor can be printed, too."""
+    client.sadd("resque:queues", b"\xff")
+    client.rpush(b"resque:queue:\xff", b'{"class":"a","args":[]}')
+
+    said = resqpy("doctor")
+
+    assert "--queues '\\udcff,*'" in said.out
+
+
+def test_times_that_no_calendar_has_are_shown(resqpy: Call, client: Redis) -> None:
+    """Numbers that somebody wrote by mistake are no dates, and break no command."""
+    client.set("resque:lock:a:q:[]", 10**20)
+    client.sadd("resque:workers", "node-host:7:q")
+    client.set("resque:worker:ping:node-host:7", '{"time":1e300,"name":"node-host:7","queues":"q"}')
+    client.zadd("resque:delayed_queue_schedule", {"99999999999999": 5})
+    client.rpush("resque:delayed:99999999999999", b'{"class":"a","queue":"q","args":[]}')
+    rare = '{"class":"A","every":"99999999999d","queue":"q"}'
+    client.hset("resque:persistent_schedules", "rare", rare)
+
+    for command in (*LOOKS, "schedule fires"):
+        for more in ([], [] if command.startswith("top") else ["--json"]):
+            said = resqpy(*command.split(), *more)
+            assert "unexpected" not in said.err, (command, said.err)
+
+
 def test_a_reader_that_goes_away_is_no_error(environ: dict[str, str], client: Redis) -> None:
     """`resqpy jobs | head -1` ends with 0, in silence."""
     client.sadd("resque:queues", "mail")

@@ -205,6 +205,24 @@ async def test_a_record_that_is_no_json(resque: Resque, redis: Any) -> None:
     assert entry.queue == ""
 
 
+async def test_junk_around_a_worker_does_not_hold_its_cleaning_up(
+    resque: Resque, redis: Any
+) -> None:
+    """A queue that is a number, an id that is no UTF-8, a counter that is none: one failed entry."""
+    await redis.sadd("resque:workers", b"\xff:1:q")
+    await redis.set(b"resque:worker:\xff:1:q", b'{"queue":5,"payload":"x"}')
+    await redis.set("resque:stat:failed", "many")
+    [worker_id] = await resque.all_working_on()
+
+    await resque.force_clean_worker(worker_id)
+    again = await resque.force_clean_worker(worker_id)
+
+    assert again is None
+    assert await redis.smembers("resque:workers") == set()
+    [entry] = await redis.lrange("resque:failed", 0, -1)
+    assert failed_entries.decode(entry).worker == "\\udcff:1"
+
+
 async def test_an_idle_worker_counts_no_failure(resque: Resque, redis: Any) -> None:
     """Nor does one that nobody knows (in node-resque both count one)."""
     await register(redis, "h:1:q")

@@ -98,11 +98,11 @@ def _print(found: Sequence[Problem], fixed: dict[str, int], *, promised: bool) -
         click.echo(f"{sign} {click.style(each.name, bold=True)}: {output.text(each.words)}")
         if each.name in fixed:
             click.echo(
-                f"    {click.style('fixed', fg='green')}: {each.remedy} ({fixed[each.name]})"
+                f"    {click.style('fixed', fg='green')}: {output.text(each.remedy)} ({fixed[each.name]})"
             )
         elif each.remedy:
             would = "--fix would do it: " if each.fix is not None else ""
             would = "would be fixed: " if would and promised else would
-            click.echo(f"    → {would}{each.remedy}")
+            click.echo(f"    → {would}{output.text(each.remedy)}")
     if not found:
         click.echo(f"{click.style('✓', fg='green')} nothing is wrong")

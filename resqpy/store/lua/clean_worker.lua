@@ -12,7 +12,7 @@ local record, held = KEYS[gone + 3], KEYS[gone + 4]
 if (redis.call('GET', record) or '') ~= ARGV[2] then return 0 end
 if ARGV[3] ~= '' then
   redis.call('RPUSH', KEYS[1], ARGV[3])
-  redis.call('INCR', KEYS[2])
+  redis.pcall('INCR', KEYS[2]) -- a counter that is no number holds nothing up
   if KEYS[3] ~= held and redis.call('EXISTS', held) == 1 then
     redis.call('RENAME', held, KEYS[3])
   end

@@ -28,7 +28,7 @@ if ARGV[6] ~= '' then
   if ARGV[6] == 'LPUSH' then
     redis.call('SADD', KEYS[4], ARGV[8])
   else
-    redis.call('INCR', KEYS[5])
+    redis.pcall('INCR', KEYS[5]) -- a counter that is no number holds nothing up
     if KEYS[7] ~= held and redis.call('EXISTS', held) == 1 then
       redis.call('RENAME', held, KEYS[7])
     end
