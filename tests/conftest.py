@@ -8,12 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
 from tests.support.log_state import logs_as_before
 from tests.support.module_path import module_path_as_before
 from tests.support.redis_cluster import three_masters
+
+# An example may take its time on a busy machine; the rest is as it comes, here or in CI.
+settings.register_profile(
+    "busy", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+)
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -373,7 +373,8 @@ TEXTS = st.one_of(
 
 
 @settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1500,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(raw=TEXTS)
 def test_what_is_pasted_into_a_record_is_strict_json(fuzzing: Any, raw: bytes) -> None:

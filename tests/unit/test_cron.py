@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resqpy.base.cron import CronSchedule, InvalidCron
@@ -426,7 +426,6 @@ ZONES = st.sampled_from(
 class TestProperties:
     """What holds for every schedule."""
 
-    @settings(deadline=None)
     @given(EXPRESSIONS, MOMENTS)
     def test_equals_croniter_in_utc(self, expression: str, moment: datetime) -> None:
         """Where no clock changes, croniter's own dates are a second opinion."""
@@ -439,7 +438,6 @@ class TestProperties:
             assert following is not None
             moment = following
 
-    @settings(deadline=None)
     @given(EXPRESSIONS, ZONES, MOMENTS)
     def test_previous_and_next_are_inverse(
         self, expression: str, zone: str, moment: datetime
@@ -456,7 +454,6 @@ class TestProperties:
         assert schedule.next_after(before) == following
         assert schedule.next_after(following - timedelta(seconds=1)) == following
 
-    @settings(deadline=None)
     @given(EXPRESSIONS, ZONES, MOMENTS)
     def test_between_is_next_again_and_again(
         self, expression: str, zone: str, moment: datetime
