@@ -70,6 +70,8 @@ class Diagnosis:
     # -- the server --
 
     async def _server(self) -> Found:
+        async for problem in self._replica():
+            yield problem
         memory = await self._store.info("memory")
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
@@ -88,6 +90,16 @@ class Diagnosis:
                 "Redis writes nothing to its disk as yet: a restart loses all jobs",
                 "appendonly yes",
                 grave=False,
+            )
+
+    async def _replica(self) -> Found:
+        seen = await self._store.info("replication")
+        if seen.get("role") == "slave" and seen.get("slave_read_only") == "1":
+            primary = f"{seen.get('master_host')}:{seen.get('master_port')}"
+            yield Problem(
+                "replica",
+                f"this Redis is a read-only replica of {primary}: no job can be enqueued or worked",
+                "name the primary by --redis or REDIS_URL",
             )
 
     async def _clock(self) -> Found:

@@ -166,6 +166,18 @@ def test_an_evicting_redis_is_named(environ: dict[str, str]) -> None:
     assert "maxmemory-policy is allkeys-lru" in said.stdout
 
 
+def test_a_read_only_replica_is_named(environ: dict[str, str]) -> None:
+    """It answers every question, and refuses every job."""
+    with PrivateServer(config=["replicaof 127.0.0.1 1"]) as server:
+        said = subprocess.run(
+            [sys.executable, "-m", "resqpy.cli", "doctor"],
+            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert said.returncode == Exit.NO
+    assert "replica: this Redis is a read-only replica of 127.0.0.1:1" in said.stdout
+
+
 def test_a_redis_without_a_disk_is_named(environ: dict[str, str]) -> None:
     """Worth knowing, nothing grave: exit code 0."""
     with PrivateServer() as server:
