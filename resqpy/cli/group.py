@@ -159,8 +159,7 @@ class Group(LazyGroup):
         super().format_epilog(ctx, formatter)
         if self.default:
             usual = f"{ctx.command_path} {self.default}"
-            formatter.write_paragraph()
-            formatter.write_text(f"Without a command: {self.default}. Its options: {usual} --help")
+            formatter.write(f"\nWithout a command: {self.default}. Its options: {usual} --help\n")
 
     def _refuse_flags_before_name(self, ctx: click.Context, args: list[str]) -> None:
         """`resqpy queues --json list`. After other options a command's name may be their value."""
