@@ -112,11 +112,6 @@ def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
     return CronSchedule.parse(text, zone)
 
 
-def acceptable_to_rufus(entry: object) -> bool:
-    """Whether a schedule entry may be written where Ruby schedulers read it."""
-    return why_not_rufus(entry) is None
-
-
 def why_not_rufus(entry: object) -> str | None:
     """What a Ruby scheduler would die of, or do otherwise than we; None if it takes the entry.
 

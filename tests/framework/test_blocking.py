@@ -389,7 +389,7 @@ def test_a_script_ends_by_itself(redis_url: str, plain: Any) -> None:
         """
     )
     ran = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", script],
+        [sys.executable, "-W", "error", "-c", script],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.cron import CronSchedule, InvalidCron
-from resqpy.base.rufus import InvalidEvery, acceptable_to_rufus, parse_every
+from resqpy.base.rufus import InvalidEvery, parse_every, why_not_rufus
 
 RECORDED = Path(__file__).with_name("rufus_answers.json")
 START = datetime(2026, 1, 9, 10, 11, 12, tzinfo=UTC)
@@ -193,7 +193,7 @@ def judge(expression: str, ruby: object) -> str:
     for _ in range(FIRES):
         moment = schedule.next_after(moment) or moment
         fires.append(int(moment.timestamp()))
-    safe = acceptable_to_rufus({"cron": expression})
+    safe = why_not_rufus({"cron": expression}) is None
     if fires == ruby:
         return "equal" if safe else "equal, yet kept away"
     return "DIFFERENT, and written" if safe else "different, kept away"
