@@ -61,6 +61,7 @@ def failed_json(entry: FailedJob, *, backtrace: bool) -> dict[str, Any]:
         "worker": entry.worker,
         "failed_at": times.iso(failed_ms),
         "failed_at_ms": failed_ms,
+        "retried_at": times.iso(moment_of(entry.retried_at)),
         "list": entry.source,
     }
     return {**shown, "backtrace": entry.backtrace} if backtrace else shown
@@ -69,9 +70,10 @@ def failed_json(entry: FailedJob, *, backtrace: bool) -> dict[str, Any]:
 def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
     """A failed entry as a row."""
     failed_ms = moment_of(entry.failed_at)
+    when = times.distance(failed_ms) if failed_ms else entry.failed_at
     return (
         failed_id(entry)[:ID_LENGTH],
-        times.distance(failed_ms) if failed_ms else entry.failed_at,
+        when if entry.retried_at is None else f"{when} (retried)",  # Ruby leaves what it retried
         entry.class_name or "(unreadable)",
         entry.queue,
         _first_line(": ".join(filter(None, (entry.exception, entry.error)))) or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -157,6 +158,32 @@ async def test_failed_jobs_are_found_and_retried_by_id(
         b'{"class":"boom","queue":"q","args":["one"]}'
     ]
     assert again.code == Exit.NOT_FOUND
+
+
+async def test_what_ruby_retried_is_told(redis: Redis, call: Any) -> None:
+    """It leaves the entry in the list, so a second retry would run the job twice."""
+    entry = {
+        "payload": {"class": "A", "args": []},
+        "queue": "q",
+        "worker": "h:1:q",
+        "backtrace": [],
+    }
+    entry |= {"failed_at": "2026/11/21 10:00:00 UTC", "exception": "E", "error": "e"}
+    fresh, retried = (
+        json.dumps(entry),
+        json.dumps(entry | {"retried_at": "2026/11/21 11:00:00 UTC"}),
+    )
+    await redis.rpush("resque:failed", fresh, retried)
+
+    shown = await call("failed")
+    found = (await call("failed", "--json")).json
+
+    assert shown.out.count("ago (retried)") == 1
+    assert {each["retried_at"] for each in found} == {None, "2026-11-21T11:00:00+00:00"}
+    [id_] = [each["id"] for each in found if each["retried_at"]]
+    one = await call("failed", "show", id_)
+    assert "retried" in one.out
+    assert "by Ruby, which leaves it in the list" in one.out
 
 
 async def test_failed_jobs_are_counted_by_what_failed_how(

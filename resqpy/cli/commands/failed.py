@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -109,26 +109,29 @@ def show(id: str) -> None:  # noqa: A002 - what the user types
 
 
 def _print_one(entry: FailedJob) -> None:
-    from resqpy.base.foreign_time import moment_of
     from resqpy.cli import views
 
-    failed_ms = moment_of(entry.failed_at)
-    output.properties(
-        {
-            "id": views.failed_id(entry),
-            "class": entry.class_name,
-            "queue": entry.queue,
-            "args": views.args(entry.args),
-            "failed": f"{times.local(failed_ms)}, {times.distance(failed_ms)}"
-            if failed_ms
-            else entry.failed_at,
-            "worker": entry.worker,
-            "exception": entry.exception,
-            "error": entry.error,
-        }
-    )
+    shown = {
+        "id": views.failed_id(entry),
+        "class": entry.class_name,
+        "queue": entry.queue,
+        "args": views.args(entry.args),
+        "failed": _when(entry.failed_at),
+    }
+    if entry.retried_at is not None:
+        shown["retried"] = f"{_when(entry.retried_at)}, by Ruby, which leaves it in the list"
+    shown |= {"worker": entry.worker, "exception": entry.exception, "error": entry.error}
+    output.properties(shown)
     for line in entry.backtrace:
         click.echo(f"  {output.text(line)}")
+
+
+def _when(written: Any) -> Any:
+    """A time as people read it; one that can't be told as it was written."""
+    from resqpy.base.foreign_time import moment_of
+
+    ms = moment_of(written)
+    return f"{times.local(ms)}, {times.distance(ms)}" if ms else written
 
 
 @failed.command(cls=Command, destroys=True)
