@@ -150,7 +150,7 @@ async def test_events_of_a_long_run(
 ) -> None:
     """Renewals are told each time, being disabled once; a listener that is taken off hears nothing."""
     monkeypatch.setattr("resqpy.engine.tracked.lock.REFRESH_S", 0.05)
-    created = await tracked.create("long", queue="long", lock_duration=300)
+    created = await tracked.create("long", queue="long", lock_duration=1200)
     heard: list[list[Any]] = []
     deaf: list[Any] = []
 

@@ -6,7 +6,9 @@ Each test says in its docstring which of theirs it stands for.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -89,7 +91,7 @@ async def test_update_while_processing(tracked: Tracked, listen: Listen) -> None
 
 async def test_renews_the_lock(tracked: Tracked, listen: Listen) -> None:
     """'renews the lock before it expires'."""
-    created = await tracked.create("renew", {"initial": "data"}, queue="renew", lock_duration=400)
+    created = await tracked.create("renew", {"initial": "data"}, queue="renew", lock_duration=1200)
 
     async def handler(task: ActiveTask) -> None:
         renewed = asyncio.Event()
@@ -106,16 +108,18 @@ async def test_renews_the_lock(tracked: Tracked, listen: Listen) -> None:
 
 async def test_renews_the_lock_again(tracked: Tracked, listen: Listen) -> None:
     """'renews the lock multiple times if necessary'; and not oftener."""
-    created = await tracked.create("renew", {}, queue="renew", lock_duration=600)
-    renewals: list[None] = []
+    created = await tracked.create("renew", {}, queue="renew", lock_duration=1200)
+    renewals: list[float] = []
 
     async def handler(task: ActiveTask) -> None:
-        task.on("lock_renewed", lambda: renewals.append(None))
-        await asyncio.sleep(1.0)  # renewed after 0.4 and 0.8 s
+        renewals.append(time.monotonic())
+        task.on("lock_renewed", lambda: renewals.append(time.monotonic()))
+        await wait_for(lambda: len(renewals) == 3)
 
     await processed(await listen("renew", handler))
 
-    assert len(renewals) == 2
+    gaps = [after - before for before, after in itertools.pairwise(renewals)]
+    assert min(gaps) > 0.4  # 0.8 s, as far as we heard of it in time
     assert (await known(tracked, created.id)).status == "completed"
 
 

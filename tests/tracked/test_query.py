@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import task_locks
 from resqpy.store.client import Store
+from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, known
 
 COUNT = 23
@@ -186,15 +187,20 @@ async def test_tasks_of_a_page(tracked: Tracked, many: list[str]) -> None:
 
 async def test_time_alone_changes_statuses(tracked: Tracked) -> None:
     """A scheduled task whose time has come is found as pending, an expired run as well."""
-    scheduled = await tracked.create("mail", delay=50)
-    claimed = await tracked.create("mail", lock_duration=100)
-    assert (await task_locks.claim(tracked.store, claimed.id, "mail", "x:1:y#z")).ours
-    assert await all_ids(tracked, status="scheduled") == [scheduled.id]
-    assert await all_ids(tracked, status="running") == [claimed.id]
-    await asyncio.sleep(0.12)
-    assert await all_ids(tracked, status="scheduled") == []
-    assert await all_ids(tracked, status="running") == []
-    assert await all_ids(tracked, status="pending") == [scheduled.id, claimed.id]
+    made = [
+        await tracked.create("mail", delay=delay, lock_duration=lasts)
+        for delay, lasts in ((600_000, 100), (50, 100), (0, 600_000), (0, 100))
+    ]
+    later, soon, long, short = (task.id for task in made)
+    for task_id in (long, short):
+        assert (await task_locks.claim(tracked.store, task_id, "mail", "x:1:y#z")).ours
+
+    async def both() -> bool:
+        return await all_ids(tracked, status="pending") == [soon, short]
+
+    await wait_for(both)
+    assert await all_ids(tracked, status="scheduled") == [later]
+    assert await all_ids(tracked, status="running") == [long]
     assert await tracked.count(status="pending") == 2
 
 
