@@ -25,6 +25,7 @@ Arg = str | bytes | int | float
 OLDEST_SERVER = (6, 2)
 
 _KEEPS = "noeviction"
+_NAMED_KEYS = 6  # of a script, where one of them has another kind or may not be touched
 
 # Replies that mean: not done, ask again later (perhaps elsewhere).
 _NOT_NOW = ("LOADING", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM ",
@@ -125,7 +126,7 @@ class Store:
         if isinstance(reply, exceptions.NoScriptError):
             await self.call("SCRIPT", "LOAD", wanted.text, line=line)
             reply = (await self._evalsha(wanted, keys, args, line))[0]
-        return self._checked(reply, ("EVALSHA", f"{name}.lua", *keys[:1]), line)
+        return self._checked(reply, ("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), line)
 
     def _evalsha(
         self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
@@ -216,10 +217,10 @@ def _missing_right(command: Command) -> str:
 
 
 def _shown(command: Command) -> str:
-    """A command and its first key; a payload is not shown."""
-    count = 3 if command[:1] == ("EVALSHA",) else 2
+    """A command and its first key, a script and its keys: any may be the one; no payload."""
+    shown = command if command[:1] == ("EVALSHA",) else command[:2]
     words = (each.decode(errors="replace") if isinstance(each, bytes) else str(each)
-             for each in command[:count])  # fmt: skip
+             for each in shown)  # fmt: skip
     return " ".join(words)
 
 

@@ -257,7 +257,7 @@ async def test_a_worker_that_would_lead_is_told(guarded: Guarded) -> None:
     await scheduler.stop()
     await scheduler.store.close()
 
-    assert "'EVALSHA leader_campaign.lua resque:resqpy:leader'" in str(error)
+    assert "'EVALSHA leader_campaign.lua resque:resqpy:leader " in str(error)
     assert "deploy/redis/users.acl" in str(error)
 
 

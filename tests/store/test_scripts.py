@@ -133,6 +133,14 @@ async def test_two_retry_one_entry(store: Store, redis: Any) -> None:
     assert await redis.lrange("resque:queue:q", 0, -1) == [b"j"]
 
 
+async def test_an_error_names_all_keys_that_a_script_touches(store: Store, redis: Any) -> None:
+    """Redis does not tell which of them has another kind."""
+    await redis.set("resque:timestamps:x", "text")
+    keys: list[str | bytes] = [store.keys.schedule, "resque:delayed:", "resque:timestamps:x"]
+    with pytest.raises(StoreError, match=r"mend_delayed\.lua .* resque:timestamps:x' met a key"):
+        await store.run("mend_delayed", keys, [])
+
+
 async def test_settle_on_a_key_of_another_kind(store: Store, redis: Any) -> None:
     """An error, and nothing is done."""
     await redis.set(FAILED, "text")
