@@ -123,7 +123,7 @@ async def test_an_error_with_a_retry_in_time(api: TrackedApi, redis: Redis, stor
     modules.broken.add(1)
     await api.register_handler("my-type", MODULE, "method")
     payload = {"throw": True, "counter": 0, "id": 1}
-    created = await api.create("my-type", payload, retain_for=KEPT, retries=1, backoff=20)
+    created = await api.create("my-type", payload, retain_for=KEPT, retries=1, backoff=1500)
     async with promoting(redis, store):
 
         async def failed_once() -> TrackedTask | None:
@@ -132,7 +132,7 @@ async def test_an_error_with_a_retry_in_time(api: TrackedApi, redis: Redis, stor
 
         waiting = await wait_for(failed_once)
         assert waiting is not None
-        assert (waiting.to_json()["retry_interval"], waiting.payload) == (20, payload)
+        assert (waiting.to_json()["retry_interval"], waiting.payload) == (1500, payload)
         waiting.payload["throw"] = False
         await waiting.save()
         done = await status_is(api, created.id, "completed")

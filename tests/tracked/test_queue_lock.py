@@ -14,7 +14,7 @@ from resqpy.engine.tracked.recovery import TrackedChore
 from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
-from tests.tracked.support import KEYS, promoting, status_is
+from tests.tracked.support import KEYS, status_is
 
 ran: list[Any] = []
 
@@ -128,18 +128,19 @@ async def test_the_lock_of_another_stays(api: TrackedApi, redis: Redis, verb: st
     assert await redis.get(LOCK) == held
 
 
-async def test_a_second_attempt_frees_no_lock(api: TrackedApi, redis: Redis, store: Store) -> None:
+async def test_a_second_attempt_frees_no_lock(api: TrackedApi, redis: Redis) -> None:
     """A task that runs again leaves the lock of an equal that waits."""
-    task = await api.create("once", {"a": 1, "fails": True}, retries=1, backoff=50)
+    payload, lock = (
+        {"a": 1, "fails": True},
+        KEYS.queue_lock("once", "once", '[{"a":1,"fails":true}]'),
+    )
+    task = await api.create("once", payload, retries=1, backoff=600_000)
     await api.start()
     await status_is(api, task.id, "scheduled")
-    api.pause()
-    other = await api.create("once", {"a": 1, "fails": True}, delay=60_000)
-    lock = KEYS.queue_lock("once", "once", '[{"a":1,"fails":true}]')
+    other = await api.create("once", payload, delay=600_000)
     held = await redis.get(lock)
-    await api.start()
-    async with promoting(redis, store):
-        await status_is(api, task.id, "failed")
+    await api.retry(task.id)
+    await status_is(api, task.id, "failed")
     assert held is not None
     assert await redis.get(lock) == held
     await api.cancel(other.id)
