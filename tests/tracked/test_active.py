@@ -131,7 +131,7 @@ async def test_what_finished_tells(tracked: Tracked, listen: Listen) -> None:
 
 async def test_events_of_a_lost_lock(tracked: Tracked, listen: Listen) -> None:
     """A lock that is lost is told as state, result and event, in this order."""
-    await tracked.create("lost", queue="lost", lock_duration=200, longest_execution=100, retries=0)
+    await tracked.create("lost", queue="lost", lock_duration=1000, longest_execution=100, retries=0)
     heard: list[list[Any]] = []
 
     async def handler(task: ActiveTask) -> None:
@@ -342,7 +342,7 @@ async def test_no_second_finishing_call(tracked: Tracked, listen: Listen, how: s
 async def test_nothing_without_the_lock(tracked: Tracked, listen: Listen) -> None:
     """A handler whose lock is lost can write nothing more."""
     created = await tracked.create(
-        "lost", INITIAL, queue="lost", lock_duration=200, longest_execution=100
+        "lost", INITIAL, queue="lost", lock_duration=1000, longest_execution=100
     )
     refused: list[str] = []
     records: list[Any] = []

@@ -390,7 +390,7 @@ async def test_no_finishing_without_the_lock(tracked: Tracked, listen: Listen) -
     time ends the renewal.
     """
     created = await tracked.create(
-        "lost", {"initial": "data"}, queue="lost", lock_duration=300, longest_execution=200
+        "lost", {"initial": "data"}, queue="lost", lock_duration=1000, longest_execution=200
     )
     seen: list[Any] = []
 
@@ -785,7 +785,7 @@ async def test_a_handler_without_its_lock_is_cancelled(
     """A handler that goes on although its lock is lost gives its slot back in the end."""
     monkeypatch.setattr("resqpy.engine.tracked.tracked_run._LOST_GRACE_S", 0.05)
     await tracked.create(
-        "hangs", queue="hangs", lock_duration=150, longest_execution=100, retries=0
+        "hangs", queue="hangs", lock_duration=1000, longest_execution=100, retries=0
     )
     cancelled = asyncio.Event()
 
@@ -797,5 +797,5 @@ async def test_a_handler_without_its_lock_is_cancelled(
             raise
 
     await listen("hangs", handler)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await cancelled.wait()

@@ -75,7 +75,7 @@ async def test_redis_away_for_longer_than_a_lock(
     tracked: Tracked, store: Store, redis: Redis
 ) -> None:
     """The handler is told that its lock is lost, by its own clock; the task runs again, and once."""
-    task = await tracked.create("job", queue="jobs", lock_duration=200, backoff=1)
+    task = await tracked.create("job", queue="jobs", lock_duration=1000, backoff=1)
     lost: list[bool] = []
 
     async def job(active: ActiveTask) -> str:
@@ -83,7 +83,7 @@ async def test_redis_away_for_longer_than_a_lock(
             return "again"
         told = asyncio.Event()
         active.once("lock_lost", told.set)
-        await store.call("CLIENT", "PAUSE", 800, "ALL")
+        await store.call("CLIENT", "PAUSE", 1800, "ALL")
         await told.wait()
         lost.append(active.locked)
         return "zombie"

@@ -111,7 +111,7 @@ async def test_a_zombie_that_wakes_changes_nothing(
     tracked: Tracked, store: Store, redis: Redis
 ) -> None:
     """A run that lost its lock while it was frozen ends in a void: no result, no failed entry."""
-    task = await tracked.create("slow", queue="slow", lock_duration=200)
+    task = await tracked.create("slow", queue="slow", lock_duration=5000)
     woken, errors = asyncio.Event(), []
 
     async def slow(_: Any) -> str:
@@ -133,6 +133,7 @@ async def test_a_zombie_that_wakes_changes_nothing(
     assert (after.status, after.result, after.runs) == ("running", None, 0)
     assert await redis.llen(KEYS.failed) == 0
     assert await redis.get(KEYS.stat("processed")) is None
+    assert errors == []
 
 
 async def test_a_job_that_nobody_has(tracked: Tracked, store: Store, redis: Redis) -> None:
