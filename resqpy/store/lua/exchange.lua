@@ -1,7 +1,12 @@
--- Report the jobs that ended and take jobs for the free slots, in one step.
--- Safe to run twice: an end counts only if it removes its own record, and a slot that was thought
--- free but has a record gets that job back. No payload is decoded and encoded again.
--- Nothing that a foreigner may have put in our way (a key of another type, say) stops it half-way.
+-- Report the jobs that ended and take jobs for the free slots, in one step:
+--
+--   Report  each end whose run is still on its worker's record: its commands, then the record goes
+--   Find    after a lost reply: a slot that was thought free but has a record gets that job back
+--   Take    a job for each free slot, in the queues' order: it leaves its queue and is on the record
+--
+-- Safe to run twice: an end counts only if it removes its own record, and nothing is taken for a slot
+-- that has one. No payload is decoded and encoded again. Nothing that a foreigner may have put in our
+-- way (a key of another type, say) stops it half-way.
 --
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
@@ -16,16 +21,8 @@
 --      5   the channel of tracked tasks; empty: they are not taken together with their jobs
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
---          it counts as), number of commands; for each command: number of words, words. All are
---          done or none. A command "RELEASE lock holder" deletes a lock that still has the value
---          which the hash `holder` has for it (`take_job_lock.lua`), even if the end is void.
---          "REQUIRE hash field value" skips what follows, up to an "OTHERWISE", where the field has
---          another value; what stands behind OTHERWISE is done only then. If that has a REQUIRE
---          that doesn't hold either, or there is no OTHERWISE, the end is void, but over.
---          "AGAIN …" lets a periodic chain go on, whatever the conditions (periodic_again.lua).
---          "STEP …" writes a step of a tracked task (record_step.lua); "HOLD record id lock version
---          note locks" before it skips what follows where the record's lock is another; where only
---          its version is, `note` is left in it, for whoever reads it next.
+--          it counts as), number of commands; for each command: number of words, words
+--          (see "The commands of an end", below)
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
 --          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or '',
@@ -48,7 +45,18 @@ for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 
 -- include presentable
 
--- Report -----------------------------------------------------------------------------------------
+-- The commands of an end -----------------------------------------------------------------------
+-- All are done or none, in their order. Beside those of Redis:
+--   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
+--                              it (take_job_lock.lua), even if the end is void
+--   REQUIRE hash field value   skips what follows, up to OTHERWISE, where the field has another value
+--   OTHERWISE                  what follows is done only if what stands before it was skipped; where
+--                              that is skipped too, or is not there, the end is void, but over
+--   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
+--   HOLD record id lock version note locks
+--                              skips what follows where the lock of a tracked task's record is another;
+--                              where only its version is, `note` is left in it, for whoever reads it next
+--   STEP …                     writes a step of a tracked task (record_step.lua)
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed = 0, 0
 
@@ -139,6 +147,7 @@ local function read_commands()
   return commands
 end
 
+-- Report -----------------------------------------------------------------------------------------
 for index = 1, tonumber(word()) do
   local id, beginning, counts = word(), word(), word()
   local commands = read_commands()
@@ -174,14 +183,16 @@ end
 if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
 if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
 
--- Take -------------------------------------------------------------------------------------------
-local free = {}
+-- Find -------------------------------------------------------------------------------------------
+local free = {} -- of { index, worker id, the end of its record }
 for index = 1, tonumber(word()) do
   local id, ending = word(), word()
   if not stuck[id] then free[#free + 1] = { index, id, ending } end
 end
 
 local found = {}
+
+-- Whether a slot has a job already; that is what it gets, then.
 local function find(slot)
   local record = get(record_of .. slot[2])
   if not record then return false end
@@ -202,12 +213,14 @@ if ARGV[2] == '1' then
   free = really
 end
 
+-- Take -------------------------------------------------------------------------------------------
 local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
 local taken, broken, next_free, bytes_taken = {}, {}, 1, 0
 local rescues = #free > 0 and redis.call('EXISTS', KEYS[8]) == 1
 
+-- How often the job of a dead worker was put back before; '' where it never was.
 local function rescued(payload)
   return rescues and redis.pcall('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
@@ -236,6 +249,7 @@ local function take_tracked(payload, worker)
   return claim
 end
 
+-- Put a job on the record of the next free slot; false if there is none.
 local function place(q, payload)
   local fit = presentable(payload)
   while next_free <= #free do
