@@ -92,7 +92,7 @@ def redis_url(redis_server: PrivateServer) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of the test's Redis that shows bytes as they are."""
-    async with Redis.from_url(redis_url, decode_responses=False) as client:
+    async with Redis.from_url(redis_url, decode_responses=False, socket_timeout=30) as client:
         yield client
 
 
