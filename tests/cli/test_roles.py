@@ -32,7 +32,7 @@ from tests.support import recordings
 from tests.support.ports import free_port
 from tests.support.probes import fetch
 from tests.support.source import ROOT
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 @pytest.fixture(scope="module", params=["oldest", "found"])
@@ -253,7 +253,7 @@ async def test_a_worker_that_would_lead_is_told(guarded: Guarded) -> None:
     scheduler = Scheduler(Store(RedisOptions(guarded.url("worker"))))
     scheduler.on("error", told.put_nowait)
     await scheduler.start()
-    error = await asyncio.wait_for(told.get(), 5)
+    error = await asyncio.wait_for(told.get(), PATIENCE_S)
     await scheduler.stop()
     await scheduler.store.close()
 
