@@ -6,6 +6,7 @@ They need no scheduler in this process, and know also the tasks that only other 
 from __future__ import annotations
 
 from resqpy.base import periodic
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UnknownTask
 from resqpy.base.imports import near_match
 from resqpy.base.periodic import Periodic
@@ -41,13 +42,19 @@ class RecurrentJobs:
             UnknownTask: no process has a periodic task of that name.
         """
         task = await self._task(name)
-        return name in await store.announce(self._store, {name: task}, START)
+        return name in await self._announce({name: task}, START)
 
     async def enqueue_all_recurrent_jobs(self) -> list[str]:
         """Start all periodic tasks of this process, as each process does when it starts; the names of
         those that begin. What was stopped by hand stays so: start it by its name.
         """
-        return await store.announce(self._store, self.tasks, BOOT) if self.tasks else []
+        return await self._announce(self.tasks, BOOT) if self.tasks else []
+
+    async def _announce(self, tasks: dict[str, Periodic], how: str) -> list[str]:
+        """By the clock of Redis, as all schedulers go by that, or by the one that a test has set."""
+        clock = self._queue.clock
+        now_ms = None if clock is SYSTEM_CLOCK else clock.now_ms()
+        return await store.announce(self._store, tasks, how, now_ms)
 
     async def stop_recurrent_job(self, name: str) -> int:
         """Stop a periodic task until `enqueue_recurrent_job` starts it again, and remove its jobs

@@ -55,6 +55,13 @@ async def test_a_task_with_a_frequency(resqpy_clock: ManualClock) -> None:
     assert [each.task for each in await resqpy_clock.advance(1000)] == ["tick"]
 
 
+async def test_a_task_begins_by_this_clock(resqpy_process: Process) -> None:
+    """However much later than the clock's beginning it is by that of Redis."""
+    with manual_clock(datetime.now(UTC) - timedelta(minutes=1)) as clock:
+        await api.tasks.enqueue_recurrent_job("tick")
+        assert [each.task for each in await clock.advance(1000)] == ["tick"]
+
+
 async def test_a_task_with_a_cron(resqpy_process: Process) -> None:
     """Each of its times counts, those of long ago and those to come."""
     now = datetime.now(UTC)
