@@ -47,13 +47,13 @@ async def test_all_slots_are_served_in_one_round_trip(redis_url: str, redis: Any
         ) as work:
             line = work.worker.pool.reporting.exchange.line
             await wait_for(lambda: rounds[0] == slots)
-            await asyncio.sleep(0.1)
+            await work.until_quiet()
             for turn in range(2):
                 before = line.round_trips
                 gates[turn].set()
                 await wait_for(lambda turn=turn: rounds[turn + 1] == slots)  # type: ignore[misc]
                 assert line.round_trips == before + 1
-                await asyncio.sleep(0.05)
+                await work.until_quiet()
             gates[2].set()
             await work.until(3 * slots)
     assert len(work.args("failure")) == 12

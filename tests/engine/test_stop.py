@@ -212,9 +212,13 @@ async def test_resume_does_not_undo_a_stop(redis_url: str, redis: Any) -> None:
     async def wait() -> None:
         await gate.wait()
 
-    async with Queue(redis_url) as queue, working(redis_url, {"wait": wait}, "q", slots=2) as work:
+    async with (
+        Queue(redis_url) as queue,
+        working(redis_url, {"wait": wait}, "q", slots=2, timeout_s=60, heartbeat_s=60) as work,
+    ):
         await queue.enqueue("q", "wait")
         await wait_for(lambda: work.args("job"))
+        await work.until_quiet()  # what was asked before the stop is still taken
         stopping = asyncio.ensure_future(work.worker.stop())
         await asyncio.sleep(0)
         work.worker.resume()

@@ -40,11 +40,7 @@ async def idle(work: Working) -> None:
     wakeup = work.worker._wakeup
     assert wakeup is not None
     await wait_for(lambda: wakeup.tracker.live)
-    line = work.worker.pool.reporting.exchange.line
-    before = -1
-    while line.round_trips != before:
-        before = line.round_trips
-        await asyncio.sleep(0.05)
+    await work.until_quiet()
 
 
 async def starts_at_once(work: Working, redis: Any, queue: str) -> None:

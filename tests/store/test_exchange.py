@@ -372,6 +372,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.timeout(240)
 @settings(
     max_examples=1500,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,6 +55,14 @@ class Working:
     def errors(self) -> str:
         """The words of all errors."""
         return "\n".join(str(args[0]) for args in self.args("error"))
+
+    async def until_quiet(self) -> None:
+        """Wait until it asks Redis for nothing more, not even for a job that is there."""
+        line = self.worker.pool.reporting.exchange.line
+        before = -1
+        while line.round_trips != before or line._in_flight or line._waiting:
+            before = line.round_trips
+            await asyncio.sleep(0.05)
 
     async def until(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Wait until so many jobs have ended."""

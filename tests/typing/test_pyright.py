@@ -41,7 +41,7 @@ def told(folder: Path) -> list[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=55,
         check=False,
     )
     report = json.loads(done.stdout)
