@@ -23,11 +23,12 @@ from resqpy.base.errors import (
     UsageError,
     WrongCursor,
 )
+from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
 from tests.support.redis_state import dump
-from tests.tracked.support import known
+from tests.tracked.support import Listen, known, status_is
 
 MODULE = "tests.tracked.modules"
 LONE = "\ud800"
@@ -168,6 +169,27 @@ async def test_a_payload_that_is_too_large(tracked: Tracked, redis: Redis) -> No
     async with unchanged(redis):
         with pytest.raises(InvalidJob, match=r"payload: 16777216 bytes; the most is .* elsewhere"):
             await tracked.create("mail", {"a": "x" * (MAX_PAYLOAD - 8)})
+    task = await tracked.create("mail", {"a": 1})
+    task.payload["a"] = "x" * (MAX_PAYLOAD - 8)
+    async with unchanged(redis):
+        with pytest.raises(InvalidJob, match=r"payload: 16777216 bytes; the most is .* elsewhere"):
+            await task.save()
+
+
+async def test_a_payload_that_grows_too_large_in_a_run(tracked: Tracked, listen: Listen) -> None:
+    """What is saved within the run is refused too; the task may go on, and is not lost."""
+
+    async def handler(task: ActiveTask) -> str:
+        task.payload["a"] = "x" * MAX_PAYLOAD
+        with pytest.raises(InvalidJob, match="the most is"):
+            await task.save()
+        task.payload["a"] = "short"
+        return "went on"
+
+    await listen("mail", handler)
+    task = await tracked.create("mail", {"a": 1})
+    done = await status_is(tracked, task.id, "completed")
+    assert (done.result, done.payload) == ("went on", {"a": "short"})
 
 
 async def test_an_unknown_type(store: Store, redis: Redis) -> None:

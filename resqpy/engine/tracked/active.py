@@ -17,6 +17,7 @@ from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.outcome import Command
 from resqpy.engine.tracked.finishing import change_of, error_of
 from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted_task
+from resqpy.engine.tracked.payloads import payload_text
 from resqpy.engine.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
 from resqpy.engine.tracked.transitions import fails, saved
 from resqpy.engine.tracked.view import TaskView
@@ -102,7 +103,7 @@ class ActiveTask(TaskView):
         Raises:
             AlreadySaving: a save is under way.
             AlreadyFinished, LockLost: nothing was written.
-            InvalidJob: the payload is no JSON object.
+            InvalidJob: the payload is no JSON object, or too large.
         """
         self.processing.check()
         if self._saving:
@@ -111,7 +112,7 @@ class ActiveTask(TaskView):
         self._saving = True
         try:
             if patch:
-                text = codec.encode_object(self.payload)
+                text = payload_text(self.payload)
                 await self._writer.write(lambda record, now_us: saved(record, patch, now_us))
                 self._saved = text
         finally:
@@ -121,15 +122,15 @@ class ActiveTask(TaskView):
         """What was changed in the payload since the last save.
 
         Raises:
-            InvalidJob: the payload is no JSON object.
+            InvalidJob: the payload is no JSON object, or too large.
         """
         try:
             patch = difference(codec.decode_text(self._saved), self.payload)
         except RecursionError:
-            codec.encode_object(self.payload)  # says where it is nested too deep
+            payload_text(self.payload)  # says where it is nested too deep
             raise
         if patch:
-            codec.encode_object(self.payload)
+            payload_text(self.payload)
         return patch
 
     # -- finish --

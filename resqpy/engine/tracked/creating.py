@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from resqpy.base import codec
 from resqpy.base.backoff import Backoff
-from resqpy.base.errors import InvalidJob, UnknownOption, UsageError
+from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
@@ -18,6 +17,7 @@ from resqpy.base.task_status import TaskStatus
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.engine.tracked.defaults import TaskDefaults
 from resqpy.engine.tracked.next_run import cron_after, first_run, or_why_not
+from resqpy.engine.tracked.payloads import payload_text
 from resqpy.engine.tracked.transitions import settled
 from resqpy.engine.tracked.words import check_tags, word_or_none
 
@@ -73,7 +73,6 @@ class CreateOptions(TypedDict, total=False):
 
 _NAMES = frozenset(CreateOptions.__annotations__)
 _SHORTEST_LOCK_MS = 100
-_MOST_PAYLOAD = codec.MAX_PAYLOAD - 2048  # bytes; its job has class, queue and id as well
 
 
 def new_record(
@@ -100,7 +99,7 @@ def new_record(
         type=_kind(kind),
         queue=queue,
         priority=priority,
-        payload=_payload(payload),
+        payload=payload_text({} if payload is None else payload),
         version=0,
         tags=check_tags(options.get("tags", ())),
         enabled=_flag("enabled", options.get("enabled", True)),
@@ -115,16 +114,6 @@ def new_record(
         created_us=now_us,
     )
     return _started(_timed(record, options, now_us // 1000), now_us)
-
-
-def _payload(payload: Mapping[str, Any] | None) -> str:
-    text = codec.encode_object({} if payload is None else payload)
-    if (size := len(text.encode())) > _MOST_PAYLOAD:
-        raise InvalidJob(
-            f"payload: {size} bytes; the most is {_MOST_PAYLOAD}; store the data elsewhere, and create "
-            "the task with where it is"
-        )
-    return text
 
 
 def _kind(kind: object) -> str:

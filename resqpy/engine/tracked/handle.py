@@ -9,6 +9,7 @@ from resqpy.base import codec
 from resqpy.base.errors import AlreadySaving
 from resqpy.base.merge import difference
 from resqpy.base.task_record import Record
+from resqpy.engine.tracked.payloads import payload_text
 from resqpy.engine.tracked.view import TaskView
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ class TrackedTask(TaskView):
         Raises:
             AlreadySaving: a save is under way.
             UnknownTaskId: the task was removed.
-            InvalidJob: the payload is no JSON object.
+            InvalidJob: the payload is no JSON object, or too large.
         """
         if self._saving:
             raise AlreadySaving
-        codec.encode_object(self.payload)
+        payload_text(self.payload)
         snapshot = copy.deepcopy(self.payload)
         patch = difference(self._reference, snapshot)
         if not patch:
