@@ -187,7 +187,7 @@ async def test_a_payload_that_grows_too_large_in_a_run(tracked: Tracked, listen:
         return "went on"
 
     await listen("mail", handler)
-    task = await tracked.create("mail", {"a": 1})
+    task = await tracked.create("mail", {"a": 1}, queue="mail")
     done = await status_is(tracked, task.id, "completed")
     assert (done.result, done.payload) == ("went on", {"a": "short"})
 
