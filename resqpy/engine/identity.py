@@ -24,3 +24,9 @@ def host_name(given: str | None = None) -> str:
 def worker_id(number: int, incarnation: str, queues: str, host: str | None = None) -> WorkerId:
     """`HOST+N-incarnation:PID:queues`."""
     return WorkerId(f"{host_name(host)}+{number}-{incarnation}", str(os.getpid()), queues)
+
+
+def number_of(worker: WorkerId) -> int:
+    """The N of a worker id that `worker_id` made; 0: it is nobody's slot."""
+    number = worker.name.rpartition("+")[2].partition("-")[0]
+    return int(number) if number.isdecimal() else 0

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from resqpy.base.model import Job
 from resqpy.engine.traceback_text import place_of, words_of
 from resqpy.framework.config import Config
-from resqpy.framework.log import Filter, get_logger
+from resqpy.framework.log import Filter, get_logger, of_slot
 
 _MOST_OF_AN_ERROR = 1000  # letters
 Line = tuple[str, dict[str, Any]]
@@ -43,11 +43,13 @@ class EventLog:
     def follow_worker(self, worker: Emitting) -> None:
         """Log the events of a `MultiWorker`: they begin with the number of the task processor."""
         levels = self._config.tasks.worker_logging
-        self._listen(worker, "start", levels.start, lambda number: ("worker started", _at(number)))
-        self._listen(worker, "end", levels.end, lambda number: ("worker ended", _at(number)))
-        self._listen(worker, "poll", levels.poll, lambda number, *_: ("polling", _at(number)))
-        self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", _at(number)))
-        self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", _at(number)))
+        self._listen(
+            worker, "start", levels.start, lambda number: ("worker started", of_slot(number))
+        )
+        self._listen(worker, "end", levels.end, lambda number: ("worker ended", of_slot(number)))
+        self._listen(worker, "poll", levels.poll, lambda number, *_: ("polling", of_slot(number)))
+        self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", of_slot(number)))
+        self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", of_slot(number)))
         self._listen(worker, "job", levels.job, self._job)
         self._listen(worker, "success", levels.success, self._success)
         self._listen(worker, "skipped", levels.success, self._skipped)
@@ -91,7 +93,7 @@ class EventLog:
     # -- jobs --
 
     def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
-        told = {"task": job.class_name, "queue": queue, **_at(number)}
+        told = {"task": job.class_name, "queue": queue, **of_slot(number)}
         if self._config.logger.arguments:
             told["inputs"] = self._inputs(job.args)
         return told
@@ -126,10 +128,6 @@ class EventLog:
         return describe
 
 
-def _at(number: int) -> dict[str, Any]:
-    return {"worker": f"#{number}"} if number else {}
-
-
 def _plain(words: str) -> Describe:
     return lambda *_: (words, {})
 
@@ -146,7 +144,7 @@ def _cleaning(worker: Any, *details: Any) -> Line:
 
 
 def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
-    told = {"error": _words(error), "queue": queue, **_at(number)}
+    told = {"error": _words(error), "queue": queue, **of_slot(number)}
     if isinstance(job, Job):
         told["task"] = job.class_name
     return "worker has trouble", told

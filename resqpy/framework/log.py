@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from resqpy.base.errors import UsageError
+from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
 
@@ -154,8 +155,14 @@ def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutab
     if run is not None:
         line.setdefault("task", run.class_name)
         line.setdefault("queue", run.queue)
-        line.setdefault("worker", run.worker_id.name)
+        for key, value in of_slot(number_of(run.worker_id)).items():
+            line.setdefault(key, value)
     return line
+
+
+def of_slot(number: int) -> dict[str, Any]:
+    """Which task processor a line is of, as `worker`."""
+    return {"worker": f"#{number}"} if number else {}
 
 
 def get_logger(**bound: Any) -> Any:

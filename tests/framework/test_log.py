@@ -108,6 +108,7 @@ async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> N
     for event in ("from the task", "from a library: x"):
         line = found[event]
         assert (line["task"], line["queue"], line["app"]) == ("talk", "default", "shop")
+    assert {line["worker"] for line in found.values()} == {"#1"}
     done = found["job succeeded"]
     assert done["inputs"] == {"password": "[FILTERED]", "text": "x" * 100 + "…"}
     assert done["result"] == {"token": "[FILTERED]", "ok": True}
