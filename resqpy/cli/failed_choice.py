@@ -36,9 +36,15 @@ class Filters:
 
 
 class Choice:
-    """The failed jobs that a command is about."""
+    """The failed jobs that a command is about.
 
-    def __init__(self, ids: Sequence[str], filters: Filters, *, all_of_them: bool) -> None:
+    Args:
+        again: also those that Ruby has retried already and left in the list; ids name any.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], filters: Filters, *, all_of_them: bool, again: bool = True
+    ) -> None:
         if bool(ids) + bool(filters) + all_of_them != 1:
             raise click.UsageError(
                 "say which: ids (see `resqpy failed list`), or --class, --exception or --queue, "
@@ -46,15 +52,17 @@ class Choice:
             )
         self.ids = ids
         self.filters = filters
+        self.again = again
 
-    async def count(self, resque: Resque) -> int:
-        """How many there are."""
+    async def count(self, resque: Resque) -> tuple[int, int]:
+        """How many there are, and how many more but for Ruby, which has retried them."""
         if self.ids:
-            return len(await by_ids(resque, self.ids))
-        if self.filters:
-            entries = resque.each_failed(**self.filters.keywords)
-            return sum([1 async for _ in entries])
-        return await resque.failed_count()
+            return len(await by_ids(resque, self.ids)), 0
+        if self.again and not self.filters:
+            return await resque.failed_count(), 0
+        entries = resque.each_failed(**self.filters.keywords)
+        left = [not self.again and each.retried_at is not None async for each in entries]
+        return left.count(False), left.count(True)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
         ask: also where they are chosen by ids.
     """
 
-    async def look(resque: Resque, _: Any) -> int:
+    async def look(resque: Resque, _: Any) -> tuple[int, int]:
         return await choice.count(resque)
 
     async def act(resque: Resque, _: Any) -> int:
@@ -95,14 +103,18 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
             )
         return int(await work.many(resque))
 
-    found = ask_with_tasks(current(), look)
+    found, left = ask_with_tasks(current(), look)
     jobs = output.counted(found, "failed job")
     if found and not dry_run and (ask or not choice.ids):
         output.confirm(f"{work.verb.capitalize()} {jobs}{work.time(found)}?")
     number = found if dry_run else ask_with_tasks(current(), act) if found else 0
     words = f"would be {work.done}{work.time(found)}" if dry_run else work.done
     result = {"found": found, work.done: 0 if dry_run else number, "dry_run": dry_run}
-    output.show(result, lambda: click.echo(f"{output.counted(number, 'failed job')} {words}"))
+    told = f"{output.counted(number, 'failed job')} {words}"
+    if left:
+        result["left"] = left
+        told += f"; left: {left} that Ruby has retried already (see --retried)"
+    output.show(result, lambda: click.echo(told))
     return Exit.NO if choice.ids and number < found else Exit.OK
 
 

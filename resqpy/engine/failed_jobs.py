@@ -155,6 +155,7 @@ class FailedJobs(Inspecting):
         queue: Names = None,
         to_queue: str | None = None,
         rate: float | None = None,
+        retried: bool = False,
     ) -> int:
         """Retry all failed jobs, or those of some tasks, exceptions or queues; how many.
 
@@ -165,8 +166,9 @@ class FailedJobs(Inspecting):
         Args:
             to_queue: another queue than those in which they failed.
             rate: so many a second at the most, evenly; None: as fast as it goes.
+            retried: also those that Ruby has retried already, which it leaves in the list.
         """
-        wanted = Wanted.of(class_name, exception, queue)
+        wanted = Wanted.of(class_name, exception, queue, retried=retried)
         return await self._retry_all(wanted, to_queue, pace=Pace(rate))
 
     async def retry_stuck_jobs(self, upper_limit: int | None = None) -> int:
@@ -175,7 +177,7 @@ class FailedJobs(Inspecting):
         Args:
             upper_limit: look at so many failed jobs at the most.
         """
-        return await self._retry_all(Wanted(only_stuck=True), most=upper_limit)
+        return await self._retry_all(Wanted(only_stuck=True, retried=False), most=upper_limit)
 
     async def _retry_all(
         self,

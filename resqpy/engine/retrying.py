@@ -21,12 +21,17 @@ Chosen = Sequence[tuple[int, FailedJob]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A choice of failed jobs; None means: any."""
+    """A choice of failed jobs; None means: any.
+
+    Attributes:
+        retried: also those that Ruby has retried already and left in the list.
+    """
 
     class_names: frozenset[str] | None = None
     exceptions: frozenset[str] | None = None
     queues: frozenset[str] | None = None
     only_stuck: bool = False
+    retried: bool = True
 
     @classmethod
     def of(
@@ -34,9 +39,11 @@ class Wanted:
         class_name: str | Sequence[str] | None,
         exception: str | Sequence[str] | None,
         queue: str | Sequence[str] | None,
+        *,
+        retried: bool = True,
     ) -> Self:
         """The choice that a user makes: one name or several of each kind."""
-        return cls(_names(class_name), _names(exception), _names(queue))
+        return cls(_names(class_name), _names(exception), _names(queue), retried=retried)
 
     @property
     def everything(self) -> bool:
@@ -64,6 +71,7 @@ class Wanted:
             and (self.exceptions is None or entry.exception in self.exceptions)
             and (self.queues is None or entry.queue in self.queues)
             and (not self.only_stuck or entry.was_cleaned_by_force)
+            and (self.retried or entry.retried_at is None)
         )
 
 

@@ -185,6 +185,17 @@ async def test_what_ruby_retried_is_told(redis: Redis, call: Any) -> None:
     assert "retried" in one.out
     assert "by Ruby, which leaves it in the list" in one.out
 
+    left = "; left: 1 that Ruby has retried already (see --retried)\n"
+    would = await call("failed", "retry", "--all", "--dry-run")
+    assert would.out == f"1 failed job would be retried{left}"
+    done = await call("failed", "retry", "--class", "A", "--yes", "--json")
+    assert done.json == {"found": 1, "retried": 1, "dry_run": False, "left": 1}
+    none = await call("failed", "retry", "--all", "--yes")
+    assert none.out == f"0 failed jobs retried{left}"
+    again = await call("failed", "retry", "--all", "--retried", "--yes")
+    assert again.out == "1 failed job retried\n"
+    assert await redis.llen("resque:queue:q") == 2
+
 
 async def test_failed_jobs_are_counted_by_what_failed_how(
     redis_url: str, queue: Queue, call: Any

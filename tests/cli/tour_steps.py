@@ -36,7 +36,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "failed list --queue billing --oldest --limit 2",
         "failed list --class fail --exception Error --json", "failed show {id}",
         "failed retry {id} --dry-run", "failed retry {id} --to-queue slow",
-        "failed retry --all --dry-run", "failed retry --all --rate 2 --dry-run",
+        "failed retry --all --dry-run", "failed retry --all --rate 2 --retried --dry-run",
         "failed retry --exception NameError --queue alpha --dry-run",
         "failed retry --class Boom --dry-run", "failed retry --class Boom --yes", "failed remove --all",
         "failed remove --class KillMe --dry-run",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import NotInFailed, StoreError, UsageError
-from resqpy.base.model import FailedJob
+from resqpy.base.model import FORCED_CLEAN, FailedJob
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.resque import Resque
 from resqpy.store.queues import Guard
@@ -328,6 +328,22 @@ async def test_what_can_not_be_retried_stays(resque: Resque, redis: Any) -> None
         await resque.retry_and_remove_failed(failed_entry(queue=None), "text")
     assert await resque.retry_all_failed(to_queue="named") == 1
     assert await queue_of(redis, "named") == [b'{"class":"Boom","args":[1]}']
+
+
+async def test_what_ruby_retried_is_not_retried_in_bulk(resque: Resque, redis: Any) -> None:
+    """It left the entry and enqueued the job: once more would run it twice. Named, it is retried."""
+    at = "2026/11/21 00:36:51 UTC"
+    stays = failed_entry(retried_at=at)
+    stuck = failed_entry(backtrace=["killed", FORCED_CLEAN, "resqpy"], retried_at=at)
+    await push(redis, stays, failed_entry(), stuck)
+
+    assert await resque.retry_all_failed() == 1
+    assert await resque.retry_all_failed(class_name="Boom") == 0
+    assert await resque.retry_stuck_jobs() == 0
+    assert [entry.raw for entry in await resque.failed()] == [stays, stuck]
+    assert await resque.retry_and_remove_failed(stays)
+    assert await resque.retry_all_failed(retried=True) == 1
+    assert len(await queue_of(redis)) == 3
 
 
 async def test_remove_all_by_exception(resque: Resque, redis: Any) -> None:

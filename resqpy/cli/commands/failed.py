@@ -147,10 +147,15 @@ def _when(written: Any) -> Any:
     metavar="N",
     help="So many a second at the most, for what can't bear all of them at once.",
 )
+@option(
+    "--retried",
+    is_flag=True,
+    help="Also those that Ruby has retried already, which it leaves in the list.",
+)
 @option("--dry-run", is_flag=True, help="Only tell what would be retried.")
 def retry(
     ids: tuple[str, ...], *, all_of_them: bool, to_queue: str | None, rate: float | None,
-    dry_run: bool, **wanted: tuple[str, ...],
+    retried: bool, dry_run: bool, **wanted: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Put failed jobs back into their queues, with their exact bytes.
 
@@ -159,7 +164,7 @@ def retry(
     """
     from resqpy.cli.failed_choice import Choice, Filters, Work, carry_out
 
-    choice = Choice(ids, Filters(**wanted), all_of_them=all_of_them)
+    choice = Choice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
     if ids and rate:
         raise click.UsageError("--rate is for --all and for filters, not for single ids")
 
@@ -167,8 +172,8 @@ def retry(
         return await resque.retry_and_remove_failed(entry, to_queue)
 
     async def many(resque: Resque) -> int:
-        wanted = choice.filters.keywords
-        return await resque.retry_all_failed(**wanted, to_queue=to_queue, rate=rate)
+        wanted = choice.filters.keywords | {"to_queue": to_queue, "rate": rate}
+        return await resque.retry_all_failed(**wanted, retried=retried)
 
     work = Work("retry", "retried", one, many, rate)
     return carry_out(choice, work, dry_run=dry_run, ask=False)
