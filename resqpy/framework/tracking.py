@@ -91,11 +91,24 @@ class TrackedApi(Tracked):
         payload: Mapping[str, Any] | None = None,
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
-        """Create a task; one that is defined as at most once is tracked as such. See `Tracked`."""
+        """Create a task; one that is defined as at most once is tracked as such. See `Tracked`.
+
+        Raises:
+            InvalidInputs: the payload is not what a task of the project takes; nothing was written.
+        """
+        self._check_inputs(task_type, payload)
         definition = self._known_definition(task_type)
         if definition is not None and definition.at_most_once:
             options.setdefault("at_most_once", True)
         return await super().create(task_type, payload, **options)
+
+    def _check_inputs(self, task_type: str, payload: Mapping[str, Any] | None) -> None:
+        """As an enqueue does; a handler of this process takes what it likes."""
+        tasks = {} if self._registry is None else self._registry.tasks
+        if task_type in tasks and task_type not in self.listeners:
+            given = {} if payload is None else payload
+            if isinstance(given, Mapping):  # else it is refused as no JSON object
+                tasks[task_type].inputs.check(given)
 
     def _known_definition(self, task_type: str) -> Definition | None:
         """What runs the tasks of a type, here or in the project's workers."""

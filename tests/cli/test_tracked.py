@@ -26,12 +26,12 @@ from tests.tracked.support import KEYS, checked_store
 def test_create_and_get(resqpy: Call, client: Redis) -> None:
     """A task is created with what was said of it, and shown."""
     made = resqpy(
-        "tracked", "create", "sendMail", "to=a@b.c", "copies=2", "--id", "one", "--tag", "x",
+        "tracked", "create", "sendMail", "to=a@b.c", "subject=hi", "--id", "one", "--tag", "x",
         "--priority", "5", "--retries", "forever", "--backoff", "5s", "--retain-for", "1d",
         "--delay", "1h", "--application", "shell", "--json",
     ).json  # fmt: skip
     wanted = {
-        "id": "one", "status": "scheduled", "payload": {"to": "a@b.c", "copies": 2},
+        "id": "one", "status": "scheduled", "payload": {"to": "a@b.c", "subject": "hi"},
         "tags": ["x"], "priority": 5, "retries": None, "retry_interval": 5000,
         "retain_for": 86_400_000, "created_by_application": "shell", "queue": "default",
     }  # fmt: skip
@@ -39,7 +39,7 @@ def test_create_and_get(resqpy: Call, client: Redis) -> None:
     assert resqpy("tracked", "get", "one", "--json").json == made
     shown = resqpy("tracked", "get", "one").out
     assert "payload" in shown
-    assert '{"to":"a@b.c","copies":2}' in shown
+    assert '{"to":"a@b.c","subject":"hi"}' in shown
     assert client.zcard(KEYS.schedule) == 1
 
 
@@ -90,13 +90,16 @@ def test_create_from_json(resqpy: Call) -> None:
         (("sendMail", "to"), "is not NAME=VALUE"),
         (("sendMail", "to=a@x", "to=b@x"), "'to' is given twice"),
         (("sendMail", "{broken"), "no JSON"),
+        (("sendMail",), "input 'to' is required"),
+        (("sendMail", "to=nobody"), "input 'to'"),
+        (("sendMail", "to=a@x", "copies=2"), "input 'copies' is unknown"),
         (("sendMail", "--delay", "soon"), "--delay"),
         (("sendMail", "--delay=-5s"), "is not a duration"),
         (("pay",), "define it"),
-        (("sendMail", "--interval", "61 * * * *"), "cron expression"),
+        (("sendMail", "to=a@x", "--interval", "61 * * * *"), "cron expression"),
         (("sendMail", "--retries", "x"), "not `forever`"),
         (("sendMail", "--start", "tomorrow"), "is no time"),
-        (("sendMail", "--priority", "12"), "from -9 to 9"),
+        (("sendMail", "to=a@x", "--priority", "12"), "from -9 to 9"),
     ],
 )
 def test_bad_input(resqpy: Call, client: Redis, arguments: tuple[str, ...], words: str) -> None:
@@ -201,7 +204,7 @@ async def brought_to(tracked: Tracked, task_id: str, status: str) -> None:
 def test_watch(resqpy: Call, program: Program) -> None:
     """`watch` follows the changes of a task live, and says by its exit code how it ended."""
     resqpy("tracked", "create", "sendMail", "to=x@y", "--id", "good")
-    resqpy("tracked", "create", "sendMail", "to=nobody", "--id", "bad")
+    resqpy("tracked", "create", "sendMail", "to=nobody", "--id", "bad", "--any-type")
     well = program("tracked", "watch", "good", "--until-ended", "--json")
     ill = program("tracked", "watch", "bad", "--until-ended")
     for each in (well, ill):

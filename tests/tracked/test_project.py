@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import UnknownTask
+from resqpy.base.errors import InvalidInputs, UnknownTask
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.intercepting import CallNext, Operation
+from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -47,7 +48,7 @@ def project(tmp_path: Path, redis_url: str) -> Project:
 
 async def test_a_task_of_the_project(project: Project, redis: Redis) -> None:
     """A project's task is created as a tracked one, in its own queue, promoted and run; its inputs
-    are checked without the id, and it can ask for its active task.
+    are checked without the id, when it is created and before it runs, and it can ask for its active task.
     """
     saved: list[str | None] = []
 
@@ -60,7 +61,10 @@ async def test_a_task_of_the_project(project: Project, redis: Redis) -> None:
         api.tracked.interceptors.append(interceptor)
         now = await api.tracked.create("sendMail", {"to": "a@b.c"})
         later = await api.tracked.create("sendMail", {"to": "later"}, delay=300)
-        bad = await api.tracked.create("sendMail", {"too": "a@b.c"})
+        with pytest.raises(InvalidInputs, match="input 'too' is unknown; did you mean 'to'"):
+            await api.tracked.create("sendMail", {"too": "a@b.c"})
+        foreign = Tracked(api.tracked.store)  # knows no inputs
+        bad = await foreign.create("sendMail", {"too": "a@b.c"}, queue="mail")
         assert now.queue == "mail"
         done = await status_is(api.tracked, now.id, "completed")
         assert done.result == {"tracked": True, "to": "a@b.c"}
