@@ -69,7 +69,7 @@ install_runtime() {
 
 install_locked() {
     pip="$PY -m pip --disable-pip-version-check --quiet"
-    $pip install --require-hashes --requirement "$LOCK" || die "could not install $LOCK"
+    $pip install --require-hashes --no-deps --requirement "$LOCK" || die "could not install $LOCK"
     $pip install --no-deps --no-build-isolation --editable . || die "could not install resqpy"
 }
 
