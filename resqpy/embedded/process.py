@@ -67,6 +67,7 @@ def launch(
     return subprocess.Popen(
         [binary, conf.name],
         cwd=folder,
+        env={**os.environ, "LC_ALL": "C"},  # a locale that is not installed would end it at once
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,8 @@
-"""The Lua scripts: one operation a file in `lua/`, loaded once, called by digest."""
+"""The Lua scripts: one operation a file in `lua/`, called by digest.
+
+All are read when this is imported: a process goes on with the scripts that it began with, also where
+its files are replaced by another version's while it runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "lua"
+_TEXTS = {each.stem: each.read_bytes() for each in (Path(__file__).parent / "lua").glob("*.lua")}
 _INCLUDE = re.compile(rb"^-- include (\w+)$", re.MULTILINE)
 
 
@@ -24,9 +28,5 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script in `lua/<name>.lua`; a line `-- include other` stands for `lua/other.lua`."""
-    text = _INCLUDE.sub(lambda found: _read(found[1].decode()), _read(name))
+    text = _INCLUDE.sub(lambda found: _TEXTS[found[1].decode()], _TEXTS[name])
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
-
-
-def _read(name: str) -> bytes:
-    return (_FOLDER / f"{name}.lua").read_bytes()

@@ -20,6 +20,7 @@ from resqpy.store.client import Store
 from resqpy.store.exchange import Ended, Exchange, Exchanged, Place, Taken
 from resqpy.store.options import RedisOptions
 from resqpy.store.scripts import script
+from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
 
@@ -459,3 +460,14 @@ async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:
     assert (await dump(redis))["resque:stat:processed"] == "200"
     for desk in desks:
         await desk.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_junk_where_rescues_are_counted(desk: Desk, redis: Any, kind: str) -> None:
+    """Jobs are taken as if none had ever been rescued; what stands there stays."""
+    await put_junk(redis, "resque:resqpy:rescues", kind)
+    before = await redis.dump("resque:resqpy:rescues")
+    await redis.rpush("resque:queue:q", job(1), job(2))
+
+    assert [each.rescues for each in (await desk(free=PLACES)).taken] == [0, 0]
+    assert await redis.dump("resque:resqpy:rescues") == before

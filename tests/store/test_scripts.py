@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -256,3 +258,24 @@ async def test_two_clean_one_worker(store: Store, redis: Any) -> None:
     )
     assert sorted(done) == [False, False, False, True]
     assert await redis.lrange(FAILED, 0, -1) == [b"entry"]
+
+
+READ_LATER = """
+from pathlib import Path
+from resqpy.store import scripts
+
+def refuse(self):
+    raise AssertionError(f"read while running: {self}")
+
+names = [each.stem for each in Path(scripts.__file__).with_name("lua").glob("*.lua")]
+Path.read_bytes = Path.read_text = Path.open = refuse
+print(len({scripts.script(name).sha for name in names}) == len(names) > 30)
+"""
+
+
+def test_all_scripts_are_read_at_import() -> None:
+    """A process whose files are replaced by another version's while it runs keeps its scripts."""
+    command = [sys.executable, "-c", READ_LATER]
+    said = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert said.stdout == "True\n", said.stderr

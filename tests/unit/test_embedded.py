@@ -289,6 +289,17 @@ def test_a_server_that_does_not_start_says_why(
         acquire(project)
 
 
+@pytest.mark.parametrize("variable", ["LC_ALL", "LC_COLLATE", "LANG"])
+def test_a_locale_that_is_not_installed_does_not_matter(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """As in a slim container: the server asks for no other locale than C."""
+    monkeypatch.setenv(variable, "xx_YY.UTF-8")
+    with acquire(project) as shared_server, PrivateServer() as private:
+        assert state(shared_server.socket_path) == "ready"
+        assert state(private.socket_path) == "ready"
+
+
 def test_data_of_a_newer_server_are_not_overlooked(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:

@@ -218,11 +218,11 @@ local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
 local taken, broken, next_free, bytes_taken = {}, {}, 1, 0
-local rescues = #free > 0 and redis.call('EXISTS', KEYS[8]) == 1
+local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 
 -- How often the job of a dead worker was put back before; '' where it never was.
 local function rescued(payload)
-  return rescues and redis.pcall('HGET', KEYS[8], redis.sha1hex(payload)) or ''
+  return rescues and redis.call('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
 
 -- include free_guards

@@ -5,7 +5,7 @@
 -- ARGV 1   the leader's token
 -- Returns  the error DEPOSED, or nothing: the including script goes on
 for k = 1, fence do
-  if redis.call('GET', KEYS[k]) ~= ARGV[1] then
+  if redis.pcall('GET', KEYS[k]) ~= ARGV[1] then
     return redis.error_reply('DEPOSED another scheduler leads')
   end
 end
