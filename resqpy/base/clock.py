@@ -1,5 +1,8 @@
 """The one place that reads the clock; tests put another `Clock` in its place.
 
+The clock of this machine may be wrong, so it is for durations and for what only people read. What is
+due, how long something waits, what is over: that goes by Redis' clock, see `told_ms`.
+
 Milliseconds since the epoch are the unit of the public API, as in node-resque and ActionHero.
 """
 
@@ -38,8 +41,19 @@ class SystemClock:
 SYSTEM_CLOCK: Clock = SystemClock()
 
 
+def told_ms(clock: Clock) -> int | None:
+    """What time it is for the scripts: that of a clock which a test has set; None: Redis' time."""
+    return clock.now_ms() if getattr(clock, "set_by_test", False) else None
+
+
 class FixedClock:
-    """A clock that stands still until it is told to move; for tests."""
+    """A clock that stands still until it is told to move; for tests.
+
+    Attributes:
+        set_by_test: its time counts instead of Redis'.
+    """
+
+    set_by_test: bool = True
 
     def __init__(self, start_ms: int) -> None:
         self._us = start_ms * 1000

@@ -13,9 +13,8 @@
 from __future__ import annotations
 
 from resqpy.base import codec, failed_entries
-from resqpy.base.clock import Clock, failed_at_utc
+from resqpy.base.clock import Clock, failed_at_utc, told_ms
 from resqpy.base.errors import PayloadError
-from resqpy.base.when import ceil_second
 from resqpy.engine import periodic_end
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
@@ -83,9 +82,8 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
-    due_ms = clock.now_ms() + outcome.delay_ms
     item = codec.with_queue(run.job)
-    return [*delayed.add_commands(run.store, ceil_second(due_ms), item)]
+    return [delayed.delay_command(run.store, outcome.delay_ms, item, told_ms(clock))]
 
 
 def _returned(run: Run) -> Command:

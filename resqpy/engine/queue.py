@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.keys import check_queue_name
-from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
+from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, Definitions, definitions
 from resqpy.engine.moving import Moving
@@ -164,25 +164,25 @@ class Queue(Removing, Moving):
         Raises:
             DuplicateDelayedJob: the same job is due within a second of that time.
         """
-        due_ms = moment_ms(timestamp)
-        check_queue_name(queue)
-        if due_ms <= self.clock.now_ms():
-            return await self.enqueue(queue, class_name, args)
-        return await self._delay(due_ms, queue, class_name, args, suppress_duplicate_task_error)
+        job = (queue, class_name, args)
+        return await self._delay(job, suppress_duplicate_task_error, at_ms=moment_ms(timestamp))
 
     async def _delay(
-        self, due_ms: int, queue: str, class_name: str, args: Sequence[Any], suppress: bool
+        self, job: NewJob, suppress: bool, *, at_ms: int | None = None, in_ms: int = 0
     ) -> bool:
-        item = codec.encode_job(class_name, queue, args)
+        queue, class_name, args = job
+        item = codec.encode_job(class_name, check_queue_name(queue), args)
         texts = codec.spellings(class_name, queue, args)
-        second = ceil_second(due_ms)
-        stored = await delayed.add(self.store, second, item, texts)
-        if not stored and not suppress:
+        now_ms = told_ms(self.clock)
+        added = await delayed.add(self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=now_ms)
+        if added.due:
+            return await self.enqueue(queue, class_name, args)
+        if not added.stored and not suppress:
             raise DuplicateDelayedJob(
                 f"Job already enqueued at this time with same arguments: {class_name!r} in "
-                f"{queue!r} at {second}; pass suppress_duplicate_task_error=True to let it be"
+                f"{queue!r} at {added.second}; pass suppress_duplicate_task_error=True to let it be"
             )
-        return stored
+        return added.stored
 
     async def enqueue_in(
         self,
@@ -192,9 +192,13 @@ class Queue(Removing, Moving):
         args: Sequence[Any] = (),
         suppress_duplicate_task_error: bool = False,
     ) -> bool:
-        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
-        due_ms = self.clock.now_ms() + duration_ms(delay)
-        return await self.enqueue_at(due_ms, queue, class_name, args, suppress_duplicate_task_error)
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`. It is
+        counted by Redis' clock, so that of this machine may be wrong.
+        """
+        if (in_ms := duration_ms(delay)) == 0:
+            return await self.enqueue(queue, class_name, args)
+        job = (queue, class_name, args)
+        return await self._delay(job, suppress_duplicate_task_error, in_ms=in_ms)
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:

@@ -5,6 +5,7 @@ index `timestamps:<item>`, whose key is the item's exact text.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from resqpy.store.client import Arg, Store
 from resqpy.store.sweep import Item
@@ -21,18 +22,59 @@ def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]
     ]
 
 
-async def add(store: Store, second: int, item: bytes, spellings: Sequence[bytes]) -> bool:
-    """Store an item unless it is there, in any spelling, within a second: Node rounds and Ruby
-    truncates, so the neighbours count. One round trip; False if it was there.
+def delay_command(store: Store, wait_ms: int, item: bytes, now_ms: int | None) -> tuple[Arg, ...]:
+    """The same for an item that is due in so many milliseconds from now, by Redis' clock; a word of
+    the exchange.
+
+    Args:
+        now_ms: what time it is; None: Redis' time.
     """
     keys = store.keys
-    near = [keys.delayed_member(each) for each in (second, second - 1, second + 1)]
-    reply = await store.run(
+    told: Arg = "" if now_ms is None else now_ms
+    return (
+        "DELAY", wait_ms, told, item, keys.schedule, keys.delayed(""), keys.timestamps(item)
+    )  # fmt: skip
+
+
+class Added(NamedTuple):
+    """What came of adding an item.
+
+    Attributes:
+        stored: it stands there now.
+        due: its time has come, so it was not stored; else it was there.
+        second: at which it is due.
+    """
+
+    stored: bool
+    due: bool
+    second: int
+
+
+async def add(
+    store: Store,
+    item: bytes,
+    spellings: Sequence[bytes],
+    *,
+    at_ms: int | None = None,
+    in_ms: int = 0,
+    now_ms: int | None = None,
+) -> Added:
+    """Store an item, rounded up to a full second, unless it is due already, or is there, in any
+    spelling, within a second: Node rounds and Ruby truncates, so the neighbours count. One round trip.
+
+    Args:
+        at_ms: when it is due; None: `in_ms` from now.
+        now_ms: what time it is; None: Redis' time.
+    """
+    keys = store.keys
+    args: list[Arg] = ["in", in_ms] if at_ms is None else ["at", at_ms]
+    args += ("" if now_ms is None else now_ms, item)
+    status, second = await store.run(
         "delay",
-        [keys.schedule, keys.delayed(second), keys.timestamps(item)],
-        [second, item, *near, *map(keys.timestamps, spellings)],
+        [keys.schedule, keys.delayed(""), keys.timestamps(item)],
+        [*args, *map(keys.timestamps, spellings)],
     )
-    return bool(reply)
+    return Added(status == 1, status == -1, int(second))
 
 
 async def seconds_of(store: Store, spellings: Sequence[bytes]) -> list[int]:

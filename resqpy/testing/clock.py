@@ -24,7 +24,12 @@ class ManualClock:
     Args:
         start: milliseconds since the epoch or an aware datetime; None: now, at a full second,
             because delayed jobs are due at full seconds.
+
+    Attributes:
+        set_by_test: its time counts instead of Redis'.
     """
+
+    set_by_test: bool = True
 
     def __init__(self, start: Moment | None = None) -> None:
         now_ms = SYSTEM_CLOCK.now_ms() // 1000 * 1000

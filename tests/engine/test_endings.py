@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resqpy.base import codec
-from resqpy.base.clock import FixedClock
+from resqpy.base.clock import SYSTEM_CLOCK, FixedClock
 from resqpy.base.errors import JobCancelled, WorkerStopped
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import define
@@ -171,8 +171,8 @@ def test_what_becomes_of_a_run_that_was_ended_from_outside(
     [
         (Outcome(Kind.SUCCESS), "p", []),
         (failure(ValueError("x")), "f", ["RPUSH"]),
-        (AGAIN, "f", ["RPUSH", "SADD", "ZADD"]),
-        (LATER, "-", ["RPUSH", "SADD", "ZADD"]),
+        (AGAIN, "f", ["DELAY"]),
+        (LATER, "-", ["DELAY"]),
         (SKIPPED, "-", []),
         (RETURNED, "-", ["LPUSH"]),
     ],
@@ -194,13 +194,18 @@ def test_what_an_outcome_writes(outcome: Outcome, counts: str, words: list[str])
     ],
 )  # fmt: skip
 def test_a_delayed_job_keeps_its_text_and_names_its_queue(raw: bytes, item: bytes | None) -> None:
-    """Nothing in the job changes; a queue that is missing or another is set. Due at a whole second,
-    never earlier.
+    """Nothing in the job changes; a queue that is missing or another is set. The script knows when it
+    is due.
     """
-    report = ended(new_run(good, raw=raw), AGAIN, CLOCK)
-    push, _, zadd = report.commands
-    assert push == ("RPUSH", "resque:delayed:1795220842", item or raw)
-    assert zadd == ("ZADD", "resque:delayed_queue_schedule", 1795220842, 1795220842)
+    report = ended(new_run(good, raw=raw), AGAIN, SYSTEM_CLOCK)
+    (command,) = report.commands
+    assert command[:4] == ("DELAY", 1500, "", item or raw)
+
+
+def test_a_clock_that_a_test_has_set_is_told_to_the_script() -> None:
+    """Then a job is delayed by that clock, not by Redis'."""
+    (command,) = ended(new_run(good), AGAIN, CLOCK).commands
+    assert command[:3] == ("DELAY", 1500, 1_795_220_840_500)
 
 
 def test_a_returned_job_is_its_very_bytes() -> None:

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.clock import SystemClock
 from resqpy.base.errors import TaskStateError
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.tracked.active import ActiveTask
@@ -15,25 +14,11 @@ from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import task_locks
 from resqpy.store.client import Store
+from tests.support.clocks import HOURS, WrongClock
 from tests.tracked.support import KEYS, Listen, known, promoting, status_is
 
-HOUR_US = 3_600_000_000
 
-
-class WrongClock(SystemClock):
-    """A machine's clock that is fast, or slow."""
-
-    def __init__(self, ahead_us: int) -> None:
-        self._ahead_us = ahead_us
-
-    def now_ms(self) -> int:
-        return self.now_us() // 1000
-
-    def now_us(self) -> int:
-        return super().now_us() + self._ahead_us
-
-
-@pytest.fixture(params=[HOUR_US, -HOUR_US], ids=["fast", "slow"])
+@pytest.fixture(params=[HOURS, -HOURS], ids=["fast", "slow"])
 def wrong(request: pytest.FixtureRequest) -> WrongClock:
     """Both ways of being wrong."""
     return WrongClock(request.param)

@@ -21,7 +21,6 @@ from resqpy.base.errors import (
 )
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_record import Record
-from resqpy.base.when import ceil_second
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
 from resqpy.engine.run import Run
@@ -153,10 +152,9 @@ async def _wait(run: Run, record: Record, now_ms: int) -> bool:
     if left_ms <= _WAIT_MS:
         await asyncio.sleep(left_ms / 1000)
         return True
-    second = ceil_second(record.next_run_ms)
     job = records.job_of(record)
-    await delayed.add(run.store, second, job, [job])
-    return False
+    added = await delayed.add(run.store, job, [job], at_ms=record.next_run_ms)
+    return added.due
 
 
 def _unknown(task_id: str) -> str:

@@ -1,17 +1,27 @@
 -- Store a delayed item, unless it is there already at that second or a second beside it.
 --
--- KEYS 1   delayed_queue_schedule      2  delayed:<second>      3  timestamps:<item>
--- ARGV 1   second                      2  item
---      3-5 the members that `timestamps:` sets have for the second, the one before, the one after
---      6…  the timestamps: keys of all spellings of the item
--- Returns  1 stored, 0 it was there
+-- KEYS 1   delayed_queue_schedule      2  prefix of delayed lists      3  timestamps:<item>
+-- ARGV 1   "in": so long from now; "at": at that time
+--      2   milliseconds
+--      3   what time it is (ms since the epoch); empty: Redis' time
+--      4   item
+--      5…  the timestamps: keys of all spellings of the item
+-- Returns  1 stored, 0 it was there, -1 it is due already, so nothing was stored; and the second
 -- Read by  Ruby and Node: all three
-for k = 6, #ARGV do
-  for near = 3, 5 do
-    if redis.call('SISMEMBER', ARGV[k], ARGV[near]) == 1 then return 0 end
+
+-- include due
+
+local now = now_ms(ARGV[3])
+local due = tonumber(ARGV[2]) + (ARGV[1] == 'in' and now or 0)
+local second = due_second(due)
+if due <= now then return { -1, second } end
+for k = 5, #ARGV do
+  for near = -1, 1 do -- Node rounds and Ruby truncates
+    local member = 'delayed:' .. string.format('%.0f', second + near)
+    if redis.call('SISMEMBER', ARGV[k], member) == 1 then return { 0, second } end
   end
 end
-redis.call('RPUSH', KEYS[2], ARGV[2])
-redis.call('SADD', KEYS[3], ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1])
-return 1
+redis.call('RPUSH', KEYS[2] .. second, ARGV[4])
+redis.call('SADD', KEYS[3], 'delayed:' .. second)
+redis.call('ZADD', KEYS[1], second, second)
+return { 1, second }

@@ -52,6 +52,7 @@ for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 --   REQUIRE hash field value   skips what follows, up to OTHERWISE, where the field has another value
 --   OTHERWISE                  what follows is done only if what stands before it was skipped; where
 --                              that is skipped too, or is not there, the end is void, but over
+--   DELAY …                    stores a delayed item that is due so long from now (delayed.py)
 --   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
 --   HOLD record id lock version note locks
 --                              skips what follows where the lock of a tracked task's record is another;
@@ -132,6 +133,15 @@ local function write_all(commands)
   return nil, holds or done
 end
 
+-- include due
+
+local function delay(commands, wait_ms, told, item, schedule, lists, set)
+  local second, n = due_second(now_ms(told) + wait_ms), #commands
+  commands[n + 1] = { 'RPUSH', lists .. second, item }
+  commands[n + 2] = { 'SADD', set, 'delayed:' .. second }
+  commands[n + 3] = { 'ZADD', schedule, second, second }
+end
+
 local function read_commands()
   local commands = {}
   for _ = 1, tonumber(word()) do
@@ -140,6 +150,8 @@ local function read_commands()
     at = at + words
     if command[1] == 'RELEASE' then
       release(command[2], command[3])
+    elseif command[1] == 'DELAY' then
+      delay(commands, unpack(command, 2))
     else
       commands[#commands + 1] = command
     end

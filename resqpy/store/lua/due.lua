@@ -1,0 +1,14 @@
+-- Shared by other scripts (`-- include due`): when something is due. Redis' own clock counts, because
+-- the clocks of the machines may be wrong; a test may tell another time.
+--
+-- KEYS     none
+-- ARGV     none
+-- Returns  (now_ms) milliseconds since the epoch: those told, or Redis' own where that is empty;
+--          (due_second) the first whole second that is not before a time in milliseconds, as text
+local function now_ms(told)
+  if told and told ~= '' then return tonumber(told) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function due_second(ms) return string.format('%.0f', math.ceil(ms / 1000)) end

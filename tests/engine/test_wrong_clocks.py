@@ -1,0 +1,175 @@
+"""Machines whose clocks are hours off: everything is due by Redis' clock all the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from resqpy import MultiWorker, Queue, ScalingOptions, Scheduler
+from resqpy.base import codec
+from resqpy.engine.definition import define
+from tests.support.clocks import HOURS, WrongClock
+from tests.support.waiting import wait_for
+
+SCHEDULE = "resque:delayed_queue_schedule"
+
+
+@pytest.fixture(params=[5 * HOURS, -5 * HOURS], ids=["fast", "slow"])
+def wrong(request: pytest.FixtureRequest) -> WrongClock:
+    """Both ways of being wrong."""
+    return WrongClock(request.param)
+
+
+@pytest.fixture
+async def queue(redis_url: str, wrong: WrongClock) -> AsyncIterator[Queue]:
+    """A producer's queue."""
+    async with Queue(redis_url, clock=wrong) as made:
+        yield made
+
+
+async def second_of(redis: Any) -> int:
+    """Redis' time."""
+    return int((await redis.time())[0])
+
+
+async def due_seconds(redis: Any) -> list[int]:
+    """When something is due; the list, its index and its reverse index must agree."""
+    seconds = [int(each) for each in await redis.zrange(SCHEDULE, 0, -1)]
+    for second in seconds:
+        for item in await redis.lrange(f"resque:delayed:{second}", 0, -1):
+            assert await redis.sismember(b"resque:timestamps:" + item, f"delayed:{second}")
+    return seconds
+
+
+# -- producers --
+
+
+async def test_a_job_in_a_minute(queue: Queue, redis: Any) -> None:
+    """It is due in a minute, rounded up to a full second."""
+    before = await second_of(redis)
+    assert await queue.enqueue_in(60_000, "q", "C", [1])
+    after = await second_of(redis)
+    (due,) = await due_seconds(redis)
+    assert before + 60 <= due <= after + 61
+
+
+@pytest.mark.parametrize("hours", [1, 4])
+async def test_a_job_at_a_time(queue: Queue, redis: Any, hours: int) -> None:
+    """What lies ahead by Redis' clock is delayed, and what is over by it is enqueued at once."""
+    now = await second_of(redis)
+    at, past = now + 3600 * hours, now - 3600 * hours
+    assert await queue.enqueue_at(at * 1000, "q", "C", ["ahead"])
+    assert await queue.enqueue_at(past * 1000, "q", "C", ["over"])
+    assert await due_seconds(redis) == [at]
+    (job,) = await redis.lrange("resque:queue:q", 0, -1)
+    assert codec.decode_job(job, "q").args == ["over"]
+
+
+async def test_equal_jobs_from_machines_that_disagree(queue: Queue, redis: Any) -> None:
+    """The same job in the same second is the same, whichever machine asks for it."""
+    async with Queue(queue.store, clock=WrongClock(0)) as right:
+        at_ms = (await second_of(redis) + 600) * 1000
+        assert await right.enqueue_at(at_ms, "q", "C", [1])
+        assert not await queue.enqueue_at(at_ms, "q", "C", [1], suppress_duplicate_task_error=True)
+    assert await due_seconds(redis) == [at_ms // 1000]
+
+
+async def test_no_delay_at_all(queue: Queue, redis: Any) -> None:
+    """It goes straight to the queue."""
+    assert await queue.enqueue_in(0, "q", "C", [1])
+    assert (await redis.llen("resque:queue:q"), await due_seconds(redis)) == (1, [])
+
+
+# -- workers --
+
+
+async def broken() -> None:
+    """A task."""
+    raise ValueError("again")
+
+
+def worker(url: str, jobs: dict[str, Any], clock: WrongClock) -> MultiWorker:
+    """One on queue `q`, with a slot."""
+    scaling = ScalingOptions(min_task_processors=1, max_task_processors=1)
+    return MultiWorker(url, jobs, "q", scaling=scaling, clock=clock)
+
+
+@pytest.mark.parametrize("strategy", [None, [60_000], "exponential"])
+async def test_a_retry(redis_url: str, redis: Any, wrong: WrongClock, strategy: Any) -> None:
+    """It waits for its delay: neither for hours, nor not at all."""
+    options = {"retry_limit": 3, "retry_delay": 60_000, "backoff_strategy": strategy}
+    task = define("C", broken, plugins=["Retry"], plugin_options={"Retry": options})
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C")
+    before = await second_of(redis)
+    async with worker(redis_url, {"C": task}, wrong):
+        await wait_for(lambda: redis.zcard(SCHEDULE))
+    (due,) = await due_seconds(redis)
+    assert before + 60 <= due <= await second_of(redis) + 61
+
+
+async def test_a_job_whose_equal_runs(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """JobLock delays it by what its option says."""
+    options = {"enqueue_timeout": 60_000}
+    task = define("C", broken, plugins=["JobLock"], plugin_options={"JobLock": options})
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C")
+    lock = queue.store.keys.job_lock("C", "q", codec.lock_args([]))
+    await redis.set(lock, "another's")
+    before = await second_of(redis)
+    async with worker(redis_url, {"C": task}, wrong):
+        await wait_for(lambda: redis.zcard(SCHEDULE))
+    (due,) = await due_seconds(redis)
+    assert before + 60 <= due <= await second_of(redis) + 61
+
+
+async def test_a_clock_that_steps_while_a_job_runs(redis_url: str, redis: Any) -> None:
+    """The retry is due by Redis' clock, not by either of the machine's times."""
+    clock = WrongClock(0)
+
+    async def steps() -> None:
+        clock.ahead_ms = -7 * HOURS
+        raise ValueError("again")
+
+    options = {"retry_limit": 2, "retry_delay": 60_000}
+    task = define("C", steps, plugins=["Retry"], plugin_options={"Retry": options})
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C")
+    before = await second_of(redis)
+    async with worker(redis_url, {"C": task}, clock):
+        await wait_for(lambda: redis.zcard(SCHEDULE))
+    (due,) = await due_seconds(redis)
+    assert before + 60 <= due <= await second_of(redis) + 61
+
+
+# -- schedulers --
+
+
+async def test_promotion(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """A scheduler moves what is due by Redis' clock, and nothing else."""
+    async with Queue(redis_url) as queue:
+        await queue.enqueue_in(3 * HOURS, "q", "C", ["later"])
+        await queue.enqueue_in(1, "q", "C", ["now"])
+    async with Scheduler(redis_url, clock=wrong):
+        await wait_for(lambda: redis.llen("resque:queue:q"))
+    (job,) = await redis.lrange("resque:queue:q", 0, -1)
+    assert codec.decode_job(job, "q").args == ["now"]
+    assert len(await due_seconds(redis)) == 1
+
+
+async def test_a_periodic_chain(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """It runs at its pace, on a scheduler and a worker that are both wrong, in opposite ways."""
+    ran: list[int] = []
+
+    async def tick(_: Any) -> None:
+        ran.append(await second_of(redis))
+
+    jobs = {"C": define("C", tick, queue="q", frequency=1000)}
+    async with (
+        Scheduler(redis_url, jobs, clock=wrong),
+        worker(redis_url, jobs, WrongClock(-wrong.ahead_ms)),
+    ):
+        await wait_for(lambda: len(ran) >= 3)
+    assert 1 <= ran[2] - ran[0] < 60
