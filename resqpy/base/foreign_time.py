@@ -27,6 +27,18 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})?")
 
 
+LATEST_MS = 220_000_000_000_000  # in the 90th century: a later time is none, and no datetime soon
+
+
+def noted_ms(text: str | bytes) -> int | None:
+    """Milliseconds since the epoch, as we note them; None where something else stands there."""
+    try:
+        ms = int(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return ms if abs(ms) < LATEST_MS else None
+
+
 def moment_of(value: object) -> int | None:
     """Milliseconds since the epoch of a time in any of the formats; None where it can't be told.
 

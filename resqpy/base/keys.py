@@ -181,6 +181,10 @@ class Keys:
         """A key that only resqpy knows."""
         return f"{self.prefix}resqpy:" + ":".join(parts)
 
+    def junk(self, key: str) -> str:
+        """Where what stood under a key of ours, and was of another kind, is moved to."""
+        return self.own("junk", key.removeprefix(self.own()))
+
     @cached_property
     def processes(self) -> str:
         """Sorted set incarnation -> Redis time in seconds of its last sign of life."""

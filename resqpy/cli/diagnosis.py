@@ -9,6 +9,7 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import UnreadableJob
 from resqpy.cli import times
+from resqpy.cli.junk import junk_problems
 from resqpy.cli.keyspace import keyspace_problems
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Fix, Found, Problem
@@ -55,6 +56,7 @@ class Diagnosis:
             "queues without workers": self._unworked,
             "unreadable jobs": self._unreadable,
             "failed jobs": self._failed,
+            "keys of resqpy's own": lambda: junk_problems(self._store),
             "keys that belong to nothing": lambda: keyspace_problems(self._store),
         }
         found: list[Problem] = []

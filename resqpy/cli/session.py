@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from resqpy.cli import bar
+from resqpy.cli import bar, output
 from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.settings import Settings
 from resqpy.engine.resque import Resque
@@ -120,7 +120,10 @@ def new_process(settings: Settings) -> Process:
 def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
     async def all_of_it() -> T:
         async with _connected(place, definitions) as queue:
-            return await look(queue)
+            found = await look(queue)
+            for key in sorted(queue.store.junk):
+                output.warn(f"{key!r} is of another kind than it should be: taken for empty")
+            return found
 
     with bar.shown():
         return asyncio.run(all_of_it())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from resqpy.base.errors import StoreError
+from resqpy.base.foreign_time import noted_ms
 from resqpy.base.periodic import Periodic
 from resqpy.engine.announcing import Announcer
 from resqpy.engine.cron_plan import Plan, next_ms, plan
@@ -40,8 +41,7 @@ class Settled(NamedTuple):
 def read_note(text: str | None, task: Periodic) -> Settled:
     """The note of a task as it stands in Redis."""
     ms, _, schedule = (text or "").partition(" ")
-    known = schedule == task.cron_text and ms.lstrip("-").isdigit()
-    return Settled(text or "", int(ms) if known else None)
+    return Settled(text or "", noted_ms(ms) if schedule == task.cron_text else None)
 
 
 class CronChore:

@@ -51,7 +51,9 @@ class FrequencyChore:
         seen = await store.look(self._store)
         leadership.clock.note(seen.time_us)
         now_ms = leadership.clock.now_ms()
-        if await self._announcer.mend(seen, now_ms):
+        if seen.odd:
+            await self._drop_odd(seen)
+        if seen.odd or await self._announcer.mend(seen, now_ms):
             return 0
         tasks = self._announced.active(seen, now_ms)
         next_ms = await self._mending.run(leadership, seen, tasks, now_ms)
@@ -66,6 +68,12 @@ class FrequencyChore:
         )
         next_ms = min([next_ms, *(ms for ms in waiting.values() if ms > now_ms)])
         return min((next_ms - leadership.clock.now_ms()) / 1000, self._longest_s)
+
+    async def _drop_odd(self, seen: store.Seen) -> None:
+        await store.drop_odd(self._store, seen)
+        for key, name in seen.odd:
+            words = f"what {key!r} has for {name!r} is no time: it was dropped"
+            self._emit("error", StoreError(words))
 
     async def _fire(self, leadership: Leadership, name: str, task: Periodic, due_ms: int) -> None:
         now_ms, step_ms = leadership.clock.now_ms(), task.frequency_ms or 0

@@ -17,6 +17,7 @@ from resqpy.base.model import WorkerId
 from resqpy.base.waiting import is_set_within
 from resqpy.store import workers
 from resqpy.store.client import Store
+from resqpy.store.junk import Mending
 from resqpy.store.options import RedisOptions
 
 INTERVAL_S = 10.0
@@ -98,6 +99,7 @@ class Heartbeat:
         self._stopping = asyncio.Event()
         self._ready.set()
         store = Store(self._options)
+        store.mending = Mending(store, leading=False)
         wait_s = self._interval_s
         try:
             while not await is_set_within(self._stopping, wait_s):

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from resqpy.base.errors import PoolStateError
+from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.events import Emitter
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
+from resqpy.store.junk import Mending
 
 
 class Role(Emitter):
     """A part that is started and stopped: worker or scheduler."""
+
+    leads: ClassVar[bool] = False  # whether it touches the keys of schedulers
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -49,6 +52,7 @@ class Role(Emitter):
         self.running = True
         try:
             await self.connect()
+            await self._set_junk_aside()
             await self._begin()
         except BaseException:
             self.running = False
@@ -56,6 +60,18 @@ class Role(Emitter):
             raise
         self._main = asyncio.create_task(self._group(self._side), name=type(self).__name__)
         self._side = []
+
+    async def _set_junk_aside(self) -> None:
+        """Move what stands where keys of ours are to be out of the way, now and later."""
+        before = self.store.mending
+        leading = self.leads or (isinstance(before, Mending) and before.leading)
+        self.store.mending = mending = Mending(self.store, leading=leading)
+        for words in await mending():
+            self._trouble(StoreError(words))
+
+    def _trouble(self, error: Exception) -> None:
+        """Tell of an error that concerns all of us."""
+        raise NotImplementedError
 
     async def _group(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
         async with asyncio.TaskGroup() as group:

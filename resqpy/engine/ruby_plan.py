@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from resqpy.base.cron import CronSchedule
-from resqpy.base.foreign_time import moment_of
+from resqpy.base.foreign_time import LATEST_MS, moment_of, noted_ms
 from resqpy.base.periodic import next_on_grid
 from resqpy.base.ruby_schedule import RubySchedule
 from resqpy.base.rufus import Every
 from resqpy.engine.cron_plan import ON_TIME_MS, next_ms
 
-NEVER_MS = 10**15
+NEVER_MS = LATEST_MS
 
 
 class Note(NamedTuple):
@@ -41,7 +41,8 @@ class Note(NamedTuple):
         """Read a note; None where there is none that can be read."""
         digest, _, rest = (text or "").partition(" ")
         ms, _, last = rest.partition(" ")
-        return cls(digest, int(ms), last) if ms.isdigit() else None
+        next_ms = noted_ms(ms)
+        return None if next_ms is None else cls(digest, next_ms, last)
 
 
 def due_ms(schedule: RubySchedule, note: Note | None, last: str | None, now_ms: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
@@ -41,6 +41,8 @@ class Scheduler(Role):
     `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
     """
 
+    leads: ClassVar[bool] = True
+
     def __init__(
         self,
         connection: Connection = None,
@@ -53,7 +55,7 @@ class Scheduler(Role):
         self.name: str = _new_name(self.options.name)
         self.queue: Queue = Queue(self.store, jobs, clock)
         self.announcer: Announcer = Announcer(
-            self.store, own_tasks(self.queue.definitions), self._failed
+            self.store, own_tasks(self.queue.definitions), self._trouble
         )
         self.chores: list[Chore] = standard_chores(self)
         self._clock = clock
@@ -92,7 +94,7 @@ class Scheduler(Role):
 
     async def _begin(self) -> None:
         election = self._election = Election(
-            self.store, self.options, self.name, self._elected, self._failed, self._clock
+            self.store, self.options, self.name, self._elected, self._trouble, self._clock
         )
         self._loops = {chore.name: self._loop(chore, election) for chore in self.chores}
         self.emit("start")
@@ -109,11 +111,11 @@ class Scheduler(Role):
             self.store,
             prefixes,
             on_change=self._changed,
-            on_fallback=lambda error: self._failed(_no_tracking(error)),
+            on_fallback=lambda error: self._trouble(_no_tracking(error)),
         )
 
     def _loop(self, chore: Chore, election: Election) -> ChoreLoop:
-        return ChoreLoop(chore, election.leadership, self._failed, self.options.timeout_s)
+        return ChoreLoop(chore, election.leadership, self._trouble, self.options.timeout_s)
 
     def wake(self, name: str) -> None:
         """Let a chore run soon."""
@@ -133,7 +135,8 @@ class Scheduler(Role):
         for loop in self._loops.values():
             loop.stand()
 
-    def _failed(self, error: Exception) -> None:
+    def _trouble(self, error: Exception) -> None:
+        """Tell of an error."""
         self.emit("error", error)
 
     async def stop(self) -> None:

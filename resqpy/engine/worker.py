@@ -22,6 +22,7 @@ from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.role import Role
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
+from resqpy.engine.telling import tell_error
 from resqpy.engine.wakeup import Wakeup
 
 
@@ -150,6 +151,10 @@ class BaseWorker(Role):
             await pool.close()
             await self._close_store()
             self.running = False
+
+    def _trouble(self, error: Exception) -> None:
+        """Tell of an error that concerns no single job."""
+        tell_error(self, error)
 
     def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
         """Tell the listeners."""

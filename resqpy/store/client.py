@@ -8,7 +8,7 @@ the server did not know (`NOSCRIPT`: it did not run).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -25,6 +25,8 @@ Arg = str | bytes | int | float
 OLDEST_SERVER = (6, 2)
 
 _KEEPS = "noeviction"
+_WRONG_KIND = "WRONGTYPE"
+_COUNTS = ("ZCARD", "SCARD", "LLEN", "HLEN")
 _NAMED_KEYS = 6  # of a script, where one of them has another kind or may not be touched
 
 # Replies that mean: not done, ask again later (perhaps elsewhere).
@@ -43,6 +45,9 @@ class Store:
         keys: the key names of the installation.
         line: the connection on which everybody's commands travel.
         evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
+        junk: keys of ours that `look` found to be of another kind.
+        mending: called where a key was of another kind than it should be; what it did, in words. None:
+            this process only looks.
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
@@ -51,6 +56,8 @@ class Store:
         self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
         self.evicts: str | None = None
+        self.junk: set[str] = set()
+        self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
     def new_line(self, *, eager: bool = False) -> Line:
         """A further connection, for who must not wait behind others; `eager`: see `Line`."""
@@ -94,17 +101,26 @@ class Store:
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
         replies = await (line or self.line).send([command])
-        return self._checked(replies[0], command, line)
+        return (await self._all_checked(replies, [command], line))[0]
 
     async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
         """Several commands in one round trip; the first error is raised after all were done."""
         if not commands:
             return []
         replies = await (line or self.line).send(commands)
-        return [
-            self._checked(reply, command, line)
-            for reply, command in zip(replies, commands, strict=True)
-        ]
+        return await self._all_checked(replies, commands, line)
+
+    async def look(self, commands: Sequence[Command]) -> list[Any]:
+        """As `pipeline`, for keys of ours: one that is of another kind counts as empty, and is noted."""
+        replies = await self.line.send(commands)
+        pairs = zip(replies, commands, strict=True)
+        return [self._seen(reply, command) for reply, command in pairs]
+
+    def _seen(self, reply: Any, command: Command) -> Any:
+        if isinstance(reply, Exception) and error_text(reply).startswith(_WRONG_KIND):
+            self.junk.add(str(command[1]))
+            return 0 if str(command[0]) in _COUNTS else []
+        return self._checked(reply, command)
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one `MULTI`, in one round trip."""
@@ -126,13 +142,34 @@ class Store:
         if isinstance(reply, exceptions.NoScriptError):
             await self.call("SCRIPT", "LOAD", wanted.text, line=line)
             reply = (await self._evalsha(wanted, keys, args, line))[0]
-        return self._checked(reply, ("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), line)
+        command = ("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS])
+        return (await self._all_checked([reply], [command], line))[0]
 
     def _evalsha(
         self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
     ) -> Any:
         command = ("EVALSHA", wanted.sha, len(keys), *keys, *args)
         return (line or self.line).send([command])
+
+    async def _all_checked(
+        self, replies: Sequence[Any], commands: Sequence[Command], line: Line | None
+    ) -> list[Any]:
+        try:
+            return [
+                self._checked(reply, command, line)
+                for reply, command in zip(replies, commands, strict=True)
+            ]
+        except StoreError as error:
+            await self.mend(error)
+            raise
+
+    async def mend(self, error: StoreError) -> None:
+        """Put right what a key of another kind stands for, as far as it is one of ours; that is
+        added to the error.
+        """
+        if self.mending is not None and _WRONG_KIND in str(error):
+            for words in await self.mending():
+                error.add_note(words)
 
     def _checked(self, reply: Any, command: Command, line: Line | None = None) -> Any:
         if not isinstance(reply, Exception):
@@ -200,7 +237,7 @@ def translate(text: str, command: Command = ()) -> StoreError:
         return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
     if text.startswith(("NOAUTH", "WRONGPASS")):
         return StoreMisconfigured(f"Redis refuses the login: {text}")
-    if text.startswith("WRONGTYPE"):
+    if text.startswith(_WRONG_KIND):
         return StoreError(
             f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: rename or "
             "delete it, or name another namespace"

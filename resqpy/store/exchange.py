@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from resqpy.base import codec, worker_records
+from resqpy.base.errors import StoreError
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
@@ -152,7 +153,10 @@ class Exchange:
         for place in free:
             args += place
         reply = await self._store.run("exchange", self._keys, args, self._line)
-        return _unpack(reply, queues, run_at, claim_since_s or 0.0)
+        exchanged = _unpack(reply, queues, run_at, claim_since_s or 0.0)
+        for _, words in exchanged.unwritten[:1]:
+            await self._store.mend(StoreError(words))
+        return exchanged
 
     async def close(self) -> None:
         """Close the exchange's own connection."""

@@ -92,7 +92,7 @@ async def count(store: Store) -> Numbers:
     keys = store.keys
     counters = stats.names_of([])
     statuses = [status.value for status in TaskStatus]
-    names, lists, delayed, workers, paused, counts, *tracked = await store.pipeline(
+    names, lists, delayed, workers, paused, counts, *tracked = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.failed_queues),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import periodic
+from resqpy.base.foreign_time import noted_ms
 from resqpy.base.periodic import Periodic
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import run_fenced
@@ -30,6 +31,7 @@ class Seen:
         paused: the tasks that are paused.
         cron: how far each cron schedule is settled.
         last: the times for which the tasks were last enqueued.
+        odd: key and name of what should be a time of a chain and is none.
     """
 
     time_us: int
@@ -41,12 +43,13 @@ class Seen:
     paused: set[str]
     cron: dict[str, str]
     last: dict[str, int]
+    odd: list[tuple[str, str]]
 
 
 async def look(store: Store) -> Seen:
     """All of it, in one round trip."""
     keys = store.keys
-    replies = await store.pipeline(
+    replies = await store.look(
         [
             ("TIME",),
             ("HGETALL", keys.periodic_tasks),
@@ -70,6 +73,7 @@ async def look(store: Store) -> Seen:
         paused={decode_name(name) for name in paused},
         cron={name: decode_name(text) for name, text in _pairs(cron)},
         last=_numbers(last),
+        odd=[*_odd(keys.periodic_due, due), *_odd(keys.periodic_out, out)],
     )
 
 
@@ -78,7 +82,19 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
-    return {name: int(float(number)) for name, number in _pairs(flat)}
+    """Times by name; what is none is left out."""
+    read = {name: noted_ms(number) for name, number in _pairs(flat)}
+    return {name: number for name, number in read.items() if number is not None}
+
+
+def _odd(key: str, flat: Sequence[bytes]) -> list[tuple[str, str]]:
+    return [(key, name) for name, number in _pairs(flat) if noted_ms(number) is None]
+
+
+async def drop_odd(store: Store, seen: Seen) -> None:
+    """Forget what should be a time of a chain and is none: the chain begins anew."""
+    verbs = {store.keys.periodic_due: "ZREM", store.keys.periodic_out: "HDEL"}
+    await store.pipeline([(verbs[key], key, name) for key, name in seen.odd])
 
 
 # -- announcing --

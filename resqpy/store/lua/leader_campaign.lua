@@ -7,8 +7,11 @@
 -- Returns  leading (0/1), the leader's token, milliseconds until its lease ends, foreign locks held
 --          (0/1), who else holds one or false, Redis' time (seconds, microseconds)
 -- Read by  Ruby: its master lock; Node: its leader lock
+-- include spare_memory
+
 local time = redis.call('TIME')
-local recorded = redis.call('GET', KEYS[3])
+local recorded = redis.pcall('GET', KEYS[3])
+if type(recorded) == 'table' then recorded = false end
 
 local function holder(lock)
   local value = redis.pcall('GET', lock)
@@ -24,11 +27,22 @@ local function stranger(token)
   return false
 end
 
+-- One more than before; after junk, a number that no leader can have had yet.
+local function next_epoch()
+  local epoch = redis.pcall('INCR', KEYS[2])
+  if type(epoch) == 'number' then return epoch end
+  if redis.call('TYPE', KEYS[2]).ok ~= 'string' then return redis.call('INCR', KEYS[2]) end
+  redis.call('SET', KEYS[2], time[1])
+  return time[1]
+end
+
 local token = redis.call('GET', KEYS[1])
+-- a lease without an end was written by nobody who leads: it gets one
+if token and redis.call('PTTL', KEYS[1]) == -1 then redis.call('SET', KEYS[1], token, 'PX', ARGV[2]) end
 if token and token:match('^(.*)/%d+$') ~= ARGV[1] then
   return { 0, token, redis.call('PTTL', KEYS[1]), 0, stranger(token), time[1], time[2] }
 end
-if not token then token = ARGV[1] .. '/' .. redis.call('INCR', KEYS[2]) end
+if not token then token = ARGV[1] .. '/' .. next_epoch() end
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 
 local other = stranger(token)

@@ -24,6 +24,7 @@ if ARGV[6] ~= '' then
   local job = ARGV[7]
   if job == '' then job = redis.call('GET', held) end
   if not job then return 0 end
+  redis.call('DEL', record .. ':') -- as in spare_memory.lua
   redis.call(ARGV[6], KEYS[6], job)
   if ARGV[6] == 'LPUSH' then
     redis.call('SADD', KEYS[4], ARGV[8])

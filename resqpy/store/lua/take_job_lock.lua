@@ -7,6 +7,7 @@
 -- Returns  1 taken, 0 somebody has it
 -- Read by  Node: workerslock:<…>
 local lock, holder, value, seconds = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+redis.call('DEL', holder .. ':') -- as in spare_memory.lua
 if redis.call('SET', lock, value, 'EX', seconds, 'NX') then
   redis.call('HSET', holder, lock, value)
   -- a little longer than the lock: what a killed worker leaves goes by itself
