@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from resqpy.base.errors import ImportFailed
 
@@ -66,22 +68,98 @@ class _FreshLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def import_file(path: Path, private_name: str) -> ModuleType:
-    """Run a file as a module of a name that can't shadow a package (`config/redis.py` is not `redis`).
+def import_file(path: Path, name: str) -> ModuleType:
+    """Run a file as a module of a name, one that can't shadow a package (`config/redis.py` is not `redis`).
 
     Each call runs the file anew. What the file raises goes to the caller as it is.
     """
-    loader = _FreshLoader(private_name, str(path))
-    spec = importlib.util.spec_from_loader(private_name, loader)
+    loader = _FreshLoader(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None  # a loader is given
     module = importlib.util.module_from_spec(spec)
-    sys.modules[private_name] = module  # dataclasses and pickles of the file look it up
+    sys.modules[name] = module  # dataclasses and pickles of the file look it up
     try:
         loader.exec_module(module)
     except BaseException:
-        sys.modules.pop(private_name, None)
+        sys.modules.pop(name, None)
         raise
     return module
+
+
+class OwnModules:
+    """A project's files as modules, under the names by which an `import` finds them: `tasks/mail.py` is
+    `tasks.mail`. A file is run once, whoever imports it first and by whatever name.
+
+    Where such a name belongs to somebody else (an installed package is called `tasks`), the file gets a
+    private one. Modules of a project that was loaded before, and those of this one if a file has
+    changed since, are forgotten.
+
+    Args:
+        root: the project's folder; it is on the module path.
+    """
+
+    _run: ClassVar[dict[str, tuple[Path, bytes]]] = {}  # by name: the file, and its text's digest
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        if any(not path.is_relative_to(root) or _digest(path) != digest
+               for path, digest in self._run.values()):  # fmt: skip
+            for name in self._run:
+                sys.modules.pop(name, None)
+            self._run.clear()
+            importlib.invalidate_caches()
+
+    def load(self, path: Path) -> ModuleType:
+        """The module of a file below the root. What it raises goes to the caller as it is."""
+        parts = path.relative_to(self._root).with_suffix("").parts
+        parts = parts[:-1] if path.stem == "__init__" else parts
+        name = ".".join(parts)
+        module = _module_of(path)
+        if module is not None:
+            sys.modules.setdefault(name, module)
+        elif any("." in each for each in parts) or not self._is_ours(parts[:-1]):
+            name = f"_resqpy.{self._root.name}.{name}"
+            module = import_file(path, name)
+        elif path.stem == "__init__":
+            module = importlib.import_module(name)
+        else:
+            module = import_file(path, name)
+            setattr(sys.modules[".".join(parts[:-1])], parts[-1], module)
+        self._run[name] = (path, _digest(path))
+        return module
+
+    def _is_ours(self, parts: Sequence[str]) -> bool:
+        """Whether the name of a package leads to our folder; a folder that others share by its name
+        is looked into first.
+        """
+        for count in range(1, len(parts) + 1):
+            package = importlib.import_module(".".join(parts[:count]))
+            folder = str(self._root.joinpath(*parts[:count]))
+            places = list(getattr(package, "__path__", ()))
+            if [os.path.realpath(each) for each in places[:1]] == [folder]:
+                continue
+            if not places or getattr(package, "__file__", None) is not None:
+                return False
+            package.__path__ = [folder, *(each for each in places if each != folder)]
+        return True
+
+
+def _module_of(path: Path) -> ModuleType | None:
+    """The module that runs a file, or has run it."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if not isinstance(file, str) or not file.endswith(path.name) or name == "__main__":
+            continue
+        if os.path.realpath(file) == str(path):
+            return module
+    return None
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> lis
     that may not be read is a problem, lest a worker runs on defaults.
 
     Args:
-        deep: those in the folders below as well.
+        deep: those in the folders below as well, and the `__init__.py` of each.
     """
 
     def unreadable(error: OSError) -> None:
@@ -22,7 +22,8 @@ def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> lis
 
     found: list[Path] = []
     for parent, below, names in os.walk(folder, onerror=unreadable):
-        found += [Path(parent, name) for name in _public(names) if name.endswith(".py")]
+        inits = ["__init__.py"] if deep and "__init__.py" in names else []
+        found += [Path(parent, name) for name in inits + _public(names) if name.endswith(".py")]
         below[:] = _public(below) if deep else []
     return sorted(found)
 

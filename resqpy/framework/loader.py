@@ -12,17 +12,19 @@ from types import ModuleType
 from typing import Any
 
 from resqpy.base.errors import ImportFailed, UsageError
-from resqpy.base.imports import Brought, import_entry_points, import_file
+from resqpy.base.imports import Brought, OwnModules, import_entry_points
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
 from resqpy.framework.files import python_files
+from resqpy.framework.finding import lost_tasks, named_tasks, own_tasks
 from resqpy.framework.initializer import Initializer, check_initializer
+from resqpy.framework.made import place_of
 from resqpy.framework.middleware import Middleware
 from resqpy.framework.misspelled import misspelled
-from resqpy.framework.problems import Problems, line_of, lines_of_all
+from resqpy.framework.problems import Problems, line_of
 from resqpy.framework.registry import Registry
 from resqpy.framework.spec_builder import SpecBuilder
-from resqpy.framework.task import FunctionTask, Task, is_definition
-from resqpy.framework.written import looks_like_a_task, written
+from resqpy.framework.task import FunctionTask, is_definition
+from resqpy.framework.written import written
 
 
 class Loader:
@@ -37,7 +39,9 @@ class Loader:
         self._root = root
         self._problems = problems
         self._timezone = timezone
+        self._modules = OwnModules(root)
         self._own_plugins: set[str] = set()
+        self._seen: dict[int, Any] = {}
 
     def load(self, modules: list[Path], *, packages: bool) -> None:
         """Load what installed packages bring, the project's folders, and those of its modules.
@@ -54,9 +58,7 @@ class Loader:
             )
         for folder, _ in folders:
             self._load_parts(folder)
-        for folder, module in folders:
-            for path, loaded in self._files(folder / "tasks"):
-                self._add_tasks(loaded, path, module)
+        self._load_tasks(folders)
         if packages:
             self._each_brought("resqpy.tasks", self._add_packaged_tasks)
 
@@ -74,9 +76,8 @@ class Loader:
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, ModuleType]]:
         for path in python_files(folder, self._problems, deep=True):
-            name = ".".join(("_resqpy", self._root.name, *path.relative_to(self._root).parts))
             try:
-                yield path, import_file(path, name.removesuffix(".py"))
+                yield path, self._modules.load(path)
             except (Exception, SystemExit) as error:  # a user's file may raise anything
                 self._problems.add_error(error, path)
 
@@ -120,28 +121,31 @@ class Loader:
 
     # -- tasks --
 
-    def _add_tasks(self, loaded: ModuleType, path: Path, module: str | None) -> None:
-        tasks = _own_tasks(loaded)
-        for defined in tasks:
-            self._add_task(defined, path, module)
-        self._find_lost(loaded, tasks, path)
-
-    def _find_lost(self, loaded: ModuleType, tasks: list[Any], path: Path) -> None:
-        """Complain of what somebody wrote as a task and nobody would find."""
-        names = {getattr(each, "__name__", "") for each in tasks}
-        for name, lines in lines_of_all(path).items():
-            if name in names and len(lines) > 1:
-                others = ", ".join(map(str, lines[:-1]))
-                words = f"{name} is defined twice: this one hides that of line {others}"
-                self._problems.add(words, path, lines[-1])
-        for found in _own_classes(loaded, object):
-            if looks_like_a_task(found):
-                words = f"class {found.__name__} looks like a task, but doesn't derive from Task"
-                self._problems.add(words, path, line_of(path, found.__qualname__))
+    def _load_tasks(self, folders: list[tuple[Path, str | None]]) -> None:
+        """First what each file defines itself, then what it has of others: both are found, once."""
+        files = [
+            (path, loaded, module)
+            for folder, module in folders
+            for path, loaded in self._files(folder / "tasks")
+        ]
+        for path, loaded, module in files:
+            lost = list(lost_tasks(loaded, path))
+            self._seen.update((id(each.defined), each.defined) for each in lost)
+            for defined in own_tasks(loaded):
+                self._add_task(defined, path, module)
+            for each in lost:
+                self._problems.add(each.words, path, each.line)
+        for path, loaded, module in files:
+            for defined in named_tasks(loaded):
+                self._add_task(defined, path, module)
 
     def _add_packaged_tasks(self, brought: Brought) -> None:
         found = brought.thing
-        definitions = _own_tasks(found) if isinstance(found, ModuleType) else [found]
+        definitions = (
+            list({id(each): each for each in (*own_tasks(found), *named_tasks(found))}.values())
+            if isinstance(found, ModuleType)
+            else [found]
+        )
         if not definitions:
             raise UsageError(f"the module {found.__name__!r} defines no task")
         for defined in definitions:
@@ -154,6 +158,9 @@ class Loader:
     def _add_task(
         self, defined: Any, path: Path, module: str | None, package: str | None = None
     ) -> None:
+        if id(defined) in self._seen:  # where it was defined, or by another name
+            return
+        self._seen[id(defined)] = defined
         try:
             task = written(defined)
         except Exception as error:  # a task's constructor may raise anything
@@ -161,18 +168,26 @@ class Loader:
                 f"{defined!r} can't be made: {error!r}", path, line_of(path, defined.__qualname__)
             )
             return
-        complain = partial(self._complain_of_task, path, task.qualname, package)
+        place = place_of(defined)
+        made_at = place.line if place is not None and place.file == str(path) else None
+        complain = partial(self._complain_of_task, path, task.qualname, made_at, package)
         builder = SpecBuilder(task, complain, self._timezone)
-        line = line_of(path, task.qualname)
+        line = line_of(path, task.qualname) or made_at
         spec = builder.build(file=path, line=line, module=module, package=package)
         if spec is not None:
             self.registry.add(spec, complain)
 
     def _complain_of_task(
-        self, path: Path, qualname: str, package: str | None, name: str | None, message: str
+        self,
+        path: Path,
+        qualname: str,
+        made_at: int | None,
+        package: str | None,
+        name: str | None,
+        message: str,
     ) -> None:
         words = f"{message} (in the package {package})" if package else message
-        self._problems.add(words, path, line_of(path, qualname, name))
+        self._problems.add(words, path, line_of(path, qualname, name) or made_at)
 
 
 def _own_classes(module: ModuleType, base: type) -> list[type]:
@@ -186,18 +201,3 @@ def _own_classes(module: ModuleType, base: type) -> list[type]:
         and not name.startswith("_")
     ]
     return list(dict.fromkeys(own))  # one may have two names
-
-
-def _own_tasks(module: ModuleType) -> list[Any]:
-    """The tasks that a file defines; a class without `run` that others derive from is none."""
-    classes = _own_classes(module, Task)
-    functions = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, FunctionTask) and value.function.__module__ == module.__name__
-    ]
-    bases = {base for each in classes for base in each.__mro__[1:]}
-    return [
-        *(each for each in classes if each not in bases or hasattr(each, "run")),
-        *{id(each): each for each in functions}.values(),
-    ]

@@ -103,15 +103,32 @@ def _frames(error: BaseException) -> traceback.StackSummary:
     return traceback.extract_tb(error.__traceback__)
 
 
-def lines_of_all(path: Path) -> dict[str, list[int]]:
-    """The lines of all classes and functions at the top of a file, by name: one that is defined twice
-    has two, and Python knows only the last.
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A class or a function at the top of a file.
+
+    Attributes:
+        first, line, last: of its first decorator, of its name, of its end.
     """
-    found: dict[str, list[int]] = {}
-    for node in _parsed(path):
-        if _is_definition(node):
-            found.setdefault(getattr(node, "name", ""), []).append(node.lineno)
-    return found
+
+    name: str
+    first: int
+    line: int
+    last: int
+
+
+def statements_of(path: Path) -> list[Statement]:
+    """All classes and functions at the top of a file: of two with one name, Python knows the last."""
+    return [
+        Statement(
+            node.name,
+            min(each.lineno for each in (node, *node.decorator_list)),
+            node.lineno,
+            node.end_lineno or node.lineno,
+        )
+        for node in _parsed(path)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def _parsed(path: Path) -> Iterable[ast.stmt]:

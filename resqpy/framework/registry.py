@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,20 +17,13 @@ from resqpy.base.errors import (
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.plugin import Plugin
+from resqpy.framework.made import place_of
 from resqpy.framework.middleware import MiddlewareSet
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.spec_builder import SpecBuilder
-from resqpy.framework.task import FunctionTask
+from resqpy.framework.task import FunctionTask, is_definition
 from resqpy.framework.task_call import performer
-from resqpy.framework.written import written
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """Where a task is defined: the same in each copy of its module."""
-
-    file: str
-    qualname: str
+from resqpy.framework.written import without_partials, written
 
 
 class Registry:
@@ -56,7 +47,7 @@ class Registry:
         self.plugins: dict[str, type[Plugin]] = {}
         self.middleware: MiddlewareSet = MiddlewareSet()
         self.initializers: list[Any] = []
-        self._by_code: dict[_Code, TaskSpec] = {}
+        self._by_definition: dict[int, TaskSpec] = {}  # each spec keeps its definition
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(self.tasks.values())
@@ -89,7 +80,7 @@ class Registry:
         else:
             self.tasks[task.name] = task
             self.definitions[task.name] = definition
-            self._by_code[_code_of(task.defined)] = task
+            self._by_definition[id(task.defined)] = task
 
     def _define(self, task: TaskSpec, middleware: list[Plugin]) -> Definition:
         plugins = [self._plugin(each) for each in task.plugins]
@@ -130,25 +121,49 @@ class Registry:
         Raises:
             UnknownTask: with the nearest name.
         """
-        name = wanted if isinstance(wanted, str) else None
-        found = self.tasks.get(name) if name else self._by_code.get(_code_of(wanted))
+        if isinstance(wanted, str):
+            found = self.tasks.get(wanted)
+        else:
+            found = self._by_definition.get(id(wanted)) or self._original_of(wanted)
         if found is None:
-            shown = repr(name or getattr(wanted, "__name__", wanted))
-            hint = near_match(name or "", self.tasks)
-            known = ", ".join(sorted(self.tasks)) or "none"
-            raise UnknownTask(f"there is no task {shown}{hint} (tasks: {known})")
+            raise UnknownTask(self._unknown(wanted))
         return found
 
+    def _original_of(self, wanted: Any) -> TaskSpec | None:
+        """The task of which a definition is a copy: somebody ran the file by another name."""
+        identity = _identity(wanted)
+        same = [each for each in self if identity and _identity(each.defined) == identity]
+        return same[0] if len(same) == 1 else None
 
-def _code_of(defined: Any) -> _Code:
-    """A file may have been imported twice: by the loader, and by a `from tasks.mail import …`."""
-    if isinstance(defined, FunctionTask):
-        function = inspect.unwrap(defined.function)
-        code = getattr(function, "__code__", None)
-        return _Code(getattr(code, "co_filename", ""), defined.function.__qualname__)
-    run = getattr(defined, "run", None)
-    code = getattr(inspect.unwrap(run) if callable(run) else run, "__code__", None)
-    return _Code(getattr(code, "co_filename", ""), getattr(defined, "__qualname__", str(defined)))
+    def _unknown(self, wanted: Any) -> str:
+        known = ", ".join(sorted(self.tasks)) or "none"
+        if isinstance(wanted, str):
+            return f"there is no task {wanted!r}{near_match(wanted, self.tasks)} (tasks: {known})"
+        if not is_definition(wanted):
+            return f"{wanted!r} is neither the name of a task nor a task (tasks: {known})"
+        return (
+            f"the task {_shown(wanted)} is none of this project's, so no worker would run it: import it "
+            f"by its name in a file in tasks/ (tasks: {known})"
+        )
+
+
+def _identity(defined: Any) -> tuple[Any, ...] | None:
+    """What is the same in a copy of a definition, made where its file was run a second time."""
+    place = place_of(defined)
+    if place is None:
+        return None
+    is_function = isinstance(defined, FunctionTask)
+    given = defined.properties["name"] if is_function else getattr(defined, "name", None)
+    named = without_partials(defined.function) if is_function else defined
+    return place.file, place.line, given, getattr(named, "__qualname__", None)
+
+
+def _shown(defined: Any) -> str:
+    """A definition as a person knows it, with its place."""
+    named = without_partials(defined.function) if isinstance(defined, FunctionTask) else defined
+    place = place_of(defined)
+    where = "" if place is None else f" (of {place.file}:{place.line})"
+    return f"{getattr(named, '__name__', named)!r}{where}"
 
 
 def registry_of(defined: Any) -> Registry:

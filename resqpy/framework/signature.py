@@ -12,6 +12,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.handle import GIVEN, WHOLE
 from resqpy.framework.inputs import Input, merge_hint
+from resqpy.framework.written import without_partials
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -96,7 +97,7 @@ def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> A
     hint = parameter.annotation
     if hint is inspect.Parameter.empty:
         return Any
-    function = inspect.unwrap(getattr(run, "__func__", run))
+    function = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
     stub = SimpleNamespace(__annotations__={name: hint})
     try:
         resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)

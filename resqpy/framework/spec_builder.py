@@ -98,10 +98,10 @@ class SpecBuilder:
     def _refuse_unknown(self) -> None:
         """An attribute that is nearly a property's name is one that was misspelled."""
         defined = self._task.defined
-        names = vars(defined) if isinstance(defined, type) else ()
-        for name in names:
+        for name, value in vars(defined).items() if isinstance(defined, type) else ():
             hint = near_match(name, PROPERTIES, MISSPELLED)
-            if hint and not name.startswith("_") and not hasattr(Task, name):
+            own = name.startswith("_") or hasattr(Task, name) or hasattr(type(value), "__get__")
+            if hint and not own:  # methods and what else is called are the user's own
                 self._complain(name, f"unknown property {name!r}{hint}")
 
     def _need(self, name: str, kind: Any, words: str) -> None:
@@ -149,11 +149,10 @@ class SpecBuilder:
         }
 
     def _description(self) -> str:
+        """What it says; without a word (PYTHONOPTIMIZE=2 takes the docstrings away) the name will do."""
         self._need("description", str, "a text")
-        words = self._own["description"] or self._task.default_description
-        if not words:
-            self._complain("description", "has no description; give it one, or a docstring")
-        return str(words)
+        task = self._task
+        return str(self._own["description"] or task.default_description or task.default_name)
 
     def _callable(self, name: str) -> dict[str, Any]:
         """`run`, and the inputs that it takes."""
@@ -182,12 +181,27 @@ class SpecBuilder:
             self._complain(None, f"has no method run{near_match('run', names)}")
         elif not callable(run):
             self._complain("run", f"run is {run!r}, not a method")
+        elif (method := self._method()) is not None:
+            words = (
+                "a worker has no object to call it on; make it a function, or let the class derive "
+            )
+            words = f"@task on the method {method}: {words}from resqpy.Task and call the method run"
+            self._wrong = True
+            self._tell(None, words)
         elif inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
             words = "run has a yield, so calling it would run nothing; return a value instead"
             self._complain("run", words)
         else:
             return run
         return None
+
+    def _method(self) -> str | None:
+        """The name of the method that was decorated, where it should have been a function."""
+        if isinstance(self._task.defined, type):
+            return None
+        first = next(iter(_parameters(self._task.run)), None)
+        inside = "." in self._task.qualname.rpartition("<locals>.")[2]
+        return self._task.qualname if inside and first in {"self", "cls"} else None
 
     def _declared(self) -> dict[str, Input]:
         declared = self._own["inputs"]
@@ -198,6 +212,13 @@ class SpecBuilder:
             for name, each in declared.items()
         }
         return {name: each for name, each in made.items() if each is not None}
+
+
+def _parameters(run: Any) -> list[str]:
+    try:
+        return list(inspect.signature(run).parameters)
+    except (TypeError, ValueError):  # of some functions in C nobody knows them
+        return []
 
 
 def _schedule(cron: str | None, zone: str | tzinfo) -> CronSchedule | None:

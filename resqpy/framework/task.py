@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
@@ -23,6 +23,7 @@ from resqpy.framework.handle import (
     TimedVerb,
     Verb,
 )
+from resqpy.framework.made import note
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ class Task:
     Attributes:
         name: unique; as it stands in Redis. Default: the class's name with a small first letter
             (`SendWelcomeEmail` is `sendWelcomeEmail`), in a module with `<module>.` before it.
-        description: required; the docstring will do.
+        description: for people. Default: the docstring, else the name.
         queue: where it is enqueued unless the caller says another.
         frequency: milliseconds or a timedelta between runs; 0: not periodic.
         cron: a cron expression, instead of a frequency; with seconds if it has six fields.
@@ -78,6 +79,10 @@ class Task:
 
     run: Callable[..., Any]
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        note(cls)
+
     enqueue = Verb[Enqueued]()
     enqueue_in = TimedVerb[Enqueued]()
     enqueue_at = MomentVerb[Enqueued]()
@@ -103,10 +108,11 @@ class FunctionTask(Handle[P], Generic[P, R]):
     """
 
     def __init__(self, function: Callable[P, R], properties: Mapping[str, Any]) -> None:
+        update_wrapper(self, function)  # first: the function may carry another task's attributes
         super().__init__(self, function)
         self.function = function
         self.properties: dict[str, Any] = dict(properties)
-        update_wrapper(self, function)
+        note(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -129,7 +135,9 @@ class _Decorator:
             raise TypeError(
                 f"@task is for functions; let the class {function.__name__} derive from resqpy.Task"
             )
-        if not inspect.isroutine(function):
+        if isinstance(function, partial) and not self._properties["name"]:
+            raise TypeError(f"{function!r} has no name of its own; give the task one: task('name')")
+        if not (inspect.isroutine(function) or isinstance(function, partial)):
             raise TypeError(f"@task is for functions, not for {function!r}")
         return FunctionTask(function, self._properties)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from resqpy.framework.task import PROPERTIES, FunctionTask, Task
@@ -31,15 +32,15 @@ class Written:
 def written(defined: Any) -> Written:
     """Read a class or a decorated function."""
     if isinstance(defined, FunctionTask):
-        function = defined.function
+        named = without_partials(defined.function)
         return Written(
             defined,
-            f"task {function.__name__}",
-            function.__qualname__,
+            f"task {named.__name__}",
+            named.__qualname__,
             defined.properties,
-            function,
-            function.__name__,
-            _first_lines(function.__doc__),
+            defined.function,
+            named.__name__,
+            _first_lines(named.__doc__),
         )
     own = {name: getattr(defined, name) for name in PROPERTIES}
     return Written(
@@ -51,6 +52,13 @@ def written(defined: Any) -> Written:
         defined.__name__[:1].lower() + defined.__name__[1:],
         _first_lines(defined.__doc__ if defined.__doc__ != Task.__doc__ else ""),
     )
+
+
+def without_partials(function: Any) -> Any:
+    """The function itself, of one to which `functools.partial` gave some of its arguments."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def _first_lines(words: str | None) -> str:

@@ -99,7 +99,7 @@ async def test_max_threads(
 
 
 def _is_task_file(name: str, module: object) -> bool:
-    return name.startswith("_resqpy") and hasattr(module, "most")
+    return name == "tasks.a" and hasattr(module, "most")
 
 
 async def _processed(redis: Redis, count: int) -> bool:

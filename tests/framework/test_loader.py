@@ -35,12 +35,15 @@ def test_files_shadow_no_package(files: Files) -> None:
 def test_tasks_are_found_at_any_depth(files: Files) -> None:
     """Files and folders with an underscore in front are left out."""
     files.write(tasks__a=TASK.format(name="a"), tasks__mail__deep__b=TASK.format(name="b"))
-    for name in ("_c.py", "__init__.py", "_old/d.py"):
+    for name in ("_c.py", "_old/d.py"):
         path = files.root / "tasks" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("1 / 0")
+    (files.root / "tasks/mail/__init__.py").write_text(TASK.format(name="c"))
+    project = files.load()
 
-    assert list(files.load().registry.tasks) == ["a", "b"]
+    assert project.errors == ()
+    assert list(project.registry.tasks) == ["a", "c", "b"]
 
 
 @pytest.mark.parametrize("folder", ["config", "tasks", "tasks/mail"])

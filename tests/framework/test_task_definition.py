@@ -131,10 +131,6 @@ HEAD = "from resqpy import Input, Task, task\n"
             "2: task A: has no method run; did you mean 'runn'?",
         ),
         (
-            "class A(Task):\n    def run(self): ...",
-            "2: task A: has no description; give it one, or a docstring",
-        ),
-        (
             "class A(Task):\n    '''A.'''\n    frequncy = 1\n    def run(self): ...",
             "4: task A: unknown property 'frequncy'; did you mean 'frequency'?",
         ),
@@ -232,7 +228,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ("import sys\nsys.exit(3)", "3: SystemExit: it calls sys.exit(3) as it is loaded"),
         (
             "from . import b",
-            "2: relative imports lead nowhere here; write 'from tasks.other import …'",
+            "2: ImportError: cannot import name 'b' from 'tasks' (unknown location)",
         ),
         ("x = 1 / 0", "2: ZeroDivisionError: division by zero"),
         ("def", "2: SyntaxError: invalid syntax"),
@@ -346,9 +342,9 @@ def test_all_problems_of_a_project_are_told_together(files: Files) -> None:
     )
     found = files.problems()
 
-    assert len(found) == 5
+    assert len(found) == 4
     assert [each.split(":")[0] for each in found] == [
-        "config/tasks.py", "tasks/a.py", "tasks/b.py", "tasks/b.py", "tasks/b.py",
+        "config/tasks.py", "tasks/a.py", "tasks/b.py", "tasks/b.py",
     ]  # fmt: skip
 
 

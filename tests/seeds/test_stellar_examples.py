@@ -125,7 +125,9 @@ def test_make_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mandatory_properties(tmp_path: Path) -> None:
-    """Name (of which the class is one), description and run: what is missing is told."""
+    """Name (of which the class is one) and description (of which the name is one); run that is missing
+    is told.
+    """
     folder = tmp_path / "other" / "tasks"
     folder.mkdir(parents=True)
     (folder / "a.py").write_text(
@@ -133,10 +135,11 @@ def test_mandatory_properties(tmp_path: Path) -> None:
         "class Idle(Task):\n    'I do nothing.'\n"
     )
 
-    problems = "\n".join(str(each) for each in Project.load(folder.parent, environ={}).errors)
+    project = Project.load(folder.parent, environ={})
+    [problem] = map(str, project.errors)
 
-    assert "has no description" in problems
-    assert "has no method run" in problems
+    assert "has no method run" in problem
+    assert project.registry.tasks["silent"].description == "silent"
 
 
 async def test_del(resqpy_process: Process) -> None:
