@@ -70,6 +70,10 @@ class NotInFailed(ResqpyError):
     """This job is not in failed queue."""
 
 
+class TaskUnfinished(ResqpyError):
+    """A task returned what had yet to run."""
+
+
 class JobTimeout(ResqpyError):
     """The job ran longer than its time limit."""
 

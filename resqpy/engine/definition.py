@@ -13,6 +13,7 @@ from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
+from resqpy.engine.results import yields
 
 PluginSpec = str | type[Plugin] | Plugin
 Perform = Callable[..., Any]
@@ -114,6 +115,8 @@ def define(
     """
     if not callable(perform):
         raise InvalidTask(f"task {name!r}: perform is {perform!r}, not a function")
+    if yields(perform):
+        raise InvalidTask(f"task {name!r}: perform has a yield, so calling it would run nothing")
     options = dict(plugin_options or {})
     made = tuple(_make_plugin(spec, options, name) for spec in plugins)
     if unused := set(options) - {plugin.name for plugin in made}:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from functools import partial
 
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
+from resqpy.engine.results import finished
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
 
@@ -97,10 +97,8 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
     definition = run.definition
     assert definition is not None
     if definition.is_async:
-        return await definition.perform(*run.job.args)
-    result = await threads.run(definition.perform, run.job.args)
-    # A plain function around an async one: so far it has only made the coroutine.
-    return await result if inspect.iscoroutine(result) else result
+        return await finished(await definition.perform(*run.job.args), plain=False)
+    return await finished(await threads.run(definition.perform, run.job.args), plain=True)
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:

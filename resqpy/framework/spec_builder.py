@@ -16,6 +16,7 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.engine.definition import is_async
+from resqpy.engine.results import yields
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import merge_inputs
 from resqpy.framework.spec import TaskSpec
@@ -188,7 +189,7 @@ class SpecBuilder:
             words = f"@task on the method {method}: {words}from resqpy.Task and call the method run"
             self._wrong = True
             self._tell(None, words)
-        elif inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+        elif yields(run):
             words = "run has a yield, so calling it would run nothing; return a value instead"
             self._complain("run", words)
         else:
