@@ -14,7 +14,7 @@ from typing import Any
 
 from resqpy.base import js, ruby_numbers
 from resqpy.base.errors import InvalidJob, PayloadError
-from resqpy.base.json_check import MAX_NESTING, explain, plain, read_strict
+from resqpy.base.json_check import LENIENT, MAX_NESTING, explain, plain, read_strict
 from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
 from resqpy.base.task_id import TASK_ID, without_task_id
@@ -145,18 +145,32 @@ def _json_type(value: Any) -> str:
 
 
 def decode_lenient(raw: bytes) -> Any:
-    """The JSON value of what a foreign client left, or None where there is none to be had."""
+    """The JSON value of what a foreign client left, or None where there is none to be had.
+
+    A byte that is not UTF-8 stands in it as `\ufffd`; what a name of a key on Redis is made of is to be
+    read by `exact_text`.
+    """
     try:
-        return json.loads(raw.decode("utf-8", "replace"))
+        return LENIENT.decode(raw.decode("utf-8", "replace").removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None
 
 
+def exact_text(raw: bytes, name: str) -> str | None:
+    """A member of an object that is a text, in its very bytes: broken UTF-8 is kept by surrogate escapes,
+    as in `decode_name`. None where it is no text.
+    """
+    text = member_text(raw, name)
+    try:
+        value = None if text is None else LENIENT.decode(text.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str) else None
+
+
 def delayed_queue(raw: bytes) -> str | None:
     """The queue that a delayed item names."""
-    data = decode_lenient(raw)
-    queue = data.get("queue") if isinstance(data, dict) else None
-    return queue if isinstance(queue, str) and queue else None
+    return exact_text(raw, "queue") or None
 
 
 def clean(text: str) -> str:

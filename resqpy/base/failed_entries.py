@@ -7,7 +7,14 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base.codec import clean, decode_lenient, encode_text, job_text, json_text
+from resqpy.base.codec import (
+    clean,
+    decode_lenient,
+    encode_text,
+    exact_text,
+    job_text,
+    json_text,
+)
 from resqpy.base.keys import FAILED
 from resqpy.base.members import member_text
 from resqpy.base.model import FailedJob
@@ -80,14 +87,21 @@ def decode(raw: bytes, source: str = FAILED) -> FailedJob:
         payload=payload,
         exception=_text_or_none(data.get("exception")),
         error=_text_or_none(data.get("error")),
-        backtrace=[str(line) for line in backtrace] if isinstance(backtrace, list) else [],
+        backtrace=_lines(backtrace),
         worker=_text_or_none(data.get("worker")),
-        queue=_text_or_none(data.get("queue")),
+        queue=exact_text(raw, "queue") or _text_or_none(data.get("queue")),
         job_raw=job_raw,
         unreadable=large,
         source=source,
         retried_at=data.get("retried_at"),
     )
+
+
+def _lines(backtrace: Any) -> list[str]:
+    """A backtrace: of Ruby and Node a list, of others a text with several lines, or there is none."""
+    if isinstance(backtrace, list):
+        return [str(line) for line in backtrace]
+    return [] if backtrace is None else str(backtrace).splitlines()
 
 
 def _text_or_none(value: Any) -> str | None:

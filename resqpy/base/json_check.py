@@ -99,8 +99,20 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def _any_int(text: str) -> int | float:
+    """A whole number of any length: Python converts no more than some thousand digits."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+# For looking at what others wrote: control characters in texts, and numbers of any length, are borne.
+LENIENT = json.JSONDecoder(strict=False, parse_int=_any_int)
 # the value that begins at a place of a text, and where it ends
-scan = json.JSONDecoder().raw_decode
+scan = LENIENT.raw_decode
 _DEEPEST_READ = 98  # one more than we write: the job itself counts
 
 

@@ -16,7 +16,7 @@ def member_text(raw: bytes, name: str) -> bytes | None:
     The last one counts where there are several, as every parser has it.
     """
     span = _span(raw, name)
-    return None if span is None else span[0][span[1] : span[2]].encode()
+    return None if span is None else _bytes(span[0][span[1] : span[2]])
 
 
 def replace_member(raw: bytes, name: str, value: bytes) -> bytes:
@@ -25,12 +25,16 @@ def replace_member(raw: bytes, name: str, value: bytes) -> bytes:
     if span is None:
         return raw
     text, start, end = span
-    return text[:start].encode() + value + text[end:].encode()
+    return _bytes(text[:start]) + value + _bytes(text[end:])
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _span(raw: bytes, name: str) -> tuple[str, int, int] | None:
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8", "surrogateescape")  # a broken byte elsewhere harms no member
         spans = [(start, end) for key, start, end in _members(text) if key == name]
     except (ValueError, RecursionError, IndexError):
         return None

@@ -83,11 +83,11 @@ class FailedJob:
 
     @property
     def args(self) -> list[Any]:
-        """The arguments, where the payload has them; an object instead of a list is the only one."""
+        """The arguments, where the payload has them; what is no list is the only one."""
         args = self.payload.get("args") if isinstance(self.payload, dict) else None
-        if isinstance(args, dict) and args:
-            return [args]
-        return args if isinstance(args, list) else []
+        if isinstance(args, list):
+            return args
+        return [] if args is None or args == {} else [args]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,43 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import click
 
+from resqpy.base.job_filter import JobFilter
 from resqpy.cli import output
-from resqpy.cli.session import ask
+from resqpy.cli.exits import Exit
+from resqpy.cli.nearest import nearest
+from resqpy.cli.session import ask, ask_with_tasks
 from resqpy.cli.settings import current
 from resqpy.engine.resque import Resque
+from resqpy.engine.walking import Walked
 
-Work = Callable[[Resque], Awaitable[int]]
+Walk = Callable[[Resque, bool], Awaitable[Walked]]  # the second: a dry run
 
 
-def change(
-    count: Work,
-    do: Work,
-    question: Callable[[str], str],
-    *,
-    noun: str,
-    done: str,
-    dry_run: bool,
-    where: str = "",
-) -> None:
-    """Do something to jobs, after asking.
+@dataclass(frozen=True)
+class Change:
+    """What becomes of jobs.
 
-    Args:
-        count: how many there are.
-        do: does it; to how many it did.
+    Attributes:
+        walk: finds them, and does it unless it is a dry run.
         question: what a person is asked, given "3 jobs".
         noun: what they are: "job".
         done: what became of them: "removed".
-        where: stands behind that in what is told.
+        why_less: why it may not be done to all that were found.
+        where: stands behind what is told.
+        hooks: the hooks and locks of the project's tasks are asked.
     """
-    found = number = ask(current(), count)
-    if found and not dry_run:
-        output.confirm(question(output.counted(found, noun)))
-        number = ask(current(), do)
-    words = f"would be {done}" if dry_run else done
-    output.show(
-        {"found": found, done: 0 if dry_run else number, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(number, noun)} {words}{where}"),
+
+    walk: Walk
+    question: Callable[[str], str]
+    noun: str
+    done: str
+    why_less: str = "were gone meanwhile"
+    where: str = ""
+    hooks: bool = False
+
+
+def change(what: Change, wanted: JobFilter, *, dry_run: bool) -> Exit:
+    """Do something to the jobs that are meant, after asking; the exit code.
+
+    It is NO where none is meant, then with the nearest, and where less was done than was found.
+    """
+
+    def run(*, dry: bool) -> Walked:
+        async def walk(resque: Resque, *_: object) -> Walked:
+            return await what.walk(resque, dry)
+
+        return ask_with_tasks(current(), walk) if what.hooks else ask(current(), walk)
+
+    seen = run(dry=True)
+    if not seen.found:
+        return _tell_none(what, wanted, seen, dry_run=dry_run)
+    number = seen.found
+    if not dry_run:
+        output.confirm(what.question(output.counted(seen.found, what.noun)))
+        number = run(dry=False).done
+    less = max(0, seen.found - number)
+    words = f"would be {what.done}" if dry_run else what.done
+    told = f"{output.counted(number, what.noun)} {words}{what.where}"
+    if less:
+        told += f"; {less:,} of the {seen.found:,} that were found {what.why_less}"
+    output.show(_result(what, seen, 0 if dry_run else number, dry_run), lambda: click.echo(told))
+    return Exit.NO if less else Exit.OK
+
+
+def _result(what: Change, seen: Walked, done: int, dry_run: bool) -> dict[str, object]:
+    return {
+        "found": seen.found,
+        what.done: done,
+        "looked_at": seen.looked_at,
+        "dry_run": dry_run,
+    }
+
+
+def _tell_none(what: Change, wanted: JobFilter, seen: Walked, *, dry_run: bool) -> Exit:
+    near = ask(current(), lambda resque: nearest(resque, wanted))
+    words = f"would be {what.done}" if dry_run else what.done
+    told = (
+        f"no {what.noun} {words}: none of the {output.counted(seen.looked_at, what.noun)} that were "
+        f"looked at is meant{near}"
     )
+    result = {**_result(what, seen, 0, dry_run), "nearest": near.removeprefix("; ") or None}
+    output.show(result, lambda: click.echo(told))
+    return Exit.NO

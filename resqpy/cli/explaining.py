@@ -9,6 +9,7 @@ import click
 
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
+from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import FailedJob
 from resqpy.cli import times
 from resqpy.cli.output import counted
@@ -62,6 +63,7 @@ class _Search:
         self._resque = resque
         self._project = project
         self._name = name
+        self._mine = JobFilter(name)
         self._task = project.registry.tasks.get(name)
         self._queue = queue or (self._task.queue if self._task else None)
         self._now_ms = resque.clock.now_ms()
@@ -101,7 +103,7 @@ class _Search:
             return None
         first, count, at = None, 0, 0
         async for job in self._resque.each_queued(self._queue):
-            if job.class_name == self._name:
+            if self._mine.fits(job):
                 first = at if first is None else first
                 count += 1
             at += 1
@@ -162,7 +164,7 @@ class _Search:
     # -- delayed and periodic --
 
     async def _later(self) -> AsyncIterator[Finding]:
-        due = [ms async for ms, job in self._resque.each_delayed() if job.class_name == self._name]
+        due = [ms async for ms, job in self._resque.each_delayed() if self._mine.fits(job)]
         if due:
             yield self._delayed(due)
         periodic = self._task is not None and self._task.periodic

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob
 from resqpy.cli import output, times, views
 from resqpy.cli.exits import Exit
@@ -16,6 +17,8 @@ from resqpy.cli.settings import current
 from resqpy.engine.resque import Resque
 
 Function = Callable[..., Any]
+
+_LOOKED_AT, _PAGE = 1000, 500  # entries, to name the nearest
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Work:
     Attributes:
         done: the word for what it has become of one.
         one, many: do it to an entry, and to all that are chosen.
+        why_less: why it may not be done to all that were found.
         rate: so many a second; None: at once.
     """
 
@@ -79,6 +83,7 @@ class Work:
     done: str
     one: Function
     many: Function
+    why_less: str = "were gone meanwhile"
     rate: float | None = None
 
     def time(self, number: int) -> str:
@@ -114,8 +119,32 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
     if left:
         result["left"] = left
         told += f"; left: {left} that Ruby has retried already (see --retried)"
+    if number < found:
+        told += f"; {found - number:,} of the {found:,} that were found {work.why_less}"
+    if choice.filters and not found and not left:
+        told += ask_with_tasks(current(), lambda resque, _: _nearest(resque, choice.filters))
     output.show(result, lambda: click.echo(told))
-    return Exit.NO if choice.ids and number < found else Exit.OK
+    nothing = bool(choice.filters) and not found
+    return Exit.NO if nothing or number < found else Exit.OK
+
+
+async def _nearest(resque: Resque, filters: Filters) -> str:
+    """What the first entries have instead, of the kind of filter that fits none of them."""
+    entries = [entry async for entry in _first(resque)]
+    for what, wanted in vars(filters).items():
+        names = {str(getattr(entry, what)) for entry in entries} - {"None"}
+        if wanted and not names & set(wanted):
+            words = what.removesuffix("_name")
+            return f": none has the {words} {wanted[0]!r}{near_match(wanted[0], names)}"
+    return ": none has all of that" if entries else ": there are no failed jobs"
+
+
+async def _first(resque: Resque) -> AsyncIterator[FailedJob]:
+    at = 0
+    while at < _LOOKED_AT and (page := await resque.failed(at, at + _PAGE - 1)):
+        for entry in page:
+            yield entry
+        at += _PAGE
 
 
 async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:

@@ -63,7 +63,9 @@ def duration(ms: float) -> str:
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
-    """A time: ISO 8601 (without a zone: the local one), or milliseconds since the epoch."""
+    """A time: ISO 8601 (without a zone: the local one), `now`, `+1d`, `-2h`, or milliseconds since the
+    epoch.
+    """
 
     name = "time"
 
@@ -73,22 +75,37 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         text = str(value).strip()
         if text.isdigit():
             return int(text)
+        if (from_now_ms := _from_now(text)) is not None:
+            return SYSTEM_CLOCK.now_ms() + from_now_ms
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
             self.fail(
-                f"{text!r} is no time; give one such as 2030-01-31T12:00 or …+01:00", param, ctx
+                f"{text!r} is no time; give one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h",
+                param,
+                ctx,
             )
         return found if found.tzinfo else found.astimezone()
 
 
+def _from_now(text: str) -> int | None:
+    """Milliseconds of `now`, `+1d`, `-2h`; None: it is nothing of the kind."""
+    if text.lower() == "now":
+        return 0
+    sign = {"+": 1, "-": -1}.get(text[:1])
+    try:
+        return None if sign is None else sign * parse_duration(text[1:])
+    except UsageError:
+        return None
+
+
 class Milliseconds(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A duration: `5s`, `10m`, `2h`, `1d`, or milliseconds."""
+    """A duration: `5s`, `10m`, `2h`, `+1d`, or milliseconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return parse_duration(str(value))
+            return parse_duration(str(value).strip().removeprefix("+"))
         except UsageError as error:
             self.fail(str(error), param, ctx)

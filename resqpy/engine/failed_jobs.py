@@ -113,8 +113,8 @@ class FailedJobs(Inspecting):
             raise NotInFailed
         if word == "no list":
             raise StoreError(
-                f"the queue {queue or entry.queue!r} is no list in Redis; delete its key, or say where "
-                "the job is to go: retry_and_remove_failed(entry, queue='…')"
+                f"the queue {queue or entry.queue!r} is no list in Redis, so no job can go there; say "
+                "where it is to go: retry_and_remove_failed(entry, queue='…'), or --to-queue"
             )
         return word == "retried"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import codec, reading
+from resqpy.base import codec
 from resqpy.base.errors import UsageError
+from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
 from resqpy.base.task_id import task_id_of
+from resqpy.engine.walking import Chosen, Range, Walked, walk_queue
 from resqpy.store import queues
 from resqpy.store.client import Store
 from resqpy.store.queues import Moved
-from resqpy.store.sweep import Item, Sweep
+from resqpy.store.sweep import Item
 
 
 class Moving:
@@ -51,29 +53,33 @@ class Moving:
         """
         if check_queue_name(to_queue) == queue:
             raise UsageError(f"the jobs are in the queue {queue!r} already")
-        wanted = None if args is None else list(args)
-        sweep = Sweep(self.store, self.store.keys.queue(queue))
-        moved = 0
-        while (most is None or moved < most) and (page := await sweep.page()):
-            chosen = [
-                _moved(self.store.keys, item, job, queue, to_queue)
-                for item in page
-                if can_move(job := reading.show_job(item.raw, queue), class_name, wanted)
-            ]
-            chosen = chosen if most is None else chosen[: most - moved]
-            gone = await queues.move(self.store, queue, to_queue, chosen)
-            sweep.removed(gone)
-            moved += len(gone)
-        return moved
+        wanted = JobFilter.of(class_name, args)
+        return (await move_jobs(self.store, queue, to_queue, wanted, most=most)).done
 
 
-def can_move(job: Job, class_name: str | None, args: list[Any] | None) -> bool:
-    """Whether a job is one of those that `move` moves."""
-    return (
-        class_name in {None, job.class_name}
-        and (args is None or job.args == args)
-        and task_id_of(job.args) is None
-    )
+async def move_jobs(
+    store: Store,
+    queue: str,
+    to_queue: str,
+    wanted: JobFilter,
+    *,
+    most: int | None = None,
+    dry_run: bool = False,
+) -> Walked:
+    """Move the jobs that are meant, as `Queue.move` does, or only count them."""
+    if check_queue_name(to_queue) == queue:
+        raise UsageError(f"the jobs are in the queue {queue!r} already")
+
+    async def move(chosen: Chosen) -> set[int]:
+        moved = [_moved(store.keys, *each, queue, to_queue) for each in chosen]
+        return await queues.move(store, queue, to_queue, moved)
+
+    act = None if dry_run else move
+    return await walk_queue(store, queue, wanted, act, part=Range(most=most), but=_is_tracked)
+
+
+def _is_tracked(job: Job) -> bool:
+    return task_id_of(job.args) is not None
 
 
 def _moved(keys: Keys, item: Item, job: Job, queue: str, to_queue: str) -> Moved:

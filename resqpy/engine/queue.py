@@ -8,8 +8,10 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
+from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
+from resqpy.engine.advancing import Advancing
 from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, Definitions, definitions
 from resqpy.engine.moving import Moving
@@ -199,6 +201,31 @@ class Queue(Removing, Moving):
             return await self.enqueue(queue, class_name, args)
         job = (queue, class_name, args)
         return await self._delay(job, suppress_duplicate_task_error, in_ms=in_ms)
+
+    async def enqueue_delayed(
+        self,
+        class_name: str,
+        *,
+        queue: str | None = None,
+        args: Sequence[Any] | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Let delayed jobs run now, whichever language wrote them: each goes to the tail of its queue,
+        with its exact bytes, in the step in which it leaves its time.
+
+        What a hook or lock of its task forbids stays delayed; so does a tracked task, whose record says
+        when it runs, and a job that names no queue and has no task here.
+
+        Args:
+            queue: only jobs for this queue; None: for any.
+            args: only jobs with these arguments; None: whatever they are.
+            most: so many at the most, the earliest first; None: all.
+
+        Returns:
+            How many were enqueued.
+        """
+        wanted = JobFilter.of(class_name, args, queue)
+        return (await Advancing(self).walk(wanted, most=most)).done
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:

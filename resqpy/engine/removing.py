@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from asyncio import gather
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import codec, reading
+from resqpy.base import reading
 from resqpy.base.errors import UsageError
+from resqpy.base.job_filter import JobFilter
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.client import Client
+from resqpy.engine.walking import ALL, WINDOW, Chosen, DelayedWalk, Range, Walked, walk_queue
 from resqpy.store import delayed, queues
-from resqpy.store.sweep import Sweep
+from resqpy.store.client import Store
+from resqpy.store.sweep import Item
 
 
 class Removing(Client):
@@ -26,21 +29,48 @@ class Removing(Client):
     ) -> int:
         """Remove jobs by name and arguments, whichever language wrote them.
 
+        One round trip for what is written as Ruby, Node and resqpy do in a queue of up to a thousand
+        jobs; beyond that all of them are looked at.
+
         Args:
             count: how many at the most; 0: all; negative: from the tail.
 
         Returns:
             How many were removed.
         """
-        texts = codec.spellings(class_name, queue, args)
-        return await queues.remove(self.store, queue, texts, count)
+        wanted = JobFilter.of(class_name, args, queue)
+        texts = wanted.texts()
+        removed, head = await queues.remove_and_look(self.store, queue, texts, count, WINDOW + 1)
+        left = abs(count) - removed if count else None
+        none_of_them = len(head) <= WINDOW and not any(
+            wanted.may_fit(raw) and wanted.fits(reading.show_job(raw, queue)) for raw in head
+        )
+        if left == 0 or none_of_them:
+            return removed
+        if count < 0:
+            return removed + await self._delete_last(queue, wanted, left)
+        return removed + (await delete_jobs(self.store, queue, wanted, part=Range(most=left))).done
+
+    async def _delete_last(self, queue: str, wanted: JobFilter, most: int | None) -> int:
+        last: deque[Item] = deque(maxlen=most)
+
+        async def keep(chosen: Chosen) -> set[int]:
+            last.extend(item for item, _ in chosen)
+            return set()
+
+        await walk_queue(self.store, queue, wanted, keep)
+        removed = 0
+        while last:
+            part = [last.pop() for _ in range(min(WINDOW, len(last)))]
+            removed += len(await queues.drop(self.store, queue, part))
+        return removed
 
     async def del_by_function(
         self, queue: str, class_name: str, start: int = 0, stop: int = -1
     ) -> int:
         """Remove all jobs of one task from a part of a queue, both ends included.
 
-        A round trip for some thousand jobs, safe while others enqueue and work. What is enqueued
+        A round trip for a thousand jobs, safe while others enqueue and work. What is enqueued
         after this has begun stays.
 
         Returns:
@@ -48,26 +78,30 @@ class Removing(Client):
         """
         if start < 0 or stop < -1:
             raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
-        most = None if stop < 0 else max(0, stop - start + 1)
-        sweep = Sweep(
-            self.store, self.store.keys.queue(queue), start=start, most=most, step=_JOBS_PER_STEP
-        )
-        removed = 0
-        while page := await sweep.page():
-            mine = [item for item in page if codec.class_of(item.raw) == class_name]
-            gone = await queues.drop(self.store, queue, mine)
-            sweep.removed({item.index for item in gone})
-            removed += len(gone)
-        return removed
+        part = Range(start, None if stop < 0 else max(0, stop - start + 1))
+        return (await delete_jobs(self.store, queue, JobFilter(class_name), part=part)).done
+
+    # -- delayed --
 
     async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
         """Remove a job from all times at which it is due, whichever language wrote it.
 
+        One round trip for what is written as Ruby, Node and resqpy do; where other jobs are delayed,
+        they are looked at, some hundred times in two round trips.
+
         Returns:
             The times at which it was, in milliseconds since the epoch, sorted.
         """
-        texts = codec.spellings(class_name, queue, args)
-        return [second * 1000 for second in await delayed.remove(self.store, texts)]
+        wanted = JobFilter.of(class_name, args, queue)
+        removed = await delayed.remove_and_look(self.store, wanted.texts())
+        seconds = set(removed.seconds)
+        if any(
+            int(each) not in removed.emptied for each in filter(delayed.is_second, removed.index)
+        ):
+            walk = _removing_walk(self.store, wanted)
+            walked = await walk.everywhere(but=removed.emptied)
+            seconds |= walked.times
+        return [second * 1000 for second in sorted(seconds)]
 
     async def del_delayed_by_function(
         self, class_name: str, *, queue: str | None = None, args: Sequence[Any] | None = None
@@ -81,30 +115,7 @@ class Removing(Client):
             queue: only jobs for this queue; None: for any.
             args: only jobs with these arguments; None: whatever they are.
         """
-        wanted = None if args is None else list(args)
-
-        def fits(raw: bytes) -> bool:
-            job = reading.show_delayed(raw)
-            return (
-                job.class_name == class_name
-                and queue in {None, job.queue}
-                and wanted in (None, job.args)
-            )
-
-        removed = 0
-        async for page in delayed.every_page(self.store):
-            times = [int(second) for second in page if delayed.is_second(second)]
-            removed += sum(await gather(*(self._del_at(second, fits) for second in times)))
-        return removed
-
-    async def _del_at(self, second: int, fits: Callable[[bytes], bool]) -> int:
-        sweep, removed = Sweep(self.store, self.store.keys.delayed(second)), 0
-        while page := await sweep.page():
-            chosen = [item for item in page if fits(item.raw)]
-            gone = await delayed.drop(self.store, second, chosen)
-            sweep.removed(gone)
-            removed += len(gone)
-        return removed
+        return (await delete_delayed_jobs(self.store, JobFilter.of(class_name, args, queue))).done
 
     async def del_delayed_at(self, timestamp: Moment) -> int:
         """Remove everything that is due at one time; how many jobs there were.
@@ -116,4 +127,34 @@ class Removing(Client):
         return await delayed.remove_at(self.store, ceil_second(moment_ms(timestamp)))
 
 
-_JOBS_PER_STEP = 5000  # each step moves what is behind it in the list: few large ones cost less
+async def delete_jobs(
+    store: Store, queue: str, wanted: JobFilter, *, part: Range = ALL, dry_run: bool = False
+) -> Walked:
+    """Remove the jobs of a queue that are meant, or only count them."""
+
+    async def drop(chosen: Chosen) -> set[int]:
+        gone = await queues.drop(store, queue, [item for item, _ in chosen])
+        return {item.index for item in gone}
+
+    return await walk_queue(store, queue, wanted, None if dry_run else drop, part=part)
+
+
+async def delete_delayed_jobs(
+    store: Store, wanted: JobFilter, *, at: Moment | None = None, dry_run: bool = False
+) -> Walked:
+    """Remove the delayed jobs that are meant, or only count them; all, or those of one time."""
+    walk = DelayedWalk(store, wanted) if dry_run else _removing_walk(store, wanted)
+    if at is None:
+        return await walk.everywhere()
+    second = ceil_second(moment_ms(at))
+    walked = await walk.at(second)
+    if walked.done:
+        await delayed.forget_empty(store, second)
+    return walked
+
+
+def _removing_walk(store: Store, wanted: JobFilter) -> DelayedWalk:
+    async def drop(second: int, chosen: Chosen) -> set[int]:
+        return await delayed.drop(store, second, [item for item, _ in chosen])
+
+    return DelayedWalk(store, wanted, drop)

@@ -69,7 +69,7 @@ class Wanted:
         return (
             (self.class_names is None or entry.class_name in self.class_names)
             and (self.exceptions is None or entry.exception in self.exceptions)
-            and (self.queues is None or entry.queue in self.queues)
+            and (self.queues is None or _named_queue(entry) in self.queues)
             and (not self.only_stuck or entry.was_cleaned_by_force)
             and (self.retried or entry.retried_at is None)
         )
@@ -135,9 +135,14 @@ class Retrying:
         return Settling(entry, index, queue, raw, guards), context, ""
 
 
-def _queue_of(entry: FailedJob, to_queue: str | None) -> str:
+def _named_queue(entry: FailedJob) -> str | None:
+    """The queue of an entry, or else of the job in it."""
     in_job = entry.payload.get("queue") if isinstance(entry.payload, dict) else None
-    queue = to_queue or entry.queue or (in_job if isinstance(in_job, str) else None)
+    return entry.queue or (in_job if isinstance(in_job, str) else None)
+
+
+def _queue_of(entry: FailedJob, to_queue: str | None) -> str:
+    queue = to_queue or _named_queue(entry)
     if not queue:
         raise UsageError("this failed entry names no queue; say which: retry(entry, queue='…')")
     return queue
@@ -149,7 +154,9 @@ def _bytes_of(entry: FailedJob, queue: str) -> bytes:
         return b""
     raw = entry.job_raw
     if raw is None:
-        raise UsageError("this failed entry has no job that could be retried; remove it")
+        raise UsageError(
+            "this failed entry has no job that could be retried; `resqpy failed show` shows what it has"
+        )
     if entry.was_cleaned_by_force and entry.backtrace[2:] != ["resqpy"]:
         raw = codec.mend_args(raw)
     return codec.for_queue(raw, queue) if queue != entry.queue else raw

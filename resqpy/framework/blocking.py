@@ -205,6 +205,7 @@ class SyncQueue(Door):
     enqueue_many = Verb(Resque.enqueue_many)
     enqueue_at = Verb(Resque.enqueue_at)
     enqueue_in = Verb(Resque.enqueue_in)
+    enqueue_delayed = Verb(Resque.enqueue_delayed)
 
     del_queue = Verb(Resque.del_queue)
     delete = Verb(Resque.delete)

@@ -178,6 +178,28 @@ class TasksApi(InspectApi):
         """Remove everything that is due at a time; how many jobs."""
         return await self._queue.del_delayed_at(timestamp)
 
+    async def enqueue_delayed(
+        self,
+        task_name: Any,
+        args: Args = None,
+        *,
+        queue: str | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Let delayed jobs of a task run now, before their time; how many (ours).
+
+        Args:
+            args: only jobs with these inputs; None: whatever they are.
+            queue: only jobs for this queue; None: for any.
+            most: so many at the most, the earliest first; None: all.
+        """
+        return await self._queue.enqueue_delayed(
+            self._name(task_name),
+            queue=queue,
+            args=None if args is None else as_args(args),
+            most=most,
+        )
+
     async def move(
         self,
         queue: str,

@@ -145,6 +145,19 @@ class Store:
         command = ("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS])
         return (await self._all_checked([reply], [command], line))[0]
 
+    async def run_then(
+        self, name: str, keys: Sequence[Arg], args: Sequence[Arg], then: Sequence[Command]
+    ) -> list[Any]:
+        """Run a script and commands behind it, in one round trip (two the first time): all replies."""
+        wanted = script(name)
+        commands = [("EVALSHA", wanted.sha, len(keys), *keys, *args), *then]
+        replies = await self.line.send(commands)
+        if isinstance(replies[0], exceptions.NoScriptError):
+            await self.call("SCRIPT", "LOAD", wanted.text)
+            replies = await self.line.send(commands)
+        shown = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]
+        return [self._checked(*each) for each in zip(replies, shown, strict=True)]
+
     def _evalsha(
         self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
     ) -> Any:

@@ -5,11 +5,16 @@ index `timestamps:<item>`, whose key is the item's exact text.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from resqpy.base.errors import StoreError
 from resqpy.store.client import Arg, Store
+from resqpy.store.queues import Guard, guard_words
 from resqpy.store.sweep import Item
 from resqpy.store.walk import Walk, is_watched
+
+PAGE = 500  # members of the index that are looked at together
 
 
 def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]]:
@@ -78,12 +83,22 @@ async def add(
 
 
 async def seconds_of(store: Store, spellings: Sequence[bytes]) -> list[int]:
-    """The seconds at which an item is due, whoever wrote it."""
-    commands = [("SMEMBERS", store.keys.timestamps(text)) for text in spellings]
+    """The seconds at which an item is due in one of some spellings. One round trip."""
+    return (await seconds_and_index(store, spellings))[0]
+
+
+async def seconds_and_index(
+    store: Store, spellings: Sequence[bytes]
+) -> tuple[list[int], list[str]]:
+    """The same, and the first members of the index of all that is due, for who looks for further
+    spellings. One round trip.
+    """
+    commands: list[tuple[Arg, ...]] = [("SMEMBERS", store.keys.timestamps(t)) for t in spellings]
+    *sets, first = await store.pipeline([*commands, ("ZRANGE", store.keys.schedule, 0, PAGE)])
     found: set[int] = set()
-    for members in await store.pipeline(commands):
+    for members in sets:
         found.update(second for each in members if (second := _member_second(each)) is not None)
-    return sorted(found)
+    return sorted(found), [member.decode("utf-8", "replace") for member in first]
 
 
 def _member_second(member: bytes) -> int | None:
@@ -91,8 +106,28 @@ def _member_second(member: bytes) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What came of removing an item in some spellings.
+
+    Attributes:
+        seconds: at which it was.
+        emptied: those of them at which nothing is left.
+        index: the first members of the index of all that is due, for who looks for further spellings.
+    """
+
+    seconds: list[int]
+    emptied: set[int]
+    index: list[str]
+
+
 async def remove(store: Store, spellings: Sequence[bytes]) -> list[int]:
-    """Remove an item wherever it is due; the seconds at which it was. One round trip.
+    """Remove an item wherever it is due in one of some spellings; the seconds at which it was."""
+    return (await remove_and_look(store, spellings)).seconds
+
+
+async def remove_and_look(store: Store, spellings: Sequence[bytes]) -> Removed:
+    """The same, with what else is delayed. One round trip.
 
     The index keeps the seconds for the scheduler to clean, as both languages do.
     """
@@ -100,8 +135,26 @@ async def remove(store: Store, spellings: Sequence[bytes]) -> list[int]:
     pairs: list[Arg] = []
     for text in spellings:
         pairs += (text, keys.timestamps(text))
-    reply: list[bytes] = await store.run("undelay", [keys.delayed("")], pairs)
-    return sorted({second for each in reply if (second := _member_second(each)) is not None})
+    reply, first = await store.run_then(
+        "undelay", [keys.delayed("")], pairs, [("ZRANGE", keys.schedule, 0, PAGE)]
+    )
+    left = {_member_second(member): int(count) for member, count in _pairs(reply)}
+    seconds = {second: count for second, count in left.items() if second is not None}
+    emptied = {second for second, count in seconds.items() if not count}
+    return Removed(
+        sorted(seconds), emptied, [member.decode("utf-8", "replace") for member in first]
+    )
+
+
+def _pairs(flat: Sequence[Any]) -> zip[tuple[Any, Any]]:
+    """A flat list of pairs, pair by pair."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+async def forget_empty(store: Store, second: int) -> None:
+    """Take a second out of the index if nothing is due at it any more. One round trip."""
+    keys = store.keys
+    await store.run("mend_delayed", [keys.schedule, keys.delayed("")], [second])
 
 
 async def remove_at(store: Store, second: int) -> int:
@@ -121,7 +174,7 @@ async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
     return [member.decode("utf-8", "replace") for member in members]
 
 
-async def every_page(store: Store, step: int = 500) -> AsyncIterator[list[str]]:
+async def every_page(store: Store, step: int = PAGE) -> AsyncIterator[list[str]]:
     """All members of the index, earliest first, a page at a time."""
     walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
     while members := await seconds(store, walk.done, walk.done + step - 1):
@@ -152,6 +205,38 @@ async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
         args += (item.index, item.raw)
     reply = await store.run("undelay_items", [keys.delayed(second), keys.timestamps(b"")], args)
     return {item.index for item, done in zip(items, reply, strict=True) if done}
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A delayed job that goes to its queue now."""
+
+    item: Item
+    queue: str
+    guards: Sequence[Guard] = ()
+
+
+async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int]:
+    """Move jobs of a second, which were just seen, to the tails of their queues; the indices of those
+    that went: others were gone, or a guard forbids them. One round trip.
+
+    Raises:
+        StoreError: a job's queue is no list in Redis; it stays, those before and behind it went.
+    """
+    if not jobs:
+        return set()
+    keys, args = store.keys, list[Arg]([store.keys.delayed_member(second), len(jobs)])
+    for each in jobs:
+        args += (each.item.index, each.item.raw, each.queue, keys.queue(each.queue))
+        args += (len(each.guards), *guard_words(each.guards))
+    reply = await store.run(
+        "advance_items", [keys.delayed(second), keys.timestamps(b""), keys.queues], args
+    )
+    for each, done in zip(jobs, reply, strict=True):
+        if isinstance(done, bytes):
+            words = done.decode("utf-8", "replace")
+            raise StoreError(f"the job can't be enqueued in {each.queue!r}: {words}")
+    return {each.item.index for each, done in zip(jobs, reply, strict=True) if done == 1}
 
 
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:

@@ -86,8 +86,18 @@ async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
 
 async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 0) -> int:
     """Remove jobs by their exact texts; `count` as in LREM (0: all, negative: from the tail)."""
-    reply = await store.run("remove", [store.keys.queue(queue)], [count, *texts])
-    return int(reply)
+    return (await remove_and_look(store, queue, texts, count, 1))[0]
+
+
+async def remove_and_look(
+    store: Store, queue: str, texts: Sequence[bytes], count: int, look: int
+) -> tuple[int, list[bytes]]:
+    """The same, and the first jobs that are left, for who looks for further spellings. One round trip."""
+    key = store.keys.queue(queue)
+    removed, left = await store.run_then(
+        "remove", [key], [count, *texts], [("LRANGE", key, 0, look - 1)]
+    )
+    return int(removed), left
 
 
 async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:

@@ -74,7 +74,7 @@ async def delete_enqueued(task: Any, inputs: Mapping[str, Any] | None = None) ->
     """
     store, deleted = api.resque.store, 0
     for queue, raw in {(each.queue, each.raw) for each in await find_enqueued(task, inputs)}:
-        deleted += await queues.remove(store, queue, [raw], 0)
+        deleted += await queues.remove(store, queue, [raw])
         deleted += len(await delayed.remove(store, [raw]))
     return deleted
 

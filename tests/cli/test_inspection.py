@@ -306,7 +306,7 @@ async def test_waiting_jobs_are_moved(redis: Redis, queue: Queue, call: Any) -> 
     missing = await call("jobs", "move", "nowhere", "other", "--yes")
     wrong = await call("jobs", "move", "q", "", "--dry-run")
 
-    assert tried.json == {"moved": 0, "found": 3, "dry_run": True}
+    assert tried.json == {"moved": 0, "found": 3, "looked_at": 6, "dry_run": True}
     assert (refused.code, missing.code, wrong.code) == (Exit.USAGE, Exit.NOT_FOUND, Exit.USAGE)
     assert done.out == "2 jobs moved to 'other'\n"
     assert (await redis.llen("resque:queue:q"), await redis.llen("resque:queue:other")) == (4, 2)
@@ -321,7 +321,7 @@ async def test_jobs_are_removed_by_arguments(redis: Redis, queue: Queue, call: A
         "jobs", "remove", "q", "--class", "mail", "--args", '{"to": "a"}', "-y", "--json"
     )
 
-    assert said.json == {"removed": 2, "found": 2, "dry_run": False}
+    assert said.json == {"removed": 2, "found": 2, "looked_at": 3, "dry_run": False}
     assert await redis.llen("resque:queue:q") == 1
 
 

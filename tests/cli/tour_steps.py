@@ -52,6 +52,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     "Delayed and periodic",
     (
         "delayed", "delayed list --class echo --queue reports --limit 1 --json", "delayed --overdue",
+        "delayed run --class echo --queue reports --limit 1 --dry-run",
+        "delayed run --at 2099-01-01T01:00:00Z --args '[{\"to\": \"bob\"}]' --dry-run",
         "delayed remove --at 2099-01-01T01:00:00Z --dry-run", "delayed remove --at 2099-01-01T01:00:00Z --yes",
         "delayed remove --class echo --queue reports --args '[\"in 2099\"]' --yes",
         "schedule", "schedule fires --from 2030-03-31T00:00Z --to 2030-03-31T00:00:02Z --limit 3",

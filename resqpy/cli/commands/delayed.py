@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,36 +10,46 @@ import click
 from resqpy.cli import output, times
 from resqpy.cli.group import Command, Group
 from resqpy.cli.json_type import Json
-from resqpy.cli.options import option
+from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
+    from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
     from resqpy.engine.resque import Resque
+    from resqpy.engine.walking import Walked
+
+ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 
 @click.group(cls=Group, default="list")
 def delayed() -> None:
-    """Show jobs that wait for their time; remove some."""
+    """Show jobs that wait for their time; remove some, or let them run now."""
 
 
 @delayed.command("list")
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
 @option("--queue", metavar="NAME", help="Only jobs for this queue.")
+@option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
 @option("--overdue", is_flag=True, help="Only jobs whose time has come.")
 @option("--limit", default=50, show_default=True, help="At the most so many.")
-def list_(*, class_name: str | None, queue: str | None, overdue: bool, limit: int) -> None:
+def list_(
+    *, class_name: str | None, queue: str | None, args: Any, overdue: bool, limit: int
+) -> None:  # fmt: skip
     """Show delayed jobs, the next first."""
     from resqpy.cli import views
     from resqpy.cli.session import ask
 
+    wanted = _wanted(class_name, queue, args)
+
     async def look(resque: Resque) -> tuple[int, list[tuple[int, Job]]]:
         now_ms = resque.clock.now_ms()
         found: list[tuple[int, Job]] = []
-        async for due_ms, job in _jobs(resque, class_name, queue):
+        async for due_ms, job in resque.each_delayed():
             if len(found) == limit or (overdue and due_ms > now_ms):
                 break
-            found.append((due_ms, job))
+            if wanted.fits(job):
+                found.append((due_ms, job))
         return now_ms, found
 
     now_ms, found = ask(current(), look)
@@ -58,52 +67,84 @@ def list_(*, class_name: str | None, queue: str | None, overdue: bool, limit: in
     )  # fmt: skip
 
 
-async def _jobs(
-    resque: Resque, class_name: str | None, queue: str | None
-) -> AsyncIterator[tuple[int, Job]]:
-    async for due_ms, job in resque.each_delayed():
-        if class_name in {None, job.class_name} and queue in {None, job.queue}:
-            yield due_ms, job
+def _wanted(class_name: str | None, queue: str | None, args: Any) -> JobFilter:
+    from resqpy.base.job_filter import JobFilter
+    from resqpy.framework.tasks_api import as_args
+
+    return JobFilter.of(class_name, None if args is None else as_args(args), queue)
+
+
+CHOICE = options(
+    option(
+        "--at",
+        type=times.Moment(),
+        metavar="TIME",
+        help="Everything that is due at this time: ISO 8601, `now`, `+1d`, or milliseconds.",
+    ),
+    option("--class", "class_name", metavar="NAME", help="Jobs of this task."),
+    option("--queue", metavar="NAME", help="With --class: only for this queue."),
+    option("--args", type=Json(), metavar="JSON", help="With --class: only with these arguments."),
+)
+
+
+def _chosen(
+    at: datetime | int | None, class_name: str | None, queue: str | None, args: Any
+) -> JobFilter:
+    if (at is None) == (class_name is None):
+        raise click.UsageError("say which: --at TIME, or --class NAME")
+    return _wanted(class_name, queue, args)
 
 
 @delayed.command(cls=Command, destroys=True)
-@option(
-    "--at",
-    type=times.Moment(),
-    metavar="TIME",
-    help="Everything that is due at this time: ISO 8601, or milliseconds.",
-)
-@option("--class", "class_name", metavar="NAME", help="Jobs of this task.")
-@option("--queue", metavar="NAME", help="With --class: only for this queue.")
-@option("--args", type=Json(), metavar="JSON", help="With --class: only with these arguments.")
-@option("--dry-run", is_flag=True, help="Only tell how many there are.")  # fmt: skip
+@CHOICE
+@option("--dry-run", is_flag=True, help="Only tell how many there are.")
 def remove(
     *, at: datetime | int | None, class_name: str | None, queue: str | None, args: Any, dry_run: bool
-) -> None:  # fmt: skip
-    """Remove delayed jobs: all of a time, or those of a task."""
-    from resqpy.cli.changing import change
-    from resqpy.framework.tasks_api import as_args
+) -> int:  # fmt: skip
+    """Remove delayed jobs: all of a time, or those of a task.
 
-    if (at is None) == (class_name is None):
-        raise click.UsageError("say which: --at TIME, or --class NAME")
-    wanted = None if args is None else as_args(args)
+    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
+    """
+    from resqpy.cli.changing import Change, change
+    from resqpy.engine.removing import delete_delayed_jobs
 
-    async def count(resque: Resque) -> int:
-        if at is not None:
-            return len(await resque.delayed_at(at, 0, -1))
-        jobs = _jobs(resque, class_name, queue)
-        return sum([wanted is None or job.args == wanted async for _, job in jobs])
+    wanted = _chosen(at, class_name, queue, args)
 
-    async def do(resque: Resque) -> int:
-        if class_name is None:
-            return await resque.del_delayed_at(at or 0)
-        return await resque.del_delayed_by_function(class_name, queue=queue, args=wanted)
+    async def walk(resque: Resque, dry_run: bool) -> Walked:
+        return await delete_delayed_jobs(resque.store, wanted, at=at, dry_run=dry_run)
 
-    change(
-        count,
-        do,
-        lambda jobs: f"Remove {jobs}?",
+    what = Change(walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed")
+    return change(what, wanted, dry_run=dry_run)
+
+
+@delayed.command("run", cls=Command, destroys=True)
+@CHOICE
+@option("--limit", type=click.IntRange(1), metavar="N", help="The first N of them (default: all).")
+@option("--dry-run", is_flag=True, help="Only tell how many there are.")
+def run(
+    *, at: datetime | int | None, class_name: str | None, queue: str | None, args: Any,
+    limit: int | None, dry_run: bool,
+) -> int:  # fmt: skip
+    """Let delayed jobs run now: all of a time, or those of a task.
+
+    Each goes to the tail of its queue with its exact bytes, in the step in which it leaves its time. What
+    a hook or lock of its task forbids stays delayed; so do tracked tasks. Exit code 6 if there is none,
+    or fewer were enqueued than were found.
+    """
+    from resqpy.cli.changing import Change, change
+    from resqpy.engine.advancing import Advancing
+
+    wanted = _chosen(at, class_name, queue, args)
+
+    async def walk(resque: Resque, dry_run: bool) -> Walked:
+        return await Advancing(resque).walk(wanted, at=at, most=limit, dry_run=dry_run)
+
+    what = Change(
+        walk,
+        lambda jobs: f"Let {jobs} run now?",
         noun="delayed job",
-        done="removed",
-        dry_run=dry_run,
+        done="enqueued",
+        why_less="were gone meanwhile, or a plugin forbids them",
+        hooks=True,
     )
+    return change(what, wanted, dry_run=dry_run)

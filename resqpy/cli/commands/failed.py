@@ -160,7 +160,7 @@ def retry(
     """Put failed jobs back into their queues, with their exact bytes.
 
     The locks and enqueue hooks of their tasks are asked; a job that they forbid stays. Exit code 6 if
-    one of several ids was forbidden.
+    no job is meant, or fewer were retried than were found.
     """
     from resqpy.cli.failed_choice import Choice, Filters, Work, carry_out
 
@@ -175,7 +175,8 @@ def retry(
         wanted = choice.filters.keywords | {"to_queue": to_queue, "rate": rate}
         return await resque.retry_all_failed(**wanted, retried=retried)
 
-    work = Work("retry", "retried", one, many, rate)
+    why = "stay: gone meanwhile, without a job, or forbidden by a lock or hook of their task"
+    work = Work("retry", "retried", one, many, why, rate)
     return carry_out(choice, work, dry_run=dry_run, ask=False)
 
 
@@ -187,7 +188,10 @@ def retry(
 def remove(
     ids: tuple[str, ...], *, all_of_them: bool, dry_run: bool, **wanted: tuple[str, ...]
 ) -> int:
-    """Remove failed jobs for ever."""
+    """Remove failed jobs for ever.
+
+    Exit code 6 if no job is meant, or fewer were removed than were found.
+    """
     from resqpy.cli.failed_choice import Choice, Filters, Work, carry_out
 
     choice = Choice(ids, Filters(**wanted), all_of_them=all_of_them)

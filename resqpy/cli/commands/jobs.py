@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +17,10 @@ from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
+    from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
     from resqpy.engine.resque import Resque
+    from resqpy.engine.walking import Walked
 
 
 @click.group(cls=Group, default="list", default_takes_words=True)
@@ -32,31 +34,11 @@ def jobs() -> None:
 ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which jobs are meant.
+def _wanted(class_name: str | None, args: Any) -> JobFilter:
+    from resqpy.base.job_filter import JobFilter
+    from resqpy.framework.tasks_api import as_args
 
-    Attributes:
-        class_name: only this task's; None: any.
-        args: only with these arguments, as they stand in the job; None: any.
-    """
-
-    class_name: str | None
-    args: list[Any] | None
-
-    @classmethod
-    def of(cls, class_name: str | None, args: Any) -> Filter:
-        """From options."""
-        from resqpy.framework.tasks_api import as_args
-
-        return cls(class_name, None if args is None else as_args(args))
-
-    def fits(self, job: Job) -> bool:
-        """Whether a job is meant."""
-        return self.class_name in {None, job.class_name} and self.args in (None, job.args)
-
-    def __str__(self) -> str:
-        return f" of {self.class_name}" if self.class_name else ""
+    return JobFilter.of(class_name, None if args is None else as_args(args))
 
 
 @jobs.command("list")
@@ -74,7 +56,7 @@ def list_(
     from resqpy.cli import views
     from resqpy.cli.session import ask
 
-    wanted = Filter.of(class_name, args)
+    wanted = _wanted(class_name, args)
 
     async def look(inspector: Resque) -> list[Job]:
         names = await (inspector.queues() if queue is None else _known(inspector, queue))
@@ -102,7 +84,7 @@ async def _known(resque: Resque, queue: str) -> list[str]:
     return [queue]
 
 
-async def _jobs(resque: Resque, queues: list[str], wanted: Filter) -> AsyncIterator[Job]:
+async def _jobs(resque: Resque, queues: list[str], wanted: JobFilter) -> AsyncIterator[Job]:
     for queue in queues:
         async for job in resque.each_queued(queue):
             if wanted.fits(job):
@@ -126,29 +108,24 @@ async def _page(jobs: AsyncIterator[Job], offset: int, limit: int) -> list[Job]:
 @option("--class", "class_name", required=True, metavar="NAME", help="The task's name.")
 @option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
 @option("--dry-run", is_flag=True, help="Only tell how many there are.")
-def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> None:
-    """Remove jobs from a queue by their task, and by their arguments."""
-    from resqpy.cli.changing import change
+def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
+    """Remove jobs from a queue by their task, and by their arguments.
 
-    wanted = Filter.of(class_name, args)
+    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
+    """
+    from resqpy.cli.changing import Change, change
+    from resqpy.engine.removing import delete_jobs
 
-    async def count(resque: Resque) -> int:
-        names = await _known(resque, queue)
-        return len([job async for job in _jobs(resque, names, wanted)])
+    wanted = _wanted(class_name, args)
 
-    async def do(resque: Resque) -> int:
-        if wanted.args is None:
-            return await resque.del_by_function(queue, class_name)
-        return await resque.delete(queue, class_name, wanted.args)
+    async def walk(resque: Resque, dry_run: bool) -> Walked:
+        await _known(resque, queue)
+        return await delete_jobs(resque.store, queue, wanted, dry_run=dry_run)
 
-    change(
-        count,
-        do,
-        lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?",
-        noun="job",
-        done="removed",
-        dry_run=dry_run,
+    what = Change(
+        walk, lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?", noun="job", done="removed"
     )
+    return change(what, replace(wanted, queue=queue), dry_run=dry_run)
 
 
 @jobs.command(cls=Command, destroys=True)
@@ -160,35 +137,29 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> None:
 @option("--dry-run", is_flag=True, help="Only tell how many there are.")
 def move(
     queue: str, to_queue: str, *, class_name: str | None, args: Any, limit: int | None, dry_run: bool
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Move jobs that wait to the tail of another queue, in their order.
 
     Each is in one of both queues all the time, and takes its QueueLock with it. Tracked tasks stay, and
-    jobs whose equal waits in the other queue under such a lock.
+    jobs whose equal waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
     """
     from resqpy.base.keys import check_queue_name
-    from resqpy.cli.changing import change
-    from resqpy.engine.moving import can_move
+    from resqpy.cli.changing import Change, change
+    from resqpy.engine.moving import move_jobs
 
-    wanted = Filter.of(class_name, args)
+    wanted = _wanted(class_name, args)
     check_queue_name(to_queue)
 
-    async def count(resque: Resque) -> int:
-        jobs = _jobs(resque, await _known(resque, queue), wanted)
-        number = sum([can_move(job, class_name, wanted.args) async for job in jobs])
-        return number if limit is None else min(limit, number)
+    async def walk(resque: Resque, dry_run: bool) -> Walked:
+        await _known(resque, queue)
+        return await move_jobs(resque.store, queue, to_queue, wanted, most=limit, dry_run=dry_run)
 
-    async def do(resque: Resque) -> int:
-        return await resque.move(
-            queue, to_queue, class_name=class_name, args=wanted.args, most=limit
-        )
-
-    change(
-        count,
-        do,
+    what = Change(
+        walk,
         lambda jobs: f"Move {jobs}{wanted} from {queue!r} to {to_queue!r}?",
         noun="job",
         done="moved",
-        dry_run=dry_run,
+        why_less="were gone meanwhile, or wait there under a lock already",
         where=f" to {to_queue!r}",
     )
+    return change(what, replace(wanted, queue=queue), dry_run=dry_run)

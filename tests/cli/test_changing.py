@@ -1,0 +1,166 @@
+"""Commands that change jobs: the dry run tells what the act does, and what did less than asked says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis import Redis as Client
+from redis.asyncio import Redis
+
+from resqpy import Queue
+from resqpy.cli.exits import Exit
+from tests.cli.conftest import Call
+from tests.unit.test_job_filter import SAME
+
+ARGS = '{"to":"ü/é","n":1}'
+FIRST = 4_000_000_000
+FAILED = (
+    b'{"failed_at":"2026/11/20 19:27:20 CET","payload":{"class":"%s","args":[1]},'
+    b'"exception":"RuntimeError","error":"%s","backtrace":[],"worker":"w:1:q","queue":"q"}'
+)
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[Queue]:
+    """A queue on the test's Redis."""
+    async with Queue(redis_url) as made:
+        yield made
+
+
+def fill(client: Client) -> None:
+    """The same job four times in a queue, and four times delayed, in other spellings."""
+    client.sadd("resque:queues", "q")
+    client.rpush("resque:queue:q", *SAME)
+    for n, raw in enumerate(SAME):
+        client.rpush(f"resque:delayed:{FIRST + n}", raw[:-1] + b',"queue":"q"}')
+        client.zadd("resque:delayed_queue_schedule", {str(FIRST + n): FIRST + n})
+
+
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [
+        ("jobs remove q", "removed"),
+        ("jobs move q r", "moved"),
+        ("delayed remove", "removed"),
+        ("delayed run", "enqueued"),
+    ],
+)
+def test_a_dry_run_says_what_is_done(command: str, done: str, resqpy: Call, client: Client) -> None:
+    """As many, whichever language wrote them; and the second time there is none."""
+    fill(client)
+    ask = (*command.split(), "--class", "Mail", "--args", ARGS, "--json")
+
+    listed = resqpy(*command.split()[:1], "list", *ask[-5:]).json
+    tried, acted, again = resqpy(*ask, "--dry-run"), resqpy(*ask, "--yes"), resqpy(*ask, "--yes")
+
+    assert len(listed) == tried.json["found"] == acted.json[done] == 4
+    assert (tried.code, acted.code, again.code) == (Exit.OK, Exit.OK, Exit.NO)
+    assert tried.json[done] == again.json[done] == 0
+    assert tried.json["looked_at"] == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [
+        ("jobs remove q --class Mial", "'Mail'"),
+        ("jobs remove q --class Mail --args [2]", "args"),
+        ("jobs move q r --class Mail --args [2]", "args"),
+        ("jobs remove empty --class Mail", "in the queue 'q'"),
+        ("delayed remove --class Mail --queue other", "queue"),
+        ("delayed run --class Mail --args [2]", "args"),
+        ("failed remove --class Mial", "'Mail'"),
+        ("failed retry --exception RuntimError", "'RuntimeError'"),
+        ("failed retry --class Mail --queue other", "'other'"),
+    ],
+)
+@pytest.mark.parametrize("way", ["--dry-run", "--yes"])
+def test_what_is_meant_by_nobody(
+    command: str, near: str, way: str, resqpy: Call, client: Client
+) -> None:
+    """Exit code 6, and what is nearest."""
+    fill(client)
+    client.sadd("resque:queues", "empty")
+    client.rpush("resque:failed", FAILED % (b"Mail", b"no"))
+    before = client.dbsize()
+
+    said = resqpy(*command.split(), way)
+
+    assert said.code == Exit.NO
+    assert near in said.out
+    assert client.dbsize() == before
+
+
+@pytest.mark.parametrize("junk", [b"\xd8\xff", b"line\nof\ttext", b"\x00\x1b[31m", b"\xed\xa0\x80"])
+def test_junk_in_an_error_stops_no_retry(junk: bytes, resqpy: Call, client: Client) -> None:
+    """The job beside it is intact: it goes back by its class and by its id, with its exact bytes."""
+    job = b'{"class":"Ok","args":[1]}'
+    for way in ("class", "id"):
+        client.rpush("resque:failed", FAILED % (b"Ok", b"body " + junk))
+        [entry] = resqpy("failed", "--json").json
+        chosen = ("--class", "Ok") if way == "class" else (entry["id"],)
+
+        assert resqpy("failed", "retry", *chosen, "--dry-run", "--json").json["found"] == 1
+        assert resqpy("failed", "retry", *chosen, "--yes").code == Exit.OK
+        assert resqpy("failed", "show", entry["id"]).code == Exit.NOT_FOUND
+    assert client.lrange("resque:queue:q", 0, -1) == [job, job]
+
+
+def test_a_retry_that_did_less_says_so(resqpy: Call, client: Client) -> None:
+    """An entry without a job stays, and nobody is told to remove it."""
+    client.rpush(
+        "resque:failed", FAILED % (b"Ok", b"no"), b'{"payload":5,"queue":"q","exception":"E"}'
+    )
+
+    said = resqpy("failed", "retry", "--all", "--yes")
+
+    assert (said.code, client.llen("resque:failed")) == (Exit.NO, 1)
+    assert said.out.startswith("1 failed job retried; 1 of the 2")
+    assert "remove" not in said.out + said.err
+
+
+def test_what_others_wrote_is_shown(resqpy: Call, client: Client) -> None:
+    """A backtrace that is a text, and arguments that are no list."""
+    client.rpush(
+        "resque:failed",
+        b'{"payload":{"class":"A","args":42},"queue":"q","error":"e","backtrace":"one\\n  two"}',
+    )
+    [entry] = resqpy("failed", "--json").json
+
+    shown = resqpy("failed", "show", entry["id"])
+
+    assert entry["args"] == [42]
+    assert shown.out.splitlines()[-2:] == ["  one", "    two"]
+    assert "[42]" in shown.out
+
+
+async def test_what_is_gone_meanwhile_is_told(
+    queue: Queue, redis: Redis, resqpy: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker takes jobs between the question and the answer."""
+    import asyncio
+
+    await queue.enqueue_many([("q", "Mail", [n]) for n in range(3)])
+
+    def yes(_: str) -> None:
+        with Client.from_url(queue.store.options.url) as client:
+            client.lpop("resque:queue:q", 2)
+
+    monkeypatch.setattr("resqpy.cli.output.confirm", yes)
+    said = await asyncio.to_thread(resqpy, "jobs", "remove", "q", "--class", "Mail")
+
+    assert said.code == Exit.NO
+    assert said.out.startswith("1 job removed; 2 of the 3 that were found were gone meanwhile")
+
+
+@pytest.mark.parametrize("given", ["now", "+1d", "-2h", "+90", "2030-01-31T12:00"])
+def test_times_as_people_give_them(given: str, resqpy: Call) -> None:
+    """From now on, too."""
+    assert resqpy("schedule", "--from", given).code == Exit.OK
+    assert resqpy("schedule", "--from", "soon").code == Exit.USAGE
+
+
+@pytest.mark.parametrize("given", ["5", "+1d", "1.5h", "+5s"])
+def test_durations_as_people_give_them(given: str, resqpy: Call, client: Client) -> None:
+    """With a sign or without."""
+    assert resqpy("task", "enqueue", "sendMail", "to=a@b", "--in", given).code == Exit.OK
