@@ -150,6 +150,10 @@ class Record:
             return False
         return self.lock is None or self.lock.until_ms <= now_ms
 
+    def past_end(self, now_ms: int) -> bool:
+        """Whether its end has passed, so that nothing of it starts any more."""
+        return self.end_ms is not None and self.end_ms <= now_ms
+
     @property
     def attempts_left(self) -> int | None:
         """How many times the current run may still be tried again; None: without limit."""

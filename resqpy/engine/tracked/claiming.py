@@ -137,12 +137,19 @@ async def _clear_way(run: Run, claim: Claim) -> bool:
     if way is Verdict.RECOVER:
         await settling.recover(run.store, record, claim.now_us, place=False)
         return True
+    if way is Verdict.ENDED and not await _end_unrun(run, claim):
+        return True
     if way is Verdict.EARLY and await _wait(run, record, claim.now_us // 1000):
         return True
     if way is Verdict.REVIVE and await settling.revive(run.store, record, claim.now_us):
         return True
     run.outcome = SKIPPED
     return False
+
+
+async def _end_unrun(run: Run, claim: Claim) -> bool:
+    assert claim.record is not None
+    return await settling.end_unrun(run.store, claim.record, claim.now_us, place=False)
 
 
 async def _wait(run: Run, record: Record, now_ms: int) -> bool:

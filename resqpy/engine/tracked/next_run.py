@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from resqpy.base.clock import iso_utc
 from resqpy.base.cron import CronSchedule
 from resqpy.base.task_record import Record, TaskError, but
 from resqpy.base.when import moment_ms
@@ -36,14 +38,26 @@ def following_run(record: Record, started_ms: int) -> int | None:
     return before_end(started_ms + record.interval, record.end_ms)
 
 
-def or_why_not(record: Record) -> Record:
+NEVER_RUNS = TaskError("neverRuns", "its first run would start when its recurrence is over")
+
+
+def or_why_not(record: Record, why: TaskError = NEVER_RUNS) -> Record:
     """The record; where it never ran and never will, with that as its error."""
     if record.next_run_ms is not None or record.last_run or record.error:
         return record
-    return but(record, error=_NEVER_RUNS)
+    return but(record, error=why)
 
 
-_NEVER_RUNS = TaskError("neverRuns", "its first run would start when its recurrence is over")
+def why_ended(record: Record) -> TaskError:
+    """Why a task that waited runs no more: its end has passed. The error of an attempt stays."""
+    assert record.end_ms is not None
+    end = iso_utc(record.end_ms * 1000)
+    if record.run_start_ms is None:
+        return TaskError("neverRuns", f"its end, {end}, had passed when its run was to start")
+    if record.error is None:
+        return TaskError("endPassed", f"its end, {end}, had passed when its run was to go on")
+    words = f"{record.error.message} (not tried again: the task's end, {end}, has passed)"
+    return replace(record.error, message=words)
 
 
 def before_end(run_ms: int | None, end_ms: int | None) -> int | None:

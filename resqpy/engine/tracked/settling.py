@@ -12,7 +12,7 @@ from resqpy.base.task_status import TaskStatus
 from resqpy.engine.outcome import Command
 from resqpy.engine.tracked.failed_entries import entries_of
 from resqpy.engine.tracked.finishing import end_commands
-from resqpy.engine.tracked.transitions import Change, due, expired, revived
+from resqpy.engine.tracked.transitions import Change, due, ended_unrun, expired, revived
 from resqpy.store import failures, records
 from resqpy.store.client import Store
 
@@ -45,8 +45,10 @@ def placed(store: Store, change: Change, *, place: bool = True) -> list[records.
 
 async def fall_due(store: Store, record: Record, now_us: int) -> bool:
     """The time of a scheduled task has come. Where that is no whole second, its job still stands in
-    the delayed list: it goes to its queue at once.
+    the delayed list: it goes to its queue at once. Where its end has passed, it runs no more.
     """
+    if record.past_end(now_us // 1000):
+        return await end_unrun(store, record, now_us)
     commands: list[records.Command] = [records.same_version(store, record)]
     if record.next_run_ms is not None and record.next_run_ms % 1000:
         commands.append(records.hasten_command(store, record))
@@ -96,6 +98,13 @@ def _entry(store: Store, record: Record, change: Change) -> list[Command]:
         failed_at=failed_at_utc(change.after.updated_us // 1000),
     )
     return [failures.push_command(store, entry)]
+
+
+async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = True) -> bool:
+    """Its end has passed while it waited; False if somebody else was faster."""
+    change = ended_unrun(record, now_us)
+    entry = _entry(store, record, change) if _failed_now(record, change) else ()
+    return await step(store, change, place=place, more=[*map(tuple, entry)])
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:

@@ -177,11 +177,13 @@ class Tracked(TaskQueries):
         leaves the failed list.
 
         Raises:
-            TaskStateError: it runs, was completed, cancelled or disabled.
+            TaskStateError: it runs, was completed, cancelled or disabled, or its end has passed.
             UnknownTaskId: there is none.
         """
 
         def again(record: Record, now_us: int) -> Change:
+            if record.past_end(now_us // 1000):
+                raise TaskStateError(f"task {task_id!r} can't be retried: its end has passed")
             if record.status_at(now_us // 1000) is TaskStatus.FAILED:
                 return transitions.revived(record, now_us)
             return transitions.hurried(record, now_us)

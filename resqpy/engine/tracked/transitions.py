@@ -21,7 +21,7 @@ from resqpy.base import codec
 from resqpy.base.merge import Patch, merged
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_record import LastRun, Record, TaskError, but
-from resqpy.engine.tracked.next_run import following_run, or_why_not
+from resqpy.engine.tracked.next_run import following_run, or_why_not, why_ended
 
 ZOMBIE = "zombieTaskCleaned"  # Extra Horizon's name
 MOST_LINKS = 100  # tasks that a linked retry names: the first one, and the latest
@@ -229,6 +229,15 @@ def untaken(record: Record, now_us: int) -> Change:
     assert record.lock is not None
     first = record.run_start_ms == record.lock.since_ms
     after = but(record, lock=None, run_start_ms=None if first else record.run_start_ms)
+    return Change(record, settled(record, after, now_us))
+
+
+def ended_unrun(record: Record, now_us: int) -> Change:
+    """Its end has passed while it waited: it runs no more. A run that was under way has failed."""
+    if record.run_start_ms is not None:
+        ending = Ending(EndKind.FAIL, now_us, error=why_ended(record))
+        return apply(record, ending)
+    after = or_why_not(but(record, next_run_ms=None), why_ended(record))
     return Change(record, settled(record, after, now_us))
 
 

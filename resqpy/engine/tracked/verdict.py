@@ -8,6 +8,7 @@ from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 
 _ACTIVE = (TaskStatus.RUNNING, TaskStatus.DISABLING)
+_WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
 
 
 class Verdict(Enum):
@@ -16,6 +17,7 @@ class Verdict(Enum):
     DROP = "drop"  # it is another's, or nobody wants it any more
     EARLY = "early"  # its time has not come
     RECOVER = "recover"  # who ran it is gone: settle that, then claim again
+    ENDED = "ended"  # its end has passed: it runs no more
     REVIVE = "revive"  # it failed; perhaps somebody retried its failed entry
     STRANGER = "stranger"  # the record is of another type
 
@@ -28,6 +30,7 @@ def verdict(record: Record, kind: str, now_ms: int) -> Verdict:
     | of another type | fails |
     | running, its lock valid | dropped |
     | running, its lock over or its end noted | recovered, then claimed |
+    | waits, its end passed | it is over, and says why |
     | scheduled, not due | put off |
     | failed, and in the failed list when last seen | claimed, if it is there no more |
     | any other | dropped |
@@ -37,6 +40,8 @@ def verdict(record: Record, kind: str, now_ms: int) -> Verdict:
     if record.status in _ACTIVE:
         over = record.ending is not None or record.left_alone(now_ms)
         return Verdict.RECOVER if over else Verdict.DROP
+    if record.status in _WAITING and record.past_end(now_ms):
+        return Verdict.ENDED
     if record.status is TaskStatus.SCHEDULED:
         return Verdict.EARLY
     if record.status is TaskStatus.FAILED and record.entry:

@@ -1,5 +1,5 @@
 -- Shared by other scripts (`-- include task_take`): a worker takes a tracked task whose job it was
--- given, if the task is due and nobody runs it. The time is Redis' own, so that the clocks of workers
+-- given, if the task is due, its end has not passed and nobody runs it. The time is Redis' own, so that the clocks of workers
 -- need not agree. Needs `free_guards`: the locks of what waits are freed.
 --
 -- KEYS     as names: the record, tasks:locks, tasks:scheduled, tasks:pending, and the prefix of tasks:by:
@@ -9,8 +9,9 @@
 --          (microseconds), the record as field, value…
 local function take_task(names, id, wanted, token, lasts, channel, type_json)
   local record = names[1]
-  local status, due, kind, lock_ms, created, started, lock, locked, guards = unpack(redis.call('HMGET',
-    record, 'status', 'next', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked', 'guards'))
+  local status, due, over, kind, lock_ms, created, started, lock, locked, guards = unpack(redis.call(
+    'HMGET', record, 'status', 'next', 'end', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked',
+    'guards'))
   if not status then return nil end
   local time = redis.call('TIME')
   local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
@@ -19,7 +20,8 @@ local function take_task(names, id, wanted, token, lasts, channel, type_json)
     return { 1, now_us, redis.call('HGETALL', record) }
   end
   local waits = status == 'pending' or (status == 'scheduled' and tonumber(due) <= tonumber(now))
-  if not (waits and kind == wanted) then return { 0, now_us, redis.call('HGETALL', record) } end
+  local ended = over and tonumber(over) <= tonumber(now)
+  if not (waits and kind == wanted) or ended then return { 0, now_us, redis.call('HGETALL', record) } end
 
   local ends = string.format('%.0f', tonumber(now) + tonumber(lock_ms or lasts))
   redis.call('HSET', record, 'status', 'running', 'lock', token, 'locked', ends, 'delivered', now,
