@@ -49,12 +49,15 @@ class Retries:
         backoff: how long to wait before.
         linked: the next attempt is a new task, linked to this one.
         at_most_once: a run that started is never repeated, not even if its end isn't known.
+        said: what its creator said himself, of `retries` and `backoff`; the rest is the definition's
+            of the task, and where that says nothing, a preset's.
     """
 
     most: int | None = 4
     backoff: Backoff = field(default_factory=Backoff)
     linked: bool = False
     at_most_once: bool = False
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,12 @@ class Record:
         """How many times the current run may still be tried again; None: without limit."""
         most = self.retries.most
         return None if most is None else max(0, most - self.attempts)
+
+    @property
+    def retries_remaining(self) -> int | None:
+        """The same as a task shows it: 0 once it has failed for good."""
+        over = self.status in {TaskStatus.FAILED, TaskStatus.RETRIED}
+        return 0 if over else self.attempts_left
 
     @property
     def may_repeat(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from resqpy.base.errors import UnknownOption
 from resqpy.base.imports import near_match
 from resqpy.base.keys import Keys
+from resqpy.base.task_record import Retries
 from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
@@ -93,6 +94,12 @@ class Plugin:
     def name(self) -> str:
         """The name under which `plugin_options` has its options."""
         return type(self).__name__
+
+    def retries(self) -> Retries | None:
+        """How a run is tried again that failed, where this plugin decides that; for the record of a
+        tracked task, whose creator says nothing else.
+        """
+        return None
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
         """Locks that Redis asks in the very step that pushes the job."""

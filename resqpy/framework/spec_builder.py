@@ -241,7 +241,7 @@ def _limit_ms(given: Any) -> int:
 
 
 def _retry(given: Any) -> Mapping[str, Any] | None:
-    if given is None or given == 0:
+    if given is None:
         return None
     if isinstance(given, Mapping):
         return given

@@ -91,15 +91,12 @@ class TrackedApi(Tracked):
         payload: Mapping[str, Any] | None = None,
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
-        """Create a task; one that is defined as at most once is tracked as such. See `Tracked`.
+        """Create a task. What is not said of its retries is as its definition has it. See `Tracked`.
 
         Raises:
             InvalidInputs: the payload is not what a task of the project takes; nothing was written.
         """
         self._check_inputs(task_type, payload)
-        definition = self._known_definition(task_type)
-        if definition is not None and definition.at_most_once:
-            options.setdefault("at_most_once", True)
         return await super().create(task_type, payload, **options)
 
     def _check_inputs(self, task_type: str, payload: Mapping[str, Any] | None) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from resqpy.base import backoff as task_backoff
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
+from resqpy.base.task_record import Retries
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.policy import with_policy
 from resqpy.engine.tracked.tracked_run import active_task
-from resqpy.plugins.backoff import Backoff
+from resqpy.plugins.backoff import MOST_MS, Backoff
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
 
@@ -65,12 +69,19 @@ class Retry(Plugin):
         )
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
+    def retries(self) -> Retries:
+        """The same as the record of a tracked task has it. Of a list of delays, that names the first."""
+        first_ms, factor = self.backoff.steps_ms[0], 2.0 if self.backoff.doubling else 1.0
+        most_ms = max(first_ms, MOST_MS) if self.backoff.doubling else None
+        return Retries(self.retry_limit - 1, task_backoff.Backoff(first_ms, factor, most_ms))
+
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether it is tried again."""
+        if (task := active_task(run)) is not None:
+            task.record = with_policy(task.record, self)
         await call_next()
         if run.inline or run.vetoed or run.outcome is not None:
             return
-        task = active_task(run)
         if task is not None:
             self._tracked(run, task)
             return
@@ -90,21 +101,24 @@ class Retry(Plugin):
         run.effects.append(("SETEX", _failure_key(run), self.count_s, _failure(run, error)))
 
     def _tracked(self, run: Run, task: ActiveTask) -> None:
-        """A tracked run: what this plugin gives up is not tried again by the record's policy either."""
-        if run.error is None or not task.processing.busy or isinstance(run.error, WorkerStopped):
+        """A tracked run: the record says how often, and who created it may have said how late."""
+        record, error = task.record, run.error
+        if error is None or not task.processing.busy or isinstance(error, WorkerStopped):
             return
-        if not (task.record.may_repeat and self._again(run, run.error, task.attempts)):
-            run.outcome = Outcome(Kind.FAILURE, error=run.error)
+        if not (record.may_repeat and self._may_be_retried(error)):
+            run.outcome = Outcome(Kind.FAILURE, error=error)
+            return
+        delay_ms = self.backoff.delay_ms(record.attempts)
+        if "backoff" in record.retries.said:
+            delay_ms = record.retries.backoff.delay_ms(record.attempts, random.random)
+        _try_again(run, error, delay_ms, record.attempts_left)
 
     def _again(self, run: Run, error: BaseException, count: int) -> bool:
         """Let it be tried again, if that is still to be after so many attempts before this one."""
         remaining = self.retry_limit - count - 1
         if remaining <= 0 or not self._may_be_retried(error):
             return False
-        delay_ms = self.backoff.delay_ms(count)
-        info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
-        run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
-        run.error = None
+        _try_again(run, error, self.backoff.delay_ms(count), remaining)
         return True
 
     def _may_be_retried(self, error: BaseException) -> bool:
@@ -115,6 +129,12 @@ class Retry(Plugin):
     def _forget(self, run: Run) -> None:
         """The next job with these arguments begins anew."""
         run.effects.append(("DEL", _key(run), _failure_key(run)))
+
+
+def _try_again(run: Run, error: BaseException, delay_ms: int, remaining: int | None) -> None:
+    info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
+    run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+    run.error = None
 
 
 def _key(run: Run) -> str:

@@ -63,6 +63,7 @@ def _show_retries(retries: Retries) -> Shown:
     yield "backoff", None if retries.backoff == _USUAL_WAIT else retries.backoff.text()
     yield "linked", "1" if retries.linked else None
     yield "once", "1" if retries.at_most_once else None
+    yield "said", " ".join(retries.said) or None
 
 
 # attribute -> field, text of its value, and the value that has no field
@@ -179,7 +180,7 @@ _READ: dict[str, tuple[str, Callable[[str], Any]]] = {
     for attribute, (field, text, _) in _ONE.items()
 } | {"status": ("status", TaskStatus), "interval": ("interval", int), "cron": ("interval", str)}
 _NAMES = {field.encode(): field for field in _READ}
-_POLICY = ("retries", "backoff", "linked", "once")
+_POLICY = ("retries", "backoff", "linked", "once", "said")
 
 
 def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
@@ -199,12 +200,13 @@ def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
 
 @lru_cache(maxsize=256)
 def _retries(
-    most: str | None, backoff: str | None, linked: str | None, once: str | None
+    most: str | None, backoff: str | None, linked: str | None, once: str | None, said: str | None
 ) -> Retries:
     """They are the same for many tasks, and reading them costs more than a run should."""
     wait = _USUAL_WAIT if backoff is None else Backoff.parse(backoff)
     tries = int(most or "0")
-    return Retries(None if tries < 0 else tries, wait, linked == "1", once == "1")
+    most_often = None if tries < 0 else tries
+    return Retries(most_often, wait, linked == "1", once == "1", tuple((said or "").split()))
 
 
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:

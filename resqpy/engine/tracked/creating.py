@@ -154,7 +154,8 @@ def _retries(options: CreateOptions, defaults: Retries) -> Retries:
     if once and options.get("retries"):
         raise UsageError("at_most_once: a run is never repeated, so there are no retries")
     linked = _flag("linked", options.get("linked", defaults.linked))
-    return Retries(0 if once else most, backoff, linked, once)
+    said = tuple(each for each in ("retries", "backoff") if each in options)
+    return Retries(0 if once else most, backoff, linked, once, said)
 
 
 def _times(value: object) -> int | None:

@@ -59,7 +59,7 @@ def _policy(record: Record) -> dict[str, Any]:
     backoff = record.retries.backoff
     return {
         "retries": most,
-        "retries_remaining": record.attempts_left,
+        "retries_remaining": record.retries_remaining,
         "retry_interval": backoff.first_ms,
         "backoff_factor": backoff.factor,
         "linked": record.retries.linked,

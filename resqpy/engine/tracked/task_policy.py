@@ -28,8 +28,8 @@ class TaskPolicy:
 
     @property
     def retries_remaining(self) -> int | None:
-        """How many times the current run may still be tried again; None: for ever."""
-        return self.record.attempts_left
+        """How many times the current run may still be tried again; None: for ever; 0: it has failed."""
+        return self.record.retries_remaining
 
     @property
     def backoff(self) -> Backoff:

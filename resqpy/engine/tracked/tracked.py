@@ -21,6 +21,7 @@ from resqpy.engine.tracked.defaults import TaskDefaults, preset
 from resqpy.engine.tracked.finding import TaskQueries
 from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.intercepting import VerbInterceptor, intercepted
+from resqpy.engine.tracked.policy import defaults_of
 from resqpy.engine.tracked.query import Conditions, make_query
 from resqpy.engine.tracked.selection import Selection
 from resqpy.engine.tracked.transitions import Change
@@ -98,9 +99,11 @@ class Tracked(TaskQueries):
         """
         self._check_type(task_type)
         queue = options.get("queue") or self._queue_of(task_type)
+        definition = self._definition_of(task_type)
+        defaults = defaults_of(definition, self.defaults)
         await self._hear_time()
-        record = new_record(task_type, payload, options, self.defaults, queue, self._now_us())
-        asking = Asking(self.store, self._definition_of(task_type), record)
+        record = new_record(task_type, payload, options, defaults, queue, self._now_us())
+        asking = Asking(self.store, definition, record)
         await asking.before()
         commands = [
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
