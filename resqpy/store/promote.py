@@ -10,8 +10,8 @@ from resqpy.store.client import Arg, Store
 from resqpy.store.leader import run_fenced
 from resqpy.store.queues import Guard, decode_name, guard_words
 
-BATCH = 500  # items; holds the server for a few milliseconds
-BATCH_BYTES = 1_000_000
+BATCH = 500  # items, and
+BATCH_BYTES = 65_536  # bytes looked at: either holds the server for a few milliseconds
 PAGE = 200  # items that are sent to us to be looked at
 
 

@@ -229,7 +229,7 @@ end
 local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
-local taken, broken, next_free, bytes_taken = {}, {}, 1, 0
+local taken, broken, next_free = {}, {}, 1
 local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 
 -- How often the job of a dead worker was put back before; '' where it never was.
@@ -286,25 +286,38 @@ local function place(q, payload)
   return false
 end
 
--- One job first: where that is a large one, the next come one by one, up to a limit for the reply.
-local LARGE, LIMIT = 65536, 67108864
+-- An exchange is over when it has looked at so many bytes, or moved so many: Redis serves nobody
+-- meanwhile. The first job of an exchange is taken whatever its size. A large one is not looked at.
+local LOOK, MOVE = 65536, 1048576
+-- How many are popped at once, and the size from which they are popped one by one: what is popped and
+-- is too much for this exchange is pushed back.
+local AT_ONCE, RATHER_LARGE = 16, 4096
+local looked, moved, over = 0, 0, false
+
+local function is_too_much(payload)
+  local size = #payload
+  local look = size <= LOOKED_AT and size or 0
+  over = moved > 0 and (moved + size > MOVE or looked + look > LOOK)
+  if not over then looked, moved = looked + look, moved + size end
+  return over
+end
+
 local function take_from(q)
   local key, count = KEYS[FIXED + q], 1
-  while next_free <= #free and bytes_taken < LIMIT do
+  while next_free <= #free and not over do
     local payloads = redis.pcall('LPOP', key, count)
     if not payloads then return end
     if payloads.err then return payloads.err end
     local largest = 0
     for p = 1, #payloads do
-      if not place(q, payloads[p]) then
+      if is_too_much(payloads[p]) or not place(q, payloads[p]) then
         for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
         return
       end
       largest = math.max(largest, #payloads[p])
-      if #payloads[p] <= most then bytes_taken = bytes_taken + #payloads[p] end
     end
     if #payloads < count then return end
-    count = largest > LARGE and 1 or #free - next_free + 1
+    count = largest > RATHER_LARGE and 1 or math.min(AT_ONCE, #free - next_free + 1)
   end
 end
 
@@ -317,7 +330,7 @@ if paused == 0 and #free > 0 then
       broken[#broken + 1] = q
       broken[#broken + 1] = problem
     end
-    if next_free > #free or bytes_taken >= LIMIT then
+    if next_free > #free or over then
       more = #taken > 0 and 1 or 0
       break
     end

@@ -20,6 +20,7 @@ local fence = 3
 
 local schedule, queues, lists, sets, queue_prefix = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local most, bytes, page_size, tell = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local most_bytes = bytes -- the first item may have more
 local looked_at = {}
 for a = 6, #ARGV do looked_at[ARGV[a]] = true end
 
@@ -72,10 +73,11 @@ local function move(member)
       odd(member, 'what stands there is no list; the second is forgotten')
       return count, true
     end
-    local queue = queue_of(item)
+    local room = #item <= bytes or bytes == most_bytes
+    local queue = room and queue_of(item)
     if not queue or not push(queue, item) then
       redis.call('LPUSH', lists .. member, item)
-      read_page(member)
+      if room then read_page(member) else bytes = 0 end
       return count, false
     end
     redis.pcall('SREM', sets .. item, 'delayed:' .. member)
