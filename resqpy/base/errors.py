@@ -90,6 +90,10 @@ class PoolStateError(ResqpyError):
     """The worker is not in a state in which this can be done."""
 
 
+class WrongLoop(UsageError):
+    """This belongs to another event loop."""
+
+
 class ConfigError(UsageError):
     """A setting is wrong."""
 

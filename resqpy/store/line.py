@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
 
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
+from resqpy.base.loops import Home, hand_over
 from resqpy.store.connect import Opener, translate_connect
 from resqpy.store.wire import Wire
 
@@ -74,6 +76,7 @@ class Line:
         self._watch: asyncio.TimerHandle | None = None
         self._give_up_at = 0.0
         self._leave = False
+        self._home = Home("a connection to Redis", self._moved)
         self.round_trips: int = 0
 
     @property
@@ -86,7 +89,12 @@ class Line:
 
         The future raises `StoreUnavailable` where nothing was sent, `OutcomeUnknown` where the
         connection was lost before the replies were there.
+
+        Raises:
+            WrongLoop: this loop is not the line's, and that one can't do it.
         """
+        if (home := self._home.elsewhere()) is not None:
+            return hand_over(home, partial(self._sent, commands))
         loop = asyncio.get_running_loop()
         asked = _Asked(commands, loop.create_future())
         self._waiting.append(asked)
@@ -97,6 +105,15 @@ class Line:
                 self._flush_planned = True
                 loop.call_soon(self._flush)
         return asked.future
+
+    async def _sent(self, commands: Sequence[Command]) -> list[Any]:
+        return await self.send(commands)
+
+    def _moved(self) -> None:
+        """The loop on which all this was begun is gone, or is another process'."""
+        self._wire = self._opening = self._watch = None
+        self._flush_planned = self._leave = False
+        self._waiting, self._in_flight = [], deque()
 
     # -- out --
 
@@ -191,6 +208,9 @@ class Line:
 
     async def close(self) -> None:
         """Wait for what is in flight, then close."""
+        if (home := self._home.elsewhere()) is not None:
+            await hand_over(home, self.close)
+            return
         pending = [asked.future for asked in (*self._in_flight, *self._waiting)]
         if pending:
             await asyncio.wait(pending, timeout=self._reply_timeout_s)
