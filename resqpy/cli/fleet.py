@@ -17,6 +17,7 @@ from resqpy.cli.supervisor import Supervisor
 from resqpy.cli.watching import watch
 from resqpy.framework.config_merge import variable_of
 from resqpy.framework.log import configure
+from resqpy.framework.log_writer import guard_standard_streams
 from resqpy.framework.place import Place
 from resqpy.framework.project import Project
 
@@ -49,6 +50,7 @@ def start(settings: Settings, *, reload: bool) -> int:
     """Worker and scheduler in one process; with `reload`, a new one after each change of a file."""
     if not reload:
         running.end(running.work(settings, worker=True, scheduler=True))
+    guard_standard_streams()
     settings.override("tasks.scheduler", value=True, flag="start")
     # With an error in a file the project is watched all the same.
     project = Project.load(settings.root, settings.environment, settings.parsed())
@@ -68,6 +70,7 @@ def start(settings: Settings, *, reload: bool) -> int:
 
 
 def _supervise(settings: Settings, project: Place) -> int:
+    guard_standard_streams()
     configure(project.config.logger, project.name)
     process = project.config.process
     port = process.health_port

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -121,15 +123,17 @@ def run(arguments: list[str]) -> int:
             arguments, prog_name="resqpy", complete_var=COMPLETE_VARIABLE, obj=settings, color=color
         )
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # nobody can be told; the exit code tells
+            error.show()
         return getattr(error, "code", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        with contextlib.suppress(OSError):
+            click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return _unread()
     except SystemExit:
-        if sys.stdout is out:
+        if sys.stdout is out or isinstance(sys.stdout, io.TextIOBase):
             raise
         return _unread()  # click put another one in its place, which lets nothing through
     except Exception as error:
@@ -155,9 +159,9 @@ def _told(error: Exception) -> int:
     from resqpy.base.errors import ResqpyError
 
     code = code_of(error)
-    if isinstance(error, ResqpyError):
-        click.echo(f"{click.style('resqpy:', fg='red')} {error}", err=True)
-    else:
-        words = f"{type(error).__name__}: {error} (--debug shows where)"
-        click.echo(f"{click.style('resqpy:', fg='red')} unexpected {words}", err=True)
+    words = str(error)
+    if not isinstance(error, ResqpyError):
+        words = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+    with contextlib.suppress(OSError):
+        click.echo(f"{click.style('resqpy:', fg='red')} {words}", err=True)
     return code

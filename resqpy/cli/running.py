@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -16,7 +17,9 @@ from resqpy.cli import session
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
+from resqpy.framework import log_writer
 from resqpy.framework.log import configure, get_logger
+from resqpy.framework.log_writer import guard_standard_streams
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 
@@ -27,6 +30,7 @@ NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
 
 def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     """Run a process until it is told to stop; its exit code, with which the caller is to `end`."""
+    guard_standard_streams()
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
         session.need_tasks(project)
@@ -55,8 +59,10 @@ def _number() -> int | None:
 
 def end(code: int) -> NoReturn:
     """End the program by force, since a thread that never returns must not hold it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
+            stream.flush()
+    log_writer.flush()
     os._exit(code)
 
 

@@ -7,11 +7,11 @@ is written, so a job that logs nothing pays nothing.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -20,6 +20,7 @@ from resqpy.base.errors import UsageError
 from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
+from resqpy.framework.log_writer import LogStream, log_stream
 
 HIDDEN = "[FILTERED]"
 _DEEPEST = 4  # levels of a value that are shown
@@ -38,7 +39,7 @@ def configure(
     Raises:
         UsageError: `logger.file` can't be written.
     """
-    file = stream or (sys.stderr if config.file is None else _opened(config.file))
+    file = _file(config, stream)
     on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
     level = getattr(logging, config.level.upper())
     said = {} if process is None else {"process": process}
@@ -47,9 +48,11 @@ def configure(
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=file),
+        logger_factory=lambda *_: _LineLogger(file),
         cache_logger_on_first_use=False,
     )
+    if isinstance(file, LogStream):
+        file.writer.notice = partial(_lines_were_lost, [*shared, *renderer])
     _configure_standard_library(file, level, shared, renderer)
 
 
@@ -84,11 +87,33 @@ def to_standard_library() -> Iterator[None]:
         structlog.reset_defaults()
 
 
-def _opened(path: str) -> TextIO:
+def _file(config: LoggerConfig, stream: TextIO | None) -> Any:
+    if stream is not None or config.file is None:
+        return log_stream(stream or sys.stderr)
     try:
-        return Path(path).open("a", encoding="utf-8", buffering=1)
+        return LogStream(os.open(config.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666))
     except OSError as error:
         raise UsageError(f"can't write the log file: {error}") from error
+
+
+class _LineLogger:
+    """What structlog hands each line to."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._write = file.write
+
+    def msg(self, line: str) -> None:
+        self._write(f"{line}\n")
+
+    debug = info = warn = warning = error = critical = fatal = exception = log = msg
+
+
+def _lines_were_lost(processors: Sequence[Any], count: int) -> str:
+    """The line that tells so; it may be asked for in any thread, whatever job it is in."""
+    line: Any = {"event": "log lines were lost: they could not be written", "count": count}
+    for each in processors:
+        line = each(None, "warning", line)
+    return f"{line}\n"
 
 
 def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool) -> list[Any]:

@@ -12,6 +12,7 @@ from resqpy.base.errors import PoolStateError
 from resqpy.base.imports import package_version
 from resqpy.base.prometheus import Histogram, Metric, metric
 from resqpy.base.waiting import loop_delays
+from resqpy.framework.log_writer import lines_lost
 
 if TYPE_CHECKING:
     from resqpy.framework.resque import Resque
@@ -106,7 +107,8 @@ def of_parts(resque: Resque | None) -> list[Metric]:
     """What the parts of a process are at: nothing of those that it has not, or not yet."""
     version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
     version.add(1, version=package_version("resqpy"))
-    found = [version]
+    words = "Log lines of this process that were lost: they could not be written, or their reader is slow."
+    found = [version, metric("resqpy_log_lines_lost_total", "counter", words, lines_lost())]
     if resque is not None and resque.multi_worker is not None:
         found += _of_worker(resque.multi_worker)
     if resque is not None and resque.scheduler is not None:

@@ -1,0 +1,94 @@
+"""The thread that writes log lines: it ends, it can't begin, the file takes nothing for a while."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from resqpy.framework import log_writer
+from resqpy.framework.log_writer import LogStream, LogWriter
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Where one reads, and where one writes."""
+    ends = os.pipe()
+    yield ends
+    for each in ends:
+        os.close(each)
+
+
+def test_a_file_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
+    """Somebody who shares it may have set it so; nothing is lost."""
+    ours, theirs = pipe
+    fcntl.fcntl(theirs, fcntl.F_SETFL, os.O_NONBLOCK)
+    writer = LogWriter(theirs)
+    sent = b"".join(b"%d\n" % n for n in range(100_000))
+    writer.put(sent)
+    got = b""
+    while len(got) < len(sent):
+        got += os.read(ours, 1 << 16)
+
+    assert (got, writer.lost) == (sent, 0)
+
+
+async def test_its_thread_is_made_anew(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a time without a thread to be had, and after one that died."""
+
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ours, theirs = pipe
+    writer = LogWriter(theirs)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        writer.put(b"one\n")
+    writer.put(b"two\n")
+    assert os.read(ours, 8) == b"one\ntwo\n"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda _: None)
+        patch.setattr(writer, "_rest", lambda _: 1 / 0)
+        writer.put(b"lost\n")
+        await wait_for(lambda: writer._thread is None)
+    writer.put(b"three\n")
+    assert os.read(ours, 6) == b"three\n"
+
+
+def test_a_forked_child_writes_only_its_own_lines(pipe: tuple[int, int]) -> None:
+    """At once, for it ends without a word; what waits is written by its parent alone."""
+    ours, theirs = pipe
+    stream = LogStream(theirs)
+    with stream.writer._lock:
+        stream.writer._lines.put(b"the parent's\n")
+        pid = os.fork()
+        if pid == 0:
+            print("the child's", file=stream)
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert os.read(ours, 100) == b"the child's\n"
+
+
+def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
+    """The buffer is full while nobody reads; a reader that comes later hears how many are missing."""
+    ours, theirs = pipe
+    writer = LogWriter(theirs)
+    before = log_writer.lines_lost()
+    line = b"x" * 99 + b"\n"
+    count = 3 * log_writer.MOST_WAITING // len(line)
+    for _ in range(count):
+        writer.put(line)
+    got = b""
+    while got.count(line) + writer.lost < count:
+        got += os.read(ours, 1 << 16)
+
+    assert writer.lost == log_writer.lines_lost() - before > 0
+    assert f"{writer.lost} log lines were lost" in got.decode()
