@@ -76,6 +76,7 @@ async def half_way(tally: Tally) -> None:
     await wait_for(lambda: len(tally.ran) > before + 100)
 
 
+@pytest.mark.promise("reply lost", "plain")
 async def test_lost_replies_lose_and_double_nothing(redis_url: str) -> None:
     """Replies of exchanges get lost, and exchanges before they are sent: each job runs once."""
     await fill(redis_url)
@@ -109,6 +110,7 @@ async def test_silence_and_resets_lose_and_double_nothing(redis_url: str) -> Non
             await check(redis_url, tally, work)
 
 
+@pytest.mark.promise("redis stands still", "plain")
 async def test_a_paused_server(server: PrivateServer) -> None:
     """A server that stands still for a while is waited for; what ended meanwhile is reported."""
     await fill(server.url)
@@ -122,6 +124,7 @@ async def test_a_paused_server(server: PrivateServer) -> None:
         await check(server.url, tally, work)
 
 
+@pytest.mark.promise("redis killed", "plain")
 async def test_a_killed_server_that_comes_back(server: PrivateServer) -> None:
     """A server that is killed and started again, its data on disk: nothing is lost or doubled."""
     await fill(server.url)

@@ -116,6 +116,7 @@ async def prove(drain: Drain, kills: int, longest_s: float) -> None:
     assert all(n % 10 in {1, 2} for n in places["delayed"])
 
 
+@pytest.mark.promise("killed", "plain")
 async def test_killed_at_random_nothing_is_missing(
     redis_url: str, redis: Any, tmp_path: Path
 ) -> None:

@@ -86,12 +86,14 @@ async def die_and_count(
         assert at == later or (what, then) == ("end", "begin") or at in lost
 
 
+@pytest.mark.promise("leader killed", "periodic", "cron")
 async def test_leaders_killed_at_each_of_their_first_awaits(redis_url: str, redis: Any) -> None:
     """No fire is lost or doubled, and the chain of the task goes on, one job at a time."""
     async with Worker(redis_url, periodic_main.JOBS, ["q"], WorkerOptions(heartbeat_s=0.2)):
         await die_and_count(redis_url, redis, [{"step": step} for step in range(10, 130, 7)])
 
 
+@pytest.mark.promise("killed", "periodic")
 async def test_workers_killed_with_a_run(redis_url: str, redis: Any) -> None:
     """The job of a chain comes back with its time, and its end is the one that counts."""
     deaths = [{"ms": 700 + 37 * n} for n in range(4)]

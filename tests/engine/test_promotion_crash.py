@@ -73,6 +73,7 @@ async def die_and_drain(url: str, redis: Any, count: int, deaths: list[dict[str,
     assert await redis.keys("resque:timestamps:*") == []
 
 
+@pytest.mark.promise("leader killed", "delayed")
 async def test_killed_at_each_of_the_first_awaits(redis_url: str, redis: Any) -> None:
     """One leader after the other dies one await later than the one before."""
     await die_and_drain(redis_url, redis, 400, [{"step": step} for step in range(1, 13)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import failed_entries
@@ -53,6 +54,7 @@ class Scene(LeadingScheduler):
         self.chore = RescueChore(self.store, 30, self.tell)
 
 
+@pytest.mark.promise("killed", "plain")
 async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis: Redis) -> None:
     """What a dead process had taken stands before what waited, byte for byte, and it is forgotten."""
     async with Scene(redis_url) as scene:
@@ -101,6 +103,7 @@ async def test_bytes_kept_apart_come_back(redis_url: str, redis: Redis) -> None:
         assert await redis.keys("resque:resqpy:held:*") == []
 
 
+@pytest.mark.promise("killed", "at most once")
 async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None:
     """A run that was marked as not to be repeated ends in the failed list."""
     async with Scene(redis_url) as scene:
@@ -179,6 +182,7 @@ async def test_a_queue_that_is_no_list_harms_nobody_else(redis_url: str, redis: 
         assert await redis.keys("resque:worker:*") == []
 
 
+@pytest.mark.promise("killed", "locked")
 async def test_the_locks_of_the_dead_are_freed(redis_url: str, redis: Redis) -> None:
     """A JobLock that the dead worker still held is freed; one that another has by now is not."""
     async with Scene(redis_url) as scene:

@@ -54,6 +54,7 @@ async def test_a_stop_waits_for_running_jobs(redis_url: str, redis: Any) -> None
     assert not await redis.keys("resque:worker*")
 
 
+@pytest.mark.promise("stopped", "plain")
 async def test_unfinished_jobs_go_back_in_their_old_order(redis_url: str, redis: Any) -> None:
     """Several jobs of several queues stand at the heads of their queues again, byte for byte, as
     they did, although they end in any order when they are cancelled.
@@ -95,6 +96,7 @@ async def test_the_second_stop_is_at_once(redis_url: str, redis: Any) -> None:
     assert await redis.llen("resque:queue:q") == 1
 
 
+@pytest.mark.promise("stopped", "at most once")
 @pytest.mark.parametrize("started", [True, False])
 async def test_at_most_once_goes_to_failed_if_it_started(
     redis_url: str, redis: Any, started: bool

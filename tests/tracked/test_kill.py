@@ -152,6 +152,7 @@ async def check(
         assert events["task_completed"] == 1
 
 
+@pytest.mark.promise("killed", "tracked", "tracked at most once")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("mode", "steps"), [("implicit", (1, 3)), ("explicit", (7,)), ("once", (5,))]

@@ -323,6 +323,7 @@ async def test_the_chore_says_when_to_look_again(tracked: Tracked, store: Store)
     assert 0.05 <= await look(store) <= 3.1
 
 
+@pytest.mark.promise("stopped", "tracked")
 async def test_a_worker_that_stops_releases(tracked: Tracked, store: Store, redis: Redis) -> None:
     """A stop puts what runs back: the job at the head of its queue, the task pending."""
     first = await tracked.create("slow", queue="slow")
@@ -343,6 +344,7 @@ async def test_a_worker_that_stops_releases(tracked: Tracked, store: Store, redi
     assert jobs == [records.job_of(first.record), records.job_of(second.record)]
 
 
+@pytest.mark.promise("stopped", "tracked at most once")
 async def test_a_worker_that_stops_fails_what_may_run_once(
     tracked: Tracked, store: Store, redis: Redis
 ) -> None:
