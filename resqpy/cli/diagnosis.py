@@ -38,7 +38,7 @@ class Diagnosis:
         self._ruby_prefix = ruby_prefix
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[Lock] = []
-        self._now_ms = SYSTEM_CLOCK.now_ms()
+        self._now_ms = 0
 
     async def problems(self) -> list[Problem]:
         """All that is wrong. What can't be looked at is named, and the rest is looked at.
@@ -59,6 +59,7 @@ class Diagnosis:
             "keys of resqpy's own": lambda: junk_problems(self._store),
             "keys that belong to nothing": lambda: keyspace_problems(self._store),
         }
+        self._now_ms = await self._resque.now_ms()
         found: list[Problem] = []
         for what, check in checks.items():
             try:

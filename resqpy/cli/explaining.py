@@ -66,12 +66,13 @@ class _Search:
         self._mine = JobFilter(name)
         self._task = project.registry.tasks.get(name)
         self._queue = queue or (self._task.queue if self._task else None)
-        self._now_ms = resque.clock.now_ms()
+        self._now_ms = 0
 
     async def findings(self) -> AsyncIterator[Finding]:
         """In the order in which they are looked for."""
         if self._task is None:
             yield self._unknown()
+        self._now_ms = await self._resque.now_ms()
         if await is_paused(self._resque.store):
             yield Finding("paused", "all workers are paused", blocks=True, remedy="resqpy resume")
         workers = await all_workers(self._resque)

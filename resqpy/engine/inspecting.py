@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resqpy.base.clock import Clock
+from resqpy.base.clock import Clock, told_ms
 from resqpy.engine.client import Client, Connection
 from resqpy.engine.queue import Queue
 from resqpy.store.client import Store
@@ -25,3 +25,10 @@ class Inspecting(Client):
             self._queue = self._owned = Queue(queue)
         self.store: Store = self._queue.store
         self.clock: Clock = self._queue.clock
+
+    async def now_ms(self) -> int:
+        """What time it is by Redis' clock, by which all that is looked at was written (or by the clock
+        that a test has set), in milliseconds since the epoch.
+        """
+        told = told_ms(self.clock)
+        return await self.store.time_us() // 1000 if told is None else told

@@ -92,7 +92,7 @@ class WorkerCare(Inspecting):
             record, held = await cleaning.record_and_held(self.store, worker_id)
             entry, kept = None, None
             if record is not None:
-                entry, kept = self._entry_for(worker_id, record, held)
+                entry, kept = _entry_for(worker_id, record, held, await self.now_ms())
             if await cleaning.clean(self.store, worker_id, record, entry, kept):
                 return None if entry is None else failed_entries.decode(entry)
         raise StoreUnavailable(
@@ -116,7 +116,7 @@ class WorkerCare(Inspecting):
         Returns:
             The failed entries by full worker id.
         """
-        before_ms = self.clock.now_ms() - duration_ms(age, "age")
+        before_ms = await self.now_ms() - duration_ms(age, "age")
         busy = await self.all_working_on()
         old = [worker_id for worker_id, work in busy.items() if _began_before(work, before_ms)]
         if spare_live:
@@ -125,7 +125,7 @@ class WorkerCare(Inspecting):
         return {worker_id: entry for worker_id, entry in cleaned.items() if entry is not None}
 
     async def _without_live(self, ids: Sequence[str]) -> list[str]:
-        now_ms = self.clock.now_ms()
+        now_ms = await self.now_ms()
         signs = await cleaning.signs_of_life(self.store, ids)
         latest = (max(moment_of(beat) or 0, reading.ping_time_ms(ping)) for beat, ping in signs)
         return [each for each, seen in zip(ids, latest, strict=True) if seen < now_ms - FRESH_MS]
@@ -147,30 +147,30 @@ class WorkerCare(Inspecting):
             )
         return named[0] if named else text
 
-    def _entry_for(
-        self, worker_id: str, record: bytes, held: bytes | None
-    ) -> tuple[bytes, str | None]:
-        working_on = reading.show_record(worker_id, record)
-        queue = (working_on.queue if working_on else None) or ""
-        raw = held if held is not None else reading.job_in_record(record)
-        job, kept = reading.for_failed(raw, queue, can_keep=held is not None)
-        now_ms = self.clock.now_ms()
-        entry = failed_entries.encode(
-            job_json=job,
-            queue=queue,
-            worker=WorkerId.parse(worker_id).name,
-            exception=KILLED,
-            error=KILLED,
-            backtrace=[
-                f"killed by {host_name()} at {failed_at_utc(now_ms)}",
-                FORCED_CLEAN,
-                "resqpy",
-            ],
-            failed_at=failed_at_utc(now_ms),
-        )
-        return entry, kept
-
 
 def _began_before(work: WorkingOn | None, before_ms: int) -> bool:
     began_ms = moment_of(work.run_at) if work is not None else None
     return began_ms is not None and began_ms < before_ms
+
+
+def _entry_for(
+    worker_id: str, record: bytes, held: bytes | None, now_ms: int
+) -> tuple[bytes, str | None]:
+    working_on = reading.show_record(worker_id, record)
+    queue = (working_on.queue if working_on else None) or ""
+    raw = held if held is not None else reading.job_in_record(record)
+    job, kept = reading.for_failed(raw, queue, can_keep=held is not None)
+    entry = failed_entries.encode(
+        job_json=job,
+        queue=queue,
+        worker=WorkerId.parse(worker_id).name,
+        exception=KILLED,
+        error=KILLED,
+        backtrace=[
+            f"killed by {host_name()} at {failed_at_utc(now_ms)}",
+            FORCED_CLEAN,
+            "resqpy",
+        ],
+        failed_at=failed_at_utc(now_ms),
+    )
+    return entry, kept

@@ -250,3 +250,4 @@ class SyncQueue(Door):
     stats = Verb(Resque.stats)
     leader = Verb(Resque.leader)
     details = Verb(Resque.details)
+    now_ms = Verb(Resque.now_ms)

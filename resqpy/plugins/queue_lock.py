@@ -38,8 +38,7 @@ class QueueLock(Lock):
             return
         key = self._key(run.store.keys, run)
         await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
-        value = plugin_locks.lock_value(self.lock_timeout_s)
-        run.on_return.append(("SET", key, value, "EX", self.lock_timeout_s, "NX"))
+        run.on_return.append(plugin_locks.lock_command(key, self.lock_timeout_s))
         await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:

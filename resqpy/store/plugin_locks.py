@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.store.client import Arg, Store
 
 RELEASE = "RELEASE"  # the exchange's word for freeing a JobLock
@@ -32,14 +31,10 @@ class JobLockKey:
         """The effect by which the end of the run frees it, if it is still ours."""
         return (RELEASE, self.lock, self.holder)
 
-    def value(self) -> int:
-        """The second at which it is over, taken now; computed as node-resque does."""
-        return lock_value(self.seconds)
 
-
-def lock_value(seconds: int) -> int:
-    """What node-resque writes into a lock: the rounded second of now, the time it holds, and 1."""
-    return (SYSTEM_CLOCK.now_ms() + 500) // 1000 + seconds + 1
+def lock_command(key: str, seconds: int) -> tuple[Arg, ...]:
+    """The effect that takes a lock by the end of the run, if nobody has it; a word of the exchange."""
+    return ("LOCK", key, seconds)
 
 
 async def take_job_lock(store: Store, key: JobLockKey, *, again: bool = False) -> bool:
@@ -48,14 +43,13 @@ async def take_job_lock(store: Store, key: JobLockKey, *, again: bool = False) -
     Args:
         again: the reply to the same question was lost; having it already is having taken it.
     """
-    args: list[Arg] = [key.value(), key.seconds, int(again)]
+    args: list[Arg] = [key.seconds, int(again)]
     return bool(await store.run("take_job_lock", [key.lock, key.holder], args))
 
 
 async def hold_job_lock(store: Store, key: JobLockKey) -> bool:
     """Let the lock hold on from now; False if it is not ours any more."""
-    args: list[Arg] = [key.value(), key.seconds]
-    return bool(await store.run("hold_job_lock", [key.lock, key.holder], args))
+    return bool(await store.run("hold_job_lock", [key.lock, key.holder], [key.seconds]))
 
 
 async def free_queue_lock(store: Store, key: str) -> None:

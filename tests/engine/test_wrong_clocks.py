@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +11,14 @@ import pytest
 
 from resqpy import MultiWorker, Queue, ScalingOptions, Scheduler
 from resqpy.base import codec
+from resqpy.base.clock import iso_utc
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.keys import Keys
 from resqpy.engine.definition import define
+from resqpy.engine.resque import Resque
+from resqpy.engine.tracked.tracked import Tracked
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
 from tests.support.clocks import HOURS, WrongClock
 from tests.support.waiting import wait_for
 
@@ -173,3 +182,84 @@ async def test_a_periodic_chain(redis_url: str, redis: Any, wrong: WrongClock) -
     ):
         await wait_for(lambda: len(ran) >= 3)
     assert 1 <= ran[2] - ran[0] < 60
+
+
+# -- who looks --
+
+
+async def test_old_workers(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """A run is as old as it is by Redis' clock: the young one lives on, the old one is cleaned up."""
+    now = await second_of(redis)
+    for name, age_s in (("young", 60), ("old", 2 * 3600)):
+        worker_id = f"{name}:1:q"
+        await redis.sadd("resque:workers", worker_id)
+        run_at = iso_utc((now - age_s) * 1_000_000)
+        record = {"queue": "q", "run_at": run_at, "payload": {"class": "C", "args": []}}
+        await redis.set(f"resque:worker:{worker_id}", json.dumps(record))
+        beat = iso_utc((now - age_s) * 1_000_000)
+        await redis.hset("resque:workers:heartbeat", worker_id, beat)
+    async with Resque(redis_url, clock=wrong) as resque:
+        cleaned = await resque.clean_old_workers(HOURS, spare_live=True)
+    assert [*cleaned] == ["old:1:q"]
+    written = moment_of(cleaned["old:1:q"].failed_at)
+    assert written is not None
+    assert 0 <= written // 1000 - now < 60
+
+
+async def test_tracked_tasks_by_status(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """A client that has just been made finds tasks under the status they have by Redis' clock."""
+    store = Store(RedisOptions(redis_url))
+    for task_id, delay in (("later", HOURS), ("now", 0)):
+        await Tracked(store).create("C", id=task_id, delay=delay)
+    for status, found in (("scheduled", ["later"]), ("pending", ["now"])):
+        page = await Tracked(store, clock=wrong).query(status=status)
+        assert [(each.id, each.status) for each in page.tasks] == [(found[0], status)]
+        assert await Tracked(store, clock=wrong).count(status=status, tags=[]) == 1
+    await store.close()
+
+
+# -- locks --
+
+
+async def test_the_value_of_a_job_lock(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """It is the second at which the lock is over by Redis' clock, for who reads it."""
+    values: list[int] = []
+    lock = Keys().job_lock("C", "q", codec.lock_args([]))
+
+    async def look() -> None:
+        values.append(int(await redis.get(lock)))
+
+    task = define("C", look, plugins=["JobLock"], plugin_options={"JobLock": {"lockTimeout": 600}})
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C")
+    before = await second_of(redis)
+    async with worker(redis_url, {"C": task}, wrong):
+        await wait_for(lambda: values)
+    assert before + 600 <= values[0] <= await second_of(redis) + 602
+
+
+async def test_the_lock_of_a_job_that_goes_back(
+    redis_url: str, redis: Any, wrong: WrongClock
+) -> None:
+    """A QueueLock that goes with its job shuts out its equal for its time, not for hours more or not
+    at all.
+    """
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    options = {"QueueLock": {"lock_timeout": 600}}
+    jobs = {"C": define("C", wait, plugins=["QueueLock"], plugin_options=options)}
+    before = await second_of(redis)
+    async with Queue(redis_url, jobs) as queue:
+        await queue.enqueue("q", "C")
+        made = worker(redis_url, jobs, wrong)
+        await made.start()
+        await begun.wait()
+        await made.stop(0)
+        assert await redis.llen("resque:queue:q") == 1
+        assert not await queue.enqueue("q", "C")
+    lock = Keys().queue_lock("C", "q", codec.lock_args([]))
+    assert before + 600 <= int(await redis.get(lock)) <= await second_of(redis) + 602

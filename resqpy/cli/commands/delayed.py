@@ -43,7 +43,7 @@ def list_(
     wanted = _wanted(class_name, queue, args)
 
     async def look(resque: Resque) -> tuple[int, list[tuple[int, Job]]]:
-        now_ms = resque.clock.now_ms()
+        now_ms = await resque.now_ms()
         found: list[tuple[int, Job]] = []
         async for due_ms, job in resque.each_delayed():
             if len(found) == limit or (overdue and due_ms > now_ms):

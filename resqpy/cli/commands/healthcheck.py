@@ -52,7 +52,7 @@ async def _lives_on(host: str, inspector: Inspector, max_age_s: int) -> bool:
     workers = await inspector.workers()
     here = [each for each, who in workers.items() if who.host.partition("+")[0] == host]
     seen = await last_seen_ms(inspector, here)
-    oldest = inspector.clock.now_ms() - max_age_s * 1000
+    oldest = await inspector.now_ms() - max_age_s * 1000
     return any(each is not None and each >= oldest for each in seen.values())
 
 

@@ -27,7 +27,7 @@ def list_() -> None:
     from resqpy.cli.session import ask
 
     async def look(resque: Resque) -> tuple[int, dict[str, str]]:
-        return resque.clock.now_ms(), await resque.locks()
+        return await resque.now_ms(), await resque.locks()
 
     now_ms, found = ask(current(), look)
     ends = {

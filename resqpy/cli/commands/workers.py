@@ -31,7 +31,7 @@ def list_(*, working: bool, queue: str | None) -> None:
     from resqpy.cli.workers_view import all_workers, print_table
 
     async def look(resque: Resque) -> tuple[int, list[SeenWorker]]:
-        return resque.clock.now_ms(), await all_workers(resque)
+        return await resque.now_ms(), await all_workers(resque)
 
     now_ms, found = ask(current(), look)
     chosen = [
@@ -94,7 +94,7 @@ async def _chosen(
 ) -> list[str]:
     from resqpy.cli.workers_view import all_workers
 
-    now_ms, found = resque.clock.now_ms(), await all_workers(resque)
+    now_ms, found = await resque.now_ms(), await all_workers(resque)
     if older_than is None:
         return [
             each.worker_id

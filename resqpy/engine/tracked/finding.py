@@ -73,6 +73,7 @@ class TaskQueries:
         query = make_query(conditions)
         size = check_page_size(page_size)
         place = None if cursor is None else read_cursor(query, cursor)
+        await self._hear_time()
         await self._settle(query)
         found = await paging.page(self.store, query, place, size, self.clock.now_ms())
         return Page([self._task(record) for record in found.records], found.cursor)
@@ -106,6 +107,7 @@ class TaskQueries:
             conditions: see `Conditions`.
         """
         query = make_query(conditions)
+        await self._hear_time()
         await self._settle(query)
         if query.by_one_set:
             sets = query.sections(self.store.keys, None)[0].sets

@@ -4,7 +4,9 @@
 -- KEYS     none
 -- ARGV     none
 -- Returns  (now_ms) milliseconds since the epoch: those told, or Redis' own where that is empty;
---          (due_second) the first whole second that is not before a time in milliseconds, as text
+--          (due_second) the first whole second that is not before a time in milliseconds, as text;
+--          (lock_value) what node-resque writes into a lock: the rounded second of now, how many
+--          seconds it holds, and 1
 local function now_ms(told)
   if told and told ~= '' then return tonumber(told) end
   local time = redis.call('TIME')
@@ -12,3 +14,7 @@ local function now_ms(told)
 end
 
 local function due_second(ms) return string.format('%.0f', math.ceil(ms / 1000)) end
+
+local function lock_value(seconds)
+  return string.format('%.0f', math.floor((now_ms() + 500) / 1000) + seconds + 1)
+end

@@ -53,6 +53,7 @@ for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 --   OTHERWISE                  what follows is done only if what stands before it was skipped; where
 --                              that is skipped too, or is not there, the end is void, but over
 --   DELAY …                    stores a delayed item that is due so long from now (delayed.py)
+--   LOCK lock seconds          takes a QueueLock, if nobody has it
 --   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
 --   HOLD record id lock version note locks
 --                              skips what follows where the lock of a tracked task's record is another;
@@ -150,6 +151,8 @@ local function read_commands()
     at = at + words
     if command[1] == 'RELEASE' then
       release(command[2], command[3])
+    elseif command[1] == 'LOCK' then
+      commands[#commands + 1] = { 'SET', command[2], lock_value(command[3]), 'EX', command[3], 'NX' }
     elseif command[1] == 'DELAY' then
       delay(commands, unpack(command, 2))
     else
