@@ -90,6 +90,10 @@ class PoolStateError(ResqpyError):
     """The worker is not in a state in which this can be done."""
 
 
+class NoEventLoop(UsageError):
+    """No event loop runs here, so nothing can be awaited."""
+
+
 class WrongLoop(UsageError):
     """This belongs to another event loop."""
 

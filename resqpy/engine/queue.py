@@ -10,6 +10,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
+from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.engine.advancing import Advancing
 from resqpy.engine.client import Connection, as_store
@@ -22,6 +23,18 @@ from resqpy.store.client import Store
 from resqpy.store.queues import Guard, Push
 
 NewJob = tuple[str, str, Sequence[Any]]
+
+
+def _job(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
+    return f"a job of {args[1] if len(args) > 1 else more.get('class_name')!r}"
+
+
+def _later(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
+    return _job(_, args[1:], more)
+
+
+def _jobs(*_: object) -> str:
+    return "several jobs"
 
 
 class Queue(Removing, Moving):
@@ -47,6 +60,7 @@ class Queue(Removing, Moving):
 
     # -- enqueue --
 
+    @must_be_awaited(_job)
     async def enqueue(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
         """Put a job at the tail of a queue. One round trip.
 
@@ -59,10 +73,12 @@ class Queue(Removing, Moving):
         """
         return (await self.enqueue_many([(queue, class_name, args)]))[0]
 
+    @must_be_awaited(_job)
     async def enqueue_front(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
         """Put a job at the head of a queue: it is the next to run."""
         return (await self.enqueue_many([(queue, class_name, args)], front=True))[0]
 
+    @must_be_awaited(_jobs)
     async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
         """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
 
@@ -146,6 +162,7 @@ class Queue(Removing, Moving):
 
     # -- later --
 
+    @must_be_awaited(_later)
     async def enqueue_at(
         self,
         timestamp: Moment,
@@ -186,6 +203,7 @@ class Queue(Removing, Moving):
             )
         return added.stored
 
+    @must_be_awaited(_later)
     async def enqueue_in(
         self,
         delay: Duration,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from resqpy.base.errors import InvalidInputs
+from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment
 from resqpy.framework.api import api
 
@@ -29,6 +30,15 @@ class TaskJob:
     task: Any
     inputs: Mapping[str, Any]
     queue: str | None = None
+
+
+def _named(handle: Handle[Any], _args: Any, _kwargs: Any) -> str:
+    return task_words(handle._task)  # noqa: SLF001 - it is of this module
+
+
+def task_words(task: Any) -> str:
+    """A task in words: by its name, or by what defines it."""
+    return f"task {task if isinstance(task, str) else getattr(task, '__name__', task)!r}"
 
 
 class Handle(Generic[P]):
@@ -49,6 +59,7 @@ class Handle(Generic[P]):
         """The same task, enqueued to another queue."""
         return Handle(self._task, self._run, queue)
 
+    @must_be_awaited(_named, needs_loop=True)
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Enqueue a job; False if a plugin or a middleware forbade it.
 
@@ -59,11 +70,13 @@ class Handle(Generic[P]):
         inputs = inputs_of(self._run, args, kwargs)
         return await api.tasks.enqueue(self._task, inputs, self._queue)
 
+    @must_be_awaited(_named, needs_loop=True)
     async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Enqueue a job when a time has passed: milliseconds or a timedelta."""
         inputs = inputs_of(self._run, args, kwargs)
         return await api.tasks.enqueue_in(delay, self._task, inputs, self._queue)
 
+    @must_be_awaited(_named, needs_loop=True)
     async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime."""
         inputs = inputs_of(self._run, args, kwargs)
@@ -73,6 +86,7 @@ class Handle(Generic[P]):
         """A job for `enqueue_many`."""
         return TaskJob(self._task, inputs_of(self._run, args, kwargs), self._queue)
 
+    @must_be_awaited(_named, needs_loop=True)
     async def enqueue_many(self, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
         """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
         wanted = [

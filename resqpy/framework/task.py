@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from resqpy.base.imports import near_match
+from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration
 from resqpy.framework.handle import (
     Enqueued,
@@ -22,6 +23,7 @@ from resqpy.framework.handle import (
     TaskJob,
     TimedVerb,
     Verb,
+    task_words,
 )
 from resqpy.framework.made import note
 
@@ -90,6 +92,7 @@ class Task:
     on = HandleVerb()
 
     @classmethod
+    @must_be_awaited(lambda task, *_: task_words(task), needs_loop=True)
     async def enqueue_many(cls, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
         """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
         return await Handle[...](cls, cls.run).enqueue_many(jobs)

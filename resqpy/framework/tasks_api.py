@@ -7,13 +7,15 @@ A task is named by its name or by what defines it (the class, the decorated func
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import NewJob, say_which
-from resqpy.framework.handle import TaskJob
+from resqpy.framework.handle import TaskJob, task_words
 from resqpy.framework.inspect_api import InspectApi
 from resqpy.framework.registry import Registry
 from resqpy.framework.resque import Resque
@@ -21,6 +23,10 @@ from resqpy.framework.spec import TaskSpec
 
 Inputs = Mapping[str, Any] | None
 Args = Mapping[str, Any] | Sequence[Any] | None
+
+
+def _about(place: int, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    return task_words(args[place] if len(args) > place else kwargs.get("task_name"))
 
 
 class TasksApi(InspectApi):
@@ -42,6 +48,7 @@ class TasksApi(InspectApi):
 
     # -- enqueue --
 
+    @must_be_awaited(partial(_about, 0), needs_loop=True)
     async def enqueue(
         self, task_name: Any, inputs: Inputs = None, queue: str | None = None
     ) -> bool:
@@ -60,6 +67,7 @@ class TasksApi(InspectApi):
         task, args = self._checked(task_name, inputs)
         return await self._queue.enqueue(queue or task.queue, task.name, args)
 
+    @must_be_awaited(partial(_about, 1), needs_loop=True)
     async def enqueue_at(
         self,
         timestamp: Moment,
@@ -84,6 +92,7 @@ class TasksApi(InspectApi):
             timestamp, queue or task.queue, task.name, args, suppress_duplicate_task_error
         )
 
+    @must_be_awaited(partial(_about, 1), needs_loop=True)
     async def enqueue_in(
         self,
         delay: Duration,
@@ -99,6 +108,7 @@ class TasksApi(InspectApi):
             delay, queue or task.queue, task.name, args, suppress_duplicate_task_error
         )
 
+    @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
     async def enqueue_many(self, jobs: Iterable[TaskJob | tuple[Any, ...]]) -> list[bool]:
         """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
         queue, or both, left out. Either all are right, or nothing is written.

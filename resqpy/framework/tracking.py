@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
+from resqpy.base.pending import must_be_awaited
 from resqpy.base.task_record import Record
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
@@ -33,6 +34,10 @@ from resqpy.store.client import Store
 MOST_AT_ONCE = 1000  # tasks that one listener runs
 
 StateChange = Callable[[TrackedTask], Awaitable[None] | None]
+
+
+def _words(task_type: object = "?", *_: object, **__: object) -> str:
+    return f"tracked task {task_type!r}"
 
 
 class TrackedApi(Tracked):
@@ -85,6 +90,7 @@ class TrackedApi(Tracked):
         tasks = {} if self._registry is None else self._registry.tasks
         return tasks[task_type].queue if task_type in tasks else task_type
 
+    @must_be_awaited(lambda _, args, more: _words(*args, **more), needs_loop=True)
     async def create(
         self,
         task_type: str,

@@ -11,6 +11,8 @@
 | `resqpy_clock` | the same, by a `ManualClock` |
 | `resqpy_run` | it is started for a synchronous test: `resqpy_run(drain)` calls async functions |
 
+A test in which an enqueue was never awaited, so that nothing was enqueued, fails.
+
 Each may be overridden in a `conftest.py`. `resqpy_process` and `resqpy_clock` are async: they need
 pytest-asyncio or anyio (the backend asyncio).
 Nothing of resqpy is imported before a fixture is used.
@@ -18,7 +20,8 @@ Nothing of resqpy is imported before a fixture is used.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,18 @@ _ROOT = "resqpy_root"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting `resqpy_root`."""
     parser.addini(_ROOT, "the folder of the resqpy project that is tested", default=".")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, None]:
+    """Fail a test in which an enqueue was never awaited."""
+    outcome = yield
+    pending = sys.modules.get("resqpy.base.pending")
+    lost = list(pending.LOST) if pending is not None else []
+    if pending is not None:
+        pending.LOST.clear()
+    if lost and outcome.excinfo is None:
+        outcome.force_exception(pytest.fail.Exception("\n".join(lost), pytrace=False))
 
 
 @pytest.fixture(scope="session")

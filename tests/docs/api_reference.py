@@ -151,7 +151,7 @@ def _member(name: str, member: Any) -> str | None:
 
 
 def _called(name: str, function: Callable[..., Any]) -> str:
-    wait = "await " if inspect.iscoroutinefunction(function) else ""
+    wait = "await " if inspect.iscoroutinefunction(inspect.unwrap(function)) else ""
     returned = inspect.signature(function).return_annotation
     private = isinstance(returned, str) and returned.startswith("_")
     gives = "" if private or returned in {"None", inspect.Signature.empty} else f" → {returned}"

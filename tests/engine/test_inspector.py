@@ -28,7 +28,7 @@ def test_everything_that_nodes_queue_has() -> None:
     """Each method, async and documented, on the object that has both sides."""
     for name in NODE.values():
         method = getattr(Resque, name)
-        assert inspect.iscoroutinefunction(method), name
+        assert inspect.iscoroutinefunction(inspect.unwrap(method)), name
         assert method.__doc__, name
 
 

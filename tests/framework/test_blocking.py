@@ -52,7 +52,7 @@ def test_it_has_every_verb() -> None:
     for name, member in inspect.getmembers(Resque):
         if name.startswith("_") or name in life | hooks:
             continue
-        if inspect.iscoroutinefunction(member):
+        if inspect.iscoroutinefunction(inspect.unwrap(member)):
             assert isinstance(inspect.getattr_static(SyncQueue, name), Verb), name
         elif inspect.isasyncgenfunction(member):
             assert isinstance(inspect.getattr_static(SyncQueue, name), Walk), name

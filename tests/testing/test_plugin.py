@@ -232,6 +232,50 @@ def test_what_is_wrong_with_the_project_is_told(tmp_path: Path) -> None:
     assert "1 error" in done.stdout
 
 
+LOST = """
+import gc
+import pytest
+
+@pytest.mark.asyncio
+async def test_lost(resqpy_process):
+    task = resqpy_process.project.registry.task("greet").defined
+    task.enqueue(name="Ada")
+
+
+@pytest.mark.asyncio
+async def test_lost_by_name(resqpy_process):
+    from resqpy import api
+    kept = [api.tasks.enqueue("greet", {"name": "Ada"})]
+    del kept
+
+
+def test_lost_in_a_synchronous_test(resqpy_run):
+    from resqpy import api
+    async def forgets():
+        api.tasks.enqueue_in(1000, "greet", {"name": "Ada"})
+    resqpy_run(forgets)
+
+
+@pytest.mark.asyncio
+async def test_awaited(resqpy_process):
+    assert await resqpy_process.project.registry.task("greet").defined.enqueue(name="Ada")
+"""
+
+
+def test_an_enqueue_that_nobody_awaits_fails_its_test(tmp_path: Path) -> None:
+    """It would be green, and nothing was enqueued; the next test is none the worse."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/greet.py").write_text(TASK)
+    (tmp_path / "test_it.py").write_text(dedent(LOST))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = strict\n")
+
+    done = run_pytest(tmp_path, "-p", "no:randomly")
+
+    assert "3 failed, 1 passed" in done.stdout
+    assert done.stdout.count("was never awaited, so nothing was enqueued") >= 3
+    assert "task 'greet'" in done.stdout
+
+
 def test_the_plugin_imports_nothing_of_resqpy_before_it_is_used() -> None:
     """It is loaded in every project of an environment that has resqpy."""
     code = """
