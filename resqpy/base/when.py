@@ -43,6 +43,20 @@ def duration_ms(value: Duration, what: str = "delay") -> int:
     return int(value)
 
 
+def delay_ms(value: Duration, what: str = "delay") -> int:
+    """Milliseconds of a delay; a number that can only be a time since 1970 is refused.
+
+    Raises:
+        UsageError: as `duration_ms`.
+    """
+    if isinstance(value, int | float) and 10 * SMALLEST_MS <= value <= LONGEST_MS:
+        raise UsageError(
+            f"{what}: {value!r} milliseconds are {value / (365.25 * 86_400_000):.0f} years, so it is a "
+            "time, not a delay; give the time as such (enqueue_at, start), or a timedelta"
+        )
+    return duration_ms(value, what)
+
+
 def duration_s(value: Duration, what: str = "timeout") -> float:
     """Seconds of a duration given in milliseconds or as a timedelta."""
     return duration_ms(value, what) / 1000

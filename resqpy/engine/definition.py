@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 from resqpy.base.errors import ImportFailed, InvalidTask, UnknownOption, UsageError
@@ -201,6 +201,9 @@ def definitions(jobs: Mapping[str, Any]) -> Definitions:
 def _definition(name: str, job: Any) -> Definition:
     if isinstance(job, Definition):
         return job
+    if (made := getattr(job, "__resqpy_definition__", None)) is not None:
+        own: Definition = made()
+        return replace(own, name=name)  # a task of a project: it takes its inputs by name
     if not isinstance(job, Mapping):
         return define(name, job)
     fields = {str(key): value for key, value in job.items()}

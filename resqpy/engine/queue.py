@@ -11,7 +11,7 @@ from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
 from resqpy.base.pending import must_be_awaited
-from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
+from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.advancing import Advancing
 from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, Definitions, definitions
@@ -215,7 +215,7 @@ class Queue(Removing, Moving):
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`. It is
         counted by Redis' clock, so that of this machine may be wrong.
         """
-        if (in_ms := duration_ms(delay)) == 0:
+        if (in_ms := delay_ms(delay)) == 0:
             return await self.enqueue(queue, class_name, args)
         job = (queue, class_name, args)
         return await self._delay(job, suppress_duplicate_task_error, in_ms=in_ms)

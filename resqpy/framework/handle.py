@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from resqpy.base.errors import InvalidInputs
+from resqpy.base.imports import near_match
+from resqpy.base.keys import check_queue_name
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment
 from resqpy.framework.api import api
@@ -56,8 +58,12 @@ class Handle(Generic[P]):
         self._queue = queue
 
     def on(self, queue: str) -> Handle[P]:
-        """The same task, enqueued to another queue."""
-        return Handle(self._task, self._run, queue)
+        """The same task, enqueued to another queue.
+
+        Raises:
+            InvalidQueueName: no queue can be called so.
+        """
+        return Handle(self._task, self._run, check_queue_name(queue))
 
     @must_be_awaited(_named, needs_loop=True)
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -72,15 +78,23 @@ class Handle(Generic[P]):
 
     @must_be_awaited(_named, needs_loop=True)
     async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Enqueue a job when a time has passed: milliseconds or a timedelta."""
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; False, too, if the same
+        job is due within a second of that time already.
+        """
         inputs = inputs_of(self._run, args, kwargs)
-        return await api.tasks.enqueue_in(delay, self._task, inputs, self._queue)
+        return await api.tasks.enqueue_in(
+            delay, self._task, inputs, self._queue, suppress_duplicate_task_error=True
+        )
 
     @must_be_awaited(_named, needs_loop=True)
     async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime."""
+        """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime; False,
+        too, if the same job is due within a second of that time already.
+        """
         inputs = inputs_of(self._run, args, kwargs)
-        return await api.tasks.enqueue_at(timestamp, self._task, inputs, self._queue)
+        return await api.tasks.enqueue_at(
+            timestamp, self._task, inputs, self._queue, suppress_duplicate_task_error=True
+        )
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
         """A job for `enqueue_many`."""
@@ -94,6 +108,39 @@ class Handle(Generic[P]):
             for each in jobs
         ]
         return await api.tasks.enqueue_many(wanted)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(name if name[:1] == "_" else other_verb(self._task, name))
+
+
+# What other libraries call our verbs.
+OTHER_VERBS = {
+    "delay": "enqueue", "send": "enqueue", "apply_async": "enqueue", "perform_async": "enqueue",
+    "perform_later": "enqueue", "defer": "enqueue", "kiq": "enqueue", "enqueue_job": "enqueue",
+    "send_with_options": "enqueue_in", "perform_in": "enqueue_in", "perform_at": "enqueue_at",
+    "apply": "enqueue", "s": "job", "si": "job", "map": "enqueue_many", "using": "on", "set": "on",
+}  # fmt: skip
+
+
+def other_verb(task: Any, name: str) -> str:
+    """What is told of an attribute that a task hasn't, with the verb that was meant."""
+    title = getattr(task, "__name__", task)
+    verb = OTHER_VERBS.get(name)
+    known = [each for each in vars(Handle) if not each.startswith("_")]
+    hint = f"; here it is `{title}.{verb}`" if verb else near_match(name, known)
+    return f"task {title!r} has no {name!r}{hint}"
+
+
+class OtherVerb:
+    """A verb of another library on a task class: it is no attribute, and says which is meant."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        raise AttributeError(other_verb(owner, self._name))
 
 
 def inputs_of(

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.handle import GIVEN, WHOLE
 from resqpy.framework.inputs import Input, merge_hint
+from resqpy.framework.type_hints import Check, check_of, name_of
 from resqpy.framework.written import without_partials
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -55,6 +56,7 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
         UsageError: a parameter that can't be given.
     """
     parameters = dict(inspect.signature(run).parameters)
+    _refuse_the_seeds(parameters)
     kinds = {each.kind for each in parameters.values()}
     rest = inspect.Parameter.VAR_KEYWORD in kinds
     for name, each in parameters.items():
@@ -71,6 +73,42 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
     return made, own
 
 
+_NEXT = ("next", "callback", "cb", "done")
+
+
+def _refuse_the_seeds(parameters: Mapping[str, inspect.Parameter]) -> None:
+    """`run(api, params, next)`, as ActionHero had it once, would have inputs of those names."""
+    if "api" in parameters and any(name in parameters for name in (*_NEXT, *GIVEN)):
+        raise UsageError(
+            f"run takes ({', '.join(parameters)}), which is JavaScript's form; here it is "
+            "`async def run(self, params, worker)`, or the inputs by name: `from resqpy import api` "
+            "gives the api, returning is success, raising is failure"
+        )
+
+
+def _check_given(run: Callable[..., Any], signature: Signature) -> None:
+    """A hint of a parameter that is no input: it must not be one that only an input could have."""
+    parameters = inspect.signature(run).parameters
+    for name in filter(None, ("worker" if signature.worker else None, signature.whole)):
+        check = _json_check(run, name, parameters[name])
+        gets = "the worker that runs the task" if name == "worker" else "the dict of all inputs"
+        value: Any = object() if name == "worker" else {}
+        if check is not None and not check(value):
+            raise UsageError(
+                f"run's parameter {name!r} gets {gets}, which is no "
+                f"{name_of(parameters[name].annotation)}; an input needs another name"
+            )
+
+
+def _json_check(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Check | None:
+    """The check of a hint; None for one that can't be read or is of no JSON value."""
+    try:
+        hint = _hint(run, name, parameter)
+        return None if is_typeddict(hint) else check_of(hint)
+    except UsageError:
+        return None
+
+
 def merge_inputs(
     run: Callable[..., Any], declared: Mapping[str, Input]
 ) -> tuple[Signature, dict[str, Input]]:
@@ -80,6 +118,7 @@ def merge_inputs(
         UsageError: an input that `run` doesn't take, or a type hint that can't be resolved.
     """
     signature, own = signature_of(run)
+    _check_given(run, signature)
     takes_all = signature.rest or signature.whole is not None
     for name in declared:
         if name not in own and not takes_all:

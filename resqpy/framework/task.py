@@ -12,14 +12,16 @@ from functools import partial, update_wrapper
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from resqpy.base.imports import near_match
+from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration
 from resqpy.framework.handle import (
+    OTHER_VERBS,
     Enqueued,
     Handle,
     HandleVerb,
     MomentVerb,
+    OtherVerb,
     TaskJob,
     TimedVerb,
     Verb,
@@ -85,6 +87,11 @@ class Task:
         super().__init_subclass__(**more)
         note(cls)
 
+    @classmethod
+    def __resqpy_definition__(cls) -> Any:
+        """What the engine takes for it, also without a project."""
+        return _definition_of(cls)
+
     enqueue = Verb[Enqueued]()
     enqueue_in = TimedVerb[Enqueued]()
     enqueue_at = MomentVerb[Enqueued]()
@@ -97,6 +104,9 @@ class Task:
         """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
         return await Handle[...](cls, cls.run).enqueue_many(jobs)
 
+
+for _name in OTHER_VERBS:
+    setattr(Task, _name, OtherVerb(_name))
 
 PROPERTIES = tuple(name for name in Task.__annotations__ if name != "run")
 _DEFAULTS = {name: getattr(Task, name) for name in PROPERTIES}
@@ -119,6 +129,10 @@ class FunctionTask(Handle[P], Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
+
+    def __resqpy_definition__(self) -> Any:
+        """What the engine takes for it, also without a project."""
+        return _definition_of(self)
 
 
 class _Decorator:
@@ -187,6 +201,11 @@ def task(name: Any = "", **properties: Any) -> Any:
     if callable(name):
         return _Decorator(_DEFAULTS)(name)
     return _Decorator({**_DEFAULTS, "name": name, **properties})
+
+
+def _definition_of(defined: Any) -> Any:
+    registry = import_dotted("resqpy.framework.registry:registry_of")(defined)
+    return registry.definitions[registry.task(defined).name]
 
 
 def is_definition(thing: Any) -> bool:

@@ -65,7 +65,7 @@ class TasksApi(InspectApi):
             InvalidInputs: all that is wrong with the inputs.
         """
         task, args = self._checked(task_name, inputs)
-        return await self._queue.enqueue(queue or task.queue, task.name, args)
+        return await self._queue.enqueue(_or_own(queue, task), task.name, args)
 
     @must_be_awaited(partial(_about, 1), needs_loop=True)
     async def enqueue_at(
@@ -89,7 +89,7 @@ class TasksApi(InspectApi):
         """
         task, args = self._checked(task_name, inputs)
         return await self._queue.enqueue_at(
-            timestamp, queue or task.queue, task.name, args, suppress_duplicate_task_error
+            timestamp, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
         )
 
     @must_be_awaited(partial(_about, 1), needs_loop=True)
@@ -105,7 +105,7 @@ class TasksApi(InspectApi):
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
         task, args = self._checked(task_name, inputs)
         return await self._queue.enqueue_in(
-            delay, queue or task.queue, task.name, args, suppress_duplicate_task_error
+            delay, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
         )
 
     @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
@@ -121,7 +121,7 @@ class TasksApi(InspectApi):
             for job in given:
                 each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
                 task, args = self._checked(each.task, each.inputs)
-                wanted.append((each.queue or task.queue, task.name, args))
+                wanted.append((_or_own(each.queue, task), task.name, args))
         except UsageError as error:
             say_which(error, len(wanted), len(given))
             raise
@@ -240,6 +240,11 @@ class TasksApi(InspectApi):
     def _name(self, task: Any) -> str:
         """A name as it is: jobs of tasks that others define can be found, too."""
         return task if isinstance(task, str) else self._registry.task(task).name
+
+
+def _or_own(queue: str | None, task: TaskSpec) -> str:
+    """The queue that a caller names; an empty name is one, and is refused as such."""
+    return task.queue if queue is None else queue
 
 
 def as_args(args: Args) -> list[Any]:

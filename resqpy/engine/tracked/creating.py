@@ -14,7 +14,7 @@ from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.task_id import check_task_id, new_task_id
 from resqpy.base.task_record import Record, Retries, but
 from resqpy.base.task_status import TaskStatus
-from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
+from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.tracked.defaults import TaskDefaults
 from resqpy.engine.tracked.next_run import cron_after, first_run, or_why_not
 from resqpy.engine.tracked.payloads import payload_text
@@ -196,7 +196,7 @@ def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
         raise UsageError("start and delay: say one of them")
     start_ms = None if start is None else moment_ms(start, "start")
     if delay is not None:
-        start_ms = now_ms + duration_ms(delay, "delay")
+        start_ms = now_ms + delay_ms(delay, "delay")
     end_ms = None if end is None else moment_ms(end, "end")
     next_run_ms = first_run(
         record.interval, record.timezone, now_ms, start_ms=start_ms, end_ms=end_ms
