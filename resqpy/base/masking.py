@@ -1,16 +1,34 @@
-"""Settings and URLs as they may be seen: without passwords, wherever they stand."""
+"""What may be seen: the one rule by which secrets are hidden, in settings, logs, errors and commands.
+
+A secret is known by the name under which it stands, or by its shape: whatever stands before the `@` of
+a URL, and what a URL's query gives under a name that says so.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 # What has one of these words in its name is not shown.
 SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie")
 MASK = "***"
-_LOGIN = re.compile(r"(?<=://)([^:]*)(:.*)?@", re.DOTALL)  # to the last @: a password may have one
-_QUERY = re.compile(rf"([?&][^=&]*(?:{'|'.join(SECRETS)})[^=&]*=)[^&#]+", re.IGNORECASE)
+HIDDEN = "[FILTERED]"  # an input, by its name
+_DEEPEST = 64  # levels; what is deeper is not looked at, so it is not shown
+
+# A login goes to the last @ of its word: passwords are written unescaped, with / ? # @ in them.
+# All that may repeat is bounded, or ends where the next could begin: texts of a megabyte are looked at.
+_LOGIN = re.compile(r"://((?:(?!://)[^\s\"'<>`])*)@")
+_WHOLE = re.compile(r"(?<=[a-z0-9+.-])://(.*)@", re.IGNORECASE | re.DOTALL)
+_USER = re.compile(r"([^:/?#@]*)(:.*)?", re.DOTALL)
+_WEB = ("http", "https", "ws", "wss", "ftp")
+_PLACE = re.compile(r"(\[[^\]@]*\]|[^:@/?#\[]*)(:\d{0,5})?[/?#]")  # no login before it
+_QUERY_WORDS = "|".join((*SECRETS, "signature", "credential", "pwd"))
+_QUERY = re.compile(
+    rf"([?&#;](?:[^=&#;\s]{{0,60}}(?:{_QUERY_WORDS})[^=&#;\s]{{0,60}}|sig|key|auth)=)[^&#;\s\"'<>`]+",
+    re.IGNORECASE,
+)
 
 
 def masked(name: str, value: Any) -> Any:
@@ -20,7 +38,7 @@ def masked(name: str, value: Any) -> Any:
     if any(word in name.lower() for word in SECRETS):
         return MASK
     if isinstance(value, str):
-        return masked_url(value) if "://" in value else value
+        return masked_text(value)
     if isinstance(value, Mapping):
         return {key: masked(str(key), each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -29,6 +47,102 @@ def masked(name: str, value: Any) -> Any:
 
 
 def masked_url(url: str) -> str:
-    """A URL with stars in place of passwords."""
-    shown = _LOGIN.sub(lambda found: f"{found[1]}{f':{MASK}' if found[2] else ''}@", url, count=1)
-    return _QUERY.sub(rf"\g<1>{MASK}", shown)
+    """A text that is one URL, with stars in place of its password, whatever signs that has."""
+    return masked_text(_WHOLE.sub(_without_password, url, count=1))
+
+
+def masked_text(text: str) -> str:
+    """Any text, with stars in place of the passwords in its URLs."""
+    if "://" in text:
+        text = _LOGIN.sub(_without_password, text)
+    if "=" in text:
+        text = _QUERY.sub(rf"\g<1>{MASK}", text)
+    return text
+
+
+def _without_password(found: re.Match[str]) -> str:
+    """A URL from behind its scheme to its @."""
+    scheme, login = found.string[max(0, found.start() - 5) : found.start()], found[1]
+    if scheme.lower().endswith(_WEB):
+        # their users are tokens often, and their paths have an @ often
+        return found[0] if _PLACE.match(login) else f"://{MASK}@"
+    user = _USER.fullmatch(login)
+    if user is None:
+        return f"://{MASK}@"
+    return f"://{user[1]}{f':{MASK}' if user[2] else ''}@"
+
+
+class Redaction:
+    """Makes of inputs, results and the like what may be seen.
+
+    Args:
+        words: what has one of these in its name is hidden.
+        max_string, max_items, deepest: longer texts and lists, and what is deeper, are cut.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str] = SECRETS,
+        max_string: int | None = None,
+        max_items: int | None = None,
+        deepest: int = _DEEPEST,
+    ) -> None:
+        self._words = tuple(word.lower() for word in words if word)
+        self.hides = lru_cache(1024)(self._hides)
+        self._pairs = _pairs_of(self._words)
+        self._max_string, self._max_items, self._deepest = max_string, max_items, deepest
+
+    def _hides(self, name: str) -> bool:
+        lowered = name.lower()
+        return any(word in lowered for word in self._words)
+
+    def text(self, text: str) -> str:
+        """Any text, such as an error's words: secrets in its URLs, and those that stand quoted behind
+        their quoted name, as JSON, Python and Ruby write them.
+        """
+        text = masked_text(text)
+        return self._pairs.sub(rf"\g<before>{HIDDEN}\g<quote>", text) if self._pairs else text
+
+    def shown(self, value: Any, depth: int = 0) -> Any:
+        """The value as it may be seen; never the value itself where it is a container."""
+        if isinstance(value, str):
+            text, most = self.text(value), self._max_string
+            return text if most is None or len(text) <= most else f"{text[:most]}…"
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth >= self._deepest:
+            return "…"
+        if isinstance(value, Mapping):
+            return {
+                str(key): HIDDEN if self.hides(str(key)) else self.shown(each, depth + 1)
+                for key, each in value.items()
+            }
+        if isinstance(value, list | tuple):
+            most = self._max_items
+            kept = [self.shown(each, depth + 1) for each in value[:most]]
+            cut = most is not None and len(value) > most
+            return [*kept, f"… {len(value)} in all"] if cut else kept
+        return self.shown(text_of(value))
+
+
+@lru_cache(64)
+def _pairs_of(words: tuple[str, ...]) -> re.Pattern[str] | None:
+    """A quoted name with one of the words, and its quoted value; also where their quotes are escaped."""
+    if not words:
+        return None
+    name = rf"[^\"'\\\s]{{0,60}}(?:{'|'.join(map(re.escape, words))})[^\"'\\\s]{{0,60}}"
+    plain = r"(?:\\.|(?!(?P=quote))[^\\])*"
+    escaped = r"(?:(?<=\\)(?P=quote)|(?!(?P=quote)).)*"
+    return re.compile(
+        rf"(?P<before>(?P<mark>(?P<deep>\\)?\\{{0,7}}[\"']){name}(?P=mark)\s{{0,9}}(?::|=>)\s{{0,9}}"
+        rf"(?P<quote>\\{{0,8}}[\"']))(?(deep){escaped}|{plain})(?:(?P=quote)|\Z)",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+
+def text_of(value: Any) -> str:
+    """Any value as a text; one that can't be shown must not cost the line."""
+    try:
+        return repr(value)
+    except Exception as error:  # a user's code may raise anything
+        return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"

@@ -14,6 +14,7 @@ import click
 from resqpy.cli import own_commands
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.group import Entry, LazyGroup
+from resqpy.cli.process_list import hide_login
 from resqpy.cli.settings import Settings
 
 RUN, LOOK, TASKS, PROJECT = "Run", "Look and repair", "Tasks", "Project"
@@ -108,6 +109,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line and exit."""
+    if arguments is None:
+        hide_login()
     code = run(sys.argv[1:] if arguments is None else arguments)
     gc.freeze()  # a last search for garbage is a tenth of a quick command
     sys.exit(code)

@@ -45,9 +45,10 @@ class Settings:
 
         found = {}
         for path, value in self.overrides.items():
-            kind = KNOWN[path].kind
+            option = KNOWN[path]
             try:
-                found[path] = kind.check(kind.parse(value) if isinstance(value, str) else value)
+                made = option.parsed(value) if isinstance(value, str) else option.checked(value)
+                found[path] = made
             except UsageError as error:
                 raise click.UsageError(f"{self.flags[path]}: {error}") from error
         return found

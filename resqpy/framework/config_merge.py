@@ -106,7 +106,7 @@ class Merge:
 
     def _check(self, path: str, value: Any, layer: Layer) -> None:
         try:
-            checked = KNOWN[path].kind.check(value)
+            checked = KNOWN[path].checked(value)
         except UsageError as error:
             self._complain(layer, path.rpartition(".")[2], f"{path}: {error}")
             return
@@ -158,11 +158,10 @@ class Merge:
         self, path: str, option: Option, text: str, name: str, given: str | None = None
     ) -> None:
         try:
-            value = option.kind.check(option.kind.parse(text))
+            value = option.parsed(text)
         except UsageError as error:
-            words = f"what it has is not {option.kind.words}" if option.secret else str(error)
-            also = "" if given in {None, text} else f" ({given!r})"
-            self._problems.add(f"environment variable {name}{also}: {words}")
+            also = "" if option.secret or given in {None, text} else f" ({given!r})"
+            self._problems.add(f"environment variable {name}{also}: {error}")
             return
         self._keep(path, value, f"environment {name}")
 
@@ -195,7 +194,7 @@ class Merge:
                 self._problems.add(unknown(path))
                 continue
             try:
-                self._keep(path, KNOWN[path].kind.check(value), "command line")
+                self._keep(path, KNOWN[path].checked(value), "command line")
             except UsageError as error:
                 self._problems.add(f"{path}: {error}")
 

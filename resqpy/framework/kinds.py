@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.base.masking import masked
 from resqpy.base.when import duration_ms, parse_duration
 
 
@@ -36,7 +37,7 @@ class Kind:
 
 def wrong(value: Any, words: str) -> UsageError:
     """The error for a value of another kind."""
-    return UsageError(f"{value!r} is not {words}")
+    return UsageError(f"{masked('', value)!r} is not {words}")
 
 
 # -- yes and no, numbers, texts --
@@ -235,27 +236,36 @@ MAPPING = Kind("a dict", _check_mapping, _parse_mapping)
 # -- places of Redis servers --
 
 
+def _check_host(value: Any) -> str | None:
+    host: str | None = TEXT_OR_NONE.check(value)
+    if host is not None and any(sign in host for sign in "/@?# "):
+        raise UsageError(f"what it has is not {_HOST}")
+    return host
+
+
+_HOST = "a host name or address alone; user and password are settings of their own"
+HOST_OR_NONE = Kind(_HOST, _check_host)
+
+
 def _check_addresses(value: Any) -> tuple[tuple[str, int], ...]:
-    if isinstance(value, str):
-        value = split(value)
-    if not isinstance(value, Sequence):
-        raise wrong(value, "a list of (host, port)")
-    return tuple(_address(each) for each in value)
+    several = split(value) if isinstance(value, str) else value
+    found = [_address(each) for each in several] if isinstance(several, Sequence) else [None]
+    made = tuple(each for each in found if each is not None)
+    if len(made) < len(found):
+        raise wrong(value, _ADDRESSES)
+    return made
 
 
-def _address(value: Any) -> tuple[str, int]:
-    host, port = value.rsplit(":", 1) if isinstance(value, str) and ":" in value else value
-    return str(host), int(port)
-
-
-def _checked_addresses(value: Any) -> tuple[tuple[str, int], ...]:
+def _address(value: Any) -> tuple[str, int] | None:
     try:
-        return _check_addresses(value)
-    except (TypeError, ValueError) as error:
-        raise wrong(value, "a list of (host, port) or host:port") from error
+        host, port = value.rsplit(":", 1) if isinstance(value, str) else value
+        return str(_check_host(host)), int(port)
+    except (TypeError, ValueError):  # a URL among them: its words may have a password in them
+        return None
 
 
-ADDRESSES = Kind("a list of (host, port) or host:port", _checked_addresses, split)
+_ADDRESSES = "a list of (host, port) or host:port, without redis:// and without a login"
+ADDRESSES = Kind(_ADDRESSES, _check_addresses, split)
 
 # -- log levels, by the names of syslog too, which ActionHero uses --
 

@@ -11,18 +11,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
 from typing import Any, TextIO
 
 import structlog
 
 from resqpy.base.errors import UsageError
+from resqpy.base.masking import Redaction, text_of
 from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.log_writer import LogStream, log_stream
 
-HIDDEN = "[FILTERED]"
 _DEEPEST = 4  # levels of a value that are shown
 
 
@@ -150,7 +149,7 @@ def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
         return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24)]
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(default=_repr, ensure_ascii=False),
+        structlog.processors.JSONRenderer(default=text_of, ensure_ascii=False),
     ]
 
 
@@ -195,45 +194,8 @@ def get_logger(**bound: Any) -> Any:
     return structlog.get_logger(**bound)
 
 
-class Filter:
+class Filter(Redaction):
     """Makes of inputs and results what may be seen in a log: no secrets, nothing endless."""
 
     def __init__(self, config: LoggerConfig) -> None:
-        words = tuple(word.lower() for word in config.filtered)
-        self._is_secret = lru_cache(1024)(partial(_contains_one, words))
-        self._max_string = config.max_string
-        self._max_items = config.max_items
-
-    def shown(self, value: Any, depth: int = 0) -> Any:
-        """The value, filtered and shortened; never the value itself where it is a container."""
-        if isinstance(value, str):
-            return value if len(value) <= self._max_string else f"{value[: self._max_string]}…"
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if depth >= _DEEPEST:
-            return "…"
-        if isinstance(value, Mapping):
-            return self._shown_mapping(value, depth)
-        if isinstance(value, list | tuple):
-            kept = [self.shown(each, depth + 1) for each in value[: self._max_items]]
-            return kept if len(value) <= self._max_items else [*kept, f"… {len(value)} in all"]
-        return self.shown(_repr(value))
-
-    def _shown_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        return {
-            str(key): HIDDEN if self._is_secret(str(key)) else self.shown(each, depth + 1)
-            for key, each in value.items()
-        }
-
-
-def _repr(value: Any) -> str:
-    """Of whatever a task returns; one that can't be shown must not cost the line."""
-    try:
-        return repr(value)
-    except Exception as error:  # a user's code may raise anything
-        return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
-
-
-def _contains_one(words: Sequence[str], name: str) -> bool:
-    lowered = name.lower()
-    return any(word in lowered for word in words)
+        super().__init__(config.filtered, config.max_string, config.max_items, _DEEPEST)

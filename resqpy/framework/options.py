@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from resqpy.base.errors import UsageError
 from resqpy.framework.kinds import Kind
 
 
@@ -40,6 +41,30 @@ class Option:
     historic: tuple[Historic, ...] = ()
     secret: bool = False
 
+    def checked(self, value: Any) -> Any:
+        """What is kept for a value from a config file or a flag.
+
+        Raises:
+            UsageError: it is wrong; a secret one is not quoted.
+        """
+        return self._told(lambda: self.kind.check(value))
+
+    def parsed(self, text: str) -> Any:
+        """The same of a text.
+
+        Raises:
+            UsageError: as `checked`.
+        """
+        return self._told(lambda: self.kind.check(self.kind.parse(text)))
+
+    def _told(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except UsageError:
+            if not self.secret:
+                raise
+        raise UsageError(f"what it has is not {self.kind.words}")
+
 
 def option(
     default: Any,
@@ -57,7 +82,9 @@ def option(
         "secret": secret,
         "default": default,
     }
-    return field(default_factory=lambda: default, metadata=entry)  # {} may be no plain default
+    return field(  # {} may be no plain default
+        default_factory=lambda: default, metadata=entry, repr=not secret
+    )
 
 
 def part(section: type) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
 from redis.asyncio.cluster import RedisCluster
@@ -20,7 +19,8 @@ from redis.backoff import NoBackoff
 
 from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
-from resqpy.base.masking import masked_url
+from resqpy.base.masking import masked_text
+from resqpy.base.redis_url import problem_of
 from resqpy.store.options import RedisOptions
 
 Opener = Callable[[], Awaitable[AbstractConnection]]
@@ -95,23 +95,13 @@ def _plain_pool(options: RedisOptions) -> ConnectionPool:
         arguments.pop("socket_connect_timeout")
     else:
         arguments["socket_keepalive"] = True
-    try:
-        _check_database(options.url)
-        return ConnectionPool.from_url(options.url, **arguments)
-    except ValueError as error:
-        raise StoreMisconfigured(f"Redis URL {masked_url(options.url)!r}: {error}") from error
-
-
-def _check_database(url: str) -> None:
-    """redis-py takes a database that is no number for database 0: another one than was meant.
-
-    Raises:
-        ValueError: it is no number.
-    """
-    parts = urlsplit(url)
-    database = unquote(parts.path).strip("/")
-    if parts.scheme in {"redis", "rediss"} and database and not database.isdigit():
-        raise ValueError(f"the database {database!r} is no number, such as 0")
+    problem = problem_of(options.url)
+    if problem is None:
+        try:
+            return ConnectionPool.from_url(options.url, **arguments)
+        except ValueError as error:
+            problem = masked_text(str(error))  # of its query: the rest has been looked at
+    raise StoreMisconfigured(f"the Redis URL can't be used: {problem}")
 
 
 async def _master(options: RedisOptions) -> dict[str, Any]:

@@ -24,12 +24,12 @@ class RedisOptions:
         extra: further keywords of redis-py's `Connection` (certificates, for example).
     """
 
-    url: str = "redis://127.0.0.1:6379/0"
+    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     namespace: str | Sequence[str] = DEFAULT_NAMESPACE
     sentinels: Sequence[tuple[str, int]] = ()
     sentinel_service: str = "mymaster"
-    sentinel_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    sentinel_kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cluster: bool = False
     connect_timeout_s: float = 5.0
     reply_timeout_s: float = 15.0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)

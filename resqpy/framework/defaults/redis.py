@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resqpy.base.keys import DEFAULT_NAMESPACE
-from resqpy.framework.kinds import ADDRESSES, FLAG, MAPPING, PORT, TEXT, TEXT_OR_NONE, TIME, whole
+from resqpy.framework.kinds import ADDRESSES, FLAG, HOST_OR_NONE, MAPPING, PORT, TEXT, TEXT_OR_NONE, TIME, whole
 from resqpy.framework.options import option
 
 
@@ -22,7 +22,7 @@ class RedisConfig:
         "REDIS_URL",
         secret=True,
     )
-    host: str | None = option(None, TEXT_OR_NONE, "The host, where there is no url.", "REDIS_HOST")
+    host: str | None = option(None, HOST_OR_NONE, "The host, where there is no url.", "REDIS_HOST")
     port: int = option(6379, PORT, "The port, with host.", "REDIS_PORT")
     db: int = option(0, whole(0, "a database number"), "The database, with host.", "REDIS_DB")
     user: str | None = option(None, TEXT_OR_NONE, "The ACL user, with host.")
