@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
+from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.output import fail
 
@@ -34,7 +33,7 @@ class Background:
             return cls(told)
         os.close(told)
         if os.read(heard, 1):
-            click.echo(f"started in the background; stop it by: kill {pid}")
+            output.say(f"started in the background; stop it by: kill {pid}")
             sys.stdout.flush()
             os._exit(Exit.OK)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli import output
 from resqpy.store.walk import Walk, watched
@@ -43,13 +41,13 @@ class Bar:
     def _draw(self, words: str) -> None:
         self._shown = True
         width = shutil.get_terminal_size().columns - 1
-        click.echo(f"\r{words[:width]}\x1b[K", err=True, nl=False)
+        output.redraw(words[:width])
 
     def erase(self) -> None:
         """Take it from the screen."""
         if self._shown:
             self._shown = False
-            click.echo("\r\x1b[K", err=True, nl=False)
+            output.redraw("")
 
 
 def line(walk: Walk) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import click
-
 from resqpy.base.job_filter import JobFilter
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
@@ -66,7 +64,7 @@ def change(what: Change, wanted: JobFilter, *, dry_run: bool) -> Exit:
     told = f"{output.counted(number, what.noun)} {words}{what.where}"
     if less:
         told += f"; {less:,} of the {seen.found:,} that were found {what.why_less}"
-    output.show(_result(what, seen, 0 if dry_run else number, dry_run), lambda: click.echo(told))
+    output.show(_result(what, seen, 0 if dry_run else number, dry_run), lambda: output.say(told))
     return Exit.NO if less else Exit.OK
 
 
@@ -87,5 +85,5 @@ def _tell_none(what: Change, wanted: JobFilter, seen: Walked, *, dry_run: bool) 
         f"looked at is meant{near}"
     )
     result = {**_result(what, seen, 0, dry_run), "nearest": near.removeprefix("; ") or None}
-    output.show(result, lambda: click.echo(told))
+    output.show(result, lambda: output.say(told))
     return Exit.NO

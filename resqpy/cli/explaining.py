@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import click
-
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import FailedJob
-from resqpy.cli import times
+from resqpy.cli import output, times
 from resqpy.cli.output import counted
 from resqpy.cli.workers_view import SeenWorker, all_workers
 from resqpy.engine.resque import Resque
@@ -50,10 +48,10 @@ async def explain(resque: Resque, project: Project, name: str, queue: str | None
 def print_findings(findings: list[Finding]) -> None:
     """Print them for people."""
     for each in findings:
-        sign = click.style("✗", fg="red") if each.blocks else click.style("·", fg="green")
-        click.echo(f"{sign} {each.words}")
+        sign = output.paint("✗", fg="red") if each.blocks else output.paint("·", fg="green")
+        output.say(sign, " ", each.words)
         if each.remedy:
-            click.echo(f"    → {each.remedy}")
+            output.say(f"    → {each.remedy}")
 
 
 class _Search:

@@ -123,7 +123,7 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
         told += f"; {found - number:,} of the {found:,} that were found {work.why_less}"
     if choice.filters and not found and not left:
         told += ask_with_tasks(current(), lambda resque, _: _nearest(resque, choice.filters))
-    output.show(result, lambda: click.echo(told))
+    output.show(result, lambda: output.say(told))
     nothing = bool(choice.filters) and not found
     return Exit.NO if nothing or number < found else Exit.OK
 

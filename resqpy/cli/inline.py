@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import task_of, with_process
@@ -54,7 +52,7 @@ def run_inline(
     if output.wants_json():
         output.json({"task": name, "result": result})
     elif result is not None:
-        click.echo(output.text(result))
+        output.say(output.text(result))
     return Exit.NO if skipped else Exit.OK
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import click
-
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import WorkerId
@@ -45,7 +43,9 @@ def screen(look: Look | None, trouble: str, columns: int, lines: int) -> list[st
     room = max(6, lines - _OTHER_LINES)
     made: list[str] = []
     if trouble:
-        made.append(click.style(output.cut(f"{trouble}; trying again", columns), fg="red"))
+        made.append(
+            output.paint(output.cut(output.text(f"{trouble}; trying again"), columns), fg="red")
+        )
     if look is not None:
         made += _head(look, columns)
         made += ["", *_queues(look.details["queues"], room // 2, columns)]
@@ -89,11 +89,12 @@ def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:
     width = max([5, *(output.columns_of(name) for name, _ in shown)])
     bars = max(0, min(_BAR, columns - width - 14))
     longest = max((length for _, length in shown), default=0)
-    yield click.style(output.cut(f"{'queue':<{width}}  {'jobs':>10}", columns), bold=True)
+    yield output.paint(output.cut(f"{'queue':<{width}}  {'jobs':>10}", columns), bold=True)
     for name, length in shown:
         line = f"{name}{' ' * (width - output.columns_of(name))}  {length:>10,}"
         bar = "█" * round(bars * length / longest) if longest else ""
-        yield output.cut(line, columns) + (f"  {click.style(bar, fg='cyan')}" if bar else "")
+        bars_shown = output.joined("  ", output.paint(bar, fg="cyan")) if bar else ""
+        yield output.joined(output.cut(line, columns), bars_shown)
     if len(queues) > most:
         rest = sum(length for _, length in queues[most:])
         yield output.cut(f"… {len(queues) - most:,} more, with {rest:,}", columns)
@@ -103,7 +104,7 @@ def _working(details: Details, most: int, columns: int) -> Iterator[str]:
     workers = details["workers"]
     busy = [(each, work) for each, work in workers.items() if work is not None]
     heading = f"{len(busy):,} of {output.counted(len(workers), 'worker')} at work"
-    yield click.style(output.cut(heading, columns), bold=True)
+    yield output.paint(output.cut(heading, columns), bold=True)
     now_ms = SYSTEM_CLOCK.now_ms()
     rows = []
     for worker_id, work in busy[:most]:

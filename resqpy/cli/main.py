@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from resqpy.cli import own_commands
+from resqpy.cli import output, own_commands
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.group import Entry, LazyGroup
 from resqpy.cli.process_list import hide_login
@@ -126,12 +126,13 @@ def run(arguments: list[str]) -> int:
             arguments, prog_name="resqpy", complete_var=COMPLETE_VARIABLE, obj=settings, color=color
         )
     except click.ClickException as error:
+        vars(error)["message"] = output.fit(error.message, settings)
         with contextlib.suppress(OSError):  # nobody can be told; the exit code tells
             error.show()
         return getattr(error, "code", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         with contextlib.suppress(OSError):
-            click.echo("interrupted", err=True)
+            output.note("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return _unread()
@@ -142,7 +143,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if settings.debug:
             raise
-        return _told(error)
+        return _told(error, settings)
     return result if isinstance(result, int) else Exit.OK
 
 
@@ -157,7 +158,7 @@ def _wants_debug(arguments: list[str]) -> bool:
     return "--debug" in arguments or os.environ.get("RESQPY_DEBUG", "0") not in {"", "0"}
 
 
-def _told(error: Exception) -> int:
+def _told(error: Exception, settings: Settings) -> int:
     """Tell of an error in one line (the problems of a project have one each)."""
     from resqpy.base.errors import ResqpyError
 
@@ -166,5 +167,5 @@ def _told(error: Exception) -> int:
     if not isinstance(error, ResqpyError):
         words = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
     with contextlib.suppress(OSError):
-        click.echo(f"{click.style('resqpy:', fg='red')} {words}", err=True)
+        output.trouble(words, settings)
     return code

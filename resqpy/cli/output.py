@@ -1,4 +1,7 @@
-"""What commands print: tables for people, JSON for programs; questions on a terminal only."""
+"""What commands print: tables for people, JSON for programs; questions on a terminal only.
+
+All that is printed goes through here, where secrets are hidden and foreign text is made fit for a terminal.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,64 @@ from typing import Any
 
 import click
 
+from resqpy.base.masking import Redaction
+from resqpy.base.printable import printable, printable_json
 from resqpy.cli.exits import Exit
-from resqpy.cli.settings import current
+from resqpy.cli.settings import Settings, current
 
 _GAP = "  "
+
+
+class Painted(str):
+    """A text that was made here of what is fit to be printed, with colours."""
+
+    __slots__ = ()
+
+
+def paint(words: Any, **style: Any) -> Painted:
+    """A text with a colour, or bold."""
+    return Painted(click.style(text(words), **style))
+
+
+def joined(*parts: str) -> Painted:
+    """Parts as one line: what is not painted is made fit."""
+    return Painted("".join(each if isinstance(each, Painted) else text(each) for each in parts))
+
+
+def say(*parts: str, err: bool = False) -> None:
+    """Print a line."""
+    click.echo(joined(*parts), err=err)
+
+
+def say_block(words: str) -> None:
+    """Print several lines that were made here, as they are but for what can't be printed."""
+    click.echo(fit(words), nl=False)
+
+
+def trouble(words: str, settings: Settings | None = None) -> None:
+    """Tell of an error, on standard error; it may have several lines."""
+    click.echo(f"{paint('resqpy:', fg='red')} {fit(words, settings)}", err=True)
+
+
+def redraw(words: str) -> None:
+    """Show a line of standard error anew, in the place of what it was."""
+    click.echo(f"\r{text(words)}\x1b[K", err=True, nl=False)
+
+
+def fit(words: str, settings: Settings | None = None) -> str:
+    """Lines made fit to be printed."""
+    rule = redaction() if settings is None else settings.redaction
+    return printable(rule.text(words), "\n\t")
+
+
+_DEFAULT = Redaction()
+
+
+def redaction() -> Redaction:
+    """What hides secrets: the project's, once its config is known."""
+    context = click.get_current_context(silent=True)
+    settings = context.find_object(Settings) if context is not None else None
+    return _DEFAULT if settings is None else settings.redaction
 
 
 def wants_json() -> bool:
@@ -24,26 +81,31 @@ def wants_json() -> bool:
 def json(value: Any) -> None:
     """Print a value as JSON; of a list, an element a line."""
     if isinstance(value, list) and value:
-        lines = ",\n".join(f"  {_json(each)}" for each in value)
+        lines = ",\n".join(f"  {compact(each)}" for each in value)
         click.echo(f"[\n{lines}\n]")
     else:
-        click.echo(_json(value))
+        click.echo(compact(value))
 
 
-def _json(value: Any) -> str:
+def compact(value: Any) -> str:
+    """Arguments and the like as one line of JSON."""
     from resqpy.base.codec import encode_text
 
-    return encode_text(_plain(value)).decode("utf-8", "surrogateescape")
+    made = encode_text(_plain(value, redaction())).decode("utf-8", "surrogateescape")
+    return printable_json(made)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, redact: Redaction) -> Any:
     """A value that JSON has; what it has not is shown as text."""
     if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(each) for key, each in value.items()}
+        return {
+            str(key).encode("utf-8", "replace").decode(): _plain(each, redact)
+            for key, each in value.items()
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(each) for each in value]
+        return [_plain(each, redact) for each in value]
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return redact.text(value).encode("utf-8", "replace").decode()
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -70,12 +132,12 @@ def table(
     """
     cells = [[text(cell) for cell in row] for row in rows]
     if not cells:
-        click.echo(empty)
+        say(empty)
         return
     head, *body = lines(heads, [heads, *cells], right=right, columns=_columns())
-    click.echo(click.style(head, bold=True))
+    say(paint(head, bold=True))
     for line in body:
-        click.echo(line)
+        say(line)
 
 
 def lines(
@@ -138,35 +200,24 @@ def text(value: Any) -> str:
     """A value as a cell: one line that can be printed, whatever somebody wrote."""
     if value is None:
         return "-"
-    shown = value if isinstance(value, str) else str(value)
-    clean = shown.encode("utf-8", "backslashreplace").decode()
-    return "".join(char if char.isprintable() else _escaped(char) for char in clean)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def compact(value: Any) -> str:
-    """Arguments and the like as one line of JSON."""
-    return _json(value)
+    return printable(redaction().text(value if isinstance(value, str) else str(value)))
 
 
 def properties(rows: Mapping[str, Any]) -> None:
     """Print names and values."""
     width = max(map(len, rows))
     for name, value in rows.items():
-        click.echo(f"{click.style(name.ljust(width), bold=True)}{_GAP}{text(value)}")
+        say(paint(name.ljust(width), bold=True), _GAP, text(value))
 
 
 def note(words: str) -> None:
     """Say something beside the result, so not where programs read."""
-    click.echo(words, err=True)
+    click.echo(fit(words), err=True)
 
 
 def warn(words: str) -> None:
     """Say what may be a trouble."""
-    click.echo(f"{click.style('warning:', fg='yellow')} {words}", err=True)
+    click.echo(f"{paint('warning:', fg='yellow')} {fit(words)}", err=True)
 
 
 def fail(code: Exit, words: str) -> click.ClickException:
@@ -182,7 +233,7 @@ class Failure(click.ClickException):
         self.code = code
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"{click.style('resqpy:', fg='red')} {self.message}", err=True, file=file)
+        trouble(self.message)
 
 
 def confirm(question: str) -> None:
@@ -198,7 +249,7 @@ def confirm(question: str) -> None:
         can_try = any(param.name == "dry_run" for param in command.params)
         hint = "say --yes (or --dry-run)" if can_try else "say --yes"
         raise fail(Exit.USAGE, f"{question} Nobody can be asked here: {hint}")
-    if not click.confirm(question, err=True):
+    if not click.confirm(fit(question), err=True):
         raise fail(Exit.NO, "nothing was done")
 
 

@@ -18,7 +18,8 @@ def hide_login() -> None:
     """
     kept, url = without_login(sys.orig_argv)
     if url is not None:
-        os.execve(sys.executable, kept, {**os.environ, _VARIABLE: url})
+        environ = {**os.environ, _VARIABLE: url}
+        os.execve(sys.executable, kept, environ)  # noqa: S606 - the same program
 
 
 def without_login(arguments: Sequence[str]) -> tuple[list[str], str | None]:
@@ -30,7 +31,9 @@ def without_login(arguments: Sequence[str]) -> tuple[list[str], str | None]:
             kept.pop()
             url = word
             continue
-        given = next((word[len(start) :] for start in ("--redis=", "-r") if word.startswith(start)), "")
+        given = next(
+            (word[len(start) :] for start in ("--redis=", "-r") if word.startswith(start)), ""
+        )
         if _LOGIN.match(given):
             url = given
         else:

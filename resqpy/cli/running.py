@@ -13,7 +13,7 @@ import click
 
 from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_dotted
-from resqpy.cli import session
+from resqpy.cli import output, session
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
@@ -48,7 +48,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         if settings.debug:
             raise
         code = code_of(error)
-        click.echo(f"{click.style('resqpy:', fg='red')} {str(error) or repr(error)}", err=True)
+        output.trouble(str(error) or repr(error), settings)
     return code
 
 

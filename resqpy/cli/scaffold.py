@@ -161,4 +161,4 @@ class Writer:
         would = "would " if self.dry_run else ""
         for path in self._texts:
             verb = "overwrite" if path in existing else "create"
-            click.echo(f"  {click.style(would + verb, fg='green')} {path}")
+            output.say("  ", output.paint(would + verb, fg="green"), f" {path}")

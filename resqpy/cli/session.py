@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from resqpy.base.masking import Redaction
 from resqpy.cli import bar, output
 from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.settings import Settings
@@ -36,6 +37,7 @@ def _checked_project(settings: Settings) -> Project:
     from resqpy.framework.project import Project
 
     project = Project.load(settings.root, settings.environment, settings.parsed())
+    settings.redaction = Redaction(project.config.logger.filtered)
     project.check()
     return project
 
@@ -46,7 +48,9 @@ def load_place(settings: Settings) -> Place:
     Raises:
         ProjectErrors: all that is wrong with the config.
     """
-    return Place.of(settings.root, settings.environment, settings.parsed())
+    place = Place.of(settings.root, settings.environment, settings.parsed())
+    settings.redaction = Redaction(place.config.logger.filtered)
+    return place
 
 
 def load_without_tasks(settings: Settings) -> Place:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from resqpy.base.masking import Redaction
 from resqpy.cli.folder import find_root
 
 
@@ -17,6 +18,7 @@ class Settings:
 
     Attributes:
         root: the project's folder.
+        redaction: what hides secrets in all that is printed; the project's, once its config is known.
         overrides: settings of the config by path: texts as they were given, or True and False.
         flags: the option that said it, for messages.
     """
@@ -28,6 +30,7 @@ class Settings:
     json: bool = False
     debug: bool = False
     yes: bool = False
+    redaction: Redaction = field(default_factory=Redaction)
 
     def override(self, path: str, *, value: Any, flag: str) -> None:
         """Note what a flag says of a setting."""

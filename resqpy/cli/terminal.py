@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from resqpy.cli import output
+
 _ENTER = "\x1b[?1049h\x1b[?25l"  # the other screen, no cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 
@@ -37,9 +39,9 @@ class Terminal:
     def show(self, lines: Sequence[str]) -> None:
         """Show lines in the place of those before. In one write, so that nothing flickers."""
         if not self.live:
-            click.echo("\n".join(lines))
+            click.echo("\n".join(map(output.joined, lines)))
             return
-        drawn = "\n".join(f"{line}\x1b[K" for line in lines)
+        drawn = "\n".join(f"{output.joined(line)}\x1b[K" for line in lines)
         click.echo(f"\x1b[H{drawn}\x1b[J", nl=False)
 
     def key(self) -> str | None:

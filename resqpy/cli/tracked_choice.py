@@ -76,7 +76,7 @@ def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
         done = _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
     words = f"{_tasks(found)} would be {work.done}" if dry_run else f"{_tasks(done)} {work.done}"
     result = {"found": found, work.done: done, "dry_run": dry_run}
-    output.show(result, lambda: click.echo(words))
+    output.show(result, lambda: output.say(words))
     return Exit.OK
 
 
@@ -129,6 +129,6 @@ async def _may(tracked: Tracked, task_id: str, work: Work) -> None:
 def _print_results(results: dict[str, str], done: str) -> None:
     for task_id, result in results.items():
         if result == done:
-            click.echo(f"{task_id}  {result}")
+            output.say(f"{task_id}  {result}")
         else:
             output.warn(result)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from resqpy.base.clock import iso_utc
 from resqpy.base.task_status import TaskStatus
 from resqpy.cli import output
@@ -74,9 +72,9 @@ class Watch:
             return
         at = iso_utc(self._tracked.clock.now_us())
         if output.wants_json():
-            click.echo(output.compact({"at": at, "type": kind, "content": content}))
+            output.json({"at": at, "type": kind, "content": content})
         else:
-            click.echo(_line(at, kind, content))
+            output.say(_line(at, kind, content))
         if kind in _ENDED:
             self._ended(kind, str(content.get("id")))
 

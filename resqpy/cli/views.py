@@ -13,6 +13,7 @@ from resqpy.cli import output, times
 
 if TYPE_CHECKING:
     from resqpy.engine.failed_groups import FailedGroup
+    from resqpy.engine.tracked.handle import TrackedTask
 
 ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
 
@@ -22,7 +23,8 @@ def job_json(job: Job) -> dict[str, Any]:
     shown = {"class": job.class_name, "queue": job.queue, "args": job.args, **job.extra}
     if isinstance(job, UnreadableJob):
         return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
-    return shown
+    redacted: dict[str, Any] = output.redaction().shown(shown)
+    return redacted
 
 
 def job_name(job: Job) -> str:
@@ -40,7 +42,7 @@ def job_args(job: Job) -> str:
 def args(values: Sequence[Any]) -> str:
     """Arguments as one line; ActionHero's one object without the list around it."""
     only = values[0] if len(values) == 1 and isinstance(values[0], dict) else list(values)
-    return output.compact(only)
+    return output.compact(output.redaction().shown(only))
 
 
 def failed_id(entry: FailedJob) -> str:
@@ -55,7 +57,7 @@ def failed_json(entry: FailedJob, *, backtrace: bool) -> dict[str, Any]:
         "id": failed_id(entry),
         "class": entry.class_name,
         "queue": entry.queue,
-        "args": entry.args,
+        "args": output.redaction().shown(entry.args),
         "exception": entry.exception,
         "error": entry.error,
         "worker": entry.worker,
@@ -117,6 +119,12 @@ def group_cells(group: FailedGroup) -> tuple[Any, ...]:
         times.distance(group.last_ms),
         example.rstrip(),
     )
+
+
+def tracked_json(task: TrackedTask) -> dict[str, Any]:
+    """A tracked task."""
+    shown = task.to_json()
+    return {**shown, "payload": output.redaction().shown(shown["payload"])}
 
 
 # -- properties --

@@ -75,7 +75,7 @@ class SeenWorker:
             "working": self.work is not None,
             "class": self.class_name,
             "queue": self.work.queue if self.work else None,
-            "payload": self.work.payload if self.work else None,
+            "payload": output.redaction().shown(self.work.payload) if self.work else None,
             "began_at": times.iso(self.began_ms),
             "last_seen": times.iso(self.seen_ms),
         }

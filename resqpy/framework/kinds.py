@@ -94,7 +94,7 @@ def _check_text(value: Any) -> str:
 
 TEXT = Kind("a text", _check_text)
 TEXT_OR_NONE = Kind(
-    "a text or None", lambda value: None if value in {None, ""} else _check_text(value)
+    "a text or None", lambda value: None if value in (None, "") else _check_text(value)
 )
 FILE_OR_NONE = Kind("the path of a file or None", TEXT_OR_NONE.check)
 
@@ -104,7 +104,7 @@ def choice(*words: str) -> Kind:
     told = "one of " + ", ".join(words)
 
     def check(value: Any) -> str:
-        if value not in words:
+        if not isinstance(value, str) or value not in words:
             raise UsageError(f"{value!r} is not {told}{near_match(str(value), words)}")
         return str(value)
 
@@ -290,7 +290,7 @@ LEVEL = Kind("a log level", _check_level)
 
 
 def _check_event_level(value: Any) -> str | None:
-    if value is None or value is False or value in {"off", "none"}:
+    if value is None or value is False or value in ("off", "none"):
         return None
     return _check_level(value)
 

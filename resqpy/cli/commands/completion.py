@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from resqpy.cli import output
 from resqpy.cli.group import command
 
 FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/resqpy.fish"}
@@ -22,4 +23,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # click knows all three
-    click.echo(kind(cli, {}, "resqpy", COMPLETE_VARIABLE).source())
+    output.say_block(kind(cli, {}, "resqpy", COMPLETE_VARIABLE).source() + "\n")

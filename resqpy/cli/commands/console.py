@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from resqpy.cli import output
 from resqpy.cli.group import command
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
@@ -23,4 +22,4 @@ def console(*, code: str | None) -> None:
 
     result = prompt.run(current(), code)
     if result is not None:
-        click.echo(repr(result))
+        output.say(repr(result))

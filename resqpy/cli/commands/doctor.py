@@ -88,21 +88,20 @@ def _as_json(problem: Problem, fixed: dict[str, int]) -> dict[str, object]:
         "remedy": problem.remedy,
         "fixable": problem.fix is not None,
         "fixed": fixed.get(problem.name),
-        **problem.details,
+        **output.redaction().shown(problem.details),
     }
 
 
 def _print(found: Sequence[Problem], fixed: dict[str, int], *, promised: bool) -> None:
     for each in found:
-        sign = click.style("✗", fg="red") if each.grave else click.style("!", fg="yellow")
-        click.echo(f"{sign} {click.style(each.name, bold=True)}: {output.text(each.words)}")
+        sign = output.paint("✗", fg="red") if each.grave else output.paint("!", fg="yellow")
+        output.say(sign, " ", output.paint(each.name, bold=True), f": {each.words}")
         if each.name in fixed:
-            click.echo(
-                f"    {click.style('fixed', fg='green')}: {output.text(each.remedy)} ({fixed[each.name]})"
-            )
+            done = output.paint("fixed", fg="green")
+            output.say("    ", done, f": {each.remedy} ({fixed[each.name]})")
         elif each.remedy:
             would = "--fix would do it: " if each.fix is not None else ""
             would = "would be fixed: " if would and promised else would
-            click.echo(f"    → {would}{output.text(each.remedy)}")
+            output.say(f"    → {would}{each.remedy}")
     if not found:
-        click.echo(f"{click.style('✓', fg='green')} nothing is wrong")
+        output.say(output.paint("✓", fg="green"), " nothing is wrong")

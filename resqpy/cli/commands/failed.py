@@ -123,7 +123,7 @@ def _print_one(entry: FailedJob) -> None:
     shown |= {"worker": entry.worker, "exception": entry.exception, "error": entry.error}
     output.properties(shown)
     for line in entry.backtrace:
-        click.echo(f"  {output.text(line)}")
+        output.say("  ", line)
 
 
 def _when(written: Any) -> Any:

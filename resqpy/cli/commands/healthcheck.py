@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
@@ -63,5 +61,5 @@ def _print(found: dict[str, Any]) -> None:
         "scheduler": ("a scheduler leads", "no scheduler leads"),
     }
     for name, good in found.items():
-        sign = click.style("ok  ", fg="green") if good else click.style("bad ", fg="red")
-        click.echo(f"{sign} {words[name][0 if good else 1]}")
+        sign = output.paint("ok  ", fg="green") if good else output.paint("bad ", fg="red")
+        output.say(sign, " ", words[name][0 if good else 1])

@@ -51,16 +51,20 @@ def remove(name: str, *, dry_run: bool) -> None:
     """Remove a lock by its name, as `resqpy locks` shows it."""
     from resqpy.cli.session import ask
 
-    async def look(resque: Resque) -> bool:
-        return name in await resque.locks()
+    async def look(resque: Resque) -> list[str]:
+        found = await resque.locks()
+        return [name] if name in found else [each for each in found if output.text(each) == name]
 
     async def do(resque: Resque) -> int:
-        return await resque.del_lock(name)
+        return await resque.del_lock(found[0])
 
-    if not ask(current(), look):
+    found = ask(current(), look)
+    if not found:
         raise output.fail(Exit.NOT_FOUND, f"there is no lock {name!r}")
+    if len(found) > 1:
+        raise output.fail(Exit.USAGE, f"{len(found)} locks are shown as {name!r}")
     if not dry_run:
         output.confirm(f"Remove the lock {name!r}, which somebody may rely on?")
         ask(current(), do)
     words = "would be removed" if dry_run else "removed"
-    output.show({"lock": name, "dry_run": dry_run}, lambda: click.echo(f"{name} {words}"))
+    output.show({"lock": name, "dry_run": dry_run}, lambda: output.say(f"{name} {words}"))

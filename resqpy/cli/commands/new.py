@@ -74,7 +74,7 @@ def _visible(directory: Path) -> list[Path]:
 
 
 def _tell_next(directory: Path) -> None:
-    click.echo(
+    output.say_block(
         f"""
   tasks/   what runs in the background: a plain, a delayed and a periodic task
   tests/   their tests, on a real Redis that is started for them
@@ -84,5 +84,6 @@ Next:
 
   cd {directory}
   resqpy start
+
 """
     )

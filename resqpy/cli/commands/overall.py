@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from resqpy.cli import output, times
 from resqpy.cli.group import command
 from resqpy.cli.options import option
@@ -108,7 +106,7 @@ def _print_metrics() -> None:
     async def look(resque: Resque) -> Numbers:
         return await count(resque.store)
 
-    click.echo(render(metrics_of(ask(current(), look))), nl=False)
+    output.say_block(render(metrics_of(ask(current(), look))).decode())
 
 
 def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
@@ -142,7 +140,7 @@ def print_info(details: Details, *, paused: bool) -> None:
             "leader": shown["leader"] or "nobody: delayed and periodic jobs don't move",
         }
     )
-    click.echo()
+    output.say()
     rows = sorted(details["queues"].items(), key=lambda pair: -pair[1])
     output.table(("queue", "jobs"), rows, empty="no queues", right=("jobs",))
 
@@ -170,5 +168,5 @@ def _set_paused(*, paused: bool) -> None:
     words = "paused" if paused else "resumed"
     output.show(
         {"paused": paused, "changed": changed},
-        lambda: click.echo(f"all workers {words}" if changed else f"they were {words} already"),
+        lambda: output.say(f"all workers {words}" if changed else f"they were {words} already"),
     )

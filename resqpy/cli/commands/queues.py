@@ -67,5 +67,5 @@ def delete(name: str, *, dry_run: bool) -> None:
     words = "would be deleted" if dry_run else "deleted"
     output.show(
         {"queue": name, "jobs": length, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(length, 'job')} {words} with the queue {name!r}"),
+        lambda: output.say(f"{output.counted(length, 'job')} {words} with the queue {name!r}"),
     )

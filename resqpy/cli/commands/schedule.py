@@ -157,6 +157,6 @@ def _change(name: str, verb: str, done: str, otherwise: str) -> bool:
     changed: bool = _ask(do)
     output.show(
         {"name": name, "done": changed},
-        lambda: click.echo(f"{name}: {done if changed else otherwise}"),
+        lambda: output.say(f"{name}: {done if changed else otherwise}"),
     )
     return changed

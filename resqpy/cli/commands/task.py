@@ -131,7 +131,7 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
     file = file.relative_to(root) if file.is_relative_to(root) else file
     shown["file"] = f"{file}:{shown.pop('line')}"
     output.properties(views.properties({k: v for k, v in shown.items() if v not in (None, [], 0)}))
-    click.echo()
+    output.say()
     output.table(
         ("input", "type", "required", "default"),
         [
@@ -202,8 +202,13 @@ def enqueue(
     if not done:
         words = "not enqueued: a plugin or middleware of the task forbids it"
     output.show(
-        {"task": name, "inputs": given, "enqueued": 0 if dry_run else done, "dry_run": dry_run},
-        lambda: click.echo(f"{name} {words}{_times(done, count)}"),
+        {
+            "task": name,
+            "inputs": output.redaction().shown(given),
+            "enqueued": 0 if dry_run else done,
+            "dry_run": dry_run,
+        },
+        lambda: output.say(f"{name} {words}{_times(done, count)}"),
     )
     return Exit.OK if done else Exit.NO
 

@@ -59,6 +59,7 @@ def create(
     task_type: str, payload: tuple[str, ...], *, any_type: bool, disabled: bool, **given: Any
 ) -> None:
     """Create a tracked task, and the job that runs it."""
+    from resqpy.cli import views
     from resqpy.cli.tracked_input import create_options, read_payload
 
     options = create_options(given)
@@ -68,7 +69,7 @@ def create(
     made = _with_tasks(
         lambda tracked: tracked.create(task_type, value, **options), any_type=any_type
     )
-    output.show(made.to_json(), lambda: click.echo(f"{made.id}  {made.status}"))
+    output.show(views.tracked_json(made), lambda: output.say(f"{made.id}  {made.status}"))
 
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
@@ -106,7 +107,7 @@ def get(task_id: str) -> None:
     """Show all that is known of a task."""
     from resqpy.cli import views
 
-    shown = _found(_ask(lambda tracked: tracked.get(task_id)), task_id).to_json()
+    shown = views.tracked_json(_found(_ask(lambda tracked: tracked.get(task_id)), task_id))
     output.show(
         shown,
         lambda: output.properties(
@@ -145,12 +146,14 @@ def list_(**conditions: Any) -> None:
 
 def show_page(conditions: dict[str, Any]) -> None:
     """Print a page of tracked tasks; the conditions are those of `CONDITIONS`."""
+    from resqpy.cli import views
+
     limit, cursor = conditions.pop("limit"), conditions.pop("cursor")
     wanted = {name: value for name, value in conditions.items() if value not in (None, ())}
     wanted["direction"] = "desc" if wanted.pop("desc") else "asc"
     page: Page = _ask(lambda tracked: tracked.query(cursor=cursor, page_size=limit, **wanted))
     output.show(
-        {"tasks": [task.to_json() for task in page.tasks], "cursor": page.cursor},
+        {"tasks": [views.tracked_json(task) for task in page.tasks], "cursor": page.cursor},
         lambda: _print_page(page),
     )
 

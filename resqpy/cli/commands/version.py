@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import platform
 
-import click
-
 from resqpy.base.imports import package_version
 from resqpy.cli import output
 from resqpy.cli.group import command
@@ -22,4 +20,5 @@ def version() -> None:
     if output.wants_json():
         output.json(versions)
     else:
-        click.echo("\n".join(f"{name:<9} {number}" for name, number in versions.items()))
+        for name, number in versions.items():
+            output.say(f"{name:<9} {number}")

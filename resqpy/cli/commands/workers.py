@@ -85,7 +85,7 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     words = "would be removed" if dry_run else f"removed, {output.counted(jobs, 'job')} to failed"
     output.show(
         {"workers": chosen, "failed_jobs": jobs, "dry_run": dry_run},
-        lambda: click.echo(f"{output.counted(len(chosen), 'worker')} {words}"),
+        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {words}"),
     )
 
 
@@ -125,7 +125,7 @@ def cancel(worker: str) -> int:
         raise output.fail(Exit.NOT_FOUND, f"no worker {worker!r} works on a job")
     output.show(
         {"workers": found, "heard_by": heard},
-        lambda: click.echo(
+        lambda: output.say(
             "asked to cancel" if heard else "nobody listens: it is no resqpy worker, or it is dead"
         ),
     )

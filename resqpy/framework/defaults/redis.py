@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from resqpy.base.keys import DEFAULT_NAMESPACE
-from resqpy.framework.kinds import ADDRESSES, FLAG, HOST_OR_NONE, MAPPING, PORT, TEXT, TEXT_OR_NONE, TIME, whole
+from resqpy.framework.kinds import (
+    ADDRESSES,
+    FLAG,
+    HOST_OR_NONE,
+    MAPPING,
+    PORT,
+    TEXT,
+    TEXT_OR_NONE,
+    TIME,
+    whole,
+)
 from resqpy.framework.options import option
 
 
