@@ -14,6 +14,7 @@ from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.store.promote import Action, Claim, Enqueue, Fail
+from resqpy.store.queues import DELAYED
 
 # Named in the failed entry of a job that names no queue: where it goes if it is retried by hand.
 FALLBACK_QUEUE = "default"
@@ -44,7 +45,8 @@ class Judge:
             return self.fail(item, error, now_ms)
         task = self._queue.definitions.get(job.class_name)
         if task is not None and task.enqueue_hooks and task_id_of(job.args) is None:
-            return Claim()
+            guards = self._queue.guards(job.queue, job.class_name, job.args)
+            return Claim([each for each in guards if each.kind == DELAYED])
         return self.enqueue(job)
 
     def enqueue(self, job: Job) -> Enqueue:

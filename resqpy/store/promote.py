@@ -111,7 +111,11 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Keep it in the list of claimed items while its hooks run."""
+    """Keep it in the list of claimed items while its hooks run, unless its equal is delayed still
+    and it may not be enqueued then: that would not be known any more when the hooks have run.
+    """
+
+    guards: Sequence[Guard] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,7 @@ def _words(store: Store, decision: Decision) -> tuple[Arg, ...]:
             return ("push", queue, keys.queue(queue), payload, len(guards), *guard_words(guards))
         case Fail(entry, _, keep):
             return ("fail", entry, keys.unreadable(keep) if keep else "", decision.item)
-        case Claim():
-            return ("claim", claimed_text(decision))
+        case Claim(guards):
+            return ("claim", claimed_text(decision), len(guards), *guard_words(guards))
         case Drop():
             return ("drop",)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from resqpy.store.client import Arg, Store
 from resqpy.store.sweep import Item
 
+DELAYED = "delayed"
 _JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it holds the server
 
 
@@ -16,7 +17,8 @@ class Guard:
     """A lock that is asked in the very step that pushes a job.
 
     Attributes:
-        kind: "lock" (taken for `seconds`) or "absent" (the key must not exist).
+        kind: "lock" (taken for `seconds`), "absent" (the key must not exist) or "delayed" (the item
+            of this `timestamps:` key must not wait for its time).
     """
 
     kind: str

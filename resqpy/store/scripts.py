@@ -28,5 +28,9 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script in `lua/<name>.lua`; a line `-- include other` stands for `lua/other.lua`."""
-    text = _INCLUDE.sub(lambda found: _TEXTS[found[1].decode()], _TEXTS[name])
+    text = _whole(name)
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+def _whole(name: str) -> bytes:
+    return _INCLUDE.sub(lambda found: _whole(found[1].decode()), _TEXTS[name])

@@ -11,6 +11,8 @@
 
 -- include due
 
+-- include delayed_item
+
 local now = now_ms(ARGV[3])
 local due = tonumber(ARGV[2]) + (ARGV[1] == 'in' and now or 0)
 local second = due_second(due)
@@ -18,7 +20,10 @@ if due <= now then return { -1, second } end
 for k = 5, #ARGV do
   for near = -1, 1 do -- Node rounds and Ruby truncates
     local member = 'delayed:' .. string.format('%.0f', second + near)
-    if redis.call('SISMEMBER', ARGV[k], member) == 1 then return { 0, second } end
+    if redis.call('SISMEMBER', ARGV[k], member) == 1 then
+      local base, item = ARGV[k]:match('^(.-)timestamps:({.*)$')
+      if stands(base .. member, item) then return { 0, second } end
+    end
   end
 end
 redis.call('RPUSH', KEYS[2] .. second, ARGV[4])

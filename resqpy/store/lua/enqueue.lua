@@ -7,7 +7,8 @@
 --      2         number of jobs; for each job:
 --                queue name, queue key, payload, number of guards; for each guard three words:
 --                  "lock", key, seconds it holds   (QueueLock: vetoes while its time is not over)
---                  "absent", key, 0                (DelayQueueLock: vetoes while the key exists)
+--                  "absent", key, 0                (vetoes while the key exists)
+--                  "delayed", timestamps: key, 0   (DelayQueueLock: vetoes while that item is delayed)
 -- Returns        one number for each job: 1 pushed, 0 vetoed; or the error of the first job that
 --                Redis refused: those before it are pushed
 -- Read by        Ruby and Node: queues, queue:<name>, lock:<…>

@@ -2,9 +2,12 @@
 -- job, as in enqueue.lua. Reads its words from `word()`, which the including script defines.
 --
 -- KEYS     none
--- ARGV     number of guards; for each: "lock" or "absent", key, seconds
+-- ARGV     number of guards; for each: "lock", "absent" or "delayed", key, seconds
 -- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push;
 --          (free) nothing
+
+-- include delayed_item
+
 local NONE = {} -- most jobs have none: they cost no table and no TIME
 
 local function read_guards()
@@ -32,6 +35,8 @@ local function pass(guards)
         redis.call('SET', guard[2], string.format('%.0f', now + guard[3] + 1), 'EX', guard[3])
         taken[#taken + 1] = guard[2]
       end
+    elseif guard[1] == 'delayed' then
+      fine = not waits(guard[2])
     else
       fine = redis.call('EXISTS', guard[2]) == 0
     end

@@ -8,7 +8,7 @@
 --      4   number of items; for each: its text in the list, its timestamps: key, then one of
 --            "push", queue name, queue key, payload, number of guards, guards (as in enqueue.lua)
 --            "fail", failed entry, key under which the payload is kept or an empty text, payload
---            "claim", its text in the list of claimed items
+--            "claim", its text in the list of claimed items, number of guards, guards
 --            "drop"
 -- Returns  for each item: 1 done, 0 dropped because a guard forbids it, -1 it was not there, or the
 --          error that kept it where it was
@@ -56,8 +56,9 @@ function act.fail()
 end
 
 function act.claim()
-  local text = word()
+  local text, guards = word(), read_guards()
   return function()
+    if not pass(guards) then return 0 end
     redis.call('RPUSH', claimed, text)
     return 1
   end
@@ -74,7 +75,8 @@ for index = 1, tonumber(word()) do
   if redis.call('LREM', list, 1, item) == 0 then
     done[index] = -1
   else
-    local indexed = member ~= '' and redis.pcall('SREM', set, member) == 1
+    -- where an equal one stands beside it, the index knows that it does
+    local indexed = member ~= '' and not stands(list, item) and redis.pcall('SREM', set, member) == 1
     local fine, result = pcall(what)
     if not fine then
       redis.call('LPUSH', list, item)

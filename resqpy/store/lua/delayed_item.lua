@@ -1,0 +1,23 @@
+-- Shared by other scripts (`-- include delayed_item`): whether an item waits for its time. The index is
+-- asked where, and the lists whether it is so: entries of the index stay behind where others removed the
+-- item or lost their connection.
+--
+-- KEYS     none
+-- ARGV     none
+-- Returns  (stands) whether an item is in the list of a second; (waits) whether the item of a timestamps:
+--          set is in any
+local MOST_SOUGHT = 5000 -- items of a second that are looked at; of a longer list, the index is believed
+
+local function stands(list, item)
+  if type(redis.pcall('LPOS', list, item, 'MAXLEN', MOST_SOUGHT)) == 'number' then return true end
+  local length = redis.pcall('LLEN', list)
+  return type(length) == 'number' and length > MOST_SOUGHT
+end
+
+local function waits(set)
+  local base, item = set:match('^(.-)timestamps:({.*)$')
+  for _, member in ipairs(base and redis.pcall('SMEMBERS', set) or {}) do
+    if stands(base .. member, item) then return true end
+  end
+  return false
+end
