@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,27 @@ class UnreadableJob(Job):
     """
 
     problem: str = ""
+
+
+class NoList(int):
+    """The length of a queue whose key is no list: 0.
+
+    Attributes:
+        kind: what it is instead, by Redis' words.
+    """
+
+    kind: str
+
+    def __new__(cls, kind: str) -> Self:
+        """Zero of a kind."""
+        made = super().__new__(cls, 0)
+        made.kind = kind
+        return made
+
+    @property
+    def words(self) -> str:
+        """What is to be told of it."""
+        return f"not a list ({self.kind}): not worked here"
 
 
 # What a clean-up by force writes as the second line of the backtrace; Node's and our

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.model import WorkerId
+from resqpy.base.model import NoList, WorkerId
 from resqpy.cli import output, times
 from resqpy.engine.inspector import Details
 
@@ -91,6 +91,11 @@ def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:
     longest = max((length for _, length in shown), default=0)
     yield output.paint(output.cut(f"{'queue':<{width}}  {'jobs':>10}", columns), bold=True)
     for name, length in shown:
+        if isinstance(length, NoList):
+            yield output.cut(
+                f"{name}{' ' * (width - output.columns_of(name))}  {length.words}", columns
+            )
+            continue
         line = f"{name}{' ' * (width - output.columns_of(name))}  {length:>10,}"
         bar = "█" * round(bars * length / longest) if longest else ""
         bars_shown = output.joined("  ", output.paint(bar, fg="cyan")) if bar else ""

@@ -125,12 +125,19 @@ def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], 
     async def all_of_it() -> T:
         async with _connected(place, definitions) as queue:
             found = await look(queue)
-            for key in sorted(queue.store.junk):
-                output.warn(f"{key!r} is of another kind than it should be: taken for empty")
+            await _tell_junk(queue)
             return found
 
     with bar.shown():
         return asyncio.run(all_of_it())
+
+
+async def _tell_junk(queue: Resque) -> None:
+    """Say which keys were of another kind than they should be."""
+    junk = sorted(queue.store.junk.items())
+    kinds = await queue.store.kinds([key for key, _ in junk])
+    for (key, wanted), kind in zip(junk, kinds, strict=True):
+        output.warn(f"{output.text(key)} is not a {wanted} ({kind}): taken for empty")
 
 
 @asynccontextmanager

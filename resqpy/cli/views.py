@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base import codec
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.model import FailedJob, Job, UnreadableJob
+from resqpy.base.model import FailedJob, Job, NoList, UnreadableJob
 from resqpy.cli import output, times
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ def job_json(job: Job) -> dict[str, Any]:
         return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
     redacted: dict[str, Any] = output.redaction().shown(shown)
     return redacted
+
+
+def length(number: int) -> str:
+    """How many jobs wait in a queue, or why nobody can tell."""
+    return number.words if isinstance(number, NoList) else str(number)
 
 
 def job_name(job: Job) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import StoreError
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from resqpy.base.model import NoList
 from resqpy.base.prometheus import Metric, metric
 from resqpy.framework.log import get_logger
 from resqpy.store import overview
@@ -25,7 +26,7 @@ class Installation:
         self._kept: list[Metric] = []
         self._until = float("-inf")
         self._asking = asyncio.Lock()
-        self._up = True
+        self._trouble = ""
 
     async def metrics(self) -> list[Metric]:
         """What there is; only `resqpy_redis_up` where Redis does not answer."""
@@ -37,22 +38,37 @@ class Installation:
 
     async def _ask(self) -> list[Metric]:
         try:
+            self._store.junk.clear()
             async with asyncio.timeout(_REDIS_WITHIN_S):
                 found = metrics_of(await overview.count(self._store))
         except (StoreError, TimeoutError) as error:
-            if self._up:
-                get_logger().warning("no metrics from Redis", error=str(error) or repr(error))
+            away = isinstance(error, StoreUnavailable | OutcomeUnknown | TimeoutError)
+            self._tell(str(error) or repr(error))
             found = []
-        self._up = bool(found)
+        else:
+            away, self._trouble = False, ""
         words = "Whether Redis answers this process."
-        return [metric("resqpy_redis_up", "gauge", words, int(self._up)), *found]
+        return [metric("resqpy_redis_up", "gauge", words, int(not away)), *found]
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            get_logger().warning("no metrics from Redis", error=trouble)
+        self._trouble = trouble
 
 
 def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     """The numbers of an installation."""
     queues = Metric("resqpy_queue_jobs", "gauge", "Jobs that wait.")
+    odd = Metric(
+        "resqpy_odd_keys", "gauge", "Keys that are not of the kind that Resque keeps there."
+    )
     for name, count in numbers.queues.items():
-        queues.add(count, queue=name)
+        if isinstance(count, NoList):
+            odd.add(1, key=f"queue:{name}")
+        else:
+            queues.add(count, queue=name)
+    for key in numbers.odd:
+        odd.add(1, key=key)
     failed = Metric("resqpy_failed_jobs", "gauge", "Jobs on the failed lists.")
     for name, count in numbers.failed.items():
         failed.add(count, list=name)
@@ -71,4 +87,5 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
             for name, count in numbers.stats.items()
         ),
         tracked,
+        odd,
     ]

@@ -48,7 +48,5 @@ async def signs_of_life(
         return []
     keys = store.keys
     pings = [keys.ping(WorkerId.parse(each).name) for each in worker_ids]
-    beats, pinged = await store.pipeline(
-        [("HMGET", keys.heartbeats, *worker_ids), ("MGET", *pings)]
-    )
+    beats, pinged = await store.look([("HMGET", keys.heartbeats, *worker_ids), ("MGET", *pings)])
     return list(zip(beats, pinged, strict=True))

@@ -26,6 +26,10 @@ OLDEST_SERVER = (6, 2)
 
 _KEEPS = "noeviction"
 _WRONG_KIND = "WRONGTYPE"
+# What commands that look are for, and what they answer where nothing is.
+_KINDS = {"LLEN": "list", "LRANGE": "list", "LINDEX": "list", "SMEMBERS": "set", "SCARD": "set",
+          "ZCARD": "sorted set", "ZRANGE": "sorted set", "ZSCAN": "sorted set", "HGETALL": "hash",
+          "HMGET": "hash", "HLEN": "hash", "GET": "string"}  # fmt: skip
 _COUNTS = ("ZCARD", "SCARD", "LLEN", "HLEN")
 _NAMED_KEYS = 6  # of a script, where one of them has another kind or may not be touched
 
@@ -45,7 +49,7 @@ class Store:
         keys: the key names of the installation.
         line: the connection on which everybody's commands travel.
         evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
-        junk: keys of ours that `look` found to be of another kind.
+        junk: keys that `look` found to be of another kind, and what they should be.
         mending: called where a key was of another kind than it should be; what it did, in words. None:
             this process only looks.
     """
@@ -56,7 +60,7 @@ class Store:
         self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
         self.evicts: str | None = None
-        self.junk: set[str] = set()
+        self.junk: dict[str, str] = {}
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
     def new_line(self, *, eager: bool = False) -> Line:
@@ -111,16 +115,23 @@ class Store:
         return await self._all_checked(replies, commands, line)
 
     async def look(self, commands: Sequence[Command]) -> list[Any]:
-        """As `pipeline`, for keys of ours: one that is of another kind counts as empty, and is noted."""
-        replies = await self.line.send(commands)
+        """As `pipeline`, for who only looks: a key that is of another kind counts as empty, and is noted."""
+        replies = await self.line.send(commands) if commands else []
         pairs = zip(replies, commands, strict=True)
         return [self._seen(reply, command) for reply, command in pairs]
 
     def _seen(self, reply: Any, command: Command) -> Any:
         if isinstance(reply, Exception) and error_text(reply).startswith(_WRONG_KIND):
-            self.junk.add(str(command[1]))
-            return 0 if str(command[0]) in _COUNTS else []
+            key = command[1]
+            name = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key)
+            self.junk[name] = _KINDS.get(str(command[0]), "key of ours")
+            return _nothing(command)
         return self._checked(reply, command)
+
+    async def kinds(self, keys: Sequence[str]) -> list[str]:
+        """What some keys are, by Redis' words; a sorted set is a "zset". One round trip."""
+        replies = await self.line.send([("TYPE", key) for key in keys]) if keys else []
+        return [each.decode() if isinstance(each, bytes) else "?" for each in replies]
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one `MULTI`, in one round trip."""
@@ -197,6 +208,18 @@ class Store:
         await self.line.close()
 
 
+def _nothing(command: Command) -> Any:
+    """What a command that looks answers where nothing is."""
+    name = str(command[0])
+    if name in _COUNTS:
+        return 0
+    if name in {"GET", "LINDEX"}:
+        return None
+    if name == "HMGET":
+        return [None] * (len(command) - 2)
+    return [b"0", []] if name == "ZSCAN" else []
+
+
 def _fields(info: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in info.decode().splitlines() if ":" in line)
     return {name: value for name, _, value in lines}
@@ -252,8 +275,8 @@ def translate(text: str, command: Command = ()) -> StoreError:
         return StoreMisconfigured(f"Redis refuses the login: {text}")
     if text.startswith(_WRONG_KIND):
         return StoreError(
-            f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: rename or "
-            "delete it, or name another namespace"
+            f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: find out whose "
+            "it is, or name another namespace"
         )
     return StoreError(f"Redis answered: {text}")
 

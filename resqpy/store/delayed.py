@@ -94,7 +94,7 @@ async def seconds_and_index(
     spellings. One round trip.
     """
     commands: list[tuple[Arg, ...]] = [("SMEMBERS", store.keys.timestamps(t)) for t in spellings]
-    *sets, first = await store.pipeline([*commands, ("ZRANGE", store.keys.schedule, 0, PAGE)])
+    *sets, first = await store.look([*commands, ("ZRANGE", store.keys.schedule, 0, PAGE)])
     found: set[int] = set()
     for members in sets:
         found.update(second for each in members if (second := _member_second(each)) is not None)
@@ -170,7 +170,7 @@ async def remove_at(store: Store, second: int) -> int:
 
 async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
     """Members of the index by rank, earliest first; foreign clients may have left odd ones."""
-    members: list[bytes] = await store.call("ZRANGE", store.keys.schedule, start, stop)
+    [members] = await store.look([("ZRANGE", store.keys.schedule, start, stop)])
     return [member.decode("utf-8", "replace") for member in members]
 
 
@@ -189,7 +189,7 @@ def is_second(member: str) -> bool:
 
 async def heads(store: Store, members: Sequence[str], length: int) -> list[list[bytes]]:
     """The first items of several seconds, in one round trip."""
-    return await store.pipeline(
+    return await store.look(
         [("LRANGE", store.keys.delayed(each), 0, length - 1) for each in members]
     )
 
@@ -241,9 +241,10 @@ async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int
 
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:
     """How many items are due at each of several seconds, in one round trip."""
-    return await store.pipeline([("LLEN", store.keys.delayed(each)) for each in members])
+    return await store.look([("LLEN", store.keys.delayed(each)) for each in members])
 
 
 async def count(store: Store) -> int:
     """At how many seconds something is due."""
-    return int(await store.call("ZCARD", store.keys.schedule))
+    [number] = await store.look([("ZCARD", store.keys.schedule)])
+    return int(number)

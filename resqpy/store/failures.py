@@ -33,18 +33,18 @@ def keep_bytes_command(store: Store, worker_id: str, kept: str) -> tuple[Arg, ..
 async def lists(store: Store) -> dict[str, int]:
     """The failed lists and how many entries each has; `failed` is the first."""
     names = [FAILED, *await _further(store)]
-    lengths = await store.pipeline([("LLEN", store.keys.failed_list(name)) for name in names])
+    lengths = await store.look([("LLEN", store.keys.failed_list(name)) for name in names])
     return dict(zip(names, lengths, strict=True))
 
 
 async def _further(store: Store) -> list[str]:
-    members: list[bytes] = await store.call("SMEMBERS", store.keys.failed_queues)
+    [members] = await store.look([("SMEMBERS", store.keys.failed_queues)])
     return [decode_name(member) for member in sorted(members) if member != FAILED.encode()]
 
 
 async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob]:
     """Entries of one list, both ends included, as LRANGE has it."""
-    raws: list[bytes] = await store.call("LRANGE", store.keys.failed_list(name), start, stop)
+    [raws] = await store.look([("LRANGE", store.keys.failed_list(name), start, stop)])
     return [failed_entries.decode(raw, name) for raw in raws]
 
 

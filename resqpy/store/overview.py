@@ -4,13 +4,14 @@ only how much there is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resqpy.base.keys import FAILED
 from resqpy.base.task_status import TaskStatus
 from resqpy.store import pausing, stats
 from resqpy.store.client import Store
-from resqpy.store.queues import decode_name
+from resqpy.store.queues import decode_name, lengths_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Overview:
 async def look(store: Store) -> Overview:
     """Look at everything."""
     keys = store.keys
-    names, ids, lists, delayed, leaders = await store.pipeline(
+    names, ids, lists, delayed, leaders = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.workers),
@@ -47,7 +48,7 @@ async def look(store: Store) -> Overview:
     queues, workers = sorted(map(decode_name, names)), sorted(map(decode_name, ids))
     failed = dict.fromkeys([FAILED, *map(decode_name, lists)])
     counters = stats.names_of(workers)
-    replies = await store.pipeline(
+    replies = await store.look(
         [
             ("MGET", *map(keys.stat, counters)),
             ("MGET", *map(keys.worker, workers or [""])),
@@ -56,8 +57,9 @@ async def look(store: Store) -> Overview:
         ]
     )
     lengths = replies[2:]
+    waiting = await lengths_told(store, queues, lengths[len(failed) :])
     return Overview(
-        queues=dict(zip(queues, lengths[len(failed) :], strict=True)),
+        queues=dict(zip(queues, waiting, strict=True)),
         records=dict(zip(workers, replies[1], strict=False)),
         stats=stats.shown(counters, replies[0]),
         leader=_leader(*leaders),
@@ -76,6 +78,7 @@ class Numbers:
         delayed: seconds at which something is due.
         stats: the counters of all together.
         tracked: tracked tasks by status.
+        odd: keys that are of another kind than they should be, but for queues (see `NoList`).
     """
 
     queues: dict[str, int]
@@ -85,6 +88,7 @@ class Numbers:
     stats: dict[str, int]
     tracked: dict[str, int]
     paused: bool
+    odd: Sequence[str] = ()
 
 
 async def count(store: Store) -> Numbers:
@@ -105,18 +109,20 @@ async def count(store: Store) -> Numbers:
     )
     queues = sorted(map(decode_name, names))
     failed = list(dict.fromkeys([FAILED, *sorted(map(decode_name, lists))]))
-    lengths = await store.pipeline(
+    lengths = await store.look(
         [("LLEN", keys.failed_list(name)) for name in failed]
         + [("LLEN", keys.queue(name)) for name in queues]
     )
+    waiting = await lengths_told(store, queues, lengths[len(failed) :])
     return Numbers(
-        queues=dict(zip(queues, lengths[len(failed) :], strict=True)),
+        queues=dict(zip(queues, waiting, strict=True)),
         failed=dict(zip(failed, lengths, strict=False)),
         delayed=delayed,
         workers=workers,
         stats=stats.shown(counters, counts),
         tracked=dict(zip(statuses, tracked, strict=True)),
         paused=paused == pausing.PAUSED,
+        odd=sorted(store.junk),
     )
 
 

@@ -19,4 +19,5 @@ async def resume(store: Store) -> bool:
 
 async def is_paused(store: Store) -> bool:
     """Whether all workers rest."""
-    return bool(await store.call("GET", store.keys.pause) == PAUSED)
+    [value] = await store.look([("GET", store.keys.pause)])
+    return bool(value == PAUSED)

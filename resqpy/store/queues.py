@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resqpy.base.model import NoList
 from resqpy.store.client import Arg, Store
 from resqpy.store.sweep import Item
 
@@ -61,7 +62,7 @@ def return_command(store: Store, queue: str, raw: bytes) -> tuple[Arg, ...]:
 
 async def names(store: Store) -> list[str]:
     """All queue names, sorted bytewise as Ruby and Node do."""
-    members: list[bytes] = await store.call("SMEMBERS", store.keys.queues)
+    [members] = await store.look([("SMEMBERS", store.keys.queues)])
     return [decode_name(member) for member in sorted(members)]
 
 
@@ -76,14 +77,27 @@ async def length(store: Store, queue: str) -> int:
 
 
 async def lengths(store: Store, queues: Sequence[str]) -> list[int]:
-    """How many jobs wait in each of several queues, in one round trip."""
-    return await store.pipeline([("LLEN", store.keys.queue(queue)) for queue in queues])
+    """How many jobs wait in each of several queues, in one round trip; a `NoList` where something else
+    has the name of a queue.
+    """
+    found = await store.look([("LLEN", store.keys.queue(queue)) for queue in queues])
+    return await lengths_told(store, queues, found)
+
+
+async def lengths_told(store: Store, queues: Sequence[str], found: Sequence[int]) -> list[int]:
+    """The lengths that `Store.look` found, with what is no list told as such."""
+    odd = [queue for queue in queues if store.keys.queue(queue) in store.junk]
+    kinds = await store.kinds([store.keys.queue(queue) for queue in odd])
+    others = {queue: NoList(kind) for queue, kind in zip(odd, kinds, strict=True)}
+    for queue in odd:  # told in its place
+        store.junk.pop(store.keys.queue(queue), None)
+    return [others.get(queue, length) for queue, length in zip(queues, found, strict=True)]
 
 
 async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
     """Items of a list, both ends included, as LRANGE has it."""
-    items: list[bytes] = await store.call("LRANGE", key, start, stop)
-    return items
+    [items] = await store.look([("LRANGE", key, start, stop)])
+    return list(items)
 
 
 async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 0) -> int:

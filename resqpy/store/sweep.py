@@ -48,7 +48,8 @@ class Sweep:
     async def page(self) -> list[Item]:
         """The next items; none at the end. One round trip, a second where the list has shifted."""
         if self._left is None:
-            self._left = int(await self._store.call("LLEN", self._key)) - self._at
+            [length] = await self._store.look([("LLEN", self._key)])
+            self._left = int(length) - self._at
         if self._left <= 0:
             return []
         if self._walk is None:
@@ -82,8 +83,8 @@ class Sweep:
         return window[known + 1 :][: self._step]
 
     async def _range(self, start: int, stop: int) -> list[bytes]:
-        raws: list[bytes] = await self._store.call("LRANGE", self._key, start, stop)
-        return raws
+        [raws] = await self._store.look([("LRANGE", self._key, start, stop)])
+        return list(raws)
 
     def removed(self, gone: set[int]) -> None:
         """Say which items of the last page (their indices) were removed by who walks."""

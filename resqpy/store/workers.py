@@ -63,7 +63,7 @@ def own_keys(keys: Keys, worker_id: str) -> list[str]:
 
 async def ids(store: Store) -> list[str]:
     """All registered ids, sorted."""
-    members: list[bytes] = await store.call("SMEMBERS", store.keys.workers)
+    [members] = await store.look([("SMEMBERS", store.keys.workers)])
     return sorted(map(decode_name, members))
 
 

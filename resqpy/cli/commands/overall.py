@@ -128,6 +128,8 @@ def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
 
 def print_info(details: Details, *, paused: bool) -> None:
     """Print it for people."""
+    from resqpy.cli import views
+
     shown = _info_json(details, paused=paused)
     output.properties(
         {
@@ -141,7 +143,8 @@ def print_info(details: Details, *, paused: bool) -> None:
         }
     )
     output.say()
-    rows = sorted(details["queues"].items(), key=lambda pair: -pair[1])
+    sizes = sorted(details["queues"].items(), key=lambda pair: -pair[1])
+    rows = [(name, views.length(length)) for name, length in sizes]
     output.table(("queue", "jobs"), rows, empty="no queues", right=("jobs",))
 
 

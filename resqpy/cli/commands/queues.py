@@ -28,6 +28,8 @@ def queues() -> None:
 @option("--waiting", is_flag=True, help="Only queues in which jobs wait.")
 def list_(*, match: str, waiting: bool) -> None:
     """Show all queues and how many jobs wait in each."""
+    from resqpy.base.model import NoList
+    from resqpy.cli import views
     from resqpy.cli.session import ask
 
     async def look(inspector: Inspector) -> dict[str, int]:
@@ -36,12 +38,23 @@ def list_(*, match: str, waiting: bool) -> None:
     found = {
         name: length
         for name, length in ask(current(), look).items()
-        if fnmatchcase(name, match) and (length or not waiting)
+        if fnmatchcase(name, match) and (length or not waiting or isinstance(length, NoList))
     }
     output.show(
-        [{"queue": name, "jobs": length} for name, length in found.items()],
-        lambda: output.table(("queue", "jobs"), found.items(), empty="no queues", right=("jobs",)),
+        [{"queue": name, "jobs": length, **_problem(length)} for name, length in found.items()],
+        lambda: output.table(
+            ("queue", "jobs"),
+            [(name, views.length(length)) for name, length in found.items()],
+            empty="no queues",
+            right=("jobs",),
+        ),
     )
+
+
+def _problem(length: int) -> dict[str, str]:
+    from resqpy.base.model import NoList
+
+    return {"problem": length.words} if isinstance(length, NoList) else {}
 
 
 @queues.command(cls=Command, destroys=True)
