@@ -7,7 +7,7 @@ from functools import partial
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
-from resqpy.base.model import UnreadableJob
+from resqpy.base.model import NoList, UnreadableJob
 from resqpy.cli import times
 from resqpy.cli.junk import junk_problems
 from resqpy.cli.keyspace import keyspace_problems
@@ -58,6 +58,7 @@ class Diagnosis:
             "failed jobs": self._failed,
             "keys of resqpy's own": lambda: junk_problems(self._store),
             "keys that belong to nothing": lambda: keyspace_problems(self._store),
+            "keys of other kinds": self._other_kinds,
         }
         self._now_ms = await self._resque.now_ms()
         found: list[Problem] = []
@@ -221,6 +222,26 @@ class Diagnosis:
                     "a resqpy worker moves them to the failed list with their bytes; Ruby's and "
                     "Node's break on some",
                 )
+
+    async def _other_kinds(self) -> Found:
+        """What the checks before have met: queues that are no lists, a set of workers that is none."""
+        lengths = await self._resque.lengths()
+        odd = [f"{name!r} is {n.words}" for name, n in lengths.items() if isinstance(n, NoList)]
+        if odd:
+            yield Problem(
+                "queues that are no lists",
+                "; ".join(odd[:_NAMED]),
+                "find out whose they are (jesque keeps delayed jobs so); they are left alone",
+                grave=False,
+            )
+        if junk := sorted(self._store.junk.items()):
+            self._store.junk.clear()
+            named = ", ".join(f"{key} is not a {kind}" for key, kind in junk[:_NAMED])
+            yield Problem(
+                "keys of other kinds",
+                f"taken for empty: {named}; Ruby's and Node's programs break on some of them",
+                "find out who wrote them",
+            )
 
     async def _failed(self) -> Found:
         count = await self._resque.failed_count()

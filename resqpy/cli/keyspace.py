@@ -29,6 +29,15 @@ async def keyspace_problems(store: Store) -> Found:
         yield problem
     for problem in _lock_problems(store, found):
         yield problem
+    if found.others:
+        named = ", ".join(f"{name} (a {kind})" for name, kind in list(found.others.items())[:5])
+        yield Problem(
+            "foreign keys",
+            f"{counted(len(found.others), 'key')} named as queues or delayed jobs are, and no lists, so "
+            f"they are not worked here: {named}",
+            "find out whose they are (jesque keeps delayed and recurring jobs so); they are left alone",
+            grave=False,
+        )
     if found.other_namespaces:
         names = sorted(found.other_namespaces)
         yield Problem(

@@ -9,7 +9,7 @@ from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
 from resqpy.store.scan import KEYS_PER_STEP, keyspace_walk
 
-_PER_CALL = 500
+MOST = 10_000  # of each kind of finding; what is beyond shows when these are put right
 _SHORT_END_S = 180
 _NAMESPACE_OF = (b":queues", b":workers")  # sets that each installation has
 
@@ -26,6 +26,7 @@ class Survey:
         lost_timestamps: keys of the reverse index with entries that lead nowhere.
         endless_locks: keys of plugin locks that never end.
         ruby_locks: those among such keys that Ruby's resque-lock has, which are meant to have no end.
+        others: names that look like those of queues or delayed jobs, and the kind that they are.
         other_namespaces: of installations beside this one.
     """
 
@@ -36,35 +37,110 @@ class Survey:
     lost_timestamps: list[bytes] = field(default_factory=list)
     endless_locks: list[bytes] = field(default_factory=list)
     ruby_locks: list[bytes] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
     other_namespaces: set[str] = field(default_factory=set)
 
 
 async def survey(store: Store) -> Survey:
-    """Walk over all keys of the database."""
-    found = Survey()
-    index = await _index(store)
-    lists: set[str] = set()
-    sets: set[bytes] = set()
-    locks: set[bytes] = set()
-    queues: set[str] = set()
-    prefix = store.keys.prefix.encode()
+    """Walk over all keys of the database, in bounded memory."""
+    walk = _Survey(store, await _index(store), await _known_queues(store))
     async for page in _all_keys(store):
-        found.keys += len(page)
+        await walk.look_at(page)
+    return walk.done()
+
+
+class _Survey:
+    """One walk. What is found by its name is asked for its kind before it counts.
+
+    Args:
+        index: the seconds that the index of delayed jobs has.
+        known: names of the queues that the set of queues has.
+    """
+
+    def __init__(self, store: Store, index: set[str], known: set[bytes]) -> None:
+        self._store = store
+        self._index = index
+        self._known = known
+        self._unseen = set(index)
+        self._prefix = store.keys.prefix.encode()
+        self._timestamps = store.keys.timestamps(b"")
+        self._found = Survey()
+
+    def done(self) -> Survey:
+        """What was found."""
+        found = self._found
+        found.empty_seconds = sorted(self._unseen)[:MOST]
+        for names in (
+            found.unindexed,
+            found.unlisted_queues,
+            found.endless_locks,
+            found.ruby_locks,
+        ):
+            names.sort()
+        return found
+
+    async def look_at(self, page: Sequence[bytes]) -> None:
+        """Look at some keys."""
+        self._found.keys += len(page)
+        sets, lists, locks = list[bytes](), list[bytes](), list[bytes]()
         for key in page:
-            if not key.startswith(prefix):
-                _note_namespace(found, key)
-            elif key.startswith(store.keys.timestamps(b"")):
-                sets.add(key)
-            else:
-                _sort(key.removeprefix(prefix), key, lists, queues, locks)
-    found.unindexed = sorted(lists - index)
-    found.empty_seconds = sorted(index - lists)
-    known = {decode_name(each) for each in await store.call("SMEMBERS", store.keys.queues)}
-    found.unlisted_queues = sorted(queues - known)
-    found.lost_timestamps = await _lost(store, sorted(sets), lists)
-    for key in await _endless(store, sorted(locks)):
-        (found.ruby_locks if _is_ruby_s(key) else found.endless_locks).append(key)
-    return found
+            name = key.removeprefix(self._prefix)
+            if not key.startswith(self._prefix):
+                _note_namespace(self._found, key)
+            elif key.startswith(self._timestamps):
+                sets.append(key)
+            elif name.startswith((b"lock:", b"workerslock:")):
+                locks.append(key)
+            elif self._is_lost(name):
+                lists.append(key)
+        await self._look_at_lists(lists)
+        await self._look_at_sets(sets)
+        await self._look_at_locks(locks)
+
+    def _is_lost(self, name: bytes) -> bool:
+        """Whether a name is that of a queue or of delayed jobs that nothing names."""
+        if name.startswith(b"queue:"):
+            return name[6:] not in self._known
+        if not (name.startswith(b"delayed:") and name[8:].isdigit()):
+            return False
+        self._unseen.discard(decode_name(name[8:]))
+        return decode_name(name[8:]) not in self._index
+
+    async def _look_at_lists(self, keys: Sequence[bytes]) -> None:
+        names = [decode_name(key) for key in keys]
+        for name, kind in zip(names, await self._store.kinds(names), strict=True):
+            short = name.removeprefix(self._store.keys.prefix)
+            what, _, rest = short.partition(":")
+            found = self._found.unlisted_queues if what == "queue" else self._found.unindexed
+            if kind == "list" and len(found) < MOST:
+                found.append(rest)
+            elif kind not in ("list", "none"):
+                self._found.others[short] = kind
+
+    async def _look_at_sets(self, keys: Sequence[bytes]) -> None:
+        """Which keys of the reverse index have an entry whose second has no list."""
+        sets: list[Sequence[bytes]] = await self._store.look([("SMEMBERS", key) for key in keys])
+        members = list({each for members in sets for each in members})
+        lists = [self._prefix + member for member in members]
+        there = await self._store.pipeline([("EXISTS", key) for key in lists])
+        lost = {member for member, exists in zip(members, there, strict=True) if not exists}
+        for key, entries in zip(keys, sets, strict=True):
+            if len(self._found.lost_timestamps) < MOST and not lost.isdisjoint(entries):
+                self._found.lost_timestamps.append(key)
+
+    async def _look_at_locks(self, keys: Sequence[bytes]) -> None:
+        ttls = await self._store.pipeline([("PTTL", key) for key in keys])
+        endless = [key for key, ttl in zip(keys, ttls, strict=True) if ttl == -1]
+        kinds = await self._store.kinds([decode_name(key) for key in endless])
+        for key, kind in zip(endless, kinds, strict=True):
+            found = self._found.ruby_locks if _is_ruby_s(key) else self._found.endless_locks
+            if kind == "string" and len(found) < MOST:
+                found.append(key)
+
+
+async def _known_queues(store: Store) -> set[bytes]:
+    [members] = await store.look([("SMEMBERS", store.keys.queues)])
+    return set(members)
 
 
 async def _index(store: Store) -> set[str]:
@@ -72,8 +148,8 @@ async def _index(store: Store) -> set[str]:
     members: set[str] = set()
     cursor = b"0"
     while True:
-        cursor, pairs = await store.call(
-            "ZSCAN", store.keys.schedule, cursor, "COUNT", KEYS_PER_STEP
+        [(cursor, pairs)] = await store.look(
+            [("ZSCAN", store.keys.schedule, cursor, "COUNT", KEYS_PER_STEP)]
         )
         members.update(map(decode_name, pairs[::2]))
         if cursor == b"0":
@@ -97,40 +173,9 @@ def _note_namespace(found: Survey, key: bytes) -> None:
             found.other_namespaces.add(decode_name(key.removesuffix(ending)))
 
 
-def _sort(name: bytes, key: bytes, lists: set[str], queues: set[str], locks: set[bytes]) -> None:
-    if name.startswith(b"delayed:") and name[8:].isdigit():
-        lists.add(decode_name(name[8:]))
-    elif name.startswith(b"queue:"):
-        queues.add(decode_name(name[6:]))
-    elif name.startswith((b"lock:", b"workerslock:")):
-        locks.add(key)
-
-
-async def _lost(store: Store, sets: Sequence[bytes], lists: set[str]) -> list[bytes]:
-    """The keys of the reverse index with an entry whose second has no list."""
-    there = {store.keys.delayed_member(second).encode() for second in lists}
-    lost = []
-    for part in _parts(sets):
-        members = await store.pipeline([("SMEMBERS", key) for key in part])
-        lost += [key for key, each in zip(part, members, strict=True) if set(each) - there]
-    return lost
-
-
-async def _endless(store: Store, locks: Sequence[bytes]) -> list[bytes]:
-    endless = []
-    for part in _parts(locks):
-        ttls = await store.pipeline([("PTTL", key) for key in part])
-        endless += [key for key, ttl in zip(part, ttls, strict=True) if ttl == -1]
-    return endless
-
-
 def _is_ruby_s(lock: bytes) -> bool:
     """Whether resque-lock named it: `lock:Class-[1, 2]`, where Node has `lock:Class:queue:[1,2]`."""
     return lock.partition(b"[")[0].endswith(b"-")
-
-
-def _parts(keys: Sequence[bytes]) -> list[Sequence[bytes]]:
-    return [keys[at : at + _PER_CALL] for at in range(0, len(keys), _PER_CALL)]
 
 
 # -- putting right; everything is looked at anew --

@@ -71,8 +71,8 @@ def fill(client: Client) -> None:
     client.sadd(KEYS.queues, "mail", "odd")
     client.rpush(KEYS.queue("mail"), '{"class":"sendMail","queue":"mail","args":[{"to":"a@b"}]}')
     client.sadd(KEYS.workers, WORKER, ODD_WORKER)
-    client.set(KEYS.worker(WORKER), '{"queue":"mail","run_at":"2026-11-29T00:00:00Z","payload":%s}'
-               % '{"class":"Runs","args":[]}')  # fmt: skip
+    client.set(KEYS.worker(WORKER), '{"queue":"mail","run_at":"2026-11-29T00:00:00Z",'
+               '"payload":{"class":"Runs","args":[]}}')  # fmt: skip
     client.hset(KEYS.heartbeats, WORKER, "2099-11-29T00:00:00+00:00")
     client.rpush(KEYS.failed, '{"payload":{"class":"Bad","args":[1]},"exception":"E","error":"e",'
                  '"backtrace":[],"queue":"mail","worker":"w","failed_at":"2026/11/20 19:27:20 UTC"}')  # fmt: skip
@@ -134,8 +134,14 @@ def steady(command: str, parts: set[str]) -> set[str]:
     return {part for part in parts if "odd" not in part}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("key", SINGLE + FURTHER)
+CASES = [(key, kind) for key in SINGLE + FURTHER for kind in KINDS]
+SOME = [
+    pytest.param(*case, marks=[pytest.mark.full] if n % 5 else [], id=" ".join(case))
+    for n, case in enumerate(CASES)
+]
+
+
+@pytest.mark.parametrize(("key", "kind"), SOME)
 def test_no_view_is_blinded(key: str, kind: str, resqpy: Call, client: Client) -> None:
     """Each ends as it does with healthy data, and shows what it showed."""
     fill(client)
@@ -151,3 +157,32 @@ def test_no_view_is_blinded(key: str, kind: str, resqpy: Call, client: Client) -
             assert steady(command, HEALTHY[command][1]) <= parts, command
     for command in PLAIN:
         assert resqpy(*command.split()).code == Exit.OK
+
+
+def test_keys_of_other_kinds_are_shown_and_left_alone(resqpy: Call, client: Client) -> None:
+    """As jesque writes them: nobody is told to delete them, --fix lists no hash as a queue, and metrics
+    do not say that Redis is down.
+    """
+    client.sadd(KEYS.queues, "jdelayed", "jrec", "mail")
+    client.zadd(KEYS.queue("jdelayed"), {'{"class":"J","args":["late"]}': 1795941078165})
+    client.zadd(KEYS.queue("jrec"), {'{"class":"J","args":["x"]}': 1795941078165})
+    client.hset(KEYS.queue("jrec:recurring"), '{"class":"J","args":["x"]}', 5000)
+    client.rpush(KEYS.queue("mail"), '{"class":"M","args":[]}')
+    client.rpush(KEYS.queue("hidden"), '{"class":"M","args":[]}')
+
+    said = {each: resqpy(*each.split()) for each in ("queues", "info", "jobs list", "doctor")}
+    numbers = resqpy("info", "--prometheus").out
+    resqpy("doctor", "--fix", "--yes")
+
+    for command in ("queues", "info", "doctor"):
+        assert "not a list (zset): not worked here" in said[command].out, command
+    assert "jdelayed is not a list (zset)" in said["jobs list"].err
+    assert all("delete" not in each.out + each.err for each in said.values())
+    assert 'resqpy_odd_keys{key="queue:jdelayed"} 1' in numbers
+    assert 'resqpy_queue_jobs{queue="mail"} 1' in numbers
+    assert 'queue="jdelayed"' not in numbers
+    assert client.smembers(KEYS.queues) == {b"jdelayed", b"jrec", b"mail", b"hidden"}
+    assert client.type(KEYS.queue("jrec:recurring")) == b"hash"
+    assert [each["queue"] for each in resqpy("queues", "--waiting", "--json").json][:2] == [
+        "hidden", "jdelayed",
+    ]  # fmt: skip
