@@ -7,7 +7,8 @@
   own lock for it.
 - With `retry_stuck_jobs` the jobs go back to their queues. What Node recorded went through Lua's
   JSON (`[]` became `{}`, digits were lost), so such a job is told as one to look at.
-- A ping without a worker stops Node's schedulers (trap 10): a stale one is removed.
+- A ping without a worker stops Node's schedulers (trap 10): a stale one is removed. So is the heartbeat
+  of a worker that is not registered any more, and has given no sign of life for an hour.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import cleaning, foreign, workers
 
 RUBY_PRUNE_AFTER_MS = 300_000
+_GHOST_AFTER_MS = 3_600_000
 _LOOK_EVERY_S = 60.0
 _SCAN_EVERY_MS = 3_600_000  # stray pings have no index: looking for them walks over every key
 
@@ -59,9 +61,11 @@ class ForeignCareChore:
         for worker_id, (heartbeat, ping) in zip(ids, signs, strict=True):
             if silent_ms := self._silence(heartbeat, ping, now_ms):
                 await self._clean(worker_id, silent_ms, ruby=ping is None)
-        if self._options.stuck_worker_timeout_ms and now_ms >= self._next_scan_ms:
+        if now_ms >= self._next_scan_ms:
             self._next_scan_ms = now_ms + _SCAN_EVERY_MS
-            await self._drop_stray_pings(ids, now_ms)
+            if self._options.stuck_worker_timeout_ms:
+                await self._drop_stray_pings(ids, now_ms)
+            await foreign.drop_ghost_beats(self._store, now_ms - _GHOST_AFTER_MS)
         return min(_LOOK_EVERY_S, max(1.0, self._options.stuck_worker_timeout_ms / 4000))
 
     def _silence(self, heartbeat: bytes | None, ping: bytes | None, now_ms: int) -> int:

@@ -74,10 +74,11 @@ class WaitingJobs(Inspecting):
         """The times at which something is due, earliest first: milliseconds since the epoch.
 
         By position, both ends included; without bounds the first thousand. What a foreign client
-        left in the index and is no second is not shown.
+        left in the index and is no second, or a second that was emptied, is not shown.
         """
         members = await delayed.seconds(self.store, start, stop)
-        return [int(member) * 1000 for member in members if delayed.is_second(member)]
+        due = [member for member in members if delayed.is_second(member)]
+        return [int(member) * 1000 for member in await delayed.filled(self.store, due)]
 
     async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = 99) -> list[Job]:
         """Jobs that are due at a time (milliseconds or an aware datetime), in their order.

@@ -129,14 +129,14 @@ async def remove(store: Store, spellings: Sequence[bytes]) -> list[int]:
 async def remove_and_look(store: Store, spellings: Sequence[bytes]) -> Removed:
     """The same, with what else is delayed. One round trip.
 
-    The index keeps the seconds for the scheduler to clean, as both languages do.
+    A second at which nothing is left leaves the index.
     """
     keys = store.keys
     pairs: list[Arg] = []
     for text in spellings:
         pairs += (text, keys.timestamps(text))
     reply, first = await store.run_then(
-        "undelay", [keys.delayed("")], pairs, [("ZRANGE", keys.schedule, 0, PAGE)]
+        "undelay", [keys.delayed(""), keys.schedule], pairs, [("ZRANGE", keys.schedule, 0, PAGE)]
     )
     left = {_member_second(member): int(count) for member, count in _pairs(reply)}
     seconds = {second: count for second, count in left.items() if second is not None}
@@ -196,14 +196,15 @@ async def heads(store: Store, members: Sequence[str], length: int) -> list[list[
 
 async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
     """Remove items of a second that were just seen; the indices of those that were still there. One
-    round trip. The index keeps the second for the scheduler to clean.
+    round trip. A second at which nothing is left leaves the index.
     """
     if not items:
         return set()
     keys, args = store.keys, list[Arg]([store.keys.delayed_member(second)])
     for item in items:
         args += (item.index, item.raw)
-    reply = await store.run("undelay_items", [keys.delayed(second), keys.timestamps(b"")], args)
+    names: list[Arg] = [keys.delayed(second), keys.timestamps(b""), keys.schedule]
+    reply = await store.run("undelay_items", names, args)
     return {item.index for item, done in zip(items, reply, strict=True) if done}
 
 
@@ -237,6 +238,15 @@ async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int
             words = done.decode("utf-8", "replace")
             raise StoreError(f"the job can't be enqueued in {each.queue!r}: {words}")
     return {each.item.index for each, done in zip(jobs, reply, strict=True) if done == 1}
+
+
+async def filled(store: Store, members: Sequence[str]) -> list[str]:
+    """Those of several seconds at which something is left, in one round trip: other clients empty lists
+    and leave the index to the scheduler.
+    """
+    commands = [("EXISTS", store.keys.delayed(each)) for each in members]
+    found = await store.pipeline(commands) if commands else []
+    return [each for each, there in zip(members, found, strict=True) if there]
 
 
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from resqpy.base.foreign_time import moment_of
 from resqpy.base.members import member_text
 from resqpy.base.model import FailedJob, WorkerId
-from resqpy.store import scan
-from resqpy.store.client import Store
+from resqpy.store import scan, workers
+from resqpy.store.client import Arg, Store
+from resqpy.store.queues import decode_name
 
 _PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too
+_BEATS = 500  # that are looked at in one step
 _LONG_NUMBER = re.compile(rb"\d[eE][+-]?\d|\d{15}")
 
 
@@ -33,6 +36,25 @@ async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[byt
         found += [key for key in keys if key not in known]
     values = await store.call("MGET", *found) if found else []
     return [(key, value) for key, value in zip(found, values, strict=True) if value is not None]
+
+
+async def drop_ghost_beats(store: Store, before_ms: int) -> int:
+    """Forget heartbeats before a time of workers that are not registered, whoever left them; how many.
+    A time that can't be read is left alone.
+    """
+    keys, cursor, gone = store.keys, b"0", 0
+    registered = set(await workers.ids(store))
+    while True:
+        cursor, flat = await store.call("HSCAN", keys.heartbeats, cursor, "COUNT", _BEATS)
+        old: list[Arg] = []
+        for worker_id, beat in zip(flat[::2], flat[1::2], strict=True):
+            seen_ms = moment_of(beat)
+            if seen_ms and seen_ms < before_ms and decode_name(worker_id) not in registered:
+                old += (worker_id, beat)
+        if old:
+            gone += await store.run("forget_beats", [keys.workers, keys.heartbeats], old)
+        if cursor == b"0":
+            return gone
 
 
 def may_be_damaged(entry: FailedJob) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 
@@ -9,6 +11,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.engine.foreign_care import ForeignCareChore
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.store import foreign
 from tests.support.leading import LeadingScheduler
 
 NODE = "host:11+1:mail"
@@ -127,3 +130,38 @@ async def test_a_ping_that_says_nothing_stops_nothing(
         await scene.look()
         assert await redis.smembers("resque:workers") == odd
         assert await redis.keys("resque:worker:ping:*") == [b"resque:worker:ping:a:1+1"]
+
+
+async def test_heartbeats_of_nobody_go(redis_url: str, redis: Any) -> None:
+    """Those of workers that are registered, that beat, or whose time can't be read, stay."""
+    now_us = SYSTEM_CLOCK.now_us()
+    old, young = (f"{iso_utc(now_us - s * 1_000_000)[:19]}+00:00" for s in (3700, 60))
+    beats = {f"ghost:{n}:mail": old for n in range(700)} | {
+        "young:1:mail": young,
+        "odd:1:mail": "yesterday",
+        "idle:1:mail": "",
+    }
+    await redis.hset("resque:workers:heartbeat", mapping=beats)
+    async with Scene(redis_url) as scene:
+        await scene.look()
+    left = await redis.hkeys("resque:workers:heartbeat")
+    assert sorted(left) == [b"idle:1:mail", b"odd:1:mail", b"young:1:mail"]
+
+
+async def test_a_registered_worker_keeps_its_heartbeat(redis_url: str, redis: Any) -> None:
+    """Also one that is back between our look and the step that forgets it."""
+    old = f"{iso_utc(SYSTEM_CLOCK.now_us() - 7_200_000_000)[:19]}+00:00"
+    for worker_id in ("here:1:mail", "back:1:mail"):
+        await redis.hset("resque:workers:heartbeat", worker_id, old)
+    await redis.sadd("resque:workers", "here:1:mail")
+    async with Scene(redis_url) as scene:
+        keys, run = scene.store.keys, scene.store.run
+
+        async def late(name: str, *args: Any, **more: Any) -> Any:
+            if name == "forget_beats":
+                await redis.sadd("resque:workers", "back:1:mail")
+            return await run(name, *args, **more)
+
+        scene.store.run = late  # type: ignore[method-assign]
+        assert await foreign.drop_ghost_beats(scene.store, SYSTEM_CLOCK.now_ms()) == 0
+        assert await redis.hlen(keys.heartbeats) == 2

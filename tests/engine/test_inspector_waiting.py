@@ -197,3 +197,22 @@ async def test_delayed_jobs_of_a_task_go_at_once(resque: Resque, redis: Redis) -
     assert [key async for key in redis.scan_iter("resque:timestamps:*")] == [
         b'resque:timestamps:{"class":"B","queue":"q","args":[]}'
     ]
+
+
+@pytest.mark.parametrize("how", ["del_delayed", "by_function", "foreign"])
+async def test_seconds_that_were_emptied_are_no_times(how: str, resque: Resque, redis: Any) -> None:
+    """Whoever took the last job of a second, nothing is due at it; ours leave no trace in the index."""
+    for due, args in ((LATER, [1]), (LATER + 10_000, [1]), (LATER + 20_000, [2])):
+        await resque.enqueue_at(due, "q", "Echo", args)
+    if how == "del_delayed":
+        assert len(await resque.del_delayed("q", "Echo", [1])) == 2
+    elif how == "by_function":
+        assert await resque.del_delayed_by_function("Echo", args=[1]) == 2
+    else:  # as Ruby and Node do it
+        for due in (LATER, LATER + 10_000):
+            await redis.delete(f"resque:delayed:{due // 1000}")
+
+    assert await resque.timestamps() == [LATER + 20_000]
+    if how != "foreign":
+        assert await resque.delayed_count() == 1
+    assert [*await resque.all_delayed()] == [LATER + 20_000]

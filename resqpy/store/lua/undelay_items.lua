@@ -1,10 +1,10 @@
 -- Remove items from one second by their bytes; the index of each is a hint that saves a search.
 --
--- KEYS 1   delayed:<second>   2  prefix of the timestamps: sets
+-- KEYS 1   delayed:<second>   2  prefix of the timestamps: sets   3  delayed_queue_schedule
 -- ARGV 1   the member that the sets have for the second
 --      2…  for each item two words: index, text
 -- Returns  for each item 1 removed, 0 it was not there
--- Read by  Ruby and Node: delayed:<second>, timestamps:<item>
+-- Read by  Ruby and Node: all of them
 local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
 local done, marked = {}, 0
 for a = 2, #ARGV, 2 do
@@ -17,5 +17,10 @@ for a = 2, #ARGV, 2 do
   end
   done[#done + 1] = place and 1 or 0
 end
-if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
+if marked > 0 then
+  redis.call('LREM', KEYS[1], marked, GONE)
+  if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.pcall('ZREM', KEYS[3], (ARGV[1]:gsub('^delayed:', '')))
+  end
+end
 return done
