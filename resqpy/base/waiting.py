@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -47,3 +53,29 @@ async def loop_delays(every_s: Callable[[], float]) -> AsyncIterator[float]:
         due_s = loop.time() + wait_s
         await asyncio.sleep(wait_s)
         yield max(0.0, loop.time() - due_s)
+
+
+async def in_own_thread(function: Callable[[], T]) -> T:
+    """What a blocking function returns. Not by `asyncio.to_thread`: tasks may hold all threads of its
+    pool, for ever.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            settle = partial(_settle, future.set_result, function())
+        except BaseException as error:
+            settle = partial(_settle, future.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle)
+
+    def _settle(how: Callable[..., None], value: object) -> None:
+        if not future.done():
+            how(value)
+
+    try:
+        threading.Thread(target=run, name="resqpy-aside", daemon=True).start()
+    except RuntimeError:  # no more threads
+        return function()
+    return await future

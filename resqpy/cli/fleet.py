@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from resqpy.cli import running, session
 from resqpy.cli.background import Background, pid_file
-from resqpy.cli.running import NUMBER, SUPERVISED
+from resqpy.cli.running import NUMBER
 from resqpy.cli.settings import Settings
-from resqpy.cli.supervisor import Supervisor
+from resqpy.cli.supervised import SUPERVISED
+from resqpy.cli.supervisor import Grace, Supervisor
 from resqpy.cli.watching import watch
 from resqpy.framework.config_merge import variable_of
 from resqpy.framework.log import configure
@@ -56,7 +57,8 @@ def start(settings: Settings, *, reload: bool) -> int:
     project = Project.load(settings.root, settings.environment, settings.parsed())
     session.need_tasks(project)
     configure(project.config.logger, project.name)
-    children = Supervisor(["worker"], 1, environ=_environ(settings), stubborn=True)
+    grace = Grace.of(project.config.tasks)
+    children = Supervisor(["worker"], 1, grace, environ=_environ(settings), stubborn=True)
 
     async def supervise() -> int:
         watching = asyncio.create_task(watch(project.root, children.roll))
@@ -82,8 +84,9 @@ def _supervise(settings: Settings, project: Place) -> int:
         return own
 
     environ = _environ(settings)
+    grace = Grace.of(project.config.tasks)
     children = Supervisor(
-        ["worker"], process.processes, environ=environ, burst=process.burst, vary=vary
+        ["worker"], process.processes, grace, environ=environ, burst=process.burst, vary=vary
     )
     with _kept_redis(project):
         return asyncio.run(children.run())

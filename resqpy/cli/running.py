@@ -17,20 +17,20 @@ from resqpy.cli import output, session
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
+from resqpy.cli.supervised import GO, LOADED, READY, SUPERVISED
 from resqpy.framework import log_writer
 from resqpy.framework.log import configure, get_logger
 from resqpy.framework.log_writer import guard_standard_streams
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 
-SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket that leads to the supervisor
-READY = b"r"
 NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
 
 
 def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     """Run a process until it is told to stop; its exit code, with which the caller is to `end`."""
     guard_standard_streams()
+    supervisor = _Supervisor()
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
         session.need_tasks(project)
@@ -40,8 +40,10 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         )
     configure(project.config.logger, project.name, process=_number())
     code = Exit.OK
+    if not supervisor.lets_go():
+        return code
     try:
-        _new_runner().run(_live(Process(project, worker, scheduler)))
+        _new_runner().run(_live(Process(project, worker, scheduler), supervisor))
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except Exception as error:
@@ -74,8 +76,9 @@ def _new_runner() -> asyncio.Runner:
         return asyncio.Runner()
 
 
-async def _live(process: Process) -> None:
-    supervisor, manager = _Supervisor(process), ServiceManager()
+async def _live(process: Process, supervisor: _Supervisor) -> None:
+    manager = ServiceManager()
+    supervisor.watch(process)
 
     def started() -> None:
         get_logger().info("process started", **_facts(process))
@@ -115,14 +118,30 @@ def _place(project: Project) -> str:
 
 
 class _Supervisor:
-    """The way to our supervisor, if there is one: it hears when we are ready, and we stop when it is
-    gone, however it ended.
+    """The way to our supervisor, if there is one: it says when we may work and hears when we are ready,
+    and we stop when it is gone, however it ended.
     """
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self) -> None:
         number = os.environ.pop(SUPERVISED, "")
         self._socket = socket.socket(fileno=int(number)) if number.isdigit() else None
+        self._process: Process | None = None
+
+    def lets_go(self) -> bool:
+        """Tell that the project is loaded, and wait until the process whose place we take has ended;
+        False: the supervisor is gone.
+        """
+        if self._socket is None:
+            return True
+        try:
+            self._socket.send(LOADED)
+            return self._socket.recv(1) == GO
+        except OSError:
+            return False
+
+    def watch(self, process: Process) -> None:
+        """Stop a process when the supervisor is gone; on its loop."""
+        self._process = process
         if self._socket is not None:
             self._socket.setblocking(False)  # noqa: FBT003 - its signature
             asyncio.get_running_loop().add_reader(self._socket, self._gone)
@@ -130,12 +149,14 @@ class _Supervisor:
     def tell_ready(self) -> None:
         """Tell that we have started."""
         if self._socket is not None:
-            self._socket.send(READY)
+            with contextlib.suppress(OSError):  # it is gone, which the loop is about to hear
+                self._socket.send(READY)
 
     def _gone(self) -> None:
         get_logger().warning("the supervisor is gone: stopping")
         self.close()
-        self._process.request_stop()
+        if self._process is not None:
+            self._process.request_stop()
 
     def close(self) -> None:
         """Forget it."""

@@ -1,33 +1,49 @@
-"""Several processes of workers under one: restarts what dies, forwards signals, rolls on HUP.
-
-Each child leads a process group of its own, so that a Ctrl-C on the terminal reaches it once, through
-us; and it has one end of a pair of sockets, over which it says that it is ready, and hears when we die.
+"""Several processes of workers under one: restarts what dies, kills what does not stop, forwards signals,
+rolls on HUP: a new process has loaded its project before the old one is told to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli.exits import Exit
-from resqpy.cli.running import SUPERVISED
 from resqpy.cli.service_manager import VARIABLES, ServiceManager
+from resqpy.cli.supervised import Supervised
+from resqpy.framework.defaults import TasksConfig
 from resqpy.framework.log import get_logger
-from resqpy.framework.signals import Terminal, listening, number
+from resqpy.framework.signals import NOW_WITHIN_S, Terminal, Urgency, listening
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0  # who lived so long begins again with the first pause
 READY_WITHIN_S = 60.0
 FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
-STOPPING = ("TERM", "INT", "QUIT")
+STOPPING = ("TERM", "INT")
 # A new start would end the same way. Once a child was ready it is another matter: somebody is about to
 # mend what a deploy broke, and the others work on.
 FINAL = (Exit.USAGE, Exit.PROJECT)
+
+
+@dataclass(frozen=True)
+class Grace:
+    """How many seconds a process gets to stop, before it is killed.
+
+    Attributes:
+        in_order: after the first TERM.
+        now: after the second one. (After a third one: none.)
+    """
+
+    in_order: float
+    now: float
+
+    @classmethod
+    def of(cls, tasks: TasksConfig) -> Grace:
+        """What the config says, and some seconds in which a process ends itself."""
+        cancel_s = tasks.cancel_timeout / 1000
+        return cls(tasks.stop_timeout / 1000 + cancel_s + 15.0, cancel_s + NOW_WITHIN_S + 2.0)
 
 
 @dataclass
@@ -35,9 +51,9 @@ class _Child:
     """One child's place; its process changes."""
 
     index: int
-    process: asyncio.subprocess.Process | None = None
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    process: Supervised | None = None
+    successor: Supervised | None = None  # loaded, and waits until the process has ended
+    ready: asyncio.Event = field(default_factory=asyncio.Event)  # once
     wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a new one, at once
 
 
@@ -47,6 +63,7 @@ class Supervisor:
     Args:
         arguments: of `resqpy`, for each child.
         count: how many.
+        grace: how long they get to stop.
         burst: a child that ends with 0 is not replaced.
         stubborn: not even a project that can't be loaded ends us; we wait for `roll`.
         vary: what stands in the environment of a child besides, by its number (from 0).
@@ -56,6 +73,7 @@ class Supervisor:
         self,
         arguments: Sequence[str],
         count: int,
+        grace: Grace,
         *,
         environ: Mapping[str, str] | None = None,
         burst: bool = False,
@@ -65,13 +83,16 @@ class Supervisor:
         self._arguments = list(arguments)
         given = os.environ if environ is None else environ
         self._environ = {name: given[name] for name in given if name not in VARIABLES}
+        self._grace = grace
+        self._urgency = Urgency()
+        self._all: set[Supervised] = set()  # also successors
         self._children = [_Child(index + 1) for index in range(count)]
         self._burst, self._stubborn, self._vary = burst, stubborn, vary
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
         self._worked = False  # whether a child was ever ready
-        self._renewed = self._again = False  # of a roll: a new child began; another roll is due
+        self._renewed = self._again = False  # of a roll: a new process began; another roll is due
         self._log = get_logger()
         self._terminal = Terminal()
 
@@ -86,6 +107,9 @@ class Supervisor:
         for task in (telling, self._rolling):
             if task is not None:
                 task.cancel()
+        self._kill_all()
+        for each in self._all:
+            await each.ended.wait()
         manager.close()
         return self._code
 
@@ -99,7 +123,7 @@ class Supervisor:
 
     def _handlers(self) -> dict[str, Callable[[], None]]:
         def forward(name: str) -> Callable[[], None]:
-            return lambda: self._send(name)
+            return lambda: self._forward(name)
 
         def stop(name: str) -> Callable[[], None]:
             return lambda: self._stop(name)
@@ -107,6 +131,7 @@ class Supervisor:
         return {
             **{name: forward(name) for name in FORWARDED},
             **{name: stop(name) for name in STOPPING},
+            "QUIT": self._drain,
             "HUP": self._hang_up,
         }
 
@@ -130,40 +155,34 @@ class Supervisor:
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
 
     async def _live(self, child: _Child) -> int:
-        """Start a process, and return its exit code when it has ended."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003 - its signature
-        child.ready.clear()
-        with ours:
-            with theirs:
-                child.process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "resqpy.cli", *self._arguments),
-                    env={
-                        **self._environ,
-                        **self._vary(child.index - 1),
-                        SUPERVISED: str(theirs.fileno()),
-                    },
-                    pass_fds=[theirs.fileno()],
-                    process_group=0,
-                )
-            child.began.set()
-            hearing = asyncio.create_task(self._hear(ours, child))
-            try:
-                return await child.process.wait()
-            finally:
-                hearing.cancel()
-                child.process = None
+        """Let a process work, and return its exit code when it has ended."""
+        process = child.successor or await self._begin(child)
+        child.process, child.successor = process, None
+        process.go()
+        await process.ended.wait()
+        child.process = None
+        return process.code
 
-    async def _hear(self, ours: socket.socket, child: _Child) -> None:
-        while await asyncio.get_running_loop().sock_recv(ours, 1):
+    async def _begin(self, child: _Child) -> Supervised:
+        """Start a process, which loads the project and waits."""
+
+        def is_ready() -> None:
             self._worked = True
             child.ready.set()
+
+        process = Supervised(is_ready)
+        environ = {**self._environ, **self._vary(child.index - 1)}
+        await process.start(self._arguments, environ)
+        self._all = {each for each in self._all if not each.ended.is_set()} | {process}
+        if self._stopping.is_set():  # whoever asked for that did not see it
+            process.signal("TERM")
+        return process
 
     async def _replace(self, child: _Child, code: int) -> bool:
         """Whether another one follows one that ended."""
         if child.wanted.is_set():
             return True
-        if code in FINAL and self._stubborn:
+        if self._stubborn and (code == Exit.PROJECT or (code in FINAL and self._worked)):
             self._log.error("mend the project; the next change starts it again")
             await self._first(None, self._stopping, child.wanted)
             return not self._stopping.is_set()
@@ -185,12 +204,40 @@ class Supervisor:
     # -- all children --
 
     def _stop(self, name: str) -> None:
+        level = self._urgency.rise()
+        if not level:
+            return
         self._stopping.set()
+        if level > 2:
+            self._kill_all()
+            return
         self._send(name)
+        within_s = self._grace.in_order if level == 1 else self._grace.now
+        asyncio.get_running_loop().call_later(within_s, self._kill_all)
+
+    def _drain(self) -> None:
+        """Stop without a limit."""
+        self._urgency.level = max(1, self._urgency.level)
+        self._stopping.set()
+        self._send("QUIT")
 
     def _send(self, name: str) -> None:
+        for each in self._all:
+            each.signal(name)
+
+    def _forward(self, name: str) -> None:
         for child in self._children:
-            _signal(child, name)
+            if child.process is not None:
+                child.process.signal_when_ready(name)
+
+    def _kill_all(self) -> None:
+        for each in self._all:
+            self._kill(each)
+
+    def _kill(self, process: Supervised) -> None:
+        if not process.ended.is_set():
+            self._log.error("process did not stop in its time: killed", pid=process.pid)
+            process.kill()
 
     def _hang_up(self) -> None:
         if self._terminal.closed:
@@ -199,8 +246,8 @@ class Supervisor:
             self.roll()
 
     def roll(self) -> None:
-        """Replace all, one after the other: each gets its time to stop, and its successor is ready
-        before the next one goes. Children that wait are started.
+        """Replace all, one after the other: the new one has loaded its project before the old one gets
+        its time to stop, and is ready before the next one goes. Children that wait are started.
         """
         for child in self._children:
             if child.process is None:
@@ -218,25 +265,27 @@ class Supervisor:
 
     async def _roll(self) -> None:
         for child in self._children:
-            if child.process is None:
-                continue
-            child.wanted.set()
-            child.began.clear()
-            _signal(child, "TERM")
-            try:
-                await self._until_ready(child)
-            except TimeoutError:
-                self._log.error("process is not ready; no more are replaced", process=child.index)
+            if child.process is not None and not await self._renew(child):
                 return
 
-    async def _until_ready(self, child: _Child) -> None:
-        """The old one has its time to stop; only the new one must be quick."""
-        await child.began.wait()
+    async def _renew(self, child: _Child) -> bool:
+        """Replace a process; False: the others are better left as they are."""
         self._renewed = True
-        async with asyncio.timeout(READY_WITHIN_S):
-            await child.ready.wait()
-
-
-def _signal(child: _Child, name: str) -> None:
-    if child.process is not None and child.process.returncode is None:
-        child.process.send_signal(number(name))
+        new = await self._begin(child)
+        if not await new.comes_to(new.loaded, READY_WITHIN_S):
+            new.kill()
+            if not self._stopping.is_set():
+                self._log.error(
+                    "the new code can't be loaded: the old process works on", process=child.index
+                )
+            return False
+        old, child.successor = child.process, new
+        child.wanted.set()
+        if old is not None:
+            old.signal("TERM")
+            asyncio.get_running_loop().call_later(self._grace.in_order, self._kill, old)
+            await old.ended.wait()
+        if await new.comes_to(new.ready, READY_WITHIN_S):
+            return True
+        self._log.error("process is not ready; no more are replaced", process=child.index)
+        return False

@@ -8,6 +8,7 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.errors import StoreError
+from resqpy.base.waiting import in_own_thread
 from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
@@ -90,4 +91,4 @@ class Wakeup:
 
     async def stop(self) -> None:
         """End the heartbeat; until then it would register again who has left."""
-        await asyncio.to_thread(self.heartbeat.stop)
+        await in_own_thread(self.heartbeat.stop)

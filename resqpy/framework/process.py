@@ -158,13 +158,29 @@ class Process:
             Exception: as `start` and `wait`.
         """
         with handled(self):
-            await self.start()
+            if not await self._start_unless_stopped():
+                return
             try:
                 on_started()
                 await self.wait()
             finally:
                 on_stopping()
                 await self.stop(self._resque.timeout_s)
+
+    async def _start_unless_stopped(self) -> bool:
+        """Start, but not longer than until somebody asks for a stop; whether it has started."""
+        starting = asyncio.create_task(self.start())
+        wanted = asyncio.create_task(self._wanted.wait())
+        try:
+            await asyncio.wait({starting, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wanted.cancel()
+            starting.cancel()  # no matter if it is done
+        try:
+            await starting
+        except asyncio.CancelledError:
+            return False
+        return True
 
     async def __aenter__(self) -> Self:
         await self.start()

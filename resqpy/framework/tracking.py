@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.task_record import Record
+from resqpy.base.waiting import in_own_thread
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
@@ -255,7 +255,7 @@ class TrackedApi(Tracked):
         for task_type in list(self.listeners):
             await self.unregister_handler(task_type)
         await self.events.stop()
-        await asyncio.to_thread(self._keeper.close)
+        await in_own_thread(self._keeper.close)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from resqpy import Queue
 from resqpy.cli import watching
 from tests.cli.conftest import Program
-from tests.cli.processes import ended, registered
+from tests.cli.processes import ended, pids, registered
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here
 async def test_start_reloads_on_change(
     program: Program, redis: Redis, redis_url: str, root: Path
 ) -> None:
-    """A changed task counts at once; one that is broken is told, and mended without a new start."""
+    """A changed task counts at once; one that is broken is told, and the old one works on till it is mended."""
     log = root.parent / "log"
     running = program("start", "--logfile", str(log))
     [first] = await registered(redis)
@@ -29,9 +29,10 @@ async def test_start_reloads_on_change(
     text = file.read_text()
 
     file.write_text("x = 1 +\n")
-    await wait_for(lambda: "mend the project" in log.read_text(), timeout=30)
+    await wait_for(lambda: "the old process works on" in log.read_text(), timeout=30)
+    assert await registered(redis) == {first}
     file.write_text(text.replace("mail to", "letter to"))
-    [second] = await registered(redis)
+    [second] = await wait_for(lambda: _others(redis, {first}), timeout=30)
     async with Queue(redis_url) as queue:
         await queue.enqueue("q", "sendMail", [{"to": "ada@example.com"}])
     await wait_for(lambda: redis.get("resque:stat:processed"), timeout=30)
@@ -111,6 +112,11 @@ async def test_ctrl_c_twice_ends_it_at_once(
 
     assert (code, "stopping now" in output) == (0, True)
     assert await redis.llen("resque:queue:q") == 1
+
+
+async def _others(redis: Redis, old: set[str]) -> set[str]:
+    """The pids of live processes that are none of the old ones."""
+    return await pids(redis) - old
 
 
 async def _is_taken(redis: Redis) -> bool:

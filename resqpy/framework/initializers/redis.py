@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import ClassVar
 
+from resqpy.base.waiting import in_own_thread
 from resqpy.base.when import Duration
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.project import Project
@@ -25,7 +25,7 @@ class RedisInitializer(Initializer):
 
     async def initialize(self) -> Store:
         """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
-        options = await asyncio.to_thread(self._project.connection)
+        options = await in_own_thread(self._project.connection)
         self._store = Store(options)
         try:
             await self._store.connect()
@@ -38,4 +38,4 @@ class RedisInitializer(Initializer):
         """Close."""
         if self._store is not None:
             await self._store.close()
-        await asyncio.to_thread(self._project.close)
+        await in_own_thread(self._project.close)
