@@ -190,6 +190,11 @@ class Keys:
         """Sorted set incarnation -> Redis time in seconds of its last sign of life."""
         return self.own("processes")
 
+    @cached_property
+    def known_tasks(self) -> str:
+        """Hash incarnation -> the tasks that a process knows, as JSON."""
+        return self.own("known_tasks")
+
     def held(self, worker_id: str) -> str:
         """The exact bytes of the job a worker has, where they can't stand in its record."""
         return self.own("held", worker_id)

@@ -7,6 +7,7 @@ from resqpy.base.task_status import TaskStatus
 
 _WORKING = {
     "processes": "zset",
+    "known_tasks": "hash",
     "at_most_once": "hash",
     "rescues": "hash",
     "periodic_tasks": "hash",

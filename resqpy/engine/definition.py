@@ -33,6 +33,7 @@ class Definition:
         at_most_once: a run that started is never repeated.
         queue: where its jobs go, if it says so.
         periodic: how it runs by itself; None: it doesn't.
+        version: stands for the inputs that it takes; empty where nobody says which.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Definition:
     at_most_once: bool = False
     queue: str | None = None
     periodic: Periodic | None = None
+    version: str = ""
 
 
 class Definitions(Mapping[str, Definition]):
@@ -99,6 +101,7 @@ def define(
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
     at_most_once: bool = False,
+    version: str = "",
     **timing: Unpack[Timing],
 ) -> Definition:
     """Make a definition.
@@ -108,6 +111,7 @@ def define(
             is the outermost.
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
+        version: stands for the inputs that it takes.
         timing: what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`; see `periodic_of`.
 
     Raises:
@@ -135,6 +139,7 @@ def define(
         at_most_once=at_most_once,
         queue=timing.get("queue"),
         periodic=_periodic(name, timing),
+        version=version,
     )
 
 

@@ -7,7 +7,7 @@
 | retried | the delayed item | failed |
 | delayed | the delayed item | – |
 | skipped | – | – |
-| returned | the job, at the head of its queue | – |
+| returned | the job, at the head of its queue (at the tail where it is left to others) | – |
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock, failed_at_utc, told_ms
 from resqpy.base.errors import PayloadError
 from resqpy.engine import periodic_end
+from resqpy.engine.newer import LEFT_TO_OTHERS
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of, words_of
@@ -47,7 +48,7 @@ def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     if outcome.kind in (Kind.RETRIED, Kind.DELAYED):
         return _delayed(run, outcome, clock)
     if outcome.kind is Kind.RETURNED:
-        return [_returned(run), *run.on_return]
+        return [_returned(run, outcome), *run.on_return]
     return []
 
 
@@ -86,7 +87,9 @@ def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     return [delayed.delay_command(run.store, outcome.delay_ms, item, told_ms(clock))]
 
 
-def _returned(run: Run) -> Command:
+def _returned(run: Run, outcome: Outcome) -> Command:
+    if outcome is LEFT_TO_OTHERS:
+        return queues.tail_command(run.store, run.queue, run.job.raw)
     return queues.return_command(run.store, run.queue, run.job.raw)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from resqpy.base.clock import Clock
@@ -20,6 +20,8 @@ from resqpy.engine.threads import ThreadRunner
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.exchange import Ended, Taken
+
+Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
 
 
 class End:
@@ -40,12 +42,19 @@ class End:
         self.in_doubt: bool = False
 
 
+async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
+    return outcome
+
+
 class Runner:
     """Runs jobs in slots.
 
     Args:
         on_end: called with the end of each job.
         worker: the object that tasks and plugins get as their worker.
+
+    Attributes:
+        settle: asked what becomes of a run that ended.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class Runner:
         self._on_end = on_end
         self._worker = worker
         self._sequence = 0
+        self.settle: Settle = _as_it_is
 
     def take(self, slot: Slot, taken: Taken) -> Run:
         """Put a job into its slot."""
@@ -91,7 +101,7 @@ class Runner:
     async def _work(self, slot: Slot, run: Run) -> None:
         run.begun = True
         try:
-            outcome = await self._outcome(run)
+            outcome = await self.settle(run, await self._outcome(run))
         except (Exception, asyncio.CancelledError) as error:
             outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
         self.end(slot, run, outcome)

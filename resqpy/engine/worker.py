@@ -6,20 +6,22 @@ Both keep the events of node-resque, by the same names in snake case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import PoolStateError
+from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.model import WorkerId
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.inline import perform_inline
+from resqpy.engine.newer import Newer
 from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.role import Role
+from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
 from resqpy.engine.telling import tell_error
@@ -55,6 +57,7 @@ class BaseWorker(Role):
         self._pool: Pool | None = None
         self._wakeup: Wakeup | None = None
         self._stopping: Stopping | None = None
+        self._newer: Newer | None = None
         self._dispatcher: asyncio.Task[None] | None = None
         self._stopped: asyncio.Task[None] | None = None
 
@@ -86,11 +89,16 @@ class BaseWorker(Role):
             clock=self._clock,
         )
         self._stopping = Stopping(pool, self.options, self)
+        newer = self._newer = Newer(
+            self.store, self.definitions, pool.slots.incarnation, self._clock, self._left
+        )
+        pool.runner.settle = newer.settle
         try:
             await pool.open_slots(self._size())
         except BaseException:
             self._pool = None
             raise
+        await self._known(newer.announce())
         self._wakeup = Wakeup(self.store, pool, self.options, self)
         self._wakeup.heartbeat.start()
         for coroutine in (self._dispatch(), self._wakeup.tracker.run(), self._wakeup.poll()):
@@ -147,10 +155,23 @@ class BaseWorker(Role):
             if self._wakeup is not None:
                 await self._wakeup.stop()
             await stopping.unregister()
+            if self._newer is not None:
+                await self._known(self._newer.withdraw())
         finally:
             await pool.close()
             await self._close_store()
             self.running = False
+
+    async def _known(self, noting: Coroutine[Any, Any, None]) -> None:
+        """Note or withdraw which tasks are known here: no work depends on it."""
+        try:
+            await noting
+        except StoreError as error:
+            self._trouble(error)
+
+    def _left(self, error: Exception, run: Run) -> None:
+        """Tell that jobs of a class are left to other workers."""
+        self.tell("error", None, error, run.queue, run.job)
 
     def _trouble(self, error: Exception) -> None:
         """Tell of an error that concerns no single job."""

@@ -7,6 +7,7 @@ are applied before the run, so that `delete` and `del_delayed` find a job by wha
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -114,6 +115,14 @@ class Inputs(Mapping[str, Input]):
     def required(self) -> list[str]:
         """The names of those without which a job is refused."""
         return [name for name, each in self._declared.items() if each.is_required]
+
+    @property
+    def version(self) -> str:
+        """Stands for what is taken: another version of the task that takes other inputs has another."""
+        parts = [
+            (name, each.is_required, name_of(each.type)) for name, each in self._declared.items()
+        ]
+        return hashlib.sha256(repr((sorted(parts), self.extra)).encode()).hexdigest()[:8]
 
     def fits(self, name: str, value: Any) -> bool:
         """Whether a value is of the type of an input; of one that nobody declared, any is."""

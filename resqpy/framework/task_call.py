@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import InvalidInputs
+from resqpy.engine.newer import INPUTS_REFUSED
 from resqpy.engine.run import Run, current_run
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ def performer(task: TaskSpec, *, middleware: bool) -> Any:
 
     def arguments(args: tuple[Any, ...]) -> dict[str, Any]:
         current = current_run.get()
-        params = call_of(task, current).params if middleware else params_of(task, args)
+        try:
+            params = call_of(task, current).params if middleware else params_of(task, args)
+        except InvalidInputs as error:
+            current.state[INPUTS_REFUSED] = error
+            raise
         return signature.arguments(params, current.worker)
 
     async def perform_async(*args: Any) -> Any:

@@ -60,6 +60,11 @@ def return_command(store: Store, queue: str, raw: bytes) -> tuple[Arg, ...]:
     return ("LPUSH", store.keys.queue(queue), raw)
 
 
+def tail_command(store: Store, queue: str, raw: bytes) -> tuple[Arg, ...]:
+    """The command that puts a job back at the tail of its queue."""
+    return ("RPUSH", store.keys.queue(queue), raw)
+
+
 async def names(store: Store) -> list[str]:
     """All queue names, sorted bytewise as Ruby and Node do."""
     [members] = await store.look([("SMEMBERS", store.keys.queues)])

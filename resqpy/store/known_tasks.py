@@ -1,0 +1,51 @@
+"""Which tasks the live processes of an installation know: each notes its own when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resqpy.base import codec
+from resqpy.store.client import Store
+from resqpy.store.queues import decode_name
+
+LIVE_S = 60  # a process that gave no sign of life for so long is not counted on
+
+
+async def note(store: Store, incarnation: str, names: Sequence[str]) -> None:
+    """Note what a process knows, and forget processes that are gone."""
+    key = store.keys.known_tasks
+    known, living, _ = await store.pipeline(
+        [
+            ("HGETALL", key),
+            ("ZRANGE", store.keys.processes, 0, -1),
+            ("HSET", key, incarnation, codec.encode_text(list(names))),
+        ]
+    )
+    gone = set(known[::2]) - set(living) - {incarnation.encode()}
+    if gone:
+        await store.call("HDEL", key, *sorted(gone))
+
+
+async def forget(store: Store, incarnation: str) -> None:
+    """A process ends."""
+    await store.call("HDEL", store.keys.known_tasks, incarnation)
+
+
+async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
+    """What the other live processes know, and whether a scheduler leads. One round trip."""
+    (seconds, _), led, led_by_node, signs, noted = await store.pipeline(
+        [
+            ("TIME",),
+            ("EXISTS", store.keys.leader),
+            ("EXISTS", store.keys.node_leader),
+            ("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES"),
+            ("HGETALL", store.keys.known_tasks),
+        ]
+    )
+    seen = {name: float(score) for name, score in zip(signs[::2], signs[1::2], strict=True)}
+    found: set[str] = set()
+    for name, raw in zip(noted[::2], noted[1::2], strict=True):
+        if decode_name(name) != incarnation and int(seconds) - seen.get(name, 0) <= LIVE_S:
+            names = codec.decode_lenient(raw)
+            found.update(each for each in names or () if isinstance(each, str))
+    return found, bool(led or led_by_node)
