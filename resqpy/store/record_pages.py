@@ -15,11 +15,13 @@ class Section:
     Attributes:
         sets: sorted sets of the order.
         others: sorted sets of another order. What is wanted stands in all these sets.
+        one_of: sorted sets in one of which it stands, if there are any.
         after: score and id of the row before the first one wanted.
     """
 
     sets: tuple[str, ...]
     others: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
     after: tuple[int, str] | None = None
 
 
@@ -43,8 +45,9 @@ async def page(
     args: list[Arg] = ["asc" if ascending else "desc", most, len(sections)]
     for section in sections:
         score, task_id = section.after or ("", "")
-        args += (len(section.sets), len(section.others), score, task_id)
-    names = [name for each in sections for name in (*each.sets, *each.others)]
+        counts = (len(section.sets), len(section.others), len(section.one_of))
+        args += (*counts, score, task_id)
+    names = [name for each in sections for name in (*each.sets, *each.others, *each.one_of)]
     rows, *given_up = await store.run("task_page", names, args)
     return [_row(*row) for row in rows], _row(*given_up[0]) if given_up else None
 

@@ -80,7 +80,7 @@ class TaskQueries:
 
     async def _settle(self, query: Query) -> None:
         """Let the sets by status say what time alone has changed."""
-        if query.status is not None or query.sort is SortBy.STATUS:
+        if query.statuses or query.sort is SortBy.STATUS:
             await settle_due(self.store)
 
     async def iterate(
@@ -100,8 +100,8 @@ class TaskQueries:
     async def count(self, **conditions: Unpack[Conditions]) -> int:
         """How many tasks there are.
 
-        One round trip for a type, a status, both, one tag, an application or a user; for other
-        conditions together, the records that meet them are read.
+        One round trip for a type, statuses, both, one tag, an application or a user; for other
+        conditions, and several together, the records that meet them are read.
 
         Args:
             conditions: see `Conditions`.
@@ -109,9 +109,8 @@ class TaskQueries:
         query = make_query(conditions)
         await self._hear_time()
         await self._settle(query)
-        if query.by_one_set:
-            sets = query.sections(self.store.keys, None)[0].sets
-            return min(await record_pages.count(self.store, sets))
+        if sets := query.whole_sets(self.store.keys):
+            return sum(await record_pages.count(self.store, sets))
         return await self._count_records(query)
 
     async def _count_records(self, query: Query) -> int:

@@ -38,14 +38,18 @@ async def page(
         rows, given_up = await record_pages.page(
             store, query.sections(store.keys, place), wanted, ascending=query.ascending
         )
-        statuses = query.statuses(place) if query.sort is SortBy.STATUS else []
+        statuses = query.in_order(place) if query.sort is SortBy.STATUS else []
         known = await records.get_many(store, [row.task_id for row in rows]) if rows else []
         for row, record in zip(rows, known, strict=True):
+            if query.beyond(row.score):
+                return RecordPage(found, None)
             if len(found) == size:
                 return _full(query, found, place)
             place = _place(row, statuses)
             if record is not None and query.matches(record, now_ms):
                 found.append(record)
+        if given_up is not None and query.beyond(given_up.score):
+            return RecordPage(found, None)
         if given_up is not None:
             place = _place(given_up, statuses)
         elif len(rows) < wanted:

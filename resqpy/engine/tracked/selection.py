@@ -55,10 +55,10 @@ class Selection:
         if not statuses:
             return await self._tracked.count(**self._conditions)
         said = self._conditions.get("status")
-        with_each: list[Conditions] = [
-            {**self._conditions, "status": each} for each in statuses if said in {None, each}
-        ]
-        return sum([await self._tracked.count(**each) for each in with_each])
+        named = [said] if isinstance(said, str) else said
+        wanted = [each for each in statuses if named is None or each in named]
+        narrowed: Conditions = {**self._conditions, "status": wanted}
+        return await self._tracked.count(**narrowed) if wanted else 0
 
     async def _each(self, verb: Callable[[str], Awaitable[Any]]) -> int:
         done, cursor = 0, None

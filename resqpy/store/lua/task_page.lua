@@ -2,9 +2,10 @@
 -- type, with a status, with a tag, … Only ids are looked at here, never a record.
 --
 -- KEYS     the sorted sets: of the first section those of the order, any of which may be read, and
---          then those of other orders; then of the second section, …
+--          then those of other orders, and those in one of which an id must stand; then of the second
+--          section, …
 -- ARGV 1   "asc" or "desc"    2  the most rows    3  number of sections; for each:
---          number of its sets of the order, of its other sets, score and id of the row before the
+--          number of its sets of the order, of its other sets, of those it must be in one of, score and id of the row before the
 --          first wanted ("" and "")
 -- Returns  the rows: for each number of its section, id, score; and where it was given up after many
 --          ids that are not wanted: such a row to go on behind, else nothing
@@ -43,6 +44,13 @@ local function in_all(id, sets, but, but_also)
   return true
 end
 
+local function in_one(id, sets)
+  for _, key in ipairs(sets) do
+    if redis.call('ZSCORE', key, id) then return true end
+  end
+  return #sets == 0
+end
+
 local function slice(key, score, offset, count)
   if ascending then
     return redis.call('ZRANGEBYSCORE', key, score == '' and '-inf' or score, '+inf', 'WITHSCORES',
@@ -53,8 +61,8 @@ local function slice(key, score, offset, count)
 end
 
 -- in the order of a set, from a place on; where it is given up, the last row that was looked at
-local function walk(section, key, sets, score, after)
-  local offset, checked = 0, #sets > 1
+local function walk(section, key, sets, one_of, score, after)
+  local offset, checked = 0, #sets > 1 or #one_of > 0
   while #rows < most do
     local count = checked and 200 or most - #rows + 8
     local found = slice(key, score, offset, count)
@@ -62,7 +70,7 @@ local function walk(section, key, sets, score, after)
       local id, at = found[f], found[f + 1]
       if score == '' or comes_before(after, tonumber(score), id, tonumber(at)) then
         if #rows == most then return end
-        if in_all(id, sets, key) then rows[#rows + 1] = { section, id, at } end
+        if in_all(id, sets, key) and in_one(id, one_of) then rows[#rows + 1] = { section, id, at } end
         left = left - 1
         if checked and left <= 0 then return { section, id, at } end
       end
@@ -73,12 +81,12 @@ local function walk(section, key, sets, score, after)
 end
 
 -- all of a small set of another order, sorted here
-local function sort(section, small, order, sets, score, after)
+local function sort(section, small, order, sets, one_of, score, after)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', small, 0, -1)) do
     local at = redis.call('ZSCORE', order, id)
     local wanted = at and (score == '' or comes_before(after, tonumber(score), id, tonumber(at)))
-    if wanted and in_all(id, sets, small, order) then found[#found + 1] = { section, id, at } end
+    if wanted and in_all(id, sets, small, order) and in_one(id, one_of) then found[#found + 1] = { section, id, at } end
   end
   table.sort(found, function(a, b)
     return comes_before(a[2], tonumber(a[3]), b[2], tonumber(b[3]))
@@ -88,20 +96,22 @@ end
 
 local first_key, given_up = 1, nil
 for section = 1, sections do
-  local at = 4 * section
-  local of_order, others = {}, {}
+  local at = 5 * section - 1
+  local of_order, others, one_of = {}, {}, {}
   for k = first_key, first_key + ARGV[at] - 1 do of_order[#of_order + 1] = KEYS[k] end
   first_key = first_key + ARGV[at]
   for k = first_key, first_key + ARGV[at + 1] - 1 do others[#others + 1] = KEYS[k] end
   first_key = first_key + ARGV[at + 1]
+  for k = first_key, first_key + ARGV[at + 2] - 1 do one_of[#one_of + 1] = KEYS[k] end
+  first_key = first_key + ARGV[at + 2]
   local key, size = smallest(of_order)
   local small, few = smallest(others)
   for _, other in ipairs(others) do of_order[#of_order + 1] = other end
   -- a walk looks at size / few ids for each row
   if small and few <= FEW and few * few < size * most then
-    sort(section, small, key, of_order, ARGV[at + 2], ARGV[at + 3])
+    sort(section, small, key, of_order, one_of, ARGV[at + 3], ARGV[at + 4])
   else
-    given_up = walk(section, key, of_order, ARGV[at + 2], ARGV[at + 3])
+    given_up = walk(section, key, of_order, one_of, ARGV[at + 3], ARGV[at + 4])
   end
   if given_up or #rows >= most then break end
 end
