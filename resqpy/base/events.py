@@ -67,7 +67,9 @@ class Emitter:
                 result = listener(*args)
                 if inspect.isawaitable(result):
                     self._follow(event, result)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a CancelledError or SystemExit of its own, too
                 self.on_listener_error(event)
 
     def on_listener_error(self, event: str) -> None:
@@ -75,11 +77,14 @@ class Emitter:
         _log.exception("a listener of %r failed", event)
 
     def _follow(self, event: str, awaitable: Any) -> None:
-        future = asyncio.ensure_future(awaitable)
-        self._running.add(future)
-        future.add_done_callback(lambda done: self._ended(event, done))
+        task = asyncio.ensure_future(self._awaited(event, awaitable))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    def _ended(self, event: str, future: asyncio.Future[Any]) -> None:
-        self._running.discard(future)
-        if not future.cancelled() and (error := future.exception()) is not None:
-            _log.error("a listener of %r failed", event, exc_info=error)
+    async def _awaited(self, event: str, awaitable: Any) -> None:
+        try:
+            await awaitable
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # out of a task, a SystemExit would end the loop
+            self.on_listener_error(event)

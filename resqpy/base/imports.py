@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ImportFailed
 
 
@@ -32,7 +33,7 @@ def import_dotted(path: str) -> Any:
     try:
         target: Any = importlib.import_module(module_name)
     except Exception as error:  # the module may raise anything while it is imported
-        raise ImportFailed(f"can't import {path!r}: {error!r}") from error
+        raise ImportFailed(f"can't import {path!r}: {repr_of(error)}") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             hint = near_match(part, dir(target))
@@ -185,7 +186,7 @@ def import_entry_points(group: str) -> Iterable[Brought]:
         try:
             thing = entry.load()
         except Exception as error:  # a package may raise anything while it is imported
-            thing = ImportFailed(f"entry point {label} in {group!r}: {error!r}")
+            thing = ImportFailed(f"entry point {label} in {group!r}: {repr_of(error)}")
         yield Brought(label, package, thing)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base.error_text import class_of, words_of
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import task_of, with_process
@@ -58,6 +59,6 @@ def run_inline(
 
 def _tell(error: BaseException) -> None:
     if output.wants_json():
-        output.json({"exception": type(error).__name__, "error": str(error)})
+        output.json({"exception": class_of(error), "error": words_of(error)})
     for line in lines_of(error):
         output.note(line)

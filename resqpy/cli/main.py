@@ -160,12 +160,13 @@ def _wants_debug(arguments: list[str]) -> bool:
 
 def _told(error: Exception, settings: Settings) -> int:
     """Tell of an error in one line (the problems of a project have one each)."""
+    from resqpy.base.error_text import told
     from resqpy.base.errors import ResqpyError
 
     code = code_of(error)
     words = str(error)
     if not isinstance(error, ResqpyError):
-        words = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+        words = f"unexpected {told(error)} (--debug shows where)"
     with contextlib.suppress(OSError):
         output.trouble(words, settings)
     return code

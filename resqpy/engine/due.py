@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from resqpy.base import codec, failed_entries, reading
 from resqpy.base.clock import failed_at_utc
+from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
 from resqpy.base.task_id import task_id_of
@@ -67,8 +68,8 @@ class Judge:
             job_json=payload,
             queue=queue,
             worker=self._worker,
-            exception=type(error).__qualname__,
-            error=str(error),
+            exception=class_of(error),
+            error=words_of(error),
             backtrace=[],
             failed_at=failed_at_utc(now_ms),
         )

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock, failed_at_utc, told_ms
+from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
 from resqpy.engine import periodic_end
 from resqpy.engine.newer import LEFT_TO_OTHERS
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
-from resqpy.engine.traceback_text import lines_of, words_of
+from resqpy.engine.traceback_text import lines_of
 from resqpy.store import delayed, failures, queues, rescue, workers
 from resqpy.store.exchange import Ended
 
@@ -60,7 +61,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
         job_json=job_json,
         queue=run.queue,
         worker=str(run.worker_id),
-        exception=type(error).__qualname__,
+        exception=class_of(error),
         error=words_of(error),
         backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
         failed_at=failed_at_utc(clock.now_ms()),

@@ -7,6 +7,7 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
+from resqpy.base.error_text import add_note
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
@@ -143,7 +144,7 @@ class Queue(Removing, Moving):
                 if await plugin.before_enqueue(job) is False:
                     return False
         except Exception as error:
-            error.add_note(f"before task {job.class_name!r} was enqueued")
+            add_note(error, f"before task {job.class_name!r} was enqueued")
             raise
         return True
 
@@ -153,7 +154,7 @@ class Queue(Removing, Moving):
             for plugin in self._hooks(job):
                 await plugin.after_enqueue(job)
         except Exception as error:
-            error.add_note(f"after task {job.class_name!r} was enqueued")
+            add_note(error, f"after task {job.class_name!r} was enqueued")
             raise
 
     def _hooks(self, job: Enqueuing) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from resqpy.base.clock import Clock, iso_utc
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.outcome import Kind
@@ -164,5 +165,5 @@ def call_after(events: Events, end: End, *, written: bool) -> None:
     try:
         end.run.after(written)
     except Exception as error:
-        problem = ResqpyError(f"what follows the end of a job failed: {error!r}")
+        problem = ResqpyError(f"what follows the end of a job failed: {repr_of(error)}")
         tell_error(events, problem, end)

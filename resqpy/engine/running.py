@@ -140,7 +140,7 @@ class Runner:
         run.ended = True
         try:
             report = ended(run, outcome, self._clock)
-        except Exception as error:  # what a plugin decided can't be written
+        except BaseException as error:  # what a plugin decided can't be written
             outcome = failure(error)
             run.effects = []
             report = ended(run, outcome, self._clock)

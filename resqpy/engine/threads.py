@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from resqpy.base.error_text import repr_of
+
 _END_WITHIN_S = 1.0  # that an interrupted function gets
 
 
@@ -175,7 +177,7 @@ class _Call:
             self.future.set_result(self._result)
         elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
             # A future takes none of them, and the second would end all coroutines that await it.
-            wrapped = RuntimeError(f"the function raised {error!r}")
+            wrapped = RuntimeError(f"the function raised {repr_of(error)}")
             wrapped.__cause__ = error
             self.future.set_exception(wrapped)
         else:

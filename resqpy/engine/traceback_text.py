@@ -1,4 +1,4 @@
-"""An error as the failed list keeps it: its words, and its traceback without our own frames."""
+"""The traceback of an error as the failed list keeps it: without our own frames."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from resqpy.base.error_text import shortened, told
+
 _OURS = tuple(
     str(Path(folder).parent) + "/"
     for folder in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
 )
 _MOST_LINES = 200
-_MOST_SIGNS = 10_000  # of an error's words or of one line
-
-
-def words_of(error: BaseException) -> str:
-    """What the error says; one that can't say it doesn't break us."""
-    try:
-        return _short(str(error))
-    except Exception as broken:
-        return f"<the error's own __str__ raised {type(broken).__name__}>"
 
 
 def lines_of(error: BaseException) -> list[str]:
     """The lines of an error's traceback, causes included, the innermost call last."""
+    try:
+        lines = _whole(error)
+    except BaseException:  # of the error's own code, or there are too many causes
+        lines = [*traceback.format_tb(error.__traceback__, limit=-100), told(error)]
+    lines = [shortened(line) for text in lines for line in text.rstrip("\n").split("\n")]
+    return lines if len(lines) <= _MOST_LINES else [*lines[:100], "…", *lines[-99:]]
+
+
+def _whole(error: BaseException) -> list[str]:
     whole = traceback.TracebackException.from_exception(error, limit=-100)
     for part in _parts(whole):
         kept = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
         part.stack = traceback.StackSummary.from_list(kept)
-    lines = [_short(line) for text in whole.format() for line in text.rstrip("\n").split("\n")]
-    return lines if len(lines) <= _MOST_LINES else [*lines[:100], "…", *lines[-99:]]
+    return list(whole.format())
 
 
 def place_of(error: BaseException, root: Path) -> str | None:
@@ -60,7 +61,3 @@ def _parts(whole: traceback.TracebackException) -> Iterator[traceback.TracebackE
         if part is not None:
             yield part
             waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_SIGNS else f"{text[:_MOST_SIGNS]}…"

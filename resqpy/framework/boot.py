@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ResqpyError, UsageError
 from resqpy.base.when import duration_s
 from resqpy.framework.api import Bound
@@ -59,7 +60,7 @@ class Boot:
         except Exception as error:
             if not isinstance(error, ResqpyError):
                 name = f"{type(each).__module__}.{type(each).__qualname__}"
-                get_logger().error("initializer failed", name=name, error=repr(error))
+                get_logger().error("initializer failed", name=name, error=repr_of(error))
             raise
 
     async def stop(self) -> None:
@@ -74,7 +75,7 @@ class Boot:
                 get_logger().error(
                     "initializer failed to stop",
                     name=each.title(),
-                    error=repr(error),
+                    error=repr_of(error),
                     exc_info=True,
                 )
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from resqpy.base.error_text import repr_of
 from resqpy.framework.log import configure_if_nobody_did, get_logger
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -76,4 +77,4 @@ async def _watch(process: Process) -> None:
     try:
         await process.wait()
     except Exception as error:
-        get_logger().critical("no jobs are worked here any more", error=repr(error))
+        get_logger().critical("no jobs are worked here any more", error=repr_of(error))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from resqpy.base.error_text import notes_of, told
 from resqpy.base.model import Job
-from resqpy.engine.traceback_text import place_of, words_of
+from resqpy.engine.traceback_text import place_of
 from resqpy.framework.config import Config
 from resqpy.framework.log import Filter, get_logger, of_slot
 
@@ -158,9 +159,9 @@ def _words(error: Any) -> str:
     """An error's class and words: not as short as inputs, for it is what a person looks for."""
     if not isinstance(error, BaseException):
         return str(error)
-    words = f"{type(error).__name__}: {words_of(error)}"
-    if notes := getattr(error, "__notes__", ()):
-        words += f" ({'; '.join(map(str, notes))})"
+    words = told(error)
+    if notes := notes_of(error):
+        words += f" ({'; '.join(notes)})"
     return words if len(words) <= _MOST_OF_AN_ERROR else f"{words[:_MOST_OF_AN_ERROR]}…"
 
 

@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.masking import SECRETS
@@ -167,7 +168,7 @@ class Inputs(Mapping[str, Input]):
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
         except Exception as error:  # a user's function may raise anything: it means "not valid"
-            return f"input {name!r} is not valid: {str(error) or type(error).__name__}"
+            return f"input {name!r} is not valid: {words_of(error) or class_of(error)}"
         if verdict is False:
             return f"input {name!r} is not valid: {_shown(name, value)}"
         return f"input {name!r} is not valid: {verdict}" if isinstance(verdict, str) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ImportFailed, UsageError
 from resqpy.base.imports import Brought, OwnModules, import_entry_points
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
@@ -98,7 +99,7 @@ class Loader:
         try:
             add(found)
         except Exception as error:  # a user's constructor may raise anything
-            words = str(error) if isinstance(error, UsageError) else repr(error)
+            words = str(error) if isinstance(error, UsageError) else repr_of(error)
             self._problems.add(words, path, line_of(path, found.__qualname__))
 
     def _add_plugin(self, plugin: Any) -> None:
@@ -165,7 +166,9 @@ class Loader:
             task = written(defined)
         except Exception as error:  # a task's constructor may raise anything
             self._problems.add(
-                f"{defined!r} can't be made: {error!r}", path, line_of(path, defined.__qualname__)
+                f"{defined!r} can't be made: {repr_of(error)}",
+                path,
+                line_of(path, defined.__qualname__),
             )
             return
         place = place_of(defined)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resqpy.base.error_text import told
 from resqpy.base.errors import LoadFailed
 
 
@@ -58,7 +59,7 @@ class Problems:
 
     def add_error(self, error: BaseException, path: Path) -> None:
         """Note what running a file raised, at the file's own line that led to it."""
-        words = f"{type(error).__name__}: {error}"
+        words = told(error)
         if isinstance(error, SyntaxError):
             words = f"SyntaxError: {error.msg}"
         if isinstance(error, SystemExit):

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import Definition
 from resqpy.engine.inspector import Inspector
@@ -97,7 +98,7 @@ class Resque:
             return QUEUES.check(await given if inspect.isawaitable(given) else given)
         except Exception as error:  # a user's function may raise anything
             name = getattr(queues, "__qualname__", repr(queues))
-            words = str(error) if isinstance(error, UsageError) else repr(error)
+            words = str(error) if isinstance(error, UsageError) else repr_of(error)
             raise UsageError(f"tasks.queues: the function {name}: {words}") from error
 
     def make_scheduler(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from resqpy.base import backoff as task_backoff
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
+from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
 from resqpy.base.task_record import Retries
@@ -150,7 +151,7 @@ def _failure(run: Run, error: BaseException) -> bytes:
         args=run.args,
         class_name=run.class_name,
         queue=run.queue,
-        error=f"{type(error).__qualname__}: {error}",
+        error=told(error),
         backtrace=lines_of(error),
         failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms()),
     )

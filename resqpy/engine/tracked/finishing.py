@@ -7,11 +7,12 @@ import random
 from collections.abc import Sequence
 
 from resqpy.base import codec
+from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import InvalidJob
 from resqpy.base.task_ending import Ending
 from resqpy.base.task_record import Record, TaskError
 from resqpy.engine.outcome import Command
-from resqpy.engine.traceback_text import lines_of, words_of
+from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.tracked.transitions import Change, apply
 from resqpy.store import records
 from resqpy.store.client import Store
@@ -22,7 +23,7 @@ _log = logging.getLogger("resqpy.tracked")
 def error_of(error: BaseException) -> TaskError:
     """What a record keeps of an error."""
     lines = tuple(map(codec.clean, lines_of(error)))
-    return TaskError(type(error).__qualname__, codec.clean(words_of(error)), backtrace=lines)
+    return TaskError(class_of(error), codec.clean(words_of(error)), backtrace=lines)
 
 
 def result_text(result: object, task: str) -> str | None:

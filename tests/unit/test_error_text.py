@@ -1,0 +1,106 @@
+"""What an error says, whatever its own code does when it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from resqpy.base.error_text import add_note, class_of, notes_of, repr_of, told, words_of
+from resqpy.engine.traceback_text import lines_of
+
+
+class Meta(type):
+    """A class that can't say its name."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise KeyError("no name")
+        return super().__getattribute__(name)
+
+
+class Odd(Exception):
+    """Raises when it is asked for anything."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def __str__(self) -> str:
+        raise self.error
+
+    __repr__ = __str__
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        raise self.error
+
+
+ODD: list[BaseException] = [
+    ValueError("v"),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+    BaseExceptionGroup("g", [SystemExit(1)]),
+    RecursionError(),
+]
+
+
+@pytest.mark.parametrize("inner", ODD, ids=lambda error: type(error).__name__)
+def test_an_error_that_can_not_say_it(inner: BaseException) -> None:
+    """Each question has an answer that names the trouble."""
+    error = Odd(inner)
+    name = type(inner).__name__
+    assert words_of(error) == f"<the error's own __str__ raised {name}>"
+    assert repr_of(error) == f"<the error's own __repr__ raised {name}>"
+    assert told(error).startswith("Odd: <")
+    assert notes_of(error) == []
+    assert any("Odd" in line for line in lines_of(error))
+    add_note(error, "more")  # does nothing, where it can take none
+
+
+@pytest.mark.parametrize("notes", [5, None, {"a": 1}, [Odd(ValueError())], "one", [b"\xff"]])
+def test_odd_notes(notes: Any) -> None:
+    """Anything may stand where Python keeps notes: a list of texts comes out."""
+    error = ValueError("words")
+    error.__notes__ = notes
+    assert all(isinstance(each, str) for each in notes_of(error))
+    assert lines_of(error)[0]
+    add_note(error, "more")
+    assert words_of(error) == "words"
+
+
+def test_odd_words() -> None:
+    """What is no text, no name, or endless."""
+
+    class NoText(Exception):
+        def __str__(self) -> Any:
+            return 5  # noqa: PLE0307 - that is what is tried
+
+    class Nameless(Exception, metaclass=Meta):
+        pass
+
+    assert words_of(NoText()) == "<the error's own __str__ raised TypeError>"
+    assert class_of(Nameless()) == "<the error's own class name raised KeyError>"
+    assert len(words_of(ValueError("x" * 5_000_000))) == 10_001
+
+
+def test_causes_in_a_circle_and_a_long_chain() -> None:
+    """A traceback ends, however its causes refer to each other, and is not endless."""
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert lines_of(one)[-1] == "ValueError: one"
+
+    chain: BaseException = ValueError("first")
+    for number in range(3000):
+        following = ValueError(f"number {number}")
+        following.__cause__, chain = chain, following
+    assert lines_of(chain)[-1] == "ValueError: number 2999"
+    assert len(lines_of(chain)) == 200
+
+    nested: Exception = ValueError("innermost")
+    for _ in range(2000):
+        nested = ExceptionGroup("group", [nested])
+    assert lines_of(nested)
