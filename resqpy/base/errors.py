@@ -78,6 +78,10 @@ class JobTimeout(ResqpyError):
     """The job ran longer than its time limit."""
 
 
+class HookTimeout(ResqpyError):
+    """A hook of a plugin, a middleware or an initializer took longer than it may."""
+
+
 class JobCancelled(ResqpyError):
     """The running job was cancelled on request."""
 

@@ -144,5 +144,5 @@ def text_of(value: Any) -> str:
     """Any value as a text; one that can't be shown must not cost the line."""
     try:
         return repr(value)
-    except Exception as error:  # a user's code may raise anything
+    except BaseException as error:  # a user's code may raise anything
         return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"

@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from resqpy.base.own_tasks import first_done, own_task
+
 T = TypeVar("T")
 
 
@@ -31,14 +33,15 @@ async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
     Raises:
         Exception: whatever it raised.
     """
-    waits = [asyncio.ensure_future(each) for each in coroutines]
+    waits = [own_task(each) for each in coroutines]
     try:
-        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for each in done:
-            each.result()
+        await first_done(*waits)
+        for each in waits:
+            if each.done():
+                each.result()
     finally:
         for each in waits:
-            each.cancel()
+            each.end()
 
 
 async def loop_delays(every_s: Callable[[], float]) -> AsyncIterator[float]:

@@ -13,6 +13,7 @@ import click
 
 from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_dotted
+from resqpy.base.own_tasks import run_on
 from resqpy.cli import output, session
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
@@ -43,7 +44,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     if not supervisor.lets_go():
         return code
     try:
-        _new_runner().run(_live(Process(project, worker, scheduler), supervisor))
+        run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor))
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except Exception as error:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from resqpy.base.errors import Deposed
+from resqpy.base.own_tasks import raise_if_cancelled
 from resqpy.base.waiting import is_set_within
 from resqpy.engine.election import Leadership, Scope
 
@@ -63,7 +64,7 @@ class ChoreLoop:
         self,
         chore: Chore,
         leadership: Callable[[Scope], Leadership | None],
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
         default_s: float,
     ) -> None:
         self.chore = chore
@@ -105,7 +106,8 @@ class ChoreLoop:
         except Deposed:
             self._token = None  # the next round of the election tells who leads
             return None
-        except Exception as error:
+        except BaseException as error:
+            raise_if_cancelled(error)
             self._on_error(error)
             self._errors += 1
             return min(_FIRST_RETRY_S * 2.0**self._errors, self._default_s)

@@ -60,7 +60,7 @@ class Judge:
         """How enqueue hooks see it."""
         return Enqueuing(job.class_name, job.queue, job.args, self._queue)
 
-    def fail(self, item: bytes, error: Exception, now_ms: int) -> Fail:
+    def fail(self, item: bytes, error: BaseException, now_ms: int) -> Fail:
         """Send it to the failed list with its bytes."""
         queue = codec.delayed_queue(item) or FALLBACK_QUEUE
         payload, keep = reading.for_failed(item, queue)

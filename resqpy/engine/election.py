@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import ResqpyError
+from resqpy.base.own_tasks import own_task
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import leader
@@ -131,7 +132,7 @@ class Election:
     async def _round(self) -> float:
         """Ask once; seconds until the next time."""
         try:
-            self._asking = asyncio.create_task(self.ask())
+            self._asking = own_task(self.ask(), "election")
             ballot = await asyncio.shield(self._asking)
         except ResqpyError as error:
             self._on_error(error)

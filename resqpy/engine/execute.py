@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from resqpy.base.error_text import add_note
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
+from resqpy.base.limited import within
+from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
@@ -25,8 +28,8 @@ async def execute(run: Run, threads: ThreadRunner) -> Outcome:
             await _onion(run, definition.around, partial(_perform, run, threads))()
         else:
             await _perform(run, threads)
-    except asyncio.CancelledError:
-        run.error = run.error or (WorkerStopped() if run.interrupted else JobCancelled())
+    except asyncio.CancelledError as error:
+        run.error = run.error or _cancelled(run, error)
     except BaseException as error:  # a plugin failed
         _reraise_from_keyboard(error)
         run.error = error
@@ -41,13 +44,19 @@ def _onion(run: Run, plugins: tuple[Plugin, ...], core: CallNext) -> CallNext:
 
 
 async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
+    limit = HookLimit(run, plugin)
     try:
-        await plugin.around(run, call_next)
-    except Exception as error:
+        await limit.around(call_next)
+    except asyncio.CancelledError as error:
+        if not limit.over and (run.cancelled or run.interrupted):
+            raise
+        _plugin_failed(run, limit.error() if limit.over else _cancelled(run, error))
+    except BaseException as error:  # SystemExit too, as of a task
+        _reraise_from_keyboard(error)
         _plugin_failed(run, error)
 
 
-def _plugin_failed(run: Run, error: Exception) -> None:
+def _plugin_failed(run: Run, error: BaseException) -> None:
     """A plugin's error fails the job, whatever was decided; but not one that the worker stopped."""
     if run.interrupted and isinstance(run.error, WorkerStopped):
         return
@@ -66,11 +75,10 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
             run.result = await _call(run, threads)
         else:
             run.result = await _call_limited(run, threads, definition.time_limit_s)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
+        run.error = _cancelled(run, error)
         if run.interrupted:
-            run.error = WorkerStopped()
             raise
-        run.error = _cancelled(run)
     except BaseException as error:  # SystemExit too: a task must not end the worker
         _reraise_from_keyboard(error)
         run.error = error
@@ -83,14 +91,22 @@ def _reraise_from_keyboard(error: BaseException) -> None:
         raise error
 
 
-def _cancelled(run: Run) -> BaseException:
-    """Who cancelled the task? If nobody did, it raised the error itself, as a failed await does."""
-    if not run.cancelled:
-        return JobCancelled("the task was cancelled from within: it raised CancelledError itself")
+def _cancelled(run: Run, error: asyncio.CancelledError) -> BaseException:
+    """Who cancelled the job? If nobody of us did, that is an error like any other: something that it
+    awaits was cancelled, or it cancelled itself.
+    """
+    if run.interrupted:
+        return WorkerStopped()
     task = asyncio.current_task()
-    assert task is not None
-    task.uncancel()
-    return JobCancelled()
+    while task is not None and not run.inline and task.uncancel():
+        pass  # as often as it was cancelled: what follows is not to be
+    if run.cancelled:
+        return JobCancelled()
+    add_note(
+        error,
+        "nobody asked for it: the job, or something that it awaited, was cancelled from within",
+    )
+    return error
 
 
 async def _call(run: Run, threads: ThreadRunner) -> object:
@@ -102,14 +118,11 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:
-    limit = asyncio.timeout(limit_s)
-    try:
-        async with limit:
-            return await _call(run, threads)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise JobTimeout(f"{run.class_name} ran longer than its limit of {limit_s:g} s") from error
+    words = f"{run.class_name} ran longer than its limit of {limit_s:g} s"
+    return await within(
+        _call(run, threads), limit_s, lambda: JobTimeout(words), f"job {run.class_name}",
+        run.on_abandoned,
+    )  # fmt: skip
 
 
 def failure(error: BaseException) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -48,8 +49,8 @@ class MultiWorker(BaseWorker):
         await super()._begin()
         if self.scaling.min_task_processors < self.scaling.max_task_processors:
             sampler = Sampler(lambda: len(self.pool.slots.busy), self.scaling.check_s / 10)
-            self.aside(sampler.run())
-            self.aside(self._scale(sampler))
+            self.aside(sampler.run)
+            self.aside(partial(self._scale, sampler))
 
     async def _scale(self, sampler: Sampler) -> None:
         memory = Memory()

@@ -18,6 +18,7 @@ from resqpy.base.errors import UnknownOption
 from resqpy.base.imports import near_match
 from resqpy.base.keys import Keys
 from resqpy.base.task_record import Retries
+from resqpy.base.when import Duration, duration_s
 from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
@@ -53,6 +54,9 @@ class Plugin:
 
     Attributes:
         option_names: the options that it knows, in snake case.
+        hook_timeout: how long the plugin's own code may take at an enqueue, and before and after a run
+            (milliseconds or a timedelta): then it is cancelled, and the enqueue or the job fails with
+            `HookTimeout`. None: without limit. What it calls in between, the job itself, does not count.
         rank: plugins of a higher rank stand around those of a lower; among equals, and all but two
             are 0, the order of the task's list counts.
 
@@ -62,6 +66,7 @@ class Plugin:
 
     option_names: ClassVar[frozenset[str]] = frozenset()
     rank: ClassVar[int] = 0
+    hook_timeout: ClassVar[Duration | None] = 30_000
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options: dict[str, Any] = {
@@ -89,6 +94,12 @@ class Plugin:
         """An option's value; None counts as not given, as in node-resque."""
         value = self.options.get(name)
         return default if value is None else value
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        """`hook_timeout` in seconds."""
+        limit = self.hook_timeout
+        return None if limit is None else duration_s(limit, f"hook_timeout of {self.name}")
 
     @property
     def name(self) -> str:

@@ -65,7 +65,9 @@ class Pool:
         self.reporting: Reporting = Reporting(
             store, options, clock, events, self._wake.set, claims=definitions.tracked
         )
-        self.runner: Runner = Runner(store, definitions, options, clock, self.reporting.add, worker)
+        self.runner: Runner = Runner(
+            store, definitions, options, clock, self.reporting.add, worker=worker, events=events
+        )
         self.suspects: Suspects = Suspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = False
         self.on_recovered: Callable[[], None] = lambda: None

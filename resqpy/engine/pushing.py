@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from resqpy.base.own_tasks import raise_if_cancelled
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.store.queues import Guard
@@ -34,7 +35,8 @@ class Pushing:
         """Whether the hooks allow it; a hook that raises does not."""
         try:
             return await self._queue.before_enqueue(self._context(queue, name, args))
-        except Exception as error:
+        except BaseException as error:
+            raise_if_cancelled(error)
             self._emit("error", error)
             return False
 
@@ -43,7 +45,8 @@ class Pushing:
         self._emit("enqueue", at_ms, {"class": name, "queue": queue, "args": list(args)})
         try:
             await self._queue.after_enqueue(self._context(queue, name, args))
-        except Exception as error:
+        except BaseException as error:
+            raise_if_cancelled(error)
             self._emit("error", error)
 
     def _context(self, queue: str, name: str, args: Sequence[Any]) -> Enqueuing:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
@@ -11,18 +12,21 @@ from resqpy.base.error_text import add_note
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
+from resqpy.base.limited import within
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.advancing import Advancing
 from resqpy.engine.client import Connection, as_store
 from resqpy.engine.definition import Definition, Definitions, definitions
+from resqpy.engine.hook_limit import late
 from resqpy.engine.moving import Moving
-from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.removing import Removing
 from resqpy.store import delayed, queues
 from resqpy.store.client import Store
 from resqpy.store.queues import Guard, Push
 
+R = TypeVar("R")
 NewJob = tuple[str, str, Sequence[Any]]
 
 
@@ -141,7 +145,7 @@ class Queue(Removing, Moving):
         """Ask the hooks of a job's plugins; False if one forbids it."""
         try:
             for plugin in self._hooks(job):
-                if await plugin.before_enqueue(job) is False:
+                if await _limited(plugin, plugin.before_enqueue(job), job) is False:
                     return False
         except Exception as error:
             add_note(error, f"before task {job.class_name!r} was enqueued")
@@ -152,12 +156,12 @@ class Queue(Removing, Moving):
         """Tell the hooks of a job's plugins that it is enqueued."""
         try:
             for plugin in self._hooks(job):
-                await plugin.after_enqueue(job)
+                await _limited(plugin, plugin.after_enqueue(job), job)
         except Exception as error:
             add_note(error, f"after task {job.class_name!r} was enqueued")
             raise
 
-    def _hooks(self, job: Enqueuing) -> tuple[Any, ...]:
+    def _hooks(self, job: Enqueuing) -> tuple[Plugin, ...]:
         definition: Definition | None = self.definitions.get(job.class_name)
         return definition.enqueue_hooks if definition is not None else ()
 
@@ -245,6 +249,15 @@ class Queue(Removing, Moving):
         """
         wanted = JobFilter.of(class_name, args, queue)
         return (await Advancing(self).walk(wanted, most=most)).done
+
+
+async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing) -> R:
+    """What a hook returns, within its time."""
+    seconds = plugin.hook_limit_s
+    if seconds is None:
+        return await hook
+    where = f"the enqueue of task {job.class_name!r}"
+    return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:

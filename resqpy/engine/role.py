@@ -1,23 +1,53 @@
 """What every long-lived part of a process has in common: start, side tasks, stop.
 
-Side tasks belong to one task group: one that dies ends the role loudly, it is never swallowed.
+    new ──► starting ──► running ──► stopping ──► stopped
+     ▲          │           └──────► died ──► (stop) ──► died
+     └──────────┘ what could not start may be started again
+
+Side tasks belong to their role. One that raises ends its role: the error is logged with its traceback,
+and `wait` raises it. One that is cancelled though nobody of us asked for it is begun again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-from resqpy.base.errors import PoolStateError, StoreError
+from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
+from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_running, own_task
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending
 
+_log = logging.getLogger("resqpy")
+
+_AGAIN_S = 0.1  # until a side task that somebody cancelled is begun again
+_END_WITHIN_S = 5.0  # that side tasks get when they are cancelled
+
+Side = Callable[[], Coroutine[Any, Any, None]]
+
+
+class State(StrEnum):
+    """How far the life of a role is."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DIED = "died"
+
 
 class Role(Emitter):
-    """A part that is started and stopped: worker or scheduler."""
+    """A part that is started and stopped: worker or scheduler.
+
+    Attributes:
+        state: how far its life is.
+    """
 
     leads: ClassVar[bool] = False  # whether it touches the keys of schedulers
 
@@ -25,9 +55,17 @@ class Role(Emitter):
         super().__init__()
         store, self._owns_store = as_store(connection)
         self.store: Store = store
-        self.running: bool = False
-        self._main: asyncio.Task[None] | None = None
-        self._side: list[Coroutine[Any, Any, None]] = []
+        self.state: State = State.NEW
+        self._side: list[Side] = []
+        self._tasks: list[OwnTask[None]] = []
+        self._over: asyncio.Future[None] | None = None
+        self._ending = False
+        self._stopped: OwnTask[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and has neither stopped nor died."""
+        return self.state in {State.STARTING, State.RUNNING, State.STOPPING}
 
     async def connect(self) -> None:
         """Reach Redis, to say early what is wrong with it."""
@@ -41,46 +79,83 @@ class Role(Emitter):
         await self.stop()
 
     async def start(self) -> None:
-        """Connect and begin; a second call is an error.
+        """Connect and begin, once; what could not start may be started again.
 
         Raises:
-            PoolStateError: it runs already.
+            PoolStateError: it was started already, or has stopped.
             StoreError: Redis can't be reached or used.
         """
-        if self.running:
-            raise PoolStateError(f"this {type(self).__name__} was started already")
-        self.running = True
+        if self.state is not State.NEW:
+            raise PoolStateError(
+                f"this {type(self).__name__} was started already and is {self.state}; make a new one"
+            )
+        self.state = State.STARTING
         try:
             await self.connect()
-            await self._set_junk_aside()
+            for words in await _set_junk_aside(self.store, leads=self.leads):
+                self._trouble(StoreError(words))
             await self._begin()
         except BaseException:
-            self.running = False
+            self._side = []
+            self.state = State.NEW
             await self._close_store()
             raise
-        self._main = asyncio.create_task(self._group(self._side), name=type(self).__name__)
+        loop = asyncio.get_running_loop()
+        keep_running(loop)
+        self._over = loop.create_future()
+        self._tasks = [own_task(self._keep(side), type(self).__name__) for side in self._side]
         self._side = []
-
-    async def _set_junk_aside(self) -> None:
-        """Move what stands where keys of ours are to be out of the way, now and later."""
-        before = self.store.mending
-        leading = self.leads or (isinstance(before, Mending) and before.leading)
-        self.store.mending = mending = Mending(self.store, leading=leading)
-        for words in await mending():
-            self._trouble(StoreError(words))
+        self.state = State.RUNNING
 
     def _trouble(self, error: Exception) -> None:
         """Tell of an error that concerns all of us."""
         raise NotImplementedError
 
-    async def _group(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for each in coroutines:
-                group.create_task(each)
+    def aside(self, side: Side) -> None:
+        """Run something beside the others until the role stops; for `_begin`.
 
-    def aside(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine beside the others until the role stops; for `_begin`."""
-        self._side.append(coroutine)
+        Args:
+            side: makes the coroutine, which is made anew where somebody else cancelled it.
+        """
+        self._side.append(side)
+
+    async def _keep(self, side: Side) -> None:
+        """Run a side task; what it raises is the death of the role."""
+        while True:
+            try:
+                return await side()
+            except asyncio.CancelledError:
+                if self._ending or is_cancelled():
+                    self._end_with_loop()
+                    raise
+                words = "a part of the %s was cancelled, nobody of us asked for it; it begins again"
+                _log.exception(words, type(self).__name__)
+                await asyncio.sleep(_AGAIN_S)
+            except BaseException as error:
+                self.die(error)
+                return None
+
+    def die(self, error: BaseException) -> None:
+        """End the role for a reason, which is logged, and raised by `wait`."""
+        if self._ending or self._over is None or self._over.done():
+            _log.error("the %s had trouble while it stopped", type(self).__name__, exc_info=error)
+            return
+        self.state = State.DIED
+        _log.critical("the %s died", type(self).__name__, exc_info=error)
+        self._over.set_exception(_raisable(error, type(self).__name__))
+        self._over.exception()  # it may be that nobody waits
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.end()
+
+    def _end_with_loop(self) -> None:
+        """The program around us cancelled our tasks, as `asyncio.run` does when it ends."""
+        if not self._ending and self._over is not None and not self._over.done():
+            self.state = State.DIED
+            self._over.set_exception(
+                PoolStateError("its tasks were cancelled before it was stopped")
+            )
+            self._over.exception()
 
     async def _begin(self) -> None:
         """Set up, and name the side tasks by `aside`."""
@@ -88,6 +163,31 @@ class Role(Emitter):
 
     async def stop(self) -> None:
         """End in order; calling it twice does no harm."""
+        await self._stop_by(self._stop)
+
+    async def _stop_by(self, stop: Side) -> None:
+        """Stop by a coroutine, once; every caller waits for its end."""
+        if self._over is None:
+            await self._close_store()
+            return
+        if self._stopped is None:
+            if self.state is not State.DIED:
+                self.state = State.STOPPING
+            self._stopped = own_task(self._stop_once(stop))
+        await asyncio.shield(self._stopped)
+
+    async def _stop_once(self, stop: Side) -> None:
+        assert self._over is not None
+        try:
+            await stop()
+        finally:
+            if self.state is not State.DIED:
+                self.state = State.STOPPED
+            if not self._over.done():
+                self._over.set_result(None)
+
+    async def _stop(self) -> None:
+        """Do the steps of a stop."""
         raise NotImplementedError
 
     async def end(self) -> None:
@@ -95,21 +195,58 @@ class Role(Emitter):
         await self.stop()
 
     async def wait(self) -> None:
-        """Return when the role has stopped; raise what killed it, if something did."""
-        if self._main is not None:
-            await asyncio.wait([self._main])
-            if not self._main.cancelled():
-                self._main.result()
+        """Return when the role has stopped.
+
+        Raises:
+            Exception: what killed it, if something did.
+        """
+        if self._over is not None:
+            await first_done(self._over)
+            self._over.result()
 
     async def _end_side_tasks(self) -> None:
-        main = self._main
-        if main is not None and not main.done():
-            main.cancel()
-            await asyncio.wait([main])
-        for each in self._side:
-            each.close()
-        self._side = []
+        self._ending = True
+        await ended(self._tasks, _END_WITHIN_S)
 
     async def _close_store(self) -> None:
         if self._owns_store:
             await self.store.close()
+
+
+async def _set_junk_aside(store: Store, *, leads: bool) -> list[str]:
+    """Move what stands where keys of ours are to be out of the way, now and later; what was moved."""
+    before = store.mending
+    leading = leads or (isinstance(before, Mending) and before.leading)
+    store.mending = mending = Mending(store, leading=leading)
+    return await mending()
+
+
+async def within_limit(seconds: float, what: str, step: Coroutine[Any, Any, None]) -> None:
+    """A step of a stop; one that takes too long, or fails, keeps nobody from the next."""
+    task = own_task(step, what)
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        task.end()
+        _log.error("%s did not end within %g s; the stop goes on", what, seconds)
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s failed; the stop goes on", what, exc_info=error)
+
+
+async def ended(tasks: list[OwnTask[None]], within_s: float) -> None:
+    """Cancel tasks and wait for their end; one that does not end is told, and left."""
+    for task in tasks:
+        task.end()
+    going_on = [task for task in tasks if not task.done()]
+    if going_on:
+        _, left = await asyncio.wait(going_on, timeout=within_s)
+        for task in left:
+            _log.error("%s does not end when it is cancelled", task.get_name())
+
+
+def _raisable(error: BaseException, role: str) -> Exception:
+    """As it may leave `wait`: a SystemExit of a part would end whoever waits."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    wrapped = ResqpyError(f"the {role} died of {type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped

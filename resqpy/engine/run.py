@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base import periodic
 from resqpy.base.model import Job, WorkerId
+from resqpy.base.own_tasks import OwnTask
 from resqpy.engine.outcome import Command, Outcome
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Run:
         cancelled: it is being cancelled on request.
         begun: its first step was taken; before that it can't be cancelled, only told not to begin.
         task_done: the task's function is over; what follows (the plugins) is not cancelled.
+        cancel: asks for the end of it, as somebody who lets it cancel; None: it is in no slot.
+        give_up: settles its end with an error, whatever it does.
+        on_abandoned: told of a coroutine of it that does not end.
         ended: its end is settled; what the function still does is of no account.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
@@ -53,6 +57,7 @@ class Run:
         "after",
         "beginning",
         "begun",
+        "cancel",
         "cancelled",
         "claim",
         "definition",
@@ -61,9 +66,11 @@ class Run:
         "ender",
         "enqueued_args",
         "error",
+        "give_up",
         "held",
         "interrupted",
         "job",
+        "on_abandoned",
         "on_return",
         "outcome",
         "performed",
@@ -108,6 +115,9 @@ class Run:
         self.begun: bool = False
         self.task_done: bool = False
         self.ended: bool = False
+        self.cancel: Callable[[], object] | None = None
+        self.give_up: Callable[[BaseException], None] | None = None
+        self.on_abandoned: Callable[[OwnTask[Any]], None] | None = None
         self.state: dict[Any, Any] = {}
         # For the pool only.
         self.worker_text: str = ""  # the worker id, made a text once for each slot

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import JobCancelled, PayloadError, StoreError, WorkerStopped
+from resqpy.base.limited import GRACE_S
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.engine.definition import Definitions
 from resqpy.engine.endings import ended
 from resqpy.engine.execute import conclude, execute, failure
+from resqpy.engine.keyboard import may_interrupt
+from resqpy.engine.left_behind import LeftBehind
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.outcome import RETURNED, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.taking import run_of
+from resqpy.engine.telling import Events
 from resqpy.engine.threads import ThreadRunner
 from resqpy.store import workers
 from resqpy.store.client import Store
@@ -52,6 +58,7 @@ class Runner:
     Args:
         on_end: called with the end of each job.
         worker: the object that tasks and plugins get as their worker.
+        events: told of what does not end when it is cut off.
 
     Attributes:
         settle: asked what becomes of a run that ended.
@@ -64,9 +71,13 @@ class Runner:
         options: WorkerOptions,
         clock: Clock,
         on_end: Callable[[End], None],
+        *,
         worker: Any,
+        events: Events,
     ) -> None:
-        self.threads: ThreadRunner = ThreadRunner(options.max_threads or 1)
+        self.left: LeftBehind = LeftBehind(events, getattr(worker, "die", None))
+        self.threads: ThreadRunner = ThreadRunner(options.max_threads or 1, self.left.tell)
+        self.left.threads = self.threads
         self._store = store
         self._definitions = definitions
         self._max_payload = options.max_payload
@@ -91,7 +102,10 @@ class Runner:
         if isinstance(run.error, PayloadError):
             self.end(slot, run, failure(run.error))
         else:
-            slot.task = asyncio.get_running_loop().create_task(self._work(slot, run))
+            slot.task = task = own_task(self._work(slot, run), run.class_name, run)
+            run.cancel = partial(self.cancel, slot, run)
+            run.give_up = partial(self._go_on_without, slot, run, task)
+            run.on_abandoned = self.left.add
 
     def return_untouched(self, slot: Slot, run: Run) -> None:
         """Put a job back that was never begun; one that can't be read fails all the same."""
@@ -102,7 +116,9 @@ class Runner:
         run.begun = True
         try:
             outcome = await self.settle(run, await self._outcome(run))
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and may_interrupt():
+                raise
             outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
         self.end(slot, run, outcome)
 
@@ -149,19 +165,42 @@ class Runner:
 
     # -- before their time --
 
-    @staticmethod
-    def cancel(slot: Slot) -> bool:
-        """Cancel the job of a slot, which fails as `JobCancelled`; False where it is too late."""
+    def cancel(self, slot: Slot, only: Run | None = None) -> bool:
+        """Cancel the job of a slot, which fails as `JobCancelled`; False where it is too late.
+
+        Args:
+            only: the run that is meant.
+        """
         run, task = slot.run, slot.task
-        if run is None or task is None or run.task_done or run.ended:
+        if run is None or task is None or run.task_done or run.ended or only not in {None, run}:
             return False
+        if not run.cancelled:
+            asyncio.get_running_loop().call_later(GRACE_S, self._cancel_again, slot, run, task)
         run.cancelled = True
         if run.begun:
-            task.cancel()
+            task.end()
         return True
 
+    def _cancel_again(self, slot: Slot, run: Run, task: OwnTask[None]) -> None:
+        """It may have swallowed the first one; in the end its slot goes on without it."""
+        if not (run.task_done or run.ended):
+            task.end()
+            asyncio.get_running_loop().call_later(
+                2 * GRACE_S, self._go_on_without, slot, run, task, JobCancelled()
+            )
+
+    def _go_on_without(
+        self, slot: Slot, run: Run, task: OwnTask[None], error: BaseException
+    ) -> None:
+        """Settle the end of a run whose coroutine does not end."""
+        if run.ended or (run.task_done and isinstance(error, JobCancelled)):
+            return
+        run.error = error
+        self.end(slot, run, failure(error))
+        self.left.add(task)
+
     @staticmethod
-    def interrupt(slot: Slot) -> asyncio.Task[None] | None:
+    def interrupt(slot: Slot) -> OwnTask[None] | None:
         """Cancel the job because the worker stops, which returns it to its queue; its task, if it
         is still under way.
         """
@@ -171,7 +210,7 @@ class Runner:
         if not run.task_done:
             run.interrupted = not run.cancelled
             if run.begun:
-                task.cancel()
+                task.end()
         return task
 
     def give_up(self, slot: Slot) -> None:
@@ -183,3 +222,6 @@ class Runner:
             run.interrupted = not run.cancelled
             run.error = JobCancelled() if run.cancelled else WorkerStopped()
         self.end(slot, run, conclude(run))
+        if slot.task is not None and not slot.task.done():
+            slot.task.end()
+            self.left.add(slot.task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,10 +14,12 @@ from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
 from resqpy.engine.queue import Queue
-from resqpy.engine.role import Role
+from resqpy.engine.role import Role, within_limit
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.standard_chores import standard_chores
 from resqpy.store.tracker import Tracker
+
+_RESIGN_S, _CLOSE_S = 10.0, 5.0  # that the last steps of a stop get
 
 
 class Scheduler(Role):
@@ -62,7 +63,6 @@ class Scheduler(Role):
         self._election: Election | None = None
         self._loops: dict[str, ChoreLoop] = {}
         self._led: bool | None = None
-        self._stopped: asyncio.Task[None] | None = None
 
     # -- who leads --
 
@@ -98,13 +98,13 @@ class Scheduler(Role):
         )
         self._loops = {chore.name: self._loop(chore, election) for chore in self.chores}
         self.emit("start")
-        for coroutine in (election.run(), *(loop.run() for loop in self._loops.values())):
-            self.aside(coroutine)
+        for side in (election.run, *(loop.run for loop in self._loops.values())):
+            self.aside(side)
         if self.announcer.tasks:
-            self.aside(self.announcer.run())
+            self.aside(self.announcer.run)
         prefixes = [prefix for chore in self.chores for prefix in chore.prefixes]
         if prefixes:  # without any, Redis would tell of every key
-            self.aside(self._new_tracker(prefixes).run())
+            self.aside(self._new_tracker(prefixes).run)
 
     def _new_tracker(self, prefixes: list[str]) -> Tracker:
         return Tracker(
@@ -135,24 +135,19 @@ class Scheduler(Role):
         for loop in self._loops.values():
             loop.stand()
 
-    def _trouble(self, error: Exception) -> None:
+    def _trouble(self, error: BaseException) -> None:
         """Tell of an error."""
         self.emit("error", error)
 
     async def stop(self) -> None:
         """Stop, and give up the leadership so that another can take it at once."""
-        if self._election is None:
-            await self._close_store()
-            return
-        if self._stopped is None:
-            self._stopped = asyncio.create_task(self._stop(self._election))
-        await asyncio.shield(self._stopped)
+        await self._stop_by(self._stop)
 
-    async def _stop(self, election: Election) -> None:
+    async def _stop(self) -> None:
+        assert self._election is not None
         await self._end_side_tasks()
-        await election.resign()
-        await self._close_store()
-        self.running = False
+        await within_limit(_RESIGN_S, "giving up the leadership", self._election.resign())
+        await within_limit(_CLOSE_S, "closing the connection", self._close_store())
         self.emit("end")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from resqpy.base.clock import Clock, iso_utc
 from resqpy.base.model import WorkerId
+from resqpy.base.own_tasks import OwnTask
 from resqpy.engine import identity
 from resqpy.store import workers
 from resqpy.store.client import Store
@@ -34,7 +34,7 @@ class Slot:
         self.worker_id: WorkerId = worker_id
         self.place: Place = Place.of(worker_id)
         self.run: Run | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: OwnTask[None] | None = None
         self.closing: bool = False
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import ctypes
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from resqpy.base.error_text import repr_of
+from resqpy.base.errors import ResqpyError
+from resqpy.base.limited import outlast
+
+_log = logging.getLogger("resqpy")
 
 _END_WITHIN_S = 1.0  # that an interrupted function gets
 
@@ -26,10 +31,16 @@ class ThreadRunner:
 
     Args:
         most: how many functions run at the same time.
+        on_abandoned: called when a thread was let go.
+
+    Attributes:
+        abandoned: how many threads were let go and still run.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, on_abandoned: Callable[[], None] = lambda: None) -> None:
         self.most = most
+        self.abandoned: int = 0
+        self._on_abandoned = on_abandoned
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -47,7 +58,7 @@ class ThreadRunner:
         except asyncio.CancelledError:
             if not call.interrupt():
                 raise
-            await asyncio.wait([call.future], timeout=_END_WITHIN_S)
+            await outlast(call.future, _END_WITHIN_S)
             if call.returned:
                 return call.future.result()
             if call.future.done():
@@ -61,8 +72,9 @@ class ThreadRunner:
             self._open += 1
             more = self._is_short()
         self._calls.put(call)
-        if more:
-            self._start()
+        if more and not self._start() and not self._threads:
+            call.interrupt()  # whatever thread comes to it later passes it over
+            raise ResqpyError("this process can't start a thread, which a plain function needs")
 
     def _abandon(self, call: _Call) -> None:
         """Let the thread go; whoever waits for one gets another."""
@@ -70,11 +82,13 @@ class ThreadRunner:
             if call.ended:
                 return
             call.abandoned = True
+            self.abandoned += 1
             self._threads -= 1
             self._open -= 1
             more = self._is_short()
         if more:
             self._start()
+        self._on_abandoned()
 
     def _is_short(self) -> bool:
         """Whether another thread is needed; it is counted already. Under the lock."""
@@ -83,8 +97,16 @@ class ThreadRunner:
         self._threads += 1
         return True
 
-    def _start(self) -> None:
-        threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
+    def _start(self) -> bool:
+        """Whether it could; those that there are take its calls."""
+        try:
+            threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads -= 1
+            _log.error("can't start another thread for plain functions: %s", error)
+            return False
+        return True
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -92,6 +114,7 @@ class ThreadRunner:
             with self._lock:
                 call.ended = True
                 if call.abandoned:
+                    self.abandoned -= 1
                     return
                 self._open -= 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -20,12 +21,15 @@ from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.role import Role
+from resqpy.engine.role import Role, within_limit
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
 from resqpy.engine.telling import tell_error
 from resqpy.engine.wakeup import Wakeup
+
+# The seconds that the last steps of a stop get, whatever is in their way.
+_HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 5.0, 5.0, 5.0
 
 
 class BaseWorker(Role):
@@ -59,7 +63,6 @@ class BaseWorker(Role):
         self._stopping: Stopping | None = None
         self._newer: Newer | None = None
         self._dispatcher: asyncio.Task[None] | None = None
-        self._stopped: asyncio.Task[None] | None = None
 
     @property
     def pool(self) -> Pool:
@@ -77,8 +80,6 @@ class BaseWorker(Role):
         return 1
 
     async def _begin(self) -> None:
-        if self._pool is not None:
-            raise PoolStateError(f"this {type(self).__name__} was stopped; make a new one")
         pool = self._pool = Pool(
             self.store,
             self.definitions,
@@ -101,8 +102,8 @@ class BaseWorker(Role):
         await self._known(newer.announce())
         self._wakeup = Wakeup(self.store, pool, self.options, self)
         self._wakeup.heartbeat.start()
-        for coroutine in (self._dispatch(), self._wakeup.tracker.run(), self._wakeup.poll()):
-            self.aside(coroutine)
+        for side in (self._dispatch, self._wakeup.tracker.run, self._wakeup.poll):
+            self.aside(side)
 
     async def _dispatch(self) -> None:
         self._dispatcher = asyncio.current_task()
@@ -129,14 +130,9 @@ class BaseWorker(Role):
         Args:
             timeout_s: seconds that running jobs get; None: without limit. Default: the option.
         """
-        if self._pool is None:
-            await self._close_store()
-            return
-        if self._stopped is None:
-            if timeout_s is not None and timeout_s < 0:
-                timeout_s = self.options.stop_timeout_s
-            self._stopped = asyncio.create_task(self._stop(timeout_s))
-        await asyncio.shield(self._stopped)
+        if timeout_s is not None and timeout_s < 0:
+            timeout_s = self.options.stop_timeout_s
+        await self._stop_by(partial(self._stop, timeout_s))
 
     async def stop_now(self) -> None:
         """Cancel what runs at once, also while a patient `stop` is under way."""
@@ -144,23 +140,21 @@ class BaseWorker(Role):
             self._stopping.hurry()
         await self.stop(0)
 
-    async def _stop(self, timeout_s: float | None) -> None:
-        stopping, pool = self._stopping, self.pool
+    async def _stop(self, timeout_s: float | None = None) -> None:
+        stopping, wakeup = self._stopping, self._wakeup
         assert stopping is not None
+        assert wakeup is not None
         await stopping.drain(timeout_s, self._dispatcher)
         await self._end_side_tasks()
         await stopping.interrupt()
         await stopping.report()
-        try:
-            if self._wakeup is not None:
-                await self._wakeup.stop()
-            await stopping.unregister()
-            if self._newer is not None:
-                await self._known(self._newer.withdraw())
-        finally:
-            await pool.close()
-            await self._close_store()
-            self.running = False
+        await within_limit(_HEARTBEAT_S, "the end of the heartbeat", wakeup.stop())
+        await within_limit(_UNREGISTER_S, "telling Redis that we leave", stopping.unregister())
+        if self._newer is not None:
+            withdrawn = self._known(self._newer.withdraw())
+            await within_limit(_UNREGISTER_S, "withdrawing what is known here", withdrawn)
+        await within_limit(_CLOSE_S, "closing the pool", self.pool.close())
+        await within_limit(_CLOSE_S, "closing the connection", self._close_store())
 
     async def _known(self, noting: Coroutine[Any, Any, None]) -> None:
         """Note or withdraw which tasks are known here: no work depends on it."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from resqpy.base.error_text import repr_of
-from resqpy.base.errors import ResqpyError, UsageError
-from resqpy.base.when import duration_s
+from resqpy.base.errors import HookTimeout, ResqpyError, UsageError
+from resqpy.base.limited import within
+from resqpy.base.own_tasks import raise_if_cancelled
+from resqpy.base.when import Duration, duration_s
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger
@@ -37,7 +38,7 @@ class Boot:
         """
         for each in sorted(self._all, key=lambda one: one.load_priority):
             name = each.title()
-            value = await self._called(each, each.initialize)
+            value = await self._called(each, each.initialize, "initialize")
             self._made.append(each)
             if value is None:
                 continue
@@ -51,12 +52,12 @@ class Boot:
     async def start(self) -> None:
         """Start all."""
         for each in sorted(self._made, key=lambda one: one.start_priority):
-            await self._called(each, each.start)
+            await self._called(each, each.start, "start")
 
-    async def _called(self, each: Initializer, method: Any) -> Any:
+    async def _called(self, each: Initializer, method: Any, what: str) -> Any:
         """Call it; its words alone ("no such file") would not tell whose they are."""
         try:
-            return await _called(method)
+            return await _limited(each, method, what, each.start_timeout)
         except Exception as error:
             if not isinstance(error, ResqpyError):
                 name = f"{type(each).__module__}.{type(each).__qualname__}"
@@ -70,8 +71,9 @@ class Boot:
         made, self._made = self._made[::-1], []
         for each in sorted(made, key=lambda one: one.stop_priority):
             try:
-                await _stopped(each)
-            except Exception as error:  # a user's code may raise anything
+                await _limited(each, each.stop, "stop", each.stop_timeout)
+            except BaseException as error:  # a user's code may raise anything
+                raise_if_cancelled(error)
                 get_logger().error(
                     "initializer failed to stop",
                     name=each.title(),
@@ -80,22 +82,15 @@ class Boot:
                 )
 
 
-async def _stopped(each: Initializer) -> None:
-    """Stop it within its time; without a limit no process would end because of one that hangs."""
-    if each.stop_timeout is None:
-        await _called(each.stop)
-        return
-    limit_s = duration_s(each.stop_timeout)
-    limit = asyncio.timeout(limit_s)
-    try:
-        async with limit:
-            await _called(each.stop)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeoutError(
-            f"its stop took longer than its stop_timeout of {limit_s:g} s"
-        ) from error
+async def _limited(each: Initializer, method: Any, what: str, limit: Duration | None) -> Any:
+    """Call it within its time; without a limit no process would begin or end because of one that hangs."""
+    if limit is None:
+        return await _called(method)
+    seconds = duration_s(limit)
+    option = "stop_timeout" if what == "stop" else "start_timeout"
+    name = f"initializer {each.title()!r}"
+    words = f"{name}: its {what} took longer than its {option} of {seconds:g} s"
+    return await within(_called(method), seconds, lambda: HookTimeout(words), f"{what} of {name}")
 
 
 async def _called(method: Any) -> Any:

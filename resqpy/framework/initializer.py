@@ -9,7 +9,7 @@ from resqpy.base.when import Duration, duration_ms
 from resqpy.framework.misspelled import misspelled
 
 PRIORITIES = ("load_priority", "start_priority", "stop_priority")
-_KNOWN = ("name", "initialize", "start", "stop", "stop_timeout", *PRIORITIES)
+_KNOWN = ("name", "initialize", "start", "stop", "start_timeout", "stop_timeout", *PRIORITIES)
 
 
 class Initializer:
@@ -24,6 +24,8 @@ class Initializer:
     Attributes:
         name: `api.<name>` is what `initialize` returns. Default: the class's name with a small first
             letter.
+        start_timeout: how long `initialize` and `start` may take each, milliseconds or a timedelta: then
+            they are cancelled, and the process does not start. None: without limit.
         stop_timeout: how long `stop` may take, milliseconds or a timedelta: then it is cancelled and
             the others are stopped.
     """
@@ -32,6 +34,7 @@ class Initializer:
     load_priority: ClassVar[int] = 1000
     start_priority: ClassVar[int] = 1000
     stop_priority: ClassVar[int] = 1000
+    start_timeout: ClassVar[Duration | None] = 60_000
     stop_timeout: ClassVar[Duration | None] = 10_000
 
     def initialize(self) -> Any:
@@ -64,6 +67,7 @@ def check_initializer(found: Any) -> type[Initializer]:
         value = getattr(found, priority)
         if not isinstance(value, int | float):
             raise UsageError(f"{title}: {priority} is {value!r}, not a number")
-    if found.stop_timeout is not None:
-        duration_ms(found.stop_timeout, f"{title}: stop_timeout")
+    for option in ("start_timeout", "stop_timeout"):
+        if getattr(found, option) is not None:
+            duration_ms(getattr(found, option), f"{title}: {option}")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from resqpy.base.errors import ListenerDestroyed, TrackedError
 from resqpy.base.events import Emitter
+from resqpy.base.own_tasks import own_task
 from resqpy.engine.definition import Definition, define, is_async
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
@@ -128,7 +129,7 @@ class Listener(Emitter):
         self.stop()
         self.destroyed = True
         released = asyncio.gather(*map(_release, list(self._active.values())))
-        self._stopping = asyncio.create_task(self._stop_after(released))
+        self._stopping = own_task(self._stop_after(released))
         await asyncio.shield(released if self._called_by_handler() else self._stopping)
 
     async def _stop_after(self, released: asyncio.Future[list[None]]) -> None:

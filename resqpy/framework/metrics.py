@@ -129,7 +129,15 @@ def _of_worker(worker: Any) -> list[Metric]:
         ("_min", "The least number of task processors.", scaling.min_task_processors),
         ("_max", "The greatest number of task processors.", scaling.max_task_processors),
     )
-    return [
+    left = Metric(
+        "resqpy_left_behind",
+        "gauge",
+        "Coroutines and plain functions of jobs that were cut off and do not end.",
+    )
+    left.add(worker.pool.runner.left.coroutines, kind="coroutine")
+    left.add(worker.pool.runner.left.functions, kind="function")
+    processors = [
         metric(f"resqpy_task_processors{end}", "gauge", words, value)
         for end, words, value in numbers
     ]
+    return [*processors, left]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from resqpy.base.errors import InvalidTask
 from resqpy.base.imports import near_match
+from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
 from resqpy.framework.misspelled import misspelled
@@ -19,7 +20,7 @@ from resqpy.framework.task_call import TaskCall, call_of
 if TYPE_CHECKING:
     from resqpy.framework.spec import TaskSpec
 
-_PROPERTIES = ("name", "everywhere", "priority")
+_PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")
 HOOKS = ("pre_enqueue", "post_enqueue", "pre_processor", "post_processor")
 
 
@@ -30,11 +31,14 @@ class Middleware:
         name: by which tasks name it. Default: the class's name with a small first letter.
         everywhere: it belongs to all tasks (ActionHero's `global`).
         priority: the lower the earlier before a task, and the later after it.
+        hook_timeout: how long each of its hooks may take (milliseconds or a timedelta): then it is
+            cancelled, and the enqueue or the job fails with `HookTimeout`. None: without limit.
     """
 
     name: ClassVar[str] = ""
     everywhere: ClassVar[bool] = False
     priority: ClassVar[int] = 100
+    hook_timeout: ClassVar[Duration | None] = 30_000
 
     def pre_enqueue(self, job: Enqueuing) -> Any:
         """Before a job is enqueued: returning False forbids it, raising tells the caller why."""
@@ -66,6 +70,12 @@ class MiddlewarePlugin(Plugin):
     def name(self) -> str:
         """That of the middleware."""
         return self._middleware.title()
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        """That of the middleware."""
+        limit = self._middleware.hook_timeout
+        return None if limit is None else duration_s(limit, f"hook_timeout of {self.name}")
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         call = call_of(self._task, run)
@@ -123,6 +133,8 @@ class MiddlewareSet:
             raise InvalidTask(f"middleware {name!r} {wrong}")
         if not isinstance(kind.priority, int | float):
             raise InvalidTask(f"middleware {name!r}: priority is {kind.priority!r}, not a number")
+        if kind.hook_timeout is not None:
+            duration_s(kind.hook_timeout, f"middleware {name!r}: hook_timeout")
         self._by_name[name] = kind()
 
     def of(self, task: TaskSpec) -> list[Plugin]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.base.own_tasks import own_task
 from resqpy.base.waiting import first_of
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import FROM_OPTIONS
@@ -134,7 +135,7 @@ class Process:
             return
         if self._stopped is None:
             self._resque.timeout_s = timeout_s
-            self._stopped = asyncio.create_task(self._stop(self._boot))
+            self._stopped = own_task(self._stop(self._boot))
         await asyncio.shield(self._stopped)
 
     async def _stop(self, boot: Boot) -> None:
@@ -205,7 +206,7 @@ class Process:
         self._wanted.set()
         worker = self._multi_worker
         if worker is not None and self._hurry is None:
-            self._hurry = asyncio.get_running_loop().create_task(worker.stop_now())
+            self._hurry = own_task(worker.stop_now())
 
     @property
     def stopping(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.own_tasks import own_task
 from resqpy.base.when import duration_ms
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext
@@ -52,11 +53,11 @@ class JobLock(Lock):
             run.effects.remove(key.release_command)
             self._blocked(run, key)
             return
-        renewal = asyncio.get_running_loop().create_task(self._renew(run, key))
+        renewal = own_task(self._renew(run, key), "renewal of a job lock", run)
         try:
             await call_next()
         finally:
-            renewal.cancel()
+            renewal.end()
 
     def _key(self, run: Run) -> JobLockKey:
         keys = run.store.keys

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.base.when import lock_seconds
+from resqpy.base.when import Duration, lock_seconds
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.run import Run
 
@@ -27,6 +27,7 @@ class Lock(Plugin):
             without the namespace, as in node-resque; in a Cluster it needs the hash tag.
     """
 
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
     option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key"})
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

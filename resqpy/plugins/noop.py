@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resqpy.base.errors import UsageError, WorkerStopped
+from resqpy.base.when import Duration
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run
 
@@ -22,6 +23,7 @@ class Noop(Plugin):
             `resqpy.plugins.noop`.
     """
 
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
     rank: ClassVar[int] = 1  # behind Retry: what is tried again is no matter for it yet
     option_names: ClassVar[frozenset[str]] = frozenset({"logger"})
 

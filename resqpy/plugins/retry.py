@@ -13,6 +13,7 @@ from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
 from resqpy.base.task_record import Retries
+from resqpy.base.when import Duration
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
@@ -47,6 +48,7 @@ class Retry(Plugin):
         fatal_exceptions: these are not.
     """
 
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
     option_names: ClassVar[frozenset[str]] = frozenset(
         {
             "retry_limit", "retry_delay", "backoff_strategy", "retry_jitter",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from resqpy.base.errors import UnknownTask
 from resqpy.base.model import Job
 from resqpy.base.task_id import task_id_of
+from resqpy.base.when import Duration
 from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.execute import failure
 from resqpy.engine.plugin import CallNext, Plugin
@@ -25,6 +26,8 @@ class Tracking(Plugin):
     Args:
         deliveries: those of the process.
     """
+
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
 
     def __init__(self, deliveries: Deliveries, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)

@@ -16,6 +16,7 @@ import hiredis
 
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.base.loops import Home, hand_over
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.store.connect import Opener, translate_connect
 from resqpy.store.wire import Wire
 
@@ -72,7 +73,7 @@ class Line:
         self._waiting: list[_Asked] = []
         self._in_flight: deque[_Asked] = deque()
         self._flush_planned = False
-        self._opening: asyncio.Task[None] | None = None
+        self._opening: OwnTask[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._give_up_at = 0.0
         self._leave = False
@@ -125,7 +126,7 @@ class Line:
         if self._opening is not None or not self._waiting:
             return
         if self._leave or not self.alive:
-            self._opening = asyncio.get_running_loop().create_task(self._open_wire())
+            self._opening = own_task(self._open_wire(), "connecting to Redis")
             return
         assert self._wire is not None
         self.round_trips += 1
@@ -215,7 +216,7 @@ class Line:
         if pending:
             await asyncio.wait(pending, timeout=self._reply_timeout_s)
         if self._opening is not None:
-            self._opening.cancel()
+            self._opening.end()
             await asyncio.wait([self._opening])
         if self._watch is not None:
             self._watch.cancel()

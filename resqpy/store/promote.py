@@ -105,7 +105,7 @@ class Fail:
     """
 
     entry: bytes
-    reason: Exception
+    reason: BaseException
     keep: str | None = None
 
 

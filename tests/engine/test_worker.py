@@ -164,7 +164,7 @@ def chain() -> None:
         (speechless, "Unspeakable"),
         (endless, "ValueError"),
         (leave, "SystemExit"),
-        (give_up, "JobCancelled"),
+        (give_up, "CancelledError"),
         (chain, "ValueError"),
         (interrupt, "KeyboardInterrupt"),
         (close, "RuntimeError"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import NotStarted, UsageError
+from resqpy.base.errors import HookTimeout, NotStarted, UsageError
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from tests.framework.conftest import Files, MakeProject, until
@@ -206,3 +206,33 @@ async def test_stuck_workers_are_cleaned_at_boot(
     async with Process(make_project()):
         assert list(await api.tasks.workers()) == ["new:1:default"]
         assert await api.tasks.failed_count() == 1
+
+
+HANGS = """
+import asyncio
+from resqpy import Initializer
+
+
+class Hangs(Initializer):
+    start_timeout = 50
+
+    async def {method}(self):
+        for swallowed in range(3):
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if swallowed == 2 or not {swallows}:
+                    raise
+"""
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+@pytest.mark.parametrize("method", ["initialize", "start"])
+async def test_one_that_hangs_at_boot_is_cut_off(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch, method: str, swallows: bool
+) -> None:
+    """The process does not start, and says whose fault that is."""
+    monkeypatch.setattr("resqpy.base.limited.GRACE_S", 0.05)
+    project = make_project(initializers__hangs=HANGS.format(method=method, swallows=swallows))
+    with pytest.raises(HookTimeout, match=f"'hangs': its {method} took longer"):
+        await Process(project, worker=False).start()

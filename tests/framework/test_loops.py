@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from resqpy import Inspector, Queue, Resque, Store
 from resqpy.base.errors import WrongLoop
+from resqpy.base.own_tasks import own_task
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.store.options import RedisOptions
@@ -153,7 +154,7 @@ def test_a_loop_that_ends_meanwhile_lets_its_callers_go(tmp_path: Path) -> None:
 
     async def owner() -> None:
         store.line._home.elsewhere()
-        store.line._opening = asyncio.create_task(asyncio.sleep(60))
+        store.line._opening = own_task(asyncio.sleep(60))
         ready.set()
         await asyncio.to_thread(go_on.wait)
 

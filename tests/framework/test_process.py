@@ -108,11 +108,8 @@ async def test_wait_tells_what_killed_the_worker(make_project: MakeProject) -> N
     async with Process(make_project(), worker=True) as process:
         worker = process.resque.multi_worker
         assert worker is not None
-        main = worker._main
-        assert main is not None
-        await until(lambda: worker._dispatcher is not None)
-        main.cancel()
-        with pytest.raises(Exception, match="ended by itself"):
+        worker.die(ValueError("boom"))
+        with pytest.raises(ValueError, match="boom"):
             await asyncio.wait_for(process.wait(), 5)
 
 
@@ -172,14 +169,12 @@ async def test_a_worker_that_dies_inside_another_program_is_told(
         async with open_project(project.root, worker=True) as process:
             worker = process.resque.multi_worker
             assert worker is not None
-            assert worker._main is not None
-            await until(lambda: worker._dispatcher is not None)
-            worker._main.cancel()
+            worker.die(ValueError("boom"))
             await until(lambda: any(each["log_level"] == "critical" for each in logs))
             await api.tasks.enqueue("wait", {"ms": 1})
     [told] = [each for each in logs if each["log_level"] == "critical"]
     assert told["event"] == "no jobs are worked here any more"
-    assert "ended by itself" in told["error"]
+    assert "boom" in told["error"]
 
 
 async def _processed() -> int:

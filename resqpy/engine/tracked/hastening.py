@@ -11,6 +11,7 @@ import asyncio
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import ResqpyError
+from resqpy.base.own_tasks import own_task
 from resqpy.base.task_record import Record
 from resqpy.base.task_status import TaskStatus
 from resqpy.engine.run import Run
@@ -39,7 +40,7 @@ class Hastening:
 
     def _begin(self, run: Run, record: Record) -> None:
         if run.worker is not None and run.worker.running:
-            task = asyncio.get_running_loop().create_task(_move(run.store, record))
+            task = own_task(_move(run.store, record))
             self._moving.add(task)
             task.add_done_callback(self._moving.discard)
 

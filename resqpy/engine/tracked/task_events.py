@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from resqpy.base import codec
 from resqpy.base.events import Emitter
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.store.client import Store
 from resqpy.store.subscription import Subscription
 
@@ -29,7 +30,7 @@ class TaskEvents(Emitter):
             store, store.keys.events, self._hand_on, on_connect=self._connected
         )
         self._listens = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: OwnTask[None] | None = None
 
     def _connected(self) -> None:
         if self._listens.is_set():
@@ -45,14 +46,14 @@ class TaskEvents(Emitter):
     async def start(self) -> None:
         """Return when it listens; what happened before is not told."""
         if self._task is None:
-            self._task = asyncio.create_task(self._subscription.run())
+            self._task = own_task(self._subscription.run(), "events of tracked tasks")
         await self._listens.wait()
 
     async def stop(self) -> None:
         """Listen no more."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
+            task.end()
             await asyncio.wait([task])
         self._listens.clear()
 

@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from weakref import ReferenceType, ref
 
 from resqpy.base import codec
@@ -88,7 +87,7 @@ class TrackedRun:
         self.task: ActiveTask = ActiveTask(record, run.store, clock, entry, interceptors)
         self.lock: HeldLock = HeldLock(claimed, clock, self.task.processing.learned)
         self.task.processing.hold(self.lock)
-        self.task.on("lock_lost", partial(self._cancel_later, asyncio.current_task()))
+        self.task.on("lock_lost", self._cancel_later)
         own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.claim, run.state[ACTIVE] = claimed, self.task
@@ -116,14 +115,13 @@ class TrackedRun:
         if not called and self.task.processing.busy:
             await self.task.release(save_payload=False)
 
-    def _cancel_later(self, handler: asyncio.Task[Any] | None) -> None:
+    def _cancel_later(self) -> None:
         """A handler that goes on without its lock must not keep its slot for ever."""
-        asyncio.get_running_loop().call_later(_LOST_GRACE_S, self._cancel, handler)
+        asyncio.get_running_loop().call_later(_LOST_GRACE_S, self._cancel)
 
-    def _cancel(self, handler: asyncio.Task[Any] | None) -> None:
-        if handler is not None and not self.run.task_done and not self.run.ended:
-            self.run.cancelled = True
-            handler.cancel()
+    def _cancel(self) -> None:
+        if self.run.cancel is not None:
+            self.run.cancel()
 
     # -- it is over: how the job ends --
 

@@ -34,6 +34,7 @@ class HealthInitializer(Initializer):
     load_priority: ClassVar[int] = 50
     start_priority: ClassVar[int] = 100_000
     stop_priority: ClassVar[int] = 100_000
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, process: Process, metrics: Callable[[], Awaitable[bytes]]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import ClassVar
 
 from resqpy.base import prometheus
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.when import Duration
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
@@ -21,6 +21,7 @@ class MetricsInitializer(Initializer):
     name: ClassVar[str] = "metrics"
     load_priority: ClassVar[int] = 210
     stop_priority: ClassVar[int] = 99_000
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound) -> None:
@@ -29,7 +30,7 @@ class MetricsInitializer(Initializer):
         self._resque: Resque | None = None
         self._jobs = JobCounts(project.registry.definitions)
         self._delay = LoopDelay()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: OwnTask[None] | None = None
         self._installation: Installation | None = None
 
     def initialize(self) -> None:
@@ -38,7 +39,7 @@ class MetricsInitializer(Initializer):
             return
         self._resque = resque = self._bound.things["resque"]
         self._installation = Installation(resque.store)
-        self._watching = asyncio.create_task(self._delay.watch())
+        self._watching = own_task(self._delay.watch())
         if resque.multi_worker is not None:
             self._jobs.follow(resque.multi_worker)
 
@@ -46,7 +47,7 @@ class MetricsInitializer(Initializer):
         """Watch the loop no more, and leave Redis, which goes next."""
         self._installation = None
         if self._watching is not None:
-            self._watching.cancel()
+            self._watching.end()
 
     async def text(self) -> bytes:
         """All metrics, of this process and of what is in Redis."""

@@ -17,6 +17,7 @@ class RedisInitializer(Initializer):
     name: ClassVar[str] = "redis"
     load_priority: ClassVar[int] = 100
     stop_priority: ClassVar[int] = 99_999
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project) -> None:

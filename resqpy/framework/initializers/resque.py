@@ -28,6 +28,7 @@ class ResqueInitializer(Initializer):
     load_priority: ClassVar[int] = 200
     start_priority: ClassVar[int] = 9000
     stop_priority: ClassVar[int] = 100
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound, *, worker: bool, scheduler: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import ClassVar
 
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.when import Duration
 from resqpy.engine.announcing import Announcer
 from resqpy.framework.api import Bound
@@ -23,12 +24,13 @@ class TasksInitializer(Initializer):
     load_priority: ClassVar[int] = 210
     start_priority: ClassVar[int] = 8900
     stop_priority: ClassVar[int] = 90
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound) -> None:
         self._project = project
         self._bound = bound
-        self._announcing: asyncio.Task[None] | None = None
+        self._announcing: OwnTask[None] | None = None
 
     def initialize(self) -> TasksApi:
         """Make it."""
@@ -50,7 +52,7 @@ class TasksInitializer(Initializer):
         if not tasks:
             return
         announcer = Announcer(resque.store, tasks, _announcing_failed)
-        self._announcing = asyncio.create_task(announcer.run(), name="announce periodic tasks")
+        self._announcing = own_task(announcer.run(), "announce periodic tasks")
         if await resque.inspector.leader() is None:
             get_logger().warning(
                 "periodic tasks need a scheduler, and none leads: start one "
@@ -61,7 +63,7 @@ class TasksInitializer(Initializer):
     async def stop(self) -> None:
         """Announce no more."""
         if self._announcing is not None:
-            self._announcing.cancel()
+            self._announcing.end()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._announcing
 

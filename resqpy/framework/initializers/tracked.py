@@ -18,6 +18,7 @@ class TrackedInitializer(Initializer):
     load_priority: ClassVar[int] = 220
     start_priority: ClassVar[int] = 8950
     stop_priority: ClassVar[int] = 90
+    start_timeout: ClassVar[Duration | None] = None
     stop_timeout: ClassVar[Duration | None] = None
 
     def __init__(self, project: Project, bound: Bound) -> None:

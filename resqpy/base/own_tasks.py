@@ -1,0 +1,163 @@
+"""Tasks of ours on a loop that users' code shares: a job can't cancel them.
+
+A job that says `for task in asyncio.all_tasks(): task.cancel()`, or `loop.stop()`, means its own. Each
+run is the owner of the code that it runs, by a context variable that its tasks and threads inherit; one
+of our tasks is cancelled by its owner, or by code that is no job's. So a loop that is being closed still
+cancels them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+_log = logging.getLogger("resqpy")
+
+OWNER: contextvars.ContextVar[object] = contextvars.ContextVar("resqpy_owner", default=None)
+
+_END_WITHIN_S = 3.0  # that what still runs gets at the end of a program
+_PASSES = 4  # of the loop, in which a cancellation has reached whoever awaits
+_swept: set[asyncio.AbstractEventLoop] = set()
+
+
+class OwnTask(asyncio.Task[R]):
+    """A task that no job can cancel, but its own."""
+
+    owner: object = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it, unless a job asks for it that is not its owner."""
+        asking = OWNER.get()
+        if asking is None or asking is self.owner:
+            return super().cancel(msg)
+        _note_sweep(self.get_loop(), asking)
+        return False
+
+    def end(self) -> bool:
+        """Cancel it, whoever asks."""
+        return super().cancel()
+
+
+def own_task(
+    coroutine: Coroutine[Any, Any, R], name: str | None = None, owner: object = None
+) -> OwnTask[R]:
+    """Run a coroutine beside what runs, as a task of ours."""
+    context = contextvars.copy_context()
+    context.run(OWNER.set, owner)
+    loop = asyncio.get_running_loop()
+    task: OwnTask[R] = OwnTask(coroutine, loop=loop, name=name, context=context)
+    task.owner = owner
+    return task
+
+
+async def first_done(*futures: asyncio.Future[Any]) -> None:
+    """Return when one of several is done; for who belongs to no job: one that cancels all tasks does not
+    end the waiting.
+    """
+    while True:
+        try:
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not _spared():
+                raise
+        else:
+            return
+
+
+def _spared() -> bool:
+    """Whether it was a job that cancelled who runs here."""
+    task = asyncio.current_task()
+    if task is None or asyncio.get_running_loop() not in _swept:
+        return False
+    task.uncancel()
+    return True
+
+
+def _note_sweep(loop: asyncio.AbstractEventLoop, asking: object) -> None:
+    if loop in _swept:
+        return
+    _swept.add(loop)
+    _log.error("a job cancelled tasks that are not its own (%s); they go on", asking)
+    loop.call_soon_threadsafe(_forget_sweep, loop, _PASSES)
+
+
+def _forget_sweep(loop: asyncio.AbstractEventLoop, passes: int) -> None:
+    if passes:
+        loop.call_soon(_forget_sweep, loop, passes - 1)
+    else:
+        _swept.discard(loop)
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled who runs here; else a CancelledError has leaked out of something."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def raise_if_cancelled(error: BaseException) -> None:
+    """Where users' code may raise anything: a cancellation that was asked for goes on its way."""
+    if isinstance(error, asyncio.CancelledError) and is_cancelled():
+        raise error
+
+
+def keep_running(loop: asyncio.AbstractEventLoop) -> None:
+    """Let no job stop the loop; uvloop's can't be told that, `run_on` goes on there."""
+    stop = loop.stop
+    if getattr(stop, "__name__", "") == "stop_unless_asked_by_a_job":
+        return
+
+    def stop_unless_asked_by_a_job() -> None:
+        if OWNER.get() is None:
+            stop()
+        else:
+            _log.error("a job asked to stop the event loop (%s); it goes on", OWNER.get())
+
+    with contextlib.suppress(AttributeError):
+        loop.stop = stop_unless_asked_by_a_job  # type: ignore[method-assign]  # that it can be is how it is done
+
+
+def run_on(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run the main coroutine of a program to its end, whatever a job does to the loop."""
+    loop = runner.get_loop()
+    try:
+        task = loop.run_until_complete(_as_own(coroutine))
+        while not task.done():
+            _run_further(loop, task)
+        return task.result()
+    finally:
+        if loop.run_until_complete(_end_all()):
+            runner.close()  # which would wait for them without limit
+
+
+async def _end_all() -> bool:
+    """Cancel what still runs; whether all of it ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_END_WITHIN_S)
+    left = [task for task in others if not task.done()]
+    for task in left:
+        _log.error(
+            "%s does not end when it is cancelled; the program ends without it", task.get_name()
+        )
+    return not left
+
+
+def _run_further(loop: asyncio.AbstractEventLoop, task: OwnTask[Any]) -> None:
+    try:
+        loop.run_until_complete(asyncio.wait([task]))
+    except (RuntimeError, SystemExit):
+        if loop.is_closed():
+            raise
+        _log.exception("something in a job stopped the event loop; it goes on")
+
+
+async def _as_own(coroutine: Coroutine[Any, Any, R]) -> OwnTask[R]:
+    return own_task(coroutine, "main")

@@ -1,0 +1,85 @@
+"""How long a plugin's own code may take in a run; what it stands around does not count."""
+
+from __future__ import annotations
+
+import asyncio
+
+from resqpy.base.errors import HookTimeout
+from resqpy.base.limited import GRACE_S
+from resqpy.base.own_tasks import OwnTask
+from resqpy.engine.plugin import CallNext, Plugin
+from resqpy.engine.run import Run
+
+
+class HookLimit:
+    """Watches one plugin in one run. When its time is over it is cancelled, once more after a while, and
+    then the run ends without it.
+
+    Attributes:
+        over: its time is over.
+    """
+
+    def __init__(self, run: Run, plugin: Plugin) -> None:
+        self.over: bool = False
+        self._run = run
+        self._plugin = plugin
+        self._seconds = plugin.hook_limit_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._task = asyncio.current_task()
+
+    async def around(self, call_next: CallNext) -> None:
+        """The plugin's part of the run."""
+        if self._seconds is None:
+            await self._plugin.around(self._run, call_next)
+            return
+
+        async def untimed() -> None:
+            self._pause()
+            self.over = False  # it went on in spite of it, and is done with this part
+            try:
+                await call_next()
+            finally:
+                self._go_on()
+
+        self._go_on()
+        try:
+            await self._plugin.around(self._run, untimed)
+        finally:
+            self._pause()
+
+    def error(self) -> HookTimeout:
+        """What is said of it."""
+        return late(self._plugin, f"the run of task {self._run.class_name!r}", self._seconds)
+
+    def _go_on(self) -> None:
+        if self._seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._seconds, self._cut_off)
+
+    def _pause(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _cut_off(self) -> None:
+        first, self.over = not self.over, True
+        _cancel(self._task)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(GRACE_S, self._cut_off if first else self._go_on_without)
+
+    def _go_on_without(self) -> None:
+        if self._run.give_up is not None:
+            self._run.give_up(self.error())
+
+
+def late(plugin: Plugin, where: str, seconds: float | None) -> HookTimeout:
+    """What is said of a plugin that took too long."""
+    return HookTimeout(
+        f"{plugin.name} took longer in {where} than its hook_timeout of {seconds or 0:g} s"
+    )
+
+
+def _cancel(task: asyncio.Task[object] | None) -> None:
+    if isinstance(task, OwnTask):
+        task.end()
+    elif task is not None:
+        task.cancel()
