@@ -118,7 +118,9 @@ def new_process(settings: Settings) -> Process:
 
     project = load_project(settings)
     configure(replace(project.config.logger, level="warning"), project.name)
-    return Process(project, worker=False, scheduler=False)
+    process = Process(project, worker=False, scheduler=False)
+    process.patient = False  # somebody sits before it
+    return process
 
 
 def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:

@@ -28,7 +28,6 @@ from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import leader
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import Ballot
-from resqpy.store.line import Line
 
 Scope = Literal["own", "shared"]
 
@@ -102,7 +101,7 @@ class Election:
         self._on_change = on_change
         self._on_error = on_error
         self._clock = clock
-        self._line = Line(store.open_connection, options.lease_s / 2)
+        self._line = store.new_line(reply_timeout_s=options.lease_s / 2)
         self._locks = leader.foreign_locks(store.keys, options.ruby_lock_prefix)
         self._ballot: Ballot | None = None
         self._asking: asyncio.Task[Ballot] | None = None

@@ -22,6 +22,7 @@ from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_runnin
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending
+from resqpy.store.reach import reach
 
 _log = logging.getLogger("resqpy")
 
@@ -68,8 +69,8 @@ class Role(Emitter):
         return self.state in {State.STARTING, State.RUNNING, State.STOPPING}
 
     async def connect(self) -> None:
-        """Reach Redis, to say early what is wrong with it."""
-        await self.store.connect()
+        """Reach Redis, for which it is waited, to say early what is wrong with it."""
+        await reach(self.store)
 
     async def __aenter__(self) -> Self:
         await self.start()

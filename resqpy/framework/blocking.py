@@ -27,7 +27,9 @@ from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.resque import Resque
 from resqpy.framework.loop_thread import LOOP_THREAD, Life
+from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.store.reach import reach
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,6 +171,15 @@ class Walk(Generic[P, R]):
         return update_wrapper(walk, MethodType(self.method, door))
 
 
+async def _patiently(
+    target: Any, function: Callable[[Any], Coroutine[Any, Any, R]], timeout_s: float
+) -> R:
+    store = getattr(target, "store", None)  # what stands behind the door may have none
+    if isinstance(store, Store) and not store.waited_for:
+        await reach(store, min(store.options.startup_timeout_s, timeout_s / 2))
+    return await function(target)
+
+
 class SyncQueue(Door):
     """All verbs of `Queue` and `Inspector`, for synchronous code; see there what each does.
 
@@ -193,6 +204,10 @@ class SyncQueue(Door):
                 "connection belongs to the loop and the process that opened it"
             )
         super().__init__(make or (lambda: Resque(connection, jobs)), timeout)
+
+    def run(self, function: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+        """As the door's; the first call in a process waits for Redis, as a start does."""
+        return super().run(lambda target: _patiently(target, function, self._timeout_s))
 
     def end(self) -> None:
         """node-resque's name for `close`."""

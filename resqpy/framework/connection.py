@@ -30,7 +30,9 @@ def redis_options(config: Config, url: str | None = None) -> RedisOptions:
         sentinel_kwargs=dict(redis.sentinel_options),
         cluster=redis.cluster,
         connect_timeout_s=redis.connect_timeout / 1000,
+        seeds=redis.cluster_nodes,
         reply_timeout_s=redis.reply_timeout / 1000,
+        startup_timeout_s=redis.startup_timeout / 1000,
         extra=dict(config.tasks.connection_options),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from resqpy.base.error_text import notes_of, told
+from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.base.model import Job
 from resqpy.engine.traceback_text import place_of
 from resqpy.framework.config import Config
@@ -18,7 +19,7 @@ from resqpy.framework.log import Filter, get_logger, of_slot
 
 _MOST_OF_AN_ERROR = 1000  # letters
 Line = tuple[str, dict[str, Any]]
-Describe = Callable[..., Line]
+Describe = Callable[..., Line | None]
 
 
 class Emitting(Protocol):
@@ -57,7 +58,7 @@ class EventLog:
         self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         self._listen(worker, "cleaning_worker", levels.cleaning_worker, _cleaning)
-        self._listen(worker, "error", levels.internal_error, _error)
+        self._listen(worker, "error", levels.internal_error, _unless_away(_error))
         self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
 
     def follow_scheduler(self, scheduler: Emitting) -> None:
@@ -78,7 +79,7 @@ class EventLog:
         self._listen(scheduler, "transferred_job", levels.transferred_job, moved)
         for event in ("clean_stuck_worker", "cleaning_worker"):
             self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
-        self._listen(scheduler, "error", levels.internal_error, _scheduler_error)
+        self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
 
     def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
         if level is None or logging.getLevelName(level.upper()) < self._least:
@@ -86,8 +87,9 @@ class EventLog:
         write = getattr(self._log, level)
 
         def listener(*details: Any) -> None:
-            words, more = describe(*details)
-            write(words, **more)
+            line = describe(*details)
+            if line is not None:
+                write(line[0], **line[1])
 
         part.on(event, listener)
 
@@ -127,6 +129,16 @@ class EventLog:
             return words, {"task": told.get("class"), "queue": told.get("queue"), "at": second}
 
         return describe
+
+
+def _unless_away(describe: Describe) -> Describe:
+    """That Redis is away is told once for all parts (initializers/redis.py), not by each of them."""
+
+    def described(error: Any, *details: Any) -> Line | None:
+        away = isinstance(error, StoreUnavailable | OutcomeUnknown)
+        return None if away else describe(error, *details)
+
+    return described
 
 
 def _plain(words: str) -> Describe:

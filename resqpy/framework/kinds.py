@@ -259,12 +259,15 @@ def _check_addresses(value: Any) -> tuple[tuple[str, int], ...]:
 def _address(value: Any) -> tuple[str, int] | None:
     try:
         host, port = value.rsplit(":", 1) if isinstance(value, str) else value
-        return str(_check_host(host)), int(port)
+        scheme, separator, name = str(host).rpartition("://")
+        if separator and scheme not in ("redis", "rediss"):
+            return None
+        return f"{scheme}{separator}{_check_host(name)}", int(port)
     except (TypeError, ValueError):  # a URL among them: its words may have a password in them
         return None
 
 
-_ADDRESSES = "a list of (host, port) or host:port, without redis:// and without a login"
+_ADDRESSES = "a list of (host, port) or host:port (rediss://host:port for TLS), without a login"
 ADDRESSES = Kind(_ADDRESSES, _check_addresses, split)
 
 # -- log levels, by the names of syslog too, which ActionHero uses --

@@ -42,6 +42,7 @@ class Process:
 
     Attributes:
         api: what `api` leads to while it runs.
+        patient: whether `start` waits for Redis.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Process:
         tasks = project.config.tasks
         self.worker: bool = tasks.max_task_processors > 0 if worker is None else worker
         self.scheduler: bool = tasks.scheduler if scheduler is None else scheduler
+        self.patient: bool = True
         self.bound: Bound = Bound(config=project.config, registry=project.registry)
         self.api: Api = api
         self._boot: Boot | None = None
@@ -99,7 +101,7 @@ class Process:
         metrics = MetricsInitializer(self.project, self.bound)
         return [
             HealthInitializer(self, metrics.text),
-            RedisInitializer(self.project),
+            RedisInitializer(self.project, patient=self.patient),
             self._resque,
             metrics,
             TasksInitializer(self.project, self.bound),

@@ -7,7 +7,6 @@ the server did not know (`NOSCRIPT`: it did not run).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,27 +15,30 @@ from redis import exceptions
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
 from resqpy.store.connect import Opener, opener
-from resqpy.store.line import Command, Line
+from resqpy.store.line import Line
 from resqpy.store.options import RedisOptions
-from resqpy.store.scripts import Script, script
+from resqpy.store.scripts import script
+from resqpy.store.translation import (
+    ELSEWHERE,
+    WRONG_KIND,
+    Command,
+    error_text,
+    is_forbidden,
+    translate,
+)
 
 Arg = str | bytes | int | float
 
 OLDEST_SERVER = (6, 2)
 
 _KEEPS = "noeviction"
-_WRONG_KIND = "WRONGTYPE"
 # What commands that look are for, and what they answer where nothing is.
 _KINDS = {"LLEN": "list", "LRANGE": "list", "LINDEX": "list", "SMEMBERS": "set", "SCARD": "set",
           "ZCARD": "sorted set", "ZRANGE": "sorted set", "ZSCAN": "sorted set", "HGETALL": "hash",
           "HMGET": "hash", "HLEN": "hash", "GET": "string"}  # fmt: skip
 _COUNTS = ("ZCARD", "SCARD", "LLEN", "HLEN")
+_LOADS = 20  # of a script, until it is there when it is called
 _NAMED_KEYS = 6  # of a script, where one of them has another kind or may not be touched
-
-# Replies that mean: not done, ask again later (perhaps elsewhere).
-_NOT_NOW = ("LOADING", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM ",
-            "MISCONF", "UNKILLABLE")  # fmt: skip
-_ELSEWHERE = ("READONLY", "MOVED", "ASK ", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN")
 
 
 class Store:
@@ -50,6 +52,7 @@ class Store:
         line: the connection on which everybody's commands travel.
         evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
         junk: keys that `look` found to be of another kind, and what they should be.
+        waited_for: a start has waited for this Redis (store/reach.py).
         mending: called where a key was of another kind than it should be; what it did, in words. None:
             this process only looks.
     """
@@ -61,11 +64,18 @@ class Store:
         self.line: Line = self.new_line()
         self.evicts: str | None = None
         self.junk: dict[str, str] = {}
+        self.waited_for: bool = False
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
-    def new_line(self, *, eager: bool = False) -> Line:
-        """A further connection, for who must not wait behind others; `eager`: see `Line`."""
-        return Line(self.open_connection, self.options.reply_timeout_s, eager=eager)
+    def new_line(self, *, eager: bool = False, reply_timeout_s: float | None = None) -> Line:
+        """A further connection, for who must not wait behind others; `eager`: see `Line`.
+
+        Args:
+            reply_timeout_s: None: the options'.
+        """
+        options = self.options
+        wait_s = options.reply_timeout_s if reply_timeout_s is None else reply_timeout_s
+        return Line(self.open_connection, wait_s, options.reachability, eager=eager)
 
     async def connect(self) -> None:
         """Reach Redis once, to say early and clearly what is wrong with it. One round trip.
@@ -75,9 +85,9 @@ class Store:
             StoreMisconfigured: too old, a Cluster without `cluster=True`, a wrong login.
         """
         replies = await self.line.send([("INFO", "server"), ("INFO", "memory")])
-        if all(isinstance(each, Exception) and _is_forbidden(each) for each in replies):
+        if all(isinstance(each, Exception) and is_forbidden(each) for each in replies):
             return  # a user who may not ask: what is wrong will show itself
-        info, memory = (_fields(self._checked(each, ("INFO",))) for each in replies)
+        info, memory = (_fields(self.checked(each, ("INFO",))) for each in replies)
         policy = memory.get("maxmemory_policy", _KEEPS)
         bound = memory.get("maxmemory", "0") != "0"
         self.evicts = policy if bound and policy != _KEEPS else None
@@ -121,12 +131,12 @@ class Store:
         return [self._seen(reply, command) for reply, command in pairs]
 
     def _seen(self, reply: Any, command: Command) -> Any:
-        if isinstance(reply, Exception) and error_text(reply).startswith(_WRONG_KIND):
+        if isinstance(reply, Exception) and error_text(reply).startswith(WRONG_KIND):
             key = command[1]
             name = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key)
             self.junk[name] = _KINDS.get(str(command[0]), "key of ours")
             return _nothing(command)
-        return self._checked(reply, command)
+        return self.checked(reply, command)
 
     async def kinds(self, keys: Sequence[str]) -> list[str]:
         """What some keys are, by Redis' words; a sorted set is a "zset". One round trip."""
@@ -137,50 +147,43 @@ class Store:
         """Several commands in one `MULTI`, in one round trip."""
         replies = await self.line.send([("MULTI",), *commands, ("EXEC",)])
         for reply, command in zip(replies[1:-1], commands, strict=True):
-            self._checked(reply, command)
-        results: list[Any] = self._checked(replies[-1], ("EXEC",))
+            self.checked(reply, command)
+        results: list[Any] = self.checked(replies[-1], ("EXEC",))
         return [
-            self._checked(result, command)
-            for result, command in zip(results, commands, strict=True)
+            self.checked(result, command) for result, command in zip(results, commands, strict=True)
         ]
 
     async def run(
         self, name: str, keys: Sequence[Arg], args: Sequence[Arg] = (), line: Line | None = None
     ) -> Any:
         """Run a script by its name, in one round trip (two the first time)."""
-        wanted = script(name)
-        reply = (await self._evalsha(wanted, keys, args, line))[0]
-        if isinstance(reply, exceptions.NoScriptError):
-            await self.call("SCRIPT", "LOAD", wanted.text, line=line)
-            reply = (await self._evalsha(wanted, keys, args, line))[0]
-        command = ("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS])
-        return (await self._all_checked([reply], [command], line))[0]
+        return (await self.run_then(name, keys, args, (), line))[0]
 
     async def run_then(
-        self, name: str, keys: Sequence[Arg], args: Sequence[Arg], then: Sequence[Command]
+        self,
+        name: str,
+        keys: Sequence[Arg],
+        args: Sequence[Arg],
+        then: Sequence[Command],
+        line: Line | None = None,
     ) -> list[Any]:
         """Run a script and commands behind it, in one round trip (two the first time): all replies."""
-        wanted = script(name)
+        wanted, used = script(name), line or self.line
         commands = [("EVALSHA", wanted.sha, len(keys), *keys, *args), *then]
-        replies = await self.line.send(commands)
-        if isinstance(replies[0], exceptions.NoScriptError):
-            await self.call("SCRIPT", "LOAD", wanted.text)
-            replies = await self.line.send(commands)
-        shown = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]
-        return [self._checked(*each) for each in zip(replies, shown, strict=True)]
-
-    def _evalsha(
-        self, wanted: Script, keys: Sequence[Arg], args: Sequence[Arg], line: Line | None
-    ) -> Any:
-        command = ("EVALSHA", wanted.sha, len(keys), *keys, *args)
-        return (line or self.line).send([command])
+        shown: list[Command] = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]
+        replies, loads = await used.send(commands), 0
+        while isinstance(replies[-len(commands)], exceptions.NoScriptError) and loads < _LOADS:
+            loads += 1  # more than once where somebody flushes the scripts all the time
+            replies = await used.send([("SCRIPT", "LOAD", wanted.text), *commands])
+        shown = [("SCRIPT", "LOAD"), *shown] if loads else shown
+        return (await self._all_checked(replies, shown, line))[-len(commands) :]
 
     async def _all_checked(
         self, replies: Sequence[Any], commands: Sequence[Command], line: Line | None
     ) -> list[Any]:
         try:
             return [
-                self._checked(reply, command, line)
+                self.checked(reply, command, line)
                 for reply, command in zip(replies, commands, strict=True)
             ]
         except StoreError as error:
@@ -191,17 +194,20 @@ class Store:
         """Put right what a key of another kind stands for, as far as it is one of ours; that is
         added to the error.
         """
-        if self.mending is not None and _WRONG_KIND in str(error):
+        if self.mending is not None and WRONG_KIND in str(error):
             for words in await self.mending():
                 error.add_note(words)
 
-    def _checked(self, reply: Any, command: Command, line: Line | None = None) -> Any:
+    def checked(self, reply: Any, command: Command, line: Line | None = None) -> Any:
+        """A reply; one that is an error is raised as one of ours."""
         if not isinstance(reply, Exception):
             return reply
         text = error_text(reply)
-        if text.startswith(_ELSEWHERE):
+        if text.startswith(ELSEWHERE):
             (line or self.line).reopen()
-        raise translate(text, command) from reply
+        error = translate(text, command)
+        self.options.reachability.failed(error, refused=True)
+        raise error from reply
 
     async def close(self) -> None:
         """Close the connection; what is in flight is waited for."""
@@ -223,78 +229,6 @@ def _nothing(command: Command) -> Any:
 def _fields(info: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in info.decode().splitlines() if ":" in line)
     return {name: value for name, _, value in lines}
-
-
-_BY_CLASS = {
-    exceptions.ReadOnlyError: "READONLY",
-    exceptions.MovedError: "MOVED",
-    exceptions.AskError: "ASK ",
-    exceptions.TryAgainError: "TRYAGAIN",
-    exceptions.ClusterDownError: "CLUSTERDOWN",
-    exceptions.MasterDownError: "MASTERDOWN",
-    exceptions.NoPermissionError: "NOPERM",
-    exceptions.OutOfMemoryError: "OOM ",
-    exceptions.NoScriptError: "NOSCRIPT",
-}
-
-
-# How Redis 6.2 wraps what a command inside a script said, raised or handed on by the script.
-_IN_SCRIPT = re.compile(
-    r"^(?:ERR )?(?:Error running script .*?|@user_script: \d+): -([A-Z]+ .*)", re.DOTALL
-)
-
-
-# What it says where the user may not do a command, by itself or in a script.
-_FORBIDDEN = re.compile(r"^NOPERM|The user executing the script can't|ACL failure in script")
-
-
-def error_text(error: Exception) -> str:
-    """The server's words with their code in front, which redis-py takes off for some."""
-    text = str(error)
-    if inside := _IN_SCRIPT.match(text):
-        return inside.group(1)
-    code = next((code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), "")
-    return text if text.startswith(code) else f"{code.strip()} {text}"
-
-
-def _is_forbidden(error: Exception) -> bool:
-    return _FORBIDDEN.search(error_text(error)) is not None
-
-
-def translate(text: str, command: Command = ()) -> StoreError:
-    """An error reply of the server as one of ours.
-
-    Args:
-        command: what was asked for, of which forbidden ones are named; a script by its file and keys.
-    """
-    if text.startswith(_NOT_NOW + _ELSEWHERE):
-        return StoreUnavailable(f"Redis can't do this now, and did not: {text}")
-    if _FORBIDDEN.search(text):
-        return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
-    if text.startswith(("NOAUTH", "WRONGPASS")):
-        return StoreMisconfigured(f"Redis refuses the login: {text}")
-    if text.startswith(_WRONG_KIND):
-        return StoreError(
-            f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: find out whose "
-            "it is, or name another namespace"
-        )
-    return StoreError(f"Redis answered: {text}")
-
-
-def _missing_right(command: Command) -> str:
-    """Redis names neither the key nor, in a script, the command; its own log (ACL LOG) does."""
-    return (
-        f"the user may not do {_shown(command)!r}. `ACL LOG` on the server names the key or command "
-        "that it lacks; the rights of each role are in deploy/redis/users.acl of a new project"
-    )
-
-
-def _shown(command: Command) -> str:
-    """A command and its first key, a script and its keys: any may be the one; no payload."""
-    shown = command if command[:1] == ("EVALSHA",) else command[:2]
-    words = (each.decode(errors="replace") if isinstance(each, bytes) else str(each)
-             for each in shown)  # fmt: skip
-    return " ".join(words)
 
 
 __all__ = ["Arg", "OutcomeUnknown", "Store", "StoreUnavailable", "error_text", "translate"]

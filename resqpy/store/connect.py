@@ -1,49 +1,77 @@
 """How a connection is opened: plain, by Sentinel, or to the Cluster node that has our hash slot.
 
 All three give redis-py connections that never retry by themselves: a write must not be repeated
-blindly, and only the caller knows whether it may be.
+blindly, and only the caller knows whether it may be. Sentinels and Cluster nodes are asked anew for
+each connection; of several, the next is asked where one does not answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis import exceptions
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 
-from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
+from resqpy.base.errors import ResqpyError, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
-from resqpy.base.masking import masked_text
-from resqpy.base.redis_url import problem_of
+from resqpy.store.address import Address, hosts_of, place_of, pool_of, seeds_of, sentinels_of
 from resqpy.store.options import RedisOptions
+from resqpy.store.translation import translate_connect
 
 Opener = Callable[[], Awaitable[AbstractConnection]]
 
 
 def opener(options: RedisOptions, keys: Keys) -> Opener:
     """A function that opens a new connection to the Redis that takes our writes now."""
-    base = _plain_pool(options)
-    if options.cluster:
-        check_cluster_namespace(keys)
-    if options.url.startswith("unix:") and (options.cluster or options.sentinels):
-        raise StoreMisconfigured("a unix socket leads to one server; give redis:// or rediss://")
+    url, hosts = hosts_of(options.url)
+    base = pool_of(url, _arguments(options))
+    place = place_of(options)
+    find = _finder(options, keys, base.connection_kwargs, base.connection_class, len(hosts))
 
     async def open_one() -> AbstractConnection:
-        place: dict[str, Any] = {}
-        if options.cluster:
-            place = await _slot_owner(options, keys)
-        elif options.sentinels:
-            place = await _master(options)
-        made = base.connection_class(**{**base.connection_kwargs, **place})
-        return await _connected(made, options.connect_timeout_s)
+        try:
+            server = await find() if find is not None else {}
+            made = base.connection_class(**{**base.connection_kwargs, **server})
+            return await _connected(made, options.connect_timeout_s)
+        except ResqpyError as error:
+            options.reachability.failed(_as_store_error(error))
+            raise
+        except Exception as error:
+            found = translate_connect(error, place)
+            options.reachability.failed(_as_store_error(found))
+            raise found from error
 
     return open_one
+
+
+def _as_store_error(error: ResqpyError) -> StoreError:
+    return error if isinstance(error, StoreError) else StoreError(str(error))
+
+
+Finder = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def _finder(
+    options: RedisOptions, keys: Keys, login: dict[str, Any], kind: Any, hosts: int
+) -> Finder | None:
+    """Who is asked where the server is; None: it is named."""
+    if options.url.startswith("unix:") and (options.cluster or options.sentinels):
+        raise StoreMisconfigured("a unix socket leads to one server; give redis:// or rediss://")
+    if options.cluster:
+        check_cluster_namespace(keys)
+        return _Cluster(options, keys, login, kind).owner
+    if options.sentinels:
+        return _Sentinels(options).master
+    if hosts > 1 or options.seeds:
+        raise StoreMisconfigured(
+            "several hosts are named: for a Redis Cluster set cluster=True (redis.cluster), for "
+            "Sentinels name them in sentinels (redis.sentinels)"
+        )
+    return None
 
 
 async def _connected(connection: AbstractConnection, timeout_s: float) -> AbstractConnection:
@@ -51,77 +79,72 @@ async def _connected(connection: AbstractConnection, timeout_s: float) -> Abstra
     try:
         async with asyncio.timeout(timeout_s):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types there
-    except BaseException as error:
+    except BaseException:
         await connection.disconnect(nowait=True)
-        if isinstance(error, (exceptions.RedisError, OSError)):
-            raise translate_connect(error) from error
         raise
     return connection
 
 
-_NOT_YET = ("LOADING", "BUSY", "MASTERDOWN", "max number of clients")
-
-
-def translate_connect(error: Exception) -> Exception:
-    """What went wrong before anything was sent; redis-py hides the words of the server in a cause."""
-    for each in (error, error.__cause__, error.__context__):
-        if isinstance(each, exceptions.AuthenticationError):
-            return StoreMisconfigured(f"Redis refuses the login: {each}")
-        if isinstance(each, exceptions.ResponseError) and not str(each).startswith(_NOT_YET):
-            return StoreMisconfigured(f"Redis refuses the connection: {each}")
-    if isinstance(error, TimeoutError):
-        return StoreUnavailable(
-            "can't reach Redis: it accepts connections and doesn't answer (is rediss:// right, which "
-            "speaks TLS, or redis://, which doesn't?)"
-        )
-    return StoreUnavailable(f"can't reach Redis: {error}")
-
-
 def _arguments(options: RedisOptions) -> dict[str, Any]:
+    local = {} if options.url.startswith("unix:") else {
+        "socket_connect_timeout": options.connect_timeout_s,
+        "socket_keepalive": True,
+    }  # fmt: skip
     return {
         "protocol": 2,
         "encoding_errors": "surrogateescape",  # names that are no UTF-8 come and go as they are
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
         "socket_timeout": None,  # a timeout of our own: redis-py's costs a task per command
-        "socket_connect_timeout": options.connect_timeout_s,
+        **local,
         **options.extra,
     }
 
 
-def _plain_pool(options: RedisOptions) -> ConnectionPool:
-    arguments = _arguments(options)
-    if options.url.startswith("unix:"):
-        arguments.pop("socket_connect_timeout")
-    else:
-        arguments["socket_keepalive"] = True
-    problem = problem_of(options.url)
-    if problem is None:
-        try:
-            return ConnectionPool.from_url(options.url, **arguments)
-        except ValueError as error:
-            problem = masked_text(str(error))  # of its query: the rest has been looked at
-    raise StoreMisconfigured(f"the Redis URL can't be used: {problem}")
-
-
-async def _master(options: RedisOptions) -> dict[str, Any]:
-    """The master that the Sentinels name now; asked at every new connection."""
-    login = {
-        "socket_timeout": options.connect_timeout_s,
-        "socket_connect_timeout": options.connect_timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        **dict(options.sentinel_kwargs),
-    }
-    hosts = list(options.sentinels)
-    sentinel = Sentinel(hosts, sentinel_kwargs=login)  # type: ignore[no-untyped-call]  # as above
+async def _asked(connection: AbstractConnection, timeout_s: float, *command: str) -> Any:
+    """The reply to one command on a connection made for it."""
+    await _connected(connection, timeout_s)
     try:
-        host, port = await sentinel.discover_master(options.sentinel_service)
-    except (exceptions.RedisError, OSError) as error:
-        raise StoreUnavailable(f"no Sentinel names the master: {error}") from error
+        async with asyncio.timeout(timeout_s):
+            await connection.send_command(*command)
+            return await connection.read_response()
     finally:
-        for each in sentinel.sentinels:
-            await each.aclose()
-    return {"host": host, "port": int(port)}
+        await connection.disconnect(nowait=True)
+
+
+class _Sentinels:
+    """Asks who is the master; a Sentinel that answered is asked first the next time."""
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._all = sentinels_of(options)
+        given = {k: v for k, v in dict(options.sentinel_kwargs).items() if k != "ssl"}
+        certificates = {k: v for k, v in dict(options.extra).items() if k.startswith("ssl_")}
+        self._plain = {**_BARE, "socket_connect_timeout": options.connect_timeout_s, **given}
+        self._tls = {**self._plain, **certificates, **given}
+
+    async def master(self) -> dict[str, Any]:
+        service, wrong = self._options.sentinel_service, []
+        for each in list(self._all):
+            try:
+                found = await self._ask(each, service)
+            except Exception as error:  # whatever it is, another one may answer
+                wrong.append(translate_connect(error, f"the Sentinel {each}"))
+                continue
+            if found:
+                self._all = [each, *(other for other in self._all if other != each)]
+                return {"host": found[0].decode(), "port": int(found[1])}
+            wrong.append(StoreUnavailable(f"the Sentinel {each} knows no master {service!r}"))
+        raise _worst("no Sentinel names the master", wrong)
+
+    async def _ask(self, where: Address, service: str) -> Any:
+        kind, arguments = (SSLConnection, self._tls) if where.tls else (Connection, self._plain)
+        made = kind(host=where.host, port=where.port, **arguments)
+        question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        return await _asked(made, self._options.connect_timeout_s, *question)
+
+
+_BARE: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0), "retry_on_error": []}
 
 
 def check_cluster_namespace(keys: Keys) -> None:
@@ -139,17 +162,60 @@ def check_cluster_namespace(keys: Keys) -> None:
         )
 
 
-async def _slot_owner(options: RedisOptions, keys: Keys) -> dict[str, Any]:
-    """The master that has our hash slot now; asked at every new connection."""
-    tls = {"ssl": True} if issubclass(_plain_pool(options).connection_class, SSLConnection) else {}
-    cluster = RedisCluster.from_url(options.url, **dict(options.extra), **tls)
-    try:
-        await cluster.initialize()
-        node = cluster.get_node_from_key(keys.prefix)
-    except (exceptions.RedisError, OSError) as error:
-        raise StoreUnavailable(f"can't reach the Redis Cluster: {error}") from error
-    finally:
-        await cluster.aclose()
-    if node is None:
-        raise StoreUnavailable("no node of the Redis Cluster has our hash slot")
-    return {"host": str(node.host), "port": int(node.port)}
+class _Cluster:
+    """Asks who has our hash slot: a node that was seen before, or one of the seeds."""
+
+    def __init__(self, options: RedisOptions, keys: Keys, login: dict[str, Any], kind: Any) -> None:
+        self._options = options
+        self._slot = key_slot(keys.prefix.encode())
+        self._login = login
+        self._kind = kind
+        self._seeds = seeds_of(options)
+        self._nodes = self._seeds
+
+    async def owner(self) -> dict[str, Any]:
+        wrong = []
+        for each in self._nodes:
+            try:
+                slots = await self._ask(each)
+            except Exception as error:  # whatever it is, another one may answer
+                wrong.append(translate_connect(error, f"the node {each}"))
+                continue
+            owner = self._read(slots, each)
+            if owner is not None:
+                return {"host": owner.host, "port": owner.port}
+            words = f"the node {each} knows of none that has our hash slot {self._slot}"
+            wrong.append(StoreUnavailable(words))
+        raise _worst("can't reach the Redis Cluster", wrong)
+
+    async def _ask(self, node: Address) -> Any:
+        made = self._kind(**{**self._login, "host": node.host, "port": node.port})
+        return await _asked(made, self._options.connect_timeout_s, "CLUSTER", "SLOTS")
+
+    def _read(self, slots: Any, asked: Address) -> Address | None:
+        """Note all nodes, so that any seed may go; the one that has our slot."""
+        found: list[Address] = [asked]
+        owner = None
+        for first, last, *nodes in slots:
+            places = [_node(node, asked) for node in nodes]
+            found += places
+            if first <= self._slot <= last:
+                owner = places[0]
+        self._nodes = list(dict.fromkeys([*found, *self._seeds]))
+        return owner
+
+
+def _node(node: Sequence[Any], asked: Address) -> Address:
+    """A node as CLUSTER SLOTS names it; without a host it is where the asked one is."""
+    host = (node[0] or b"").decode()
+    return Address(asked.host if host in ("", "?") else host, int(node[1]), asked.tls)
+
+
+def _worst(words: str, wrong: Sequence[ResqpyError]) -> StoreError:
+    """One error of several: that waiting can't mend it, where that holds for all."""
+    kind = StoreMisconfigured if wrong and _hopeless(wrong) else StoreUnavailable
+    return kind(f"{words}: {'; '.join(dict.fromkeys(map(str, wrong))) or 'none is named'}")
+
+
+def _hopeless(wrong: Sequence[ResqpyError]) -> bool:
+    return all(isinstance(each, StoreMisconfigured) for each in wrong)

@@ -17,10 +17,11 @@ import hiredis
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.base.loops import Home, hand_over
 from resqpy.base.own_tasks import OwnTask, own_task
-from resqpy.store.connect import Opener, translate_connect
+from resqpy.store.connect import Opener
+from resqpy.store.reachability import Reachability
+from resqpy.store.translation import Command, translate_connect
 from resqpy.store.wire import Wire
 
-Command = Sequence[str | bytes | int | float]
 Replies = asyncio.Future[list[Any]]
 
 _pack: Any = hiredis.pack_command
@@ -56,6 +57,7 @@ class Line:
     Args:
         open_connection: how to get a new one.
         reply_timeout_s: seconds without a reply after which the connection is given up.
+        reachability: told when it breaks, and that it answers.
         eager: send at once what can be sent, instead of waiting for what else is asked for in this
             turn of the event loop: for a line with one user, who goes on meanwhile.
 
@@ -64,11 +66,17 @@ class Line:
     """
 
     def __init__(
-        self, open_connection: Opener, reply_timeout_s: float, *, eager: bool = False
+        self,
+        open_connection: Opener,
+        reply_timeout_s: float,
+        reachability: Reachability,
+        *,
+        eager: bool = False,
     ) -> None:
         self._open = open_connection
         self._eager = eager
         self._reply_timeout_s = reply_timeout_s
+        self._reachability = reachability
         self._wire: Wire | None = None
         self._waiting: list[_Asked] = []
         self._in_flight: deque[_Asked] = deque()
@@ -160,6 +168,8 @@ class Line:
         if len(asked.replies) < asked.count:
             return
         self._in_flight.popleft()
+        if self._reachability.away and not all(isinstance(r, Exception) for r in asked.replies):
+            self._reachability.answered()
         if not asked.future.done():
             asked.future.set_result(asked.replies)
         if not self._in_flight:
@@ -171,7 +181,10 @@ class Line:
         self._wire = None
         lost, self._in_flight = self._in_flight, deque()
         why = error or "closed by the server"
-        _fail(lost, OutcomeUnknown(f"the connection to Redis was lost: {why}"))
+        unknown = OutcomeUnknown(f"the connection to Redis was lost: {why}")
+        if lost:
+            self._reachability.failed(unknown)
+        _fail(lost, unknown)
         self._flush()
 
     # -- a silent server --

@@ -99,7 +99,12 @@ class Server:
         with self._log.open("w") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "app:app", "--uds", self._socket.name],
-                env={**os.environ, "REDIS_URL": url, "RESQPY_ENV": "development"},
+                env={
+                    **os.environ,
+                    "REDIS_URL": url,
+                    "RESQPY_ENV": "development",
+                    "RESQPY_REDIS_STARTUP_TIMEOUT": "1s",
+                },
                 cwd=root,
                 stdout=log,
                 stderr=log,

@@ -116,6 +116,8 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
         {"password": "p"},
         {},
     ),
+    "redis.cluster_nodes": (["h:1"], lambda c: redis_options(c).seeds, (("h", 1),), ()),
+    "redis.startup_timeout": (70, lambda c: redis_options(c).startup_timeout_s, 0.07, 30.0),
     "redis.cluster": (True, lambda c: redis_options(c).cluster, True, False),
     "redis.connect_timeout": (70, lambda c: redis_options(c).connect_timeout_s, 0.07, 5.0),
     "redis.reply_timeout": (70, lambda c: redis_options(c).reply_timeout_s, 0.07, 15.0),

@@ -38,6 +38,27 @@ async def test_a_script_that_the_server_forgot_is_loaded_again(store: Store, red
     assert store.line.round_trips == trips + 1
 
 
+async def test_scripts_that_are_flushed_all_the_time(store: Store, redis: Any) -> None:
+    """A storm of SCRIPT FLUSH is borne: nobody hears of it, and no job is lost or doubled."""
+    flushes = 0
+
+    async def flush() -> None:
+        nonlocal flushes
+        while True:
+            await redis.script_flush()
+            flushes += 1
+
+    storm = asyncio.create_task(flush())
+    try:
+        for n in range(300):
+            words: list[str | int] = ["RPUSH", 1, "q", "resque:queue:q", str(n), 0]
+            assert await store.run("enqueue", ["resque:queues"], words) == [1]
+    finally:
+        storm.cancel()
+    assert flushes > 0
+    assert await redis.lrange("resque:queue:q", 0, -1) == [b"%d" % n for n in range(300)]
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

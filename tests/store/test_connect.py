@@ -17,7 +17,7 @@ from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.masking import masked_url
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
-from resqpy.store.connect import translate_connect
+from resqpy.store.translation import translate_connect
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working
@@ -97,7 +97,7 @@ async def test_by_tls(certificate: tuple[Path, Path]) -> None:
         url = f"rediss://localhost:{port}/0"
         await use(RedisOptions(url, extra={"ssl_ca_certs": str(cert)}))
         store = Store(RedisOptions(url))
-        with pytest.raises(StoreUnavailable, match="certificate"):
+        with pytest.raises(StoreMisconfigured, match="ssl_ca_certs"):
             await store.connect()
         await store.close()
 

@@ -15,7 +15,8 @@ from resqpy.engine.run import current_run
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.worker import Worker
-from resqpy.store.line import Command, Line
+from resqpy.store.line import Line
+from resqpy.store.translation import Command
 from tests.support import scheduler_main
 from tests.support.scheduler_main import EVENTS, Hooks, SteppingStore, Steps, say
 

@@ -46,12 +46,27 @@ class RedisConfig:
         "What stands before every key; '{resque}' on a Cluster.",
     )
     sentinels: tuple[tuple[str, int], ...] = option(
-        (), ADDRESSES, "The Sentinels; then url or host give user, password and database."
+        (),
+        ADDRESSES,
+        "The Sentinels, 'rediss://host:port' for TLS; then url or host give user, password and database.",
     )
     sentinel_service: str = option("mymaster", TEXT, "The Sentinels' name of the master.")
     sentinel_options: Mapping[str, Any] = option(
-        {}, MAPPING, "How to log in to the Sentinels themselves.", secret=True
+        {},
+        MAPPING,
+        "How to log in to the Sentinels themselves: username, password; ssl, for TLS.",
+        secret=True,
     )
-    cluster: bool = option(False, FLAG, "Whether it is a node of a Redis Cluster.")
+    cluster: bool = option(
+        False, FLAG, "Whether it is a node of a Redis Cluster; url may name several: redis://a,b,c."
+    )
+    cluster_nodes: tuple[tuple[str, int], ...] = option(
+        (), ADDRESSES, "Further nodes of the Cluster; one that can be reached is enough."
+    )
     connect_timeout: int = option(5000, TIME, "How long a connection may take to open.")
     reply_timeout: int = option(15_000, TIME, "How long Redis may be silent.")
+    startup_timeout: int = option(
+        30_000,
+        TIME,
+        "How long a worker, a scheduler or an application waits for Redis at its start.",
+    )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import ClassVar
 
+from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.when import Duration
 from resqpy.engine.announcing import Announcer
@@ -69,4 +70,6 @@ class TasksInitializer(Initializer):
 
 
 def _announcing_failed(error: Exception) -> None:
+    if isinstance(error, StoreUnavailable | OutcomeUnknown):
+        return  # told once for all parts (initializers/redis.py)
     get_logger().warning("could not announce the periodic tasks", error=str(error))
