@@ -10,13 +10,17 @@ from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, S
 from resqpy.base.model import NoList, UnreadableJob
 from resqpy.cli import times
 from resqpy.cli.junk import junk_problems
-from resqpy.cli.keyspace import keyspace_problems
+from resqpy.cli.keyspace import fix, keyspace_problems
 from resqpy.cli.output import counted
-from resqpy.cli.problem import Fix, Found, Problem
+from resqpy.cli.problem import Found, Problem
+from resqpy.cli.silent_workers import worker_problems
+from resqpy.cli.views import ID_LENGTH, failed_id
 from resqpy.cli.workers_view import SeenWorker, all_workers
 from resqpy.engine.resque import Resque
+from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import checkup, delayed, pausing
 from resqpy.store.leader import Lock, standing
+from resqpy.store.undo import Touched, Undo
 
 SKEW_MS = 2000  # as much as two clocks may differ
 OVERDUE_MS = 60_000  # a scheduler needs no such time
@@ -29,13 +33,13 @@ class Diagnosis:
     """One look at an installation.
 
     Args:
-        ruby_prefix: resque-scheduler's prefix of its leader lock.
+        options: Ruby's and Node's ways, as the scheduler has them.
     """
 
-    def __init__(self, resque: Resque, ruby_prefix: str = "") -> None:
+    def __init__(self, resque: Resque, options: SchedulerOptions | None = None) -> None:
         self._resque = resque
         self._store = resque.store
-        self._ruby_prefix = ruby_prefix
+        self._options = options or SchedulerOptions()
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[Lock] = []
         self._now_ms = 0
@@ -55,6 +59,7 @@ class Diagnosis:
             "workers": self._dead,
             "queues without workers": self._unworked,
             "unreadable jobs": self._unreadable,
+            "counters": self._counters,
             "failed jobs": self._failed,
             "keys of resqpy's own": lambda: junk_problems(self._store),
             "keys that belong to nothing": lambda: keyspace_problems(self._store),
@@ -125,11 +130,12 @@ class Diagnosis:
         if await pausing.is_paused(self._store):
             yield Problem("paused", "all workers are paused", "resqpy resume", self._resume)
 
-    async def _resume(self) -> int:
-        return int(await pausing.resume(self._store))
+    async def _resume(self, undo: Undo) -> int:
+        touched = Touched(strings=[self._store.keys.pause])
+        return int(await undo.watch(touched, partial(pausing.resume, self._store)))
 
     async def _leaders(self) -> Found:
-        self._locks = await standing(self._store, self._ruby_prefix)
+        self._locks = await standing(self._store, self._options.ruby_lock_prefix)
         python, ruby, node = self._locks
         foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
         if len(foreign) == 2:
@@ -146,7 +152,7 @@ class Diagnosis:
                     f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
                     "is dead, nobody leads",
                     f"expire {each.key}",
-                    partial(checkup.expire_locks, self._store, [each.key]),
+                    fix(partial(checkup.expire_locks, self._store, [each.key]), strings=[each.key]),
                 )
 
     async def _overdue(self) -> Found:
@@ -167,30 +173,8 @@ class Diagnosis:
 
     async def _dead(self) -> Found:
         self._workers = await all_workers(self._resque)
-        dead = [each for each in self._workers if not each.lives(self._now_ms)]
-        ours = [each for each in dead if each.language == "python"]
-        foreign = [each for each in dead if each not in ours]
-        if foreign:
-            yield Problem(
-                "dead workers",
-                _of_dead(foreign),
-                "resqpy workers clean WORKER: its job goes to the failed list",
-                self._clean(foreign),
-            )
-        if ours:
-            yield Problem(
-                "dead resqpy workers",
-                _of_dead(ours),
-                "resqpy scheduler, or resqpy worker --scheduler: the leader takes their jobs back",
-            )
-
-    def _clean(self, workers: list[SeenWorker]) -> Fix:
-        async def fix() -> int:
-            for each in workers:
-                await self._resque.force_clean_worker(each.worker_id)
-            return len(workers)
-
-        return fix
+        for problem in worker_problems(self._resque, self._workers, self._now_ms, self._options):
+            yield problem
 
     async def _unworked(self) -> Found:
         if self._workers is None:
@@ -243,8 +227,36 @@ class Diagnosis:
                 "find out who wrote them",
             )
 
+    async def _counters(self) -> Found:
+        """Ruby's and Node's programs count by INCR, which ends in an error where no number is."""
+        names = [self._store.keys.stat(each) for each in ("processed", "failed")]
+        values = await self._store.call("MGET", *names)
+        kinds = await self._store.kinds(names)
+        odd = [
+            f"{name} is {shown(value) if kind == 'string' else f'a {kind}'}"
+            for name, value, kind in zip(names, values, kinds, strict=True)
+            if kind != "none" and not is_counter(value)
+        ]
+        if odd:
+            yield Problem(
+                "counters that are no numbers",
+                f"{', '.join(odd)}: Ruby's and Node's workers can't count there, and fail as they end a job",
+                "find out who wrote it; then set it to a number",
+            )
+
     async def _failed(self) -> Found:
         count = await self._resque.failed_count()
+        first = [
+            each for each in await self._resque.failed(0, LOOKED_AT - 1) if each.payload is None
+        ]
+        if first:
+            yield Problem(
+                "unreadable failed entries",
+                f"{counted(len(first), 'entry', 'entries')} of the first {LOOKED_AT:,} failed ones can't be "
+                f"read, the first begins with {shown(first[0].raw)}; pages of Ruby and Node break on some",
+                f"resqpy failed show {failed_id(first[0])[:ID_LENGTH]}",
+                grave=False,
+            )
         if count >= MANY_FAILED:
             yield Problem(
                 "many failed jobs",
@@ -252,6 +264,16 @@ class Diagnosis:
                 "resqpy failed list; resqpy failed remove --class NAME",
                 grave=False,
             )
+
+
+def shown(raw: bytes | None) -> str:
+    """The beginning of some bytes."""
+    return repr((raw or b"")[:40].decode("utf-8", "backslashreplace"))
+
+
+def is_counter(value: bytes | None) -> bool:
+    """Whether Redis can count on from here."""
+    return value is not None and len(value) < 20 and value.removeprefix(b"-").isdigit()
 
 
 def _not_looked_at(what: str, error: StoreError) -> Problem:
@@ -262,12 +284,6 @@ def _not_looked_at(what: str, error: StoreError) -> Problem:
         "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
         grave=not isinstance(error, StoreMisconfigured),
     )
-
-
-def _of_dead(workers: list[SeenWorker]) -> str:
-    busy = sum(each.work is not None for each in workers)
-    silent = counted(len(workers), "worker")
-    return f"{silent} gave no sign of life for 5 minutes, {counted(busy, 'job')} with them"
 
 
 def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:

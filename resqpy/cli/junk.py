@@ -5,6 +5,7 @@ from __future__ import annotations
 from resqpy.cli.problem import Found, Problem
 from resqpy.store import junk
 from resqpy.store.client import Store
+from resqpy.store.undo import Touched, Undo
 
 
 async def junk_problems(store: Store) -> Found:
@@ -13,8 +14,11 @@ async def junk_problems(store: Store) -> Found:
     if not found:
         return
 
-    async def fix() -> int:
+    async def set_aside() -> int:
         return len(await junk.set_aside(store, leading=True))
+
+    async def fix(undo: Undo) -> int:
+        return await undo.watch(Touched(whole=list(found)), set_aside)
 
     named = ", ".join(f"{key} (a {kind})" for key, kind in found.items())
     yield Problem(

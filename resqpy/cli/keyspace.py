@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from resqpy.cli.output import counted
-from resqpy.cli.problem import Found, Problem
+from resqpy.cli.problem import Fix, Found, Problem
 from resqpy.store import checkup
 from resqpy.store.client import Store
+from resqpy.store.undo import Touched, Undo
 
 _LOST = "with delayed jobs not in their index: no scheduler will ever find them"
 _EMPTY = "in the index of delayed jobs without a job"
@@ -23,7 +25,10 @@ async def keyspace_problems(store: Store) -> Found:
             f"jobs wait in queues that the set of queues does not have, so '*' does not find "
             f"them: {', '.join(found.unlisted_queues[:5])}",
             "add them to the set",
-            partial(checkup.list_queues, store, found.unlisted_queues),
+            fix(
+                partial(checkup.list_queues, store, found.unlisted_queues),
+                members={store.keys.queues: found.unlisted_queues},
+            ),
         )
     for problem in _delayed_problems(store, found):
         yield problem
@@ -49,6 +54,15 @@ async def keyspace_problems(store: Store) -> Found:
         )
 
 
+def fix(repair: Callable[[], Awaitable[int]], **touched: Any) -> Fix:
+    """A repair with what takes it back."""
+
+    async def repaired(undo: Undo) -> int:
+        return await undo.watch(Touched(**touched), repair)
+
+    return repaired
+
+
 def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:
     problems = []
     if found.endless_locks:
@@ -58,7 +72,10 @@ def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:
                 f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: "
                 f"{_named(found.endless_locks)}",
                 "give each the end that its value says, else 3 minutes",
-                partial(checkup.expire_locks, store, list(found.endless_locks)),
+                fix(
+                    partial(checkup.expire_locks, store, list(found.endless_locks)),
+                    strings=found.endless_locks,
+                ),
             )
         )
     if found.ruby_locks:
@@ -84,7 +101,10 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
             name,
             f"{counted(len(seconds), 'time')} {words}",
             "mend the index",
-            partial(checkup.mend_delayed, store, seconds, []),
+            fix(
+                partial(checkup.mend_delayed, store, seconds, []),
+                scores={store.keys.schedule: seconds},
+            ),
             grave=grave,
         )
         for name, seconds, words, grave in (
@@ -100,7 +120,10 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
                 f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
                 "they keep a DelayQueueLock shut",
                 "drop their entries",
-                partial(checkup.mend_delayed, store, [], found.lost_timestamps),
+                fix(
+                    partial(checkup.mend_delayed, store, [], found.lost_timestamps),
+                    sets=found.lost_timestamps,
+                ),
             )
         )
     return problems

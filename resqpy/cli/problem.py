@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Fix = Callable[[], Awaitable[int]]
+from resqpy.store.undo import Undo
+
+Fix = Callable[[Undo], Awaitable[int]]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Problem:
     Attributes:
         name: a word for programs.
         remedy: what a person can do.
-        fix: what `--fix` does; how many things it put right.
+        fix: what `--fix` does, noting what takes it back; how many things it put right.
         grave: False: worth knowing, nothing is broken.
         details: more of it for programs.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
@@ -12,11 +12,14 @@ from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.cli import output, times
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.rescue import incarnation_of
+from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
-from resqpy.store import cleaning
+from resqpy.store import cleaning, foreign
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
+
+Life = Literal["lives", "silent", "can't tell"]
 
 _ROUNDED_MS = 1000
 
@@ -29,12 +32,14 @@ class SeenWorker:
         language: "python", "ruby" or "node"; of a foreign one without a sign of life "?".
         work: what it works on; None: it waits.
         seen_ms: its last sign of life.
+        patience_ms: a younger sign means that it lives.
     """
 
     worker_id: str
     language: str
     work: WorkingOn | None
     seen_ms: int | None
+    patience_ms: int = FRESH_MS
 
     @property
     def queues(self) -> str:
@@ -47,9 +52,15 @@ class SeenWorker:
         names.resolve([queue])
         return queue in names.names
 
+    def life(self, now_ms: int) -> Life:
+        """Whether it gave a sign of life not long ago; PHP's workers and older Ruby's never give one."""
+        if self.seen_ms is None:
+            return "can't tell" if self.language == "?" else "silent"
+        return "lives" if self.seen_ms >= now_ms - self.patience_ms else "silent"
+
     def lives(self, now_ms: int) -> bool:
-        """Whether it gave a sign of life not long ago."""
-        return (self.seen_ms or 0) >= now_ms - FRESH_MS
+        """Whether it may live: it gave a sign not long ago, or never gives one."""
+        return self.life(now_ms) != "silent"
 
     @property
     def class_name(self) -> str | None:
@@ -90,7 +101,9 @@ class SeenWorker:
             WorkerId.parse(self.worker_id).name,
             self.language,
             state,
-            times.distance(self._shown_ms(now_ms), now_ms),
+            "can't tell"
+            if self.life(now_ms) == "can't tell"
+            else times.distance(self._shown_ms(now_ms), now_ms),
             self.queues,
         )
 
@@ -108,10 +121,15 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
     working = await inspector.all_working_on()
     ids = list(working)
     signs = await cleaning.signs_of_life(inspector.store, ids)
+    shown_ms = BEATS * await foreign.shown_interval_ms(inspector.store)
+    patience_ms = max(FRESH_MS, shown_ms)
     return [
-        SeenWorker(each, _language(each, beat, ping), working[each], _seen_ms(beat, ping))
+        SeenWorker(
+            each, _language(each, beat, ping), working[each], _seen_ms(beat, ping),
+            patience_ms if ping is None else FRESH_MS,
+        )
         for each, (beat, ping) in zip(ids, signs, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def _language(worker_id: str, beat: bytes | None, ping: bytes | None) -> str:

@@ -102,7 +102,8 @@ class Election:
         self._on_error = on_error
         self._clock = clock
         self._line = store.new_line(reply_timeout_s=options.lease_s / 2)
-        self._locks = leader.foreign_locks(store.keys, options.ruby_lock_prefix)
+        locks = leader.foreign_locks(store.keys, options.ruby_lock_prefix)
+        self._locks = () if options.ruby_leads else locks
         self._ballot: Ballot | None = None
         self._asking: asyncio.Task[Ballot] | None = None
         self._valid_until = 0.0
@@ -117,7 +118,7 @@ class Election:
         lease = self._store.keys.leader
         if scope == "own":
             return Leadership(self._store, ballot.token, (lease,), self.clock)
-        if not ballot.shared:
+        if not ballot.shared or not self._locks:
             return None
         return Leadership(self._store, ballot.token, (lease, *self._locks), self.clock)
 

@@ -2,9 +2,9 @@
 
 - A Node worker is dead when its ping is older than `stuck_worker_timeout`, as for node-resque's
   scheduler; a worker without a ping that can be read is left alone.
-- A Ruby worker is dead when its heartbeat is older than five minutes, as for a Ruby worker that
-  starts; one without a heartbeat is left alone. Only one process prunes at a time: we take Ruby's
-  own lock for it.
+- A Ruby worker is dead when its heartbeat is older than `ruby_prune_after`, as for a Ruby worker that
+  starts, and than five beats of its shop (`RubyPulse`); one without a heartbeat is left alone. Only
+  one process prunes at a time: we take Ruby's own lock for it.
 - With `retry_stuck_jobs` the jobs go back to their queues. What Node recorded went through Lua's
   JSON (`[]` became `{}`, digits were lost), so such a job is told as one to look at.
 - A ping without a worker stops Node's schedulers (trap 10): a stale one is removed. So is the heartbeat
@@ -22,10 +22,10 @@ from resqpy.base.model import FailedJob
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.rescue import incarnation_of
+from resqpy.engine.ruby_pulse import RubyPulse
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import cleaning, foreign, workers
 
-RUBY_PRUNE_AFTER_MS = 300_000
 _GHOST_AFTER_MS = 3_600_000
 _LOOK_EVERY_S = 60.0
 _SCAN_EVERY_MS = 3_600_000  # stray pings have no index: looking for them walks over every key
@@ -52,14 +52,18 @@ class ForeignCareChore:
         self._options = options
         self._tell = tell
         self._next_scan_ms = 0
+        self._pulse = RubyPulse(options.ruby_prune_after_ms)
 
     async def run(self, leadership: Leadership) -> float | None:
         """Look for the dead; seconds until the next look."""
         now_ms = leadership.clock.now_ms()
         ids = [each for each in await workers.ids(self._store) if incarnation_of(each) is None]
         signs = await cleaning.signs_of_life(self._store, ids)
-        for worker_id, (heartbeat, ping) in zip(ids, signs, strict=True):
-            if silent_ms := self._silence(heartbeat, ping, now_ms):
+        self._pulse.note_interval(await foreign.shown_interval_ms(self._store))
+        beats = {each: moment_of(sign[0]) for each, sign in zip(ids, signs, strict=True)}
+        self._pulse.note({each: at for each, at in beats.items() if at is not None}, now_ms)
+        for worker_id, (_, ping) in zip(ids, signs, strict=True):
+            if silent_ms := self._silence(worker_id, ping, now_ms):
                 await self._clean(worker_id, silent_ms, ruby=ping is None)
         if now_ms >= self._next_scan_ms:
             self._next_scan_ms = now_ms + _SCAN_EVERY_MS
@@ -68,16 +72,13 @@ class ForeignCareChore:
             await foreign.drop_ghost_beats(self._store, now_ms - _GHOST_AFTER_MS)
         return min(_LOOK_EVERY_S, max(1.0, self._options.stuck_worker_timeout_ms / 4000))
 
-    def _silence(self, heartbeat: bytes | None, ping: bytes | None, now_ms: int) -> int:
+    def _silence(self, worker_id: str, ping: bytes | None, now_ms: int) -> int:
         """Milliseconds of silence of a dead worker; 0: it lives, or nobody can tell."""
         limit_ms = self._options.stuck_worker_timeout_ms
         if ping is not None and limit_ms:
             seen_ms = reading.ping_time_ms(ping)
             return now_ms - seen_ms if seen_ms and now_ms - seen_ms > limit_ms else 0
-        beat_ms = moment_of(heartbeat)
-        if ping is None and beat_ms is not None and now_ms - beat_ms > RUBY_PRUNE_AFTER_MS:
-            return now_ms - beat_ms
-        return 0
+        return self._pulse.silence_ms(worker_id, now_ms) if ping is None else 0
 
     async def _clean(self, worker_id: str, silent_ms: int, *, ruby: bool) -> None:
         if ruby and not await foreign.take_pruning_lock(self._store, worker_id):

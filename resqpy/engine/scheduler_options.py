@@ -22,6 +22,11 @@ class SchedulerOptions:
         rescue_after_s: seconds without a heartbeat after which a resqpy worker is dead.
         task_lost_after_ms: milliseconds that a tracked task may be pending without a job anywhere
             before that counts as an attempt whose outcome nobody knows.
+        ruby_prune_after_ms: milliseconds without a heartbeat after which a Ruby worker is dead: its shop's
+            Resque.prune_interval; None: five minutes, and more where its workers are seen to beat
+            seldom.
+        ruby_leads: leave Ruby's lock, and all that a Ruby scheduler does under it, to Ruby: delayed jobs,
+            Ruby's schedules, dead foreign workers.
         ruby_env: RAILS_ENV: which of Ruby's schedules that name an environment are run; None: none.
         ruby_timezone: of Ruby's schedules that name none; None: this machine's, as in Ruby.
     """
@@ -35,5 +40,7 @@ class SchedulerOptions:
     retry_stuck_jobs: bool = False
     rescue_after_s: float = 30.0
     task_lost_after_ms: int = 300_000
+    ruby_prune_after_ms: int | None = None
+    ruby_leads: bool = False
     ruby_env: str | None = None
     ruby_timezone: str | None = None

@@ -85,6 +85,8 @@ def scheduler_options(config: Config) -> SchedulerOptions:
         lease_s=scheduler.lease / 1000,
         foreign_lock_ttl_s=max(1, scheduler.foreign_lock_ttl // 1000),
         ruby_lock_prefix=scheduler.ruby_lock_prefix,
+        ruby_leads=scheduler.ruby_leads,
+        ruby_prune_after_ms=scheduler.ruby_prune_after,
         name=scheduler.name,
         stuck_worker_timeout_ms=tasks.stuck_worker_timeout,
         retry_stuck_jobs=tasks.retry_stuck_jobs,

@@ -14,17 +14,27 @@ from resqpy.store.queues import decode_name
 
 _PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too
 _BEATS = 500  # that are looked at in one step
+_OURS = b"resqpy pruning "
 _LONG_NUMBER = re.compile(rb"\d[eE][+-]?\d|\d{15}")
 
 
 async def take_pruning_lock(store: Store, worker_id: str) -> bool:
     """Take the lock under which Ruby workers prune; it ends by itself. Whoever holds it, prunes."""
-    value = f"resqpy pruning {worker_id}"
+    value = f"{_OURS.decode()}{worker_id}"
     taken = await store.call("SET", store.keys.pruning, value, "NX", "EX", _PRUNING_S)
     if taken is None:
         held: bytes = await store.call("GET", store.keys.pruning) or b""
-        return held.startswith(b"resqpy pruning ")
+        return held.startswith(_OURS)
     return True
+
+
+async def shown_interval_ms(store: Store) -> int:
+    """How long Ruby's workers wait between two beats, at least, as a lock of theirs shows; 0: nothing
+    shows it. One round trip.
+    """
+    value, left_ms = await store.look([("GET", store.keys.pruning), ("PTTL", store.keys.pruning)])
+    ours = value is None or value.startswith(_OURS)
+    return 0 if ours else max(0, int(left_ms))
 
 
 async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,9 @@ def _dead_worker(client: Redis) -> None:
         "resque:worker:ruby-host:9:q",
         b'{"queue":"q","run_at":"2020-01-01T00:00:00Z","payload":' + JOB + b"}",
     )
+    client.hset("resque:workers:heartbeat", "ruby-host:9:q", "2020-01-01T00:00:00+00:00")
+    client.set("resque:worker:ruby-host:9:q:started", "2020-01-01 00:00:00 +0000")
+    client.set("resque:stat:processed:ruby-host:9:q", 5)
 
 
 # What is set up, how doctor names it, and whether --fix ends it.
@@ -50,6 +55,8 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
     "unreadable jobs": (
         lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", b"no json")), False,
     ),
+    "counters that are no numbers": (lambda c: c.set("resque:stat:processed", "many"), False),
+    "unreadable failed entries": (lambda c: c.rpush("resque:failed", b"\xff no json"), False),
     "unlisted queues": (lambda c: c.rpush("resque:queue:hidden", JOB), True),
     "lost delayed jobs": (lambda c: c.rpush("resque:delayed:9999999999", JOB), True),
     "empty times": (lambda c: c.zadd("resque:delayed_queue_schedule", {"9999999999": 9999999999}), True),
@@ -83,6 +90,68 @@ def test_a_trouble_is_named_and_put_right(resqpy: Call, client: Redis, trouble: 
         assert entry["fixed"] == 1
 
 
+@pytest.mark.parametrize("trouble", [name for name, (_, fixable) in TROUBLES.items() if fixable])
+def test_what_was_put_right_can_be_taken_back(
+    resqpy: Call, client: Redis, root: Path, trouble: str
+) -> None:
+    """By the file that --fix names: all is as it was, whatever bytes there are."""
+    TROUBLES[trouble][0](client)
+    client.set("resque:stat:failed", 3)
+    before = _all_of_it(client)
+
+    fixed = resqpy("doctor", "--fix", "--yes")
+    after = _all_of_it(client)
+    [file] = root.glob("resqpy-undo-*.json")
+    tried = resqpy("doctor", "--undo", str(file), "--dry-run", "--json")
+    unchanged = _all_of_it(client)
+    taken = resqpy("doctor", "--undo", str(file), "--yes")
+
+    assert f"resqpy doctor --undo '{file}'" in fixed.err
+    assert after == unchanged != before
+    assert tried.json["changes"] >= 1
+    assert taken.code == Exit.OK
+    assert _all_of_it(client) == before
+    assert trouble in _found(resqpy)
+
+
+def test_nothing_that_came_meanwhile_is_taken_back(resqpy: Call, client: Redis, root: Path) -> None:
+    """A worker that is at work again keeps what it has; what can't be done is told."""
+    _dead_worker(client)
+    resqpy("doctor", "--fix", "--yes")
+    client.set("resque:worker:ruby-host:9:q", "a new job")
+    [file] = root.glob("resqpy-undo-*.json")
+
+    assert resqpy("doctor", "--undo", str(file), "--yes").code == Exit.OK
+    assert client.get("resque:worker:ruby-host:9:q") == b"a new job"
+
+    file.write_text('{"undo": [{"commands": [["FLUSHALL", "resque:x"]]}]}')
+    assert resqpy("doctor", "--undo", str(file), "--yes").code == Exit.USAGE
+    file.write_text('{"undo": [{"commands": [["SET", "others:x", "1", "NX"]]}]}')
+    assert resqpy("doctor", "--undo", str(file), "--yes").code == Exit.USAGE
+    file.write_text("no json")
+    assert resqpy("doctor", "--undo", str(file), "--yes").code == Exit.USAGE
+
+
+def test_nothing_is_put_right_that_could_not_be_taken_back(
+    resqpy: Call, client: Redis, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file can't be written, nothing is changed."""
+    monkeypatch.setattr(Path, "write_text", _refuse)
+    _dead_worker(client)
+
+    assert resqpy("doctor", "--fix", "--yes").code == Exit.USAGE
+    assert client.scard("resque:workers") == 1
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise PermissionError("read-only")
+
+
+def _all_of_it(client: Redis) -> dict[Any, Any]:
+    """Every key with its bytes, and whether it ends."""
+    return {key: (client.dump(key), client.ttl(key) > 0) for key in client.keys("*")}
+
+
 def _found(resqpy: Call) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in resqpy("doctor", "--json").json}
 
@@ -96,6 +165,57 @@ def test_a_lock_gets_the_end_that_it_says(resqpy: Call, client: Redis) -> None:
 
     assert 990 < client.ttl("resque:lock:a:q:[]") <= 1000
     assert 170 < client.ttl("resque:workerslock:b:q:[]") <= 180
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_worker_without_signs_is_left_alone(resqpy: Call, client: Redis, *, record: bool) -> None:
+    """PHP's and older Ruby's have neither heartbeat nor ping: whether they live can't be told."""
+    worker = "box:4711:mail"
+    client.sadd("resque:queues", "mail")
+    client.rpush("resque:queue:mail", JOB)
+    client.sadd("resque:workers", worker)
+    client.set(f"resque:worker:{worker}:started", "Sun Nov 29 08:45:36 CET 2020")
+    if record:
+        client.set(
+            f"resque:worker:{worker}",
+            b'{"queue":"mail","run_at":"Sun Nov 29 08:45:36 CET 2020","payload":' + JOB + b"}",
+        )
+    before = {key: client.dump(key) for key in client.keys("*")}
+
+    found = _found(resqpy)
+    resqpy("doctor", "--fix", "--yes")
+
+    assert found["workers without signs"]["fixable"] is False
+    assert found["workers without signs"]["grave"] is False
+    assert "dead workers" not in found
+    assert "unworked queue" not in found
+    assert {key: client.dump(key) for key in client.keys("*")} == before
+    assert "can't tell" in resqpy("workers").out
+    assert "none lives" not in resqpy("task", "explain", "sendMail", "--queue", "mail").out
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "shown", "grave"),
+    [(200, None, None), (400, "silent workers", False), (4000, "dead workers", True)],
+)
+def test_a_silent_ruby_worker(
+    resqpy: Call, client: Redis, silent_s: int, shown: str | None, grave: bool | None
+) -> None:
+    """Its shop may beat seldom: one look at five minutes of silence ends no job; nor does an hour where
+    a lock shows that it beats once in half an hour.
+    """
+    _dead_worker(client)
+    beat = datetime.now(UTC) - timedelta(seconds=silent_s)
+    client.hset("resque:workers:heartbeat", "ruby-host:9:q", beat.isoformat(timespec="seconds"))
+    kinds = {"silent workers", "dead workers"}
+
+    found = {name: each for name, each in _found(resqpy).items() if name in kinds}
+    client.set("resque:pruning_dead_workers_in_progress", "ruby-host:8:q", ex=1800)
+
+    assert list(found) == ([shown] if shown else [])
+    assert [each["grave"] for each in found.values()] == ([grave] if shown else [])
+    assert all(each["fixable"] is grave for each in found.values())
+    assert not kinds & set(_found(resqpy))
 
 
 def test_locks_of_ruby_s_resque_lock_are_left_alone(resqpy: Call, client: Redis) -> None:

@@ -66,7 +66,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "locks remove 'lock:withQueueLock:reports:[{\"month\":11}]' --yes", "locks remove lock:none",
     ),
     "Repair",
-    ("doctor --fix --dry-run", "doctor --fix", "doctor --fix --yes", "pause", "pause", "resume"),
+    ("doctor --help", "doctor --fix --dry-run", "doctor --fix", "doctor --fix --yes", "pause", "pause", "resume"),
     "The project's tasks",
     (
         "task list", "task list --queue default --json", "task list --periodic",

@@ -28,9 +28,15 @@ RUBY_RECORD = (
 class Scene(LeadingScheduler):
     """With the chore that cleans up after foreign workers."""
 
-    def __init__(self, url: str, *, retry: bool = False) -> None:
+    def __init__(
+        self, url: str, *, retry: bool = False, prune_after_ms: int | None = 300_000
+    ) -> None:
         super().__init__(url)
-        options = SchedulerOptions(stuck_worker_timeout_ms=60_000, retry_stuck_jobs=retry)
+        options = SchedulerOptions(
+            stuck_worker_timeout_ms=60_000,
+            retry_stuck_jobs=retry,
+            ruby_prune_after_ms=prune_after_ms,
+        )
         self.chore = ForeignCareChore(Inspector(self.store), options, self.tell)
 
 
@@ -87,6 +93,27 @@ async def test_a_dead_ruby_worker_s_job_goes_to_failed_under_ruby_s_lock(
         await scene.look()
         assert await redis.llen("resque:failed") == 1
         assert 0 < await redis.ttl("resque:pruning_dead_workers_in_progress") <= 60
+
+
+@pytest.mark.parametrize(
+    ("prune_after_ms", "interval_s"), [(None, 120), (300_000, 120), (900_000, 0), (None, 0)]
+)
+async def test_a_shop_that_beats_seldom(
+    redis_url: str, redis: Redis, prune_after_ms: int | None, interval_s: int
+) -> None:
+    """Its setting counts, and what its lock shows; where nothing is known, a worker is watched before
+    its job is taken away.
+    """
+    async with Scene(redis_url, prune_after_ms=prune_after_ms) as scene:
+        await ruby_worker(redis, silent_s=400)
+        if interval_s:
+            await redis.set("resque:pruning_dead_workers_in_progress", "host:1:mail", ex=interval_s)
+            await scene.look()
+            await redis.delete("resque:pruning_dead_workers_in_progress")
+        await scene.look()
+        await scene.look()
+        assert await redis.llen("resque:failed") == 0
+        assert await redis.scard("resque:workers") == 1
 
 
 async def test_jobs_go_back_where_configured(redis_url: str, redis: Redis) -> None:

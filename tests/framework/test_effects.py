@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,38 @@ async def test_reply_timeout() -> None:
 
 def _store(overrides: dict[str, Any]) -> Store:
     return Store(redis_options(load_config(Path("/nowhere"), "test", overrides, environ={})))
+
+
+async def test_ruby_s_lock_is_left_to_ruby(make_project: MakeProject, redis: Redis) -> None:
+    """With `ruby_leads` this one leads among resqpy's, takes neither foreign lock, and moves no job."""
+    project = make_project({"scheduler.ruby_leads": True})
+    await redis.rpush("resque:delayed:1000", b'{"class":"A","queue":"q","args":[]}')
+    await redis.zadd("resque:delayed_queue_schedule", {"1000": 1000})
+
+    async with Process(project, scheduler=True):
+        await until(lambda: redis.exists(LEADER))  # in the same step it would take the others
+        foreign = await redis.exists(
+            "resque:resque:resque_scheduler_master_lock", "resque:resque_scheduler_leader_lock"
+        )
+
+    assert foreign == 0
+    assert await redis.llen("resque:delayed:1000") == 1
+
+
+async def test_when_a_ruby_worker_is_dead(make_project: MakeProject, redis: Redis) -> None:
+    """`ruby_prune_after` says it; nobody need be watched then."""
+    project = make_project({"scheduler.ruby_prune_after": 7_200_000})
+    now = datetime.now(UTC)
+    for name, hours in (("alive", 1), ("dead", 3)):
+        await redis.sadd("resque:workers", f"{name}:1:q")
+        beat = (now - timedelta(hours=hours)).isoformat(timespec="seconds")
+        await redis.hset("resque:workers:heartbeat", f"{name}:1:q", beat)
+
+    async with Process(project, scheduler=True):
+
+        async def one_is_gone() -> bool:
+            return bool(await redis.scard("resque:workers") == 1)
+
+        await until(one_is_gone)
+
+    assert await redis.smembers("resque:workers") == {b"alive:1:q"}

@@ -93,6 +93,13 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
         0,
         None,
     ),
+    "scheduler.ruby_leads": (True, lambda c: scheduler_options(c).ruby_leads, True, False),
+    "scheduler.ruby_prune_after": (
+        900_000,
+        lambda c: scheduler_options(c).ruby_prune_after_ms,
+        900_000,
+        None,
+    ),
     "scheduler.ruby_env": ("test", lambda c: scheduler_options(c).ruby_env, "test", None),
     "scheduler.ruby_timezone": ("UTC", lambda c: scheduler_options(c).ruby_timezone, "UTC", None),
     "redis.url": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,29 +28,38 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Look instead whether this project's tasks take the jobs that are there.",
 )
-def doctor(*, fix: bool, dry_run: bool, jobs: bool) -> int:
+@option(
+    "--undo",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take back what an earlier --fix changed: it says which file that is.",
+)
+def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     """Look for what is wrong with a Resque installation, also one without any Python.
 
     It only reads, unless --fix is given, and looks at every key, in steps. Exit code 6 if something is
-    wrong.
+    wrong. --fix writes a file from which --undo takes its changes back.
 
     --jobs is for a project that is about to be deployed: it checks the inputs of all waiting, delayed
     and failed jobs of its tasks, and names classes that it does not know. 6 if a job that waits would
     fail.
     """
+    if undo is not None:
+        return _take_back(undo, dry_run=dry_run)
     if jobs:
         return _look_at_jobs(fix=fix)
     from resqpy.cli.diagnosis import Diagnosis
     from resqpy.cli.session import ask, load_place
+    from resqpy.framework.connection import scheduler_options
 
     settings = current()
     config = load_place(settings).config
 
     async def look(resque: Resque) -> tuple[list[Problem], dict[str, int]]:
-        found = await Diagnosis(resque, config.scheduler.ruby_lock_prefix).problems()
+        found = await Diagnosis(resque, scheduler_options(config)).problems()
         if fix and not dry_run and (fixable := [each for each in found if each.fix is not None]):
             _confirm(fixable)
-            return found, {each.name: await each.fix() for each in fixable if each.fix is not None}
+            return found, await _fixed(resque, fixable)
         return found, {}
 
     found, fixed = ask(settings, look)
@@ -59,6 +69,48 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool) -> int:
     )
     left = [each for each in found if each.grave and each.name not in fixed]
     return Exit.NO if left else Exit.OK
+
+
+async def _fixed(resque: Resque, problems: Sequence[Problem]) -> dict[str, int]:
+    """Put problems right, and keep in a file what takes that back; how much was put right."""
+    from resqpy.cli.undo_file import UndoFile
+    from resqpy.store.undo import Undo
+
+    file, undo, fixed = UndoFile.new(current()), Undo(resque.store), dict[str, int]()
+    try:
+        for each in problems:
+            if each.fix is not None:
+                undo.begin(each.name)
+                fixed[each.name] = await each.fix(undo)
+                file.write(undo.commands)
+    finally:
+        file.write(undo.commands)
+        output.note(f"to take this back: resqpy doctor --undo '{file.path}'")
+    return fixed
+
+
+def _take_back(path: Path, *, dry_run: bool) -> int:
+    from resqpy.cli import undo_file
+    from resqpy.cli.session import ask
+    from resqpy.store.undo import take_back
+
+    commands = undo_file.read(path)
+    if not dry_run:
+        output.confirm(f"Take back {output.counted(len(commands), 'change')} of {path.name}?")
+
+    async def do(resque: Resque) -> list[str]:
+        return [] if dry_run else await take_back(resque.store, commands)
+
+    refused = ask(current(), do)
+    for words in refused:
+        output.warn(words)
+    done = 0 if dry_run else len(commands) - len(refused)
+    result = {"changes": len(commands), "taken_back": done, "dry_run": dry_run}
+    told = f"{output.counted(len(commands), 'change')} would be taken back"
+    if not dry_run:
+        told = f"{output.counted(done, 'change')} taken back"
+    output.show(result, lambda: output.say(told))
+    return Exit.NO if refused else Exit.OK
 
 
 def _look_at_jobs(*, fix: bool) -> int:

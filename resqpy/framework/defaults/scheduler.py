@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.framework.kinds import DURATION_OR_NONE, TEXT_OR_NONE, TIME, Kind
+from resqpy.framework.kinds import DURATION_OR_NONE, FLAG, TEXT_OR_NONE, TIME, Kind
 from resqpy.framework.options import Historic, option, seconds
 
 ANY_TEXT = Kind("a text", lambda value: TEXT_OR_NONE.check(value) or "")
@@ -44,6 +44,18 @@ class SchedulerConfig:
         300_000,
         TIME,
         "A tracked task that has been pending for so long without a job anywhere was lost.",
+    )
+    ruby_leads: bool = option(
+        False,
+        FLAG,
+        "A Ruby scheduler runs beside this one: its lock is left to it, with delayed jobs and Ruby's "
+        "schedules; this one does only what is resqpy's own.",
+    )
+    ruby_prune_after: int | None = option(
+        None,
+        DURATION_OR_NONE,
+        "A Ruby worker without a heartbeat for so long is dead: the shop's Resque.prune_interval; "
+        "None: 5 minutes, and more where its workers are seen to beat seldom.",
     )
     ruby_env: str | None = option(
         None,
