@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from resqpy.base.errors import StoreError
 from resqpy.store.client import Arg, Store
+from resqpy.store.portions import MOST_BYTES, portions
 from resqpy.store.queues import Guard, guard_words
 from resqpy.store.sweep import Item
 from resqpy.store.walk import Walk, is_watched
 
-PAGE = 500  # members of the index that are looked at together
+PAGE = 500  # members of the index, or items of a second, that are looked at together
 
 
 def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]]:
@@ -158,14 +159,18 @@ async def forget_empty(store: Store, second: int) -> None:
 
 
 async def remove_at(store: Store, second: int) -> int:
-    """Remove all that is due at one second; how many items there were."""
+    """Remove all that is due at one second, some hundred in a step; how many items there were."""
     keys = store.keys
-    reply = await store.run(
-        "undelay_at",
-        [keys.schedule, keys.delayed(second), keys.timestamps(b"")],
-        [second, keys.delayed_member(second)],
-    )
-    return int(reply)
+    removed = 0
+    while True:
+        done, left = await store.run(
+            "undelay_at",
+            [keys.schedule, keys.delayed(second), keys.timestamps(b"")],
+            [second, keys.delayed_member(second), PAGE, MOST_BYTES],
+        )
+        removed += int(done)
+        if not left:
+            return removed
 
 
 async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
@@ -196,16 +201,17 @@ async def heads(store: Store, members: Sequence[str], length: int) -> list[list[
 
 async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
     """Remove items of a second that were just seen; the indices of those that were still there. One
-    round trip. A second at which nothing is left leaves the index.
+    round trip for each MiB. A second at which nothing is left leaves the index.
     """
-    if not items:
-        return set()
-    keys, args = store.keys, list[Arg]([store.keys.delayed_member(second)])
-    for item in items:
-        args += (item.index, item.raw)
+    keys, gone = store.keys, set[int]()
     names: list[Arg] = [keys.delayed(second), keys.timestamps(b""), keys.schedule]
-    reply = await store.run("undelay_items", names, args)
-    return {item.index for item, done in zip(items, reply, strict=True) if done}
+    for part in portions(items, lambda item: len(item.raw)):
+        args: list[Arg] = [keys.delayed_member(second)]
+        for item in part:
+            args += (item.index - len(gone), item.raw)
+        reply = await store.run("undelay_items", names, args)
+        gone |= {item.index for item, done in zip(part, reply, strict=True) if done}
+    return gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,25 +225,27 @@ class Advance:
 
 async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int]:
     """Move jobs of a second, which were just seen, to the tails of their queues; the indices of those
-    that went: others were gone, or a guard forbids them. One round trip.
+    that went: others were gone, or a guard forbids them. One round trip for each MiB.
 
     Raises:
         StoreError: a job's queue is no list in Redis; it stays, those before and behind it went.
     """
-    if not jobs:
-        return set()
-    keys, args = store.keys, list[Arg]([store.keys.delayed_member(second), len(jobs)])
-    for each in jobs:
-        args += (each.item.index, each.item.raw, each.queue, keys.queue(each.queue))
-        args += (len(each.guards), *guard_words(each.guards))
-    reply = await store.run(
-        "advance_items", [keys.delayed(second), keys.timestamps(b""), keys.queues], args
-    )
-    for each, done in zip(jobs, reply, strict=True):
-        if isinstance(done, bytes):
-            words = done.decode("utf-8", "replace")
-            raise StoreError(f"the job can't be enqueued in {each.queue!r}: {words}")
-    return {each.item.index for each, done in zip(jobs, reply, strict=True) if done == 1}
+    keys, gone, problems = store.keys, set[int](), list[StoreError]()
+    names: list[Arg] = [keys.delayed(second), keys.timestamps(b""), keys.queues]
+    for part in portions(jobs, lambda each: len(each.item.raw)):
+        args: list[Arg] = [keys.delayed_member(second), len(part)]
+        for each in part:
+            args += (each.item.index - len(gone), each.item.raw, each.queue, keys.queue(each.queue))
+            args += (len(each.guards), *guard_words(each.guards))
+        reply = await store.run("advance_items", names, args)
+        for each, done in zip(part, reply, strict=True):
+            if isinstance(done, bytes):
+                words = done.decode("utf-8", "replace")
+                problems.append(StoreError(f"the job can't be enqueued in {each.queue!r}: {words}"))
+        gone |= {each.item.index for each, done in zip(part, reply, strict=True) if done == 1}
+    if problems:
+        raise problems[0]
+    return gone
 
 
 async def filled(store: Store, members: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from resqpy.base import failed_entries
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
+from resqpy.store.portions import portions
 from resqpy.store.queues import Guard, decode_name, guard_words
 from resqpy.store.walk import Walk, is_watched
 
@@ -70,26 +71,34 @@ class Settling:
 
 
 async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list[str]:
-    """Remove or retry entries of one list, in one step and one round trip.
+    """Remove or retry entries of one list, each in one step; one round trip for each MiB.
 
     Returns:
         For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no
         such entry), "lost" (the bytes kept aside for it are gone; it stays) or "no list" (its queue
         is none; it stays).
     """
-    if not settlings:
-        return []
+    keys, words = store.keys, list[str]()
+    for part in portions(settlings, lambda each: len(each.entry.raw) + len(each.raw)):
+        gone = words.count("removed") + words.count("retried")
+        args: list[Arg] = [len(part)]
+        for each in part:
+            args += _settling_words(store, each, gone)
+        reply: list[bytes] = await store.run(
+            "settle_failed", [keys.failed_list(name), keys.queues], args
+        )
+        words += [word.decode() for word in reply]
+    return words
+
+
+def _settling_words(store: Store, each: Settling, gone: int) -> list[Arg]:
     keys = store.keys
-    args: list[Arg] = [len(settlings)]
-    for each in settlings:
-        kept = keys.unreadable(each.entry.unreadable) if each.entry.unreadable else ""
-        args += (each.index, each.entry.raw, kept)
-        args += (each.queue, keys.queue(each.queue), each.raw, len(each.guards))
-        args += guard_words(each.guards)
-    reply: list[bytes] = await store.run(
-        "settle_failed", [keys.failed_list(name), keys.queues], args
-    )
-    return [word.decode() for word in reply]
+    kept = keys.unreadable(each.entry.unreadable) if each.entry.unreadable else ""
+    index = each.index - gone if each.index >= gone else -1
+    return [
+        index, each.entry.raw, kept,
+        each.queue, keys.queue(each.queue), each.raw, len(each.guards), *guard_words(each.guards),
+    ]  # fmt: skip
 
 
 async def clear(store: Store, name: str, step: int = 1000) -> int:

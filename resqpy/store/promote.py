@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import run_fenced
+from resqpy.store.portions import portions
 from resqpy.store.queues import Guard, decode_name, guard_words
 
 BATCH = 500  # items, and
@@ -190,15 +191,17 @@ async def _decide(
     index: bytes,
     texts: Sequence[tuple[bytes, Decision]],
 ) -> list[int | str]:
-    keys = store.keys
-    args: list[Arg] = [len(right.fence), index, len(texts)]
-    for text, decision in texts:
-        args += (text, keys.timestamps(decision.item), *_words(store, decision))
-    reply = await run_fenced(
-        store, right.fence, right.token, "promote_items",
-        [source, keys.queues, keys.failed, keys.claimed], args,
-    )  # fmt: skip
-    return [each if isinstance(each, int) else decode_name(each) for each in reply]
+    keys, results = store.keys, list[int | str]()
+    for part in portions(texts, lambda each: 2 * len(each[0])):
+        args: list[Arg] = [len(right.fence), index, len(part)]
+        for text, decision in part:
+            args += (text, keys.timestamps(decision.item), *_words(store, decision))
+        reply = await run_fenced(
+            store, right.fence, right.token, "promote_items",
+            [source, keys.queues, keys.failed, keys.claimed], args,
+        )  # fmt: skip
+        results += [each if isinstance(each, int) else decode_name(each) for each in reply]
+    return results
 
 
 def _words(store: Store, decision: Decision) -> tuple[Arg, ...]:

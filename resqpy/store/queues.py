@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from resqpy.base.model import NoList
 from resqpy.store.client import Arg, Store
+from resqpy.store.portions import portions
 from resqpy.store.sweep import Item
 
 DELAYED = "delayed"
@@ -122,12 +123,13 @@ async def remove_and_look(
 
 
 async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
-    """Remove items that were just seen; those that were still there. One round trip."""
-    if not items:
-        return []
-    args: list[Arg] = [word for item in items for word in (item.index, item.raw)]
-    reply = await store.run("drop_items", [store.keys.queue(queue)], args)
-    return [item for item, done in zip(items, reply, strict=True) if done]
+    """Remove items that were just seen; those that were still there. One round trip for each MiB."""
+    gone: list[Item] = []
+    for part in portions(items, lambda item: len(item.raw)):
+        args: list[Arg] = [word for item in part for word in (item.index - len(gone), item.raw)]
+        reply = await store.run("drop_items", [store.keys.queue(queue)], args)
+        gone += [item for item, done in zip(part, reply, strict=True) if done]
+    return gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +150,24 @@ class Moved:
 
 async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[int]:
     """Move jobs that were just seen to the tail of another queue; the indices of those that went.
-    One round trip, in one step.
+    One round trip for each MiB, each job in one step.
     """
-    if not jobs:
-        return set()
-    keys, args = store.keys, list[Arg]([to])
-    for each in jobs:
-        args += (each.item.index, each.item.raw, each.raw, each.lock, each.lock_there)
-    reply = await store.run("move_items", [keys.queue(queue), keys.queue(to), keys.queues], args)
-    return {each.item.index for each, done in zip(jobs, reply, strict=True) if done == 1}
+    keys, gone = store.keys, set[int]()
+    for part in portions(jobs, lambda each: len(each.item.raw) + len(each.raw)):
+        args: list[Arg] = [to]
+        for each in part:
+            args += (
+                each.item.index - len(gone),
+                each.item.raw,
+                each.raw,
+                each.lock,
+                each.lock_there,
+            )
+        reply = await store.run(
+            "move_items", [keys.queue(queue), keys.queue(to), keys.queues], args
+        )
+        gone |= {each.item.index for each, done in zip(part, reply, strict=True) if done == 1}
+    return gone
 
 
 async def delete(store: Store, queue: str) -> int:

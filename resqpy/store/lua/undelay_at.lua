@@ -1,11 +1,17 @@
--- Remove all items that are due at one second.
+-- Remove items that are due at one second, from the head.
 --
 -- KEYS 1   delayed_queue_schedule   2  delayed:<second>   3  prefix of the timestamps: sets
 -- ARGV 1   second                   2  the member that the sets have for it
--- Returns  how many items there were
+--      3   most items               4  most bytes
+-- Returns  how many were removed, how many are left
 -- Read by  Ruby and Node: all three
-local items = redis.call('LRANGE', KEYS[2], 0, -1)
-for _, item in ipairs(items) do redis.call('SREM', KEYS[3] .. item, ARGV[2]) end
-redis.call('DEL', KEYS[2])
-redis.call('ZREM', KEYS[1], ARGV[1])
-return #items
+local removed, bytes = 0, 0
+while removed < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
+  local item = redis.call('LPOP', KEYS[2])
+  if not item then break end
+  redis.call('SREM', KEYS[3] .. item, ARGV[2])
+  removed, bytes = removed + 1, bytes + #item
+end
+local left = redis.call('LLEN', KEYS[2])
+if left == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
+return { removed, left }
