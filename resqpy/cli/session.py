@@ -81,6 +81,8 @@ def registered_tasks(settings: Settings) -> list[TaskSpec]:
     """The project's tasks by name; no Redis is asked."""
     project = _checked_project(settings)
     need_tasks(project)
+    for each in project.warnings:
+        output.note(str(each))
     return sorted(project.registry, key=lambda task: task.name)
 
 

@@ -17,6 +17,11 @@ from resqpy.base.queue_priority import split_priority
 _WILDCARDS = frozenset("*?[]{}")
 
 
+def is_plain(spec: str) -> bool:
+    """Whether it is the name of a queue: no pattern, no exclusion."""
+    return not (spec.startswith("!") or _WILDCARDS & set(spec))
+
+
 class QueueNames:
     """The queues of a worker.
 

@@ -174,7 +174,8 @@ class Loader:
         place = place_of(defined)
         made_at = place.line if place is not None and place.file == str(path) else None
         complain = partial(self._complain_of_task, path, task.qualname, made_at, package)
-        builder = SpecBuilder(task, complain, self._timezone)
+        warn = partial(self._warn_of_task, path, task.qualname, made_at)
+        builder = SpecBuilder(task, complain, self._timezone, warn)
         line = line_of(path, task.qualname) or made_at
         spec = builder.build(file=path, line=line, module=module, package=package)
         if spec is not None:
@@ -191,6 +192,11 @@ class Loader:
     ) -> None:
         words = f"{message} (in the package {package})" if package else message
         self._problems.add(words, path, line_of(path, qualname, name) or made_at)
+
+    def _warn_of_task(
+        self, path: Path, qualname: str, made_at: int | None, name: str | None, message: str
+    ) -> None:
+        self._problems.warn(message, path, line_of(path, qualname, name) or made_at)
 
 
 def _own_classes(module: ModuleType, base: type) -> list[type]:

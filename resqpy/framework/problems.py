@@ -50,12 +50,22 @@ class Problems:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.found: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def add(self, message: str, path: Path | None = None, line: int | None = None) -> None:
         """Note a problem."""
+        self._note(self.found, message, path, line)
+
+    def warn(self, message: str, path: Path | None = None, line: int | None = None) -> None:
+        """Note what is allowed and hardly meant."""
+        self._note(self.warnings, message, path, line)
+
+    def _note(
+        self, problems: list[Problem], message: str, path: Path | None, line: int | None
+    ) -> None:
         problem = Problem(message, None if path is None else self.name(path), line)
-        if problem not in self.found:
-            self.found.append(problem)
+        if problem not in problems:
+            problems.append(problem)
 
     def add_error(self, error: BaseException, path: Path) -> None:
         """Note what running a file raised, at the file's own line that led to it."""

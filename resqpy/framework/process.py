@@ -87,6 +87,8 @@ class Process:
             raise PoolStateError("this process was started already; make a new one")
         self.project.check()
         self.bound.things["log"] = get_logger()
+        for each in self.project.warnings:
+            get_logger().warning(str(each))
         self._boot = Boot(self._initializers(), self.bound)
         open_door(self.bound)
         try:

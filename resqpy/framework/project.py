@@ -25,14 +25,21 @@ class Project(Place):
         config: frozen; where a setting was wrong, its default.
         registry: the tasks that are right.
         errors: all that is wrong; `check` raises it.
+        warnings: what is allowed and hardly meant; told in the log and by `resqpy doctor`.
     """
 
     def __init__(
-        self, root: Path, config: Config, registry: Registry, errors: tuple[Problem, ...] = ()
+        self,
+        root: Path,
+        config: Config,
+        registry: Registry,
+        errors: tuple[Problem, ...] = (),
+        warnings: tuple[Problem, ...] = (),
     ) -> None:
         super().__init__(root, config)
         self.registry = registry
         self.errors = errors
+        self.warnings = warnings
 
     @classmethod
     def load(
@@ -60,7 +67,7 @@ class Project(Place):
         modules = module_folders(folder, config.general.modules, problems)
         loader.load(modules, packages=config.general.packages)
         _check_overrides(config, problems)
-        return cls(folder, config, loader.registry, tuple(problems.found))
+        return cls(folder, config, loader.registry, tuple(problems.found), tuple(problems.warnings))
 
     def check(self) -> None:
         """Raise all that is wrong, together.

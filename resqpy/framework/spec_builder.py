@@ -21,9 +21,14 @@ from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import merge_inputs
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.task import PROPERTIES, Task
-from resqpy.framework.written import Written
+from resqpy.framework.written import Written, without_partials
+
+Complain = Callable[[str | None, str], None]
 
 MISSED: tuple[str, ...] = get_args(Missed)
+
+
+_RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100}
 
 
 class SpecBuilder:
@@ -32,12 +37,18 @@ class SpecBuilder:
     Args:
         complain: called with the property's name and a message.
         timezone: of cron tasks that name none.
+        warn: called likewise of what is allowed and hardly meant.
     """
 
     def __init__(
-        self, task: Written, complain: Callable[[str | None, str], None], timezone: str
+        self,
+        task: Written,
+        complain: Complain,
+        timezone: str,
+        warn: Complain = lambda *_: None,
     ) -> None:
         self._task = task
+        self._warn = warn
         self._own = dict(task.own)
         if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
             self._own["plugin_options"] = {}
@@ -131,6 +142,7 @@ class SpecBuilder:
         own = self._own
         if own["cron"] and own["frequency"]:
             self._complain("cron", "cron and frequency are both set; a task has one of them")
+        self._warn_of_units()
         zone = own["timezone"] or self._timezone
         limit = own["time_limit"]
         return {
@@ -148,6 +160,17 @@ class SpecBuilder:
                 "time_limit", lambda: None if limit is None else _limit_ms(limit)
             ),
         }
+
+    def _warn_of_units(self) -> None:
+        """Numbers are milliseconds, and some people mean seconds; a `timedelta` says what it means."""
+        for name, least in _RARELY_LESS_MS.items():
+            given = self._own[name]
+            if isinstance(given, int | float) and 0 < given < least:
+                self._warn(
+                    name,
+                    f"{self._task.title}: {name} is {given} milliseconds; for seconds write "
+                    f"timedelta(seconds={given}), and to keep it timedelta(milliseconds={given})",
+                )
 
     def _description(self) -> str:
         """What it says; without a word (PYTHONOPTIMIZE=2 takes the docstrings away) the name will do."""
@@ -193,8 +216,18 @@ class SpecBuilder:
             words = "run has a yield, so calling it would run nothing; return a value instead"
             self._complain("run", words)
         else:
+            self._warn_of_a_hidden_yield(run)
             return run
         return None
+
+    def _warn_of_a_hidden_yield(self, run: Any) -> None:
+        inner = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
+        if yields(inner):
+            words = (
+                "there is a yield in run, behind a decorator: unless that goes through all of it, each "
+                "job fails as TaskUnfinished"
+            )
+            self._warn(None, f"{self._task.title}: {words}")
 
     def _method(self) -> str | None:
         """The name of the method that was decorated, where it should have been a function."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     """Look for what is wrong with a Resque installation, also one without any Python.
 
+    It loads the project, too, where the folder has one, and tells what is wrong with its files.
+
     It only reads, unless --fix is given, and looks at every key, in steps. Exit code 6 if something is
     wrong. --fix writes a file from which --undo takes its changes back.
 
@@ -49,6 +51,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     if jobs:
         return _look_at_jobs(fix=fix)
     from resqpy.cli.diagnosis import Diagnosis
+    from resqpy.cli.project_check import project_problems
     from resqpy.cli.session import ask, load_place
     from resqpy.framework.connection import scheduler_options
 
@@ -63,6 +66,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
         return found, {}
 
     found, fixed = ask(settings, look)
+    found = [*project_problems(settings), *found]
     output.show(
         [_as_json(each, fixed) for each in found],
         lambda: _print(found, fixed, promised=fix and dry_run),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
+from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration
 from resqpy.engine.options import FROM_OPTIONS
+from resqpy.engine.queue_names import is_plain
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
@@ -58,6 +60,20 @@ class ResqueInitializer(Initializer):
             await self.resque.scheduler.start()
         if self.resque.multi_worker is not None:
             await self.resque.multi_worker.start()
+            await self._warn_of_misspelled_queues(self.resque)
+
+    async def _warn_of_misspelled_queues(self, resque: Resque) -> None:
+        """A queue that nobody uses and that is called nearly as one that somebody does."""
+        specs = getattr(getattr(resque.multi_worker, "queues", None), "specs", ())
+        own = {task.queue for task in self._project.registry}
+        unused = [each for each in specs if is_plain(each) and each not in own]
+        if not unused:
+            return
+        known = own | set(await resque.inspector.queues())
+        for name in unused:
+            hint = near_match(name, known, MISSPELLED)
+            if name not in known and hint:
+                get_logger().warning(f"no task uses the queue {name!r}{hint}", queue=name)
 
     async def stop(self) -> None:
         """End, worker and scheduler side by side."""
