@@ -34,11 +34,11 @@ is taken, too; where it says `Moment`, an aware `datetime`. What has a page of i
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Projects": (
-        "Task", "task", "Handle", "Input", "Middleware", "Initializer", "api", "open_project", "lifespan",
-        "Project", "Process", "current_task", "TrackedApi",
+        "Task", "task", "Handle", "Input", "Middleware", "TaskCall", "Initializer", "api", "open_project",
+        "lifespan", "Project", "Process", "current_task", "TrackedApi",
     ),
     "Without a project": (
-        "Queue", "SyncQueue", "Inspector", "Resque", "Worker", "MultiWorker", "Scheduler", "Plugin",
+        "Queue", "SyncQueue", "Inspector", "Resque", "Worker", "MultiWorker", "Scheduler", "Plugin", "Enqueuing",
     ),
     "Options": ("RedisOptions", "Store", "WorkerOptions", "ScalingOptions", "SchedulerOptions"),
 }  # fmt: skip
@@ -217,7 +217,7 @@ def _errors() -> str:
     lines = [
         "## Errors",
         "",
-        "In `resqpy.base.errors`. A message says what was wrong, with which value, and what to do.",
+        "Each is imported from `resqpy`. A message says what was wrong, with which value, and what to do.",
         "",
         *_below(errors.ResqpyError, 0),
         "",

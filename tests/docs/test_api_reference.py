@@ -5,7 +5,8 @@ from __future__ import annotations
 from difflib import unified_diff
 
 import resqpy
-from tests.docs.api_reference import DOC, SECTIONS, generated
+from resqpy.base import errors
+from tests.docs.api_reference import DOC, SECTIONS, VALUES, generated
 
 
 def test_the_page_is_that_of_the_code() -> None:
@@ -17,7 +18,18 @@ def test_the_page_is_that_of_the_code() -> None:
 
 
 def test_each_public_name_is_on_it() -> None:
-    """In a section; `current_run` stands with the `Run` that it holds."""
+    """In a section, or as a value or an error; `current_run` stands with the `Run` that it holds, and
+    `CallNext` is what a plugin's `around` is given.
+    """
     shown = {name for names in SECTIONS.values() for name in names}
+    shown |= {each.__name__ for each in VALUES} | set(vars(errors))
 
-    assert set(resqpy.__all__) - shown == {"current_run"}
+    assert set(resqpy.__all__) - shown == {"current_run", "CallNext"}
+
+
+def test_each_error_is_public() -> None:
+    """So that whoever catches one imports it from where all else comes."""
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    names = {each.__name__ for each in kinds if issubclass(each, errors.ResqpyError)}
+
+    assert names - set(resqpy.__all__) == set()

@@ -11,26 +11,76 @@ from typing import assert_type
 
 import resqpy
 from resqpy import (
+    ActiveTask,
+    AlreadyFinished,
+    AlreadySaving,
+    CallNext,
+    ConfigError,
+    Deposed,
+    DuplicateDelayedJob,
+    DuplicateTask,
+    EmbeddedRedisError,
+    Enqueuing,
+    FailedJob,
+    FinishInProgress,
+    Handle,
+    ImportFailed,
     Initializer,
     Input,
     Inspector,
+    InvalidInputs,
+    InvalidJob,
+    InvalidQueueName,
+    InvalidTask,
+    Job,
+    JobCancelled,
+    JobTimeout,
+    ListenerDestroyed,
+    LoadFailed,
+    LockLost,
     Middleware,
     MultiWorker,
+    NoEventLoop,
+    NotInFailed,
+    NotStarted,
+    OutcomeUnknown,
+    PayloadError,
     Plugin,
+    PoisonPill,
+    PoolStateError,
     Process,
     Project,
     Queue,
     RedisOptions,
+    ResqpyError,
     Resque,
+    Run,
     ScalingOptions,
     Scheduler,
     SchedulerOptions,
     Store,
+    StoreError,
+    StoreMisconfigured,
+    StoreUnavailable,
     SyncQueue,
     Task,
+    TaskCall,
+    TaskRefused,
+    TaskStateError,
+    TaskUnfinished,
     TrackedApi,
+    TrackedError,
+    TrackedTask,
+    UnknownOption,
+    UnknownTask,
+    UnknownTaskId,
+    UsageError,
     Worker,
+    WorkerDied,
     WorkerOptions,
+    WorkerStopped,
+    WrongCursor,
+    WrongLoop,
     api,
     current_run,
     current_task,
@@ -38,9 +88,6 @@ from resqpy import (
     open_project,
     task,
 )
-from resqpy.engine.plugin import CallNext
-from resqpy.engine.run import Run
-from resqpy.framework.task_call import TaskCall
 from resqpy.testing import (
     Drained,
     DrainedJob,
@@ -196,3 +243,70 @@ async def testing(resqpy_clock: ManualClock, server: PrivateServer) -> AsyncIter
         print(event.name)
     await resqpy_clock.advance(timedelta(days=1))
     yield server.url
+
+
+ERRORS: tuple[type[ResqpyError], ...] = (
+    ResqpyError,
+    UsageError,
+    InvalidJob,
+    InvalidQueueName,
+    InvalidTask,
+    UnknownTask,
+    UnknownOption,
+    ImportFailed,
+    PayloadError,
+    StoreError,
+    StoreUnavailable,
+    OutcomeUnknown,
+    StoreMisconfigured,
+    EmbeddedRedisError,
+    DuplicateDelayedJob,
+    NotInFailed,
+    TaskUnfinished,
+    JobTimeout,
+    JobCancelled,
+    WorkerStopped,
+    PoolStateError,
+    NoEventLoop,
+    WrongLoop,
+    ConfigError,
+    InvalidInputs,
+    NotStarted,
+    LoadFailed,
+    Deposed,
+    WorkerDied,
+    PoisonPill,
+    TrackedError,
+    UnknownTaskId,
+    DuplicateTask,
+    TaskRefused,
+    TaskStateError,
+    AlreadyFinished,
+    FinishInProgress,
+    LockLost,
+    AlreadySaving,
+    WrongCursor,
+    ListenerDestroyed,
+)
+
+
+async def errors_and_hook_types(handle: Handle[[int]], enqueuing: Enqueuing) -> None:
+    """What is caught, and what hooks and handlers are given."""
+    try:
+        await handle.enqueue(1)
+    except InvalidInputs as error:
+        print(error, ERRORS)
+    assert_type(enqueuing.queue, str)
+    job: Job = current_run.get().job
+    failed: FailedJob = (await api.tasks.failed())[0]
+    print(job.class_name, failed.error)
+
+
+async def handler(active: ActiveTask) -> None:
+    """Of a tracked task."""
+    await active.save()
+
+
+def shown(made: TrackedTask) -> str:
+    """A tracked task from outside."""
+    return made.id
