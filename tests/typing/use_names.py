@@ -24,6 +24,7 @@ from resqpy import (
     FailedJob,
     FinishInProgress,
     Handle,
+    HookTimeout,
     ImportFailed,
     Initializer,
     Input,
@@ -246,6 +247,7 @@ async def testing(resqpy_clock: ManualClock, server: PrivateServer) -> AsyncIter
 
 
 ERRORS: tuple[type[ResqpyError], ...] = (
+    HookTimeout,
     ResqpyError,
     UsageError,
     InvalidJob,
