@@ -65,8 +65,17 @@ def end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
             stream.flush()
+    _end_daemons()
     log_writer.flush()
     os._exit(code)
+
+
+def _end_daemons() -> None:
+    """What Python does at its end where a task has used `multiprocessing`."""
+    used = sys.modules.get("multiprocessing.process")
+    for child in used.active_children() if used is not None else ():
+        if child.daemon:
+            child.terminate()
 
 
 def _new_runner() -> asyncio.Runner:

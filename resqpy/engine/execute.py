@@ -8,6 +8,7 @@ from functools import partial
 from resqpy.base.error_text import add_note
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
 from resqpy.base.limited import within
+from resqpy.engine import forks
 from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
@@ -113,8 +114,14 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
     definition = run.definition
     assert definition is not None
     if definition.is_async:
-        return await finished(await definition.perform(*run.job.args), plain=False)
-    return await finished(await threads.run(definition.perform, run.job.args), plain=True)
+        born = forks.generation()
+        try:
+            result = await definition.perform(*run.job.args)
+        finally:
+            forks.end_child(born)
+        return await finished(result, plain=False)
+    result = await threads.run(forks.called, [definition.perform, *run.job.args])
+    return await finished(result, plain=True)
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:

@@ -13,6 +13,7 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.model import WorkerId
+from resqpy.engine import forks
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.inline import perform_inline
@@ -106,6 +107,7 @@ class BaseWorker(Role):
             self.aside(side)
 
     async def _dispatch(self) -> None:
+        forks.works_here()
         self._dispatcher = asyncio.current_task()
         await self.pool.dispatch()
 

@@ -8,6 +8,8 @@ a single enqueue.
 from __future__ import annotations
 
 import asyncio
+import os
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -47,6 +49,7 @@ class Wire(asyncio.Protocol):
         )
         self._lost = False
         self._transport.set_protocol(self)
+        _open.add(self)
 
     @property
     def alive(self) -> bool:
@@ -65,6 +68,12 @@ class Wire(asyncio.Protocol):
         """Break it: `on_lost` is called."""
         self._transport.abort()
 
+    def let_go(self, nothing: int) -> None:
+        """In a forked child: what it sends must not mix with what its parent sends."""
+        own = self._transport.get_extra_info("socket")
+        if own is not None and own.fileno() >= 0:
+            os.dup2(nothing, own.fileno(), inheritable=False)
+
     # -- called by the event loop --
 
     def data_received(self, data: bytes) -> None:
@@ -80,6 +89,19 @@ class Wire(asyncio.Protocol):
         if not self._lost:
             self.close()
             self._on_lost(self, exc)
+
+
+_open: weakref.WeakSet[Wire] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for wire in list(_open):
+        wire.let_go(nothing)
+    os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _writer_of(connection: AbstractConnection) -> asyncio.StreamWriter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import cast
 
 from redis.asyncio import Redis
@@ -31,3 +32,12 @@ async def pids(redis: Redis) -> set[str]:
     """The processes that have workers."""
     members = await redis.smembers("resque:workers")
     return {WorkerId.parse(cast(bytes, each).decode()).pid for each in members}
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

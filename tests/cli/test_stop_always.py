@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from resqpy import Queue
 from tests.cli.conftest import Program
-from tests.cli.processes import pids, registered
+from tests.cli.processes import lives, pids, registered
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(120)  # whole programs begin and end here
@@ -179,7 +179,7 @@ async def test_three_signals_leave_nothing_alive(
 
     await ended(supervisor, *[signal.SIGTERM] * 3)
 
-    await wait_for(lambda: not any(map(_lives, [*map(int, found), pid])))
+    await wait_for(lambda: not any(map(lives, [*map(int, found), pid])))
 
 
 async def test_the_supervisor_kills_after_the_grace(
@@ -191,7 +191,7 @@ async def test_the_supervisor_kills_after_the_grace(
     os.kill(int(min(found)), signal.SIGSTOP)
 
     assert await ended(supervisor, signal.SIGTERM) == 0
-    await wait_for(lambda: not any(map(_lives, map(int, found))))
+    await wait_for(lambda: not any(map(lives, map(int, found))))
 
 
 async def test_a_roll_gets_past_a_blocked_loop(
@@ -203,7 +203,7 @@ async def test_a_roll_gets_past_a_blocked_loop(
     await begun(redis_url, project, "blocks")
     supervisor.send_signal(signal.SIGHUP)
 
-    await wait_for(lambda: not any(map(_lives, map(int, first))), timeout=60)
+    await wait_for(lambda: not any(map(lives, map(int, first))), timeout=60)
     await wait_for(lambda: _new(redis, first), timeout=40)
 
 
@@ -223,12 +223,3 @@ async def test_term_ends_it_while_it_begins(program: Program, redis: Redis, proj
     await wait_for((project / "begun").exists, timeout=40)
 
     assert await ended(worker, signal.SIGTERM) == 0
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process runs, and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
