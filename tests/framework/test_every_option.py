@@ -395,6 +395,7 @@ ELSEWHERE = {
     "process.max_jobs": "test_process.py",
     "process.max_memory": "test_process.py",
     "process.health_port": "test_health.py",
+    "process.health_host": "test_health.py",
     "process.signals": "test_process.py",
     "process.processes": "the command line's tests",
     "process.pidfile": "the command line's tests",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,7 @@ async def test_a_taken_port_is_told(make_project: MakeProject) -> None:
     """With the setting that is wrong."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"health_port: can't listen on {port}"):
+        with pytest.raises(UsageError, match=rf"can't listen on port {port}.*--health-port"):
             await Process(make_project({"process.health_port": port})).start()
 
 
@@ -69,3 +70,41 @@ async def test_what_is_no_request_harms_nobody(make_project: MakeProject, sent: 
         await asyncio.wait_for(reader.read(), 5)
         writer.close()
         assert (await get(port, "/live"))[0] == 200
+
+
+async def test_only_this_machine_is_answered_unless_told(make_project: MakeProject) -> None:
+    """Whoever reaches the port can read the metrics."""
+    for host, reached in (("127.0.0.1", False), ("0.0.0.0", True)):
+        port = free_port()
+        settings = {"process.health_port": port, "process.health_host": host}
+        async with Process(make_project(settings)):
+            with socket.socket() as other:
+                other.settimeout(5)
+                # all of 127.0.0.0/8 is this machine, but another address than the one that listens
+                assert (other.connect_ex(("127.0.0.2", port)) == 0) is reached
+
+
+async def test_an_address_that_the_machine_lacks_is_told(make_project: MakeProject) -> None:
+    """With the setting that is wrong."""
+    for host in ("192.0.2.1", "no such host"):
+        settings = {"process.health_port": free_port(), "process.health_host": host}
+        with pytest.raises(UsageError, match=r"process\.health_host"):
+            await Process(make_project(settings)).start()
+
+
+async def test_a_flood_takes_few_descriptors(make_project: MakeProject) -> None:
+    """A hundred that say nothing: the next one is answered, and most of them are shut out."""
+    port = free_port()
+    async with Process(make_project({"process.health_port": port})):
+        before = _open_files()
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        assert (await get(port, "/live"))[0] == 200
+        most = _open_files() - before - len(held)  # ours of each pair are here as well
+        for _, writer in held:
+            writer.close()
+
+    assert most <= 20
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -34,6 +34,8 @@ SURROUNDINGS: tuple[Decorator, ...] = (
     flag("process.daemon", "--daemon", help="Go to the background."),
     setting("process.health_port", "--health-port", type=int, metavar="PORT",
             help="Answer GET /live, /ready and /metrics there, for probes and Prometheus."),
+    setting("process.health_host", "--health-host", metavar="ADDRESS",
+            help="Answer them on this address (default: 127.0.0.1; 0.0.0.0: on all)."),
     setting("logger.file", "--logfile", metavar="FILE", help="Append the log there."),
     setting("logger.format", "--json-logs", is_flag=True, flag_value="json",
             help="Log JSON, also on a terminal."),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.framework.kinds import FILE_OR_NONE, FLAG, PORT_OR_NONE, SIZE_OR_NONE, choice, whole
+from resqpy.framework.kinds import (
+    FILE_OR_NONE,
+    FLAG,
+    PORT_OR_NONE,
+    SIZE_OR_NONE,
+    TEXT,
+    choice,
+    whole,
+)
 from resqpy.framework.options import Historic, option
 
 
@@ -49,6 +57,12 @@ class ProcessConfig:
         PORT_OR_NONE,
         "Answer over HTTP there: GET /live, /ready and /metrics. With several processes, the first has "
         "this port, the second the next one, and so on.",
+    )
+    health_host: str = option(
+        "127.0.0.1",
+        TEXT,
+        "The address of this machine that answers them: '0.0.0.0' or '::' for all, as probes of Kubernetes "
+        "need.",
     )
     signals: str = option(
         "modern",

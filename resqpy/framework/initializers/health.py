@@ -5,7 +5,9 @@ that hangs answers no more.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from resqpy.framework.process import Process
 
 _REQUEST_WITHIN_S, _REDIS_WITHIN_S = 5.0, 2.0
+_MOST_CONNECTIONS = 16  # the oldest goes when one more comes; and as many wait to be seen
 _PATHS = ["/live", "/ready", "/metrics"]
 _JSON = "application/json"
 _WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
@@ -42,20 +45,24 @@ class HealthInitializer(Initializer):
         self._metrics = metrics
         self._started = False
         self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def initialize(self) -> None:
         """Listen.
 
         Raises:
-            UsageError: the port is taken.
+            UsageError: the port is taken, or this machine has no such address.
         """
-        port = self._process.project.config.process.health_port
+        config = self._process.project.config.process
+        host, port = config.health_host, config.health_port
         if port is None:
             return
         try:
-            self._server = await asyncio.start_server(self._serve, None, port)
+            self._server = await asyncio.start_server(
+                self._serve, host, port, backlog=_MOST_CONNECTIONS
+            )
         except OSError as error:
-            raise UsageError(f"process.health_port: can't listen on {port}: {error}") from error
+            raise UsageError(_cant_listen(host, port, error)) from error
 
     async def start(self) -> None:
         """All others have started."""
@@ -69,6 +76,9 @@ class HealthInitializer(Initializer):
     # -- one request --
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[writer] = None
+        if len(self._connections) > _MOST_CONNECTIONS:
+            next(iter(self._connections)).transport.abort()
         try:
             async with asyncio.timeout(_REQUEST_WITHIN_S):
                 words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
@@ -78,6 +88,7 @@ class HealthInitializer(Initializer):
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             return
         finally:
+            self._connections.pop(writer, None)
             writer.close()
 
     async def _answer(self, path: bytes) -> bytes:
@@ -105,6 +116,23 @@ class HealthInitializer(Initializer):
         except (StoreError, TimeoutError):
             return False
         return True
+
+
+def _cant_listen(host: str, port: int, error: OSError) -> str:
+    words = f"process.health_port: can't listen on port {port} of {host}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{words}: another program has it; give this process another port (--health-port), or stop "
+            "the other one"
+        )
+    if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
+        return (
+            f"{words}: this machine has no such address ({error}); set process.health_host "
+            "(--health-host) to one that it has, as 127.0.0.1, or 0.0.0.0 for all"
+        )
+    if error.errno == errno.EACCES:
+        return f"{words}: this user may not; choose a port above 1023"
+    return f"{words}: {error}"
 
 
 def _response(status: int, kind: str, body: bytes) -> bytes:

@@ -1,0 +1,75 @@
+"""The port of probes, as a user of the command line meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy import Queue
+from resqpy.cli.exits import Exit
+from tests.cli.conftest import Program
+from tests.cli.processes import ended, registered
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(120)  # whole programs begin and end here
+
+
+@pytest.mark.parametrize(
+    "command", [("worker",), ("scheduler",), ("start",), ("worker", "--processes", "2")]
+)
+async def test_a_used_port_ends_it_with_the_remedy(
+    program: Program, command: tuple[str, ...]
+) -> None:
+    """Nothing hangs, and nobody is sent to mend the project."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = program(*command, "--health-port", str(port))
+        code, output = await asyncio.to_thread(ended, running, 60)
+
+    assert code == Exit.USAGE
+    assert f"can't listen on port {port}" in output
+    assert "--health-port" in output
+    assert "mend the project" not in output
+
+
+async def test_a_flood_does_not_stop_the_work(
+    program: Program, redis: Redis, redis_url: str, root: Path
+) -> None:
+    """With few descriptors, and hundreds of connections that come and stay."""
+    port = free_port()
+    (root / "tasks" / "few.py").write_text(
+        "import resource\nfrom resqpy import task\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))\n"
+        "@task\nasync def few(n: int):\n    'Open a file.'\n    open(__file__).close()\n"
+    )
+    worker = program("worker", "--health-port", str(port))
+    await registered(redis)
+    held = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            one = stack.enter_context(socket.socket())
+            one.settimeout(0)
+            with contextlib.suppress(BlockingIOError):
+                one.connect(("127.0.0.1", port))
+            held.append(one)
+        async with Queue(redis_url) as queue:
+            await queue.enqueue_many([("q", "few", [{"n": n}]) for n in range(50)])
+
+        async def all_done() -> bool:
+            return int(await redis.get("resque:stat:processed") or 0) == 50
+
+        await wait_for(all_done, timeout=40)
+        worker.send_signal(signal.SIGTERM)
+        code, output = await asyncio.to_thread(ended, worker)
+
+    assert code == 0
+    assert await redis.llen("resque:failed") == 0
+    assert [json.loads(each)["event"] for each in output.splitlines()][-1] == "worker ended"
