@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
@@ -23,7 +23,7 @@ from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.intercepting import VerbInterceptor
 from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.tracked.task_events import TaskEvents
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.engine.tracked.tracked import NewTask, Tracked
 from resqpy.engine.tracked.tracked_run import Interceptor, active_task
 from resqpy.engine.tracked.words import check_word
 from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
@@ -102,11 +102,16 @@ class TrackedApi(Tracked):
         Raises:
             InvalidInputs: the payload is not what a task of the project takes; nothing was written.
         """
-        self._check_inputs(task_type, payload)
         return await super().create(task_type, payload, **options)
 
-    def _check_inputs(self, task_type: str, payload: Mapping[str, Any] | None) -> None:
-        """As an enqueue does; a handler of this process takes what it likes."""
+    @must_be_awaited(lambda *_: "tracked tasks", needs_loop=True)
+    async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
+        """Create many tasks; see `Tracked`."""
+        return await super().create_many(tasks)
+
+    def _check(self, task_type: str, payload: Mapping[str, Any] | None) -> None:
+        """The inputs as an enqueue does; a handler of this process takes what it likes."""
+        super()._check(task_type, payload)
         tasks = {} if self._registry is None else self._registry.tasks
         if task_type in tasks and task_type not in self.listeners:
             given = {} if payload is None else payload

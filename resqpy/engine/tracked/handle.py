@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from resqpy.base import codec
 from resqpy.base.errors import AlreadySaving
 from resqpy.base.merge import difference
 from resqpy.base.task_record import Record
+from resqpy.base.task_status import TaskStatus
+from resqpy.base.when import Duration, duration_s
 from resqpy.engine.tracked.payloads import payload_text
 from resqpy.engine.tracked.view import TaskView
 
@@ -54,6 +57,22 @@ class TrackedTask(TaskView):
             self._reference = snapshot
         finally:
             self._saving = False
+
+    async def wait(self, timeout: Duration | None = None) -> TaskStatus:
+        """Return when the task has ended, with its status: completed, failed, retried or cancelled; the
+        record is that of its end. A recurring task ends with its recurrence.
+
+        Args:
+            timeout: milliseconds or a timedelta; None: for ever.
+
+        Raises:
+            TimeoutError: it goes on.
+            UnknownTaskId: it was removed before it ended.
+        """
+        seconds = None if timeout is None else duration_s(timeout)
+        async with asyncio.timeout(seconds):
+            self.record = await self._tracked.waiting.until_ended(self.record)
+        return self.record.status
 
     async def refresh(self) -> None:
         """Read it again; what was changed in the payload and not saved is forgotten."""

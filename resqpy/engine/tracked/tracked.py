@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import DuplicateTask, TaskStateError, UnknownTask, UnknownTaskId
+from resqpy.base.errors import (
+    DuplicateTask,
+    TaskRefused,
+    TaskStateError,
+    UnknownTask,
+    UnknownTaskId,
+    UsageError,
+)
 from resqpy.base.imports import near_match
 from resqpy.base.merge import Patch
 from resqpy.base.task_id import sought_task_id
@@ -25,10 +33,15 @@ from resqpy.engine.tracked.policy import defaults_of
 from resqpy.engine.tracked.query import Conditions, make_query
 from resqpy.engine.tracked.selection import Selection
 from resqpy.engine.tracked.transitions import Change
+from resqpy.engine.tracked.waiting import Waiting
 from resqpy.store import records
 from resqpy.store.client import Store
 from resqpy.store.records import Written
 
+Parts = tuple[str, Mapping[str, Any] | None, CreateOptions]
+NewTask = tuple[str, Mapping[str, Any] | None] | Parts
+
+_AT_ONCE = 500  # tasks that are created at the same time
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
 CANCELLABLE = (*_WAITING, TaskStatus.DISABLED)
 RETRIABLE = (*_WAITING, TaskStatus.FAILED)
@@ -47,6 +60,7 @@ class Tracked(TaskQueries):
         clock: that of Redis, as far as we know it: a lock that one clock takes for over while another
             doesn't would let a task run twice.
         interceptors: stand around each verb; see `intercepting`.
+        waiting: for the end of tasks.
     """
 
     def __init__(
@@ -62,6 +76,7 @@ class Tracked(TaskQueries):
         self.store = store
         self.clock: RedisClock = RedisClock(clock)
         self.interceptors: list[VerbInterceptor] = []
+        self.waiting: Waiting = Waiting(store)
         self.defaults: TaskDefaults = preset(defaults) if isinstance(defaults, str) else defaults
         self._types = types
         self._queue_of = queue_of
@@ -97,12 +112,8 @@ class Tracked(TaskQueries):
             TaskRefused: a plugin or a middleware of the task forbids it; see `asking`.
             UnknownTask, UsageError: what is wrong; nothing was written.
         """
-        self._check_type(task_type)
-        queue = options.get("queue") or self._queue_of(task_type)
-        definition = self._definition_of(task_type)
-        defaults = defaults_of(definition, self.defaults)
         await self._hear_time()
-        record = new_record(task_type, payload, options, defaults, queue, self._now_us())
+        definition, record = self._new(task_type, payload, options)
         asking = Asking(self.store, definition, record)
         await asking.before()
         commands = [
@@ -120,7 +131,59 @@ class Tracked(TaskQueries):
         await asking.after()
         return self._task(record)
 
-    def _check_type(self, kind: str) -> None:
+    async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
+        """Create many tasks, `(task_type, payload)` or `(task_type, payload, options)` each, some
+        hundred of them at the same time. All are checked before the first is written.
+
+        Returns:
+            For each the task; None where there is one with this id already, or a plugin or a middleware
+            forbids it. So asking again with the same ids creates what is missing, and nothing twice.
+
+        Raises:
+            UnknownTask, UsageError: which of them is wrong, and how; nothing was written.
+        """
+        wanted = [_parts(each) for each in tasks]
+        await self._hear_time()
+        for number, each in enumerate(wanted):
+            try:
+                self._new(*each)
+            except UsageError as error:
+                place = f"task {number} (of 0 to {len(wanted) - 1})"
+                error.args = (f"{place}: {error}; nothing was created",)
+                raise
+        made: list[TrackedTask | None] = []
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = map(self._try_to_create, wanted[start : start + _AT_ONCE])
+            done = await asyncio.gather(*part, return_exceptions=True)
+            for task in done:
+                if isinstance(task, BaseException):
+                    raise task
+                made.append(task)
+        return made
+
+    async def _try_to_create(self, parts: Parts) -> TrackedTask | None:
+        kind, payload, options = parts
+        try:
+            return await self.create(kind, payload, **options)
+        except (DuplicateTask, TaskRefused):
+            return None
+
+    def _new(
+        self, kind: str, payload: Mapping[str, Any] | None, options: CreateOptions
+    ) -> tuple[Definition | None, Record]:
+        """The record of a new task, and what is known of its type.
+
+        Raises:
+            UnknownTask, UsageError: what is wrong.
+        """
+        self._check(kind, payload)
+        queue = options.get("queue") or self._queue_of(kind)
+        definition = self._definition_of(kind)
+        defaults = defaults_of(definition, self.defaults)
+        return definition, new_record(kind, payload, options, defaults, queue, self._now_us())
+
+    def _check(self, kind: str, payload: Mapping[str, Any] | None) -> None:
+        """Refuse a type, or a payload, of which is known that nobody can run it."""
         known = None if self._types is None else self._types()
         if known is not None and kind not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -272,6 +335,15 @@ class Tracked(TaskQueries):
             more = await settling.forgotten(self.store, record) if in_failed else ()
             if change.after is record or await settling.step(self.store, change, more=more):
                 return change.after
+
+
+def _parts(task: Any) -> Parts:
+    if not isinstance(task, tuple | list) or len(task) not in (2, 3):
+        raise UsageError(
+            f"{task!r} is neither (task_type, payload) nor (task_type, payload, options)"
+        )
+    kind, payload, *options = task
+    return kind, payload, options[0] if options else {}
 
 
 def _refusal(task_id: str, status: TaskStatus, done: str, allowed: Sequence[TaskStatus]) -> str:
