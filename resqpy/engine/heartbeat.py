@@ -8,11 +8,12 @@ wake-up.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ResqpyError
+from resqpy.base.helper_thread import HelperThread
 from resqpy.base.model import WorkerId
 from resqpy.base.waiting import is_set_within
 from resqpy.store import workers
@@ -22,6 +23,7 @@ from resqpy.store.options import RedisOptions
 
 INTERVAL_S = 10.0
 _AGAIN_S = 1.0
+_END_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +77,31 @@ class Heartbeat:
         self._on_beat = on_beat
         self._on_error = on_error
         self._interval_s = interval_s
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._main, name="resqpy-heartbeat", daemon=True)
+        self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
     def start(self) -> None:
-        """Begin to beat; the first beat is one interval away."""
+        """Begin to beat; the first beat is one interval away.
+
+        Raises:
+            ThreadFailed: there can be no thread for it.
+        """
         self._thread.start()
-        self._ready.wait()
 
     def stop(self) -> None:
         """End the thread; returns when it is gone (it is in the middle of nothing for long)."""
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(timeout=5.0)
+        self._thread.stop(_END_WITHIN_S)
 
-    def _main(self) -> None:
-        asyncio.run(self._beat_until_stopped())
+    def _died(self, error: BaseException) -> None:
+        told = ResqpyError(f"the heartbeat's thread died and is begun anew: {repr_of(error)}")
+        told.__cause__ = error
+        self._on_error(told)
 
-    async def _beat_until_stopped(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        self._ready.set()
+    async def _beat_until_stopped(self, stopping: asyncio.Event) -> None:
         store = Store(self._options)
         store.mending = Mending(store, leading=False)
         wait_s = self._interval_s
         try:
-            while not await is_set_within(self._stopping, wait_s):
+            while not await is_set_within(stopping, wait_s):
                 wait_s = self._interval_s if await self._beat(store) else _AGAIN_S
         finally:
             await store.close()
@@ -114,7 +113,7 @@ class Heartbeat:
             self._on_error(error)
             return False
         except Exception as error:  # the thread must not die of it
-            self._on_error(ResqpyError(f"a heartbeat failed: {error!r}"))
+            self._on_error(ResqpyError(f"a heartbeat failed: {repr_of(error)}"))
             return False
         return True
 

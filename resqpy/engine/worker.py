@@ -12,6 +12,7 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError, StoreError
+from resqpy.base.helper_thread import ThreadFailed
 from resqpy.base.model import WorkerId
 from resqpy.engine import forks
 from resqpy.engine.client import Connection
@@ -102,7 +103,12 @@ class BaseWorker(Role):
             raise
         await self._known(newer.announce())
         self._wakeup = Wakeup(self.store, pool, self.options, self)
-        self._wakeup.heartbeat.start()
+        try:
+            self._wakeup.heartbeat.start()
+        except ThreadFailed:
+            await self._stopping.unregister()
+            self._pool = None
+            raise
         for side in (self._dispatch, self._wakeup.tracker.run, self._wakeup.poll):
             self.aside(side)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable, UsageError
 
 R = TypeVar("R")
+
+_log = logging.getLogger("resqpy")
 
 _CLOSE_WITHIN_S = 5.0
 
@@ -30,19 +33,35 @@ class Life:
     def __init__(self) -> None:
         self.pid: int = os.getpid()
         self.targets: dict[int, Any] = {}
-        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._ending = False
         self.thread: threading.Thread = threading.Thread(
             target=self._main, name="resqpy-blocking", daemon=True
         )
-        self.thread.start()
+        try:
+            self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        except OSError as error:
+            raise _no_thread(error) from error
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise _no_thread(error) from error
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._ending:
+                self._run()
             self.loop.run_until_complete(self._close())
         finally:
             self.loop.close()
+
+    def _run(self) -> None:
+        """Until it is to end: a hook that raises SystemExit, or stops the loop, ends nobody else's calls."""
+        try:
+            self.loop.run_forever()
+        except BaseException:
+            _log.exception("something in a hook stopped the loop of the blocking door; it goes on")
 
     async def _close(self) -> None:
         closing = [target.close() for target in self.targets.values()]
@@ -55,8 +74,15 @@ class Life:
 
     def end(self) -> None:
         """Close everything on the loop, then the loop, then the thread."""
+        self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(_CLOSE_WITHIN_S)
+
+
+def _no_thread(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the blocking door can't start its thread: {error}; nothing was done, try again later"
+    )
 
 
 class LoopThread:
@@ -72,12 +98,12 @@ class LoopThread:
     def life(self) -> Life:
         """The loop; begun here where this process has none yet."""
         life = self._life
-        if life is not None and life.pid == os.getpid():
+        if life is not None and life.pid == os.getpid() and life.thread.is_alive():
             return life
         with self._lock:
             if self._life is not None and self._life.pid != os.getpid():
                 self._forget()  # a fork that told nobody
-            if self._life is None:
+            if self._life is None or not self._life.thread.is_alive():
                 self._life = Life()
             return self._life
 

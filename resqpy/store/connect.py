@@ -20,6 +20,7 @@ from resqpy.base.errors import ResqpyError, StoreError, StoreMisconfigured, Stor
 from resqpy.base.keys import Keys
 from resqpy.store.address import Address, hosts_of, place_of, pool_of, seeds_of, sentinels_of
 from resqpy.store.options import RedisOptions
+from resqpy.store.resolving import resolve_aside
 from resqpy.store.translation import translate_connect
 
 Opener = Callable[[], Awaitable[AbstractConnection]]
@@ -33,6 +34,7 @@ def opener(options: RedisOptions, keys: Keys) -> Opener:
     find = _finder(options, keys, base.connection_kwargs, base.connection_class, len(hosts))
 
     async def open_one() -> AbstractConnection:
+        resolve_aside(asyncio.get_running_loop())
         try:
             server = await find() if find is not None else {}
             made = base.connection_class(**{**base.connection_kwargs, **server})

@@ -5,16 +5,24 @@ so that a blocked event loop does not lose them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterable
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
+from resqpy.base.helper_thread import HelperThread, ThreadFailed
+from resqpy.base.waiting import is_set_within
 from resqpy.engine.tracked.lock import HeldLock
 from resqpy.store import task_locks
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 
+_log = logging.getLogger("resqpy.tracked")
+
+_NEVER, _IDLE = float("inf"), float("-inf")  # instead of a time
+_AGAIN_S = 1.0  # until a thread that could not begin is tried again
+_END_WITHIN_S = 5.0
 _IDLE_S = 2.0  # without a lock, after which the thread ends
 _TOGETHER_S = 0.05  # what is due this soon goes with what is due now
 
@@ -31,23 +39,18 @@ class LockKeeper:
         self._clock = clock
         self._mutex = threading.Lock()
         self._locks: dict[str, HeldLock] = {}
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._helper: HelperThread | None = None  # None: it has nothing to do
         self._woken: asyncio.Event | None = None
-        self._wakes_at_s = float("inf")
-        self._closing = False
+        self._wakes_at_s = _NEVER
 
     def keep(self, lock: HeldLock) -> None:
         """Renew a lock in time until `let_go`."""
         with self._mutex:
             self._locks[lock.token] = lock
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._main, name="resqpy-task-locks", daemon=True
-                )
-                self._thread.start()
+            if self._helper is None:
+                self._begin()
             elif lock.due_s < self._wakes_at_s:
-                self._wake()
+                self._wake(self._helper)
 
     def let_go(self, lock: HeldLock) -> None:
         """Renew it no more."""
@@ -57,29 +60,42 @@ class LockKeeper:
     def close(self) -> None:
         """Renew nothing any more; returns when the thread is gone."""
         with self._mutex:
-            self._closing = True
             self._locks.clear()
-            thread = self._thread
-            self._wake()
-        if thread is not None:
-            thread.join(timeout=5.0)
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.stop(0)
+            self._wake(helper)
+            helper.stop(_END_WITHIN_S)
 
-    def _wake(self) -> None:
-        if self._loop is not None and self._woken is not None:
-            self._loop.call_soon_threadsafe(self._woken.set)
+    def _begin(self) -> None:
+        """Begin the thread; one that can't begin is tried again. Under the mutex."""
+        helper = HelperThread("resqpy-task-locks", self._renew_until_idle, _tell_death)
+        self._helper, self._wakes_at_s = helper, _NEVER
+        try:
+            helper.start()
+        except ThreadFailed as error:
+            self._helper = None
+            _log.error("no lock of a tracked task is renewed for now: %s", error)
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_again)
+
+    def _begin_again(self) -> None:
+        with self._mutex:
+            if self._locks and self._helper is None:
+                self._begin()
+
+    def _wake(self, helper: HelperThread) -> None:
+        if self._woken is not None:
+            helper.call(self._woken.set)
 
     # -- in the thread --
 
-    def _main(self) -> None:
-        asyncio.run(self._renew_until_idle())
-
-    async def _renew_until_idle(self) -> None:
-        self._woken = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+    async def _renew_until_idle(self, stopping: asyncio.Event) -> None:
+        self._woken = woken = asyncio.Event()
         store = Store(self._options)
         try:
-            while (wait_s := self._until_next()) is not None:
-                await self._pause(wait_s)
+            while not stopping.is_set() and (wait_s := self._until_next()) is not None:
+                await is_set_within(woken, wait_s)
+                woken.clear()
                 await self._renew(store)
         finally:
             await store.close()
@@ -88,24 +104,14 @@ class LockKeeper:
         """Seconds until a lock is due; None: nothing to do any more, the thread ends."""
         now_s = self._clock.monotonic()
         with self._mutex:
-            if self._locks and not self._closing:
+            if self._locks:
                 self._wakes_at_s = min(lock.due_s for lock in self._locks.values())
                 return max(0.0, self._wakes_at_s - now_s)
-            if not self._closing and self._wakes_at_s != float("-inf"):
-                self._wakes_at_s = float("-inf")  # marks the idle time; any lock wakes us anyway
+            if self._wakes_at_s != _IDLE:
+                self._wakes_at_s = _IDLE  # any lock wakes us
                 return _IDLE_S
-            self._thread = self._loop = self._woken = None
-            self._wakes_at_s, self._closing = float("inf"), False
+            self._helper, self._wakes_at_s = None, _NEVER
             return None
-
-    async def _pause(self, seconds: float) -> None:
-        assert self._woken is not None
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        self._woken.clear()
 
     async def _renew(self, store: Store) -> None:
         now_s = self._clock.monotonic()
@@ -121,6 +127,10 @@ class LockKeeper:
             return
         for lock, question, state in zip(due, asked, states, strict=True):
             lock.heard(question, state, now_s)
+
+
+def _tell_death(error: BaseException) -> None:
+    _log.error("the thread that renews locks died and is begun anew", exc_info=error)
 
 
 def _postpone(locks: Iterable[HeldLock], now_s: float) -> None:

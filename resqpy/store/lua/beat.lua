@@ -42,8 +42,11 @@ if type(noted) == 'table' and noted.err then
   redis.call('ZADD', KEYS[3], seen, ARGV[1])
 end
 if #ids > 0 then
-  redis.call('HSET', KEYS[2], unpack(fields))
-  fresh = redis.call('SADD', KEYS[1], unpack(ids))
+  for w = 1, #ids, 1000 do -- more can't be unpacked at once
+    local last = math.min(w + 999, #ids)
+    redis.call('HSET', KEYS[2], unpack(fields, 2 * w - 1, 2 * last))
+    fresh = fresh + redis.call('SADD', KEYS[1], unpack(ids, w, last))
+  end
   if fresh > 0 then
     for w = 1, #ids do redis.call('SET', ARGV[3 + 2 * w], ARGV[2], 'NX') end
   end
