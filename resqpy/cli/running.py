@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from resqpy.base.error_text import repr_of, told, words_of
 from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_dotted
 from resqpy.base.own_tasks import run_on
@@ -47,11 +48,13 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor))
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: it is no order to end with 0
         if settings.debug:
             raise
         code = code_of(error)
-        output.trouble(str(error) or repr(error), settings)
+        output.trouble(words_of(error) or repr_of(error), settings)
+        if supervisor.started:  # before that, the words are all that there is to know
+            get_logger().critical("ended by an error", error=told(error), exc_info=error)
     return code
 
 
@@ -130,12 +133,16 @@ def _place(project: Project) -> str:
 class _Supervisor:
     """The way to our supervisor, if there is one: it says when we may work and hears when we are ready,
     and we stop when it is gone, however it ended.
+
+    Attributes:
+        started: whether we were ready.
     """
 
     def __init__(self) -> None:
         number = os.environ.pop(SUPERVISED, "")
         self._socket = socket.socket(fileno=int(number)) if number.isdigit() else None
         self._process: Process | None = None
+        self.started = False
 
     def lets_go(self) -> bool:
         """Tell that the project is loaded, and wait until the process whose place we take has ended;
@@ -158,6 +165,7 @@ class _Supervisor:
 
     def tell_ready(self) -> None:
         """Tell that we have started."""
+        self.started = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it is gone, which the loop is about to hear
                 self._socket.send(READY)
