@@ -92,7 +92,9 @@ class HelperThread:
         pause_s = _FIRST_PAUSE_S
         while not self._stop_asked.is_set():
             try:
-                asyncio.run(self._live())
+                with asyncio.Runner() as runner:
+                    runner.get_loop()  # which may not be had, with too few descriptors
+                    runner.run(self._live())
             except BaseException as error:
                 if not self._ready.is_set():
                     self._failed = error

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -83,7 +83,7 @@ def _note_sweep(loop: asyncio.AbstractEventLoop, asking: object) -> None:
     if loop in _swept:
         return
     _swept.add(loop)
-    _log.error("a job cancelled tasks that are not its own (%s); they go on", asking)
+    _log.error("job %s cancelled tasks that are not its own; they go on", _name_of(asking))
     loop.call_soon_threadsafe(_forget_sweep, loop, _PASSES)
 
 
@@ -106,6 +106,10 @@ def raise_if_cancelled(error: BaseException) -> None:
         raise error
 
 
+def _name_of(owner: object) -> str:
+    return str(getattr(owner, "class_name", owner))
+
+
 def keep_running(loop: asyncio.AbstractEventLoop) -> None:
     """Let no job stop the loop; uvloop's can't be told that, `run_on` goes on there."""
     stop = loop.stop
@@ -116,19 +120,25 @@ def keep_running(loop: asyncio.AbstractEventLoop) -> None:
         if OWNER.get() is None:
             stop()
         else:
-            _log.error("a job asked to stop the event loop (%s); it goes on", OWNER.get())
+            _log.error("job %s asked to stop the event loop; it goes on", _name_of(OWNER.get()))
 
     with contextlib.suppress(AttributeError):
         loop.stop = stop_unless_asked_by_a_job  # type: ignore[method-assign]  # that it can be is how it is done
 
 
-def run_on(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run the main coroutine of a program to its end, whatever a job does to the loop."""
+def run_on(
+    runner: asyncio.Runner, coroutine: Coroutine[Any, Any, R], may_interrupt: Callable[[], bool]
+) -> R:
+    """Run the main coroutine of a program to its end, whatever a job does to the loop.
+
+    Args:
+        may_interrupt: whether a KeyboardInterrupt can be somebody's Ctrl-C.
+    """
     loop = runner.get_loop()
     try:
         task = loop.run_until_complete(_as_own(coroutine))
         while not task.done():
-            _run_further(loop, task)
+            _run_further(loop, task, may_interrupt)
         return task.result()
     finally:
         if loop.run_until_complete(_end_all()):
@@ -150,11 +160,15 @@ async def _end_all() -> bool:
     return not left
 
 
-def _run_further(loop: asyncio.AbstractEventLoop, task: OwnTask[Any]) -> None:
+def _run_further(
+    loop: asyncio.AbstractEventLoop, task: OwnTask[Any], may_interrupt: Callable[[], bool]
+) -> None:
     try:
-        loop.run_until_complete(asyncio.wait([task]))
-    except (RuntimeError, SystemExit):
-        if loop.is_closed():
+        loop.run_until_complete(task)
+    except BaseException as error:
+        stopped = isinstance(error, RuntimeError | SystemExit)
+        stopped = stopped or (isinstance(error, KeyboardInterrupt) and not may_interrupt())
+        if task.done() or loop.is_closed() or not stopped:
             raise
         _log.exception("something in a job stopped the event loop; it goes on")
 

@@ -20,6 +20,7 @@ from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
 from resqpy.cli.supervised import GO, LOADED, READY, SUPERVISED
+from resqpy.engine.keyboard import may_interrupt
 from resqpy.framework import log_writer
 from resqpy.framework.log import configure, get_logger
 from resqpy.framework.log_writer import guard_standard_streams
@@ -45,7 +46,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     if not supervisor.lets_go():
         return code
     try:
-        run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor))
+        run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor), may_interrupt)
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except BaseException as error:  # SystemExit too: it is no order to end with 0

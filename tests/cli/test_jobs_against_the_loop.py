@@ -1,0 +1,118 @@
+"""Jobs that end what they share with the worker, its tasks or its loop, in a program of workers."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy import Queue
+from tests.cli.conftest import Program
+from tests.cli.processes import ended
+from tests.support.waiting import wait_for
+
+TASKS = '''
+import asyncio
+import sys
+from pathlib import Path
+from resqpy import task
+
+
+@task
+async def cancels_all():
+    """Cancel all tasks."""
+    for each in asyncio.all_tasks():
+        each.cancel()
+    await asyncio.sleep(0)
+
+
+@task
+async def stops():
+    """Stop the loop."""
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+
+
+@task
+async def child_exits():
+    """Leave in a task of its own."""
+    async def child():
+        sys.exit(3)
+    asyncio.create_task(child())
+    await asyncio.sleep(0.01)
+
+
+@task
+async def child_interrupts():
+    """Raise KeyboardInterrupt in a task of its own."""
+    async def child():
+        raise KeyboardInterrupt
+    asyncio.create_task(child())
+    await asyncio.sleep(0.01)
+
+
+@task
+async def callback_exits():
+    """Leave in a callback."""
+    asyncio.get_running_loop().call_soon(sys.exit, 4)
+    await asyncio.sleep(0.01)
+
+
+@task
+async def fine():
+    """Do nothing."""
+
+
+@task
+async def stubborn():
+    """Never end."""
+    Path(__file__).with_name("begun.txt").touch()
+    while True:
+        try:
+            await asyncio.sleep(0.3)
+        except BaseException:
+            continue
+'''
+BAD = ["cancels_all", "stops", "child_exits", "child_interrupts", "callback_exits"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_the_worker_goes_on(
+    program: Program, redis: Redis, redis_url: str, root: Path, bad: str
+) -> None:
+    """It works the next job, and ends by TERM, with 0."""
+    (root / "tasks" / "against.py").write_text(TASKS)
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", bad, [{}])
+        worker = program("worker")
+        await wait_for(lambda: _ended(redis, 1), timeout=30)
+        await queue.enqueue("q", "fine", [{}])
+        await wait_for(lambda: _ended(redis, 2), timeout=30)
+    worker.send_signal(signal.SIGTERM)
+    code, output = ended(worker)
+    assert code == 0, output
+    assert await redis.smembers("resque:workers") == set()
+
+
+async def test_a_coroutine_that_never_ends_holds_no_program(
+    program: Program, redis: Redis, redis_url: str, root: Path
+) -> None:
+    """It is cut off at the stop, its job goes back, and the program ends."""
+    (root / "tasks" / "against.py").write_text(TASKS)
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "stubborn", [{}])
+    worker = program("worker", "--timeout", "100ms", RESQPY_TASKS_CANCEL_TIMEOUT="100")
+
+    await wait_for((root / "tasks" / "begun.txt").exists, timeout=30)
+    worker.send_signal(signal.SIGTERM)
+    code, output = ended(worker)
+    assert code == 0, output
+    assert "does not end" in output
+    assert await redis.llen("resque:queue:q") == 1
+
+
+async def _ended(redis: Redis, count: int) -> bool:
+    done = [int(await redis.get(f"resque:stat:{what}") or 0) for what in ("processed", "failed")]
+    return sum(done) == count
