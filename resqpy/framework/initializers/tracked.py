@@ -19,7 +19,7 @@ class TrackedInitializer(Initializer):
     start_priority: ClassVar[int] = 8950
     stop_priority: ClassVar[int] = 90
     start_timeout: ClassVar[Duration | None] = None
-    stop_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = 30_000
 
     def __init__(self, project: Project, bound: Bound) -> None:
         self._project = project
