@@ -98,6 +98,10 @@ def around(inside: bytes) -> bytes:
 )
 @given(raw=TEXTS)
 @example(around(b'{"id":1},' * 300 + b"0"))
+@example(
+    around(b"1.5," + b'"' + b"-." + b"x" * (200 - len(around(b'1.5,"-."'))) + b'"')
+)  # of 200 bytes
+@example(around(b'"-.' + b"x" * (199 - len(around(b'"-."'))) + b'"'))  # of 199
 @example(around(b"[" * 96 + b"]" * 96))
 @example(around(b"[" * 97 + b"]" * 97))
 @example(around(b'"' + b"9" * 5_000 + b'"'))
