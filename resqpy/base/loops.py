@@ -11,10 +11,12 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from resqpy.base.errors import OutcomeUnknown, WrongLoop
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _LOOK_S = 1.0  # how often it is seen whether the other loop still runs
@@ -33,7 +35,7 @@ class Home:
 
     __slots__ = ("_on_move", "_pid", "_thread", "_what", "loop")
 
-    def __init__(self, what: str, on_move: Callable[[], None]) -> None:
+    def __init__(self, what: str, on_move: Callable[[], None] = lambda: None) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._what = what
         self._on_move = on_move
@@ -96,3 +98,27 @@ async def _handed(
     raise OutcomeUnknown(
         "the event loop that owns this connection stopped meanwhile; it may or may not have been done"
     )
+
+
+class HasHome(Protocol):
+    """An object that lives on one loop from its start on."""
+
+    home: Home
+
+
+S = TypeVar("S", bound=HasHome)
+
+
+def on_its_loop(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Decorate an async method: a call from another loop than that of the object is handed to it."""
+
+    @wraps(method)
+    async def there(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = partial(method, self, *args, **kwargs)
+        if self.home.loop is None or (home := self.home.elsewhere()) is None:
+            return await call()
+        return await hand_over(home, call)
+
+    return there

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
+from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_running, own_task
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
@@ -57,6 +58,7 @@ class Role(Emitter):
         store, self._owns_store = as_store(connection)
         self.store: Store = store
         self.state: State = State.NEW
+        self.home: Home = Home(f"this {type(self).__name__}")
         self._side: list[Side] = []
         self._tasks: list[OwnTask[None]] = []
         self._over: asyncio.Future[None] | None = None
@@ -91,6 +93,7 @@ class Role(Emitter):
                 f"this {type(self).__name__} was started already and is {self.state}; make a new one"
             )
         self.state = State.STARTING
+        self.home.elsewhere()  # it lives here from now on
         try:
             await self.connect()
             for words in await _set_junk_aside(self.store, leads=self.leads):
@@ -195,6 +198,7 @@ class Role(Emitter):
         """node-resque's name for `stop`."""
         await self.stop()
 
+    @on_its_loop
     async def wait(self) -> None:
         """Return when the role has stopped.
 

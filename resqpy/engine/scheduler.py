@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError
+from resqpy.base.loops import on_its_loop
 from resqpy.engine import identity
 from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.chores import Chore, ChoreLoop
@@ -139,6 +140,7 @@ class Scheduler(Role):
         """Tell of an error."""
         self.emit("error", error)
 
+    @on_its_loop
     async def stop(self) -> None:
         """Stop, and give up the leadership so that another can take it at once."""
         await self._stop_by(self._stop)

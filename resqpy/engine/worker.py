@@ -13,6 +13,7 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.helper_thread import ThreadFailed
+from resqpy.base.loops import on_its_loop
 from resqpy.base.model import WorkerId
 from resqpy.engine import forks
 from resqpy.engine.client import Connection
@@ -132,6 +133,7 @@ class BaseWorker(Role):
         """Cancel the running job of one of our worker ids: it fails as `JobCancelled`."""
         return self.pool.cancel(worker_id)
 
+    @on_its_loop
     async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """Take no more, let running jobs end, cancel the rest, put what did not end back.
 
@@ -142,6 +144,7 @@ class BaseWorker(Role):
             timeout_s = self.options.stop_timeout_s
         await self._stop_by(partial(self._stop, timeout_s))
 
+    @on_its_loop
     async def stop_now(self) -> None:
         """Cancel what runs at once, also while a patient `stop` is under way."""
         if self._stopping is not None:

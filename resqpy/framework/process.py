@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import own_task
 from resqpy.base.waiting import first_of
 from resqpy.engine.multi_worker import MultiWorker
@@ -59,6 +60,7 @@ class Process:
         self._resque = ResqueInitializer(
             project, self.bound, worker=self.worker, scheduler=self.scheduler
         )
+        self.home: Home = Home("this process")
         self._wanted = asyncio.Event()
         self._hurry: asyncio.Task[None] | None = None
         self._stopped: asyncio.Task[None] | None = None
@@ -86,6 +88,7 @@ class Process:
         if self._boot is not None:
             raise PoolStateError("this process was started already; make a new one")
         self.project.check()
+        self.home.elsewhere()  # it lives here from now on
         self.bound.things["log"] = get_logger()
         for each in self.project.warnings:
             get_logger().warning(str(each))
@@ -111,6 +114,7 @@ class Process:
             *own,
         ]
 
+    @on_its_loop
     async def wait(self) -> None:
         """Return when somebody asks for a stop, or a limit is reached.
 
@@ -129,6 +133,7 @@ class Process:
         if self._stopped is None:
             raise ResqpyError(f"the {type(part).__name__} ended by itself")
 
+    @on_its_loop
     async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
         """Stop in order; calling it twice does no harm.
 

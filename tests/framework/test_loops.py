@@ -209,3 +209,24 @@ def _forked(queue: Queue) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("part", ["process", "worker", "scheduler"])
+async def test_a_part_is_stopped_from_another_loop(make_project: MakeProject, part: str) -> None:
+    """A thread with a loop of its own stops it, and another waits for its end: both return."""
+    project = make_project({"tasks.scheduler": True}, tasks__a=TASKS)
+    process = Process(project, worker=True, scheduler=True)
+    await process.start()
+    found: Any = {
+        "process": process,
+        "worker": process.resque.multi_worker,
+        "scheduler": process.resque.scheduler,
+    }[part]
+    try:
+        waiting: Any = []
+        if part != "process":  # that waits for a wish to stop
+            waiting = [asyncio.to_thread(lambda: asyncio.run(found.wait()))]
+        await asyncio.gather(asyncio.to_thread(lambda: asyncio.run(found.stop())), *waiting)
+    finally:
+        await process.stop()
+    assert part == "process" or not found.running
