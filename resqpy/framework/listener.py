@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from resqpy.base.errors import ListenerDestroyed, TrackedError
+from resqpy.base.errors import InvalidTask, ListenerDestroyed, TrackedError
 from resqpy.base.events import Emitter
 from resqpy.base.own_tasks import own_task
 from resqpy.engine.definition import Definition, define, is_async
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
+from resqpy.engine.results import yields
 from resqpy.engine.run import current_run
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.blocking import BlockingTask
@@ -162,6 +163,8 @@ def definition_of(task_type: str, handler: Handler | Definition) -> Definition:
     """The definition of a handler that takes the active task; a plain one takes a `BlockingTask`."""
     if isinstance(handler, Definition):
         return handler
+    if yields(handler):
+        raise InvalidTask(f"handler of {task_type!r} has a yield, so calling it would run nothing")
     perform = _awaiting(handler) if is_async(handler) else _in_thread(handler)
     return define(task_type, perform)
 

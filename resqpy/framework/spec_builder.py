@@ -194,8 +194,18 @@ class SpecBuilder:
             "run": run,
             "is_async": is_async(run),
             "signature": signature,
-            "inputs": self._try("inputs", lambda: Inputs(name, inputs, extra=extra)),
+            "inputs": self._try("inputs", lambda: self._inputs(name, inputs, extra=extra)),
         }
+
+    def _inputs(self, name: str, inputs: Mapping[str, Input], *, extra: bool) -> Inputs:
+        try:
+            return Inputs(name, inputs, extra=extra)
+        except UsageError as error:
+            if not hasattr(self._task.run, "__wrapped__"):
+                raise
+            raise UsageError(
+                f"{error}; or if a decorator gives it to run, let that one set `__signature__` without it"
+            ) from error
 
     def _run(self) -> Any:
         """`run`; None if it is nothing that can be run."""

@@ -125,6 +125,52 @@ def test_an_input_that_is_called_as_what_a_run_is_given(
     assert all("an input needs another name" in each for each in problems)
 
 
+INJECTED = """
+    import functools
+    import inspect
+    from resqpy import task
+
+    class Session: ...
+
+    def with_db(function):
+        @functools.wraps(function)
+        async def inner(**inputs):
+            return await function(db=Session(), **inputs)
+        {signature}
+        return inner
+
+    @task
+    @with_db
+    async def a(db: Session, to: str):
+        'A.'
+        return type(db).__name__, to
+"""
+SAID = (
+    "known = inspect.signature(function); inner.__signature__ = known.replace(parameters="
+    "[each for each in known.parameters.values() if each.name != 'db'])"
+)
+
+
+async def test_an_argument_that_a_decorator_gives_is_no_input(make_project: MakeProject) -> None:
+    """Where the decorator says so."""
+    project = make_project(tasks__a=INJECTED.format(signature=SAID))
+    assert project.errors == ()
+    assert list(project.registry.tasks["a"].inputs) == ["to"]
+
+    async with Process(project, worker=False) as process:
+        worker = process.resque.inline_worker()
+        assert await worker.perform_inline("a", [{"to": "ada"}]) == ("Session", "ada")
+
+
+def test_an_argument_that_a_decorator_gives_in_silence_is_told(files: Files) -> None:
+    """With how to say it."""
+    files.write(tasks__a=INJECTED.format(signature=""))
+    [problem] = files.problems()
+
+    assert "input 'db' is a Session" in problem
+    assert "`__signature__` without it" in problem
+
+
 async def test_a_workers_task_may_be_a_projects(redis_url: str) -> None:
     """Its inputs come by their names, with its defaults and checks, and its properties count."""
     jobs = {"send": send, "clean": Clean, "otherName": send}

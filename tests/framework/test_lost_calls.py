@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue, Store, TrackedApi
-from resqpy.base.errors import NoEventLoop
+from resqpy.base.errors import InvalidTask, NoEventLoop
 from resqpy.base.pending import LOST, must_be_awaited
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
@@ -174,6 +174,18 @@ async def test_a_plain_task_of_a_worker_fails_with_the_remedy(make_project: Make
         await until(api.tasks.failed_count)
         [failed] = await api.tasks.failed()
     assert failed.exception == "NoEventLoop"
+
+
+async def test_a_handler_with_a_yield_is_refused(redis_url: str) -> None:
+    """It would be called, and nothing of it would run."""
+
+    async def handler(_: Any) -> Any:
+        yield 1
+
+    async with TrackedApi(Store(RedisOptions(redis_url))) as tracked:
+        with pytest.raises(InvalidTask, match="handler of 'kind' has a yield"):
+            await tracked.listen("kind", handler)
+        await tracked.store.close()
 
 
 def test_a_listener_may_be_without_a_registry(redis_url: str) -> None:
