@@ -97,11 +97,12 @@ class OwnModules:
 
     Args:
         root: the project's folder; it is on the module path.
+        folders: those in it whose files are loaded.
     """
 
     _run: ClassVar[dict[str, tuple[Path, bytes]]] = {}  # by name: the file, and its text's digest
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folders: Iterable[str]) -> None:
         self._root = root
         if any(not path.is_relative_to(root) or _digest(path) != digest
                for path, digest in self._run.values()):  # fmt: skip
@@ -109,6 +110,25 @@ class OwnModules:
                 sys.modules.pop(name, None)
             self._run.clear()
             importlib.invalidate_caches()
+        for folder in folders:
+            if (root / folder).is_dir():
+                self._come_first(folder)
+
+    def _come_first(self, folder: str) -> None:
+        """Let names below one of our folders lead to it, also from a file that is run before those."""
+        try:
+            if not self._is_ours((folder,)):
+                return
+        except Exception:  # its `__init__.py` may raise anything: told when that is loaded
+            return
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__dict__", {}).get("__file__")
+            if not name.startswith(f"{folder}.") or not isinstance(file, str):
+                continue
+            ours = self._root.joinpath(*name.split("."))
+            here = Path(os.path.realpath(file)).is_relative_to(self._root)
+            if not here and (ours.with_suffix(".py").is_file() or ours.is_dir()):
+                del sys.modules[name]
 
     def load(self, path: Path) -> ModuleType:
         """The module of a file below the root. What it raises goes to the caller as it is."""

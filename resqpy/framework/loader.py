@@ -27,6 +27,8 @@ from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask, is_definition
 from resqpy.framework.written import written
 
+CODE = ("tasks", "plugins", "middleware", "initializers", "modules")
+
 
 class Loader:
     """Loads a project into a registry.
@@ -40,7 +42,7 @@ class Loader:
         self._root = root
         self._problems = problems
         self._timezone = timezone
-        self._modules = OwnModules(root)
+        self._modules = OwnModules(root, CODE)
         self._own_plugins: set[str] = set()
         self._seen: dict[int, Any] = {}
 
