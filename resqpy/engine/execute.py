@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from functools import partial
 
 from resqpy.base.error_text import add_note
@@ -120,8 +122,13 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
         finally:
             forks.end_child(born)
         return await finished(result, plain=False)
-    result = await threads.run(forks.called, [definition.perform, *run.job.args])
+    result = await threads.run(_in_thread, [run, definition.perform, *run.job.args])
     return await finished(result, plain=True)
+
+
+def _in_thread(run: Run, function: Callable[..., object], *args: object) -> object:
+    run.thread = threading.get_native_id()
+    return forks.called(function, *args)
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:

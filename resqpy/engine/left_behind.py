@@ -1,12 +1,15 @@
-"""What was cut off and does not end: counted, told, and bounded."""
+"""What was cut off and does not end: counted, told, and bounded. Child processes are not bounded."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from resqpy.base.errors import ResqpyError
 from resqpy.base.own_tasks import OwnTask
+from resqpy.engine.children import Child, begun_within
+from resqpy.engine.run import Run
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.threads import ThreadRunner
 
@@ -14,7 +17,7 @@ MOST = 100  # that one process bears
 
 
 class LeftBehind:
-    """Coroutines and threads of jobs that have ended for everybody else.
+    """Coroutines, threads and child processes of jobs that have ended for everybody else.
 
     Args:
         events: told of each.
@@ -29,6 +32,7 @@ class LeftBehind:
         self._events = events
         self._die = die
         self._tasks: set[OwnTask[Any]] = set()
+        self._children: set[Child] = set()
 
     @property
     def coroutines(self) -> int:
@@ -54,3 +58,26 @@ class LeftBehind:
         tell_error(self._events, ResqpyError(told))
         if count >= MOST and self._die is not None:
             self._die(ResqpyError(f"{told}; this process must be started anew"))
+
+    @property
+    def children(self) -> int:
+        """How many child processes still run."""
+        self._children = {each for each in self._children if each.lives}
+        return len(self._children)
+
+    def look_for_children(self, run: Run, ran_s: float) -> None:
+        """A job was cut off: what it has started may go on, beside its next run."""
+        thread = run.thread or threading.get_native_id()
+        found = [each for each in begun_within(ran_s, thread) if each not in self._children]
+        if not found:
+            return
+        self._children.update(found)
+        named = ", ".join(f"{each.pid} ({each.name})" for each in found)
+        whose = "its" if run.thread else "its or another coroutine's"
+        tell_error(
+            self._events,
+            ResqpyError(
+                f"{run.class_name} was cut off, but {whose} child processes go on: {named}; "
+                f"{self.children} such are left by this process"
+            ),
+        )

@@ -46,6 +46,7 @@ class Run:
         cancel: asks for the end of it, as somebody who lets it cancel; None: it is in no slot.
         give_up: settles its end with an error, whatever it does.
         on_abandoned: told of a coroutine of it that does not end.
+        thread: the native id of the thread in which its plain function runs; 0: it is a coroutine.
         ended: its end is settled; what the function still does is of no account.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
@@ -83,6 +84,7 @@ class Run:
         "state",
         "store",
         "task_done",
+        "thread",
         "vetoed",
         "worker",
         "worker_id",
@@ -117,6 +119,7 @@ class Run:
         self.ended: bool = False
         self.cancel: Callable[[], object] | None = None
         self.give_up: Callable[[BaseException], None] | None = None
+        self.thread: int = 0
         self.on_abandoned: Callable[[OwnTask[Any]], None] | None = None
         self.state: dict[Any, Any] = {}
         # For the pool only.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from resqpy.base.clock import Clock
-from resqpy.base.errors import JobCancelled, PayloadError, StoreError, WorkerStopped
+from resqpy.base.errors import JobCancelled, JobTimeout, PayloadError, StoreError, WorkerStopped
 from resqpy.base.limited import GRACE_S
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.engine.definition import Definitions
@@ -28,6 +28,9 @@ from resqpy.store.client import Store
 from resqpy.store.exchange import Ended, Taken
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
+
+
+CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
 
 
 class End:
@@ -160,7 +163,10 @@ class Runner:
             outcome = failure(error)
             run.effects = []
             report = ended(run, outcome, self._clock)
-        ms = int((self._clock.monotonic() - run.started) * 1000)
+        ran_s = self._clock.monotonic() - run.started
+        if isinstance(run.error, CUT_OFF):
+            self.left.look_for_children(run, ran_s)
+        ms = int(ran_s * 1000)
         self._on_end(End(slot, run, outcome, report, ms))
 
     # -- before their time --
