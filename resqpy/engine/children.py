@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_TERM, _KILL = 15, 9  # of all systems that have /proc
+_END_WITHIN_S = 2.0
 _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
 
@@ -42,6 +47,24 @@ def begun_within(seconds: float, thread: int) -> list[Child]:
     since_s = uptime_s - seconds - 2 * _TICK_S
     found = [child for pid in pids if (child := _child(int(pid))) is not None]
     return [child for child in found if child.began_s >= since_s and not _is_helper(child.pid)]
+
+
+def end(children: Sequence[Child]) -> None:
+    """Ask them to end (TERM), and kill those that have not after some seconds."""
+    for each in children:
+        _send(each, _TERM)
+    asyncio.get_running_loop().call_later(_END_WITHIN_S, _kill, children)
+
+
+def _kill(children: Sequence[Child]) -> None:
+    for each in children:
+        _send(each, _KILL)
+
+
+def _send(child: Child, number: int) -> None:
+    if child.lives:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, number)
 
 
 def _child(pid: int) -> Child | None:

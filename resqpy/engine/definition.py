@@ -31,6 +31,7 @@ class Definition:
         guarding: the plugins with locks that Redis asks while pushing.
         time_limit_s: seconds until a run is cancelled and fails.
         at_most_once: a run that started is never repeated.
+        end_children: the processes that a run has started end with it when it is cut off.
         queue: where its jobs go, if it says so.
         periodic: how it runs by itself; None: it doesn't.
         version: stands for the inputs that it takes; empty where nobody says which.
@@ -45,6 +46,7 @@ class Definition:
     guarding: tuple[Plugin, ...] = ()
     time_limit_s: float | None = None
     at_most_once: bool = False
+    end_children: bool = False
     queue: str | None = None
     periodic: Periodic | None = None
     version: str = ""
@@ -89,7 +91,15 @@ class Definitions(Mapping[str, Definition]):
 BUILT_IN = "resqpy.plugins"  # the floor above, so by name
 
 _FIELDS = frozenset(
-    {"perform", "plugins", "plugin_options", "time_limit", "at_most_once", *Timing.__annotations__}
+    {
+        "perform",
+        "plugins",
+        "plugin_options",
+        "time_limit",
+        "at_most_once",
+        "end_children",
+        *Timing.__annotations__,
+    }
 )
 
 
@@ -101,6 +111,7 @@ def define(
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
     at_most_once: bool = False,
+    end_children: bool = False,
     version: str = "",
     **timing: Unpack[Timing],
 ) -> Definition:
@@ -117,10 +128,7 @@ def define(
     Raises:
         InvalidTask, UnknownOption, ImportFailed: what is wrong, with the nearest known name.
     """
-    if not callable(perform):
-        raise InvalidTask(f"task {name!r}: perform is {perform!r}, not a function")
-    if yields(perform):
-        raise InvalidTask(f"task {name!r}: perform has a yield, so calling it would run nothing")
+    _check_perform(name, perform, end_children=end_children)
     options = dict(plugin_options or {})
     made = tuple(_make_plugin(spec, options, name) for spec in plugins)
     if unused := set(options) - {plugin.name for plugin in made}:
@@ -137,10 +145,23 @@ def define(
         guarding=tuple(p for p in made if overrides(p, "guards")),
         time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
         at_most_once=at_most_once,
+        end_children=end_children,
         queue=timing.get("queue"),
         periodic=_periodic(name, timing),
         version=version,
     )
+
+
+def _check_perform(name: str, perform: Any, *, end_children: bool) -> None:
+    if not callable(perform):
+        raise InvalidTask(f"task {name!r}: perform is {perform!r}, not a function")
+    if yields(perform):
+        raise InvalidTask(f"task {name!r}: perform has a yield, so calling it would run nothing")
+    if end_children and is_async(perform):
+        raise InvalidTask(
+            f"task {name!r}: end_children is for plain functions; a coroutine's child processes can't be told "
+            "from those of others, so end them in a `finally`"
+        )
 
 
 def _periodic(name: str, timing: Timing) -> Periodic | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from resqpy.base.errors import ResqpyError
 from resqpy.base.own_tasks import OwnTask
-from resqpy.engine.children import Child, begun_within
+from resqpy.engine.children import Child, begun_within, end
 from resqpy.engine.run import Run
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.threads import ThreadRunner
@@ -72,12 +72,16 @@ class LeftBehind:
         if not found:
             return
         self._children.update(found)
+        ends = run.definition is not None and run.definition.end_children
+        if ends:
+            end(found)
         named = ", ".join(f"{each.pid} ({each.name})" for each in found)
         whose = "its" if run.thread else "its or another coroutine's"
+        words = "are ended" if ends else "go on"
         tell_error(
             self._events,
             ResqpyError(
-                f"{run.class_name} was cut off, but {whose} child processes go on: {named}; "
+                f"{run.class_name} was cut off; {whose} child processes {words}: {named}; "
                 f"{self.children} such are left by this process"
             ),
         )

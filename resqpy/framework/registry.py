@@ -96,6 +96,7 @@ class Registry:
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
             at_most_once=task.at_most_once,
+            end_children=task.end_children,
             version=task.inputs.version,
             queue=task.queue,
             frequency=task.frequency_ms,

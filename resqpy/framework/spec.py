@@ -45,6 +45,7 @@ class TaskSpec:
     retry: Mapping[str, Any] | None
     time_limit_ms: int | None
     at_most_once: bool
+    end_children: bool
     re_enqueue_on_exception: bool
     run: Callable[..., Any]
     is_async: bool

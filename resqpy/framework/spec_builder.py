@@ -89,7 +89,7 @@ class SpecBuilder:
         """Properties that are kept as they are."""
         self._refuse_unknown()
         self._need("name", str, "a text")
-        flags = ("at_most_once", "re_enqueue_on_exception", "extra_inputs")
+        flags = ("at_most_once", "end_children", "re_enqueue_on_exception", "extra_inputs")
         for flag in flags:
             self._need(flag, bool, "True or False")
         for several in ("plugin_options", "inputs"):
@@ -104,6 +104,7 @@ class SpecBuilder:
             "plugin_options": self._own["plugin_options"],
             "middleware": self._several("middleware"),
             "at_most_once": self._own["at_most_once"],
+            "end_children": self._own["end_children"],
             "re_enqueue_on_exception": self._own["re_enqueue_on_exception"],
         }
 

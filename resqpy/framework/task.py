@@ -60,6 +60,8 @@ class Task:
         retry: how often to try again, or the options of the plugin Retry.
         time_limit: milliseconds or a timedelta after which a run is cancelled and fails.
         at_most_once: a run that started is never repeated, even if its worker dies.
+        end_children: when a run is cut off (by its time limit, a cancellation, a stop), the processes that it has
+            started are ended too; for plain functions, on Linux.
         re_enqueue_on_exception: a periodic task goes on after a run that failed.
     """
 
@@ -79,6 +81,7 @@ class Task:
     retry: ClassVar[int | Mapping[str, Any] | None] = None
     time_limit: ClassVar[Duration | None] = None
     at_most_once: ClassVar[bool] = False
+    end_children: ClassVar[bool] = False
     re_enqueue_on_exception: ClassVar[bool] = True
 
     run: Callable[..., Any]
@@ -177,6 +180,7 @@ class Properties(TypedDict, total=False):
     retry: int | Mapping[str, Any] | None
     time_limit: Duration | None
     at_most_once: bool
+    end_children: bool
     re_enqueue_on_exception: bool
 
 

@@ -95,6 +95,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "retry": task.retry,
         "time_limit_ms": task.time_limit_ms,
         "at_most_once": task.at_most_once,
+        "end_children": task.end_children,
         "async": task.is_async,
         "module": task.module,
         "package": task.package,
