@@ -38,6 +38,13 @@ async def get(store: Store, task_id: str) -> Record | None:
     return (await get_many(store, [task_id]))[0]
 
 
+async def get_now(store: Store, task_id: str) -> tuple[Record | None, int]:
+    """One record, and what time it is there (microseconds). One round trip."""
+    flat, time = await store.pipeline([("HGETALL", store.keys.task(task_id)), ("TIME",)])
+    time_us = int(time[0]) * 1_000_000 + int(time[1])
+    return (record_fields.from_flat(task_id, flat) if flat else None), time_us
+
+
 async def ids_until(store: Store, key: str, until: int, most: int) -> list[str]:
     """Ids of one of the leader's sorted sets with a score up to a number, lowest first."""
     found: list[bytes] = await store.call("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, most)
@@ -87,6 +94,15 @@ class Written(Enum):
     FORBIDDEN = -1  # by a lock
     OTHERWISE = 0  # a condition did not hold
     DONE = 1
+    ANOTHER_TIME = 2  # it is not the time of which it was said that it is
+
+
+def now_command(now_us: int) -> Command:
+    """The condition that it is about the time at which a step was decided upon, by Redis' clock."""
+    return ("NOW", now_us // 1000, _ABOUT_MS)
+
+
+_ABOUT_MS = 1000
 
 
 async def try_to_write(store: Store, commands: Sequence[Command]) -> Written:

@@ -7,7 +7,10 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.clock import SystemClock
 from resqpy.base.errors import TaskStateError
+from resqpy.engine.definition import define
+from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.handle import TrackedTask
@@ -116,3 +119,51 @@ async def left_alone(tracked: Tracked, redis: Redis) -> TrackedTask:
     await redis.delete(KEYS.queue("default"))
     await asyncio.sleep(0.15)
     return task
+
+
+class Suspended(SystemClock):
+    """A machine that slept: for it, less time has passed than for Redis."""
+
+    slept_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() - self.slept_s
+
+
+@pytest.mark.parametrize("slept_s", [7200, -7200], ids=["a sleep", "Redis' clock is set back"])
+async def test_time_that_one_side_does_not_know(store: Store, redis: Redis, slept_s: float) -> None:
+    """What Redis said of the time before is not believed: delays count from now, ends hold."""
+    clock = Suspended()
+    tracked = Tracked(store, clock=clock)
+    old = await tracked.create("a", delay=60_000)
+    clock.slept_s = slept_s
+    before_us = await store.time_us()
+    task = await tracked.create("a", {"n": 1}, delay=60_000)
+    assert 59_900 <= (task.record.next_run_ms or 0) - before_us // 1000 < 80_000
+    assert task.status == "scheduled"
+    clock.slept_s = 0
+    assert (await tracked.fetch(old.id)).status == "scheduled"
+    clock.slept_s = slept_s
+    await old.retry()
+    assert old.status == "pending"
+    assert abs((old.record.next_run_ms or 0) - await store.time_us() // 1000) < 20_000
+    assert await redis.llen(KEYS.queue("default")) == 1
+
+
+async def test_a_slow_hook(store: Store) -> None:
+    """A delay counts from when the task is written, and it is asked once."""
+    asked: list[str] = []
+
+    class Slow(Plugin):
+        async def before_enqueue(self, job: Enqueuing) -> bool:
+            asked.append(job.class_name)
+            await asyncio.sleep(1.2)
+            return True
+
+    task = define("a", print, plugins=[Slow])
+    tracked = Tracked(store, definition_of=lambda _: task)
+    before_us = await store.time_us()
+    made = await tracked.create("a", delay=60_000)
+    assert (made.record.next_run_ms or 0) - before_us // 1000 >= 61_100
+    assert asked == ["a"]
+    assert await tracked.count() == 1

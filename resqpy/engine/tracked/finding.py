@@ -47,9 +47,9 @@ class TaskQueries:
     def _task(self, record: Record) -> TrackedTask:
         raise NotImplementedError
 
-    async def _hear_time(self) -> None:
+    async def _hear_time(self, *, anew: bool = False) -> None:
         """Ask Redis what time it is, unless it has told us not long ago."""
-        if self.clock.age_s > _TIME_KEPT_S:
+        if anew or self.clock.age_s > _TIME_KEPT_S:
             asked_s = self.clock.monotonic()
             self.clock.note_between(await self.store.time_us(), asked_s)
 

@@ -116,12 +116,14 @@ class Tracked(TaskQueries):
         definition, record = self._new(task_type, payload, options)
         asking = Asking(self.store, definition, record)
         await asking.before()
-        commands = [
-            ("REQUIRE", self.store.keys.task(record.id), "v", ""),
-            *asking.commands(),
-            *settling.placed(self.store, Change(None, record)),
-        ]
-        written = await records.try_to_write(self.store, commands)
+        written = await self._write_new(record, asking, records.now_command(record.created_us))
+        if (
+            written is Written.ANOTHER_TIME
+        ):  # a clock was stepped, we were suspended, or a hook was slow
+            await self._hear_time(anew=True)
+            options["id"] = record.id
+            record = self._new(task_type, payload, options)[1]
+            written = await self._write_new(record, asking)
         if written is Written.FORBIDDEN:
             raise asking.refusal()
         if written is Written.OTHERWISE:
@@ -130,6 +132,15 @@ class Tracked(TaskQueries):
             )
         await asking.after()
         return self._task(record)
+
+    async def _write_new(self, record: Record, asking: Asking, *more: records.Command) -> Written:
+        commands = [
+            ("REQUIRE", self.store.keys.task(record.id), "v", ""),
+            *more,
+            *asking.commands(),
+            *settling.placed(self.store, Change(None, record)),
+        ]
+        return await records.try_to_write(self.store, commands)
 
     async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
         """Create many tasks, `(task_type, payload)` or `(task_type, payload, options)` each, some
@@ -153,20 +164,15 @@ class Tracked(TaskQueries):
                 raise
         made: list[TrackedTask | None] = []
         for start in range(0, len(wanted), _AT_ONCE):
-            part = map(self._try_to_create, wanted[start : start + _AT_ONCE])
-            done = await asyncio.gather(*part, return_exceptions=True)
+            part = wanted[start : start + _AT_ONCE]
+            done = await asyncio.gather(
+                *(_tried(self, each) for each in part), return_exceptions=True
+            )
             for task in done:
                 if isinstance(task, BaseException):
                     raise task
                 made.append(task)
         return made
-
-    async def _try_to_create(self, parts: Parts) -> TrackedTask | None:
-        kind, payload, options = parts
-        try:
-            return await self.create(kind, payload, **options)
-        except (DuplicateTask, TaskRefused):
-            return None
 
     def _new(
         self, kind: str, payload: Mapping[str, Any] | None, options: CreateOptions
@@ -209,10 +215,13 @@ class Tracked(TaskQueries):
 
     async def _read(self, task_id: str) -> Record | None:
         task_id = sought_task_id(task_id)
-        await self._hear_time()
-        while (record := await records.get(self.store, task_id)) is not None and record.ending:
+        while True:
+            asked_s = self.clock.monotonic()
+            record, time_us = await records.get_now(self.store, task_id)
+            self.clock.note_between(time_us, asked_s)
+            if record is None or not record.ending:
+                return record
             await settling.recover(self.store, record, self._now_us())
-        return record
 
     async def _known(self, task_id: str) -> Record:
         record = await self._read(task_id)
@@ -335,6 +344,14 @@ class Tracked(TaskQueries):
             more = await settling.forgotten(self.store, record) if in_failed else ()
             if change.after is record or await settling.step(self.store, change, more=more):
                 return change.after
+
+
+async def _tried(tracked: Tracked, parts: Parts) -> TrackedTask | None:
+    kind, payload, options = parts
+    try:
+        return await tracked.create(kind, payload, **options)
+    except (DuplicateTask, TaskRefused):
+        return None
 
 
 def _parts(task: Any) -> Parts:

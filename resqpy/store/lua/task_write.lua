@@ -5,6 +5,7 @@
 --          A command "REQUIRE hash field value" ends it all where the field has another value; an
 --          empty value means that there must be no such field.
 --          A command "LEADS key token" refuses it all to a scheduler that leads no more.
+--          A command "NOW milliseconds tolerance" ends it all where Redis' time is another.
 --          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
 --          that are tracked tasks due later; `prefix` is that of the records.
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
@@ -13,7 +14,8 @@
 --          A command "STEP …" is that of record_step.lua.
 --          A command "HASTEN delayed job timestamps member queues name queue" moves a job from its
 --          delayed list to its queue, if it is there, and is not one of very many.
--- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it
+-- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it,
+--          2 it is another time
 -- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*, lock:*
 local MOST = 500 -- jobs that are looked at to find a place, or one of them
 
@@ -52,6 +54,8 @@ end
 
 -- include guards
 
+-- include due
+
 -- include free_guards
 
 -- include record_step
@@ -83,6 +87,8 @@ for _ = 1, tonumber(ARGV[1]) do
   at = at + words + 1
   if command[1] == 'REQUIRE' then
     if (redis.call('HGET', command[2], command[3]) or '') ~= command[4] then return 0 end
+  elseif command[1] == 'NOW' then
+    if math.abs(now_ms() - tonumber(command[2])) > tonumber(command[3]) then return 2 end
   elseif command[1] == 'LEADS' then
     if redis.call('GET', command[2]) ~= command[3] then
       return redis.error_reply('DEPOSED another scheduler leads')
