@@ -195,6 +195,12 @@ class Keys:
         """Hash incarnation -> the tasks that a process knows, as JSON."""
         return self.own("known_tasks")
 
+    def process_state(self, incarnation: str) -> str:
+        """What a process of workers is at, while it does not simply work: `paused`, `quiet`, `stopping`,
+        `stuck`; it expires.
+        """
+        return self.own("state", incarnation)
+
     def held(self, worker_id: str) -> str:
         """The exact bytes of the job a worker has, where they can't stand in its record."""
         return self.own("held", worker_id)

@@ -13,9 +13,10 @@ from resqpy.cli.junk import junk_problems
 from resqpy.cli.keyspace import fix, keyspace_problems
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Found, Problem
+from resqpy.cli.resting_workers import resting_problems
 from resqpy.cli.silent_workers import worker_problems
 from resqpy.cli.views import ID_LENGTH, failed_id
-from resqpy.cli.workers_view import SeenWorker, all_workers
+from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
 from resqpy.engine.resque import Resque
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import checkup, delayed, pausing
@@ -128,7 +129,8 @@ class Diagnosis:
 
     async def _paused(self) -> Found:
         if await pausing.is_paused(self._store):
-            yield Problem("paused", "all workers are paused", "resqpy resume", self._resume)
+            unbound = unbound_by_pause(await all_workers(self._resque), self._now_ms)
+            yield Problem("paused", pause_words(unbound), "resqpy resume", self._resume)
 
     async def _resume(self, undo: Undo) -> int:
         touched = Touched(strings=[self._store.keys.pause])
@@ -173,6 +175,9 @@ class Diagnosis:
 
     async def _dead(self) -> Found:
         self._workers = await all_workers(self._resque)
+        live = [each for each in self._workers if each.lives(self._now_ms)]
+        for problem in resting_problems(live):
+            yield problem
         for problem in worker_problems(self._resque, self._workers, self._now_ms, self._options):
             yield problem
 

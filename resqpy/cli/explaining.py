@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
-from resqpy.base.model import FailedJob
+from resqpy.base.model import FailedJob, WorkerId
 from resqpy.cli import output, times
 from resqpy.cli.output import counted
-from resqpy.cli.workers_view import SeenWorker, all_workers
+from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.framework.connection import scheduler_options
@@ -19,7 +20,12 @@ from resqpy.framework.project import Project
 from resqpy.store.leader import standing
 from resqpy.store.pausing import is_paused
 
+_NAMED = 5  # processes
 _LATE_MS = 10_000  # a job that was due so long ago, nobody moves
+
+
+def _id_of(worker: SeenWorker) -> WorkerId:
+    return WorkerId.parse(worker.worker_id)
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,14 @@ class _Search:
         if self._task is None:
             yield self._unknown()
         self._now_ms = await self._resque.now_ms()
-        if await is_paused(self._resque.store):
-            yield Finding("paused", "all workers are paused", blocks=True, remedy="resqpy resume")
         workers = await all_workers(self._resque)
+        if await is_paused(self._resque.store):
+            yield Finding(
+                "paused",
+                pause_words(unbound_by_pause(workers, self._now_ms)),
+                blocks=True,
+                remedy="resqpy resume",
+            )
         waiting = await self._waiting()
         if waiting is not None:
             yield waiting
@@ -153,12 +164,26 @@ class _Search:
             )
             return Finding("foreign workers", words, blocks=True, remedy="start one: resqpy worker")
         ours = [each for each in live if each.language == "python"] or live
+        if not any(each.takes_jobs for each in ours):
+            return self._of_resting(ours)
+        ours = [each for each in ours if each.takes_jobs]
         busy = sum(each.work is not None for each in ours)
         words = f"jobs from {self._queue!r} are taken by {counted(len(live), 'live worker')}"
         if busy < len(ours):
             return Finding("workers", f"{words}, {busy} busy")
         remedy = "if that lasts, give them more at a time: resqpy worker --max N"
         return Finding("busy", f"{words}, and all of them are busy", blocks=True, remedy=remedy)
+
+    def _of_resting(self, ours: list[SeenWorker]) -> Finding:
+        """All that could take its jobs take none."""
+        states = sorted({each.state for each in ours})
+        words = (
+            f"jobs from {self._queue!r} could be taken by {counted(len(ours), 'live worker')}, but "
+            f"{'it takes' if len(ours) == 1 else 'they take'} none: {' and '.join(states)}"
+        )
+        pids = sorted({f"{each.host} {each.pid}" for each in map(_id_of, ours)})
+        remedy = f"{WORDS.get(states[0], states[0])} (processes: {', '.join(pids[:_NAMED])})"
+        return Finding(states[0], words, blocks=True, remedy=remedy)
 
     # -- delayed and periodic --
 

@@ -149,5 +149,6 @@ async def _connected(place: Place, definitions: Mapping[str, Any]) -> AsyncItera
     """A queue and inspector of the project's Redis."""
     options = await asyncio.to_thread(place.connection)
     async with Resque(options, definitions) as queue:
+        queue.store.scripts = False  # whoever only looks needs no right to run them
         await queue.connect()
         yield queue

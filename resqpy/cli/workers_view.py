@@ -14,7 +14,7 @@ from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
-from resqpy.store import cleaning, foreign
+from resqpy.store import cleaning, foreign, workers
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Life = Literal["lives", "silent", "can't tell"]
 
 _ROUNDED_MS = 1000
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class SeenWorker:
         work: what it works on; None: it waits.
         seen_ms: its last sign of life.
         patience_ms: a younger sign means that it lives.
+        state: of its process, where that does not simply work: `paused`, `quiet`, `stopping`, `stuck`.
     """
 
     worker_id: str
@@ -40,6 +42,12 @@ class SeenWorker:
     work: WorkingOn | None
     seen_ms: int | None
     patience_ms: int = FRESH_MS
+    state: str = ""
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes a job when it has time."""
+        return not self.state
 
     @property
     def queues(self) -> str:
@@ -84,6 +92,7 @@ class SeenWorker:
             "queues": who.queues,
             "language": self.language,
             "working": self.work is not None,
+            "state": self.state or "working",
             "class": self.class_name,
             "queue": self.work.queue if self.work else None,
             "payload": output.redaction().shown(self.work.payload) if self.work else None,
@@ -93,10 +102,11 @@ class SeenWorker:
 
     def cells(self, now_ms: int) -> tuple[str, ...]:
         """For people."""
-        state = "waits"
+        state = self.state or "waits"
         if self.work is not None:
+            more = f" ({self.state})" if self.state else ""
             since = f" for {times.duration(now_ms - self.began_ms)}" if self.began_ms else ""
-            state = f"{self.class_name or '(unreadable)'}{since}"
+            state = f"{self.class_name or '(unreadable)'}{since}{more}"
         return (
             WorkerId.parse(self.worker_id).name,
             self.language,
@@ -123,10 +133,16 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
     signs = await cleaning.signs_of_life(inspector.store, ids)
     shown_ms = BEATS * await foreign.shown_interval_ms(inspector.store)
     patience_ms = max(FRESH_MS, shown_ms)
+    whose = {each: incarnation_of(each) or "" for each in ids}
+    states = await workers.states(inspector.store, [each for each in whose.values() if each])
     return [
         SeenWorker(
-            each, _language(each, beat, ping), working[each], _seen_ms(beat, ping),
+            each,
+            _language(each, beat, ping),
+            working[each],
+            _seen_ms(beat, ping),
             patience_ms if ping is None else FRESH_MS,
+            states.get(whose[each], ""),
         )
         for each, (beat, ping) in zip(ids, signs, strict=True)
     ]  # fmt: skip
@@ -144,12 +160,27 @@ def _seen_ms(beat: bytes | None, ping: bytes | None) -> int | None:
     return max(moment_of(beat) or 0, reading.ping_time_ms(ping)) or None
 
 
+def unbound_by_pause(found: Sequence[SeenWorker], now_ms: int) -> list[SeenWorker]:
+    """Live workers that don't look at the pause of all workers, so they go on."""
+    return [each for each in found if each.language == "node" and each.lives(now_ms)]
+
+
+def pause_words(unbound: Sequence[SeenWorker]) -> str:
+    """What is told of the pause of all workers."""
+    words = "all workers are paused, Ruby's and resqpy's; Node's and PHP's don't know of it"
+    if not unbound:
+        return words
+    names = ", ".join(WorkerId.parse(each.worker_id).name for each in unbound[:_NAMED])
+    more = f" and {len(unbound) - _NAMED:,} more" if len(unbound) > _NAMED else ""
+    return f"{words}: {names}{more} go on"
+
+
 async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, int | None]:
     """When each worker gave its last sign of life; None where it never did."""
     signs = await cleaning.signs_of_life(inspector.store, ids)
     return {each: _seen_ms(*pair) for each, pair in zip(ids, signs, strict=True)}
 
 
-def print_table(workers: Sequence[SeenWorker], now_ms: int) -> None:
+def print_table(found: Sequence[SeenWorker], now_ms: int) -> None:
     """Print workers, a line each."""
-    output.table(HEADS, [each.cells(now_ms) for each in workers], empty="no workers")
+    output.table(HEADS, [each.cells(now_ms) for each in found], empty="no workers")

@@ -8,6 +8,7 @@ wake-up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ResqpyError
 from resqpy.base.helper_thread import HelperThread
 from resqpy.base.model import WorkerId
-from resqpy.base.waiting import is_set_within
+from resqpy.base.waiting import first_of
+from resqpy.engine.process_state import WORKING
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending
@@ -24,6 +26,7 @@ from resqpy.store.options import RedisOptions
 INTERVAL_S = 10.0
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0
+_KEPT_S = 60.0  # that our state is kept when we are not heard of any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Vitals:
     ids: tuple[WorkerId, ...]
     started: str
     queues: tuple[str, ...]
+    state: str = WORKING
 
 
 class Heartbeat:
@@ -77,6 +81,9 @@ class Heartbeat:
         self._on_beat = on_beat
         self._on_error = on_error
         self._interval_s = interval_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+        self._told = WORKING
         self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
     def start(self) -> None:
@@ -96,19 +103,42 @@ class Heartbeat:
         told.__cause__ = error
         self._on_error(told)
 
+    def beat_now(self) -> None:
+        """Beat before its time: there is something to tell. From any thread."""
+        if self._loop is not None and self._wake is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._wake.set)
+
     async def _beat_until_stopped(self, stopping: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = wake = asyncio.Event()
         store = Store(self._options)
         store.mending = Mending(store, leading=False)
         wait_s = self._interval_s
         try:
-            while not await is_set_within(stopping, wait_s):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await first_of(stopping.wait(), wake.wait())
+                wake.clear()
+                if stopping.is_set():
+                    break
                 wait_s = self._interval_s if await self._beat(store) else _AGAIN_S
         finally:
             await store.close()
 
+    async def _tell(self, store: Store, incarnation: str, state: str) -> None:
+        """Tell of our state where it is not just working; it costs a round trip then, and else none."""
+        if state or self._told:
+            keep_s = max(_KEPT_S, 5 * self._interval_s)
+            await workers.tell_state(store, incarnation, state, keep_s)
+            self._told = state
+
     async def _beat(self, store: Store) -> bool:
         try:
-            self._on_beat(await beat(store, self._vitals()))
+            vitals = self._vitals()
+            self._on_beat(await beat(store, vitals))
+            await self._tell(store, vitals.incarnation, vitals.state)
         except ResqpyError as error:
             self._on_error(error)
             return False

@@ -42,6 +42,7 @@ class Pool:
 
     Attributes:
         quiet: take nothing more, for as long as it is set.
+        for_good: it will not be taken back.
         stopping: take nothing more, for good.
         paused: all workers are paused, by a key in Redis.
         on_recovered: called when Redis, which was away, is there again.
@@ -69,7 +70,7 @@ class Pool:
             store, definitions, options, clock, self.reporting.add, worker=worker, events=events
         )
         self.suspects: Suspects = Suspects(self.runner.begin)
-        self.quiet = self.stopping = self.paused = False
+        self.quiet = self.stopping = self.paused = self.for_good = False
         self.on_recovered: Callable[[], None] = lambda: None
         self._options = options
         self._events = events

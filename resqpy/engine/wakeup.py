@@ -12,6 +12,7 @@ from resqpy.base.waiting import in_own_thread
 from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
+from resqpy.engine.process_state import STUCK, state_of
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
 from resqpy.store.tracker import Tracker
@@ -24,6 +25,8 @@ class Wakeup:
         self._pool = pool
         self._events = events
         self._timeout_s = options.timeout_s
+        self._cancel_timeout_s = options.cancel_timeout_s
+        self._unheard = 0  # heartbeats of which the event loop has not heard yet
         self._names_key = store.keys.queues.encode()
         self._loop = asyncio.get_running_loop()
         self.tracker: Tracker = Tracker(
@@ -37,7 +40,7 @@ class Wakeup:
         self.heartbeat: Heartbeat = Heartbeat(
             store.options,
             self._vitals,
-            on_beat=partial(self._soon, self._on_beat),
+            on_beat=self._beaten,
             on_error=partial(self._soon, partial(tell_error, events)),
             interval_s=options.heartbeat_s,
         )
@@ -80,9 +83,16 @@ class Wakeup:
     def _vitals(self) -> Vitals:
         slots = self._pool.slots
         queues = tuple(self._pool.queues.names)
-        return Vitals(slots.incarnation, slots.worker_ids, slots.started, queues)
+        state = STUCK if self._unheard else state_of(self._pool, self._cancel_timeout_s)
+        return Vitals(slots.incarnation, slots.worker_ids, slots.started, queues, state)
+
+    def _beaten(self, beat: Beat) -> None:
+        """In the thread of the heartbeat."""
+        self._unheard += 1
+        self._soon(self._on_beat, beat)
 
     def _on_beat(self, beat: Beat) -> None:
+        self._unheard = 0
         for slot in self._pool.slots.all:
             self._events.tell("ping", slot, beat.time_s)
         news = beat.paused != self._pool.paused or beat.queues != self._pool.queues.known

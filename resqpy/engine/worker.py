@@ -120,14 +120,25 @@ class BaseWorker(Role):
 
     # -- control --
 
-    def pause(self) -> None:
-        """Take no more jobs until `resume`; what runs goes on."""
-        self.pool.quiet = True
+    def pause(self, *, for_good: bool = False) -> None:
+        """Take no more jobs until `resume`; what runs goes on.
+
+        Args:
+            for_good: others are told that nobody will resume it.
+        """
+        self.pool.quiet, self.pool.for_good = True, for_good
+        self._tell_state()
 
     def resume(self) -> None:
         """Take jobs again."""
-        self.pool.quiet = False
+        self.pool.quiet = self.pool.for_good = False
         self.pool.look()
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Let others see at once that we rest, or work again."""
+        if self._wakeup is not None:
+            self._wakeup.heartbeat.beat_now()
 
     def cancel(self, worker_id: str) -> bool:
         """Cancel the running job of one of our worker ids: it fails as `JobCancelled`."""
@@ -155,6 +166,8 @@ class BaseWorker(Role):
         stopping, wakeup = self._stopping, self._wakeup
         assert stopping is not None
         assert wakeup is not None
+        self.pool.stopping = True
+        self._tell_state()
         await stopping.drain(timeout_s, self._dispatcher)
         await self._end_side_tasks()
         await stopping.interrupt()

@@ -12,6 +12,7 @@ from resqpy.base.errors import PoolStateError
 from resqpy.base.imports import package_version
 from resqpy.base.prometheus import Histogram, Metric, metric
 from resqpy.base.waiting import loop_delays
+from resqpy.engine.process_state import WORDS, state_of
 from resqpy.framework.log_writer import lines_lost
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ def _of_worker(worker: Any) -> list[Metric]:
         slots, scaling = worker.pool.slots, worker.scaling
     except (PoolStateError, AttributeError):  # not started, or not of our making
         return []
+    state = state_of(worker.pool, worker.options.cancel_timeout_s)
+    states = Metric("resqpy_worker_state", "gauge", "What this process of workers is at.")
+    for name in ("working", *WORDS):
+        states.add(int(name == (state or "working")), state=name)
     numbers = (
         ("", "Task processors of this process.", slots.size),
         ("_busy", "Task processors that run a job.", len(slots.busy)),
@@ -140,4 +145,4 @@ def _of_worker(worker: Any) -> list[Metric]:
         metric(f"resqpy_task_processors{end}", "gauge", words, value)
         for end, words, value in numbers
     ]
-    return [*processors, left]
+    return [states, *processors, left]

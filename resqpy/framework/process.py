@@ -17,6 +17,7 @@ from resqpy.base.own_tasks import own_task
 from resqpy.base.waiting import first_of
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import FROM_OPTIONS
+from resqpy.engine.process_state import WORKING, state_of
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.health import HealthInitializer
@@ -222,11 +223,24 @@ class Process:
         """Whether a stop was asked for."""
         return self._wanted.is_set()
 
-    def pause(self) -> None:
-        """Take no more jobs for now."""
-        if self._multi_worker is not None:
+    def pause(self, *, for_good: bool = False) -> None:
+        """Take no more jobs for now, or for good."""
+        worker = self._multi_worker
+        if worker is not None:
             with contextlib.suppress(PoolStateError):  # not started yet, or stopped
-                self._multi_worker.pause()
+                # one that replaces ours may know no difference
+                worker.pause(for_good=True) if for_good and _is_ours(worker) else worker.pause()
+
+    @property
+    def state(self) -> str:
+        """What the worker is at; empty: it works."""
+        worker = self._multi_worker
+        if worker is None or not _is_ours(worker):
+            return WORKING
+        try:
+            return state_of(worker.pool, worker.options.cancel_timeout_s)
+        except PoolStateError:  # as above
+            return WORKING
 
     def resume(self) -> None:
         """Take jobs again."""
@@ -247,3 +261,7 @@ class Process:
     def _multi_worker(self) -> MultiWorker | None:
         resque = self._resque.resque
         return None if resque is None else resque.multi_worker
+
+
+def _is_ours(worker: Any) -> bool:
+    return isinstance(worker, MultiWorker)

@@ -137,7 +137,7 @@ class _Handlers:
     def quiet(self) -> None:
         self._log("quiet: no more jobs are taken")
         self._quiet = True
-        self._on_loop(self._process.pause)
+        self._on_loop(partial(self._process.pause, for_good=True))
 
     def dump(self) -> None:
         get_logger().warning("tasks and stacks", dump=dump(self._loop))

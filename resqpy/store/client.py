@@ -50,6 +50,7 @@ class Store:
     Attributes:
         keys: the key names of the installation.
         line: the connection on which everybody's commands travel.
+        scripts: whether looks may use scripts, which not every Redis user may run.
         evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
         junk: keys that `look` found to be of another kind, and what they should be.
         waited_for: a start has waited for this Redis (store/reach.py).
@@ -62,6 +63,7 @@ class Store:
         self.keys: Keys = Keys(self.options.namespace)
         self.open_connection: Opener = opener(self.options, self.keys)
         self.line: Line = self.new_line()
+        self.scripts = True
         self.evicts: str | None = None
         self.junk: dict[str, str] = {}
         self.waited_for: bool = False
@@ -106,6 +108,18 @@ class Store:
     async def info(self, section: str) -> dict[str, str]:
         """A section of Redis' INFO."""
         return _fields(await self.call("INFO", section))
+
+    async def check_writable(self) -> None:
+        """Ask for a write that changes nothing (no queue has an empty name): a replica refuses it. A user
+        without that right is asked no more than an answer.
+
+        Raises:
+            StoreError: Redis is away, or takes no writes.
+        """
+        try:
+            await self.call("DEL", self.keys.queue(""))
+        except StoreMisconfigured:
+            await self.call("PING")
 
     async def time_us(self) -> int:
         """Redis' clock: microseconds since the epoch."""

@@ -45,6 +45,7 @@ async def unregister(store: Store, ids: Sequence[WorkerId], incarnation: str | N
         ]  # fmt: skip
     if incarnation is not None:
         commands.append(("ZREM", keys.processes, incarnation))
+        commands.append(("DEL", keys.process_state(incarnation)))
     await store.transaction(commands)
 
 
@@ -59,6 +60,28 @@ def own_keys(keys: Keys, worker_id: str) -> list[str]:
         keys.held(worker_id), keys.job_locks(worker_id), keys.worker_started(worker_id), *counters,
         keys.ping(name),
     ]  # fmt: skip
+
+
+async def tell_state(store: Store, incarnation: str, state: str, keep_s: float) -> None:
+    """Let others see what a process is at; an empty state: it works, and nothing is kept."""
+    key = store.keys.process_state(incarnation)
+    if state:
+        await store.call("SET", key, state, "PX", int(keep_s * 1000))
+    else:
+        await store.call("DEL", key)
+
+
+async def states(store: Store, incarnations: Sequence[str]) -> dict[str, str]:
+    """What processes are at, of those that do not simply work."""
+    wanted = list(dict.fromkeys(incarnations))
+    if not wanted:
+        return {}
+    found = await store.call("MGET", *map(store.keys.process_state, wanted))
+    return {
+        each: decode_name(state)
+        for each, state in zip(wanted, found, strict=True)
+        if state is not None
+    }
 
 
 async def ids(store: Store) -> list[str]:

@@ -107,6 +107,11 @@ def at_work(
     return Process(Project.load(project, "test", overrides, environ={}), worker, scheduler)
 
 
+async def announce() -> None:
+    """What only whoever may write schedules does."""
+    await api.tasks.enqueue_recurrent_job("often")
+
+
 async def produce() -> None:
     """All that an application does with its jobs."""
     tasks = api.tasks
@@ -120,7 +125,6 @@ async def produce() -> None:
     assert len(await tasks.scheduled_at("default", "locked", {"n": 15})) == 1
     await tasks.del_delayed("default", "locked", {"n": 15})
     await tasks.del_("default", "locked", {"n": 4})
-    await tasks.enqueue_recurrent_job("often")
     first = await api.tracked.create("mail", {"to": "a"}, priority=5, tags=["x"])
     await api.tracked.create("mail", {"to": "b"}, delay=300, priority=1)
     gone = await api.tracked.create("mail", {"to": "c"})

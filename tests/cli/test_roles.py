@@ -27,7 +27,17 @@ from resqpy.framework.api import api
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from tests.cli.conftest import Call
-from tests.cli.roles import ROLES, TASKS, TEMPLATE, Guarded, at_work, leave_dead, produce, users
+from tests.cli.roles import (
+    ROLES,
+    TASKS,
+    TEMPLATE,
+    Guarded,
+    announce,
+    at_work,
+    leave_dead,
+    produce,
+    users,
+)
 from tests.support import recordings
 from tests.support.ports import free_port
 from tests.support.probes import fetch
@@ -72,7 +82,7 @@ async def test_a_producer_enqueues(guarded: Guarded, project: Path) -> None:
     async with at_work(project, guarded.url("producer")):
         await produce()
         assert guarded.refused() == []
-        for forbidden in (api.tasks.failed, api.tasks.workers, api.tasks.stats):
+        for forbidden in (announce, api.tasks.failed, api.tasks.workers, api.tasks.stats):
             with pytest.raises(StoreMisconfigured, match="ACL LOG"):
                 await forbidden()
 
@@ -81,6 +91,7 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
     """With all plugins, retries, tracked tasks and what its tasks enqueue; it leads nobody."""
     async with at_work(project, guarded.server.url):
         await produce()
+        await announce()
     guarded.redis.sadd("resque:failed_queues", "alpha_failed")
     port = free_port()
     async with at_work(project, guarded.url("worker"), worker=True, port=port):
@@ -102,6 +113,7 @@ async def test_a_scheduler_schedules(guarded: Guarded, project: Path) -> None:
     """It is elected, promotes, fires, rescues, looks after foreigners and tracked tasks."""
     async with at_work(project, guarded.server.url):
         await produce()
+        await announce()
     await leave_dead(guarded)
     async with at_work(project, guarded.url("scheduler"), scheduler=True):
         await wait_for(lambda: guarded.redis.hget("resque:resqpy:cron", "ticks"))
@@ -189,13 +201,21 @@ FORBIDDEN = {
     "producer": (
         "LRANGE resque:failed 0 -1", "SMEMBERS resque:workers", "GET resque:resqpy:leader",
         "DEL resque:stat:processed", "SET resque:pause-all-workers true", "SCAN 0", "LPOP resque:queue:q",
+        "HSET resque:resqpy:periodic:tasks x y", "ZADD resque:resqpy:periodic:due 1 x",
+        "HSET resque:resqpy:cron x y", "SADD resque:resqpy:periodic:paused x",
+        "HSET resque:persistent_schedules x y", "SADD resque:schedules_changed x",
+        "HGETALL resque:persistent_schedules", "SET resque:resqpy:state:x paused",
     ),
     "worker": (
         "HGETALL resque:persistent_schedules", "HSET resque:resqpy:ruby:next a b",
-        "SADD resque:schedules_changed x",
+        "SADD resque:schedules_changed x", "HSET resque:persistent_schedules x y", "SCAN 0", "DBSIZE",
+        "GETDEL resque:pause-all-workers",
     ),
     "scheduler": (),
-    "viewer": ("SET resque:x 1", "DEL resque:failed", "MULTI", "PUBLISH resque:resqpy:control x"),
+    "viewer": ("SET resque:x 1", "DEL resque:failed", "MULTI", "PUBLISH resque:resqpy:control x",
+        "SCRIPT LOAD return(1)",
+        f"EVALSHA {'0' * 40} 0", "HDEL resque:workers:heartbeat x",
+    ),
 }  # fmt: skip
 
 
@@ -228,7 +248,6 @@ def test_a_worker_does_not_take_the_lead(server: Guarded) -> None:
     ("role", "script"),
     [
         ("producer", "return redis.call('LRANGE', 'resque:failed', 0, -1)"),
-        ("viewer", "return redis.call('SET', 'resque:x', 1)"),
         ("worker", "return redis.call('FLUSHALL')"),
         ("scheduler", "return redis.call('GET', 'other:key')"),
     ],

@@ -10,6 +10,7 @@ from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
+    from resqpy.cli.workers_view import SeenWorker
     from resqpy.engine.inspector import Details
     from resqpy.engine.resque import Resque
 
@@ -162,14 +163,19 @@ def resume() -> None:
 
 def _set_paused(*, paused: bool) -> None:
     from resqpy.cli.session import ask
+    from resqpy.cli.workers_view import all_workers, pause_words, unbound_by_pause
     from resqpy.store import pausing
 
-    async def do(resque: Resque) -> bool:
-        return await (pausing.pause if paused else pausing.resume)(resque.store)
+    async def do(resque: Resque) -> tuple[bool, list[SeenWorker]]:
+        changed = await (pausing.pause if paused else pausing.resume)(resque.store)
+        found = await all_workers(resque) if paused else []
+        return changed, unbound_by_pause(found, resque.clock.now_ms())
 
-    changed = ask(current(), do)
+    changed, unbound = ask(current(), do)
     words = "paused" if paused else "resumed"
     output.show(
         {"paused": paused, "changed": changed},
         lambda: output.say(f"all workers {words}" if changed else f"they were {words} already"),
     )
+    if unbound:
+        output.warn(pause_words(unbound))

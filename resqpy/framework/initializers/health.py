@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from resqpy.base import codec, prometheus
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.when import Duration
+from resqpy.engine.process_state import WORKING
 from resqpy.framework.initializer import Initializer
 
 if TYPE_CHECKING:
@@ -103,16 +104,23 @@ class HealthInitializer(Initializer):
         if path != b"/ready":
             return 404, {"paths": _PATHS}
         stopping = self._process.stopping
-        facts = {"started": self._started, "stopping": stopping, "redis": await self._has_redis()}
-        ready = self._started and not stopping and facts["redis"]
+        state = self._process.state if self._started else WORKING
+        facts = {
+            "started": self._started,
+            "stopping": stopping,
+            "redis": await self._has_redis(),
+            **({"state": state} if state else {}),
+        }
+        ready = self._started and not stopping and facts["redis"] and not state
         return (200 if ready else 503), {"ready": ready, **facts}
 
     async def _has_redis(self) -> bool:
+        """Whether Redis takes what we write: a replica answers, too. Nothing has that key."""
         if not self._started:
             return False
         try:
             async with asyncio.timeout(_REDIS_WITHIN_S):
-                await self._process.resque.store.call("PING")
+                await self._process.resque.store.check_writable()
         except (StoreError, TimeoutError):
             return False
         return True

@@ -12,6 +12,7 @@ from resqpy.engine.queue_names import is_plain
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
+from resqpy.framework.leader_watch import tell_if_nobody_leads
 from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
@@ -39,6 +40,7 @@ class ResqueInitializer(Initializer):
         self._worker = worker
         self._scheduler = scheduler
         self.resque: Resque | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.timeout_s: float | None = FROM_OPTIONS  # that running jobs get at the stop
 
     async def initialize(self) -> Resque:
@@ -61,6 +63,10 @@ class ResqueInitializer(Initializer):
         if self.resque.multi_worker is not None:
             await self.resque.multi_worker.start()
             await self._warn_of_misspelled_queues(self.resque)
+        if self._worker and not self._scheduler:
+            prefix = self._project.config.scheduler.ruby_lock_prefix
+            look = tell_if_nobody_leads(self._bound.things["redis"], prefix)
+            self._looking = asyncio.create_task(look)
 
     async def _warn_of_misspelled_queues(self, resque: Resque) -> None:
         """A queue that nobody uses and that is called nearly as one that somebody does."""
@@ -77,6 +83,8 @@ class ResqueInitializer(Initializer):
 
     async def stop(self) -> None:
         """End, worker and scheduler side by side."""
+        if self._looking is not None:
+            self._looking.cancel()
         if self.resque is None:
             return
         async with asyncio.TaskGroup() as group:
