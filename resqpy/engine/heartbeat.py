@@ -117,9 +117,7 @@ class Heartbeat:
         wait_s = self._interval_s
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await first_of(stopping.wait(), wake.wait())
+                await _any_of(stopping, wake, wait_s)
                 wake.clear()
                 if stopping.is_set():
                     break
@@ -146,6 +144,12 @@ class Heartbeat:
             self._on_error(ResqpyError(f"a heartbeat failed: {repr_of(error)}"))
             return False
         return True
+
+
+async def _any_of(stopping: asyncio.Event, wake: asyncio.Event, within_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await first_of(stopping.wait(), wake.wait())
 
 
 async def beat(store: Store, vitals: Vitals) -> Beat:
