@@ -135,7 +135,7 @@ async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> obje
     words = f"{run.class_name} ran longer than its limit of {limit_s:g} s"
     return await within(
         _call(run, threads), limit_s, lambda: JobTimeout(words), f"job {run.class_name}",
-        run.on_abandoned,
+        None if run.runner is None else run.runner.left.add,
     )  # fmt: skip
 
 

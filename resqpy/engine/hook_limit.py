@@ -67,8 +67,9 @@ class HookLimit:
         self._timer = loop.call_later(GRACE_S, self._cut_off if first else self._go_on_without)
 
     def _go_on_without(self) -> None:
-        if self._run.give_up is not None:
-            self._run.give_up(self.error())
+        run = self._run
+        if run.runner is not None and run.slot is not None:
+            run.runner.go_on_without(run.slot, run, self.error())
 
 
 def late(plugin: Plugin, where: str, seconds: float | None) -> HookTimeout:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base import periodic
 from resqpy.base.model import Job, WorkerId
-from resqpy.base.own_tasks import OwnTask
 from resqpy.engine.outcome import Command, Outcome
 
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
+    from resqpy.engine.running import Runner
+    from resqpy.engine.slots import Slot
     from resqpy.store.client import Store
     from resqpy.store.task_locks import Claim
 
@@ -43,9 +44,8 @@ class Run:
         cancelled: it is being cancelled on request.
         begun: its first step was taken; before that it can't be cancelled, only told not to begin.
         task_done: the task's function is over; what follows (the plugins) is not cancelled.
-        cancel: asks for the end of it, as somebody who lets it cancel; None: it is in no slot.
-        give_up: settles its end with an error, whatever it does.
-        on_abandoned: told of a coroutine of it that does not end.
+        runner: what runs it in its slot; None: `perform_inline` does.
+        slot: the slot, which may have another run by now.
         thread: the native id of the thread in which its plain function runs; 0: it is a coroutine.
         ended: its end is settled; what the function still does is of no account.
         performed: its task's function was called.
@@ -58,7 +58,6 @@ class Run:
         "after",
         "beginning",
         "begun",
-        "cancel",
         "cancelled",
         "claim",
         "definition",
@@ -67,19 +66,19 @@ class Run:
         "ender",
         "enqueued_args",
         "error",
-        "give_up",
         "held",
         "interrupted",
         "job",
-        "on_abandoned",
         "on_return",
         "outcome",
         "performed",
         "rescues",
         "result",
         "run_at",
+        "runner",
         "sequence",
         "sha1",
+        "slot",
         "started",
         "state",
         "store",
@@ -117,10 +116,9 @@ class Run:
         self.begun: bool = False
         self.task_done: bool = False
         self.ended: bool = False
-        self.cancel: Callable[[], object] | None = None
-        self.give_up: Callable[[BaseException], None] | None = None
+        self.runner: Runner | None = None
+        self.slot: Slot | None = None
         self.thread: int = 0
-        self.on_abandoned: Callable[[OwnTask[Any]], None] | None = None
         self.state: dict[Any, Any] = {}
         # For the pool only.
         self.worker_text: str = ""  # the worker id, made a text once for each slot

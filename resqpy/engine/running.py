@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from resqpy.base.clock import Clock
@@ -105,10 +104,8 @@ class Runner:
         if isinstance(run.error, PayloadError):
             self.end(slot, run, failure(run.error))
         else:
-            slot.task = task = own_task(self._work(slot, run), run.class_name, run)
-            run.cancel = partial(self.cancel, slot, run)
-            run.give_up = partial(self._go_on_without, slot, run, task)
-            run.on_abandoned = self.left.add
+            slot.task = own_task(self._work(slot, run), run.class_name, run)
+            run.runner, run.slot = self, slot
 
     def return_untouched(self, slot: Slot, run: Run) -> None:
         """Put a job back that was never begun; one that can't be read fails all the same."""
@@ -181,25 +178,24 @@ class Runner:
         if run is None or task is None or run.task_done or run.ended or only not in {None, run}:
             return False
         if not run.cancelled:
-            asyncio.get_running_loop().call_later(GRACE_S, self._cancel_again, slot, run, task)
+            asyncio.get_running_loop().call_later(GRACE_S, self._cancel_again, slot, run)
         run.cancelled = True
         if run.begun:
             task.end()
         return True
 
-    def _cancel_again(self, slot: Slot, run: Run, task: OwnTask[None]) -> None:
+    def _cancel_again(self, slot: Slot, run: Run) -> None:
         """It may have swallowed the first one; in the end its slot goes on without it."""
-        if not (run.task_done or run.ended):
-            task.end()
+        if slot.task is not None and not (run.task_done or run.ended):
+            slot.task.end()
             asyncio.get_running_loop().call_later(
-                2 * GRACE_S, self._go_on_without, slot, run, task, JobCancelled()
+                2 * GRACE_S, self.go_on_without, slot, run, JobCancelled()
             )
 
-    def _go_on_without(
-        self, slot: Slot, run: Run, task: OwnTask[None], error: BaseException
-    ) -> None:
+    def go_on_without(self, slot: Slot, run: Run, error: BaseException) -> None:
         """Settle the end of a run whose coroutine does not end."""
-        if run.ended or (run.task_done and isinstance(error, JobCancelled)):
+        task = slot.task
+        if run.ended or task is None or (run.task_done and isinstance(error, JobCancelled)):
             return
         run.error = error
         self.end(slot, run, failure(error))

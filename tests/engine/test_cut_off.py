@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ from resqpy import Queue
 from resqpy.base.errors import HookTimeout
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.role import State
+from resqpy.engine.run import current_run
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
@@ -366,3 +369,25 @@ async def test_a_hook_of_an_enqueue_that_hangs(
         with pytest.raises(HookTimeout, match="Hanging"):
             await queue.enqueue("q", "bad")
     assert await redis.llen("resque:queue:q") == (where == "after_enqueue")
+
+
+async def test_a_run_is_freed_at_once(redis_url: str, redis: Any) -> None:
+    """Nothing of it refers to itself, which would leave it to the garbage collector: that costs as much
+    as half of a small run.
+    """
+    runs: list[weakref.ref[Any]] = []
+
+    async def noted() -> None:
+        runs.append(weakref.ref(current_run.get()))
+
+    gc.disable()
+    try:
+        async with Queue(redis_url) as queue, working(redis_url, {"t": noted}, "q") as work:
+            await queue.enqueue_many([("q", "t", [])] * 5)
+            await work.until(5)
+            work.told.clear()
+            await queue.enqueue("q", "t", [])
+            await work.until(1)
+            assert [each() is None for each in runs[:5]] == [True] * 5
+    finally:
+        gc.enable()

@@ -120,8 +120,9 @@ class TrackedRun:
         asyncio.get_running_loop().call_later(_LOST_GRACE_S, self._cancel)
 
     def _cancel(self) -> None:
-        if self.run.cancel is not None:
-            self.run.cancel()
+        run = self.run
+        if run.runner is not None and run.slot is not None:
+            run.runner.cancel(run.slot, run)
 
     # -- it is over: how the job ends --
 
