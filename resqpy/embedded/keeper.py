@@ -86,7 +86,10 @@ class _Keeper:
             with self._guard:
                 if self._stopping:
                     return
-                self._server = server = self._launch()
+                with contextlib.suppress(
+                    OSError
+                ):  # too few descriptors, say: again after the pause
+                    self._server = server = self._launch()
 
     def _end_orphan(self) -> None:
         """Stop a server whose keeper was killed: nobody would ever stop it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import UsageError
+from resqpy.base.limited import within
 from resqpy.engine.definition import Definition
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from resqpy.engine.multi_worker import MultiWorker
     from resqpy.engine.resque import Resque as EngineResque
     from resqpy.engine.scheduler import Scheduler
+
+_QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets
 
 
 class Resque:
@@ -94,8 +97,9 @@ class Resque:
         if not callable(queues):
             return queues
         try:
-            given = queues()
-            return QUEUES.check(await given if inspect.isawaitable(given) else given)
+            return QUEUES.check(
+                await within(_called(queues), _QUEUES_WITHIN_S, _late, "tasks.queues")
+            )
         except Exception as error:  # a user's function may raise anything
             name = getattr(queues, "__qualname__", repr(queues))
             words = str(error) if isinstance(error, UsageError) else repr_of(error)
@@ -107,3 +111,12 @@ class Resque:
             self.store, self._project.registry.definitions, scheduler_options(self._project.config)
         )
         self._log.follow_scheduler(self.scheduler)
+
+
+async def _called(queues: Callable[[], Any]) -> Any:
+    given = queues()
+    return await given if inspect.isawaitable(given) else given
+
+
+def _late() -> UsageError:
+    return UsageError(f"it took longer than {_QUEUES_WITHIN_S:g} s")

@@ -18,7 +18,7 @@ import structlog
 from redis import Redis as SyncRedis
 
 from resqpy import lifespan, open_project
-from resqpy.base.errors import PoolStateError, StoreUnavailable
+from resqpy.base.errors import PoolStateError, StoreUnavailable, UsageError
 from resqpy.embedded import PrivateServer
 from resqpy.framework.api import api
 from resqpy.framework.problems import ProjectErrors
@@ -470,3 +470,18 @@ def test_nohup_is_respected(start: Any) -> None:
     running.enqueue("wait", 1)
 
     assert running.wait_for_line("job succeeded")
+
+
+async def test_a_function_for_the_queues_that_hangs(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process does not start, and says why."""
+
+    async def names() -> list[str]:
+        await asyncio.sleep(3600)
+        return []
+
+    monkeypatch.setattr("resqpy.framework.resque._QUEUES_WITHIN_S", 0.05)
+    project = make_project({"tasks.queues": names}, tasks__a=TASKS)
+    with pytest.raises(UsageError, match="took longer"):
+        await Process(project, worker=True).start()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from redis import Redis
@@ -17,6 +18,7 @@ from redis.exceptions import TimeoutError as TimeoutFromRedis
 from resqpy.base.errors import EmbeddedRedisError
 from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, binary, find_binary, shared
 from resqpy.embedded.binary import major_version
+from resqpy.embedded.keeper import _Keeper
 from resqpy.embedded.process import state
 
 USER = """
@@ -157,6 +159,31 @@ def test_a_killed_server_is_started_again(project: Path) -> None:
 
         until(lambda: state(server.socket_path) == "ready", "a new server answers")
         assert server.pid != pid
+
+
+def test_a_server_that_can_not_be_started_again_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With too few descriptors, say; here its binary is away for a while."""
+    monkeypatch.setattr("resqpy.embedded.keeper.RESTART_PAUSE_S", 0.05)
+    with TemporaryDirectory() as folder:
+        wrapper, away, path = Path(folder, "server"), Path(folder, "away"), Path(folder, "socket")
+        wrapper.write_text(f'#!/bin/sh\nexec "{find_binary()}" "$@"\n')
+        wrapper.chmod(0o700)
+        keeper = _Keeper(wrapper, Path(folder), path)
+        keeper.start()
+        try:
+            assert keeper._server is not None
+            first = keeper._server.pid
+            wrapper.rename(away)
+            os.kill(first, signal.SIGKILL)
+            until(lambda: keeper._server is not None and keeper._server.poll() is not None, "ended")
+            time.sleep(0.2)  # some tries
+            away.rename(wrapper)
+            until(lambda: state(path) == "ready", "a new server answers")
+            assert keeper._server.pid != first
+        finally:
+            keeper.stop()
 
 
 def test_a_killed_keeper_is_replaced(project: Path) -> None:
