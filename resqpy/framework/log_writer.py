@@ -247,13 +247,28 @@ def log_stream(stream: TextIO) -> Any:
 
 def guard_standard_streams() -> None:
     """From now on `print`, and all that writes to standard output and error, neither waits nor fails."""
-    for name in ("stdout", "stderr"):
+    _fill_standard_numbers()
+    for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        guarded = log_stream(stream) if stream is not None else None
+        guarded = LogStream(number) if stream is None else log_stream(stream)
         if isinstance(guarded, LogStream):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
             setattr(sys, name, guarded)
+
+
+def _fill_standard_numbers() -> None:
+    """Of a program that was started with some of them closed (`2>&-`): else a connection to Redis would
+    have the number of standard error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.dup2(nothing, number)
+            if nothing != number:
+                os.close(nothing)
 
 
 def _forget() -> None:

@@ -203,3 +203,32 @@ async def ended(process: Started) -> int:
     """Its exit code."""
     await wait_for(lambda: process.poll() is not None, timeout=30, message="it does not end")
     return process.returncode
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_closed_streams_are_no_trouble(
+    redis: Redis, redis_url: str, root: Path, environ: dict[str, str]
+) -> None:
+    """`resqpy worker <&- >&- 2>&-`, as some service managers start programs."""
+    process = _closed(environ, root)
+    try:
+        await registered(redis)
+        await work_done(redis_url, redis)
+        standard = _standard_files(process.pid)
+        process.send_signal(signal.SIGTERM)
+
+        assert await ended(process) == 0
+        assert standard == [os.devnull] * 3
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _closed(environ: dict[str, str], root: Path) -> Started:
+    command = f'exec "{sys.executable}" -m resqpy.cli worker <&- >&- 2>&-'
+    env = {**environ, "RESQPY_ENV": "development"}
+    return subprocess.Popen(["sh", "-c", command], cwd=root, env=env)
+
+
+def _standard_files(pid: int) -> list[str]:
+    return [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)]
