@@ -54,6 +54,10 @@ class OutcomeUnknown(StoreError):
     """The connection was lost before Redis replied: what was asked may or may not have been done."""
 
 
+class UnderReplicated(StoreError):
+    """It was written, but too few replicas confirmed it in time: a failover now may lose it."""
+
+
 class StoreMisconfigured(StoreError):
     """The Redis that was named can't be used like this."""
 

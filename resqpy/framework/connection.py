@@ -33,6 +33,8 @@ def redis_options(config: Config, url: str | None = None) -> RedisOptions:
         seeds=redis.cluster_nodes,
         reply_timeout_s=redis.reply_timeout / 1000,
         startup_timeout_s=redis.startup_timeout / 1000,
+        wait_replicas=redis.wait_replicas,
+        wait_timeout_s=redis.wait_timeout / 1000,
         extra=dict(config.tasks.connection_options),
     )
 

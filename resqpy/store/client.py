@@ -12,7 +12,13 @@ from typing import Any
 
 from redis import exceptions
 
-from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
+from resqpy.base.errors import (
+    OutcomeUnknown,
+    StoreError,
+    StoreMisconfigured,
+    StoreUnavailable,
+    UnderReplicated,
+)
 from resqpy.base.keys import Keys
 from resqpy.store.connect import Opener, opener
 from resqpy.store.line import Line
@@ -67,6 +73,7 @@ class Store:
         self.evicts: str | None = None
         self.junk: dict[str, str] = {}
         self.waited_for: bool = False
+        self._durable: Line | None = None
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
     def new_line(self, *, eager: bool = False, reply_timeout_s: float | None = None) -> Line:
@@ -173,6 +180,29 @@ class Store:
         """Run a script by its name, in one round trip (two the first time)."""
         return (await self.run_then(name, keys, args, (), line))[0]
 
+    async def run_durably(self, name: str, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
+        """Run a script that enqueues: where the options want it, its writes are on replicas, too.
+
+        Raises:
+            UnderReplicated: they are written, but not on so many.
+        """
+        options = self.options
+        if not options.wait_replicas:
+            return await self.run(name, keys, args)
+        if self._durable is None:  # a line of its own: nobody else waits for replicas
+            wait_s = options.reply_timeout_s + options.wait_timeout_s
+            self._durable = self.new_line(reply_timeout_s=wait_s)
+        wait = ("WAIT", options.wait_replicas, max(1, int(options.wait_timeout_s * 1000)))
+        reply, confirmed = await self.run_then(name, keys, args, [wait], self._durable)
+        done = any(each == 1 for each in (reply if isinstance(reply, list) else [reply]))
+        if done and confirmed < options.wait_replicas:
+            raise UnderReplicated(
+                f"it was written, but only {confirmed} of {options.wait_replicas} replicas confirmed "
+                f"that within {options.wait_timeout_s:g} s: a failover now may lose it, and to ask again "
+                "may double it"
+            )
+        return reply
+
     async def run_then(
         self,
         name: str,
@@ -226,6 +256,8 @@ class Store:
     async def close(self) -> None:
         """Close the connection; what is in flight is waited for."""
         await self.line.close()
+        if self._durable is not None:
+            await self._durable.close()
 
 
 def _nothing(command: Command) -> Any:

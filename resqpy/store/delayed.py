@@ -75,7 +75,7 @@ async def add(
     keys = store.keys
     args: list[Arg] = ["in", in_ms] if at_ms is None else ["at", at_ms]
     args += ("" if now_ms is None else now_ms, item)
-    status, second = await store.run(
+    status, second = await store.run_durably(
         "delay",
         [keys.schedule, keys.delayed(""), keys.timestamps(item)],
         [*args, *map(keys.timestamps, spellings)],

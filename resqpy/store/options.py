@@ -26,6 +26,8 @@ class RedisOptions:
         seeds: `(host, port)` of further nodes: one that can be reached is enough.
         connect_timeout_s, reply_timeout_s: seconds until a silent Redis counts as gone.
         startup_timeout_s: seconds that a start waits for Redis.
+        wait_replicas: how many replicas must confirm what is enqueued, before the enqueue returns.
+        wait_timeout_s: seconds that this may take.
         extra: further keywords of redis-py's `Connection` (certificates, for example).
         reachability: what all connections made by these options report.
     """
@@ -40,6 +42,8 @@ class RedisOptions:
     connect_timeout_s: float = 5.0
     reply_timeout_s: float = 15.0
     startup_timeout_s: float = 30.0
+    wait_replicas: int = 0
+    wait_timeout_s: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reachability: Reachability = field(
         default_factory=Reachability, init=False, repr=False, compare=False

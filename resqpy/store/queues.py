@@ -46,7 +46,7 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
         for job in part:
             args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
             args += guard_words(job.guards)
-        reply = await store.run("enqueue", [store.keys.queues], args)
+        reply = await store.run_durably("enqueue", [store.keys.queues], args)
         pushed += [bool(each) for each in reply]
     return pushed
 

@@ -105,13 +105,20 @@ def now_command(now_us: int) -> Command:
 _ABOUT_MS = 1000
 
 
-async def try_to_write(store: Store, commands: Sequence[Command]) -> Written:
-    """The same where locks are asked, too: `guards_command`, behind the conditions."""
+async def try_to_write(
+    store: Store, commands: Sequence[Command], *, durably: bool = False
+) -> Written:
+    """The same where locks are asked, too: `guards_command`, behind the conditions.
+
+    Args:
+        durably: wait for replicas, where that is wanted for enqueues.
+    """
     args: list[Arg] = [len(commands)]
     for command in commands:
         args.append(len(command))
         args += command
-    return Written(await store.run("task_write", [commands[0][1]], args))
+    run = store.run_durably if durably else store.run
+    return Written(await run("task_write", [commands[0][1]], args))
 
 
 def guards_command(guards: Sequence[Guard]) -> Command:

@@ -124,6 +124,8 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
         {},
     ),
     "redis.cluster_nodes": (["h:1"], lambda c: redis_options(c).seeds, (("h", 1),), ()),
+    "redis.wait_replicas": (2, lambda c: redis_options(c).wait_replicas, 2, 0),
+    "redis.wait_timeout": (70, lambda c: redis_options(c).wait_timeout_s, 0.07, 1.0),
     "redis.startup_timeout": (70, lambda c: redis_options(c).startup_timeout_s, 0.07, 30.0),
     "redis.cluster": (True, lambda c: redis_options(c).cluster, True, False),
     "redis.connect_timeout": (70, lambda c: redis_options(c).connect_timeout_s, 0.07, 5.0),

@@ -140,7 +140,7 @@ class Tracked(TaskQueries):
             *asking.commands(),
             *settling.placed(self.store, Change(None, record)),
         ]
-        return await records.try_to_write(self.store, commands)
+        return await records.try_to_write(self.store, commands, durably=True)
 
     async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
         """Create many tasks, `(task_type, payload)` or `(task_type, payload, options)` each, some

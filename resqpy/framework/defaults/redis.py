@@ -70,3 +70,11 @@ class RedisConfig:
         TIME,
         "How long a worker, a scheduler or an application waits for Redis at its start.",
     )
+    wait_replicas: int = option(
+        0,
+        whole(0, "a number of replicas"),
+        "How many replicas must confirm what is enqueued before that returns; 0: none.",
+    )
+    wait_timeout: int = option(
+        1000, TIME, "How long they may take; then UnderReplicated is raised."
+    )
