@@ -6,7 +6,8 @@ this machine's clock nor a wrong one matters.
 
 from __future__ import annotations
 
-from resqpy.base.clock import Clock
+from resqpy.base.clock import Clock, told_ms
+from resqpy.store.client import Store
 
 
 class RedisClock:
@@ -51,3 +52,36 @@ class RedisClock:
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
         return self.now_us() // 1000
+
+
+class FollowingClock(RedisClock):
+    """A clock that a test has set: what Redis says is no matter to it."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.set_by_test: bool = True
+        self._followed = clock
+
+    def note(self, time_us: int) -> None:
+        """It is no matter to us."""
+
+    def note_between(self, time_us: int, asked_s: float) -> None:
+        """Nor is this."""
+
+    def now_us(self) -> int:
+        return self._followed.now_us()
+
+
+async def shared_clock(clock: Clock, store: Store) -> RedisClock:
+    """Redis' clock, which has just been asked; or the one that a test has set."""
+    if told_ms(clock) is not None:
+        return FollowingClock(clock)
+    shared = RedisClock(clock)
+    await hear(shared, store)
+    return shared
+
+
+async def hear(clock: RedisClock, store: Store) -> None:
+    """Ask Redis what time it is."""
+    asked_s = clock.monotonic()
+    clock.note_between(await store.time_us(), asked_s)

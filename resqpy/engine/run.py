@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base import periodic
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.outcome import Command, Outcome
 
@@ -60,6 +61,7 @@ class Run:
         "begun",
         "cancelled",
         "claim",
+        "clock",
         "definition",
         "effects",
         "ended",
@@ -122,6 +124,7 @@ class Run:
         self.state: dict[Any, Any] = {}
         # For the pool only.
         self.worker_text: str = ""  # the worker id, made a text once for each slot
+        self.clock: Clock = SYSTEM_CLOCK  # Redis', where a worker runs it
         self.sequence: int = 0  # its number among the runs of this process
         self.started: float = 0.0  # when it was taken, by the monotonic clock
         self.held: int = -1  # these as in `Taken`

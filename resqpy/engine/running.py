@@ -94,7 +94,7 @@ class Runner:
         self._sequence += 1
         run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
         run.worker, run.worker_text = self._worker, slot.place.worker_id
-        run.sequence = self._sequence
+        run.sequence, run.clock = self._sequence, self._clock
         run.started = self._clock.monotonic()
         slot.run = run
         return run

@@ -24,6 +24,7 @@ from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
+from resqpy.engine.redis_clock import RedisClock, hear, shared_clock
 from resqpy.engine.role import Role, within_limit
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
@@ -31,6 +32,7 @@ from resqpy.engine.stopping import Stopping
 from resqpy.engine.telling import tell_error
 from resqpy.engine.wakeup import Wakeup
 
+_HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
 # The seconds that the last steps of a stop get, whatever is in their way.
 _HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 5.0, 5.0, 5.0
 
@@ -83,6 +85,7 @@ class BaseWorker(Role):
         return 1
 
     async def _begin(self) -> None:
+        self._clock = await shared_clock(self._clock, self.store)
         pool = self._pool = Pool(
             self.store,
             self.definitions,
@@ -112,6 +115,16 @@ class BaseWorker(Role):
             raise
         for side in (self._dispatch, self._wakeup.tracker.run, self._wakeup.poll):
             self.aside(side)
+        self.aside(self._keep_time)
+
+    async def _keep_time(self) -> None:
+        """Ask Redis now and then what time it is: this machine may have slept."""
+        while isinstance(self._clock, RedisClock):
+            await asyncio.sleep(_HEAR_EVERY_S)
+            try:
+                await hear(self._clock, self.store)
+            except StoreError:
+                continue
 
     async def _dispatch(self) -> None:
         forks.works_here()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from resqpy.base import backoff as task_backoff
 from resqpy.base import codec, failed_entries
-from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
+from resqpy.base.clock import failed_at_utc
 from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
@@ -155,7 +155,7 @@ def _failure(run: Run, error: BaseException) -> bytes:
         queue=run.queue,
         error=told(error),
         backtrace=lines_of(error),
-        failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms()),
+        failed_at=failed_at_utc(run.clock.now_ms()),
     )
 
 

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from resqpy.base.clock import Clock
 from resqpy.base.errors import ResqpyError, UsageError
 from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.claims import Claims
@@ -21,7 +20,7 @@ from resqpy.engine.election import Election, Leadership
 from resqpy.engine.frequency import FrequencyChore
 from resqpy.engine.promotion import Teller, raise_if_refused
 from resqpy.engine.queue import Queue
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.redis_clock import FollowingClock
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.framework.api import api
 from resqpy.store import delayed, periodic, promote, queues
@@ -82,7 +81,7 @@ class Promoter:
         self._errors: list[Exception] = []
         self._queue = queue
         self._store = queue.store
-        clock = _Following(queue.clock)
+        clock = FollowingClock(queue.clock)
         self._own, self._shared = replace(own, clock=clock), replace(shared, clock=clock)
         teller = Teller(self._emit, lambda event: event == "transferred_job")
         self._teller = teller
@@ -138,20 +137,6 @@ class Promoter:
     def _raise(self) -> None:
         if self._errors:
             raise self._errors.pop(0)
-
-
-class _Following(RedisClock):
-    """A clock that is not corrected by what Redis says."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._followed = clock
-
-    def note(self, time_us: int) -> None:
-        """It is no matter to us."""
-
-    def now_us(self) -> int:
-        return self._followed.now_us()
 
 
 class _OnlyKnown(Announcer):

@@ -153,6 +153,31 @@ async def test_a_clock_that_steps_while_a_job_runs(redis_url: str, redis: Any) -
     assert before + 60 <= due <= await second_of(redis) + 61
 
 
+async def test_what_others_read(redis_url: str, redis: Any, wrong: WrongClock) -> None:
+    """When a worker and a run began, and when a job failed, by Redis' clock: other programs judge by it
+    what is old.
+    """
+    records: list[bytes] = []
+
+    async def fails() -> None:
+        for pattern in ("resque:worker:*:q", "resque:worker:*:started"):
+            (key,) = await redis.keys(pattern)
+            records.append(await redis.get(key))
+        raise ValueError("boo")
+
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("q", "C")
+    before = await second_of(redis)
+    async with worker(redis_url, {"C": define("C", fails)}, wrong):
+        await wait_for(lambda: redis.llen("resque:failed"))
+    after = await second_of(redis)
+    record, started = records
+    (entry,) = await redis.lrange("resque:failed", 0, -1)
+    written = (json.loads(record)["run_at"], started.decode(), json.loads(entry)["failed_at"])
+    for time in written:
+        assert before - 1 <= (moment_of(time) or 0) // 1000 <= after + 1, written
+
+
 # -- schedulers --
 
 

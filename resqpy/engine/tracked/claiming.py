@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from functools import partial
 
-from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.clock import Clock
 from resqpy.base.errors import (
     OutcomeUnknown,
     StoreError,
@@ -49,7 +49,7 @@ def _end_unbegun(run: Run, claim: Claim, outcome: Outcome) -> Sequence[Command]:
     if outcome.kind is Kind.FAILURE and error is not None:
         ending = Ending(EndKind.FAIL, claim.now_us, error=error_of(error))
         change = change_of(record, ending)
-        before = failed_commands(run, error, SYSTEM_CLOCK)
+        before = failed_commands(run, error, run.clock)
     else:
         ending = Ending(EndKind.RELEASE, claim.now_us)
         change = untaken(record, claim.now_us)
