@@ -28,6 +28,7 @@ from tests.framework.conftest import Files, MakeProject, until
 
 TASKS = """
 import asyncio
+import sys
 import time
 from resqpy import api, task
 
@@ -45,6 +46,7 @@ async def grow(ms: int):
 @task()
 def block(ms: int):
     '''I block a thread.'''
+    print("blocking now", file=sys.stderr, flush=True)
     time.sleep(ms / 1000)
 """
 
@@ -395,7 +397,7 @@ def test_ttin_dumps_tasks_and_stacks(start: Any) -> None:
     """For a process that hangs."""
     running = start()
     running.enqueue("block", 2000)
-    running.wait_for_line("job started")
+    running.wait_for_line("blocking now")
     running.signal(signal.SIGTTIN)
     line = running.wait_for_line("tasks and stacks")
 
