@@ -17,7 +17,13 @@ from resqpy.base.errors import UsageError
 from resqpy.base.json_check import read_strict
 from resqpy.base.keys import check_queue_name
 from resqpy.base.members import member_text
-from resqpy.base.rufus import Every, parse_cron_entry, parse_every_entry, why_not_rufus
+from resqpy.base.rufus import (
+    Every,
+    other_options,
+    parse_cron_entry,
+    parse_every_entry,
+    why_not_rufus,
+)
 
 
 class InvalidSchedule(UsageError):
@@ -35,6 +41,7 @@ class RubySchedule:
         environments: in which it runs; None: in all.
         timing: what it says of its times, for people.
         digest: by which a change of the entry is noticed.
+        other: names of options of rufus that are not followed here.
     """
 
     name: str
@@ -46,6 +53,7 @@ class RubySchedule:
     environments: tuple[str, ...] | None
     timing: str
     digest: str
+    other: tuple[str, ...] = ()
 
     @property
     def job(self) -> bytes:
@@ -87,7 +95,8 @@ def parse(name: str, raw: bytes, zone: str | None = None) -> RubySchedule:
         queue=_text(entry, "queue"),
         args=_args(raw, entry),
         cron=None if cron is None else parse_cron_entry(cron, zone),
-        every=None if cron is not None else parse_every_entry(every),
+        every=None if cron is not None else parse_every_entry(every, zone),
+        other=other_options(every if cron is None else cron),
         environments=_environments(entry),
         timing=_timing(cron, every),
         digest=codec.digest(raw)[:12],

@@ -21,6 +21,7 @@ from resqpy.base.cron_days import Days, day_number
 from resqpy.base.cron_fields import parse_fields
 from resqpy.base.errors import UsageError
 from resqpy.base.local_time import DAY_S
+from resqpy.base.rufus_options import BOUNDS, bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,6 +66,9 @@ class Every(NamedTuple):
     period_ms: int
     first_in_ms: int | None = None  # until the first run; a period if None
     other: tuple[str, ...] = ()  # names of options of rufus that are not followed here
+    first_at_ms: int | None = None  # when the first run is
+    last_at_ms: int | None = None  # after which it runs no more
+    times: int | None = None  # how often it runs
 
 
 def parse_every(value: object) -> int:
@@ -85,31 +89,48 @@ def parse_every(value: object) -> int:
     return round(seconds * 1000)
 
 
-def parse_every_entry(value: object) -> Every:
+def parse_every_entry(value: object, zone: str | None = None) -> Every:
     """An `every` with or without options.
 
+    Args:
+        zone: of times in its options that name none.
+
     Raises:
-        InvalidEvery: the interval or `first_in` is not understood.
+        InvalidEvery: the interval, or an option that says when it begins or ends, is not understood.
     """
     period, options = _with_options(value)
-    first_in = options.get("first_in", options.get("first"))
+    period_ms = parse_every(period)
+    try:
+        found = bounds(options, parse_every, zone)
+    except ValueError as error:
+        raise InvalidEvery(str(error)) from error
+    other = tuple(sorted(options.keys() - BOUNDS))
     return Every(
-        parse_every(period),
-        None if first_in is None else _first_in_ms(first_in),
-        tuple(sorted(options.keys() - {"first_in", "first"})),
+        period_ms, found.first_in_ms, other, found.first_at_ms, found.last_at_ms, found.times
     )
 
 
 def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
-    """A `cron` with or without options, which are not followed.
+    """A `cron` with or without options.
 
     Raises:
-        InvalidCron: the expression is not understood.
+        InvalidCron: the expression is not understood, or an option says when it begins or ends.
     """
-    text, _ = _with_options(value)
+    text, options = _with_options(value)
+    if said := sorted(options.keys() & BOUNDS):
+        raise InvalidCron(
+            f"cron expression {text!r}: options {', '.join(said)} say when it begins or ends, which is not "
+            "followed here"
+        )
     if not isinstance(text, str):
         raise InvalidCron(f"cron expression {text!r}: it is not text")
     return CronSchedule.parse(text, zone)
+
+
+def other_options(value: object) -> tuple[str, ...]:
+    """Names of options of a `cron` or `every` that are not followed here."""
+    _, options = _with_options(value)
+    return tuple(sorted(options.keys() - BOUNDS))
 
 
 def why_not_rufus(entry: object) -> str | None:
@@ -182,10 +203,6 @@ def _with_options(value: object) -> tuple[object, Mapping[str, object]]:
         return value, {}
     has_options = len(value) == 2 and isinstance(value[1], dict)
     return value[0], value[1] if has_options else {}
-
-
-def _first_in_ms(value: object) -> int:
-    return 0 if value in (0, "now", "immediately") else parse_every(value)
 
 
 def _objection_to_every(value: object) -> str | None:

@@ -14,6 +14,7 @@ from resqpy.cli.keyspace import fix, keyspace_problems
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Found, Problem
 from resqpy.cli.resting_workers import resting_problems
+from resqpy.cli.ruby_part import ruby_problems
 from resqpy.cli.silent_workers import worker_problems
 from resqpy.cli.views import ID_LENGTH, failed_id
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
@@ -56,6 +57,7 @@ class Diagnosis:
             "its clock": self._clock,
             "the pause": self._paused,
             "the leaders": self._leaders,
+            "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
             "workers": self._dead,
             "queues without workers": self._unworked,

@@ -25,6 +25,7 @@ from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.ruby_pulse import RubyPulse
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import cleaning, foreign, workers
+from resqpy.store.leader import other_ruby_leader
 
 _GHOST_AFTER_MS = 3_600_000
 _LOOK_EVERY_S = 60.0
@@ -52,6 +53,7 @@ class ForeignCareChore:
         self._options = options
         self._tell = tell
         self._next_scan_ms = 0
+        self._told: set[str] = set()
         self._pulse = RubyPulse(options.ruby_prune_after_ms)
 
     async def run(self, leadership: Leadership) -> float | None:
@@ -70,6 +72,7 @@ class ForeignCareChore:
             if self._options.stuck_worker_timeout_ms:
                 await self._drop_stray_pings(ids, now_ms)
             await foreign.drop_ghost_beats(self._store, now_ms - _GHOST_AFTER_MS)
+            await self._tell_other_leaders()
         return min(_LOOK_EVERY_S, max(1.0, self._options.stuck_worker_timeout_ms / 4000))
 
     def _silence(self, worker_id: str, ping: bytes | None, now_ms: int) -> int:
@@ -93,6 +96,13 @@ class ForeignCareChore:
             words = f"the job of {worker_id!r} was retried, but Node's record of it may be damaged"
             self._tell("error", ResqpyError(f"{words}: {entry.payload!r}"))
         await self._inspector.retry_and_remove_failed(entry)
+
+    async def _tell_other_leaders(self) -> None:
+        lock = self._store.keys.ruby_leader(self._options.ruby_lock_prefix)
+        for key, holder in (await foreign.other_ruby_leaders(self._store, lock)).items():
+            if key not in self._told:
+                self._told.add(key)
+                self._tell("error", ResqpyError(other_ruby_leader(key, holder)))
 
     async def _drop_stray_pings(self, ids: Sequence[str], now_ms: int) -> None:
         limit_ms = self._options.stuck_worker_timeout_ms

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from resqpy.base.errors import StoreError
+from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.ruby_schedule import RubySchedule, ruby_time
 from resqpy.engine import ruby_plan
 from resqpy.engine.election import Leadership, Scope
@@ -20,6 +20,17 @@ from resqpy.store import ruby_schedule as store
 from resqpy.store.ruby_schedule import CHANGED, ENQUEUED, RubyFire, SeenRuby
 
 _RETRY_MS = 100
+_NAMED = 10
+
+
+def only_ruby_s(names: Sequence[str]) -> str:
+    """What is to be told of schedules that only a Ruby process knows."""
+    named = ", ".join(map(repr, names[:_NAMED]))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (
+        f"schedules of resque-scheduler that only a Ruby process knows (Resque.schedule=, static, or "
+        f"removed by now): {named}{more}: they do not run"
+    )
 
 
 class RubyScheduleChore:
@@ -47,15 +58,24 @@ class RubyScheduleChore:
             queue.definitions, options, lambda error: emit("error", error)
         )
         self._longest_s = options.timeout_s
+        self._told: set[str] = set()
 
     async def run(self, leadership: Leadership) -> float:
         """Enqueue what is due; seconds until something is."""
         seen = await store.take(self._store, leadership)
         leadership.clock.note(seen.time_us)
+        self._tell_unknown(seen)
         wait_ms = int(self._longest_s * 1000)
         for schedule in self._schedules.runnable(seen).values():
             wait_ms = min(wait_ms, await self._settle(leadership, schedule, seen))
         return max(wait_ms, 0) / 1000
+
+    def _tell_unknown(self, seen: SeenRuby) -> None:
+        """Say once which schedules rest while we lead, because only a Ruby process knows them."""
+        names = [each for each in seen.only_ruby_s if each not in self._told]
+        if names:
+            self._told.update(names)
+            self._emit("error", UsageError(f"{only_ruby_s(names)} while this scheduler leads"))
 
     async def _settle(self, leadership: Leadership, schedule: RubySchedule, seen: SeenRuby) -> int:
         """Fire a schedule if it is due; milliseconds until it is."""
@@ -65,15 +85,22 @@ class RubyScheduleChore:
         due_ms = ruby_plan.due_ms(schedule, note, seen.last.get(name), now_ms)
         missed = ruby_plan.is_missed(schedule, due_ms, now_ms)
         next_ms = ruby_plan.following_ms(schedule, due_ms, now_ms) if due_ms <= now_ms else due_ms
-        new = Note(schedule.digest, next_ms, "" if note is None else note.last)
+        known = note is not None and note.digest == schedule.digest
+        new = Note(
+            schedule.digest,
+            next_ms,
+            "" if note is None else note.last,
+            note.fired if note is not None and known else 0,
+        )
         step = RubyFire(name, seen.entries[name], old, str(new))
         if due_ms <= now_ms and not missed and name not in seen.paused:
             fired_at = ruby_time(now_ms)
-            step = replace(step, fired_at=fired_at, new_note=str(new._replace(last=fired_at)))
+            new = ruby_plan.after_fire(schedule, new, fired_at)
+            step = replace(step, fired_at=fired_at, new_note=str(new))
             done = await self._fire(leadership, schedule, step, due_ms)
         else:
             done = note == new or await store.fire(self._store, leadership, step) != CHANGED
-        return next_ms - now_ms if done else _RETRY_MS
+        return new.next_ms - now_ms if done else _RETRY_MS
 
     async def _fire(
         self, leadership: Leadership, schedule: RubySchedule, step: RubyFire, due_ms: int

@@ -65,8 +65,8 @@ class RubySchedules:
         """
         schedule = ruby_schedule.parse(name, raw, self._zone)
         self.queue_of(schedule)
-        if schedule.every is not None and schedule.every.other:
-            words = ", ".join(schedule.every.other)
+        if schedule.other:
+            words = ", ".join(schedule.other)
             self._on_error(UsageError(f"Ruby's schedule {name!r}: not followed here: {words}"))
         return schedule
 

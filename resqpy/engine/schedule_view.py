@@ -52,6 +52,7 @@ class ScheduleView:
         names = {**self._tasks.tasks, **dict.fromkeys(seen.tasks)}
         entries = [self._task_entry(name, seen, now_ms) for name in names]
         entries += [self._ruby_entry(name, ruby, now_ms) for name in ruby.entries]
+        entries += [_unknown_entry(name, ruby.last[name]) for name in ruby.only_ruby_s]
         entries.sort(key=lambda entry: (entry.name, entry.kind))
         return Timetable(to_datetime(now_ms), tuple(entries))
 
@@ -99,8 +100,11 @@ class ScheduleView:
             state = "inactive"
         elif name in seen.paused:
             state = "paused"
+        note = Note.read(seen.notes.get(name))
+        problem = _over(schedule, note)
+        state = "inactive" if problem else state
         last = seen.last.get(name)
-        due_ms = ruby_plan.due_ms(schedule, Note.read(seen.notes.get(name)), last, now_ms)
+        due_ms = ruby_plan.due_ms(schedule, note, last, now_ms)
         last_ms = moment_of(last)
         return ScheduleEntry(
             name=name,
@@ -109,6 +113,7 @@ class ScheduleView:
             class_name=schedule.class_name,
             queue=self._reader.queue_of(schedule),
             state=state,
+            problem=problem,
             last=None if last_ms is None else to_datetime(last_ms),
             next=to_datetime(due_ms)
             if state == "waiting" and due_ms < ruby_plan.NEVER_MS
@@ -144,6 +149,33 @@ class ScheduleView:
             f"nothing that runs by itself is named {name!r}{near_match(name, names)} "
             f"(there are: {', '.join(names) or 'none'})"
         )
+
+
+def _over(schedule: RubySchedule, note: Note | None) -> str:
+    """Why a schedule of Ruby's runs no more; an empty text: it does."""
+    every = schedule.every
+    if every is None or note is None or note.digest != schedule.digest:
+        return ""
+    if every.times is not None and note.fired >= every.times:
+        return f"it has run {every.times} times, as its option says"
+    if every.last_at_ms is not None and note.next_ms >= ruby_plan.NEVER_MS:
+        return "its last time is over"
+    return ""
+
+
+def _unknown_entry(name: str, last: str) -> ScheduleEntry:
+    """A schedule of Ruby's of which only its last run is in Redis."""
+    last_ms = moment_of(last)
+    return ScheduleEntry(
+        name=name,
+        kind="ruby",
+        timing="?",
+        class_name="",
+        queue=None,
+        state="inactive",
+        last=None if last_ms is None else to_datetime(last_ms),
+        problem="only a Ruby process knows it, or it was removed: it does not run while resqpy leads",
+    )
 
 
 def _timing(task: Periodic) -> str:

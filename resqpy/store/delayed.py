@@ -257,6 +257,16 @@ async def filled(store: Store, members: Sequence[str]) -> list[str]:
     return [each for each, there in zip(members, found, strict=True) if there]
 
 
+async def without_index(store: Store, most: int) -> int:
+    """How many of the first items of the first seconds no reverse index knows: Ruby's and Node's clients,
+    and ours, write it.
+    """
+    members = [each for each in await seconds(store, 0, most - 1) if is_second(each)]
+    items = [item for head in await heads(store, members, 1) for item in head]
+    known = await store.pipeline([("EXISTS", store.keys.timestamps(item)) for item in items])
+    return known.count(0)
+
+
 async def lengths(store: Store, members: Sequence[str]) -> list[int]:
     """How many items are due at each of several seconds, in one round trip."""
     return await store.look([("LLEN", store.keys.delayed(each)) for each in members])

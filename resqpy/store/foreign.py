@@ -15,6 +15,7 @@ from resqpy.store.queues import decode_name
 _PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too
 _BEATS = 500  # that are looked at in one step
 _OURS = b"resqpy pruning "
+_RUBY_LOCK = b"resque_scheduler_master_lock"
 _LONG_NUMBER = re.compile(rb"\d[eE][+-]?\d|\d{15}")
 
 
@@ -35,6 +36,22 @@ async def shown_interval_ms(store: Store) -> int:
     value, left_ms = await store.look([("GET", store.keys.pruning), ("PTTL", store.keys.pruning)])
     ours = value is None or value.startswith(_OURS)
     return 0 if ours else max(0, int(left_ms))
+
+
+async def other_ruby_leaders(store: Store, lock: str) -> dict[str, str]:
+    """Locks of Ruby's schedulers under another prefix than that of ours: key and holder.
+
+    They have no index: this looks at every key of the database, in steps.
+    """
+    found: list[bytes] = []
+    async for keys in scan.matching(store, store.keys.prefix + store.keys.prefix):
+        found += [key for key in keys if key.endswith(_RUBY_LOCK) and key != lock.encode()]
+    values = await store.call("MGET", *found) if found else []
+    return {
+        decode_name(key): decode_name(value)
+        for key, value in zip(found, values, strict=True)
+        if value is not None
+    }
 
 
 async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:

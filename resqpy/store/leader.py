@@ -158,6 +158,15 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
     ]
 
 
+def other_ruby_leader(key: str, holder: str) -> str:
+    """What is wrong where a Ruby scheduler leads under a lock that no other looks at."""
+    return (
+        f"a Ruby scheduler, {holder!r}, leads under another lock, {key!r}: it moves delayed jobs beside "
+        "whoever holds the usual one, so jobs may be doubled; give all of them one prefix "
+        "(RESQUE_SCHEDULER_MASTER_LOCK_PREFIX, scheduler.ruby_lock_prefix)"
+    )
+
+
 def faults(locks: Sequence[Lock]) -> list[str]:
     """What is wrong with who leads, in words.
 

@@ -31,6 +31,13 @@ class SeenRuby:
     notes: dict[str, str]
     paused: set[str]
 
+    @property
+    def only_ruby_s(self) -> list[str]:
+        """Names of schedules that have run, and that no entry here tells: they are in the memory of a Ruby
+        process (`Resque.schedule = …`), or were removed.
+        """
+        return sorted(self.last.keys() - self.entries.keys())
+
 
 async def take(store: Store, right: Right) -> SeenRuby:
     """All of it, as the leader: the names of changed schedules are taken away.

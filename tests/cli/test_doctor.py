@@ -55,6 +55,16 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
     "unreadable jobs": (
         lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", b"no json")), False,
     ),
+    "schedules of a ruby process": (
+        lambda c: c.hset("resque:delayed:last_enqueued_at", "nightly", "2026-11-29 08:45:36 +0000"), False,
+    ),
+    "another ruby leader": (
+        lambda c: c.set("resque:resque:blue:resque_scheduler_master_lock", "ruby-host:2", ex=99), False,
+    ),
+    "delayed jobs of another client": (
+        lambda c: (c.rpush("resque:delayed:9999999999", JOB),
+                   c.zadd("resque:delayed_queue_schedule", {"9999999999": 9999999999})), False,
+    ),
     "counters that are no numbers": (lambda c: c.set("resque:stat:processed", "many"), False),
     "unreadable failed entries": (lambda c: c.rpush("resque:failed", b"\xff no json"), False),
     "unlisted queues": (lambda c: c.rpush("resque:queue:hidden", JOB), True),
@@ -165,6 +175,30 @@ def test_a_lock_gets_the_end_that_it_says(resqpy: Call, client: Redis) -> None:
 
     assert 990 < client.ttl("resque:lock:a:q:[]") <= 1000
     assert 170 < client.ttl("resque:workerslock:b:q:[]") <= 180
+
+
+def test_what_a_ruby_part_lacks_is_told_by_who_leads(resqpy: Call, client: Redis) -> None:
+    """Schedules that rest while we lead, and a Ruby leader under another prefix: by name."""
+    client.hset("resque:delayed:last_enqueued_at", "nightly", "2026-11-29 08:45:36 +0000")
+    client.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1", ex=99)
+    calm = resqpy("leader").err
+    for key in ("resque:resqpy:leader", "resque:resque:resque_scheduler_master_lock"):
+        client.set(key, "host+scheduler-0abcdefg:7/1", ex=99)
+    client.set("resque:resque:blue:resque_scheduler_master_lock", "ruby-host:2", ex=99)
+
+    said = resqpy("leader")
+
+    assert calm == ""
+    assert "'nightly'" in said.err
+    assert "ruby-host:2" in said.err
+    assert "blue" in said.err
+    assert _found(resqpy)["schedules of a ruby process"]["grave"] is True
+    [entry] = resqpy("schedule", "--json").json
+    assert (entry["name"], entry["state"], entry["last"][:10]) == (
+        "nightly",
+        "inactive",
+        "2026-11-29",
+    )
 
 
 @pytest.mark.parametrize("record", [True, False])

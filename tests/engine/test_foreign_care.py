@@ -142,6 +142,16 @@ async def test_a_stale_ping_of_nobody_is_removed(redis_url: str, redis: Redis) -
         assert len(scene.told_of("error")) == 1
 
 
+async def test_another_ruby_leader_is_told(redis_url: str, redis: Redis) -> None:
+    """Under a prefix that nobody here looks at; once."""
+    async with Scene(redis_url) as scene:
+        await redis.set("resque:resque:blue:resque_scheduler_master_lock", "ruby-host:2", ex=99)
+        await scene.look()
+        await scene.look()
+        [(error,)] = scene.told_of("error")
+        assert "ruby-host:2" in str(error)
+
+
 @pytest.mark.parametrize("ping", [b"junk", b"[]", b'{"time":"x"}', b'{"time":1e400}', b"\xff"])
 async def test_a_ping_that_says_nothing_stops_nothing(
     redis_url: str, redis: Redis, ping: bytes

@@ -19,6 +19,7 @@ from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_chore import RubyScheduleChore
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.scheduler_options import SchedulerOptions
 from tests.support.leading import Leading
 
@@ -208,12 +209,95 @@ async def test_a_bad_entry_is_told_once_and_left_out(
 
 
 async def test_options_that_are_not_followed_are_told(redis_url: str) -> None:
-    """`times` is Ruby's own."""
+    """`overlap` is Ruby's own, of `every` and of `cron`."""
     async with Scene(redis_url) as scene:
-        await scene.put("x", every=["1s", {"times": 2}])
+        await scene.put("x", every=["1s", {"overlap": False}])
+        await scene.put("y", cron=["0 5 * * *", {"name": "n"}])
         await scene.until(3)
         assert await scene.count() == 3
-        assert scene.errors == ["Ruby's schedule 'x': not followed here: times"]
+        assert scene.errors == [
+            "Ruby's schedule 'x': not followed here: overlap",
+            "Ruby's schedule 'y': not followed here: name",
+        ]
+
+
+async def test_a_schedule_that_runs_some_times(redis_url: str) -> None:
+    """`times` is kept over a change of the leader; a changed entry counts anew."""
+    async with Scene(redis_url) as scene:
+        await scene.put("x", every=["1s", {"times": 3}])
+        await scene.until(2.7)
+        before = await scene.count()
+        scene.chore = scene.new_chore()
+        await scene.until(60)
+        assert (before, await scene.count()) == (2, 3)
+        view = await ScheduleView(scene.queue, scene.options).load()
+        [entry] = view.entries
+        assert (entry.state, entry.next, "3 times" in entry.problem) == ("inactive", None, True)
+        await scene.put("x", every=["1s", {"times": 1}])
+        await scene.until(90)
+        assert await scene.count() == 4
+        assert scene.errors == []
+
+
+async def test_a_schedule_that_begins_and_ends(redis_url: str) -> None:
+    """At a time, then at its distance; after its last time it runs no more."""
+    at = {"first_at": "2026-01-01T00:10:00Z", "last_at": "2026-01-01T00:12:30Z"}
+    async with Scene(redis_url) as scene:
+        await scene.put("x", every=["1m", at])
+        await scene.put("past", queue="p", every=["1h", {"first_at": "2025-06-01T00:30:00Z"}])
+        counts = []
+        for minute in (9, 10.1, 11.1, 60):
+            await scene.until(minute * 60)
+            counts.append(await scene.count())
+        assert counts == [0, 1, 2, 3]
+        assert await scene.count("p") == 1
+        view = await ScheduleView(scene.queue, scene.options).load()
+        assert [each.state for each in view.entries] == ["waiting", "inactive"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"every": ["1s", {"last_in": "1h"}]},
+        {"every": ["1s", {"last": "10s"}]},
+        {"every": ["1s", {"times": "3"}]},
+        {"every": ["1s", {"times": 0}]},
+        {"every": ["1s", {"first_at": "next monday"}]},
+        {"every": ["1s", {"last_at": True}]},
+        {"cron": ["* * * * * *", {"times": 3}]},
+        {"cron": ["* * * * * *", {"first_at": "2030-01-01T00:00:00Z"}]},
+    ],
+)
+async def test_a_beginning_or_end_that_is_not_understood(redis_url: str, entry: Any) -> None:
+    """The entry is left out, and told: half understood it would run for ever."""
+    async with Scene(redis_url) as scene:
+        await scene.put("x", **entry)
+        await scene.until(5)
+        assert await scene.count() == 0
+        [error] = scene.errors
+        assert "'x' is left out" in error
+
+
+async def test_schedules_that_only_a_ruby_process_knows_are_told(
+    redis_url: str, redis: Any
+) -> None:
+    """Once; what is in Redis of them is when they ran last."""
+    async with Scene(redis_url) as scene:
+        await scene.put("here", every="1s")
+        await redis.hset(LAST, "nightly", "2026-11-29 08:45:36 +0000")
+        await redis.hset(LAST, "clean", b"\xff")
+        await scene.until(3)
+        [error] = scene.errors
+        assert "'nightly'" in error
+        assert "'clean'" in error
+        assert "'here'" not in error
+        entries = (await ScheduleView(scene.queue, scene.options).load()).entries
+        told = {each.name: (each.state, bool(each.problem)) for each in entries}
+        assert told == {
+            "here": ("waiting", False),
+            "nightly": ("inactive", True),
+            "clean": ("inactive", True),
+        }
 
 
 async def test_the_queue_may_be_that_of_our_task(redis_url: str) -> None:

@@ -83,7 +83,26 @@ class TestIntervals:
             (["30s"], Every(30_000)),
             (["30s", {"first_in": "5s"}], Every(30_000, 5_000)),
             (["30s", {"first_in": 0}], Every(30_000, 0)),
-            (["30s", {"first": "now", "times": 3}], Every(30_000, 0, ("times",))),
+            (["30s", {"first": "now", "times": 3}], Every(30_000, 0, times=3)),
+            (["30s", {"overlap": False, "name": "x"}], Every(30_000, None, ("name", "overlap"))),
+            (
+                ["1d", {"first_at": "2030-01-01T00:00:00Z", "first_in": "5s"}],
+                Every(86_400_000, first_at_ms=1_893_456_000_000),
+            ),
+            (
+                ["1d", {"first": "2030-01-01 01:00:00 Europe/Berlin"}],
+                Every(86_400_000, first_at_ms=1_893_456_000_000),
+            ),
+            (
+                [
+                    "1d",
+                    {
+                        "first_at": "2030/01/01 01:00:00 +0100",
+                        "last_at": "2030-01-02T00:00:00+00:00",
+                    },
+                ],
+                Every(86_400_000, first_at_ms=1_893_456_000_000, last_at_ms=1_893_542_400_000),
+            ),
             (["30s", {"first_in": "5s"}, 1], Every(30_000)),
             (["30s", "x"], Every(30_000)),
         ],

@@ -40,18 +40,21 @@ def stats(*, every: bool) -> None:
 def leader() -> None:
     """Show who leads: the schedulers' locks of all three languages.
 
-    It warns of a lock that never ends, and of two leaders at once.
+    It warns of a lock that never ends, of two leaders at once, and of schedules that rest while resqpy
+    leads because only a Ruby process knows them. It looks at every key of the database, in steps.
     """
+    from resqpy.cli.ruby_part import ruby_faults
     from resqpy.cli.session import ask, load_place
     from resqpy.store.leader import Lock, faults, standing
 
     settings = current()
     config = load_place(settings).config
 
-    async def look(resque: Resque) -> list[Lock]:
-        return await standing(resque.store, config.scheduler.ruby_lock_prefix)
+    async def look(resque: Resque) -> tuple[list[Lock], list[str]]:
+        locks = await standing(resque.store, config.scheduler.ruby_lock_prefix)
+        return locks, [*faults(locks), *await ruby_faults(resque.store, locks)]
 
-    found = ask(settings, look)
+    found, wrong = ask(settings, look)
     output.show(
         [
             {
@@ -67,7 +70,7 @@ def leader() -> None:
             ("lock of", "leader", "ends"), [_leader_cells(lock) for lock in found], empty=""
         ),
     )
-    for words in faults(found):
+    for words in wrong:
         output.warn(words)
 
 

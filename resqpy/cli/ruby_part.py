@@ -1,0 +1,52 @@
+"""What resqpy can't do of a Ruby scheduler's part, as commands tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resqpy.cli.output import counted
+from resqpy.cli.problem import Found, Problem
+from resqpy.engine.ruby_chore import only_ruby_s
+from resqpy.store import delayed, foreign, ruby_schedule
+from resqpy.store.client import Store
+from resqpy.store.leader import Lock, other_ruby_leader
+
+_LOOKED_AT = 200  # times at which something is due
+
+
+async def ruby_faults(store: Store, locks: Sequence[Lock]) -> list[str]:
+    """What is to be warned of beside who leads."""
+    ruby = next(lock for lock in locks if lock.language == "Ruby")
+    others = await foreign.other_ruby_leaders(store, ruby.key)
+    found = [other_ruby_leader(key, holder) for key, holder in others.items()]
+    names = (await ruby_schedule.look(store)).only_ruby_s
+    if names and (ruby.ours or ruby.holder is None):
+        found.append(f"{only_ruby_s(names)} while a resqpy scheduler leads")
+    return found
+
+
+async def ruby_problems(store: Store, locks: Sequence[Lock]) -> Found:
+    """What `resqpy doctor` says of it."""
+    ruby = next((lock for lock in locks if lock.language == "Ruby"), None)
+    if ruby is None:
+        return
+    for key, holder in (await foreign.other_ruby_leaders(store, ruby.key)).items():
+        words = other_ruby_leader(key, holder)
+        yield Problem("another ruby leader", words, "see RESQUE_SCHEDULER_MASTER_LOCK_PREFIX")
+    if names := (await ruby_schedule.look(store)).only_ruby_s:
+        yield Problem(
+            "schedules of a ruby process",
+            f"{only_ruby_s(names)} while a resqpy scheduler leads",
+            "write them where all see them (persist: true, or resqpy's set_schedule), or leave Ruby's part "
+            "to a Ruby scheduler: scheduler.ruby_leads",
+            grave=ruby.ours,
+        )
+    if count := await delayed.without_index(store, _LOOKED_AT):
+        yield Problem(
+            "delayed jobs of another client",
+            f"{counted(count, 'delayed job')} of the first are in no reverse index, as php-resque-scheduler "
+            "writes them: its own scheduler takes no lock, so while it runs it moves jobs beside whoever "
+            "leads",
+            "run one kind of scheduler; a resqpy scheduler moves PHP's delayed jobs too",
+            grave=False,
+        )
