@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Found, Problem
-from resqpy.engine.ruby_chore import only_ruby_s
 from resqpy.store import delayed, foreign, ruby_schedule
 from resqpy.store.client import Store
 from resqpy.store.leader import Lock, other_ruby_leader
+from resqpy.store.ruby_schedule import only_ruby_s
 
 _LOOKED_AT = 200  # times at which something is due
 

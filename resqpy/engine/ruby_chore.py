@@ -17,20 +17,9 @@ from resqpy.engine.ruby_entries import RubySchedules
 from resqpy.engine.ruby_plan import Note
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import ruby_schedule as store
-from resqpy.store.ruby_schedule import CHANGED, ENQUEUED, RubyFire, SeenRuby
+from resqpy.store.ruby_schedule import CHANGED, ENQUEUED, RubyFire, SeenRuby, only_ruby_s
 
 _RETRY_MS = 100
-_NAMED = 10
-
-
-def only_ruby_s(names: Sequence[str]) -> str:
-    """What is to be told of schedules that only a Ruby process knows."""
-    named = ", ".join(map(repr, names[:_NAMED]))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (
-        f"schedules of resque-scheduler that only a Ruby process knows (Resque.schedule=, static, or "
-        f"removed by now): {named}{more}: they do not run"
-    )
 
 
 class RubyScheduleChore:

@@ -39,6 +39,19 @@ class SeenRuby:
         return sorted(self.last.keys() - self.entries.keys())
 
 
+_NAMED = 10
+
+
+def only_ruby_s(names: Sequence[str]) -> str:
+    """What is to be told of schedules that only a Ruby process knows."""
+    named = ", ".join(map(repr, names[:_NAMED]))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (
+        f"schedules of resque-scheduler that only a Ruby process knows (Resque.schedule=, static, or "
+        f"removed by now): {named}{more}: they do not run"
+    )
+
+
 async def take(store: Store, right: Right) -> SeenRuby:
     """All of it, as the leader: the names of changed schedules are taken away.
 
