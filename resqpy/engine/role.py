@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
@@ -23,7 +24,7 @@ from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_runnin
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending
-from resqpy.store.reach import reach
+from resqpy.store.reach import persevere, reach
 
 _log = logging.getLogger("resqpy")
 
@@ -96,7 +97,8 @@ class Role(Emitter):
         self.home.elsewhere()  # it lives here from now on
         try:
             await self.connect()
-            for words in await _set_junk_aside(self.store, leads=self.leads):
+            aside = partial(_set_junk_aside, self.store, leads=self.leads)
+            for words in await persevere(self.store, aside):
                 self._trouble(StoreError(words))
             await self._begin()
         except BaseException:

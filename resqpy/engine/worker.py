@@ -31,6 +31,7 @@ from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
 from resqpy.engine.telling import tell_error
 from resqpy.engine.wakeup import Wakeup
+from resqpy.store.reach import persevere
 
 _HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
 # The seconds that the last steps of a stop get, whatever is in their way.
@@ -101,7 +102,7 @@ class BaseWorker(Role):
         )
         pool.runner.settle = newer.settle
         try:
-            await pool.open_slots(self._size())
+            await persevere(self.store, lambda: pool.open_slots(self._size()))
         except BaseException:
             self._pool = None
             raise

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.store.client import Store
+
+T = TypeVar("T")
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 1.0
 _NOBODYS = "resqpy asks whether this Redis takes writes"  # no job is like this
@@ -37,6 +41,25 @@ async def reach(store: Store, within_s: float | None = None) -> None:
     finally:
         options.reachability.starting(None)
         store.waited_for = True
+
+
+async def persevere(store: Store, write: Callable[[], Awaitable[T]]) -> T:
+    """Do a write of a start until it is surely done: the connection may break once more, or its reply
+    get lost. Only for what may be done twice.
+
+    Raises:
+        StoreUnavailable: it could not be done within the time of a start.
+    """
+    limit_s = store.options.startup_timeout_s
+    deadline_s = SYSTEM_CLOCK.monotonic() + limit_s
+    while True:
+        try:
+            return await write()
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            left_s = deadline_s - SYSTEM_CLOCK.monotonic()
+            if left_s <= 0:
+                raise _gave_up(error, limit_s) from error
+            await reach(store, left_s)
 
 
 async def _what_keeps(store: Store) -> StoreError | None:

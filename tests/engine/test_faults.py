@@ -212,6 +212,22 @@ async def test_it_starts_only_where_redis_is_and_says_why(redis_url: str) -> Non
             pass
 
 
+@pytest.mark.parametrize("number", range(1, 6))
+async def test_a_start_whose_replies_get_lost(redis_url: str, redis: Any, number: int) -> None:
+    """The connection breaks in the middle of a start, which goes on; no slot is left behind."""
+    tally = Tally()
+    async with Proxy(redis_url) as proxy:
+        proxy.lose_reply(number)
+        proxy.cut_before(number + 1)
+        async with working(proxy.url, tally.jobs, "q", slots=3) as work:
+            assert await redis.smembers("resque:workers") == {
+                str(each).encode() for each in work.worker.worker_ids
+            }
+            await fill(redis_url, 1, 9)
+            await wait_for(lambda: len(tally.ran) == 9)
+    assert await redis.smembers("resque:workers") == set()
+
+
 async def test_a_stop_while_redis_is_away_returns(server: PrivateServer) -> None:
     """The jobs stay on record, and the stop comes to an end."""
     gate = asyncio.Event()
