@@ -1,8 +1,8 @@
 """docs/reference/promises.md, made of the tests that are marked: `python -m tests.docs.promises` writes it.
 
 A test says what it shows by `@pytest.mark.promise("killed", "plain", "tracked")`: a fault of `FAULTS`, and
-the kinds of jobs that the test really puts through it. Where no test has a kind, `SHARED` says with which
-other kind it shares the mechanism.
+the kinds of jobs that the test really puts through it; without kinds, all of them by chance, in a storm. Where
+no test has a kind, `SHARED` says with which other kind it shares the mechanism.
 """
 
 from __future__ import annotations
@@ -66,7 +66,17 @@ FAULTS = {
     ),
     "redis killed": Fault("Redis is killed and comes back with its data", "once"),
     "redis stands still": Fault("Redis stands still, and goes on", "once"),
+    "frozen": Fault(
+        "A worker stands still so long that it is taken for dead, then wakes (SIGSTOP, a suspended machine): "
+        "the end of its late run is void",
+        "again", {**_ONCE, **_CHAIN},
+    ),
     "leader killed": Fault("The scheduler that leads is killed at any moment", "once"),
+    "two versions": Fault(
+        "Processes of two versions share the Redis (a rolling deploy, a rollback), and are killed, stopped and "
+        "frozen",
+        "again", {**_ONCE, **_CHAIN},
+    ),
 }  # fmt: skip
 
 _QUEUED = "when it is due it is moved to its queue in one step, and is a plain job from then on"
@@ -90,6 +100,12 @@ SHARED: dict[tuple[str, str], tuple[str, str]] = {
         for kind in ("at most once", "periodic", "tracked", "tracked at most once")
     },
     ("stopped", "periodic"): ("plain", _SAME),
+    ("frozen", "periodic"): ("plain", _SAME),
+    ("frozen", "at most once"): (
+        "plain",
+        "its end is void in the same way; the rescue reads its mark",
+    ),
+    ("frozen", "tracked at most once"): ("tracked", "the record is settled in the same step"),
     **{
         ("leader killed", kind): ("delayed", _NOT_WAITING)
         for kind in ("plain", "at most once", "locked")
@@ -164,7 +180,9 @@ def _section(name: str, fault: Fault, found: list[Mark]) -> str:
         f"| {kind} | {promised(name, kind)} | {_shown_by(name, kind, found)} |" for kind in KINDS
     ]
     head = f"## {name[0].upper()}{name[1:]}\n\n{fault.title}.\n\n| kind | promised | shown by |\n|---|---|---|\n"
-    return head + "\n".join(rows) + "\n"
+    storms = [f"`{mark.test}`" for mark in found if mark.fault == name and not mark.kinds]
+    tail = f"\nAll kinds at once, in a storm: {', '.join(storms)}.\n" if storms else ""
+    return head + "\n".join(rows) + "\n" + tail
 
 
 def _shown_by(fault: str, kind: str, found: list[Mark]) -> str:

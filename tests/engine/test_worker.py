@@ -359,6 +359,7 @@ async def test_an_end_that_can_not_be_written_is_tried_again(redis_url: str, red
     assert await redis.get("resque:stat:failed") == b"1"
 
 
+@pytest.mark.promise("frozen", "plain")
 async def test_a_record_taken_away_makes_the_end_void(redis_url: str, redis: Any) -> None:
     """Who lost its job to another's clean-up tells so, and counts nothing."""
     gate = asyncio.Event()

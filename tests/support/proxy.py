@@ -84,7 +84,12 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        there, to_redis = await asyncio.open_unix_connection(self._target)
+        try:
+            there, to_redis = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.transport.abort()
+            self._tasks.discard(task)
+            return
         self._writers |= {writer, to_redis}
         pair = _Pair(self, reader, writer, there, to_redis)
         try:

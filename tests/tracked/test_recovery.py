@@ -107,6 +107,7 @@ async def test_a_linked_task_expires(tracked: Tracked, store: Store, redis: Redi
     assert await redis.llen(KEYS.queue("lost")) == 1
 
 
+@pytest.mark.promise("frozen", "tracked")
 async def test_a_zombie_that_wakes_changes_nothing(
     tracked: Tracked, store: Store, redis: Redis
 ) -> None:

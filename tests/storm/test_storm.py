@@ -1,0 +1,56 @@
+"""Everything breaks, and nothing is lost: see `storm.py` for what happens, `auditor.py` for what is asked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.storm.storm import Storm
+
+Tell = Callable[[str], None]
+
+
+async def prove(storm: Storm, tell: Tell) -> None:
+    """Let it blow, tell its figures, and find nothing wrong."""
+    print(f"seed {storm.seed}")
+    report = await storm.run()
+    tell(
+        f"seed {storm.seed}: {report}; faults: {dict(storm.faults)}; "
+        f"ended by themselves: {dict(storm.died) or 'none'}"
+    )
+    assert report.faults == {}
+    if not storm.processes:
+        assert dict(+report.again) == {}
+        assert dict(report.failed) == {}
+
+
+@pytest.mark.promise("killed")
+@pytest.mark.promise("stopped")
+@pytest.mark.promise("frozen")
+@pytest.mark.promise("leader killed")
+@pytest.mark.timeout(240)
+async def test_a_storm(tmp_path: Path, tell: Tell) -> None:
+    """Three thousand jobs of all kinds; each fault at least once: nothing is lost, what may begin once
+    begins once, and nothing is left behind.
+    """
+    await prove(Storm(tmp_path, 3_000, random.randrange(10**6), rest_s=0.3, short=True), tell)
+
+
+@pytest.mark.promise("reply lost")
+@pytest.mark.promise("redis killed")
+@pytest.mark.promise("redis stands still")
+@pytest.mark.timeout(240)
+async def test_a_storm_around_redis(tmp_path: Path, tell: Tell) -> None:
+    """Connections break and Redis dies, and no process does: each job runs, and once."""
+    seed = random.randrange(10**6)
+    await prove(Storm(tmp_path, 3_000, seed, rest_s=0.3, short=True, processes=False), tell)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+async def test_a_great_storm(tmp_path: Path, tell: Tell) -> None:
+    """A hundred and twenty thousand jobs of all kinds."""
+    await prove(Storm(tmp_path, 120_000, random.randrange(10**6), rest_s=4), tell)
