@@ -12,7 +12,7 @@ from resqpy.base.model import WorkerId
 from tests.support.waiting import wait_for
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str]:
     """Wait for its end: exit code and what it printed."""
     output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
@@ -25,7 +25,7 @@ async def registered(redis: Redis, count: int = 1) -> set[str]:
         found = await pids(redis)
         return [found] if len(found) == count else []
 
-    return (await wait_for(counted, timeout=30))[0]
+    return (await wait_for(counted, timeout=60))[0]
 
 
 async def pids(redis: Redis) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Program
 from tests.cli.processes import ended
 
-pytestmark = pytest.mark.timeout(120)  # whole programs begin and end here
+pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
 
 DIES = """
     import asyncio

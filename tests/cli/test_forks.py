@@ -16,7 +16,7 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended, lives, registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(120)  # whole programs begin and end here
+pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
 
 TASKS = '''
     import asyncio, multiprocessing, os, signal, subprocess, sys, threading, time
@@ -177,7 +177,7 @@ async def test_a_fork_that_comes_back_is_ended(
 
     for name in names:
         assert await result(redis_url, log, name, {}) == 1
-    await wait_for(lambda: (project / "notes").read_text().count("step") >= 9 * 20, timeout=40)
+    await wait_for(lambda: (project / "notes").read_text().count("step") >= 9 * 20, timeout=60)
     worker.send_signal(signal.SIGTERM)
     code, output = ended(worker)
 

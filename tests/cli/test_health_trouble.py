@@ -19,7 +19,7 @@ from tests.cli.processes import ended, registered
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(120)  # whole programs begin and end here
+pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_a_flood_does_not_stop_the_work(
         async def all_done() -> bool:
             return int(await redis.get("resque:stat:processed") or 0) == 50
 
-        await wait_for(all_done, timeout=40)
+        await wait_for(all_done, timeout=60)
         worker.send_signal(signal.SIGTERM)
         code, output = await asyncio.to_thread(ended, worker)
 
