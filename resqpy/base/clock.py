@@ -81,3 +81,8 @@ def iso_utc(us: int) -> str:
 def failed_at_utc(ms: int) -> str:
     """`2026/11/21 00:27:20 UTC`: what resque-web and JavaScript both read (wire document, 5.9)."""
     return time.strftime("%Y/%m/%d %H:%M:%S UTC", time.gmtime(ms // 1000))
+
+
+def heartbeat_utc(seconds: float) -> str:
+    """`2026-11-21T00:27:20+00:00`: how Ruby writes a heartbeat, for a time in seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))

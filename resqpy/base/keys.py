@@ -201,6 +201,32 @@ class Keys:
         """
         return self.own("state", incarnation)
 
+    @cached_property
+    def gates(self) -> str:
+        """Hash incarnation -> epoch: exchanges of a lower epoch, or of a process without one, take
+        nothing.
+        """
+        return self.own("gates")
+
+    @cached_property
+    def lives(self) -> str:
+        """Hash incarnation -> JSON {host, pid, queues, most}, from which all ids of a process that ever
+        were can be made: those of the slots 1 to `most`.
+        """
+        return self.own("lives")
+
+    @cached_property
+    def rescuer(self) -> str:
+        """The lease under which a worker process does the rescue where no scheduler leads; there as long
+        as nobody else need look.
+        """
+        return self.own("rescuer")
+
+    @cached_property
+    def searched(self) -> str:
+        """There as long as nobody need search for records of processes that are not known."""
+        return self.own("searched")
+
     def held(self, worker_id: str) -> str:
         """The exact bytes of the job a worker has, where they can't stand in its record."""
         return self.own("held", worker_id)

@@ -8,6 +8,10 @@ from resqpy.base.task_status import TaskStatus
 _WORKING = {
     "processes": "zset",
     "known_tasks": "hash",
+    "gates": "hash",
+    "lives": "hash",
+    "rescuer": "string",
+    "searched": "string",
     "at_most_once": "hash",
     "rescues": "hash",
     "periodic_tasks": "hash",

@@ -10,8 +10,8 @@ from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.cli import output, times
+from resqpy.engine.identity import incarnation_of
 from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
 from resqpy.store import cleaning, foreign, workers

@@ -20,8 +20,8 @@ from resqpy.base.errors import ResqpyError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob
 from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.identity import incarnation_of
 from resqpy.engine.inspector import Inspector
-from resqpy.engine.rescue import incarnation_of
 from resqpy.engine.ruby_pulse import RubyPulse
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import cleaning, foreign, workers

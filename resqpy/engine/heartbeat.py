@@ -38,6 +38,7 @@ class Beat:
         registered: how many workers had been forgotten.
         queues: how many queues there are.
         ids: for whom it was.
+        unwatched: nobody has looked for dead processes of late.
     """
 
     time_s: int
@@ -46,6 +47,7 @@ class Beat:
     registered: int
     queues: int
     ids: tuple[WorkerId, ...]
+    unwatched: bool
 
 
 @dataclass
@@ -157,5 +159,6 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
     keys, args = workers.beat_call(
         store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
     )
-    seconds, _, work, paused, registered, queues = await store.run("beat", keys, args)
-    return Beat(int(seconds), bool(work), bool(paused), int(registered), int(queues), vitals.ids)
+    reply = await store.run("beat", keys, args)
+    seconds, _, work, paused, registered, queues, unwatched = map(int, reply)
+    return Beat(seconds, bool(work), bool(paused), registered, queues, vitals.ids, bool(unwatched))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 
+from resqpy.base import codec
 from resqpy.base.model import WorkerId
 
 _SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -24,6 +26,33 @@ def host_name(given: str | None = None) -> str:
 def worker_id(number: int, incarnation: str, queues: str, host: str | None = None) -> WorkerId:
     """`HOST+N-incarnation:PID:queues`."""
     return WorkerId(f"{host_name(host)}+{number}-{incarnation}", str(os.getpid()), queues)
+
+
+_OURS = re.compile(r"^.*\+\d+-([a-z0-9]{8}):\d+:.+$", re.DOTALL)
+
+
+def incarnation_of(worker_id: str) -> str | None:
+    """The incarnation in one of our worker ids; None in a foreign one."""
+    match = _OURS.match(worker_id)
+    return match.group(1) if match else None
+
+
+def life(most: int, queues: str, host: str | None = None) -> bytes:
+    """A process as JSON, from which `ids_of` makes the ids of its slots 1 to `most`."""
+    fields = {"host": host_name(host), "pid": os.getpid(), "queues": queues, "most": most}
+    return codec.encode_text(fields)
+
+
+def ids_of(incarnation: str, life: bytes) -> list[str]:
+    """All ids that a process ever had; none where somebody has made something else of its life."""
+    match codec.decode_lenient(life):
+        case {"host": str(host), "pid": int(pid), "queues": str(queues), "most": int(most)}:
+            numbers = range(1, min(most, _MOST_SLOTS) + 1)
+            return [f"{host}+{number}-{incarnation}:{pid}:{queues}" for number in numbers]
+    return []
+
+
+_MOST_SLOTS = 100_000  # of one process; what says more is not of our making
 
 
 def number_of(worker: WorkerId) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from resqpy.base import codec
 from resqpy.engine.heartbeat import INTERVAL_S
+from resqpy.engine.rescue_rule import RESCUE_AFTER_S
 
 FROM_OPTIONS = -1.0  # in place of the seconds that a stop gives: those of the options
 
@@ -22,6 +23,8 @@ class WorkerOptions:
         max_payload: bytes; larger jobs are not run but sent to the failed list.
         max_threads: plain functions that run at the same time; None: one for each slot.
         host: the host part of the worker ids; None: this machine's name.
+        rescue_after_s: seconds without a sign of life after which another process is dead, and its jobs
+            go back to their queues.
     """
 
     timeout_s: float = 5.0
@@ -31,6 +34,7 @@ class WorkerOptions:
     max_payload: int = codec.MAX_PAYLOAD
     max_threads: int | None = None
     host: str | None = None
+    rescue_after_s: float = RESCUE_AFTER_S
 
 
 @dataclass(frozen=True)

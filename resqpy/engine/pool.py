@@ -5,8 +5,8 @@
     each job:  execute(run) → Outcome → "ended" list → wakes dispatch
 
 While an exchange is in flight further ends collect for the next: batching with no timer and no
-knob. Never more jobs are taken than slots are free. Only the dispatcher reports and takes, and only
-between two exchanges does a slot go.
+knob. Never more jobs are taken than slots are free. Only the dispatcher reports and takes. What it
+does when an exchange is not answered, and why nothing is lost by that: docs/why/exchange.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import StoreError
+from resqpy.base.errors import OutcomeUnknown, StoreError
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.waiting import is_set_within
 from resqpy.engine.definition import Definitions
 from resqpy.engine.options import WorkerOptions
@@ -28,7 +29,12 @@ from resqpy.engine.suspects import Suspects
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store import queues as queue_store
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchanged, Taken
+from resqpy.store.exchange import Exchange, Exchanged, Fence, Taken
+
+_FORGOTTEN = (
+    "Redis does not know this process any more: it was taken for dead while Redis could not hear it, or "
+    "Redis has lost its data. It registers again; jobs that ran meanwhile may run twice"
+)
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
 
@@ -46,7 +52,10 @@ class Pool:
         stopping: take nothing more, for good.
         paused: all workers are paused, by a key in Redis.
         on_recovered: called when Redis, which was away, is there again.
+        most_in_flight: exchanges that may be under way at once.
     """
+
+    most_in_flight: int = 1
 
     def __init__(
         self,
@@ -63,8 +72,9 @@ class Pool:
         self.queues = queues
         self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
+        exchange = Exchange(store, options.max_payload, self.slots.incarnation, self.most_in_flight)
         self.reporting: Reporting = Reporting(
-            store, options, clock, events, self._wake.set, claims=definitions.tracked
+            options, clock, events, self._wake.set, exchange, claims=definitions.tracked
         )
         self.runner: Runner = Runner(
             store, definitions, options, clock, self.reporting.add, worker=worker, events=events
@@ -80,13 +90,17 @@ class Pool:
         self._look = True
         self._names_stale = True
         self._told_broken: set[str] = set()
-        self._unusable: set[Slot] = set()
+        self._forgotten = False
+        self._missing = 0  # slots to be opened in place of others
+        self._flights: set[OwnTask[None]] = set()
+        self._error: BaseException | None = None
 
     # -- what others want --
 
     async def open_slots(self, count: int) -> None:
         """Add slots."""
-        for slot in await self.slots.open(count):
+        epoch = None if self.slots.all else self.reporting.epoch
+        for slot in await self.slots.open(count, epoch):
             self._events.tell("start", slot)
         self.runner.threads.most = self._options.max_threads or len(self.slots.all)
         self.look()
@@ -104,7 +118,6 @@ class Pool:
     def names_changed(self) -> None:
         """The set of queue names changed, or nobody knows."""
         self._names_stale = True
-        self._unusable.clear()
         self.look()
 
     def cancel(self, worker_id: str, run_at: str | None = None) -> bool:
@@ -119,7 +132,7 @@ class Pool:
 
     async def idle(self) -> None:
         """Return when no job runs and none is on its way."""
-        while self._serving or self.slots.busy:
+        while self._serving or self._flights or self.slots.busy or self.reporting.doubt:
             self._changed.clear()
             await self._changed.wait()
 
@@ -134,8 +147,7 @@ class Pool:
             if self._halting.is_set():
                 return
             try:
-                await self._serve()
-                if pause_s:
+                if await self._serve() and pause_s:
                     pause_s = 0.0
                     self.on_recovered()
             except StoreError as error:
@@ -148,41 +160,108 @@ class Pool:
                 self._changed.set()
 
     async def halt(self, within_s: float) -> None:
-        """Let the dispatcher end after the exchange that is in flight; if that takes too long, its
+        """Let the dispatcher end after the exchanges that are in flight; if that takes too long, its
         owner may cancel it.
         """
         self._halting.set()
         self._wake.set()
-        async with asyncio.timeout(within_s):
-            while self._serving:
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(within_s):
+                while self._serving or self._flights:
+                    self._changed.clear()
+                    await self._changed.wait()
+        finally:
+            for flight in self._flights:
+                flight.cancel()
+            if self._flights:
+                await asyncio.wait(self._flights)
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> bool:
+        """What is to be done now, one exchange at the most; whether Redis answered."""
         self._serving = True
-        for slot in await self.slots.retire():
-            self._events.tell("end", slot)
-        reporting = self.reporting
+        reporting, error = self.reporting, self._error
+        if error is not None:
+            self._error = None
+            raise error
+        if reporting.doubt:
+            if reporting.in_flight == 0:
+                await self._recover()
+            return reporting.in_flight == 0
+        if reporting.in_flight >= self.most_in_flight:
+            return False
+        await self._replace()
         taking = not (self.quiet or self.stopping or self.suspects.active)
         looking = taking and self._look
-        if not (reporting.ended or looking or reporting.recover):
-            return
+        if reporting.ended or looking:
+            await self._send(taking=taking, looking=looking)
+        return reporting.in_flight == 0
+
+    async def _replace(self) -> None:
+        """Let slots go that are closing, and open those that are missing."""
+        for slot in await self.slots.retire():
+            self._events.tell("end", slot)
+        if self._missing:
+            missing, self._missing = self._missing, 0
+            await self.open_slots(missing)
+
+    async def _send(self, *, taking: bool, looking: bool) -> None:
         while looking and self._names_stale:  # again, where they changed while we asked
             await self._resolve()
-        ended = reporting.next_ended(len(self.slots.all), more=looking)
-        free = self._free(ended, taking, looking or reporting.recover)
+        ended = self.reporting.next_ended(len(self.slots.all), more=looking)
+        free = self._free(ended, taking, looking)
         if not ended and not free:
             return
         names = self.queues.names if taking else []
         if self._events.heard("poll"):
             self._tell_poll(free, names)
         self._look = False
+        if self.most_in_flight == 1:
+            await self._exchange(ended, free, names)
+            return
+        flight = own_task(self._exchange(ended, free, names), "exchange")
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+        await asyncio.sleep(0)  # so that it is on its way before the next
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        if flight.cancelled():
+            self._error = self._error or OutcomeUnknown("an exchange was cancelled")
+        elif flight.exception() is not None:
+            self._error = self._error or flight.exception()
+        self._wake.set()
+        self._changed.set()
+
+    async def _exchange(self, ended: list[End], free: list[Slot], names: list[str]) -> None:
         try:
-            exchanged = await reporting.call(ended, free, names)
+            exchanged = await self.reporting.call(ended, free, names)
         except BaseException:
             self._look = True
             raise
         self._after(ended, free, exchanged)
+
+    async def _recover(self) -> None:
+        """Find out what became of the exchanges that were not answered."""
+        if self._forgotten:
+            await self.slots.rejoin(self.reporting.epoch)
+            self._forgotten = False
+        ended, named, exchanged = await self.reporting.recover(self.slots.all)
+        self._after(ended, named, exchanged)
+        self.look()  # it took nothing
+
+    async def report_all(self) -> bool:
+        """For a stop, without a dispatcher: report all that has ended, the latest taken first, so that
+        returned jobs stand at the head of their queues as they did before, and return what was taken
+        unheard; whether no more is to be reported.
+        """
+        reporting = self.reporting
+        while reporting.doubt or reporting.ended:
+            if reporting.doubt:
+                await self._recover()
+            ended = sorted(reporting.all_ended(), key=lambda end: -end.run.sequence)
+            if ended:
+                self._after(ended, [], await reporting.call(ended, [], []))
+        return reporting.done
 
     async def _resolve(self) -> None:
         self._names_stale = False
@@ -194,14 +273,14 @@ class Pool:
         for name in self.queues.resolve(known):
             self._tell_broken(name, "its name is not UTF-8, so no worker could be shown with it")
 
-    def _free(self, ended: list[End], taking: bool, all_of_them: bool) -> list[Slot]:
+    def _free(self, ended: list[End], taking: bool, idle_too: bool) -> list[Slot]:
         """Slots that a job may be taken for: those reported as ended in the same exchange; and,
-        where there may be more work, or a job whose taking was not heard of, the idle ones.
+        where there may be more work, the idle ones.
         """
         free = [end.slot for end in ended if taking and not end.slot.closing]
-        if all_of_them:
-            free += [slot for slot in self.slots.all if slot.run is None and not slot.closing]
-        return [slot for slot in free if slot not in self._unusable] if self._unusable else free
+        if idle_too:
+            free += [slot for slot in self.slots.all if slot.idle and not slot.closing]
+        return free
 
     def _tell_poll(self, free: list[Slot], names: list[str]) -> None:
         for slot in free:
@@ -213,13 +292,15 @@ class Pool:
     def _after(self, ended: list[End], free: list[Slot], exchanged: Exchanged) -> None:
         for queue, words in exchanged.broken:
             self._tell_broken(queue, words)
-        if exchanged.unusable:
-            self._tell_unusable([free[index] for index in exchanged.unusable])
+        for index in exchanged.unusable:
+            self._give_up(free[index])
         self.reporting.settle(ended, exchanged)
         self._begin(free, exchanged.taken)
         if self.suspects.settle(self.slots.busy):
             self.look()
         self.paused = exchanged.paused
+        if exchanged.fence is not Fence.OPEN:
+            self._fenced(exchanged.fence)
         if exchanged.full and not self.paused:
             self.look()
         elif free and not exchanged.taken and self._events.heard("pause"):
@@ -228,15 +309,20 @@ class Pool:
 
     def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
         heard = self._events.heard("job")
+        resting = self.quiet or self.stopping  # since that exchange was asked
+        unwanted: list[Slot] = []
         for taken in jobs:
             slot = free[taken.index]
             run = self.runner.take(slot, taken)
             if heard:
                 self._events.tell("job", slot, run.queue, run.job)
-            if self.quiet:  # since that exchange was asked
-                self.runner.return_untouched(slot, run)
+            if resting:
+                unwanted.append(slot)
             elif not self.suspects.hold(slot, run):
                 self.runner.begin(slot, run)
+        for slot in reversed(unwanted):  # the latest first, so that the queue is as it was
+            if slot.run is not None:
+                self.runner.return_untouched(slot, slot.run)
 
     def _tell_broken(self, queue: str, words: str) -> None:
         if queue not in self._told_broken:
@@ -244,11 +330,24 @@ class Pool:
             error = StoreError(f"queue {queue!r} can't be worked: {words}")
             self._events.tell("error", None, error, queue, None)
 
-    def _tell_unusable(self, slots: list[Slot]) -> None:
-        self._unusable.update(slots)
-        for slot in slots:
-            error = StoreError(f"what worker {slot.worker_id} has on record is not of our making")
-            self._events.tell("error", slot, error, None, None)
+    def _fenced(self, fence: Fence) -> None:
+        """Nothing could be taken: the recovery that follows makes it right."""
+        if fence is Fence.ABSENT and not self._forgotten:
+            tell_error(self._events, StoreError(_FORGOTTEN))
+        self._forgotten = self._forgotten or fence is not Fence.AHEAD
+        self._wake.set()
+
+    def _give_up(self, slot: Slot) -> None:
+        """What a slot has on record is no job of ours: it goes, and another takes its place."""
+        if slot.closing:
+            return
+        slot.closing = True
+        self._missing += 1
+        error = StoreError(
+            f"the record of worker {slot.worker_id} is malformed or was written by another program; "
+            "it is left as it is, and a new task processor takes the place of this one"
+        )
+        self._events.tell("error", slot, error, None, None)
 
     async def close(self) -> None:
         """Close what belongs to the pool."""

@@ -13,8 +13,9 @@ from resqpy.engine.outcome import Kind
 from resqpy.engine.running import End
 from resqpy.engine.slots import Slot
 from resqpy.engine.telling import Events, tell_end, tell_error
-from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Exchanged
+from resqpy.store.exchange import Exchange, Exchanged, Fence
+
+FIRST_EPOCH = 1
 
 _WRITE_AGAIN_S = 1.0  # after which an end that Redis refused is reported again
 
@@ -51,22 +52,27 @@ class Reporting:
 
     Attributes:
         ended: to be reported by the next exchange.
-        recover: the last exchange was not answered: it may have been done or not.
+        doubt: an exchange was not answered, so it may have been done or not. Until a recovery was
+            answered, no other is sent, and no slot goes.
+        in_flight: how many exchanges are not answered yet.
+        epoch: of the next exchange; each recovery has a higher one, which shuts out all before it.
     """
 
     def __init__(
         self,
-        store: Store,
         options: WorkerOptions,
         clock: Clock,
         events: Events,
         wake: Callable[[], None],
+        exchange: Exchange,
         *,
         claims: bool = False,
     ) -> None:
         self.ended: list[End] = []
-        self.recover: bool = False
-        self.exchange: Exchange = Exchange(store, options.max_payload)
+        self.doubt: bool = False
+        self.in_flight: int = 0
+        self.epoch: int = FIRST_EPOCH
+        self.exchange: Exchange = exchange
         self._refused: list[End] = []
         self._claims = claims
         self._clock = clock
@@ -85,10 +91,8 @@ class Reporting:
         return ended
 
     def next_ended(self, slots: int, *, more: bool) -> list[End]:
-        """What the next exchange reports. It is all where no more jobs wait for the slots, and
-        after a lost reply, because then each slot must be asked what it was given.
-        """
-        if not self.ended or not more or self.recover:
+        """What the next exchange reports. It is all where no more jobs wait for the slots."""
+        if not self.ended or not more:
             return self.all_ended()
         first = self.ended[0]
         much = first.run.ender is not None
@@ -98,26 +102,57 @@ class Reporting:
             self._wake()
         return ended
 
-    async def call(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> Exchanged:
-        """One exchange."""
+    async def call(self, ended: list[End], named: list[Slot], names: Sequence[str]) -> Exchanged:
+        """One exchange that takes jobs for the named slots."""
+        return await self._call(ended, named, names, recover=False)
+
+    async def recover(self, slots: Sequence[Slot]) -> tuple[list[End], list[Slot], Exchanged]:
+        """The exchange after one that was not answered: it reports all that has ended, asks every slot
+        that may have been given a job, and takes nothing. Answered and not fenced, it ends the doubt.
+        """
+        self.try_refused()
+        ended = sorted(self.all_ended(), key=lambda end: -end.run.sequence)
+        reported = {end.slot for end in ended}
+        named = [slot for slot in slots if slot.run is None or slot in reported]
+        self.epoch += 1
+        exchanged = await self._call(ended, named, (), recover=True)
+        self.doubt = exchanged.fence is not Fence.OPEN
+        return ended, named, exchanged
+
+    async def _call(
+        self, ended: list[End], named: list[Slot], names: Sequence[str], *, recover: bool
+    ) -> Exchanged:
+        self.in_flight += 1
+        for slot in named:
+            slot.offered += 1
         try:
             exchanged = await self.exchange.run(
                 [end.report for end in ended],
-                [slot.place for slot in free],
+                [slot.place for slot in named],
                 names,
                 self._run_at(),
-                recover=self.recover,
+                recover=recover,
+                epoch=self.epoch,
                 claim_since_s=self._clock.monotonic() if self._claims else None,
             )
         except BaseException as error:
             self._lost(ended, error)
             raise
-        self.recover = False
+        finally:
+            self.in_flight -= 1
+            for slot in named:
+                slot.offered -= 1
+        if exchanged.fence is not Fence.OPEN:
+            self.doubt = True
+            self.epoch = max(self.epoch, exchanged.gate)
         return exchanged
 
     def _lost(self, ended: list[End], error: BaseException) -> None:
-        """It may have been done or not: report it all again, and ask for what was taken."""
-        self.recover = True
+        """It may have been done or not, and so may the others that are in flight: report all again,
+        and ask for what was taken.
+        """
+        self.doubt = True
+        self.exchange.reset()
         self.ended = ended + self.ended
         for end in ended:
             end.in_doubt |= isinstance(error, OutcomeUnknown) or not isinstance(error, StoreError)
@@ -148,6 +183,11 @@ class Reporting:
         if not self._refused:
             asyncio.get_running_loop().call_later(_WRITE_AGAIN_S, self.try_refused)
         self._refused.append(end)
+
+    @property
+    def done(self) -> bool:
+        """Whether Redis has heard of all that has ended, and of nothing it is in doubt."""
+        return not (self.ended or self._refused or self.in_flight or self.doubt)
 
     def try_refused(self) -> bool:
         """Report what was refused with the next exchange; whether there is any."""

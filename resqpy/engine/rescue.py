@@ -7,34 +7,45 @@ lost together can't be told apart, so one that was lost twice before runs alone 
 (`engine/suspects.py`): then it is known who kills.
 The job of a tracked task always goes back: its record counts attempts, and drops what is not to run.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
+
+A process is buried in this order (docs/why/exchange.md): its gate is shut, so that nothing it has sent
+takes a job any more; the records of all ids that it ever had are read; it is forgotten. A record of an id
+that nobody knows is searched for now and then, and made known: then the rule for the dead applies.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from resqpy.base import codec, failed_entries, reading
-from resqpy.base.clock import failed_at_utc
-from resqpy.base.errors import PayloadError, PoisonPill, ResqpyError, StoreError, WorkerDied
+from resqpy.base import codec, failed_entries, reading, worker_records
+from resqpy.base.clock import failed_at_utc, heartbeat_utc
+from resqpy.base.errors import (
+    PayloadError,
+    PoisonPill,
+    ResqpyError,
+    StoreError,
+    StoreMisconfigured,
+    WorkerDied,
+)
 from resqpy.base.task_id import TASK_ID, task_id_of
 from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.identity import ids_of, incarnation_of
 from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
-from resqpy.store.client import Store
+from resqpy.store.client import Arg, Store
 from resqpy.store.rescue import Remains, Verdict
 
 _REMEMBERED_S = 72 * 3600
-
-_OURS = re.compile(r"^.*\+\d+-([a-z0-9]{8}):\d+:.+$", re.DOTALL)
+_PAGE, _PAGES = 1000, 20  # keys in one step of a search, steps in one run
+_SEARCH_PAUSE_S = 0.2
+_SEARCH_EVERY_S, _SEARCH_SHARE = (
+    30.0,
+    100,
+)  # a search every so often, or so many times as long as it took
+_SEARCH_LASTS_S = 600  # at the most
 
 Tell = Callable[..., None]
-
-
-def incarnation_of(worker_id: str) -> str | None:
-    """The incarnation in one of our worker ids; None in a foreign one."""
-    match = _OURS.match(worker_id)
-    return match.group(1) if match else None
 
 
 class RescueChore:
@@ -53,21 +64,26 @@ class RescueChore:
         self._store = store
         self._dead_after_s = dead_after_s
         self._tell = tell
+        self._search = Search(store)
 
     async def run(self, leadership: Leadership) -> float | None:
         """Look for the dead; seconds until the next look."""
         now_s = leadership.clock.now_ms() / 1000
         alive = await rescue.processes(self._store)
+        lives = await rescue.lives(self._store)
         members = await self._members()
-        if orphans := [each for each in members if each not in alive]:
+        if orphans := [each for each in {*members, *lives} if each not in alive]:
             await rescue.adopt(self._store, orphans, now_s)
         before_s = now_s - self._dead_after_s
-        for incarnation, seen_s in alive.items():
-            if seen_s < before_s:
-                ids = members.get(incarnation, [])
-                await self._bury(leadership, incarnation, ids, before_s, now_s - seen_s)
+        living = {each: seen_s for each, seen_s in alive.items() if seen_s >= before_s}
+        for incarnation in alive.keys() - living.keys():
+            ids, life = members.get(incarnation, []), lives.get(incarnation, b"")
+            silent_s = now_s - alive[incarnation]
+            await self._bury(leadership, incarnation, ids, before_s, silent_s, life)
+        await self._take_back(leadership, living, members)
         await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
-        return min(5.0, self._dead_after_s / 6)
+        searching = await self._search.go_on(leadership)
+        return _SEARCH_PAUSE_S if searching else min(5.0, self._dead_after_s / 6)
 
     async def _members(self) -> dict[str, list[str]]:
         """Our registered workers by process."""
@@ -77,6 +93,24 @@ class RescueChore:
                 found.setdefault(incarnation, []).append(worker_id)
         return found
 
+    async def _take_back(
+        self,
+        leadership: Leadership,
+        living: Mapping[str, float],
+        members: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Rescue what stands on records of ids that a living process has no more: each sign of life is
+        given for all that it has. Only a failover to a replica that lacked something leaves such.
+        """
+        owner = {each: one for one in living for each in members.get(one, ())}
+        beats = await rescue.heartbeats(self._store, [*owner])
+        for (each, incarnation), beat in zip(owner.items(), beats, strict=True):
+            seen_s = living[incarnation]
+            if "" < beat < heartbeat_utc(seen_s - self._dead_after_s):
+                [left] = await rescue.remains(self._store, [each])
+                remains = [replace(left, beat=beat)]
+                await self._rescue(leadership, incarnation, remains, seen_s, self._dead_after_s)
+
     async def _bury(
         self,
         leadership: Leadership,
@@ -84,9 +118,32 @@ class RescueChore:
         ids: Sequence[str],
         before_s: float,
         silent_s: float,
+        life: bytes = b"",
     ) -> None:
-        """Rescue a process' jobs, the latest taken first: so the queue's head is as it was."""
-        remains = await rescue.remains(self._store, ids)
+        """Rescue a process' jobs and forget it."""
+        keys = self._store.keys
+        dead: list[Arg] = [incarnation, before_s]
+        if not await leadership.run("bury", [keys.processes, keys.gates], dead):
+            return
+        known = set(ids)
+        others = [each for each in ids_of(incarnation, life) if each not in known]
+        remains = [
+            left
+            for left in await rescue.remains(self._store, [*ids, *others])
+            if left.record is not None or left.worker_id in known
+        ]
+        if await self._rescue(leadership, incarnation, remains, before_s, silent_s):
+            await leadership.run("forget_process", [keys.processes, keys.gates, keys.lives], dead)
+
+    async def _rescue(
+        self,
+        leadership: Leadership,
+        incarnation: str,
+        remains: list[Remains],
+        before_s: float,
+        silent_s: float,
+    ) -> bool:
+        """Take jobs back, the latest taken first: so the queue's head is as it was; whether all are."""
         remains.sort(key=lambda left: left.run_at, reverse=True)
         lost = [left for left in remains if left.raw is not None]
         counts = await rescue.counts(self._store, [left.digest for left in lost])
@@ -100,10 +157,7 @@ class RescueChore:
             if done is not None:
                 entry = done.entry and codec.decode_lenient(done.entry)
                 self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
-        if complete:
-            await leadership.run(
-                "forget_process", [self._store.keys.processes], [incarnation, before_s]
-            )
+        return complete
 
     async def _carry_out(
         self,
@@ -123,6 +177,59 @@ class RescueChore:
             refused = StoreError(f"the job can't go back to its queue: {error}")
         failing = _fail(left, refused, leadership.clock.now_ms())
         return await self._carry_out(leadership, left, incarnation, before_s, failing)
+
+
+class Search:
+    """The search for records of ids that stand nowhere else, a few steps at a time, by one process
+    after the other.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cursor: int | None = None
+        self._began_s = 0.0
+        self._forbidden = False
+
+    async def go_on(self, leadership: Leadership) -> bool:
+        """The next steps of the search, if it is time for one; whether there are more.
+
+        Raises:
+            StoreMisconfigured: once: this Redis user may not walk over keys, so that others must.
+        """
+        if self._forbidden:
+            return False
+        try:
+            return await self._step(leadership)
+        except StoreMisconfigured:
+            self._forbidden = True
+            raise
+
+    async def _step(self, leadership: Leadership) -> bool:
+        if self._cursor is None:
+            if not await rescue.begin_search(self._store, _SEARCH_LASTS_S):
+                return False
+            self._cursor, self._began_s = 0, leadership.clock.monotonic()
+        for _ in range(_PAGES):
+            self._cursor, found = await rescue.records_page(self._store, self._cursor, _PAGE)
+            await self._make_known(leadership, found)
+            if self._cursor == 0:
+                self._cursor = None
+                took_s = leadership.clock.monotonic() - self._began_s
+                await rescue.end_search(self._store, max(_SEARCH_EVERY_S, took_s * _SEARCH_SHARE))
+                return False
+        return True
+
+    async def _make_known(self, leadership: Leadership, found: Sequence[str]) -> None:
+        ours = [each for each in found if incarnation_of(each) is not None]
+        known = await workers.are_known(self._store, ours)
+        unknown = [each for each, is_known in zip(ours, known, strict=True) if not is_known]
+        records = await workers.records(self._store, unknown)
+        now = heartbeat_utc(leadership.clock.now_ms() / 1000)
+        for each, record in zip(unknown, records, strict=True):
+            if record is not None and worker_records.payload(record) is not None:
+                incarnation = incarnation_of(each)
+                assert incarnation is not None
+                await rescue.make_known(self._store, each, incarnation, now)
 
 
 def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdict:

@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from resqpy.base.clock import Clock
-from resqpy.base.errors import JobCancelled, JobTimeout, PayloadError, StoreError, WorkerStopped
+from resqpy.base.errors import (
+    JobCancelled,
+    JobTimeout,
+    PayloadError,
+    StoreError,
+    WorkerDied,
+    WorkerStopped,
+)
 from resqpy.base.limited import GRACE_S
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.engine.definition import Definitions
@@ -27,6 +34,11 @@ from resqpy.store.client import Store
 from resqpy.store.exchange import Ended, Taken
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
+
+_MAY_HAVE_RUN = (
+    "an at-most-once job whose start was noted came back, after a failover of Redis for example: it may "
+    "have run already, and is not run again"
+)
 
 
 CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
@@ -136,18 +148,15 @@ class Runner:
 
     async def _note(self, run: Run) -> Outcome | None:
         """Note that an at-most-once job starts; if that can't be noted, it does not start."""
-        run_at = run.beginning.decode("utf-8", "replace")
         try:
-            ours = await workers.mark_at_most_once(
-                self._store, str(run.worker_id), run.beginning, run_at
-            )
+            mark = await workers.mark_at_most_once(self._store, str(run.worker_id), run.beginning)
         except StoreError:
-            ours = False
+            return RETURNED
         except asyncio.CancelledError:
-            if run.cancelled:
-                return failure(JobCancelled())
-            ours = False
-        return None if ours else RETURNED
+            return failure(JobCancelled()) if run.cancelled else RETURNED
+        if mark is workers.Mark.NOTED_BEFORE:  # a failover brought its record back
+            return failure(WorkerDied(_MAY_HAVE_RUN))
+        return None if mark is workers.Mark.NOTED else RETURNED
 
     def end(self, slot: Slot, run: Run, outcome: Outcome) -> None:
         """Settle what becomes of a job, unless that is settled already."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resqpy.engine.rescue_rule import RESCUE_AFTER_S
+
 
 @dataclass(frozen=True)
 class SchedulerOptions:
@@ -38,7 +40,7 @@ class SchedulerOptions:
     name: str | None = None
     stuck_worker_timeout_ms: int = 3_600_000
     retry_stuck_jobs: bool = False
-    rescue_after_s: float = 30.0
+    rescue_after_s: float = RESCUE_AFTER_S
     task_lost_after_ms: int = 300_000
     ruby_prune_after_ms: int | None = None
     ruby_leads: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from resqpy.base.clock import Clock, iso_utc
@@ -24,10 +24,11 @@ class Slot:
     Attributes:
         run: the job it has, from its taking until its end is written.
         closing: it gets no further job, and goes when it is idle.
+        offered: how many exchanges name it that are not answered yet.
         place: what the exchange is told of it.
     """
 
-    __slots__ = ("closing", "number", "place", "run", "task", "worker_id")
+    __slots__ = ("closing", "number", "offered", "place", "run", "task", "worker_id")
 
     def __init__(self, number: int, worker_id: WorkerId) -> None:
         self.number: int = number
@@ -36,6 +37,12 @@ class Slot:
         self.run: Run | None = None
         self.task: OwnTask[None] | None = None
         self.closing: bool = False
+        self.offered: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """It has no job, and surely none is on its way."""
+        return self.run is None and not self.offered
 
 
 class Slots:
@@ -54,7 +61,9 @@ class Slots:
         self._store = store
         self._queues = queues
         self._host = host
-        self._gone: list[WorkerId] = []
+        self._most = 0
+        self._gone: list[WorkerId] = []  # still to be taken out of Redis
+        self._spoiled: set[int] = set()  # numbers of those that left a record
 
     @property
     def size(self) -> int:
@@ -71,8 +80,11 @@ class Slots:
         """The ids under which Ruby and Node see us."""
         return tuple(slot.worker_id for slot in self.all)
 
-    async def open(self, count: int) -> list[Slot]:
+    async def open(self, count: int, epoch: int | None = None) -> list[Slot]:
         """Make it `count` more, and make them known; those that are closing stay, first of all.
+
+        Args:
+            epoch: of the first exchange, for a process that begins.
 
         Returns:
             The new ones.
@@ -83,16 +95,27 @@ class Slots:
         if count <= 0:
             return []
         fresh = [Slot(number, self._new_id(number)) for number in self._unused(count)]
-        ids = [slot.worker_id for slot in fresh]
-        await workers.register(self._store, self.incarnation, ids, self.started)
+        self._most = max(self._most, *(slot.number for slot in fresh))
+        await self._register([slot.worker_id for slot in fresh], epoch)
         self.all += tuple(fresh)
         return fresh
+
+    async def rejoin(self, epoch: int) -> None:
+        """Be known again, to a Redis that has forgotten us or in which we were taken for dead."""
+        await self._register(self.worker_ids, epoch)
+
+    async def _register(self, ids: Sequence[WorkerId], epoch: int | None) -> None:
+        life = identity.life(self._most, self._queues, self._host)
+        await workers.register(
+            self._store, self.incarnation, ids, self.started, epoch=epoch, life=life
+        )
 
     def _new_id(self, number: int) -> WorkerId:
         return identity.worker_id(number, self.incarnation, self._queues, self._host)
 
     def _unused(self, count: int) -> list[int]:
-        used = {slot.number for slot in self.all}
+        used = {slot.number for slot in self.all} | self._spoiled
+        used.update(map(identity.number_of, self._gone))
         return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
     def close(self, count: int) -> None:
@@ -102,14 +125,18 @@ class Slots:
             slot.closing = True
 
     async def retire(self) -> list[Slot]:
-        """Let go of the idle ones that are closing; for the dispatcher, between two exchanges."""
-        leaving = [slot for slot in self.all if slot.closing and slot.run is None]
+        """Let go of the idle ones that are closing; only while no exchange is in doubt, for that might
+        have given them a job.
+        """
+        leaving = [slot for slot in self.all if slot.closing and slot.idle]
         if leaving:
             self.all = tuple(slot for slot in self.all if slot not in leaving)
             self._gone += [slot.worker_id for slot in leaving]
         if self._gone:
-            await workers.unregister(self._store, self._gone)
-            self._gone = []
+            gone = list(self._gone)
+            stay = await workers.leave(self._store, self.incarnation, gone)
+            self._spoiled.update(map(identity.number_of, stay))
+            self._gone = [each for each in self._gone if each not in gone]
         return leaving
 
     def beaten(self, ids: Iterable[WorkerId]) -> bool:
@@ -120,9 +147,8 @@ class Slots:
         self._gone += ghosts
         return bool(ghosts)
 
-    async def unregister(self) -> None:
-        """Forget the idle ones, and the process if no other is left."""
-        idle = [slot.worker_id for slot in self.all if slot.run is None]
-        gone = None if self.busy else self.incarnation
-        await workers.unregister(self._store, [*self._gone, *idle], gone)
+    async def leave(self) -> None:
+        """Take the process and its slots out of Redis, but those that still have a record."""
+        ids = [*self._gone, *self.worker_ids]
+        await workers.leave(self._store, self.incarnation, ids, process=True)
         self.all = tuple(self.busy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
@@ -44,10 +45,8 @@ class Stopping:
         finally:
             for each in waits:
                 each.cancel()
-        try:
+        with contextlib.suppress(TimeoutError):
             await self._pool.halt(_HALT_WITHIN_S)
-        except TimeoutError:
-            return
 
     async def interrupt(self) -> None:
         """Cancel what still runs, wait a little, and settle what does not end."""
@@ -60,57 +59,41 @@ class Stopping:
             pool.runner.give_up(slot)
 
     async def report(self) -> None:
-        """Tell Redis the last ends and forget the slots. What can't be told stays on record, where
-        the rescue finds it.
+        """Tell Redis the last ends and leave. What can't be told stays on record, where the rescue
+        finds it.
         """
         try:
             async with asyncio.timeout(_REPORT_WITHIN_S):
                 await self._report()
-        except (StoreError, TimeoutError) as error:
-            problem = error if isinstance(error, StoreError) else StoreError(_TOO_LATE)
-            tell_error(self._events, problem)
+        except TimeoutError:
+            tell_error(self._events, StoreError(_TOO_LATE))
 
     async def _report(self) -> None:
         refusals = 0
         while refusals < _REFUSALS:
             try:
-                await self._report_all()
-                if not self._pool.reporting.try_refused():
+                if await self._pool.report_all():
                     return
-                refusals += 1
+                refusals += self._pool.reporting.try_refused()
             except StoreError as error:
                 tell_error(self._events, error)
             await asyncio.sleep(_PAUSE_S)
 
-    async def _report_all(self) -> None:
-        """One exchange for all that has ended, the latest taken first, so that returned jobs stand
-        at the head of their queues as they did before.
-        """
-        reporting = self._pool.reporting
-        if reporting.recover:
-            await self._bring_back()
-        ended = sorted(reporting.all_ended(), key=lambda end: -end.run.sequence)
-        if ended:
-            reporting.settle(ended, await reporting.call(ended, [], []))
-
-    async def _bring_back(self) -> None:
-        """Return the jobs whose taking was not heard of."""
-        pool = self._pool
-        free = [slot for slot in pool.slots.all if slot.run is None]
-        exchanged = await pool.reporting.call([], free, [])
-        for taken in exchanged.taken:
-            slot = free[taken.index]
-            pool.runner.return_untouched(slot, pool.runner.take(slot, taken))
-
     async def unregister(self) -> None:
-        """Take the slots out of what Ruby and Node see."""
+        """Take the process out of what others see, unless it is in doubt what stands on its records:
+        then it goes without a word, and the rescue looks after them.
+        """
         slots = self._pool.slots.all
         try:
-            await self._pool.slots.unregister()
+            if not self._pool.reporting.doubt:
+                await self._pool.slots.leave()
         except StoreError as error:
             tell_error(self._events, error)
         for slot in slots:
             self._events.tell("end", slot)
 
 
-_TOO_LATE = "the last ends could not be reported in time; the jobs are still on record"
+_TOO_LATE = (
+    "Redis did not hear of the last jobs in time; they are still on record, and go back to their queues "
+    "when this process is taken for dead"
+)

@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 from resqpy.base import codec
+from resqpy.base.clock import Clock
 from resqpy.base.errors import StoreError
 from resqpy.base.waiting import in_own_thread
 from resqpy.engine.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
 from resqpy.engine.process_state import STUCK, state_of
+from resqpy.engine.rescuer import Rescuer
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
 from resqpy.store.tracker import Tracker
@@ -21,7 +23,9 @@ from resqpy.store.tracker import Tracker
 class Wakeup:
     """Watches Redis for a pool."""
 
-    def __init__(self, store: Store, pool: Pool, options: WorkerOptions, events: Events) -> None:
+    def __init__(
+        self, store: Store, pool: Pool, options: WorkerOptions, events: Events, clock: Clock
+    ) -> None:
         self._pool = pool
         self._events = events
         self._timeout_s = options.timeout_s
@@ -37,6 +41,7 @@ class Wakeup:
             on_fallback=self._on_fallback,
         )
         pool.on_recovered = self.tracker.renew  # Redis may be another server now
+        self.rescuer: Rescuer = Rescuer(store, options, events, pool.slots.incarnation, clock)
         self.heartbeat: Heartbeat = Heartbeat(
             store.options,
             self._vitals,
@@ -93,6 +98,7 @@ class Wakeup:
 
     def _on_beat(self, beat: Beat) -> None:
         self._unheard = 0
+        self.rescuer.heard(beat)
         for slot in self._pool.slots.all:
             self._events.tell("ping", slot, beat.time_s)
         news = beat.paused != self._pool.paused or beat.queues != self._pool.queues.known

@@ -107,14 +107,14 @@ class BaseWorker(Role):
             self._pool = None
             raise
         await self._known(newer.announce())
-        self._wakeup = Wakeup(self.store, pool, self.options, self)
+        wakeup = self._wakeup = Wakeup(self.store, pool, self.options, self, self._clock)
         try:
-            self._wakeup.heartbeat.start()
+            wakeup.heartbeat.start()
         except ThreadFailed:
             await self._stopping.unregister()
             self._pool = None
             raise
-        for side in (self._dispatch, self._wakeup.tracker.run, self._wakeup.poll):
+        for side in (self._dispatch, wakeup.tracker.run, wakeup.poll, wakeup.rescuer.run):
             self.aside(side)
         self.aside(self._keep_time)
 

@@ -61,6 +61,7 @@ def worker_options(config: Config) -> WorkerOptions:
         max_payload=tasks.max_payload,
         max_threads=tasks.max_threads,
         host=tasks.host,
+        rescue_after_s=config.scheduler.rescue_after / 1000,
     )
 
 

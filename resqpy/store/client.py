@@ -76,15 +76,17 @@ class Store:
         self._durable: Line | None = None
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
-    def new_line(self, *, eager: bool = False, reply_timeout_s: float | None = None) -> Line:
-        """A further connection, for who must not wait behind others; `eager`: see `Line`.
+    def new_line(
+        self, *, eager: bool = False, depth: int = 1, reply_timeout_s: float | None = None
+    ) -> Line:
+        """A further connection, for who must not wait behind others; `eager`, `depth`: see `Line`.
 
         Args:
             reply_timeout_s: None: the options'.
         """
         options = self.options
         wait_s = options.reply_timeout_s if reply_timeout_s is None else reply_timeout_s
-        return Line(self.open_connection, wait_s, options.reachability, eager=eager)
+        return Line(self.open_connection, wait_s, options.reachability, eager=eager, depth=depth)
 
     async def connect(self) -> None:
         """Reach Redis once, to say early and clearly what is wrong with it. One round trip.

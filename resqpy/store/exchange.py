@@ -1,16 +1,18 @@
 """Report the ended, take for the free: all slots of a process in one round trip.
 
-The script is `lua/exchange.lua`. Asking again after a lost reply loses and doubles nothing.
+The script is `lua/exchange.lua`. Asking again after a lost reply loses and doubles nothing, if it is
+asked for with a higher epoch: the argument is docs/why/exchange.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from resqpy.base import codec, worker_records
-from resqpy.base.errors import StoreError
+from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
@@ -58,6 +60,15 @@ class Taken:
     claim: Claim | None = None
 
 
+class Fence(IntEnum):
+    """Whether an exchange was let through: if not, its ends were reported, and nothing was taken."""
+
+    OPEN = 0
+    ABSENT = 1  # the process was taken for dead, or Redis lost its data
+    AHEAD = 2  # a later exchange of this process was there before
+    UNMOVED = 3  # Redis refused to note the epoch
+
+
 @dataclass(frozen=True, slots=True)
 class Exchanged:
     """What came back.
@@ -68,6 +79,8 @@ class Exchanged:
         full: all that could be taken at once was taken, so more may be waiting.
         broken: queues that are no lists, with Redis' words.
         unusable: slots with a record that can't be understood; nothing was taken for them.
+        fence: whether anything could be taken.
+        gate: the epoch that Redis knows of this process.
     """
 
     paused: bool
@@ -77,6 +90,8 @@ class Exchanged:
     broken: list[tuple[str, str]] = field(default_factory=list)
     full: bool = False
     unusable: list[int] = field(default_factory=list)
+    fence: Fence = Fence.OPEN
+    gate: int = 0
 
 
 class Place(NamedTuple):
@@ -92,12 +107,24 @@ class Place(NamedTuple):
 
 
 class Exchange:
-    """The exchange of one process."""
+    """The exchange of one process.
 
-    def __init__(self, store: Store, max_payload: int = codec.MAX_PAYLOAD) -> None:
+    Args:
+        incarnation: of the process, whose gate is asked; empty: there is no fence.
+        depth: how many exchanges may be in flight at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        max_payload: int = codec.MAX_PAYLOAD,
+        incarnation: str = "",
+        depth: int = 1,
+    ) -> None:
         keys = store.keys
         self._store = store
-        self._line = store.new_line(eager=True)
+        self._incarnation = incarnation
+        self._line = store.new_line(eager=True, depth=depth)
         self._max_payload = max_payload
         self._fixed: list[Arg] = [
             keys.pause,
@@ -110,6 +137,7 @@ class Exchange:
             keys.rescues,
             keys.task(""),
             *claim_keys(keys),
+            keys.gates,
         ]
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
@@ -128,14 +156,19 @@ class Exchange:
         run_at: str,
         *,
         recover: bool = False,
+        epoch: int = 1,
         claim_since_s: float | None = None,
     ) -> Exchanged:
         """One exchange.
 
+        Raises:
+            OutcomeUnknown: no answer, or that of another exchange.
+
         Args:
             queues: in order of priority; another list object for another value.
             run_at: ISO 8601; must differ from that of every exchange before.
-            recover: the last reply was lost: give slots thought free what they have on record.
+            recover: a reply was lost: give slots thought free what they have on record.
+            epoch: one more for each recovery; what has a lower one takes nothing from then on.
             claim_since_s: now, by the worker's clock that never steps: take tracked tasks with
                 their jobs; None: leave that to those who run them.
         """
@@ -145,6 +178,7 @@ class Exchange:
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
         args: list[Arg] = [run_at, int(recover), self._max_payload, worker_records.HELD_PAYLOAD]
         args.append("" if claim_since_s is None else self._store.keys.events)
+        args += (self._incarnation, epoch)
         args += self._names
         args.append(len(ended))
         for end in ended:
@@ -153,10 +187,18 @@ class Exchange:
         for place in free:
             args += place
         reply = await self._store.run("exchange", self._keys, args, self._line)
+        if reply[-1] != run_at.encode():
+            raise OutcomeUnknown(
+                "Redis, or a proxy before it, sent the reply to another command; reconnecting"
+            )
         exchanged = _unpack(reply, queues, run_at, claim_since_s or 0.0)
         for _, words in exchanged.unwritten[:1]:
             await self._store.mend(StoreError(words))
         return exchanged
+
+    def reset(self) -> None:
+        """Close the connection, so that nothing in flight on it is answered any more."""
+        self._line.reset()
 
     async def close(self) -> None:
         """Close the exchange's own connection."""
@@ -171,7 +213,7 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
 
 
 def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> Exchanged:
-    paused, void, unwritten, flat, found, broken, more = reply
+    paused, void, unwritten, flat, found, broken, more, fenced, gate, _ = reply
     beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
         Taken(
@@ -187,7 +229,7 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> E
         )
         for index, queue, raw, held, sha1, rescues, claim in zip(*[iter(flat)] * 7, strict=True)
     ]
-    again = [(found[at] - 1, _found(found[at : at + 5])) for at in range(0, len(found), 5)]
+    again = [(row[0] - 1, _found(row, asked_s)) for row in zip(*[iter(found)] * 7, strict=True)]
     return Exchanged(
         paused=bool(paused),
         taken=[*(each for _, each in again if each is not None), *taken] if again else taken,
@@ -196,6 +238,8 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> E
         broken=[(queues[i - 1], words.decode("utf-8", "replace")) for i, words in _pairs(broken)],
         full=bool(more),
         unusable=[index for index, each in again if each is None],
+        fence=Fence(fenced),
+        gate=gate,
     )
 
 
@@ -208,13 +252,20 @@ def _pairs(flat: list[Any]) -> Any:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _found(row: list[Any]) -> Taken | None:
-    """A job that the slot has on record already: its taking was answered by a reply that was lost."""
-    index, record, held, size, sha1 = row
+def _found(row: Sequence[Any], asked_s: float) -> Taken | None:
+    """A job that the slot has on record already: the reply that told of its taking was lost."""
+    index, record, held, size, sha1, rescues, claim = row
     working_on = worker_records.decode("", record)
     if working_on is None or working_on.job_raw is None or not isinstance(working_on.queue, str):
         return None
-    beginning = record[: record.index(working_on.job_raw)]
-    raw = working_on.job_raw if size < 0 else held
-    run_at = working_on.run_at or ""
-    return Taken(index - 1, working_on.queue, raw, beginning, size, sha1.decode(), run_at=run_at)
+    return Taken(
+        index - 1,
+        working_on.queue,
+        working_on.job_raw if size < 0 else held,
+        record[: record.index(working_on.job_raw)],
+        size,
+        sha1.decode(),
+        noted_count(rescues),
+        working_on.run_at or "",
+        _claim(claim, asked_s) if claim else None,
+    )

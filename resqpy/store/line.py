@@ -60,6 +60,7 @@ class Line:
         reachability: told when it breaks, and that it answers.
         eager: send at once what can be sent, instead of waiting for what else is asked for in this
             turn of the event loop: for a line with one user, who goes on meanwhile.
+        depth: send although so many, less one, are in flight.
 
     Attributes:
         round_trips: how many flushes there were (tests count them).
@@ -72,9 +73,11 @@ class Line:
         reachability: Reachability,
         *,
         eager: bool = False,
+        depth: int = 1,
     ) -> None:
         self._open = open_connection
         self._eager = eager
+        self._depth = depth
         self._reply_timeout_s = reply_timeout_s
         self._reachability = reachability
         self._wire: Wire | None = None
@@ -107,7 +110,7 @@ class Line:
         loop = asyncio.get_running_loop()
         asked = _Asked(commands, loop.create_future())
         self._waiting.append(asked)
-        if not (self._in_flight or self._flush_planned):
+        if len(self._in_flight) < self._depth and not self._flush_planned:
             if self._eager:
                 self._flush()
             else:
@@ -172,7 +175,7 @@ class Line:
             self._reachability.answered()
         if not asked.future.done():
             asked.future.set_result(asked.replies)
-        if not self._in_flight:
+        if len(self._in_flight) < self._depth:
             self._flush()
 
     def _on_lost(self, wire: Wire, error: Exception | None) -> None:
@@ -219,6 +222,13 @@ class Line:
         What is in flight on it now may end: it gets its replies there.
         """
         self._leave = True
+
+    def reset(self) -> None:
+        """Close the connection at once: whoever waits for a reply on it gets `OutcomeUnknown`."""
+        self._drop()
+        lost, self._in_flight = self._in_flight, deque()
+        _fail(lost, OutcomeUnknown("the connection to Redis was given up"))
+        self._flush()
 
     async def close(self) -> None:
         """Wait for what is in flight, then close."""

@@ -9,6 +9,7 @@ from resqpy.base import codec, worker_records
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
+from resqpy.store.scan import glob_literal
 
 _TOO_LONG = 10  # digits of a count
 
@@ -24,6 +25,7 @@ class Remains:
         apart: those bytes stand in a key of their own.
         once: the run was marked as one that must not be repeated.
         broken: the record is not of our making; `raw` is all of it.
+        beat: its own last sign of life, where it is dead though its process lives.
     """
 
     worker_id: str
@@ -34,6 +36,7 @@ class Remains:
     apart: bool = False
     once: bool = False
     broken: bool = False
+    beat: str = ""
 
     @property
     def digest(self) -> str:
@@ -75,9 +78,59 @@ async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
     records = await workers.records(store, worker_ids)
     marks = await store.call("HMGET", store.keys.at_most_once, *worker_ids)
     return [
-        await _read(store, worker_id, record, once=mark is not None)
+        await _read(store, worker_id, record, once=_marks(mark, record))
         for worker_id, record, mark in zip(worker_ids, records, marks, strict=True)
     ]
+
+
+def _marks(mark: bytes | None, record: bytes | None) -> bool:
+    """Whether a mark is that of the run on record, and not one left from an earlier run."""
+    return mark is not None and record is not None and record.startswith(mark)
+
+
+async def lives(store: Store) -> dict[str, bytes]:
+    """The life of each process, as `identity.life` made it."""
+    flat: list[bytes] = await store.call("HGETALL", store.keys.lives)
+    return {decode_name(name): life for name, life in zip(flat[::2], flat[1::2], strict=True)}
+
+
+async def heartbeats(store: Store, worker_ids: Sequence[str]) -> list[str]:
+    """The last sign of life of each worker, as Ruby writes it; empty: none."""
+    if not worker_ids:
+        return []
+    found: list[bytes | None] = await store.call("HMGET", store.keys.heartbeats, *worker_ids)
+    return [decode_name(each or b"") for each in found]
+
+
+async def records_page(store: Store, cursor: int, count: int) -> tuple[int, list[str]]:
+    """One step of a walk over all workers that have something on record.
+
+    Returns:
+        The next cursor, 0 at the end; and ids.
+    """
+    start = store.keys.worker("")
+    pattern = f"{glob_literal(start)}*"
+    step = ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "string")
+    following, found = await store.call(*step)
+    return int(following), [decode_name(name)[len(start) :] for name in found]
+
+
+async def begin_search(store: Store, lasts_s: float) -> bool:
+    """Whether it is time for a search for unknown records, and ours."""
+    keys = store.keys
+    return await store.call("SET", keys.searched, "1", "NX", "PX", int(lasts_s * 1000)) is not None
+
+
+async def end_search(store: Store, rests_s: float) -> None:
+    """The next search begins no sooner than in so many seconds."""
+    await store.call("SET", store.keys.searched, "1", "PX", int(rests_s * 1000))
+
+
+async def make_known(store: Store, worker_id: str, incarnation: str, now: str) -> bool:
+    """Make a worker known that has a record and stands nowhere else, and its process."""
+    keys = store.keys
+    names = [keys.workers, keys.heartbeats, keys.processes, keys.worker(worker_id)]
+    return bool(await store.run("make_known", names, [worker_id, incarnation, now]))
 
 
 async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
@@ -136,7 +189,7 @@ def rescue_call(
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [
         incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
-        left.digest, verdict.count,
+        left.digest, verdict.count, left.beat,
     ]  # fmt: skip
     return lua_keys, args
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 from resqpy.base import codec
 from resqpy.base.keys import Keys
@@ -11,42 +12,61 @@ from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
 
 
-async def register(store: Store, incarnation: str, ids: Sequence[WorkerId], started: str) -> None:
-    """Make workers known to Ruby, Node and resqpy, with a first heartbeat. One round trip."""
-    keys, args = beat_call(store, incarnation, ids, started, ())
+async def register(
+    store: Store,
+    incarnation: str,
+    ids: Sequence[WorkerId],
+    started: str,
+    *,
+    epoch: int | None = None,
+    life: bytes = b"",
+) -> None:
+    """Make workers known to Ruby, Node and resqpy, with a first heartbeat. One round trip.
+
+    Args:
+        epoch: open the gate of the process for exchanges of this epoch.
+        life: what `identity.life` made, where it is new.
+    """
+    keys, args = beat_call(store, incarnation, ids, started, (), epoch=epoch, life=life)
     await store.run("beat", keys, args)
 
 
 def beat_call(
-    store: Store, incarnation: str, ids: Sequence[WorkerId], started: str, queues: Sequence[str]
+    store: Store,
+    incarnation: str,
+    ids: Sequence[WorkerId],
+    started: str,
+    queues: Sequence[str],
+    *,
+    epoch: int | None = None,
+    life: bytes = b"",
 ) -> tuple[list[Arg], list[Arg]]:
     """Keys and arguments of `lua/beat.lua`."""
     keys = store.keys
-    fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause, keys.queues]
-    args: list[Arg] = [incarnation, started, len(ids)]
+    fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause, keys.queues,
+                        keys.gates, keys.lives, keys.rescuer]  # fmt: skip
+    args: list[Arg] = [incarnation, started, "" if epoch is None else epoch, life, len(ids)]
     for each in ids:
         args += (str(each), keys.worker_started(str(each)))
     return [*fixed, *map(keys.queue, queues)], args
 
 
-async def unregister(store: Store, ids: Sequence[WorkerId], incarnation: str | None = None) -> None:
-    """Take workers out of all keys that name them; with an incarnation, the process too.
+async def leave(
+    store: Store, incarnation: str, ids: Sequence[WorkerId], *, process: bool = False
+) -> list[WorkerId]:
+    """Take workers out of all keys that name them, and with them, if it is to leave, the process.
 
-    Their records are not touched: a job that is still there is found by the rescue.
+    Returns:
+        Those with a record: they stay known, and so does the process, until the rescue has looked.
     """
     keys = store.keys
-    commands: list[tuple[Arg, ...]] = []
+    args: list[Arg] = [incarnation, int(process), len(ids)]
     for each in map(str, ids):
-        commands += [
-            ("SREM", keys.workers, each),
-            ("HDEL", keys.heartbeats, each),
-            ("DEL", keys.worker_started(each), keys.stat("processed", each),
-             keys.stat("failed", each)),
-        ]  # fmt: skip
-    if incarnation is not None:
-        commands.append(("ZREM", keys.processes, incarnation))
-        commands.append(("DEL", keys.process_state(incarnation)))
-    await store.transaction(commands)
+        args += (each, keys.worker(each), keys.worker_started(each))
+        args += (keys.stat("processed", each), keys.stat("failed", each))
+    names = [keys.workers, keys.heartbeats, keys.processes, keys.gates, keys.lives,
+             keys.process_state(incarnation)]  # fmt: skip
+    return [ids[place - 1] for place in await store.run("leave", names, args)]
 
 
 def own_keys(keys: Keys, worker_id: str) -> list[str]:
@@ -90,6 +110,13 @@ async def ids(store: Store) -> list[str]:
     return sorted(map(decode_name, members))
 
 
+async def are_known(store: Store, worker_ids: Sequence[str]) -> list[bool]:
+    """Whether each of several ids is registered."""
+    if not worker_ids:
+        return []
+    return [bool(each) for each in await store.call("SMISMEMBER", store.keys.workers, *worker_ids)]
+
+
 async def records(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]:
     """What each of several workers has on record, in one round trip."""
     if not worker_ids:
@@ -99,13 +126,19 @@ async def records(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]
     return found
 
 
-async def mark_at_most_once(store: Store, worker_id: str, beginning: bytes, run_at: str) -> bool:
-    """Note, before it starts, that a run must never be repeated; False if it is ours no more."""
+class Mark(IntEnum):
+    """What came of noting that a run must never be repeated."""
+
+    NOT_OURS = 0  # the record is another one by now
+    NOTED = 1
+    NOTED_BEFORE = 2  # so it may have started already
+
+
+async def mark_at_most_once(store: Store, worker_id: str, beginning: bytes) -> Mark:
+    """Note, before it starts, that a run must never be repeated."""
     keys = store.keys
-    reply = await store.run(
-        "mark_once", [keys.worker(worker_id), keys.at_most_once], [beginning, worker_id, run_at]
-    )
-    return bool(reply)
+    names = [keys.worker(worker_id), keys.at_most_once]
+    return Mark(await store.run("mark_once", names, [beginning, worker_id]))
 
 
 def unmark_command(store: Store, worker_id: str) -> tuple[Arg, ...]:

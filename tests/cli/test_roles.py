@@ -208,7 +208,7 @@ FORBIDDEN = {
     ),
     "worker": (
         "HGETALL resque:persistent_schedules", "HSET resque:resqpy:ruby:next a b",
-        "SADD resque:schedules_changed x", "HSET resque:persistent_schedules x y", "SCAN 0", "DBSIZE",
+        "SADD resque:schedules_changed x", "HSET resque:persistent_schedules x y", "DBSIZE",
         "GETDEL resque:pause-all-workers",
     ),
     "scheduler": (),

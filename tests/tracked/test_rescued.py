@@ -42,9 +42,8 @@ async def die_in_a_run(tracked: Tracked, redis_url: str, **options: Any) -> str:
     await tracked.store.call("DEL", KEYS.queue("mail"))
     async with Scene(redis_url) as scene:
         (taken,) = await die_with(scene.store, records.job_of(task.record))
-        run_at = taken.beginning.decode()
         (worker,) = await workers.ids(scene.store)
-        await workers.mark_at_most_once(scene.store, worker, taken.beginning, run_at)
+        await workers.mark_at_most_once(scene.store, worker, taken.beginning)
         claim = await task_locks.claim(scene.store, task.id, "pay", f"{worker}#x")
         assert claim.ours
         await asyncio.sleep(SHORT / 1000 + 0.01)

@@ -9,7 +9,7 @@ from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.base.task_id import task_id_of
 from resqpy.base.task_record import Record
-from resqpy.engine.rescue import incarnation_of
+from resqpy.engine.identity import incarnation_of
 from resqpy.engine.tracked.transitions import ZOMBIE
 from resqpy.store import failures
 from resqpy.store.client import Store

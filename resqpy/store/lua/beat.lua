@@ -2,12 +2,15 @@
 -- as Ruby does, and tells whether there is work and whether all workers are paused.
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
---      5   queues    6…  the queues to look at
+--      5   queues    6  resqpy's gates      7  resqpy's lives       8  resqpy's rescuer
+--      9…  the queues to look at
 -- ARGV 1   incarnation of the process
 --      2   when its workers started, as Ruby writes it
---      3   number of workers; for each: id, key of its start
+--      3   epoch of its gate, which is opened; empty: a sign of life alone never opens a gate
+--      4   its life as JSON, from which its ids can be made; empty: that is known
+--      5   number of workers; for each: id, key of its start
 -- Returns  Redis' time (seconds, microseconds), work waits (0/1), paused (0/1), newly registered,
---          how many queues there are
+--          how many queues there are, nobody has looked for the dead of late (0/1)
 -- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -29,8 +32,8 @@ local function iso(epoch)
 end
 
 local now, fields, ids, fresh = iso(seconds), {}, {}, 0
-for w = 1, tonumber(ARGV[3]) do
-  local id = ARGV[2 + 2 * w]
+for w = 1, tonumber(ARGV[5]) do
+  local id = ARGV[4 + 2 * w]
   ids[w] = id
   fields[2 * w - 1], fields[2 * w] = id, now
 end
@@ -41,6 +44,8 @@ if type(noted) == 'table' and noted.err then
   redis.call('DEL', KEYS[1] .. ':')
   redis.call('ZADD', KEYS[3], seen, ARGV[1])
 end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[6], ARGV[1], ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[7], ARGV[1], ARGV[4]) end
 if #ids > 0 then
   for w = 1, #ids, 1000 do -- more can't be unpacked at once
     local last = math.min(w + 999, #ids)
@@ -48,17 +53,18 @@ if #ids > 0 then
     fresh = fresh + redis.call('SADD', KEYS[1], unpack(ids, w, last))
   end
   if fresh > 0 then
-    for w = 1, #ids do redis.call('SET', ARGV[3 + 2 * w], ARGV[2], 'NX') end
+    for w = 1, #ids do redis.call('SET', ARGV[5 + 2 * w], ARGV[2], 'NX') end
   end
 end
 
 local work = 0
-for q = 6, #KEYS, 1000 do
+for q = 9, #KEYS, 1000 do
   if redis.call('EXISTS', unpack(KEYS, q, math.min(q + 999, #KEYS))) > 0 then
     work = 1
     break
   end
 end
-local paused = redis.pcall('GET', KEYS[4])
-paused = type(paused) == 'string' and paused:lower():match('^%s*true%s*$') and 1 or 0
-return { time[1], time[2], work, paused, fresh, redis.call('SCARD', KEYS[5]) }
+local known = redis.call('MGET', KEYS[4], KEYS[8]) -- nil of a key of another type
+local paused = known[1] and known[1]:lower():match('^%s*true%s*$') and 1 or 0
+return { time[1], time[2], work, paused, fresh, redis.call('SCARD', KEYS[5]),
+  known[2] and 0 or 1 }

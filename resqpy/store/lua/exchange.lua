@@ -1,11 +1,13 @@
 -- Report the jobs that ended and take jobs for the free slots, in one step:
 --
 --   Report  each end whose run is still on its worker's record: its commands, then the record goes
+--   Fence   an exchange of an epoch that is over, or of a process that was taken for dead, only reports
 --   Find    after a lost reply: a slot that was thought free but has a record gets that job back
 --   Take    a job for each free slot, in the queues' order: it leaves its queue and is on the record
 --
--- Safe to run twice: an end counts only if it removes its own record, and nothing is taken for a slot
--- that has one. No payload is decoded and encoded again. Nothing that a foreigner may have put in our
+-- Safe to run twice, and late: an end counts only if it removes its own record, nothing is taken for a
+-- slot that has one, nor behind the fence. Why that is enough: docs/why/exchange.md.
+-- No payload is decoded and encoded again. Nothing that a foreigner may have put in our
 -- way (a key of another type, say) stops it half-way.
 --
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
@@ -13,12 +15,14 @@
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
 --      9   prefix of records of tracked tasks               10  tasks:locks
 --      11  tasks:scheduled          12  tasks:pending        13  prefix of tasks:by:
---      14… the queues, in order of priority
+--      14   resqpy's gates: the epoch of each process; no field: it takes nothing
+--      15… the queues, in order of priority
 -- ARGV 1   run_at of what is taken (unlike any before, so that it names the run)
 --      2   "1": the last reply was lost, look for records in the slots thought free
 --      3   the most bytes of a job that are sent to the worker
 --      4   payload that stands in a record for bytes that foreign readers could not bear
 --      5   the channel of tracked tasks; empty: they are not taken together with their jobs
+--      6   incarnation of the process; empty: there is no fence     7  epoch of the exchange
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each command: number of words, words
@@ -27,17 +31,20 @@
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
 --          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or '',
 --            false | what task_take.lua returned, with the task's id before it…},
---          found {slot, record, held bytes | false, bytes held or -1, sha1…},
+--          found {slot, record, held bytes | false, bytes held or -1, sha1, rescues or '',
+--            false | as above…},
 --          broken queues {queue, error…},
---          more may be waiting (0/1); indices from 1; queue counts from 1
+--          more may be waiting (0/1); indices from 1; queue counts from 1,
+--          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
+--          the epoch of the gate; ARGV 1, so that no answer is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 6
+local at = 8
 local function word()
   at = at + 1
   return ARGV[at - 1]
 end
 
-local FIXED = 13
+local FIXED = 14
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
 local queue_json = {}
@@ -198,6 +205,23 @@ end
 if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
 if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
 
+-- Fence ------------------------------------------------------------------------------------------
+-- A gate only rises, so that what was sent before a lost reply takes nothing after it.
+local fenced, gate = 0, 0
+if ARGV[6] ~= '' then
+  local value = redis.pcall('HGET', KEYS[14], ARGV[6])
+  gate = type(value) == 'string' and tonumber(value) or false
+  if not gate then
+    fenced, gate = 1, 0
+  elseif gate > tonumber(ARGV[7]) then
+    fenced = 2
+  elseif gate < tonumber(ARGV[7]) then
+    redis.call('DEL', record_of .. ':') -- so that Redis refuses no write for want of memory
+    local reply = redis.pcall('HSET', KEYS[14], ARGV[6], ARGV[7])
+    if type(reply) == 'table' and reply.err then fenced = 3 end
+  end
+end
+
 -- Find -------------------------------------------------------------------------------------------
 local free = {} -- of { index, worker id, the end of its record }
 for index = 1, tonumber(word()) do
@@ -206,33 +230,6 @@ for index = 1, tonumber(word()) do
 end
 
 local found = {}
-
--- Whether a slot has a job already; that is what it gets, then.
-local function find(slot)
-  local record = get(record_of .. slot[2])
-  if not record then return false end
-  local bytes, sha1 = get(held_of .. slot[2]), ''
-  local size = bytes and #bytes or -1
-  if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end
-  local n = #found
-  found[n + 1], found[n + 2], found[n + 3] = slot[1], record, bytes
-  found[n + 4], found[n + 5] = size, sha1
-  return true
-end
-
-if ARGV[2] == '1' then
-  local really = {}
-  for _, slot in ipairs(free) do
-    if not find(slot) then really[#really + 1] = slot end
-  end
-  free = really
-end
-
--- Take -------------------------------------------------------------------------------------------
-local paused = get(KEYS[1])
-paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
-
-local taken, broken, next_free = {}, {}, 1
 local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 
 -- How often the job of a dead worker was put back before; '' where it never was.
@@ -250,23 +247,63 @@ local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
 
 -- A tracked task whose job is spelled as we spell it is taken in the same step: one look at both ends
 -- of the bytes is enough. Of any other the worker asks when it has read the job.
-local function take_tracked(payload, worker)
-  if payload:sub(-4) ~= '"}]}' then return false end
+local function take_tracked(payload, worker, run)
+  if ARGV[5] == '' or payload:sub(-4) ~= '"}]}' then return false end
   local _, last = payload:find(ID, -240, true)
   local kind = last and payload:match(CLASS)
   local id = kind and payload:sub(last + 1, -5)
   if not id or id:find('[^%w._:@/+=~-]') then return false end
   task_names[1] = KEYS[9] .. id
-  local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run_at, LASTS, ARGV[5],
+  local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run, LASTS, ARGV[5],
     '"' .. kind .. '"')
   if not (fine and claim) or claim[1] == 0 then return false end
   table.insert(claim, 1, id)
   return claim
 end
 
+-- Whether a slot has a job already; that is what it gets, then.
+local function find(slot)
+  local record = redis.pcall('GET', record_of .. slot[2])
+  if not record then return false end
+  if type(record) ~= 'string' then record = '' end -- a key of another type: nothing can be taken there
+  local bytes, sha1 = get(held_of .. slot[2]), ''
+  local size = bytes and #bytes or -1
+  if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end
+  local n = #found
+  found[n + 1], found[n + 2], found[n + 3] = slot[1], record, bytes
+  found[n + 4], found[n + 5] = size, sha1
+  found[n + 6], found[n + 7] = '', false
+  -- a quotation mark in a queue's name is escaped, so neither mark can be part of one
+  local _, first = record:find(',"run_at":"', 1, true)
+  local last, start = record:find('","payload":', first, true)
+  local payload = bytes or (first and last and size < 0 and record:sub(start + 1, -#slot[3] - 1))
+  if payload then
+    found[n + 6] = rescued(payload)
+    found[n + 7] = found[n + 6] == '' and first and last
+      and take_tracked(payload, slot[2], record:sub(first + 1, last - 1))
+  end
+  return true
+end
+
+if fenced > 0 then
+  free = {}
+elseif ARGV[2] == '1' then
+  local really = {}
+  for _, slot in ipairs(free) do
+    if not find(slot) then really[#really + 1] = slot end
+  end
+  free = really
+end
+
+-- Take -------------------------------------------------------------------------------------------
+local paused = get(KEYS[1])
+paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
+
+local taken, broken, next_free = {}, {}, 1
+
 -- Put a job on the record of the next free slot; false if there is none.
 local function place(q, payload)
-  local fit = presentable(payload)
+  local fit = #payload <= most and presentable(payload) -- what is not sent is kept apart
   while next_free <= #free do
     local slot = free[next_free]
     next_free = next_free + 1
@@ -281,7 +318,7 @@ local function place(q, payload)
       taken[n + 4] = fit and -1 or #payload
       taken[n + 5] = large and redis.sha1hex(payload) or ''
       taken[n + 6] = rescued(payload)
-      taken[n + 7] = ARGV[5] ~= '' and taken[n + 6] == '' and take_tracked(payload, slot[2])
+      taken[n + 7] = taken[n + 6] == '' and take_tracked(payload, slot[2], run_at)
       return true
     end
     find(slot)
@@ -340,4 +377,4 @@ if paused == 0 and #free > 0 then
   end
 end
 
-return { paused, void, unwritten, taken, found, broken, more }
+return { paused, void, unwritten, taken, found, broken, more, fenced, gate, run_at }

@@ -1,10 +1,12 @@
 -- Forget a dead process whose workers are all rescued.
 --
--- KEYS 1   the leader's lease (the fence)   2  resqpy's processes
--- ARGV 1   the leader's token   2  incarnation   3  dead if its last sign of life is before this
+-- KEYS 1   the lease (the fence)   2  resqpy's processes   3  resqpy's gates   4  resqpy's lives
+-- ARGV 1   the token   2  incarnation   3  dead if its last sign of life is before this
 -- Returns  1 forgotten, 0 it lives
 local fence = 1
 -- include fence
 local seen = redis.call('ZSCORE', KEYS[2], ARGV[2])
 if seen and tonumber(seen) >= tonumber(ARGV[3]) then return 0 end
+redis.pcall('HDEL', KEYS[3], ARGV[2])
+redis.pcall('HDEL', KEYS[4], ARGV[2])
 return redis.call('ZREM', KEYS[2], ARGV[2])

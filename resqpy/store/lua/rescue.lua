@@ -11,6 +11,7 @@
 --      6   "LPUSH" (back to its queue), "RPUSH" (to failed) or empty (there is no job)
 --      7   what is pushed; empty: the held bytes
 --      8   queue name                9  digest of the job    10 its rescues now; empty: forget them
+--      11  the worker is dead, though its process lives, if this still is its heartbeat; empty: no
 -- Returns  1 done, 0 the process lives or the record is another one by now
 -- Read by  Ruby and Node: all but resqpy's own
 local fence = 1
@@ -18,7 +19,10 @@ local fence = 1
 local gone, worker = 8, ARGV[4]
 local record, held = KEYS[gone + 3], KEYS[gone + 4]
 local seen = redis.call('ZSCORE', KEYS[2], ARGV[2])
-if seen and tonumber(seen) >= tonumber(ARGV[3]) then return 0 end
+if seen and tonumber(seen) >= tonumber(ARGV[3])
+    and (ARGV[11] == '' or redis.call('HGET', KEYS[gone + 1], worker) ~= ARGV[11]) then
+  return 0
+end
 if (redis.call('GET', record) or '') ~= ARGV[5] then return 0 end
 if ARGV[6] ~= '' then
   local job = ARGV[7]

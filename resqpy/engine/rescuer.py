@@ -1,0 +1,78 @@
+"""The rescue in a worker process, so that it does not depend on a scheduler.
+
+A sign of life brings back whether nobody has looked for dead processes of late; then the process takes a
+lease, and unless a scheduler leads, does what the chore of the leader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from resqpy.base.clock import Clock
+from resqpy.base.errors import Deposed, ResqpyError
+from resqpy.engine.election import Leadership
+from resqpy.engine.heartbeat import Beat
+from resqpy.engine.options import WorkerOptions
+from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.rescue import RescueChore
+from resqpy.engine.telling import Events, tell_error
+from resqpy.store.client import Store
+
+_LEASE_MS = 60_000
+_SEARCHING_S = 1.0  # a chore that wants to go on sooner is in the midst of a search
+
+
+class Rescuer:
+    """Does the rescue when it is needed.
+
+    Args:
+        name: of this process, unlike any other.
+    """
+
+    def __init__(
+        self, store: Store, options: WorkerOptions, events: Events, name: str, clock: Clock
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._token = f"{name}/1"
+        self._clock = clock
+        self._chore = RescueChore(store, options.rescue_after_s, self._tell)
+        self._rests_ms = int(options.rescue_after_s * 1000)
+        self._needed = asyncio.Event()
+
+    def _tell(self, event: str, *details: object) -> None:
+        self._events.tell(event, None, *details)
+
+    def heard(self, beat: Beat) -> None:
+        """A sign of life was given, and this came back."""
+        if beat.unwatched:
+            self._needed.set()
+
+    async def run(self) -> None:
+        """Rescue whenever it is needed, until cancelled."""
+        while True:
+            await self._needed.wait()
+            self._needed.clear()
+            try:
+                await self._round()
+            except Deposed:
+                continue
+            except ResqpyError as error:
+                tell_error(self._events, error)
+
+    async def _round(self) -> None:
+        lease = self._store.keys.rescuer
+        if not await self._store.call("SET", lease, self._token, "NX", "PX", _LEASE_MS):
+            return
+        clock = RedisClock(self._clock)
+        clock.note(await self._store.time_us())
+        leadership = Leadership(self._store, self._token, (lease,), clock)
+        try:
+            if await self._store.call("EXISTS", self._store.keys.leader):
+                return
+            again_s = await self._chore.run(leadership)
+            while again_s is not None and again_s < _SEARCHING_S:
+                await asyncio.sleep(again_s)
+                again_s = await self._chore.run(leadership)
+        finally:
+            await self._store.call("PEXPIRE", lease, self._rests_ms)

@@ -1,0 +1,12 @@
+-- Begin the burial of a dead process: shut its gate, so that nothing it has sent takes a job any more.
+-- Only then may its records be read.
+--
+-- KEYS 1   the lease (the fence)   2  resqpy's processes   3  resqpy's gates
+-- ARGV 1   the token   2  incarnation   3  dead if its last sign of life is before this
+-- Returns  1 shut, 0 it lives
+local fence = 1
+-- include fence
+local seen = redis.call('ZSCORE', KEYS[2], ARGV[2])
+if seen and tonumber(seen) >= tonumber(ARGV[3]) then return 0 end
+redis.pcall('HDEL', KEYS[3], ARGV[2])
+return 1

@@ -1,0 +1,30 @@
+-- Take slots that are gone, or their whole process, out of all keys that name them. One with a record
+-- stays, and the process with it: so the rescue finds what is on it.
+--
+-- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  resqpy's gates
+--      5   resqpy's lives            6  what the process is at
+-- ARGV 1   incarnation of the process
+--      2   "1": the process leaves, and takes nothing any more
+--      3   number of workers; for each: id, and the keys of its record, its start, its two counters
+-- Returns  the places of those that stay, from 1
+-- Read by  Ruby: all but resqpy's own; Node: workers
+if ARGV[2] == '1' then
+  redis.pcall('HDEL', KEYS[4], ARGV[1])
+  redis.call('DEL', KEYS[6])
+end
+local stay = {}
+for w = 1, tonumber(ARGV[3]) do
+  local id, record, start, processed, failed = unpack(ARGV, 5 * w - 1, 5 * w + 3)
+  if redis.call('EXISTS', record) == 1 then
+    stay[#stay + 1] = w
+  else
+    redis.call('SREM', KEYS[1], id)
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('DEL', start, processed, failed)
+  end
+end
+if ARGV[2] == '1' and #stay == 0 then
+  redis.pcall('HDEL', KEYS[5], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+end
+return stay
