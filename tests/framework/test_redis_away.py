@@ -22,6 +22,7 @@ from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
+from tests.support.proxy import Proxy
 
 TASK = """
 from resqpy import task
@@ -30,6 +31,7 @@ from resqpy import task
 async def no_op():
     "I do nothing."
 """
+PERIODIC = TASK.replace("@task()", "@task(frequency=60_000)")
 SOON_MS = 400
 
 
@@ -102,6 +104,18 @@ async def coming(late: Late, log: Log) -> AsyncIterator[None]:
 
 
 # -- the wait of a start --
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_connection_that_breaks_in_the_middle_of_a_start(
+    make_project: MakeProject, redis_url: str, number: int
+) -> None:
+    """The start goes on, whatever was asked for when it broke."""
+    async with Proxy(redis_url) as proxy:
+        proxy.lose_reply(number)
+        project = make_project({"redis.url": proxy.url}, tasks__a=PERIODIC)
+        async with Process(project, worker=True, scheduler=False):
+            assert await api.tasks.enqueue("no_op")
 
 
 async def _by_process(make_project: MakeProject, late: Late) -> None:

@@ -16,6 +16,7 @@ from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.framework.tasks_api import TasksApi
+from resqpy.store.reach import persevere
 
 
 class TasksInitializer(Initializer):
@@ -54,7 +55,7 @@ class TasksInitializer(Initializer):
             return
         announcer = Announcer(resque.store, tasks, _announcing_failed)
         self._announcing = own_task(announcer.run(), "announce periodic tasks")
-        if await resque.inspector.leader() is None:
+        if await persevere(resque.store, resque.inspector.leader) is None:
             get_logger().warning(
                 "periodic tasks need a scheduler, and none leads: start one "
                 "(tasks.scheduler in config/tasks.py)",
