@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 from resqpy.base.errors import InvalidInputs
@@ -116,9 +117,10 @@ class Contract:
         return Problem(
             "refused jobs",
             f"{_jobs(found)}: {found.reason}; {_example(found)}",
-            "a retry would fail again: remove them, or let the task take what they have"
+            f"a retry would fail again; to be rid of them: {_removal(found)}"
             if failed
-            else "they would fail: let the task take both for a while, or remove them",
+            else "they would fail: let a task of another name take the new inputs until these are gone; to "
+            f"be rid of them: {_removal(found)}",
             grave=not failed,
             details=_details(found),
         )
@@ -135,6 +137,13 @@ class Contract:
             grave=found.worked,
             details=_details(found),
         )
+
+
+def _removal(found: _Finding) -> str:
+    """The command that removes the jobs of a class from where they were found."""
+    queue = quote(min(found.queues, default="QUEUE"))
+    where = {WAITING: f"jobs remove {queue}", DELAYED: "delayed remove", FAILED: "failed remove"}
+    return f"resqpy {where[found.where]} --class {quote(found.class_name)}"
 
 
 def _jobs(found: _Finding) -> str:

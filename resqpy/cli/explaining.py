@@ -17,10 +17,12 @@ from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.framework.connection import scheduler_options
 from resqpy.framework.project import Project
+from resqpy.store import locks
 from resqpy.store.leader import standing
 from resqpy.store.pausing import is_paused
 
 _NAMED = 5  # processes
+_LOCKS = 10  # that are shown
 _LATE_MS = 10_000  # a job that was due so long ago, nobody moves
 
 
@@ -235,7 +237,7 @@ class _Search:
             remedy = {
                 "paused": f"resqpy schedule resume {self._name}",
                 "stopped": f"resqpy schedule resume {self._name}",
-                "failed": f"its last run failed and ended it: resqpy schedule trigger {self._name}",
+                "failed": f"its last run failed and ended it: resqpy schedule resume {self._name}",
             }.get(entry.state, "")
             words = f"it is periodic ({entry.timing}) and {entry.state}{when}"
             yield Finding("periodic", words, blocks=blocks, remedy=remedy if blocks else "")
@@ -243,12 +245,16 @@ class _Search:
     # -- locks and failures --
 
     async def _locks(self) -> AsyncIterator[Finding]:
-        for lock, value in (await self._resque.locks()).items():
-            kind, _, rest = lock.partition(":")
-            if not rest.startswith(f"{self._name}:"):
-                continue
-            what = "no equal may be enqueued" if kind == "lock" else "an equal runs"
-            yield self._lock(lock, int(value) * 1000 if value.isdigit() else None, what)
+        count = 0
+        async for lock, value in locks.of_class(self._resque.store, self._name):
+            count += 1
+            if count <= _LOCKS:
+                kind = lock.partition(":")[0]
+                what = "no equal may be enqueued" if kind == "lock" else "an equal runs"
+                yield self._lock(lock, int(value) * 1000 if value.isdigit() else None, what)
+        if count > _LOCKS:
+            more = f"and {count - _LOCKS:,} more locks of it"
+            yield Finding("more locks", more, blocks=True, remedy="resqpy locks shows them")
 
     def _lock(self, lock: str, ends_ms: int | None, what: str) -> Finding:
         if ends_ms is not None and ends_ms <= self._now_ms:

@@ -128,8 +128,14 @@ class ScheduleView:
         return await (await self._verbs(name)).pause(name)
 
     async def resume(self, name: str) -> bool:
-        """Let it run again; False if it was not paused."""
-        return await (await self._verbs(name)).resume(name)
+        """Let it run again, a task also if it was stopped or a failed run has ended it; False if it was
+        under way already.
+        """
+        verbs = await self._verbs(name)
+        resumed = await verbs.resume(name)
+        if verbs is not self._tasks or name not in (await store.look(self._store)).stopped:
+            return resumed
+        return await self._tasks.enqueue_recurrent_job(name) or resumed
 
     async def trigger(self, name: str) -> bool:
         """Enqueue it now, whatever its times; False if its one job is under way, or a plugin

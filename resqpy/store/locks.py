@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from resqpy.store.client import Store
 from resqpy.store.queues import decode_name
 from resqpy.store.scan import matching
@@ -16,6 +18,17 @@ async def every(store: Store) -> dict[str, str]:
             if value is not None:  # it may have ended meanwhile
                 found[decode_name(name.removeprefix(keys.prefix.encode()))] = decode_name(value)
     return found
+
+
+async def of_class(store: Store, class_name: str) -> AsyncIterator[tuple[str, str]]:
+    """The locks of one class, by name, with when each ends."""
+    keys = store.keys
+    prefixes = [keys.named(f"{kind}:{class_name}:") for kind in ("lock", "workerslock")]
+    async for names in matching(store, *prefixes):
+        values: list[bytes | None] = await store.call("MGET", *names)
+        for name, value in zip(names, values, strict=True):
+            if value is not None:
+                yield decode_name(name.removeprefix(keys.prefix.encode())), decode_name(value)
 
 
 async def delete(store: Store, name: str) -> int:

@@ -138,8 +138,8 @@ def pause(name: str) -> None:
 @schedule.command()
 @click.argument("name", shell_complete=task_names)
 def resume(name: str) -> None:
-    """Let it run again."""
-    _change(name, "resume", "resumed", "it was not paused")
+    """Let it run again: after a pause, a stop, or a failed run that has ended it."""
+    _change(name, "resume", "resumed", "it was neither paused nor stopped")
 
 
 @schedule.command()

@@ -1,0 +1,108 @@
+"""What is told to do can be done: each command that a message of ours names is there, with its options."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+import pytest
+from redis import Redis
+
+from resqpy.cli.exits import Exit
+from resqpy.cli.main import cli
+from tests.cli.conftest import Call
+from tests.support.source import PACKAGE
+
+_COMMAND = re.compile(r"\bresqpy ((?:[a-z][a-z-]*)(?: [^`;:,.()…→|\n]*)?)")
+_WORDS_ONLY = {"worker", "workers", "scheduler", "processes", "process", "leader", "start"}
+
+
+def texts() -> Iterator[str]:
+    """All texts of the package that may name a command; what stands for a value in them is `X`."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                parts = [p.value if isinstance(p, ast.Constant) else "X" for p in node.values]
+                yield "".join(map(str, parts))
+
+
+def told() -> list[str]:
+    """Commands that are told with a subcommand or an option, or as a remedy by themselves."""
+    found = {match for text in texts() for match in _COMMAND.findall(text)}
+    return sorted(each.strip() for each in found if is_told(each))
+
+
+def is_told(words: str) -> bool:
+    """Whether words behind `resqpy` are a command, and not the rest of a sentence."""
+    names = words.split()
+    command = cli.get_command(click.Context(cli), names[0])
+    if command is None or len(names) == 1:
+        return False
+    if isinstance(command, click.Group):
+        return names[1] in command.list_commands(click.Context(command))
+    return any(each.startswith("--") for each in names[1:])
+
+
+@pytest.mark.parametrize("words", told())
+def test_a_command_that_is_told_is_there(words: str) -> None:
+    """With the options that it is told with."""
+    names = shlex.split(words.replace("'", " "))
+    ctx, command = click.Context(cli), cli.get_command(click.Context(cli), names.pop(0))
+    while isinstance(command, click.Group) and names:
+        ctx, command = click.Context(command, parent=ctx), command.get_command(ctx, names.pop(0))
+    assert command is not None
+    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    assert {each for each in names if each.startswith("-")} <= known | {
+        "--help",
+        "--json",
+        "--redis",
+        "--yes",
+    }
+
+
+def test_many_commands_are_told() -> None:
+    """The search finds some, or it finds nothing any more."""
+    assert {"schedule resume X", "failed list --class X"} <= set(told())
+
+
+@pytest.mark.parametrize("why", ["stopped", "failed"])
+def test_a_chain_that_does_not_go_on_is_started_by_its_remedy(
+    why: str, resqpy: Call, client: Redis, root: object
+) -> None:
+    """The very command that `explain` tells, and then it does not tell it any more."""
+    (root / "tasks" / "ticks.py").write_text(  # type: ignore[operator]
+        'from resqpy import task\n\n\n@task(frequency=60_000)\ndef ticks() -> None:\n    """Tick."""\n'
+    )
+    assert resqpy("console", "-c", "await api.tasks.enqueue_all_recurrent_jobs()").code == Exit.OK
+    resqpy("console", "-c", "await api.tasks.stop_recurrent_job('ticks')")
+    client.hset("resque:resqpy:periodic:stopped", "ticks", why)
+
+    found = resqpy("task", "explain", "ticks", "--json").json
+    [remedy] = [each["remedy"] for each in found if each["kind"] == "periodic"]
+    command = shlex.split(_COMMAND.findall(remedy)[0])
+    started, again = resqpy(*command, "--json"), resqpy(*command, "--json")
+
+    assert (started.json["done"], again.json["done"]) == (True, False)
+    after = resqpy("task", "explain", "ticks", "--json").json
+    assert not any(each["remedy"] == remedy for each in after)
+    assert client.hget("resque:resqpy:periodic:stopped", "ticks") is None
+
+
+def test_many_locks_are_told_in_few_lines(resqpy: Call, client: Redis) -> None:
+    """Of one task; those of others are not read."""
+    with client.pipeline() as pipe:
+        for n in range(2000):
+            pipe.set(f"resque:lock:sendMail:default:[{n}]", 4_000_000_000, ex=1000)
+            pipe.set(f"resque:lock:sendMailing:default:[{n}]", 4_000_000_000, ex=1000)
+        pipe.execute()
+
+    said = resqpy("task", "explain", "sendMail")
+
+    assert len(said.out.splitlines()) < 40
+    assert "1,990 more locks" in said.out
+    assert "sendMailing" not in said.out
