@@ -170,7 +170,11 @@ def exact_text(raw: bytes, name: str) -> str | None:
 
 def delayed_queue(raw: bytes) -> str | None:
     """The queue that a delayed item names."""
-    return exact_text(raw, "queue") or None
+    data = decode_lenient(raw)
+    queue = data.get("queue") if isinstance(data, dict) else None
+    if not isinstance(queue, str) or "\ufffd" not in queue:  # a quick look for nearly all
+        return queue if isinstance(queue, str) and queue else None
+    return exact_text(raw, "queue")
 
 
 def clean(text: str) -> str:

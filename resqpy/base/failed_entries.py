@@ -74,13 +74,18 @@ def kept_name(digest: str) -> str:
     return f"{digest}-{secrets.token_hex(4)}"
 
 
-def decode(raw: bytes, source: str = FAILED) -> FailedJob:
-    """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept."""
+def decode(raw: bytes, source: str = FAILED, *, with_job: bool = True) -> FailedJob:
+    """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept.
+
+    Args:
+        with_job: False where only what it says of itself is asked: its job's exact bytes cost most.
+    """
     data = decode_lenient(raw)
     if not isinstance(data, dict):
         return FailedJob(raw, None, None, None, None, [], None, None, source=source)
     payload, backtrace = data.get("payload"), data.get("backtrace")
-    job_raw, large = _job_in_failed(raw, payload)
+    job_raw, large = _job_in_failed(raw, payload) if with_job else (None, None)
+    queue = _text_or_none(data.get("queue"))
     return FailedJob(
         raw=raw,
         failed_at=data.get("failed_at"),
@@ -89,7 +94,7 @@ def decode(raw: bytes, source: str = FAILED) -> FailedJob:
         error=_text_or_none(data.get("error")),
         backtrace=_lines(backtrace),
         worker=_text_or_none(data.get("worker")),
-        queue=exact_text(raw, "queue") or _text_or_none(data.get("queue")),
+        queue=exact_text(raw, "queue") if queue is not None and "\ufffd" in queue else queue,
         job_raw=job_raw,
         unreadable=large,
         source=source,

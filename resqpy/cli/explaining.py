@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
-from resqpy.base.model import FailedJob, WorkerId
+from resqpy.base.model import WorkerId
 from resqpy.cli import output, times
 from resqpy.cli.output import counted
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
 from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
+from resqpy.engine.walking import Chosen, DelayedWalk, walk_queue
 from resqpy.framework.connection import scheduler_options
 from resqpy.framework.project import Project
 from resqpy.store import locks
@@ -113,17 +114,19 @@ class _Search:
     async def _waiting(self) -> Finding | None:
         if self._queue is None:
             return None
-        first, count, at = None, 0, 0
-        async for job in self._resque.each_queued(self._queue):
-            if self._mine.fits(job):
-                first = at if first is None else first
-                count += 1
-            at += 1
-        if first is None:
-            words = (
-                f"no job of it waits in the queue {self._queue!r}, which has {counted(at, 'other')}"
-            )
+        places: list[int] = []
+
+        async def note(chosen: Chosen) -> set[int]:
+            places.extend(item.index for item, _ in chosen[: 1 - len(places)])
+            return set()
+
+        walked = await walk_queue(self._resque.store, self._queue, self._mine, note)
+        count = walked.found
+        if not places:
+            others = counted(walked.looked_at, "other")
+            words = f"no job of it waits in the queue {self._queue!r}, which has {others}"
             return Finding("not waiting", words)
+        first = places[0]
         before = f"before the first {counted(first, 'other')}" if first else "the first is the next"
         wait = "waits" if count == 1 else "wait"
         return Finding("waiting", f"{count:,} {wait} in the queue {self._queue!r}; {before}")
@@ -190,11 +193,11 @@ class _Search:
     # -- delayed and periodic --
 
     async def _later(self) -> AsyncIterator[Finding]:
-        due = [ms async for ms, job in self._resque.each_delayed() if self._mine.fits(job)]
-        if due:
-            yield self._delayed(due)
+        due = await DelayedWalk(self._resque.store, self._mine).everywhere()
+        if due.found:
+            yield self._delayed(due.found, min(due.times) * 1000)
         periodic = self._task is not None and self._task.periodic
-        if (due or periodic) and not await self._led():
+        if (due.found or periodic) and not await self._led():
             yield Finding(
                 "no scheduler",
                 "no scheduler leads, so delayed and periodic jobs don't move",
@@ -205,15 +208,14 @@ class _Search:
             async for each in self._periodic():
                 yield each
 
-    def _delayed(self, due: list[int]) -> Finding:
-        first = min(due)
+    def _delayed(self, count: int, first: int) -> Finding:
         when = f"{times.local(first)}, {times.distance(first, self._now_ms)}"
-        are = "is" if len(due) == 1 else "are"
+        are = "is" if count == 1 else "are"
         if first > self._now_ms - _LATE_MS:
-            return Finding("delayed", f"{len(due):,} {are} delayed; the first until {when}")
+            return Finding("delayed", f"{count:,} {are} delayed; the first until {when}")
         return Finding(
             "overdue",
-            f"{len(due):,} {are} delayed; the first was due {when}",
+            f"{count:,} {are} delayed; the first was due {when}",
             blocks=True,
             remedy="the scheduler should have moved it: resqpy doctor",
         )
@@ -251,7 +253,9 @@ class _Search:
             if count <= _LOCKS:
                 kind = lock.partition(":")[0]
                 what = "no equal may be enqueued" if kind == "lock" else "an equal runs"
-                yield self._lock(lock, int(value) * 1000 if value.isdigit() else None, what)
+                yield self._lock(
+                    lock, int(value) * 1000 if value.isascii() and value.isdigit() else None, what
+                )
         if count > _LOCKS:
             more = f"and {count - _LOCKS:,} more locks of it"
             yield Finding("more locks", more, blocks=True, remedy="resqpy locks shows them")
@@ -271,10 +275,9 @@ class _Search:
         )
 
     async def _failed(self) -> Finding | None:
-        last: FailedJob | None = None
-        count = 0
-        async for entry in self._resque.each_failed(class_name=self._name):
-            last, count = entry, count + 1
+        groups = await self._resque.failed_groups(class_name=self._name)
+        count = sum(each.count for each in groups)
+        last = max(groups, key=lambda each: each.last_ms or 0).example if groups else None
         if last is None:
             return None
         failed_ms = moment_of(last.failed_at)

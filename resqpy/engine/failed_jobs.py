@@ -7,6 +7,7 @@ its exact text: nothing is rounded, renamed or dropped (traps 15, 16, 23).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from resqpy.base.errors import NotInFailed, StoreError
 from resqpy.base.keys import FAILED
@@ -58,11 +59,11 @@ class FailedJobs(Inspecting):
 
         Entries may be removed while this goes on: those that follow are not missed.
         """
-        wanted = Wanted.of(class_name, exception, queue)
-        for name in await self.failed_lists():
-            async for raw in every(self.store, self.store.keys.failed_list(name)):
-                if (entry := wanted.entry(raw, name)) is not None:
-                    yield entry
+        async with aclosing(
+            self._each(Wanted.of(class_name, exception, queue), with_job=True)
+        ) as entries:
+            async for entry in entries:
+                yield entry
 
     async def failed_groups(
         self, *, class_name: Names = None, exception: Names = None, queue: Names = None
@@ -71,9 +72,14 @@ class FailedJobs(Inspecting):
 
         One walk in bounded memory: beyond a thousand groups the rest is one.
         """
-        return await grouped(
-            self.each_failed(class_name=class_name, exception=exception, queue=queue)
-        )
+        wanted = Wanted.of(class_name, exception, queue)
+        return await grouped(self._each(wanted, with_job=False))
+
+    async def _each(self, wanted: Wanted, *, with_job: bool) -> AsyncGenerator[FailedJob, None]:
+        for name in await self.failed_lists():
+            async for raw in every(self.store, self.store.keys.failed_list(name)):
+                if (entry := wanted.entry(raw, name, with_job=with_job)) is not None:
+                    yield entry
 
     # -- one --
 

@@ -50,10 +50,18 @@ class Wanted:
         """Whether nothing is left out."""
         return self == Wanted()
 
-    def entry(self, raw: bytes, source: str) -> FailedJob | None:
+    def entry(self, raw: bytes, source: str, *, with_job: bool = True) -> FailedJob | None:
         """The entry, if it is wanted."""
-        entry = self.read(raw, source)
+        if not self._may_want(raw):
+            return None
+        entry = failed_entries.decode(raw, source, with_job=with_job)
         return entry if self._wants(entry) else None
+
+    def _may_want(self, raw: bytes) -> bool:
+        """A quick look at the bytes: False only where the class can't be one of those wanted."""
+        if self.class_names is None or b"\\" in raw:
+            return True
+        return any(each.encode("utf-8", "surrogateescape") in raw for each in self.class_names)
 
     def choose(self, page: Sequence[Item], source: str) -> list[tuple[int, FailedJob]]:
         """The wanted ones among items of a list, with their indices."""

@@ -17,6 +17,7 @@ from resqpy.store.client import Store
 from resqpy.store.sweep import Item, Sweep
 
 WINDOW = 1000
+_HEAD = 20  # most times have few jobs; these are read with those of others
 
 Chosen = Sequence[tuple[Item, Job]]
 Act = Callable[[Chosen], Awaitable[set[int]]]  # the indices of those to which it was done
@@ -127,14 +128,30 @@ class DelayedWalk:
         async for page in delayed.every_page(self._store):
             seconds = [int(member) for member in page if delayed.is_second(member)]
             seconds = [each for each in seconds if each not in but]
+            heads = await delayed.heads(self._store, list(map(str, seconds)), _HEAD)
+            pairs = zip(seconds, heads, strict=True)
+            worth = [(second, head) for second, head in pairs if self._is_worth(head)]
             if self._left is None:
-                await gather(*map(self.at, seconds))
+                await gather(*(self._from_head(*each) for each in worth))
                 continue
-            for each in seconds:
-                await self.at(each)
+            for second, head in worth:
+                await self._from_head(second, head)
             if self._left == 0:
                 break
         return self.walked
+
+    def _is_worth(self, head: Sequence[bytes]) -> bool:
+        """Whether a second must be looked at further than by its first jobs' bytes."""
+        worth = len(head) >= _HEAD or any(map(self._wanted.may_fit, head))
+        self.walked.looked_at += 0 if worth else len(head)
+        return worth
+
+    async def _from_head(self, second: int, head: Sequence[bytes]) -> None:
+        """What is due at one second, whose first jobs are known."""
+        if len(head) < _HEAD:
+            await self._look_at(second, [Item(place, raw) for place, raw in enumerate(head)])
+        else:
+            await self.at(second)
 
     async def at(self, second: int) -> Walked:
         """What is due at one second."""

@@ -20,6 +20,25 @@ async def every(store: Store) -> dict[str, str]:
     return found
 
 
+async def some(store: Store, most: int) -> dict[str, str]:
+    """So many locks at the most, as the walk over all keys meets them; `every` has all."""
+    keys, found = store.keys, dict[str, str]()
+    async for names in matching(store, keys.named("lock:"), keys.named("workerslock:")):
+        values: list[bytes | None] = await store.call("MGET", *names)
+        for name, value in zip(names, values, strict=True):
+            if value is not None:
+                found[decode_name(name.removeprefix(keys.prefix.encode()))] = decode_name(value)
+        if len(found) >= most:
+            break
+    return dict(list(found.items())[:most])
+
+
+async def exists(store: Store, name: str) -> bool:
+    """Whether there is a lock of this name."""
+    named = name.startswith(("lock:", "workerslock:"))
+    return named and bool(await store.call("EXISTS", store.keys.named(name)))
+
+
 async def of_class(store: Store, class_name: str) -> AsyncIterator[tuple[str, str]]:
     """The locks of one class, by name, with when each ends."""
     keys = store.keys

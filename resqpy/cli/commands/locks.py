@@ -22,18 +22,20 @@ def locks() -> None:
 
 
 @locks.command("list")
-def list_() -> None:
+@option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At the most so many."
+)
+def list_(*, limit: int) -> None:
     """Show the locks and when each ends. It looks at every key of the database, in steps."""
     from resqpy.cli.session import ask
+    from resqpy.store import locks
 
     async def look(resque: Resque) -> tuple[int, dict[str, str]]:
-        return await resque.now_ms(), await resque.locks()
+        return await resque.now_ms(), await locks.some(resque.store, limit + 1)
 
     now_ms, found = ask(current(), look)
-    ends = {
-        name: int(value) * 1000 if value.isdigit() else None
-        for name, value in sorted(found.items())
-    }
+    more, names = len(found) > limit, sorted(found)[:limit]
+    ends = {name: _ends_ms(found[name]) for name in names}
     output.show(
         [{"lock": name, "ends_at": times.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
         lambda: output.table(
@@ -42,6 +44,12 @@ def list_() -> None:
             empty="no locks",
         ),
     )
+    if more:
+        output.note(f"(there are more than these {limit:,}: see --limit)")
+
+
+def _ends_ms(value: str) -> int | None:
+    return int(value) * 1000 if value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
 @locks.command(cls=Command, destroys=True)
@@ -50,10 +58,12 @@ def list_() -> None:
 def remove(name: str, *, dry_run: bool) -> None:
     """Remove a lock by its name, as `resqpy locks` shows it."""
     from resqpy.cli.session import ask
+    from resqpy.store import locks
 
     async def look(resque: Resque) -> list[str]:
-        found = await resque.locks()
-        return [name] if name in found else [each for each in found if output.text(each) == name]
+        if await locks.exists(resque.store, name):
+            return [name]
+        return [each for each in await resque.locks() if output.text(each) == name]
 
     async def do(resque: Resque) -> int:
         return await resque.del_lock(found[0])
