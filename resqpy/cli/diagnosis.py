@@ -44,7 +44,7 @@ class Diagnosis:
         self._options = options or SchedulerOptions()
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[Lock] = []
-        self._now_ms = 0
+        self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has said what time it is
 
     async def problems(self) -> list[Problem]:
         """All that is wrong. What can't be looked at is named, and the rest is looked at.
@@ -68,7 +68,6 @@ class Diagnosis:
             "keys that belong to nothing": lambda: keyspace_problems(self._store),
             "keys of other kinds": self._other_kinds,
         }
-        self._now_ms = await self._resque.now_ms()
         found: list[Problem] = []
         for what, check in checks.items():
             try:
@@ -116,9 +115,13 @@ class Diagnosis:
 
     async def _clock(self) -> Found:
         before_ms = SYSTEM_CLOCK.now_ms()
-        seconds, microseconds = await self._store.call("TIME")
+        try:
+            there_ms = await self._store.time_us() // 1000
+        except StoreMisconfigured as error:
+            yield _not_looked_at("its clock", error, "; ages are judged by this machine's clock")
+            return
         here_ms = (before_ms + SYSTEM_CLOCK.now_ms()) // 2
-        there_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        self._now_ms = await self._resque.now_ms()
         if abs(there_ms - here_ms) > SKEW_MS:
             side = "behind" if there_ms > here_ms else "ahead of"
             yield Problem(
@@ -283,11 +286,11 @@ def is_counter(value: bytes | None) -> bool:
     return value is not None and len(value) < 20 and value.removeprefix(b"-").isdigit()
 
 
-def _not_looked_at(what: str, error: StoreError) -> Problem:
+def _not_looked_at(what: str, error: StoreError, instead: str = "") -> Problem:
     """A check that could not be made; a user without the right for it is nothing grave."""
     return Problem(
         "not looked at",
-        f"{what}: {error}",
+        f"{what}: {error}{instead}",
         "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
         grave=not isinstance(error, StoreMisconfigured),
     )

@@ -83,11 +83,11 @@ def test_a_trouble_is_named_and_put_right(resqpy: Call, client: Redis, trouble: 
     """With a remedy; --fix ends what can be ended, and its dry run changes nothing."""
     set_up, fixable = TROUBLES[trouble]
     set_up(client)
-    before = client.dbsize(), client.dbsize() and client.keys("*")
+    before = _all_of_it(client)
 
     found = _found(resqpy)
     tried = resqpy("doctor", "--fix", "--dry-run")
-    unchanged = client.dbsize(), client.dbsize() and client.keys("*")
+    unchanged = _all_of_it(client)
     fixed = resqpy("doctor", "--fix", "--yes", "--json")
 
     assert found[trouble]["remedy"]
