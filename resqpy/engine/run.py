@@ -57,6 +57,7 @@ class Run:
     __slots__ = (
         "__weakref__",
         "after",
+        "attempt",
         "beginning",
         "begun",
         "cancelled",
@@ -122,6 +123,7 @@ class Run:
         self.slot: Slot | None = None
         self.thread: int = 0
         self.state: dict[Any, Any] = {}
+        self.attempt: tuple[int, int | None] | None = None  # which of how many, where it is known
         # For the pool only.
         self.worker_text: str = ""  # the worker id, made a text once for each slot
         self.clock: Clock = SYSTEM_CLOCK  # Redis', where a worker runs it

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from resqpy.base.errors import StoreError
 from resqpy.engine.outcome import Kind
+from resqpy.engine.run import current_run
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,7 +26,15 @@ class Events(Protocol):
 
 
 def tell_end(events: Events, end: End, *, void: bool) -> None:
-    """Tell how a job ended, once that is written."""
+    """Tell how a job ended, once that is written. Listeners find its run as `current_run`."""
+    token = current_run.set(end.run)
+    try:
+        _tell_end(events, end, void=void)
+    finally:
+        current_run.reset(token)
+
+
+def _tell_end(events: Events, end: End, *, void: bool) -> None:
     slot, run, outcome = end.slot, end.run, end.outcome
     if void and not end.in_doubt:
         if run.claim is None:  # else its record was changed: who holds the task is told

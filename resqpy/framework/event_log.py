@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from resqpy.base.error_text import notes_of, told
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.base.model import Job
-from resqpy.engine.traceback_text import place_of
+from resqpy.engine.run import Run, current_run
+from resqpy.engine.traceback_text import lines_of, place_of
 from resqpy.framework.config import Config
 from resqpy.framework.log import Filter, get_logger, of_slot
 
@@ -96,7 +97,12 @@ class EventLog:
     # -- jobs --
 
     def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
-        told = {"task": job.class_name, "queue": queue, **of_slot(number)}
+        told = {
+            "task": job.class_name,
+            "queue": queue,
+            **of_slot(number),
+            **_of_run(current_run.get(None)),
+        }
         if self._config.logger.arguments:
             told["inputs"] = self._inputs(job.args)
         return told
@@ -116,9 +122,13 @@ class EventLog:
         return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
-        told = {**self._of(number, queue, job), "error": _words(error), "ms": took_ms}
-        where = place_of(error, self._root) if isinstance(error, BaseException) else None
-        return "job failed", {**told, **({"where": where} if where else {})}
+        words = self._filter.text(_words(error))
+        told = {**self._of(number, queue, job), "error": words, "ms": took_ms}
+        if isinstance(error, BaseException):
+            where = place_of(error, self._root)
+            told |= {"where": where} if where else {}
+            told["traceback"] = self._filter.text("\n".join(lines_of(error)))
+        return "job failed", told
 
     def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:
         return "job delayed", {**self._of(number, queue, job), "info": self._filter.shown(info)}
@@ -129,6 +139,23 @@ class EventLog:
             return words, {"task": told.get("class"), "queue": told.get("queue"), "at": second}
 
         return describe
+
+
+def _of_run(run: Run | None) -> dict[str, Any]:
+    """What is known of a run besides its job: its tracked task, which attempt it is, how long it waited."""
+    if run is None:
+        return {}
+    record = run.claim.record if run.claim is not None else None
+    attempt, waited_ms = run.attempt, None
+    if record is not None:
+        left = record.attempts_left
+        attempt = (record.attempts + 1, None if left is None else record.attempts + 1 + left)
+        if record.next_run_ms is not None and run.claim is not None:
+            waited_ms = max(0, run.claim.now_us // 1000 - record.next_run_ms)
+    told: dict[str, Any] = {"id": record.id} if record is not None else {}
+    if attempt is not None:
+        told |= {"attempt": attempt[0]} | ({"of": attempt[1]} if attempt[1] is not None else {})
+    return told if waited_ms is None else {**told, "waited_ms": waited_ms}
 
 
 def _unless_away(describe: Describe) -> Describe:

@@ -17,12 +17,14 @@ from typing import Any, TextIO
 import structlog
 
 from resqpy.base.errors import UsageError
-from resqpy.base.masking import Redaction, text_of
+from resqpy.base.masking import Redaction, masked_text, text_of
+from resqpy.base.printable import printable, printable_json
 from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.log_writer import LogStream, log_stream
 
+_OF_LINES = ("traceback", "exception", "stack", "dump")
 _DEEPEST = 4  # levels of a value that are shown
 
 
@@ -126,7 +128,20 @@ def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool)
         ),
     ]
     processors.append(_bound(said) if on_terminal else _ordered({"app": name, **said}))
+    if on_terminal:
+        processors += [structlog.processors.format_exc_info, _fit_for_terminal]
     return processors
+
+
+def _fit_for_terminal(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Without the passwords of URLs, and what would steer a terminal; a traceback keeps its lines."""
+    fit: dict[str, Any] = {}
+    for key, value in line.items():
+        keep = "\n\t" if key in _OF_LINES else ""
+        fit[key] = printable(masked_text(value), keep) if isinstance(value, str) else value
+    if text := fit.pop("traceback", None):
+        fit["exception"] = text  # which the renderer shows as lines of their own
+    return fit
 
 
 def _bound(said: Mapping[str, Any]) -> Any:
@@ -151,6 +166,7 @@ def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
     return [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=text_of, ensure_ascii=False),
+        lambda _logger, _method, text: printable_json(masked_text(text)),
     ]
 
 
@@ -166,12 +182,19 @@ def _configure_standard_library(
     )
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter) or _is_basic(old):
             root.removeHandler(old)
+    logging.captureWarnings(True)  # noqa: FBT003 - its signature
     root.addHandler(handler)
     root.setLevel(level)
     for chatty in ("asyncio", "redis"):
         logging.getLogger(chatty).setLevel(max(level, logging.INFO))
+
+
+def _is_basic(handler: logging.Handler) -> bool:
+    """Whether it writes to the screen, as `logging.basicConfig` has it: each line would come twice."""
+    screen = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
+    return type(handler) is logging.StreamHandler and handler.stream in screen
 
 
 def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -97,6 +97,7 @@ class Retry(Plugin):
 
     async def _failed(self, run: Run, error: BaseException) -> None:
         count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
+        run.attempt = (count + 1, self.retry_limit)
         if not self._again(run, error, count):
             self._forget(run)
             return

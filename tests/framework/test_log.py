@@ -95,16 +95,15 @@ async def test_a_skipped_job_has_a_line_too(make_project: MakeProject, stream: i
 
 async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> None:
     """What a task logs says which job it is; the job itself is one line, its secrets filtered."""
-    project = make_project({"logger.level": "info", "general.name": "shop"}, tasks__a=TASKS)
+    settings = {"logger.level": "info", "general.name": "shop", "logger.arguments": True}
+    project = make_project(settings, tasks__a=TASKS)
     log.configure(project.config.logger, project.name, stream)
     async with Process(project, worker=True):
         await api.tasks.enqueue("talk", {"password": "tiger", "text": "x" * 200})
         await until(lambda: "succeeded" in stream.getvalue())
     found = {line["event"]: line for line in lines(stream)}
 
-    assert list(found) == [
-        "worker started", "from the task", "from a library: x", "job succeeded", "worker ended",
-    ]  # fmt: skip
+    assert list(found) == ["from the task", "from a library: x", "job succeeded"]
     for event in ("from the task", "from a library: x"):
         line = found[event]
         assert (line["task"], line["queue"], line["app"]) == ("talk", "default", "shop")
@@ -118,7 +117,7 @@ async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> N
 
 async def test_a_failure_is_an_error(make_project: MakeProject, stream: io.StringIO) -> None:
     """At the level that the config has for it."""
-    project = make_project({"logger.level": "warning", "logger.arguments": False}, tasks__a=TASKS)
+    project = make_project({"logger.level": "warning"}, tasks__a=TASKS)
     log.configure(project.config.logger, project.name, stream)
     async with Process(project, worker=True):
         await api.tasks.enqueue("talk", {"fail": True})
@@ -129,6 +128,8 @@ async def test_a_failure_is_an_error(make_project: MakeProject, stream: io.Strin
     assert (failed["level"], failed["error"]) == ("error", "LookupError: " + "oh" * 100)
     assert failed["where"] == "tasks/a.py:11"
     assert "inputs" not in failed
+    assert "LookupError" in failed["traceback"].splitlines()[-1]
+    assert "tasks/a.py" in failed["traceback"]
 
 
 async def test_what_cant_be_shown_costs_no_line(
@@ -203,3 +204,81 @@ def test_the_filter() -> None:
     assert shown("abcd") == "abc…"
     assert shown(endless) == [[[["…"]]]]
     assert shown(object) == "<cl…"
+
+
+MORE = """
+    import asyncio, resqpy
+
+    @resqpy.task(retry={"retry_limit": 2, "retry_delay": 1})
+    async def again() -> None:
+        "Fail."
+        raise ValueError("redis://:tiger@h and postgres://u:tiger@db")
+
+    @resqpy.task()
+    async def tracked() -> None:
+        "Do nothing."
+        await asyncio.sleep(0)
+"""
+
+
+async def test_a_line_says_which_attempt_of_which_task(
+    make_project: MakeProject, stream: io.StringIO
+) -> None:
+    """Of how many; of a tracked task its id and how long it waited."""
+    project = make_project({"logger.level": "info"}, tasks__a=MORE)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True, scheduler=True):
+        made = await api.tracked.create("tracked", {})
+        await api.tasks.enqueue("again")
+        await until(lambda: "job failed" in stream.getvalue())
+        await until(lambda: made.id in stream.getvalue())
+    found = lines(stream)
+    [failed] = [each for each in found if each["event"] == "job failed"]
+    [delayed] = [each for each in found if each["event"] == "job delayed"]
+    [done] = [each for each in found if each["event"] == "job succeeded"]
+
+    assert [(each["attempt"], each["of"]) for each in (delayed, failed)] == [(1, 2), (2, 2)]
+    assert (done["id"], done["attempt"]) == (made.id, 1)
+    assert isinstance(done["waited_ms"], int)
+    assert "tiger" not in stream.getvalue()
+    assert not [each for each in found if each["event"] in {"worker started", "worker ended"}]
+
+
+def test_nothing_twice_beside_basic_config(
+    stream: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A handler of the screen that a task's module set up is replaced; one to elsewhere stays."""
+    root, kept = logging.getLogger(), io.StringIO()
+    theirs: list[logging.Handler] = [logging.StreamHandler(), logging.StreamHandler(kept)]
+    for each in theirs:
+        root.addHandler(each)
+    try:
+        log.configure(LoggerConfig(level="info", format="json"), "shop", stream)
+        logging.getLogger("lib").warning("once")
+        assert stream.getvalue().count("once") == 1
+        assert "once" in kept.getvalue()
+        assert "once" not in capfd.readouterr().err
+    finally:
+        for each in theirs:
+            root.removeHandler(each)
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_foreign_text_in_a_log(form: str, stream: io.StringIO) -> None:
+    """No escape sequences, direction marks, forged lines or passwords, also in what an error says."""
+    log.configure(LoggerConfig(format=form), "shop", stream)
+    evil = "\x1b[31m\u202e\n2030 forged redis://:tiger@h"
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        log.get_logger().exception(evil, name=evil)
+        logging.getLogger("lib").exception("%s", evil)
+    shown = stream.getvalue()
+
+    assert "tiger" not in shown
+    assert not [sign for sign in shown if sign != "\n" and not sign.isprintable()]
+    if form == "json":
+        assert len(shown.splitlines()) == 2
+    assert not [
+        line for line in shown.splitlines() if line.startswith("2030 forged") and form == "json"
+    ]

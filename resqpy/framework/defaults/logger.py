@@ -41,7 +41,7 @@ class LoggerConfig:
         None, FILE_OR_NONE, "A file to append to; None: standard error.", "LOGFILE"
     )
     arguments: bool = option(
-        True, FLAG, "Whether a job's line shows its inputs (filtered and shortened)."
+        False, FLAG, "Whether a job's line shows its inputs (filtered and shortened)."
     )
     filtered: tuple[str, ...] = option(
         SECRETS, TEXTS, "Values whose names contain one of these words are not shown."

@@ -40,8 +40,8 @@ class WorkerLogging:
         "info", EVENT_LEVEL, "A task succeeded, or its run was forbidden: the one line of a job."
     )
     re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
-    start: str | None = option("info", EVENT_LEVEL, "A task processor begins.")
-    end: str | None = option("info", EVENT_LEVEL, "A task processor ends.")
+    start: str | None = option("debug", EVENT_LEVEL, "A task processor begins.")
+    end: str | None = option("debug", EVENT_LEVEL, "A task processor ends.")
     cleaning_worker: str | None = option("info", EVENT_LEVEL, "A dead worker is removed.")
     poll: str | None = option("debug", EVENT_LEVEL, "A task processor looks for work.")
     ping: str | None = option("debug", EVENT_LEVEL, "A sign of life was sent.")
