@@ -11,7 +11,10 @@ import inspect
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
 
 Listener = Callable[..., Any]
 
@@ -24,14 +27,29 @@ def _is(known: Listener, listener: Listener) -> bool:
 
 
 class Emitter:
-    """Keeps listeners by event name."""
+    """Keeps listeners by event name.
+
+    Attributes:
+        EVENTS: those that it tells; empty: of any name.
+    """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {}
         self._running: set[asyncio.Future[Any]] = set()
 
     def on(self, event: str, listener: Listener) -> Listener:
-        """Call `listener` at each `event`; returns it, so that `off` can take it back."""
+        """Call `listener` at each `event`; returns it, so that `off` can take it back.
+
+        Raises:
+            UsageError: nothing of that name is ever told.
+        """
+        if self.EVENTS and event not in self.EVENTS:
+            known = ", ".join(sorted(self.EVENTS))
+            raise UsageError(
+                f"there is no event {event!r}{near_match(event, self.EVENTS)} (events: {known})"
+            )
         self._listeners.setdefault(event, []).append(listener)
         return listener
 

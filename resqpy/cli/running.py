@@ -101,6 +101,7 @@ async def _live(process: Process, supervisor: _Supervisor) -> None:
 
     try:
         await process.run(started, manager.stopping)
+        get_logger().info("process ended")
     finally:
         manager.close()
         supervisor.close()

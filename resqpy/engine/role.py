@@ -52,6 +52,11 @@ class Role(Emitter):
         state: how far its life is.
     """
 
+    EVENTS: ClassVar[frozenset[str]] = frozenset({
+        "start", "end", "poll", "ping", "pause", "job", "success", "failure", "re_enqueue", "skipped", "error",
+        "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "leader", "follower", "enqueue",
+        "working_timestamp", "transferred_job",
+    })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it touches the keys of schedulers
 
     def __init__(self, connection: Connection) -> None:

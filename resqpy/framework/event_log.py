@@ -58,7 +58,8 @@ class EventLog:
         self._listen(worker, "skipped", levels.success, self._skipped)
         self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
-        self._listen(worker, "cleaning_worker", levels.cleaning_worker, _cleaning)
+        for event in ("cleaning_worker", "clean_stuck_worker"):
+            self._listen(worker, event, levels.cleaning_worker, lambda _, *told: _cleaning(*told))
         self._listen(worker, "error", levels.internal_error, _unless_away(_error))
         self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
 

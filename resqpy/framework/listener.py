@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from resqpy.base.errors import InvalidTask, ListenerDestroyed, TrackedError
 from resqpy.base.events import Emitter
@@ -43,6 +43,8 @@ class Listener(Emitter):
         destroyed: it can't be started any more.
         definition: what runs a task.
     """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset({"finished_task", "polled", "error", _TELL})
 
     def __init__(
         self,

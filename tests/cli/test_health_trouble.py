@@ -72,4 +72,4 @@ async def test_a_flood_does_not_stop_the_work(
 
     assert code == 0
     assert await redis.llen("resque:failed") == 0
-    assert [json.loads(each)["event"] for each in output.splitlines()][-1] == "worker ended"
+    assert [json.loads(each)["event"] for each in output.splitlines()][-1] == "process ended"

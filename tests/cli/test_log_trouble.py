@@ -196,7 +196,7 @@ async def test_what_was_lost_is_told_once_it_can_be(
     told: list[Any] = [line["count"] for line in lines if "were lost" in line["event"]]
     assert sum(told) + len(said.splitlines()) - len(told) >= 2000 * 4
     assert len(told) >= 1
-    assert "worker ended" in [line["event"] for line in lines]
+    assert "process ended" in [line["event"] for line in lines]
 
 
 async def ended(process: Started) -> int:

@@ -82,7 +82,7 @@ async def test_a_change_while_a_new_process_begins_counts(
 
     file.write_text(slow + text.replace("mail to", "first to"))
     await wait_for(lambda: "files changed" in log.read_text(), timeout=60)
-    await wait_for(lambda: log.read_text().count("worker ended") == 1, timeout=60)
+    await wait_for(lambda: log.read_text().count("process ended") == 1, timeout=60)
     await asyncio.sleep(0.5)
     file.write_text(text.replace("mail to", "second to"))
     await wait_for(lambda: log.read_text().count("process started") == 3, timeout=60)

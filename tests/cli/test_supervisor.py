@@ -101,7 +101,7 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     [died] = [line["process"] for line in lines if line["event"] == "process died"]
     assert died in {1, 2}
-    assert {line["process"] for line in lines if line["event"] == "worker ended"} == {1, 2}
+    assert {line["process"] for line in lines if line["event"] == "process ended"} == {1, 2}
 
 
 async def _two_others(redis: Redis, old: set[str]) -> set[str]:

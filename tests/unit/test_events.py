@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
+from resqpy import MultiWorker, Scheduler, Worker
+from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
+from resqpy.engine.tracked.processing import Processing
+from resqpy.engine.tracked.task_events import TaskEvents
+from resqpy.framework.listener import Listener
+from tests.support.source import ROOT
 
 
 class Listening:
@@ -63,3 +72,41 @@ def test_a_listener_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     emitter.emit("said", 1)
     assert one.heard == [1]
     assert "a listener of 'said' failed" in caplog.text
+
+
+_TOLD = r"(?:emit|_tell|events\.tell|self\.tell)\(\s*\"([a-z_]+)\""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "near"),
+    [
+        (Worker, "sucess", "success"),
+        (MultiWorker, "multiWorkerAction", "multi_worker_action"),
+        (Scheduler, "transferedJob", "transferred_job"),
+        (Processing, "lockLost", "lock_lost"),
+        (Listener, "finishedTask", "finished_task"),
+        (TaskEvents, "task_complete", "task_completed"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["on", "once"])
+def test_an_event_that_is_never_told(kind: Any, name: str, near: str, verb: str) -> None:
+    """A listener of it would wait for ever: it is refused, with the nearest and all that there are."""
+    part = kind.__new__(kind)
+    Emitter.__init__(part)
+    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+        getattr(part, verb)(name, print)
+    assert getattr(part, verb)(near, print)
+
+
+def test_every_event_that_is_told_is_known() -> None:
+    """What the code tells by name is among those that can be listened to."""
+    known = set().union(*(kind.EVENTS for kind in (Worker, Processing, Listener, TaskEvents)))
+    told = set()
+    for path in (ROOT / "resqpy").rglob("*.py"):
+        told |= set(
+            re.findall(
+                r"(?:emit|_tell|events\.tell|self\.tell)\(\s*\"([a-z_]+)\"", path.read_text("utf-8")
+            )
+        )
+
+    assert told - known == set()

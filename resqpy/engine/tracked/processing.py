@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from resqpy.base.errors import AlreadyFinished, LockLost
 from resqpy.base.events import Emitter
@@ -47,6 +48,10 @@ class Processing(Emitter):
         disabled: the task was disabled since.
         loop: the event loop on which it goes on.
     """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset(
+        {"finished", "state_changed", "lock_renewed", "lock_lost", "disabled", "inactive"}
+    )
 
     def __init__(self, *, disabled: bool) -> None:
         super().__init__()

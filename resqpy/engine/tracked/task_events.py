@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from resqpy.base import codec
 from resqpy.base.events import Emitter
 from resqpy.base.own_tasks import OwnTask, own_task
+from resqpy.base.task_status import TaskStatus
 from resqpy.store.client import Store
 from resqpy.store.subscription import Subscription
 
@@ -23,6 +24,16 @@ class TaskEvents(Emitter):
     `task_failed` has exactly the content of Extra Horizon's event: id, functionName, error (type,
     name, message).
     """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset(
+        {
+            ANY,
+            CONNECTED,
+            "task_created",
+            "task_removed",
+            *(f"task_{status}" for status in TaskStatus),
+        }
+    )
 
     def __init__(self, store: Store) -> None:
         super().__init__()
