@@ -74,7 +74,7 @@ def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
         InvalidInputs: what is wrong.
     """
     given = args[0] if args else {}
-    if given is None:
+    if given is None or given == []:  # PHP's empty array, which is a list and an object in one
         given = {}
     if len(args) > 1 or not isinstance(given, Mapping):
         raise InvalidInputs(

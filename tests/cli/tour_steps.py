@@ -62,7 +62,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     ),
     "Locks",
     (
-        "locks", "locks --json", "locks remove 'lock:withQueueLock:reports:[{\"month\":11}]' --dry-run",
+        "locks", "locks list --limit 1", "locks --json",
+        "locks remove 'lock:withQueueLock:reports:[{\"month\":11}]' --dry-run",
         "locks remove 'lock:withQueueLock:reports:[{\"month\":11}]' --yes", "locks remove lock:none",
     ),
     "Repair",
