@@ -6,7 +6,7 @@ import re
 
 from resqpy.base.codec import decode_lenient, json_text
 from resqpy.base.failed_entries import UNREADABLE
-from resqpy.base.model import WorkingOn
+from resqpy.base.model import WorkerId, WorkingOn
 
 
 def prefix(queue: str, run_at: str) -> bytes:
@@ -52,3 +52,15 @@ def decode(worker_id: str, record: bytes) -> WorkingOn | None:
         worker=data.get("worker"),
         job_raw=ours,
     )
+
+
+def decode_own(worker_id: str, record: bytes) -> WorkingOn | None:
+    """Read a record that this worker of ours has written; None for any other, that of another worker
+    among them.
+    """
+    if not record.endswith(suffix(WorkerId.parse(worker_id).name)):
+        return None
+    work = decode(worker_id, record)
+    if work is None or work.job_raw is None or work.queue is None:
+        return None
+    return work if isinstance(work.run_at, str) else None

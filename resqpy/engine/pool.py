@@ -36,6 +36,11 @@ _FORGOTTEN = (
     "Redis has lost its data. It registers again; jobs that ran meanwhile may run twice"
 )
 
+_SPOILED = (
+    "is malformed or was written by another program: it is left as it is, and its task processor is not "
+    "used any more; find out who wrote it"
+)
+
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
 
 
@@ -90,6 +95,7 @@ class Pool:
         self._look = True
         self._names_stale = True
         self._told_broken: set[str] = set()
+        self._told_spoiled = 0
         self._forgotten = False
         self._missing = 0  # slots to be opened in place of others
         self._flights: set[OwnTask[None]] = set()
@@ -200,6 +206,7 @@ class Pool:
         """Let slots go that are closing, and open those that are missing."""
         for slot in await self.slots.retire():
             self._events.tell("end", slot)
+        self.tell_spoiled()
         if self._missing:
             missing, self._missing = self._missing, 0
             await self.open_slots(missing)
@@ -303,7 +310,7 @@ class Pool:
             self._fenced(exchanged.fence)
         if exchanged.full and not self.paused:
             self.look()
-        elif free and not exchanged.taken and self._events.heard("pause"):
+        elif exchanged.nothing and self._events.heard("pause"):
             for slot in free:
                 self._events.tell("pause", slot)
 
@@ -339,15 +346,16 @@ class Pool:
 
     def _give_up(self, slot: Slot) -> None:
         """What a slot has on record is no job of ours: it goes, and another takes its place."""
-        if slot.closing:
-            return
-        slot.closing = True
-        self._missing += 1
-        error = StoreError(
-            f"the record of worker {slot.worker_id} is malformed or was written by another program; "
-            "it is left as it is, and a new task processor takes the place of this one"
-        )
-        self._events.tell("error", slot, error, None, None)
+        if not slot.closing:
+            slot.closing = True
+            self._missing += 1
+            self.look()
+
+    def tell_spoiled(self) -> None:
+        """Tell of what stands on records of slots that are gone, and is not their own."""
+        for worker_id in self.slots.spoiled[self._told_spoiled :]:
+            self._told_spoiled += 1
+            tell_error(self._events, StoreError(f"the record of worker {worker_id} {_SPOILED}"))
 
     async def close(self) -> None:
         """Close what belongs to the pool."""

@@ -45,6 +45,11 @@ _SEARCH_EVERY_S, _SEARCH_SHARE = (
 )  # a search every so often, or so many times as long as it took
 _SEARCH_LASTS_S = 600  # at the most
 
+_LEFT = (
+    "belongs to a worker that died, but has another kind than resqpy writes: it is left as it is; find "
+    "out who wrote it"
+)
+
 Tell = Callable[..., None]
 
 
@@ -53,7 +58,8 @@ class RescueChore:
 
     Args:
         dead_after_s: seconds without a sign of life.
-        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`.
+        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, and as
+            `tell("error", error)`.
     """
 
     name = "rescue"
@@ -65,8 +71,10 @@ class RescueChore:
         self._dead_after_s = dead_after_s
         self._tell = tell
         self._search = Search(store)
+        self._told: set[str] = set()
+        self.searching: bool = False
 
-    async def run(self, leadership: Leadership) -> float | None:
+    async def run(self, leadership: Leadership) -> float:
         """Look for the dead; seconds until the next look."""
         now_s = leadership.clock.now_ms() / 1000
         alive = await rescue.processes(self._store)
@@ -79,11 +87,26 @@ class RescueChore:
         for incarnation in alive.keys() - living.keys():
             ids, life = members.get(incarnation, []), lives.get(incarnation, b"")
             silent_s = now_s - alive[incarnation]
-            await self._bury(leadership, incarnation, ids, before_s, silent_s, life)
+            try:
+                await self._bury(leadership, incarnation, ids, before_s, silent_s, life)
+            except StoreError as error:
+                self._refused(incarnation, error)
         await self._take_back(leadership, living, members)
         await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
-        searching = await self._search.go_on(leadership)
-        return _SEARCH_PAUSE_S if searching else min(5.0, self._dead_after_s / 6)
+        self.searching = await self._search.go_on(leadership)
+        return _SEARCH_PAUSE_S if self.searching else min(5.0, self._dead_after_s / 6)
+
+    def _refused(self, incarnation: str, error: StoreError) -> None:
+        """Redis refused something of one burial: it is told once, and holds up none of the others."""
+        if type(error) is not StoreError:
+            raise error
+        words = f"the jobs of the dead process {incarnation} could not be taken back: {error}"
+        told, notes = StoreError(words), getattr(error, "__notes__", ())
+        for note in notes:  # what was mended, so that the next time it can be done
+            told.add_note(note)
+        if notes or words not in self._told:
+            self._told.add(words)
+            self._tell("error", told)
 
     async def _members(self) -> dict[str, list[str]]:
         """Our registered workers by process."""
@@ -170,11 +193,16 @@ class RescueChore:
         """What was done, which is to fail the job where its queue is no list; None: nothing."""
         keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, verdict)
         try:
-            return verdict if await leadership.run("rescue", keys, args) else None
+            foreign = await leadership.run("rescue", keys, args)
         except StoreError as error:
             if type(error) is not StoreError or left.raw is None or verdict.entry is not None:
                 raise
             refused = StoreError(f"the job can't go back to its queue: {error}")
+        else:
+            for key in foreign or ():
+                words = f"{key.decode('utf-8', 'replace')!r} {_LEFT}"
+                self._tell("error", StoreError(words))
+            return None if foreign is None else verdict
         failing = _fail(left, refused, leadership.clock.now_ms())
         return await self._carry_out(leadership, left, incarnation, before_s, failing)
 
@@ -239,7 +267,7 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
     if _tracked(left):  # its record says what may be run again; a copy too many is dropped
         return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
     if left.broken:
-        return _fail(left, PayloadError("the worker died, and its record can't be read"), now_ms)
+        return _fail(left, PayloadError(left.broken), now_ms)
     if left.once:
         return _fail(left, WorkerDied(), now_ms)
     if alone and rescued >= MOST_RESCUES:

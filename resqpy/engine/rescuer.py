@@ -7,6 +7,7 @@ lease, and unless a scheduler leads, does what the chore of the leader does.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import Deposed, ResqpyError
@@ -19,7 +20,6 @@ from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
 
 _LEASE_MS = 60_000
-_SEARCHING_S = 1.0  # a chore that wants to go on sooner is in the midst of a search
 
 
 class Rescuer:
@@ -40,8 +40,11 @@ class Rescuer:
         self._rests_ms = int(options.rescue_after_s * 1000)
         self._needed = asyncio.Event()
 
-    def _tell(self, event: str, *details: object) -> None:
-        self._events.tell(event, None, *details)
+    def _tell(self, event: str, *details: Any) -> None:
+        if event == "error":
+            tell_error(self._events, *details)
+        else:
+            self._events.tell(event, None, *details)
 
     def heard(self, beat: Beat) -> None:
         """A sign of life was given, and this came back."""
@@ -71,7 +74,7 @@ class Rescuer:
             if await self._store.call("EXISTS", self._store.keys.leader):
                 return
             again_s = await self._chore.run(leadership)
-            while again_s is not None and again_s < _SEARCHING_S:
+            while self._chore.searching:
                 await asyncio.sleep(again_s)
                 again_s = await self._chore.run(leadership)
         finally:

@@ -52,6 +52,8 @@ class Slots:
         all: replaced as a whole, never changed in place: the heartbeat's thread reads it.
         incarnation: names this life of this process.
         started: when it began, as Ruby writes it.
+        spoiled: ids that have left, but stay registered, because something is on their record; their
+            numbers are not used again.
     """
 
     def __init__(self, store: Store, queues: str, host: str | None, clock: Clock) -> None:
@@ -63,7 +65,7 @@ class Slots:
         self._host = host
         self._most = 0
         self._gone: list[WorkerId] = []  # still to be taken out of Redis
-        self._spoiled: set[int] = set()  # numbers of those that left a record
+        self.spoiled: list[WorkerId] = []
 
     @property
     def size(self) -> int:
@@ -114,8 +116,8 @@ class Slots:
         return identity.worker_id(number, self.incarnation, self._queues, self._host)
 
     def _unused(self, count: int) -> list[int]:
-        used = {slot.number for slot in self.all} | self._spoiled
-        used.update(map(identity.number_of, self._gone))
+        used = {slot.number for slot in self.all}
+        used.update(map(identity.number_of, (*self._gone, *self.spoiled)))
         return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
     def close(self, count: int) -> None:
@@ -134,8 +136,7 @@ class Slots:
             self._gone += [slot.worker_id for slot in leaving]
         if self._gone:
             gone = list(self._gone)
-            stay = await workers.leave(self._store, self.incarnation, gone)
-            self._spoiled.update(map(identity.number_of, stay))
+            self._note_spoiled(await workers.leave(self._store, self.incarnation, gone))
             self._gone = [each for each in self._gone if each not in gone]
         return leaving
 
@@ -150,5 +151,9 @@ class Slots:
     async def leave(self) -> None:
         """Take the process and its slots out of Redis, but those that still have a record."""
         ids = [*self._gone, *self.worker_ids]
-        await workers.leave(self._store, self.incarnation, ids, process=True)
+        stay = await workers.leave(self._store, self.incarnation, ids, process=True)
         self.all = tuple(self.busy)
+        self._note_spoiled([each for each in stay if each not in self.worker_ids])
+
+    def _note_spoiled(self, ids: Sequence[WorkerId]) -> None:
+        self.spoiled += [each for each in ids if each not in self.spoiled]

@@ -87,6 +87,7 @@ class Stopping:
         try:
             if not self._pool.reporting.doubt:
                 await self._pool.slots.leave()
+                self._pool.tell_spoiled()
         except StoreError as error:
             tell_error(self._events, error)
         for slot in slots:

@@ -81,6 +81,7 @@ class Exchanged:
         unusable: slots with a record that can't be understood; nothing was taken for them.
         fence: whether anything could be taken.
         gate: the epoch that Redis knows of this process.
+        nothing: there were jobs asked for, and there are none.
     """
 
     paused: bool
@@ -92,6 +93,7 @@ class Exchanged:
     unusable: list[int] = field(default_factory=list)
     fence: Fence = Fence.OPEN
     gate: int = 0
+    nothing: bool = False
 
 
 class Place(NamedTuple):
@@ -191,7 +193,7 @@ class Exchange:
             raise OutcomeUnknown(
                 "Redis, or a proxy before it, sent the reply to another command; reconnecting"
             )
-        exchanged = _unpack(reply, queues, run_at, claim_since_s or 0.0)
+        exchanged = _unpack(reply, free, queues, run_at, claim_since_s or 0.0, recover=recover)
         for _, words in exchanged.unwritten[:1]:
             await self._store.mend(StoreError(words))
         return exchanged
@@ -212,7 +214,15 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
         args += command
 
 
-def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> Exchanged:
+def _unpack(
+    reply: Any,
+    free: Sequence[Place],
+    queues: Sequence[str],
+    run_at: str,
+    asked_s: float,
+    *,
+    recover: bool,
+) -> Exchanged:
     paused, void, unwritten, flat, found, broken, more, fenced, gate, _ = reply
     beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
@@ -229,7 +239,8 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> E
         )
         for index, queue, raw, held, sha1, rescues, claim in zip(*[iter(flat)] * 7, strict=True)
     ]
-    again = [(row[0] - 1, _found(row, asked_s)) for row in zip(*[iter(found)] * 7, strict=True)]
+    rows = zip(*[iter(found)] * 7, strict=True)
+    again = [(row[0] - 1, _found(row, free[row[0] - 1].worker_id, asked_s)) for row in rows]
     return Exchanged(
         paused=bool(paused),
         taken=[*(each for _, each in again if each is not None), *taken] if again else taken,
@@ -240,6 +251,7 @@ def _unpack(reply: Any, queues: Sequence[str], run_at: str, asked_s: float) -> E
         unusable=[index for index, each in again if each is None],
         fence=Fence(fenced),
         gate=gate,
+        nothing=not (recover or fenced or taken or found),
     )
 
 
@@ -252,11 +264,13 @@ def _pairs(flat: list[Any]) -> Any:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _found(row: Sequence[Any], asked_s: float) -> Taken | None:
-    """A job that the slot has on record already: the reply that told of its taking was lost."""
+def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> Taken | None:
+    """A job that the slot has on record already: the reply that told of its taking was lost. None for
+    what is no record of this slot's.
+    """
     index, record, held, size, sha1, rescues, claim = row
-    working_on = worker_records.decode("", record)
-    if working_on is None or working_on.job_raw is None or not isinstance(working_on.queue, str):
+    working_on = worker_records.decode_own(worker_id, record)
+    if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
     return Taken(
         index - 1,

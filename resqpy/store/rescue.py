@@ -12,6 +12,8 @@ from resqpy.store.queues import decode_name
 from resqpy.store.scan import glob_literal
 
 _TOO_LONG = 10  # digits of a count
+_UNREADABLE = "the worker died, and its record can't be read"
+_GONE = "the worker died, and the bytes of its job, which were kept beside its record, are gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Remains:
         raw: the exact bytes of its job.
         apart: those bytes stand in a key of their own.
         once: the run was marked as one that must not be repeated.
-        broken: the record is not of our making; `raw` is all of it.
+        broken: why no job can be read from the record; then `raw` is all of it.
         beat: its own last sign of life, where it is dead though its process lives.
     """
 
@@ -35,7 +37,7 @@ class Remains:
     raw: bytes | None = None
     apart: bool = False
     once: bool = False
-    broken: bool = False
+    broken: str = ""
     beat: str = ""
 
     @property
@@ -134,16 +136,20 @@ async def make_known(store: Store, worker_id: str, incarnation: str, now: str) -
 
 
 async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
-    working_on = worker_records.decode(worker_id, record) if record is not None else None
     if record is None:
         return Remains(worker_id, None)
-    if working_on is None or working_on.job_raw is None:
-        return Remains(worker_id, record, raw=record, broken=True)
-    raw, apart = working_on.job_raw, working_on.job_raw == worker_records.HELD_PAYLOAD
+    work = worker_records.decode_own(worker_id, record)
+    if work is None or work.job_raw is None:
+        return Remains(worker_id, record, raw=record, broken=_UNREADABLE)
+    raw, apart = work.job_raw, work.job_raw == worker_records.HELD_PAYLOAD
     if apart:
-        raw = await workers.held(store, worker_id) or b""
-    queue, run_at = working_on.queue or "", working_on.run_at or ""
-    return Remains(worker_id, record, queue, run_at, raw, apart=apart, once=once)
+        held = await workers.held(store, worker_id)
+        if held is None:
+            return Remains(worker_id, record, raw=record, broken=_GONE)
+        raw = held
+    return Remains(
+        worker_id, record, work.queue or "", work.run_at or "", raw, apart=apart, once=once
+    )
 
 
 async def counts(store: Store, digests: Sequence[str]) -> list[int]:

@@ -152,9 +152,9 @@ def drop_held_command(store: Store, worker_id: str) -> tuple[Arg, ...]:
 
 
 async def held(store: Store, worker_id: str) -> bytes | None:
-    """The bytes kept apart from a worker's record."""
-    raw: bytes | None = await store.call("GET", store.keys.held(worker_id))
-    return raw
+    """The bytes kept apart from a worker's record; None too where somebody else has made that key."""
+    found: list[bytes | None] = await store.call("MGET", store.keys.held(worker_id))
+    return found[0]
 
 
 async def publish_cancel(store: Store, worker_id: str, run_at: str | None = None) -> int:

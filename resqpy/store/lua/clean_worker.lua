@@ -9,7 +9,8 @@
 -- Read by  Ruby and Node: all but resqpy's own
 local gone, worker = 4, ARGV[1]
 local record, held = KEYS[gone + 3], KEYS[gone + 4]
-if (redis.call('GET', record) or '') ~= ARGV[2] then return 0 end
+local found = redis.pcall('GET', record)
+if (type(found) == 'string' and found or '') ~= ARGV[2] then return 0 end
 if ARGV[3] ~= '' then
   redis.call('RPUSH', KEYS[1], ARGV[3])
   redis.pcall('INCR', KEYS[2]) -- a counter that is no number holds nothing up

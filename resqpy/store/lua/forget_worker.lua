@@ -1,17 +1,31 @@
 -- Shared by other scripts (`-- include forget_worker`): a worker that is gone, or about to be, goes out
 -- of every key that names it, and the JobLocks that its job still holds are freed.
 -- The including script says in `gone` where these keys begin, and in `worker` the worker's id.
+-- A key of another kind than we write is somebody else's: it is left as it is, and stands in `foreign`.
 --
 -- KEYS gone    workers               +1  workers:heartbeat     +2  resqpy's at_most_once
 --      +3      worker:<id>           +4  resqpy's held bytes   +5  resqpy's job_locks of the worker
 --      +6…     further keys of the worker (started, statistics, ping); the last of all keys
 -- ARGV         none
 -- Returns      nothing: the including script goes on
-local locks = redis.call('HGETALL', KEYS[gone + 5])
-for l = 1, #locks, 2 do
-  if redis.call('GET', locks[l]) == locks[l + 1] then redis.call('DEL', locks[l]) end
+local foreign = {}
+
+local function free_locks(key)
+  local locks = redis.call('HGETALL', key)
+  for l = 1, #locks, 2 do
+    if redis.pcall('GET', locks[l]) == locks[l + 1] then redis.call('DEL', locks[l]) end
+  end
 end
+
 redis.call('SREM', KEYS[gone], worker)
 redis.call('HDEL', KEYS[gone + 1], worker)
 redis.call('HDEL', KEYS[gone + 2], worker)
-redis.call('DEL', unpack(KEYS, gone + 3))
+for k = gone + 3, #KEYS do
+  local kind, ours = redis.call('TYPE', KEYS[k]).ok, k == gone + 5 and 'hash' or 'string'
+  if kind == ours then
+    if kind == 'hash' then free_locks(KEYS[k]) end
+    redis.call('DEL', KEYS[k])
+  elseif kind ~= 'none' then
+    foreign[#foreign + 1] = KEYS[k]
+  end
+end

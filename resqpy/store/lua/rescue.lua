@@ -12,7 +12,8 @@
 --      7   what is pushed; empty: the held bytes
 --      8   queue name                9  digest of the job    10 its rescues now; empty: forget them
 --      11  the worker is dead, though its process lives, if this still is its heartbeat; empty: no
--- Returns  1 done, 0 the process lives or the record is another one by now
+-- Returns  nothing: the process lives or the record is another one by now; else the keys of the worker
+--          that are of another kind than we write, and were left as they are
 -- Read by  Ruby and Node: all but resqpy's own
 local fence = 1
 -- include fence
@@ -21,13 +22,14 @@ local record, held = KEYS[gone + 3], KEYS[gone + 4]
 local seen = redis.call('ZSCORE', KEYS[2], ARGV[2])
 if seen and tonumber(seen) >= tonumber(ARGV[3])
     and (ARGV[11] == '' or redis.call('HGET', KEYS[gone + 1], worker) ~= ARGV[11]) then
-  return 0
+  return false
 end
-if (redis.call('GET', record) or '') ~= ARGV[5] then return 0 end
+local found = redis.pcall('GET', record)
+if (type(found) == 'string' and found or '') ~= ARGV[5] then return false end
 if ARGV[6] ~= '' then
   local job = ARGV[7]
-  if job == '' then job = redis.call('GET', held) end
-  if not job then return 0 end
+  if job == '' then job = redis.pcall('GET', held) end
+  if type(job) ~= 'string' then return false end
   redis.call('DEL', record .. ':') -- as in spare_memory.lua
   redis.call(ARGV[6], KEYS[6], job)
   if ARGV[6] == 'LPUSH' then
@@ -45,4 +47,4 @@ if ARGV[6] ~= '' then
   end
 end
 -- include forget_worker
-return 1
+return foreign
