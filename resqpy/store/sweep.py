@@ -1,8 +1,8 @@
 """A walk over a long list, page by page, while others push, pop and remove.
 
 Nothing is held by index: if the list has shifted since the last page, the walk goes on behind the
-last of the items it saw that is still there. So nothing is missed unless more than a page of items
-went away between two pages.
+last of the items it saw that is still there; equal ones are told apart by those before them. So
+nothing is missed unless more than a page of items went away between two pages, or all of them are alike.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from resqpy.store.client import Store
 from resqpy.store.walk import Walk
 
 PAGE = 500
+_CONTEXT = 20  # items before a place by which it is known again
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,11 @@ class Sweep:
 
     async def _read(self) -> list[Item]:
         stop = self._at + min(self._step, self._left or 0) - 1
-        if not self._seen:
-            return _numbered(await self._range(self._at, stop), self._at)
-        before, raws = await self._store.transaction(
-            [("LINDEX", self._key, self._at - 1), ("LRANGE", self._key, self._at, stop)]
-        )
-        if before == self._seen[-1].raw:
-            return _numbered(raws, self._at)
+        before = [item.raw for item in self._seen[-_CONTEXT:]]
+        first = max(0, self._at - len(before))
+        raws = await self._range(first, stop)
+        if raws[: len(before)] == before:
+            return _numbered(raws[len(before) :], self._at)
         return await self._read_shifted(stop)
 
     async def _read_shifted(self, stop: int) -> list[Item]:
@@ -106,11 +105,19 @@ def _last_known(window: list[Item], seen: list[Item]) -> int:
     places: dict[bytes, list[int]] = {}
     for place, item in enumerate(window):
         places.setdefault(item.raw, []).append(place)
-    for item in reversed(seen):
+    for end in range(len(seen) - 1, -1, -1):
+        item = seen[end]
         found = [p for p in places.get(item.raw, ()) if window[p].index <= item.index]
         if found:
-            return found[-1]
+            return max(found, key=lambda p: (_same_before(window, p, seen, end), p))
     return -1
+
+
+def _same_before(window: list[Item], place: int, seen: list[Item], end: int) -> int:
+    """How many items in a row are the same ones, back from these two."""
+    most = min(_CONTEXT, place + 1, end + 1)
+    back = (n for n in range(most) if window[place - n].raw != seen[end - n].raw)
+    return next(back, most)
 
 
 async def every(store: Store, key: str, *, step: int = PAGE) -> AsyncIterator[bytes]:

@@ -109,3 +109,22 @@ async def test_equal_items(store: Store, redis: Any) -> None:
             await redis.lpop(KEY)
     assert len(found) <= 200
     assert len(found) >= 100
+
+
+@pytest.mark.parametrize("popped", [0, 1, 20, 21, 25, 40, 63, 105])
+async def test_items_that_come_again_hide_nothing(popped: int, store: Store, redis: Any) -> None:
+    """Where the same few jobs come again and again, a list that has shifted is known by its run of items."""
+    items = [b"%s%d" % (b"A" if n % 3 else b"B", n % 7) for n in range(2000)]
+    await redis.rpush(KEY, *items)
+    sweep, pages = Sweep(store, KEY, step=200), 0
+    while page := await sweep.page():
+        wanted = [item for item in page if item.raw.startswith(b"A")]
+        for done, item in enumerate(wanted):
+            await redis.lset(KEY, item.index - done, b"gone")
+            await redis.lrem(KEY, 1, b"gone")
+        sweep.removed({item.index for item in wanted})
+        pages += 1
+        if pages in {3, 6} and popped:
+            await redis.lpop(KEY, popped)
+
+    assert [raw for raw in await redis.lrange(KEY, 0, -1) if raw.startswith(b"A")] == []
