@@ -189,6 +189,7 @@ class Pool:
         if error is not None:
             self._error = None
             raise error
+        reporting.doubt_if_lost()
         if reporting.doubt:
             if reporting.in_flight == 0:
                 await self._recover()

@@ -79,6 +79,7 @@ class Reporting:
         self._events = events
         self._wake = wake
         self._last_us = 0
+        self._met = False  # Redis has answered an exchange
 
     def add(self, end: End) -> None:
         """A job has ended."""
@@ -126,6 +127,8 @@ class Reporting:
         for slot in named:
             slot.offered += 1
         try:
+            if self._is_lost and not recover:
+                raise OutcomeUnknown("the connection to Redis was lost before an exchange")
             exchanged = await self.exchange.run(
                 [end.report for end in ended],
                 [slot.place for slot in named],
@@ -142,6 +145,7 @@ class Reporting:
             self.in_flight -= 1
             for slot in named:
                 slot.offered -= 1
+        self._met = True
         if exchanged.fence is not Fence.OPEN:
             self.doubt = True
             self.epoch = max(self.epoch, exchanged.gate)
@@ -183,6 +187,17 @@ class Reporting:
         if not self._refused:
             asyncio.get_running_loop().call_later(_WRITE_AGAIN_S, self.try_refused)
         self._refused.append(end)
+
+    def doubt_if_lost(self) -> None:
+        """A connection that was lost while nothing was in flight is a doubt, too: Redis may be another
+        one now, a replica that brought records back; and a request that was repeated on the way may
+        still arrive.
+        """
+        self.doubt = self.doubt or self._is_lost
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._met and not self.exchange.line.alive
 
     @property
     def done(self) -> bool:

@@ -153,10 +153,12 @@ class RescueChore:
         remains = [
             left
             for left in await rescue.remains(self._store, [*ids, *others])
-            if left.record is not None or left.worker_id in known
+            if left.record is not None or left.mark or left.worker_id in known
         ]
         if await self._rescue(leadership, incarnation, remains, before_s, silent_s):
-            await leadership.run("forget_process", [keys.processes, keys.gates, keys.lives], dead)
+            own = [keys.processes, keys.gates, keys.lives, keys.known_tasks,
+                   keys.process_state(incarnation)]  # fmt: skip
+            await leadership.run("forget_process", own, dead)
 
     async def _rescue(
         self,

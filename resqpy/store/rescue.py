@@ -25,7 +25,7 @@ class Remains:
         queue, run_at: of its job, where the record can be read.
         raw: the exact bytes of its job.
         apart: those bytes stand in a key of their own.
-        once: the run was marked as one that must not be repeated.
+        mark: what was noted of a run that must not be repeated, this one or an earlier one.
         broken: why no job can be read from the record; then `raw` is all of it.
         beat: its own last sign of life, where it is dead though its process lives.
     """
@@ -36,9 +36,14 @@ class Remains:
     run_at: str = ""
     raw: bytes | None = None
     apart: bool = False
-    once: bool = False
+    mark: bytes = b""
     broken: str = ""
     beat: str = ""
+
+    @property
+    def once(self) -> bool:
+        """Whether this run was marked as one that must not be repeated."""
+        return bool(self.record and self.mark) and (self.record or b"").startswith(self.mark)
 
     @property
     def digest(self) -> str:
@@ -80,14 +85,9 @@ async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
     records = await workers.records(store, worker_ids)
     marks = await store.call("HMGET", store.keys.at_most_once, *worker_ids)
     return [
-        await _read(store, worker_id, record, once=_marks(mark, record))
+        await _read(store, worker_id, record, mark or b"")
         for worker_id, record, mark in zip(worker_ids, records, marks, strict=True)
     ]
-
-
-def _marks(mark: bytes | None, record: bytes | None) -> bool:
-    """Whether a mark is that of the run on record, and not one left from an earlier run."""
-    return mark is not None and record is not None and record.startswith(mark)
 
 
 async def lives(store: Store) -> dict[str, bytes]:
@@ -135,20 +135,20 @@ async def make_known(store: Store, worker_id: str, incarnation: str, now: str) -
     return bool(await store.run("make_known", names, [worker_id, incarnation, now]))
 
 
-async def _read(store: Store, worker_id: str, record: bytes | None, *, once: bool) -> Remains:
+async def _read(store: Store, worker_id: str, record: bytes | None, mark: bytes) -> Remains:
     if record is None:
-        return Remains(worker_id, None)
+        return Remains(worker_id, None, mark=mark)
     work = worker_records.decode_own(worker_id, record)
     if work is None or work.job_raw is None:
-        return Remains(worker_id, record, raw=record, broken=_UNREADABLE)
+        return Remains(worker_id, record, raw=record, mark=mark, broken=_UNREADABLE)
     raw, apart = work.job_raw, work.job_raw == worker_records.HELD_PAYLOAD
     if apart:
         held = await workers.held(store, worker_id)
         if held is None:
-            return Remains(worker_id, record, raw=record, broken=_GONE)
+            return Remains(worker_id, record, raw=record, mark=mark, broken=_GONE)
         raw = held
     return Remains(
-        worker_id, record, work.queue or "", work.run_at or "", raw, apart=apart, once=once
+        worker_id, record, work.queue or "", work.run_at or "", raw, apart=apart, mark=mark
     )
 
 
@@ -195,7 +195,7 @@ def rescue_call(
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [
         incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
-        left.digest, verdict.count, left.beat,
+        left.digest, verdict.count, left.beat, left.mark,
     ]  # fmt: skip
     return lua_keys, args
 

@@ -2,10 +2,11 @@
 -- stays, and the process with it: so the rescue finds what is on it.
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  resqpy's gates
---      5   resqpy's lives            6  what the process is at
+--      5   resqpy's lives            6  what the process is at      7  resqpy's at_most_once
 -- ARGV 1   incarnation of the process
 --      2   "1": the process leaves, and takes nothing any more
---      3   number of workers; for each: id, and the keys of its record, its start, its two counters
+--      3   number of workers; for each: id, and the keys of its record, its held bytes, its start, its
+--          two counters
 -- Returns  the places of those that stay, from 1
 -- Read by  Ruby: all but resqpy's own; Node: workers
 if ARGV[2] == '1' then
@@ -14,13 +15,14 @@ if ARGV[2] == '1' then
 end
 local stay = {}
 for w = 1, tonumber(ARGV[3]) do
-  local id, record, start, processed, failed = unpack(ARGV, 5 * w - 1, 5 * w + 3)
+  local id, record, held, start, processed, failed = unpack(ARGV, 6 * w - 2, 6 * w + 3)
   if redis.call('EXISTS', record) == 1 then
     stay[#stay + 1] = w
   else
     redis.call('SREM', KEYS[1], id)
     redis.call('HDEL', KEYS[2], id)
-    redis.call('DEL', start, processed, failed)
+    redis.pcall('HDEL', KEYS[7], id)
+    redis.call('DEL', held, start, processed, failed)
   end
 end
 if ARGV[2] == '1' and #stay == 0 then

@@ -41,6 +41,7 @@ end
 
 -- Whether a number among the digits of a text may be beyond a double: 1e100 and more, or 200 digits.
 local function may_be_huge(text)
+  if not text:find('%d%d%d') then return false end -- nearly always, and the cheapest of the questions
   if text:find('e%+?%d%d%d') or text:find('E', 1, true) and text:find('E%+?%d%d%d') then return true end
   local hundred = #text >= 199 and '^' .. ('%d'):rep(100)
   for at = 100, #text - 99, 100 do -- 200 digits in a row have a hundred from one of these places on

@@ -12,6 +12,7 @@
 --      7   what is pushed; empty: the held bytes
 --      8   queue name                9  digest of the job    10 its rescues now; empty: forget them
 --      11  the worker is dead, though its process lives, if this still is its heartbeat; empty: no
+--      12  its mark of a run that must not be repeated, as it was read; empty: none
 -- Returns  nothing: the process lives or the record is another one by now; else the keys of the worker
 --          that are of another kind than we write, and were left as they are
 -- Read by  Ruby and Node: all but resqpy's own
@@ -26,6 +27,9 @@ if seen and tonumber(seen) >= tonumber(ARGV[3])
 end
 local found = redis.pcall('GET', record)
 if (type(found) == 'string' and found or '') ~= ARGV[5] then return false end
+-- A process that woke up may have begun the run since its mark was read.
+local mark = redis.pcall('HGET', KEYS[gone + 2], worker)
+if (type(mark) == 'string' and mark or '') ~= ARGV[12] then return false end
 if ARGV[6] ~= '' then
   local job = ARGV[7]
   if job == '' then job = redis.pcall('GET', held) end
