@@ -112,15 +112,19 @@ class ExchangeProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        writers = [writer]
         try:
-            there, to_redis = await asyncio.open_unix_connection(self._target)
-            pair = _Pair(self, writer, to_redis)
             with contextlib.suppress(OSError, asyncio.CancelledError):
+                there, to_redis = await asyncio.open_unix_connection(self._target)
+                writers.append(to_redis)
+                pair = _Pair(self, writer, to_redis)
                 back = asyncio.ensure_future(pair.back(Frames(there)))
-                await pair.forth(Frames(reader), self._hold_s)
-                back.cancel()
+                try:
+                    await pair.forth(Frames(reader), self._hold_s)
+                finally:
+                    back.cancel()
         finally:
-            for each in (writer, pair.to_redis):
+            for each in writers:
                 each.transport.abort()
             self._tasks.discard(task)
 
@@ -133,7 +137,7 @@ class _Pair:
     ) -> None:
         self._proxy = proxy
         self._client = client
-        self.to_redis = to_redis
+        self._to_redis = to_redis
         self._replies: deque[str] = deque()  # what is done to the replies to come
         self._held: asyncio.Task[None] | None = None
 
@@ -148,11 +152,11 @@ class _Pair:
                 self._replies.append("nothing")
             else:
                 self._replies.append(fate)
-            self.to_redis.write(request)
+            self._to_redis.write(request)
             if fate == "repeat":
                 self._replies.append("")
-                self.to_redis.write(request)
-        await self.to_redis.drain()
+                self._to_redis.write(request)
+        await self._to_redis.drain()
 
     async def back(self, frames: Frames) -> None:
         """From Redis to the client."""
