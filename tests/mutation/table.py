@@ -1,0 +1,272 @@
+"""The table of mutants: a feature, the line that makes it, the line that breaks it, the test that must fail."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One line of one file, broken.
+
+    Attributes:
+        feature: what stops working.
+        path: the file, from the project's folder.
+        line: the whole line, without the space before it; there is one such line in the file.
+        broken: what stands there instead.
+        test: fails then, and passes otherwise.
+    """
+
+    feature: str
+    path: str
+    line: str
+    broken: str
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        "jobs of a queue run in the order in which they were enqueued",
+        "resqpy/store/queues.py",
+        'args: list[Arg] = ["LPUSH" if front else "RPUSH", len(part)]',
+        'args: list[Arg] = ["LPUSH", len(part)]',
+        "tests/engine/test_queue.py::test_many_keep_their_order",
+    ),
+    Mutant(
+        "what is no job is refused, and nothing of many is enqueued",
+        "resqpy/engine/queue.py",
+        "_check_shape(job)",
+        "str(job)",
+        "tests/engine/test_queue.py::test_what_is_no_job_among_many",
+    ),
+    Mutant(
+        "queues in order of priority",
+        "resqpy/store/lua/exchange.lua",
+        "for q = 1, #KEYS - FIXED do",
+        "for q = #KEYS - FIXED, 1, -1 do",
+        "tests/seeds/test_actionhero_examples.py::test_high_before_low",
+    ),
+    Mutant(
+        "`*` works all queues in the order of their names",
+        "resqpy/engine/queue_names.py",
+        'everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))',
+        "everything = sorted(known, reverse=True)",
+        "tests/engine/test_queue_names.py::test_what_a_worker_works",
+    ),
+    Mutant(
+        "a delayed job is not promoted before its time",
+        "resqpy/store/lua/promote.lua",
+        "local now = tonumber(time[1])",
+        "local now = tonumber(time[1]) + 1000000",
+        "tests/engine/test_promotion.py::test_what_is_not_due_stays",
+    ),
+    Mutant(
+        "due jobs keep their order",
+        "resqpy/store/lua/promote.lua",
+        "local item = redis.pcall('LPOP', lists .. member)",
+        "local item = redis.pcall('RPOP', lists .. member)",
+        "tests/engine/test_promotion.py::test_due_jobs_enter_their_queues_in_order_with_their_bytes",
+    ),
+    Mutant(
+        "seconds are refused where milliseconds are meant",
+        "resqpy/base/when.py",
+        "if ms < SMALLEST_MS and ms is value:",
+        "if ms < 0 and ms is value:",
+        "tests/framework/test_tasks_api.py::test_seconds_are_refused_where_milliseconds_are_meant",
+    ),
+    Mutant(
+        "a periodic task is one instance in the cluster",
+        "resqpy/store/lua/periodic_fire.lua",
+        "redis.call('ZREM', due, name)",
+        "redis.call('ZADD', due, again, name)",
+        "tests/engine/test_periodic.py::test_one_at_a_time_however_many_nodes",
+    ),
+    Mutant(
+        "a second process that starts begins no second chain of a periodic task",
+        "resqpy/store/lua/periodic_announce.lua",
+        "begins = redis.call('HEXISTS', out, name) == 0 and redis.call('ZADD', due, 'NX', now, name) == 1",
+        "begins = redis.call('ZADD', due, now, name) >= 0",
+        "tests/engine/test_periodic.py::test_boot_enqueues_once_and_a_second_boot_nothing",
+    ),
+    Mutant(
+        "times of a cron that nobody led are left out, unless the task says otherwise",
+        "resqpy/engine/cron_plan.py",
+        'looks_back_ms = 0 if task.missed == "skip" else task.window_ms',
+        "looks_back_ms = task.window_ms",
+        "tests/engine/test_cron_chore.py::test_missed_fires",
+    ),
+    Mutant(
+        "an input that is required is demanded",
+        "resqpy/framework/inputs.py",
+        "if declared.is_required:",
+        "if declared.required is False:",
+        "tests/framework/test_inputs.py::test_all_that_is_wrong_is_told_at_once",
+    ),
+    Mutant(
+        "inputs are checked before a run, whoever enqueued them",
+        "resqpy/framework/task_call.py",
+        "return task.inputs.check(given)",
+        "return dict(given)",
+        "tests/framework/test_run.py::test_what_a_foreign_client_enqueues_is_checked_before_the_run",
+    ),
+    Mutant(
+        "an error of a task fails its job",
+        "resqpy/engine/endings.py",
+        "return [*commands, failures.push_command(run.store, entry)]",
+        "return commands",
+        "tests/framework/test_run.py::test_raising_fails_the_job",
+    ),
+    Mutant(
+        "a failed job that is tried again leaves the failed list",
+        "resqpy/store/lua/settle_failed.lua",
+        "if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end",
+        "if marked < 0 then redis.call('LREM', KEYS[1], marked, GONE) end",
+        "tests/seeds/test_actionhero_examples.py::test_failed_jobs",
+    ),
+    Mutant(
+        "a failed job is tried again as often as it says",
+        "resqpy/plugins/retry.py",
+        "remaining = self.retry_limit - count - 1",
+        "remaining = self.retry_limit - count",
+        "tests/plugins/test_retry.py::test_the_limit_counts_attempts_and_the_last_error_fails_the_job",
+    ),
+    Mutant(
+        "errors that are not to be tried again are not",
+        "resqpy/plugins/retry.py",
+        "return not self.retry_exceptions or isinstance(error, self.retry_exceptions)",
+        "return True",
+        "tests/plugins/test_retry.py::test_errors_can_be_chosen",
+    ),
+    Mutant(
+        "QueueLock: one of equal jobs waits",
+        "resqpy/plugins/queue_lock.py",
+        'return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)',
+        "return ()",
+        "tests/plugins/test_queue_lock.py::test_of_equal_jobs_one_is_enqueued",
+    ),
+    Mutant(
+        "JobLock: one of equal jobs runs",
+        "resqpy/plugins/job_lock.py",
+        "if not await self._taken(run, key):",
+        "if await self._taken(run, key) is None:",
+        "tests/plugins/test_job_lock.py::test_two_blocked_copies_are_both_delayed_and_the_lock_stays",
+    ),
+    Mutant(
+        "DelayQueueLock: none is enqueued while an equal one is delayed",
+        "resqpy/store/lua/guards.lua",
+        "fine = not waits(guard[2])",
+        "fine = true",
+        "tests/plugins/test_delay_queue_lock.py::test_a_delayed_job_is_not_enqueued",
+    ),
+    Mutant(
+        "the first plugin is the outermost",
+        "resqpy/engine/execute.py",
+        "for plugin in reversed(plugins):",
+        "for plugin in plugins:",
+        "tests/plugins/test_plugin_chain.py::test_the_first_plugin_is_the_outermost",
+    ),
+    Mutant(
+        "middleware may forbid a run",
+        "resqpy/framework/middleware.py",
+        "if await _result(self._middleware.pre_processor(call)) is False:",
+        "if await _result(self._middleware.pre_processor(call)) is None:",
+        "tests/framework/test_middleware.py::test_pre_processor_skips_and_fails",
+    ),
+    Mutant(
+        "a time limit ends a job",
+        "resqpy/engine/execute.py",
+        "if definition.time_limit_s is None:",
+        "if definition.time_limit_s is not definition:",
+        "tests/engine/test_worker.py::test_a_time_limit",
+    ),
+    Mutant(
+        "at most once: what was stopped is not repeated",
+        "resqpy/engine/execute.py",
+        "return failure(run.error) if once and run.performed else RETURNED",
+        "return RETURNED",
+        "tests/engine/test_stop.py::test_at_most_once_goes_to_failed_if_it_started",
+    ),
+    Mutant(
+        "a worker that stops puts unfinished jobs back",
+        "resqpy/engine/endings.py",
+        "return [_returned(run, outcome), *run.on_return]",
+        "return [*run.on_return]",
+        "tests/engine/test_stop.py::test_unfinished_jobs_go_back_in_their_old_order",
+    ),
+    Mutant(
+        "jobs of a dead worker return to their queues",
+        "resqpy/store/lua/rescue.lua",
+        "redis.call(ARGV[6], KEYS[6], job)",
+        "redis.call('EXISTS', KEYS[6])",
+        "tests/engine/test_rescue.py::test_jobs_return_to_the_head_in_their_old_order",
+    ),
+    Mutant(
+        "an exchange that arrives late takes nothing",
+        "resqpy/store/lua/exchange.lua",
+        "if fenced > 0 then",
+        "if fenced > 9 then",
+        "tests/store/test_fence.py::test_an_exchange_that_is_late_takes_nothing",
+    ),
+    Mutant(
+        "pausing all workers pauses them",
+        "resqpy/store/lua/exchange.lua",
+        "if paused == 0 and #free > 0 then",
+        "if #free > 0 then",
+        "tests/store/test_exchange.py::test_paused",
+    ),
+    Mutant(
+        "one of many schedulers leads",
+        "resqpy/store/lua/leader_campaign.lua",
+        "if token and token:match('^(.*)/%d+$') ~= ARGV[1] then",
+        "if token and token == ARGV[1] then",
+        "tests/engine/test_election.py::test_one_of_many_leads",
+    ),
+    Mutant(
+        "more task processors where all are busy",
+        "resqpy/engine/autoscale.py",
+        "if share > _BUSY:",
+        "if share > 1:",
+        "tests/engine/test_autoscale.py::test_the_rule",
+    ),
+    Mutant(
+        "a tracked task keeps its result",
+        "resqpy/engine/tracked/transitions.py",
+        "return _run_over(record, ending, succeeded=True, error=None, result=ending.result, entry=False)",
+        "return _run_over(record, ending, succeeded=True, error=None, result=None, entry=False)",
+        "tests/tracked/test_recurring.py::test_by_an_interval",
+    ),
+    Mutant(
+        "a tracked task is removed when its retention is over",
+        "resqpy/engine/tracked/transitions.py",
+        "return None if record.retain_ms is None else now_ms + record.retain_ms",
+        "return None",
+        "tests/tracked/test_recovery.py::test_retention",
+    ),
+    Mutant(
+        "a variable wins over a config file",
+        "resqpy/framework/config_merge.py",
+        'self._keep(path, value, f"environment {name}")',
+        'self._keep(path, self.values[path], f"environment {name}")',
+        "tests/framework/test_config.py::test_variables_win_over_files_and_flags_over_all",
+    ),
+    Mutant(
+        "secrets among inputs are not logged",
+        "resqpy/base/masking.py",
+        "str(key): HIDDEN if self.hides(str(key)) else self.shown(each, depth + 1)",
+        "str(key): self.shown(each, depth + 1)",
+        "tests/framework/test_log.py::test_the_filter",
+    ),
+    Mutant(
+        "passwords in URLs are not shown",
+        "resqpy/base/masking.py",
+        "text = _LOGIN.sub(_without_password, text)",
+        "text = str(text)",
+        "tests/unit/test_masking.py::test_credentials_are_known_by_their_shape",
+    ),
+    Mutant(
+        "a dry run changes nothing",
+        "resqpy/cli/changing.py",
+        "seen = run(dry=True)",
+        "seen = run(dry=False)",
+        "tests/cli/test_changing.py::test_a_dry_run_says_what_is_done",
+    ),
+)
