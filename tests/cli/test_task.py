@@ -183,6 +183,51 @@ def test_run(resqpy: Call, client: Redis, root: Path) -> None:
     assert client.exists("resque:queues") == 0
 
 
+def test_run_with_its_plugins(resqpy: Call, client: Redis, root: Path) -> None:
+    """They stand around the run as in a worker: in their order, with a lock that is held meanwhile."""
+    (root / "tasks" / "locked.py").write_text(
+        dedent(
+            """
+            from resqpy import Plugin, task
+
+
+            class Says(Plugin):
+                async def before_perform(self, run):
+                    print("before", run.class_name, run.args)
+
+                async def after_perform(self, run):
+                    print("after", run.result)
+
+
+            class Hides(Plugin):
+                async def after_perform(self, run):
+                    if run.error is not None:
+                        print("hides", run.error)
+                        run.error = None
+
+
+            @task(plugins=[Says, Hides, "JobLock"])
+            async def locked(worker, number: int):
+                "Say which locks are held."
+                print(*await worker.queue.store.call("KEYS", "resque:workerslock:*"))
+                if number > 1:
+                    raise ValueError("two")
+                return number
+            """
+        )
+    )
+    good = resqpy("task", "run", "locked", "number=1")
+    forgiven = resqpy("task", "run", "locked", "number=2")
+
+    assert [line.partition(" ")[0] for line in good.out.splitlines()] == [
+        "before", good.out.splitlines()[1].partition(" ")[0], "after", "1",
+    ]  # fmt: skip
+    assert "resque:workerslock:locked:" in good.out
+    assert "hides two" in forgiven.out
+    assert forgiven.code == 0
+    assert client.keys("resque:workerslock:*") == []
+
+
 def test_a_task_that_may_not_run(resqpy: Call, root: Path) -> None:
     """A script must see that nothing was done."""
     (root / "middleware").mkdir()

@@ -121,3 +121,21 @@ async def test_killed_hundreds_of_times(redis_url: str, redis: Any) -> None:
         await die_and_count(redis_url, redis, deaths[:150])
     await redis.flushall()
     await die_and_count(redis_url, redis, deaths[150:], 150, worker=True)
+
+
+async def test_one_instance_among_three_processes(redis_url: str, redis: Any) -> None:
+    """Three processes, each a scheduler and a worker: each run ends before the next begins."""
+    processes = [PeriodicProcess(redis_url, worker=True, **FAST) for _ in range(3)]
+    async with processes[0], processes[1], processes[2]:
+        await wait_for(
+            lambda: all(each.count("follower") or each.count("leader") for each in processes), 30
+        )
+        since = len(await runs(redis))
+        await wait_for(lambda: goes_on(redis, since), timeout=30)
+        assert await redis.zcard(DUE) + await redis.hlen(OUT) == 1
+        told = await runs(redis)
+    begun = [at for what, at in told if what == "begin"]
+    assert len(begun) == len(set(begun))
+    assert [what for what, _ in told] == ["begin", "end"] * (len(told) // 2) + ["begin"] * (
+        len(told) % 2
+    )

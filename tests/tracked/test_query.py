@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import task_locks
 from resqpy.store.client import Store
@@ -151,13 +152,16 @@ async def test_another_size_is_no_other_query(tracked: Tracked, many: list[str])
     assert [task.id for task in page.tasks] == odd[2:11]
 
 
-async def test_choosing_in_python(tracked: Tracked, many: list[str]) -> None:
-    """irontask: 'allows filtering by any data in the task', 'allows sorting by fields in the payload'."""
-    chosen = [task.id async for task in tracked.iterate(type="odd") if task.payload["index"] > 17]
-    assert chosen == [many[19], many[21]]
-    tasks = [task async for task in tracked.iterate(type="even")]
-    tasks.sort(key=lambda task: -task.payload["index"])
-    assert [task.id for task in tasks] == many[::-2]
+async def test_a_payload_is_no_condition(tracked: Tracked, many: list[str]) -> None:
+    """What stands in it neither filters nor sorts: both are refused, with what there is instead."""
+    for wrong in ({"payload": {"index": 3}}, {"filter": "index > 17"}, {"index": 3}):
+        with pytest.raises(UnknownOption, match="tags"):
+            await tracked.query(**wrong)
+    with pytest.raises(UsageError, match="created, modified, completed, status"):
+        await tracked.query(sort="payload.index")
+    assert [each.payload async for each in tracked.iterate(tags=["third1"], page_size=3)] == [
+        {"index": index} for index in range(1, COUNT, 3)
+    ]
 
 
 async def test_tasks_of_a_page(tracked: Tracked, many: list[str]) -> None:

@@ -223,7 +223,8 @@ def make_query(options: QueryOptions | Conditions) -> Query:
         UsageError: what is wrong, with what there is.
     """
     if wrong := sorted(set(options) - _NAMES):
-        raise UnknownOption(f"unknown condition {wrong[0]!r}{near_match(wrong[0], _NAMES)}")
+        hint = near_match(wrong[0], _NAMES) or "; what stands in a payload is none: give tasks tags"
+        raise UnknownOption(f"unknown condition {wrong[0]!r}{hint}")
     priority = options.get("priority")
     times: Mapping[str, Any] = options
     return Query(
