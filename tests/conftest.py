@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
+from tests.support import other_languages
 from tests.support.log_state import logs_as_before
 from tests.support.module_path import module_path_as_before
 from tests.support.redis_cluster import three_masters
@@ -26,6 +27,14 @@ settings.load_profile("busy")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --all."""
     parser.addoption("--all", action="store_true", help="run the full proofs too (minutes)")
+
+
+def pytest_configure() -> None:
+    """Refuse a misspelled RESQPY_REQUIRE before a test is run."""
+    try:
+        other_languages.required()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_sessionstart() -> None:
@@ -53,7 +62,12 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what tests have told."""
+    """Print what tests have told, and what was tried with programs of other languages."""
+    stats = terminalreporter.stats
+    if lines := other_languages.summary(stats.get("passed", []), stats.get("skipped", [])):
+        terminalreporter.section("other languages")
+        for line in lines:
+            terminalreporter.line(line)
     for report in terminalreporter.getreports("passed"):
         for name, words in report.user_properties:
             if name == "told":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from tests.cli import tour
 from tests.cli.reference import DOC, SHARED, commands, in_document
 from tests.cli.tour_steps import STEPS
 from tests.support.foreign import NodeDriver
+from tests.support.other_languages import require
 from tests.support.source import ROOT
 
 
@@ -28,8 +28,7 @@ def test_the_reference_is_that_of_the_code() -> None:
 @pytest.mark.xdist_group("tour")
 def test_the_tour_is_what_the_commands_print(tmp_path: Path) -> None:
     """If not: `python -m tests.cli.tour`. Times and widths of columns may differ."""
-    if reason := NodeDriver.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"Node: {reason}")
+    require("node", NodeDriver.missing())
     made = tmp_path / "tour.md"
 
     subprocess.run([sys.executable, "-m", "tests.cli.tour", str(made)], cwd=ROOT, check=True)

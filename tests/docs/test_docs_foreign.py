@@ -13,6 +13,7 @@ from resqpy.base.errors import InvalidInputs
 from resqpy.testing import drain
 from tests.docs.pages import DOCS, Block, Stage, blocks
 from tests.support.foreign import NodeDriver, RubyDriver
+from tests.support.other_languages import require
 
 CONNECT = """
 require "resque"
@@ -31,8 +32,7 @@ def _of(page: str, kind: str) -> tuple[Block, list[Block]]:
 @pytest.mark.ruby
 async def test_what_ruby_enqueues_runs_here(stage: Stage, redis_url: str) -> None:
     """The real resque does what the page says, and the page's task has its job."""
-    if reason := RubyDriver.missing():
-        pytest.skip(f"Ruby: {reason}")
+    require("ruby", RubyDriver.missing())
     example, files = _of("from-ruby-resque.md", "ruby")
     for each in files:
         stage.write(each)
@@ -47,8 +47,7 @@ async def test_what_ruby_enqueues_runs_here(stage: Stage, redis_url: str) -> Non
 @pytest.mark.node
 def test_the_task_of_actionhero_is_ours(stage: Stage, redis_url: str) -> None:
     """Its properties are those of the Python class beside it."""
-    if reason := NodeDriver.missing():
-        pytest.skip(f"Node: {reason}")
+    require("node", NodeDriver.missing())
     example, files = _of("from-actionhero.md", "js")
     for each in files:
         stage.write(each)

@@ -54,7 +54,7 @@ def _problem(code: str) -> str | None:
         return None if known else f"no command has {found[0]}"
     if re.fullmatch(r"RESQPY_\w+(?:=.*)?", code):
         name = code.partition("=")[0]
-        known = name in _variables() or name.startswith(EXAMPLES)
+        known = name in _variables() | OF_TESTS or name.startswith(EXAMPLES)
         return None if known else f"nobody reads {name}"
     if (found := re.fullmatch(r"(\w+)\.(\w+)", code)) and found[1] in SECTIONS:
         known = any(f"{path}.".startswith(f"{code}.") for path in KNOWN)
@@ -67,6 +67,8 @@ def _problem(code: str) -> str | None:
 
 # Options of docker, of bin/quickstart, bin/test and bin/bench.
 FOREIGN_OPTIONS = {"--time", "--stay", "--all", "--quick", "--json", "--no-history"}
+# Read by tests/support/other_languages.py alone.
+OF_TESTS = {"RESQPY_REQUIRE"}
 # A misspelt one; those of the section `mail`, which a user has.
 EXAMPLES = ("RESQPY_TASKS_TIMOUT", "RESQPY_MAIL_")
 # Sections that users have; a key of a job.

@@ -1,11 +1,10 @@
-"""Fixtures for tests against the real node-resque and Ruby resque.
+"""Fixtures for tests against the real node-resque, Ruby resque and php-resque.
 
-Where Node is missing its tests skip aloud, and fail in CI; Ruby's skip aloud everywhere.
+Where a program is missing its tests skip, or fail where it is required (tests/support/other_languages.py).
 """
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,29 +19,22 @@ from tests.support.foreign import (
     StartRuby,
     Target,
 )
+from tests.support.foreign_php import PhpProgram
+from tests.support.other_languages import require
 from tests.support.scheduling import StartScheduler, schedulers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 Driver = TypeVar("Driver", bound=ForeignDriver)
-SPOKEN = ("Node: ", "Ruby: ")
-MARKS = {"start_node": "node", "start_ruby": "ruby"}
+MARKS = {"start_node": "node", "start_ruby": "ruby", "php": "php"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Node or Ruby, by the fixtures it asks for."""
+    """Mark what needs Node, Ruby or PHP, by the fixtures it asks for."""
     for item in items:
         for name in MARKS.keys() & getattr(item, "fixturenames", ()):
             item.add_marker(MARKS[name])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end what could not be tried here, and why."""
-    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
-    reasons = {why[2].removeprefix("Skipped: ") for why in skipped if isinstance(why, tuple)}
-    for reason in sorted(why for why in reasons if why.startswith(SPOKEN)):
-        terminalreporter.write_line(f"INTEROP SKIPPED: {reason}", yellow=True, bold=True)
 
 
 @pytest.fixture
@@ -55,7 +47,7 @@ async def start(redis_url: str) -> AsyncIterator[StartScheduler]:
 @pytest.fixture
 async def start_node(redis_url: str) -> AsyncIterator[StartNode]:
     """A function that starts Node processes (`namespace`, `env`), which end with the test."""
-    _require(NodeDriver, fail=_in_ci())
+    require("node", NodeDriver.missing())
     async with AsyncExitStack() as stack:
         yield _starter(NodeDriver, redis_url, stack)
 
@@ -69,7 +61,7 @@ async def node(start_node: StartNode) -> NodeDriver:
 @pytest.fixture
 async def start_ruby(redis_url: str) -> AsyncIterator[StartRuby]:
     """A function that starts Ruby processes (`namespace`, `env`), which end with the test."""
-    _require(RubyDriver, fail=False)
+    require("ruby", RubyDriver.missing())
     async with AsyncExitStack() as stack:
         yield _starter(RubyDriver, redis_url, stack)
 
@@ -84,8 +76,15 @@ async def ruby(start_ruby: StartRuby) -> RubyDriver:
 async def ruby_scheduler(ruby: RubyDriver) -> RubyDriver:
     """The `ruby` fixture, where resque-scheduler is there as well."""
     if not ruby.has_scheduler:
-        pytest.skip("Ruby: `ruby -rresque-scheduler` does not work")
+        require("ruby", "`ruby -rresque-scheduler` does not work")
     return ruby
+
+
+@pytest.fixture
+def php(redis_url: str) -> PhpProgram:
+    """php-resque on the test's Redis."""
+    require("php", PhpProgram.missing())
+    return PhpProgram(Target.from_url(redis_url))
 
 
 def _starter(
@@ -98,13 +97,3 @@ def _starter(
         return made
 
     return start
-
-
-def _require(driver: type[ForeignDriver], *, fail: bool) -> None:
-    reason = driver.missing()
-    if reason:
-        (pytest.fail if fail else pytest.skip)(f"{driver.language}: {reason}")
-
-
-def _in_ci() -> bool:
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")

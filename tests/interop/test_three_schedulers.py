@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.support.foreign import NodeDriver, RubyDriver, Target
+from tests.support.other_languages import require
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for
 
@@ -262,8 +263,7 @@ def languages(url: str) -> list[Party]:
 @pytest.fixture
 def node_is_there() -> None:
     """Skips where there is no Node; CI has one."""
-    if reason := NodeDriver.missing():
-        pytest.skip(f"Node: {reason}")
+    require("node", NodeDriver.missing())
 
 
 @pytest.mark.timeout(120)

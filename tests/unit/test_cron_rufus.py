@@ -21,6 +21,7 @@ import pytest
 
 from resqpy.base.cron import CronSchedule, InvalidCron
 from resqpy.base.rufus import InvalidEvery, parse_every, why_not_rufus
+from tests.support.other_languages import require
 
 RECORDED = Path(__file__).with_name("rufus_answers.json")
 START = datetime(2026, 1, 9, 10, 11, 12, tzinfo=UTC)
@@ -227,8 +228,7 @@ def test_recorded_intervals() -> None:
 @pytest.mark.full
 def test_ruby_still_says_the_same() -> None:
     """The recording is what the installed Ruby answers."""
-    if not rufus_is_here():
-        pytest.skip("no Ruby with rufus-scheduler")
+    require("ruby", None if rufus_is_here() else "no Ruby with rufus-scheduler")
     answers = recorded()
 
     again = ask_ruby(list(answers["cron"]), list(answers["every"]))
@@ -241,8 +241,7 @@ def test_ruby_still_says_the_same() -> None:
 @pytest.mark.timeout(600)
 def test_random_expressions(count: int) -> None:
     """On expressions never seen before the same holds."""
-    if not rufus_is_here():
-        pytest.skip("no Ruby with rufus-scheduler")
+    require("ruby", None if rufus_is_here() else "no Ruby with rufus-scheduler")
     seed = random.randrange(10**9)
     made = Expressions(seed)
 
