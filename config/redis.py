@@ -12,6 +12,6 @@ def default() -> dict[str, Any]:
     """For all environments."""
     return {
         # For a Redis of your own, give its "url", such as "redis://127.0.0.1:6379/0".
-        # What stands before every key. Ruby and Node workers beside us need the same.
+        # Prefix of every Redis key. Ruby and Node workers beside us need the same.
         "namespace": "resque",
     }

@@ -25,7 +25,7 @@ COMMANDS = {
     "scheduler": Entry(
         "scheduler:scheduler", "Move delayed and periodic jobs to their queues.", RUN
     ),
-    "healthcheck": Entry("healthcheck:healthcheck", "Say whether all is well, for probes.", RUN),
+    "healthcheck": Entry("healthcheck:healthcheck", "Health check for probes.", RUN),
     "doctor": Entry("doctor:doctor", "Find what is wrong, and put it right.", LOOK),
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
     "info": Entry("overall:info", "The whole at a glance.", LOOK),
@@ -40,8 +40,8 @@ COMMANDS = {
     "locks": Entry("locks:locks", "Locks of tasks; remove one.", LOOK),
     "leader": Entry("overall:leader", "Who leads among the schedulers of all languages.", LOOK),
     "stats": Entry("overall:stats", "Counters.", LOOK),
-    "pause": Entry("overall:pause", "Let all workers rest.", LOOK),
-    "resume": Entry("overall:resume", "Let all workers work again.", LOOK),
+    "pause": Entry("overall:pause", "Pause all workers.", LOOK),
+    "resume": Entry("overall:resume", "Resume all workers.", LOOK),
     "tracked": Entry(
         "tracked:tracked", "Tracked tasks: create, find, cancel, retry, watch.", TASKS
     ),

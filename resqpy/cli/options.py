@@ -163,7 +163,7 @@ def shared_options() -> list[Option]:
         Option(["--redis", "-r"], setting="redis.url", metavar="URL",
                help="Another Redis than the config's: redis://, rediss:// or unix://."),
         Option(["--namespace", "-N"], setting="redis.namespace", metavar="NAME",
-               help="What stands before every key (default: resque)."),
+               help="Prefix of every Redis key (default: resque)."),
         _shared("--debug", to="debug", variable="RESQPY_DEBUG", is_flag=True,
                 help="Show tracebacks."),
     ]  # fmt: skip

@@ -183,7 +183,7 @@ class Supervisor:
         if child.wanted.is_set():
             return True
         if self._stubborn and (code == Exit.PROJECT or (code in FINAL and self._worked)):
-            self._log.error("mend the project; the next change starts it again")
+            self._log.error("fix the project; the next change starts it again")
             await self._first(None, self._stopping, child.wanted)
             return not self._stopping.is_set()
         final = code in FINAL and not self._worked

@@ -12,8 +12,8 @@ TRACKED = {
     "list": Entry("tracked:list_", "Find tracked tasks, page by page.", SECTION),
     "cancel": Entry("tracked:cancel", "Cancel what has not started.", SECTION),
     "retry": Entry("tracked:retry", "Run now what waits, or what failed.", SECTION),
-    "remove": Entry("tracked:remove", "Remove tasks, whatever they are at.", SECTION),
+    "remove": Entry("tracked:remove", "Remove tasks in any state.", SECTION),
     "enable": Entry("tracked:enable", "Let a disabled task run again.", SECTION),
-    "disable": Entry("tracked:disable", "Let a task not run.", SECTION),
+    "disable": Entry("tracked:disable", "Disable a task.", SECTION),
     "watch": Entry("tracked:watch", "Follow the changes of tasks as they happen.", SECTION),
 }

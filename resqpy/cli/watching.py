@@ -22,7 +22,7 @@ async def watch(root: Path, changed: Callable[[], None]) -> None:
         now = await asyncio.to_thread(_state, root)
         if now != before:
             files = sorted(str(path.relative_to(root)) for path in _differing(before, now))
-            get_logger().info("files changed: starting anew", files=files[:5])
+            get_logger().info("files changed: restarting", files=files[:5])
             before = now
             changed()
 

@@ -101,7 +101,7 @@ class Heartbeat:
         self._thread.stop(_END_WITHIN_S)
 
     def _died(self, error: BaseException) -> None:
-        told = ResqpyError(f"the heartbeat's thread died and is begun anew: {repr_of(error)}")
+        told = ResqpyError(f"the heartbeat's thread died; restarting it: {repr_of(error)}")
         told.__cause__ = error
         self._on_error(told)
 

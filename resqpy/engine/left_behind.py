@@ -21,7 +21,7 @@ class LeftBehind:
 
     Args:
         events: told of each.
-        die: ends the worker, which then is to be started anew.
+        die: ends the worker, which then must be restarted.
 
     Attributes:
         threads: the threads of plain functions.
@@ -57,7 +57,7 @@ class LeftBehind:
         told = f"{what} was cut off and does not end; its slot goes on without it ({words})"
         tell_error(self._events, ResqpyError(told))
         if count >= MOST and self._die is not None:
-            self._die(ResqpyError(f"{told}; this process must be started anew"))
+            self._die(ResqpyError(f"{told}; this process must be restarted"))
 
     @property
     def children(self) -> int:

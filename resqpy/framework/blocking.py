@@ -77,7 +77,7 @@ class Door:
         def step(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
             if life is not LOOP_THREAD.life():
                 raise UsageError(
-                    "this walk began in another process, or before close(); begin anew"
+                    "this walk began in another process, or before close(); start over"
                 )
             return LOOP_THREAD.call(life, work, self._timeout_s)
 

@@ -188,11 +188,11 @@ def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
     told = {"error": _words(error), "queue": queue, **of_slot(number)}
     if isinstance(job, Job):
         told["task"] = job.class_name
-    return "worker has trouble", told
+    return "worker error", told
 
 
 def _scheduler_error(error: Any, *_: Any) -> Line:
-    return "scheduler has trouble", {"error": _words(error)}
+    return "scheduler error", {"error": _words(error)}
 
 
 def _words(error: Any) -> str:

@@ -105,7 +105,9 @@ class _Handlers:
             level = self._urgency.level = 2
         if level == 1:
             seconds = tasks.stop_timeout / 1000
-            self._log("stopping; again to stop now", running_jobs_get_s=seconds)
+            self._log(
+                "stopping (send the signal again to stop immediately)", running_jobs_get_s=seconds
+            )
             self._until_s = now_s + seconds + tasks.cancel_timeout / 1000
             self._on_loop(self._process.request_stop)
         elif level == 2:

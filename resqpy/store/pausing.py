@@ -8,7 +8,7 @@ PAUSED = b"true"  # the value; another tells nobody anything
 
 
 async def pause(store: Store) -> bool:
-    """Let all workers rest; False if they do."""
+    """Pause all workers; False if they are paused."""
     return bool(await store.call("SET", store.keys.pause, PAUSED, "GET") != PAUSED)
 
 

@@ -37,7 +37,7 @@ async def test_a_used_port_ends_it_with_the_remedy(
     assert code == Exit.USAGE
     assert f"can't listen on port {port}" in output
     assert "--health-port" in output
-    assert "mend the project" not in output
+    assert "fix the project" not in output
 
 
 async def test_a_flood_does_not_stop_the_work(

@@ -283,7 +283,7 @@ async def test_a_closed_terminal_ends_it(
 
         assert await asyncio.to_thread(process.wait, 15) == 0
     assert await registered(redis, 0) == set()
-    assert "stopping; again to stop now" in logged(log)
+    assert "stopping (send the signal again to stop immediately)" in logged(log)
 
 
 @contextmanager

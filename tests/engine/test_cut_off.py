@@ -204,7 +204,7 @@ async def test_too_many_of_them_end_the_worker(
     jobs = {"bad": {"perform": stubborn.itself, "time_limit": 20}}
     async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
         await queue.enqueue_many([("q", "bad", [])] * 6)
-        with pytest.raises(Exception, match="must be started anew"):
+        with pytest.raises(Exception, match="must be restarted"):
             await work.worker.wait()
         assert work.worker.state is State.DIED
     assert len(await failed(redis)) + await redis.llen("resque:queue:q") == 6

@@ -234,7 +234,7 @@ def test_closing_the_loop_itself(redis_url: str) -> None:
     LOOP_THREAD.close()
 
     assert not thread.is_alive()
-    with pytest.raises(UsageError, match="begin anew"):
+    with pytest.raises(UsageError, match="start over"):
         list(walk)
     assert door.length("q") == 1
     door.close()
@@ -321,13 +321,13 @@ def test_a_forked_child_enqueues(door: SyncQueue) -> None:
 
 @FORK
 def test_a_walk_does_not_cross_a_fork(door: SyncQueue) -> None:
-    """The child is told to begin anew; the parent goes on."""
+    """The child is told to start over; the parent goes on."""
     door.enqueue_many([("q", "Echo", [n]) for n in range(250)])
     walk = door.each_queued("q")
     next(walk)
 
     def child() -> None:
-        with pytest.raises(UsageError, match="begin anew"):
+        with pytest.raises(UsageError, match="start over"):
             list(walk)
         assert len(list(door.each_queued("q"))) == 250
 

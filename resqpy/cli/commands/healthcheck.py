@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @option("--max-age", type=int, default=120, show_default=True, metavar="SECONDS",
         help="How old a worker's last sign of life may be.")  # fmt: skip
 def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
-    """Say whether all is well: exit code 0, else 6 (or 4: Redis can't be reached).
+    """Health check: exit code 0 if healthy, else 6 (or 4: Redis can't be reached).
 
     Without options it asks only whether Redis answers.
     """

@@ -154,7 +154,7 @@ def print_info(details: Details, *, paused: bool) -> None:
 
 @command()
 def pause() -> None:
-    """Let all workers rest, Ruby's and resqpy's: they end what they run, and take nothing more."""
+    """Pause all workers, Ruby's and resqpy's: they finish what they run, and take nothing more."""
     _set_paused(paused=True)
 
 

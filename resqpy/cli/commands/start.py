@@ -12,7 +12,7 @@ from resqpy.cli.settings import current
 @options(
     *WORKING,
     *SURROUNDINGS[2:],
-    option("--reload/--no-reload", default=True, help="Start anew when a file changes."),
+    option("--reload/--no-reload", default=True, help="Restart when a file changes."),
 )
 def start(*, reload: bool) -> int:
     """Worker and scheduler in one process, for development.

@@ -229,7 +229,7 @@ def disable(ids: Sequence[str], **given: Any) -> int:
 @command(destroys=True)
 @CHOICE
 def remove(ids: Sequence[str], **given: Any) -> int:
-    """Remove tasks with their records, whatever they are at."""
+    """Remove tasks with their records, in any state."""
     if ids and not given["dry_run"]:
         output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
     return _change(ids, given, "remove", "removed")

@@ -130,7 +130,7 @@ class LockKeeper:
 
 
 def _tell_death(error: BaseException) -> None:
-    _log.error("the thread that renews locks died and is begun anew", exc_info=error)
+    _log.error("the thread that renews locks died; restarting it", exc_info=error)
 
 
 def _postpone(locks: Iterable[HeldLock], now_s: float) -> None:

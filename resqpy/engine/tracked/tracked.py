@@ -283,7 +283,7 @@ class Tracked(TaskQueries):
 
     @intercepted("disable", "task_id")
     async def disable(self, task_id: str) -> Record:
-        """Let a task not run; a run that goes on is told so and may release it."""
+        """Disable a task; a run that is under way is told so and may release it."""
 
         def step(record: Record, now_us: int) -> Change:
             return (

@@ -43,7 +43,7 @@ class RedisConfig:
     namespace: str = option(
         DEFAULT_NAMESPACE,
         TEXT,
-        "What stands before every key; '{resque}' on a Cluster.",
+        "Prefix of every Redis key; '{resque}' on a Cluster.",
     )
     sentinels: tuple[tuple[str, int], ...] = option(
         (),

@@ -47,7 +47,7 @@ class WorkerLogging:
     ping: str | None = option("debug", EVENT_LEVEL, "A sign of life was sent.")
     job: str | None = option("debug", EVENT_LEVEL, "A job was taken and begins.")
     pause: str | None = option("debug", EVENT_LEVEL, "There is no work.")
-    internal_error: str | None = option("error", EVENT_LEVEL, "The worker itself has trouble.")
+    internal_error: str | None = option("error", EVENT_LEVEL, "An error of the worker itself.")
     multi_worker_action: str | None = option("debug", EVENT_LEVEL, "More or fewer processors.")
 
 
@@ -65,7 +65,7 @@ class SchedulerLogging:
     working_timestamp: str | None = option("debug", EVENT_LEVEL, "Jobs of a second are moved.")
     transferred_job: str | None = option("debug", EVENT_LEVEL, "A delayed job entered its queue.")
     cleaning_worker: str | None = option("info", EVENT_LEVEL, "A dead worker is removed.")
-    internal_error: str | None = option("error", EVENT_LEVEL, "The scheduler itself has trouble.")
+    internal_error: str | None = option("error", EVENT_LEVEL, "An error of the scheduler itself.")
 
 
 @dataclass(frozen=True, kw_only=True)
