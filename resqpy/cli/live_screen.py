@@ -44,7 +44,7 @@ def screen(look: Look | None, trouble: str, columns: int, lines: int) -> list[st
     made: list[str] = []
     if trouble:
         made.append(
-            output.paint(output.cut(output.text(f"{trouble}; trying again"), columns), fg="red")
+            output.paint(output.cut(output.text(f"trying again: {trouble}"), columns), fg="red")
         )
     if look is not None:
         made += _head(look, columns)

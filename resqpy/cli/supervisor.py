@@ -22,8 +22,7 @@ STEADY_S = 60.0  # who lived so long begins again with the first pause
 READY_WITHIN_S = 60.0
 FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
 STOPPING = ("TERM", "INT")
-# A new start would end the same way. Once a child was ready it is another matter: somebody is about to
-# mend what a deploy broke, and the others work on.
+# A new start would end the same way.
 FINAL = (Exit.USAGE, Exit.PROJECT)
 
 
@@ -182,11 +181,11 @@ class Supervisor:
         """Whether another one follows one that ended."""
         if child.wanted.is_set():
             return True
-        if self._stubborn and (code == Exit.PROJECT or (code in FINAL and self._worked)):
+        final = _is_final(code, ready=child.ready.is_set(), worked=self._worked)
+        if self._stubborn and (code == Exit.PROJECT or (code in FINAL and not final)):
             self._log.error("fix the project; the next change starts it again")
             await self._first(None, self._stopping, child.wanted)
             return not self._stopping.is_set()
-        final = code in FINAL and not self._worked
         if final:
             self._stop("TERM")
         if final or (self._burst and code == Exit.OK):
@@ -289,3 +288,15 @@ class Supervisor:
             return True
         self._log.error("process is not ready; no more are replaced", process=child.index)
         return False
+
+
+def _is_final(code: int, *, ready: bool, worked: bool) -> bool:
+    """Whether a new start would end the same way. Once a child was ready it is another matter: somebody is
+    about to fix what a deploy broke, and the others work on. A wrong setting may be one child's own, as its
+    port is.
+
+    Args:
+        ready: that child was, once.
+        worked: any child was.
+    """
+    return not ready if code == Exit.USAGE else code == Exit.PROJECT and not worked

@@ -317,14 +317,13 @@ class Pool:
 
     def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
         heard = self._events.heard("job")
-        resting = self.quiet or self.stopping  # since that exchange was asked
         unwanted: list[Slot] = []
         for taken in jobs:
             slot = free[taken.index]
             run = self.runner.take(slot, taken)
             if heard:
                 self._events.tell("job", slot, run.queue, run.job)
-            if resting:
+            if self.quiet or self.stopping:  # since that exchange was asked, or since that event
                 unwanted.append(slot)
             elif not self.suspects.hold(slot, run):
                 self.runner.begin(slot, run)

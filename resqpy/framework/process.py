@@ -58,6 +58,7 @@ class Process:
         self.bound: Bound = Bound(config=project.config, registry=project.registry)
         self.api: Api = api
         self._boot: Boot | None = None
+        self._limits: Limits | None = None
         self._resque = ResqueInitializer(
             project, self.bound, worker=self.worker, scheduler=self.scheduler
         )
@@ -97,6 +98,8 @@ class Process:
         open_door(self.bound)
         try:
             await self._boot.initialize()
+            if self.resque.multi_worker is not None:  # before its first job
+                self._limits = Limits(self.project.config.process, self.resque.multi_worker)
             await self._boot.start()
         except BaseException:
             await self.stop(0)
@@ -125,8 +128,8 @@ class Process:
         worker, scheduler = self.resque.multi_worker, self.resque.scheduler
         waits: list[Coroutine[Any, Any, object]] = [self._wanted.wait()]
         waits += [self._end_of(part) for part in (worker, scheduler) if part is not None]
-        if worker is not None:
-            waits.append(Limits(self.project.config.process, worker).reached())
+        if self._limits is not None:
+            waits.append(self._limits.reached())
         await first_of(*waits)
 
     async def _end_of(self, part: Any) -> None:

@@ -180,11 +180,26 @@ async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
 
 
 async def every_page(store: Store, step: int = PAGE) -> AsyncIterator[list[str]]:
-    """All members of the index, earliest first, a page at a time."""
+    """All members of the index, earliest first, a page at a time. Others may take some out meanwhile, as a
+    scheduler and who empties a second do: it goes on by the time, for a rank shifts.
+    """
     walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
-    while members := await seconds(store, walk.done, walk.done + step - 1):
-        yield members
-        walk.step(step)
+    last, seen = b"-inf", set[bytes]()  # the members of that score
+    while True:
+        many = ("BYSCORE", "LIMIT", 0, step + len(seen), "WITHSCORES")
+        [found] = await store.look([("ZRANGE", store.keys.schedule, last, "+inf", *many)])
+        pairs = [
+            (score, each)
+            for each, score in zip(found[::2], found[1::2], strict=True)
+            if each not in seen
+        ]
+        if not pairs:
+            return
+        yield [each.decode("utf-8", "replace") for _, each in pairs]
+        walk.step(len(pairs))
+        kept = seen if pairs[-1][0] == last else set[bytes]()
+        last = pairs[-1][0]
+        seen = kept | {each for score, each in pairs if score == last}
 
 
 def is_second(member: str) -> bool:

@@ -17,6 +17,7 @@ from resqpy.cli.exits import Exit
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, registered
 from tests.support.ports import free_port
+from tests.support.probes import get
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
@@ -38,6 +39,46 @@ async def test_a_used_port_ends_it_with_the_remedy(
     assert f"can't listen on port {port}" in output
     assert "--health-port" in output
     assert "fix the project" not in output
+
+
+async def test_a_used_port_of_one_process_ends_all(
+    program: Program, redis: Redis, root: Path
+) -> None:
+    """Also where another one is at work already: that process could never start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (root / "tasks" / "late.py").write_text(
+            "import os, redis, time\n"
+            f"if os.environ.get('RESQPY_PROCESS_HEALTH_PORT') == '{port}':\n"
+            "    client = redis.Redis.from_url(os.environ['REDIS_URL'])\n"
+            "    while not client.exists('resque:workers'):\n"
+            "        time.sleep(0.01)\n"
+            "    time.sleep(1)\n"
+        )
+        running = program("worker", "--processes", "2", "--health-port", str(port))
+        code, output = await asyncio.to_thread(ended, running, 60)
+
+    assert code == Exit.USAGE
+    assert f"can't listen on port {port}" in output
+    assert await registered(redis, 0) == set()
+
+
+async def test_a_connection_that_stays_open_spoils_no_end(program: Program, redis: Redis) -> None:
+    """One that says nothing, one in the middle of its request: the end is as without them."""
+    port = free_port()
+    worker = program("worker", "--health-port", str(port))
+    await registered(redis)
+    with (
+        socket.create_connection(("127.0.0.1", port)),
+        socket.create_connection(("127.0.0.1", port)) as half,
+    ):
+        half.sendall(b"GET /live HT")
+        assert (await get(port, "/live"))[0] == 200  # so both are seen
+        worker.send_signal(signal.SIGTERM)
+        code, output = await asyncio.to_thread(ended, worker)
+
+    assert code == 0
+    assert [json.loads(each)["event"] for each in output.splitlines()][-1] == "process ended"
 
 
 async def test_a_flood_does_not_stop_the_work(

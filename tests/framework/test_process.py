@@ -25,6 +25,7 @@ from resqpy.framework.problems import ProjectErrors
 from resqpy.framework.process import Process
 from resqpy.framework.signals import SAME_WITHIN_S
 from tests.framework.conftest import Files, MakeProject, until
+from tests.support.waiting import PATIENCE_S
 
 TASKS = """
 import asyncio
@@ -296,7 +297,7 @@ def test_term_lets_running_jobs_end(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGTERM)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.wait_for_line("job succeeded")
     assert running.wait_for_line("ended in order")
     assert running.redis.smembers("resque:workers") == set()
@@ -311,7 +312,7 @@ def test_a_second_term_stops_now_and_puts_the_job_back(start: Any) -> None:
     time.sleep(SAME_WITHIN_S)
     running.signal(signal.SIGTERM)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.redis.llen("resque:queue:default") == 1
     assert running.redis.llen("resque:failed") == 0
 
@@ -323,7 +324,7 @@ def test_two_at_once_are_one(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGTERM, signal.SIGTERM)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.wait_for_line("job succeeded")
 
 
@@ -334,7 +335,7 @@ def test_the_time_that_jobs_get_is_configured(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGTERM)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.redis.llen("resque:queue:default") == 1
 
 
@@ -345,7 +346,7 @@ def test_quit_drains_without_limit(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGQUIT)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.wait_for_line("job succeeded")
 
 
@@ -356,7 +357,7 @@ def test_the_profile_resque_stops_at_once(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGTERM)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.redis.llen("resque:queue:default") == 1
 
 
@@ -422,7 +423,7 @@ def test_limits_end_a_process(start: Any, environ: dict[str, str], limit: str) -
     if limit == "max_memory":
         running.enqueue("grow", 0)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert f'"limit": "{limit}"' in running.wait_for_line("limit reached")
 
 
@@ -434,7 +435,7 @@ def test_no_job_more_than_max_jobs(start: Any, redis_url: str) -> None:
         redis.rpush("resque:queue:default", *jobs)
 
     running = start(RESQPY_PROCESS_MAX_JOBS="2")
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
 
     assert sum("job succeeded" in line for line in running.lines()) == 2
     assert running.redis.lrange("resque:queue:default", 0, -1) == [
@@ -442,11 +443,28 @@ def test_no_job_more_than_max_jobs(start: Any, redis_url: str) -> None:
     ]
 
 
+async def test_jobs_count_from_the_first_one(make_project: MakeProject, redis_url: str) -> None:
+    """Also those that end before anybody waits for the end of the process."""
+    jobs = [json.dumps({"class": "wait", "args": [{"ms": each}]}) for each in range(9)]
+    with SyncRedis.from_url(redis_url) as redis:
+        redis.sadd("resque:queues", "default")
+        redis.rpush("resque:queue:default", *jobs)
+        project = make_project({"process.max_jobs": 2}, tasks__a=TASKS)
+        async with Process(project, worker=True) as process:
+            assert process.resque.multi_worker is not None
+            await until(lambda: int(redis.get("resque:stat:processed") or 0) >= 2)
+            await process.resque.multi_worker.pool.idle()
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
+
+        assert redis.get("resque:stat:processed") == b"2"
+        assert redis.lrange("resque:queue:default", 0, -1) == [each.encode() for each in jobs[2:]]
+
+
 def test_a_limit_that_is_reached_at_once_is_refused(start: Any) -> None:
     """Else a supervisor would start it again and again, without a single job done."""
     running = start(RESQPY_PROCESS_MAX_MEMORY="1MB")
 
-    assert running.popen.wait(10) == 1
+    assert running.popen.wait(PATIENCE_S) == 1
     assert "before its first job" in "".join(running.lines())
 
 
@@ -457,7 +475,7 @@ def test_a_closed_terminal_lets_running_jobs_end(start: Any) -> None:
     running.wait_for_line("job started")
     running.signal(signal.SIGHUP)
 
-    assert running.popen.wait(10) == 0
+    assert running.popen.wait(PATIENCE_S) == 0
     assert running.wait_for_line("job succeeded")
 
 

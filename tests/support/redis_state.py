@@ -7,14 +7,19 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from resqpy.base.keys import Keys
+
+LOOKED_FOR_DEAD = {Keys().rescuer.encode(), Keys().searched.encode()}
+
 
 async def dump(redis: Redis) -> dict[str, Any]:
     """Return the keyspace: key → str, list, set, hash as dict, sorted set as {member: score}.
 
-    Bytes that are UTF-8 become str; others stay bytes. Use `ttls` for expiries.
+    Bytes that are UTF-8 become str; others stay bytes. Use `ttls` for expiries. When somebody looked for
+    dead processes is left out: any worker process may, with its first sign of life.
     """
     keys = sorted([key async for key in redis.scan_iter(count=1000)])
-    return {_text(key): await _value(redis, key) for key in keys}
+    return {_text(key): await _value(redis, key) for key in keys if key not in LOOKED_FOR_DEAD}
 
 
 async def ttls(redis: Redis) -> dict[str, int]:

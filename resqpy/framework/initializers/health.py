@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from resqpy.base import codec, prometheus
 from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.when import Duration
 from resqpy.engine.process_state import WORKING
 from resqpy.framework.initializer import Initializer
@@ -46,7 +47,7 @@ class HealthInitializer(Initializer):
         self._metrics = metrics
         self._started = False
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.StreamWriter, None] = {}  # the oldest first
+        self._connections: dict[asyncio.StreamWriter, OwnTask[None]] = {}  # the oldest first
 
     async def initialize(self) -> None:
         """Listen.
@@ -60,7 +61,7 @@ class HealthInitializer(Initializer):
             return
         try:
             self._server = await asyncio.start_server(
-                self._serve, host, port, backlog=_MOST_CONNECTIONS
+                self._accept, host, port, backlog=_MOST_CONNECTIONS
             )
         except OSError as error:
             raise UsageError(_cant_listen(host, port, error)) from error
@@ -76,10 +77,17 @@ class HealthInitializer(Initializer):
 
     # -- one request --
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections[writer] = None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task of ours: asyncio logs one of its own that is cancelled at the end of
+        the program as an error, and a job may cancel it.
+        """
+        self._connections[writer] = own_task(self._serve(reader, writer), "probe")
         if len(self._connections) > _MOST_CONNECTIONS:
-            next(iter(self._connections)).transport.abort()
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_REQUEST_WITHIN_S):
                 words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
