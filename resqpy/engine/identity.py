@@ -28,13 +28,17 @@ def worker_id(number: int, incarnation: str, queues: str, host: str | None = Non
     return WorkerId(f"{host_name(host)}+{number}-{incarnation}", str(os.getpid()), queues)
 
 
-_OURS = re.compile(r"^.*\+\d+-([a-z0-9]{8}):\d+:.+$", re.DOTALL)
+# The second form is what a later version may write, once nobody runs one that can't read it: one host
+# a machine to resque-web (docs/reference/wire.md).
+_OURS = re.compile(
+    r"^(?:.*\+(\d+)-([a-z0-9]{8}):\d+|[^:]*\+resqpy:\d+-(\d+)-([a-z0-9]{8})):.+$", re.DOTALL
+)
 
 
 def incarnation_of(worker_id: str) -> str | None:
     """The incarnation in one of our worker ids; None in a foreign one."""
     match = _OURS.match(worker_id)
-    return match.group(1) if match else None
+    return match[2] or match[4] if match else None
 
 
 def life(most: int, queues: str, host: str | None = None) -> bytes:
@@ -57,5 +61,5 @@ _MOST_SLOTS = 100_000  # of one process; what says more is not of our making
 
 def number_of(worker: WorkerId) -> int:
     """The N of a worker id that `worker_id` made; 0: it is nobody's slot."""
-    number = worker.name.rpartition("+")[2].partition("-")[0]
-    return int(number) if number.isdecimal() else 0
+    match = _OURS.match(str(worker))
+    return int(match[1] or match[3]) if match else 0

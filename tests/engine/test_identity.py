@@ -39,3 +39,24 @@ def test_no_sign_of_a_host_breaks_an_id(host: str, monkeypatch: pytest.MonkeyPat
     for made in (identity.worker_id(1, "i", "q"), identity.worker_id(1, "i", "q", host)):
         assert str(made).count(":") == 2
         assert WorkerId.parse(str(made)).pid == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("worker_id", "number", "incarnation"),
+    [
+        ("web+3-abcd1234:7:a:b,c", 3, "abcd1234"),
+        ("my-web+12-abcd1234:7:*", 12, "abcd1234"),
+        ("web+resqpy:7-3-abcd1234:a:b,c", 3, "abcd1234"),  # of a later version, one host a machine
+        ("web:7:mail", 0, None),  # Ruby's
+        ("web:7+4:mail", 0, None),  # Node's
+        ("web+resqpy:7-abcd1234:mail", 0, None),
+        ("web:7-3-abcd1234:JAVA_DYNAMIC_QUEUES", 0, None),  # as jesque's and goworker's
+        ("web:7:+resqpy:7-3-abcd1234:mail", 0, None),  # what its queues are called is no sign
+    ],
+)
+def test_both_forms_of_our_ids_are_read(
+    worker_id: str, number: int, incarnation: str | None
+) -> None:
+    """During a deploy there may be workers of the next version beside us."""
+    assert identity.number_of(WorkerId.parse(worker_id)) == number
+    assert identity.incarnation_of(worker_id) == incarnation

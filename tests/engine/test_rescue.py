@@ -209,6 +209,24 @@ async def test_workers_without_a_process_are_given_time(redis_url: str, redis: R
         assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB]
 
 
+async def test_a_later_version_names_its_workers_otherwise(redis_url: str, redis: Redis) -> None:
+    """Its dead are rescued like ours: its ids have one host for each machine."""
+    ours = f"host+resqpy:1-1-{INCARNATION}:mail"
+    async with Scene(redis_url) as scene:
+        await workers.register(
+            scene.store, INCARNATION, [WorkerId.parse(ours)], "2026-11-21 00:00:00 +0000"
+        )
+        await scene.store.call("RPUSH", "resque:queue:mail", JOB)
+        exchange, place = Exchange(scene.store), Place.of(WorkerId.parse(ours))
+        await exchange.run([], [place], ["mail"], "2026-11-21T00:00:00.000000Z")
+        await exchange.close()
+        await scene.store.call("ZINCRBY", scene.store.keys.processes, -100, INCARNATION)
+        assert await redis.llen("resque:queue:mail") == 0
+        await scene.look()
+        assert await redis.lrange("resque:queue:mail", 0, -1) == [JOB]
+        assert await redis.scard("resque:workers") == 0
+
+
 def test_foreign_ids_are_not_ours() -> None:
     """Ruby's and Node's ids have no incarnation; ours have, whatever the queue is called."""
     assert incarnation_of("host:123:mail") is None

@@ -260,6 +260,25 @@ async def test_workers_are_shown_by_both(node: NodeDriver, resque: Resque, redis
         go_on.set()
 
 
+async def test_both_forms_of_our_ids_are_names_to_node(
+    node: NodeDriver, resque: Resque, redis: Any
+) -> None:
+    """It tells slots apart that are one host, cleans one alone, and keeps its hands off the others."""
+    old = ["box+1-abcd1234:7", "box+2-abcd1234:7"]
+    later = ["box+resqpy:7-1-abcd1234", "box+resqpy:7-2-abcd1234"]
+    for name in (*old, *later):
+        await redis.sadd("resque:workers", f"{name}:q,r")
+        record = worker_records.prefix("q", "2026-01-01T00:00:00.000000Z")
+        record += b'{"class":"Echo","queue":"q","args":[]}' + worker_records.suffix(name)
+        await redis.set(f"resque:worker:{name}:q,r", record)
+
+    assert await node.call("queue.workers") == dict.fromkeys((*old, *later), "q,r")
+    assert set(await node.call("queue.allWorkingOn")) == {*old, *later}
+    await node.call("queue.forceCleanWorker", later[0])
+    assert set(await node.call("queue.workers")) == {*old, later[1]}
+    assert len({name.partition(":")[0] for name in later}) == 1  # as resque-web groups them
+
+
 def _busy(resque: Resque, number: int) -> Any:
     async def check() -> bool:
         return sum(work is not None for work in (await resque.all_working_on()).values()) == number
