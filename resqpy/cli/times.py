@@ -88,6 +88,26 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         return found if found.tzinfo else found.astimezone()
 
 
+class Span(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Times from one on and before another, `-1d..now`; either may be left out."""
+
+    name = "span"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[datetime | int | None, datetime | int | None]:
+        since, dots, until = str(value).partition("..")
+        if not dots or not (since.strip() or until.strip()):
+            self.fail(
+                f"{value!r} is no FROM..TO; give one such as -1d..now, or 2030-01-31..", param, ctx
+            )
+        read = Moment()
+        first, last = (
+            read.convert(each, param, ctx) if each.strip() else None for each in (since, until)
+        )
+        return first, last
+
+
 def _from_now(text: str) -> int | None:
     """Milliseconds of `now`, `+1d`, `-2h`; None: it is nothing of the kind."""
     if text.lower() == "now":

@@ -37,6 +37,19 @@ class Work:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def said_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions that were said; statuses may be one word with commas."""
+    said = {
+        name: value
+        for name, value in given.items()
+        if value not in (None, ()) and value is not False
+    }
+    if "status" in said:
+        words = ",".join(said["status"]).split(",")
+        said["status"] = [word for each in words if (word := each.strip())]
+    return said
+
+
 class Choice:
     """The tasks that a command is about.
 
@@ -45,12 +58,12 @@ class Choice:
     """
 
     def __init__(self, ids: Sequence[str], given: Mapping[str, Any]) -> None:
-        said = {name: value for name, value in given.items() if value not in (None, (), False)}
+        said = said_of(given)
         all_of_them = bool(said.pop("all_of_them", False))
         if bool(ids) + bool(said) + all_of_them != 1:
             raise click.UsageError(
-                "say which: ids (see `resqpy tracked list`), or --type, --status, --tag, --application "
-                "or --user, or --all"
+                "say which: ids (see `resqpy tracked list`), or conditions as that command has them "
+                "(--type, --status, --tag, …), or --all"
             )
         self.ids = ids
         self.conditions: Conditions = {}

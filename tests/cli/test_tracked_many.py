@@ -84,3 +84,49 @@ def test_wrong_conditions(resqpy: Call) -> None:
     said = resqpy("task", "cancel", "--status", "canceled", "--yes")
     assert said.code == 2
     assert "did you mean 'cancelled'" in said.err
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize(
+    ("conditions", "wanted"),
+    [
+        (("--status", "scheduled,disabled"), ["a", "b", "c", "d"]),
+        (("--status", "disabled", "--status", "scheduled", "--tag", "x"), ["b", "c"]),
+        (("--status", " disabled , "), ["c", "d"]),
+        (("--priority", "0"), ["a", "b", "c", "d"]),
+        (("--priority", "3"), []),
+        (("--created", "-1h..now"), ["a", "b", "c", "d"]),
+        (("--created", "..-1h"), []),
+        (("--modified", "-1h..", "--status", "disabled"), ["c", "d"]),
+        (("--due", "now..+30m"), []),
+        (("--due", "+30m..+2h", "--status", "scheduled"), ["a", "b"]),
+        (("--due", "..2100-01-01", "--tag", "x"), ["b", "c"]),
+        (("--completed", "..now"), []),
+    ],
+)
+def test_conditions(resqpy: Call, conditions: tuple[str, ...], wanted: list[str]) -> None:
+    """Several statuses, a priority, and ranges of times; the verbs mean the same tasks."""
+    assert ids(resqpy, *conditions) == wanted
+    told = resqpy("task", "list", *conditions, "--json").json
+    assert [each["id"] for each in told["tasks"]] == wanted
+    would = resqpy("tracked", "remove", *conditions, "--dry-run", "--json").json
+    assert (would["found"], would["removed"]) == (len(wanted), 0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        (("--created", "yesterday"), "-1d..now"),
+        (("--created", ".."), "-1d..now"),
+        (("--due", "now..soon"), "soon"),
+        (("--priority", "11"), "priority"),
+        (("--status", "pending,pendign"), "did you mean"),
+        (("--status", ","), "none"),
+    ],
+)
+def test_conditions_that_are_wrong(resqpy: Call, conditions: tuple[str, ...], words: str) -> None:
+    """They are refused, with what is meant; nothing is shown or done."""
+    for verb in (("list",), ("remove", "--yes")):
+        said = resqpy("tracked", *verb, *conditions)
+        assert (said.code, said.out) == (2, "")
+        assert words in said.err

@@ -84,7 +84,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     (
         "tracked create sendWelcomeEmail to=ada@example.com --id welcome-ada --tag mail --delay 1h",
         "tracked get welcome-ada", "tracked list",
-        "tracked list --type sendWelcomeEmail --status scheduled --json",
+        "tracked list --type sendWelcomeEmail --status scheduled,pending --due ..+2h --json",
         "tracked disable welcome-ada", "tracked enable welcome-ada --recompute",
         "tracked cancel welcome-ada", "tracked watch welcome-ada --until-ended",
         "tracked retry welcome-ada", "tracked remove welcome-ada",
@@ -96,7 +96,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "tracked create sendWelcomeEmail to=bob@example.com --id welcome-bob --delay 1h --user bob",
         "tracked disable --type sendWelcomeEmail --status scheduled --user bob --dry-run",
         *(
-            f"tracked {verb} --type sendWelcomeEmail --status scheduled --tag mail --application a --user b"
+            f"tracked {verb} --type sendWelcomeEmail --status scheduled,failed --tag mail --application a "
+            "--user b --priority 0 --created -1d.. --modified -1h.. --completed ..now --due now..+1d"
             for verb in ("disable", "enable", "retry", "cancel", "remove")
         ),
         *(f"tracked {verb} --all --dry-run" for verb in ("disable", "enable", "retry", "cancel")),

@@ -42,7 +42,10 @@ def task() -> None:
 @option("--periodic", is_flag=True, help="Only tasks that run by themselves.")
 def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any) -> None:
     """Show the project's tasks; with --tracked or a condition on them, tracked tasks."""
-    if tracked or any(value for name, value in conditions.items() if name != "limit"):
+    said = {
+        name for name, value in conditions.items() if value not in (None, ()) and value is not False
+    }
+    if tracked or said - {"limit"}:
         show_page(conditions)
         return
     from resqpy.cli.session import registered_tasks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output
+from resqpy.cli import output, times
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group, command
 from resqpy.cli.options import option, options
@@ -124,12 +124,27 @@ def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
     return task
 
 
+def _which(how: str) -> list[Callable[[Any], Any]]:
+    """The options that say which tasks are meant."""
+    span = {"type": times.Span(), "metavar": "FROM..TO"}
+    return [
+        option("--type", "type", metavar="NAME", help=f"{how} those of a task."),
+        option("--status", multiple=True, metavar="STATUS",
+               help=f"{how} those with a status, or with one of several: pending,failed."),
+        option("--tag", "tags", multiple=True, metavar="WORD",
+               help=f"{how} those with all these words."),
+        option("--application", metavar="NAME", help=f"{how} those that it created."),
+        option("--user", metavar="NAME", help=f"{how} those that they created."),
+        option("--priority", type=int, metavar="N", help=f"{how} those of a priority."),
+        option("--created", **span, help=f"{how} those created within a time, as -1d..now."),
+        option("--modified", **span, help=f"{how} those changed last within a time."),
+        option("--completed", **span, help=f"{how} those that ended within a time."),
+        option("--due", **span, help=f"{how} those that run next within a time, as now..+1h."),
+    ]  # fmt: skip
+
+
 CONDITIONS = options(
-    option("--type", "type", metavar="NAME", help="Only those of a task."),
-    option("--status", metavar="STATUS", help="Only those with a status: pending, failed, …"),
-    option("--tag", "tags", multiple=True, metavar="WORD", help="Only those with all these words."),
-    option("--application", metavar="NAME", help="Only those that it created."),
-    option("--user", metavar="NAME", help="Only those that they created."),
+    *_which("Only"),
     option("--sort", metavar="ORDER", help="created (usual), modified, completed or status."),
     option("--desc", is_flag=True, help="The other way round."),
     option("--limit", default=25, show_default=True, metavar="N", help="Tasks in a page."),
@@ -147,11 +162,14 @@ def list_(**conditions: Any) -> None:
 def show_page(conditions: dict[str, Any]) -> None:
     """Print a page of tracked tasks; the conditions are those of `CONDITIONS`."""
     from resqpy.cli import views
+    from resqpy.cli.tracked_choice import said_of
 
     limit, cursor = conditions.pop("limit"), conditions.pop("cursor")
-    wanted = {name: value for name, value in conditions.items() if value not in (None, ())}
-    wanted["direction"] = "desc" if wanted.pop("desc") else "asc"
-    page: Page = _ask(lambda tracked: tracked.query(cursor=cursor, page_size=limit, **wanted))
+    direction = "desc" if conditions.pop("desc") else "asc"
+    wanted = said_of(conditions)
+    page: Page = _ask(
+        lambda tracked: tracked.query(cursor=cursor, page_size=limit, direction=direction, **wanted)
+    )
     output.show(
         {"tasks": [views.tracked_json(task) for task in page.tasks], "cursor": page.cursor},
         lambda: _print_page(page),
@@ -181,11 +199,7 @@ def _why(task: TrackedTask) -> str:
 
 CHOICE = options(
     click.argument("ids", nargs=-1, metavar="[ID]…"),
-    option("--type", "type", metavar="NAME", help="All those of a task."),
-    option("--status", metavar="STATUS", help="All those with a status: pending, failed, …"),
-    option("--tag", "tags", multiple=True, metavar="WORD", help="All those with all these words."),
-    option("--application", metavar="NAME", help="All those that it created."),
-    option("--user", metavar="NAME", help="All those that they created."),
+    *_which("All"),
     option("--all", "all_of_them", is_flag=True, help="All tracked tasks."),
     option("--dry-run", is_flag=True, help="Only tell to which it would be done."),
 )
