@@ -26,6 +26,7 @@ async def within(
     late: Callable[[], Exception],
     name: str,
     on_abandoned: Callable[[OwnTask[Any]], None] | None = None,
+    own_time: OwnTime | None = None,
 ) -> R:
     """The result of a coroutine that gets so much time; one that returns in spite of its cancellation has
     done its work.
@@ -34,16 +35,23 @@ async def within(
         late: makes the error that says that it took too long.
         name: whose coroutine it is, for people.
         on_abandoned: told of its task if that doesn't end; None: the log is told.
+        own_time: in place of the limit, for code that stands around something else.
 
     Raises:
         BaseException: what it raised; what `late` made, where its time was over.
     """
     task = own_task(_kept(coroutine), name, OWNER.get())
     cancelled: asyncio.CancelledError | None = None
+    waits: list[asyncio.Future[Any]] = [task]
+    if own_time is not None:
+        waits.append(own_time.over)
     try:
-        await asyncio.wait([task], timeout=limit_s)
+        await asyncio.wait(waits, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError as error:
         cancelled = error
+    finally:
+        if own_time is not None:
+            own_time.pause()
     if task.done():
         return task.result().value()
     if not await _cut_off(task):
@@ -53,6 +61,34 @@ async def within(
     if cancelled is not None:
         raise cancelled
     raise late() from _error_of(task)
+
+
+class OwnTime:
+    """The time of code that stands around something else, which does not count: it has so many seconds
+    before, and so many behind.
+
+    Attributes:
+        over: is done when they are over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self._timer = self._loop.call_later(seconds, self._end)
+
+    def pause(self) -> None:
+        """Something else runs."""
+        self._timer.cancel()
+
+    def go_on(self) -> None:
+        """That is over."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 class _Kept(Generic[R]):

@@ -100,6 +100,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def uncancel() -> None:
+    """Forget that who runs here was cancelled: it was heard, and has done what it was to do."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel():
+        pass
+
+
 def raise_if_cancelled(error: BaseException) -> None:
     """Where users' code may raise anything: a cancellation that was asked for goes on its way."""
     if isinstance(error, asyncio.CancelledError) and is_cancelled():

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
 from resqpy.base.errors import HookTimeout
 from resqpy.base.limited import GRACE_S
 from resqpy.base.own_tasks import OwnTask
-from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
+
+Call = Callable[[], Awaitable[Any]]
+
+
+class Around(Protocol):
+    """What stands around a run: a plugin, or something like it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        """How long its own code may take before and behind the run."""
+
+    def around(self, run: Run, call_next: Call, /) -> Coroutine[Any, Any, None]:
+        """The whole run."""
 
 
 class HookLimit:
@@ -19,7 +37,7 @@ class HookLimit:
         over: its time is over.
     """
 
-    def __init__(self, run: Run, plugin: Plugin) -> None:
+    def __init__(self, run: Run, plugin: Around) -> None:
         self.over: bool = False
         self._run = run
         self._plugin = plugin
@@ -27,17 +45,17 @@ class HookLimit:
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.current_task()
 
-    async def around(self, call_next: CallNext) -> None:
+    async def around(self, call_next: Call) -> None:
         """The plugin's part of the run."""
         if self._seconds is None:
             await self._plugin.around(self._run, call_next)
             return
 
-        async def untimed() -> None:
+        async def untimed() -> Any:
             self._pause()
             self.over = False  # it went on in spite of it, and is done with this part
             try:
-                await call_next()
+                return await call_next()
             finally:
                 self._go_on()
 
@@ -72,7 +90,7 @@ class HookLimit:
             run.runner.go_on_without(run.slot, run, self.error())
 
 
-def late(plugin: Plugin, where: str, seconds: float | None) -> HookTimeout:
+def late(plugin: Around, where: str, seconds: float | None) -> HookTimeout:
     """What is said of a plugin that took too long."""
     return HookTimeout(
         f"{plugin.name} took longer in {where} than its hook_timeout of {seconds or 0:g} s"

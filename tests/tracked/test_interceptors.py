@@ -12,14 +12,15 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.cron import InvalidCron
-from resqpy.base.errors import TaskRefused, TrackedError, UnknownTaskId
+from resqpy.base.errors import HookTimeout, TaskRefused, TrackedError, UnknownTaskId
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.intercepting import CallNext, Operation
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
 from tests.support.redis_state import dump
-from tests.tracked.support import known, status_is
+from tests.support.waiting import wait_for
+from tests.tracked.support import Listen, known, status_is
 
 
 async def test_an_interceptor_of_create(tracked: Tracked) -> None:
@@ -232,3 +233,113 @@ async def test_an_interceptor_forbids_an_active_task(store: Store) -> None:
         task = await api.create("a")
         after = await status_is(api, task.id, "completed")
     assert (told, after.result) == (["active"], "done")
+
+
+class Hangs:
+    """An interceptor that hangs before or behind what it stands around; each cancellation is counted."""
+
+    hook_timeout = 30
+
+    def __init__(self, where: str, *, swallows: int = 0, verb: str = "create") -> None:
+        self.where, self.swallows, self.verb = where, swallows, verb
+        self.cancelled = 0
+
+    async def __call__(self, operation: Operation, call_next: CallNext) -> None:
+        if operation.verb != self.verb:
+            await call_next()
+            return
+        await self.around(call_next)
+
+    async def around(self, call_next: CallNext) -> None:
+        """The call."""
+        if self.where == "before":
+            await self.hang()
+        result = await call_next()
+        if self.where == "behind":
+            await self.hang()
+        assert result is not None
+
+    async def hang(self) -> None:
+        """As often as it swallows it, and once more."""
+        while self.cancelled <= self.swallows:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("swallows", [0, 1, 2])
+async def test_an_interceptor_that_hangs_before(
+    tracked: Tracked, redis: Redis, swallows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is told which one it was, and nothing is written."""
+    monkeypatch.setattr("resqpy.base.limited.GRACE_S", 0.02)
+    hangs = Hangs("before", swallows=swallows)
+    tracked.interceptors.append(hangs)
+    with pytest.raises(HookTimeout, match=r"interceptor Hangs .*'create'.*0\.03 s"):
+        await tracked.create("mail")
+    assert await dump(redis) == {}
+    for task in asyncio.all_tasks():  # what swallows it is left behind
+        if "Hangs" in task.get_name():
+            task.cancel()
+
+
+@pytest.mark.parametrize("outer", [True, False])
+async def test_an_interceptor_that_hangs_behind(
+    tracked: Tracked, caplog: pytest.LogCaptureFixture, outer: bool
+) -> None:
+    """The verb is done: the caller gets what it gave, and the log says who hung."""
+
+    async def other(_: Operation, call_next: CallNext) -> None:
+        await call_next()
+
+    tracked.interceptors += [Hangs("behind"), other] if outer else [other, Hangs("behind")]
+    task = await tracked.create("mail", {"a": 1})
+    assert (await known(tracked, task.id)).payload == {"a": 1}
+    assert "interceptor Hangs" in caplog.text
+
+
+async def test_what_it_stands_around_does_not_count(tracked: Tracked) -> None:
+    """A slow verb is no fault of the interceptor around it."""
+
+    async def slow(_: Operation, call_next: CallNext) -> None:
+        await asyncio.sleep(0.2)
+        await call_next()
+
+    tracked.interceptors += [Hangs("nowhere"), slow]
+    assert (await tracked.create("mail")).status == "pending"
+
+
+async def test_one_without_a_limit(tracked: Tracked) -> None:
+    """`hook_timeout = None` says so."""
+    hangs = Hangs("before")
+    hangs.hook_timeout = None  # type: ignore[assignment]
+    tracked.interceptors.append(hangs)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tracked.create("mail"), 0.2)
+
+
+@pytest.mark.parametrize("swallows", [0, 1])
+@pytest.mark.parametrize("where", ["before", "behind"])
+async def test_an_interceptor_of_runs_that_hangs(
+    tracked: Tracked,
+    listen: Listen,
+    where: str,
+    swallows: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The slot is free again: what was not begun is released, what is done stays done."""
+    monkeypatch.setattr("resqpy.engine.hook_limit.GRACE_S", 0.02)
+    hangs, ran = Hangs(where, swallows=swallows), []
+
+    async def interceptor(_: ActiveTask, call_next: Any) -> None:
+        await (call_next() if hangs.cancelled else hangs.around(call_next))
+
+    interceptor.hook_timeout = 30  # type: ignore[attr-defined]
+    created = await tracked.create("slow", queue="slow")
+    await listen("slow", lambda task: ran.append(task.id), interceptor=interceptor)
+    after = await status_is(tracked, created.id, "completed")
+    await wait_for(lambda: "HookTimeout" in caplog.text or "hook_timeout" in caplog.text)
+    assert (after.runs, ran) == (1, [created.id])

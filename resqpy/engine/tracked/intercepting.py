@@ -1,17 +1,24 @@
 """Interceptors: functions that stand around each verb of `Tracked` and of the active task, for logs,
 counts and refusals.
 
-Those around the runs of tasks are another thing: `Deliveries`, and a project's middleware.
+Those around the runs of tasks are another thing: `Deliveries`, and a project's middleware. For all of
+them there is a limit of time, that of hooks, or what the function's attribute `hook_timeout` says.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from resqpy.base.errors import TaskRefused, TrackedError
+from resqpy.base.errors import HookTimeout, TaskRefused, TrackedError
+from resqpy.base.limited import OwnTime, within
+from resqpy.base.when import duration_s
+from resqpy.engine.plugin import Plugin
+
+_log = logging.getLogger("resqpy.tracked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +106,58 @@ async def _through(
         return await verb()
     first, *others = interceptors
     following = _Next(operation, partial(_through, others, operation, verb))
-    await first(operation, following)
+    seconds = limit_s(first)
+    if seconds is None:
+        await first(operation, following)
+    else:
+        await _limited(first, operation, following, seconds)
     return following.outcome()
 
 
+def limit_s(interceptor: Callable[..., Any]) -> float | None:
+    """How many seconds its own code may take before what it stands around, and as many behind."""
+    limit = getattr(interceptor, "hook_timeout", Plugin.hook_timeout)
+    return None if limit is None else duration_s(limit, f"hook_timeout of {name_of(interceptor)}")
+
+
+def name_of(interceptor: Callable[..., Any]) -> str:
+    """What it is called."""
+    return f"interceptor {getattr(interceptor, '__qualname__', type(interceptor).__qualname__)}"
+
+
+async def _limited(
+    interceptor: VerbInterceptor, operation: Operation, following: _Next, seconds: float
+) -> None:
+    """Call an interceptor within its time. When that is over behind the verb, the log is told: the verb
+    is done.
+    """
+    name, verb = name_of(interceptor), operation.verb
+    following.time = OwnTime(seconds)
+    words = f"{name} took longer around {verb!r} than its hook_timeout of {seconds:g} s"
+    call = _awaited(interceptor, operation, following)
+    try:
+        await within(call, None, lambda: HookTimeout(words), name, own_time=following.time)
+    except HookTimeout:
+        if not following.succeeded:
+            raise
+        _log.error("%s; %s is done", words, verb)
+
+
+async def _awaited(interceptor: VerbInterceptor, operation: Operation, following: _Next) -> None:
+    await interceptor(operation, following)
+
+
 class _Next:
-    """What an interceptor calls to go on, once."""
+    """What an interceptor calls to go on, once.
+
+    Attributes:
+        time: the interceptor's, which stands still meanwhile.
+        succeeded: what follows was done.
+    """
 
     def __init__(self, operation: Operation, call: CallNext) -> None:
+        self.time: OwnTime | None = None
+        self.succeeded: bool = False
         self._operation = operation
         self._call = call
         self._called = False
@@ -117,11 +168,17 @@ class _Next:
         if self._called:
             raise TrackedError("an interceptor may call the next function only once")
         self._called = True
+        if self.time is not None:
+            self.time.pause()
         try:
             self._result = await self._call()
         except BaseException as error:
             self._error = error
             raise
+        finally:
+            if self.time is not None:
+                self.time.go_on()
+        self.succeeded = True
         return self._result
 
     def outcome(self) -> Any:

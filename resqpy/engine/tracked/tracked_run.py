@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from weakref import ReferenceType, ref
 
 from resqpy.base import codec
@@ -20,14 +21,16 @@ from resqpy.base.errors import (
     WorkerStopped,
 )
 from resqpy.base.merge import Patch
+from resqpy.base.own_tasks import uncancel
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.engine.endings import failed_commands
+from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
 from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.finishing import change_of, guarded, result_text
-from resqpy.engine.tracked.intercepting import VerbInterceptor
+from resqpy.engine.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.engine.tracked.lock import HeldLock
 from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
 from resqpy.engine.tracked.transitions import Change, fails
@@ -61,6 +64,25 @@ _KINDS = {
     Kind.SKIPPED: EndKind.VETO,
     Kind.RETURNED: EndKind.RELEASE,
 }
+
+
+class _Intercepting:
+    """An interceptor of runs as a hook, which has a limit of time."""
+
+    def __init__(self, task: ActiveTask, interceptor: Interceptor) -> None:
+        self._task = task
+        self._interceptor = interceptor
+
+    @property
+    def name(self) -> str:
+        return name_of(self._interceptor)
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        return limit_s(self._interceptor)
+
+    async def around(self, _: Run, call_next: Callable[[], Awaitable[Any]], /) -> None:
+        await self._interceptor(self._task, call_next)
 
 
 class TrackedRun:
@@ -108,8 +130,14 @@ class TrackedRun:
             await self.conclude(write=True)
             return self.task.processing.finished
 
+        limit = HookLimit(self.run, _Intercepting(self.task, interceptor))
         try:
-            await interceptor(self.task, once)
+            await limit.around(once)
+        except asyncio.CancelledError:
+            if not limit.over:
+                raise
+            uncancel()
+            _log.error("%s", limit.error())
         except Exception:
             _log.exception("an interceptor of tracked tasks failed")
         if not called and self.task.processing.busy:
