@@ -180,7 +180,7 @@ class Pool:
             for flight in self._flights:
                 flight.cancel()
             if self._flights:
-                await asyncio.wait(self._flights)
+                await asyncio.wait(self._flights, timeout=within_s)
 
     async def _serve(self) -> bool:
         """What is to be done now, one exchange at the most; whether Redis answered."""

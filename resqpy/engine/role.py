@@ -17,6 +17,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, Self
 
+from resqpy.base.deadline import Deadline
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
 from resqpy.base.loops import Home, on_its_loop
@@ -29,7 +30,8 @@ from resqpy.store.reach import persevere, reach
 _log = logging.getLogger("resqpy")
 
 _AGAIN_S = 0.1  # until a side task that somebody cancelled is begun again
-_END_WITHIN_S = 5.0  # that side tasks get when they are cancelled
+LAST_S = 5.0  # that all steps of a stop share, besides the time that jobs get
+_END_WITHIN_S = 1.0  # of these, that side tasks get when they are cancelled
 
 Side = Callable[[], Coroutine[Any, Any, None]]
 
@@ -216,9 +218,9 @@ class Role(Emitter):
             await first_done(self._over)
             self._over.result()
 
-    async def _end_side_tasks(self) -> None:
+    async def _end_side_tasks(self, deadline: Deadline) -> None:
         self._ending = True
-        await ended(self._tasks, _END_WITHIN_S)
+        await ended(self._tasks, deadline.left(_END_WITHIN_S))
 
     async def _close_store(self) -> None:
         if self._owns_store:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.deadline import Deadline
 from resqpy.base.errors import StoreError
 from resqpy.base.loops import on_its_loop
 from resqpy.engine import identity
@@ -15,12 +16,12 @@ from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
 from resqpy.engine.queue import Queue
-from resqpy.engine.role import Role, within_limit
+from resqpy.engine.role import LAST_S, Role, within_limit
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.standard_chores import standard_chores
 from resqpy.store.tracker import Tracker
 
-_RESIGN_S, _CLOSE_S = 10.0, 5.0  # that the last steps of a stop get
+_RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, that the last steps of a stop get
 
 
 class Scheduler(Role):
@@ -147,9 +148,11 @@ class Scheduler(Role):
 
     async def _stop(self) -> None:
         assert self._election is not None
-        await self._end_side_tasks()
-        await within_limit(_RESIGN_S, "giving up the leadership", self._election.resign())
-        await within_limit(_CLOSE_S, "closing the connection", self._close_store())
+        deadline = Deadline(LAST_S)
+        await self._end_side_tasks(deadline)
+        resigning = self._election.resign()
+        await within_limit(deadline.left(_RESIGN_S), "giving up the leadership", resigning)
+        await within_limit(deadline.left(_CLOSE_S), "closing the connection", self._close_store())
         self.emit("end")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from resqpy.base.deadline import Deadline
 from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.pool import Pool
@@ -45,8 +46,11 @@ class Stopping:
         finally:
             for each in waits:
                 each.cancel()
+
+    async def halt(self, deadline: Deadline) -> None:
+        """Let the dispatcher end, with the exchange that is in flight."""
         with contextlib.suppress(TimeoutError):
-            await self._pool.halt(_HALT_WITHIN_S)
+            await self._pool.halt(deadline.left(_HALT_WITHIN_S))
 
     async def interrupt(self) -> None:
         """Cancel what still runs, wait a little, and settle what does not end."""
@@ -58,12 +62,12 @@ class Stopping:
         for slot in pool.slots.busy:
             pool.runner.give_up(slot)
 
-    async def report(self) -> None:
+    async def report(self, deadline: Deadline) -> None:
         """Tell Redis the last ends and leave. What can't be told stays on record, where the rescue
         finds it.
         """
         try:
-            async with asyncio.timeout(_REPORT_WITHIN_S):
+            async with asyncio.timeout(deadline.left(_REPORT_WITHIN_S)):
                 await self._report()
         except TimeoutError:
             tell_error(self._events, StoreError(_TOO_LATE))

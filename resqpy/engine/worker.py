@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.deadline import Deadline
 from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.helper_thread import ThreadFailed
 from resqpy.base.loops import on_its_loop
@@ -25,7 +26,7 @@ from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.redis_clock import RedisClock, hear, shared_clock
-from resqpy.engine.role import Role, within_limit
+from resqpy.engine.role import LAST_S, Role, within_limit
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
@@ -34,8 +35,8 @@ from resqpy.engine.wakeup import Wakeup
 from resqpy.store.reach import persevere
 
 _HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
-# The seconds that the last steps of a stop get, whatever is in their way.
-_HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 5.0, 5.0, 5.0
+# Of LAST_S, the seconds that the last steps of a stop get, whatever is in their way.
+_HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 2.0, 2.0, 1.0
 
 
 class BaseWorker(Role):
@@ -183,16 +184,23 @@ class BaseWorker(Role):
         self.pool.stopping = True
         self._tell_state()
         await stopping.drain(timeout_s, self._dispatcher)
-        await self._end_side_tasks()
+        deadline = Deadline(LAST_S + self.options.cancel_timeout_s)
+        await stopping.halt(deadline)
+        await self._end_side_tasks(deadline)
         await stopping.interrupt()
-        await stopping.report()
-        await within_limit(_HEARTBEAT_S, "the end of the heartbeat", wakeup.stop())
-        await within_limit(_UNREGISTER_S, "telling Redis that we leave", stopping.unregister())
+        await stopping.report(deadline)
+        for most_s, what, step in (
+            (_HEARTBEAT_S, "the end of the heartbeat", wakeup.stop),
+            (_UNREGISTER_S, "telling Redis that we leave", stopping.unregister),
+            (_UNREGISTER_S, "withdrawing what is known here", self._withdraw),
+            (_CLOSE_S, "closing the pool", self.pool.close),
+            (_CLOSE_S, "closing the connection", self._close_store),
+        ):
+            await within_limit(deadline.left(most_s), what, step())
+
+    async def _withdraw(self) -> None:
         if self._newer is not None:
-            withdrawn = self._known(self._newer.withdraw())
-            await within_limit(_UNREGISTER_S, "withdrawing what is known here", withdrawn)
-        await within_limit(_CLOSE_S, "closing the pool", self.pool.close())
-        await within_limit(_CLOSE_S, "closing the connection", self._close_store())
+            await self._known(self._newer.withdraw())
 
     async def _known(self, noting: Coroutine[Any, Any, None]) -> None:
         """Note or withdraw which tasks are known here: no work depends on it."""

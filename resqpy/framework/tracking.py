@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -257,10 +258,13 @@ class TrackedApi(Tracked):
     async def stop(self) -> None:
         """Run no tasks any more; those that run are released."""
         self._started = False
-        for task_type in list(self.listeners):
-            await self.unregister_handler(task_type)
+        gone = map(self.unregister_handler, list(self.listeners))
+        results = await asyncio.gather(*gone, return_exceptions=True)
         await self.events.stop()
         await in_own_thread(self._keeper.close)
+        for error in results:
+            if error is not None:
+                raise error
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from resqpy.base.waiting import in_own_thread
 from resqpy.base.when import Duration
+from resqpy.engine.role import within_limit
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
@@ -14,6 +15,8 @@ from resqpy.store.address import place_of
 from resqpy.store.client import Store
 from resqpy.store.reach import reach
 from resqpy.store.reachability import Away, Back
+
+_CLOSE_S = 2.0  # that what is in flight gets at the end
 
 
 class RedisInitializer(Initializer):
@@ -52,7 +55,7 @@ class RedisInitializer(Initializer):
     async def stop(self) -> None:
         """Close."""
         if self._store is not None:
-            await self._store.close()
+            await within_limit(_CLOSE_S, "closing the connection to Redis", self._store.close())
         await in_own_thread(self._project.close)
 
 
