@@ -150,14 +150,14 @@ async def test_a_job_that_runs_in_node_blocks_ours(node: NodeDriver, make_stage:
     """Ours is delayed and Node's lock is left alone, until Node frees it."""
     await define_in_node(node, "JobLock", perform="sleep")
     stage = make_stage(job=job(print, "JobLock", enqueueTimeout=60_000))
-    await node.call("queue.enqueue", "q", "job", [700])
+    await node.call("queue.enqueue", "q", "job", [5000])
     await node.call("worker.start", {"queues": ["q"]})
     await node.wait_event("job")
-    lock = "resque:workerslock:job:q:[700]"
+    lock = "resque:workerslock:job:q:[5000]"
     await _until(stage, lock)
 
     async with stage.working():
-        await stage.queue.enqueue("q", "job", [700])
+        await stage.queue.enqueue("q", "job", [5000])
         await _until(stage, "resque:delayed_queue_schedule")
     assert await stage.redis.exists(lock)
     await node.wait_event("success")

@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.engine.options import WorkerOptions
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.tracked.creating import CreateOptions
@@ -49,12 +50,13 @@ async def killed(url: str, step: int, create: str = "") -> bool:
 async def survivors(store: Store) -> AsyncIterator[None]:
     """A scheduler that soon takes a silent worker for dead, and a worker that lives."""
     options = SchedulerOptions(
-        timeout_s=0.1, lease_s=1.0, rescue_after_s=0.6, task_lost_after_ms=1000
+        timeout_s=0.1, lease_s=1.0, rescue_after_s=1.5, task_lost_after_ms=1000
     )
+    beats = WorkerOptions(heartbeat_s=0.1)
     definition = definition_of("job", victim.handler)
     async with (
         Scheduler(store, {}, options),
-        Workshop(store, {"job": definition}, slots=2, queues=victim.QUEUE),
+        Workshop(store, {"job": definition}, slots=2, queues=victim.QUEUE, options=beats),
     ):
         yield
 

@@ -104,7 +104,7 @@ async def test_a_frozen_worker_that_wakes(
     """A worker that was stopped for longer than its lock lasts changes nothing when it goes on."""
     client: Any = redis
     task = await tracked.create(
-        "job", {"how": "slow"}, queue=victim.QUEUE, lock_duration=600, retries=None, backoff=1
+        "job", {"how": "slow"}, queue=victim.QUEUE, lock_duration=4000, retries=None, backoff=1
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.tracked.victim", redis_url, "-1", ""
