@@ -15,7 +15,7 @@ from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
-from resqpy.engine.results import finished
+from resqpy.engine.results import NEED_NO_LOOK, finished
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
 
@@ -121,7 +121,7 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
             result = await definition.perform(*run.job.args)
         finally:
             forks.end_child(born)
-        return await finished(result, plain=False)
+        return result if type(result) in NEED_NO_LOOK else await finished(result, plain=False)
     result = await threads.run(_in_thread, [run, definition.perform, *run.job.args])
     return await finished(result, plain=True)
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from resqpy.base.errors import TaskUnfinished
 
-_NEED_NO_LOOK = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
+# Types of results that are finished, which callers may ask first: that spares a coroutine for each job.
+NEED_NO_LOOK = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
 
 
 async def finished(result: object, *, plain: bool) -> object:
@@ -30,7 +31,7 @@ async def finished(result: object, *, plain: bool) -> object:
     Raises:
         TaskUnfinished: what it is, and what to do.
     """
-    if type(result) in _NEED_NO_LOOK:
+    if type(result) in NEED_NO_LOOK:
         return result
     if plain and isinstance(result, Coroutine):
         result = await result

@@ -23,7 +23,7 @@ from resqpy.engine.execute import conclude, execute, failure
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.left_behind import LeftBehind
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.outcome import RETURNED, Outcome
+from resqpy.engine.outcome import RETURNED, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.taking import run_of
@@ -126,25 +126,28 @@ class Runner:
 
     async def _work(self, slot: Slot, run: Run) -> None:
         run.begun = True
+        once = run.definition is not None and run.definition.at_most_once
         try:
-            outcome = await self.settle(run, await self._outcome(run))
+            outcome = None
+            if once or run.interrupted or run.cancelled:
+                outcome = await self._not_begun(run)
+            if outcome is None:
+                outcome = await execute(run, self.threads)
+            if outcome.kind is Kind.FAILURE:
+                outcome = await self.settle(run, outcome)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and may_interrupt():
                 raise
             outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
         self.end(slot, run, outcome)
 
-    async def _outcome(self, run: Run) -> Outcome:
+    async def _not_begun(self, run: Run) -> Outcome | None:
+        """The outcome of a run that is not to begin; None: it begins."""
         if run.interrupted:
             return RETURNED
         if run.cancelled:
             return failure(JobCancelled())
-        definition = run.definition
-        if definition is not None and definition.at_most_once:
-            not_begun = await self._note(run)
-            if not_begun is not None:
-                return not_begun
-        return await execute(run, self.threads)
+        return await self._note(run)
 
     async def _note(self, run: Run) -> Outcome | None:
         """Note that an at-most-once job starts; if that can't be noted, it does not start."""

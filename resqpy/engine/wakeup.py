@@ -98,7 +98,8 @@ class Wakeup:
 
     def _on_beat(self, beat: Beat) -> None:
         self._unheard = 0
-        self.rescuer.heard(beat)
+        if not self._pool.stopping:
+            self.rescuer.heard(beat)
         for slot in self._pool.slots.all:
             self._events.tell("ping", slot, beat.time_s)
         news = beat.paused != self._pool.paused or beat.queues != self._pool.queues.known
