@@ -206,9 +206,9 @@ async def test_a_flush_is_survived(redis_url: str, redis: Any) -> None:
 
 
 async def test_it_starts_only_where_redis_is_and_says_why(redis_url: str) -> None:
-    """A worker whose Redis can't be reached at the start says so at once."""
+    """A worker whose Redis can't be reached says so when the time of a start is over."""
     with pytest.raises(StoreError, match="can't reach Redis"):
-        async with working("unix:///nowhere.sock", {}, "q"):
+        async with working("unix:///nowhere.sock", {}, "q", redis={"startup_timeout_s": 0.3}):
             pass
 
 

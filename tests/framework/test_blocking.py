@@ -189,9 +189,9 @@ def test_a_timeout_of_the_work_itself_is_no_timeout_of_the_door(redis_url: str) 
 
 
 def test_nobody_there() -> None:
-    """No Redis: a clear error, soon."""
+    """No Redis: a clear error, when the time of a start is over."""
     with (
-        SyncQueue(RedisOptions(url="redis://127.0.0.1:1")) as door,
+        SyncQueue(RedisOptions(url="redis://127.0.0.1:1", startup_timeout_s=0.3)) as door,
         pytest.raises(StoreUnavailable, match="can't reach Redis"),
     ):
         door.enqueue("q", "Echo")

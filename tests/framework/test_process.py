@@ -84,10 +84,11 @@ async def test_the_door_leads_to_the_last_process(make_project: MakeProject) -> 
     assert not api.started
 
 
-async def test_redis_that_is_away_is_told_at_once(make_project: MakeProject) -> None:
-    """And nothing is left started."""
+async def test_redis_that_is_away_is_told(make_project: MakeProject) -> None:
+    """When the time of a start is over; and nothing is left started."""
+    away = {"redis.url": "redis://127.0.0.1:1/0", "redis.startup_timeout": 300}
     with pytest.raises(StoreUnavailable):
-        await Process(make_project({"redis.url": "redis://127.0.0.1:1/0"}), worker=True).start()
+        await Process(make_project(away), worker=True).start()
     assert not api.started
 
 
