@@ -30,8 +30,8 @@ async def test_a_used_port_ends_it_with_the_remedy(
     program: Program, command: tuple[str, ...]
 ) -> None:
     """Nothing hangs, and nobody is sent to mend the project."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port(2)
+    with socket.create_server(("127.0.0.1", port)):
         running = program(*command, "--health-port", str(port))
         code, output = await asyncio.to_thread(ended, running, 60)
 
@@ -45,8 +45,8 @@ async def test_a_used_port_of_one_process_ends_all(
     program: Program, redis: Redis, root: Path
 ) -> None:
     """Also where another one is at work already: that process could never start."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port(2)
+    with socket.create_server(("127.0.0.1", port)):
         (root / "tasks" / "late.py").write_text(
             "import os, redis, time\n"
             f"if os.environ.get('RESQPY_PROCESS_HEALTH_PORT') == '{port}':\n"

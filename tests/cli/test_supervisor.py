@@ -84,7 +84,7 @@ async def processed(redis: Redis, count: int) -> None:
 
 async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     """Who dies is replaced; TERM to the supervisor ends all in order; each line says which one it is."""
-    port = free_port()
+    port = free_port(2)
     supervisor = program("worker", "--processes", "2", "--health-port", str(port))
     first = await registered(redis, 2)
     probed = [str((await get(each, "/live"))[1]["pid"]) for each in (port, port + 1)]

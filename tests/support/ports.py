@@ -9,14 +9,18 @@ _BUS = 10_000  # a Redis Cluster's node listens there too, so much above
 _ours: list[socket.socket] = []
 
 
-def free_port() -> int:
+def free_port(in_a_row: int = 1) -> int:
     """A port that nobody uses, nor its cluster bus, and that no other test process gets while this
     one lives; below those that the system hands out by itself.
+
+    Args:
+        in_a_row: so many; the first one is returned.
     """
     while True:  # `random` itself is seeded alike in all test processes
-        port = random.SystemRandom().randrange(12_000, 22_000)
-        if _is_free(port) and _is_free(port + _BUS) and _is_ours_now(port):
-            return port
+        first = random.SystemRandom().randrange(12_000, 22_000 - in_a_row)
+        ports = range(first, first + in_a_row)
+        if all(_is_free(port) and _is_free(port + _BUS) and _is_ours_now(port) for port in ports):
+            return first
 
 
 def _is_free(port: int) -> bool:

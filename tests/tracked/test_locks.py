@@ -109,12 +109,17 @@ async def test_a_frozen_worker_that_wakes(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.tracked.victim", redis_url, "-1", ""
     )
-    await wait_for(lambda: client.llen(victim.STARTED))
-    os.kill(process.pid, signal.SIGSTOP)
-    async with survivors(store):
-        after = await status_is(tracked, task.id, "completed")
-    os.kill(process.pid, signal.SIGCONT)
-    assert await process.wait() == 0
+    try:
+        await wait_for(lambda: client.llen(victim.STARTED))
+        os.kill(process.pid, signal.SIGSTOP)
+        async with survivors(store):
+            after = await status_is(tracked, task.id, "completed")
+        os.kill(process.pid, signal.SIGCONT)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()  # else it is frozen for ever
+            await process.wait()
     woken = await known(tracked, task.id)
     assert (woken.record, woken.runs) == (after.record, 1)
     assert await client.llen(victim.STARTED) >= 2
