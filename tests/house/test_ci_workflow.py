@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,18 @@ def test_it_installs_what_was_recorded(job: Any) -> None:
     assert f"php-resque {composer['require']['resque/php-resque']}," in php
     assert "composer install" in words
     assert "--working-dir=tests/interop/php" in words
+
+
+@pytest.mark.parametrize(("in_ci", "code"), [("true", 1), ("", 0)])
+def test_without_node_ci_fails(tmp_path: Path, in_ci: str, code: int) -> None:
+    """What npm gives must be there; elsewhere it is told that tests are skipped."""
+    for program in ("dirname", "basename"):
+        (tmp_path / program).symlink_to(shutil.which(program) or "")
+    script = '. "$(dirname -- "$0")/_env.sh"; ensure_node; echo went on'
+    done = subprocess.run(
+        [shutil.which("sh") or "sh", "-c", script, str(ROOT / "bin" / "test")],
+        env={"PATH": str(tmp_path), "CI": in_ci}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert ("went on" in done.stdout) == (code == 0)
+    assert "node and npm" in done.stderr
