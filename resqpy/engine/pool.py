@@ -303,6 +303,8 @@ class Pool:
         for index in exchanged.unusable:
             self._give_up(free[index])
         self.reporting.settle(ended, exchanged)
+        if any(end.slot.closing for end in ended):
+            self._wake.set()  # so that they go, though no work may come
         self._begin(free, exchanged.taken)
         if self.suspects.settle(self.slots.busy):
             self.look()

@@ -304,3 +304,22 @@ async def test_slots_that_close_lose_nothing(redis_url: str, redis: Any) -> None
         await wait_for(registered)
     assert sorted(ran) == list(range(count))
     assert not await redis.keys("resque:worker*")
+
+
+async def test_a_busy_slot_that_closes_goes_when_its_job_has_ended(redis_url: str) -> None:
+    """At once, though no further job wakes anybody."""
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+
+    async with (
+        Queue(redis_url) as queue,
+        working(redis_url, {"wait": wait}, "q", slots=3, heartbeat_s=60, timeout_s=60) as work,
+    ):
+        await queue.enqueue_many([("q", "wait", [])] * 3)
+        await wait_for(lambda: len(work.args("job")) == 3)
+        await work.until_quiet()
+        work.worker.pool.close_slots(2)
+        gate.set()
+        await wait_for(lambda: len(work.worker.worker_ids) == 1)
