@@ -224,10 +224,16 @@ MISSPELLED = 0.8  # a cutoff: who wrote a name that is so near to a known one me
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`; did you mean 'x'?` for the nearest known name, or an empty text.
+    """`; did you mean 'x'?` for the nearest known name, or an empty text. Another style of the same words,
+    as `lockTimeout`, is no difference.
 
     Args:
         cutoff: how near it must be, from 0 to 1.
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    by_letters = {_letters(each): each for each in known}
+    near = difflib.get_close_matches(_letters(name), list(by_letters), n=1, cutoff=cutoff)
+    return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
-from resqpy.base.masking import SECRETS
+from resqpy.base.masking import HIDDEN, SECRETS, Redaction
 from resqpy.framework.type_hints import Check, check_of, name_of
 
 TASK_ID = "_task_id"  # carries the id of a tracked task; never an input
@@ -57,6 +57,7 @@ class Input:
         return bool(self.required) and not self.has_default
 
 
+_WITH_NAMES = (Mapping, list, tuple)
 _PROPERTIES = tuple(each.name for each in fields(Input))
 
 
@@ -102,6 +103,17 @@ class Inputs(Mapping[str, Input]):
         self._declared = dict(declared)
         self.extra = extra
         self._checks = {name: _check(name, each) for name, each in self._declared.items()}
+        self._redaction = Redaction()
+
+    def hide(self, words: Sequence[str]) -> None:
+        """Show no value in an error whose name contains one of these words."""
+        self._redaction = Redaction((*SECRETS, *words))
+
+    def quoted(self, value: Any, most: int = 80) -> str:
+        """A value for an error's words, which logs and the failed list keep: without secrets."""
+        shown = self._redaction.shown(value) if isinstance(value, _WITH_NAMES) else value
+        text = self._redaction.text(repr(shown))
+        return text if len(text) <= most else f"{text[:most]}…"
 
     def __getitem__(self, name: str) -> Input:
         return self._declared[name]
@@ -163,15 +175,27 @@ class Inputs(Mapping[str, Input]):
             return None
         value = given[name]
         if not self._checks[name](value):
-            return f"input {name!r} must be {name_of(declared.type)}, got {_shown(name, value)}"
+            return f"input {name!r} must be {name_of(declared.type)}, got {self._told(name, value)}"
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
         except Exception as error:  # a user's function may raise anything: it means "not valid"
-            return f"input {name!r} is not valid: {words_of(error) or class_of(error)}"
+            verdict = words_of(error) or class_of(error)
         if verdict is False:
-            return f"input {name!r} is not valid: {_shown(name, value)}"
-        return f"input {name!r} is not valid: {verdict}" if isinstance(verdict, str) else None
+            return f"input {name!r} is not valid: {self._told(name, value)}"
+        if not isinstance(verdict, str):
+            return None
+        return f"input {name!r} is not valid: {self._without(name, value, verdict)}"
+
+    def _told(self, name: str, value: Any) -> str:
+        kind = type(value).__name__
+        return f"a {kind}" if self._redaction.hides(name) else f"{self.quoted(value, 60)} ({kind})"
+
+    def _without(self, name: str, value: Any, words: str) -> str:
+        """The words of a validator or formatter, which may quote what it was given."""
+        if self._redaction.hides(name) and str(value):
+            words = words.replace(str(value), HIDDEN)
+        return self._redaction.text(words)
 
 
 def _fresh(default: Any) -> Any:
@@ -179,15 +203,6 @@ def _fresh(default: Any) -> Any:
     if callable(default):
         return default()
     return deepcopy(default) if isinstance(default, list | dict | set) else default
-
-
-def _shown(name: str, value: Any) -> str:
-    """A value for an error's words, which logs and the failed list keep: no secret's."""
-    if any(word in name.lower() for word in SECRETS):
-        return f"a {type(value).__name__}"
-    text = repr(value)
-    text = text if len(text) <= 60 else f"{text[:60]}…"
-    return f"{text} ({type(value).__name__})"
 
 
 def _check(name: str, declared: Input) -> Check:

@@ -66,6 +66,8 @@ class Project(Place):
         loader = Loader(folder, problems, config.general.timezone)
         modules = module_folders(folder, config.general.modules, problems)
         loader.load(modules, packages=config.general.packages)
+        for task in loader.registry:
+            task.inputs.hide(config.logger.filtered)
         _check_overrides(config, problems)
         return cls(folder, config, loader.registry, tuple(problems.found), tuple(problems.warnings))
 

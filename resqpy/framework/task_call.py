@@ -79,14 +79,9 @@ def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
     if len(args) > 1 or not isinstance(given, Mapping):
         raise InvalidInputs(
             f"task {task.name!r} takes one object with its inputs as its only argument; "
-            f"the job's args are {_short(args)}"
+            f"the job's args are {task.inputs.quoted(list(args))}"
         )
     return task.inputs.check(given)
-
-
-def _short(args: Sequence[Any]) -> str:
-    text = repr(list(args))
-    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def performer(task: TaskSpec, *, middleware: bool) -> Any:

@@ -132,7 +132,9 @@ class TasksApi(InspectApi):
         task = self._registry.task(task_name)
         given = {} if inputs is None else inputs
         if not isinstance(given, Mapping):
-            raise InvalidInputs(f"task {task.name!r}: the inputs are {given!r}, not a dict")
+            raise InvalidInputs(
+                f"task {task.name!r}: the inputs are {task.inputs.quoted(given)}, not a dict"
+            )
         task.inputs.check(given)
         return task, [dict(given)]
 

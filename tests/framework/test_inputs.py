@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.framework.api import api
 from resqpy.framework.inputs import Input, Inputs
+from resqpy.framework.process import Process
 from resqpy.framework.signature import merge_inputs
 from resqpy.framework.type_hints import check_of
+from tests.framework.conftest import MakeProject, until
 
 
 class Address(TypedDict):
@@ -111,6 +114,61 @@ def test_a_secrets_value_is_not_told() -> None:
         inputs(password=Input(type=int)).check({"password": "tiger"})
 
     assert str(raised.value) == "task 't': input 'password' must be int, got a str"
+
+
+def test_what_a_project_hides_is_told_by_no_check() -> None:
+    """Not as a value, within one, or in the words of a formatter or validator that quotes it."""
+
+    def fits(value: str) -> str:
+        return f"{value} is stolen"
+
+    declared = inputs(
+        card=Input(type=str),
+        card_code=Input(formatter=int),
+        cards=Input(validator=fits),
+        order=Input(type=str),
+        note=Input(validator=lambda _: False),
+    )
+    declared.hide(["CARD"])
+    given = {
+        "card": 4111, "card_code": "4112x", "cards": "4113", "order": {"card": "4114", "n": 7},
+        "note": '{"card": "4115"}',
+    }  # fmt: skip
+    with pytest.raises(InvalidInputs) as raised:
+        declared.check(given)
+
+    told = str(raised.value)
+    assert "411" not in told
+    for words in ("got a int", "'n': 7", "is stolen", "invalid literal for int()"):
+        assert words in told
+    assert "4114" not in declared.quoted([{"card": "4114"}])
+
+
+async def test_no_error_tells_what_logger_filtered_names(make_project: MakeProject) -> None:
+    """For the caller, and for a foreign job, whose words go to the failed list."""
+    project = make_project(
+        {"logger.filtered": ["iban"]},
+        tasks__a="""
+        from resqpy import task
+
+        @task(queue="a")
+        async def pay(iban: int = 0): "I pay."
+        """,
+    )
+    async with Process(project, worker=True) as process:
+        with pytest.raises(InvalidInputs) as raised:
+            await api.tasks.enqueue("pay", {"iban": "DE77"})
+        for args in ([{"iban": "DE77"}], [{"iban": "DE77"}, "more"]):
+            await process.resque.queue.enqueue("a", "pay", args)
+        await until(lambda: _has_failed(2))
+        failed = await api.tasks.failed()
+    assert "'iban' must be int" in str(raised.value)
+    assert all(each.exception == "InvalidInputs" for each in failed)
+    assert "DE77" not in str([raised.value, *(each.error for each in failed)])
+
+
+async def _has_failed(number: int) -> bool:
+    return await api.tasks.failed_count() == number
 
 
 async def several(

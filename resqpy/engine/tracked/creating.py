@@ -72,6 +72,19 @@ class CreateOptions(TypedDict, total=False):
 
 
 _NAMES = frozenset(CreateOptions.__annotations__)
+# What other libraries call them, in small letters without `_`.
+_OTHER_NAMES = {
+    "retrycount": "retries", "maxretries": "retries", "retrylimit": "retries", "attempts": "retries",
+    "maxattempts": "retries", "retry": "retries", "retryinterval": "backoff", "retrydelay": "backoff",
+    "retrybackoff": "backoff", "ttl": "retain_for", "ttlms": "retain_for", "expireafter": "retain_for",
+    "retention": "retain_for", "removeoncomplete": "retain_for", "keepresult": "retain_for",
+    "scheduledtime": "start", "starttimestamp": "start", "startafter": "start", "runat": "start",
+    "eta": "start", "at": "start", "when": "start", "countdown": "delay", "lastruntime": "end",
+    "until": "end", "expires": "end", "maxexecutiontimems": "longest_execution", "repeat": "interval",
+    "maxexecutiontime": "longest_execution", "timeout": "longest_execution", "cron": "interval",
+    "timelimit": "longest_execution", "lockdurationms": "lock_duration", "every": "interval",
+    "createdbyapplicationid": "application", "createdbyuserid": "user", "taskid": "id", "jobid": "id",
+}  # fmt: skip
 _SHORTEST_LOCK_MS = 100
 
 
@@ -89,7 +102,7 @@ def new_record(
         UsageError: what is wrong, with what to do.
     """
     if wrong := sorted(set(options) - _NAMES):
-        raise UnknownOption(f"unknown option {wrong[0]!r}{near_match(wrong[0], _NAMES)}")
+        raise UnknownOption(f"unknown option {wrong[0]!r}{_meant(wrong[0])}")
     interval, timezone = _interval(options, now_us // 1000)
     queue = check_queue_name(options.get("queue", queue))
     priority = check_priority(options.get("priority", defaults.priority))
@@ -114,6 +127,13 @@ def new_record(
         created_us=now_us,
     )
     return _started(_timed(record, options, now_us // 1000), now_us)
+
+
+def _meant(name: str) -> str:
+    """Which option was meant, or which there are."""
+    if other := _OTHER_NAMES.get(name.replace("_", "").lower()):
+        return f"; here it is {other!r}"
+    return near_match(name, _NAMES) or f" (options: {', '.join(sorted(_NAMES))})"
 
 
 def _kind(kind: object) -> str:
