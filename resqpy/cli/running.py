@@ -22,7 +22,8 @@ from resqpy.cli.settings import Settings
 from resqpy.cli.supervised import GO, LOADED, READY, SUPERVISED
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.framework import log_writer
-from resqpy.framework.log import configure, get_logger
+from resqpy.framework.defaults.logger import LoggerConfig
+from resqpy.framework.log import configure, fills_standard_error, get_logger
 from resqpy.framework.log_writer import guard_standard_streams
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
@@ -53,10 +54,21 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         if settings.debug:
             raise
         code = code_of(error)
-        output.trouble(words_of(error) or repr_of(error), settings)
-        if supervisor.started:  # before that, the words are all that there is to know
-            get_logger().critical("ended by an error", error=told(error), exc_info=error)
+        _tell_the_end(error, settings, project.config.logger, started=supervisor.started)
     return code
+
+
+def _tell_the_end(
+    error: BaseException, settings: Settings, config: LoggerConfig, *, started: bool
+) -> None:
+    """Before the start is done, the words are all that there is to know; no plain line in a JSON log."""
+    words, only_json = words_of(error) or repr_of(error), fills_standard_error(config)
+    if not only_json:
+        output.trouble(words, settings)
+    if started:
+        get_logger().critical("ended by an error", error=told(error), exc_info=error)
+    elif only_json:
+        get_logger().critical("could not start", error=settings.redaction.text(words))
 
 
 def _number() -> int | None:

@@ -42,7 +42,7 @@ def configure(
         UsageError: `logger.file` can't be written.
     """
     file = _file(config, stream)
-    on_terminal = config.format == "console" or (config.format == "auto" and file.isatty())
+    on_terminal = _for_people(config, file)
     level = getattr(logging, config.level.upper())
     said = {} if process is None else {"process": process}
     shared = _shared_processors(name, said, on_terminal=on_terminal)
@@ -56,6 +56,15 @@ def configure(
     if isinstance(file, LogStream):
         file.writer.notice = partial(_lines_were_lost, [*shared, *renderer])
     _configure_standard_library(file, level, shared, renderer)
+
+
+def fills_standard_error(config: LoggerConfig) -> bool:
+    """Whether standard error has the log, as JSON: then no plain line may stand between."""
+    return config.file is None and not _for_people(config, sys.stderr)
+
+
+def _for_people(config: LoggerConfig, file: TextIO) -> bool:
+    return config.format == "console" or (config.format == "auto" and file.isatty())
 
 
 def configure_if_nobody_did(config: LoggerConfig, name: str) -> None:

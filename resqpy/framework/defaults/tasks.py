@@ -61,7 +61,9 @@ class SchedulerLogging:
     follower: str | None = option("info", EVENT_LEVEL, "Another scheduler leads from now on.")
     poll: str | None = option("debug", EVENT_LEVEL, "The scheduler looks for what is due.")
     enqueue: str | None = option("debug", EVENT_LEVEL, "A delayed or periodic job was enqueued.")
-    re_enqueue: str | None = option("debug", EVENT_LEVEL, "A periodic task has its next time.")
+    re_enqueue: str | None = option(
+        "debug", EVENT_LEVEL, "The job of a periodic task was lost: it is enqueued anew."
+    )
     working_timestamp: str | None = option("debug", EVENT_LEVEL, "Jobs of a second are moved.")
     transferred_job: str | None = option("debug", EVENT_LEVEL, "A delayed job entered its queue.")
     cleaning_worker: str | None = option("info", EVENT_LEVEL, "A dead worker is removed.")
