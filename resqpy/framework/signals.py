@@ -24,7 +24,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -250,6 +250,8 @@ class _Ears:
             os.set_blocking(end, False)
         self._before: dict[signal.Signals, object] = {}
         self._pipe_before = -1
+        self._theirs = -1  # where numbers go that are none of ours
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -258,11 +260,11 @@ class _Ears:
         Raises:
             ValueError: this is another thread, so signals are somebody else's matter.
         """
-        self._pipe_before = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
-        for each in self.handlers:
-            self._before[each] = signal.getsignal(each)
-            signal.signal(each, self._in_main_thread)
-            signal.siginterrupt(each, False)  # noqa: FBT003 - its signature
+        self._take_pipe()
+        self._pipe_before = self._theirs
+        self._loop = asyncio.get_running_loop()
+        self._before = {each: signal.getsignal(each) for each in self.handlers}
+        self._take(self.handlers)
         _open.append(self)
         thread = threading.Thread(target=self._main, name="resqpy-signals", daemon=True)
         with suppress(RuntimeError):  # no more threads: then the main thread hears alone
@@ -291,7 +293,21 @@ class _Ears:
             plain = signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL
             signal.signal(each, signal.SIG_IGN if ignored else plain)
 
-    def _in_main_thread(self, *_: object) -> None:
+    def _take(self, numbers: Iterable[signal.Signals]) -> None:
+        for each in numbers:
+            signal.signal(each, self._in_main_thread)
+            signal.siginterrupt(each, False)  # noqa: FBT003 - its signature
+
+    def _take_pipe(self) -> bool:
+        """Have the numbers written to us; whether they were written to somebody else."""
+        before = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
+        if before != self._written:
+            self._theirs = before
+        return before != self._written
+
+    def _in_main_thread(self, number: int, _: object) -> None:
+        if self._take_pipe():
+            os.write(self._written, bytes([number]))
         if self._thread is None or not self._thread.is_alive():
             self._hear()
 
@@ -303,6 +319,22 @@ class _Ears:
             if not self._hear():
                 return
             self._guarded(self._look)
+            if self._replaced() and self._loop is not None:
+                _call_soon(self._loop, self._take_back)
+
+    def _replaced(self) -> list[signal.Signals]:
+        """The signals that a job, or a library that it uses, took from us."""
+        if not _open or _open[-1] is not self:
+            return []
+        return [each for each in self.handlers if signal.getsignal(each) != self._in_main_thread]
+
+    def _take_back(self) -> None:
+        if not (replaced := self._replaced()):
+            return
+        self._take(replaced)
+        self._take_pipe()
+        words = "a job, or a library that it uses, replaced signal handlers; they were put back"
+        get_logger().warning(words, signals=[each.name.removeprefix("SIG") for each in replaced])
 
     def _hear(self) -> bool:
         """Act on the signals that came; whether to go on."""
@@ -313,6 +345,9 @@ class _Ears:
         for each in numbers:
             if each in self.handlers:
                 self._guarded(self.handlers[signal.Signals(each)])
+            elif each and self._theirs >= 0:
+                with suppress(OSError):
+                    os.write(self._theirs, bytes([each]))
         return 0 not in numbers
 
     @staticmethod

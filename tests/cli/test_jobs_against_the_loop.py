@@ -15,6 +15,8 @@ from tests.support.waiting import wait_for
 
 TASKS = '''
 import asyncio
+import os
+import signal
 import sys
 from pathlib import Path
 from resqpy import task
@@ -60,6 +62,45 @@ async def callback_exits():
     await asyncio.sleep(0.01)
 
 
+async def put_back(replace):
+    """Replace the handler of TERM, and wait until the worker has put its own back."""
+    own = signal.getsignal(signal.SIGTERM)
+    replace()
+    while signal.getsignal(signal.SIGTERM) != own:
+        await asyncio.sleep(0.01)
+
+
+@task
+async def handles_term():
+    """Handle TERM on the loop, as libraries that start browsers do."""
+    loop = asyncio.get_running_loop()
+    await put_back(lambda: loop.add_signal_handler(signal.SIGTERM, lambda: None))
+
+
+@task
+async def ignores_term():
+    """Ignore TERM."""
+    await put_back(lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+
+
+@task
+async def takes_the_wakeup():
+    """Take the descriptor to which the numbers of signals are written."""
+    signal.set_wakeup_fd(-1)
+
+
+@task
+async def handles_alarm():
+    """Handle a signal of its own on the loop: twice, the second time beside one that is the worker's."""
+    rang = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, rang.set)
+    for between in (signal.SIGALRM, signal.SIGCONT):
+        rang.clear()
+        os.kill(os.getpid(), between)
+        os.kill(os.getpid(), signal.SIGALRM)
+        await rang.wait()
+
+
 @task
 async def fine():
     """Do nothing."""
@@ -76,9 +117,10 @@ async def stubborn():
             continue
 '''
 BAD = ["cancels_all", "stops", "child_exits", "child_interrupts", "callback_exits"]
+SIGNALS = ["handles_term", "ignores_term", "takes_the_wakeup", "handles_alarm"]
 
 
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("bad", BAD + SIGNALS)
 async def test_the_worker_goes_on(
     program: Program, redis: Redis, redis_url: str, root: Path, bad: str
 ) -> None:
