@@ -1,5 +1,6 @@
 """Writes log lines in a thread of its own, so that a reader that is slow, stopped or gone, a full disk or
-a closed terminal never holds up what is logged about.
+a closed terminal never holds up what is logged about. A job that closes standard output neither ends the log
+nor lets its lines reach whatever gets that number next, a connection to Redis for example.
 
 Lines wait in a bounded buffer. What does not fit, or can't be written, is dropped and counted, and told
 in one line as soon as writing works again. A forked child writes its own lines at once, for it has no
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import io
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -50,6 +53,7 @@ class LogWriter:
         self.number = number
         self.notice: Callable[[int], str] = _plain_notice
         self.lost: int = 0
+        self._own = -1  # a duplicate, while the thread lives
         self._told = 0
         self._held = 0
         self._lines: SimpleQueue[bytes] = SimpleQueue()
@@ -134,18 +138,46 @@ class LogWriter:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self.number, view) :]
+                view = view[os.write(self._target(), view) :]
             except BlockingIOError:  # somebody who shares the file made it so
-                _wait_until_writable(self.number)
+                _wait_until_writable(self._target())
             except OSError:
                 break
         return bytes(view)
+
+    def _target(self) -> int:
+        """The file, or another to which its number was turned; the duplicate, once the number is closed or
+        that of a connection.
+        """
+        if self._direct:
+            return self.number
+        now, own = _state(self.number), _state(self._own)
+        if now is None or (own is not None and os.path.samestat(now, own)):
+            return self._own
+        if own is not None and stat.S_ISSOCK(now.st_mode):
+            return self._own
+        if own is not None:
+            os.close(self._own)
+        with contextlib.suppress(OSError):
+            self._own = fcntl.fcntl(self.number, fcntl.F_DUPFD_CLOEXEC, 3)
+        return self.number
 
     def forget(self) -> None:
         """In a forked child: the lines that wait are the parent's."""
         self._lock = threading.RLock()
         self._lines = SimpleQueue()
         self._held, self._told, self._thread, self._direct = 0, self.lost, None, True
+        if _state(self._own) is not None:
+            os.close(self._own)
+        self._own = -1
+
+
+def _state(number: int) -> os.stat_result | None:
+    """What a descriptor leads to; None: it is closed."""
+    try:
+        return os.fstat(number)
+    except OSError:
+        return None
 
 
 def _wait_until_writable(number: int) -> None:

@@ -17,6 +17,7 @@ TASKS = '''
 import asyncio
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from resqpy import task
@@ -101,6 +102,18 @@ async def handles_alarm():
         await rang.wait()
 
 
+PAIRS = []
+
+
+@task
+async def closes_output():
+    """Close standard output and error, whose numbers connections get."""
+    os.close(1)
+    os.close(2)
+    PAIRS.append(socket.socketpair())
+    assert {each.fileno() for each in PAIRS[0]} == {1, 2}
+
+
 @task
 async def fine():
     """Do nothing."""
@@ -116,7 +129,7 @@ async def stubborn():
         except BaseException:
             continue
 '''
-BAD = ["cancels_all", "stops", "child_exits", "child_interrupts", "callback_exits"]
+BAD = ["cancels_all", "stops", "child_exits", "child_interrupts", "callback_exits", "closes_output"]
 SIGNALS = ["handles_term", "ignores_term", "takes_the_wakeup", "handles_alarm"]
 
 
@@ -136,6 +149,7 @@ async def test_the_worker_goes_on(
     code, output = ended(worker)
     assert code == 0, output
     assert await redis.smembers("resque:workers") == set()
+    assert '"task": "fine"' in output
 
 
 async def test_a_coroutine_that_never_ends_holds_no_program(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,32 @@ def test_a_forked_child_writes_only_its_own_lines(pipe: tuple[int, int]) -> None
     os.waitpid(pid, 0)
 
     assert os.read(ours, 100) == b"the child's\n"
+
+
+def test_lines_never_reach_a_connection_that_got_the_number(
+    pipe: tuple[int, int], tmp_path: Path
+) -> None:
+    """A job closed the descriptor: the log goes on where it went, until somebody turns it elsewhere."""
+    ours, theirs = pipe
+    writer = LogWriter(theirs)
+    peer, connection = socket.socketpair()
+    peer.settimeout(0)
+    with peer, connection, (tmp_path / "log").open("wb") as file:
+        writer.put(b"open\n")
+        assert os.read(ours, 100) == b"open\n"
+        os.close(theirs)
+        writer.put(b"closed\n")
+        assert os.read(ours, 100) == b"closed\n"
+        os.dup2(connection.fileno(), theirs)
+        writer.put(b"a connection\n")
+        assert os.read(ours, 100) == b"a connection\n"
+        with pytest.raises(BlockingIOError):
+            peer.recv(1)
+        os.dup2(file.fileno(), theirs)
+        writer.put(b"turned\n")
+        assert writer.flush(60)
+        assert (tmp_path / "log").read_bytes() == b"turned\n"
+    assert writer.lost == 0
 
 
 def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
