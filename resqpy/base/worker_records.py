@@ -58,7 +58,7 @@ def decode_own(worker_id: str, record: bytes) -> WorkingOn | None:
     """Read a record that this worker of ours has written; None for any other, that of another worker
     among them.
     """
-    if not record.endswith(suffix(WorkerId.parse(worker_id).name)):
+    if not record.endswith((suffix(WorkerId.parse(worker_id).name), suffix(worker_id))):
         return None
     work = decode(worker_id, record)
     if work is None or work.job_raw is None or work.queue is None:

@@ -6,7 +6,8 @@ An event whose level is filtered out gets no listener, so it costs nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,9 @@ class EventLog:
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         for event in ("cleaning_worker", "clean_stuck_worker"):
             self._listen(worker, event, levels.cleaning_worker, lambda _, *told: _cleaning(*told))
+        self._listen(
+            worker, "clean_stuck_worker", levels.failure, lambda _, *told: _failed_by_rescue(*told)
+        )
         self._listen(worker, "error", levels.internal_error, _unless_away(_error))
         self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
 
@@ -81,6 +85,8 @@ class EventLog:
         self._listen(scheduler, "transferred_job", levels.transferred_job, moved)
         for event in ("clean_stuck_worker", "cleaning_worker"):
             self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
+        failure = self._config.tasks.worker_logging.failure
+        self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
         self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
 
     def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
@@ -181,6 +187,20 @@ def _cleaning(worker: Any, *details: Any) -> Line:
     return "dead worker removed", {
         "name": str(worker),
         "silent_s": details[-1] if details else None,
+    }
+
+
+def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
+    """A job that was lost with its worker and is not run again; None: it is, or there was none."""
+    if not entry:
+        return None
+    get = entry.get if isinstance(entry, Mapping) else partial(getattr, entry)
+    payload = get("payload")
+    return "job failed", {
+        "task": payload.get("class") if isinstance(payload, Mapping) else None,
+        "queue": get("queue"),
+        "worker": str(worker),
+        "error": f"{get('exception')}: {get('error')}",
     }
 
 

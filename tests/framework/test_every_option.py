@@ -178,7 +178,7 @@ EVENTS = {
     "scheduler_logging": {
         "start": "start", "end": "end", "leader": "leader", "follower": "follower", "poll": "poll",
         "enqueue": "enqueue", "re_enqueue": "re_enqueue", "working_timestamp": "working_timestamp",
-        "transferred_job": "transferred_job", "cleaning_worker": "clean_stuck_worker",
+        "transferred_job": "transferred_job", "cleaning_worker": "cleaning_worker",
         "internal_error": "error",
     },
 }  # fmt: skip
