@@ -251,7 +251,7 @@ class _Ears:
         self._before: dict[signal.Signals, object] = {}
         self._pipe_before = -1
         self._theirs = -1  # where numbers go that are none of ours
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -262,7 +262,6 @@ class _Ears:
         """
         self._take_pipe()
         self._pipe_before = self._theirs
-        self._loop = asyncio.get_running_loop()
         self._before = {each: signal.getsignal(each) for each in self.handlers}
         self._take(self.handlers)
         _open.append(self)
@@ -319,14 +318,13 @@ class _Ears:
             if not self._hear():
                 return
             self._guarded(self._look)
-            if self._replaced() and self._loop is not None:
+            if self._replaced():
                 _call_soon(self._loop, self._take_back)
 
     def _replaced(self) -> list[signal.Signals]:
         """The signals that a job, or a library that it uses, took from us."""
-        if not _open or _open[-1] is not self:
-            return []
-        return [each for each in self.handlers if signal.getsignal(each) != self._in_main_thread]
+        mine = self.handlers if _open[-1:] == [self] else ()
+        return [each for each in mine if signal.getsignal(each) != self._in_main_thread]
 
     def _take_back(self) -> None:
         if not (replaced := self._replaced()):
@@ -334,7 +332,7 @@ class _Ears:
         self._take(replaced)
         self._take_pipe()
         words = "a job, or a library that it uses, replaced signal handlers; they were put back"
-        get_logger().warning(words, signals=[each.name.removeprefix("SIG") for each in replaced])
+        get_logger().warning(words, signals=[each.name for each in replaced])
 
     def _hear(self) -> bool:
         """Act on the signals that came; whether to go on."""
