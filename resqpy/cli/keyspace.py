@@ -34,6 +34,8 @@ async def keyspace_problems(store: Store) -> Found:
         yield problem
     for problem in _lock_problems(store, found):
         yield problem
+    for problem in _record_problems(found):
+        yield problem
     if found.others:
         named = ", ".join(f"{name} (a {kind})" for name, kind in list(found.others.items())[:5])
         yield Problem(
@@ -61,6 +63,21 @@ def fix(repair: Callable[[], Awaitable[int]], **touched: Any) -> Fix:
         return await undo.watch(Touched(**touched), repair)
 
     return repaired
+
+
+def _record_problems(found: checkup.Survey) -> list[Problem]:
+    ids = found.unknown_records
+    if not ids:
+        return []
+    return [
+        Problem(
+            "records of unknown workers",
+            f"{counted(len(ids), 'worker')} not registered, with something on record, a job perhaps: "
+            f"{', '.join(ids[:3])}",
+            "resqpy's own jobs are taken back within minutes where a worker or a scheduler of resqpy runs; "
+            "else find out whose they are; when their process is gone: resqpy workers clean ID",
+        )
+    ]
 
 
 def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:

@@ -26,6 +26,7 @@ class Survey:
         lost_timestamps: keys of the reverse index with entries that lead nowhere.
         endless_locks: keys of plugin locks that never end.
         ruby_locks: those among such keys that Ruby's resque-lock has, which are meant to have no end.
+        unknown_records: ids of workers that have something on record, and are not registered.
         others: names that look like those of queues or delayed jobs, and the kind that they are.
         other_namespaces: of installations beside this one.
     """
@@ -37,6 +38,7 @@ class Survey:
     lost_timestamps: list[bytes] = field(default_factory=list)
     endless_locks: list[bytes] = field(default_factory=list)
     ruby_locks: list[bytes] = field(default_factory=list)
+    unknown_records: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
     other_namespaces: set[str] = field(default_factory=set)
 
@@ -64,6 +66,7 @@ class _Survey:
         self._unseen = set(index)
         self._prefix = store.keys.prefix.encode()
         self._timestamps = store.keys.timestamps(b"")
+        self._workers: set[bytes] = set()
         self._found = Survey()
 
     def done(self) -> Survey:
@@ -75,6 +78,7 @@ class _Survey:
             found.unlisted_queues,
             found.endless_locks,
             found.ruby_locks,
+            found.unknown_records,
         ):
             names.sort()
         return found
@@ -82,7 +86,7 @@ class _Survey:
     async def look_at(self, page: Sequence[bytes]) -> None:
         """Look at some keys."""
         self._found.keys += len(page)
-        sets, lists, locks = list[bytes](), list[bytes](), list[bytes]()
+        sets, lists, locks, records = list[bytes](), list[bytes](), list[bytes](), list[bytes]()
         for key in page:
             name = key.removeprefix(self._prefix)
             if not key.startswith(self._prefix):
@@ -91,11 +95,14 @@ class _Survey:
                 sets.append(key)
             elif name.startswith((b"lock:", b"workerslock:")):
                 locks.append(key)
+            elif name.startswith(b"worker:"):
+                records.append(name[7:])
             elif self._is_lost(name):
                 lists.append(key)
         await self._look_at_lists(lists)
         await self._look_at_sets(sets)
         await self._look_at_locks(locks)
+        await self._look_at_records(records)
 
     def _is_lost(self, name: bytes) -> bool:
         """Whether a name is that of a queue or of delayed jobs that nothing names."""
@@ -116,6 +123,20 @@ class _Survey:
                 found.append(rest)
             elif kind not in ("list", "none"):
                 self._found.others[short] = kind
+
+    async def _look_at_records(self, ids: Sequence[bytes]) -> None:
+        """Which of them are those of workers that are not registered."""
+        records = [
+            each for each in ids if not (each.startswith(b"ping:") or each.endswith(b":started"))
+        ]
+        if not self._workers.issuperset(records):
+            [members] = await self._store.look([("SMEMBERS", self._store.keys.workers)])
+            self._workers = set(members)
+        unknown = [decode_name(each) for each in records if each not in self._workers]
+        kinds = await self._store.kinds(list(map(self._store.keys.worker, unknown)))
+        for each, kind in zip(unknown, kinds, strict=True):
+            if kind != "none" and len(self._found.unknown_records) < MOST:
+                self._found.unknown_records.append(each)
 
     async def _look_at_sets(self, keys: Sequence[bytes]) -> None:
         """Which keys of the reverse index have an entry whose second has no list."""

@@ -74,6 +74,9 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
         lambda c: c.sadd(b"resque:timestamps:" + JOB, "delayed:9999999999"), True,
     ),
     "endless locks": (lambda c: c.set("resque:lock:mail:q:[]", int(time.time()) + 1000), True),
+    "records of unknown workers": (
+        lambda c: c.set("resque:worker:host+1-abcd1234:1:q", '{"queue":"q"}'), False,
+    ),
     "other installations": (lambda c: c.sadd("shop:queues", "q"), False),
 }  # fmt: skip
 
