@@ -20,11 +20,17 @@ from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
 
 
+def unknown_task(name: str) -> UnknownTask:
+    """The failure of a job whose task this worker doesn't have; it begins as node-resque's."""
+    words = f'No job defined for class "{name}"'
+    return UnknownTask(f"{words}; deploy that task to the workers of its queue, then retry the job")
+
+
 async def execute(run: Run, threads: ThreadRunner) -> Outcome:
     """Run a job with its plugins; whatever happens is an outcome."""
     definition = run.definition
     if definition is None:
-        return failure(UnknownTask(f'No job defined for class "{run.class_name}"'))
+        return failure(unknown_task(run.class_name))
     current_run.set(run)
     try:
         if definition.around:

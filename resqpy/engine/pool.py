@@ -299,7 +299,7 @@ class Pool:
 
     def _after(self, ended: list[End], free: list[Slot], exchanged: Exchanged) -> None:
         for queue, words in exchanged.broken:
-            self._tell_broken(queue, words)
+            self._tell_broken(queue, f"{words}; it is no list: find out who writes to this key")
         for index in exchanged.unusable:
             self._give_up(free[index])
         self.reporting.settle(ended, exchanged)

@@ -22,6 +22,12 @@ from resqpy.store.ruby_schedule import CHANGED, ENQUEUED, RubyFire, SeenRuby, on
 _RETRY_MS = 100
 
 
+_REMEDY = (
+    "write them where all see them (persist: true, or set_schedule), or leave them to a Ruby scheduler: "
+    "scheduler.ruby_leads"
+)
+
+
 class RubyScheduleChore:
     """Enqueues the jobs of Ruby's schedules.
 
@@ -64,7 +70,9 @@ class RubyScheduleChore:
         names = [each for each in seen.only_ruby_s if each not in self._told]
         if names:
             self._told.update(names)
-            self._emit("error", UsageError(f"{only_ruby_s(names)} while this scheduler leads"))
+            self._emit(
+                "error", UsageError(f"{only_ruby_s(names)} while this scheduler leads; {_REMEDY}")
+            )
 
     async def _settle(self, leadership: Leadership, schedule: RubySchedule, seen: SeenRuby) -> int:
         """Fire a schedule if it is due; milliseconds until it is."""

@@ -24,7 +24,7 @@ from resqpy.engine.run import current_run
 from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.log_writer import LogStream, log_stream
 
-_OF_LINES = ("traceback", "exception", "stack", "dump")
+_OF_LINES = ("traceback", "stacks", "exception", "stack", "dump")
 _DEEPEST = 4  # levels of a value that are shown
 
 
@@ -148,7 +148,7 @@ def _fit_for_terminal(_logger: Any, _method: str, line: dict[str, Any]) -> dict[
     for key, value in line.items():
         keep = "\n\t" if key in _OF_LINES else ""
         fit[key] = printable(masked_text(value), keep) if isinstance(value, str) else value
-    if text := fit.pop("traceback", None):
+    if text := fit.pop("traceback", None) or fit.pop("stacks", None):
         fit["exception"] = text  # which the renderer shows as lines of their own
     return fit
 

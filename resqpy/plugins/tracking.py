@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from resqpy.base.errors import UnknownTask
 from resqpy.base.model import Job
 from resqpy.base.task_id import task_id_of
 from resqpy.base.when import Duration
 from resqpy.engine.definition import Definition, Definitions
-from resqpy.engine.execute import failure
+from resqpy.engine.execute import failure, unknown_task
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.tracked.delivery import Deliveries
@@ -65,4 +64,4 @@ def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries)
 async def _no_such_task(*_: Any) -> None:
     """Fail the run for good: this worker would not know the task the next time either."""
     run = current_run.get()
-    run.outcome = failure(UnknownTask(f'No job defined for class "{run.class_name}"'))
+    run.outcome = failure(unknown_task(run.class_name))

@@ -18,6 +18,7 @@ _FORMS = (
     "give host:port, or rediss://host:port for TLS; logins of Sentinels stand in sentinel_kwargs "
     "(redis.sentinel_options), those of Cluster nodes in the URL"
 )
+_FORM = "; it is meant as redis://USER:PASSWORD@HOST:6379/0 (redis.url)"
 _PORT, _SENTINEL_PORT = 6379, 26379
 _MEANT = {
     "timeout": "connect_timeout_s and reply_timeout_s (redis.connect_timeout, redis.reply_timeout)",
@@ -54,7 +55,7 @@ def hosts_of(url: str) -> tuple[str, list[Address]]:
     urls = list(_one_each(url))
     for each in urls:
         if problem := problem_of(each):
-            raise StoreMisconfigured(f"the Redis URL can't be used: {problem}")
+            raise StoreMisconfigured(f"the Redis URL can't be used: {problem}{_FORM}")
     tcp = [urlsplit(each) for each in urls if not each.lower().startswith("unix:")]
     return urls[0], [
         Address(
@@ -112,7 +113,7 @@ def pool_of(url: str, arguments: dict[str, Any]) -> ConnectionPool:
         return ConnectionPool.from_url(url, **arguments)
     except (ValueError, TypeError) as error:
         words = masked_text(str(error))  # of its query: the rest has been looked at
-        raise StoreMisconfigured(f"the Redis URL can't be used: {words}") from error
+        raise StoreMisconfigured(f"the Redis URL can't be used: {words}{_FORM}") from error
 
 
 def _check(url: str) -> None:

@@ -76,6 +76,10 @@ def is_forbidden(error: Exception) -> bool:
     return _FORBIDDEN.search(error_text(error)) is not None
 
 
+_FULL = "; its memory is full: raise its maxmemory, or make room (resqpy info shows what waits)"
+_LOGIN = "check user and password (redis.url, or redis.user and redis.password)"
+
+
 def translate(text: str, command: Command = ()) -> StoreError:
     """An error reply of the server as one of ours.
 
@@ -83,11 +87,12 @@ def translate(text: str, command: Command = ()) -> StoreError:
         command: what was asked for, of which forbidden ones are named; a script by its file and keys.
     """
     if text.startswith(_NOT_NOW + ELSEWHERE):
-        return StoreUnavailable(f"Redis can't do this now, and did not: {text}")
+        remedy = _FULL if text.startswith("OOM") else ""
+        return StoreUnavailable(f"Redis can't do this now, and did not: {text}{remedy}")
     if _FORBIDDEN.search(text):
         return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
     if text.startswith(_REFUSED_LOGIN):
-        return StoreMisconfigured(f"Redis refuses the login: {text}")
+        return StoreMisconfigured(f"Redis refuses the login: {text}; {_LOGIN}")
     if text.startswith(WRONG_KIND):
         return StoreError(
             f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: find out whose "
@@ -133,7 +138,7 @@ def _refusal(error: BaseException, place: str) -> StoreError | None:
     """What says that waiting does not help, or that the server can't do it now."""
     text = error_text(error)
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
-        return StoreMisconfigured(f"{place} refuses the login: {text}")
+        return StoreMisconfigured(f"{place} refuses the login: {text}; {_LOGIN}")
     if isinstance(error, exceptions.InvalidResponse | UnicodeDecodeError):
         return StoreMisconfigured(f"what answers as {place} is no Redis: {text[:100]}")
     if isinstance(error, exceptions.ResponseError):

@@ -4,14 +4,18 @@ unseen, and no line of its own; in no structure of the layout, by no command tha
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
 
+import click
 import pytest
 from redis import Redis
 
+from resqpy import Resque
 from resqpy.base.printable import printable, printable_json
+from resqpy.cli.live_screen import Counted, Look, screen
 from tests.cli.conftest import Call
 
 # Colours, a title, a C1 sequence, a deletion, direction marks, a soft hyphen, unseen letters, a line.
@@ -102,6 +106,39 @@ def test_no_foreign_text_reaches_the_terminal(
         assert not any(line.startswith("✗ forged") for line in said.out.splitlines())
         if more and said.out.startswith(("[", "{")) and "NaN" not in said.out:
             json.loads(said.out)
+
+
+def test_top(hostile: Redis, resqpy: Call, redis_url: str) -> None:
+    """Its lines are made elsewhere; colours are all that steers the terminal there."""
+
+    async def look() -> list[str]:
+        async with Resque(redis_url) as resque:
+            details = await resque.details()
+        counted = Counted(0.0, 1, 1)
+        return screen(Look(details, counted, None), NAME, 200, 60)
+
+    shown = click.unstyle("\n".join(asyncio.run(look())))
+    assert "forged" in shown
+    assert [*seen_signs(shown)] == []
+
+
+def test_tracked_tasks(client: Redis, resqpy: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a field holds that others wrote, of a task that is found by its id, and in a list."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    made = resqpy("tracked", "create", "sendMail", "to=a@b", "--json").json["id"]
+    [key] = [
+        each
+        for each in client.keys("resque:*")
+        if client.type(each) == b"hash" and made.encode() in each
+    ]
+    fields = client.hgetall(key)
+    for field in fields:
+        client.hset(key, field, json.dumps([NAME]) if field in {b"tags", b"payload"} else NAME)
+        for command in (f"get {made}", "list"):
+            said = resqpy("tracked", *command.split())
+            assert "Traceback" not in said.err, (field, said.err)
+            assert [*seen_signs(said.out + said.err)] == [], (field, command)
+        client.hset(key, field, fields[field])
 
 
 def test_json_says_the_same_value(hostile: Redis, resqpy: Call) -> None:

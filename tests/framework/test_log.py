@@ -282,3 +282,11 @@ def test_foreign_text_in_a_log(form: str, stream: io.StringIO) -> None:
     assert not [
         line for line in shown.splitlines() if line.startswith("2030 forged") and form == "json"
     ]
+
+
+def test_stacks_on_a_terminal_are_lines() -> None:
+    """As a traceback's are: nobody reads them in one."""
+    terminal = Terminal()
+    log.configure(LoggerConfig(format="console"), "shop", terminal)
+    log.get_logger().critical("blocked", remedy="wait", stacks="thread a\n  File x")
+    assert terminal.getvalue().splitlines()[-2:] == ["thread a", "  File x"]
