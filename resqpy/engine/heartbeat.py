@@ -34,7 +34,8 @@ class Beat:
     """What a sign of life brought back.
 
     Attributes:
-        work: one of the queues has a job.
+        work: queues that have jobs.
+        more_work: there may be others.
         registered: how many workers had been forgotten.
         queues: how many queues there are.
         ids: for whom it was.
@@ -42,7 +43,8 @@ class Beat:
     """
 
     time_s: int
-    work: bool
+    work: tuple[str, ...]
+    more_work: bool
     paused: bool
     registered: int
     queues: int
@@ -160,5 +162,15 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
         store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
     )
     reply = await store.run("beat", keys, args)
-    seconds, _, work, paused, registered, queues, unwatched = map(int, reply)
-    return Beat(seconds, bool(work), bool(paused), registered, queues, vitals.ids, bool(unwatched))
+    seconds, _, places, more, paused, registered, queues, unwatched = reply
+    work = tuple(vitals.queues[place - 1] for place in places)
+    return Beat(
+        int(seconds),
+        work,
+        bool(more),
+        bool(paused),
+        registered,
+        queues,
+        vitals.ids,
+        bool(unwatched),
+    )

@@ -12,7 +12,7 @@ does when an exchange is not answered, and why nothing is lost by that: docs/why
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -20,6 +20,7 @@ from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.waiting import is_set_within
 from resqpy.engine.definition import Definitions
+from resqpy.engine.hot_queues import MANY, HotQueues
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.reporting import Reporting
@@ -75,6 +76,7 @@ class Pool:
     ) -> None:
         self.store = store
         self.queues = queues
+        self.hot: HotQueues = HotQueues()
         self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
         exchange = Exchange(store, options.max_payload, self.slots.incarnation, self.most_in_flight)
@@ -122,9 +124,17 @@ class Pool:
         self._wake.set()
 
     def names_changed(self) -> None:
-        """The set of queue names changed, or nobody knows."""
+        """The set of queue names changed, or may have."""
         self._names_stale = True
         self.look()
+
+    def queues_changed(self, names: Iterable[str] | None) -> None:
+        """There may be work in these queues; None: in any, also in new ones."""
+        if names is None:
+            self.hot.tell_all()
+            self.names_changed()
+        elif self.hot.tell(names):
+            self.look()
 
     def cancel(self, worker_id: str, run_at: str | None = None) -> bool:
         """Cancel the job that a slot is running; False if it runs none, or another than that of
@@ -219,7 +229,8 @@ class Pool:
         free = self._free(ended, taking, looking)
         if not ended and not free:
             return
-        names = self.queues.names if taking else []
+        self.hot.follow(self.queues.names)
+        names = self.hot.next() if taking else []
         if self._events.heard("poll"):
             self._tell_poll(free, names)
         self._look = False
@@ -240,13 +251,15 @@ class Pool:
         self._wake.set()
         self._changed.set()
 
-    async def _exchange(self, ended: list[End], free: list[Slot], names: list[str]) -> None:
+    async def _exchange(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> None:
+        told = self.hot.told
         try:
             exchanged = await self.reporting.call(ended, free, names)
         except BaseException:
             self._look = True
             raise
-        self._after(ended, free, exchanged)
+        more = self.hot.emptied(names[: exchanged.looked], told)
+        self._after(ended, free, exchanged, more=more or exchanged.full)
 
     async def _recover(self) -> None:
         """Find out what became of the exchanges that were not answered."""
@@ -290,14 +303,16 @@ class Pool:
             free += [slot for slot in self.slots.all if slot.idle and not slot.closing]
         return free
 
-    def _tell_poll(self, free: list[Slot], names: list[str]) -> None:
+    def _tell_poll(self, free: list[Slot], names: Sequence[str]) -> None:
         for slot in free:
             for name in names:
                 self._events.tell("poll", slot, name)
 
     # -- after an exchange --
 
-    def _after(self, ended: list[End], free: list[Slot], exchanged: Exchanged) -> None:
+    def _after(
+        self, ended: list[End], free: list[Slot], exchanged: Exchanged, *, more: bool = False
+    ) -> None:
         for queue, words in exchanged.broken:
             self._tell_broken(queue, f"{words}; it is no list: find out who writes to this key")
         for index in exchanged.unusable:
@@ -305,17 +320,28 @@ class Pool:
         self.reporting.settle(ended, exchanged)
         if any(end.slot.closing for end in ended):
             self._wake.set()  # so that they go, though no work may come
+        if ended or exchanged.taken:
+            self.hot.left_out = len(self.queues.names) > MANY
         self._begin(free, exchanged.taken)
         if self.suspects.settle(self.slots.busy):
             self.look()
         self.paused = exchanged.paused
         if exchanged.fence is not Fence.OPEN:
             self._fenced(exchanged.fence)
-        if exchanged.full and not self.paused:
+        if more and not self.paused:
             self.look()
         elif exchanged.nothing and self._events.heard("pause"):
-            for slot in free:
-                self._events.tell("pause", slot)
+            self._rest(free)
+
+    def _rest(self, free: list[Slot]) -> None:
+        """Tell that there is nothing to do; where nothing runs, of no queue that was left out either:
+        what the last job has pushed may not be told yet.
+        """
+        if self.hot.left_out and not self.slots.busy:
+            self.queues_changed(None)
+            return
+        for slot in free:
+            self._events.tell("pause", slot)
 
     def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
         heard = self._events.heard("job")

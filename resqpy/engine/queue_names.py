@@ -49,7 +49,9 @@ class QueueNames:
         self._wanted = tuple(spec for spec in self.specs if not spec.startswith("!")) or ("*",)
         self.dynamic: bool = any(_WILDCARDS & set(spec) for spec in self._wanted)
         self.known: int = 0
+        self._known: list[str] | None = None
         self._names: list[str] = []
+        self._unfit: list[str] = []
         self.resolve(())
 
     @property
@@ -70,7 +72,9 @@ class QueueNames:
             Those among them that can't be worked, because their names are not UTF-8.
         """
         everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))
-        self.known = len(everything)
+        if everything == self._known:
+            return self._unfit
+        self._known, self.known = everything, len(everything)
         families = _families(everything)
         found: dict[str, None] = {}
         for spec in self._wanted:
@@ -80,7 +84,8 @@ class QueueNames:
                 found.update(dict.fromkeys(_in_order([*families.get(spec, ()), spec])))
         wanted = [name for name in found if not self._is_excluded(name)]
         self._names = [name for name in wanted if _is_text(name)]
-        return [name for name in wanted if not _is_text(name)]
+        self._unfit = [name for name in wanted if not _is_text(name)]
+        return self._unfit
 
     def _is_excluded(self, name: str) -> bool:
         base = split_priority(name)[0]

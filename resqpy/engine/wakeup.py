@@ -17,6 +17,7 @@ from resqpy.engine.process_state import STUCK, state_of
 from resqpy.engine.rescuer import Rescuer
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
+from resqpy.store.queues import decode_name
 from resqpy.store.tracker import Tracker
 
 
@@ -31,7 +32,8 @@ class Wakeup:
         self._timeout_s = options.timeout_s
         self._cancel_timeout_s = options.cancel_timeout_s
         self._unheard = 0  # heartbeats of which the event loop has not heard yet
-        self._names_key = store.keys.queues.encode()
+        self._names_key, self._pause_key = store.keys.queues.encode(), store.keys.pause.encode()
+        self._queue_prefix = store.keys.queue("").encode()
         self._loop = asyncio.get_running_loop()
         self.tracker: Tracker = Tracker(
             store,
@@ -60,10 +62,16 @@ class Wakeup:
     # -- tracking --
 
     def _on_change(self, changed: list[bytes] | None) -> None:
-        if changed is None or self._names_key in changed:
+        if changed is None:
+            self._pool.queues_changed(None)
+            return
+        if self._names_key in changed:
             self._pool.names_changed()
-        else:
+        if self._pause_key in changed:
             self._pool.look()
+        self._pool.queues_changed(
+            decode_name(key.removeprefix(self._queue_prefix)) for key in changed
+        )
 
     def _on_control(self, message: bytes) -> None:
         order = codec.decode_lenient(message)
@@ -81,7 +89,7 @@ class Wakeup:
         while True:
             await asyncio.sleep(self._timeout_s)
             if not self.tracker.live:
-                self._pool.names_changed()
+                self._pool.queues_changed(None)
 
     # -- heartbeat --
 
@@ -103,8 +111,11 @@ class Wakeup:
         for slot in self._pool.slots.all:
             self._events.tell("ping", slot, beat.time_s)
         news = beat.paused != self._pool.paused or beat.queues != self._pool.queues.known
-        if self._pool.slots.beaten(beat.ids) or beat.work or news:
+        if self._pool.slots.beaten(beat.ids) or news or beat.more_work:
+            self._pool.queues_changed(None)
+        elif beat.work:
             self._pool.names_changed()
+            self._pool.queues_changed(beat.work)
 
     async def stop(self) -> None:
         """End the heartbeat; until then it would register again who has left."""

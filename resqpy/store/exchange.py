@@ -82,6 +82,7 @@ class Exchanged:
         fence: whether anything could be taken.
         gate: the epoch that Redis knows of this process.
         nothing: there were jobs asked for, and there are none.
+        looked: so many of the queues, from the first, have nothing left to be taken.
     """
 
     paused: bool
@@ -94,6 +95,7 @@ class Exchanged:
     fence: Fence = Fence.OPEN
     gate: int = 0
     nothing: bool = False
+    looked: int = 0
 
 
 class Place(NamedTuple):
@@ -223,7 +225,7 @@ def _unpack(
     *,
     recover: bool,
 ) -> Exchanged:
-    paused, void, unwritten, flat, found, broken, more, fenced, gate, _ = reply
+    paused, void, unwritten, flat, found, broken, more, looked, fenced, gate, _ = reply
     beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
         Taken(
@@ -252,6 +254,7 @@ def _unpack(
         fence=Fence(fenced),
         gate=gate,
         nothing=not (recover or fenced or taken or found),
+        looked=looked,
     )
 
 

@@ -138,7 +138,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
                     "enqueue itself? (`most` is the limit)"
                 )
             idle.clear()
-            worker.pool.names_changed()
+            worker.pool.queues_changed(None)
             await first_of(idle.wait(), worker.wait())
     if len(drained) > most:  # all ended while we were not looking
         raise ResqpyError(f"drain: {len(drained)} jobs have ended; `most` is {most}")

@@ -9,7 +9,8 @@
 --      3   epoch of its gate, which is opened; empty: a sign of life alone never opens a gate
 --      4   its life as JSON, from which its ids can be made; empty: that is known
 --      5   number of workers; for each: id, key of its start
--- Returns  Redis' time (seconds, microseconds), work waits (0/1), paused (0/1), newly registered,
+-- Returns  Redis' time (seconds, microseconds), which of the queues have jobs {index…}, the first
+--          hundred or so; others may have some (0/1), paused (0/1), newly registered,
 --          how many queues there are, nobody has looked for the dead of late (0/1)
 -- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
 local time = redis.call('TIME')
@@ -57,14 +58,20 @@ if #ids > 0 then
   end
 end
 
-local work = 0
-for q = 9, #KEYS, 1000 do
-  if redis.call('EXISTS', unpack(KEYS, q, math.min(q + 999, #KEYS))) > 0 then
-    work = 1
-    break
+local work, more = {}, 0
+for q = 9, #KEYS, 100 do
+  local last = math.min(q + 99, #KEYS)
+  if redis.call('EXISTS', unpack(KEYS, q, last)) > 0 then
+    if #work >= 100 then
+      more = 1
+      break
+    end
+    for each = q, last do
+      if redis.call('EXISTS', KEYS[each]) == 1 then work[#work + 1] = each - 8 end
+    end
   end
 end
 local known = redis.call('MGET', KEYS[4], KEYS[8]) -- nil of a key of another type
 local paused = known[1] and known[1]:lower():match('^%s*true%s*$') and 1 or 0
-return { time[1], time[2], work, paused, fresh, redis.call('SCARD', KEYS[5]),
+return { time[1], time[2], work, more, paused, fresh, redis.call('SCARD', KEYS[5]),
   known[2] and 0 or 1 }

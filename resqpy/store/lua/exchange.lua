@@ -35,6 +35,7 @@
 --            false | as above…},
 --          broken queues {queue, error…},
 --          more may be waiting (0/1); indices from 1; queue counts from 1,
+--          how many of the queues, from the first, have nothing left to be taken,
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; ARGV 1, so that no answer is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
@@ -361,7 +362,7 @@ local function take_from(q)
   end
 end
 
-local more = 0
+local more, looked = 0, 0
 if paused == 0 and #free > 0 then
   for q = 1, #KEYS - FIXED do
     local problem = take_from(q)
@@ -374,7 +375,8 @@ if paused == 0 and #free > 0 then
       more = #taken > 0 and 1 or 0
       break
     end
+    looked = q
   end
 end
 
-return { paused, void, unwritten, taken, found, broken, more, fenced, gate, run_at }
+return { paused, void, unwritten, taken, found, broken, more, looked, fenced, gate, run_at }
