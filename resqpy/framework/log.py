@@ -171,7 +171,10 @@ def _ordered(said: Mapping[str, Any]) -> Any:
 
 def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
     if on_terminal:
-        return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24)]
+        plain = structlog.dev.plain_traceback  # they are text by then, of which structlog 25 warns
+        return [
+            structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
+        ]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=text_of, ensure_ascii=False),
