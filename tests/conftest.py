@@ -25,8 +25,11 @@ settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --all."""
+    """Add --all and --write-figures."""
     parser.addoption("--all", action="store_true", help="run the full proofs too (minutes)")
+    parser.addoption(
+        "--write-figures", action="store_true", help="keep the figures of full proofs for the docs"
+    )
 
 
 def pytest_configure() -> None:

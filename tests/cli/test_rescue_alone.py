@@ -65,7 +65,7 @@ async def over(redis: Any) -> bool:
     return not held and not await redis.exists("resque:queue:q")
 
 
-@pytest.mark.promise("killed", "plain")
+@pytest.mark.promise("no scheduler", "plain")
 @pytest.mark.parametrize("others", [1, 2])
 async def test_one_of_several(
     program: Program, redis: Any, redis_url: str, project: Path, others: int
@@ -94,7 +94,7 @@ async def test_one_of_several(
     assert not await redis.exists("resque:failed", "resque:workers", "resque:resqpy:processes")
 
 
-@pytest.mark.promise("killed", "plain")
+@pytest.mark.promise("no scheduler", "plain")
 async def test_the_only_one(program: Program, redis: Any, redis_url: str, project: Path) -> None:
     """One that starts later takes the jobs of the dead back."""
     first = program("worker", *SLOTS, **FAST)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.docs.pages import DOCS, ROOT
+from tests.storm import figures
 
 DOC = DOCS / "reference" / "promises.md"
 
@@ -24,13 +25,25 @@ HEAD = """# What holds when something breaks
 
 For each fault and each kind of job: what resqpy promises, and the test that shows it, or the mechanism that
 the kind shares with one that has a test. This page is made of the tests: a test is named where it is marked as
-showing that fault with that kind. For everything that somebody else must put right, a scheduler is needed
-(`resqpy worker --scheduler`).
+showing that fault with that kind.
+
+What a dead worker process had in hand is put right by a scheduler or, where none leads, by any other worker
+process. What has to wait for its time needs a scheduler (`resqpy worker --scheduler`): delayed jobs, the next
+attempt of a retried job, the next time of a periodic or cron task, a tracked task whose job is gone.
 
 - **again**: the job runs again, with its exact bytes. What it had done by then may be done twice.
 - **once**: it runs, and once.
-- **fails**: it goes to the failed list, by name, if it had begun; else it runs. It is never begun twice.
+- **fails**: it goes to the failed list, by name, if it had begun (tracked: or was just taken, for then nobody
+  knows whether it had); else it runs. It is never begun twice.
 - **goes on**: its next time comes, once for each.
+"""
+
+
+FULL = """## The full storms
+
+A storm enqueues jobs of all kinds while all of this happens at once, and an auditor outside Redis counts what was
+asked for, what the tasks noted, and what is left. What failed are jobs that may begin once, and had died with
+their worker. These are the figures of the last runs that were kept (`bin/test --all --write-figures tests/storm`).
 """
 
 
@@ -55,6 +68,16 @@ FAULTS = {
     "killed": Fault(
         "A worker's process is killed (`kill -9`, no memory left, the machine gone)",
         "again", {**_ONCE, **_CHAIN},
+    ),
+    "no scheduler": Fault(
+        "A worker's process is killed where no scheduler runs: another worker process takes its jobs back, under "
+        "a lease",
+        "again",
+        {
+            **_ONCE,
+            "retried": "again; its next attempt needs a scheduler",
+            **dict.fromkeys(("periodic", "cron"), "again; its next time needs a scheduler"),
+        },
     ),
     "stopped": Fault(
         "A worker is told to stop (TERM, a deploy), and the job does not end in time",
@@ -99,6 +122,7 @@ SHARED: dict[tuple[str, str], tuple[str, str]] = {
         for fault in ("reply lost", "redis killed", "redis stands still")
         for kind in ("at most once", "periodic", "tracked", "tracked at most once")
     },
+    ("no scheduler", "periodic"): ("plain", _SAME),
     ("stopped", "periodic"): ("plain", _SAME),
     ("frozen", "periodic"): ("plain", _SAME),
     ("frozen", "at most once"): (
@@ -168,6 +192,8 @@ def generated() -> str:
     ]
     parts = [HEAD, head + "\n".join(rows) + "\n"]
     parts += [_section(name, fault, found) for name, fault in FAULTS.items()]
+    parts += [FULL, _storms(figures.read("great"), figures.read("two_versions"))]
+    parts += [_memory(figures.read("memory"))]
     return "\n".join(parts)
 
 
@@ -191,6 +217,34 @@ def _shown_by(fault: str, kind: str, found: list[Mark]) -> str:
         return ", ".join(tests)
     other, how = SHARED[fault, kind]
     return f"as *{other}*: {how}"
+
+
+def _storms(great: dict[str, Any], versions: dict[str, Any]) -> str:
+    """A column for each."""
+    rows = [
+        f"| {name} | {_words(name, great[name])} | {_words(name, versions[name])} |"
+        for name in great
+    ]
+    return "| | everything breaks | two versions |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _words(name: str, figure: Any) -> str:
+    """One figure, or several with their sum."""
+    if name in ("date", "seed"):
+        return str(figure)
+    if not isinstance(figure, dict):
+        return f"{figure:,}"
+    parts = ", ".join(f"{number:,} {name}" for name, number in sorted(figure.items()))
+    total = sum(number for name, number in figure.items() if not name.startswith("replaced by"))
+    return f"{total:,}: {parts}" if parts else "0"  # what comes in its place is no further fault
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    return (
+        f"A worker with a scheduler that works {memory['jobs']:,} jobs while connections break "
+        f"({memory['date']}): {memory['MiB after 50,000']} MiB after the first 50,000, then "
+        f"{memory['MiB per 100,000 more']:+} MiB for 100,000 more.\n"
+    )
 
 
 if __name__ == "__main__":

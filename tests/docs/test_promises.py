@@ -7,6 +7,7 @@ from difflib import unified_diff
 import pytest
 
 from tests.docs.promises import DOC, FAULTS, KINDS, SHARED, generated, marks
+from tests.storm import figures
 
 CELLS = [(fault, kind) for fault in FAULTS for kind in KINDS]
 
@@ -36,3 +37,15 @@ def test_a_cell_has_a_test_or_shares_the_mechanism_of_one(fault: str, kind: str)
     other, how = SHARED[fault, kind]
     assert (fault, other) in shown
     assert how
+
+
+def test_the_figures_are_those_of_full_storms() -> None:
+    """Nothing was lost or begun twice, of many jobs of all kinds; memory did not grow."""
+    great, versions, memory = map(figures.read, ("great", "two_versions", "memory"))
+
+    assert sum(great["jobs"].values()) >= 100_000
+    assert sum(versions["jobs"].values()) >= 40_000
+    for storm in (great, versions):
+        assert min(storm["jobs"].values()) > 0
+        assert (storm["lost"], storm["at-most-once begun twice"], storm["left behind"]) == (0, 0, 0)
+    assert memory["MiB per 100,000 more"] < 1

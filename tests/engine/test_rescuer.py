@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from resqpy.base import failed_entries
+from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
-from tests.engine.test_rescue import JOB, die_with
+from tests.engine.test_rescue import JOB, die_with, the_entry, worker_id
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
 OPTIONS: dict[str, Any] = {"heartbeat_s": 0.1, "rescue_after_s": 1.0}
 
 
+async def one_process(redis: Any) -> bool:
+    """Whether the dead one is forgotten, and the living one is not."""
+    return int(await redis.zcard("resque:resqpy:processes")) == 1
+
+
+@pytest.mark.promise("no scheduler", "plain")
 async def test_a_worker_alone(redis_url: str, redis: Any) -> None:
     """It takes the job back and runs it; nothing of the dead process is left."""
     ran: list[Any] = []
@@ -25,14 +35,49 @@ async def test_a_worker_alone(redis_url: str, redis: Any) -> None:
 
     async with working(redis_url, {"Echo": lambda *args: ran.append(args)}, "mail", **OPTIONS):
         await wait_for(lambda: bool(ran))
-        await wait_for(
-            lambda: redis.zcard("resque:resqpy:processes"), message="one process is left"
-        )
+        await wait_for(lambda: one_process(redis), message="one process is left")
         living = [each.decode() for each in await redis.smembers("resque:workers")]
 
     assert ran == [tuple(json.loads(JOB)["args"])]
     assert [each for each in living if "abcd1234" in each] == []
     assert await redis.keys("resque:worker:*") == []
+
+
+@pytest.mark.promise("no scheduler", "at most once")
+async def test_what_may_begin_once_fails(redis_url: str, redis: Any) -> None:
+    """It had begun: it goes to the failed list, and is not run."""
+    ran: list[Any] = []
+    store = Store(RedisOptions(redis_url))
+    try:
+        (taken,) = await die_with(store, JOB)
+        await workers.mark_at_most_once(store, str(worker_id(1)), taken.beginning)
+    finally:
+        await store.close()
+
+    async with working(redis_url, {"Echo": lambda *args: ran.append(args)}, "mail", **OPTIONS):
+        await wait_for(lambda: one_process(redis), message="one process is left")
+
+    failed = failed_entries.decode(await the_entry(redis))
+    assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
+    assert ran == []
+    assert await redis.llen("resque:queue:mail") == 0
+
+
+@pytest.mark.promise("no scheduler", "locked")
+async def test_locks_are_freed(redis_url: str, redis: Any) -> None:
+    """A JobLock that the dead worker held."""
+    store = Store(RedisOptions(redis_url))
+    try:
+        await die_with(store, JOB)
+    finally:
+        await store.close()
+    await redis.hset(f"resque:resqpy:job_locks:{worker_id(1)}", "resque:workerslock:a", "1")
+    await redis.set("resque:workerslock:a", "1")
+
+    async with working(redis_url, {"Echo": lambda *_: None}, "mail", **OPTIONS) as work:
+        await work.until(1)
+
+    assert await redis.keys("resque:workerslock*") == []
 
 
 async def test_one_of_several(redis_url: str, redis: Any) -> None:

@@ -48,6 +48,18 @@ class Report:
         }
         return {name: what for name, what in found.items() if what}
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What docs/reference/promises.md says of it."""
+        return {
+            "jobs": dict(self.asked),
+            "lost": sum(map(len, self.lost.values())),
+            "at-most-once begun twice": sum(map(len, self.begun_twice.values())),
+            "run again": dict(+self.again),
+            "failed": dict(self.failed),
+            "left behind": sum(self.left.values()),
+        }
+
     def __str__(self) -> str:
         return (
             f"{self.asked.total()} jobs of {len(self.asked)} kinds: "

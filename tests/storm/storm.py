@@ -88,7 +88,7 @@ class Storm:
                     rest = 0 if self.short else await self._rest(redis)
                     return enqueueing.done() and rest < self.count // 10
 
-                await weather.blow(over, self.rest_s)
+                await weather.blow(over, self.rest_s, 0 if self.short else self.count // 400)
                 await enqueueing
                 await fleet.replace_the_dead(weather.url)
                 await self._come_to_rest(fleet, redis)

@@ -13,6 +13,7 @@ import pytest
 from resqpy import Queue
 from tests.storm.auditor import Notes
 from tests.storm.fleet import Fleet, Role
+from tests.storm.test_storm import Keep
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 
@@ -36,7 +37,7 @@ async def is_empty(redis: Any) -> bool:
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 async def test_memory_does_not_grow(
-    redis_url: str, redis: Any, tmp_path: Path, tell: Callable[[str], None]
+    redis_url: str, redis: Any, tmp_path: Path, tell: Callable[[str], None], keep: Keep
 ) -> None:
     """Less than 1 MB for 100,000 jobs, after the first 50,000; connections break now and then."""
     fleet = Fleet(tmp_path, random.Random())
@@ -63,3 +64,11 @@ async def test_memory_does_not_grow(
     slope = (late - early) / 1024 / ((MEASURED - 30_000) / 100_000)
     tell(f"{early / 1024:.1f} MiB after {WARM} jobs, {slope:+.2f} MiB for 100,000 more")
     assert slope < 1
+    keep(
+        "memory",
+        {
+            "jobs": WARM + MEASURED,
+            "MiB after 50,000": round(early / 1024, 1),
+            "MiB per 100,000 more": round(slope, 2),
+        },
+    )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.storm.storm import Storm
 
 Tell = Callable[[str], None]
+Keep = Callable[[str, dict[str, Any]], None]
 
 
-async def prove(storm: Storm, tell: Tell) -> None:
-    """Let it blow, tell its figures, and find nothing wrong."""
+async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
+    """Let it blow, tell its figures, and find nothing wrong; the figures for the docs."""
     print(f"seed {storm.seed}")
     report = await storm.run()
     tell(
@@ -25,6 +27,7 @@ async def prove(storm: Storm, tell: Tell) -> None:
     if not storm.processes:
         assert dict(+report.again) == {}
         assert dict(report.failed) == {}
+    return {"seed": storm.seed, "faults": dict(storm.faults), **report.figures}
 
 
 @pytest.mark.promise("killed")
@@ -51,6 +54,7 @@ async def test_a_storm_around_redis(tmp_path: Path, tell: Tell) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-async def test_a_great_storm(tmp_path: Path, tell: Tell) -> None:
+async def test_a_great_storm(tmp_path: Path, tell: Tell, keep: Keep) -> None:
     """A hundred and twenty thousand jobs of all kinds."""
-    await prove(Storm(tmp_path, 120_000, random.randrange(10**6), rest_s=4), tell)
+    storm = Storm(tmp_path, 120_000, random.randrange(10**6), rest_s=4)
+    keep("great", await prove(storm, tell))

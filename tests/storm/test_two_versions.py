@@ -20,7 +20,7 @@ import pytest
 
 from tests.storm.fleet import HERE, Role
 from tests.storm.storm import ROLES, Storm
-from tests.storm.test_storm import prove
+from tests.storm.test_storm import Keep, prove
 from tests.storm.weather import Weather
 
 # The last one before exchanges had epochs; another one may be given.
@@ -63,7 +63,14 @@ def storm(folder: Path, older: Path, count: int, *, short: bool) -> Storm:
     roles = [*ROLES, *(replace(role, code=older) for role in ROLES)]
     seed = random.randrange(10**6)
     return Storm(
-        folder, count, seed, roles, connections=False, short=short, weather_type=swapping(older)
+        folder,
+        count,
+        seed,
+        roles,
+        connections=False,
+        short=short,
+        rest_s=0.5 if short else 2,
+        weather_type=swapping(older),
     )
 
 
@@ -79,6 +86,8 @@ async def test_two_versions_share_a_redis(tmp_path: Path, older: Path, tell: Tel
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-async def test_two_versions_share_a_redis_for_long(tmp_path: Path, older: Path, tell: Tell) -> None:
+async def test_two_versions_share_a_redis_for_long(
+    tmp_path: Path, older: Path, tell: Tell, keep: Keep
+) -> None:
     """Forty thousand jobs of all kinds."""
-    await prove(storm(tmp_path, older, 40_000, short=False), tell)
+    keep("two_versions", await prove(storm(tmp_path, older, 40_000, short=False), tell))

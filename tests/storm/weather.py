@@ -11,6 +11,8 @@ from resqpy.embedded import PrivateServer
 from tests.storm.fleet import Fleet, Role
 from tests.support.proxy import Proxy
 
+_BYTES_OF_A_NOTE = 20
+
 Fault = Callable[[], Awaitable[None]]
 
 
@@ -49,17 +51,34 @@ class Weather:
         """Where a new process finds Redis."""
         return self._chance.choice(self._proxies).url
 
-    async def blow(self, over: Callable[[], Awaitable[bool]], rest_s: float) -> None:
-        """One fault after the other, each at least once, until it is over."""
+    async def blow(
+        self, over: Callable[[], Awaitable[bool]], rest_s: float, notes_between: int = 0
+    ) -> None:
+        """One fault after the other, each at least once, until it is over.
+
+        Args:
+            rest_s: the pause between two, in the mean.
+            notes_between: what the tasks must have noted between two: where a machine is so slow that
+                processes are killed as fast as they come up, nothing would ever be done.
+        """
         faults = [*self._faults]
         self._chance.shuffle(faults)
         while faults or not await over():
             fault = faults.pop() if faults else self._chance.choice(self._faults)
             self.done[getattr(fault, "__name__", "?")] += 1
+            before = self._fleet.notes.stat().st_size
             await fault()
             await self._fleet.replace_the_dead(self.url)
             await asyncio.sleep(self._chance.uniform(0, 2 * rest_s))
+            await self._work_goes_on(before + notes_between * _BYTES_OF_A_NOTE)
         await asyncio.gather(*self._frozen)
+
+    async def _work_goes_on(self, bytes_noted: int) -> None:
+        """Until so much is noted; not for ever, for what stands still may need another fault to go on."""
+        for _ in range(300):
+            if self._fleet.notes.stat().st_size >= bytes_noted:
+                return
+            await asyncio.sleep(0.1)
 
     async def kill(self) -> None:
         """Kill -9."""

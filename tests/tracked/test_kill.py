@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
 import pytest
@@ -34,6 +34,8 @@ MODES = (
 )  # fmt: skip
 CREATED = "created-by-the-victim"
 
+Others = Callable[[Store], AbstractAsyncContextManager[None]]
+
 
 async def killed(url: str, step: int, create: str = "") -> bool:
     """Run a victim; whether it was killed."""
@@ -58,6 +60,15 @@ async def survivors(store: Store) -> AsyncIterator[None]:
         Scheduler(store, {}, options),
         Workshop(store, {"job": definition}, slots=2, queues=victim.QUEUE, options=beats),
     ):
+        yield
+
+
+@asynccontextmanager
+async def a_worker_alone(store: Store) -> AsyncIterator[None]:
+    """A worker that soon takes a silent one for dead; no scheduler."""
+    options = WorkerOptions(heartbeat_s=0.2, rescue_after_s=0.6)
+    definition = definition_of("job", victim.handler)
+    async with Workshop(store, {"job": definition}, queues=victim.QUEUE, options=options):
         yield
 
 
@@ -105,13 +116,15 @@ async def last_of(tracked: Tracked, task_id: str) -> TrackedTask | None:
     return task
 
 
-async def one_kill(tracked: Tracked, redis: Redis, url: str, mode: str, step: int) -> bool:
+async def one_kill(
+    tracked: Tracked, redis: Redis, url: str, mode: str, step: int, others: Others = survivors
+) -> bool:
     """Kill a worker at a step of a run, let the others see to it; whether it was killed."""
     await redis.flushdb()
     task_id = await make(tracked, mode)
     async with Ends(redis) as ends:
         died = await killed(url, step, CREATED if mode == "create" else "")
-        async with survivors(tracked.store):
+        async with others(tracked.store):
 
             async def over() -> bool:
                 now = await last_of(tracked, task_id)
@@ -165,6 +178,15 @@ async def test_killed(
     """A few kills, at steps in the middle of a run."""
     for step in steps:
         await one_kill(tracked, redis, redis_url, mode, step)
+
+
+@pytest.mark.promise("no scheduler", "tracked", "tracked at most once")
+@pytest.mark.parametrize(("mode", "step"), [("implicit", 3), ("explicit", 7), ("once", 5)])
+async def test_killed_where_no_scheduler_runs(
+    tracked: Tracked, redis: Redis, redis_url: str, mode: str, step: int
+) -> None:
+    """Another worker process takes the job back, and settles the record as it takes the job again."""
+    assert await one_kill(tracked, redis, redis_url, mode, step, a_worker_alone)
 
 
 @pytest.mark.full

@@ -1,7 +1,7 @@
 """Cleaning up at boot: workers whose job has run for too long are removed, their jobs fail.
 
-The jobs of resqpy's own dead workers are taken back by the leading scheduler without this: it knows
-them by their heartbeat. This is for workers of other languages, or where no scheduler of ours runs.
+The jobs of resqpy's own dead workers are taken back without this, by a scheduler or by another worker
+process, which know them by their heartbeat. This is for workers of other languages.
 Put it in `initializers/`.
 """
 
