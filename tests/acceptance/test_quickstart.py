@@ -32,7 +32,7 @@ def test_it_shows_all_samples_and_ends(clone: Path, user_environ: dict[str, str]
     environ = {**user_environ, "REDIS_URL": "redis://127.0.0.1:1/"}
 
     process = started(clone, environ)
-    output, _ = process.communicate(timeout=25)
+    output, _ = process.communicate(timeout=50)
 
     assert process.returncode == 0, output
     assert [name for name in SAMPLES if f"✓ {name}" not in output] == []
@@ -46,7 +46,7 @@ def test_it_says_which_sample_did_not_run(clone: Path, user_environ: dict[str, s
     script.write_text(script.read_text().replace("WITHIN_S = 30.0", "WITHIN_S = 1.0"))
 
     process = started(clone, user_environ)
-    output, _ = process.communicate(timeout=25)
+    output, _ = process.communicate(timeout=50)
 
     assert process.returncode == 1
     assert "quickstart: fetch_weather, send_reminder did not run: not within 1 s" in output
@@ -60,9 +60,9 @@ def test_stay_keeps_it_up_until_it_is_told_to_stop(
     try:
         told = _read_until(process, "resqpy failed")
         second = started(clone, user_environ)
-        refusal, _ = second.communicate(timeout=20)
+        refusal, _ = second.communicate(timeout=50)
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=50)
     finally:
         process.kill()
 

@@ -149,6 +149,6 @@ class Stage:
             env=self._environ,
             capture_output=True,
             text=True,
-            timeout=25,
+            timeout=100,
             check=False,
         )

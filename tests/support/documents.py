@@ -26,7 +26,7 @@ from tests.support.terminal import Terminal
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LOOKING = ("resqpy failed list", "resqpy task explain")  # and `resqpy failed` alone
 _STAYS = re.compile(r"\s*(?:&|# leave it running)$")
-_PATIENCE_S = 15
+_PATIENCE_S = 40
 _POLL_S = 0.02
 _FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 
