@@ -182,3 +182,16 @@ async def test_claimed_items_keep_their_second(store: Store, redis: Any) -> None
     assert (found.member, found.item, results) == (b"12.5", ITEM, [promote.DONE])
     assert await redis.lrange("resque:queue:q", 0, -1) == [ITEM]
     assert not await redis.exists("resque:resqpy:claimed")
+
+
+async def test_no_index_is_left_of_a_long_second(store: Store, redis: Any) -> None:
+    """Also while more items stand there than are looked at, each one's entry of the index goes with it."""
+    await delay(redis, job(1), job(2))
+    await redis.rpush("resque:delayed:1000", *[b'{"class":"B","queue":"q","args":[]}'] * 5_001)
+
+    done = await promote.decide_delayed(
+        store, Held(), b"1000", [Decision(job(1), b"1000"), Decision(job(2), b"1000")]
+    )
+
+    assert done == [promote.DONE, promote.DONE]
+    assert await redis.keys("resque:timestamps:*") == []

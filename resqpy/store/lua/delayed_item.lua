@@ -4,12 +4,16 @@
 --
 -- KEYS     none
 -- ARGV     none
--- Returns  (stands) whether an item is in the list of a second; (waits) whether the item of a timestamps:
---          set is in any
+-- Returns  (is_seen) whether an item is found in the list of a second, as far as that is looked at;
+--          (stands) whether it is in the list; (waits) whether the item of a timestamps: set is in any
 local MOST_SOUGHT = 5000 -- items of a second that are looked at; of a longer list, the index is believed
 
+local function is_seen(list, item)
+  return type(redis.pcall('LPOS', list, item, 'MAXLEN', MOST_SOUGHT)) == 'number'
+end
+
 local function stands(list, item)
-  if type(redis.pcall('LPOS', list, item, 'MAXLEN', MOST_SOUGHT)) == 'number' then return true end
+  if is_seen(list, item) then return true end
   local length = redis.pcall('LLEN', list)
   return type(length) == 'number' and length > MOST_SOUGHT
 end

@@ -75,8 +75,9 @@ for index = 1, tonumber(word()) do
   if redis.call('LREM', list, 1, item) == 0 then
     done[index] = -1
   else
-    -- where an equal one stands beside it, the index knows that it does
-    local indexed = member ~= '' and not stands(list, item) and redis.pcall('SREM', set, member) == 1
+    -- Where an equal one stands beside it, the index knows that it does; one that is too far behind to be
+    -- seen is not worth an entry for each item of a long list.
+    local indexed = member ~= '' and not is_seen(list, item) and redis.pcall('SREM', set, member) == 1
     local fine, result = pcall(what)
     if not fine then
       redis.call('LPUSH', list, item)
