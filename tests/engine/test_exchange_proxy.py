@@ -56,6 +56,7 @@ class Walk:
     direct: str
     seed: int
     in_flight: int
+    begun: Counter[int] = field(default_factory=Counter)
     ran: Counter[int] = field(default_factory=Counter)
     alive: list[MultiWorker] = field(default_factory=list)
     disturbed: bool = False
@@ -71,9 +72,10 @@ class Walk:
         return ":".join((self.namespace, *parts))
 
     async def note(self, number: int) -> None:
-        """A task."""
-        self.ran[number] += 1
+        """A task; one that a stop cuts off has begun, and not run."""
+        self.begun[number] += 1
         await asyncio.sleep(self.random.random() * 0.01)
+        self.ran[number] += 1
 
     async def start(self) -> None:
         """One more process."""
@@ -213,8 +215,9 @@ class Walk:
             keys = {key.decode() for key in await client.keys(f"{self.namespace}:*")}
         kept = {json.loads(raw)["args"][0] for raw in left}
         kept |= {json.loads(raw)["payload"]["args"][0] for raw in failed}
-        found = [f"lost {n}" for n in range(JOBS) if not self.ran[n] and n not in kept]
-        found += [f"at most once, twice: {n}" for n in range(0, JOBS, 5) if self.ran[n] > 1]
+        gone = [n for n in range(JOBS) if not self.ran[n] and n not in kept]
+        found = [f"lost {n}" for n in gone if n % 5 or not self.begun[n]]
+        found += [f"at most once, twice: {n}" for n in range(0, JOBS, 5) if self.begun[n] > 1]
         if not self.disturbed:
             found += [f"twice {n}" for n in self.ran if self.ran[n] > 1]
         usual = ("queue", "failed", "stat:", "resqpy:leader", "resqpy:searched", "resqpy:rescue",
