@@ -16,12 +16,14 @@ from resqpy.cli.problem import Found, Problem
 from resqpy.cli.resting_workers import resting_problems
 from resqpy.cli.ruby_part import ruby_problems
 from resqpy.cli.silent_workers import worker_problems
+from resqpy.cli.unled import unled_problems
 from resqpy.cli.views import ID_LENGTH, failed_id
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import checkup, delayed, pausing
-from resqpy.store.leader import Lock, standing
+from resqpy.store.leader import Lock, led, standing
 from resqpy.store.undo import Touched, Undo
 
 SKEW_MS = 2000  # as much as two clocks may differ
@@ -59,6 +61,7 @@ class Diagnosis:
             "the leaders": self._leaders,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
+            "what runs by itself": lambda: unled_problems(self._resque, self._options, self._locks),
             "workers": self._dead,
             "queues without workers": self._unworked,
             "unreadable jobs": self._unreadable,
@@ -175,7 +178,7 @@ class Diagnosis:
         yield Problem(
             "overdue",
             f"{counted(jobs, 'delayed job')} should have been enqueued, the first {since}: {who}",
-            "resqpy scheduler, or resqpy worker --scheduler",
+            led(self._locks).remedy,
         )
 
     async def _dead(self) -> Found:
@@ -189,7 +192,12 @@ class Diagnosis:
     async def _unworked(self) -> Found:
         if self._workers is None:
             return
-        live = [each for each in self._workers if each.lives(self._now_ms)]
+        # all that are paused are told of as such, and go on when they are resumed
+        live = [
+            each
+            for each in self._workers
+            if each.lives(self._now_ms) and (each.takes_jobs or each.state == PAUSED)
+        ]
         lengths = await self._resque.lengths()
         waiting = {
             name: length
@@ -301,9 +309,9 @@ def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:
     longest = sorted(waiting, key=lambda name: -waiting[name])
     jobs = counted(sum(waiting.values()), "job")
     if len(longest) == 1:
-        words = f"{jobs} in the queue {longest[0]!r}, which no live worker works"
+        words = f"{jobs} in the queue {longest[0]!r}, from which no live worker takes any"
         return words, f"resqpy worker --queues '{longest[0]},*'"
     named = ", ".join(f"{name} ({waiting[name]:,})" for name in longest[:_NAMED])
     more = f" and {len(longest) - _NAMED:,} more" if len(longest) > _NAMED else ""
-    words = f"{jobs} in {len(longest):,} queues that no live worker works: {named}{more}"
+    words = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {named}{more}"
     return words, "resqpy worker: without --queues it works all of them"

@@ -19,7 +19,7 @@ from resqpy.engine.walking import Chosen, DelayedWalk, walk_queue
 from resqpy.framework.connection import scheduler_options
 from resqpy.framework.project import Project
 from resqpy.store import locks
-from resqpy.store.leader import standing
+from resqpy.store.leader import led, standing
 from resqpy.store.pausing import is_paused
 
 _NAMED = 5  # processes
@@ -197,13 +197,10 @@ class _Search:
         if due.found:
             yield self._delayed(due.found, min(due.times) * 1000)
         periodic = self._task is not None and self._task.periodic
-        if (due.found or periodic) and not await self._led():
-            yield Finding(
-                "no scheduler",
-                "no scheduler leads, so delayed and periodic jobs don't move",
-                blocks=True,
-                remedy="resqpy scheduler, or resqpy worker --scheduler",
-            )
+        prefix = self._project.config.scheduler.ruby_lock_prefix
+        found = led(await standing(self._resque.store, prefix))
+        if (due.found and not found.delayed) or (periodic and not found.periodic):
+            yield Finding("no scheduler", found.idle, blocks=True, remedy=found.remedy)
         if periodic:
             async for each in self._periodic():
                 yield each
@@ -219,9 +216,6 @@ class _Search:
             blocks=True,
             remedy="the scheduler should have moved it: resqpy doctor",
         )
-
-    async def _led(self) -> bool:
-        return any(lock.holder for lock in await standing(self._resque.store))
 
     async def _periodic(self) -> AsyncIterator[Finding]:
         view = ScheduleView(self._resque, scheduler_options(self._project.config))

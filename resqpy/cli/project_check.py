@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from resqpy.cli.folder import is_project
 from resqpy.cli.problem import Problem
 from resqpy.cli.settings import Settings
 
-
-def project_problems(settings: Settings) -> list[Problem]:
-    """What keeps the project from being loaded, and what in it is allowed and hardly meant."""
-    if not is_project(settings.root):
-        return []
+if TYPE_CHECKING:
     from resqpy.framework.project import Project
 
-    project = Project.load(settings.root, settings.environment, settings.parsed())
+
+def loaded_project(settings: Settings) -> Project | None:
+    """The project with whatever is wrong in it; None: the folder is none."""
+    if not is_project(settings.root):
+        return None
+    from resqpy.framework.project import Project
+
+    return Project.load(settings.root, settings.environment, settings.parsed())
+
+
+def project_problems(project: Project) -> list[Problem]:
+    """What keeps the project from being loaded, and what in it is allowed and hardly meant."""
     wrong = [Problem("project", str(each)) for each in project.errors]
     return wrong + [Problem("project", str(each), grave=False) for each in project.warnings]

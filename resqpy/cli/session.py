@@ -65,10 +65,14 @@ def _reachable(place: P, settings: Settings) -> P:
     return place
 
 
-def ask(settings: Settings, look: Callable[[Resque], Awaitable[T]]) -> T:
+def ask(
+    settings: Settings,
+    look: Callable[[Resque], Awaitable[T]],
+    definitions: Mapping[str, Any] | None = None,
+) -> T:
     """Run something with a queue and inspector of the project's Redis, and end."""
     with load_without_tasks(settings) as place:
-        return _run(place, {}, look)
+        return _run(place, definitions or {}, look)
 
 
 def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitable[T]]) -> T:

@@ -158,6 +158,54 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Led:
+    """What is done by those who lead.
+
+    Attributes:
+        periodic: resqpy's periodic tasks run.
+        delayed: delayed jobs are moved to their queues, by a scheduler of any language.
+        who: who leads, in words, where something is not done.
+    """
+
+    periodic: bool
+    delayed: bool
+    who: str
+
+    @property
+    def idle(self) -> str:
+        """What is not done, and why; empty: all is."""
+        if self.periodic and self.delayed:
+            return ""
+        both = "delayed jobs" if self.periodic else "periodic tasks and delayed jobs"
+        return f"{self.who}, so {'periodic tasks' if self.delayed else both} don't run"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if self.periodic:
+            return (
+                "start Ruby's scheduler, or set scheduler.ruby_leads to False where resqpy's runs"
+            )
+        return "resqpy scheduler, or resqpy worker --scheduler"
+
+
+def led(locks: Sequence[Lock]) -> Led:
+    """What is done, by the locks that `standing` found. A lock that a resqpy leader has left behind moves
+    nothing.
+    """
+    python, *others = locks
+    leads = python.holder is not None
+    held = [each for each in others if each.holder is not None and (leads or not each.ours)]
+    if leads:
+        who = "a resqpy scheduler leads, but leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't"
+    elif held:
+        who = f"only a scheduler of {held[0].language}'s leads ({held[0].holder!r})"
+    else:
+        who = "no scheduler leads"
+    return Led(leads, bool(held), who)
+
+
 def other_ruby_leader(key: str, holder: str) -> str:
     """What is wrong where a Ruby scheduler leads under a lock that no other looks at."""
     return (

@@ -121,7 +121,7 @@ async def count(store: Store) -> Numbers:
         workers=workers,
         stats=stats.shown(counters, counts),
         tracked=dict(zip(statuses, tracked, strict=True)),
-        paused=paused == pausing.PAUSED,
+        paused=pausing.says_paused(paused),
         odd=sorted(store.junk),
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from resqpy.store.client import Store
 
-PAUSED = b"true"  # the value; another tells nobody anything
+PAUSED = b"true"
 
 
 async def pause(store: Store) -> bool:
     """Pause all workers; False if they are paused."""
-    return bool(await store.call("SET", store.keys.pause, PAUSED, "GET") != PAUSED)
+    return not says_paused(await store.call("SET", store.keys.pause, PAUSED, "GET"))
 
 
 async def resume(store: Store) -> bool:
@@ -20,4 +20,9 @@ async def resume(store: Store) -> bool:
 async def is_paused(store: Store) -> bool:
     """Whether all workers rest."""
     [value] = await store.look([("GET", store.keys.pause)])
-    return bool(value == PAUSED)
+    return says_paused(value)
+
+
+def says_paused(value: bytes | None) -> bool:
+    """Whether the key's value pauses workers, as Ruby's and ours read it."""
+    return value is not None and value.strip().lower() == PAUSED

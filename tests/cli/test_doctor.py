@@ -49,6 +49,7 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
         lambda c: c.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1"), True,
     ),
     "overdue": (_overdue, False),
+    "no scheduler": (_overdue, False),
     "dead workers": (_dead_worker, True),
     "paused": (lambda c: c.set("resque:pause-all-workers", "true"), True),
     "unworked queue": (lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", JOB)), False),
@@ -101,6 +102,62 @@ def test_a_trouble_is_named_and_put_right(resqpy: Call, client: Redis, trouble: 
     if fixable:
         [entry] = [each for each in fixed.json if each["name"] == trouble]
         assert entry["fixed"] == 1
+
+
+LEASE = "resque:resqpy:leader"
+RUBY = "resque:resque:resque_scheduler_master_lock"
+OURS = "h+scheduler-0abcdefg:7/1"
+
+
+@pytest.mark.parametrize(
+    ("locks", "words"),
+    [
+        ({}, "no scheduler leads: periodic tasks (ticks) and delayed jobs (2) don't run"),
+        ({RUBY: "ruby:1"}, "only a scheduler of Ruby's leads ('ruby:1'): periodic tasks (ticks) don't run"),
+        ({LEASE: OURS, RUBY: OURS}, None),
+        ({LEASE: OURS, RUBY: "ruby:1"}, None),
+        ({LEASE: OURS}, "leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't: delayed jobs (2)"),
+        # a leader of ours has died, and its lock for Ruby lasts longer than its lease
+        ({RUBY: OURS, "resque:resqpy:leader:foreign": OURS}, "no scheduler leads: periodic tasks"),
+    ],
+)  # fmt: skip
+def test_what_runs_for_want_of_a_scheduler_is_not_silent(
+    resqpy: Call, client: Redis, root: Path, locks: dict[str, str], words: str | None
+) -> None:
+    """Also before any process has announced the project's periodic tasks; delayed jobs are not late yet."""
+    (root / "tasks" / "ticks.py").write_text(
+        'from resqpy import task\n\n\n@task(frequency=60_000)\ndef ticks() -> None:\n    """Tick."""\n'
+    )
+    client.rpush("resque:delayed:9999999999", JOB, JOB)
+    client.zadd("resque:delayed_queue_schedule", {"9999999999": 9999999999})
+    for key, value in locks.items():
+        client.set(key, value, ex=60)
+    client.sadd("resque:workers", "python-host+1-0abcdefg:7:q")
+
+    found = _found(resqpy).get("no scheduler")
+
+    assert (found and found["grave"]) is (True if words else None)
+    assert words is None or (found is not None and words in found["problem"])
+    told = resqpy("task", "explain", "ticks").out
+    assert ("periodic tasks don't run" in told or "periodic tasks and" in told) is (
+        LEASE not in locks
+    )
+
+
+def test_nothing_is_said_of_a_scheduler_that_nobody_needs(resqpy: Call, client: Redis) -> None:
+    """No periodic task, and nothing delayed."""
+    client.ping()
+    assert "no scheduler" not in _found(resqpy)
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE", " True\n"])
+def test_a_pause_in_any_spelling_is_named(resqpy: Call, client: Redis, value: str) -> None:
+    """As Ruby's workers and ours read it."""
+    client.set("resque:pause-all-workers", value)
+
+    assert "paused" in _found(resqpy)
+    assert resqpy("info", "--json").json["paused"] is True
+    assert resqpy("pause", "--json").json["changed"] is False
 
 
 @pytest.mark.parametrize("trouble", [name for name, (_, fixable) in TROUBLES.items() if fixable])

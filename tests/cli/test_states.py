@@ -46,6 +46,7 @@ def test_a_state_is_shown_by_all(resqpy: Call, client: Redis, state: str) -> Non
     assert state in [each["kind"] for each in explained.json]
     assert (shown["state"], state in resqpy("workers").out) == (state, True)
     assert (f"{state} workers" in problems) == (state != "stopping")
+    assert ("unworked queue" in problems) == (state != "paused")
     if state != "stopping":
         assert problems[f"{state} workers"]["grave"] == (state == "stuck")
 

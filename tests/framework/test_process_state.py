@@ -172,26 +172,34 @@ async def _answers(port: int, status: int) -> bool:
     return (await get(port, "/ready"))[0] == status
 
 
-@pytest.mark.parametrize(("key", "lines"), [(None, 1), ("leader", 0), ("node_leader", 0)])
+@pytest.mark.parametrize(
+    ("key", "periodic", "words"),
+    [
+        (None, False, ["no scheduler leads, so periodic tasks and delayed jobs don't run"]),
+        ("leader", True, []),
+        ("node_leader", False, []),
+        ("node_leader", True, ["only a scheduler of Node's leads ('x'), so periodic tasks don't run"]),
+    ],
+)  # fmt: skip
 async def test_a_worker_says_once_that_nobody_leads(
-    store: Store, key: str | None, lines: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not where a scheduler of any language leads."""
+    store: Store, key: str | None, words: list[str], monkeypatch: pytest.MonkeyPatch, *, periodic: bool
+) -> None:  # fmt: skip
+    """Not where a scheduler of any language leads, unless there are periodic tasks, which only ours runs."""
     monkeypatch.setattr("resqpy.framework.leader_watch._LOOK_AFTER_S", 0)
     if key is not None:
         await store.call("SET", getattr(store.keys, key), "x", "PX", 60_000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
     with structlog.testing.capture_logs() as log:
-        await tell_if_nobody_leads(store, "")
+        await tell_if_nobody_leads(store, "", periodic=periodic)
 
-    assert len([line for line in log if "no scheduler leads" in line["event"]]) == lines
+    assert [line["event"] for line in log] == words
 
 
 async def test_a_process_looks_for_a_leader(make_project: MakeProject, monkeypatch: Any) -> None:
     """Where it works and has no scheduler of its own."""
     asked: list[float] = []
 
-    async def look(_store: Store, _prefix: str) -> None:
+    async def look(_store: Store, _prefix: str, *, periodic: bool) -> None:
         asked.append(time.monotonic())
 
     monkeypatch.setattr("resqpy.framework.initializers.resque.tell_if_nobody_leads", look)

@@ -51,12 +51,13 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     if jobs:
         return _look_at_jobs(fix=fix)
     from resqpy.cli.diagnosis import Diagnosis
-    from resqpy.cli.project_check import project_problems
+    from resqpy.cli.project_check import loaded_project, project_problems
     from resqpy.cli.session import ask, load_place
     from resqpy.framework.connection import scheduler_options
 
     settings = current()
     config = load_place(settings).config
+    project = loaded_project(settings)
 
     async def look(resque: Resque) -> tuple[list[Problem], dict[str, int]]:
         found = await Diagnosis(resque, scheduler_options(config)).problems()
@@ -65,8 +66,8 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
             return found, await _fixed(resque, fixable)
         return found, {}
 
-    found, fixed = ask(settings, look)
-    found = [*project_problems(settings), *found]
+    found, fixed = ask(settings, look, project.registry.definitions if project else {})
+    found = [*(project_problems(project) if project else []), *found]
     output.show(
         [_as_json(each, fixed) for each in found],
         lambda: _print(found, fixed, promised=fix and dry_run),

@@ -143,7 +143,7 @@ def print_info(details: Details, *, paused: bool) -> None:
             "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",
             "failed list": output.counted(shown["failed_jobs"], "job"),
             "delayed": f"at {output.counted(shown['delayed_times'], 'time')}",
-            "leader": shown["leader"] or "nobody: delayed and periodic jobs don't move",
+            "leader": shown["leader"] or "nobody: periodic tasks and delayed jobs don't run",
         }
     )
     output.say()

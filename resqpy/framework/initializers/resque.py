@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration
+from resqpy.engine.announcing import own_tasks
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.queue_names import is_plain
 from resqpy.framework.api import Bound
@@ -65,7 +66,11 @@ class ResqueInitializer(Initializer):
             await self._warn_of_misspelled_queues(self.resque)
         if self._worker and not self._scheduler:
             prefix = self._project.config.scheduler.ruby_lock_prefix
-            look = tell_if_nobody_leads(self._bound.things["redis"], prefix)
+            look = tell_if_nobody_leads(
+                self._bound.things["redis"],
+                prefix,
+                periodic=bool(own_tasks(self._project.registry.definitions)),
+            )
             self._looking = asyncio.create_task(look)
 
     async def _warn_of_misspelled_queues(self, resque: Resque) -> None:
