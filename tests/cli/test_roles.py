@@ -205,6 +205,7 @@ FORBIDDEN = {
         "HSET resque:resqpy:cron x y", "SADD resque:resqpy:periodic:paused x",
         "HSET resque:persistent_schedules x y", "SADD resque:schedules_changed x",
         "HGETALL resque:persistent_schedules", "SET resque:resqpy:state:x paused",
+        "HSET resque:delayed:last_enqueued_at x y",
     ),
     "worker": (
         "HGETALL resque:persistent_schedules", "HSET resque:resqpy:ruby:next a b",

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration
-from resqpy.engine.announcing import own_tasks
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.queue_names import is_plain
 from resqpy.framework.api import Bound
@@ -69,7 +68,7 @@ class ResqueInitializer(Initializer):
             look = tell_if_nobody_leads(
                 self._bound.things["redis"],
                 prefix,
-                periodic=bool(own_tasks(self._project.registry.definitions)),
+                periodic=bool(self._project.registry.periodic),
             )
             self._looking = asyncio.create_task(look)
 

@@ -1,0 +1,161 @@
+"""Each key of the installation and each user of Redis: who may read it, who may write it, in one table. Redis
+says it by `ACL DRYRUN`, without running anything.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pytest
+
+from resqpy.base.keys import Keys
+from resqpy.embedded import PrivateServer
+from resqpy.embedded.binary import find_binary, major_version
+from tests.cli.roles import ROLES, Guarded, users
+
+KEYS = Keys()
+NO_KEYS = {"key", "own", "named", "delayed_member", "events"}
+
+# By the name in `Keys`: what producer, worker, scheduler and viewer may. `r`: read, `w`: write, `-`: nothing.
+RIGHTS = {
+    "queues": "rw rw rw r",
+    "queue": "rw rw rw r",
+    "schedule": "rw rw rw r",
+    "delayed": "rw rw rw r",
+    "timestamps": "rw rw rw r",
+    "queue_lock": "rw rw rw r",
+    "job_lock": "rw rw rw r",
+    "task": "rw rw rw r",
+    "task_locks": "rw rw rw r",
+    "tasks_scheduled": "rw rw rw r",
+    "tasks_pending": "rw rw rw r",
+    "tasks_expiring": "rw rw rw r",
+    "tasks_by": "rw rw rw r",
+    # who works
+    "workers": "- rw rw r",
+    "worker": "- rw rw r",
+    "worker_started": "- rw rw r",
+    "ping": "- rw rw r",
+    "heartbeats": "- rw rw r",
+    "stat": "- rw rw r",
+    "failed": "- rw rw r",
+    "failed_list": "- r rw r",
+    "failed_queues": "- r rw r",
+    "retry": "- rw rw r",
+    "retry_failure": "- rw rw r",
+    "pause": "- rw rw r",
+    "processes": "- rw rw r",
+    "known_tasks": "- rw rw r",
+    "process_state": "- rw rw r",
+    "gates": "- rw rw r",
+    "lives": "- rw rw r",
+    "rescuer": "- rw rw r",
+    "searched": "- rw rw r",
+    "held": "- rw rw r",
+    "unreadable": "- rw rw r",
+    "job_locks": "- rw rw r",
+    "at_most_once": "- rw rw r",
+    "rescues": "- rw rw r",
+    "junk": "- rw rw r",
+    # what runs by itself
+    "periodic_tasks": "- rw rw r",
+    "periodic_seen": "- rw rw r",
+    "periodic_due": "- rw rw r",
+    "periodic_out": "- rw rw r",
+    "periodic_stopped": "- rw rw r",
+    "periodic_paused": "- rw rw r",
+    "periodic_last": "- rw rw r",
+    "cron": "- rw rw r",
+    "persistent_schedules": "- - rw r",
+    "schedules_changed": "- - rw r",
+    "last_enqueued_at": "- - rw r",
+    "ruby_next": "- - rw r",
+    "ruby_paused": "- - rw r",
+    # who leads
+    "leader": "- r rw r",
+    "leader_epoch": "- r rw r",
+    "leader_foreign": "- r rw r",
+    "ruby_leader": "- r rw r",
+    "node_leader": "- r rw r",
+    "claimed": "- - rw r",
+    "pruning": "- - rw r",
+}
+SAMPLES = {
+    "failed_list": "alpha_failed",
+    "delayed": "1700000000",
+    "job_lock": "c",
+    "tasks_by": "created",
+}
+
+SCRIPT = ("EVALSHA", "0" * 40, "1", KEYS.queues)
+# What is asked of no key of the table; then who may.
+COMMANDS: dict[tuple[str, ...], str] = {
+    SCRIPT: "producer worker scheduler",
+    ("SCRIPT", "LOAD", "return 1"): "producer worker scheduler",
+    ("MULTI",): "producer worker scheduler",
+    ("WAIT", "1", "10"): "producer worker scheduler viewer",
+    ("PUBLISH", KEYS.events, "x"): "producer worker scheduler",
+    ("PUBLISH", KEYS.own("control"), "x"): "worker scheduler",
+    ("SUBSCRIBE", KEYS.own("control")): "worker scheduler",
+    ("SUBSCRIBE", "__redis__:invalidate"): "worker scheduler",
+    ("CLIENT", "TRACKING", "ON"): "producer worker scheduler viewer",
+    ("SUBSCRIBE", KEYS.events): "producer worker scheduler viewer",
+    ("PING",): "producer worker scheduler viewer",
+    ("INFO",): "producer worker scheduler viewer",
+    ("TIME",): "producer worker scheduler viewer",
+    ("SCAN", "0"): "worker scheduler viewer",
+    ("DBSIZE",): "scheduler viewer",
+    **dict.fromkeys(
+        [("EVAL", "return 1", "0"), ("EVAL_RO", "return 1", "0"), ("EVALSHA_RO", "0" * 40, "0"),
+         ("FCALL", "f", "0"), ("FCALL_RO", "f", "0"), ("FUNCTION", "LIST"), ("SCRIPT", "FLUSH"),
+         ("SCRIPT", "KILL"), ("FLUSHALL",), ("FLUSHDB",), ("KEYS", "*"), ("CONFIG", "GET", "*"),
+         ("ACL", "LIST"), ("ACL", "SETUSER", "x"), ("MONITOR",), ("SHUTDOWN",), ("DEBUG", "SLEEP", "1"),
+         ("CLIENT", "KILL", "ID", "1"), ("REPLICAOF", "NO", "ONE"), ("GET", "other:key"),
+         ("DEL", "other:key"), ("PUBLISH", "other", "x"), ("SUBSCRIBE", "other")], "",
+    ),
+}  # fmt: skip
+
+
+def test_who_may_do_what() -> None:
+    """On a Redis that can tell: 7.0 and later."""
+    binary = find_binary()
+    if major_version(binary) < 7:
+        pytest.skip("Redis 6.2 knows no ACL DRYRUN and no rights to read only")
+    names = {each for each in vars(Keys) if not each.startswith("_")} - NO_KEYS
+    assert names == set(RIGHTS)
+
+    wrong: list[str] = []
+    with PrivateServer(binary=binary, config=users(binary)) as server:
+        redis = Guarded(server).redis
+
+        def ask(role: str, *command: str | bytes) -> bool:
+            told: bytes = redis.execute_command("ACL DRYRUN", role, *command)  # type: ignore[no-untyped-call]
+            return told == b"OK"
+
+        for name, rights in RIGHTS.items():
+            for role, expected in zip(ROLES, rights.split(), strict=True):
+                key = _key(name)
+                found = ("r" if ask(role, "GET", key) else "") + (
+                    "w" if any(ask(role, *verb, key, "x") for verb in [("DEL",), ("SET",)]) else ""
+                )
+                if (found or "-") != expected:
+                    wrong.append(f"{role} has {found or '-'} and should have {expected}: {name}")
+        for command, roles in COMMANDS.items():
+            may = [role for role in ROLES if ask(role, *command)]
+            if may != roles.split():
+                wrong.append(f"{' '.join(command)}: {may}, and should be {roles.split()}")
+
+    assert wrong == []
+
+
+def _key(name: str) -> str | bytes:
+    made = vars(Keys)[name]
+    if isinstance(made, cached_property):
+        return str(getattr(KEYS, name))
+    if name == "junk":
+        return KEYS.junk(KEYS.lives)
+    count = 3 if name in {"queue_lock", "job_lock"} else 2 if name.startswith("retry") else 1
+    found: str | bytes = made(
+        KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
+    )
+    return found
