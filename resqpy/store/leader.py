@@ -200,7 +200,8 @@ def led(locks: Sequence[Lock]) -> Led:
     if leads:
         who = "a resqpy scheduler leads, but leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't"
     elif held:
-        who = f"only a scheduler of {held[0].language}'s leads ({held[0].holder!r})"
+        who = " and ".join(f"{each.holder!r} ({each.language})" for each in held)
+        who = f"no scheduler of resqpy's leads, only {who}"
     else:
         who = "no scheduler leads"
     return Led(leads, bool(held), who)

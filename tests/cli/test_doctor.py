@@ -113,7 +113,7 @@ OURS = "h+scheduler-0abcdefg:7/1"
     ("locks", "words"),
     [
         ({}, "no scheduler leads: periodic tasks (ticks) and delayed jobs (2) don't run"),
-        ({RUBY: "ruby:1"}, "only a scheduler of Ruby's leads ('ruby:1'): periodic tasks (ticks) don't run"),
+        ({RUBY: "ruby:1"}, "only 'ruby:1' (Ruby): periodic tasks (ticks) don't run"),
         ({LEASE: OURS, RUBY: OURS}, None),
         ({LEASE: OURS, RUBY: "ruby:1"}, None),
         ({LEASE: OURS}, "leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't: delayed jobs (2)"),
