@@ -14,7 +14,7 @@ from typing import Any
 
 from resqpy.base import js, ruby_numbers
 from resqpy.base.errors import InvalidJob, PayloadError
-from resqpy.base.json_check import LENIENT, MAX_NESTING, explain, plain, read_strict
+from resqpy.base.json_check import LENIENT, MAX_NESTING, QUICK, explain, plain, read_strict
 from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
 from resqpy.base.task_id import TASK_ID, without_task_id
@@ -150,8 +150,18 @@ def decode_lenient(raw: bytes) -> Any:
     A byte that is not UTF-8 stands in it as `\ufffd`; what a name of a key on Redis is made of is to be
     read by `exact_text`.
     """
+    text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
-        return LENIENT.decode(raw.decode("utf-8", "replace").removeprefix("\ufeff"))
+        value, end = QUICK.raw_decode(text)
+        return value if end == len(text) else LENIENT.decode(text)
+    except (ValueError, RecursionError):
+        return _decode_odd(text)
+
+
+def _decode_odd(text: str) -> Any:
+    """The same of what has blanks before it, or a number of some thousand digits, or is no JSON."""
+    try:
+        return LENIENT.decode(text)
     except (ValueError, RecursionError):
         return None
 

@@ -80,7 +80,18 @@ def decode(raw: bytes, source: str = FAILED, *, with_job: bool = True) -> Failed
     Args:
         with_job: False where only what it says of itself is asked: its job's exact bytes cost most.
     """
-    data = decode_lenient(raw)
+    return made_of(decode_lenient(raw), raw, source, with_job=with_job)
+
+
+def class_in(data: Any) -> str | None:
+    """The class that the payload of an entry names, which is all that most entries are asked for."""
+    payload = data.get("payload") if isinstance(data, dict) else None
+    name = payload.get("class") if isinstance(payload, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def made_of(data: Any, raw: bytes, source: str, *, with_job: bool) -> FailedJob:
+    """The same as `decode`, of the value that `decode_lenient` has read."""
     if not isinstance(data, dict):
         return FailedJob(raw, None, None, None, None, [], None, None, source=source)
     payload, backtrace = data.get("payload"), data.get("backtrace")

@@ -7,12 +7,17 @@ exact bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from resqpy.base import codec
+from resqpy.base import codec, reading
 from resqpy.base.model import Job, UnreadableJob
+
+_FEW = 8  # texts, and as many numbers, that are looked for in a job's bytes
+# Whole numbers may be spelled otherwise than by their digits: with an exponent, or as a fraction.
+_RESPELLED = re.compile(rb"\d(?:[eE][-+]?\d|\.\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,17 @@ class JobFilter:
     class_name: str | None = None
     args: list[Any] | None = None
     queue: str | None = None
+    _pieces: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _digits: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note what stands in the bytes of each job that is meant, unless it is escaped or respelled."""
+        values = [self.class_name, *_leaves(self.args)]
+        texts = [each for each in values if isinstance(each, str) and "\ufffd" not in each]
+        numbers = [str(abs(each)) for each in values if type(each) is int]
+        pieces = tuple(each.encode("utf-8", "replace") for each in texts[:_FEW])
+        object.__setattr__(self, "_pieces", pieces)
+        object.__setattr__(self, "_digits", tuple(each.encode() for each in numbers[:_FEW]))
 
     @classmethod
     def of(
@@ -56,11 +72,33 @@ class JobFilter:
         }
         return [what for what, fits in fitting.items() if not fits]
 
+    def means(self, raw: bytes, queue: str | None = None) -> bool:
+        """Whether a job is meant, by its bytes: they are read no further than what is asked for needs.
+
+        Args:
+            queue: in which it stands; None: it is delayed, so its bytes name it.
+        """
+        if not self.may_fit(raw):
+            return False
+        if self.args is not None:
+            return self.fits(
+                reading.show_delayed(raw) if queue is None else reading.show_job(raw, queue)
+            )
+        if queue is None and self.queue is not None:
+            queue = codec.delayed_queue(raw) or ""
+        if self.queue not in {None, queue}:
+            return False
+        return self.class_name is None or codec.class_of(raw) == self.class_name
+
     def may_fit(self, raw: bytes) -> bool:
-        """A quick look at a job's bytes: False only where it can't be meant."""
-        if self.class_name is None or b"\\" in raw:
-            return True
-        return self.class_name.encode("utf-8", "surrogateescape") in raw
+        """A quick look at a job's bytes, which reads none of them: False only where it can't be meant."""
+        for piece in self._pieces:
+            if piece not in raw:
+                return b"\\" in raw
+        for digits in self._digits:
+            if digits not in raw:
+                return b"\\" in raw or _RESPELLED.search(raw) is not None
+        return True
 
     def texts(self) -> list[bytes]:
         """The texts under which Ruby, Node and resqpy write such a job; empty where it is not one job."""
@@ -75,6 +113,19 @@ class JobFilter:
 
     def __str__(self) -> str:
         return f" of {self.class_name}" if self.class_name else ""
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """All texts and numbers in a JSON value, also the names of members."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from _leaves(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def same(one: Any, other: Any) -> bool:

@@ -12,10 +12,11 @@ from resqpy.base.model import WorkerId
 from resqpy.cli import output, times
 from resqpy.cli.output import counted
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.engine.failed_jobs import failed_of
 from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.walking import Chosen, DelayedWalk, walk_queue
+from resqpy.engine.walking import DelayedWalk, walk_queue
 from resqpy.framework.connection import scheduler_options
 from resqpy.framework.project import Project
 from resqpy.store import locks
@@ -114,19 +115,12 @@ class _Search:
     async def _waiting(self) -> Finding | None:
         if self._queue is None:
             return None
-        places: list[int] = []
-
-        async def note(chosen: Chosen) -> set[int]:
-            places.extend(item.index for item, _ in chosen[: 1 - len(places)])
-            return set()
-
-        walked = await walk_queue(self._resque.store, self._queue, self._mine, note)
-        count = walked.found
-        if not places:
+        walked = await walk_queue(self._resque.store, self._queue, self._mine)
+        count, first = walked.found, walked.first
+        if not count:
             others = counted(walked.looked_at, "other")
             words = f"no job of it waits in the queue {self._queue!r}, which has {others}"
             return Finding("not waiting", words)
-        first = places[0]
         before = f"before the first {counted(first, 'other')}" if first else "the first is the next"
         wait = "waits" if count == 1 else "wait"
         return Finding("waiting", f"{count:,} {wait} in the queue {self._queue!r}; {before}")
@@ -269,9 +263,7 @@ class _Search:
         )
 
     async def _failed(self) -> Finding | None:
-        groups = await self._resque.failed_groups(class_name=self._name)
-        count = sum(each.count for each in groups)
-        last = max(groups, key=lambda each: each.last_ms or 0).example if groups else None
+        count, last = await failed_of(self._resque, self._name)
         if last is None:
             return None
         failed_ms = moment_of(last.failed_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from resqpy.base import reading
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
 from resqpy.base.task_id import task_id_of
@@ -57,8 +58,8 @@ class Advancing:
     async def _advance(self, second: int, chosen: Chosen) -> set[int]:
         asked = [
             (item, context)
-            for item, job in chosen
-            if await self._queue.before_enqueue(context := self._context(job))
+            for item in chosen
+            if await self._queue.before_enqueue(context := self._context(item))
         ]
         moved = await delayed.advance(
             self._queue.store, second, [self._step(*each) for each in asked]
@@ -68,7 +69,8 @@ class Advancing:
                 await self._queue.after_enqueue(context)
         return moved
 
-    def _context(self, job: Job) -> Enqueuing:
+    def _context(self, item: Item) -> Enqueuing:
+        job = reading.show_delayed(item.raw)
         return Enqueuing(job.class_name, self._queue_of(job), job.args, self._queue)
 
     def _step(self, item: Item, job: Enqueuing) -> Advance:

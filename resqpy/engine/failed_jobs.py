@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from resqpy.base.errors import NotInFailed, StoreError
+from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.engine.failed_groups import FailedGroup, grouped
@@ -205,6 +206,21 @@ class FailedJobs(Inspecting):
                 sweep.removed(gone)
                 retried += len(gone)
         return retried
+
+
+async def failed_of(jobs: FailedJobs, class_name: str) -> tuple[int, FailedJob | None]:
+    """How many jobs of a task have failed, and the last of them: one walk in bounded memory, which reads of
+    an entry no more than its class.
+    """
+    wanted, number, lasts = Wanted.of(class_name, None, None), 0, list[FailedJob]()
+    for name in await jobs.failed_lists():
+        last: bytes | None = None
+        async for raw in every(jobs.store, jobs.store.keys.failed_list(name)):
+            if wanted.names(raw):
+                number, last = number + 1, raw
+        if last is not None:
+            lasts.append(Wanted.read(last, name))
+    return number, max(lasts, key=lambda each: moment_of(each.failed_at) or 0, default=None)
 
 
 def _settled(chosen: Sequence[tuple[int, FailedJob]], words: Sequence[str]) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import codec
+from resqpy.base import codec, reading
 from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
@@ -71,7 +71,7 @@ async def move_jobs(
         raise UsageError(f"the jobs are in the queue {queue!r} already")
 
     async def move(chosen: Chosen) -> set[int]:
-        moved = [_moved(store.keys, *each, queue, to_queue) for each in chosen]
+        moved = [_moved(store.keys, each, queue, to_queue) for each in chosen]
         return await queues.move(store, queue, to_queue, moved)
 
     act = None if dry_run else move
@@ -82,7 +82,8 @@ def _is_tracked(job: Job) -> bool:
     return task_id_of(job.args) is not None
 
 
-def _moved(keys: Keys, item: Item, job: Job, queue: str, to_queue: str) -> Moved:
+def _moved(keys: Keys, item: Item, queue: str, to_queue: str) -> Moved:
+    job = reading.show_job(item.raw, queue)
     if isinstance(job, UnreadableJob):
         return Moved(item, item.raw)
     args = codec.lock_args(job.args)

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import reading
 from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.when import Moment, ceil_second, moment_ms
@@ -42,9 +41,7 @@ class Removing(Client):
         texts = wanted.texts()
         removed, head = await queues.remove_and_look(self.store, queue, texts, count, WINDOW + 1)
         left = abs(count) - removed if count else None
-        none_of_them = len(head) <= WINDOW and not any(
-            wanted.may_fit(raw) and wanted.fits(reading.show_job(raw, queue)) for raw in head
-        )
+        none_of_them = len(head) <= WINDOW and not any(wanted.means(raw, queue) for raw in head)
         if left == 0 or none_of_them:
             return removed
         if count < 0:
@@ -55,7 +52,7 @@ class Removing(Client):
         last: deque[Item] = deque(maxlen=most)
 
         async def keep(chosen: Chosen) -> set[int]:
-            last.extend(item for item, _ in chosen)
+            last.extend(chosen)
             return set()
 
         await walk_queue(self.store, queue, wanted, keep)
@@ -86,8 +83,8 @@ class Removing(Client):
     async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
         """Remove a job from all times at which it is due, whichever language wrote it.
 
-        One round trip for what is written as Ruby, Node and resqpy do; where other jobs are delayed,
-        they are looked at, some hundred times in two round trips.
+        One round trip where nothing else is delayed. Else all that is delayed is looked at, for the job may be
+        written otherwise: one more for each five hundred times at which something is due.
 
         Returns:
             The times at which it was, in milliseconds since the epoch, sorted.
@@ -133,7 +130,7 @@ async def delete_jobs(
     """Remove the jobs of a queue that are meant, or only count them."""
 
     async def drop(chosen: Chosen) -> set[int]:
-        gone = await queues.drop(store, queue, [item for item, _ in chosen])
+        gone = await queues.drop(store, queue, chosen)
         return {item.index for item in gone}
 
     return await walk_queue(store, queue, wanted, None if dry_run else drop, part=part)
@@ -155,6 +152,6 @@ async def delete_delayed_jobs(
 
 def _removing_walk(store: Store, wanted: JobFilter) -> DelayedWalk:
     async def drop(second: int, chosen: Chosen) -> set[int]:
-        return await delayed.drop(store, second, [item for item, _ in chosen])
+        return await delayed.drop(store, second, chosen)
 
     return DelayedWalk(store, wanted, drop)

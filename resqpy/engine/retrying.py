@@ -54,8 +54,16 @@ class Wanted:
         """The entry, if it is wanted."""
         if not self._may_want(raw):
             return None
-        entry = failed_entries.decode(raw, source, with_job=with_job)
+        data = codec.decode_lenient(raw)
+        if self.class_names is not None and failed_entries.class_in(data) not in self.class_names:
+            return None
+        entry = failed_entries.made_of(data, raw, source, with_job=with_job)
         return entry if self._wants(entry) else None
+
+    def names(self, raw: bytes) -> bool:
+        """Whether an entry names one of the classes wanted."""
+        wanted = self.class_names or ()
+        return self._may_want(raw) and failed_entries.class_in(codec.decode_lenient(raw)) in wanted
 
     def _may_want(self, raw: bytes) -> bool:
         """A quick look at the bytes: False only where the class can't be one of those wanted."""
@@ -75,8 +83,7 @@ class Wanted:
 
     def _wants(self, entry: FailedJob) -> bool:
         return (
-            (self.class_names is None or entry.class_name in self.class_names)
-            and (self.exceptions is None or entry.exception in self.exceptions)
+            (self.exceptions is None or entry.exception in self.exceptions)
             and (self.queues is None or _named_queue(entry) in self.queues)
             and (not self.only_stuck or entry.was_cleaned_by_force)
             and (self.retried or entry.retried_at is None)

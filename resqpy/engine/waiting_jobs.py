@@ -60,7 +60,8 @@ class WaitingJobs(Inspecting):
     ) -> list[int]:
         """When a job is due, whichever language wrote it: milliseconds since the epoch, sorted.
 
-        One round trip where nothing else is delayed, else some for each hundred times.
+        One round trip where nothing else is delayed. Else all that is delayed is looked at, for the job may be
+        written otherwise: one more for each five hundred times at which something is due.
         (node-resque answers in seconds here and in milliseconds in `timestamps`.)
         """
         wanted = JobFilter.of(class_name, args, queue)
@@ -109,14 +110,12 @@ class WaitingJobs(Inspecting):
 
         One round trip for some hundred times, and further ones for those with many jobs.
         """
-        async for page in delayed.every_page(self.store):
-            due = [member for member in page if delayed.is_second(member)]
-            heads = await delayed.heads(self.store, due, _HEAD)
-            for second, head in zip(due, heads, strict=True):
+        async for page in delayed.every_head(self.store, _HEAD):
+            for second, head in page:
                 async for raw in self._items(second, head):
-                    yield int(second) * 1000, reading.show_delayed(raw)
+                    yield second * 1000, reading.show_delayed(raw)
 
-    async def _items(self, second: str, head: list[bytes]) -> AsyncGenerator[bytes, None]:
+    async def _items(self, second: int, head: list[bytes]) -> AsyncGenerator[bytes, None]:
         """All items of a second whose first ones are known."""
         if len(head) < _HEAD:
             for raw in head:

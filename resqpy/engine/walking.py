@@ -6,8 +6,10 @@ A dry run and an act are the same walk; the act only does something to what was 
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 from resqpy.base import reading
 from resqpy.base.job_filter import JobFilter
@@ -19,7 +21,7 @@ from resqpy.store.sweep import Item, Sweep
 WINDOW = 1000
 _HEAD = 20  # most times have few jobs; these are read with those of others
 
-Chosen = Sequence[tuple[Item, Job]]
+Chosen = Sequence[Item]
 Act = Callable[[Chosen], Awaitable[set[int]]]  # the indices of those to which it was done
 ActAt = Callable[[int, Chosen], Awaitable[set[int]]]  # with the second at which they are due
 
@@ -31,12 +33,14 @@ class Walked:
     Attributes:
         looked_at: jobs it looked at.
         found: how many are meant.
+        first: of a queue: how many stand before the first that was found.
         done: how many of them it was done to: others were gone meanwhile, or had to stay.
         times: at which seconds delayed ones were found, or were changed.
     """
 
     looked_at: int = 0
     found: int = 0
+    first: int = 0
     done: int = 0
     times: set[int] = field(default_factory=set)
 
@@ -79,14 +83,15 @@ async def walk_queue(
     )  # fmt: skip
     walked, left = Walked(), part.most
     while left != 0 and (page := await sweep.page()):
-        walked.looked_at += len(page)
         chosen = [
-            (item, job)
+            item
             for item in page
-            if wanted.may_fit(item.raw)
-            and wanted.fits(job := reading.show_job(item.raw, queue))
-            and not (but is not None and but(job))
+            if wanted.means(item.raw, queue)
+            and not (but is not None and but(reading.show_job(item.raw, queue)))
         ][:left]
+        if chosen and not walked.found:
+            walked.first = chosen[0].index
+        walked.looked_at += len(page)
         walked.found += len(chosen)
         done = len(chosen)
         if act is not None:
@@ -124,59 +129,62 @@ class DelayedWalk:
         self.walked: Walked = Walked()
 
     async def everywhere(self, *, but: Collection[int] = ()) -> Walked:
-        """All that is delayed, some hundred times in two round trips; not the seconds of `but`."""
-        async for page in delayed.every_page(self._store):
-            seconds = [int(member) for member in page if delayed.is_second(member)]
-            seconds = [each for each in seconds if each not in but]
-            heads = await delayed.heads(self._store, list(map(str, seconds)), _HEAD)
-            pairs = zip(seconds, heads, strict=True)
-            worth = [(second, head) for second, head in pairs if self._is_worth(head)]
-            if self._left is None:
-                await gather(*(self._from_head(*each) for each in worth))
-                continue
-            for second, head in worth:
-                await self._from_head(second, head)
+        """All that is delayed, some hundred times in a round trip; not the seconds of `but`."""
+        async for page in delayed.every_head(self._store, _HEAD):
+            further: list[Coroutine[Any, Any, object]] = []
+            for second, head in page:
+                if second in but or (step := self._begin(second, head)) is None:
+                    continue
+                if self._left is None:
+                    further.append(step)
+                else:
+                    await step
+            await gather(*further)
             if self._left == 0:
                 break
         return self.walked
 
-    def _is_worth(self, head: Sequence[bytes]) -> bool:
-        """Whether a second must be looked at further than by its first jobs' bytes."""
-        worth = len(head) >= _HEAD or any(map(self._wanted.may_fit, head))
-        self.walked.looked_at += 0 if worth else len(head)
-        return worth
-
-    async def _from_head(self, second: int, head: Sequence[bytes]) -> None:
-        """What is due at one second, whose first jobs are known."""
-        if len(head) < _HEAD:
-            await self._look_at(second, [Item(place, raw) for place, raw in enumerate(head)])
-        else:
-            await self.at(second)
+    def _begin(self, second: int, head: Sequence[bytes]) -> Coroutine[Any, Any, object] | None:
+        """Look at the first jobs of a second; what else is to be done there."""
+        if len(head) >= _HEAD:
+            return self.at(second)
+        chosen = self._choose(list(map(Item, count(), head)))
+        if chosen and self._act is not None:
+            return self._act_on(second, chosen)
+        self._note(second, len(chosen))
+        return None
 
     async def at(self, second: int) -> Walked:
         """What is due at one second."""
         sweep = Sweep(self._store, self._store.keys.delayed(second), step=WINDOW)
         while self._left != 0 and (page := await sweep.page()):
-            sweep.removed(await self._look_at(second, page))
+            chosen = self._choose(page)
+            if chosen and self._act is not None:
+                sweep.removed(await self._act_on(second, chosen))
+            else:
+                self._note(second, len(chosen))
         return self.walked
 
-    async def _look_at(self, second: int, page: Sequence[Item]) -> set[int]:
+    def _choose(self, items: Sequence[Item]) -> Chosen:
         chosen = [
-            (item, job)
-            for item in page
-            if self._wanted.may_fit(item.raw)
-            and self._wanted.fits(job := reading.show_delayed(item.raw))
-            and not (self._but is not None and self._but(job))
+            item
+            for item in items
+            if self._wanted.means(item.raw)
+            and not (self._but is not None and self._but(reading.show_delayed(item.raw)))
         ][: self._left]
-        gone: set[int] = set()
-        if chosen and self._act is not None:
-            gone = await self._act(second, chosen)
-        done = len(chosen) if self._act is None else len(gone)
-        self.walked.looked_at += len(page)
+        self.walked.looked_at += len(items)
         self.walked.found += len(chosen)
+        return chosen
+
+    async def _act_on(self, second: int, chosen: Chosen) -> set[int]:
+        gone = await self._act(second, chosen) if self._act is not None else set[int]()
         self.walked.done += len(gone)
-        if done:
+        self._note(second, len(gone))
+        return gone
+
+    def _note(self, second: int, number: int) -> None:
+        """So many were found at a second, or were changed there."""
+        if number:
             self.walked.times.add(second)
         if self._left is not None:
-            self._left -= done
-        return gone
+            self._left -= number

@@ -179,39 +179,57 @@ async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
     return [member.decode("utf-8", "replace") for member in members]
 
 
-async def every_page(store: Store, step: int = PAGE) -> AsyncIterator[list[str]]:
-    """All members of the index, earliest first, a page at a time. Others may take some out meanwhile, as a
+class _Index:
+    """A walk over the index, earliest first, a page at a time. Others may take some out meanwhile, as a
     scheduler and who empties a second do: it goes on by the time, for a rank shifts.
     """
-    walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
-    last, seen = b"-inf", set[bytes]()  # the members of that score
-    while True:
-        many = ("BYSCORE", "LIMIT", 0, step + len(seen), "WITHSCORES")
-        [found] = await store.look([("ZRANGE", store.keys.schedule, last, "+inf", *many)])
+
+    def __init__(self, store: Store, step: int) -> None:
+        self._key = store.keys.schedule
+        self._step = step
+        self._last = b"-inf"
+        self._seen = set[bytes]()  # the members of that score
+
+    def command(self) -> tuple[Arg, ...]:
+        """What asks for the next page."""
+        many = ("BYSCORE", "LIMIT", 0, self._step + len(self._seen), "WITHSCORES")
+        return ("ZRANGE", self._key, self._last, "+inf", *many)
+
+    def take(self, found: Sequence[bytes]) -> list[str]:
+        """The members of the page that was asked for; none at the end."""
         pairs = [
             (score, each)
             for each, score in zip(found[::2], found[1::2], strict=True)
-            if each not in seen
+            if each not in self._seen
         ]
-        if not pairs:
-            return
-        yield [each.decode("utf-8", "replace") for _, each in pairs]
-        walk.step(len(pairs))
-        kept = seen if pairs[-1][0] == last else set[bytes]()
-        last = pairs[-1][0]
-        seen = kept | {each for score, each in pairs if score == last}
+        if pairs:
+            last = pairs[-1][0]
+            kept = self._seen if last == self._last else set[bytes]()
+            self._last = last
+            self._seen = kept | {each for score, each in pairs if score == last}
+        return [each.decode("utf-8", "replace") for _, each in pairs]
+
+
+async def every_head(
+    store: Store, length: int, step: int = PAGE
+) -> AsyncIterator[list[tuple[int, list[bytes]]]]:
+    """All seconds at which something is due, each with so many of its first items, earliest first, a
+    page at a time. One round trip for each page, and one more.
+    """
+    walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
+    index = _Index(store, step)
+    [found] = await store.look([index.command()])
+    while page := index.take(found):
+        seconds = [each for each in page if is_second(each)]
+        heads = [("LRANGE", store.keys.delayed(each), 0, length - 1) for each in seconds]
+        *items, found = await store.look([*heads, index.command()])
+        yield list(zip(map(int, seconds), items, strict=True))
+        walk.step(len(page))
 
 
 def is_second(member: str) -> bool:
     """Whether a member of the index is one: foreign clients may leave fractions and words (trap 3)."""
     return member.isascii() and member.isdigit() and len(member) < 12
-
-
-async def heads(store: Store, members: Sequence[str], length: int) -> list[list[bytes]]:
-    """The first items of several seconds, in one round trip."""
-    return await store.look(
-        [("LRANGE", store.keys.delayed(each), 0, length - 1) for each in members]
-    )
 
 
 async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
@@ -277,7 +295,8 @@ async def without_index(store: Store, most: int) -> int:
     and ours, write it.
     """
     members = [each for each in await seconds(store, 0, most - 1) if is_second(each)]
-    items = [item for head in await heads(store, members, 1) for item in head]
+    firsts = await store.look([("LINDEX", store.keys.delayed(each), 0) for each in members])
+    items = [item for item in firsts if item is not None]
     known = await store.pipeline([("EXISTS", store.keys.timestamps(item)) for item in items])
     return known.count(0)
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from resqpy import Queue
+import pytest
+
+from resqpy import Queue, Resque
+from resqpy.base import codec
+from resqpy.base.job_filter import JobFilter
+from resqpy.engine.failed_jobs import failed_of
+from resqpy.engine.walking import WINDOW, DelayedWalk, walk_queue
+from resqpy.store import delayed, sweep
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
@@ -24,6 +32,53 @@ async def test_enqueueing_is_one_round_trip(redis_url: str, redis: Any) -> None:
         assert queue.store.line.round_trips == trips + 3
         assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1002
     assert await redis.llen("resque:queue:q") == 2002
+
+
+async def test_a_look_among_many_jobs(
+    redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other jobs cost a round trip for each page, and none of them is read; what is found is read once."""
+    read: list[bytes] = []
+
+    def counted(really: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def count(raw: bytes) -> Any:
+            read.append(raw)
+            return really(raw)
+
+        return count
+
+    for name in ("read_strict", "decode_lenient"):
+        monkeypatch.setattr(codec, name, counted(getattr(codec, name)))
+    pages, first = 3, 4_000_000_000
+    seconds = [first + n for n in range(pages * delayed.PAGE)]
+    await redis.zadd("resque:delayed_queue_schedule", {str(each): each for each in seconds})
+    pipe = redis.pipeline(transaction=False)
+    for each in seconds:
+        pipe.rpush(
+            f"resque:delayed:{each}", f'{{"class":"Mail","queue":"q","args":[{{"n":{each}}}]}}'
+        )
+    pipe.rpush("resque:queue:q", *['{"class":"Mail","args":[{"n":18}]}'] * pages * WINDOW)
+    entry = '{"payload":{"class":"Mail","args":[]},"exception":"E"}'
+    pipe.rpush("resque:failed", *[entry] * pages * sweep.PAGE)
+    await pipe.execute()
+    async with Resque(redis_url) as resque:
+        line, store = resque.store.line, resque.store
+        await resque.now_ms()
+
+        for look, trips in (
+            (lambda: resque.scheduled_at("q", "Mail", [{"n": 999_999}]), 1 + pages + 1),
+            (lambda: resque.del_delayed("q", "Mail", [{"n": 999_999}]), 2 + pages + 1),
+            (lambda: DelayedWalk(store, JobFilter("Other")).everywhere(), pages + 1),
+            (lambda: walk_queue(store, "q", JobFilter("Other")), 1 + pages),
+            (lambda: failed_of(resque, "Other"), 3 + pages),
+        ):
+            before = line.round_trips
+            await look()
+            assert line.round_trips - before == trips
+        assert read == []
+        found = await walk_queue(store, "q", JobFilter("Mail"))
+        found_later = await DelayedWalk(store, JobFilter("Mail")).everywhere()
+        assert len(read) == found.found + found_later.found == pages * (WINDOW + delayed.PAGE)
 
 
 async def test_all_slots_are_served_in_one_round_trip(redis_url: str, redis: Any) -> None:
