@@ -102,7 +102,7 @@ class Diagnosis:
             yield Problem(
                 "persistence",
                 "Redis writes nothing to its disk as yet: a restart loses all jobs",
-                "appendonly yes",
+                "write appendonly yes into redis.conf, or: redis-cli config set appendonly yes",
                 grave=False,
             )
 
@@ -174,11 +174,16 @@ class Diagnosis:
             return
         since = times.distance(int(overdue[0]) * 1000, self._now_ms)
         leaders = [f"{each.holder} ({each.language})" for each in self._locks if each.holder]
-        who = f"the leader {leaders[0]} does not move them" if leaders else "no scheduler leads"
+        who, remedy = "no scheduler leads", led(self._locks).remedy
+        if leaders:
+            who = f"the leader {leaders[0]} does not move them"
+            remedy = (
+                "look at its log, and end it if it hangs: another scheduler leads within a lease"
+            )
         yield Problem(
             "overdue",
             f"{counted(jobs, 'delayed job')} should have been enqueued, the first {since}: {who}",
-            led(self._locks).remedy,
+            remedy,
         )
 
     async def _dead(self) -> Found:
@@ -278,8 +283,10 @@ class Diagnosis:
         if count >= MANY_FAILED:
             yield Problem(
                 "many failed jobs",
-                f"{count:,} failed jobs: nobody looks at them, and they fill the memory",
-                "resqpy failed list; resqpy failed remove --class NAME",
+                f"{count:,} failed jobs: they are kept until somebody retries or removes them, and fill "
+                "the memory of Redis",
+                "resqpy failed groups shows what failed and why; then resqpy failed retry --class NAME, or "
+                "remove --class NAME",
                 grave=False,
             )
 

@@ -15,7 +15,7 @@ from resqpy.cli.service_manager import VARIABLES, ServiceManager
 from resqpy.cli.supervised import Supervised
 from resqpy.framework.defaults import TasksConfig
 from resqpy.framework.log import get_logger
-from resqpy.framework.signals import NOW_WITHIN_S, Terminal, Urgency, listening
+from resqpy.framework.signals import NOW_WITHIN_S, Terminal, Urgency, listening, number
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0  # who lived so long begins again with the first pause
@@ -24,6 +24,10 @@ FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
 STOPPING = ("TERM", "INT")
 # A new start would end the same way.
 FINAL = (Exit.USAGE, Exit.PROJECT)
+
+_DEADLY = {
+    number(each): each for each in ("SEGV", "ABRT", "BUS", "ILL", "FPE", "TERM", "INT", "HUP")
+} | {number("KILL"): "KILL (kill -9, or no memory left)"}
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,8 @@ class Supervisor:
             if SYSTEM_CLOCK.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             if code != Exit.OK and not child.wanted.is_set():
-                self._log.warning(
-                    "process died", process=child.index, code=code, again_in_s=pause_s
-                )
+                died = {"process": child.index, "code": code} | _signal_of(code)
+                self._log.warning("process died", **died, again_in_s=pause_s)
                 await self._first(pause_s, self._stopping, child.wanted)
                 pause_s = min(pause_s * 2, MOST_PAUSE_S)
 
@@ -288,6 +291,11 @@ class Supervisor:
             return True
         self._log.error("process is not ready; no more are replaced", process=child.index)
         return False
+
+
+def _signal_of(code: int) -> dict[str, str]:
+    """The signal that ended a process, by name, with what sends the most usual one."""
+    return {"signal": _DEADLY.get(-code, str(-code))} if code < 0 else {}
 
 
 def _is_final(code: int, *, ready: bool, worked: bool) -> bool:

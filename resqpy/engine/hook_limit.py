@@ -39,6 +39,7 @@ class HookLimit:
 
     def __init__(self, run: Run, plugin: Around) -> None:
         self.over: bool = False
+        self._when = "before"
         self._run = run
         self._plugin = plugin
         self._seconds = plugin.hook_limit_s
@@ -57,6 +58,7 @@ class HookLimit:
             try:
                 return await call_next()
             finally:
+                self._when = "after"
                 self._go_on()
 
         self._go_on()
@@ -67,7 +69,8 @@ class HookLimit:
 
     def error(self) -> HookTimeout:
         """What is said of it."""
-        return late(self._plugin, f"the run of task {self._run.class_name!r}", self._seconds)
+        where = f"{self._when} the run of task {self._run.class_name!r}"
+        return late(self._plugin, where, self._seconds)
 
     def _go_on(self) -> None:
         if self._seconds is not None:
@@ -93,7 +96,8 @@ class HookLimit:
 def late(plugin: Around, where: str, seconds: float | None) -> HookTimeout:
     """What is said of a plugin that took too long."""
     return HookTimeout(
-        f"{plugin.name} took longer in {where} than its hook_timeout of {seconds or 0:g} s"
+        f"{plugin.name}, a plugin or middleware, took longer {where} than its hook_timeout of "
+        f"{seconds or 0:g} s: find out what it waits for, or set a longer hook_timeout in its class"
     )
 
 

@@ -256,7 +256,7 @@ async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing)
     seconds = plugin.hook_limit_s
     if seconds is None:
         return await hook
-    where = f"the enqueue of task {job.class_name!r}"
+    where = f"in the enqueue of task {job.class_name!r}"
     return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)
 
 

@@ -58,8 +58,9 @@ class RescueChore:
 
     Args:
         dead_after_s: seconds without a sign of life.
-        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, and as
-            `tell("error", error)`.
+        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, before it
+            as `tell("put_back", worker id, queue, class, times)` of a job that is back in its queue, lost
+            so many times with its worker, and as `tell("error", error)`.
     """
 
     name = "rescue"
@@ -181,6 +182,9 @@ class RescueChore:
             complete = complete and done is not None
             if done is not None:
                 entry = done.entry and codec.decode_lenient(done.entry)
+                if left.raw is not None and not entry:
+                    told = left.worker_id, left.queue, _class_of(left), rescued + 1
+                    self._tell("put_back", *told)
                 self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
         return complete
 
@@ -291,6 +295,14 @@ def _tracked(left: Remains) -> bool:
     except PayloadError:
         return False
     return task_id_of(job.args) is not None
+
+
+def _class_of(left: Remains) -> str | None:
+    """The class of a job, which may be junk."""
+    try:
+        return codec.decode_job(left.raw or b"", left.queue).class_name
+    except PayloadError:
+        return None
 
 
 def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:

@@ -56,8 +56,8 @@ class Role(Emitter):
 
     EVENTS: ClassVar[frozenset[str]] = frozenset({
         "start", "end", "poll", "ping", "pause", "job", "success", "failure", "re_enqueue", "skipped", "error",
-        "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "leader", "follower", "enqueue",
-        "working_timestamp", "transferred_job",
+        "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader", "follower",
+        "enqueue", "working_timestamp", "transferred_job",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it touches the keys of schedulers
 

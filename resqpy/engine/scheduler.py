@@ -40,7 +40,8 @@ class Scheduler(Role):
         chores: what is done as leader; to be changed before `start` only.
 
     Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed
-    entry, seconds), `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
+    entry, seconds), `put_back` (worker name, queue, class, times) of a job that was lost so many times with
+    its worker, `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
     `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
     """
 

@@ -61,6 +61,7 @@ class EventLog:
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         for event in ("cleaning_worker", "clean_stuck_worker"):
             self._listen(worker, event, levels.cleaning_worker, lambda _, *told: _cleaning(*told))
+        self._listen(worker, "put_back", levels.cleaning_worker, lambda _, *told: _put_back(*told))
         self._listen(
             worker, "clean_stuck_worker", levels.failure, lambda _, *told: _failed_by_rescue(*told)
         )
@@ -85,6 +86,7 @@ class EventLog:
         self._listen(scheduler, "transferred_job", levels.transferred_job, moved)
         for event in ("clean_stuck_worker", "cleaning_worker"):
             self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
+        self._listen(scheduler, "put_back", levels.cleaning_worker, _put_back)
         failure = self._config.tasks.worker_logging.failure
         self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
         self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
@@ -188,6 +190,12 @@ def _cleaning(worker: Any, *details: Any) -> Line:
         "name": str(worker),
         "silent_s": details[-1] if details else None,
     }
+
+
+def _put_back(worker: str, queue: str, task: str | None, times: int) -> Line:
+    """A job that was lost with its worker, so many times by now, and is back at the head of its queue."""
+    told = {"task": task, "queue": queue, "worker": worker, "times_lost": times}
+    return "job put back: its worker died", told
 
 
 def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:

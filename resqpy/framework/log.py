@@ -119,9 +119,9 @@ class _LineLogger:
     debug = info = warn = warning = error = critical = fatal = exception = log = msg
 
 
-def _lines_were_lost(processors: Sequence[Any], count: int) -> str:
+def _lines_were_lost(processors: Sequence[Any], count: int, why: str) -> str:
     """The line that tells so; it may be asked for in any thread, whatever job it is in."""
-    line: Any = {"event": "log lines were lost: they could not be written", "count": count}
+    line: Any = {"event": f"log lines were lost: {why}", "count": count}
     for each in processors:
         line = each(None, "warning", line)
     return f"{line}\n"

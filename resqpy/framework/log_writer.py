@@ -26,6 +26,10 @@ from typing import Any, TextIO
 
 MOST_WAITING = 4 * 1024 * 1024  # bytes in the buffer of one file
 FLUSH_WITHIN_S = 2.0  # that the end of a program waits for its last lines
+_SLOW = (
+    "whatever reads them was too slow or stood still, and the buffer of "
+    f"{MOST_WAITING // 1024**2} MiB was full"
+)
 _CHUNK = 64 * 1024
 _BLOCKED_S = 1.0  # between looks at a file that takes nothing now
 _LOOK_S = 0.002  # between looks whether all is written
@@ -34,8 +38,8 @@ _writers: dict[tuple[int, int], LogWriter] = {}
 _all: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 
 
-def _plain_notice(lost: int) -> str:
-    return f"resqpy: {lost} log lines were lost: they could not be written\n"
+def _plain_notice(lost: int, why: str) -> str:
+    return f"resqpy: {lost} log lines were lost: {why}\n"
 
 
 class LogWriter:
@@ -45,16 +49,17 @@ class LogWriter:
         number: the file descriptor; it stays open.
 
     Attributes:
-        notice: the line that tells how many were lost.
+        notice: the line that tells how many were lost, and why.
         lost: how many were lost in all.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.notice: Callable[[int], str] = _plain_notice
+        self.notice: Callable[[int, str], str] = _plain_notice
         self.lost: int = 0
         self._own = -1  # a duplicate, while the thread lives
         self._told = 0
+        self._why = ""
         self._held = 0
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._lock = threading.RLock()  # a signal handler may log while its thread is in `put`
@@ -70,6 +75,7 @@ class LogWriter:
         with self._lock:
             if self._held and self._held + len(data) > MOST_WAITING:
                 self.lost += data.count(b"\n")
+                self._why = _SLOW
                 return
             self._held += len(data)
             self._lines.put(data)
@@ -126,7 +132,7 @@ class LogWriter:
     def _write(self, data: bytes) -> None:
         """Write a chunk, behind the line that tells of what was lost before it."""
         lost = self.lost
-        notice = self.notice(lost - self._told).encode() if lost > self._told else b""
+        notice = self.notice(lost - self._told, self._why).encode() if lost > self._told else b""
         if rest := self._rest(notice + data):
             with self._lock:
                 self.lost += rest[-len(data) :].count(b"\n") if data else 0
@@ -141,7 +147,8 @@ class LogWriter:
                 view = view[os.write(self._target(), view) :]
             except BlockingIOError:  # somebody who shares the file made it so
                 _wait_until_writable(self._target())
-            except OSError:
+            except OSError as error:
+                self._why = f"they could not be written: {error.strerror}"
                 break
         return bytes(view)
 

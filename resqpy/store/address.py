@@ -137,7 +137,9 @@ def place_of(options: RedisOptions) -> str:
         named = ", ".join(map(str, sentinels_of(options)))
         return f"the master {options.sentinel_service!r} of the Sentinels {named}"
     shown = masked_url(options.url).partition("?")[0]
-    return f"the Redis Cluster at {shown}" if options.cluster else f"Redis at {shown}"
+    if options.cluster:  # the others may be well
+        return f"the node that has our keys, in the Redis Cluster at {shown}"
+    return f"Redis at {shown}"
 
 
 def seeds_of(options: RedisOptions) -> list[Address]:

@@ -35,6 +35,7 @@ def opener(options: RedisOptions, keys: Keys) -> Opener:
 
     async def open_one() -> AbstractConnection:
         resolve_aside(asyncio.get_running_loop())
+        server: dict[str, Any] = {}
         try:
             server = await find() if find is not None else {}
             made = base.connection_class(**{**base.connection_kwargs, **server})
@@ -43,7 +44,7 @@ def opener(options: RedisOptions, keys: Keys) -> Opener:
             options.reachability.failed(_as_store_error(error))
             raise
         except Exception as error:
-            found = translate_connect(error, place)
+            found = translate_connect(error, f"{Address(**server)}, {place}" if server else place)
             options.reachability.failed(_as_store_error(found))
             raise found from error
 

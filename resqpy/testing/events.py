@@ -28,6 +28,7 @@ USUAL = (
     "transferred_job",
     "cleaning_worker",
     "clean_stuck_worker",
+    "put_back",
 )
 
 

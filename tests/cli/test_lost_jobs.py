@@ -62,3 +62,10 @@ async def test_a_record_of_a_worker_that_nobody_knows(
     assert code == 0, output
     assert [json.loads(each) for each in await redis.lrange("resque:queue:mail", 0, -1)] == [JOB]
     assert not await redis.exists("resque:failed", f"resque:worker:{OURS}")
+    [line] = [json.loads(each) for each in output.splitlines() if "job put back" in each]
+    assert (line["task"], line["queue"], line["worker"], line["times_lost"]) == (
+        "send",
+        "mail",
+        OURS,
+        1,
+    )

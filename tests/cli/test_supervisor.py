@@ -99,8 +99,9 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
     assert len(second - first) == 1
     assert code == 0
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    [died] = [line["process"] for line in lines if line["event"] == "process died"]
-    assert died in {1, 2}
+    [died] = [line for line in lines if line["event"] == "process died"]
+    assert died["process"] in {1, 2}
+    assert (died["code"], died["signal"].split()[0]) == (-9, "KILL")
     assert {line["process"] for line in lines if line["event"] == "process ended"} == {1, 2}
 
 

@@ -331,7 +331,8 @@ async def test_a_hook_of_a_run_that_hangs(
         await work.until(2)
     [entry] = await failed(redis)
     assert entry["exception"] == "HookTimeout"
-    assert "Hanging" in entry["error"]
+    when = "before" if where.startswith("before") else "after"
+    assert f"Hanging, a plugin or middleware, took longer {when} the run of" in entry["error"]
 
 
 async def test_the_job_itself_does_not_count(redis_url: str, redis: Any) -> None:

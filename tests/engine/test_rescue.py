@@ -68,7 +68,11 @@ async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis:
         assert await redis.hgetall("resque:workers:heartbeat") == {}
         assert await redis.keys("resque:worker:*") == []
         assert await redis.zcard("resque:resqpy:processes") == 0
-        assert [told[1] for told in scene.told] == [str(worker_id(2)), str(worker_id(1))]
+        second_id, first_id = str(worker_id(2)), str(worker_id(1))
+        cleaned = [told[0] for told in scene.told_of("clean_stuck_worker")]
+        assert cleaned == [second_id, first_id]
+        back = [(second_id, "mail", "Echo", 1), (first_id, "mail", "Echo", 1)]
+        assert scene.told_of("put_back") == back
 
 
 async def test_the_living_are_left_alone(redis_url: str, redis: Redis) -> None:

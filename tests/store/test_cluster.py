@@ -41,15 +41,19 @@ async def test_the_node_that_the_url_names_is_lost() -> None:
             await queue.enqueue("q", "no_op", [1])
             await work.until(1)
             lost.server.kill()
+            said = []
 
             async def enqueued() -> bool:
                 try:
                     return await queue.enqueue_in(100, "q", "no_op", [2]) is not None
-                except StoreError:
+                except StoreError as error:
+                    said.append(str(error))
                     return False
 
             await wait_for(enqueued, 60)
             await work.until(2, 60)
+            gone = f"can't reach 127.0.0.1:{lost.port}, the node that has our keys, in the Redis Cluster at "
+            assert any(each.startswith(gone) for each in said)
 
 
 @pytest.mark.timeout(90)

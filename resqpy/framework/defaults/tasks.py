@@ -42,7 +42,9 @@ class WorkerLogging:
     re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
     start: str | None = option("debug", EVENT_LEVEL, "A task processor begins.")
     end: str | None = option("debug", EVENT_LEVEL, "A task processor ends.")
-    cleaning_worker: str | None = option("info", EVENT_LEVEL, "A dead worker is removed.")
+    cleaning_worker: str | None = option(
+        "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
+    )
     poll: str | None = option("debug", EVENT_LEVEL, "A task processor looks for work.")
     ping: str | None = option("debug", EVENT_LEVEL, "A sign of life was sent.")
     job: str | None = option("debug", EVENT_LEVEL, "A job was taken and begins.")
@@ -66,7 +68,9 @@ class SchedulerLogging:
     )
     working_timestamp: str | None = option("debug", EVENT_LEVEL, "Jobs of a second are moved.")
     transferred_job: str | None = option("debug", EVENT_LEVEL, "A delayed job entered its queue.")
-    cleaning_worker: str | None = option("info", EVENT_LEVEL, "A dead worker is removed.")
+    cleaning_worker: str | None = option(
+        "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
+    )
     internal_error: str | None = option("error", EVENT_LEVEL, "An error of the scheduler itself.")
 
 
