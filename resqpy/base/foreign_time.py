@@ -33,10 +33,10 @@ LATEST_MS = 220_000_000_000_000  # in the 90th century: a later time is none, an
 def noted_ms(text: str | bytes) -> int | None:
     """Milliseconds since the epoch, as we note them; None where something else stands there."""
     try:
-        ms = int(float(text))
-    except (ValueError, OverflowError):
+        ms = float(text)
+    except ValueError:
         return None
-    return ms if abs(ms) < LATEST_MS else None
+    return int(ms) if 0 <= ms < LATEST_MS and ms.is_integer() else None
 
 
 def moment_of(value: object) -> int | None:

@@ -55,6 +55,19 @@ class Periodic:
         """The cron schedule as a text, by which a change of it is noticed; empty if it has none."""
         return "" if self.cron is None else f"{self.cron.expression}|{self.cron.zone_name}"
 
+    @property
+    def timing(self) -> str:
+        """What it says of its times, for people."""
+        if self.cron is None:
+            return f"every {(self.frequency_ms or 0) / 1000:g} s"
+        zone, expression = self.cron.zone_name, self.cron.expression
+        return expression if expression.endswith(zone) else f"{expression} {zone}"
+
+    @property
+    def arguments(self) -> list[Any]:
+        """Those of its jobs."""
+        return list(self.args)
+
     def job(self, name: str, at_ms: int) -> bytes:
         """The job that runs at a time."""
         return with_time(codec.encode_job(name, self.queue, self.args), at_ms)

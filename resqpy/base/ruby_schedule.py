@@ -35,6 +35,7 @@ class RubySchedule:
     """A schedule that Ruby's clients and schedulers know.
 
     Attributes:
+        raw: the entry itself.
         class_name: the job's class: its own, or `custom_job_class` where that is given.
         queue: None: that of the class.
         args: the job's arguments as JSON, in the very text of the entry.
@@ -45,6 +46,7 @@ class RubySchedule:
     """
 
     name: str
+    raw: bytes
     class_name: str
     queue: str | None
     args: bytes
@@ -91,6 +93,7 @@ def parse(name: str, raw: bytes, zone: str | None = None) -> RubySchedule:
         raise InvalidSchedule("it has neither `cron` nor `every`")
     return RubySchedule(
         name=name,
+        raw=raw,
         class_name=_class_of(entry),
         queue=_text(entry, "queue"),
         args=_args(raw, entry),

@@ -12,24 +12,26 @@
 
 from __future__ import annotations
 
-from resqpy.base import codec, failed_entries
+from resqpy.base import codec, failed_entries, periodic
 from resqpy.base.clock import Clock, failed_at_utc, told_ms
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
-from resqpy.engine import periodic_end
 from resqpy.engine.newer import LEFT_TO_OTHERS
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.store import delayed, failures, queues, rescue, workers
+from resqpy.store import periodic as chains
 from resqpy.store.exchange import Ended
+
+_GOES_ON = (Kind.RETURNED, Kind.RETRIED, Kind.DELAYED)
 
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     """What the exchange reports of a run that ended."""
     commands = _commands(run, outcome, clock) if run.ender is None else []
     commands += run.effects
-    commands += periodic_end.commands(run, outcome)
+    commands += _chain(run, outcome)
     if run.held >= 0:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
     if run.rescues and outcome.kind is not Kind.RETURNED:
@@ -92,6 +94,22 @@ def _returned(run: Run, outcome: Outcome) -> Command:
     if outcome is LEFT_TO_OTHERS:
         return queues.tail_command(run.store, run.queue, run.job.raw)
     return queues.return_command(run.store, run.queue, run.job.raw)
+
+
+def _chain(run: Run, outcome: Outcome) -> list[Command]:
+    """What makes the chain of a periodic task due again, if this is its job.
+
+    A job that goes back to its queue, is tried again or waits for a lock is still the chain's one job.
+    """
+    definition = run.definition
+    if definition is None or definition.periodic is None or outcome.kind in _GOES_ON:
+        return []
+    at_ms, task = periodic.time_of(run.job), definition.periodic
+    if at_ms is None or task.frequency_ms is None:
+        return []
+    ends = outcome.kind is Kind.FAILURE and not task.continue_on_failure
+    step_ms = None if ends else task.frequency_ms
+    return [chains.again_command(run.store, run.class_name, at_ms, step_ms)]
 
 
 def failed_commands(run: Run, error: BaseException, clock: Clock) -> list[Command]:

@@ -10,12 +10,13 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UnknownTask
 from resqpy.base.imports import near_match
 from resqpy.base.periodic import Periodic
-from resqpy.engine.announcing import own_tasks
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
+from resqpy.schedules.announcing import own_tasks
 from resqpy.store import delayed
 from resqpy.store import periodic as store
-from resqpy.store.periodic import BOOT, ENQUEUED, START, ChainFire
+from resqpy.store.firing import Firing, fire
+from resqpy.store.periodic import BOOT, START, chain_notes
 
 
 class RecurrentJobs:
@@ -105,16 +106,13 @@ class RecurrentJobs:
         context = Enqueuing(name, task.queue, list(task.args), self._queue)
         if not await self._queue.before_enqueue(context):
             return False
-        what = ChainFire(
-            name=name,
-            due_ms=due_ms,
-            at_ms=now_ms,
-            again_ms=due_ms,
+        what = Firing(
             queue=task.queue,
-            job=task.job(name, now_ms),
+            jobs=[task.job(name, now_ms)],
             guards=self._queue.guards(task.queue, name, task.args),
+            notes=chain_notes(self._store.keys, name, due_ms, now_ms, due_ms),
         )
-        if await store.fire(self._store, None, what) != ENQUEUED:
+        if await fire(self._store, None, what) != 1:
             return False
         await self._queue.after_enqueue(context)
         return True

@@ -10,7 +10,8 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.ruby_schedule import InvalidSchedule, RubySchedule
 from resqpy.engine.queue import Queue
-from resqpy.engine.ruby_entries import queue_of
+from resqpy.engine.schedule_chores import task_queues
+from resqpy.schedules.ruby import queue_of
 from resqpy.store import queues
 from resqpy.store import ruby_schedule as store
 from resqpy.store.queues import Push
@@ -63,7 +64,7 @@ class RubyScheduleVerbs:
         """Enqueue the job of a schedule now; False if a plugin of ours forbids it."""
         schedule = await self._schedule(name)
         try:
-            queue = queue_of(schedule, self._queue.definitions)
+            queue = queue_of(schedule, task_queues(self._queue))
         except UsageError as error:
             raise UsageError(f"schedule {name!r}: {error}") from error
         guards = self._queue.guards(queue, schedule.class_name, schedule.arguments)

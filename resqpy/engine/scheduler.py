@@ -11,7 +11,6 @@ from resqpy.base.deadline import Deadline
 from resqpy.base.errors import StoreError
 from resqpy.base.loops import on_its_loop
 from resqpy.engine import identity
-from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
@@ -19,6 +18,7 @@ from resqpy.engine.queue import Queue
 from resqpy.engine.role import LAST_S, Role, within_limit
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.standard_chores import standard_chores
+from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store.tracker import Tracker
 
 _RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, that the last steps of a stop get

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from resqpy.engine.chores import Chore
 from resqpy.engine.claims import Claims
-from resqpy.engine.cron_chore import CronChore
 from resqpy.engine.due import Judge
 from resqpy.engine.foreign_care import ForeignCareChore
-from resqpy.engine.frequency import FrequencyChore
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.orphans import Orphans
 from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.rescue import RescueChore
-from resqpy.engine.ruby_chore import RubyScheduleChore
+from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.tracked.recovery import TrackedChore
 
 if TYPE_CHECKING:
@@ -38,8 +36,6 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         Orphans(scheduler.store, emit),
         RescueChore(scheduler.store, options.rescue_after_s, emit),
         ForeignCareChore(Inspector(queue), options, emit),
-        FrequencyChore(queue, scheduler.announcer, emit, options.timeout_s),
-        CronChore(queue, scheduler.announcer, emit, options.timeout_s),
-        RubyScheduleChore(queue, options, emit),
+        *schedule_chores(queue, scheduler.announcer, options, emit),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
     ]

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from resqpy.base import periodic
 from resqpy.base.foreign_time import noted_ms
+from resqpy.base.keys import Keys
 from resqpy.base.periodic import Periodic
 from resqpy.store.client import Arg, Store
+from resqpy.store.firing import Expected, Notes
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
-from resqpy.store.queues import Guard, decode_name, guard_words
+from resqpy.store.queues import decode_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,45 +141,35 @@ async def forget(store: Store, right: Right, before_ms: int) -> list[str]:
 
 # -- chains --
 
-ENQUEUED, FORBIDDEN, GONE = 1, 0, -1
 
-
-@dataclass(frozen=True, slots=True)
-class ChainFire:
-    """The job of a chain, about to enter its queue.
-
-    Attributes:
-        due_ms: when the chain is due, as it was read.
-        at_ms: the time for which the job is enqueued.
-        again_ms: when the chain is due next if the job may not be enqueued.
-        job: None: a hook forbids it.
-    """
-
-    name: str
-    due_ms: int
-    at_ms: int
-    again_ms: int
-    queue: str
-    job: bytes | None
-    guards: Sequence[Guard] = ()
-
-
-async def fire(store: Store, right: Right | None, what: ChainFire) -> int:
-    """Enqueue the job of a chain: ENQUEUED, FORBIDDEN or GONE (it is due at another time by now).
+def chain_notes(keys: Keys, name: str, due: Arg, at_ms: int, again_ms: int) -> Notes:
+    """What the fire of a chain compares and writes.
 
     Args:
-        right: None: it is no leader who does it; nothing else can go wrong by that, for what it
-            expects to be due is gone after the first who does it.
+        due: the time (ms) at which the chain is due, as it was read.
+        at_ms: the time for which the job is enqueued.
+        again_ms: when the chain is due next if it is not.
     """
-    keys, fence = store.keys, [] if right is None else list(right.fence)
-    reply = await run_fenced(
-        store, fence, "" if right is None else right.token, "periodic_fire",
-        [keys.periodic_due, keys.periodic_out, keys.periodic_last,
-         keys.queues, keys.queue(what.queue)],
-        [len(fence), what.name, what.due_ms, what.at_ms, what.again_ms, what.queue,
-         what.job or "", len(what.guards), *guard_words(what.guards)],
-    )  # fmt: skip
-    return int(reply)
+    return Notes(
+        expected=[Expected("ZSCORE", keys.periodic_due, name, due)],
+        pushed=[
+            ("ZREM", keys.periodic_due, name),
+            ("HSET", keys.periodic_out, name, at_ms),
+            ("HSET", keys.periodic_last, name, at_ms),
+        ],
+        refused=[("ZADD", keys.periodic_due, again_ms, name)],
+    )
+
+
+def cron_notes(keys: Keys, name: str, old: str, new: str, last_ms: int | None) -> Notes:
+    """What the fires of a cron schedule compare and write.
+
+    Args:
+        old, new: up to which time it is settled.
+        last_ms: the last of the times that get a job; None: none does.
+    """
+    last = () if last_ms is None else (("HSET", keys.periodic_last, name, last_ms),)
+    return Notes([Expected("HGET", keys.cron, name, old)], [("HSET", keys.cron, name, new), *last])
 
 
 def again_command(store: Store, name: str, at_ms: int, step_ms: int | None) -> tuple[Arg, ...]:

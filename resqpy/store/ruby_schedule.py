@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resqpy.base.keys import Keys
 from resqpy.store.client import Store
+from resqpy.store.firing import Expected, Notes
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
-from resqpy.store.queues import Guard, decode_name, guard_words
+from resqpy.store.queues import decode_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,44 +105,23 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
     return dict(zip(map(decode_name, flat[::2]), map(decode_name, flat[1::2]), strict=True))
 
 
-ENQUEUED, NOT_ENQUEUED, CHANGED = 1, 0, -1
+def ruby_notes(
+    keys: Keys, name: str, entry: bytes, old: str, new: str, fired_at: str | None
+) -> Notes:
+    """What a step of a schedule compares and writes.
 
-
-@dataclass(frozen=True, slots=True)
-class RubyFire:
-    """One step of a schedule.
-
-    Attributes:
-        entry, note: as they were read; no note: an empty text.
-        fired_at: for `last_enqueued_at`; None: it does not fire, only its note changes.
-        job: None: a hook forbids it.
+    Args:
+        old, new: our note of it; none: an empty text.
+        fired_at: for `last_enqueued_at`; None: it does not fire.
     """
-
-    name: str
-    entry: bytes
-    note: str
-    new_note: str
-    fired_at: str | None = None
-    queue: str = ""
-    job: bytes | None = None
-    guards: Sequence[Guard] = ()
-
-
-async def fire(store: Store, right: Right, what: RubyFire) -> int:
-    """Carry it out: ENQUEUED, NOT_ENQUEUED or CHANGED (meanwhile; nothing was done).
-
-    Raises:
-        Deposed: another leads; nothing was written.
-    """
-    keys = store.keys
-    reply = await run_fenced(
-        store, right.fence, right.token, "ruby_fire",
-        [keys.persistent_schedules, keys.last_enqueued_at, keys.ruby_next,
-         keys.queues, keys.queue(what.queue)],
-        [what.name, what.entry, what.note, what.new_note, what.fired_at or "",
-         what.queue, what.job or "", len(what.guards), *guard_words(what.guards)],
-    )  # fmt: skip
-    return int(reply)
+    last = () if fired_at is None else (("HSET", keys.last_enqueued_at, name, fired_at),)
+    return Notes(
+        expected=[
+            Expected("HGET", keys.persistent_schedules, name, entry),
+            Expected("HGET", keys.ruby_next, name, old),
+        ],
+        always=[("HSET", keys.ruby_next, name, new), *last],
+    )
 
 
 async def put(store: Store, name: str, entry: bytes) -> None:

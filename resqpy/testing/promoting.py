@@ -12,17 +12,16 @@ from dataclasses import replace
 from typing import Any
 
 from resqpy.base.errors import ResqpyError, UsageError
-from resqpy.engine.announcing import Announcer, own_tasks
 from resqpy.engine.claims import Claims
-from resqpy.engine.cron_chore import CronChore
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
-from resqpy.engine.frequency import FrequencyChore
 from resqpy.engine.promotion import Teller, raise_if_refused
 from resqpy.engine.queue import Queue
 from resqpy.engine.redis_clock import FollowingClock
+from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.framework.api import api
+from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store import delayed, periodic, promote, queues
 from resqpy.store.delayed import is_second
 from resqpy.store.periodic import Seen
@@ -88,10 +87,9 @@ class Promoter:
         self._judge = Judge(queue, NAME)
         self._claims = Claims(queue, self._judge, teller)
         announcer = _OnlyKnown(self._store, own_tasks(queue.definitions), self._errors.append)
-        self._periodic = (
-            FrequencyChore(queue, announcer, self._emit, _LONGEST_S),
-            CronChore(queue, announcer, self._emit, _LONGEST_S),
-        )
+        options = SchedulerOptions(timeout_s=_LONGEST_S)
+        chores = schedule_chores(queue, announcer, options, self._emit)
+        self._periodic = [each for each in chores if each.scope == "own"]
 
     def _emit(self, event: str, *args: Any) -> None:
         """Hear what a scheduler would tell."""
@@ -130,7 +128,7 @@ class Promoter:
         self._raise()
         due = (await periodic.look(self._store)).due
         now_ms = self._queue.clock.now_ms()
-        cron_s = waits_s[1]
+        cron_s = waits_s[-1]
         times = [*due.values(), *([now_ms + int(cron_s * 1000)] if cron_s < _LONGEST_S else [])]
         return min(times, default=None)
 

@@ -12,19 +12,20 @@ import pytest
 
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import Deposed
-from resqpy.base.periodic import Periodic, to_ms
-from resqpy.engine.announcing import Announcer, own_tasks
-from resqpy.engine.cron_chore import CronChore
-from resqpy.engine.cron_plan import ON_TIME_MS, plan
-from resqpy.engine.definition import define
+from resqpy.base.periodic import to_ms
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
 from resqpy.engine.run import current_run
+from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.worker import Worker
-from resqpy.store import cron as store
+from resqpy.schedules.announcing import Announcer, own_tasks
+from resqpy.schedules.chore import ScheduleChore
+from resqpy.schedules.schedule import ON_TIME_MS
+from resqpy.store.firing import CHANGED, Firing, fire
+from resqpy.store.periodic import cron_notes
 from tests.support.leading import Leading
 from tests.support.waiting import wait_for
 
@@ -47,11 +48,15 @@ class Scene:
         self.queue = Queue(self.store, jobs)
         self.chore = self.new_chore()
 
-    def new_chore(self) -> CronChore:
+    def new_chore(self) -> ScheduleChore:
         """What another process has, that leads next."""
         tasks = own_tasks(self.queue.definitions)
         announcer = Announcer(self.store, tasks, lambda error: self.told.append(("error", error)))
-        return CronChore(self.queue, announcer, lambda *told: self.told.append(told), 1e9)
+        options = SchedulerOptions(timeout_s=1e9)
+        chores = schedule_chores(
+            self.queue, announcer, options, lambda *told: self.told.append(told)
+        )
+        return next(each for each in chores if each.name == "cron")
 
     async def __aenter__(self) -> Self:
         await self.leading.__aenter__()
@@ -169,22 +174,24 @@ async def test_missed_fires(redis_url: str, missed: str, away_ms: int, expected:
         assert len(await scene.fired()) == len(expected)
 
 
-def test_a_new_leader_makes_up_for_half_a_minute() -> None:
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+async def test_a_new_leader_makes_up_for_half_a_minute(redis_url: str, missed: str) -> None:
     """Whatever the task says of missed fires, for a dead leader is replaced within 15 s."""
-    for missed in ("skip", "once", "all"):
-        task = define("t", print, cron="* * * * * *", missed=missed).periodic
-        assert task is not None
-        made_up = plan(task, START_MS, START_MS + 15_000)
-        assert made_up.fires == [START_MS + second * 1000 for second in range(1, 16)]
-        assert made_up.settled_ms == START_MS + 15_000
+    async with Scene(redis_url, cron("* * * * * *", missed=missed)) as scene:
+        await scene.leading.run(scene.chore)
+        scene.leading.clock.advance(15_000)
+        assert await scene.leading.run(scene.chore) == 1
+        assert await scene.fired() == [START_MS + second * 1000 for second in range(1, 16)]
 
 
-def test_a_long_time_of_seconds_is_cut_into_steps() -> None:
+async def test_a_long_time_of_seconds_is_cut_into_steps(redis_url: str) -> None:
     """An outage of a day, a fire a second: no step is larger than some hundred jobs."""
-    task = Periodic(cron=CronSchedule.parse("* * * * * *"), missed="all")
-    first = plan(task, START_MS, START_MS + DAY)
-    assert (len(first.fires), first.more) == (500, True)
-    assert plan(task, first.settled_ms, START_MS + DAY).fires[0] == first.fires[-1] + 1000
+    async with Scene(redis_url, cron("* * * * * *", missed="all")) as scene:
+        await scene.leading.run(scene.chore)
+        scene.leading.clock.advance(DAY)
+        for count in (500, 1000):
+            assert await scene.leading.run(scene.chore) == 0
+            assert await scene.fired() == [START_MS + s * 1000 for s in range(1, count + 1)]
 
 
 # -- crashes, other leaders, clocks --
@@ -211,8 +218,9 @@ async def test_two_that_read_the_same_fire_once(redis_url: str) -> None:
         old = await scene.store.call("HGET", scene.store.keys.cron, "report")
         scene.leading.clock.advance(60_000)
         await scene.leading.run(scene.chore)
-        again = store.CronFire("report", old.decode(), "x", "default", 1, [b"{}"])
-        assert await store.fire(scene.store, scene.leading.leadership(), again) == -1
+        notes = cron_notes(scene.store.keys, "report", old.decode(), "x", 1)
+        again = Firing("default", [b"{}"], (), notes)
+        assert await fire(scene.store, scene.leading.leadership(), again) == CHANGED
         assert len(await scene.fired()) == 1
 
 
@@ -246,6 +254,17 @@ async def test_the_note_moves_with_the_jobs(redis_url: str, redis: Any) -> None:
         await redis.delete("resque:queue:default")
         await scene.leading.run(scene.chore)
         assert await scene.fired() == [START_MS + 60_000]
+
+
+@pytest.mark.parametrize("ms", ["", "-100000000000000", "nan", "1e400", "9" * 15, "5.5"])
+async def test_a_note_that_is_no_time_begins_anew(redis_url: str, redis: Any, ms: str) -> None:
+    """Whoever wrote it: it stops neither this task nor the others."""
+    jobs = {**cron("* * * * *", missed="all"), "other": {"perform": print, "cron": "@hourly"}}
+    async with Scene(redis_url, jobs) as scene:
+        await redis.hset(scene.store.keys.cron, "report", f"{ms} * * * * *|UTC")
+        await scene.until(START + timedelta(minutes=1))
+        assert await scene.fired() == [START_MS + 60_000]
+        assert scene.told[1:] == []
 
 
 # -- pause, stop, trigger, plugins --

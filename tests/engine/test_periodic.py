@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import InvalidTask, UnknownTask
-from resqpy.engine import announcing
 from resqpy.engine.definition import define
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.plugin import Enqueuing, Plugin
@@ -21,6 +20,7 @@ from resqpy.engine.run import current_run
 from resqpy.engine.scheduler import Scheduler
 from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.worker import Worker
+from resqpy.schedules import announcing
 from tests.support.waiting import wait_for
 
 Jobs = Mapping[str, Any]
@@ -398,6 +398,17 @@ async def test_the_job_is_looked_for_everywhere(start: Start, redis: Any) -> Non
     await wait_for(lambda: redis.llen("resque:queue:q"))
     await asyncio.sleep(2.0)
     assert len(await queued(redis)) == 1
+
+
+@pytest.mark.parametrize("junk", ["-1e14", "1000.5", "inf"])
+async def test_a_time_that_is_none_is_dropped(
+    start: Start, redis: Any, errors: list[Exception], junk: str
+) -> None:
+    """And told; the chain begins anew."""
+    await redis.zadd(DUE, {"tick": junk})
+    await start(Scheduler, Runs().job(3_600_000))
+    await wait_for(lambda: redis.llen("resque:queue:q"))
+    assert [DUE in str(error) for error in errors] == [True]
 
 
 # -- other code in the same cluster --

@@ -17,10 +17,12 @@ from resqpy.base.periodic import to_ms
 from resqpy.base.ruby_schedule import InvalidSchedule, parse, ruby_time
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
-from resqpy.engine.ruby_chore import RubyScheduleChore
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.schedules.announcing import Announcer
+from resqpy.schedules.chore import ScheduleChore
 from tests.support.leading import Leading
 
 START = datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
@@ -43,9 +45,13 @@ class Scene:
         self.chore = self.new_chore()
         self.verbs = RubyScheduleVerbs(self.queue)
 
-    def new_chore(self) -> RubyScheduleChore:
+    def new_chore(self) -> ScheduleChore:
         """What another process has, that leads next."""
-        return RubyScheduleChore(self.queue, self.options, lambda *told: self.told.append(told))
+        announcer = Announcer(self.store, {}, lambda _: None)
+        chores = schedule_chores(
+            self.queue, announcer, self.options, lambda *told: self.told.append(told)
+        )
+        return next(each for each in chores if each.scope == "shared")
 
     @property
     def errors(self) -> list[str]:

@@ -14,7 +14,7 @@ from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.scheduler_options import SchedulerOptions
-from resqpy.engine.timetable import ScheduleEntry
+from resqpy.schedules.timetable import ScheduleEntry
 
 JOBS: dict[str, Any] = {
     "tick": {"perform": print, "frequency": 1000, "queue": "q"},

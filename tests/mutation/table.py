@@ -75,9 +75,9 @@ MUTANTS = (
     ),
     Mutant(
         "a periodic task is one instance in the cluster",
-        "resqpy/store/lua/periodic_fire.lua",
-        "redis.call('ZREM', due, name)",
-        "redis.call('ZADD', due, again, name)",
+        "resqpy/store/periodic.py",
+        '("ZREM", keys.periodic_due, name),',
+        '("ZADD", keys.periodic_due, again_ms, name),',
         "tests/engine/test_periodic.py::test_one_at_a_time_however_many_nodes",
     ),
     Mutant(
@@ -89,9 +89,9 @@ MUTANTS = (
     ),
     Mutant(
         "times of a cron that nobody led are left out, unless the task says otherwise",
-        "resqpy/engine/cron_plan.py",
-        'looks_back_ms = 0 if task.missed == "skip" else task.window_ms',
-        "looks_back_ms = task.window_ms",
+        "resqpy/schedules/schedule.py",
+        'if rule.what == "skip":',
+        "if rule.what is None:",
         "tests/engine/test_cron_chore.py::test_missed_fires",
     ),
     Mutant(

@@ -19,7 +19,7 @@ from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
     from resqpy.engine.schedule_view import ScheduleView
-    from resqpy.engine.timetable import ScheduledFire, ScheduleEntry, Timetable
+    from resqpy.schedules.timetable import ScheduledFire, ScheduleEntry, Timetable
 
 
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})

@@ -9,13 +9,13 @@ from typing import ClassVar
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.when import Duration
-from resqpy.engine.announcing import Announcer
 from resqpy.framework.api import Bound
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.framework.tasks_api import TasksApi
+from resqpy.schedules.announcing import Announcer
 from resqpy.store.reach import persevere
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from resqpy.base import periodic
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.periodic import Periodic
-from resqpy.engine.definition import Definitions
-from resqpy.engine.read_once import ReadOnce
 from resqpy.store import periodic as store
 from resqpy.store.client import Store
 from resqpy.store.periodic import BOOT, RENEW, Seen
@@ -23,11 +22,48 @@ INACTIVE_AFTER_MS = 60_000
 _AGAIN_S = 1.0  # after an error
 
 OnError = Callable[[Exception], None]
+T = TypeVar("T")
 
 
-def own_tasks(definitions: Definitions) -> dict[str, Periodic]:
+class _Task(Protocol):
+    @property
+    def periodic(self) -> Periodic | None: ...
+
+
+def own_tasks(definitions: Mapping[str, _Task]) -> dict[str, Periodic]:
     """The periodic ones of a process' tasks."""
     return {name: task.periodic for name, task in definitions.items() if task.periodic is not None}
+
+
+class ReadOnce(Generic[T]):
+    """Reads texts that stand in Redis and are looked at again and again: each once.
+
+    Args:
+        read: what a name's text says; raises UsageError.
+        on_error: told once of each text that can't be read.
+    """
+
+    def __init__(
+        self, read: Callable[[str, bytes], T], on_error: Callable[[str, UsageError], None]
+    ) -> None:
+        self._read = read
+        self._on_error = on_error
+        self._known: dict[str, tuple[bytes, T | None]] = {}
+
+    def all(self, texts: Mapping[str, bytes]) -> dict[str, T]:
+        """What those say that can be read, by name."""
+        self._known = {name: self._one(name, raw) for name, raw in texts.items()}
+        return {name: value for name, (_, value) in self._known.items() if value is not None}
+
+    def _one(self, name: str, raw: bytes) -> tuple[bytes, T | None]:
+        known = self._known.get(name)
+        if known is not None and known[0] == raw:
+            return known
+        try:
+            return raw, self._read(name, raw)
+        except UsageError as error:
+            self._on_error(name, error)
+            return raw, None
 
 
 class Announced:

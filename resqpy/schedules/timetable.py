@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from resqpy.base.cron import CronSchedule, Mark
-from resqpy.base.periodic import to_datetime, to_ms
-
-Kind = Literal["frequency", "cron", "ruby"]
-State = Literal[
-    "waiting",  # for its next time
-    "under way",  # its one job is queued, delayed or running
-    "paused",
-    "stopped",  # by hand
-    "failed",  # a failed run has ended it
-    "inactive",  # no process has the task any more, or it belongs to another environment
-    "invalid",  # see the problem
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Times at equal distances.
-
-    Attributes:
-        from_ms: one of them.
-    """
-
-    from_ms: int
-    step_ms: int
+from resqpy.base.cron import Mark
+from resqpy.base.periodic import to_datetime
+from resqpy.schedules.schedule import RESTING, Kind, Schedule, State, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +34,7 @@ class ScheduleEntry:
     last: datetime | None = None
     next: datetime | None = None
     problem: str = ""
-    times: CronSchedule | Grid | None = None
+    times: Times | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +71,35 @@ class Timetable:
         """All fires with `start <= at < end` in order, with the skipped and doubled local times that
         don't run. Of a frequency, as if each run ended within its period. What rests has none.
         """
-        resting = ("paused", "stopped", "failed", "inactive", "invalid")
-        runs = (_fires(each, start, end) for each in self.entries if each.state not in resting)
+        runs = (_fires(each, start, end) for each in self.entries if each.state not in RESTING)
         return heapq.merge(*runs, key=lambda fire: (fire.at, fire.name))
 
 
-def _fires(entry: ScheduleEntry, start: datetime, end: datetime) -> Iterable[ScheduledFire]:
-    match entry.times:
-        case CronSchedule() as cron:
-            found = heapq.merge(
-                cron.between(start, end), cron.omitted(start, end), key=lambda fire: fire.at
-            )
-            for each in found:
-                yield ScheduledFire(
-                    at=each.at, name=entry.name, kind=entry.kind, local=each.local,
-                    named=each.named, mark=each.mark, runs=each.runs, note=each.note,
-                )  # fmt: skip
-        case Grid(from_ms, step_ms):
-            first_ms = max(from_ms, from_ms - (from_ms - to_ms(start)) // step_ms * step_ms)
-            for at_ms in range(first_ms, to_ms(end) + 1, step_ms):
-                at = to_datetime(at_ms)
-                if start <= at < end:
-                    yield ScheduledFire(at, entry.name, entry.kind, at, at.replace(tzinfo=None))
+def entry_of(schedule: Schedule, now_ms: int) -> ScheduleEntry:
+    """A schedule for people."""
+    next_ms = schedule.next_ms
+    if schedule.kind == "cron" and next_ms is not None and next_ms <= now_ms:
+        next_ms = schedule.times.next_after(now_ms)
+    if schedule.state in RESTING:
+        next_ms = None
+    return ScheduleEntry(
+        name=schedule.name,
+        kind=schedule.kind,
+        timing=schedule.declared.timing,
+        class_name=schedule.class_name,
+        queue=schedule.queue,
+        state=schedule.state,
+        last=None if schedule.last_ms is None else to_datetime(schedule.last_ms),
+        next=None if next_ms is None else to_datetime(next_ms),
+        problem=schedule.problem,
+        times=schedule.times,
+    )
+
+
+def _fires(entry: ScheduleEntry, start: datetime, end: datetime) -> Iterator[ScheduledFire]:
+    assert entry.times is not None
+    for each in entry.times.shown(start, end):
+        yield ScheduledFire(
+            at=each.at, name=entry.name, kind=entry.kind, local=each.local,
+            named=each.named, mark=each.mark, runs=each.runs, note=each.note,
+        )  # fmt: skip

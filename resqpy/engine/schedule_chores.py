@@ -1,4 +1,4 @@
-"""The enqueue hooks of a task whose job the leader enqueues by itself.
+"""The chores of a scheduler that fire schedules, with the enqueue hooks of the tasks.
 
 Locks are asked in the script that enqueues. Hooks of one's own run before it, so **they run at least
 once**: a leader that dies in between leaves the job to its successor, which runs them again.
@@ -12,18 +12,23 @@ from typing import Any
 from resqpy.base.own_tasks import raise_if_cancelled
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
+from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.schedules.announcing import Announcer
+from resqpy.schedules.chore import Emit, ScheduleChore, Source
+from resqpy.schedules.ruby import QueueOf, RubySource
+from resqpy.schedules.tasks import CronSource, FrequencySource
 from resqpy.store.queues import Guard
 
 
-class Pushing:
-    """Asks and tells the hooks.
+class ScheduleHooks:
+    """Asks and tells the hooks of a task whose job the leader enqueues by itself.
 
     Args:
         queue: has the tasks.
         emit: the scheduler's.
     """
 
-    def __init__(self, queue: Queue, emit: Callable[..., None]) -> None:
+    def __init__(self, queue: Queue, emit: Emit) -> None:
         self._queue = queue
         self._emit = emit
 
@@ -51,3 +56,35 @@ class Pushing:
 
     def _context(self, queue: str, name: str, args: Sequence[Any]) -> Enqueuing:
         return Enqueuing(name, queue, list(args), self._queue)
+
+
+def schedule_chores(
+    queue: Queue, announcer: Announcer, options: SchedulerOptions, emit: Emit
+) -> list[ScheduleChore]:
+    """One for each kind of schedules, so that none waits for another.
+
+    Args:
+        announcer: this process'.
+        emit: the scheduler's. Events: `enqueue` and `re_enqueue` (ms, job), `error`.
+    """
+    sources: list[Source] = [
+        FrequencySource(queue.store, announcer, emit),
+        CronSource(queue.store, announcer),
+        ruby_source(queue, options, lambda error: emit("error", error)),
+    ]
+    hooks = ScheduleHooks(queue, emit)
+    return [ScheduleChore(queue.store, each, hooks, emit, options.timeout_s) for each in sources]
+
+
+def ruby_source(
+    queue: Queue, options: SchedulerOptions, on_error: Callable[[Exception], None]
+) -> RubySource:
+    """Ruby's schedules as the options say, with the queues of our tasks."""
+    return RubySource(
+        queue.store, task_queues(queue), options.ruby_timezone, options.ruby_env, on_error
+    )
+
+
+def task_queues(queue: Queue) -> QueueOf:
+    """The queues of our tasks, by name."""
+    return lambda name: getattr(queue.definitions.get(name), "queue", None)

@@ -8,11 +8,11 @@ commands), it is due again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resqpy.base.periodic import Periodic, next_on_grid
-from resqpy.engine.election import Leadership
+from resqpy.schedules.chore import Emit, Leader
 from resqpy.store import periodic as store
 from resqpy.store.client import Store
 from resqpy.store.periodic import LOST, MENDED, Seen
@@ -34,17 +34,15 @@ class _Look:
     lost: bool = False
 
 
-class Mending:
-    """Looks after the chains.
+class ChainRepair:
+    """Looks after the chains of tasks with a frequency.
 
     Args:
         own: the tasks of this process.
         emit: the scheduler's; `re_enqueue` (ms, job) is told of a mended chain.
     """
 
-    def __init__(
-        self, redis: Store, own: Mapping[str, Periodic], emit: Callable[..., None]
-    ) -> None:
+    def __init__(self, redis: Store, own: Mapping[str, Periodic], emit: Emit) -> None:
         self._store = redis
         self._own = own
         self._emit = emit
@@ -52,42 +50,42 @@ class Mending:
         self._next_forget_ms = 0
 
     async def run(
-        self, leadership: Leadership, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
+        self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
     ) -> int:
         """Mend what is broken; when (ms) to look again.
 
         Args:
             tasks: all that are active.
         """
-        await self._forget(leadership, now_ms)
+        await self._forget(leader, now_ms)
         for name, due_ms in seen.due.items():
             if name in tasks:
-                await self._correct(leadership, name, tasks[name], due_ms, now_ms)
+                await self._correct(leader, name, tasks[name], due_ms, now_ms)
         self._looks = {name: look for name, look in self._looks.items() if name in seen.out}
         next_ms = now_ms + LONGEST_MS
         for name, task in tasks.items():
             if task.frequency_ms is None or name in seen.due or name in seen.stopped:
                 continue
             if name in seen.out:
-                look_ms = await self._look_for(leadership, name, task, seen.out[name], now_ms)
+                look_ms = await self._look_for(leader, name, task, seen.out[name], now_ms)
                 next_ms = min(next_ms, look_ms)
             else:
-                await store.set_due(self._store, leadership, name, None, now_ms)
+                await store.set_due(self._store, leader, name, None, now_ms)
                 next_ms = now_ms
         return next_ms
 
     async def _correct(
-        self, leadership: Leadership, name: str, task: Periodic, due_ms: int, now_ms: int
+        self, leader: Leader, name: str, task: Periodic, due_ms: int, now_ms: int
     ) -> None:
         """A clock was set back, or a task runs more often than it did, or has a cron by now."""
         if task.frequency_ms is None:
-            await store.set_due(self._store, leadership, name, due_ms, None)
+            await store.set_due(self._store, leader, name, due_ms, None)
         elif due_ms > now_ms + task.frequency_ms + SHORTEST_MS:
             new_ms = now_ms + task.frequency_ms
-            await store.set_due(self._store, leadership, name, due_ms, new_ms)
+            await store.set_due(self._store, leader, name, due_ms, new_ms)
 
     async def _look_for(
-        self, leadership: Leadership, name: str, task: Periodic, at_ms: int, now_ms: int
+        self, leader: Leader, name: str, task: Periodic, at_ms: int, now_ms: int
     ) -> int:
         """Look for the job of a chain, if it is time; when (ms) to look again."""
         period_ms = max(task.frequency_ms or 0, SHORTEST_MS)
@@ -98,7 +96,7 @@ class Mending:
         if now_ms < look.next_ms:
             return look.next_ms
         due_ms = _missed_ms(at_ms, task.frequency_ms or 0, now_ms) if look.lost else None
-        found = await store.find_or_mend(self._store, leadership, name, task, at_ms, due_ms)
+        found = await store.find_or_mend(self._store, leader, name, task, at_ms, due_ms)
         if found == MENDED:
             self._emit("re_enqueue", due_ms, {"class": name, "queue": task.queue})
             return now_ms
@@ -107,10 +105,10 @@ class Mending:
         self._looks[name] = _Look(at_ms, now_ms + pause_ms, lost)
         return now_ms + pause_ms
 
-    async def _forget(self, leadership: Leadership, now_ms: int) -> None:
+    async def _forget(self, leader: Leader, now_ms: int) -> None:
         if now_ms >= self._next_forget_ms:
             self._next_forget_ms = now_ms + _FORGET_EVERY_MS
-            await store.forget(self._store, leadership, now_ms - FORGET_AFTER_MS)
+            await store.forget(self._store, leader, now_ms - FORGET_AFTER_MS)
 
 
 def _missed_ms(at_ms: int, step_ms: int, now_ms: int) -> int:

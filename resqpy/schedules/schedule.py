@@ -1,0 +1,224 @@
+"""A schedule as a value, and the rules by which it fires. Pure: no Redis.
+
+A fire is on time up to half a minute late, so that a new leader (within 15 s) makes up for all of them,
+whatever the schedule says of missed ones. Later it was missed, and the rule of the schedule decides:
+
+- "skip": missed fires are left out;
+- "once": if any was missed, one job stands for all that is due, with the latest of the times;
+- "all": a job for each.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Literal, NamedTuple, Protocol
+
+from resqpy.base.cron import CronSchedule, Fire
+from resqpy.base.periodic import Missed, next_on_grid, to_datetime, to_ms
+
+ON_TIME_MS = 30_000
+MAXIMUM = 500  # fires in one step
+
+Kind = Literal["frequency", "cron", "ruby"]
+State = Literal[
+    "waiting",  # for its next time
+    "under way",  # its one job is queued, delayed or running
+    "paused",
+    "stopped",  # by hand
+    "failed",  # a failed run has ended it
+    "inactive",  # no process has the task any more, or it belongs to another environment
+    "invalid",  # see the problem
+]
+RESTING: frozenset[State] = frozenset({"paused", "stopped", "failed", "inactive", "invalid"})
+
+
+class Times(Protocol):
+    """Instants in their order, in milliseconds since the epoch."""
+
+    def next_after(self, ms: int) -> int | None:
+        """The first that is later; None: there is none."""
+
+    def last_until(self, ms: int) -> int | None:
+        """The last that is not later."""
+
+    def within(self, after_ms: int, until_ms: int) -> Iterator[int]:
+        """Those with `after < time <= until`."""
+
+    def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
+        """Those with `start <= at < end` for people, among them local times that a change of the
+        clock leaves out.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Times at equal distances.
+
+    Attributes:
+        from_ms: the first.
+        until_ms: none is later; None: they have no end.
+    """
+
+    from_ms: int
+    step_ms: int
+    until_ms: int | None = None
+
+    def next_after(self, ms: int) -> int | None:
+        """The first that is later."""
+        found = self.from_ms if ms < self.from_ms else next_on_grid(self.from_ms, self.step_ms, ms)
+        return None if self.until_ms is not None and found > self.until_ms else found
+
+    def last_until(self, ms: int) -> int | None:
+        """The last that is not later."""
+        last_ms = ms if self.until_ms is None else min(ms, self.until_ms)
+        return None if last_ms < self.from_ms else last_ms - (last_ms - self.from_ms) % self.step_ms
+
+    def within(self, after_ms: int, until_ms: int) -> Iterator[int]:
+        """Those with `after < time <= until`."""
+        following = self.next_after(after_ms)
+        while following is not None and following <= until_ms:
+            yield following
+            following = self.next_after(following)
+
+    def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
+        """Those with `start <= at < end`; no change of a clock matters to them."""
+        for ms in self.within(to_ms(start) - 1, to_ms(end)):
+            at = to_datetime(ms)
+            if start <= at < end:
+                yield Fire(at, at.replace(tzinfo=None), "normal", UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CronTimes:
+    """The times that a cron expression names."""
+
+    cron: CronSchedule
+
+    def next_after(self, ms: int) -> int | None:
+        """The first that is later."""
+        found = self.cron.next_after(to_datetime(ms))
+        return None if found is None else to_ms(found)
+
+    def last_until(self, ms: int) -> int | None:
+        """The last that is not later."""
+        found = self.cron.previous_before(to_datetime(ms + 1))
+        return None if found is None else to_ms(found)
+
+    def within(self, after_ms: int, until_ms: int) -> Iterator[int]:
+        """Those with `after < time <= until`."""
+        found = self.cron.between(to_datetime(after_ms + 1), to_datetime(until_ms + 1))
+        return (to_ms(fire.at) for fire in found)
+
+    def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
+        """Those with `start <= at < end`, and the local times that don't run."""
+        runs, omitted = self.cron.between(start, end), self.cron.omitted(start, end)
+        return heapq.merge(runs, omitted, key=lambda fire: fire.at)
+
+
+class MissedRule(NamedTuple):
+    """What becomes of times at which nobody led.
+
+    Attributes:
+        window_ms: how far back "once" and "all" look for them; None: to the first that is due.
+        on_time_ms: how late a fire may be that was not missed.
+    """
+
+    what: Missed
+    window_ms: int | None = None
+    on_time_ms: int = ON_TIME_MS
+
+
+LATEST = MissedRule("once", on_time_ms=0)  # one job for all that is due, however late
+
+
+class Declared(Protocol):
+    """What a schedule was made of: a task's property, or an entry of Ruby's."""
+
+    @property
+    def timing(self) -> str:
+        """What it says of its times, for people."""
+
+    @property
+    def arguments(self) -> list[Any]:
+        """Those of its jobs."""
+
+
+class Schedule(NamedTuple):
+    """Something that runs by itself, as it stands in Redis.
+
+    Attributes:
+        name: unique among those of its source.
+        class_name: that of its jobs.
+        note: what Redis holds of how far it is settled; empty: nothing yet.
+        next_ms: the first of its times that is not settled; None: there is none, or that is not known
+            before its job has ended.
+        last_ms: when it fired last.
+        is_new: its note is to be written even where nothing is due.
+        problem: why it doesn't run, for people.
+    """
+
+    name: str
+    kind: Kind
+    declared: Declared
+    class_name: str
+    queue: str
+    times: Times
+    missed: MissedRule
+    state: State
+    note: str
+    next_ms: int | None
+    last_ms: int | None = None
+    is_new: bool = False
+    problem: str = ""
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether there is something to do."""
+        return self.is_new or (self.next_ms is not None and self.next_ms <= now_ms)
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        fires: the times (ms) that get a job each, in order.
+        settled_ms: up to which time all is settled when that is done.
+        next_ms: the first time that is not settled then; it may be over, too.
+    """
+
+    fires: Sequence[int]
+    settled_ms: int
+    next_ms: int | None
+
+
+def plan(schedule: Schedule, now_ms: int) -> Plan:
+    """What is to be done by now of a schedule that is due."""
+    first_ms, times = schedule.next_ms, schedule.times
+    if first_ms is None or first_ms > now_ms:
+        return Plan((), now_ms, first_ms)  # only its note is new
+    fires = () if schedule.state in RESTING else _due(times, schedule.missed, first_ms, now_ms)
+    settled_ms = fires[-1] if fires else now_ms
+    return Plan(fires, settled_ms, times.next_after(settled_ms))
+
+
+def _due(times: Times, rule: MissedRule, first_ms: int, now_ms: int) -> Sequence[int]:
+    """The times from the first that is due on which get a job."""
+    on_time_ms = max(
+        first_ms - 1, now_ms - rule.on_time_ms
+    )  # what is later than this was not missed
+    after_ms = first_ms - 1
+    if rule.what == "skip":
+        after_ms = on_time_ms
+    elif rule.window_ms is not None:
+        after_ms = max(after_ms, min(on_time_ms, now_ms - rule.window_ms))
+    if rule.what == "once":
+        following = times.next_after(after_ms)
+        if following is None or following > now_ms:
+            return ()
+        if following <= on_time_ms:
+            last_ms = times.last_until(now_ms)
+            return () if last_ms is None else (last_ms,)
+    return tuple(islice(times.within(after_ms, now_ms), MAXIMUM))

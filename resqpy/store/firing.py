@@ -1,0 +1,91 @@
+"""Jobs of a schedule enter their queue, and its note of what is settled moves, in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from resqpy.store.client import Arg, Store
+from resqpy.store.leader import run_fenced
+from resqpy.store.promote import Right
+from resqpy.store.queues import Guard, guard_words
+
+CHANGED = -1
+
+Write = tuple[Arg, ...]  # a command, the key that it writes, its other words
+
+
+class Expected(NamedTuple):
+    """What a place in Redis must still hold, as it was read; an empty text: nothing.
+
+    Attributes:
+        command: HGET, or ZSCORE: then the value is a number.
+    """
+
+    command: str
+    key: str
+    field: str
+    value: Arg
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is compared, and what is written beside the jobs.
+
+    Whoever wants to keep a history of fires adds a write here: it happens with the fire, or not at all.
+
+    Attributes:
+        always: written whatever becomes of the jobs.
+        pushed: written if a job was enqueued.
+        refused: written if none was.
+    """
+
+    expected: Sequence[Expected]
+    always: Sequence[Write] = ()
+    pushed: Sequence[Write] = ()
+    refused: Sequence[Write] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """Fires of one schedule.
+
+    Attributes:
+        jobs: in the order of their times; none: only the notes are written.
+        guards: asked for each job.
+    """
+
+    queue: str
+    jobs: Sequence[bytes]
+    guards: Sequence[Guard]
+    notes: Notes
+
+
+async def fire(store: Store, right: Right | None, what: Firing) -> int:
+    """Carry it out: how many jobs were enqueued, or CHANGED (somebody was faster; nothing was done).
+
+    Args:
+        right: None: it is no leader who does it; then the notes alone keep a fire from happening twice.
+
+    Raises:
+        Deposed: another leads; nothing was written.
+    """
+    fence = [] if right is None else list(right.fence)
+    keys: dict[Arg, int] = {}  # of the notes, by their position
+
+    def position(key: Arg) -> int:
+        return keys.setdefault(key, len(keys) + 1)
+
+    words: list[Arg] = [len(fence), what.queue, len(what.jobs), *what.jobs]
+    words += (len(what.guards), *guard_words(what.guards), len(what.notes.expected))
+    for command, key, field, value in what.notes.expected:
+        words += (command, position(key), field, value)
+    for when in ("always", "pushed", "refused"):
+        for verb, key, *others in getattr(what.notes, when):
+            words += (when, len(others), verb, position(key), *others)
+    reply = await run_fenced(
+        store, fence, "" if right is None else right.token, "fire",
+        [store.keys.queues, store.keys.queue(what.queue), *keys], words,
+    )  # fmt: skip
+    return int(reply)

@@ -1,0 +1,57 @@
+-- Jobs of a schedule enter their queue, and the notes of what is settled move with them: one step, so
+-- that each time fires once, whoever dies when.
+--
+-- KEYS 1…  the fence (as many keys as ARGV 2 says); then
+--      +1  set of queue names      +2  queue:<name>
+--      +3… the keys of the notes; a position below counts from here, beginning with 1
+-- ARGV 1   the leader's token      2  number of fence keys
+--      3   queue name              4  number of jobs
+--      5…  the jobs; then the guards (guards.lua), asked for each job; then
+--          the number of expectations; of each: HGET or ZSCORE, position of the key, field, the value as
+--          it was read (empty: none); then, to the end, what is written, of each: "always", "pushed"
+--          (a job was enqueued) or "refused" (none was), number of its words behind the key, command,
+--          position of the key, those words
+-- Returns  how many jobs were enqueued, -1: an expectation fails, nothing was done
+-- Read by  Ruby and Node: queues, queue:<name>; Ruby: delayed:last_enqueued_at
+local fence = tonumber(ARGV[2])
+-- include fence
+local queues, queue, queue_name, count = KEYS[fence + 1], KEYS[fence + 2], ARGV[3], tonumber(ARGV[4])
+local position = 5 + count
+local function word()
+  position = position + 1
+  return ARGV[position - 1]
+end
+
+-- include guards
+
+local guards = read_guards()
+for _ = 1, tonumber(word()) do
+  local command, key, field, expected = word(), KEYS[fence + 2 + word()], word(), word()
+  local found = redis.call(command, key, field) or ''
+  if command == 'ZSCORE' then found, expected = tonumber(found), tonumber(expected) end
+  if found ~= expected then return -1 end
+end
+
+local pushed = 0
+for j = 5, 4 + count do
+  local taken = pass(guards)
+  if taken then
+    local fine, problem = pcall(function()
+      redis.call('SADD', queues, queue_name)
+      redis.call('RPUSH', queue, ARGV[j])
+    end)
+    if not fine then -- the first can't be pushed, so none can: nothing is settled
+      free(taken)
+      return redis.error_reply(type(problem) == 'table' and problem.err or tostring(problem))
+    end
+    pushed = pushed + 1
+  end
+end
+
+while position <= #ARGV do
+  local when, others = word(), tonumber(word())
+  local command = { word(), KEYS[fence + 2 + word()] }
+  for w = 1, others do command[2 + w] = word() end
+  if when == 'always' or (when == 'pushed') == (pushed > 0) then redis.call(unpack(command)) end
+end
+return pushed
