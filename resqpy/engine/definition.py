@@ -12,6 +12,7 @@ from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_s
+from resqpy.engine.lifecycle import JobLifecycle
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
 from resqpy.engine.results import yields
 
@@ -57,22 +58,21 @@ class Definitions(Mapping[str, Definition]):
 
     Args:
         fallback: makes a definition for such a job; None: the job fails as of an unknown task.
-        tracked: each of them, and what is made, runs tracked tasks, which therefore may be taken
-            together with their jobs.
+        lifecycle: what their jobs may have beside them.
     """
 
-    __slots__ = ("_fallback", "_known", "tracked")
+    __slots__ = ("_fallback", "_known", "lifecycle")
 
     def __init__(
         self,
         known: Mapping[str, Definition],
         fallback: Callable[[Job], Definition | None] = lambda _: None,
         *,
-        tracked: bool = False,
+        lifecycle: type[JobLifecycle] = JobLifecycle,
     ) -> None:
         self._known = dict(known)
         self._fallback = fallback
-        self.tracked = tracked
+        self.lifecycle = lifecycle
 
     def __getitem__(self, name: str) -> Definition:
         return self._known[name]

@@ -29,7 +29,8 @@ _GOES_ON = (Kind.RETURNED, Kind.RETRIED, Kind.DELAYED)
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     """What the exchange reports of a run that ended."""
-    commands = _commands(run, outcome, clock) if run.ender is None else []
+    lifecycle = run.lifecycle
+    commands = _commands(run, outcome, clock) if lifecycle.plain else []
     commands += run.effects
     commands += _chain(run, outcome)
     if run.held >= 0:
@@ -38,8 +39,9 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
         commands.append(rescue.forget_command(run.store, run.sha1 or codec.digest(run.job.raw)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
-    if run.ender is not None:  # last: its conditions must not keep the others from being done
-        commands += [*(run.on_return if outcome.kind is Kind.RETURNED else ()), *run.ender(outcome)]
+    if not lifecycle.plain:
+        commands += run.on_return if outcome.kind is Kind.RETURNED else ()
+        commands += lifecycle.end(run, outcome)
     return Ended(
         run.worker_text or str(run.worker_id), run.beginning, outcome.kind.counts, commands
     )

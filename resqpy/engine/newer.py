@@ -89,7 +89,7 @@ class Newer:
         return LEFT_TO_OTHERS
 
     def _may_be_newer(self, run: Run, outcome: Outcome) -> bool:
-        if outcome.kind is not Kind.FAILURE or run.claim is not None or run.ender is not None:
+        if outcome.kind is not Kind.FAILURE or not run.lifecycle.plain:
             return False
         if isinstance(outcome.error, UnknownTask):
             return run.definition is None

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from resqpy.base.errors import UnknownOption
 from resqpy.base.imports import near_match
 from resqpy.base.keys import Keys
-from resqpy.base.task_record import Retries
 from resqpy.base.when import Duration, duration_s
+from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
@@ -106,10 +106,8 @@ class Plugin:
         """The name under which `plugin_options` has its options."""
         return type(self).__name__
 
-    def retries(self) -> Retries | None:
-        """How a run is tried again that failed, where this plugin decides that; for the record of a
-        tracked task, whose creator says nothing else.
-        """
+    def retries(self) -> RetryPolicy | None:
+        """How a run that failed is tried again, where this plugin decides that."""
         return None
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:

@@ -79,10 +79,10 @@ class Pool:
         self.hot: HotQueues = HotQueues()
         self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
-        exchange = Exchange(store, options.max_payload, self.slots.incarnation, self.most_in_flight)
-        self.reporting: Reporting = Reporting(
-            options, clock, events, self._wake.set, exchange, claims=definitions.tracked
-        )
+        along = definitions.lifecycle.takes_along(store.keys)
+        incarnation = self.slots.incarnation
+        exchange = Exchange(store, options.max_payload, incarnation, self.most_in_flight, along)
+        self.reporting: Reporting = Reporting(options, clock, events, self._wake.set, exchange)
         self.runner: Runner = Runner(
             store, definitions, options, clock, self.reporting.add, worker=worker, events=events
         )

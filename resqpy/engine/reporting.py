@@ -33,7 +33,7 @@ def part(count: int, lasted_ms: int, slots: int, *, much: bool = False) -> int:
     in small parts they spread, and the slots are busy at different times. (Measured: 100 slots
     with jobs of 10 ms do 8,800 a second instead of 7,600; 200 slots 16,800 instead of 12,300.)
     Jobs that hardly last gain nothing by that: for them, one large exchange is the cheapest. But
-    where much is to be written of each (tracked tasks), half of the slots are served at a time, so
+    where much is to be written of each, half of the slots are served at a time, so
     that we work while Redis does.
     """
     if much and lasted_ms < _WAITED_MS:
@@ -48,7 +48,6 @@ class Reporting:
 
     Args:
         wake: called when there is something to report.
-        claims: tracked tasks are taken together with their jobs.
 
     Attributes:
         ended: to be reported by the next exchange.
@@ -65,8 +64,6 @@ class Reporting:
         events: Events,
         wake: Callable[[], None],
         exchange: Exchange,
-        *,
-        claims: bool = False,
     ) -> None:
         self.ended: list[End] = []
         self.doubt: bool = False
@@ -74,7 +71,6 @@ class Reporting:
         self.epoch: int = FIRST_EPOCH
         self.exchange: Exchange = exchange
         self._refused: list[End] = []
-        self._claims = claims
         self._clock = clock
         self._events = events
         self._wake = wake
@@ -96,7 +92,7 @@ class Reporting:
         if not self.ended or not more:
             return self.all_ended()
         first = self.ended[0]
-        much = first.run.ender is not None
+        much = not first.run.lifecycle.plain
         most = part(len(self.ended), first.duration_ms, slots, much=much)
         ended, self.ended = self.ended[:most], self.ended[most:]
         if self.ended:
@@ -136,7 +132,7 @@ class Reporting:
                 self._run_at(),
                 recover=recover,
                 epoch=self.epoch,
-                claim_since_s=self._clock.monotonic() if self._claims else None,
+                asked_s=self._clock.monotonic(),
             )
         except BaseException as error:
             self._lost(ended, error)
@@ -176,7 +172,7 @@ class Reporting:
                 self._refuse(end, unwritten[index])
             else:
                 end.slot.run = end.slot.task = None
-                call_after(self._events, end, written=index not in void or end.in_doubt)
+                _settled(self._events, end, written=index not in void or end.in_doubt)
                 if not quiet or end.outcome.kind is not Kind.SUCCESS:
                     tell_end(self._events, end, void=index in void)
 
@@ -213,12 +209,10 @@ class Reporting:
         return bool(refused)
 
 
-def call_after(events: Events, end: End, *, written: bool) -> None:
-    """Tell who waits for the end; what that raises is told as an error."""
-    if end.run.after is None:
-        return
+def _settled(events: Events, end: End, *, written: bool) -> None:
+    """Tell the lifecycle of the job; what that raises is told as an error."""
     try:
-        end.run.after(written)
+        end.run.lifecycle.settled(end.run, written=written)
     except Exception as error:
         problem = ResqpyError(f"what follows the end of a job failed: {repr_of(error)}")
         tell_error(events, problem, end)

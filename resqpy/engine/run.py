@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base import periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
+from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import Command, Outcome
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from resqpy.engine.running import Runner
     from resqpy.engine.slots import Slot
     from resqpy.store.client import Store
-    from resqpy.store.task_locks import Claim
 
 
 class Run:
@@ -25,22 +24,18 @@ class Run:
 
     Attributes:
         job: the job; `job.raw` are its exact bytes.
-        enqueued_args: the arguments with which it was enqueued; a tracked task's may have been saved
-            since.
         definition: its task.
         worker_id: whose slot it runs in.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
         beginning: the first bytes of its record, by which Redis knows the run.
         run_at: the time in its record, which names the run.
-        claim: its tracked task, once that was taken.
+        lifecycle: what stands beside the job, and what its end writes.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
         outcome: set by a plugin that decides how the run ends (retry, re-delay).
         effects: commands written in the step that ends the run.
         on_return: commands written only if the job goes back to its queue.
-        ender: if set, says what the end writes, in place of the table of endings (tracked tasks).
-        after: called when the end is settled, with whether it was written.
         interrupted: it is being cancelled because the worker stops.
         cancelled: it is being cancelled on request.
         begun: its first step was taken; before that it can't be cancelled, only told not to begin.
@@ -56,22 +51,19 @@ class Run:
 
     __slots__ = (
         "__weakref__",
-        "after",
         "attempt",
         "beginning",
         "begun",
         "cancelled",
-        "claim",
         "clock",
         "definition",
         "effects",
         "ended",
-        "ender",
-        "enqueued_args",
         "error",
         "held",
         "interrupted",
         "job",
+        "lifecycle",
         "on_return",
         "outcome",
         "performed",
@@ -97,14 +89,13 @@ class Run:
         self, job: Job, definition: Definition | None, worker_id: WorkerId, store: Store
     ) -> None:
         self.job: Job = job
-        self.enqueued_args: list[Any] = job.args
         self.definition: Definition | None = definition
         self.worker_id: WorkerId = worker_id
         self.store: Store = store
         self.worker: Any = None
         self.beginning: bytes = b""
         self.run_at: str = ""
-        self.claim: Claim | None = None
+        self.lifecycle: JobLifecycle = PLAIN
         self.error: BaseException | None = None
         self.result: Any = None
         self.performed: bool = False
@@ -112,8 +103,6 @@ class Run:
         self.outcome: Outcome | None = None
         self.effects: list[Command] = []
         self.on_return: list[Command] = []
-        self.ender: Callable[[Outcome], Sequence[Command]] | None = None
-        self.after: Callable[[bool], None] | None = None
         self.interrupted: bool = False
         self.cancelled: bool = False
         self.begun: bool = False
@@ -123,7 +112,7 @@ class Run:
         self.slot: Slot | None = None
         self.thread: int = 0
         self.state: dict[Any, Any] = {}
-        self.attempt: tuple[int, int | None] | None = None  # which of how many, where it is known
+        self.attempt: tuple[int, int] | None = None  # which of how many, where it is known
         # For the pool only.
         self.worker_text: str = ""  # the worker id, made a text once for each slot
         self.clock: Clock = SYSTEM_CLOCK  # Redis', where a worker runs it

@@ -7,7 +7,6 @@ from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definitions
 from resqpy.engine.run import Run
-from resqpy.engine.tracked.claiming import begin_claimed
 from resqpy.store.client import Store
 from resqpy.store.exchange import Taken
 
@@ -26,8 +25,8 @@ def run_of(
     run.beginning = taken.beginning
     run.held, run.sha1, run.rescues = taken.held, taken.sha1, taken.rescues
     run.run_at = taken.run_at
-    if taken.claim is not None:
-        begin_claimed(run, taken.claim)
+    if taken.along is not None:
+        run.lifecycle = definitions.lifecycle.begun(taken.along)
     return run
 
 

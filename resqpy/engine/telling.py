@@ -37,7 +37,7 @@ def tell_end(events: Events, end: End, *, void: bool) -> None:
 def _tell_end(events: Events, end: End, *, void: bool) -> None:
     slot, run, outcome = end.slot, end.run, end.outcome
     if void and not end.in_doubt:
-        if run.claim is None:  # else its record was changed: who holds the task is told
+        if run.lifecycle.plain:  # else its record was changed, and its lifecycle tells of it
             tell_error(events, StoreError(_VOID), end)
     elif outcome.kind is Kind.SUCCESS:
         events.tell("success", slot, run.queue, run.job, outcome.result, end.duration_ms)
@@ -45,9 +45,7 @@ def _tell_end(events: Events, end: End, *, void: bool) -> None:
         events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
     elif outcome.kind in (Kind.RETRIED, Kind.DELAYED):
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
-    elif (
-        outcome.kind is Kind.SKIPPED and run.outcome is None
-    ):  # what is tracked says it in its record
+    elif outcome.kind is Kind.SKIPPED and run.outcome is None:  # else somebody else tells of it
         events.tell("skipped", slot, run.queue, run.job)
 
 

@@ -151,20 +151,12 @@ class EventLog:
 
 
 def _of_run(run: Run | None) -> dict[str, Any]:
-    """What is known of a run besides its job: its tracked task, which attempt it is, how long it waited."""
+    """What is known of a run besides its job: which attempt it is, and what its lifecycle knows."""
     if run is None:
         return {}
-    record = run.claim.record if run.claim is not None else None
-    attempt, waited_ms = run.attempt, None
-    if record is not None:
-        left = record.attempts_left
-        attempt = (record.attempts + 1, None if left is None else record.attempts + 1 + left)
-        if record.next_run_ms is not None and run.claim is not None:
-            waited_ms = max(0, run.claim.now_us // 1000 - record.next_run_ms)
-    told: dict[str, Any] = {"id": record.id} if record is not None else {}
-    if attempt is not None:
-        told |= {"attempt": attempt[0]} | ({"of": attempt[1]} if attempt[1] is not None else {})
-    return told if waited_ms is None else {**told, "waited_ms": waited_ms}
+    if run.attempt is None:
+        return run.lifecycle.facts()
+    return {"attempt": run.attempt[0], "of": run.attempt[1]}
 
 
 def _unless_away(describe: Describe) -> Describe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -46,13 +46,9 @@ class Lock(Plugin):
         return _checked(own(job))
 
 
-def key_parts(job: AnyJob, args: Sequence[Any] | None = None) -> tuple[str, str, str]:
-    """What stands in the name of a lock: the task, the queue, the arguments as JavaScript's JSON.
-
-    Args:
-        args: in place of the job's.
-    """
-    return job.class_name, job.queue, codec.lock_args(job.args if args is None else args)
+def key_parts(job: AnyJob) -> tuple[str, str, str]:
+    """What stands in the name of a lock: the task, the queue, the arguments as JavaScript's JSON."""
+    return job.class_name, job.queue, codec.lock_args(job.args)
 
 
 def _checked(key: object) -> str:

@@ -30,10 +30,10 @@ class QueueLock(Lock):
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Free the lock, then run; a job that goes back to its queue takes it with it.
 
-        Whoever took a tracked task for the first time has freed the lock that its creation took; one
+        Of a job with a record beside it, whoever took it has freed the lock that its creation took; one
         that is there now is another's.
         """
-        if run.claim is not None:
+        if not run.lifecycle.plain:
             await call_next()
             return
         key = self._key(run.store.keys, run)
@@ -42,5 +42,4 @@ class QueueLock(Lock):
         await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
-        args = job.enqueued_args if isinstance(job, Run) else job.args
-        return self.own_key(job) or keys.queue_lock(*key_parts(job, args))
+        return self.own_key(job) or keys.queue_lock(*key_parts(job))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from resqpy.base import backoff as task_backoff
-from resqpy.base import codec, failed_entries
+from resqpy.base import backoff, codec, failed_entries
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
-from resqpy.base.task_record import Retries
 from resqpy.base.when import Duration
+from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.policy import with_policy
-from resqpy.engine.tracked.tracked_run import active_task
 from resqpy.plugins.backoff import MOST_MS, Backoff
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
@@ -35,8 +30,8 @@ ErrorTypes = tuple[type[BaseException], ...]
 
 
 class Retry(Plugin):
-    """Counts attempts under node-resque's keys, so both languages continue each other's count. The
-    record of a tracked task counts its attempts itself.
+    """Counts attempts under node-resque's keys, so both languages continue each other's count. A job
+    with a record beside it has its attempts counted there.
 
     Options:
         retry_limit: attempts in all, the first included; default 1.
@@ -70,23 +65,23 @@ class Retry(Plugin):
         self.fatal_exceptions: ErrorTypes = _error_types(
             "fatal_exceptions", self.option("fatal_exceptions")
         )
+        self.policy: RetryPolicy = self.retries()
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
-    def retries(self) -> Retries:
-        """The same as the record of a tracked task has it. Of a list of delays, that names the first."""
+    def retries(self) -> RetryPolicy:
+        """The same as a value. Of a list of delays, that names the first."""
         first_ms, factor = self.backoff.steps_ms[0], 2.0 if self.backoff.doubling else 1.0
         most_ms = max(first_ms, MOST_MS) if self.backoff.doubling else None
-        return Retries(self.retry_limit - 1, task_backoff.Backoff(first_ms, factor, most_ms))
+        return RetryPolicy(self.retry_limit - 1, backoff.Backoff(first_ms, factor, most_ms))
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether it is tried again."""
-        if (task := active_task(run)) is not None:
-            task.record = with_policy(task.record, self)
+        counted = run.lifecycle.adopt(self.policy)
         await call_next()
         if run.inline or run.vetoed or run.outcome is not None:
             return
-        if task is not None:
-            self._tracked(run, task)
+        if counted:
+            self._counted(run)
             return
         if isinstance(run.error, WorkerStopped):
             return  # it goes back, although a plugin inside made an error of the stop
@@ -104,18 +99,18 @@ class Retry(Plugin):
         run.effects += plugin_locks.count_commands(_key(run), self.count_s)
         run.effects.append(("SETEX", _failure_key(run), self.count_s, _failure(run, error)))
 
-    def _tracked(self, run: Run, task: ActiveTask) -> None:
-        """A tracked run: the record says how often, and who created it may have said how late."""
-        record, error = task.record, run.error
-        if error is None or not task.processing.busy or isinstance(error, WorkerStopped):
+    def _counted(self, run: Run) -> None:
+        """Its record says how often, and who created the job may have said how late."""
+        attempts, error = run.lifecycle.attempts(), run.error
+        if error is None or attempts is None or isinstance(error, WorkerStopped):
             return
-        if not (record.may_repeat and self._may_be_retried(error)):
+        if attempts.left == 0 or not self._may_be_retried(error):
             run.outcome = Outcome(Kind.FAILURE, error=error)
             return
-        delay_ms = self.backoff.delay_ms(record.attempts)
-        if "backoff" in record.retries.said:
-            delay_ms = record.retries.backoff.delay_ms(record.attempts, random.random)
-        _try_again(run, error, delay_ms, record.attempts_left)
+        delay_ms = attempts.delay_ms
+        if delay_ms is None:
+            delay_ms = self.backoff.delay_ms(attempts.made)
+        _try_again(run, error, delay_ms, attempts.left)
 
     def _again(self, run: Run, error: BaseException, count: int) -> bool:
         """Let it be tried again, if that is still to be after so many attempts before this one."""

@@ -16,6 +16,7 @@ from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.execute import failure, unknown_task
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
+from resqpy.engine.tracked.claiming import TakenTask
 from resqpy.engine.tracked.delivery import Deliveries
 
 
@@ -58,7 +59,7 @@ def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries)
         name: replace(definition, around=(tracking, *definition.around))
         for name, definition in definitions.items()
     }
-    return Definitions(known, unknown, tracked=True)
+    return Definitions(known, unknown, lifecycle=TakenTask)
 
 
 async def _no_such_task(*_: Any) -> None:

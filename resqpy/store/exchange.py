@@ -17,7 +17,6 @@ from resqpy.base.model import WorkerId
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line
 from resqpy.store.rescue import noted_count
-from resqpy.store.task_locks import Claim, claim_keys, read_claim
 
 
 class Ended(NamedTuple):
@@ -35,6 +34,30 @@ class Ended(NamedTuple):
     commands: Sequence[Sequence[Arg]] = ()
 
 
+class TakesAlong(NamedTuple):
+    """What the script takes along with a job, by `-- include lifecycle`.
+
+    Attributes:
+        keys: that it needs.
+        argument: that it needs.
+    """
+
+    keys: Sequence[str]
+    argument: str
+
+
+class TakenAlong(NamedTuple):
+    """What that brought.
+
+    Attributes:
+        reply: of the script.
+        asked_s: before it was asked, by the worker's clock that never steps.
+    """
+
+    reply: Sequence[Any]
+    asked_s: float
+
+
 @dataclass(slots=True)  # not frozen: that would make each of them cost three times as much
 class Taken:
     """A job for a slot.
@@ -46,7 +69,7 @@ class Taken:
         sha1: the digest of what was not sent.
         rescues: how often it was lost with its worker before.
         run_at: the time that names the run.
-        claim: its tracked task, if that was taken with it.
+        along: what was taken along with it.
     """
 
     index: int
@@ -57,7 +80,7 @@ class Taken:
     sha1: str = ""
     rescues: int = 0
     run_at: str = ""
-    claim: Claim | None = None
+    along: TakenAlong | None = None
 
 
 class Fence(IntEnum):
@@ -116,6 +139,7 @@ class Exchange:
     Args:
         incarnation: of the process, whose gate is asked; empty: there is no fence.
         depth: how many exchanges may be in flight at once.
+        along: what is taken along with the jobs.
     """
 
     def __init__(
@@ -124,8 +148,10 @@ class Exchange:
         max_payload: int = codec.MAX_PAYLOAD,
         incarnation: str = "",
         depth: int = 1,
+        along: TakesAlong | None = None,
     ) -> None:
         keys = store.keys
+        takes = along or TakesAlong((), "")
         self._store = store
         self._incarnation = incarnation
         self._line = store.new_line(eager=True, depth=depth)
@@ -139,10 +165,10 @@ class Exchange:
             keys.stat("processed", ""),
             keys.stat("failed", ""),
             keys.rescues,
-            keys.task(""),
-            *claim_keys(keys),
             keys.gates,
+            *takes.keys,
         ]
+        self._along: tuple[Arg, Arg] = (len(takes.keys), takes.argument)
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
         self._keys: list[Arg] = self._fixed
@@ -161,7 +187,7 @@ class Exchange:
         *,
         recover: bool = False,
         epoch: int = 1,
-        claim_since_s: float | None = None,
+        asked_s: float = 0.0,
     ) -> Exchanged:
         """One exchange.
 
@@ -173,16 +199,14 @@ class Exchange:
             run_at: ISO 8601; must differ from that of every exchange before.
             recover: a reply was lost: give slots thought free what they have on record.
             epoch: one more for each recovery; what has a lower one takes nothing from then on.
-            claim_since_s: now, by the worker's clock that never steps: take tracked tasks with
-                their jobs; None: leave that to those who run them.
+            asked_s: now, by the worker's clock that never steps.
         """
         if queues is not self._queues:
             self._queues = queues
             self._names = [*map(codec.encode_text, queues)]
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
         args: list[Arg] = [run_at, int(recover), self._max_payload, worker_records.HELD_PAYLOAD]
-        args.append("" if claim_since_s is None else self._store.keys.events)
-        args += (self._incarnation, epoch)
+        args += (self._incarnation, epoch, *self._along)
         args += self._names
         args.append(len(ended))
         for end in ended:
@@ -195,7 +219,7 @@ class Exchange:
             raise OutcomeUnknown(
                 "Redis, or a proxy before it, sent the reply to another command; reconnecting"
             )
-        exchanged = _unpack(reply, free, queues, run_at, claim_since_s or 0.0, recover=recover)
+        exchanged = _unpack(reply, free, queues, run_at, asked_s, recover=recover)
         for _, words in exchanged.unwritten[:1]:
             await self._store.mend(StoreError(words))
         return exchanged
@@ -237,9 +261,9 @@ def _unpack(
             sha1.decode(),
             noted_count(rescues),
             run_at,
-            _claim(claim, asked_s) if claim else None,
+            TakenAlong(along, asked_s) if along else None,
         )
-        for index, queue, raw, held, sha1, rescues, claim in zip(*[iter(flat)] * 7, strict=True)
+        for index, queue, raw, held, sha1, rescues, along in zip(*[iter(flat)] * 7, strict=True)
     ]
     rows = zip(*[iter(found)] * 7, strict=True)
     again = [(row[0] - 1, _found(row, free[row[0] - 1].worker_id, asked_s)) for row in rows]
@@ -258,11 +282,6 @@ def _unpack(
     )
 
 
-def _claim(reply: list[Any], asked_s: float) -> Claim:
-    task_id, *rest = reply
-    return read_claim(task_id.decode(), rest, asked_s)
-
-
 def _pairs(flat: list[Any]) -> Any:
     return zip(flat[::2], flat[1::2], strict=True)
 
@@ -271,7 +290,7 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> Taken | None:
     """A job that the slot has on record already: the reply that told of its taking was lost. None for
     what is no record of this slot's.
     """
-    index, record, held, size, sha1, rescues, claim = row
+    index, record, held, size, sha1, rescues, along = row
     working_on = worker_records.decode_own(worker_id, record)
     if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
@@ -284,5 +303,5 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> Taken | None:
         sha1.decode(),
         noted_count(rescues),
         working_on.run_at or "",
-        _claim(claim, asked_s) if claim else None,
+        TakenAlong(along, asked_s) if along else None,
     )

@@ -15,6 +15,7 @@ from resqpy import Queue
 from resqpy.base import failed_entries, worker_records
 from resqpy.base.errors import TaskStateError
 from resqpy.engine.options import WorkerOptions
+from resqpy.engine.tracked.claiming import TakenTask
 from resqpy.engine.tracked.recovery import settle_due
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import workers
@@ -202,13 +203,13 @@ async def die_with_the_claim(store: Store, task_id: str) -> None:
     """A process takes the job, and the task with it, and is never heard of again."""
     dead = worker_id(1)
     await workers.register(store, INCARNATION, [dead], "x", epoch=1)
-    exchange = Exchange(store, incarnation=INCARNATION)
+    along = TakenTask.takes_along(store.keys)
+    exchange = Exchange(store, incarnation=INCARNATION, along=along)
     at = "2026-11-21T00:00:00.000000Z"
-    reply = await exchange.run([], [Place.of(dead)], ["mail"], at, claim_since_s=0.0)
+    reply = await exchange.run([], [Place.of(dead)], ["mail"], at)
     await exchange.close()
     [taken] = reply.taken
-    assert taken.claim is not None
-    assert taken.claim.ours
+    assert taken.along is not None
     await store.call("ZINCRBY", store.keys.processes, -100, INCARNATION)
 
 

@@ -1,6 +1,6 @@
 """Claiming a tracked task whose job was delivered, or learning that it is not to be run.
 
-Most tasks were claimed by the exchange that took their jobs (`begin_claimed`). What is left for here are
+Most tasks were claimed by the exchange that took their jobs (`TakenTask`). What is left for here are
 jobs in another spelling than ours, and tasks in whose way something stands.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from functools import partial
+from typing import Any, ClassVar
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import (
@@ -19,16 +19,20 @@ from resqpy.base.errors import (
     TrackedError,
     UnknownTaskId,
 )
+from resqpy.base.keys import Keys
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.base.task_record import Record
 from resqpy.engine.endings import failed_commands
+from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.tracked import settling
+from resqpy.engine.tracked.active import ActiveTask
 from resqpy.engine.tracked.finishing import change_of, error_of, guarded, note_commands
 from resqpy.engine.tracked.transitions import untaken
 from resqpy.engine.tracked.verdict import Verdict, verdict
 from resqpy.store import delayed, queues, records, task_locks
+from resqpy.store.exchange import TakenAlong, TakesAlong
 from resqpy.store.task_locks import Claim
 
 _TRIES = 4  # of a claim: each settles something that stood in its way
@@ -36,45 +40,103 @@ _WAIT_MS = 2000  # a task that comes this early is waited for in its slot
 _UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between the tries to hear what came of a claim
 
 
-def begin_claimed(run: Run, claim: Claim) -> None:
-    """The task was taken with its job: until its delivery begins, the end of the run is its own."""
-    run.claim = claim
-    run.ender = partial(_end_unbegun, run, claim)
+class Claimed(JobLifecycle):
+    """Of a run whose task is claimed.
+
+    Attributes:
+        task: what the handler holds, once it runs.
+    """
+
+    plain: ClassVar[bool] = False
+
+    def __init__(self, claim: Claim, task: ActiveTask | None = None) -> None:
+        assert claim.record is not None
+        self.task = task
+        self.claim = claim
+        self.claimed: Record = claim.record
+
+    def facts(self) -> dict[str, Any]:
+        """Which task it is, which of how many attempts this is, and how long the task was due."""
+        record = self.claimed
+        facts: dict[str, Any] = {"id": record.id, "attempt": record.attempts + 1}
+        if record.attempts_left is not None:
+            facts["of"] = record.attempts + 1 + record.attempts_left
+        if record.next_run_ms is not None:
+            facts["waited_ms"] = max(0, self.claim.now_us // 1000 - record.next_run_ms)
+        return facts
 
 
-def _end_unbegun(run: Run, claim: Claim, outcome: Outcome) -> Sequence[Command]:
-    """A run that was not begun: its job could not be read, or it was cancelled, or goes back."""
-    record, error, store = claim.record, outcome.error, run.store
-    assert record is not None
-    if outcome.kind is Kind.FAILURE and error is not None:
-        ending = Ending(EndKind.FAIL, claim.now_us, error=error_of(error))
-        change = change_of(record, ending)
-        before = failed_commands(run, error, run.clock)
-    else:
-        ending = Ending(EndKind.RELEASE, claim.now_us)
-        change = untaken(record, claim.now_us)
-        before = [queues.return_command(store, run.queue, run.job.raw)]
-    return guarded(store, record, ending, before, change, place=False)
+class TakenTask(Claimed):
+    """Of a run whose task was taken with its job, until its delivery begins."""
+
+    @classmethod
+    def takes_along(cls, keys: Keys) -> TakesAlong | None:
+        """The task of each job that is one's."""
+        return TakesAlong((keys.task(""), *task_locks.claim_keys(keys)), keys.events)
+
+    @classmethod
+    def begun(cls, along: TakenAlong) -> JobLifecycle:
+        """The task is ours."""
+        task_id, *reply = along.reply
+        return cls(task_locks.read_claim(task_id.decode(), reply, along.asked_s))
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """It was not begun: its job could not be read, or it was cancelled, or goes back."""
+        record, now_us, error, store = self.claimed, self.claim.now_us, outcome.error, run.store
+        if outcome.kind is Kind.FAILURE and error is not None:
+            ending = Ending(EndKind.FAIL, now_us, error=error_of(error))
+            change = change_of(record, ending)
+            before = failed_commands(run, error, run.clock)
+        else:
+            ending = Ending(EndKind.RELEASE, now_us)
+            change = untaken(record, now_us)
+            before = [queues.return_command(store, run.queue, run.job.raw)]
+        return guarded(store, record, ending, before, change, place=False)
+
+
+class _Unanswered(JobLifecycle):
+    """Of a run whose task may be claimed or not: nobody told us."""
+
+    plain: ClassVar[bool] = False
+
+    def __init__(self, task_id: str, token: str, clock: Clock) -> None:
+        self._task_id = task_id
+        self._token = token
+        self._clock = clock
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """The job goes back, and the task if it is ours."""
+        store = run.store
+        commands: list[Command] = []
+        if outcome.kind is Kind.RETURNED:
+            commands.append(queues.return_command(store, run.queue, run.job.raw))
+        ending = Ending(EndKind.RELEASE, self._clock.now_us())
+        return [
+            *commands,
+            ("REQUIRE", store.keys.task(self._task_id), "lock", self._token),
+            *note_commands(store, self._task_id, ending),
+            ("OTHERWISE",),
+        ]
 
 
 async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
     """Claim the task; None where it is not to be run: what becomes of the job stands in the run.
 
     Raises:
-        OutcomeUnknown, StoreUnavailable: it may be ours or not; `run.ender` sees to that.
+        OutcomeUnknown, StoreUnavailable: it may be ours or not; the lifecycle sees to that.
     """
-    known, run.claim = run.claim, None
-    if known is not None and _still_holds(known, task_id, clock):
-        return known
+    lifecycle = run.lifecycle
+    if isinstance(lifecycle, TakenTask) and _still_holds(lifecycle.claim, task_id, clock):
+        return lifecycle.claim
     token = f"{run.worker_id}#{run.run_at or secrets.token_hex(6)}"
-    run.ender = partial(_end_unanswered, run, task_id, token, clock)
+    run.lifecycle = _Unanswered(task_id, token, clock)
     for _ in range(_TRIES):
         try:
             reply = await _ask(run, task_id, token, clock)
         except (OutcomeUnknown, StoreUnavailable):
             raise
         except StoreError:  # Redis refuses it, and will again: the job fails
-            run.ender = None
+            run.lifecycle = PLAIN
             raise
         if reply.record is None:
             run.error = UnknownTaskId(_unknown(task_id))
@@ -85,25 +147,8 @@ async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
             break
     else:
         run.outcome = SKIPPED
-    run.ender = None
+    run.lifecycle = PLAIN
     return None
-
-
-def _end_unanswered(
-    run: Run, task_id: str, token: str, clock: Clock, outcome: Outcome
-) -> Sequence[Command]:
-    """Nobody told us whether we have the task: the job goes back, and the task if it is ours."""
-    store = run.store
-    commands: list[Command] = []
-    if outcome.kind is Kind.RETURNED:
-        commands.append(queues.return_command(store, run.queue, run.job.raw))
-    ending = Ending(EndKind.RELEASE, clock.now_us())
-    return [
-        *commands,
-        ("REQUIRE", store.keys.task(task_id), "lock", token),
-        *note_commands(store, task_id, ending),
-        ("OTHERWISE",),
-    ]
 
 
 def _still_holds(claim: Claim, task_id: str, clock: Clock) -> bool:

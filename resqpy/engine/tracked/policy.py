@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from resqpy.base.task_record import Record, Retries, but
 from resqpy.engine.definition import Definition
-from resqpy.engine.plugin import Plugin
+from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.tracked.defaults import TaskDefaults
 
 
@@ -21,23 +21,21 @@ def defaults_of(definition: Definition | None, defaults: TaskDefaults) -> TaskDe
         return defaults
     retries = defaults.retries
     for plugin in definition.plugins:
-        retries = _filled(retries, plugin)
+        if (policy := plugin.retries()) is not None:
+            retries = _filled(retries, policy)
     once = retries.at_most_once or definition.at_most_once
     return replace(defaults, retries=replace(retries, at_most_once=once))
 
 
-def with_policy(record: Record, plugin: Plugin) -> Record:
-    """A record, with what its creator did not say as a plugin of the task has it."""
+def with_policy(record: Record, policy: RetryPolicy) -> Record:
+    """A record, with what its creator did not say as the task's own policy has it."""
     if record.retries.at_most_once:
         return record
-    filled = _filled(record.retries, plugin)
+    filled = _filled(record.retries, policy)
     return record if filled == record.retries else but(record, retries=filled)
 
 
-def _filled(retries: Retries, plugin: Plugin) -> Retries:
-    own = plugin.retries()
-    if own is None:
-        return retries
-    most = retries.most if "retries" in retries.said else own.most
-    backoff = retries.backoff if "backoff" in retries.said else own.backoff
+def _filled(retries: Retries, policy: RetryPolicy) -> Retries:
+    most = retries.most if "retries" in retries.said else policy.most
+    backoff = retries.backoff if "backoff" in retries.said else policy.backoff
     return replace(retries, most=most, backoff=backoff)

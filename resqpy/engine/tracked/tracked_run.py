@@ -25,21 +25,22 @@ from resqpy.base.own_tasks import uncancel
 from resqpy.base.task_ending import Ending, EndKind
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.hook_limit import HookLimit
+from resqpy.engine.lifecycle import Attempts, RetryPolicy
 from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
 from resqpy.engine.tracked.active import ActiveTask
+from resqpy.engine.tracked.claiming import Claimed
 from resqpy.engine.tracked.finishing import change_of, guarded, result_text
 from resqpy.engine.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.engine.tracked.lock import HeldLock
+from resqpy.engine.tracked.policy import with_policy
 from resqpy.engine.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
 from resqpy.engine.tracked.transitions import Change, fails
 from resqpy.store import queues
 from resqpy.store.task_locks import Claim
 
 _log = logging.getLogger("resqpy.tracked")
-
-ACTIVE = "resqpy.tracked"  # where a run's state has the active task
 
 _LOST_GRACE_S = 5.0  # that a handler gets to end when the lock is lost
 
@@ -85,7 +86,7 @@ class _Intercepting:
         await self._interceptor(self._task, call_next)
 
 
-class TrackedRun:
+class TrackedRun(Claimed):
     """One delivery of a task: what its handler did becomes the outcome of the job and the task's end.
 
     Args:
@@ -100,9 +101,10 @@ class TrackedRun:
     def __init__(
         self, run: Run, claimed: Claim, clock: Clock, interceptors: list[VerbInterceptor]
     ) -> None:
-        record = claimed.record
-        assert record is not None
+        super().__init__(claimed)
+        record = self.claimed
         self.run = run
+        self._settling: tuple[Change, Ending, BaseException | None] | None = None
         self._clock = clock
         self._changes: Patch | None = None  # of the payload, once the handler has returned
         entry = partial(_failed_entry, ref(run), clock)
@@ -112,8 +114,23 @@ class TrackedRun:
         self.task.on("lock_lost", self._cancel_later)
         own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
-        run.claim, run.state[ACTIVE] = claimed, self.task
-        run.ender = self._end
+        run.lifecycle = self
+
+    # -- what others ask --
+
+    def adopt(self, policy: RetryPolicy) -> bool:
+        """Let a plugin's policy hold as far as the task's creator said nothing else."""
+        self.task.record = with_policy(self.task.record, policy)
+        return True
+
+    def attempts(self) -> Attempts | None:
+        """The attempts, unless the end is settled already."""
+        record, retries = self.task.record, self.task.record.retries
+        if not self.task.processing.busy:
+            return None
+        said = "backoff" in retries.said
+        delay_ms = retries.backoff.delay_ms(record.attempts, random.random) if said else None
+        return Attempts(record.attempts, record.attempts_left, delay_ms)
 
     # -- the handler runs --
 
@@ -235,9 +252,10 @@ class TrackedRun:
             return task.ending(kind, None, JobCancelled("a plugin forbade the run"))
         return task.ending(kind, None, outcome.error)
 
-    def _end(self, outcome: Outcome) -> Sequence[Command]:
-        """What the end of the run writes."""
-        run, task = self.run, self.task
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """The end of the task."""
+        task = self.task
+        self._settling = None
         if not task.processing.locked or task.processing_state is not ProcessingState.ACTIVE:
             return []
         ending = self._ending(outcome)
@@ -249,19 +267,20 @@ class TrackedRun:
         if ending.kind is EndKind.RELEASE:  # it was not the task's wish: back to the head
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
-        run.after = partial(self._ended, change, ending, outcome.error)
+        self._settling = change, ending, outcome.error
         return guarded(run.store, task.record, ending, before, change, place=place)
 
-    def _ended(
-        self, change: Change, ending: Ending, error: BaseException | None, written: bool
-    ) -> None:
+    def settled(self, run: Run, *, written: bool) -> None:
         """The end is settled. What refers to each other lets go, so that it is freed at once: leaving
         that to the garbage collector costs a sixth of a small run.
         """
-        self.run.ender = self.run.after = None
+        run.lifecycle = Claimed(self.claim, self.task)
+        if self._settling is None:
+            return
         if not written:
             self.task.processing.lose()
             return
+        change, ending, error = self._settling
         self.task.record = change.after or self.task.record
         self.task.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
 
@@ -274,5 +293,4 @@ def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -
 
 def active_task(run: Run) -> ActiveTask | None:
     """The tracked task that a run processes, if it is one."""
-    found = run.state.get(ACTIVE)
-    return found if isinstance(found, ActiveTask) else None
+    return run.lifecycle.task if isinstance(run.lifecycle, Claimed) else None

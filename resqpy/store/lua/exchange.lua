@@ -13,16 +13,16 @@
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
---      9   prefix of records of tracked tasks               10  tasks:locks
---      11  tasks:scheduled          12  tasks:pending        13  prefix of tasks:by:
---      14   resqpy's gates: the epoch of each process; no field: it takes nothing
---      15… the queues, in order of priority
+--      9   resqpy's gates: the epoch of each process; no field: it takes nothing
+--      10… those that lifecycle.lua needs
+--      …   the queues, in order of priority
 -- ARGV 1   run_at of what is taken (unlike any before, so that it names the run)
 --      2   "1": the last reply was lost, look for records in the slots thought free
 --      3   the most bytes of a job that are sent to the worker
 --      4   payload that stands in a record for bytes that foreign readers could not bear
---      5   the channel of tracked tasks; empty: they are not taken together with their jobs
---      6   incarnation of the process; empty: there is no fence     7  epoch of the exchange
+--      5   incarnation of the process; empty: there is no fence     6  epoch of the exchange
+--      7   number of keys that lifecycle.lua needs; 0: nothing is taken along with a job
+--      8   what lifecycle.lua needs besides
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each command: number of words, words
@@ -30,7 +30,7 @@
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
 --          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or '',
---            false | what task_take.lua returned, with the task's id before it…},
+--            false | what lifecycle.lua took along…},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1, rescues or '',
 --            false | as above…},
 --          broken queues {queue, error…},
@@ -39,13 +39,13 @@
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; ARGV 1, so that no answer is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 8
+local at = 9
 local function word()
   at = at + 1
   return ARGV[at - 1]
 end
 
-local FIXED = 14
+local FIXED = 9 + tonumber(ARGV[7])
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
 local queue_json = {}
@@ -63,10 +63,7 @@ for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 --   DELAY …                    stores a delayed item that is due so long from now (delayed.py)
 --   LOCK lock seconds          takes a QueueLock, if nobody has it
 --   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
---   HOLD record id lock version note locks
---                              skips what follows where the lock of a tracked task's record is another;
---                              where only its version is, `note` is left in it, for whoever reads it next
---   STEP …                     writes a step of a tracked task (record_step.lua)
+--   HOLD …, STEP …             write the record beside a job (lifecycle.lua)
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed = 0, 0
 
@@ -85,7 +82,7 @@ end
 local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
   ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash' }
 
--- include record_step
+-- include lifecycle
 
 -- What would keep the commands from being done, asked before the first of them.
 local function obstacle(commands)
@@ -102,17 +99,6 @@ local function obstacle(commands)
 end
 
 -- include periodic_again
-
--- Whether a step of a tracked task may be taken, and else whether its end was noted.
-local function hold(command)
-  local now = redis.pcall('HMGET', command[2], 'lock', 'v')
-  if now.err or now[1] ~= command[4] then return false, false end
-  if now[2] == command[5] then return true, false end
-  redis.call('HSET', command[2], 'ending', command[6], 'locked', '0')
-  redis.call('HINCRBY', command[2], 'v', 1)
-  redis.pcall('ZADD', command[7], 0, command[3])
-  return false, true
-end
 
 -- Returns what Redis refused, or whether the conditions among the commands held.
 local function write_all(commands)
@@ -209,16 +195,16 @@ if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
 -- Fence ------------------------------------------------------------------------------------------
 -- A gate only rises, so that what was sent before a lost reply takes nothing after it.
 local fenced, gate = 0, 0
-if ARGV[6] ~= '' then
-  local value = redis.pcall('HGET', KEYS[14], ARGV[6])
+if ARGV[5] ~= '' then
+  local value = redis.pcall('HGET', KEYS[9], ARGV[5])
   gate = type(value) == 'string' and tonumber(value) or false
   if not gate then
     fenced, gate = 1, 0
-  elseif gate > tonumber(ARGV[7]) then
+  elseif gate > tonumber(ARGV[6]) then
     fenced = 2
-  elseif gate < tonumber(ARGV[7]) then
+  elseif gate < tonumber(ARGV[6]) then
     redis.call('DEL', record_of .. ':') -- so that Redis refuses no write for want of memory
-    local reply = redis.pcall('HSET', KEYS[14], ARGV[6], ARGV[7])
+    local reply = redis.pcall('HSET', KEYS[9], ARGV[5], ARGV[6])
     if type(reply) == 'table' and reply.err then fenced = 3 end
   end
 end
@@ -236,30 +222,6 @@ local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 -- How often the job of a dead worker was put back before; '' where it never was.
 local function rescued(payload)
   return rescues and redis.call('HGET', KEYS[8], redis.sha1hex(payload)) or ''
-end
-
--- include free_guards
-
--- include task_take
-
-local LASTS = 30000 -- ms, of a lock whose record says nothing
-local task_names = { '', KEYS[10], KEYS[11], KEYS[12], KEYS[13] }
-local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
-
--- A tracked task whose job is spelled as we spell it is taken in the same step: one look at both ends
--- of the bytes is enough. Of any other the worker asks when it has read the job.
-local function take_tracked(payload, worker, run)
-  if ARGV[5] == '' or payload:sub(-4) ~= '"}]}' then return false end
-  local _, last = payload:find(ID, -240, true)
-  local kind = last and payload:match(CLASS)
-  local id = kind and payload:sub(last + 1, -5)
-  if not id or id:find('[^%w._:@/+=~-]') then return false end
-  task_names[1] = KEYS[9] .. id
-  local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run, LASTS, ARGV[5],
-    '"' .. kind .. '"')
-  if not (fine and claim) or claim[1] == 0 then return false end
-  table.insert(claim, 1, id)
-  return claim
 end
 
 -- Whether a slot has a job already; that is what it gets, then.
@@ -281,7 +243,7 @@ local function find(slot)
   if payload then
     found[n + 6] = rescued(payload)
     found[n + 7] = found[n + 6] == '' and first and last
-      and take_tracked(payload, slot[2], record:sub(first + 1, last - 1))
+      and take_along(payload, slot[2], record:sub(first + 1, last - 1))
   end
   return true
 end
@@ -319,7 +281,7 @@ local function place(q, payload)
       taken[n + 4] = fit and -1 or #payload
       taken[n + 5] = large and redis.sha1hex(payload) or ''
       taken[n + 6] = rescued(payload)
-      taken[n + 7] = taken[n + 6] == '' and take_tracked(payload, slot[2], run_at)
+      taken[n + 7] = taken[n + 6] == '' and take_along(payload, slot[2], run_at)
       return true
     end
     find(slot)

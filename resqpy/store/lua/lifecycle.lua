@@ -1,0 +1,50 @@
+-- Shared by exchange.lua (`-- include lifecycle`): what tracked tasks add to it. Their records are taken
+-- along with their jobs, and written by the ends of their runs.
+--
+-- KEYS 10  prefix of records of tracked tasks    11  tasks:locks    12  tasks:scheduled
+--      13  tasks:pending                         14  prefix of tasks:by:
+-- ARGV 8   the channel of tracked tasks
+--      and as commands of an end:
+--      "HOLD", record, id, lock, version, note, tasks:locks: skips what follows where the lock of the record
+--          is another; where only its version is, `note` is left in it, for whoever reads it next
+--      "STEP", … (record_step.lua)
+-- Returns  (hold) whether what follows is done, and else whether its end was noted
+--          (take_along) false where nothing was taken; else what task_take.lua returned, with the task's id
+--          before it
+
+-- include record_step
+
+local function hold(command)
+  local now = redis.pcall('HMGET', command[2], 'lock', 'v')
+  if now.err or now[1] ~= command[4] then return false, false end
+  if now[2] == command[5] then return true, false end
+  redis.call('HSET', command[2], 'ending', command[6], 'locked', '0')
+  redis.call('HINCRBY', command[2], 'v', 1)
+  redis.pcall('ZADD', command[7], 0, command[3])
+  return false, true
+end
+
+-- include free_guards
+
+-- include task_take
+
+local LASTS = 30000 -- ms, of a lock whose record says nothing
+local ALONG = tonumber(ARGV[7]) > 0
+local task_names = { '', KEYS[11], KEYS[12], KEYS[13], KEYS[14] }
+local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
+
+-- A tracked task whose job is spelled as we spell it is taken in the same step: one look at both ends
+-- of the bytes is enough. Of any other the worker asks when it has read the job.
+local function take_along(payload, worker, run)
+  if not ALONG or payload:sub(-4) ~= '"}]}' then return false end
+  local _, last = payload:find(ID, -240, true)
+  local kind = last and payload:match(CLASS)
+  local id = kind and payload:sub(last + 1, -5)
+  if not id or id:find('[^%w._:@/+=~-]') then return false end
+  task_names[1] = KEYS[10] .. id
+  local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run, LASTS, ARGV[8],
+    '"' .. kind .. '"')
+  if not (fine and claim) or claim[1] == 0 then return false end
+  table.insert(claim, 1, id)
+  return claim
+end
