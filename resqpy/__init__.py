@@ -63,8 +63,6 @@ if TYPE_CHECKING:
     from resqpy.engine.queue import Queue
     from resqpy.engine.resque import Resque
     from resqpy.engine.run import Run, current_run
-    from resqpy.engine.scheduler import Scheduler
-    from resqpy.engine.scheduler_options import SchedulerOptions
     from resqpy.engine.tracked.active import ActiveTask
     from resqpy.engine.tracked.handle import TrackedTask
     from resqpy.engine.worker import Worker
@@ -77,6 +75,8 @@ if TYPE_CHECKING:
     from resqpy.framework.middleware import Middleware
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
+    from resqpy.framework.scheduler import Scheduler
+    from resqpy.framework.scheduler_options import SchedulerOptions
     from resqpy.framework.task import Task, task
     from resqpy.framework.task_call import TaskCall
     from resqpy.framework.tracking import TrackedApi, current_task
@@ -211,8 +211,8 @@ _MODULES = {
     "Resque": "engine.resque",
     "Run": "engine.run",
     "ScalingOptions": "engine.options",
-    "Scheduler": "engine.scheduler",
-    "SchedulerOptions": "engine.scheduler_options",
+    "Scheduler": "framework.scheduler",
+    "SchedulerOptions": "framework.scheduler_options",
     "Store": "store.client",
     "StoreError": "base.errors",
     "StoreMisconfigured": "base.errors",

@@ -19,9 +19,9 @@ from resqpy.cli.silent_workers import worker_problems
 from resqpy.cli.unled import unled_problems
 from resqpy.cli.views import ID_LENGTH, failed_id
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import checkup, delayed, pausing
 from resqpy.store.leader import Lock, led, standing
 from resqpy.store.undo import Touched, Undo
@@ -40,10 +40,10 @@ class Diagnosis:
         options: Ruby's and Node's ways, as the scheduler has them.
     """
 
-    def __init__(self, resque: Resque, options: SchedulerOptions | None = None) -> None:
+    def __init__(self, resque: Resque, options: LeaderOptions | None = None) -> None:
         self._resque = resque
         self._store = resque.store
-        self._options = options or SchedulerOptions()
+        self._options = options or LeaderOptions()
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[Lock] = []
         self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has said what time it is

@@ -10,8 +10,8 @@ from resqpy.cli import times
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Fix, Problem
 from resqpy.cli.workers_view import SeenWorker
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.resque import Resque
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import workers as store_workers
 from resqpy.store.undo import Touched, Undo
 
@@ -21,7 +21,7 @@ _BY_HAND = "resqpy workers clean WORKER, once you know that its process is gone"
 
 
 def worker_problems(
-    resque: Resque, workers: Sequence[SeenWorker], now_ms: int, options: SchedulerOptions
+    resque: Resque, workers: Sequence[SeenWorker], now_ms: int, options: LeaderOptions
 ) -> list[Problem]:
     """What is wrong with workers."""
     silent = [each for each in workers if each.life(now_ms) == "silent"]
@@ -46,7 +46,7 @@ def worker_problems(
     return found
 
 
-def _is_dead(worker: SeenWorker, now_ms: int, options: SchedulerOptions) -> bool:
+def _is_dead(worker: SeenWorker, now_ms: int, options: LeaderOptions) -> bool:
     if worker.language == "node":
         limit_ms = options.stuck_worker_timeout_ms
     else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resqpy.cli.problem import Found, Problem
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import delayed
 from resqpy.store.leader import Lock, led
 
@@ -15,7 +15,7 @@ _NAMED = 3
 _LOOKED_AT = 1000  # times at which something is due
 
 
-async def unled_problems(resque: Resque, options: SchedulerOptions, locks: Sequence[Lock]) -> Found:
+async def unled_problems(resque: Resque, options: LeaderOptions, locks: Sequence[Lock]) -> Found:
     """Periodic tasks, delayed jobs and Ruby's schedules that nobody moves, in one problem. Nothing is
     broken where nothing was started yet.
     """

@@ -23,8 +23,8 @@ from typing import Any, Literal
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import ResqpyError
 from resqpy.base.own_tasks import own_task
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import leader
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import Ballot
@@ -89,7 +89,7 @@ class Election:
     def __init__(
         self,
         store: Store,
-        options: SchedulerOptions,
+        options: LeaderOptions,
         name: str,
         on_change: Callable[[], None],
         on_error: Callable[[ResqpyError], None],

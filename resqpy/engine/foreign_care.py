@@ -22,8 +22,8 @@ from resqpy.base.model import FailedJob
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.identity import incarnation_of
 from resqpy.engine.inspector import Inspector
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.ruby_pulse import RubyPulse
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.store import cleaning, foreign, workers
 from resqpy.store.leader import other_ruby_leader
 
@@ -47,7 +47,7 @@ class ForeignCareChore:
     scope: Scope = "shared"
     prefixes: Sequence[str] = ()
 
-    def __init__(self, inspector: Inspector, options: SchedulerOptions, tell: Tell) -> None:
+    def __init__(self, inspector: Inspector, options: LeaderOptions, tell: Tell) -> None:
         self._inspector = inspector
         self._store = inspector.store
         self._options = options

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from resqpy.base.own_tasks import raise_if_cancelled
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import Emit, ScheduleChore, Source
 from resqpy.schedules.ruby import QueueOf, RubySource
@@ -59,7 +59,7 @@ class ScheduleHooks:
 
 
 def schedule_chores(
-    queue: Queue, announcer: Announcer, options: SchedulerOptions, emit: Emit
+    queue: Queue, announcer: Announcer, options: LeaderOptions, emit: Emit
 ) -> list[ScheduleChore]:
     """One for each kind of schedules, so that none waits for another.
 
@@ -77,7 +77,7 @@ def schedule_chores(
 
 
 def ruby_source(
-    queue: Queue, options: SchedulerOptions, on_error: Callable[[Exception], None]
+    queue: Queue, options: LeaderOptions, on_error: Callable[[Exception], None]
 ) -> RubySource:
     """Ruby's schedules as the options say, with the queues of our tasks."""
     return RubySource(

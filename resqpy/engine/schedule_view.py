@@ -11,11 +11,11 @@ from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.periodic import to_datetime
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.schedule_chores import ruby_source
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.schedules.announcing import Announced
 from resqpy.schedules.tasks import task_schedule
 from resqpy.schedules.timetable import ScheduleEntry, Timetable, entry_of
@@ -33,12 +33,12 @@ class ScheduleView:
         options: for Ruby's time zone and environment, as the scheduler has them.
     """
 
-    def __init__(self, queue: Queue, options: SchedulerOptions | None = None) -> None:
+    def __init__(self, queue: Queue, options: LeaderOptions | None = None) -> None:
         self._store = queue.store
         self._tasks = RecurrentJobs(queue)
         self._announced = Announced(self._tasks.tasks, lambda _: None)
         self._ruby = RubyScheduleVerbs(queue)
-        self._source = ruby_source(queue, options or SchedulerOptions(), lambda _: None)
+        self._source = ruby_source(queue, options or LeaderOptions(), lambda _: None)
 
     async def load(self) -> Timetable:
         """Everything, sorted by name. Two round trips."""

@@ -1,4 +1,4 @@
-"""The scheduler: stands for election, and does the chores of a leader while it is one."""
+"""The role of a scheduler: to stand for election, and to do the chores of a leader while it is one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.clock import Clock
 from resqpy.base.deadline import Deadline
 from resqpy.base.errors import StoreError
 from resqpy.base.loops import on_its_loop
@@ -14,54 +14,35 @@ from resqpy.engine import identity
 from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.queue import Queue
 from resqpy.engine.role import LAST_S, Role, within_limit
-from resqpy.engine.scheduler_options import SchedulerOptions
-from resqpy.engine.standard_chores import standard_chores
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store.tracker import Tracker
 
 _RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, that the last steps of a stop get
 
 
-class Scheduler(Role):
-    """Moves due jobs to their queues, and what else one process of a cluster has to do.
-
-    Any number may run; one leads, whatever language the others are written in.
-
-    Args:
-        connection: a `Store`, `RedisOptions` or a URL.
-        jobs: tasks by name, for their plugins' hooks.
-
-    Attributes:
-        name: who we are in the locks.
-        queue: enqueues for the chores, with the tasks' hooks.
-        announcer: tells the others which periodic tasks there are here.
-        chores: what is done as leader; to be changed before `start` only.
-
-    Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed
-    entry, seconds), `put_back` (worker name, queue, class, times) of a job that was lost so many times with
-    its worker, `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
-    `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
-    """
+class SchedulerRole(Role):
+    """Stands for election, and does its chores while it leads; what they are, the framework's `Scheduler` says."""
 
     leads: ClassVar[bool] = True
 
     def __init__(
         self,
-        connection: Connection = None,
-        jobs: Mapping[str, Any] | None = None,
-        options: SchedulerOptions | None = None,
-        clock: Clock = SYSTEM_CLOCK,
+        connection: Connection,
+        jobs: Mapping[str, Any] | None,
+        options: LeaderOptions,
+        clock: Clock,
     ) -> None:
         super().__init__(connection)
-        self.options: SchedulerOptions = options or SchedulerOptions()
+        self.options: LeaderOptions = options
         self.name: str = _new_name(self.options.name)
         self.queue: Queue = Queue(self.store, jobs, clock)
         self.announcer: Announcer = Announcer(
             self.store, own_tasks(self.queue.definitions), self._trouble
         )
-        self.chores: list[Chore] = standard_chores(self)
+        self.chores: list[Chore] = []
         self._clock = clock
         self._election: Election | None = None
         self._loops: dict[str, ChoreLoop] = {}

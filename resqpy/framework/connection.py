@@ -7,9 +7,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.framework.config import Config
 from resqpy.framework.defaults import RedisConfig
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.store.options import RedisOptions
 
 USUAL_PROCESSORS = (1, 10)  # where a worker is asked for and the config says 0

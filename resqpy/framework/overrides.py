@@ -16,8 +16,8 @@ from resqpy.engine.contracts import (
 )
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.resque import Resque
-from resqpy.engine.scheduler import Scheduler
 from resqpy.framework.config import Config
+from resqpy.framework.scheduler import Scheduler
 
 PARTS: dict[str, tuple[type, type]] = {
     "queue": (Resque, QueueContract),

@@ -28,7 +28,7 @@ from resqpy.store.client import Store
 if TYPE_CHECKING:
     from resqpy.engine.multi_worker import MultiWorker
     from resqpy.engine.resque import Resque as EngineResque
-    from resqpy.engine.scheduler import Scheduler
+    from resqpy.framework.scheduler import Scheduler
 
 _QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets
 

@@ -15,11 +15,11 @@ from resqpy.base.errors import ResqpyError, UsageError
 from resqpy.engine.claims import Claims
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
+from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.promotion import Teller, raise_if_refused
 from resqpy.engine.queue import Queue
 from resqpy.engine.redis_clock import FollowingClock
 from resqpy.engine.schedule_chores import schedule_chores
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.framework.api import api
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store import delayed, periodic, promote, queues
@@ -51,7 +51,7 @@ async def promoter() -> AsyncIterator[Promoter]:
     made: Any = resque.queue
     queue = made if isinstance(made, Queue) else Queue(resque.store, api.registry.definitions)
     errors: list[ResqpyError] = []
-    options = SchedulerOptions(lease_s=_LEASE_S)
+    options = LeaderOptions(lease_s=_LEASE_S)
     election = Election(resque.store, options, NAME, lambda: None, errors.append)
     try:
         ballot = await election.ask()
@@ -87,7 +87,7 @@ class Promoter:
         self._judge = Judge(queue, NAME)
         self._claims = Claims(queue, self._judge, teller)
         announcer = _OnlyKnown(self._store, own_tasks(queue.definitions), self._errors.append)
-        options = SchedulerOptions(timeout_s=_LONGEST_S)
+        options = LeaderOptions(timeout_s=_LONGEST_S)
         chores = schedule_chores(queue, announcer, options, self._emit)
         self._periodic = [each for each in chores if each.scope == "own"]
 

@@ -22,8 +22,8 @@ from resqpy.base.errors import StoreMisconfigured
 from resqpy.cli.exits import Exit
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import find_binary, in_wheel
-from resqpy.engine.scheduler import Scheduler
 from resqpy.framework.api import api
+from resqpy.framework.scheduler import Scheduler
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from tests.cli.conftest import Call

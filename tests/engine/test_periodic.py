@@ -17,9 +17,9 @@ from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
 from resqpy.engine.run import current_run
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.worker import Worker
+from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.schedules import announcing
 from tests.support.waiting import wait_for
 

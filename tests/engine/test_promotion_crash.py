@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.scheduler_options import SchedulerOptions
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for
 

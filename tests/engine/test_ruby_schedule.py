@@ -20,7 +20,7 @@ from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import ScheduleChore
 from tests.support.leading import Leading

@@ -13,7 +13,7 @@ from resqpy.base.errors import UnknownTask
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.schedules.timetable import ScheduleEntry
 
 JOBS: dict[str, Any] = {

@@ -13,10 +13,10 @@ from resqpy.engine.contracts import SchedulerContract, WorkerContract, check_con
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.queue import Queue
 from resqpy.engine.resque import Resque
-from resqpy.engine.scheduler import Scheduler
 from resqpy.framework.api import api
 from resqpy.framework.overrides import PARTS
 from resqpy.framework.process import Process
+from resqpy.framework.scheduler import Scheduler
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.shell import Shell, write
 

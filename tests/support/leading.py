@@ -8,7 +8,7 @@ from resqpy.base.clock import FixedClock
 from resqpy.engine.chores import Chore
 from resqpy.engine.election import Leadership
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.scheduler import Scheduler
+from resqpy.framework.scheduler import Scheduler
 from resqpy.store import leader
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions

@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.plugins.queue_lock import QueueLock
 from resqpy.store import promote
 from resqpy.store.client import Arg, Store

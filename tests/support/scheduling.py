@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from resqpy.engine.chores import Chore
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
+from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.scheduler_options import SchedulerOptions
 
 StartScheduler = Callable[..., Awaitable[Scheduler]]
 

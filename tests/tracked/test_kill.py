@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.scheduler import Scheduler
-from resqpy.engine.scheduler_options import SchedulerOptions
 from resqpy.engine.tracked.creating import CreateOptions
 from resqpy.engine.tracked.handle import TrackedTask
 from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.listener import definition_of
+from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.store.client import Store
 from tests.support.waiting import wait_for
 from tests.tracked import victim

@@ -1,14 +1,14 @@
-"""The settings of the scheduler, with their defaults."""
+"""The settings of the scheduler, with their defaults; apart from it, for those who only look."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.engine.rescue_rule import RESCUE_AFTER_S
+from resqpy.engine.leader_options import LeaderOptions
 
 
 @dataclass(frozen=True)
-class SchedulerOptions:
+class SchedulerOptions(LeaderOptions):
     """How a scheduler leads and what it does.
 
     Attributes:
@@ -33,16 +33,4 @@ class SchedulerOptions:
         ruby_timezone: of Ruby's schedules that name none; None: this machine's, as in Ruby.
     """
 
-    timeout_s: float = 5.0
-    lease_s: float = 10.0
-    foreign_lock_ttl_s: int = 180
-    ruby_lock_prefix: str = ""
-    name: str | None = None
-    stuck_worker_timeout_ms: int = 3_600_000
-    retry_stuck_jobs: bool = False
-    rescue_after_s: float = RESCUE_AFTER_S
     task_lost_after_ms: int = 300_000
-    ruby_prune_after_ms: int | None = None
-    ruby_leads: bool = False
-    ruby_env: str | None = None
-    ruby_timezone: str | None = None
