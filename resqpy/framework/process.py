@@ -28,6 +28,7 @@ from resqpy.framework.initializers.tasks import TasksInitializer
 from resqpy.framework.initializers.tracked import TrackedInitializer
 from resqpy.framework.limits import Limits
 from resqpy.framework.log import get_logger
+from resqpy.framework.loop_watch import LoopWatch
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.framework.signals import handled
@@ -45,6 +46,7 @@ class Process:
     Attributes:
         api: what `api` leads to while it runs.
         patient: whether `start` waits for Redis.
+        loop_watch: whether its event loop goes on.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Process:
             project, self.bound, worker=self.worker, scheduler=self.scheduler
         )
         self.home: Home = Home("this process")
+        self.loop_watch: LoopWatch = LoopWatch(project.root)
         self._wanted = asyncio.Event()
         self._hurry: asyncio.Task[None] | None = None
         self._stopped: asyncio.Task[None] | None = None
@@ -91,6 +94,7 @@ class Process:
             raise PoolStateError("this process was started already; make a new one")
         self.project.check()
         self.home.elsewhere()  # it lives here from now on
+        self.loop_watch.begin()
         self.bound.things["log"] = get_logger()
         for each in self.project.warnings:
             get_logger().warning(str(each))

@@ -43,8 +43,8 @@ Handlers = Mapping[signal.Signals, Callable[[], None]]
 # A service manager tells each process of a service, and a supervisor its children: that is one request
 # to stop, not two.
 SAME_WITHIN_S = 0.25
-LOOK_S = 0.25  # between looks whether the loop answers, once a stop was asked for
-SILENT_LOOKS = {1: 40, 2: 8}  # without an answer, by the urgency: the loop is blocked
+LOOK_S = 0.25  # between looks whether the loop answers
+SILENT_S = {1: 10.0, 2: 2.0}  # without an answer, by the urgency: it is ended
 NOW_WITHIN_S = 20.0  # that a stop "now" may last besides `tasks.cancel_timeout`
 BY_FORCE = 1  # the exit code
 
@@ -77,8 +77,8 @@ class _Handlers:
         self._at_once = process.project.config.process.signals == "resque"
         self._until_s = float("inf")  # then a loop that does not answer is ended
         self._at_last_s = float("inf")  # then the process is ended in any case
-        self._answered = True
-        self._silent = 0
+        self._watch = process.loop_watch
+        self._watch.begin()
 
     def all(self) -> Handlers:
         hang_up = {} if _is_under_nohup() else {signal.SIGHUP: self.stop}
@@ -152,21 +152,12 @@ class _Handlers:
 
     def look(self) -> None:
         """Whether the loop answers; called again and again."""
-        now_s = SYSTEM_CLOCK.monotonic()
-        if now_s < self._until_s and now_s < self._at_last_s:
-            return
-        if self._answered:
-            self._answered, self._silent = False, 0
-            self._on_loop(self._answer)
-        else:
-            self._silent += 1
-        if self._silent >= SILENT_LOOKS[min(self._urgency.level, 2)]:
+        silent_s, now_s = self._watch.look(), SYSTEM_CLOCK.monotonic()
+        silent_s = min(silent_s, now_s - self._until_s)
+        if silent_s >= SILENT_S[max(1, min(self._urgency.level, 2))]:
             self._end("the event loop is blocked, so the process is ended by force")
         if now_s >= self._at_last_s:
             self._end("the stop does not end, so the process is ended by force")
-
-    def _answer(self) -> None:
-        self._answered = True
 
     @staticmethod
     def _end(words: str) -> NoReturn:
