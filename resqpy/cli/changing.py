@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from resqpy.base.job_filter import JobFilter
+from resqpy.base.when import Moment
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
-from resqpy.cli.nearest import nearest
+from resqpy.cli.nearest import nearest, nearest_time
 from resqpy.cli.session import ask, ask_with_tasks
 from resqpy.cli.settings import current
 from resqpy.engine.resque import Resque
@@ -29,6 +30,7 @@ class Change:
         why_less: why it may not be done to all that were found.
         where: stands behind what is told.
         hooks: the hooks and locks of the project's tasks are asked.
+        at: the time at which they are due, where that is all that was asked for.
     """
 
     walk: Walk
@@ -38,6 +40,7 @@ class Change:
     why_less: str = "were gone meanwhile"
     where: str = ""
     hooks: bool = False
+    at: Moment | None = None
 
 
 def change(what: Change, wanted: JobFilter, *, dry_run: bool) -> Exit:
@@ -78,12 +81,17 @@ def _result(what: Change, seen: Walked, done: int, dry_run: bool) -> dict[str, o
 
 
 def _tell_none(what: Change, wanted: JobFilter, seen: Walked, *, dry_run: bool) -> Exit:
-    near = ask(current(), lambda resque: nearest(resque, wanted))
-    words = f"would be {what.done}" if dry_run else what.done
-    told = (
-        f"no {what.noun} {words}: none of the {output.counted(seen.looked_at, what.noun)} that were "
-        f"looked at is meant{near}"
+    at = what.at
+    near = ask(
+        current(),
+        lambda resque: nearest(resque, wanted) if at is None else nearest_time(resque, at),
     )
+    words = f"would be {what.done}" if dry_run else what.done
+    others = output.counted(seen.looked_at, what.noun)
+    why = (
+        f"none of the {others} that were looked at is meant" if seen.looked_at else "there is none"
+    )
+    told = f"no {what.noun} {words}: {why}{near}"
     result = {**_result(what, seen, 0, dry_run), "nearest": near.removeprefix("; ") or None}
     output.show(result, lambda: output.say(told))
     return Exit.NO

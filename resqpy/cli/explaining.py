@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from resqpy.store.pausing import is_paused
 _NAMED = 5  # processes
 _LOCKS = 10  # that are shown
 _LATE_MS = 10_000  # a job that was due so long ago, nobody moves
+_FOREIGN = "jobs that they don't define fail there"
 
 
 def _id_of(worker: SeenWorker) -> WorkerId:
@@ -118,19 +120,23 @@ class _Search:
         walked = await walk_queue(self._resque.store, self._queue, self._mine)
         count, first = walked.found, walked.first
         if not count:
-            others = counted(walked.looked_at, "other")
-            words = f"no job of it waits in the queue {self._queue!r}, which has {others}"
+            others = counted(walked.looked_at, "other job")
+            holds = f"has {others}" if walked.looked_at else "is empty"
+            words = f"no job of it waits in the queue {self._queue!r}, which {holds}"
             return Finding("not waiting", words)
-        before = f"before the first {counted(first, 'other')}" if first else "the first is the next"
+        behind = f"behind {counted(first, 'other job')}" if first else "the next to be taken"
         wait = "waits" if count == 1 else "wait"
-        return Finding("waiting", f"{count:,} {wait} in the queue {self._queue!r}; {before}")
+        words = f"{_of_it(count)} {wait} in the queue {self._queue!r}"
+        return Finding("waiting", f"{words}, {'the first ' if count > 1 else ''}{behind}")
 
     def _running(self, workers: list[SeenWorker]) -> list[Finding]:
-        found = []
-        for each in workers:
-            if each.class_name == self._name:
-                since = f" since {times.local(each.began_ms)}" if each.began_ms else ""
-                found.append(Finding("running", f"{each.worker_id} runs it{since}"))
+        found, running = [], [each for each in workers if each.class_name == self._name]
+        for each in running[:_NAMED]:
+            since = f" since {times.local(each.began_ms)}" if each.began_ms else ""
+            found.append(Finding("running", f"{each.worker_id} runs it{since}"))
+        if len(running) > _NAMED:
+            more = f"and {counted(len(running) - _NAMED, 'more worker')} run it: resqpy workers"
+            found.append(Finding("running", more))
         return found
 
     def _workers_of(self, workers: list[SeenWorker]) -> Finding | None:
@@ -140,11 +146,14 @@ class _Search:
             return self._of_live_workers(live)
         if mine:
             words = (
-                f"{counted(len(mine), 'worker')} of the queue {self._queue!r} on record, none lives"
+                f"none of the {counted(len(mine), 'registered worker')} of the queue {self._queue!r} "
+                "gave a sign of life lately"
             )
             return Finding("dead workers", words, blocks=True, remedy="start one: resqpy worker")
         others = sorted({each.queues for each in workers})
-        there = f" (workers take from: {'; '.join(others)})" if others else " (there is no worker)"
+        more = " and others" if len(others) > _NAMED else ""
+        names = f"{'; '.join(others[:_NAMED])}{more}"
+        there = f" (workers take from: {names})" if others else " (there is no worker)"
         return Finding(
             "no worker",
             f"no worker takes jobs from the queue {self._queue!r}{there}",
@@ -154,35 +163,30 @@ class _Search:
 
     def _of_live_workers(self, live: list[SeenWorker]) -> Finding:
         """Some take jobs from the queue; but perhaps none that knows the task, or none has time."""
-        languages = {each.language for each in live}
-        if self._task is not None and "python" not in languages:
-            whose = " and ".join(sorted(map(str.capitalize, languages - {"?"}))) or "foreign"
-            words = (
-                f"only {whose} workers take jobs from the queue {self._queue!r}: "
-                "what isn't their own fails there as unknown"
-            )
+        python = [each for each in live if each.language == "python"]
+        where = f"from the queue {self._queue!r}"
+        if self._task is not None and not python:
+            words = f"only {_languages(live)} workers take jobs {where}: {_FOREIGN}"
             return Finding("foreign workers", words, blocks=True, remedy="start one: resqpy worker")
-        ours = [each for each in live if each.language == "python"] or live
-        if not any(each.takes_jobs for each in ours):
-            return self._of_resting(ours)
-        ours = [each for each in ours if each.takes_jobs]
-        busy = sum(each.work is not None for each in ours)
-        words = f"jobs from {self._queue!r} are taken by {counted(len(live), 'live worker')}"
-        if busy < len(ours):
-            return Finding("workers", f"{words}, {busy} busy")
+        ours = python or live
+        taking = [each for each in ours if each.takes_jobs]
+        words = f"{counted(len(ours), 'live worker')} for jobs {where}: {_states(ours)}"
+        if others := [each for each in live if each not in ours]:
+            more = f"; also {counted(len(others), f'live {_languages(others)} worker')}: {_FOREIGN}"
+            words += more
+        if not taking:
+            return self._of_resting(ours, words)
+        if any(each.work is None for each in taking):
+            return Finding("workers", words)
         remedy = "if that lasts, give them more at a time: resqpy worker --max N"
-        return Finding("busy", f"{words}, and all of them are busy", blocks=True, remedy=remedy)
+        return Finding("busy", f"none has time. {words}", blocks=True, remedy=remedy)
 
-    def _of_resting(self, ours: list[SeenWorker]) -> Finding:
+    def _of_resting(self, ours: list[SeenWorker], words: str) -> Finding:
         """All that could take its jobs take none."""
-        states = sorted({each.state for each in ours})
-        words = (
-            f"jobs from {self._queue!r} could be taken by {counted(len(ours), 'live worker')}, but "
-            f"{'it takes' if len(ours) == 1 else 'they take'} none: {' and '.join(states)}"
-        )
+        state = min(each.state for each in ours)
         pids = sorted({f"{each.host} {each.pid}" for each in map(_id_of, ours)})
-        remedy = f"{WORDS.get(states[0], states[0])} (processes: {', '.join(pids[:_NAMED])})"
-        return Finding(states[0], words, blocks=True, remedy=remedy)
+        remedy = f"{WORDS.get(state, state)} (processes: {', '.join(pids[:_NAMED])})"
+        return Finding(state, f"none takes a job now. {words}", blocks=True, remedy=remedy)
 
     # -- delayed and periodic --
 
@@ -201,12 +205,13 @@ class _Search:
 
     def _delayed(self, count: int, first: int) -> Finding:
         when = f"{times.local(first)}, {times.distance(first, self._now_ms)}"
-        are = "is" if count == 1 else "are"
+        words = f"{_of_it(count)} {'is' if count == 1 else 'are'} delayed"
+        which = "the first " if count > 1 else ""
         if first > self._now_ms - _LATE_MS:
-            return Finding("delayed", f"{count:,} {are} delayed; the first until {when}")
+            return Finding("delayed", f"{words}, {which}until {when}")
         return Finding(
             "overdue",
-            f"{count:,} {are} delayed; the first was due {when}",
+            f"{words}, {which or 'and '}was due {when}",
             blocks=True,
             remedy="the scheduler should have moved it: resqpy doctor",
         )
@@ -240,7 +245,7 @@ class _Search:
             count += 1
             if count <= _LOCKS:
                 kind = lock.partition(":")[0]
-                what = "no equal may be enqueued" if kind == "lock" else "an equal runs"
+                what = "being enqueued" if kind == "lock" else "running"
                 yield self._lock(
                     lock, int(value) * 1000 if value.isascii() and value.isdigit() else None, what
                 )
@@ -252,12 +257,12 @@ class _Search:
         if ends_ms is not None and ends_ms <= self._now_ms:
             over = times.distance(ends_ms, self._now_ms)
             return Finding(
-                "old lock", f"a lock that was over {over} stands in nobody's way: {lock}"
+                "old lock", f"a lock that ended {over} and keeps no job from anything: {lock}"
             )
-        ends = f", over {times.distance(ends_ms, self._now_ms)}" if ends_ms else ""
+        ends = f", and ends {times.distance(ends_ms, self._now_ms)}" if ends_ms else ""
         return Finding(
             "locked",
-            f"locked, so {what}{ends}: {lock}",
+            f"a lock keeps equal jobs from {what}{ends}: {lock}",
             blocks=True,
             remedy=f"if nobody holds it any more: resqpy locks remove '{lock}'",
         )
@@ -270,6 +275,21 @@ class _Search:
         when = times.distance(failed_ms, self._now_ms) if failed_ms else str(last.failed_at)
         return Finding(
             "failed",
-            f"{count:,} failed; the last {when}: {last.exception}: {last.error}",
+            f"{_of_it(count)} in the failed list; the last failed {when}: {last.exception}: {last.error}",
             remedy=f"resqpy failed list --class {self._name}",
         )
+
+
+def _of_it(count: int) -> str:
+    return f"{counted(count, 'job')} of it"
+
+
+def _languages(workers: list[SeenWorker]) -> str:
+    known = {each.language for each in workers} - {"?"}
+    return " and ".join(sorted(map(str.capitalize, known))) or "foreign"
+
+
+def _states(workers: list[SeenWorker]) -> str:
+    """How many of them do what: each is counted once."""
+    states = Counter(each.state or ("idle" if each.work is None else "busy") for each in workers)
+    return ", ".join(f"{number:,} {state}" for state, number in sorted(states.items()))

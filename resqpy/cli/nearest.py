@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
+from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.cli import times, views
 from resqpy.engine.inspector import Inspector
+from resqpy.store import delayed
 
 _QUEUES = 50
 _JOBS = 200  # of each queue, and of those that are delayed
@@ -29,6 +31,16 @@ async def nearest(inspector: Inspector, wanted: JobFilter) -> str:
         if "class" not in differs and (best is None or len(differs) < best[0]):
             best = len(differs), _words(job, where, differs)
     return best[1] if best is not None else _by_name(wanted, names)
+
+
+async def nearest_time(inspector: Inspector, at: Moment) -> str:
+    """`; the nearest time is …`, where something is delayed; an empty text where nothing is."""
+    second = ceil_second(moment_ms(at))
+    found = await delayed.around(inspector.store, second)
+    if not found:
+        return ""
+    near = min(found, key=lambda each: abs(each - second))
+    return f"; the nearest time is {times.local(near * 1000)}"
 
 
 async def _some(inspector: Inspector, queue: str | None) -> AsyncIterator[tuple[Job, str]]:

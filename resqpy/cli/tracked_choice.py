@@ -14,6 +14,7 @@ from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask
 from resqpy.cli.settings import current
+from resqpy.cli.tracked_nearest import by_status, nearest_id, nearest_task, words_of
 from resqpy.engine.tracked.query import Conditions
 from resqpy.engine.tracked.tracked import Tracked
 
@@ -81,16 +82,40 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool) -> int:
 
 
 def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
-    found: int = _ask(lambda tracked: tracked.all(**conditions).count(work.statuses))
+    found, left = _ask(lambda tracked: _count(tracked, conditions, work))
     if found and not dry_run:
         output.confirm(f"{work.verb.capitalize()} {_tasks(found)}?")
-    done = 0
+    number = found
     if found and not dry_run:
-        done = _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
-    words = f"{_tasks(found)} would be {work.done}" if dry_run else f"{_tasks(done)} {work.done}"
-    result = {"found": found, work.done: done, "dry_run": dry_run}
-    output.show(result, lambda: output.say(words))
-    return Exit.OK
+        number = _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
+    told = f"{_tasks(number)} {'would be ' if dry_run else ''}{work.done}"
+    if number < found:
+        told += (
+            f"; {found - number:,} of the {found:,} that were found were gone or changed meanwhile"
+        )
+    if left:
+        allowed = ", ".join(work.statuses)
+        told += (
+            f"; {words_of(left)} left as they are: only those that are {allowed} can be {work.done}"
+        )
+    elif not found:
+        told += _ask(lambda tracked: nearest_task(tracked, conditions))
+    done = 0 if dry_run else number
+    result = {"found": found, work.done: done, "left": left, "dry_run": dry_run}
+    output.show(result, lambda: output.say(told))
+    nothing = not found and bool(conditions or left)
+    return Exit.NO if nothing or number < found else Exit.OK
+
+
+async def _count(
+    tracked: Tracked, conditions: Conditions, work: Work
+) -> tuple[int, dict[str, int]]:
+    """To how many it can be done, and how many more are meant, by their statuses."""
+    found = await tracked.all(**conditions).count(work.statuses)
+    if not work.statuses or await tracked.count(**conditions) == found:
+        return found, {}
+    numbers = await by_status(tracked, conditions)
+    return found, {name: n for name, n in numbers.items() if name not in work.statuses}
 
 
 def _tasks(number: int) -> str:
@@ -116,16 +141,18 @@ def _each(ids: Sequence[str], work: Work, *, dry_run: bool) -> int:
             try:
                 await do(tracked, task_id, work)
                 results[task_id] = done
+            except UnknownTaskId as error:
+                results[task_id] = f"{error}{await nearest_id(tracked, task_id)}"
+                missing.append(task_id)
             except TrackedError as error:
                 results[task_id] = str(error)
-                missing.extend([task_id] if isinstance(error, UnknownTaskId) else [])
         return results
 
     results: dict[str, str] = _ask(all_of_them)
     output.show(results, lambda: _print_results(results, done))
     if set(results.values()) == {done}:
         return Exit.OK
-    return Exit.NOT_FOUND if len(missing) == len(results) else Exit.ERROR
+    return Exit.NOT_FOUND if len(missing) == len(results) else Exit.NO
 
 
 async def _do(tracked: Tracked, task_id: str, work: Work) -> None:

@@ -14,7 +14,8 @@ from resqpy.engine.identity import incarnation_of
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
-from resqpy.store import cleaning, foreign, workers
+from resqpy.store import cleaning, foreign, unregistered, workers
+from resqpy.store.unregistered import KEYS_LOOKED_AT
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
@@ -35,6 +36,7 @@ class SeenWorker:
         seen_ms: its last sign of life.
         patience_ms: a younger sign means that it lives.
         state: of its process, where that does not simply work: `paused`, `quiet`, `stopping`, `stuck`.
+        registered: it stands in the set of workers; else only its record is there.
     """
 
     worker_id: str
@@ -43,6 +45,7 @@ class SeenWorker:
     seen_ms: int | None
     patience_ms: int = FRESH_MS
     state: str = ""
+    registered: bool = True
 
     @property
     def takes_jobs(self) -> bool:
@@ -93,6 +96,7 @@ class SeenWorker:
             "language": self.language,
             "working": self.work is not None,
             "state": self.state or "working",
+            "registered": self.registered,
             "class": self.class_name,
             "queue": self.work.queue if self.work else None,
             "payload": output.redaction().shown(self.work.payload) if self.work else None,
@@ -104,7 +108,8 @@ class SeenWorker:
         """For people."""
         state = self.state or "waits"
         if self.work is not None:
-            more = f" ({self.state})" if self.state else ""
+            said = self.state if self.registered else "not registered"
+            more = f" ({said})" if said else ""
             since = f" for {times.duration(now_ms - self.began_ms)}" if self.began_ms else ""
             state = f"{self.class_name or '(unreadable)'}{since}{more}"
         return (
@@ -146,6 +151,31 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
         )
         for each, (beat, ping) in zip(ids, signs, strict=True)
     ]  # fmt: skip
+
+
+async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], bool]:
+    """Workers that are not registered and have something on record; and whether all keys were looked at."""
+    found = await unregistered.look(inspector.store)
+    signs = await cleaning.signs_of_life(inspector.store, list(found.records))
+    return [
+        SeenWorker(
+            each,
+            _language(each, beat, ping),
+            reading.show_record(each, record),
+            _seen_ms(beat, ping),
+            registered=False,
+        )
+        for (each, record), (beat, ping) in zip(found.records.items(), signs, strict=True)
+    ], found.everything
+
+
+def tell_how_far(*, everything: bool) -> None:
+    """Say of a look for workers that are not registered that it did not go over all keys."""
+    if not everything:
+        output.note(
+            f"(records of workers that are not registered: looked for among {KEYS_LOOKED_AT:,} keys at the "
+            "most; resqpy doctor looks at all)"
+        )
 
 
 def _language(worker_id: str, beat: bytes | None, ping: bytes | None) -> str:

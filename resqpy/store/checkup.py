@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
 from resqpy.store.scan import KEYS_PER_STEP, keyspace_walk
+from resqpy.store.unregistered import may_be_id
 
 MOST = 10_000  # of each kind of finding; what is beyond shows when these are put right
 _SHORT_END_S = 180
@@ -126,9 +127,7 @@ class _Survey:
 
     async def _look_at_records(self, ids: Sequence[bytes]) -> None:
         """Which of them are those of workers that are not registered."""
-        records = [
-            each for each in ids if not (each.startswith(b"ping:") or each.endswith(b":started"))
-        ]
+        records = [each for each in ids if may_be_id(decode_name(each))]
         if not self._workers.issuperset(records):
             [members] = await self._store.look([("SMEMBERS", self._store.keys.workers)])
             self._workers = set(members)

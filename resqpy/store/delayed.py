@@ -306,6 +306,19 @@ async def lengths(store: Store, members: Sequence[str]) -> list[int]:
     return await store.look([("LLEN", store.keys.delayed(each)) for each in members])
 
 
+async def around(store: Store, second: int) -> list[int]:
+    """The seconds before and after one at which something is due."""
+    here, first = f"({second}", ("LIMIT", 0, 1)
+    before, after = await store.look(
+        [
+            ("ZRANGE", store.keys.schedule, here, "-inf", "BYSCORE", "REV", *first),
+            ("ZRANGE", store.keys.schedule, here, "+inf", "BYSCORE", *first),
+        ]
+    )
+    found = [each.decode("utf-8", "replace") for each in (*before, *after)]
+    return [int(each) for each in found if is_second(each)]
+
+
 async def count(store: Store) -> int:
     """At how many seconds something is due."""
     [number] = await store.look([("ZCARD", store.keys.schedule)])

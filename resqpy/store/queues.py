@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resqpy.base.errors import StoreError
 from resqpy.base.model import NoList
 from resqpy.store.client import Arg, Store
 from resqpy.store.portions import portions
@@ -171,8 +172,18 @@ async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[
 
 
 async def delete(store: Store, queue: str) -> int:
-    """Delete a queue with all its jobs; how many there were."""
+    """Delete a queue with all its jobs; how many there were.
+
+    Raises:
+        StoreError: what Redis has under its name is no list, so perhaps another program's.
+    """
     key = store.keys.queue(queue)
+    [length] = await lengths(store, [queue])
+    if isinstance(length, NoList):
+        raise StoreError(
+            f"the queue {queue!r} is not deleted: {key} is a {length.kind}, no list, so perhaps another "
+            "program's"
+        )
     replies = await store.transaction(
         [("LLEN", key), ("UNLINK", key), ("SREM", store.keys.queues, queue)]
     )

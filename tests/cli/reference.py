@@ -23,7 +23,8 @@ EXITS = {
     Exit.PROJECT: "the project's files or its config are wrong: each problem with file and line",
     Exit.REDIS: "Redis can't be reached, or refuses",
     Exit.NOT_FOUND: "no such task, queue, job, worker or lock",
-    Exit.NO: "the answer is no: not healthy, problems found, forbidden by a plugin, a file exists",
+    Exit.NO: "the answer is no: not healthy, problems found, forbidden by a plugin, a file exists; or less was "
+    "done than was asked for, or nothing, as a line says",
     Exit.RUNNING: "such a process runs already (`--pidfile`)",
     Exit.INTERRUPTED: "Ctrl-C",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from redis import Redis as Client
@@ -72,6 +73,9 @@ def test_a_dry_run_says_what_is_done(command: str, done: str, resqpy: Call, clie
         ("failed remove --class Mial", "'Mail'"),
         ("failed retry --exception RuntimError", "'RuntimeError'"),
         ("failed retry --class Mail --queue other", "'other'"),
+        ("delayed remove --at 4000000001500", "2096-10-02 07:06:41 UTC"),
+        ("delayed run --at 4000000999000", "2096-10-02 07:06:43 UTC"),
+        ("workers clean --older-than 1h", "none has worked on one job for so long"),
     ],
 )
 @pytest.mark.parametrize("way", ["--dry-run", "--yes"])
@@ -82,6 +86,8 @@ def test_what_is_meant_by_nobody(
     fill(client)
     client.sadd("resque:queues", "empty")
     client.rpush("resque:failed", FAILED % (b"Mail", b"no"))
+    client.zrem("resque:delayed_queue_schedule", str(FIRST))
+    client.delete(f"resque:delayed:{FIRST}", f"resque:delayed:{FIRST + 2}")
     before = client.dbsize()
 
     said = resqpy(*command.split(), way)
@@ -89,6 +95,76 @@ def test_what_is_meant_by_nobody(
     assert said.code == Exit.NO
     assert near in said.out
     assert client.dbsize() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [
+        ("queues delete qq", "'q'"),
+        ("jobs remove qq --class Mail", "'q'"),
+        ("workers clean hots:7", "'host:7'"),
+        ("workers clean host:7:r", "'host:7'"),
+        ("workers cancel host:8:q", "'host:7:q'"),
+        ("locks remove lock:Mial:q:[]", "'lock:Mail:q:[]'"),
+        ("schedule pause tikc", "'tick'"),
+    ],
+)
+def test_a_name_that_nothing_has(command: str, near: str, resqpy: Call, client: Client) -> None:
+    """Exit code 5, with the name that is nearest; nothing is changed."""
+    client.sadd("resque:queues", "q")
+    client.sadd("resque:workers", "host:7:q")
+    client.set(
+        "resque:worker:host:7:q", '{"queue":"q","run_at":"x","payload":{"class":"A","args":[]}}'
+    )
+    client.set("resque:lock:Mail:q:[]", FIRST, ex=99)
+    client.hset("resque:schedules", "tick", '{"every":"1m","class":"A","queue":"q"}')
+    client.hset("resque:persistent_schedules", "tick", '{"every":"1m","class":"A","queue":"q"}')
+    before = client.dbsize()
+
+    said = resqpy(
+        *command.split(), *([] if "cancel" in command or "pause" in command else ["--yes"])
+    )
+
+    assert (said.code, near in said.err) == (Exit.NOT_FOUND, True)
+    assert client.dbsize() == before
+
+
+def test_a_lock_that_is_gone_meanwhile(
+    resqpy: Call, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not removed, whatever the question was answered."""
+    client.set("resque:lock:Mail:q:[]", FIRST)
+    monkeypatch.setattr(
+        "resqpy.cli.output.confirm", lambda _: client.delete("resque:lock:Mail:q:[]")
+    )
+
+    said = resqpy("locks", "remove", "lock:Mail:q:[]", "--json")
+
+    assert (said.code, said.json["removed"]) == (Exit.NO, 0)
+
+
+def test_only_some_are_enqueued(resqpy: Call, root: Path) -> None:
+    """A task's lock lets one of three equal jobs in, and a script sees that it is fewer."""
+    (root / "tasks" / "one.py").write_text(
+        "from resqpy import task\n\n\n@task(plugins=['QueueLock'])\ndef one(): 'One.'\n"
+    )
+    said = resqpy("task", "enqueue", "one", "--count", "3", "--json")
+
+    assert (said.code, said.json["enqueued"]) == (Exit.NO, 1)
+
+
+def test_what_is_no_queue_is_not_deleted(resqpy: Call, client: Client) -> None:
+    """A sorted set under a queue's name is another program's; sub-queues are queues of their own."""
+    client.sadd("resque:queues", "odd", "q")
+    client.zadd("resque:queue:odd", {"x": 1})
+    client.rpush("resque:queue:q^5", SAME[0])
+
+    refused = resqpy("queues", "delete", "odd", "--yes")
+    empty = resqpy("queues", "delete", "q", "--yes", "--json")
+
+    assert (refused.code, client.zcard("resque:queue:odd")) == (Exit.REDIS, 1)
+    assert client.sismember("resque:queues", "odd")
+    assert (empty.code, empty.json["jobs"], client.llen("resque:queue:q^5")) == (Exit.OK, 0, 1)
 
 
 @pytest.mark.parametrize("junk", [b"\xd8\xff", b"line\nof\ttext", b"\x00\x1b[31m", b"\xed\xa0\x80"])

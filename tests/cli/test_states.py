@@ -62,6 +62,37 @@ def test_one_that_works_is_enough(resqpy: Call, client: Redis) -> None:
     assert (said.code, "dreaming\\x1b" in said.out) == (Exit.NO, True)
 
 
+@pytest.mark.parametrize(
+    ("states", "blocks", "counts"),
+    [
+        (["", "paused", "busy"], False, {"busy": 1, "idle": 1, "paused": 1}),
+        (["busy", "paused", "busy"], True, {"busy": 2, "paused": 1}),
+        (["quiet", "paused", "paused"], True, {"paused": 2, "quiet": 1}),
+    ],
+)
+@pytest.mark.parametrize("nodes", [0, 2])
+def test_each_worker_is_counted_once(
+    resqpy: Call, client: Redis, states: list[str], blocks: bool, counts: dict[str, int], nodes: int
+) -> None:
+    """By what it does, and others' workers, which do not know the task, by themselves."""
+    for number, state in enumerate(states):
+        name = worker(client, number, state if state != "busy" else "")
+        if state == "busy":
+            work = {"queue": QUEUE, "run_at": "x", "payload": {"class": "else", "args": []}}
+            client.set(f"resque:worker:{name}", json.dumps(work))
+    for number in range(nodes):
+        client.sadd("resque:workers", f"node:{number}:{QUEUE}")
+        client.set(f"resque:worker:ping:node:{number}", json.dumps({"time": int(time.time())}))
+
+    told = resqpy("task", "explain", "sendMail", "--json")
+    [found] = [each for each in told.json if "live worker" in each["words"]]
+
+    shown = ", ".join(f"{number} {state}" for state, number in counts.items())
+    assert f"3 live workers for jobs from the queue 'default': {shown}" in found["words"]
+    assert ("2 live Node workers" in found["words"]) == bool(nodes)
+    assert (found["blocks"], told.code) == (blocks, Exit.NO if blocks else Exit.OK)
+
+
 @pytest.mark.parametrize("command", [("pause",), ("task", "explain", "sendMail"), ("doctor",)])
 def test_who_is_not_bound_by_a_pause_is_named(resqpy: Call, client: Redis, command: Any) -> None:
     """Node's workers know nothing of the key."""
@@ -76,3 +107,52 @@ def test_who_is_not_bound_by_a_pause_is_named(resqpy: Call, client: Redis, comma
 
     assert "node-host:7" in said.out + said.err
     assert "Node" in said.out + said.err
+
+
+JOB = '{"queue":"mail","run_at":"2026/11/20 19:27:20 UTC","payload":{"class":"%s","args":[1]}%s}'
+RECORDS = {
+    "ruby-host:7:mail": JOB % ("Mail", ""),
+    "node-host:8+1:mail": JOB % ("Sms", ',"worker":"node-host:8+1"'),
+    "h+1-aaaaaaa1:9:mail": "{",
+}
+
+
+def test_who_is_not_registered_and_has_a_record_is_shown(resqpy: Call, client: Redis) -> None:
+    """What is on record may be a job; and the remedy takes it to the failed list."""
+    registered = worker(client, 1)
+    for name, record in RECORDS.items():
+        client.set(f"resque:worker:{name}", record)
+    for other in ("ping:node-host:8", "ruby-host:7:mail:started", f"{registered}:started"):
+        client.set(f"resque:worker:{other}", "x")
+    client.lpush("resque:worker:odd:1:q", "of another kind")
+
+    listed, said, info = (resqpy("workers", "--json"), resqpy("workers"), resqpy("info", "--json"))
+
+    assert {each["id"]: each["registered"] for each in listed.json} == {
+        registered: True, **dict.fromkeys(RECORDS, False),
+    }  # fmt: skip
+    assert all(name.rpartition(":")[0] in said.out for name in RECORDS)
+    assert said.out.count("not registered") == 3
+    assert "3 workers not registered" in said.err
+    assert (info.json["workers"], info.json["unregistered"]) == (1, 3)
+    assert "3 more on record" in resqpy("info").out
+    for name, left in zip(["ruby-host:7", "node-host:8+1:mail"], (2, 1), strict=True):
+        assert resqpy("workers", "clean", name, "--yes", "--json").json["failed_jobs"] == 1
+        assert resqpy("info", "--json").json["unregistered"] == left
+    assert [each["class"] for each in resqpy("failed", "--json").json] == ["Sms", "Mail"]
+
+
+def test_how_far_they_were_looked_for_is_told(
+    resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are more keys than a view looks at; and an id that is named is found all the same."""
+    client.mset({f"resque:other:{n}": 1 for n in range(9000)})
+    for name, record in RECORDS.items():
+        client.set(f"resque:worker:{name}", record)
+    assert "resqpy doctor looks at all" not in resqpy("workers").err
+    monkeypatch.setattr("resqpy.store.unregistered._STEPS", 1)
+
+    for view in ("workers", "info"):
+        assert "resqpy doctor looks at all" in resqpy(view).err
+    for name in RECORDS:
+        assert resqpy("workers", "clean", name, "--dry-run", "--json").json["workers"] == [name]

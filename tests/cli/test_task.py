@@ -337,23 +337,23 @@ def delayed(client: Redis, second: int) -> None:
     ("make", "kind", "blocks", "words"),
     [
         (node_worker, "foreign workers", True, "only Node workers take jobs from the queue 'default'"),
-        (partial(python_worker, busy=False), "workers", False, "1 live worker, 0 busy"),
-        (partial(python_worker, busy=True), "busy", True, "1 live worker, and all of them are busy"),
+        (partial(python_worker, busy=False), "workers", False, ": 1 idle"),
+        (partial(python_worker, busy=True), "busy", True, ": 1 busy"),
         (
             lambda client: delayed(client, int(time.time()) + 600), "delayed", False,
-            "1 is delayed; the first until",
+            "1 job of it is delayed, until",
         ),
         (
             lambda client: delayed(client, int(time.time()) - 600), "overdue", True,
-            "1 is delayed; the first was due",
+            "1 job of it is delayed, and was due",
         ),
         (
             lambda client: client.set("resque:lock:sendMail:default:[]", int(time.time()) - 60),
-            "old lock", False, "stands in nobody's way",
+            "old lock", False, "a lock that ended 1 m ago",
         ),
         (
             lambda client: client.set("resque:workerslock:sendMail:default:[]", 4_000_000_000),
-            "locked", True, "locked, so an equal runs, over in",
+            "locked", True, "keeps equal jobs from running, and ends in",
         ),
     ],
 )  # fmt: skip

@@ -142,7 +142,7 @@ def test_changes(resqpy: Call) -> None:
     assert resqpy("tracked", "disable", "a").out == "a  disabled\n"
     assert resqpy("tracked", "enable", "a").out == "a  enabled\n"
     said = resqpy("tracked", "cancel", "a", "gone", "b")
-    assert (said.code, said.out) == (1, "a  cancelled\nb  cancelled\n")
+    assert (said.code, said.out) == (6, "a  cancelled\nb  cancelled\n")
     assert "there is no task 'gone'" in said.err
     assert "is cancelled and can't be cancelled" in resqpy("tracked", "cancel", "a").err
     assert "--yes" in resqpy("tracked", "remove", "a").err
@@ -155,11 +155,11 @@ VERBS = ("cancel", "retry", "enable", "disable", "remove")
 REFUSED = {  # the exit codes of those verbs, by what a task is at
     "pending": (0, 0, 0, 0, 0),
     "scheduled": (0, 0, 0, 0, 0),
-    "disabled": (0, 1, 0, 0, 0),
-    "running": (1, 1, 0, 0, 0),
-    "completed": (1, 1, 0, 0, 0),
-    "failed": (1, 0, 0, 0, 0),
-    "cancelled": (1, 1, 0, 0, 0),
+    "disabled": (0, 6, 0, 0, 0),
+    "running": (6, 6, 0, 0, 0),
+    "completed": (6, 6, 0, 0, 0),
+    "failed": (6, 0, 0, 0, 0),
+    "cancelled": (6, 6, 0, 0, 0),
     "nothing": (5, 5, 5, 5, 5),
 }
 
@@ -181,7 +181,7 @@ async def test_each_verb_in_each_status(resqpy: Call, tracked: Tracked, status: 
         said = await asyncio.to_thread(resqpy, "tracked", *words, verb, "--json")
         assert (verb, said.code) == (verb, code)
         assert set(said.json) == {verb}
-        assert said.json[verb].startswith(f"task '{verb}' is {status} and can't be") == (code == 1)
+        assert said.json[verb].startswith(f"task '{verb}' is {status} and can't be") == (code == 6)
         assert said.json[verb].startswith("there is no task") == (code == 5)
 
 

@@ -41,10 +41,8 @@ def test_by_conditions(resqpy: Call) -> None:
     done = resqpy("task", "enable", "--status", "disabled", "--yes")
     assert (done.code, done.out) == (0, "2 tracked tasks enabled\n")
     said = resqpy("task", "cancel", "--tag", "x", "--type", "sendMail", "--yes", "--json").json
-    assert said == {"found": 2, "cancelled": 2, "dry_run": False}
+    assert said == {"found": 2, "cancelled": 2, "left": {}, "dry_run": False}
     assert ids(resqpy, "--status", "cancelled") == ["b", "c"]
-    none = resqpy("tracked", "disable", "--type", "nothing")
-    assert (none.code, none.out) == (0, "0 tracked tasks disabled\n")
     assert resqpy("tracked", "remove", "--all", "--yes").out == "4 tracked tasks removed\n"
     assert ids(resqpy) == []
 
@@ -52,9 +50,13 @@ def test_by_conditions(resqpy: Call) -> None:
 @pytest.mark.usefixtures("tasks")
 def test_only_where_it_may_be_done(resqpy: Call) -> None:
     """What is in a status in which the verb is refused is neither counted nor changed."""
-    assert resqpy("task", "retry", "--all", "--dry-run").out == "2 tracked tasks would be retried\n"
-    assert resqpy("task", "retry", "--status", "disabled", "--dry-run").out.startswith("0 tracked")
-    assert resqpy("task", "retry", "--all", "--yes").out == "2 tracked tasks retried\n"
+    would = resqpy("task", "retry", "--all", "--dry-run")
+    none = resqpy("task", "retry", "--status", "disabled", "--dry-run")
+    done = resqpy("task", "retry", "--all", "--yes")
+    assert (would.code, none.code, done.code) == (0, 6, 0)
+    assert would.out.startswith("2 tracked tasks would be retried; 2 disabled left as they are")
+    assert none.out.startswith("0 tracked tasks would be retried; 2 disabled left as they are")
+    assert done.out.startswith("2 tracked tasks retried; 2 disabled left as they are")
     assert ids(resqpy, "--status", "pending") == ["a", "b"]
 
 
@@ -62,11 +64,56 @@ def test_only_where_it_may_be_done(resqpy: Call) -> None:
 def test_a_dry_run_of_ids(resqpy: Call) -> None:
     """What would be done to each is told, with the exit code that doing it would have."""
     said = resqpy("task", "retry", "a", "c", "--dry-run")
-    assert (said.code, said.out) == (1, "a  would be retried\n")
+    assert (said.code, said.out) == (6, "a  would be retried\n")
     assert "task 'c' is disabled and can't be retried" in said.err
     assert resqpy("task", "remove", "a", "--dry-run").out == "a  would be removed\n"
     assert resqpy("task", "remove", "gone", "--dry-run").code == 5
     assert ids(resqpy) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize("verb", ["cancel", "retry", "enable", "disable", "remove"])
+@pytest.mark.parametrize(
+    ("conditions", "near"),
+    [
+        ("--type sendMial", "none has the type 'sendMial'; did you mean 'sendMail'?"),
+        ("--tag x --tag xy --type sendMail", "none has the tag 'xy'"),
+        ("--user nobody", "none has the user 'nobody'"),
+        ("--status failed", "1 disabled"),
+        ("--priority 3", "none meets these conditions"),
+        ("--status scheduled --completed ..now", "none meets these conditions together"),
+    ],
+)
+def test_what_is_meant_by_none(resqpy: Call, verb: str, conditions: str, near: str) -> None:
+    """A script sees that nothing was done, and a person what is nearest; a dry run says the same."""
+    for way in ("--dry-run", "--yes"):
+        said = resqpy("tracked", verb, *conditions.split(), way)
+        assert (said.code, said.out.startswith("0 tracked tasks")) == (6, True)
+        assert near.replace("1 disabled", "2 scheduled, 2 disabled") in said.out
+    assert len(ids(resqpy)) == 4
+
+
+def test_all_of_none_and_ids_of_none(resqpy: Call) -> None:
+    """All of nothing is done; an id that nothing has is told with the nearest."""
+    said = resqpy("tracked", "cancel", "--all", "--yes")
+    assert (said.code, "there are no tracked tasks" in said.out) == (0, True)
+    assert resqpy("tracked", "cancel", "--type", "sendMail", "--yes").code == 6
+    resqpy("task", "create", "sendMail", "to=x@y", "--id", "welcome-ada")
+    said = resqpy("tracked", "cancel", "welcom-ada")
+    assert (said.code, "did you mean 'welcome-ada'?" in said.err) == (5, True)
+    assert resqpy("tracked", "cancel", "welcome-ada", "welcom-ada", "--yes").code == 6
+
+
+def test_what_changed_meanwhile_is_told(resqpy: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question and the answer a task is cancelled by somebody else."""
+    for task_id in "ab":
+        resqpy("task", "create", "sendMail", "to=x@y", "--id", task_id, "--delay", "1h")
+    told: list[str] = []
+    monkeypatch.setattr(
+        "resqpy.cli.output.confirm", lambda _: told.append(resqpy("tracked", "remove", "a").out)
+    )
+    said = resqpy("tracked", "cancel", "--all")
+    assert (said.code, said.out.startswith("1 tracked task cancelled; 1 of the 2")) == (6, True)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def remove(
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         return await delete_delayed_jobs(resque.store, wanted, at=at, dry_run=dry_run)
 
-    what = Change(walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed")
+    what = Change(walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed", at=at)
     return change(what, wanted, dry_run=dry_run)
 
 
@@ -146,5 +146,6 @@ def run(
         done="enqueued",
         why_less="were gone meanwhile, or a plugin forbids them",
         hooks=True,
+        at=at,
     )
     return change(what, wanted, dry_run=dry_run)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from resqpy.base.imports import near_match
 from resqpy.cli import output, times
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
@@ -14,6 +15,8 @@ from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
     from resqpy.engine.resque import Resque
+
+_NAMES = 1000  # among which the nearest is looked for
 
 
 @click.group(cls=Group, default="list")
@@ -55,26 +58,36 @@ def _ends_ms(value: str) -> int | None:
 @locks.command(cls=Command, destroys=True)
 @click.argument("name")
 @option("--dry-run", is_flag=True, help="Only tell whether it is there.")
-def remove(name: str, *, dry_run: bool) -> None:
-    """Remove a lock by its name, as `resqpy locks` shows it."""
+def remove(name: str, *, dry_run: bool) -> int:
+    """Remove a lock by its name, as `resqpy locks` shows it. Exit code 6 if it is gone meanwhile."""
     from resqpy.cli.session import ask
     from resqpy.store import locks
 
-    async def look(resque: Resque) -> list[str]:
+    async def look(resque: Resque) -> str:
         if await locks.exists(resque.store, name):
-            return [name]
-        return [each for each in await resque.locks() if output.text(each) == name]
+            return name
+        return _only(name, list(await resque.locks()))
 
     async def do(resque: Resque) -> int:
-        return await resque.del_lock(found[0])
+        return await resque.del_lock(found)
 
-    found = ask(current(), look)
-    if not found:
-        raise output.fail(Exit.NOT_FOUND, f"there is no lock {name!r}")
-    if len(found) > 1:
-        raise output.fail(Exit.USAGE, f"{len(found)} locks are shown as {name!r}")
+    found, removed = ask(current(), look), 0
     if not dry_run:
         output.confirm(f"Remove the lock {name!r}, which somebody may rely on?")
-        ask(current(), do)
-    words = "would be removed" if dry_run else "removed"
-    output.show({"lock": name, "dry_run": dry_run}, lambda: output.say(f"{name} {words}"))
+        removed = ask(current(), do)
+    gone = not dry_run and not removed
+    words = "would be removed" if dry_run else "removed" if removed else "not removed: it is gone"
+    result = {"lock": name, "removed": removed, "dry_run": dry_run}
+    output.show(result, lambda: output.say(f"{name} {words}"))
+    return Exit.NO if gone else Exit.OK
+
+
+def _only(name: str, locks: list[str]) -> str:
+    """The lock that is shown by a name, which leaves out what harms a terminal."""
+    found = [each for each in locks if output.text(each) == name]
+    if len(found) > 1:
+        raise output.fail(Exit.USAGE, f"{len(found)} locks are shown as {name!r}")
+    if not found:
+        words = f"there is no lock {name!r}{near_match(name, locks[:_NAMES])}"
+        raise output.fail(Exit.NOT_FOUND, words)
+    return found[0]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resqpy.cli.workers_view import SeenWorker
     from resqpy.engine.inspector import Details
     from resqpy.engine.resque import Resque
+    from resqpy.store.unregistered import Unregistered
 
 
 @command()
@@ -85,20 +86,30 @@ def _leader_cells(lock: Any) -> tuple[str, str, str]:
 @command()
 @option("--prometheus", is_flag=True, help="Print metrics in the text format of Prometheus.")
 def info(*, prometheus: bool) -> None:
-    """Show the whole at a glance: queues, workers, failed and delayed jobs, the leader."""
+    """Show the whole at a glance: queues, workers, failed and delayed jobs, the leader.
+
+    Also how many workers are not registered and have something on record, as far as some ten thousand keys
+    show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
+    """
     from resqpy.cli.session import ask
+    from resqpy.cli.workers_view import tell_how_far
+    from resqpy.store import unregistered
 
     if prometheus:
         _print_metrics()
         return
 
-    async def look(resque: Resque) -> tuple[Details, bool]:
+    async def look(resque: Resque) -> tuple[Details, bool, Unregistered]:
         from resqpy.store.pausing import is_paused
 
-        return await resque.details(), await is_paused(resque.store)
+        others = await unregistered.look(resque.store)
+        return await resque.details(), await is_paused(resque.store), others
 
-    details, paused = ask(current(), look)
-    output.show(_info_json(details, paused=paused), lambda: print_info(details, paused=paused))
+    details, paused, found = ask(current(), look)
+    others = len(found.records)
+    shown = _info_json(details, paused=paused) | {"unregistered": others}
+    output.show(shown, lambda: print_info(details, paused=paused, unregistered=others))
+    tell_how_far(everything=found.everything)
 
 
 def _print_metrics() -> None:
@@ -130,7 +141,7 @@ def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
     }
 
 
-def print_info(details: Details, *, paused: bool) -> None:
+def print_info(details: Details, *, paused: bool, unregistered: int = 0) -> None:
     """Print it for people."""
     from resqpy.cli import views
 
@@ -139,7 +150,11 @@ def print_info(details: Details, *, paused: bool) -> None:
         {
             "waiting": output.counted(shown["waiting"], "job"),
             "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
-            + (", all paused" if paused else ""),
+            + (", all paused" if paused else "")
+            + (
+                f"; {unregistered:,} more on record, not registered: see resqpy workers"
+                * bool(unregistered)
+            ),
             "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",
             "failed list": output.counted(shown["failed_jobs"], "job"),
             "delayed": f"at {output.counted(shown['delayed_times'], 'time')}",

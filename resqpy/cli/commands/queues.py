@@ -62,14 +62,19 @@ def _problem(length: int) -> dict[str, str]:
 @option("--dry-run", is_flag=True, help="Only tell what would be done.")
 def delete(name: str, *, dry_run: bool) -> None:
     """Delete a queue and all jobs that wait in it."""
+    from resqpy.base.imports import near_match
     from resqpy.cli.session import ask
+    from resqpy.store.queues import lengths
 
-    async def look(inspector: Inspector) -> tuple[bool, int]:
-        return name in await inspector.queues(), await inspector.length(name)
+    async def look(inspector: Inspector) -> int:
+        names = await inspector.queues()
+        [length] = await lengths(inspector.store, [name])
+        if name not in names and not length:
+            words = f"there is no queue {name!r}{near_match(name, names)}"
+            raise output.fail(Exit.NOT_FOUND, words)
+        return length
 
-    known, length = ask(current(), look)
-    if not known and not length:
-        raise output.fail(Exit.NOT_FOUND, f"there is no queue {name!r}")
+    length = ask(current(), look)
     if not dry_run:
         output.confirm(f"Delete the queue {name!r} with {output.counted(length, 'job')}?")
 

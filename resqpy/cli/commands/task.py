@@ -176,7 +176,7 @@ def enqueue(
     *, inputs: tuple[str, ...], named: str | None, args: Any, delay: int | None,
     at: datetime | int | None, queue: str | None, count: int, dry_run: bool,
 ) -> int:  # fmt: skip
-    """Enqueue a job, with its inputs checked.
+    """Enqueue a job, with its inputs checked. Exit code 6 if a plugin or middleware forbids it.
 
     For example: resqpy task enqueue sendMail to=ada@example.com
     """
@@ -214,7 +214,7 @@ def enqueue(
         },
         lambda: output.say(f"{name} {words}{_times(done, count)}"),
     )
-    return Exit.OK if done else Exit.NO
+    return Exit.OK if done >= count else Exit.NO
 
 
 def _times(done: int, wanted: int) -> str:

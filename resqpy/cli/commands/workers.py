@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from resqpy.base.imports import near_match
+from resqpy.base.model import WorkerId
 from resqpy.cli import output, times
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
@@ -26,20 +28,34 @@ def workers() -> None:
 @option("--working", is_flag=True, help="Only those that work on a job.")
 @option("--queue", metavar="NAME", help="Only those that name this queue.")
 def list_(*, working: bool, queue: str | None) -> None:
-    """Show who is registered, what they work on, and when they were last seen."""
+    """Show who is registered, what they work on, and when they were last seen.
+
+    Also who is not and has something on record, a job perhaps, as far as some ten thousand keys show it;
+    `resqpy doctor` looks at all.
+    """
     from resqpy.cli.session import ask
-    from resqpy.cli.workers_view import all_workers, print_table
+    from resqpy.cli.workers_view import (
+        all_workers,
+        print_table,
+        tell_how_far,
+        unregistered_workers,
+    )
 
-    async def look(resque: Resque) -> tuple[int, list[SeenWorker]]:
-        return await resque.now_ms(), await all_workers(resque)
+    async def look(resque: Resque) -> tuple[int, list[SeenWorker], tuple[list[SeenWorker], bool]]:
+        found = await all_workers(resque)
+        return await resque.now_ms(), found, await unregistered_workers(resque)
 
-    now_ms, found = ask(current(), look)
+    now_ms, found, (others, everything) = ask(current(), look)
     chosen = [
         each
-        for each in found
+        for each in [*found, *others]
         if (each.work or not working) and (queue is None or queue in each.queues.split(","))
     ]
     output.show([each.as_json() for each in chosen], lambda: print_table(chosen, now_ms))
+    if others:
+        what = f"{output.counted(len(others), 'worker')} not registered, with something on record"
+        output.warn(f"{what}, a job perhaps: resqpy doctor says what to do")
+    tell_how_far(everything=everything)
 
 
 @workers.command(cls=Command, destroys=True)
@@ -54,10 +70,11 @@ def list_(*, working: bool, queue: str | None) -> None:
     "--spare-live", is_flag=True, help="With --older-than: not those seen in the last 5 minutes."
 )
 @option("--dry-run", is_flag=True, help="Only tell who would be cleaned up.")  # fmt: skip
-def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_run: bool) -> None:
+def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_run: bool) -> int:
     """Take a dead worker (host:pid, or its full id) out of Redis; its job goes to the failed list.
 
-    It ends no process: a job that still runs goes on, so a retry may run it twice.
+    It ends no process: a job that still runs goes on, so a retry may run it twice. Exit code 6 if no job
+    has run for so long.
     """
     from resqpy.cli.session import ask
     from resqpy.store.walk import Walk
@@ -66,7 +83,9 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
         raise click.UsageError("say who: a worker, or --older-than DURATION")
 
     async def look(resque: Resque) -> list[str]:
-        return await _chosen(resque, worker, older_than, spare_live=spare_live)
+        if older_than is not None:
+            return await _older(resque, older_than, spare_live=spare_live)
+        return await _named(resque, str(worker))
 
     async def do(resque: Resque) -> int:
         walk, jobs = Walk("workers", len(chosen)), 0
@@ -75,36 +94,45 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
             walk.step(1)
         return jobs
 
-    chosen = ask(current(), look)
-    if not chosen and worker is not None:
-        raise output.fail(Exit.NOT_FOUND, f"there is no worker {worker!r} (see `resqpy workers`)")
-    jobs = 0
+    chosen, jobs = ask(current(), look), 0
     if chosen and not dry_run:
         output.confirm(f"Clean up after {output.counted(len(chosen), 'worker')}?")
         jobs = ask(current(), do)
     words = "would be removed" if dry_run else f"removed, {output.counted(jobs, 'job')} to failed"
+    why = "" if chosen else ": none has worked on one job for so long (see `resqpy workers`)"
     output.show(
         {"workers": chosen, "failed_jobs": jobs, "dry_run": dry_run},
-        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {words}"),
+        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {words}{why}"),
     )
+    return Exit.OK if chosen else Exit.NO
 
 
-async def _chosen(
-    resque: Resque, worker: str | None, older_than: int | None, *, spare_live: bool
-) -> list[str]:
+async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[str]:
+    """Whose job runs for longer."""
     from resqpy.cli.workers_view import all_workers
 
     now_ms, found = await resque.now_ms(), await all_workers(resque)
-    if older_than is None:
-        return [
-            each.worker_id
-            for each in found
-            if worker in {each.worker_id, each.worker_id.rsplit(":", 1)[0]}
-        ]
     old = [
         each for each in found if each.began_ms is not None and each.began_ms < now_ms - older_than
     ]
     return [each.worker_id for each in old if not (spare_live and each.lives(now_ms))]
+
+
+async def _named(resque: Resque, worker: str) -> list[str]:
+    """Those of a name, or the one with an id; also who is not registered and has something on record."""
+    from resqpy.store import unregistered, workers
+
+    known = await resque.workers()
+    if found := [each for each, who in known.items() if worker in {each, who.name}]:
+        return found
+    if (await workers.records(resque.store, [worker]))[0] is not None:
+        return [worker]
+    others = (await unregistered.look(resque.store)).records
+    if found := [each for each in others if WorkerId.parse(each).name == worker]:
+        return found
+    near = near_match(worker, [*(who.name for who in known.values()), *others])
+    words = f"there is no worker {worker!r}{near} (see `resqpy workers`)"
+    raise output.fail(Exit.NOT_FOUND, words)
 
 
 @workers.command()
@@ -114,19 +142,21 @@ def cancel(worker: str) -> int:
     from resqpy.cli.session import ask
     from resqpy.store.workers import publish_cancel
 
-    async def do(resque: Resque) -> tuple[list[str], int]:
+    async def do(resque: Resque) -> dict[str, int]:
         busy = {each: work for each, work in (await resque.all_working_on()).items() if work}
-        found = [each for each in busy if worker in {each, each.rsplit(":", 1)[0]}]
-        asked = [await publish_cancel(resque.store, each, busy[each].run_at) for each in found]
-        return found, max(asked, default=0)
+        found = [each for each in busy if worker in {each, WorkerId.parse(each).name}]
+        if not found:
+            words = f"no worker {worker!r} works on a job{near_match(worker, busy)}"
+            raise output.fail(Exit.NOT_FOUND, words)
+        return {each: await publish_cancel(resque.store, each, busy[each].run_at) for each in found}
 
-    found, heard = ask(current(), do)
-    if not found:
-        raise output.fail(Exit.NOT_FOUND, f"no worker {worker!r} works on a job")
+    asked = ask(current(), do)
+    deaf = list(asked.values()).count(0)
+    words = "asked to cancel" if deaf < len(asked) else ""
+    if deaf:
+        who = f"{deaf} of {output.counted(len(asked), 'worker')}" if words else "it"
+        words += f"{'; ' if words else ''}nobody listens for {who}: no resqpy worker, or dead"
     output.show(
-        {"workers": found, "heard_by": heard},
-        lambda: output.say(
-            "asked to cancel" if heard else "nobody listens: it is no resqpy worker, or it is dead"
-        ),
+        {"workers": list(asked), "heard_by": max(asked.values())}, lambda: output.say(words)
     )
-    return Exit.OK if heard else Exit.NO
+    return Exit.NO if deaf else Exit.OK
