@@ -131,12 +131,14 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
 async def _nearest(resque: Resque, filters: Filters) -> str:
     """What the first entries have instead, of the kind of filter that fits none of them."""
     entries = [entry async for entry in _first(resque)]
+    if not entries:
+        return ": there are no failed jobs"
     for what, wanted in vars(filters).items():
         names = {str(getattr(entry, what)) for entry in entries} - {"None"}
         if wanted and not names & set(wanted):
             words = what.removesuffix("_name")
             return f": none has the {words} {wanted[0]!r}{near_match(wanted[0], names)}"
-    return ": none has all of that" if entries else ": there are no failed jobs"
+    return ": none has all of that"
 
 
 async def _first(resque: Resque) -> AsyncIterator[FailedJob]:

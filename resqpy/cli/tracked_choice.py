@@ -95,9 +95,7 @@ def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
         )
     if left:
         allowed = ", ".join(work.statuses)
-        told += (
-            f"; {words_of(left)} left as they are: only those that are {allowed} can be {work.done}"
-        )
+        told += f"; left as they are: {words_of(left)} (only {allowed} ones can be {work.done})"
     elif not found:
         told += _ask(lambda tracked: nearest_task(tracked, conditions))
     done = 0 if dry_run else number

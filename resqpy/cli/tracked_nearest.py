@@ -36,11 +36,10 @@ async def nearest_id(tracked: Tracked, task_id: str) -> str:
 async def _by_status(tracked: Tracked, conditions: Conditions) -> str:
     """Whether it is the status alone that none has, and which they have."""
     others = cast("Conditions", {k: v for k, v in conditions.items() if k != "status"})
-    if "status" not in conditions or not await tracked.count(**others):
+    if "status" not in conditions or not (there := await by_status(tracked, others)):
         return ": none meets these conditions" + (" together" if len(conditions) > 1 else "")
-    return (
-        f": those that meet the other conditions are {words_of(await by_status(tracked, others))}"
-    )
+    statuses = " or ".join(_values(conditions["status"]))
+    return f": none is {statuses}; {'others are' if others else 'there are'} {words_of(there)}"
 
 
 async def by_status(tracked: Tracked, conditions: Conditions) -> dict[str, int]:

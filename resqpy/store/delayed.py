@@ -307,16 +307,16 @@ async def lengths(store: Store, members: Sequence[str]) -> list[int]:
 
 
 async def around(store: Store, second: int) -> list[int]:
-    """The seconds before and after one at which something is due."""
-    here, first = f"({second}", ("LIMIT", 0, 1)
+    """Some seconds before and after one at which something is due."""
+    here, some = f"({second}", ("LIMIT", 0, 10)
     before, after = await store.look(
         [
-            ("ZRANGE", store.keys.schedule, here, "-inf", "BYSCORE", "REV", *first),
-            ("ZRANGE", store.keys.schedule, here, "+inf", "BYSCORE", *first),
+            ("ZRANGE", store.keys.schedule, here, "-inf", "BYSCORE", "REV", *some),
+            ("ZRANGE", store.keys.schedule, here, "+inf", "BYSCORE", *some),
         ]
     )
     found = [each.decode("utf-8", "replace") for each in (*before, *after)]
-    return [int(each) for each in found if is_second(each)]
+    return [int(each) for each in await filled(store, list(filter(is_second, found)))]
 
 
 async def count(store: Store) -> int:

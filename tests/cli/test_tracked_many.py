@@ -54,9 +54,9 @@ def test_only_where_it_may_be_done(resqpy: Call) -> None:
     none = resqpy("task", "retry", "--status", "disabled", "--dry-run")
     done = resqpy("task", "retry", "--all", "--yes")
     assert (would.code, none.code, done.code) == (0, 6, 0)
-    assert would.out.startswith("2 tracked tasks would be retried; 2 disabled left as they are")
-    assert none.out.startswith("0 tracked tasks would be retried; 2 disabled left as they are")
-    assert done.out.startswith("2 tracked tasks retried; 2 disabled left as they are")
+    assert would.out.startswith("2 tracked tasks would be retried; left as they are: 2 disabled")
+    assert none.out.startswith("0 tracked tasks would be retried; left as they are: 2 disabled")
+    assert done.out.startswith("2 tracked tasks retried; left as they are: 2 disabled")
     assert ids(resqpy, "--status", "pending") == ["a", "b"]
 
 

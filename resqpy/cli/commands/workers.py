@@ -152,10 +152,13 @@ def cancel(worker: str) -> int:
 
     asked = ask(current(), do)
     deaf = list(asked.values()).count(0)
-    words = "asked to cancel" if deaf < len(asked) else ""
+    words = "asked to cancel"
     if deaf:
-        who = f"{deaf} of {output.counted(len(asked), 'worker')}" if words else "it"
-        words += f"{'; ' if words else ''}nobody listens for {who}: no resqpy worker, or dead"
+        words = "nobody listens: it is no resqpy worker, or it is dead"
+    if 0 < deaf < len(asked):
+        words = (
+            f"{len(asked) - deaf} of {len(asked)} workers asked to cancel; of the others {words}"
+        )
     output.show(
         {"workers": list(asked), "heard_by": max(asked.values())}, lambda: output.say(words)
     )
