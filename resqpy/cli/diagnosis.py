@@ -22,13 +22,15 @@ from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unboun
 from resqpy.engine.leader_options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
-from resqpy.store import checkup, delayed, pausing
+from resqpy.store import checkup, delayed, known_tasks, pausing
 from resqpy.store.leader import Lock, led, standing
 from resqpy.store.undo import Touched, Undo
 
 SKEW_MS = 2000  # as much as two clocks may differ
 OVERDUE_MS = 60_000  # a scheduler needs no such time
 MANY_FAILED = 10_000
+NEARLY_FULL = 0.9
+_WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 LOOKED_AT = 1000  # jobs of each queue
 _NAMED = 5  # queues
 
@@ -64,6 +66,7 @@ class Diagnosis:
             "what runs by itself": lambda: unled_problems(self._resque, self._options, self._locks),
             "workers": self._dead,
             "queues without workers": self._unworked,
+            "versions of tasks": self._versions,
             "unreadable jobs": self._unreadable,
             "counters": self._counters,
             "failed jobs": self._failed,
@@ -97,7 +100,25 @@ class Diagnosis:
                 "set maxmemory-policy noeviction, or use a Redis of its own for jobs",
                 grave=bound,
             )
+        if (most := int(memory.get("maxmemory", 0))) and policy == "noeviction":
+            used = int(memory.get("used_memory", 0))
+            if used > most * NEARLY_FULL:
+                yield Problem(
+                    "memory",
+                    f"Redis has {used:,} of the {most:,} bytes that it may have (maxmemory): when it is "
+                    "full, no job can be enqueued",
+                    "raise maxmemory, or make room: resqpy info shows what waits and what has failed",
+                    grave=used >= most,
+                )
         kept = await self._store.info("persistence")
+        wrong = [name for name in _WRITES if kept.get(name, "ok") != "ok"]
+        if wrong:
+            yield Problem(
+                "disk",
+                f"Redis could not write to its disk the last time ({', '.join(wrong)}): it refuses jobs, or "
+                "a restart loses them",
+                "its own log says why: the disk is full, or its folder (config get dir) not writable",
+            )
         if kept.get("aof_enabled") == "0" and kept.get("rdb_saves", "0") == "0":
             yield Problem(
                 "persistence",
@@ -211,6 +232,19 @@ class Diagnosis:
         }
         if waiting:
             yield Problem("unworked queue", *_of_unworked(waiting))
+
+    async def _versions(self) -> Found:
+        found = sorted(await known_tasks.versions(self._store))
+        if found:
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            yield Problem(
+                "tasks of two versions",
+                f"live processes take different inputs for {', '.join(map(repr, found[:_NAMED]))}{more}: each "
+                "leaves jobs that it can't run to the others for some minutes, and fails them then",
+                "wait for the end of a deploy; or two projects share this Redis: give each a "
+                "redis.namespace or queues of its own",
+                grave=False,
+            )
 
     # -- jobs --
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 
 from resqpy.base.error_text import add_note
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
+from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.limited import within
 from resqpy.engine import forks
 from resqpy.engine.hook_limit import HookLimit
@@ -20,17 +21,26 @@ from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
 
 
-def unknown_task(name: str) -> UnknownTask:
+def unknown_task(name: str, known: Iterable[str] = ()) -> UnknownTask:
     """The failure of a job whose task this worker doesn't have; it begins as node-resque's."""
-    words = f'No job defined for class "{name}"'
+    words = f'No job defined for class "{name}"{_hint(name, tuple(known))}'
     return UnknownTask(f"{words}; deploy that task to the workers of its queue, then retry the job")
 
 
-async def execute(run: Run, threads: ThreadRunner) -> Outcome:
-    """Run a job with its plugins; whatever happens is an outcome."""
+@lru_cache(maxsize=100)  # one class that nobody has may have many jobs
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    return near_match(name, known, MISSPELLED)
+
+
+async def execute(run: Run, threads: ThreadRunner, known: Iterable[str] = ()) -> Outcome:
+    """Run a job with its plugins; whatever happens is an outcome.
+
+    Args:
+        known: the names of all tasks, of which one may be meant.
+    """
     definition = run.definition
     if definition is None:
-        return failure(unknown_task(run.class_name))
+        return failure(unknown_task(run.class_name, known))
     current_run.set(run)
     try:
         if definition.around:

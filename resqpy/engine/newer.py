@@ -119,5 +119,6 @@ def _told(run: Run) -> UnknownTask:
     what = "is unknown here" if run.definition is None else "takes other inputs here"
     return UnknownTask(
         f"task {run.class_name!r} {what}, and another live worker announces it: its jobs are left to that "
-        f"one for up to {PATIENCE_S / 60:g} minutes (a deploy under way?)"
+        f"one for up to {PATIENCE_S / 60:g} minutes, and fail then (a deploy under way? else two projects "
+        "share a Redis: give each a redis.namespace or queues of its own)"
     )

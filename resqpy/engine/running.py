@@ -132,7 +132,7 @@ class Runner:
             if once or run.interrupted or run.cancelled:
                 outcome = await self._not_begun(run)
             if outcome is None:
-                outcome = await execute(run, self.threads)
+                outcome = await execute(run, self.threads, self._definitions)
             if outcome.kind is Kind.FAILURE:
                 outcome = await self.settle(run, outcome)
         except BaseException as error:

@@ -32,7 +32,9 @@ def run_of(
 
 def _decode(taken: Taken, max_payload: int) -> Job:
     if taken.raw is None:
-        raise PayloadError(f"the job has {taken.held} bytes; the most is {max_payload}")
+        raise PayloadError(
+            f"the job has {taken.held} bytes; the most is {max_payload} (tasks.max_payload)"
+        )
     job = codec.decode_job(taken.raw, taken.queue)
     if job.class_name == failed_entries.UNREADABLE:
         raise PayloadError("the job could not be read before, and a foreign client retried it")

@@ -30,6 +30,7 @@ _SLOW = (
     "whatever reads them was too slow or stood still, and the buffer of "
     f"{MOST_WAITING // 1024**2} MiB was full"
 )
+_SCREEN = 2  # standard error
 _CHUNK = 64 * 1024
 _BLOCKED_S = 1.0  # between looks at a file that takes nothing now
 _LOOK_S = 0.002  # between looks whether all is written
@@ -60,6 +61,7 @@ class LogWriter:
         self._own = -1  # a duplicate, while the thread lives
         self._told = 0
         self._why = ""
+        self._told_on_screen = False
         self._held = 0
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._lock = threading.RLock()  # a signal handler may log while its thread is in `put`
@@ -149,8 +151,18 @@ class LogWriter:
                 _wait_until_writable(self._target())
             except OSError as error:
                 self._why = f"they could not be written: {error.strerror}"
+                self._tell_on_screen(error)
                 break
         return bytes(view)
+
+    def _tell_on_screen(self, error: OSError) -> None:
+        """A file that takes nothing can't say so: standard error does, once, where it is another one."""
+        told, self._told_on_screen = self._told_on_screen, True
+        with contextlib.suppress(OSError):
+            screen = os.fstat(_SCREEN)
+            if not told and not os.path.samestat(screen, os.fstat(self._target())):
+                words = f"resqpy: the log can't be written: {error.strerror}; its lines are lost\n"
+                writer_of(_SCREEN).put(words.encode())
 
     def _target(self) -> int:
         """The file, or another to which its number was turned; the duplicate, once the number is closed or

@@ -18,7 +18,10 @@ _FORMS = (
     "give host:port, or rediss://host:port for TLS; logins of Sentinels stand in sentinel_kwargs "
     "(redis.sentinel_options), those of Cluster nodes in the URL"
 )
-_FORM = "; it is meant as redis://USER:PASSWORD@HOST:6379/0 (redis.url)"
+_FORM = (
+    "; it is meant as redis://HOST:6379/0, with USER:PASSWORD@ before HOST where a login is asked for "
+    "(redis.url)"
+)
 _PORT, _SENTINEL_PORT = 6379, 26379
 _MEANT = {
     "timeout": "connect_timeout_s and reply_timeout_s (redis.connect_timeout, redis.reply_timeout)",

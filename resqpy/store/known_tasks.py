@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.store.client import Store
@@ -31,6 +33,19 @@ async def forget(store: Store, incarnation: str) -> None:
     await store.call("HDEL", store.keys.known_tasks, incarnation)
 
 
+async def versions(store: Store) -> dict[str, int]:
+    """How many kinds of inputs the live processes give a task, where it is more than one."""
+    (seconds, _), signs, noted = await store.pipeline(
+        [
+            ("TIME",),
+            ("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES"),
+            ("HGETALL", store.keys.known_tasks),
+        ]
+    )
+    found = Counter(name.partition(" ")[0] for name in _live(seconds, signs, noted) if " " in name)
+    return {name: count for name, count in found.items() if count > 1}
+
+
 async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
     """What the other live processes know, and whether a scheduler leads. One round trip."""
     (seconds, _), led, led_by_node, signs, noted = await store.pipeline(
@@ -42,10 +57,15 @@ async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
             ("HGETALL", store.keys.known_tasks),
         ]
     )
+    return _live(seconds, signs, noted, incarnation), bool(led or led_by_node)
+
+
+def _live(seconds: Any, signs: list[Any], noted: list[Any], but: str = "") -> set[str]:
+    """What live processes have noted, but one of them."""
     seen = {name: float(score) for name, score in zip(signs[::2], signs[1::2], strict=True)}
     found: set[str] = set()
     for name, raw in zip(noted[::2], noted[1::2], strict=True):
-        if decode_name(name) != incarnation and int(seconds) - seen.get(name, 0) <= LIVE_S:
+        if decode_name(name) != but and int(seconds) - seen.get(name, 0) <= LIVE_S:
             names = codec.decode_lenient(raw)
             found.update(each for each in names or () if isinstance(each, str))
-    return found, bool(led or led_by_node)
+    return found

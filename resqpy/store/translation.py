@@ -76,7 +76,12 @@ def is_forbidden(error: Exception) -> bool:
     return _FORBIDDEN.search(error_text(error)) is not None
 
 
-_FULL = "; its memory is full: raise its maxmemory, or make room (resqpy info shows what waits)"
+_REMEDIES = {
+    "OOM": "; its memory is full: raise its maxmemory, or make room (resqpy info shows what waits)",
+    "READONLY": "; it is a replica: name its primary (redis.url), or Sentinels or a Cluster, which know it",
+    "MISCONF": "; its disk is full or its folder is not writable: its own log says more",
+}
+_NO_DATABASE = "; the number at the end of the URL is to be below `databases` in its redis.conf"
 _LOGIN = "check user and password (redis.url, or redis.user and redis.password)"
 
 
@@ -87,7 +92,7 @@ def translate(text: str, command: Command = ()) -> StoreError:
         command: what was asked for, of which forbidden ones are named; a script by its file and keys.
     """
     if text.startswith(_NOT_NOW + ELSEWHERE):
-        remedy = _FULL if text.startswith("OOM") else ""
+        remedy = next((words for code, words in _REMEDIES.items() if text.startswith(code)), "")
         return StoreUnavailable(f"Redis can't do this now, and did not: {text}{remedy}")
     if _FORBIDDEN.search(text):
         return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
@@ -144,7 +149,8 @@ def _refusal(error: BaseException, place: str) -> StoreError | None:
     if isinstance(error, exceptions.ResponseError):
         if isinstance(found := translate(text), StoreUnavailable):
             return found
-        return StoreMisconfigured(f"{place} refuses the connection: {text}")
+        remedy = _NO_DATABASE if "DB index" in text else ""
+        return StoreMisconfigured(f"{place} refuses the connection: {text}{remedy}")
     if "SSL" in text or "certificate" in text:
         return _of_tls(text, place)
     if isinstance(error, exceptions.DataError | TypeError | ValueError):

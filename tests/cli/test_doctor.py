@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,16 @@ def _overdue(client: Redis) -> None:
     client.zadd("resque:delayed_queue_schedule", {str(second): second})
 
 
+def _two_versions(client: Redis) -> None:
+    known: Any = {
+        "a": '["send", "send 1"]',
+        "b": '["send", "send 2"]',
+        "dead": '["old 1", "send 1"]',
+    }
+    client.hset("resque:resqpy:known_tasks", mapping=known)
+    client.zadd("resque:resqpy:processes", {"a": time.time(), "b": time.time()})
+
+
 def _dead_worker(client: Redis) -> None:
     client.sadd("resque:workers", "ruby-host:9:q")
     client.set(
@@ -49,6 +60,7 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
         lambda c: c.set("resque:resque:resque_scheduler_master_lock", "ruby-host:1"), True,
     ),
     "overdue": (_overdue, False),
+    "tasks of two versions": (_two_versions, False),
     "no scheduler": (_overdue, False),
     "dead workers": (_dead_worker, True),
     "paused": (lambda c: c.set("resque:pause-all-workers", "true"), True),
@@ -368,39 +380,40 @@ def test_an_installation_in_which_all_is_well(
     assert (said.code, "✗" in said.out) == (0, False), said.out
 
 
-def test_an_evicting_redis_is_named(environ: dict[str, str]) -> None:
+def test_an_evicting_redis_is_named(resqpy: Call) -> None:
     """Such a Redis throws jobs away when it is full."""
     with PrivateServer(config=["maxmemory 100mb", "maxmemory-policy allkeys-lru"]) as server:
-        said = subprocess.run(
-            [sys.executable, "-m", "resqpy.cli", "doctor"],
-            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        said = resqpy("doctor", "--redis", server.url)
 
-    assert said.returncode == Exit.NO
-    assert "maxmemory-policy is allkeys-lru" in said.stdout
+    assert said.code == Exit.NO
+    assert "maxmemory-policy is allkeys-lru" in said.out
 
 
-def test_a_read_only_replica_is_named(environ: dict[str, str]) -> None:
-    """It answers every question, and refuses every job."""
-    with PrivateServer(config=["replicaof 127.0.0.1 1"]) as server:
-        said = subprocess.run(
-            [sys.executable, "-m", "resqpy.cli", "doctor"],
-            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+def test_a_redis_that_takes_no_writes_is_named(resqpy: Call, tmp_path: Path) -> None:
+    """A read-only replica, one without memory, one without a disk: they answer every question."""
+    (gone := tmp_path / "gone").mkdir()
+    config = ["replicaof 127.0.0.1 1", "maxmemory 100kb", f"dir {gone}"]
+    with PrivateServer(config=config) as server, Redis.from_url(server.url) as client:
+        shutil.rmtree(gone)
+        client.bgsave()
+        while client.info("persistence")["rdb_bgsave_in_progress"]:
+            time.sleep(0.01)
+        said = resqpy("doctor", "--redis", server.url)
 
-    assert said.returncode == Exit.NO
-    assert "replica: this Redis is a read-only replica of 127.0.0.1:1" in said.stdout
+    assert said.code == Exit.NO
+    assert "replica: this Redis is a read-only replica of 127.0.0.1:1" in said.out
+    assert "of the 102,400 bytes that it may have (maxmemory)" in said.out
+    assert (
+        "disk: Redis could not write to its disk the last time (rdb_last_bgsave_status)" in said.out
+    )
 
 
-def test_a_redis_without_a_disk_is_named(environ: dict[str, str]) -> None:
+def test_a_redis_without_a_disk_is_named(resqpy: Call) -> None:
     """Worth knowing, nothing grave: exit code 0."""
     with PrivateServer() as server:
-        said = subprocess.run(
-            [sys.executable, "-m", "resqpy.cli", "doctor"],
-            env={**environ, "REDIS_URL": server.url}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        said = resqpy("doctor", "--redis", server.url)
 
-    assert (said.returncode, said.stdout.partition(":")[0]) == (0, "! persistence")
+    assert (said.code, said.out.partition(":")[0]) == (0, "! persistence")
 
 
 def test_another_clock_is_named(

@@ -89,7 +89,10 @@ def test_enqueue_later(resqpy: Call, client: Redis) -> None:
     """After a time, at a time, to another queue, several times, or not at all."""
     resqpy("task", "enqueue", "sendMail", "to=a@x", "--in", "10m")
     resqpy("task", "enqueue", "sendMail", "to=a@x", "--at", "2030-01-01T00:00Z")
-    resqpy("task", "enqueue", "sendMail", "to=a@x", "--queue", "high", "--count", "3")
+    said = resqpy("task", "enqueue", "sendMail", "to=a@x", "--queue", "high", "--count", "3")
+    assert "warning" not in said.err
+    said = resqpy("task", "enqueue", "sendMail", "to=a@x", "--queue", "defualt")
+    assert "no task uses the queue 'defualt'; did you mean 'default'?" in said.err
     resqpy("task", "enqueue", "sendMail", "to=a@x", "--dry-run")
 
     assert client.zcard("resque:delayed_queue_schedule") == 2

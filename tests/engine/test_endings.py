@@ -133,6 +133,8 @@ async def test_a_task_without_definition_fails() -> None:
     run.definition = None
     outcome = await execute(run, ThreadRunner(1))
     assert str(outcome.error).startswith('No job defined for class "C"; deploy that task')
+    meant = await execute(run, ThreadRunner(1), ["other", "c"])  # Ruby's way to write it
+    assert str(meant.error).startswith("No job defined for class \"C\"; did you mean 'c'?; deploy")
 
 
 @pytest.mark.parametrize(

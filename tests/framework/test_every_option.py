@@ -355,7 +355,7 @@ async def test_max_payload_and_retention_of_the_job(make_project: MakeProject) -
 
     assert failed.exception == "PayloadError"
     size = len('{"class":"large","queue":"a","args":[{"text":""}]}') + 200
-    assert failed.error == f"the job has {size} bytes; the most is 100"
+    assert failed.error == f"the job has {size} bytes; the most is 100 (tasks.max_payload)"
 
 
 async def test_host_and_connection_options(make_project: MakeProject, redis: Redis) -> None:

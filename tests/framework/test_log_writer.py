@@ -105,6 +105,27 @@ def test_lines_never_reach_a_connection_that_got_the_number(
     assert writer.lost == 0
 
 
+def test_a_log_that_takes_nothing_is_told_on_standard_error(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: the file itself can't say so."""
+    ours, theirs = pipe
+    monkeypatch.setattr(log_writer, "_SCREEN", theirs)
+    full = os.open("/dev/full", os.O_WRONLY)
+    writer = LogWriter(full)
+    for _ in range(2):
+        writer.put(b"a line\n")
+        assert writer.flush(60)
+    os.write(theirs, b"the end\n")
+    got = b""
+    while not got.endswith(b"the end\n"):
+        got += os.read(ours, 1000)
+    os.close(full)
+
+    words = b"resqpy: the log can't be written: No space left on device; its lines are lost\n"
+    assert (writer.lost, got.count(words)) == (2, 1)
+
+
 def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
     """The buffer is full while nobody reads; a reader that comes later hears how many are missing."""
     ours, theirs = pipe

@@ -20,6 +20,7 @@ from resqpy.cli.tracked import TRACKED
 
 if TYPE_CHECKING:
     from resqpy.engine.resque import Resque
+    from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.framework.spec import TaskSpec
 
@@ -190,6 +191,7 @@ def enqueue(
 
     async def do(process: Any) -> int:
         tasks = process.api.tasks
+        await _warn_of_queue(queue, process)
         given.update(checked_inputs(task_of(process.project, name), given, words_given))
         if dry_run:
             return count
@@ -203,8 +205,7 @@ def enqueue(
 
     done = with_process(current(), do)
     words = "would be enqueued" if dry_run else "enqueued"
-    if not done:
-        words = "not enqueued: a plugin or middleware of the task forbids it"
+    words = words if done else "not enqueued: a plugin or middleware of the task forbids it"
     output.show(
         {
             "task": name,
@@ -215,6 +216,15 @@ def enqueue(
         lambda: output.say(f"{name} {words}{_times(done, count)}"),
     )
     return Exit.OK if done >= count else Exit.NO
+
+
+async def _warn_of_queue(queue: str | None, process: Process) -> None:
+    from resqpy.framework.initializers.resque import misspelled_queues
+
+    named = [queue] if queue else []
+    wrong = await misspelled_queues(named, process.project, process.api.resque)
+    for words in wrong.values():
+        output.warn(words)
 
 
 def _times(done: int, wanted: int) -> str:

@@ -41,9 +41,9 @@ class RedisInitializer(Initializer):
         """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
         options = await in_own_thread(self._project.connection)
         self._store = Store(options)
-        options.reachability.listen(partial(_tell, place_of(options)))
         try:
-            if self._patient:
+            if self._patient:  # else somebody sits before it, who gets the error
+                options.reachability.listen(partial(_tell, place_of(options)))
                 await reach(self._store)
             else:
                 await self._store.connect()

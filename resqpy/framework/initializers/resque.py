@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import ClassVar
 
 from resqpy.base.imports import MISSPELLED, near_match
@@ -62,7 +63,10 @@ class ResqueInitializer(Initializer):
             await self.resque.scheduler.start()
         if self.resque.multi_worker is not None:
             await self.resque.multi_worker.start()
-            await self._warn_of_misspelled_queues(self.resque)
+            specs = getattr(getattr(self.resque.multi_worker, "queues", None), "specs", ())
+            wrong = await misspelled_queues(specs, self._project, self.resque)
+            for name, words in wrong.items():
+                get_logger().warning(words, queue=name)
         if self._worker and not self._scheduler:
             prefix = self._project.config.scheduler.ruby_lock_prefix
             look = tell_if_nobody_leads(
@@ -71,19 +75,6 @@ class ResqueInitializer(Initializer):
                 periodic=bool(self._project.registry.periodic),
             )
             self._looking = asyncio.create_task(look)
-
-    async def _warn_of_misspelled_queues(self, resque: Resque) -> None:
-        """A queue that nobody uses and that is called nearly as one that somebody does."""
-        specs = getattr(getattr(resque.multi_worker, "queues", None), "specs", ())
-        own = {task.queue for task in self._project.registry}
-        unused = [each for each in specs if is_plain(each) and each not in own]
-        if not unused:
-            return
-        known = own | set(await resque.inspector.queues())
-        for name in unused:
-            hint = near_match(name, known, MISSPELLED)
-            if name not in known and hint:
-                get_logger().warning(f"no task uses the queue {name!r}{hint}", queue=name)
 
     async def stop(self) -> None:
         """End, worker and scheduler side by side."""
@@ -107,3 +98,14 @@ def _warn_of_eviction(store: Store) -> None:
             maxmemory_policy=store.evicts,
             remedy="set maxmemory-policy noeviction, or use a Redis of its own for jobs",
         )
+
+
+async def misspelled_queues(
+    specs: Iterable[str], project: Project, resque: Resque
+) -> dict[str, str]:
+    """What is wrong with the names of queues that nobody uses, and that are nearly those of others."""
+    own = {task.queue for task in project.registry}
+    unused = [each for each in specs if is_plain(each) and each not in own]
+    known = own | set(await resque.inspector.queues()) if unused else own
+    hints = {each: near_match(each, known, MISSPELLED) for each in unused if each not in known}
+    return {name: f"no task uses the queue {name!r}{hint}" for name, hint in hints.items() if hint}

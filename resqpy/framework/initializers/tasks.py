@@ -16,7 +16,6 @@ from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.framework.tasks_api import TasksApi
 from resqpy.schedules.announcing import Announcer
-from resqpy.store.reach import persevere
 
 
 class TasksInitializer(Initializer):
@@ -55,12 +54,6 @@ class TasksInitializer(Initializer):
             return
         announcer = Announcer(resque.store, tasks, _announcing_failed)
         self._announcing = own_task(announcer.run(), "announce periodic tasks")
-        if await persevere(resque.store, resque.inspector.leader) is None:
-            get_logger().warning(
-                "periodic tasks need a scheduler, and none leads: start one "
-                "(tasks.scheduler in config/tasks.py)",
-                tasks=sorted(tasks),
-            )
 
     async def stop(self) -> None:
         """Announce no more."""

@@ -22,7 +22,7 @@ end
 
 local function refused(...)
   local reply = redis.pcall(...)
-  return type(reply) == 'table' and reply.err
+  return type(reply) == 'table' and reply.err and reply.err:gsub('%s+$', '')
 end
 
 for job = 1, tonumber(ARGV[2]) do
