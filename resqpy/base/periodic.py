@@ -56,6 +56,11 @@ class Periodic:
         return "" if self.cron is None else f"{self.cron.expression}|{self.cron.zone_name}"
 
     @property
+    def kind(self) -> Literal["frequency", "cron"]:
+        """What its times come from."""
+        return "frequency" if self.cron is None else "cron"
+
+    @property
     def timing(self) -> str:
         """What it says of its times, for people."""
         if self.cron is None:
@@ -64,9 +69,9 @@ class Periodic:
         return expression if expression.endswith(zone) else f"{expression} {zone}"
 
     @property
-    def arguments(self) -> list[Any]:
+    def arguments(self) -> Sequence[Any]:
         """Those of its jobs."""
-        return list(self.args)
+        return self.args
 
     def job(self, name: str, at_ms: int) -> bytes:
         """The job that runs at a time."""

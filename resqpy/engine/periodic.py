@@ -15,8 +15,8 @@ from resqpy.engine.queue import Queue
 from resqpy.schedules.announcing import own_tasks
 from resqpy.store import delayed
 from resqpy.store import periodic as store
-from resqpy.store.firing import Firing, fire
-from resqpy.store.periodic import BOOT, START, chain_notes
+from resqpy.store.firing import fire
+from resqpy.store.periodic import BOOT, START, chain_firing
 
 
 class RecurrentJobs:
@@ -106,12 +106,8 @@ class RecurrentJobs:
         context = Enqueuing(name, task.queue, list(task.args), self._queue)
         if not await self._queue.before_enqueue(context):
             return False
-        what = Firing(
-            queue=task.queue,
-            jobs=[task.job(name, now_ms)],
-            guards=self._queue.guards(task.queue, name, task.args),
-            notes=chain_notes(self._store.keys, name, due_ms, now_ms, due_ms),
-        )
+        what = chain_firing(self._store.keys, name, task, [now_ms], due_ms, due_ms)
+        what = what._replace(guards=self._queue.guards(task.queue, name, task.args))
         if await fire(self._store, None, what) != 1:
             return False
         await self._queue.after_enqueue(context)

@@ -16,9 +16,9 @@ from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.schedule_chores import ruby_source
-from resqpy.schedules.announcing import Announced
+from resqpy.schedules.announcing import Announcer
+from resqpy.schedules.schedule import Schedule, Timetable, Unreadable
 from resqpy.schedules.tasks import task_schedule
-from resqpy.schedules.timetable import ScheduleEntry, Timetable, entry_of
 from resqpy.store import periodic as store
 from resqpy.store import ruby_schedule as ruby_store
 from resqpy.store.periodic import Seen
@@ -36,7 +36,7 @@ class ScheduleView:
     def __init__(self, queue: Queue, options: LeaderOptions | None = None) -> None:
         self._store = queue.store
         self._tasks = RecurrentJobs(queue)
-        self._announced = Announced(self._tasks.tasks, lambda _: None)
+        self._announcer = Announcer(queue.store, self._tasks.tasks, lambda _: None)
         self._ruby = RubyScheduleVerbs(queue)
         self._source = ruby_source(queue, options or LeaderOptions(), lambda _: None)
 
@@ -49,27 +49,38 @@ class ScheduleView:
         entries.sort(key=lambda entry: (entry.name, entry.kind))
         return Timetable(to_datetime(now_ms), tuple(entries))
 
-    def _tasks_of(self, seen: Seen, now_ms: int) -> Iterator[ScheduleEntry]:
+    def _tasks_of(self, seen: Seen, now_ms: int) -> Iterator[Schedule]:
         for name in {**self._tasks.tasks, **dict.fromkeys(seen.tasks)}:
             try:
                 raw = seen.tasks.get(name)
                 task = self._tasks.tasks[name] if raw is None else periodic.decode(raw)
             except UsageError as error:
-                yield ScheduleEntry(name, "cron", "", name, None, "invalid", problem=str(error))
+                yield Schedule(name, "cron", class_name=name, problem=str(error))
             else:
-                active = self._announced.is_active(name, seen, now_ms)
-                yield entry_of(task_schedule(name, task, seen, now_ms, active=active), now_ms)
+                active = self._announcer.is_active(name, seen, now_ms)
+                found = task_schedule(name, task, seen, now_ms, active=active)
+                if found.kind == "cron" and found.is_due(now_ms):
+                    found = found._replace(next_ms=found.times.next_after(now_ms))
+                yield found
 
-    def _ruby_of(self, seen: SeenRuby, now_ms: int) -> Iterator[ScheduleEntry]:
+    def _ruby_of(self, seen: SeenRuby, now_ms: int) -> Iterator[Schedule]:
         for name, raw in seen.entries.items():
             try:
                 found = self._source.read(name, raw)
             except UsageError as error:
-                yield ScheduleEntry(name, "ruby", "", "", None, "invalid", problem=str(error))
+                yield Schedule(name, "ruby", problem=str(error))
             else:
-                yield entry_of(self._source.schedule(found, seen, now_ms), now_ms)
+                yield self._source.schedule(found, seen, now_ms)
         for name in seen.only_ruby_s:
-            yield _unknown_entry(name, seen.last[name])
+            problem = "only a Ruby process knows it, or it was removed: it does not run while resqpy leads"
+            yield Schedule(
+                name,
+                "ruby",
+                "inactive",
+                declared=Unreadable("?"),
+                last_ms=moment_of(seen.last[name]),
+                problem=problem,
+            )
 
     # -- pause, resume, trigger --
 
@@ -105,18 +116,3 @@ class ScheduleView:
             f"nothing that runs by itself is named {name!r}{near_match(name, names)} "
             f"(there are: {', '.join(names) or 'none'})"
         )
-
-
-def _unknown_entry(name: str, last: str) -> ScheduleEntry:
-    """A schedule of Ruby's of which only its last run is in Redis."""
-    last_ms = moment_of(last)
-    return ScheduleEntry(
-        name=name,
-        kind="ruby",
-        timing="?",
-        class_name="",
-        queue=None,
-        state="inactive",
-        last=None if last_ms is None else to_datetime(last_ms),
-        problem="only a Ruby process knows it, or it was removed: it does not run while resqpy leads",
-    )

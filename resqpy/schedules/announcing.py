@@ -66,47 +66,24 @@ class ReadOnce(Generic[T]):
             return raw, None
 
 
-class Announced:
-    """Reads the announcements of all processes.
+class Announcer:
+    """Announces a process' periodic tasks as long as the process lives, and reads those of all.
 
     Args:
-        own: the tasks of this process, which are active whoever announces them.
-        on_error: told once of each that can't be understood.
-    """
-
-    def __init__(self, own: Mapping[str, Periodic], on_error: OnError) -> None:
-        self._own = own
-        self._reader = ReadOnce(
-            lambda _, raw: periodic.decode(raw),
-            lambda name, error: on_error(UsageError(f"periodic task {name!r}: {error}")),
-        )
-
-    def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
-        """The tasks that somebody still has."""
-        return {
-            name: task
-            for name, task in self._reader.all(seen.tasks).items()
-            if self.is_active(name, seen, now_ms)
-        }
-
-    def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
-        """Whether somebody still has a task."""
-        return name in self._own or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS
-
-
-class Announcer:
-    """Announces a process' periodic tasks as long as the process lives.
+        on_error: told once of each announcement that can't be understood, and of trouble with Redis.
 
     Attributes:
-        tasks: they themselves, by name.
-        announced: what all processes have announced.
+        tasks: this process' own, by name; they are active whoever announces them.
     """
 
     def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
         self.tasks: dict[str, Periodic] = dict(tasks)
-        self.announced: Announced = Announced(self.tasks, on_error)
         self._store = redis
         self._on_error = on_error
+        self._reader = ReadOnce(
+            lambda _, raw: periodic.decode(raw),
+            lambda name, error: on_error(UsageError(f"periodic task {name!r}: {error}")),
+        )
 
     async def run(self) -> None:
         """Announce for ever; cancel to end. What is announced first counts for all processes."""
@@ -127,3 +104,12 @@ class Announcer:
         if missing:
             await store.announce(self._store, missing, RENEW, now_ms)
         return bool(missing)
+
+    def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
+        """The tasks that somebody still has."""
+        tasks = self._reader.all(seen.tasks)
+        return {name: task for name, task in tasks.items() if self.is_active(name, seen, now_ms)}
+
+    def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
+        """Whether somebody still has a task."""
+        return name in self.tasks or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS

@@ -15,7 +15,7 @@ from resqpy.base.errors import StoreError
 from resqpy.base.foreign_time import LATEST_MS
 from resqpy.schedules.schedule import Plan, Schedule, plan
 from resqpy.store.client import Store
-from resqpy.store.firing import CHANGED, Firing, Notes, fire
+from resqpy.store.firing import CHANGED, Firing, fire
 from resqpy.store.promote import Right
 from resqpy.store.queues import Guard
 
@@ -83,11 +83,8 @@ class Source(Protocol):
     async def look(self, leader: Leader) -> Look:
         """Read what there is, and tell the clock what time Redis has."""
 
-    def job(self, schedule: Schedule, at_ms: int) -> bytes:
-        """The job for one of its times."""
-
-    def notes(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Notes:
-        """What the script compares, and what it writes beside the jobs.
+    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
+        """The jobs, what the script compares, and what it writes beside them.
 
         Args:
             allowed: the times of the plan that no hook forbids.
@@ -132,12 +129,9 @@ class ScheduleChore:
         what = plan(schedule, now_ms)
         asked = [await self._hooks.allowed(queue, name, args) for _ in what.fires]
         allowed = [at_ms for at_ms, fine in zip(what.fires, asked, strict=True) if fine]
-        firing = Firing(
-            queue=queue,
-            jobs=[self._source.job(schedule, at_ms) for at_ms in allowed],
-            guards=self._hooks.guards(queue, name, args) if allowed else (),
-            notes=self._source.notes(schedule, what, allowed, now_ms),
-        )
+        firing = self._source.firing(schedule, what, allowed, now_ms)
+        guards = self._hooks.guards(queue, name, args) if allowed else ()
+        firing = firing._replace(queue=queue, guards=guards)
         try:
             done = await fire(self._store, leader, firing)
         except StoreError as error:  # its queue is no list, say: the other schedules go on

@@ -33,7 +33,7 @@ from resqpy.schedules.schedule import (
 )
 from resqpy.store import ruby_schedule as store
 from resqpy.store.client import Store
-from resqpy.store.firing import Notes
+from resqpy.store.firing import Firing
 from resqpy.store.ruby_schedule import SeenRuby, only_ruby_s
 
 NEVER_MS = LATEST_MS
@@ -134,7 +134,7 @@ class RubySource:
         """The schedule of an entry that was read."""
         text, last = seen.notes.get(entry.name, ""), seen.last.get(entry.name)
         note = Note.read(text)
-        due_ms = first_due_ms(entry, note, last, now_ms)
+        due_ms = _due_ms(entry, note, last, now_ms)
         problem = _over(entry, note)
         state: State = "paused" if entry.name in seen.paused else "waiting"
         if problem or not entry.runs_in(self._environment):
@@ -155,24 +155,17 @@ class RubySource:
             problem=problem,
         )
 
-    def job(self, schedule: Schedule, at_ms: int) -> bytes:
-        """The job, which says nothing of its time."""
-        assert isinstance(schedule.declared, RubySchedule)
-        return schedule.declared.job
-
-    def notes(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Notes:
+    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
         """When it fires next; and that it has fired, also where a hook forbids its job."""
-        entry = schedule.declared
+        entry, old = schedule.declared, schedule.note
         assert isinstance(entry, RubySchedule)
-        new = _noted(
-            entry, Note.read(schedule.note), NEVER_MS if what.next_ms is None else what.next_ms
-        )
-        fired_at = ruby_time(now_ms) if what.fires else None
-        if fired_at is not None:
-            new = after_fire(entry, new, fired_at)
-        return store.ruby_notes(
-            self._store.keys, schedule.name, entry.raw, schedule.note, str(new), fired_at
-        )
+        next_ms = NEVER_MS if what.next_ms is None else what.next_ms
+        new, fired_at = _noted(entry, Note.read(old), next_ms), None
+        if what.fires:
+            fired_at = ruby_time(now_ms)
+            new = _after_fire(entry, new, fired_at)
+        jobs = [entry.job for _ in allowed]
+        return store.ruby_firing(self._store.keys, entry, jobs, old, str(new), fired_at)
 
 
 class Note(NamedTuple):
@@ -218,7 +211,7 @@ def _noted(entry: RubySchedule, note: Note | None, next_ms: int) -> Note:
     return Note(entry.digest, next_ms, note.last, fired)
 
 
-def after_fire(entry: RubySchedule, note: Note, fired_at: str) -> Note:
+def _after_fire(entry: RubySchedule, note: Note, fired_at: str) -> Note:
     """The note of a schedule that fires now."""
     times = entry.every.times if entry.every is not None else None
     if times is None:
@@ -251,7 +244,7 @@ def _times(entry: RubySchedule, from_ms: int) -> Times:
     return CronTimes(entry.cron)
 
 
-def first_due_ms(entry: RubySchedule, note: Note | None, last: str | None, now_ms: int) -> int:
+def _due_ms(entry: RubySchedule, note: Note | None, last: str | None, now_ms: int) -> int:
     """When a schedule fires next, which may be over.
 
     Args:

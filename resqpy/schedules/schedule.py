@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
-from resqpy.base.cron import CronSchedule, Fire
+from resqpy.base.cron import CronSchedule, Fire, Mark
 from resqpy.base.periodic import Missed, next_on_grid, to_datetime, to_ms
 
 ON_TIME_MS = 30_000
@@ -133,6 +133,7 @@ class MissedRule(NamedTuple):
 
 
 LATEST = MissedRule("once", on_time_ms=0)  # one job for all that is due, however late
+NO_TIMES = Grid(1, 1, until_ms=0)
 
 
 class Declared(Protocol):
@@ -143,8 +144,15 @@ class Declared(Protocol):
         """What it says of its times, for people."""
 
     @property
-    def arguments(self) -> list[Any]:
+    def arguments(self) -> Sequence[Any]:
         """Those of its jobs."""
+
+
+class Unreadable(NamedTuple):
+    """Nothing that is understood was declared."""
+
+    timing: str = ""
+    arguments: Sequence[Any] = ()
 
 
 class Schedule(NamedTuple):
@@ -156,21 +164,21 @@ class Schedule(NamedTuple):
         note: what Redis holds of how far it is settled; empty: nothing yet.
         next_ms: the first of its times that is not settled; None: there is none, or that is not known
             before its job has ended.
-        last_ms: when it fired last.
+        last_ms: when it fired last, for people: of a task the time for which it was enqueued.
         is_new: its note is to be written even where nothing is due.
         problem: why it doesn't run, for people.
     """
 
     name: str
     kind: Kind
-    declared: Declared
-    class_name: str
-    queue: str
-    times: Times
-    missed: MissedRule
-    state: State
-    note: str
-    next_ms: int | None
+    state: State = "invalid"
+    class_name: str = ""
+    queue: str = ""
+    declared: Declared = Unreadable()
+    times: Times = NO_TIMES
+    missed: MissedRule = LATEST
+    note: str = ""
+    next_ms: int | None = None
     last_ms: int | None = None
     is_new: bool = False
     problem: str = ""
@@ -178,6 +186,68 @@ class Schedule(NamedTuple):
     def is_due(self, now_ms: int) -> bool:
         """Whether there is something to do."""
         return self.is_new or (self.next_ms is not None and self.next_ms <= now_ms)
+
+    @property
+    def timing(self) -> str:
+        """What was written of its times."""
+        return self.declared.timing
+
+    @property
+    def last(self) -> datetime | None:
+        """When it fired last."""
+        return None if self.last_ms is None else to_datetime(self.last_ms)
+
+    @property
+    def next(self) -> datetime | None:
+        """When it fires next; None where that can't be told, or where it rests."""
+        resting = self.next_ms is None or self.state in RESTING
+        return None if resting else to_datetime(self.next_ms or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledFire:
+    """One fire of one of them.
+
+    Attributes:
+        at: the instant, in UTC.
+        local: the same as the clocks of its zone show it (of a frequency: in UTC).
+        named: the local time that a cron expression names; it may not exist.
+        mark: `skipped`: that local time doesn't exist; `doubled`: it comes twice.
+        runs: False: told only because of its mark, it does not run.
+        note: the mark for people.
+    """
+
+    at: datetime
+    name: str
+    kind: Kind
+    local: datetime
+    named: datetime
+    mark: Mark
+    runs: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """All schedules at one moment."""
+
+    now: datetime
+    entries: tuple[Schedule, ...]
+
+    def fires(self, start: datetime, end: datetime) -> Iterator[ScheduledFire]:
+        """All fires with `start <= at < end` in order, with the skipped and doubled local times that
+        don't run. Of a frequency, as if each run ended within its period. What rests has none.
+        """
+        runs = (_shown(each, start, end) for each in self.entries if each.state not in RESTING)
+        return heapq.merge(*runs, key=lambda fire: (fire.at, fire.name))
+
+
+def _shown(schedule: Schedule, start: datetime, end: datetime) -> Iterator[ScheduledFire]:
+    for each in schedule.times.shown(start, end):
+        yield ScheduledFire(
+            each.at, schedule.name, schedule.kind, each.local, each.named, each.mark, each.runs,
+            each.note,
+        )  # fmt: skip
 
 
 class Plan(NamedTuple):

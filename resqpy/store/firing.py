@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from resqpy.store.client import Arg, Store
@@ -29,37 +28,27 @@ class Expected(NamedTuple):
     value: Arg
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """What is compared, and what is written beside the jobs.
+class Firing(NamedTuple):
+    """Fires of one schedule; without jobs, its notes alone.
 
     Whoever wants to keep a history of fires adds a write here: it happens with the fire, or not at all.
 
     Attributes:
+        expected: what is compared; where one of it is another by now, nothing is done.
         always: written whatever becomes of the jobs.
         pushed: written if a job was enqueued.
         refused: written if none was.
+        jobs: in the order of their times.
+        guards: asked for each job.
     """
 
     expected: Sequence[Expected]
     always: Sequence[Write] = ()
     pushed: Sequence[Write] = ()
     refused: Sequence[Write] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Firing:
-    """Fires of one schedule.
-
-    Attributes:
-        jobs: in the order of their times; none: only the notes are written.
-        guards: asked for each job.
-    """
-
-    queue: str
-    jobs: Sequence[bytes]
-    guards: Sequence[Guard]
-    notes: Notes
+    jobs: Sequence[bytes] = ()
+    queue: str = ""
+    guards: Sequence[Guard] = ()
 
 
 async def fire(store: Store, right: Right | None, what: Firing) -> int:
@@ -78,11 +67,11 @@ async def fire(store: Store, right: Right | None, what: Firing) -> int:
         return keys.setdefault(key, len(keys) + 1)
 
     words: list[Arg] = [len(fence), what.queue, len(what.jobs), *what.jobs]
-    words += (len(what.guards), *guard_words(what.guards), len(what.notes.expected))
-    for command, key, field, value in what.notes.expected:
+    words += (len(what.guards), *guard_words(what.guards), len(what.expected))
+    for command, key, field, value in what.expected:
         words += (command, position(key), field, value)
     for when in ("always", "pushed", "refused"):
-        for verb, key, *others in getattr(what.notes, when):
+        for verb, key, *others in getattr(what, when):
             words += (when, len(others), verb, position(key), *others)
     reply = await run_fenced(
         store, fence, "" if right is None else right.token, "fire",

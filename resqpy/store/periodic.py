@@ -14,7 +14,7 @@ from resqpy.base.foreign_time import noted_ms
 from resqpy.base.keys import Keys
 from resqpy.base.periodic import Periodic
 from resqpy.store.client import Arg, Store
-from resqpy.store.firing import Expected, Notes
+from resqpy.store.firing import CHANGED, Expected, Firing, Write, fire
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
 from resqpy.store.queues import decode_name
@@ -93,10 +93,12 @@ def _odd(key: str, flat: Sequence[bytes]) -> list[tuple[str, str]]:
     return [(key, name) for name, number in _pairs(flat) if noted_ms(number) is None]
 
 
-async def drop_odd(store: Store, seen: Seen) -> None:
-    """Forget what should be a time of a chain and is none: the chain begins anew."""
+async def drop_odd(store: Store, seen: Seen) -> list[tuple[str, str]]:
+    """Forget what should be a time of a chain and is none: the chain begins anew. What it was."""
     verbs = {store.keys.periodic_due: "ZREM", store.keys.periodic_out: "HDEL"}
-    await store.pipeline([(verbs[key], key, name) for key, name in seen.odd])
+    if seen.odd:
+        await store.pipeline([(verbs[key], key, name) for key, name in seen.odd])
+    return seen.odd
 
 
 # -- announcing --
@@ -142,15 +144,20 @@ async def forget(store: Store, right: Right, before_ms: int) -> list[str]:
 # -- chains --
 
 
-def chain_notes(keys: Keys, name: str, due: Arg, at_ms: int, again_ms: int) -> Notes:
-    """What the fire of a chain compares and writes.
+def chain_firing(
+    keys: Keys, name: str, task: Periodic, times_ms: Sequence[int], due: Arg, again_ms: int
+) -> Firing:
+    """The fire of a chain: it is out, or due again where its job may not be enqueued.
 
     Args:
-        due: the time (ms) at which the chain is due, as it was read.
-        at_ms: the time for which the job is enqueued.
-        again_ms: when the chain is due next if it is not.
+        times_ms: the time for which its job is enqueued; empty: a hook forbids it.
+        due: the time (ms) at which it is due, as it was read.
+        again_ms: when it is due next if its job is not enqueued.
     """
-    return Notes(
+    at_ms = times_ms[-1] if times_ms else 0
+    return Firing(
+        queue=task.queue,
+        jobs=[task.job(name, each) for each in times_ms],
         expected=[Expected("ZSCORE", keys.periodic_due, name, due)],
         pushed=[
             ("ZREM", keys.periodic_due, name),
@@ -161,15 +168,21 @@ def chain_notes(keys: Keys, name: str, due: Arg, at_ms: int, again_ms: int) -> N
     )
 
 
-def cron_notes(keys: Keys, name: str, old: str, new: str, last_ms: int | None) -> Notes:
-    """What the fires of a cron schedule compare and write.
+def cron_firing(
+    keys: Keys, name: str, task: Periodic, times_ms: Sequence[int], old: str, settled_ms: int
+) -> Firing:
+    """The fires of a cron schedule, and up to which time it is settled with them.
 
     Args:
-        old, new: up to which time it is settled.
-        last_ms: the last of the times that get a job; None: none does.
+        old: what its note says now.
     """
-    last = () if last_ms is None else (("HSET", keys.periodic_last, name, last_ms),)
-    return Notes([Expected("HGET", keys.cron, name, old)], [("HSET", keys.cron, name, new), *last])
+    note = ("HSET", keys.cron, name, f"{settled_ms} {task.cron_text}")
+    return Firing(
+        queue=task.queue,
+        jobs=[task.job(name, each) for each in times_ms],
+        expected=[Expected("HGET", keys.cron, name, old)],
+        always=[note, *(("HSET", keys.periodic_last, name, each) for each in times_ms[-1:])],
+    )
 
 
 def again_command(store: Store, name: str, at_ms: int, step_ms: int | None) -> tuple[Arg, ...]:
@@ -211,12 +224,13 @@ async def set_due(
         due_ms: as it was read; None: the chain is nowhere.
     """
     keys = store.keys
-    words = ["" if each is None else each for each in (due_ms, new_ms)]
-    reply = await run_fenced(
-        store, right.fence, right.token, "periodic_set",
-        [keys.periodic_due, keys.periodic_out, keys.periodic_stopped], [name, *words],
-    )  # fmt: skip
-    return bool(reply)
+    expected = [Expected("ZSCORE", keys.periodic_due, name, "" if due_ms is None else due_ms)]
+    if due_ms is None:
+        places = (keys.periodic_out, keys.periodic_stopped)
+        expected += (Expected("HGET", place, name, "") for place in places)
+    forget: list[Write] = [("ZREM", keys.periodic_due, name), ("HDEL", keys.periodic_out, name)]
+    write = forget if new_ms is None else [("ZADD", keys.periodic_due, new_ms, name)]
+    return await fire(store, right, Firing(expected, write)) != CHANGED
 
 
 async def stop(store: Store, name: str) -> tuple[int, int | None]:

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from resqpy.base.keys import Keys
 from resqpy.store.client import Store
-from resqpy.store.firing import Expected, Notes
+from resqpy.store.firing import Expected, Firing
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
 from resqpy.store.queues import decode_name
+
+if TYPE_CHECKING:
+    from resqpy.base.ruby_schedule import RubySchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +109,21 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
     return dict(zip(map(decode_name, flat[::2]), map(decode_name, flat[1::2]), strict=True))
 
 
-def ruby_notes(
-    keys: Keys, name: str, entry: bytes, old: str, new: str, fired_at: str | None
-) -> Notes:
-    """What a step of a schedule compares and writes.
+def ruby_firing(
+    keys: Keys, entry: RubySchedule, jobs: Sequence[bytes], old: str, new: str, fired_at: str | None
+) -> Firing:
+    """A step of a schedule, whose queue is told by whoever knows it.
 
     Args:
         old, new: our note of it; none: an empty text.
         fired_at: for `last_enqueued_at`; None: it does not fire.
     """
+    name = entry.name
     last = () if fired_at is None else (("HSET", keys.last_enqueued_at, name, fired_at),)
-    return Notes(
+    return Firing(
+        jobs=jobs,
         expected=[
-            Expected("HGET", keys.persistent_schedules, name, entry),
+            Expected("HGET", keys.persistent_schedules, name, entry.raw),
             Expected("HGET", keys.ruby_next, name, old),
         ],
         always=[("HSET", keys.ruby_next, name, new), *last],

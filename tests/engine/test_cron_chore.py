@@ -24,8 +24,8 @@ from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.schedule import ON_TIME_MS
-from resqpy.store.firing import CHANGED, Firing, fire
-from resqpy.store.periodic import cron_notes
+from resqpy.store.firing import CHANGED, fire
+from resqpy.store.periodic import cron_firing
 from tests.support.leading import Leading
 from tests.support.waiting import wait_for
 
@@ -218,8 +218,9 @@ async def test_two_that_read_the_same_fire_once(redis_url: str) -> None:
         old = await scene.store.call("HGET", scene.store.keys.cron, "report")
         scene.leading.clock.advance(60_000)
         await scene.leading.run(scene.chore)
-        notes = cron_notes(scene.store.keys, "report", old.decode(), "x", 1)
-        again = Firing("default", [b"{}"], (), notes)
+        task = scene.queue.definitions["report"].periodic
+        assert task is not None
+        again = cron_firing(scene.store.keys, "report", task, [1], old.decode(), 1)
         assert await fire(scene.store, scene.leading.leadership(), again) == CHANGED
         assert len(await scene.fired()) == 1
 

@@ -14,7 +14,7 @@ from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.framework.scheduler_options import SchedulerOptions
-from resqpy.schedules.timetable import ScheduleEntry
+from resqpy.schedules.schedule import Schedule
 
 JOBS: dict[str, Any] = {
     "tick": {"perform": print, "frequency": 1000, "queue": "q"},
@@ -38,7 +38,7 @@ def view(queue: Queue) -> ScheduleView:
     return ScheduleView(queue, SchedulerOptions(ruby_timezone="UTC"))
 
 
-async def entries(view: ScheduleView) -> dict[str, ScheduleEntry]:
+async def entries(view: ScheduleView) -> dict[str, Schedule]:
     """All entries by name."""
     return {entry.name: entry for entry in (await view.load()).entries}
 

@@ -19,7 +19,7 @@ from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
     from resqpy.engine.schedule_view import ScheduleView
-    from resqpy.schedules.timetable import ScheduledFire, ScheduleEntry, Timetable
+    from resqpy.schedules.schedule import Schedule, ScheduledFire, Timetable
 
 
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
@@ -60,13 +60,13 @@ def list_() -> None:
     )
 
 
-def _entry_json(entry: ScheduleEntry) -> dict[str, Any]:
+def _entry_json(entry: Schedule) -> dict[str, Any]:
     return {
         "name": entry.name,
         "kind": entry.kind,
         "when": entry.timing,
         "class": entry.class_name,
-        "queue": entry.queue,
+        "queue": entry.queue or None,
         "state": entry.state,
         "problem": entry.problem or None,
         "last": times.iso(_ms(entry.last)),
@@ -74,7 +74,7 @@ def _entry_json(entry: ScheduleEntry) -> dict[str, Any]:
     }
 
 
-def _entry_cells(entry: ScheduleEntry, now_ms: int) -> tuple[str, ...]:
+def _entry_cells(entry: Schedule, now_ms: int) -> tuple[str, ...]:
     next_ms = _ms(entry.next)
     soon = "-" if next_ms is None else f"{times.distance(next_ms, now_ms)}: {times.local(next_ms)}"
     state = f"{entry.state}: {entry.problem}" if entry.problem else entry.state
