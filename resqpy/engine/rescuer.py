@@ -1,7 +1,8 @@
 """The rescue in a worker process, so that it does not depend on a scheduler.
 
 A sign of life brings back whether nobody has looked for dead processes of late; then the process takes a
-lease, and unless a scheduler leads, does what the chore of the leader does.
+lease, and unless a scheduler leads, does what the chore of the leader does. The lease ends by itself soon
+after its holder has died.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from resqpy.engine.rescue import RescueChore
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
 
-_LEASE_MS = 60_000
+_SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; one that is cut off is gone on with
 
 
 class Rescuer:
@@ -38,6 +39,8 @@ class Rescuer:
         self._clock = clock
         self._chore = RescueChore(store, options.rescue_after_s, self._tell)
         self._rests_ms = int(options.rescue_after_s * 1000)
+        # no longer than that: it must not outlive a holder that is killed, as by the job it took back
+        self._lease_ms = max(self._rests_ms, int(_SHORTEST_LEASE_S * 1000))
         self._needed = asyncio.Event()
 
     def _tell(self, event: str, *details: Any) -> None:
@@ -65,7 +68,7 @@ class Rescuer:
 
     async def _round(self) -> None:
         lease = self._store.keys.rescuer
-        if not await self._store.call("SET", lease, self._token, "NX", "PX", _LEASE_MS):
+        if not await self._store.call("SET", lease, self._token, "NX", "PX", self._lease_ms):
             return
         clock = RedisClock(self._clock)
         clock.note(await self._store.time_us())
@@ -76,6 +79,8 @@ class Rescuer:
             again_s = await self._chore.run(leadership)
             while self._chore.searching:
                 await asyncio.sleep(again_s)
+                if await self._store.call("GET", lease) == self._token.encode():
+                    await self._store.call("PEXPIRE", lease, self._lease_ms)
                 again_s = await self._chore.run(leadership)
         finally:
             await self._store.call("PEXPIRE", lease, self._rests_ms)

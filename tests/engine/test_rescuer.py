@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from resqpy.base import failed_entries
+from resqpy.engine.rescue import RescueChore
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
@@ -99,3 +101,21 @@ async def test_one_of_several(redis_url: str, redis: Any) -> None:
 
     assert sorted(ran) == [(n,) for n in range(6)]
     assert await redis.llen("resque:queue:mail") == 0
+
+
+async def test_the_lease_of_one_that_is_killed_holds_up_no_other(
+    redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends by itself when its holder counts as dead, though a round was under way."""
+    within, lasts = asyncio.Event(), asyncio.Event()
+
+    async def run(*_: Any) -> float:
+        within.set()
+        await lasts.wait()
+        return 1.0
+
+    monkeypatch.setattr(RescueChore, "run", run)
+    async with working(redis_url, {}, "mail", heartbeat_s=0.1, rescue_after_s=20.0):
+        await asyncio.wait_for(within.wait(), 60)
+        assert 0 < await redis.pttl("resque:resqpy:rescuer") <= 20_000
+        lasts.set()
