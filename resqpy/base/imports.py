@@ -101,13 +101,15 @@ class OwnModules:
     """
 
     _run: ClassVar[dict[str, tuple[Path, bytes]]] = {}  # by name: the file, and its text's digest
+    _roots: ClassVar[set[Path]] = set()  # of all projects so far
 
     def __init__(self, root: Path, folders: Iterable[str]) -> None:
         self._root = root
+        self._roots.add(root)
         if any(not path.is_relative_to(root) or _digest(path) != digest
                for path, digest in self._run.values()):  # fmt: skip
             for name in self._run:
-                sys.modules.pop(name, None)
+                _forget(name)
             self._run.clear()
             importlib.invalidate_caches()
         for folder in folders:
@@ -161,8 +163,25 @@ class OwnModules:
                 continue
             if not places or getattr(package, "__file__", None) is not None:
                 return False
-            package.__path__ = [folder, *(each for each in places if each != folder)]
+            others = [self._of_another(each, parts[:count]) for each in places]
+            kept = [each for each, gone in zip(places, others, strict=True) if not gone]
+            package.__path__ = [folder, *(each for each in kept if each != folder)]
         return True
+
+    def _of_another(self, folder: str, parts: Sequence[str]) -> bool:
+        """Whether it is the same folder of a project that was loaded before."""
+        return any(
+            str(root.joinpath(*parts)) == os.path.realpath(folder)
+            for root in self._roots - {self._root}
+        )
+
+
+def _forget(name: str) -> None:
+    """Let a module be imported anew, and with it the folders above it, which know it as an attribute."""
+    sys.modules.pop(name, None)
+    while name := name.rpartition(".")[0]:
+        if name in sys.modules and getattr(sys.modules[name], "__file__", None) is None:
+            del sys.modules[name]
 
 
 def _module_of(path: Path) -> ModuleType | None:
