@@ -13,6 +13,7 @@ from resqpy.engine.telling import Events, tell_error
 
 _REPORT_WITHIN_S = 3.0  # that Redis gets to hear of the last ends
 _HALT_WITHIN_S = 2.0  # that an exchange in flight gets
+_HEARD_WITHIN_S = 5.0  # that Redis gets to say what it may have given us, where nothing runs
 _PAUSE_S = 0.2
 _REFUSALS = 5  # of the last ends, until they are left on record for the rescue
 
@@ -32,13 +33,15 @@ class Stopping:
 
     async def drain(self, timeout_s: float | None, dispatcher: asyncio.Task[None] | None) -> None:
         """Take nothing more and wait until nothing runs, time is up, `hurry` is called, or there is
-        no dispatcher any more that could report an end.
+        no dispatcher any more that could report an end. For a Redis that does not answer, where nothing
+        is to be reported, it does not wait long.
         """
         self._pool.stopping = True
         self._pool.look()
         waits: set[asyncio.Task[object]] = {
             asyncio.ensure_future(self._pool.idle()),
             asyncio.ensure_future(self._hurry.wait()),
+            asyncio.ensure_future(self._nothing_ran_of_late()),
         }
         watched = waits | ({dispatcher} if dispatcher is not None else set())
         try:
@@ -46,6 +49,12 @@ class Stopping:
         finally:
             for each in waits:
                 each.cancel()
+
+    async def _nothing_ran_of_late(self) -> None:
+        left_s = _HEARD_WITHIN_S
+        while left_s > 0:
+            await asyncio.sleep(_PAUSE_S)
+            left_s = _HEARD_WITHIN_S if self._pool.slots.busy else left_s - _PAUSE_S
 
     async def halt(self, deadline: Deadline) -> None:
         """Let the dispatcher end, with the exchange that is in flight."""
@@ -70,7 +79,8 @@ class Stopping:
             async with asyncio.timeout(deadline.left(_REPORT_WITHIN_S)):
                 await self._report()
         except TimeoutError:
-            tell_error(self._events, StoreError(_TOO_LATE))
+            words = _TOO_LATE if self._pool.reporting.ended else _NOT_HEARD
+            tell_error(self._events, StoreError(words))
 
     async def _report(self) -> None:
         refusals = 0
@@ -101,4 +111,9 @@ class Stopping:
 _TOO_LATE = (
     "Redis did not hear of the last jobs in time; they are still on record, and go back to their queues "
     "when this process is taken for dead"
+)
+
+_NOT_HEARD = (
+    "Redis did not answer in time; a job that it may have given this process last is still on record, and "
+    "goes back to its queue when this process is taken for dead"
 )

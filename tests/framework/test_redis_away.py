@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import redis
 import structlog
 
 from resqpy import RedisOptions, SyncQueue, Worker, lifespan, open_project
-from resqpy.base.errors import StoreMisconfigured, StoreUnavailable
+from resqpy.base.errors import OutcomeUnknown, StoreMisconfigured, StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
@@ -311,7 +312,7 @@ async def test_it_is_told_once_that_redis_goes_and_once_that_it_is_back(
             log.lines.clear()
             late.stop()
             await until(log.of_redis)
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreUnavailable, OutcomeUnknown):
                 await api.tasks.enqueue("no_op")
             await asyncio.sleep(1.0)  # many have met nobody meanwhile
             await asyncio.to_thread(late.start)
@@ -361,3 +362,22 @@ def test_options_tell_nothing_of_it() -> None:
 
     assert one == other
     assert "reachability" not in repr(one)
+
+
+async def test_a_stop_does_not_wait_for_it_where_nothing_ran(
+    make_project: MakeProject, log: Log, late: Late
+) -> None:
+    """It may have given jobs that nobody heard of: they come back by the rescue, so none is lost."""
+    late.start()
+    settings = {"redis.url": late.url, "tasks.heartbeat": 50, "tasks.stop_timeout": 3_600_000}
+    process = Process(make_project(settings, tasks__a=TASK), worker=True, scheduler=True)
+    await process.start()
+    await api.tasks.enqueue("no_op")
+    with redis.from_url(late.url) as client:
+        await until(lambda: client.get("resque:stat:processed") == b"1")
+    late.stop()
+    await until(log.of_redis)
+    async with asyncio.timeout(60):
+        await process.stop()
+    told = [str(each.get("error")) for each in log.lines]
+    assert [each for each in told if "last jobs" in each] == []
