@@ -29,7 +29,9 @@ _swept: set[asyncio.AbstractEventLoop] = set()
 class OwnTask(asyncio.Task[R]):
     """A task that no job can cancel, but its own."""
 
-    owner: object = None
+    __slots__ = ("owner",)  # one is made for each job
+
+    owner: object
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it, unless a job asks for it that is not its owner."""
@@ -48,10 +50,11 @@ def own_task(
     coroutine: Coroutine[Any, Any, R], name: str | None = None, owner: object = None
 ) -> OwnTask[R]:
     """Run a coroutine beside what runs, as a task of ours."""
-    context = contextvars.copy_context()
-    context.run(OWNER.set, owner)
-    loop = asyncio.get_running_loop()
-    task: OwnTask[R] = OwnTask(coroutine, loop=loop, name=name, context=context)
+    token = OWNER.set(owner)  # for the context that the task copies
+    try:
+        task: OwnTask[R] = OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
+    finally:
+        OWNER.reset(token)
     task.owner = owner
     return task
 

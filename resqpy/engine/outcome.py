@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from resqpy.store.client import Arg
 
@@ -12,31 +12,24 @@ Command = Sequence[Arg]
 
 
 class Kind(Enum):
-    """The endings of a run. Each value is what it counts as: node-resque's rule (processed means
-    succeeded; an attempt that is retried counts as failed).
+    """The endings of a run, and what each counts as: node-resque's rule (processed means succeeded; an
+    attempt that is retried counts as failed).
     """
 
-    SUCCESS = "success"
-    FAILURE = "failure"
-    RETRIED = "retried"
-    DELAYED = "delayed"
-    SKIPPED = "skipped"
-    RETURNED = "returned"
+    SUCCESS = "success", "p"
+    FAILURE = "failure", "f"
+    RETRIED = "retried", "f"
+    DELAYED = "delayed", "-"
+    SKIPPED = "skipped", "-"
+    RETURNED = "returned", "-"
 
-    @property
-    def counts(self) -> str:
-        """Give "p" for processed, "f" for failed, "-" for neither."""
-        return _COUNTS[self]
+    counts: str  # "p" for processed, "f" for failed, "-" for neither
 
-
-_COUNTS = {
-    Kind.SUCCESS: "p",
-    Kind.FAILURE: "f",
-    Kind.RETRIED: "f",
-    Kind.DELAYED: "-",
-    Kind.SKIPPED: "-",
-    Kind.RETURNED: "-",
-}
+    def __new__(cls, value: str, counts: str) -> Self:
+        """An ending and what it counts as."""
+        kind = object.__new__(cls)
+        kind._value_, kind.counts = value, counts
+        return kind
 
 
 class Outcome(NamedTuple):
@@ -54,5 +47,6 @@ class Outcome(NamedTuple):
     info: Any = None
 
 
+SUCCEEDED = Outcome(Kind.SUCCESS)  # with no result
 SKIPPED = Outcome(Kind.SKIPPED)
 RETURNED = Outcome(Kind.RETURNED)

@@ -6,6 +6,8 @@ this machine's clock nor a wrong one matters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from resqpy.base.clock import Clock, told_ms
 from resqpy.store.client import Store
 
@@ -15,23 +17,27 @@ class RedisClock:
 
     Args:
         clock: before the first answer, its time is taken for Redis'.
+
+    Attributes:
+        monotonic: seconds of our clock that never steps.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.monotonic: Callable[[], float] = clock.monotonic
         self._ahead_us = clock.now_us() - clock.monotonic() * 1_000_000
         self._heard_s = float("-inf")
 
     def note(self, time_us: int) -> None:
         """Redis has just said what time it is, in microseconds since the epoch."""
-        self._heard_s = self._clock.monotonic()
+        self._heard_s = self.monotonic()
         self._ahead_us = time_us - self._heard_s * 1_000_000
 
     def note_between(self, time_us: int, asked_s: float) -> None:
         """Redis said what time it is, at some moment since we asked: where the estimate agrees with
         that, it stays, for an answer may have waited here before somebody saw it.
         """
-        self._heard_s = self._clock.monotonic()
+        self._heard_s = self.monotonic()
         least_us = time_us - self._heard_s * 1_000_000
         most_us = time_us - asked_s * 1_000_000
         self._ahead_us = min(max(self._ahead_us, least_us), most_us)
@@ -39,15 +45,11 @@ class RedisClock:
     @property
     def age_s(self) -> float:
         """How long ago Redis last said what time it is; infinite: never yet."""
-        return self._clock.monotonic() - self._heard_s
-
-    def monotonic(self) -> float:
-        """Seconds of our clock that never steps."""
-        return self._clock.monotonic()
+        return self.monotonic() - self._heard_s
 
     def now_us(self) -> int:
         """Microseconds since the epoch."""
-        return int(self._clock.monotonic() * 1_000_000 + self._ahead_us)
+        return int(self.monotonic() * 1_000_000 + self._ahead_us)
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""

@@ -96,13 +96,16 @@ async def test_the_order_of_the_hooks(project: Project) -> None:
         await until(lambda: ran(project))
         await until(lambda: len(middleware_says(project)) >= 12)
 
-    assert said(project) == [
+    told = said(project)
+    assert [each for each in told if "_enqueue" in each] == [
         "outer pre_enqueue named [{}]",
         "inner pre_enqueue named [{}]",
         "last.one pre_enqueue named [{}]",
         "outer post_enqueue named",
         "inner post_enqueue named",
         "last.one post_enqueue named",
+    ]
+    assert [each for each in told if "_enqueue" not in each] == [  # the job may run meanwhile
         "outer pre_processor named {'forbid': '', 'skip': '', 'fail': '', 'forgive': False}",
         (
             "inner pre_processor named"
