@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from shlex import quote
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
@@ -351,7 +352,7 @@ def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:
     jobs = counted(sum(waiting.values()), "job")
     if len(longest) == 1:
         words = f"{jobs} in the queue {longest[0]!r}, from which no live worker takes any"
-        return words, f"resqpy worker --queues '{longest[0]},*'"
+        return words, f"resqpy worker --queues {quote(f'{longest[0]},*')}"
     named = ", ".join(f"{name} ({waiting[name]:,})" for name in longest[:_NAMED])
     more = f" and {len(longest) - _NAMED:,} more" if len(longest) > _NAMED else ""
     words = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {named}{more}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from shlex import quote
 
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
@@ -158,7 +159,7 @@ class _Search:
             "no worker",
             f"no worker takes jobs from the queue {self._queue!r}{there}",
             blocks=True,
-            remedy=f"resqpy worker --queues '{self._queue},*'",
+            remedy=f"resqpy worker --queues {quote(f'{self._queue},*')}",
         )
 
     def _of_live_workers(self, live: list[SeenWorker]) -> Finding:
@@ -230,9 +231,9 @@ class _Search:
             next_ms = int(entry.next.timestamp() * 1000) if entry.next else None
             when = f"; due {times.distance(next_ms, self._now_ms)}" if next_ms else ""
             remedy = {
-                "paused": f"resqpy schedule resume {self._name}",
-                "stopped": f"resqpy schedule resume {self._name}",
-                "failed": f"its last run failed and ended it: resqpy schedule resume {self._name}",
+                "paused": f"resqpy schedule resume {quote(self._name)}",
+                "stopped": f"resqpy schedule resume {quote(self._name)}",
+                "failed": f"its last run failed and ended it: resqpy schedule resume {quote(self._name)}",
             }.get(entry.state, "")
             words = f"it is periodic ({entry.timing}) and {entry.state}{when}"
             yield Finding("periodic", words, blocks=blocks, remedy=remedy if blocks else "")
@@ -264,7 +265,7 @@ class _Search:
             "locked",
             f"a lock keeps equal jobs from {what}{ends}: {lock}",
             blocks=True,
-            remedy=f"if nobody holds it any more: resqpy locks remove '{lock}'",
+            remedy=f"if nobody holds it any more: resqpy locks remove {quote(lock)}",
         )
 
     async def _failed(self) -> Finding | None:
@@ -276,7 +277,7 @@ class _Search:
         return Finding(
             "failed",
             f"{_of_it(count)} in the failed list; the last failed {when}: {last.exception}: {last.error}",
-            remedy=f"resqpy failed list --class {self._name}",
+            remedy=f"resqpy failed list --class {quote(self._name)}",
         )
 
 

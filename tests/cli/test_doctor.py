@@ -188,7 +188,7 @@ def test_what_was_put_right_can_be_taken_back(
     unchanged = _all_of_it(client)
     taken = resqpy("doctor", "--undo", str(file), "--yes")
 
-    assert f"resqpy doctor --undo '{file}'" in fixed.err
+    assert f"resqpy doctor --undo {file}" in fixed.err
     assert after == unchanged != before
     assert tried.json["changes"] >= 1
     assert taken.code == Exit.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -106,3 +107,30 @@ def test_many_locks_are_told_in_few_lines(resqpy: Call, client: Redis) -> None:
     assert len(said.out.splitlines()) < 40
     assert "1,990 more locks" in said.out
     assert "sendMailing" not in said.out
+
+
+def test_remedies_can_be_pasted_into_a_shell(resqpy: Call, client: Redis) -> None:
+    """Whatever the names of tasks, queues and locks have in them: inputs stand in those of locks."""
+    name, queue = "Mail's x", "it's"
+    lock = f'lock:{name}:{queue}:[{{"to":"o\'brien@x"}}]'
+    client.set(f"resque:{lock}", 4_000_000_000)
+    job = {"class": name, "queue": queue, "args": []}
+    client.sadd("resque:queues", queue)
+    client.rpush(f"resque:queue:{queue}", json.dumps(job))
+    client.rpush("resque:failed", json.dumps({"payload": job, "exception": "E", "error": "e"}))
+
+    found = resqpy("task", "explain", name, "--queue", queue, "--json").json
+    found += resqpy("doctor", "--json").json
+    told = [
+        shlex.split(each["remedy"].partition("resqpy ")[2])
+        for each in found
+        if each.get("kind") in {"no worker", "locked", "failed"}
+        or each.get("name") == "unworked queue"
+    ]
+
+    works = ["worker", "--queues", f"{queue},*"]
+    listed = ["failed", "list", "--class", name]
+    assert sorted(told) == sorted([works, works, ["locks", "remove", lock], listed])
+    assert resqpy("locks", "remove", lock, "--yes").code == Exit.OK
+    assert not client.exists(f"resque:{lock}")
+    assert len(resqpy(*listed, "--json").json) == 1

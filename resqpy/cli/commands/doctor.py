@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -90,7 +91,7 @@ async def _fixed(resque: Resque, problems: Sequence[Problem]) -> dict[str, int]:
                 file.write(undo.commands)
     finally:
         file.write(undo.commands)
-        output.note(f"to take this back: resqpy doctor --undo '{file.path}'")
+        output.note(f"to take this back: resqpy doctor --undo {quote(str(file.path))}")
     return fixed
 
 
