@@ -11,14 +11,10 @@ from resqpy.base.imports import names_at_first_use
 
 if TYPE_CHECKING:
     from resqpy.base.errors import (
-        AlreadyFinished,
-        AlreadySaving,
         ConfigError,
         Deposed,
         DuplicateDelayedJob,
-        DuplicateTask,
         EmbeddedRedisError,
-        FinishInProgress,
         HookTimeout,
         ImportFailed,
         InvalidInputs,
@@ -27,9 +23,7 @@ if TYPE_CHECKING:
         InvalidTask,
         JobCancelled,
         JobTimeout,
-        ListenerDestroyed,
         LoadFailed,
-        LockLost,
         NoEventLoop,
         NotInFailed,
         NotStarted,
@@ -41,14 +35,10 @@ if TYPE_CHECKING:
         StoreError,
         StoreMisconfigured,
         StoreUnavailable,
-        TaskRefused,
-        TaskStateError,
         TaskUnfinished,
-        TrackedError,
         UnderReplicated,
         UnknownOption,
         UnknownTask,
-        UnknownTaskId,
         UsageError,
         WorkerDied,
         WorkerStopped,
@@ -63,8 +53,6 @@ if TYPE_CHECKING:
     from resqpy.engine.queue import Queue
     from resqpy.engine.resque import Resque
     from resqpy.engine.run import Run, current_run
-    from resqpy.engine.tracked.active import ActiveTask
-    from resqpy.engine.tracked.handle import TrackedTask
     from resqpy.engine.worker import Worker
     from resqpy.framework.api import api
     from resqpy.framework.blocking import SyncQueue
@@ -82,6 +70,20 @@ if TYPE_CHECKING:
     from resqpy.framework.tracking import TrackedApi, current_task
     from resqpy.store.client import Store
     from resqpy.store.options import RedisOptions
+    from resqpy.tracked.active import ActiveTask
+    from resqpy.tracked.errors import (
+        AlreadyFinished,
+        AlreadySaving,
+        DuplicateTask,
+        FinishInProgress,
+        ListenerDestroyed,
+        LockLost,
+        TaskRefused,
+        TaskStateError,
+        TrackedError,
+        UnknownTaskId,
+    )
+    from resqpy.tracked.handle import TrackedTask
 
 __all__ = [
     "ActiveTask",
@@ -165,18 +167,18 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ActiveTask": "engine.tracked.active",
-    "AlreadyFinished": "base.errors",
-    "AlreadySaving": "base.errors",
+    "ActiveTask": "tracked.active",
+    "AlreadyFinished": "tracked.errors",
+    "AlreadySaving": "tracked.errors",
     "CallNext": "engine.plugin",
     "ConfigError": "base.errors",
     "Deposed": "base.errors",
     "DuplicateDelayedJob": "base.errors",
-    "DuplicateTask": "base.errors",
+    "DuplicateTask": "tracked.errors",
     "EmbeddedRedisError": "base.errors",
     "Enqueuing": "engine.plugin",
     "FailedJob": "base.model",
-    "FinishInProgress": "base.errors",
+    "FinishInProgress": "tracked.errors",
     "Handle": "framework.handle",
     "HookTimeout": "base.errors",
     "ImportFailed": "base.errors",
@@ -190,9 +192,9 @@ _MODULES = {
     "Job": "base.model",
     "JobCancelled": "base.errors",
     "JobTimeout": "base.errors",
-    "ListenerDestroyed": "base.errors",
+    "ListenerDestroyed": "tracked.errors",
     "LoadFailed": "base.errors",
-    "LockLost": "base.errors",
+    "LockLost": "tracked.errors",
     "Middleware": "framework.middleware",
     "MultiWorker": "engine.multi_worker",
     "NoEventLoop": "base.errors",
@@ -220,16 +222,16 @@ _MODULES = {
     "SyncQueue": "framework.blocking",
     "Task": "framework.task",
     "TaskCall": "framework.task_call",
-    "TaskRefused": "base.errors",
-    "TaskStateError": "base.errors",
+    "TaskRefused": "tracked.errors",
+    "TaskStateError": "tracked.errors",
     "TaskUnfinished": "base.errors",
     "TrackedApi": "framework.tracking",
-    "TrackedError": "base.errors",
-    "TrackedTask": "engine.tracked.handle",
+    "TrackedError": "tracked.errors",
+    "TrackedTask": "tracked.handle",
     "UnknownOption": "base.errors",
     "UnknownTask": "base.errors",
     "UnderReplicated": "base.errors",
-    "UnknownTaskId": "base.errors",
+    "UnknownTaskId": "tracked.errors",
     "UsageError": "base.errors",
     "Worker": "engine.worker",
     "WorkerDied": "base.errors",

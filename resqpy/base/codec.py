@@ -227,7 +227,7 @@ def class_of(raw: bytes) -> str | None:
     return name if isinstance(name, str) else None
 
 
-# -- tracked tasks --
+# -- texts of our own --
 
 
 def decode_text(text: str | bytes) -> Any:
@@ -240,7 +240,7 @@ def encode_object(value: Any, what: str = "payload") -> str:
 
     Raises:
         InvalidJob: it is no object, something in it can't be written, with its path, or it has the
-            name that is reserved for the id of a tracked task.
+            name that is reserved for the id of a record.
     """
     if not isinstance(value, dict):
         raise InvalidJob(f"{what}: {type(value).__name__} given; pass a dict (a JSON object)")
@@ -256,11 +256,3 @@ def encode_value(value: Any, what: str) -> str:
         if problem is not None:
             raise InvalidJob(problem)
     return json_text(value)
-
-
-def tracked_job(class_name: str, queue: str, payload: str, task_id: str) -> bytes:
-    """A tracked task's job: its payload, which is a JSON object's text, with the id pasted in."""
-    between = "" if payload == "{}" else ","
-    return job_text(
-        class_name, queue, f'[{payload[:-1]}{between}"{TASK_ID}":{json_text(task_id)}}}]'
-    )

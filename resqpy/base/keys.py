@@ -323,10 +323,10 @@ class Keys:
         """Set of the names of Ruby's schedules that are paused while we run them."""
         return self.own("ruby", "paused")
 
-    # -- tracked tasks --
+    # -- records of tasks --
 
     def task(self, task_id: str) -> str:
-        """Hash: the record of a tracked task."""
+        """Hash: the record that a job has beside it."""
         return self.own("task", task_id)
 
     @cached_property
@@ -357,7 +357,7 @@ class Keys:
 
     @cached_property
     def events(self) -> str:
-        """Channel on which all changes of tracked tasks are published."""
+        """Channel on which all changes of records are published."""
         return self.own("events")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from resqpy.base.keys import Keys
-from resqpy.base.task_status import TaskStatus
 
 _WORKING = {
     "processes": "zset",
@@ -36,6 +35,9 @@ _LEADING = {
     "ruby_paused": "set",
 }
 _ORDERS = ("created", "modified", "completed")
+_STATUSES = (
+    "scheduled", "pending", "running", "disabling", "disabled", "completed", "failed", "retried", "cancelled",
+)  # fmt: skip
 
 
 def own_kinds(keys: Keys, *, leading: bool) -> dict[str, str]:
@@ -47,5 +49,5 @@ def own_kinds(keys: Keys, *, leading: bool) -> dict[str, str]:
     names = {**_WORKING, **_LEADING} if leading else _WORKING
     kinds = {getattr(keys, name): kind for name, kind in names.items()}
     by = [keys.tasks_by(order) for order in _ORDERS]
-    by += [keys.tasks_by("status", status.value) for status in TaskStatus]
+    by += [keys.tasks_by("status", status) for status in _STATUSES]
     return {**kinds, **dict.fromkeys(by, "zset")}

@@ -22,6 +22,7 @@ class Exit(IntEnum):
 def code_of(error: BaseException) -> Exit:
     """The exit code for an error."""
     from resqpy.base import errors  # here, because `resqpy --help` needs none of it
+    from resqpy.tracked.errors import TaskRefused
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
         (errors.LoadFailed, Exit.PROJECT),
@@ -31,7 +32,7 @@ def code_of(error: BaseException) -> Exit:
         (errors.EmbeddedRedisError, Exit.REDIS),
         (errors.UnknownTask, Exit.NOT_FOUND),
         (errors.NotInFailed, Exit.NOT_FOUND),
-        (errors.TaskRefused, Exit.NO),
+        (TaskRefused, Exit.NO),
         (errors.UsageError, Exit.USAGE),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

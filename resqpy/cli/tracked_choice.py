@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from resqpy.base.errors import TaskStateError, TrackedError, UnknownTaskId
-from resqpy.base.task_status import TaskStatus
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask
 from resqpy.cli.settings import current
 from resqpy.cli.tracked_nearest import by_status, nearest_id, nearest_task, words_of
-from resqpy.engine.tracked.query import Conditions
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.errors import TaskStateError, TrackedError, UnknownTaskId
+from resqpy.tracked.query import Conditions
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.verbs import Tracked
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
 from resqpy.cli.pairs import json_or_text, read_pairs
-from resqpy.engine.tracked.creating import CreateOptions
+from resqpy.tracked.creating import CreateOptions
 
 _FOR_EVER = ("forever", "ever", "none")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from resqpy.base.imports import near_match
-from resqpy.base.task_status import TaskStatus
-from resqpy.engine.tracked.query import Conditions
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.query import Conditions
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.verbs import Tracked
 
 _LOOKED_AT = 1000  # tasks, for their names
 _NAMED = {"type": "type", "tags": "tag", "application": "application", "user": "user"}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from resqpy.base.clock import iso_utc
-from resqpy.base.task_status import TaskStatus
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.task_events import ANY, CONNECTED, TaskEvents
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.events import ANY, CONNECTED, TaskEvents
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.verbs import Tracked
 
 REMOVED = "task_removed"
 _ENDED = {f"task_{status}" for status in TaskStatus if status.final} | {REMOVED}

@@ -13,7 +13,7 @@ from resqpy.cli import output, times
 
 if TYPE_CHECKING:
     from resqpy.engine.failed_groups import FailedGroup
-    from resqpy.engine.tracked.handle import TrackedTask
+    from resqpy.tracked.handle import TrackedTask
 
 ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
 

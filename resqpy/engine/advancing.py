@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from resqpy.base import reading
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.base.task_id import task_id_of
+from resqpy.base.task_id import has_record
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.walking import Chosen, DelayedWalk, Walked
@@ -45,11 +45,7 @@ class Advancing:
         return await walk.at(ceil_second(moment_ms(at)))
 
     def _stays(self, job: Job) -> bool:
-        return (
-            isinstance(job, UnreadableJob)
-            or task_id_of(job.args) is not None
-            or not self._queue_of(job)
-        )
+        return isinstance(job, UnreadableJob) or has_record(job.args) or not self._queue_of(job)
 
     def _queue_of(self, job: Job) -> str:
         task = self._queue.definitions.get(job.class_name)

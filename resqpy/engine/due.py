@@ -10,7 +10,7 @@ from resqpy.base.clock import failed_at_utc
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
-from resqpy.base.task_id import task_id_of
+from resqpy.base.task_id import has_record
 from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
@@ -45,14 +45,14 @@ class Judge:
         except PayloadError as error:
             return self.fail(item, error, now_ms)
         task = self._queue.definitions.get(job.class_name)
-        if task is not None and task.enqueue_hooks and task_id_of(job.args) is None:
+        if task is not None and task.enqueue_hooks and not has_record(job.args):
             guards = self._queue.guards(job.queue, job.class_name, job.args)
             return Claim([each for each in guards if each.kind == DELAYED])
         return self.enqueue(job)
 
     def enqueue(self, job: Job) -> Enqueue:
-        """Push it, with the guards of its task; a tracked one has none, as when it is created."""
-        if task_id_of(job.args) is not None:
+        """Push it, with the guards of its task; one with a record has none, as when it is created."""
+        if has_record(job.args):
             return Enqueue(job.queue, ())
         return Enqueue(job.queue, self._queue.guards(job.queue, job.class_name, job.args))
 

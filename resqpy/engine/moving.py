@@ -10,7 +10,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.base.task_id import task_id_of
+from resqpy.base.task_id import has_record
 from resqpy.engine.walking import Chosen, Range, Walked, walk_queue
 from resqpy.store import queues
 from resqpy.store.client import Store
@@ -75,11 +75,11 @@ async def move_jobs(
         return await queues.move(store, queue, to_queue, moved)
 
     act = None if dry_run else move
-    return await walk_queue(store, queue, wanted, act, part=Range(most=most), but=_is_tracked)
+    return await walk_queue(store, queue, wanted, act, part=Range(most=most), but=_has_record)
 
 
-def _is_tracked(job: Job) -> bool:
-    return task_id_of(job.args) is not None
+def _has_record(job: Job) -> bool:
+    return has_record(job.args)
 
 
 def _moved(keys: Keys, item: Item, queue: str, to_queue: str) -> Moved:

@@ -5,7 +5,7 @@ repeated, or where its queue is no list any more. A job that was rescued three t
 more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were
 lost together can't be told apart, so one that was lost twice before runs alone in its process
 (`engine/suspects.py`): then it is known who kills.
-The job of a tracked task always goes back: its record counts attempts, and drops what is not to run.
+A job with a record beside it always goes back: the record counts attempts, and drops what is not to run.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 
 A process is buried in this order (docs/why/exchange.md): its gate is shut, so that nothing it has sent
@@ -28,7 +28,7 @@ from resqpy.base.errors import (
     StoreMisconfigured,
     WorkerDied,
 )
-from resqpy.base.task_id import TASK_ID, task_id_of
+from resqpy.base.task_id import TASK_ID, has_record
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.identity import ids_of, incarnation_of
 from resqpy.engine.rescue_rule import MOST_RESCUES
@@ -270,7 +270,7 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
     """What becomes of a job that was rescued so often before."""
     if left.raw is None:
         return Verdict()
-    if _tracked(left):  # its record says what may be run again; a copy too many is dropped
+    if _has_record(left):  # its record says what may be run again; a copy too many is dropped
         return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
     if left.broken:
         return _fail(left, PayloadError(left.broken), now_ms)
@@ -286,15 +286,15 @@ def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdic
     return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
 
 
-def _tracked(left: Remains) -> bool:
-    """Whether the job is that of a tracked task."""
+def _has_record(left: Remains) -> bool:
+    """Whether the job has a record beside it."""
     if left.broken or TASK_ID.encode() not in (left.raw or b""):
         return False
     try:
         job = codec.decode_job(left.raw or b"", left.queue)
     except PayloadError:
         return False
-    return task_id_of(job.args) is not None
+    return has_record(job.args)
 
 
 def _class_of(left: Remains) -> str | None:

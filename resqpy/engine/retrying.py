@@ -9,7 +9,7 @@ from typing import Self
 from resqpy.base import codec, failed_entries
 from resqpy.base.errors import PayloadError, UsageError
 from resqpy.base.model import FailedJob, Job
-from resqpy.base.task_id import task_id_of
+from resqpy.base.task_id import has_record
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.store import failures
@@ -141,7 +141,7 @@ class Retrying:
         job = _readable(raw, queue)
         if job is None:  # what can't be read has no task whose plugins could be asked
             return Settling(entry, index, queue, raw), None, ""
-        if task_id_of(job.args) is not None:  # asked when it was created
+        if has_record(job.args):  # asked when it was created
             return Settling(entry, index, queue, raw), None, ""
         context = Enqueuing(job.class_name, queue, job.args, self._queue)
         if not await self._queue.before_enqueue(context):

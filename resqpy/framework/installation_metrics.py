@@ -13,6 +13,7 @@ from resqpy.base.prometheus import Metric, metric
 from resqpy.framework.log import get_logger
 from resqpy.store import overview
 from resqpy.store.client import Store
+from resqpy.tracked.record_index import status_sets
 
 _KEPT_S = 5.0  # so that however many ask us, Redis is asked seldom
 _REDIS_WITHIN_S = 2.0
@@ -40,7 +41,7 @@ class Installation:
         try:
             self._store.junk.clear()
             async with asyncio.timeout(_REDIS_WITHIN_S):
-                found = metrics_of(await overview.count(self._store))
+                found = metrics_of(await count_all(self._store))
         except (StoreError, TimeoutError) as error:
             away = isinstance(error, StoreUnavailable | OutcomeUnknown | TimeoutError)
             self._tell(str(error) or repr(error))
@@ -54,6 +55,11 @@ class Installation:
         if trouble != self._trouble:
             get_logger().warning("no metrics from Redis", error=trouble)
         self._trouble = trouble
+
+
+async def count_all(store: Store) -> overview.Numbers:
+    """Count everything, tracked tasks by their status too."""
+    return await overview.count(store, status_sets(store.keys))
 
 
 def metrics_of(numbers: overview.Numbers) -> list[Metric]:
@@ -73,7 +79,7 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     for name, count in numbers.failed.items():
         failed.add(count, list=name)
     tracked = Metric("resqpy_tracked_tasks", "gauge", "Tracked tasks.")
-    for status, count in numbers.tracked.items():
+    for status, count in numbers.sets.items():
         tracked.add(count, status=status)
     times = "Seconds at which something that is delayed is due."
     return [

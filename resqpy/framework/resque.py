@@ -13,17 +13,17 @@ from resqpy.engine.definition import Definition
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
-from resqpy.engine.tracked.delivery import Deliveries
-from resqpy.engine.tracked.intercepting import VerbInterceptor
-from resqpy.engine.tracked.renewal import LockKeeper
 from resqpy.engine.worker import Worker
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.kinds import QUEUES
 from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.project import Project
-from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
+from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.intercepting import VerbInterceptor
+from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.tracking import with_tracking
 
 if TYPE_CHECKING:
     from resqpy.engine.multi_worker import MultiWorker

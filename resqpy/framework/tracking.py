@@ -12,25 +12,25 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
 from resqpy.base.pending import must_be_awaited
-from resqpy.base.task_record import Record
 from resqpy.base.waiting import in_own_thread
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.defaults import TaskDefaults
-from resqpy.engine.tracked.delivery import Deliveries
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.intercepting import VerbInterceptor
-from resqpy.engine.tracked.renewal import LockKeeper
-from resqpy.engine.tracked.task_events import TaskEvents
-from resqpy.engine.tracked.tracked import NewTask, Tracked
-from resqpy.engine.tracked.tracked_run import Interceptor, active_task
-from resqpy.engine.tracked.words import check_word
-from resqpy.framework.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
 from resqpy.framework.registry import Registry, registry_of
 from resqpy.framework.task import is_definition
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.checks import check_word
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.defaults import TaskDefaults
+from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.events import TaskEvents
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.intercepting import VerbInterceptor
+from resqpy.tracked.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
+from resqpy.tracked.record import Record
+from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.run import Interceptor, active_task
+from resqpy.tracked.verbs import NewTask, Tracked
 
 MOST_AT_ONCE = 1000  # tasks that one listener runs
 

@@ -4,11 +4,10 @@ only how much there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base.keys import FAILED
-from resqpy.base.task_status import TaskStatus
 from resqpy.store import pausing, stats
 from resqpy.store.client import Store
 from resqpy.store.queues import decode_name, lengths_told
@@ -77,7 +76,7 @@ class Numbers:
         failed: entries of each failed list, by its name.
         delayed: seconds at which something is due.
         stats: the counters of all together.
-        tracked: tracked tasks by status.
+        sets: members of the sorted sets that were asked for.
         odd: keys that are of another kind than they should be, but for queues (see `NoList`).
     """
 
@@ -86,17 +85,20 @@ class Numbers:
     delayed: int
     workers: int
     stats: dict[str, int]
-    tracked: dict[str, int]
+    sets: dict[str, int]
     paused: bool
     odd: Sequence[str] = ()
 
 
-async def count(store: Store) -> Numbers:
-    """Count everything. What it costs Redis depends on the queues alone, not on workers and jobs."""
+async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
+    """Count everything. What it costs Redis depends on the queues alone, not on workers and jobs.
+
+    Args:
+        sets: keys of sorted sets that are counted too, by what they are called.
+    """
     keys = store.keys
     counters = stats.names_of([])
-    statuses = [status.value for status in TaskStatus]
-    names, lists, delayed, workers, paused, counts, *tracked = await store.look(
+    names, lists, delayed, workers, paused, counts, *sizes = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.failed_queues),
@@ -104,7 +106,7 @@ async def count(store: Store) -> Numbers:
             ("SCARD", keys.workers),
             ("GET", keys.pause),
             ("MGET", *map(keys.stat, counters)),
-            *(("ZCARD", keys.tasks_by("status", status)) for status in statuses),
+            *(("ZCARD", key) for key in sets.values()),
         ]
     )
     queues = sorted(map(decode_name, names))
@@ -120,7 +122,7 @@ async def count(store: Store) -> Numbers:
         delayed=delayed,
         workers=workers,
         stats=stats.shown(counters, counts),
-        tracked=dict(zip(statuses, tracked, strict=True)),
+        sets=dict(zip(sets, sizes, strict=True)),
         paused=pausing.says_paused(paused),
         odd=sorted(store.junk),
     )

@@ -12,13 +12,12 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from resqpy.base.task_ending import Ending, EndKind
-from resqpy.base.task_record import TaskError
-from resqpy.engine.tracked import settling
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.engine.tracked.transitions import apply
-from resqpy.store import task_locks
+from resqpy.tracked import settling, task_locks
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.record import TaskError
+from resqpy.tracked.transitions import apply
+from resqpy.tracked.verbs import Tracked
 from tests.cli.conftest import Call, Program
 from tests.tracked.support import KEYS, checked_store
 

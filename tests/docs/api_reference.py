@@ -13,15 +13,18 @@ import resqpy
 import resqpy.testing
 from resqpy.base import errors, model
 from resqpy.engine.run import Run
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.intercepting import Operation
-from resqpy.engine.tracked.selection import Selection
 from resqpy.framework.handle import Handle, HandleVerb, _Verb
-from resqpy.framework.listener import Listener
+from resqpy.tracked import errors as tracked_errors
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.intercepting import Operation
+from resqpy.tracked.listener import Listener
+from resqpy.tracked.selection import Selection
 from tests.docs.pages import DOCS
 
 DOC = DOCS / "reference" / "api.md"
+
+ERRORS = {**vars(errors), **vars(tracked_errors)}
 
 HEAD = """# The Python API
 
@@ -227,7 +230,7 @@ def _errors() -> str:
 
 def _below(kind: type[BaseException], depth: int) -> Iterator[str]:
     yield f"{'  ' * depth}- `{kind.__name__}`: {' '.join((kind.__doc__ or '').split())}"
-    for each in vars(errors).values():
+    for each in ERRORS.values():
         if isinstance(each, type) and issubclass(each, Exception) and kind in each.__bases__:
             yield from _below(each, depth + 1)
 

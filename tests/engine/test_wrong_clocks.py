@@ -16,9 +16,9 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import Keys
 from resqpy.engine.definition import define
 from resqpy.engine.resque import Resque
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked.verbs import Tracked
 from tests.support.clocks import HOURS, WrongClock
 from tests.support.waiting import wait_for
 

@@ -15,7 +15,6 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.engine.tracked.defaults import preset
 from resqpy.framework.api import api
 from resqpy.framework.config import Config, load_config
 from resqpy.framework.config_merge import KNOWN
@@ -29,6 +28,7 @@ from resqpy.framework.connection import (
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.log import Filter
 from resqpy.framework.process import Process
+from resqpy.tracked.defaults import preset
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.waiting import PATIENCE_S
 

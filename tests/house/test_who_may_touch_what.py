@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from tests.support.source import PACKAGE, docstring, name, python_files, tree
+from tests.support.source import PACKAGE, docstring, name, python_files, tree, without_comments
 
 # What → the files and folders (with a final /) that may. Modules are named as they are imported,
 # functions as they are called.
@@ -149,8 +149,3 @@ def has_literal(path: Path, text: str) -> bool:
         and id(node) not in words
         for node in ast.walk(module)
     )
-
-
-def without_comments(script: Path) -> str:
-    """Return a Lua script's code."""
-    return re.sub(r"--.*", "", script.read_text())

@@ -229,14 +229,14 @@ MUTANTS = (
     ),
     Mutant(
         "a tracked task keeps its result",
-        "resqpy/engine/tracked/transitions.py",
+        "resqpy/tracked/transitions.py",
         "return _run_over(record, ending, succeeded=True, error=None, result=ending.result, entry=False)",
         "return _run_over(record, ending, succeeded=True, error=None, result=None, entry=False)",
         "tests/tracked/test_recurring.py::test_by_an_interval",
     ),
     Mutant(
         "a tracked task is removed when its retention is over",
-        "resqpy/engine/tracked/transitions.py",
+        "resqpy/tracked/transitions.py",
         "return None if record.retain_ms is None else now_ms + record.retain_ms",
         "return None",
         "tests/tracked/test_recovery.py::test_retention",
@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant(
         "a query by a range of times",
-        "resqpy/engine/tracked/query.py",
+        "resqpy/tracked/query.py",
         "return time_us is not None and self.since <= time_us < self.until",
         "return time_us is not None and self.since <= time_us",
         "tests/tracked/test_query_ranges.py::test_what_a_walk_finds",

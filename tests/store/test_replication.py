@@ -11,7 +11,7 @@ import pytest
 from resqpy import Queue, RedisOptions, Store
 from resqpy.base.errors import UnderReplicated
 from resqpy.embedded import PrivateServer
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.verbs import Tracked
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 

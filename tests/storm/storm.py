@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from resqpy import Queue
 from resqpy.base.errors import StoreError
 from resqpy.embedded import PrivateServer
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked.verbs import Tracked
 from tests.storm.auditor import Notes, Report, audit
 from tests.storm.fleet import Fleet, Role
 from tests.storm.weather import Weather

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,11 @@ def name(path: Path) -> str:
     """Return a path below the project, without the package: `engine/pool.py`, `tasks/mail.py`."""
     relative = path.relative_to(ROOT)
     return str(relative.relative_to("resqpy") if relative.parts[0] == "resqpy" else relative)
+
+
+def without_comments(script: Path) -> str:
+    """Return a Lua script's code."""
+    return re.sub(r"--.*", "", script.read_text())
 
 
 def docstring(node: ast.AST) -> ast.Constant | None:

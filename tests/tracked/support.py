@@ -16,16 +16,16 @@ from resqpy.base.keys import Keys
 from resqpy.engine.definition import definitions
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.tracked.delivery import Deliveries
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.recovery import settle_due
-from resqpy.engine.tracked.renewal import LockKeeper
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.listener import Handler, Listener, definition_of
-from resqpy.plugins.tracking import with_tracking
-from resqpy.store import record_fields, record_index
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked import record_fields, record_index
+from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.listener import Handler, Listener, definition_of
+from resqpy.tracked.recovery import settle_due
+from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.tracking import with_tracking
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 
 KEYS = Keys()

@@ -12,17 +12,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import (
-    AlreadyFinished,
-    AlreadySaving,
-    FinishInProgress,
-    InvalidJob,
-    LockLost,
-    UsageError,
-)
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.defaults import PRESETS, preset
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.base.errors import InvalidJob, UsageError
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.defaults import PRESETS, preset
+from resqpy.tracked.errors import AlreadyFinished, AlreadySaving, FinishInProgress, LockLost
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Listen, known, processed, status_is
 
@@ -149,7 +143,7 @@ async def test_events_of_a_long_run(
     tracked: Tracked, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renewals are told each time, being disabled once; a listener that is taken off hears nothing."""
-    monkeypatch.setattr("resqpy.engine.tracked.lock.REFRESH_S", 0.05)
+    monkeypatch.setattr("resqpy.tracked.locks.REFRESH_S", 0.05)
     created = await tracked.create("long", queue="long", lock_duration=1200)
     heard: list[list[Any]] = []
     deaf: list[Any] = []

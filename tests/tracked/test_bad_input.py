@@ -14,19 +14,12 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.codec import MAX_PAYLOAD
-from resqpy.base.errors import (
-    DuplicateTask,
-    InvalidJob,
-    UnknownOption,
-    UnknownTask,
-    UnknownTaskId,
-    UsageError,
-    WrongCursor,
-)
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.base.errors import InvalidJob, UnknownOption, UnknownTask, UsageError, WrongCursor
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import DuplicateTask, UnknownTaskId
+from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.tracked.support import Listen, known, status_is
 

@@ -8,15 +8,15 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.clock import SystemClock
-from resqpy.base.errors import TaskStateError
 from resqpy.engine.definition import define
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import task_locks
 from resqpy.store.client import Store
+from resqpy.tracked import task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import TaskStateError
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.verbs import Tracked
 from tests.support.clocks import HOURS, WrongClock
 from tests.tracked.support import KEYS, Listen, known, promoting, status_is
 

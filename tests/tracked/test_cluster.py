@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from resqpy import RedisOptions, Store
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, status_is
 

@@ -12,16 +12,16 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import ImportFailed, UnknownOption, UsageError
-from resqpy.engine.tracked.defaults import PRESETS, preset
-from resqpy.engine.tracked.finding import DEFAULT_PAGE_SIZE
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.query import make_query
 from resqpy.framework.api import api as resqpy_api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 from resqpy.framework.task import Task, task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.defaults import PRESETS, preset
+from resqpy.tracked.finding import DEFAULT_PAGE_SIZE
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.query import make_query
 from tests.support.waiting import wait_for
 from tests.tracked import modules
 from tests.tracked.support import KEYS, promoting, status_is

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, known
 
 

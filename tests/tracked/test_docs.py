@@ -9,23 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.base import errors
 from resqpy.base.backoff import Backoff
-from resqpy.base.task_status import TaskStatus
-from resqpy.engine.tracked import processing
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.defaults import PRESETS
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.query import QueryOptions, SortBy
-from resqpy.engine.tracked.selection import Selection
-from resqpy.engine.tracked.task_events import TaskEvents
-from resqpy.engine.tracked.task_times import RunTimes
-from resqpy.engine.tracked.transitions import ZOMBIE
-from resqpy.framework.listener import Listener
 from resqpy.framework.task import PROPERTIES
 from resqpy.framework.tracking import TrackedApi
 from resqpy.plugins import Retry
+from resqpy.tracked import errors, processing
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.defaults import PRESETS
+from resqpy.tracked.events import TaskEvents
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.listener import Listener
+from resqpy.tracked.query import QueryOptions, SortBy
+from resqpy.tracked.selection import Selection
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.task_times import RunTimes
+from resqpy.tracked.transitions import ZOMBIE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "tracked.md").read_text()
 

@@ -13,16 +13,16 @@ import pytest
 
 from resqpy import Queue
 from resqpy.base import failed_entries, worker_records
-from resqpy.base.errors import TaskStateError
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.tracked.claiming import TakenTask
-from resqpy.engine.tracked.recovery import settle_due
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.exchange import Exchange, Place
 from resqpy.store.options import RedisOptions
 from resqpy.store.scripts import script
+from resqpy.tracked.claiming import TakenTask
+from resqpy.tracked.errors import TaskStateError
+from resqpy.tracked.recovery import settle_due
+from resqpy.tracked.verbs import Tracked
 from tests.engine.test_rescue import INCARNATION, JOB, Scene, die_with, worker_id
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for

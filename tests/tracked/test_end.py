@@ -9,13 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
-from resqpy.base.errors import TaskStateError
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.recovery import settle_due
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import task_locks
 from resqpy.store.client import Store
+from resqpy.tracked import task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import TaskStateError
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.recovery import settle_due
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, Workshop, known, promote, promoting, status_is
 from tests.tracked.test_recovery import look

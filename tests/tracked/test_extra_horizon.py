@@ -11,15 +11,15 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
-from resqpy.base.errors import TaskStateError
 from resqpy.engine.definition import define
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.recovery import TrackedChore
 from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.plugins.retry import Retry
-from resqpy.store import task_locks
 from resqpy.store.client import Store
+from resqpy.tracked import task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import TaskStateError
+from resqpy.tracked.recovery import TrackedChore
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop, promoting, status_is
 

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.members import replace_member
 from resqpy.base.task_id import TASK_ID
-from resqpy.engine.tracked.recovery import TrackedChore
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.recovery import TrackedChore
+from resqpy.tracked.verbs import Tracked
 from tests.support.foreign import NodeDriver, RubyDriver
 from tests.support.recordings import load_recorded
 from tests.support.waiting import wait_for

@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.task_id import TASK_ID
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.verbs import Tracked
 from tests.support.foreign import NodeDriver
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, known, status_is

@@ -9,11 +9,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from resqpy.base.when import ceil_second
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.recovery import settle_due
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.recovery import settle_due
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, known, processed, promoting, status_is
 

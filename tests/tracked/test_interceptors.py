@@ -12,12 +12,13 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.cron import InvalidCron
-from resqpy.base.errors import HookTimeout, TaskRefused, TrackedError, UnknownTaskId
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.intercepting import CallNext, Operation
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.base.errors import HookTimeout
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import TaskRefused, TrackedError, UnknownTaskId
+from resqpy.tracked.intercepting import CallNext, Operation
+from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
 from tests.tracked.support import Listen, known, status_is

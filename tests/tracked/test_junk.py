@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from resqpy.base.own_keys import own_kinds
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked.verbs import Tracked
 from tests.support.junk import KINDS, put_junk
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop

@@ -7,8 +7,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
+from resqpy.tracked.verbs import Tracked
 from tests.support.starving import no_more_threads
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop

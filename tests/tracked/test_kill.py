@@ -16,13 +16,13 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.listener import definition_of
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.store.client import Store
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.listener import definition_of
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked import victim
 from tests.tracked.support import KEYS, Workshop, check_indexes

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import (
+from resqpy.base.errors import UsageError
+from resqpy.engine.options import WorkerOptions
+from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import (
     AlreadyFinished,
     FinishInProgress,
     ListenerDestroyed,
     LockLost,
     TrackedError,
-    UsageError,
 )
-from resqpy.engine.options import WorkerOptions
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.processing import Finished, ProcessingState
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.listener import Listener
-from resqpy.store.client import Store
+from resqpy.tracked.listener import Listener
+from resqpy.tracked.processing import Finished, ProcessingState
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, counts, known, processed, promoting, status_is
 
@@ -422,7 +422,7 @@ async def test_is_told_that_it_was_disabled(
     tracked: Tracked, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """'is notified if the currently running task is disabled'."""
-    monkeypatch.setattr("resqpy.engine.tracked.lock.REFRESH_S", 0.05)
+    monkeypatch.setattr("resqpy.tracked.locks.REFRESH_S", 0.05)
     created = await tracked.create("disable", {"initial": "data"}, queue="disable")
     started: list[Any] = []
 
@@ -783,7 +783,7 @@ async def test_a_handler_without_its_lock_is_cancelled(
     tracked: Tracked, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler that goes on although its lock is lost gives its slot back in the end."""
-    monkeypatch.setattr("resqpy.engine.tracked.tracked_run._LOST_GRACE_S", 0.05)
+    monkeypatch.setattr("resqpy.tracked.run._LOST_GRACE_S", 0.05)
     await tracked.create(
         "hangs", queue="hangs", lock_duration=1000, longest_execution=100, retries=0
     )

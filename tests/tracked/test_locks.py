@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.listener import definition_of
-from resqpy.store import task_locks
 from resqpy.store.client import Store
-from resqpy.store.task_locks import Held, LockState
+from resqpy.tracked import task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.listener import definition_of
+from resqpy.tracked.task_locks import Held, LockState
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked import victim
 from tests.tracked.support import KEYS, Workshop, known, status_is

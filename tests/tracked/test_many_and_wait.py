@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import UnknownTaskId, UsageError
+from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.errors import UnknownTaskId
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, promoting
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import TaskRefused
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
@@ -21,6 +20,7 @@ from resqpy.framework.project import Project
 from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.errors import TaskRefused
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, promoting, status_is
 

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from resqpy.base.backoff import Backoff
 from resqpy.engine.definition import define
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 from resqpy.store.client import Store
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, promoting, status_is
 

@@ -13,9 +13,9 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.resque import Resque
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store import queues
 from resqpy.store.client import Store
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop
 

@@ -9,12 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import InvalidInputs, UnknownTask
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.intercepting import CallNext, Operation
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.intercepting import CallNext, Operation
+from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, check_indexes, status_is
 
 TASKS = '''

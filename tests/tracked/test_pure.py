@@ -15,13 +15,14 @@ from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import Keys
 from resqpy.base.merge import difference, merged
-from resqpy.base.task_ending import Ending, EndKind
-from resqpy.base.task_id import check_task_id, new_task_id, task_id_of, without_task_id
-from resqpy.base.task_record import LastRun, Lock, Record, Retries, TaskError
-from resqpy.base.task_status import TaskStatus
-from resqpy.engine.tracked.next_run import first_run, following_run
-from resqpy.engine.tracked.transitions import ZOMBIE, apply, expired, fails
-from resqpy.store import record_fields, record_index
+from resqpy.base.task_id import task_id_of, without_task_id
+from resqpy.tracked import record_fields, record_index
+from resqpy.tracked.checks import check_task_id, new_task_id
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.next_run import first_run, following_run
+from resqpy.tracked.record import LastRun, Lock, Record, Retries, TaskError
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000

@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import UnknownOption, UsageError
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import task_locks
 from resqpy.store.client import Store
+from resqpy.tracked import task_locks
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, known
 

@@ -9,16 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from resqpy.base.task_ending import Ending, EndKind
-from resqpy.base.task_record import Record, TaskError
-from resqpy.base.task_status import TaskStatus
-from resqpy.engine.tracked import settling
-from resqpy.engine.tracked.query import SortBy
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.engine.tracked.transitions import apply
-from resqpy.store import records, task_locks
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked import records, settling, task_locks
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.query import SortBy
+from resqpy.tracked.record import Record, TaskError
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.transitions import apply
+from resqpy.tracked.verbs import Tracked
 
 STATUSES = ("pending", "disabled", "cancelled", "completed", "failed")
 queries = st.fixed_dictionaries(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import UsageError, WrongCursor
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.verbs import Tracked
 
 HOUR = 3_600_000
 STATUSES = ("pending", "scheduled", "cancelled", "disabled")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.tracked.tracked import Tracked
+from resqpy.tracked.verbs import Tracked
 from tests.tracked.test_query import CONDITIONS, all_ids, many
 
 __all__ = ["many"]
@@ -29,8 +29,8 @@ async def test_a_walk_is_given_up_and_goes_on(
     tracked: Tracked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where most of a large set is not wanted."""
-    monkeypatch.setattr("resqpy.store.record_walk._WINDOW", 3)
-    monkeypatch.setattr("resqpy.store.record_walk._MOST_IDS", 6)
+    monkeypatch.setattr("resqpy.tracked.record_walk._WINDOW", 3)
+    monkeypatch.setattr("resqpy.tracked.record_walk._MOST_IDS", 6)
     tracked.store.scripts = False
     made = [
         await tracked.create("a", {}, id=f"x{n:02}", tags=["t"] * (n % 9 == 8)) for n in range(20)

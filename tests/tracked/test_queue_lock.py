@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import DuplicateTask, StoreError, TaskRefused
+from resqpy.base.errors import StoreError
 from resqpy.engine.queue import Queue
-from resqpy.engine.tracked.recovery import TrackedChore
 from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
+from resqpy.tracked.errors import DuplicateTask, TaskRefused
+from resqpy.tracked.recovery import TrackedChore
 from tests.tracked.support import KEYS, status_is
 
 ran: list[Any] = []

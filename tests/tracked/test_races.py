@@ -16,11 +16,11 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import Deposed
 from resqpy.engine.election import Leadership
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.tracked.recovery import TrackedChore
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records, task_locks
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
+from resqpy.tracked import records, task_locks
+from resqpy.tracked.recovery import TrackedChore
+from resqpy.tracked.verbs import Tracked
 from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop, check_indexes, known

@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import failed_at_utc
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.recovery import TrackedChore
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records, task_locks
 from resqpy.store.client import Store
+from resqpy.tracked import records, task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.recovery import TrackedChore
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, Workshop, known, processed
 

@@ -6,9 +6,9 @@ import itertools
 
 from redis.asyncio import Redis
 
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Listen, known, promoting
 

@@ -14,14 +14,15 @@ from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.due import Judge
 from resqpy.engine.queue import Queue
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
-from resqpy.store import records, task_locks, workers
+from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.store.promote import Enqueue
+from resqpy.tracked import records, task_locks
+from resqpy.tracked.verbs import Tracked
 from tests.engine.test_rescue import Scene, die_with
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop, known, status_is

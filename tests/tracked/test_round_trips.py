@@ -6,9 +6,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop
 

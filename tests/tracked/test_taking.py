@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import OutcomeUnknown
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import records
 from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, Workshop, known, status_is
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.errors import TaskStateError
-from resqpy.base.task_ending import Ending, EndKind
-from resqpy.base.task_record import TaskError
-from resqpy.engine.tracked import settling
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.engine.tracked.transitions import apply
-from resqpy.store import task_locks
+from resqpy.tracked import settling, task_locks
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.errors import TaskStateError
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.record import TaskError
+from resqpy.tracked.transitions import apply
+from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.tracked.support import known
 

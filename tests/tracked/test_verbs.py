@@ -11,17 +11,13 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import (
-    AlreadySaving,
-    TaskStateError,
-    UnknownTaskId,
-)
-from resqpy.base.task_ending import error_to_dict
-from resqpy.base.task_record import TaskError
-from resqpy.engine.tracked.handle import TrackedTask
-from resqpy.engine.tracked.task_times import RunTimes
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.store import task_locks
+from resqpy.tracked import task_locks
+from resqpy.tracked.ending import error_to_dict
+from resqpy.tracked.errors import AlreadySaving, TaskStateError, UnknownTaskId
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.record import TaskError
+from resqpy.tracked.task_times import RunTimes
+from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.tracked.support import KEYS, known
 

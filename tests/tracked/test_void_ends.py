@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import OutcomeUnknown
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.processing import Finished
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.framework.tracking import current_task
 from resqpy.store.client import Store
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.processing import Finished
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Listen, Workshop, processed, status_is
 

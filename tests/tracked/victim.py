@@ -15,13 +15,13 @@ import sys
 from typing import Any
 
 from resqpy.engine.run import current_run
-from resqpy.engine.tracked.active import ActiveTask
-from resqpy.engine.tracked.creating import CreateOptions
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.framework.listener import definition_of
 from resqpy.store.client import Store
 from resqpy.store.line import Line
 from resqpy.store.options import RedisOptions
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.listener import definition_of
+from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, Workshop
 
 QUEUE = "victim"

@@ -10,9 +10,9 @@ import pytest
 from resqpy import MultiWorker, Scheduler, Worker
 from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
-from resqpy.engine.tracked.processing import Processing
-from resqpy.engine.tracked.task_events import TaskEvents
-from resqpy.framework.listener import Listener
+from resqpy.tracked.events import TaskEvents
+from resqpy.tracked.listener import Listener
+from resqpy.tracked.processing import Processing
 from tests.support.source import ROOT
 
 

@@ -115,11 +115,11 @@ def info(*, prometheus: bool) -> None:
 def _print_metrics() -> None:
     from resqpy.base.prometheus import render
     from resqpy.cli.session import ask
-    from resqpy.framework.installation_metrics import metrics_of
-    from resqpy.store.overview import Numbers, count
+    from resqpy.framework.installation_metrics import count_all, metrics_of
+    from resqpy.store.overview import Numbers
 
     async def look(resque: Resque) -> Numbers:
-        return await count(resque.store)
+        return await count_all(resque.store)
 
     output.say_block(render(metrics_of(ask(current(), look))).decode())
 

@@ -15,9 +15,9 @@ from resqpy.cli.settings import current
 from resqpy.cli.tracked import TRACKED
 
 if TYPE_CHECKING:
-    from resqpy.engine.tracked.finding import Page
-    from resqpy.engine.tracked.handle import TrackedTask
-    from resqpy.engine.tracked.tracked import Tracked
+    from resqpy.tracked.finding import Page
+    from resqpy.tracked.handle import TrackedTask
+    from resqpy.tracked.verbs import Tracked
 
 
 @click.group(cls=Group, default="list", entries=TRACKED)
@@ -75,8 +75,8 @@ def create(
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
     """With the project's tasks, so that an unknown type is refused and a queue is known."""
     from resqpy.cli.session import ask, ask_with_tasks, load_place
-    from resqpy.engine.tracked.tracked import Tracked
     from resqpy.framework.tracking import TrackedApi
+    from resqpy.tracked.verbs import Tracked
 
     if any_type:
         with load_place(current()) as place:
@@ -93,7 +93,7 @@ def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bo
 def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
     """Without the project's tasks: records say all that is needed."""
     from resqpy.cli.session import ask
-    from resqpy.engine.tracked.tracked import Tracked
+    from resqpy.tracked.verbs import Tracked
 
     return ask(current(), lambda queue: do(Tracked(queue.store)))
 
@@ -209,7 +209,7 @@ CHOICE = options(
 @CHOICE
 def cancel(ids: Sequence[str], **given: Any) -> int:
     """Cancel tasks that have not started."""
-    from resqpy.engine.tracked.tracked import CANCELLABLE
+    from resqpy.tracked.verbs import CANCELLABLE
 
     return _change(ids, given, "cancel", "cancelled", CANCELLABLE)
 
@@ -218,7 +218,7 @@ def cancel(ids: Sequence[str], **given: Any) -> int:
 @CHOICE
 def retry(ids: Sequence[str], **given: Any) -> int:
     """Run tasks now: those that wait for their time or next attempt, and those that failed."""
-    from resqpy.engine.tracked.tracked import RETRIABLE
+    from resqpy.tracked.verbs import RETRIABLE
 
     return _change(ids, given, "retry", "retried", RETRIABLE, becomes="pending")
 

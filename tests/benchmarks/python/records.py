@@ -7,8 +7,8 @@ import time
 from statistics import median
 from typing import Any
 
-from resqpy.engine.tracked.tracked import Tracked
 from resqpy.store.client import Store
+from resqpy.tracked.verbs import Tracked
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 
 _AT_ONCE, _TIMES = 500, 100

@@ -6,11 +6,11 @@ import asyncio
 import time
 
 from resqpy.engine.definition import definitions
-from resqpy.engine.tracked.delivery import Deliveries
-from resqpy.engine.tracked.renewal import LockKeeper
-from resqpy.engine.tracked.tracked import Tracked
-from resqpy.plugins.tracking import with_tracking
 from resqpy.store.client import Store
+from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.tracking import with_tracking
+from resqpy.tracked.verbs import Tracked
 from tests.benchmarks.python.common import Params, make_worker, options, run, say, stdin_ends
 from tests.benchmarks.python.drain import Watch
 

@@ -1,0 +1,263 @@
+"""The task that a handler holds while it runs: irontask's `ActiveTask`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.clock import Clock
+from resqpy.base.errors import ResqpyError, UsageError
+from resqpy.base.merge import Patch, difference
+from resqpy.base.when import Duration, duration_ms
+from resqpy.engine.outcome import Command
+from resqpy.store.client import Store
+from resqpy.tracked.checks import new_task_id, payload_text
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.errors import AlreadySaving, FinishInProgress
+from resqpy.tracked.finishing import change_of, error_of
+from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
+from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
+from resqpy.tracked.record import Record
+from resqpy.tracked.transitions import fails, saved
+from resqpy.tracked.view import TaskView
+from resqpy.tracked.writing import TaskWriter
+
+
+class ActiveTask(TaskView):
+    """A task that is being processed here.
+
+    Events: `finished` (Finished), `state_changed` (ProcessingState), `lock_renewed`, `lock_lost`,
+    `disabled`, `inactive`.
+
+    Args:
+        failed_entry: what puts a run into the failed list.
+        interceptors: stand around each verb; see `intercepting`.
+
+    Attributes:
+        payload: change it as you like; it is saved by `save` and by what finishes.
+        processing: its states.
+        on, once, off: listen to its events; see `Emitter`.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        store: Store,
+        clock: Clock,
+        failed_entry: Callable[[BaseException], Sequence[Command]],
+        interceptors: list[VerbInterceptor],
+    ) -> None:
+        self.interceptors = interceptors
+        self.processing: Processing = Processing(disabled=not record.enabled)
+        self._writer = TaskWriter(record, store, clock, self.processing)
+        super().__init__(record, clock)
+        self.payload: Any = codec.decode_text(record.payload)
+        self._saved = record.payload
+        self._failed_entry = failed_entry
+        self._saving = False
+        self.on, self.once, self.off = (
+            self.processing.on,
+            self.processing.once,
+            self.processing.off,
+        )
+
+    @property
+    def record(self) -> Record:
+        """All that is known, as it was when we last wrote or read it."""
+        return self._writer.record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        self._writer.record = record
+
+    @property
+    def processing_state(self) -> ProcessingState:
+        """How far processing is."""
+        return self.processing.state
+
+    @property
+    def locked(self) -> bool:
+        """Whether the lock is surely ours; without it nothing can be written."""
+        return self.processing.locked
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it may run; False soon after it was disabled."""
+        return self.record.enabled and not self.processing.disabled
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {**super().to_json(), "locked": self.locked}
+
+    def _payload_now(self) -> Any:
+        return self.payload
+
+    # -- save --
+
+    @intercepted_task("save")
+    async def save(self) -> None:
+        """Write what was changed in the payload; changes by others to other parts are kept.
+
+        Raises:
+            AlreadySaving: a save is under way.
+            AlreadyFinished, LockLost: nothing was written.
+            InvalidJob: the payload is no JSON object, or too large.
+        """
+        self.processing.check()
+        if self._saving:
+            raise AlreadySaving
+        patch = self.changes()
+        self._saving = True
+        try:
+            if patch:
+                text = payload_text(self.payload)
+                await self._writer.write(lambda record, now_us: saved(record, patch, now_us))
+                self._saved = text
+        finally:
+            self._saving = False
+
+    def changes(self) -> Patch:
+        """What was changed in the payload since the last save.
+
+        Raises:
+            InvalidJob: the payload is no JSON object, or too large.
+        """
+        try:
+            patch = difference(codec.decode_text(self._saved), self.payload)
+        except RecursionError:
+            payload_text(self.payload)  # says where it is nested too deep
+            raise
+        if patch:
+            payload_text(self.payload)
+        return patch
+
+    # -- finish --
+
+    @intercepted_task("complete", "next_run_delay")
+    async def complete(
+        self, next_run_delay: Duration | None = None, *, save_payload: bool = True
+    ) -> None:
+        """The run is done. Returning from the handler does the same.
+
+        Args:
+            next_run_delay: until another run (milliseconds or a timedelta), whatever the interval.
+            save_payload: write the payload as well.
+
+        Raises:
+            AlreadyFinished, FinishInProgress, LockLost: nothing was written.
+        """
+        await self._finish(EndKind.COMPLETE, next_run_delay, save_payload=save_payload)
+
+    @intercepted_task("fail", "error", "next_run_delay")
+    async def fail(
+        self,
+        error: BaseException | str | None = None,
+        next_run_delay: Duration | None = None,
+        *,
+        save_payload: bool = True,
+    ) -> None:
+        """The run failed and is not tried again; a recurring task has its next run all the same.
+
+        Args:
+            error: why: an exception, or words.
+        """
+        reason = _reason(error, "the handler failed the task without an error")
+        await self._finish(EndKind.FAIL, next_run_delay, reason, save_payload=save_payload)
+
+    @intercepted_task("retry", "error", "delay")
+    async def retry(
+        self,
+        error: BaseException | str | None = None,
+        delay: Duration | None = None,
+        *,
+        save_payload: bool = True,
+    ) -> None:
+        """The attempt went wrong: try again after the delay, or the task's own backoff; where no
+        attempt is left, this is `fail`. Raising from the handler does the same, without the payload.
+        """
+        reason = _reason(error, "the handler retried the task without an error")
+        if not self.record.may_repeat:
+            await self._finish(EndKind.FAIL, None, reason, save_payload=save_payload)
+            return
+        if delay is None:
+            retries, attempts = self.record.retries, self.record.attempts
+            delay = retries.backoff.delay_ms(attempts, random.random)
+        await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
+
+    @intercepted_task("defer", "delay")
+    async def defer(self, delay: Duration, *, save_payload: bool = True) -> None:
+        """Not done yet, go on later; it is no failure, and may be said without limit."""
+        delay_ms = duration_ms(delay, "delay")
+        await self._finish(EndKind.DEFER, delay_ms, save_payload=save_payload)
+
+    @intercepted_task("release")
+    async def release(self, *, save_payload: bool = True) -> None:
+        """Not done yet, let another go on; after the task was disabled, say."""
+        await self._finish(EndKind.RELEASE, None, save_payload=save_payload)
+
+    @intercepted_task("delete")
+    async def delete(self) -> None:
+        """Remove the task."""
+        await self._finish(EndKind.DELETE, None, save_payload=False)
+
+    def force_release(self, error: BaseException | str | None = None) -> None:
+        """Stop processing without a word to Redis: nobody can go on before the lock has ended.
+        The last resort; does nothing where processing has ended.
+        """
+        reason = None if error is None else _reason(error, "")
+        self.processing.over(Finished(FORCE_RELEASE, reason))
+
+    async def _finish(
+        self,
+        kind: EndKind,
+        delay: Duration | None,
+        error: BaseException | None = None,
+        *,
+        save_payload: bool,
+    ) -> None:
+        processing = self.processing
+        processing.check()
+        if processing.state is ProcessingState.FINISHING:
+            raise FinishInProgress
+        if self._saving and save_payload:
+            raise AlreadySaving
+        delay_ms = None if delay is None else duration_ms(delay, "delay")
+        ending = self.ending(kind, delay_ms, error, self.changes() if save_payload else None)
+        processing.change(ProcessingState.FINISHING)
+        try:
+            await self.write_end(ending, error)
+        finally:
+            processing.not_written()
+
+    async def write_end(self, ending: Ending, error: BaseException | None) -> None:
+        """Write an end at once, by a step of its own."""
+
+        def entry(record: Record) -> Sequence[Command]:
+            return self._failed_entry(error) if error and fails(record, ending) else ()
+
+        await self._writer.write(lambda record, _: change_of(record, ending), entry)
+        self.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
+
+    def ending(
+        self,
+        kind: EndKind,
+        delay_ms: int | None,
+        error: BaseException | None = None,
+        patch: Patch | None = None,
+        result: str | None = None,
+    ) -> Ending:
+        """An end of this delivery, now."""
+        new_id = new_task_id() if self.record.retries.linked else ""
+        known = None if error is None else error_of(error)
+        return Ending(kind, self._clock.now_us(), delay_ms, known, result, patch or None, new_id)
+
+
+def _reason(error: BaseException | str | None, unsaid: str) -> BaseException:
+    """Why something is finished, as an exception."""
+    if isinstance(error, BaseException):
+        return error
+    if error is None or isinstance(error, str):
+        return ResqpyError(error or unsaid)
+    raise UsageError(f"error: {error!r} is neither an exception nor a text")

@@ -1,0 +1,208 @@
+"""Claiming a tracked task whose job was delivered, or learning that it is not to be run.
+
+Most tasks were claimed by the exchange that took their jobs (`TakenTask`). What is left for here are
+jobs in another spelling than ours, and tasks in whose way something stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from resqpy.base.clock import Clock
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from resqpy.base.keys import Keys
+from resqpy.engine.endings import failed_commands
+from resqpy.engine.lifecycle import PLAIN, JobLifecycle
+from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
+from resqpy.engine.run import Run
+from resqpy.store import delayed, queues
+from resqpy.store.exchange import TakenAlong, TakesAlong
+from resqpy.tracked import records, settling, task_locks
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.errors import TrackedError, UnknownTaskId
+from resqpy.tracked.finishing import change_of, error_of, guarded, note_commands
+from resqpy.tracked.record import Record
+from resqpy.tracked.task_locks import Claim
+from resqpy.tracked.transitions import untaken
+from resqpy.tracked.verdict import Verdict, verdict
+
+_TRIES = 4  # of a claim: each settles something that stood in its way
+_WAIT_MS = 2000  # a task that comes this early is waited for in its slot
+_UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between the tries to hear what came of a claim
+
+
+class Claimed(JobLifecycle):
+    """Of a run whose task is claimed.
+
+    Attributes:
+        task: what the handler holds, once it runs.
+    """
+
+    plain: ClassVar[bool] = False
+
+    def __init__(self, claim: Claim, task: ActiveTask | None = None) -> None:
+        assert claim.record is not None
+        self.task = task
+        self.claim = claim
+        self.claimed: Record = claim.record
+
+    def facts(self) -> dict[str, Any]:
+        """Which task it is, which of how many attempts this is, and how long the task was due."""
+        record = self.claimed
+        facts: dict[str, Any] = {"id": record.id, "attempt": record.attempts + 1}
+        if record.attempts_left is not None:
+            facts["of"] = record.attempts + 1 + record.attempts_left
+        if record.next_run_ms is not None:
+            facts["waited_ms"] = max(0, self.claim.now_us // 1000 - record.next_run_ms)
+        return facts
+
+
+class TakenTask(Claimed):
+    """Of a run whose task was taken with its job, until its delivery begins."""
+
+    @classmethod
+    def takes_along(cls, keys: Keys) -> TakesAlong | None:
+        """The task of each job that is one's."""
+        return TakesAlong((keys.task(""), *task_locks.claim_keys(keys)), keys.events)
+
+    @classmethod
+    def begun(cls, along: TakenAlong) -> JobLifecycle:
+        """The task is ours."""
+        task_id, *reply = along.reply
+        return cls(task_locks.read_claim(task_id.decode(), reply, along.asked_s))
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """It was not begun: its job could not be read, or it was cancelled, or goes back."""
+        record, now_us, error, store = self.claimed, self.claim.now_us, outcome.error, run.store
+        if outcome.kind is Kind.FAILURE and error is not None:
+            ending = Ending(EndKind.FAIL, now_us, error=error_of(error))
+            change = change_of(record, ending)
+            before = failed_commands(run, error, run.clock)
+        else:
+            ending = Ending(EndKind.RELEASE, now_us)
+            change = untaken(record, now_us)
+            before = [queues.return_command(store, run.queue, run.job.raw)]
+        return guarded(store, record, ending, before, change, place=False)
+
+
+class _Unanswered(JobLifecycle):
+    """Of a run whose task may be claimed or not: nobody told us."""
+
+    plain: ClassVar[bool] = False
+
+    def __init__(self, task_id: str, token: str, clock: Clock) -> None:
+        self._task_id = task_id
+        self._token = token
+        self._clock = clock
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """The job goes back, and the task if it is ours."""
+        store = run.store
+        commands: list[Command] = []
+        if outcome.kind is Kind.RETURNED:
+            commands.append(queues.return_command(store, run.queue, run.job.raw))
+        ending = Ending(EndKind.RELEASE, self._clock.now_us())
+        return [
+            *commands,
+            ("REQUIRE", store.keys.task(self._task_id), "lock", self._token),
+            *note_commands(store, self._task_id, ending),
+            ("OTHERWISE",),
+        ]
+
+
+async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
+    """Claim the task; None where it is not to be run: what becomes of the job stands in the run.
+
+    Raises:
+        OutcomeUnknown, StoreUnavailable: it may be ours or not; the lifecycle sees to that.
+    """
+    lifecycle = run.lifecycle
+    if isinstance(lifecycle, TakenTask) and _still_holds(lifecycle.claim, task_id, clock):
+        return lifecycle.claim
+    token = f"{run.worker_id}#{run.run_at or secrets.token_hex(6)}"
+    run.lifecycle = _Unanswered(task_id, token, clock)
+    for _ in range(_TRIES):
+        try:
+            reply = await _ask(run, task_id, token, clock)
+        except (OutcomeUnknown, StoreUnavailable):
+            raise
+        except StoreError:  # Redis refuses it, and will again: the job fails
+            run.lifecycle = PLAIN
+            raise
+        if reply.record is None:
+            run.error = UnknownTaskId(_unknown(task_id))
+            break
+        if reply.ours:
+            return reply
+        if not await _clear_way(run, reply):
+            break
+    else:
+        run.outcome = SKIPPED
+    run.lifecycle = PLAIN
+    return None
+
+
+def _still_holds(claim: Claim, task_id: str, clock: Clock) -> bool:
+    """Whether what was taken with the job is this task, and its lock lasts."""
+    record = claim.record
+    if record is None or record.lock is None or record.id != task_id:
+        return False
+    left_s = (record.lock.until_ms * 1000 - claim.now_us) / 1_000_000
+    return clock.monotonic() < claim.asked_s + left_s
+
+
+async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> Claim:
+    """Claim; where the answer was lost, ask again: the token tells whether it was done."""
+    store, kind = run.store, run.class_name
+    for pause_s in _UNANSWERED:
+        try:
+            return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
+        except OutcomeUnknown:
+            await asyncio.sleep(pause_s)
+    return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
+
+
+async def _clear_way(run: Run, claim: Claim) -> bool:
+    """Settle what keeps a task from being claimed; False: it is not to be run."""
+    record = claim.record
+    assert record is not None
+    way = verdict(record, run.class_name, claim.now_us // 1000)
+    if way is Verdict.STRANGER:
+        run.error = TrackedError(f"task {record.id!r} is {record.type!r}, not {run.class_name!r}")
+        return False
+    if way is Verdict.RECOVER:
+        await settling.recover(run.store, record, claim.now_us, place=False)
+        return True
+    if way is Verdict.ENDED and not await _end_unrun(run, claim):
+        return True
+    if way is Verdict.EARLY and await _wait(run, record, claim.now_us // 1000):
+        return True
+    if way is Verdict.REVIVE and await settling.revive(run.store, record, claim.now_us):
+        return True
+    run.outcome = SKIPPED
+    return False
+
+
+async def _end_unrun(run: Run, claim: Claim) -> bool:
+    assert claim.record is not None
+    return await settling.end_unrun(run.store, claim.record, claim.now_us, place=False)
+
+
+async def _wait(run: Run, record: Record, now_ms: int) -> bool:
+    """Wait for a task that is due soon; another is left to the delayed list."""
+    assert record.next_run_ms is not None
+    left_ms = record.next_run_ms - now_ms
+    if left_ms <= _WAIT_MS:
+        await asyncio.sleep(left_ms / 1000)
+        return True
+    job = records.job_of(record)
+    added = await delayed.add(run.store, job, [job], at_ms=record.next_run_ms)
+    return added.due
+
+
+def _unknown(task_id: str) -> str:
+    return f"no record knows the tracked task {task_id!r}: it was removed, or its time is over"

@@ -1,0 +1,231 @@
+"""From what a user says of a new task to its record; everything wrong is refused here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from resqpy.base.backoff import Backoff
+from resqpy.base.errors import UnknownOption, UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.keys import check_queue_name
+from resqpy.base.queue_priority import check_priority, with_priority
+from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
+from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none
+from resqpy.tracked.defaults import TaskDefaults
+from resqpy.tracked.next_run import cron_after, first_run, or_why_not
+from resqpy.tracked.record import Record, Retries, but
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.transitions import settled
+
+FOREVER = -1
+
+
+class CreateOptions(TypedDict, total=False):
+    """What may be said of a new task; all of it may be left out.
+
+    Attributes:
+        id: unique; generated if not given.
+        queue: where its job waits; default: the task's own queue.
+        priority: -9 to 9; the higher runs first.
+        tags: words by which it is found.
+        enabled: False: it waits until `enable`.
+        interval: milliseconds, a timedelta, or a cron expression: it runs again and again.
+        timezone: that of the cron expression; UTC if not given.
+        start: when it runs first: milliseconds since the epoch or an aware datetime.
+        delay: the same from now on: milliseconds or a timedelta.
+        end: no run starts from then on.
+        retries: how many times a failed run is tried again; None: for ever.
+        backoff: how long to wait before: a `Backoff`, or milliseconds or a timedelta for always
+            the same.
+        linked: each attempt is a new task, linked to the one before.
+        at_most_once: a run that started is never repeated.
+        retain_for: how long the record is kept after the end: milliseconds or a timedelta; 0: not
+            at all; None or -1: for ever.
+        lock_duration: how long a lock lasts until it is renewed or lost.
+        longest_execution: how long one delivery may take; 0: no limit.
+        application, user: who creates it.
+    """
+
+    id: str
+    queue: str
+    priority: int
+    tags: Sequence[str]
+    enabled: bool
+    interval: Duration | str | None
+    timezone: str | None
+    start: Moment | None
+    delay: Duration | None
+    end: Moment | None
+    retries: int | None
+    backoff: Backoff | Duration
+    linked: bool
+    at_most_once: bool
+    retain_for: Duration | None
+    lock_duration: Duration
+    longest_execution: Duration
+    application: str | None
+    user: str | None
+
+
+_NAMES = frozenset(CreateOptions.__annotations__)
+# What other libraries call them, in small letters without `_`.
+_OTHER_NAMES = {
+    "retrycount": "retries", "maxretries": "retries", "retrylimit": "retries", "attempts": "retries",
+    "maxattempts": "retries", "retry": "retries", "retryinterval": "backoff", "retrydelay": "backoff",
+    "retrybackoff": "backoff", "ttl": "retain_for", "ttlms": "retain_for", "expireafter": "retain_for",
+    "retention": "retain_for", "removeoncomplete": "retain_for", "keepresult": "retain_for",
+    "scheduledtime": "start", "starttimestamp": "start", "startafter": "start", "runat": "start",
+    "eta": "start", "at": "start", "when": "start", "countdown": "delay", "lastruntime": "end",
+    "until": "end", "expires": "end", "maxexecutiontimems": "longest_execution", "repeat": "interval",
+    "maxexecutiontime": "longest_execution", "timeout": "longest_execution", "cron": "interval",
+    "timelimit": "longest_execution", "lockdurationms": "lock_duration", "every": "interval",
+    "createdbyapplicationid": "application", "createdbyuserid": "user", "taskid": "id", "jobid": "id",
+}  # fmt: skip
+_SHORTEST_LOCK_MS = 100
+
+
+def new_record(
+    kind: str,
+    payload: Mapping[str, Any] | None,
+    options: CreateOptions,
+    defaults: TaskDefaults,
+    queue: str,
+    now_us: int,
+) -> Record:
+    """The record of a new task.
+
+    Raises:
+        UsageError: what is wrong, with what to do.
+    """
+    if wrong := sorted(set(options) - _NAMES):
+        raise UnknownOption(f"unknown option {wrong[0]!r}{_meant(wrong[0])}")
+    interval, timezone = _interval(options, now_us // 1000)
+    queue = check_queue_name(options.get("queue", queue))
+    priority = check_priority(options.get("priority", defaults.priority))
+    check_queue_name(with_priority(queue, priority))
+    record = Record(
+        id=check_task_id(options["id"]) if "id" in options else new_task_id(),
+        type=_kind(kind),
+        queue=queue,
+        priority=priority,
+        payload=payload_text({} if payload is None else payload),
+        version=0,
+        tags=check_tags(options.get("tags", ())),
+        enabled=_flag("enabled", options.get("enabled", True)),
+        interval=interval,
+        timezone=timezone,
+        retries=_retries(options, defaults.retries),
+        retain_ms=_retain_ms(options, defaults),
+        lock_ms=_lock_ms(options, defaults),
+        longest_ms=_longest_ms(options, defaults),
+        application=word_or_none("application", options.get("application")),
+        user=word_or_none("user", options.get("user")),
+        created_us=now_us,
+    )
+    return _started(_timed(record, options, now_us // 1000), now_us)
+
+
+def _meant(name: str) -> str:
+    """Which option was meant, or which there are."""
+    if other := _OTHER_NAMES.get(name.replace("_", "").lower()):
+        return f"; here it is {other!r}"
+    return near_match(name, _NAMES) or f" (options: {', '.join(sorted(_NAMES))})"
+
+
+def _kind(kind: object) -> str:
+    if not isinstance(kind, str) or not kind.strip():
+        raise UsageError(f"task type {kind!r}: the name of a task is meant")
+    return kind
+
+
+def _flag(which: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{which}: {value!r} is neither True nor False")
+    return value
+
+
+def _interval(options: CreateOptions, now_ms: int) -> tuple[int | str | None, str | None]:
+    interval, timezone = options.get("interval"), options.get("timezone")
+    if timezone is not None and not isinstance(timezone, str):
+        raise UsageError(f"timezone: {timezone!r} is no name; pass one such as 'Europe/Berlin'")
+    if isinstance(interval, str):
+        if cron_after(interval, timezone, now_ms) is None:
+            raise UsageError(f"interval {interval!r} never fires")
+        return interval, timezone
+    if timezone is not None:
+        raise UsageError(f"timezone {timezone!r}: only a cron expression as interval has one")
+    if interval is None:
+        return None, None
+    if (ms := duration_ms(interval, "interval")) < 1:
+        raise UsageError(f"interval {interval!r}: at least a millisecond is meant")
+    return ms, None
+
+
+def _retries(options: CreateOptions, defaults: Retries) -> Retries:
+    most = _times(options.get("retries", defaults.most))
+    backoff = options.get("backoff", defaults.backoff)
+    if not isinstance(backoff, Backoff):
+        backoff = Backoff.fixed(duration_ms(backoff, "backoff"))
+    once = _flag("at_most_once", options.get("at_most_once", defaults.at_most_once))
+    if once and options.get("retries"):
+        raise UsageError("at_most_once: a run is never repeated, so there are no retries")
+    linked = _flag("linked", options.get("linked", defaults.linked))
+    said = tuple(each for each in ("retries", "backoff") if each in options)
+    return Retries(0 if once else most, backoff, linked, once, said)
+
+
+def _times(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UsageError(f"retries {value!r}: how many times is meant, or None for ever")
+    return value
+
+
+def _retain_ms(options: CreateOptions, defaults: TaskDefaults) -> int | None:
+    if "retain_for" not in options:
+        return defaults.retain_ms
+    value = options["retain_for"]
+    if value is None or (not isinstance(value, timedelta) and value == FOREVER):
+        return None
+    return duration_ms(value, "retain_for")
+
+
+def _lock_ms(options: CreateOptions, defaults: TaskDefaults) -> int:
+    ms = duration_ms(options.get("lock_duration", defaults.lock_ms), "lock_duration")
+    if ms < _SHORTEST_LOCK_MS:
+        raise UsageError(
+            f"lock_duration {ms} ms: at least {_SHORTEST_LOCK_MS} ms; it must be renewed in time"
+        )
+    return ms
+
+
+def _longest_ms(options: CreateOptions, defaults: TaskDefaults) -> int | None:
+    if "longest_execution" not in options:
+        return defaults.longest_ms
+    return duration_ms(options["longest_execution"], "longest_execution") or None
+
+
+def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
+    start, delay, end = options.get("start"), options.get("delay"), options.get("end")
+    if start is not None and delay is not None:
+        raise UsageError("start and delay: say one of them")
+    start_ms = None if start is None else moment_ms(start, "start")
+    if delay is not None:
+        start_ms = now_ms + delay_ms(delay, "delay")
+    end_ms = None if end is None else moment_ms(end, "end")
+    next_run_ms = first_run(
+        record.interval, record.timezone, now_ms, start_ms=start_ms, end_ms=end_ms
+    )
+    return or_why_not(but(record, start_ms=start_ms, end_ms=end_ms, next_run_ms=next_run_ms))
+
+
+def _started(record: Record, now_us: int) -> Record:
+    """With its first status; one that will never run has failed, as irontask has it."""
+    made = but(settled(record, record, now_us), changed_ms=now_us // 1000)
+    if made.status is not TaskStatus.FAILED:
+        return made
+    retain_until_ms = None if made.retain_ms is None else now_us // 1000 + made.retain_ms
+    return but(made, completed_us=now_us, retain_until_ms=retain_until_ms)

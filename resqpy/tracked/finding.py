@@ -1,0 +1,123 @@
+"""Finding tracked tasks: page by page, one after the other, or only how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Unpack
+
+from resqpy.engine.redis_clock import RedisClock
+from resqpy.store.client import Store
+from resqpy.tracked import paging, record_pages
+from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.intercepting import VerbInterceptor, intercepted
+from resqpy.tracked.query import (
+    MOST_PER_PAGE,
+    Conditions,
+    Query,
+    QueryOptions,
+    SortBy,
+    check_page_size,
+    make_query,
+    read_cursor,
+)
+from resqpy.tracked.record import Record
+from resqpy.tracked.recovery import settle_due
+
+DEFAULT_PAGE_SIZE = 25
+_TIME_KEPT_S = 60.0  # clocks that never step drift by less than a millisecond in this
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks, and where the next page begins; no cursor: that was all."""
+
+    tasks: list[TrackedTask]
+    cursor: str | None
+
+
+class TaskQueries:
+    """What `Tracked` knows of all tasks together."""
+
+    store: Store
+    clock: RedisClock
+    interceptors: list[VerbInterceptor]
+
+    def _task(self, record: Record) -> TrackedTask:
+        raise NotImplementedError
+
+    async def _hear_time(self, *, anew: bool = False) -> None:
+        """Ask Redis what time it is, unless it has told us not long ago."""
+        if anew or self.clock.age_s > _TIME_KEPT_S:
+            asked_s = self.clock.monotonic()
+            self.clock.note_between(await self.store.time_us(), asked_s)
+
+    @intercepted("query")
+    async def query(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        **conditions: Unpack[QueryOptions],
+    ) -> Page:
+        """A page of tasks.
+
+        Args:
+            cursor: of the page before; the conditions must be the same.
+            conditions: see `QueryOptions`.
+
+        Raises:
+            WrongCursor, UsageError: what is wrong.
+        """
+        query = make_query(conditions)
+        size = check_page_size(page_size)
+        place = None if cursor is None else read_cursor(query, cursor)
+        await self._hear_time()
+        await self._settle(query)
+        found = await paging.page(self.store, query, place, size, self.clock.now_ms())
+        return Page([self._task(record) for record in found.records], found.cursor)
+
+    async def _settle(self, query: Query) -> None:
+        """Let the sets by status say what time alone has changed."""
+        if query.statuses or query.sort is SortBy.STATUS:
+            await settle_due(self.store)
+
+    async def iterate(
+        self, page_size: int = 100, **conditions: Unpack[QueryOptions]
+    ) -> AsyncIterator[TrackedTask]:
+        """All tasks that `query` would give, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.query(cursor=cursor, page_size=page_size, **conditions)
+            for task in page.tasks:
+                yield task
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    @intercepted("count")
+    async def count(self, **conditions: Unpack[Conditions]) -> int:
+        """How many tasks there are.
+
+        One round trip for a type, statuses, both, one tag, an application or a user; for other
+        conditions, and several together, the records that meet them are read.
+
+        Args:
+            conditions: see `Conditions`.
+        """
+        query = make_query(conditions)
+        await self._hear_time()
+        await self._settle(query)
+        if sets := query.whole_sets(self.store.keys):
+            return sum(await record_pages.count(self.store, sets))
+        return await self._count_records(query)
+
+    async def _count_records(self, query: Query) -> int:
+        count, place = 0, None
+        while True:
+            now_ms = self.clock.now_ms()
+            found = await paging.page(self.store, query, place, MOST_PER_PAGE, now_ms)
+            count += len(found.records)
+            if found.cursor is None:
+                return count
+            place = read_cursor(query, found.cursor)

@@ -1,0 +1,216 @@
+"""A tracked task's record as the fields of a Redis hash, and back.
+
+What has its usual value has no field: most records stay small enough for Redis' compact encoding.
+One field is the scripts' own: `guards`, the locks that a task which was never taken still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.backoff import Backoff
+from resqpy.tracked.ending import error_from_dict, error_to_dict
+from resqpy.tracked.record import LOCK_MS, LastRun, Lock, Record, Retries, TaskError, made_of
+from resqpy.tracked.status import TaskStatus
+
+Fields = dict[str, str]
+Shown = Iterable[tuple[str, str | None]]  # fields and their texts; None: no such field
+
+# -- values as texts --
+
+
+def _flag(value: object) -> str:
+    return "1" if value else "0"
+
+
+def _list(members: Sequence[str]) -> str:
+    return codec.encode_text(list(members)).decode()
+
+
+def _last(run: LastRun) -> str:
+    return f"{run.start_ms}:{run.finish_ms}:{int(run.succeeded)}"
+
+
+def _error(error: TaskError) -> str:
+    return codec.encode_text(error_to_dict(error)).decode()
+
+
+def _show_lock(lock: Lock | None) -> Shown:
+    if lock is None:
+        return (("lock", None), ("locked", None), ("delivered", None))
+    return (
+        ("lock", lock.token),
+        ("locked", str(lock.until_ms)),
+        ("delivered", str(lock.since_ms)),
+    )
+
+
+def _show_interval(interval: int | str | None) -> Shown:
+    if isinstance(interval, str):
+        return (("interval", None), ("cron", interval))
+    return (("interval", None if interval is None else str(interval)), ("cron", None))
+
+
+_USUAL_WAIT = Backoff()  # it is not written
+
+
+def _show_retries(retries: Retries) -> Shown:
+    forever, tries = retries.most is None, retries.most != 0
+    yield "retries", ("-1" if forever else str(retries.most)) if tries else None
+    yield "backoff", None if retries.backoff == _USUAL_WAIT else retries.backoff.text()
+    yield "linked", "1" if retries.linked else None
+    yield "once", "1" if retries.at_most_once else None
+    yield "said", " ".join(retries.said) or None
+
+
+# attribute -> field, text of its value, and the value that has no field
+_ONE: dict[str, tuple[str, Callable[[Any], str], object]] = {
+    "version": ("v", str, None),
+    "status": ("status", str, None),
+    "type": ("type", str, None),
+    "queue": ("queue", str, None),
+    "payload": ("payload", str, None),
+    "sent": ("sent", str, None),
+    "result": ("result", str, None),
+    "timezone": ("timezone", str, None),
+    "retried_by": ("retried_by", str, None),
+    "application": ("application", str, None),
+    "user": ("user", str, None),
+    "ending": ("ending", str, None),
+    "start_ms": ("start", str, None),
+    "end_ms": ("end", str, None),
+    "next_run_ms": ("next", str, None),
+    "run_start_ms": ("started", str, None),
+    "created_us": ("created", str, None),
+    "updated_us": ("updated", str, None),
+    "completed_us": ("completed", str, None),
+    "cancelled_ms": ("cancelled", str, None),
+    "changed_ms": ("changed", str, None),
+    "retain_ms": ("retain", str, None),
+    "retain_until_ms": ("until", str, None),
+    "longest_ms": ("longest", str, None),
+    "lock_ms": ("lock_ms", str, LOCK_MS),
+    "priority": ("priority", str, 0),
+    "runs": ("runs", str, 0),
+    "attempts": ("attempts", str, 0),
+    "deliveries": ("deliveries", str, 0),
+    "tags": ("tags", _list, ()),
+    "retry_for": ("retry_for", _list, ()),
+    "enabled": ("enabled", _flag, True),
+    "entry": ("entry", _flag, False),
+    "last_run": ("last", _last, None),
+    "error": ("error", _error, None),
+}
+_MANY: dict[str, Callable[[Any], Shown]] = {
+    "lock": _show_lock,
+    "interval": _show_interval,
+    "retries": _show_retries,
+}
+
+
+def _shown(attribute: str, value: object) -> Shown:
+    one = _ONE.get(attribute)
+    if one is None:
+        return _MANY[attribute](value)
+    field, text, usual = one
+    return ((field, None if value == usual else text(value)),)
+
+
+def to_fields(record: Record) -> Fields:
+    """All fields that a record has."""
+    values = record.__dict__
+    return {
+        field: text
+        for attribute in (*_ONE, *_MANY)
+        for field, text in _shown(attribute, values[attribute])
+        if text is not None
+    }
+
+
+def changed(before: Record, after: Record) -> tuple[Fields, list[str]]:
+    """The fields that another state of a record has otherwise, and those that it has no more."""
+    old = before.__dict__
+    fields: Fields = {}
+    gone: list[str] = []
+    values = after.__dict__
+    for attribute in [name for name, value in values.items() if old[name] is not value]:
+        value = values[attribute]
+        if old[attribute] == value:
+            continue
+        for field, text in _shown(attribute, value):
+            if text is not None:
+                fields[field] = text
+            else:
+                gone.append(field)
+    return fields, gone
+
+
+# -- texts as values --
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    return tuple(codec.decode_text(text))
+
+
+def _last_run(text: str) -> LastRun:
+    start, finish, succeeded = text.split(":")
+    return LastRun(int(start), int(finish), succeeded == "1")
+
+
+def _task_error(text: str) -> TaskError:
+    return error_from_dict(codec.decode_text(text))
+
+
+def _is_set(text: str) -> bool:
+    return text == "1"
+
+
+_VALUES: dict[Callable[[Any], str], Callable[[str], Any]] = {
+    str: int, _flag: _is_set, _list: _strings, _last: _last_run, _error: _task_error,
+}  # fmt: skip
+_TEXTS = (
+    "type", "queue", "payload", "sent", "result", "timezone", "retried_by", "application", "user",
+    "ending",
+)  # fmt: skip
+_READ: dict[str, tuple[str, Callable[[str], Any]]] = {
+    field: (attribute, str if attribute in _TEXTS else _VALUES[text])
+    for attribute, (field, text, _) in _ONE.items()
+} | {"status": ("status", TaskStatus), "interval": ("interval", int), "cron": ("interval", str)}
+_NAMES = {field.encode(): field for field in _READ}
+_POLICY = ("retries", "backoff", "linked", "once", "said")
+
+
+def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
+    """The record of fields that `to_fields` made."""
+    values: dict[str, Any] = {"id": task_id}
+    for field, text in fields.items():
+        known = _READ.get(field)
+        if known is not None:
+            attribute, value = known
+            values[attribute] = value(text)
+    values["retries"] = _retries(*map(fields.get, _POLICY))
+    token = fields.get("lock")
+    if token is not None:
+        values["lock"] = Lock(token, int(fields["locked"]), int(fields["delivered"]))
+    return made_of(values)
+
+
+@lru_cache(maxsize=256)
+def _retries(
+    most: str | None, backoff: str | None, linked: str | None, once: str | None, said: str | None
+) -> Retries:
+    """They are the same for many tasks, and reading them costs more than a run should."""
+    wait = _USUAL_WAIT if backoff is None else Backoff.parse(backoff)
+    tries = int(most or "0")
+    most_often = None if tries < 0 else tries
+    return Retries(most_often, wait, linked == "1", once == "1", tuple((said or "").split()))
+
+
+def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
+    """The record of an HGETALL's reply."""
+    names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
+    texts = [word.decode() for word in flat[1::2]]
+    return from_fields(task_id, dict(zip(names, texts, strict=True)))

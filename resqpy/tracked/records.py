@@ -1,0 +1,311 @@
+"""Records of tracked tasks: read, and written in steps that hold only if nobody was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from itertools import chain
+
+from resqpy.base import codec
+from resqpy.base.keys import Keys
+from resqpy.base.queue_priority import with_priority
+from resqpy.base.task_id import TASK_ID
+from resqpy.base.when import ceil_second
+from resqpy.store import delayed
+from resqpy.store.client import Arg, Store
+from resqpy.store.queues import Guard, guard_words
+from resqpy.tracked import record_fields, record_index
+from resqpy.tracked.ending import error_to_dict
+from resqpy.tracked.record import Record
+from resqpy.tracked.status import TaskStatus
+
+Command = tuple[Arg, ...]
+
+
+# -- read --
+
+
+async def get_many(store: Store, ids: Sequence[str]) -> list[Record | None]:
+    """Records by id, in one round trip; None where there is none."""
+    replies = await store.pipeline([("HGETALL", store.keys.task(each)) for each in ids])
+    return [
+        record_fields.from_flat(task_id, flat) if flat else None
+        for task_id, flat in zip(ids, replies, strict=True)
+    ]
+
+
+async def get(store: Store, task_id: str) -> Record | None:
+    """One record."""
+    return (await get_many(store, [task_id]))[0]
+
+
+async def get_now(store: Store, task_id: str) -> tuple[Record | None, int]:
+    """One record, and what time it is there (microseconds). One round trip."""
+    flat, time = await store.pipeline([("HGETALL", store.keys.task(task_id)), ("TIME",)])
+    time_us = int(time[0]) * 1_000_000 + int(time[1])
+    return (record_fields.from_flat(task_id, flat) if flat else None), time_us
+
+
+async def ids_until(store: Store, key: str, until: int, most: int) -> list[str]:
+    """Ids of one of the leader's sorted sets with a score up to a number, lowest first."""
+    found: list[bytes] = await store.call("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, most)
+    return [each.decode() for each in found]
+
+
+# -- write --
+
+
+def same_version(store: Store, record: Record) -> Command:
+    """The condition that nobody changed a record."""
+    return ("REQUIRE", store.keys.task(record.id), "v", record.version)
+
+
+def same_lock(store: Store, record: Record) -> Command:
+    """The condition that a record's lock is still the one we know."""
+    token = "" if record.lock is None else record.lock.token
+    return ("REQUIRE", store.keys.task(record.id), "lock", token)
+
+
+def same_term(store: Store, record: Record) -> Command:
+    """The condition that nobody renewed a record's lock, which is no new version."""
+    until: Arg = "" if record.lock is None else record.lock.until_ms
+    return ("REQUIRE", store.keys.task(record.id), "locked", until)
+
+
+def hold(store: Store, record: Record, note: str | bytes) -> Command:
+    """For the exchange, before a step: it holds if record and lock are still as we know them; where
+    only the lock is, a note is left in the record.
+    """
+    keys, lock = store.keys, record.lock
+    token = "" if lock is None else lock.token
+    return ("HOLD", keys.task(record.id), record.id, token, record.version, note, keys.task_locks)
+
+
+async def write(store: Store, commands: Sequence[Command]) -> bool:
+    """Do commands in one step; False where a condition among them did not hold.
+
+    Conditions stand first. There are commands that Redis has not: see `lua/task_write.lua`.
+    """
+    return await try_to_write(store, commands) is Written.DONE
+
+
+class Written(Enum):
+    """What came of a step."""
+
+    FORBIDDEN = -1  # by a lock
+    OTHERWISE = 0  # a condition did not hold
+    DONE = 1
+    ANOTHER_TIME = 2  # it is not the time of which it was said that it is
+
+
+def now_command(now_us: int) -> Command:
+    """The condition that it is about the time at which a step was decided upon, by Redis' clock."""
+    return ("NOW", now_us // 1000, _ABOUT_MS)
+
+
+_ABOUT_MS = 1000
+
+
+async def try_to_write(
+    store: Store, commands: Sequence[Command], *, durably: bool = False
+) -> Written:
+    """The same where locks are asked, too: `guards_command`, behind the conditions.
+
+    Args:
+        durably: wait for replicas, where that is wanted for enqueues.
+    """
+    args: list[Arg] = [len(commands)]
+    for command in commands:
+        args.append(len(command))
+        args += command
+    run = store.run_durably if durably else store.run
+    return Written(await run("task_write", [commands[0][1]], args))
+
+
+def guards_command(guards: Sequence[Guard]) -> Command:
+    """The command that takes locks: all, or none and nothing is written. They are noted in the record,
+    and freed when the task is taken, or ends without that.
+    """
+    return ("GUARDS", len(guards), *guard_words(guards))
+
+
+def change_commands(
+    store: Store, before: Record | None, after: Record | None, *, place: bool = True
+) -> list[Command]:
+    """The commands of a step from one state of a task to another; without conditions.
+
+    Args:
+        before: None: the task is created.
+        after: None: it is removed.
+        place: put its job where the new state wants it, and take it from where the old had it.
+    """
+    told = after
+    if after is not None and after.retain_ms == 0 and after.status.final:
+        after = None
+    commands = _place_commands(store, before, after) if place else []
+    if before is not None and before.lock is None and (told is None or told.status.final):
+        commands.append(("FREE", store.keys.task(before.id)))  # of locks: it won't be taken
+    if after is None and before is not None:
+        commands.append(("DEL", store.keys.task(before.id)))
+    return [*commands, _step_command(store, before, after, event_of(before, told))]
+
+
+def _step_command(
+    store: Store, before: Record | None, after: Record | None, event: bytes | None
+) -> Command:
+    """All but the job, as one command: see `lua/record_step.lua`."""
+    known = after or before
+    assert known is not None
+    keys = store.keys
+    sets = _moves(keys, before, after)
+    fields, gone = _changed(before, after)
+    return (
+        "STEP", keys.task(known.id), known.id, keys.events, event or b"",
+        len(sets), *chain.from_iterable(sets),
+        len(fields), *chain.from_iterable(fields.items()),
+        *gone,
+    )  # fmt: skip
+
+
+def _changed(before: Record | None, after: Record | None) -> tuple[Mapping[str, str], list[str]]:
+    if after is None:
+        return {}, []
+    if before is None:
+        return record_fields.to_fields(after), []
+    return record_fields.changed(before, after)
+
+
+def _moves(keys: Keys, before: Record | None, after: Record | None) -> Sequence[tuple[str, Arg]]:
+    """Sorted sets and the score that the task has in them from now on; empty: it leaves them."""
+    if before is not None and after is not None:
+        return record_index.moves(keys, before, after)
+    if after is not None:
+        return [*record_index.entries(keys, after).items()]
+    return [(key, "") for key in record_index.entries(keys, before)] if before is not None else []
+
+
+# -- the job --
+
+
+def job_of(record: Record) -> bytes:
+    """The bytes of a task's job; they never change."""
+    payload = record.payload if record.sent is None else record.sent
+    between = "" if payload == "{}" else ","
+    args = f'[{payload[:-1]}{between}"{TASK_ID}":{codec.json_text(record.id)}}}]'
+    return codec.job_text(record.type, queue_of(record), args)
+
+
+def queue_of(record: Record) -> str:
+    """The queue in which a task's job waits."""
+    return with_priority(record.queue, record.priority)
+
+
+def _place_commands(store: Store, before: Record | None, after: Record | None) -> list[Command]:
+    old, new = _place(before), _place(after)
+    if old == new:
+        return []
+    commands: list[Command] = []
+    if before is not None and old is not None:
+        commands += _take_away(store, before, old)
+    if after is not None and new is not None:
+        commands += _put(store, after, new)
+    return commands
+
+
+def _place(record: Record | None) -> int | None:
+    """Where a task's job belongs: 0: in its queue, else the second at which it is due."""
+    if record is None or record.next_run_ms is None:
+        return None
+    if record.status is TaskStatus.PENDING:
+        return 0
+    return ceil_second(record.next_run_ms) if record.status is TaskStatus.SCHEDULED else None
+
+
+def _put(store: Store, record: Record, place: int) -> list[Command]:
+    job, queue = job_of(record), queue_of(record)
+    if place:
+        return [*delayed.add_commands(store, place, job)]
+    return [("SADD", store.keys.queues, queue), ("RPUSH", store.keys.queue(queue), job)]
+
+
+def place_by_start(store: Store, commands: Sequence[Command], record: Record) -> list[Command]:
+    """The commands, but a task that was due before now is pushed before those due later."""
+    key, job = store.keys.queue(queue_of(record)), job_of(record)
+    prefix, due = store.keys.task(""), record.next_run_ms or 0
+    return [
+        ("PLACE", key, job, due, prefix) if command == ("RPUSH", key, job) else command
+        for command in commands
+    ]
+
+
+def _take_away(store: Store, record: Record, place: int) -> list[Command]:
+    job, keys = job_of(record), store.keys
+    if not place:
+        return [("LREM", keys.queue(queue_of(record)), 0, job)]
+    return [
+        ("LREM", keys.delayed(place), 0, job),
+        ("SREM", keys.timestamps(job), keys.delayed_member(place)),
+        ("LREM", keys.queue(queue_of(record)), 0, job),
+    ]
+
+
+def hasten_command(store: Store, record: Record) -> Command:
+    """The command that moves a scheduled task's job to its queue before its second has come."""
+    assert record.next_run_ms is not None
+    keys, job, queue = store.keys, job_of(record), queue_of(record)
+    second = ceil_second(record.next_run_ms)
+    return (
+        "HASTEN", keys.delayed(second), job, keys.timestamps(job), keys.delayed_member(second),
+        keys.queues, queue, keys.queue(queue),
+    )  # fmt: skip
+
+
+def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:
+    """The commands that put a pending task's job into its queue, because it is nowhere."""
+    if _place(record) != 0:
+        return []
+    looked: Command = ("ZADD", store.keys.tasks_pending, "XX", now_ms, record.id)
+    return [*_put(store, record, 0), looked]
+
+
+# -- events --
+
+
+def event_of(before: Record | None, after: Record | None) -> bytes | None:
+    """What a step is worth telling, as it is published; None if the status is the same.
+
+    The type is `task_` and the new status, or `task_created`, `task_removed`. `task_failed` has exactly
+    the content of Extra Horizon's event.
+    """
+    known = after or before
+    assert known is not None
+    if after is None:
+        return event_text(known, "task_removed")
+    status = after.status
+    if before is not None and before.status is status:
+        return None
+    if status is TaskStatus.FAILED and after.error is not None:
+        error = error_to_dict(after.error)
+        error.pop("backtrace", None)
+        return event_text(known, "task_failed", b',"error":' + codec.encode_text(error))
+    if before is not None:
+        more = f',"status":"{status.value}","previousStatus":"{before.status.value}"'
+    else:
+        more = f',"status":"{status.value}"'
+    new = before is None and not status.final
+    return event_text(known, "task_created" if new else f"task_{status.value}", more.encode())
+
+
+def event_text(record: Record, kind: str, more: bytes = b"") -> bytes:
+    """An event, its text put together: encoding it costs more than a run of a task should."""
+    return _EVENT % (kind.encode(), record.id.encode(), type_json(record.type), more)
+
+
+_EVENT = b'{"type":"%s","content":{"id":"%s","functionName":%s%s}}'  # an id needs no escapes
+
+
+@lru_cache(maxsize=4096)
+def type_json(kind: str) -> bytes:
+    """A type's name as JSON."""
+    return codec.encode_text(kind)

@@ -1,0 +1,154 @@
+"""What the leader does for tracked tasks; each part is done in batches, and again after a crash.
+
+- Scheduled tasks whose time has come are pending.
+- Runs whose lock has ended are tried again, or end as `zombieTaskCleaned`.
+- Pending tasks whose job is nowhere any more (a foreign worker took it and said nothing, somebody
+  deleted it) are treated alike.
+- Records whose retention is over are removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from resqpy.engine.election import Leadership, Scope
+from resqpy.store.client import Store
+from resqpy.store.leader import fenced
+from resqpy.tracked import records, settling
+from resqpy.tracked.lost import recover_lost
+from resqpy.tracked.record import Record
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.transitions import Change
+
+BATCH = 200
+LOST_AFTER_MS = 300_000
+_MOST_SOUGHT = 50  # tasks whose job is looked for at a time
+_SHORTEST_S = 0.05
+_MOST_PER_QUERY = 1000  # tasks that a query settles before it looks
+
+
+async def settle_due(store: Store, most: int = _MOST_PER_QUERY) -> int:
+    """Let the records say what time alone has changed; how many were changed.
+
+    One round trip where there is nothing to do. The time is Redis'.
+    """
+    keys = store.keys
+    time, due, over = await store.pipeline(
+        [
+            ("TIME",),
+            ("ZRANGE", keys.tasks_scheduled, 0, 0, "WITHSCORES"),
+            ("ZRANGE", keys.task_locks, 0, 0, "WITHSCORES"),
+        ]
+    )
+    now_us = int(time[0]) * 1_000_000 + int(time[1])
+    done = 0
+    if _passed(due, now_us):
+        ids = await records.ids_until(store, keys.tasks_scheduled, now_us // 1000, most)
+        done += await _each(
+            store, keys.tasks_scheduled, ids, lambda record: _due(store, record, now_us)
+        )
+    if _passed(over, now_us):
+        ids = await records.ids_until(store, keys.task_locks, now_us // 1000, most)
+        done += await _each(
+            store, keys.task_locks, ids, lambda record: _expired(store, record, now_us)
+        )
+    return done
+
+
+def _passed(first: list[bytes], now_us: int) -> bool:
+    """Whether the first of a sorted set of times has come."""
+    return bool(first) and float(first[1]) <= now_us // 1000
+
+
+async def _each(
+    store: Store, key: str, ids: list[str], function: Callable[[Record], Awaitable[bool]]
+) -> int:
+    """Do something with each record that a sorted set names; how often it was done."""
+    done = 0
+    for start in range(0, len(ids), BATCH):
+        part = ids[start : start + BATCH]
+        found = await records.get_many(store, part)
+        if gone := [each for each, record in zip(part, found, strict=True) if record is None]:
+            await store.call("ZREM", key, *gone)  # somebody deleted the record's key
+        for record in found:
+            if record is not None:
+                done += await function(record)
+    return done
+
+
+async def _due(store: Store, record: Record, now_us: int) -> bool:
+    """The time of a scheduled task has come."""
+    if record.status is not TaskStatus.SCHEDULED or (record.next_run_ms or 0) > now_us // 1000:
+        return False
+    return await settling.fall_due(store, record, now_us)
+
+
+async def _expired(store: Store, record: Record, now_us: int) -> bool:
+    """The lock of a run has ended."""
+    if not record.left_alone(now_us // 1000):
+        return False
+    return await settling.recover(store, record, now_us) is not None
+
+
+async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
+    """Remove records whose retention is over; how many."""
+    ids = await records.ids_until(store, store.keys.tasks_expiring, now_ms - 1, most)
+
+    async def remove(record: Record) -> bool:
+        if record.retain_until_ms is None or record.retain_until_ms >= now_ms:
+            return False
+        return await settling.step(store, Change(record, None))
+
+    return await _each(store, store.keys.tasks_expiring, ids, remove)
+
+
+class TrackedChore:
+    """The leader's part, as a chore.
+
+    Its steps hold only for the very record they were decided upon, so most need no fence: queries
+    take some of them as well. That a job is nowhere is no matter of the record alone: those steps
+    hold only for the leader.
+
+    Args:
+        lost_after_ms: how long a task may be pending without a job before that counts as an attempt
+            whose outcome nobody knows.
+        pause_s: the longest time between two looks.
+    """
+
+    name = "tracked"
+    scope: Scope = "own"
+    prefixes: Sequence[str] = ()
+
+    def __init__(
+        self, store: Store, lost_after_ms: int = LOST_AFTER_MS, pause_s: float = 5.0
+    ) -> None:
+        self._store = store
+        self._lost_after_ms = lost_after_ms
+        self._pause_s = pause_s
+
+    async def run(self, leadership: Leadership) -> float | None:
+        """Do what is to be done now; seconds until the next look."""
+        fence = [("LEADS", key, leadership.token) for key in leadership.fence]
+        with fenced():
+            return await self.look(leadership.clock.now_us(), fence)
+
+    async def look(self, now_us: int, fence: settling.Fence = ()) -> float:
+        """One look; seconds until the next."""
+        settled = await settle_due(self._store, BATCH)
+        lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MOST_SOUGHT, fence)
+        removed = await remove_old(self._store, now_us // 1000, BATCH)
+        if max(settled, removed) >= BATCH or lost >= _MOST_SOUGHT:
+            return 0.0
+        return await self._until_next(now_us // 1000)
+
+    async def _until_next(self, now_ms: int) -> float:
+        """Seconds until something is due, as far as that is known."""
+        keys = self._store.keys
+        heads = await self._store.pipeline(
+            [
+                ("ZRANGE", key, 0, 0, "WITHSCORES")
+                for key in (keys.tasks_scheduled, keys.task_locks, keys.tasks_expiring)
+            ]
+        )
+        waits = [(float(head[1]) - now_ms) / 1000 + 0.01 for head in heads if head]
+        return min([self._pause_s, *(max(wait, _SHORTEST_S) for wait in waits)])

@@ -1,0 +1,138 @@
+"""The locks of all tracked tasks that run in a process, renewed in one batch by a thread of its own,
+so that a blocked event loop does not lose them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable
+
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import StoreError
+from resqpy.base.helper_thread import HelperThread, ThreadFailed
+from resqpy.base.waiting import is_set_within
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+from resqpy.tracked import task_locks
+from resqpy.tracked.locks import HeldLock
+
+_log = logging.getLogger("resqpy.tracked")
+
+_NEVER, _IDLE = float("inf"), float("-inf")  # instead of a time
+_AGAIN_S = 1.0  # until a thread that could not begin is tried again
+_END_WITHIN_S = 5.0
+_IDLE_S = 2.0  # without a lock, after which the thread ends
+_TOGETHER_S = 0.05  # what is due this soon goes with what is due now
+
+
+class LockKeeper:
+    """Keeps locks until they are let go. Its thread begins with the first lock.
+
+    Args:
+        options: the Redis; the thread has a connection of its own.
+    """
+
+    def __init__(self, options: RedisOptions, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._options = options
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._locks: dict[str, HeldLock] = {}
+        self._helper: HelperThread | None = None  # None: it has nothing to do
+        self._woken: asyncio.Event | None = None
+        self._wakes_at_s = _NEVER
+
+    def keep(self, lock: HeldLock) -> None:
+        """Renew a lock in time until `let_go`."""
+        with self._mutex:
+            self._locks[lock.token] = lock
+            if self._helper is None:
+                self._begin()
+            elif lock.due_s < self._wakes_at_s:
+                self._wake(self._helper)
+
+    def let_go(self, lock: HeldLock) -> None:
+        """Renew it no more."""
+        with self._mutex:
+            self._locks.pop(lock.token, None)
+
+    def close(self) -> None:
+        """Renew nothing any more; returns when the thread is gone."""
+        with self._mutex:
+            self._locks.clear()
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.stop(0)
+            self._wake(helper)
+            helper.stop(_END_WITHIN_S)
+
+    def _begin(self) -> None:
+        """Begin the thread; one that can't begin is tried again. Under the mutex."""
+        helper = HelperThread("resqpy-task-locks", self._renew_until_idle, _tell_death)
+        self._helper, self._wakes_at_s = helper, _NEVER
+        try:
+            helper.start()
+        except ThreadFailed as error:
+            self._helper = None
+            _log.error("no lock of a tracked task is renewed for now: %s", error)
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_again)
+
+    def _begin_again(self) -> None:
+        with self._mutex:
+            if self._locks and self._helper is None:
+                self._begin()
+
+    def _wake(self, helper: HelperThread) -> None:
+        if self._woken is not None:
+            helper.call(self._woken.set)
+
+    # -- in the thread --
+
+    async def _renew_until_idle(self, stopping: asyncio.Event) -> None:
+        self._woken = woken = asyncio.Event()
+        store = Store(self._options)
+        try:
+            while not stopping.is_set() and (wait_s := self._until_next()) is not None:
+                await is_set_within(woken, wait_s)
+                woken.clear()
+                await self._renew(store)
+        finally:
+            await store.close()
+
+    def _until_next(self) -> float | None:
+        """Seconds until a lock is due; None: nothing to do any more, the thread ends."""
+        now_s = self._clock.monotonic()
+        with self._mutex:
+            if self._locks:
+                self._wakes_at_s = min(lock.due_s for lock in self._locks.values())
+                return max(0.0, self._wakes_at_s - now_s)
+            if self._wakes_at_s != _IDLE:
+                self._wakes_at_s = _IDLE  # any lock wakes us
+                return _IDLE_S
+            self._helper, self._wakes_at_s = None, _NEVER
+            return None
+
+    async def _renew(self, store: Store) -> None:
+        now_s = self._clock.monotonic()
+        with self._mutex:
+            due = [lock for lock in self._locks.values() if lock.due_s <= now_s + _TOGETHER_S]
+        if not due:
+            return
+        asked = [lock.ask(now_s + _TOGETHER_S) for lock in due]
+        try:
+            states = await task_locks.renew(store, asked)
+        except StoreError:
+            _postpone(due, now_s)
+            return
+        for lock, question, state in zip(due, asked, states, strict=True):
+            lock.heard(question, state, now_s)
+
+
+def _tell_death(error: BaseException) -> None:
+    _log.error("the thread that renews locks died; restarting it", exc_info=error)
+
+
+def _postpone(locks: Iterable[HeldLock], now_s: float) -> None:
+    for lock in locks:
+        lock.postpone(now_s)

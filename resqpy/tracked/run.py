@@ -1,0 +1,291 @@
+"""A run and the tracked task that it runs, from the claim to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from weakref import ReferenceType, ref
+
+from resqpy.base import codec
+from resqpy.base.clock import Clock
+from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
+from resqpy.base.merge import Patch
+from resqpy.base.own_tasks import uncancel
+from resqpy.engine.endings import failed_commands
+from resqpy.engine.hook_limit import HookLimit
+from resqpy.engine.lifecycle import Attempts, RetryPolicy
+from resqpy.engine.outcome import Command, Kind, Outcome
+from resqpy.engine.plugin import CallNext
+from resqpy.engine.run import Run
+from resqpy.store import queues
+from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.claiming import Claimed
+from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.errors import TrackedError
+from resqpy.tracked.finishing import change_of, guarded, result_text
+from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
+from resqpy.tracked.locks import HeldLock
+from resqpy.tracked.policy import with_policy
+from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
+from resqpy.tracked.task_locks import Claim
+from resqpy.tracked.transitions import Change, fails
+
+_log = logging.getLogger("resqpy.tracked")
+
+_LOST_GRACE_S = 5.0  # that a handler gets to end when the lock is lost
+
+Interceptor = Callable[[ActiveTask, Callable[[], Awaitable[Finished | None]]], Awaitable[None]]
+
+_OUTCOMES = {
+    EndKind.COMPLETE.value: Kind.SUCCESS,
+    EndKind.DELETE.value: Kind.SUCCESS,
+    EndKind.FAIL.value: Kind.FAILURE,
+    EndKind.RETRY.value: Kind.RETRIED,
+    EndKind.DEFER.value: Kind.DELAYED,
+    EndKind.RELEASE.value: Kind.SKIPPED,
+    EndKind.VETO.value: Kind.SKIPPED,
+    FORCE_RELEASE: Kind.SKIPPED,
+    LOCK_LOST: Kind.SKIPPED,
+}
+_KINDS = {
+    Kind.SUCCESS: EndKind.COMPLETE,
+    Kind.FAILURE: EndKind.FAIL,
+    Kind.RETRIED: EndKind.RETRY,
+    Kind.DELAYED: EndKind.DEFER,
+    Kind.SKIPPED: EndKind.VETO,
+    Kind.RETURNED: EndKind.RELEASE,
+}
+
+
+class _Intercepting:
+    """An interceptor of runs as a hook, which has a limit of time."""
+
+    def __init__(self, task: ActiveTask, interceptor: Interceptor) -> None:
+        self._task = task
+        self._interceptor = interceptor
+
+    @property
+    def name(self) -> str:
+        return name_of(self._interceptor)
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        return limit_s(self._interceptor)
+
+    async def around(self, _: Run, call_next: Callable[[], Awaitable[Any]], /) -> None:
+        await self._interceptor(self._task, call_next)
+
+
+class TrackedRun(Claimed):
+    """One delivery of a task: what its handler did becomes the outcome of the job and the task's end.
+
+    Args:
+        claimed: the task, with our lock.
+        interceptors: stand around what is called of the active task; see `intercepting`.
+
+    Attributes:
+        task: what the handler holds.
+        lock: to be renewed as long as the handler runs.
+    """
+
+    def __init__(
+        self, run: Run, claimed: Claim, clock: Clock, interceptors: list[VerbInterceptor]
+    ) -> None:
+        super().__init__(claimed)
+        record = self.claimed
+        self.run = run
+        self._settling: tuple[Change, Ending, BaseException | None] | None = None
+        self._clock = clock
+        self._changes: Patch | None = None  # of the payload, once the handler has returned
+        entry = partial(_failed_entry, ref(run), clock)
+        self.task: ActiveTask = ActiveTask(record, run.store, clock, entry, interceptors)
+        self.lock: HeldLock = HeldLock(claimed, clock, self.task.processing.learned)
+        self.task.processing.hold(self.lock)
+        self.task.on("lock_lost", self._cancel_later)
+        own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
+        run.job = replace(run.job, args=[own, *run.job.args[1:]])
+        run.lifecycle = self
+
+    # -- what others ask --
+
+    def adopt(self, policy: RetryPolicy) -> bool:
+        """Let a plugin's policy hold as far as the task's creator said nothing else."""
+        self.task.record = with_policy(self.task.record, policy)
+        return True
+
+    def attempts(self) -> Attempts | None:
+        """The attempts, unless the end is settled already."""
+        record, retries = self.task.record, self.task.record.retries
+        if not self.task.processing.busy:
+            return None
+        said = "backoff" in retries.said
+        delay_ms = retries.backoff.delay_ms(record.attempts, random.random) if said else None
+        return Attempts(record.attempts, record.attempts_left, delay_ms)
+
+    # -- the handler runs --
+
+    async def intercepted(self, call_next: CallNext, interceptor: Interceptor) -> None:
+        """Run it with an interceptor around; the end is written before that hears of it."""
+        called = False
+
+        async def once() -> Finished | None:
+            nonlocal called
+            if called:
+                raise TrackedError("an interceptor may call the next function only once")
+            called = True
+            await call_next()
+            await self.conclude(write=True)
+            return self.task.processing.finished
+
+        limit = HookLimit(self.run, _Intercepting(self.task, interceptor))
+        try:
+            await limit.around(once)
+        except asyncio.CancelledError:
+            if not limit.over:
+                raise
+            uncancel()
+            _log.error("%s", limit.error())
+        except Exception:
+            _log.exception("an interceptor of tracked tasks failed")
+        if not called and self.task.processing.busy:
+            await self.task.release(save_payload=False)
+
+    def _cancel_later(self) -> None:
+        """A handler that goes on without its lock must not keep its slot for ever."""
+        asyncio.get_running_loop().call_later(_LOST_GRACE_S, self._cancel)
+
+    def _cancel(self) -> None:
+        run = self.run
+        if run.runner is not None and run.slot is not None:
+            run.runner.cancel(run.slot, run)
+
+    # -- it is over: how the job ends --
+
+    async def conclude(self, *, write: bool = False) -> None:
+        """Decide how the run ends; unless it is to be written at once, that is done with it."""
+        run, processing = self.run, self.task.processing
+        if processing.state is ProcessingState.FINISHING:
+            await self._settled()
+        if processing.finished is not None:
+            self._as_finished(processing.finished)
+            return
+        if run.interrupted:
+            return
+        if run.outcome is None and run.error is None:
+            self._keep_changes()
+        if run.outcome is None and run.error is not None and not run.cancelled:
+            self._try_again(run.error)
+        if write or processing.disabled:  # somebody changed the record: this needs its own step
+            await self._write_now()
+
+    async def _settled(self) -> None:
+        """Wait for a finishing call that nobody waited for."""
+        over = asyncio.Event()
+        self.task.once("state_changed", lambda _: over.set())
+        await over.wait()
+
+    def _as_finished(self, finished: Finished) -> None:
+        """The record is written: the job's end only counts and is told."""
+        run, kind, error = self.run, _OUTCOMES[finished.result], finished.error
+        run.error = None
+        result = run.result if kind is Kind.SUCCESS else None
+        if kind is Kind.FAILURE and error is None:
+            error = TrackedError("the task failed")
+        info = {"delay": finished.delay_ms, "finished": finished.result}
+        run.outcome = Outcome(kind, result, error, finished.delay_ms or 0, info)
+
+    def _keep_changes(self) -> None:
+        """A handler that returns with a payload that is no JSON has failed, as one that raises."""
+        try:
+            self._changes = self.task.changes()
+        except InvalidJob as error:
+            self.run.error = error
+
+    def _try_again(self, error: BaseException) -> None:
+        """What a handler raised is retried with backoff, while attempts are left."""
+        record = self.task.record
+        if not record.may_repeat or isinstance(error, InvalidInputs):
+            return
+        delay_ms = record.retries.backoff.delay_ms(record.attempts, random.random)
+        info = {"delay": delay_ms, "attempt": record.attempts + 1, "error": error}
+        self.run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+
+    async def _write_now(self) -> None:
+        run = self.run
+        outcome = run.outcome or (
+            Outcome(Kind.FAILURE, error=run.error)
+            if run.error is not None
+            else Outcome(Kind.SUCCESS, run.result)
+        )
+        try:
+            await self.task.write_end(self._ending(outcome), outcome.error)
+        except TrackedError:
+            return
+        if self.task.processing.finished is not None:
+            self._as_finished(self.task.processing.finished)
+
+    # -- how the task ends, and what that writes --
+
+    def _ending(self, outcome: Outcome) -> Ending:
+        """An outcome as the end of a task."""
+        task, kind = self.task, _KINDS[outcome.kind]
+        if kind is EndKind.COMPLETE:
+            patch = task.changes() if self._changes is None else self._changes
+            result = result_text(outcome.result, f"task {task.id} ({task.type})")
+            return task.ending(kind, None, patch=patch, result=result)
+        if kind in (EndKind.RETRY, EndKind.DEFER):
+            return task.ending(kind, outcome.delay_ms, outcome.error)
+        once = task.record.retries.at_most_once and self.run.performed
+        if kind is EndKind.RELEASE and once:
+            return task.ending(EndKind.FAIL, None, outcome.error or WorkerStopped())
+        if kind is EndKind.VETO:
+            return task.ending(kind, None, JobCancelled("a plugin forbade the run"))
+        return task.ending(kind, None, outcome.error)
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """The end of the task."""
+        task = self.task
+        self._settling = None
+        if not task.processing.locked or task.processing_state is not ProcessingState.ACTIVE:
+            return []
+        ending = self._ending(outcome)
+        change = change_of(task.record, ending)
+        before: list[Command] = []
+        if fails(task.record, ending):
+            before += failed_commands(run, outcome.error or WorkerStopped(), self._clock)
+        place = True
+        if ending.kind is EndKind.RELEASE:  # it was not the task's wish: back to the head
+            before.append(queues.return_command(run.store, run.queue, run.job.raw))
+            place = False
+        self._settling = change, ending, outcome.error
+        return guarded(run.store, task.record, ending, before, change, place=place)
+
+    def settled(self, run: Run, *, written: bool) -> None:
+        """The end is settled. What refers to each other lets go, so that it is freed at once: leaving
+        that to the garbage collector costs a sixth of a small run.
+        """
+        run.lifecycle = Claimed(self.claim, self.task)
+        if self._settling is None:
+            return
+        if not written:
+            self.task.processing.lose()
+            return
+        change, ending, error = self._settling
+        self.task.record = change.after or self.task.record
+        self.task.processing.over(Finished(ending.kind.value, error, ending.delay_ms))
+
+
+def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -> Sequence[Command]:
+    """What puts a run into the failed list, as long as somebody has it."""
+    going_on = run()
+    return [] if going_on is None else failed_commands(going_on, error, clock)
+
+
+def active_task(run: Run) -> ActiveTask | None:
+    """The tracked task that a run processes, if it is one."""
+    return run.lifecycle.task if isinstance(run.lifecycle, Claimed) else None

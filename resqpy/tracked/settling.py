@@ -1,0 +1,121 @@
+"""Steps that somebody must take for a task that nobody runs: by whoever comes across it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resqpy.base import failed_entries
+from resqpy.base.clock import failed_at_utc
+from resqpy.engine.outcome import Command
+from resqpy.store import failures
+from resqpy.store.client import Store
+from resqpy.tracked import records
+from resqpy.tracked.checks import new_task_id
+from resqpy.tracked.failed_entries import entries_of
+from resqpy.tracked.finishing import end_commands
+from resqpy.tracked.record import Record
+from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.transitions import Change, due, ended_unrun, expired, revived
+
+Fence = Sequence[records.Command]
+
+
+async def step(
+    store: Store,
+    change: Change,
+    *,
+    place: bool = True,
+    fence: Fence = (),
+    more: Sequence[records.Command] = (),
+) -> bool:
+    """Write a step, and more with it, if the record is still the one it was decided upon."""
+    assert change.before is not None
+    version = records.same_version(store, change.before)
+    commands = [*fence, version, *more, *placed(store, change, place=place)]
+    return await records.write(store, commands)
+
+
+def placed(store: Store, change: Change, *, place: bool = True) -> list[records.Command]:
+    """The commands of a step; the earlier its start, the further ahead a task stands in its queue."""
+    commands = [*map(tuple, end_commands(store, change, place=place))]
+    after = change.after
+    if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
+        return commands
+    return records.place_by_start(store, commands, after)
+
+
+async def fall_due(store: Store, record: Record, now_us: int) -> bool:
+    """The time of a scheduled task has come. Where that is no whole second, its job still stands in
+    the delayed list: it goes to its queue at once. Where its end has passed, it runs no more.
+    """
+    if record.past_end(now_us // 1000):
+        return await end_unrun(store, record, now_us)
+    commands: list[records.Command] = [records.same_version(store, record)]
+    if record.next_run_ms is not None and record.next_run_ms % 1000:
+        commands.append(records.hasten_command(store, record))
+    commands += map(tuple, end_commands(store, due(record, now_us), place=False))
+    return await records.write(store, commands)
+
+
+async def recover(
+    store: Store, record: Record, now_us: int, *, place: bool = True, fence: Fence = ()
+) -> Record | None:
+    """Settle a run whose worker is gone, by its record; the record after that, None if there is none
+    or somebody else was faster.
+
+    Args:
+        place: put its job into its queue, if it is to run again.
+        fence: what must hold besides.
+    """
+    change = expired(record, now_us, new_task_id() if record.retries.linked else "")
+    unchanged = (records.same_version(store, record), records.same_term(store, record))
+    commands: list[records.Command] = [*fence, *unchanged]
+    if _failed_now(record, change):
+        commands += map(tuple, _entry(store, record, change))
+    commands += placed(store, change, place=place)
+    if place and record.status is TaskStatus.PENDING and change.after is not None:
+        commands += records.place_again(store, change.after, now_us // 1000)
+    return change.after if await records.write(store, commands) else None
+
+
+def _failed_now(record: Record, change: Change) -> bool:
+    """Whether this step is the failure, and not one that was noted with its entry."""
+    after = change.after
+    return record.ending is None and after is not None and after.entry and after.runs > record.runs
+
+
+def _entry(store: Store, record: Record, change: Change) -> list[Command]:
+    """The failed entry of a run that nobody can tell of any more."""
+    assert change.after is not None
+    error = change.after.error
+    worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
+    entry = failed_entries.encode(
+        job_json=records.job_of(record),
+        queue=records.queue_of(record),
+        worker=worker,
+        exception="" if error is None else error.name,
+        error="" if error is None else error.message,
+        backtrace=[] if error is None else list(error.backtrace),
+        failed_at=failed_at_utc(change.after.updated_us // 1000),
+    )
+    return [failures.push_command(store, entry)]
+
+
+async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = True) -> bool:
+    """Its end has passed while it waited; False if somebody else was faster."""
+    change = ended_unrun(record, now_us)
+    entry = _entry(store, record, change) if _failed_now(record, change) else ()
+    return await step(store, change, place=place, more=[*map(tuple, entry)])
+
+
+async def revive(store: Store, record: Record, now_us: int) -> bool:
+    """Let a failed task run once more, if its failed entry is gone or says that it was retried."""
+    async for _ in entries_of(store, [record.id]):
+        return False
+    return await step(store, revived(record, now_us), place=False)
+
+
+async def forgotten(store: Store, record: Record) -> list[records.Command]:
+    """What takes a failed task from the failed list, so that nobody retries it there once more."""
+    failed = store.keys.failed
+    return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]
