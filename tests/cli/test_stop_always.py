@@ -154,7 +154,7 @@ async def test_a_hook_that_hangs_does_not_hold_it(
     """A plain hook blocks the loop at the stop."""
     (project / "initializers").mkdir()
     (project / "initializers" / "hangs.py").write_text(dedent(HOOK))
-    worker = program("worker")
+    worker = program("worker", *QUICK)
     await registered(redis)
     worker.send_signal(signal.SIGTERM)
     await wait_for((project / "hook").exists, timeout=60)

@@ -48,6 +48,7 @@ def test_a_line_that_is_gone_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "a.py").read_text() == "one\ntwo\ntwo\n"
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_survivor_is_told(tmp_path: Path) -> None:
     """A broken line that changes nothing, a test that fails anyway, and one that is killed."""
