@@ -14,7 +14,15 @@ from typing import Any
 
 from resqpy.base import js, ruby_numbers
 from resqpy.base.errors import InvalidJob, PayloadError
-from resqpy.base.json_check import LENIENT, MAX_NESTING, QUICK, explain, plain, read_strict
+from resqpy.base.json_check import (
+    LENIENT,
+    MAX_NESTING,
+    QUICK,
+    explain,
+    plain,
+    read_strict,
+    why_unreadable,
+)
 from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
 from resqpy.base.task_id import TASK_ID, without_task_id
@@ -118,12 +126,13 @@ def decode_job(raw: bytes, queue: str) -> Job:
     try:
         data = read_strict(raw)
     except ValueError as error:
-        raise PayloadError(f"the job can't be read: {error}") from error
+        raise PayloadError(f"the job can't be read: {why_unreadable(raw, error)}") from None
     if not isinstance(data, dict):
         raise PayloadError(f"the job is a JSON {_json_type(data)}, not an object")
     class_name = data.pop("class", None)
     if not class_name or not isinstance(class_name, str):
-        raise PayloadError(f"the job's class is {class_name!r}, not a name")
+        what = "empty" if class_name == "" else f"a JSON {_json_type(class_name)}"
+        raise PayloadError(f"the job's class is {what}, not a name")
     args = data.pop("args", None)
     data.pop("queue", None)
     if not isinstance(args, list):

@@ -94,7 +94,7 @@ def _refuse(constant: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if value - value != 0:
-        raise ValueError(f"{text} is beyond the range of a double")
+        raise ValueError(f"{text[:20]} is beyond the range of a double")
     return value
 
 
@@ -150,3 +150,50 @@ def depth(value: Any) -> int:
         level += bool(inside)
         here = inside
     return level
+
+
+# -- why something can't be read: in one line, which gives none of its content away --
+
+_BEFORE, _BEHIND = 24, 8  # bytes that are shown around a place
+_MOST_SIGNS = 60  # of what a parser says
+
+
+def why_unreadable(raw: bytes, error: ValueError) -> str:
+    """What is wrong, at which byte, and what stands around it.
+
+    Args:
+        error: of the reading of these bytes.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        at = error.start
+        return f"byte {at} of {len(raw)} is 0x{raw[at]:02x}, which is not UTF-8: {shape_around(raw, at)}"
+    if isinstance(error, json.JSONDecodeError):
+        if not raw:
+            return "it is empty"
+        at = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
+        words = error.msg.removesuffix(" at")
+        return f"not JSON at byte {at} of {len(raw)} ({words}): {shape_around(raw, at)}"
+    if isinstance(error, UnicodeEncodeError):
+        return "it has half a character: a lone surrogate among its \\u escapes"
+    words = str(error)
+    return words if len(words) <= _MOST_SIGNS else f"{words[:_MOST_SIGNS]}…"
+
+
+def shape_around(raw: bytes, at: int) -> str:
+    """The bytes around a place, with x for letters and 0 for digits: their shape shows what is wrong, and
+    is nobody's secret. Only the byte at the place is shown as it is.
+    """
+    start, end = max(0, at - _BEFORE), at + 1 + _BEHIND
+    signs = [_sign(raw[n], exact=n == at) for n in range(start, min(end, len(raw)))]
+    return f"{'…' if start else ''}{''.join(signs)}{'…' if end < len(raw) else ''}"
+
+
+def _sign(byte: int, *, exact: bool) -> str:
+    sign = chr(byte)
+    if byte < 0x20 or byte == 0x7F or (exact and byte > 0x7F):
+        return f"\\x{byte:02x}"
+    if exact:
+        return sign
+    if sign.isdigit() and byte < 0x80:
+        return "0"
+    return "x" if byte >= 0x80 or sign.isalpha() else sign

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from resqpy.base import codec
+from resqpy.base.error_text import add_note
 from resqpy.base.errors import PayloadError, StoreError
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Leadership, Scope
@@ -50,7 +51,10 @@ class Teller:
             if isinstance(each.action, Enqueue):
                 self.transferred(each.member, each.item)
             elif isinstance(each.action, Fail):
-                self.emit("error", each.action.reason)
+                reason = each.action.reason
+                where = f"a delayed job, due at {second_of(each.member)}; its exact bytes are in the failed list"
+                add_note(reason, where)
+                self.emit("error", reason)
 
 
 def second_of(member: bytes) -> int | str:

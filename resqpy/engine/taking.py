@@ -19,7 +19,8 @@ def run_of(
     try:
         job = _decode(taken, max_payload)
     except PayloadError as error:
-        problem, job = error, Job("", [], taken.queue, taken.raw or b"")
+        problem = error.with_traceback(None)  # what is wrong is in its words, not in our code
+        job = Job("", [], taken.queue, taken.raw or b"")
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
     run.beginning = taken.beginning

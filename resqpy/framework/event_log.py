@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from resqpy.base import codec
 from resqpy.base.error_text import notes_of, told
-from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable
+from resqpy.base.failed_entries import UNREADABLE
 from resqpy.base.model import Job
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.traceback_text import lines_of, place_of
@@ -20,6 +22,7 @@ from resqpy.framework.config import Config
 from resqpy.framework.log import Filter, get_logger, of_slot
 
 _MOST_OF_AN_ERROR = 1000  # letters
+_KEPT = "its exact bytes are in the failed list (resqpy failed)"
 Line = tuple[str, dict[str, Any]]
 Describe = Callable[..., Line | None]
 
@@ -107,12 +110,14 @@ class EventLog:
 
     def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
         told = {
-            "task": job.class_name,
+            **_task(
+                job.class_name or codec.class_of(job.raw)
+            ),  # the bytes may name it all the same
             "queue": queue,
             **of_slot(number),
             **_of_run(current_run.get(None)),
         }
-        if self._config.logger.arguments:
+        if self._config.logger.arguments and job.class_name:
             told["inputs"] = self._inputs(job.args)
         return told
 
@@ -132,7 +137,10 @@ class EventLog:
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
         words = self._filter.text(_words(error))
-        told = {**self._of(number, queue, job), "error": words, "ms": took_ms}
+        told = {**self._of(number, queue, job), "error": words}
+        if isinstance(error, PayloadError):
+            return "job failed", {**told, "kept": _KEPT}
+        told["ms"] = took_ms
         if isinstance(error, BaseException):
             where = place_of(error, self._root)
             told |= {"where": where} if where else {}
@@ -145,9 +153,14 @@ class EventLog:
     def _moved(self, words: str) -> Describe:
         def describe(second: Any = None, job: Any = None, *_: Any) -> Line:
             told = job if isinstance(job, dict) else {"class": getattr(job, "class_name", None)}
-            return words, {"task": told.get("class"), "queue": told.get("queue"), "at": second}
+            return words, {**_task(told.get("class")), "queue": told.get("queue"), "at": second}
 
         return describe
+
+
+def _task(name: Any) -> dict[str, Any]:
+    """The field of that name; none where nobody knows it, or it is only ours for what can't be read."""
+    return {"task": name} if name and name != UNREADABLE else {}
 
 
 def _of_run(run: Run | None) -> dict[str, Any]:
@@ -186,7 +199,7 @@ def _cleaning(worker: Any, *details: Any) -> Line:
 
 def _put_back(worker: str, queue: str, task: str | None, times: int) -> Line:
     """A job that was lost with its worker, so many times by now, and is back at the head of its queue."""
-    told = {"task": task, "queue": queue, "worker": worker, "times_lost": times}
+    told = {**_task(task), "queue": queue, "worker": worker, "times_lost": times}
     return "job put back: its worker died", told
 
 
@@ -196,18 +209,20 @@ def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
         return None
     get = entry.get if isinstance(entry, Mapping) else partial(getattr, entry)
     payload = get("payload")
+    name = payload.get("class") if isinstance(payload, Mapping) else None
     return "job failed", {
-        "task": payload.get("class") if isinstance(payload, Mapping) else None,
+        **_task(name),
         "queue": get("queue"),
         "worker": str(worker),
         "error": f"{get('exception')}: {get('error')}",
+        **({"kept": _KEPT} if name == UNREADABLE else {}),
     }
 
 
 def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
     told = {"error": _words(error), "queue": queue, **of_slot(number)}
     if isinstance(job, Job):
-        told["task"] = job.class_name
+        told |= _task(job.class_name)
     return "worker error", told
 
 

@@ -213,7 +213,8 @@ def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutab
     """Add what is known of the job in whose run the line is logged."""
     run = current_run.get(None)
     if run is not None:
-        line.setdefault("task", run.class_name)
+        if run.class_name:
+            line.setdefault("task", run.class_name)
         line.setdefault("queue", run.queue)
         for key, value in of_slot(number_of(run.worker_id)).items():
             line.setdefault(key, value)

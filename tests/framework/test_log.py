@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from resqpy.framework import log
 from resqpy.framework.api import api
@@ -148,6 +149,36 @@ async def test_what_cant_be_shown_costs_no_line(
     assert found["job failed"]["error"].startswith("Silent: <the error's own __str__ raised")
 
 
+async def test_a_job_that_cant_be_read_is_one_line(
+    make_project: MakeProject, redis: Redis, stream: io.StringIO
+) -> None:
+    """It says what is wrong, which task it names if any, and where its bytes are; none of their content,
+    though inputs are shown, nor our code's traceback. So does that of a delayed one, and of a dead worker's.
+    """
+    settings = {"logger.level": "info", "logger.arguments": True, "tasks.max_payload": 300}
+    project = make_project(settings, tasks__a=TASKS)
+    later = b'{"queue":"default","class":"talk","args":["hunter2'
+    bad = [b"", b"hunter2", b'{"class":"talk","args":["\xffhunter2"]}', b'{"args":["hunter2"]}',
+           b'{"class":"talk","args":["' + b"hunter2" * 50 + b'"]}']  # fmt: skip
+    await redis.rpush("resque:queue:default", *bad)
+    await redis.sadd("resque:queues", "default")
+    await redis.zadd("resque:delayed_queue_schedule", {"5": 5})
+    await redis.rpush("resque:delayed:5", later)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True, scheduler=True):
+        await until(lambda: stream.getvalue().count("in the failed list") == len(bad) + 1)
+    failed = [each for each in lines(stream) if each["event"] == "job failed"]
+    [moved] = [each for each in lines(stream) if each["event"] == "scheduler error"]
+
+    assert sorted(each.get("task", "-") for each in failed) == ["-", "-", "-", "-", "talk"]
+    assert all({"error", "kept", "queue", "worker"} <= each.keys() for each in failed)
+    assert not any({"traceback", "where", "inputs"} & each.keys() for each in failed)
+    assert {each["queue"] for each in failed} == {"default"}
+    assert "due at 5" in moved["error"]
+    assert "hunter" not in stream.getvalue()
+    assert await redis.llen("resque:failed") == len(bad) + 1
+
+
 @pytest.mark.usefixtures("stream")
 def test_people_get_lines_to_read() -> None:
     """On a terminal; JSON on demand there, too."""
@@ -240,6 +271,7 @@ async def test_a_line_says_which_attempt_of_which_task(
     assert [(each["attempt"], each["of"]) for each in (delayed, failed)] == [(1, 2), (2, 2)]
     assert (done["id"], done["attempt"]) == (made.id, 1)
     assert isinstance(done["waited_ms"], int)
+    assert not any("waited_ms" in each for each in (delayed, failed))  # nothing says since when
     assert "tiger" not in stream.getvalue()
     assert not [each for each in found if each["event"] in {"worker started", "worker ended"}]
 
