@@ -171,23 +171,25 @@ class _Search:
             return Finding("foreign workers", words, blocks=True, remedy="start one: resqpy worker")
         ours = python or live
         taking = [each for each in ours if each.takes_jobs]
-        words = f"{counted(len(ours), 'live worker')} for jobs {where}: {_states(ours)}"
+        who, states = counted(len(ours), "live worker"), _states(ours)
         if others := [each for each in live if each not in ours]:
-            more = f"; also {counted(len(others), f'live {_languages(others)} worker')}: {_FOREIGN}"
-            words += more
+            states += (
+                f"; also {counted(len(others), f'live {_languages(others)} worker')}: {_FOREIGN}"
+            )
         if not taking:
-            return self._of_resting(ours, words)
+            return self._of_resting(ours, f"{who} could take jobs {where}, but none does: {states}")
+        words = f"{who} {'takes' if len(ours) == 1 else 'take'} jobs {where}"
         if any(each.work is None for each in taking):
-            return Finding("workers", words)
+            return Finding("workers", f"{words}: {states}")
         remedy = "if that lasts, give them more at a time: resqpy worker --max N"
-        return Finding("busy", f"none has time. {words}", blocks=True, remedy=remedy)
+        return Finding("busy", f"{words}, but none has time: {states}", blocks=True, remedy=remedy)
 
     def _of_resting(self, ours: list[SeenWorker], words: str) -> Finding:
         """All that could take its jobs take none."""
         state = min(each.state for each in ours)
         pids = sorted({f"{each.host} {each.pid}" for each in map(_id_of, ours)})
         remedy = f"{WORDS.get(state, state)} (processes: {', '.join(pids[:_NAMED])})"
-        return Finding(state, f"none takes a job now. {words}", blocks=True, remedy=remedy)
+        return Finding(state, words, blocks=True, remedy=remedy)
 
     # -- delayed and periodic --
 
