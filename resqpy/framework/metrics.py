@@ -137,10 +137,10 @@ def _of_worker(worker: Any) -> list[Metric]:
     left = Metric(
         "resqpy_left_behind",
         "gauge",
-        "Coroutines and plain functions of jobs that were cut off and do not end.",
+        "Coroutines, plain functions and child processes of jobs that were cut off and do not end.",
     )
-    left.add(worker.pool.runner.left.coroutines, kind="coroutine")
-    left.add(worker.pool.runner.left.functions, kind="function")
+    for kind in ("coroutines", "functions", "children"):
+        left.add(getattr(worker.pool.runner.left, kind), kind=kind)
     processors = [
         metric(f"resqpy_task_processors{end}", "gauge", words, value)
         for end, words, value in numbers

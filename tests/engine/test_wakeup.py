@@ -213,8 +213,11 @@ async def test_an_idle_process_only_beats(redis_url: str, redis: Any) -> None:
 
 
 async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
-    """The sign of life of all slots, the look for work and the pause key are one command."""
+    """The sign of life of all slots, the look for work and the pause key are one command; and the worker
+    has four connections, whatever its slots.
+    """
     await redis.set("resque:resqpy:rescuer", "another")  # else a beat lets us look for the dead
+    others = len(await redis.client_list())
     async with working(
         redis_url, {"no_op": no_op}, "*", slots=5, timeout_s=60, heartbeat_s=0.1
     ) as w:
@@ -224,6 +227,7 @@ async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
         await wait_for(lambda: len(w.args("ping")) >= pings + 5 * 8)
         calls = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
         beats = (len(w.args("ping")) - pings) // 5
+        assert len(await redis.client_list()) - others == 4
     assert 8 <= calls <= beats + 1  # one may be under way
 
 

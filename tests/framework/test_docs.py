@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+from resqpy.framework.initializers.health import HealthInitializer
+from resqpy.framework.initializers.metrics import MetricsInitializer
+from resqpy.framework.initializers.redis import RedisInitializer
+from resqpy.framework.initializers.resque import ResqueInitializer
+from resqpy.framework.initializers.tasks import TasksInitializer
+from resqpy.framework.initializers.tracked import TrackedInitializer
 from resqpy.framework.inspect_api import InspectApi
 from resqpy.framework.task import PROPERTIES
 from resqpy.framework.tasks_api import TasksApi
 from tests.framework.config_table import DOC, in_document
 
+INITIALIZERS = Path(__file__).parents[2] / "docs" / "how-to" / "initializers.md"
 TASKS = Path(__file__).parents[2] / "docs" / "reference" / "tasks.md"
 
 
 def test_the_tables_of_settings_are_those_of_the_code() -> None:
     """If not: `python -m tests.framework.config_table`."""
     assert in_document(DOC.read_text()) == DOC.read_text()
+
+
+def test_the_priorities_of_resqpys_own_initializers() -> None:
+    """By which users place theirs; `–`: there is nothing to do."""
+    kinds: list[Any] = [
+        *(HealthInitializer, RedisInitializer, ResqueInitializer),
+        *(MetricsInitializer, TasksInitializer, TrackedInitializer),
+    ]
+    found = {}
+    for row in re.findall(r"^\| `(\w+)`.*?\| (.*) \|$", INITIALIZERS.read_text(), re.MULTILINE):
+        found[row[0]] = row[1].split(" | ")
+    for kind in kinds:
+        starts = str(kind.start_priority) if "start" in vars(kind) else "–"
+        wanted = [str(kind.load_priority), starts, str(kind.stop_priority)]
+        assert (kind.name, found.get(kind.name)) == (kind.name, wanted)
+    assert found.keys() == {kind.name for kind in kinds}
 
 
 def test_each_property_of_a_task_is_in_the_reference() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ TASKS = """
         "For the test."
         pass
 """
+DOCS = Path(__file__).parents[2] / "docs"
 Found = dict[tuple[str, ...], float]
 
 
@@ -121,8 +123,15 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
     assert found["task_processors",] in {2, 3}
     assert found["task_processors_busy",] == 1
     assert (found["task_processors_min",], found["task_processors_max",]) == (2, 3)
+    kinds = ("coroutines", "functions", "children")
+    assert [found["left_behind", kind] for kind in kinds] == [0, 0, 0]
     assert found["event_loop_delay_seconds_bucket", "+Inf"] >= 0
     assert found["redis_up",] == 1
+    told = set(re.findall(r"`resqpy_(\w+)`", (DOCS / "how-to" / "deploy.md").read_text()))
+    given = {key[0].removesuffix("_count") for key in found} | {
+        "odd_keys"
+    }  # which is only for trouble
+    assert told - given == set()
     assert found["queue_jobs", "mail"] == 2
     assert found["failed_jobs", "failed"] == 2
     assert found["delayed_times",] == 2
