@@ -115,10 +115,13 @@ class ScheduleChore:
         """Enqueue what is due; seconds until something is."""
         look = await self._source.look(leadership)
         now_ms = leadership.clock.now_ms()
-        due = [each for each in look.schedules if each.is_due(now_ms)]
-        settled = await asyncio.gather(*(self._settle(leadership, each) for each in due))
-        waiting = (each.next_ms for each in look.schedules if not each.is_due(now_ms))
-        times_ms = [ms for ms in (look.again_ms, *settled, *waiting) if ms is not None]
+        due, waiting = [], [look.again_ms]
+        for each in look.schedules:
+            if each.is_due(now_ms):
+                due.append(self._settle(leadership, each))
+            else:
+                waiting.append(each.next_ms)
+        times_ms = [ms for ms in (*waiting, *await asyncio.gather(*due)) if ms is not None]
         wait_ms = min(times_ms, default=LATEST_MS) - leadership.clock.now_ms()
         return max(min(wait_ms, self._longest_ms), 0) / 1000
 

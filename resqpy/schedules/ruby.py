@@ -9,13 +9,15 @@ fires, once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from resqpy.base import ruby_schedule
 from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import LATEST_MS, moment_of
-from resqpy.base.machine_zone import machine_zone
 from resqpy.base.ruby_schedule import RubySchedule, ruby_time
 from resqpy.base.rufus import Every
 from resqpy.schedules.announcing import ReadOnce
@@ -283,3 +285,33 @@ def _first_of_every(every: Every, last_ms: int | None, now_ms: int) -> int:
     if last_ms is not None and last_ms <= now_ms < last_ms + every.period_ms:
         return last_ms + every.period_ms
     return now_ms + (every.period_ms if every.first_in_ms is None else every.first_in_ms)
+
+
+# -- the zone of a Ruby process beside us, which has none of its own --
+
+LOCALTIME = Path("/etc/localtime")
+_FOLDER = "zoneinfo/"
+
+
+def machine_zone(localtime: Path = LOCALTIME) -> str:
+    """A name of the tz database: from `TZ`, else from where the link `localtime` leads; else UTC."""
+    for text in (os.environ.get("TZ", ""), _target(localtime)):
+        name = text.removeprefix(":").rpartition(_FOLDER)[2]
+        if _is_zone(name):
+            return name
+    return "UTC"
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.resolve(strict=True)) if link.is_symlink() else ""
+    except OSError:
+        return ""
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return bool(name)

@@ -10,7 +10,7 @@ is settled. The note of another schedule counts for nothing, so a change of it m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from resqpy.base.errors import StoreError
@@ -43,7 +43,7 @@ class _TaskSource:
     def __init__(self, redis: Store, announcer: Announcer) -> None:
         self._store = redis
         self._announcer = announcer
-        self._known: _Known = {}
+        self._known: dict[str, tuple[tuple[object, ...], Schedule]] = {}
 
     async def look(self, leader: Leader) -> Look:
         """All that somebody still has."""
@@ -54,10 +54,23 @@ class _TaskSource:
             return Look((), now_ms)
         tasks = self._announcer.active(seen, now_ms)
         again_ms = await self._care(leader, seen, tasks, now_ms)
-        own = ((name, task) for name, task in tasks.items() if task.kind == self.name)
-        return Look(
-            [task_schedule(*each, seen, now_ms, known=self._known) for each in own], again_ms
-        )
+        own = self._own(tasks, seen)
+        return Look([self._schedule(name, tasks[name], seen, now_ms) for name in own], again_ms)
+
+    def _own(self, tasks: Mapping[str, Periodic], seen: Seen) -> Iterable[str]:
+        """Those of the active tasks that have a time to wait for."""
+        raise NotImplementedError
+
+    def _schedule(self, name: str, task: Periodic, seen: Seen, now_ms: int) -> Schedule:
+        """The schedule of a task; that of the last look, where nothing has changed."""
+        now = (
+            task, name in seen.paused, seen.stopped.get(name),
+            seen.due.get(name), seen.out.get(name), seen.cron.get(name), seen.last.get(name),
+        )  # fmt: skip
+        known = self._known.get(name)
+        if known is None or known[0] != now or known[1].is_new:
+            known = self._known[name] = (now, task_schedule(name, task, seen, now_ms))
+        return known[1]
 
     async def _care(
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
@@ -79,6 +92,9 @@ class FrequencySource(_TaskSource):
         self.prefixes: Sequence[str] = (redis.keys.own("periodic", ""),)
         self._repair = ChainRepair(redis, announcer.tasks, emit)
         self._emit = emit
+
+    def _own(self, tasks: Mapping[str, Periodic], seen: Seen) -> Iterable[str]:
+        return (name for name in seen.due if name in tasks and tasks[name].cron is None)
 
     async def _care(
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
@@ -106,6 +122,9 @@ class CronSource(_TaskSource):
         super().__init__(redis, announcer)
         self.prefixes: Sequence[str] = (redis.keys.periodic_tasks, redis.keys.periodic_paused)
 
+    def _own(self, tasks: Mapping[str, Periodic], seen: Seen) -> Iterable[str]:
+        return (name for name, task in tasks.items() if task.cron is not None)
+
     def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
         """Up to which time it is settled, and the last of its fires."""
         task, old = schedule.declared, schedule.note
@@ -114,23 +133,13 @@ class CronSource(_TaskSource):
         return store.cron_firing(keys, schedule.name, task, allowed, old, what.settled_ms)
 
 
-_Known = dict[str, tuple[tuple[int, str], int | None]]  # by task: what is settled, the next fire
-
-
 def task_schedule(
-    name: str,
-    task: Periodic,
-    seen: Seen,
-    now_ms: int,
-    *,
-    active: bool = True,
-    known: _Known | None = None,
+    name: str, task: Periodic, seen: Seen, now_ms: int, *, active: bool = True
 ) -> Schedule:
     """The schedule of a task.
 
     Args:
         active: somebody still has it.
-        known: keeps what need not be computed again.
     """
     schedule = Schedule(
         name, task.kind, _state(name, task, seen, active=active), name, task.queue, task,
@@ -138,21 +147,14 @@ def task_schedule(
     )  # fmt: skip
     if task.cron is None:
         return _of_frequency(schedule, task, seen, now_ms)
-    note = seen.cron.get(name, "")
+    times, note = CronTimes(task.cron), seen.cron.get(name, "")
     settled, _, text = note.partition(" ")
     settled_ms = noted_ms(settled) if text == task.cron_text else None
-    times = CronTimes(task.cron)
-    key = now_ms if settled_ms is None else settled_ms, task.cron_text
-    found = None if known is None else known.get(name)
-    if found is None or found[0] != key:
-        found = key, times.next_after(key[0])
-    if known is not None:
-        known[name] = found
     return schedule._replace(
         times=times,
         missed=MissedRule(task.missed, task.window_ms),
         note=note,
-        next_ms=found[1],
+        next_ms=times.next_after(now_ms if settled_ms is None else settled_ms),
         is_new=settled_ms is None,
     )
 

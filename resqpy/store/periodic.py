@@ -6,7 +6,7 @@ its one job waits or runs (`periodic:out`). Each step from one to the other is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import periodic
@@ -65,17 +65,18 @@ async def look(store: Store) -> Seen:
         ]
     )
     (seconds, us), tasks, announced, due, out, stopped, paused, cron, last = replies
+    due_ms, out_ms = _numbers(due), _numbers(out)
     return Seen(
         time_us=int(seconds) * 1_000_000 + int(us),
         tasks=dict(_pairs(tasks)),
         announced=_numbers(announced),
-        due=_numbers(due),
-        out=_numbers(out),
+        due=due_ms,
+        out=out_ms,
         stopped={name: decode_name(why) for name, why in _pairs(stopped)},
         paused={decode_name(name) for name in paused},
         cron={name: decode_name(text) for name, text in _pairs(cron)},
         last=_numbers(last),
-        odd=[*_odd(keys.periodic_due, due), *_odd(keys.periodic_out, out)],
+        odd=[*_odd(keys.periodic_due, due, due_ms), *_odd(keys.periodic_out, out, out_ms)],
     )
 
 
@@ -89,8 +90,8 @@ def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
     return {name: number for name, number in read.items() if number is not None}
 
 
-def _odd(key: str, flat: Sequence[bytes]) -> list[tuple[str, str]]:
-    return [(key, name) for name, number in _pairs(flat) if noted_ms(number) is None]
+def _odd(key: str, flat: Sequence[bytes], read: Mapping[str, int]) -> Iterable[tuple[str, str]]:
+    return ((key, name) for name, _ in _pairs(flat) if name not in read)
 
 
 async def drop_odd(store: Store, seen: Seen) -> list[tuple[str, str]]:

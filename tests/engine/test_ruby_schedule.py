@@ -12,7 +12,6 @@ import pytest
 
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import Deposed, UsageError
-from resqpy.base.machine_zone import machine_zone
 from resqpy.base.periodic import to_ms
 from resqpy.base.ruby_schedule import InvalidSchedule, parse, ruby_time
 from resqpy.engine.plugin import Enqueuing, Plugin
@@ -23,6 +22,7 @@ from resqpy.engine.schedule_view import ScheduleView
 from resqpy.framework.scheduler_options import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import ScheduleChore
+from resqpy.schedules.ruby import machine_zone
 from tests.support.leading import Leading
 
 START = datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
