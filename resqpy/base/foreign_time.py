@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 # Abbreviations that Ruby writes behind a local time. Ambiguous ones (IST, CST as China's) are not
 # guessed: the machine's own zone is asked first, then the one that the standard for mail names.
@@ -54,12 +55,13 @@ def moment_of(value: object) -> int | None:
     if text.isascii() and text.isdigit():
         return int(text) * 1000 if len(text) < 12 else None
     try:
-        return _parse(text)
+        return _parse(text, time.tzname)
     except (ValueError, OverflowError):
         return None
 
 
-def _parse(text: str) -> int | None:
+@lru_cache(maxsize=1024)  # what fails at one second has one time
+def _parse(text: str, _zones: tuple[str, str]) -> int | None:
     if match := _NUMERIC.fullmatch(text):
         year, month, day, *rest = match.groups()
         return _moment((year, month, day), rest)

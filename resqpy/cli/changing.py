@@ -88,9 +88,7 @@ def _tell_none(what: Change, wanted: JobFilter, seen: Walked, *, dry_run: bool) 
     )
     words = f"would be {what.done}" if dry_run else what.done
     others = output.counted(seen.looked_at, what.noun)
-    why = (
-        f"none of the {others} that were looked at is meant" if seen.looked_at else "there is none"
-    )
+    why = f"none of the {others} that were looked at matches" if seen.looked_at else "there is none"
     told = f"no {what.noun} {words}: {why}{near}"
     result = {**_result(what, seen, 0, dry_run), "nearest": near.removeprefix("; ") or None}
     output.show(result, lambda: output.say(told))

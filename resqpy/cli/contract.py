@@ -127,10 +127,10 @@ class Contract:
 
     def _unknown(self, found: _Finding) -> Problem:
         hint = near_match(found.class_name, self._tasks)
-        where = "" if found.worked else ", in a queue of none of its tasks"
+        where = "" if found.worked else ", in a queue that none of its tasks uses"
         return Problem(
             "unknown class",
-            f"{_jobs(found)}, which this project has not{hint}{where}; {_example(found)}",
+            f"{_jobs(found)}, which this project does not define{hint}{where}; {_example(found)}",
             "a worker of this project would fail them: keep the old name beside the new one for a while"
             if found.worked
             else "",
@@ -153,7 +153,7 @@ def _jobs(found: _Finding) -> str:
 def _example(found: _Finding) -> str:
     shown = compact(found.example["args"])
     shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
-    return f"one has {shown} (queue {found.example['queue']!r})"
+    return f"one of them has {shown} (queue {found.example['queue']!r})"
 
 
 def _details(found: _Finding) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class SeenWorker:
 
     Attributes:
         language: "python", "ruby" or "node"; of a foreign one without a sign of life "?".
-        work: what it works on; None: it waits.
+        work: what it works on; None: it is idle.
         seen_ms: its last sign of life.
         patience_ms: a younger sign means that it lives.
         state: of its process, where that does not simply work: `paused`, `quiet`, `stopping`, `stuck`.
@@ -106,7 +106,7 @@ class SeenWorker:
 
     def cells(self, now_ms: int) -> tuple[str, ...]:
         """For people."""
-        state = self.state or "waits"
+        state = self.state or "idle"
         if self.work is not None:
             said = self.state if self.registered else "not registered"
             more = f" ({said})" if said else ""

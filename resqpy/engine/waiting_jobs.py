@@ -14,6 +14,7 @@ from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.inspecting import Inspecting
 from resqpy.engine.walking import DelayedWalk
 from resqpy.store import delayed, queues
+from resqpy.store.client import Store
 from resqpy.store.sweep import every
 
 _HEAD = 20  # most times have few jobs; these are read with those of others
@@ -110,16 +111,23 @@ class WaitingJobs(Inspecting):
 
         One round trip for some hundred times, and further ones for those with many jobs.
         """
-        async for page in delayed.every_head(self.store, _HEAD):
-            for second, head in page:
-                async for raw in self._items(second, head):
-                    yield second * 1000, reading.show_delayed(raw)
+        async for second, raw in delayed_items(self.store):
+            yield second * 1000, reading.show_delayed(raw)
 
-    async def _items(self, second: int, head: list[bytes]) -> AsyncGenerator[bytes, None]:
-        """All items of a second whose first ones are known."""
-        if len(head) < _HEAD:
-            for raw in head:
-                yield raw
-            return
-        async for raw in every(self.store, self.store.keys.delayed(second)):
+
+async def delayed_items(store: Store) -> AsyncGenerator[tuple[int, bytes], None]:
+    """The bytes of all delayed jobs with their second, earliest first, page by page."""
+    async for page in delayed.every_head(store, _HEAD):
+        for second, head in page:
+            async for raw in _items(store, second, head):
+                yield second, raw
+
+
+async def _items(store: Store, second: int, head: list[bytes]) -> AsyncGenerator[bytes, None]:
+    """All items of a second whose first ones are known."""
+    if len(head) < _HEAD:
+        for raw in head:
             yield raw
+        return
+    async for raw in every(store, store.keys.delayed(second)):
+        yield raw

@@ -72,7 +72,7 @@ def test_what_would_fail_is_told_by_task_and_reason(resqpy: Call, client: Redis)
     assert [each["grave"] for each in said.json] == [True] * 5 + [False]
     told = resqpy("doctor", "--jobs").out
     assert "✗ refused jobs: 3 waiting jobs of 'sendMail': input 'cc' is unknown" in told
-    assert 'one has [{"to":"a@b"' in told
+    assert 'one of them has [{"to":"a@b"' in told
 
 
 def test_only_failed_jobs_hold_nothing_up(resqpy: Call, client: Redis) -> None:

@@ -214,7 +214,7 @@ async def test_failed_jobs_are_counted_by_what_failed_how(
     assert found[0]["first_at_ms"] <= found[0]["last_at_ms"] == example.json["failed_at_ms"]
     assert found[0]["example"][:10] in shown
     assert "(1 of 2 groups; --limit shows more)" in one.err
-    assert (await call("failed", "groups", "--class", "nobody")).out == "no failed jobs\n"
+    assert (await call("failed", "groups", "--class", "nobody")).out == "no such failed jobs\n"
 
 
 async def test_failed_jobs_are_retried_at_a_rate(

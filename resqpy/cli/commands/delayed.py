@@ -37,19 +37,22 @@ def list_(
     *, class_name: str | None, queue: str | None, args: Any, overdue: bool, limit: int
 ) -> None:  # fmt: skip
     """Show delayed jobs, the next first."""
+    from resqpy.base import reading
+    from resqpy.base.job_filter import JobFilter
     from resqpy.cli import views
     from resqpy.cli.session import ask
+    from resqpy.engine.waiting_jobs import delayed_items
 
     wanted = _wanted(class_name, queue, args)
 
     async def look(resque: Resque) -> tuple[int, list[tuple[int, Job]]]:
         now_ms = await resque.now_ms()
         found: list[tuple[int, Job]] = []
-        async for due_ms, job in resque.each_delayed():
-            if len(found) == limit or (overdue and due_ms > now_ms):
+        async for second, raw in delayed_items(resque.store):
+            if len(found) == limit or (overdue and second * 1000 > now_ms):
                 break
-            if wanted.fits(job):
-                found.append((due_ms, job))
+            if wanted.means(raw):
+                found.append((second * 1000, reading.show_delayed(raw)))
         return now_ms, found
 
     now_ms, found = ask(current(), look)
@@ -62,7 +65,7 @@ def list_(
                  views.job_args(job))
                 for ms, job in found
             ],
-            empty="no delayed jobs",
+            empty="no delayed jobs" if wanted == JobFilter() and not overdue else "no such delayed jobs",
         ),
     )  # fmt: skip
 

@@ -58,15 +58,16 @@ def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     count, found = ask(current(), look)
     found = found if oldest else found[::-1]
     output.show(
-        [views.failed_json(each, backtrace=False) for each in found], lambda: _print(found, count)
+        [views.failed_json(each, backtrace=False) for each in found],
+        lambda: _print(found, count, "such failed jobs" if Filters(**wanted) else "failed jobs"),
     )
 
 
-def _print(found: Sequence[FailedJob], count: int) -> None:
+def _print(found: Sequence[FailedJob], count: int, what: str) -> None:
     from resqpy.cli import views
 
     rows = [views.failed_cells(each) for each in found]
-    output.table(views.FAILED_HEADS, rows, empty="no failed jobs")
+    output.table(views.FAILED_HEADS, rows, empty=f"no {what}")
     if count > len(found) > 0:
         output.note(f"({len(found)} of {count:,}; --limit shows more)")
 
@@ -89,7 +90,7 @@ def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
         [views.group_json(each) for each in shown],
         lambda: output.table(
             views.GROUP_HEADS, [views.group_cells(each) for each in shown],
-            empty="no failed jobs", right=("jobs",),
+            empty="no such failed jobs" if Filters(**wanted) else "no failed jobs", right=("jobs",),
         ),
     )  # fmt: skip
     if len(found) > len(shown) > 0 and not output.wants_json():

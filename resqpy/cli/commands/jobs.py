@@ -69,7 +69,7 @@ def list_(
         lambda: output.table(
             ("queue", "class", "args"),
             [(job.queue, views.job_name(job), views.job_args(job)) for job in found],
-            empty="no jobs",
+            empty="no jobs" if class_name is None and args is None else "no such jobs",
         ),
     )
     if more:
@@ -85,10 +85,13 @@ async def _known(resque: Resque, queue: str) -> list[str]:
 
 
 async def _jobs(resque: Resque, queues: list[str], wanted: JobFilter) -> AsyncIterator[Job]:
+    from resqpy.base import reading
+    from resqpy.store.sweep import every
+
     for queue in queues:
-        async for job in resque.each_queued(queue):
-            if wanted.fits(job):
-                yield job
+        async for raw in every(resque.store, resque.store.keys.queue(queue)):
+            if wanted.means(raw, queue):
+                yield reading.show_job(raw, queue)
 
 
 async def _page(jobs: AsyncIterator[Job], offset: int, limit: int) -> list[Job]:

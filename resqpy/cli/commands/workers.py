@@ -98,7 +98,11 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     if chosen and not dry_run:
         output.confirm(f"Clean up after {output.counted(len(chosen), 'worker')}?")
         jobs = ask(current(), do)
-    words = "would be removed" if dry_run else f"removed, {output.counted(jobs, 'job')} to failed"
+    words = (
+        "would be removed"
+        if dry_run
+        else f"removed; {output.counted(jobs, 'job')} moved to the failed list"
+    )
     why = "" if chosen else ": none has worked on one job for so long (see `resqpy workers`)"
     output.show(
         {"workers": chosen, "failed_jobs": jobs, "dry_run": dry_run},
