@@ -15,7 +15,7 @@ from resqpy.cli.settings import current
 from resqpy.cli.tracked_nearest import by_status, nearest_id, nearest_task, words_of
 from resqpy.tracked.errors import TaskStateError, TrackedError, UnknownTaskId
 from resqpy.tracked.query import Conditions
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.verbs import Tracked
 
 

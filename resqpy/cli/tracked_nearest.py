@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from resqpy.base.imports import near_match
 from resqpy.tracked.query import Conditions
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.verbs import Tracked
 
 _LOOKED_AT = 1000  # tasks, for their names

@@ -11,7 +11,7 @@ from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.tracked.events import ANY, CONNECTED, TaskEvents
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.verbs import Tracked
 
 REMOVED = "task_removed"

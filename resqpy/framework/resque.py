@@ -20,10 +20,9 @@ from resqpy.framework.kinds import QUEUES
 from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.project import Project
 from resqpy.store.client import Store
-from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.intercepting import VerbInterceptor
 from resqpy.tracked.renewal import LockKeeper
-from resqpy.tracked.tracking import with_tracking
 
 if TYPE_CHECKING:
     from resqpy.engine.multi_worker import MultiWorker

@@ -1,13 +1,13 @@
 """Tracked tasks: one record for each task, on top of ordinary Resque jobs.
 
-- Pure: `creating` makes a record, `transitions` what becomes of it, `next_run`, `verdict`, `query`.
-- From outside a run: `tracked` has the verbs, with `finding`, `selection`, `handle`, `intercepting`;
-  `asking` asks the plugins of a new task; `settling` takes the steps that anybody may have to take.
-- A run: `claiming`, `delivery`, `tracked_run`; `active` is what its handler holds, `writing` and
-  `finishing` what that writes, `processing` how far it is; `lock`, `lock_watch`, `renewal` keep its lock,
-  `hastening` its next run.
-- The leader: `recovery`, `lost`, with `failed_entries`.
+- Pure: `record` and its `ending`, `transitions` and `next_run` say what becomes of it, `query` which are meant.
+- From outside a run: `verbs`, with `creating`, `defaults`, `finding`, `selection`, `handle`, `waiting`,
+  `intercepting`; `settling` takes the steps that anybody may have to take.
+- A run: `delivery` makes it, `claiming` and `run` are the lifecycle of its job; `active` is what its handler
+  holds, `finishing` what its end writes, `processing` how far it is; `locks` and `renewal` keep its lock;
+  `listener` is a worker for one type of tasks.
+- The leader: `recovery`.
 
-What is seen of a task is `view`, made of `task_times`, `task_policy`, `task_json`; `tracked/records.py`
-writes its record, `tracked/task_locks.py` takes it.
+What is seen of a task is `view`. `records` writes its record, as `record_fields` has it, into the sorted sets of
+`record_index`, from which `record_pages` reads; the scripts stand in `lua/`.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, ClassVar
 
 from resqpy.base.clock import Clock
@@ -20,19 +21,59 @@ from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
-from resqpy.tracked import records, settling, task_locks
+from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError, UnknownTaskId
 from resqpy.tracked.finishing import change_of, error_of, guarded, note_commands
-from resqpy.tracked.record import Record
-from resqpy.tracked.task_locks import Claim
+from resqpy.tracked.locks import Claim
+from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.transitions import untaken
-from resqpy.tracked.verdict import Verdict, verdict
 
 _TRIES = 4  # of a claim: each settles something that stood in its way
 _WAIT_MS = 2000  # a task that comes this early is waited for in its slot
 _UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between the tries to hear what came of a claim
+
+_ACTIVE = (TaskStatus.RUNNING, TaskStatus.DISABLING)
+_WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
+
+
+class Obstacle(Enum):
+    """Why a task could not be claimed, and so what to do with its job."""
+
+    DROP = "drop"  # it is another's, or nobody wants it any more
+    EARLY = "early"  # its time has not come
+    RECOVER = "recover"  # who ran it is gone: settle that, then claim again
+    ENDED = "ended"  # its end has passed: it runs no more
+    REVIVE = "revive"  # it failed; perhaps somebody retried its failed entry
+    STRANGER = "stranger"  # the record is of another type
+
+
+def obstacle_of(record: Record, kind: str, now_ms: int) -> Obstacle:
+    """What a delivery means.
+
+    | record | delivery |
+    |---|---|
+    | of another type | fails |
+    | running, its lock valid | dropped |
+    | running, its lock over or its end noted | recovered, then claimed |
+    | waits, its end passed | it is over, and says why |
+    | scheduled, not due | put off |
+    | failed, and in the failed list when last seen | claimed, if it is there no more |
+    | any other | dropped |
+    """
+    if record.type != kind:
+        return Obstacle.STRANGER
+    if record.status in _ACTIVE:
+        over = record.ending is not None or record.left_alone(now_ms)
+        return Obstacle.RECOVER if over else Obstacle.DROP
+    if record.status in _WAITING and record.past_end(now_ms):
+        return Obstacle.ENDED
+    if record.status is TaskStatus.SCHEDULED:
+        return Obstacle.EARLY
+    if record.status is TaskStatus.FAILED and record.entry:
+        return Obstacle.REVIVE
+    return Obstacle.DROP
 
 
 class Claimed(JobLifecycle):
@@ -67,13 +108,13 @@ class TakenTask(Claimed):
     @classmethod
     def takes_along(cls, keys: Keys) -> TakesAlong | None:
         """The task of each job that is one's."""
-        return TakesAlong((keys.task(""), *task_locks.claim_keys(keys)), keys.events)
+        return TakesAlong((keys.task(""), *locks.claim_keys(keys)), keys.events)
 
     @classmethod
     def begun(cls, along: TakenAlong) -> JobLifecycle:
         """The task is ours."""
         task_id, *reply = along.reply
-        return cls(task_locks.read_claim(task_id.decode(), reply, along.asked_s))
+        return cls(locks.read_claim(task_id.decode(), reply, along.asked_s))
 
     def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
         """It was not begun: its job could not be read, or it was cancelled, or goes back."""
@@ -160,28 +201,28 @@ async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> Claim:
     store, kind = run.store, run.class_name
     for pause_s in _UNANSWERED:
         try:
-            return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
+            return await locks.claim(store, task_id, kind, token, clock.monotonic())
         except OutcomeUnknown:
             await asyncio.sleep(pause_s)
-    return await task_locks.claim(store, task_id, kind, token, clock.monotonic())
+    return await locks.claim(store, task_id, kind, token, clock.monotonic())
 
 
 async def _clear_way(run: Run, claim: Claim) -> bool:
     """Settle what keeps a task from being claimed; False: it is not to be run."""
     record = claim.record
     assert record is not None
-    way = verdict(record, run.class_name, claim.now_us // 1000)
-    if way is Verdict.STRANGER:
+    obstacle = obstacle_of(record, run.class_name, claim.now_us // 1000)
+    if obstacle is Obstacle.STRANGER:
         run.error = TrackedError(f"task {record.id!r} is {record.type!r}, not {run.class_name!r}")
         return False
-    if way is Verdict.RECOVER:
+    if obstacle is Obstacle.RECOVER:
         await settling.recover(run.store, record, claim.now_us, place=False)
         return True
-    if way is Verdict.ENDED and not await _end_unrun(run, claim):
+    if obstacle is Obstacle.ENDED and not await _end_unrun(run, claim):
         return True
-    if way is Verdict.EARLY and await _wait(run, record, claim.now_us // 1000):
+    if obstacle is Obstacle.EARLY and await _wait(run, record, claim.now_us // 1000):
         return True
-    if way is Verdict.REVIVE and await settling.revive(run.store, record, claim.now_us):
+    if obstacle is Obstacle.REVIVE and await settling.revive(run.store, record, claim.now_us):
         return True
     run.outcome = SKIPPED
     return False

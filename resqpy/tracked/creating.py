@@ -1,4 +1,4 @@
-"""From what a user says of a new task to its record; everything wrong is refused here. Pure."""
+"""From what a user says of a new task to its record; everything wrong is refused here. And who else is asked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict
 
+from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
+from resqpy.engine.definition import Definition
+from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.queue import Queue
+from resqpy.store.client import Store
+from resqpy.tracked import records
 from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none
 from resqpy.tracked.defaults import TaskDefaults
+from resqpy.tracked.errors import TaskRefused
 from resqpy.tracked.next_run import cron_after, first_run, or_why_not
-from resqpy.tracked.record import Record, Retries, but
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import Record, Retries, TaskStatus, but
 from resqpy.tracked.transitions import settled
 
 FOREVER = -1
@@ -229,3 +235,52 @@ def _started(record: Record, now_us: int) -> Record:
         return made
     retain_until_ms = None if made.retain_ms is None else now_us // 1000 + made.retain_ms
     return but(made, completed_us=now_us, retain_until_ms=retain_until_ms)
+
+
+class EnqueueGuards:
+    """The enqueue hooks and locks of a task's plugins and middleware, for a tracked task of it.
+
+    They are asked once, when it is created, also where it is to start later: from then on its record
+    promises that it runs, so neither promotion nor a retry nor a recurrence asks again. They see the
+    payload without the id, so two tasks with equal payloads are equal to them.
+
+    Args:
+        definition: the task; None: nobody is to be asked.
+    """
+
+    def __init__(self, store: Store, definition: Definition | None, record: Record) -> None:
+        self._keys = store.keys
+        self._hooks = () if definition is None else definition.enqueue_hooks
+        waits = record.next_run_ms is not None
+        self._locks = definition.guarding if definition is not None and waits else ()
+        if self._hooks or self._locks:
+            payload = codec.decode_text(record.payload)
+            queue = records.queue_of(record)
+            self._job = Enqueuing(record.type, queue, [payload], Queue(store))
+
+    async def before(self) -> None:
+        """Ask the hooks.
+
+        Raises:
+            TaskRefused: one forbids it. What a hook raises itself is raised.
+        """
+        for plugin in self._hooks:
+            if await plugin.before_enqueue(self._job) is False:
+                raise TaskRefused(f"task {self._job.class_name!r}: {plugin.name} forbids it")
+
+    def commands(self) -> list[records.Command]:
+        """Take the locks, in the step that writes the task."""
+        guards = [each for plugin in self._locks for each in plugin.guards(self._keys, self._job)]
+        return [records.guards_command(guards)] if guards else []
+
+    def refusal(self) -> TaskRefused:
+        """One of the locks forbids it."""
+        names = " or ".join(plugin.name for plugin in self._locks)
+        return TaskRefused(
+            f"task {self._job.class_name!r}: {names} forbids it, because its equal waits already"
+        )
+
+    async def after(self) -> None:
+        """Tell the hooks that it is created."""
+        for plugin in self._hooks:
+            await plugin.after_enqueue(self._job)

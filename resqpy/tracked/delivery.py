@@ -1,33 +1,86 @@
-"""The deliveries of tracked tasks: claimed, run, ended. What `tracked/tracking.py` is made of."""
+"""The deliveries of tracked tasks: claimed, run, ended; and the plugin by which a worker makes them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any, ClassVar
 
-from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
+from resqpy.base.model import Job
+from resqpy.base.own_tasks import own_task
+from resqpy.base.task_id import task_id_of
+from resqpy.base.when import Duration
+from resqpy.engine.definition import Definition, Definitions
+from resqpy.engine.execute import failure, unknown_task
 from resqpy.engine.outcome import RETURNED
-from resqpy.engine.plugin import CallNext
+from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.run import Run
+from resqpy.engine.run import Run, current_run
+from resqpy.store.client import Store
+from resqpy.tracked import settling
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.claiming import claim
-from resqpy.tracked.hastening import Hastening
+from resqpy.tracked.claiming import TakenTask, claim
 from resqpy.tracked.intercepting import VerbInterceptor
-from resqpy.tracked.lock_watch import LockWatch
+from resqpy.tracked.locks import Claim
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished
-from resqpy.tracked.record import Record
-from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.record import Record, TaskStatus
+from resqpy.tracked.renewal import LockKeeper, LockWatch
 from resqpy.tracked.run import Interceptor, TrackedRun
-from resqpy.tracked.task_locks import Claim
 
 _log = logging.getLogger("resqpy.tracked")
 
+_SOON_MS = 10_000
 _LOST = "task %s (%s) was removed, or its lock is over: what this run did is not written"
 
 OnStep = Callable[[Record], None]
+
+
+class EarlyPromotion:
+    """A task that runs again within seconds runs at its very time, not at the next whole second.
+
+    The delayed list knows whole seconds only. So the worker that ended a run remembers when the next one
+    is due, and moves the job to its queue then. That may fail, and the worker may be gone by then: the job
+    stands in the delayed list all the while, and any scheduler promotes it when the second has come.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._moving: set[asyncio.Task[None]] = set()
+
+    def remember(self, run: Run, record: Record) -> None:
+        """See to the next run of a task, if it is soon and not at a whole second."""
+        due_ms = record.next_run_ms
+        if record.status is not TaskStatus.SCHEDULED or due_ms is None or due_ms % 1000 == 0:
+            return
+        wait_ms = due_ms - self._clock.now_ms()
+        if wait_ms <= _SOON_MS:
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0, wait_ms) / 1000, self._begin, run, record)
+
+    def _begin(self, run: Run, record: Record) -> None:
+        if run.worker is not None and run.worker.running:
+            task = own_task(_move(run.store, record))
+            self._moving.add(task)
+            task.add_done_callback(self._moving.discard)
+
+
+async def _move(store: Store, record: Record) -> None:
+    """Move its job when the time has come by the clock of Redis, whatever ours says."""
+    assert record.next_run_ms is not None
+    try:
+        now_us = await store.time_us()
+        early_us = record.next_run_ms * 1000 - now_us
+        if early_us > 0:
+            await asyncio.sleep(early_us / 1_000_000)
+            now_us += early_us
+        await settling.fall_due(store, record, now_us)
+    except ResqpyError:
+        return
 
 
 class Deliveries:
@@ -59,7 +112,7 @@ class Deliveries:
         self._watch = LockWatch(self._clock)
         self._on_step = on_step
         self._on_active = on_active
-        self._hastening = Hastening(self._clock)
+        self._early = EarlyPromotion(self._clock)
         self._interceptor = interceptor
 
     async def around(self, run: Run, task_id: str, call_next: CallNext) -> None:
@@ -101,6 +154,55 @@ class Deliveries:
             _log.warning(_LOST, task.id, task.type)
         if finished.result in (FORCE_RELEASE, LOCK_LOST):
             return
-        self._hastening.remember(run, task.record)
+        self._early.remember(run, task.record)
         if self._on_step is not None:
             self._on_step(task.record)
+
+
+class Tracking(Plugin):
+    """Lets a job with a task's id run by its record: the outermost plugin of any task. A job without an id
+    passes at the cost of one look at its arguments.
+
+    Args:
+        deliveries: those of the process.
+    """
+
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
+
+    def __init__(self, deliveries: Deliveries, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self._deliveries = deliveries
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """The whole run, if it is that of a tracked task."""
+        task_id = task_id_of(run.args)
+        if task_id is None:
+            await call_next()
+        else:
+            await self._deliveries.around(run, task_id, call_next)
+
+
+def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries) -> Definitions:
+    """The same tasks, each of which may be created as a tracked one.
+
+    A tracked task that is none of them fails at once, with its record, instead of leaving that to
+    the search for lost tasks.
+    """
+    tracking = Tracking(deliveries)
+
+    def unknown(job: Job) -> Definition | None:
+        if task_id_of(job.args) is None:
+            return None
+        return Definition(job.class_name, _no_such_task, is_async=True, around=(tracking,))
+
+    known = {
+        name: replace(definition, around=(tracking, *definition.around))
+        for name, definition in definitions.items()
+    }
+    return Definitions(known, unknown, lifecycle=TakenTask)
+
+
+async def _no_such_task(*_: Any) -> None:
+    """Fail the run for good: this worker would not know the task the next time either."""
+    run = current_run.get()
+    run.outcome = failure(unknown_task(run.class_name))

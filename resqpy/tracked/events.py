@@ -10,7 +10,7 @@ from resqpy.base.events import Emitter
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.store.client import Store
 from resqpy.store.subscription import Subscription
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import TaskStatus
 
 ANY = "any"
 CONNECTED = "connected"

@@ -8,24 +8,80 @@ from typing import Unpack
 
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store.client import Store
-from resqpy.tracked import paging, record_pages
+from resqpy.tracked import record_pages, records
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
 from resqpy.tracked.query import (
     MOST_PER_PAGE,
     Conditions,
+    Place,
     Query,
     QueryOptions,
     SortBy,
     check_page_size,
     make_query,
     read_cursor,
+    write_cursor,
 )
-from resqpy.tracked.record import Record
+from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.recovery import settle_due
 
+_MOST_CALLS = 5  # of the script, in a page that has a task; each looks at up to 2,000 ids
 DEFAULT_PAGE_SIZE = 25
 _TIME_KEPT_S = 60.0  # clocks that never step drift by less than a millisecond in this
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Some records, and where to go on; no cursor: that was all."""
+
+    records: list[Record]
+    cursor: str | None
+
+
+async def page(
+    store: Store, query: Query, place: Place | None, size: int, now_ms: int
+) -> RecordPage:
+    """The next page; one with a cursor is never empty. What it costs is what it holds, at ten tasks or a
+    million.
+
+    Redis finds the ids that stand in the sorted sets of all conditions; only records that are asked for
+    are read. Where few of many ids meet conditions together, a page that has found a task looks at so many
+    and no more: it may have fewer tasks than asked for, and still a cursor. One without any goes on.
+    """
+    found: list[Record] = []
+    calls = 0
+    while calls < _MOST_CALLS or not found:
+        calls += 1
+        wanted = size - len(found) + 1
+        rows, given_up = await record_pages.page(
+            store, query.sections(store.keys, place), wanted, ascending=query.ascending
+        )
+        statuses = query.in_order(place) if query.sort is SortBy.STATUS else []
+        known = await records.get_many(store, [row.task_id for row in rows]) if rows else []
+        for row, record in zip(rows, known, strict=True):
+            if query.beyond(row.score):
+                return RecordPage(found, None)
+            if len(found) == size:
+                return _full(query, found, place)
+            place = _place(row, statuses)
+            if record is not None and query.matches(record, now_ms):
+                found.append(record)
+        if given_up is not None and query.beyond(given_up.score):
+            return RecordPage(found, None)
+        if given_up is not None:
+            place = _place(given_up, statuses)
+        elif len(rows) < wanted:
+            return RecordPage(found, None)
+    return _full(query, found, place)
+
+
+def _full(query: Query, found: list[Record], place: Place | None) -> RecordPage:
+    return RecordPage(found, None if place is None else write_cursor(query, place))
+
+
+def _place(row: record_pages.Row, statuses: list[TaskStatus]) -> Place:
+    return Place(row.score, row.task_id, statuses[row.section] if statuses else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +130,7 @@ class TaskQueries:
         place = None if cursor is None else read_cursor(query, cursor)
         await self._hear_time()
         await self._settle(query)
-        found = await paging.page(self.store, query, place, size, self.clock.now_ms())
+        found = await page(self.store, query, place, size, self.clock.now_ms())
         return Page([self._task(record) for record in found.records], found.cursor)
 
     async def _settle(self, query: Query) -> None:
@@ -116,7 +172,7 @@ class TaskQueries:
         count, place = 0, None
         while True:
             now_ms = self.clock.now_ms()
-            found = await paging.page(self.store, query, place, MOST_PER_PAGE, now_ms)
+            found = await page(self.store, query, place, MOST_PER_PAGE, now_ms)
             count += len(found.records)
             if found.cursor is None:
                 return count

@@ -11,8 +11,7 @@ from resqpy.base.merge import difference
 from resqpy.base.when import Duration, duration_s
 from resqpy.tracked.checks import payload_text
 from resqpy.tracked.errors import AlreadySaving
-from resqpy.tracked.record import Record
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.view import TaskView
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ class TrackedTask(TaskView):
         self._tracked = tracked
         self._reference = copy.deepcopy(self.payload)
         self._saving = False
-
-    def _payload_now(self) -> Any:
-        return self.payload
 
     async def save(self) -> None:
         """Write what was changed in the payload; what others changed meanwhile stays.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from resqpy.base.errors import InvalidTask
+from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.events import Emitter
 from resqpy.base.own_tasks import own_task
 from resqpy.engine.definition import Definition, define, is_async
@@ -16,17 +17,69 @@ from resqpy.engine.results import yields
 from resqpy.engine.run import current_run
 from resqpy.store.client import Store
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.blocking import BlockingTask
-from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.errors import ListenerDestroyed, TrackedError
 from resqpy.tracked.processing import ProcessingState
 from resqpy.tracked.run import active_task
-from resqpy.tracked.tracking import with_tracking
 
 DEFAULT_CONCURRENCY = 10
 _TELL = "tell"
-
 Handler = Callable[[ActiveTask], Any]
+
+
+class BlockingTask:
+    """An `ActiveTask` for plain handlers, which run in a thread: its methods return when what they do is done.
+
+    Everything else is the same: properties, `payload`, events (listeners are called on the loop).
+
+    Args:
+        loop: the event loop on which the task is processed.
+    """
+
+    def __init__(self, task: ActiveTask, loop: asyncio.AbstractEventLoop) -> None:
+        object.__setattr__(self, "_task", task)
+        object.__setattr__(self, "_loop", loop)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._task, name)
+        if not inspect.ismethod(found):
+            return found
+
+        def call(*args: Any, **more: Any) -> Any:
+            """Call it on the loop, and wait."""
+            return self._wait(name, found, args, more)
+
+        return call
+
+    def _wait(self, name: str, method: Any, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+        if not self._here():
+            return asyncio.run_coroutine_threadsafe(
+                _called(method, args, more), self._loop
+            ).result()
+        if inspect.iscoroutinefunction(method):
+            raise UsageError(
+                f"{name}() of a listener of an event: there is nothing to wait with on the event "
+                "loop; set a threading.Event there, and call it in the handler"
+            )
+        return method(*args, **more)
+
+    def _here(self) -> bool:
+        """Whether we are on the loop, which must not wait for itself."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._task, name, value)
+
+    def __repr__(self) -> str:
+        return repr(self._task)
+
+
+async def _called(method: Any, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    result = method(*args, **more)
+    return await result if inspect.isawaitable(result) else result
 
 
 class Listener(Emitter):

@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from resqpy.base.events import Emitter
 from resqpy.tracked.errors import AlreadyFinished, LockLost
-from resqpy.tracked.locks import HeldLock
-from resqpy.tracked.task_locks import LockState
+from resqpy.tracked.locks import HeldLock, LockState
 
 FORCE_RELEASE = "force_release"
 LOCK_LOST = "lock_lost"

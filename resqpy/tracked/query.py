@@ -19,9 +19,8 @@ from resqpy.base.keys import Keys
 from resqpy.base.queue_priority import check_priority
 from resqpy.base.when import LATEST_MS, Moment, moment_ms
 from resqpy.tracked.checks import check_tags, word_or_none
-from resqpy.tracked.record import Record
+from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.record_pages import Section
-from resqpy.tracked.status import TaskStatus
 
 MOST_PER_PAGE = 1000
 

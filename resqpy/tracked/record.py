@@ -7,14 +7,77 @@ Times are milliseconds since the epoch (`_ms`); those by which records are sorte
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.backoff import Backoff
-from resqpy.tracked.status import TaskStatus, status_of
 
-__all__ = ["LOCK_MS", "LastRun", "Lock", "Record", "Retries", "TaskError", "but", "made_of"]
+__all__ = [
+    "LOCK_MS", "LastRun", "Lock", "Record", "Retries", "TaskError", "TaskStatus", "but", "made_of", "status_of",
+]  # fmt: skip
 
 LOCK_MS = 30_000  # irontask's default
+
+
+class TaskStatus(StrEnum):
+    """What a task is at; the order is the one in which `query` sorts by status."""
+
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    RUNNING = "running"
+    DISABLING = "disabling"
+    DISABLED = "disabled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    RETRIED = "retried"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether no run follows by itself."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.RETRIED, TaskStatus.CANCELLED}
+)
+
+
+def status_of(
+    *,
+    cancelled: bool,
+    retried: bool,
+    next_run_ms: int | None,
+    succeeded: bool,
+    locked_until_ms: int | None,
+    enabled: bool,
+    now_ms: int,
+) -> TaskStatus:
+    """The status by what a record says, and the time. A lock that has expired is none.
+
+    | cancelled | retried | next run | last run    | locked | enabled | due | status     |
+    |-----------|---------|----------|-------------|--------|---------|-----|------------|
+    | yes       |         |          |             |        |         |     | cancelled  |
+    |           | yes     |          |             |        |         |     | retried    |
+    |           |         | none     | succeeded   |        |         |     | completed  |
+    |           |         | none     | failed/none |        |         |     | failed     |
+    |           |         | yes      |             | yes    | yes     |     | running    |
+    |           |         | yes      |             | yes    | no      |     | disabling  |
+    |           |         | yes      |             | no     | no      |     | disabled   |
+    |           |         | yes      |             | no     | yes     | yes | pending    |
+    |           |         | yes      |             | no     | yes     | no  | scheduled  |
+    """
+    if cancelled:
+        return TaskStatus.CANCELLED
+    if retried:
+        return TaskStatus.RETRIED
+    if next_run_ms is None:
+        return TaskStatus.COMPLETED if succeeded else TaskStatus.FAILED
+    if locked_until_ms is not None and locked_until_ms > now_ms:
+        return TaskStatus.RUNNING if enabled else TaskStatus.DISABLING
+    if not enabled:
+        return TaskStatus.DISABLED
+    return TaskStatus.PENDING if next_run_ms <= now_ms else TaskStatus.SCHEDULED
 
 
 @dataclass(frozen=True, slots=True)

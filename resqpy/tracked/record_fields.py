@@ -13,8 +13,16 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.tracked.ending import error_from_dict, error_to_dict
-from resqpy.tracked.record import LOCK_MS, LastRun, Lock, Record, Retries, TaskError, made_of
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import (
+    LOCK_MS,
+    LastRun,
+    Lock,
+    Record,
+    Retries,
+    TaskError,
+    TaskStatus,
+    made_of,
+)
 
 Fields = dict[str, str]
 Shown = Iterable[tuple[str, str | None]]  # fields and their texts; None: no such field

@@ -18,8 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from resqpy.base.keys import Keys
-from resqpy.tracked.record import Record
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import Record, TaskStatus
 
 Entries = dict[str, int]
 

@@ -15,8 +15,9 @@ from resqpy.base.helper_thread import HelperThread, ThreadFailed
 from resqpy.base.waiting import is_set_within
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.locks import HeldLock
+from resqpy.tracked.processing import Processing
 
 _log = logging.getLogger("resqpy.tracked")
 
@@ -25,6 +26,7 @@ _AGAIN_S = 1.0  # until a thread that could not begin is tried again
 _END_WITHIN_S = 5.0
 _IDLE_S = 2.0  # without a lock, after which the thread ends
 _TOGETHER_S = 0.05  # what is due this soon goes with what is due now
+_AFTER_S = 0.001  # so that a timer that is early by a hair still finds the lock over
 
 
 class LockKeeper:
@@ -121,7 +123,7 @@ class LockKeeper:
             return
         asked = [lock.ask(now_s + _TOGETHER_S) for lock in due]
         try:
-            states = await task_locks.renew(store, asked)
+            states = await locks.renew(store, asked)
         except StoreError:
             _postpone(due, now_s)
             return
@@ -136,3 +138,40 @@ def _tell_death(error: BaseException) -> None:
 def _postpone(locks: Iterable[HeldLock], now_s: float) -> None:
     for lock in locks:
         lock.postpone(now_s)
+
+
+class LockWatch:
+    """Tells each processing of tracked tasks when its lock is over, with one timer for all of a process:
+    a timer for each would cost more than the run of a small task.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._watched: set[Processing] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._at_s = _NEVER
+
+    def add(self, processing: Processing) -> None:
+        """Watch it until it is over."""
+        self._watched.add(processing)
+        if processing.lock_until_s < self._at_s:
+            self._set_timer(processing.lock_until_s)
+
+    def remove(self, processing: Processing) -> None:
+        """It is over; the timer may go off for nothing."""
+        self._watched.discard(processing)
+
+    def _set_timer(self, at_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = max(0.0, at_s - self._clock.monotonic()) + _AFTER_S
+        self._at_s = at_s
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._look)
+
+    def _look(self) -> None:
+        self._timer, self._at_s = None, _NEVER
+        for processing in tuple(self._watched):
+            if not processing.lose_if_over():
+                self._watched.discard(processing)
+        if self._watched:
+            self._set_timer(min(each.lock_until_s for each in self._watched))

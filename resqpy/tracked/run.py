@@ -25,14 +25,13 @@ from resqpy.engine.run import Run
 from resqpy.store import queues
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.claiming import Claimed
+from resqpy.tracked.defaults import with_policy
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError
 from resqpy.tracked.finishing import change_of, guarded, result_text
 from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
-from resqpy.tracked.locks import HeldLock
-from resqpy.tracked.policy import with_policy
+from resqpy.tracked.locks import Claim, HeldLock
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
-from resqpy.tracked.task_locks import Claim
 from resqpy.tracked.transitions import Change, fails
 
 _log = logging.getLogger("resqpy.tracked")

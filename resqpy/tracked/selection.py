@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.tracked.errors import TaskStateError, UnknownTaskId
 from resqpy.tracked.query import Conditions
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import TaskStatus
 
 if TYPE_CHECKING:
     from resqpy.tracked.verbs import Tracked

@@ -14,20 +14,17 @@ from resqpy.engine.definition import Definition
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.tracked import records, settling, transitions
-from resqpy.tracked.asking import Asking
 from resqpy.tracked.checks import sought_task_id
-from resqpy.tracked.creating import CreateOptions, new_record
-from resqpy.tracked.defaults import TaskDefaults, preset
+from resqpy.tracked.creating import CreateOptions, EnqueueGuards, new_record
+from resqpy.tracked.defaults import TaskDefaults, defaults_of, preset
 from resqpy.tracked.errors import DuplicateTask, TaskRefused, TaskStateError, UnknownTaskId
 from resqpy.tracked.finding import TaskQueries
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
-from resqpy.tracked.policy import defaults_of
 from resqpy.tracked.query import Conditions, make_query
-from resqpy.tracked.record import Record
+from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.records import Written
 from resqpy.tracked.selection import Selection
-from resqpy.tracked.status import TaskStatus
 from resqpy.tracked.transitions import Change
 from resqpy.tracked.waiting import Waiting
 
@@ -102,35 +99,37 @@ class Tracked(TaskQueries):
 
         Raises:
             DuplicateTask: there is one with this id.
-            TaskRefused: a plugin or a middleware of the task forbids it; see `asking`.
+            TaskRefused: a plugin or a middleware of the task forbids it; see `EnqueueGuards`.
             UnknownTask, UsageError: what is wrong; nothing was written.
         """
         await self._hear_time()
         definition, record = self._new(task_type, payload, options)
-        asking = Asking(self.store, definition, record)
-        await asking.before()
-        written = await self._write_new(record, asking, records.now_command(record.created_us))
+        guards = EnqueueGuards(self.store, definition, record)
+        await guards.before()
+        written = await self._write_new(record, guards, records.now_command(record.created_us))
         if (
             written is Written.ANOTHER_TIME
         ):  # a clock was stepped, we were suspended, or a hook was slow
             await self._hear_time(anew=True)
             options["id"] = record.id
             record = self._new(task_type, payload, options)[1]
-            written = await self._write_new(record, asking)
+            written = await self._write_new(record, guards)
         if written is Written.FORBIDDEN:
-            raise asking.refusal()
+            raise guards.refusal()
         if written is Written.OTHERWISE:
             raise DuplicateTask(
                 f"there is a task {record.id!r} already; use another id, or remove it first"
             )
-        await asking.after()
+        await guards.after()
         return self._task(record)
 
-    async def _write_new(self, record: Record, asking: Asking, *more: records.Command) -> Written:
+    async def _write_new(
+        self, record: Record, guards: EnqueueGuards, *more: records.Command
+    ) -> Written:
         commands = [
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
             *more,
-            *asking.commands(),
+            *guards.commands(),
             *settling.placed(self.store, Change(None, record)),
         ]
         return await records.try_to_write(self.store, commands, durably=True)

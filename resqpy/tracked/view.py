@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from resqpy.base import codec
-from resqpy.tracked.record import TaskError
-from resqpy.tracked.status import TaskStatus
-from resqpy.tracked.task_json import as_json
-from resqpy.tracked.task_policy import TaskPolicy
-from resqpy.tracked.task_times import TaskTimes
+from resqpy.base.backoff import Backoff
+from resqpy.base.clock import Clock
+from resqpy.tracked.ending import error_to_dict
+from resqpy.tracked.record import Record, TaskError, TaskStatus
+
+_FIRST = (
+    "id", "type", "queue", "status", "status_changed_time", "payload", "result", "error", "tags", "priority",
+    "enabled", "interval", "timezone", "start_time", "end_time", "next_run_time", "current_run_start_time",
+    "last_run", "runs", "attempts", "deliveries", "retries", "retries_remaining",
+)  # fmt: skip
+_LAST = (
+    "linked", "at_most_once", "retry_for_task_ids", "retried_by_task_id", "created_by_application",
+    "created_by_user", "create_time", "last_updated_time", "completed_time", "cancelled_time", "retain_for",
+    "retain_until", "longest_execution", "lock_duration", "locked_until",
+)  # fmt: skip
 
 
-class TaskView(TaskTimes, TaskPolicy):
-    """Read-only properties over a record."""
+class RunTimes(NamedTuple):
+    """The run that completed or failed last."""
+
+    start_time: datetime
+    finish_time: datetime
+    succeeded: bool
+
+
+class TaskView:
+    """Read-only properties over a record: numbers are milliseconds, times are aware datetimes in UTC.
+
+    Attributes:
+        record: all that is known, as it was when we last heard of it.
+        payload: the task's inputs.
+    """
+
+    payload: Any
+
+    def __init__(self, record: Record, clock: Clock) -> None:
+        self.record = record
+        self._clock = clock
 
     @property
     def id(self) -> str:
@@ -75,12 +105,181 @@ class TaskView(TaskTimes, TaskPolicy):
         """Words by which it is found."""
         return self.record.tags
 
+    # -- times --
+
+    @property
+    def create_time(self) -> datetime:
+        """When it was created."""
+        return _moment(self.record.created_us // 1000)
+
+    @property
+    def last_updated_time(self) -> datetime:
+        """When its record changed last."""
+        return _moment(self.record.updated_us // 1000)
+
+    @property
+    def status_changed_time(self) -> datetime:
+        """When its status changed last."""
+        return _moment(self.record.changed_ms)
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When it was to run first, where that was said."""
+        return _moment_or_none(self.record.start_ms)
+
+    @property
+    def end_time(self) -> datetime | None:
+        """The end of its recurrence: no run starts from then on."""
+        return _moment_or_none(self.record.end_ms)
+
+    @property
+    def next_run_time(self) -> datetime | None:
+        """When it runs next; past while it is pending or runs; None: not at all."""
+        return _moment_or_none(self.record.next_run_ms)
+
+    @property
+    def current_run_start_time(self) -> datetime | None:
+        """When the current run began."""
+        return _moment_or_none(self.record.run_start_ms)
+
+    @property
+    def last_run(self) -> RunTimes | None:
+        """The run that completed or failed last."""
+        run = self.record.last_run
+        if run is None:
+            return None
+        return RunTimes(_moment(run.start_ms), _moment(run.finish_ms), run.succeeded)
+
+    @property
+    def completed_time(self) -> datetime | None:
+        """When it ended: completed, failed, retried or cancelled."""
+        us = self.record.completed_us
+        return None if us is None else _moment(us // 1000)
+
+    @property
+    def cancelled_time(self) -> datetime | None:
+        """When it was cancelled."""
+        return _moment_or_none(self.record.cancelled_ms)
+
+    @property
+    def retain_until(self) -> datetime | None:
+        """When its record goes; None: never, or not before it has ended."""
+        return _moment_or_none(self.record.retain_until_ms)
+
+    @property
+    def locked_until(self) -> datetime | None:
+        """When the lock of the run that goes on ends, unless it is renewed."""
+        return None if self.record.lock is None else _moment(self.record.lock.until_ms)
+
+    # -- what was said when it was created --
+
+    @property
+    def priority(self) -> int:
+        """-9 to 9; the higher runs first."""
+        return self.record.priority
+
+    @property
+    def timezone(self) -> str | None:
+        """That of the cron expression; None: UTC."""
+        return self.record.timezone
+
+    @property
+    def retries(self) -> int | None:
+        """How many times a failed run is tried again; None: for ever."""
+        return self.record.retries.most
+
+    @property
+    def retries_remaining(self) -> int | None:
+        """How many times the current run may still be tried again; None: for ever; 0: it has failed."""
+        return self.record.retries_remaining
+
+    @property
+    def backoff(self) -> Backoff:
+        """How long to wait before each retry."""
+        return self.record.retries.backoff
+
+    @property
+    def linked(self) -> bool:
+        """Whether each attempt is a new task, linked to the one before."""
+        return self.record.retries.linked
+
+    @property
+    def at_most_once(self) -> bool:
+        """Whether a run that started is never repeated."""
+        return self.record.retries.at_most_once
+
+    @property
+    def retry_for_task_ids(self) -> tuple[str, ...]:
+        """The tasks that this one retries, the first of them first; of more than 100 the first one
+        and the latest 99.
+        """
+        return self.record.retry_for
+
+    @property
+    def retried_by_task_id(self) -> str | None:
+        """The task that took over."""
+        return self.record.retried_by
+
+    @property
+    def created_by_application(self) -> str | None:
+        """The application that created it."""
+        return self.record.application
+
+    @property
+    def created_by_user(self) -> str | None:
+        """Who created it."""
+        return self.record.user
+
+    @property
+    def retain_for(self) -> int | None:
+        """How long its record is kept after its end; 0: not at all; None: for ever."""
+        return self.record.retain_ms
+
+    @property
+    def lock_duration(self) -> int:
+        """How long a lock lasts until it is renewed or lost."""
+        return self.record.lock_ms
+
+    @property
+    def longest_execution(self) -> int | None:
+        """How long one delivery may take; None: no limit."""
+        return self.record.longest_ms
+
+    # -- all of it --
+
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values; what is not set is None, times are ISO 8601."""
-        return as_json(self.record, self.status, self._payload_now())
-
-    def _payload_now(self) -> Any:
-        return codec.decode_text(self.record.payload)
+        backoff = self.record.retries.backoff
+        return {
+            **{name: _as_json(getattr(self, name)) for name in _FIRST},
+            "enabled": self.record.enabled,
+            "retry_interval": backoff.first_ms,
+            "backoff_factor": backoff.factor,
+            **{name: _as_json(getattr(self, name)) for name in _LAST},
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.type!r} {self.status}>"
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _moment_or_none(ms: int | None) -> datetime | None:
+    return None if ms is None else _moment(ms)
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="milliseconds")
+        case RunTimes():
+            return {name: _as_json(each) for name, each in value._asdict().items()}
+        case TaskError():
+            return error_to_dict(value)
+        case TaskStatus():
+            return value.value
+        case tuple():
+            return list(value)
+    return value

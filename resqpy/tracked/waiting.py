@@ -13,8 +13,7 @@ from resqpy.tracked import records
 from resqpy.tracked.ending import error_from_dict
 from resqpy.tracked.errors import UnknownTaskId
 from resqpy.tracked.events import ANY, CONNECTED, TaskEvents
-from resqpy.tracked.record import LastRun, Record, but
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import LastRun, Record, TaskStatus, but
 
 _LOOK_EVERY_S = 5.0  # should an event be lost
 _FINAL = {f"task_{each.value}": each for each in TaskStatus if each.final}

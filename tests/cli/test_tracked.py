@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from resqpy.tracked import settling, task_locks
+from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.record import TaskError
@@ -191,7 +191,7 @@ async def brought_to(tracked: Tracked, task_id: str, status: str) -> None:
     if status == "cancelled":
         await task.cancel()
     if status in ("running", "completed", "failed"):
-        claim = await task_locks.claim(tracked.store, task_id, "sendMail", "me:1:q#x")
+        claim = await locks.claim(tracked.store, task_id, "sendMail", "me:1:q#x")
         assert claim.record is not None
         if status != "running":
             kind = EndKind.COMPLETE if status == "completed" else EndKind.FAIL

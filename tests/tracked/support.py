@@ -19,12 +19,11 @@ from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.tracked import record_fields, record_index
-from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.listener import Handler, Listener, definition_of
 from resqpy.tracked.recovery import settle_due
 from resqpy.tracked.renewal import LockKeeper
-from resqpy.tracked.tracking import with_tracking
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 

@@ -12,7 +12,7 @@ from resqpy.engine.definition import define
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store.client import Store
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.handle import TrackedTask
@@ -114,7 +114,7 @@ async def test_a_run_left_alone(tracked: Tracked, redis: Redis, verb: str) -> No
 async def left_alone(tracked: Tracked, redis: Redis) -> TrackedTask:
     """A task that may run once, and whose worker has died."""
     task = await tracked.create("a", at_most_once=True, lock_duration=100)
-    claim = await task_locks.claim(tracked.store, task.id, "a", "dead#1")
+    claim = await locks.claim(tracked.store, task.id, "a", "dead#1")
     assert claim.ours
     await redis.delete(KEYS.queue("default"))
     await asyncio.sleep(0.15)

@@ -21,10 +21,10 @@ from resqpy.tracked.events import TaskEvents
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.listener import Listener
 from resqpy.tracked.query import QueryOptions, SortBy
+from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.selection import Selection
-from resqpy.tracked.status import TaskStatus
-from resqpy.tracked.task_times import RunTimes
 from resqpy.tracked.transitions import ZOMBIE
+from resqpy.tracked.view import RunTimes
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "tracked.md").read_text()
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.store.client import Store
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.handle import TrackedTask
@@ -131,7 +131,7 @@ async def test_after_a_rescue(tracked: Tracked, store: Store, redis: Redis) -> N
     """A task whose worker died before its end is not run again after it."""
     end = await end_of(store, 400)
     task = await tracked.create("mail", {}, queue="mail", end=end, lock_duration=100)
-    assert (await task_locks.claim(store, task.id, "mail", "dead:1:mail#x")).ours
+    assert (await locks.claim(store, task.id, "mail", "dead:1:mail#x")).ours
     await passed(store, task)
     await wait_for(lambda: _left(store, tracked, task))
     runs = Runs()

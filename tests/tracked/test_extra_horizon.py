@@ -16,7 +16,7 @@ from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.plugins.retry import Retry
 from resqpy.store.client import Store
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.recovery import TrackedChore
@@ -221,7 +221,7 @@ async def has_wrong_inputs(api: TrackedApi, store: Store) -> str:
 async def dies(api: TrackedApi, store: Store) -> str:
     """A worker that is never heard of again."""
     task = await api.create("dead", lock_duration=100)
-    assert (await task_locks.claim(store, task.id, "dead", "dead:1:q#x")).ours
+    assert (await locks.claim(store, task.id, "dead", "dead:1:q#x")).ours
     await asyncio.sleep(0.11)
     await TrackedChore(store).look(api.clock.now_us())
     return task.id

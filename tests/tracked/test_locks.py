@@ -14,10 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.store.client import Store
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.listener import definition_of
-from resqpy.tracked.task_locks import Held, LockState
+from resqpy.tracked.locks import Held, LockState
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked import victim
@@ -30,13 +30,13 @@ async def test_one_batch_for_all_that_run(
 ) -> None:
     """200 tasks that run in a process are renewed in one round trip, at two thirds of their lock."""
     sizes: list[int] = []
-    renew = task_locks.renew
+    renew = locks.renew
 
     async def count(store: Store, held: Sequence[Held]) -> list[LockState]:
         sizes.append(len(held))
         return await renew(store, held)
 
-    monkeypatch.setattr(task_locks, "renew", count)
+    monkeypatch.setattr(locks, "renew", count)
     go, running = asyncio.Event(), 0
 
     async def job(_: Any) -> None:

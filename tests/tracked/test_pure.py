@@ -20,8 +20,7 @@ from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.checks import check_task_id, new_task_id
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.next_run import first_run, following_run
-from resqpy.tracked.record import LastRun, Lock, Record, Retries, TaskError
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import LastRun, Lock, Record, Retries, TaskError, TaskStatus
 from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails
 
 NOW = 1_700_000_000_000

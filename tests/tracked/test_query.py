@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.store.client import Store
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, known
@@ -197,7 +197,7 @@ async def test_time_alone_changes_statuses(tracked: Tracked) -> None:
     ]
     later, soon, long, short = (task.id for task in made)
     for task_id in (long, short):
-        assert (await task_locks.claim(tracked.store, task_id, "mail", "x:1:y#z")).ours
+        assert (await locks.claim(tracked.store, task_id, "mail", "x:1:y#z")).ours
 
     async def both() -> bool:
         return await all_ids(tracked, status="pending") == [soon, short]

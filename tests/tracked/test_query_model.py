@@ -11,11 +11,10 @@ from redis import Redis
 
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
-from resqpy.tracked import records, settling, task_locks
+from resqpy.tracked import locks, records, settling
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.query import SortBy
-from resqpy.tracked.record import Record, TaskError
-from resqpy.tracked.status import TaskStatus
+from resqpy.tracked.record import Record, TaskError, TaskStatus
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 
@@ -114,7 +113,7 @@ class Session:
             self._ids.remove(task_id)
 
     async def _run(self, task_id: str, kind: str, verb: str) -> None:
-        claim = await task_locks.claim(self._store, task_id, kind, "me:1:q#x")
+        claim = await locks.claim(self._store, task_id, kind, "me:1:q#x")
         if claim.ours and claim.record is not None:
             error = None if verb == "complete" else TaskError("E", "no")
             ending = Ending(EndKind(verb), claim.now_us + 1, error=error)

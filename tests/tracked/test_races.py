@@ -18,7 +18,7 @@ from resqpy.engine.election import Leadership
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
-from resqpy.tracked import records, task_locks
+from resqpy.tracked import locks, records
 from resqpy.tracked.recovery import TrackedChore
 from resqpy.tracked.verbs import Tracked
 from tests.support.scheduling import schedulers
@@ -73,7 +73,7 @@ class Trouble:
             return
         taken = await self._redis.lrem(KEYS.queue(record.queue), 0, records.job_of(record))
         if taken and kind == 1:
-            await task_locks.claim(self._store, record.id, "job", f"dead:1:x#{record.id}")
+            await locks.claim(self._store, record.id, "job", f"dead:1:x#{record.id}")
 
 
 async def one_round(

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import failed_at_utc
 from resqpy.store.client import Store
-from resqpy.tracked import records, task_locks
+from resqpy.tracked import locks, records
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.recovery import TrackedChore
 from resqpy.tracked.verbs import Tracked
@@ -26,7 +26,7 @@ async def claimed_by_nobody(tracked: Tracked, redis: Redis, **options: Any) -> s
     options = {"lock_duration": SHORT, "queue": "lost", **options}
     task = await tracked.create("lost", {"a": 1}, **options)
     await redis.delete(KEYS.queue("lost"))
-    claim = await task_locks.claim(tracked.store, task.id, "lost", "dead:1:lost#x")
+    claim = await locks.claim(tracked.store, task.id, "lost", "dead:1:lost#x")
     assert claim.ours
     await asyncio.sleep(SHORT / 1000 + 0.01)
     return task.id

@@ -21,7 +21,7 @@ from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.store.promote import Enqueue
-from resqpy.tracked import records, task_locks
+from resqpy.tracked import locks, records
 from resqpy.tracked.verbs import Tracked
 from tests.engine.test_rescue import Scene, die_with
 from tests.support.waiting import wait_for
@@ -45,7 +45,7 @@ async def die_in_a_run(tracked: Tracked, redis_url: str, **options: Any) -> str:
         (taken,) = await die_with(scene.store, records.job_of(task.record))
         (worker,) = await workers.ids(scene.store)
         await workers.mark_at_most_once(scene.store, worker, taken.beginning)
-        claim = await task_locks.claim(scene.store, task.id, "pay", f"{worker}#x")
+        claim = await locks.claim(scene.store, task.id, "pay", f"{worker}#x")
         assert claim.ours
         await asyncio.sleep(SHORT / 1000 + 0.01)
         await scene.look()
@@ -131,7 +131,7 @@ async def test_two_chores_at_once(
     ]
     await redis.delete(KEYS.queue("lost"))
     for task in tasks:
-        assert (await task_locks.claim(store, task.id, "lost", "dead:1:lost#x")).ours
+        assert (await locks.claim(store, task.id, "lost", "dead:1:lost#x")).ours
     await asyncio.sleep(SHORT / 1000 + 0.01)
     others = [Store(RedisOptions(redis_url)) for _ in range(3)]
 

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import UnknownOption, UsageError
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, known
 
@@ -66,7 +66,7 @@ async def test_cancel_and_retry(tracked: Tracked) -> None:
     """A task in whose status the verb is refused is left as it is, and not counted."""
     later = await tracked.create("mail", delay=60_000)
     running = await tracked.create("mail")
-    assert (await task_locks.claim(tracked.store, running.id, "mail", "x:1:y#z")).ours
+    assert (await locks.claim(tracked.store, running.id, "mail", "x:1:y#z")).ours
     assert await tracked.all(type="mail").retry() == 1
     assert (await known(tracked, later.id)).status == "pending"
     assert await tracked.all().cancel() == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.tracked import settling, task_locks
+from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TaskStateError
@@ -43,7 +43,7 @@ async def in_status(tracked: Tracked, status: str) -> TrackedTask:
     if status == "cancelled":
         await task.cancel()
     if status in ("running", "disabling", *ENDS):
-        claim = await task_locks.claim(tracked.store, task.id, "mail", "worker:1:q#1")
+        claim = await locks.claim(tracked.store, task.id, "mail", "worker:1:q#1")
         assert claim.record is not None
         if status in ENDS:
             ending = Ending(ENDS[status], claim.now_us, error=TaskError("E", "m"), new_id="next")

@@ -11,13 +11,13 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.tracked import task_locks
+from resqpy.tracked import locks
 from resqpy.tracked.ending import error_to_dict
 from resqpy.tracked.errors import AlreadySaving, TaskStateError, UnknownTaskId
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.record import TaskError
-from resqpy.tracked.task_times import RunTimes
 from resqpy.tracked.verbs import Tracked
+from resqpy.tracked.view import RunTimes
 from tests.support.redis_state import dump
 from tests.tracked.support import KEYS, known
 
@@ -75,7 +75,7 @@ async def test_create_with_everything(tracked: Tracked) -> None:
 async def test_each_field_is_a_property(tracked: Tracked, redis: Redis) -> None:
     """What `to_json` shows has a property of the same name, with its type."""
     task = await tracked.create("mail", id="old", retries=2, linked=True, delay=1, retain_for=9_000)
-    claim = await task_locks.claim(tracked.store, task.id, "mail", "w#1")
+    claim = await locks.claim(tracked.store, task.id, "mail", "w#1")
     assert claim.record is not None
     for shown in (task, TrackedTask(claim.record, tracked), await ended(tracked, redis)):
         for name, value in shown.to_json().items():
