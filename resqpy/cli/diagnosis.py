@@ -199,9 +199,9 @@ class Diagnosis:
         who, remedy = "no scheduler leads", led(self._locks).remedy
         if leaders:
             who = f"the leader {leaders[0]} does not move them"
-            remedy = (
-                "look at its log, and end it if it hangs: another scheduler leads within a lease"
-            )
+            alone = "; or start Ruby's scheduler, where scheduler.ruby_leads leaves them to it"
+            remedy = "look at its log, and end it if it hangs, so that another one leads"
+            remedy += alone if len(leaders) == 1 and self._locks[0].holder else ""
         yield Problem(
             "overdue",
             f"{counted(jobs, 'delayed job')} should have been enqueued, the first {since}: {who}",

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 
 import click
 import pytest
@@ -14,6 +15,7 @@ from redis import Redis
 
 from resqpy.cli.exits import Exit
 from resqpy.cli.main import cli
+from resqpy.framework.config_merge import KNOWN
 from tests.cli.conftest import Call
 from tests.support.source import PACKAGE
 
@@ -21,8 +23,18 @@ _COMMAND = re.compile(r"\bresqpy ((?:[a-z][a-z-]*)(?: [^`;:,.()…→|\n]*)?)")
 _WORDS_ONLY = {"worker", "workers", "scheduler", "processes", "process", "leader", "start"}
 
 
-def texts() -> Iterator[str]:
+# Modules, files and functions of others that look like settings.
+NO_SETTINGS = {"redis.call", "redis.conf", "redis.error_reply", "redis.log", "redis.sha1hex", "redis.sock",
+               "scheduler.rb", "tasks.mail", "tasks.other"}  # fmt: skip
+
+
+@cache
+def texts() -> list[str]:
     """All texts of the package that may name a command; what stands for a value in them is `X`."""
+    return [*_texts()]
+
+
+def _texts() -> Iterator[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -64,6 +76,16 @@ def test_a_command_that_is_told_is_there(words: str) -> None:
         "--redis",
         "--yes",
     }
+
+
+def test_a_setting_that_is_told_is_there() -> None:
+    """By its name in the config: whoever does as he is told sets something."""
+    sections = {path.partition(".")[0] for path in KNOWN}
+    pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(sections)})(?:\.[a-z]\w+)+")
+    groups = {path.rpartition(".")[0] for path in KNOWN}
+    told = {each for text in texts() for each in pattern.findall(text)}
+    assert {"tasks.max_payload", "redis.url"} < told
+    assert told - set(KNOWN) - groups <= NO_SETTINGS
 
 
 def test_many_commands_are_told() -> None:

@@ -20,6 +20,8 @@ from redis.asyncio import Redis
 
 from resqpy import Queue
 from resqpy.cli.exits import Exit
+from resqpy.cli.supervisor import Grace
+from resqpy.framework.defaults import TasksConfig
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.ports import free_port
@@ -109,6 +111,11 @@ async def _two_others(redis: Redis, old: set[str]) -> set[str]:
     """The pids of two live processes that are none of the old ones."""
     found = await pids(redis) - old
     return found if len(found) == 2 else set()
+
+
+def test_how_long_processes_get_to_stop() -> None:
+    """As the page on processes says."""
+    assert Grace.of(TasksConfig()) == Grace(in_order=42, now=24)
 
 
 async def test_children_end_when_their_supervisor_is_killed(program: Program, redis: Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -70,6 +71,20 @@ async def test_what_is_no_request_harms_nobody(make_project: MakeProject, sent: 
         await asyncio.wait_for(reader.read(), 5)
         writer.close()
         assert (await get(port, "/live"))[0] == 200
+
+
+async def test_the_oldest_of_too_many_connections_goes(make_project: MakeProject) -> None:
+    """Of seventeen the first; the others are heard."""
+    port = free_port()
+    async with Process(make_project({"process.health_port": port})):
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(17)]
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(opened[0][0].read(), 5) == b""
+        for reader, writer in opened[1:]:
+            writer.write(b"GET /live HTTP/1.1\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        for _, writer in opened:
+            writer.close()
 
 
 async def test_only_this_machine_is_answered_unless_told(make_project: MakeProject) -> None:

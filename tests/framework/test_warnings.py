@@ -94,6 +94,7 @@ async def test_they_stand_in_the_log_at_boot(make_project: MakeProject) -> None:
         (["defualt"], "'default'"),
         (["high", "mail"], "'mails'"),
         (["foregin"], "'foreign'"),
+        (["mails foreign"], "'mails,foreign', with commas"),
         (["*", "defualt*", "!defualt"], None),
         (["default", "another"], None),
     ],

@@ -107,5 +107,13 @@ async def misspelled_queues(
     own = {task.queue for task in project.registry}
     unused = [each for each in specs if is_plain(each) and each not in own]
     known = own | set(await resque.inspector.queues()) if unused else own
-    hints = {each: near_match(each, known, MISSPELLED) for each in unused if each not in known}
+    hints = {each: _meant(each, known) for each in unused if each not in known}
     return {name: f"no task uses the queue {name!r}{hint}" for name, hint in hints.items() if hint}
+
+
+def _meant(name: str, known: set[str]) -> str:
+    """The queue that is called nearly so, or those that stand in the name with blanks between them."""
+    parts = name.split()
+    if len(parts) > 1 and known & {*parts}:
+        return f"; did you mean {','.join(parts)!r}, with commas?"
+    return near_match(name, known, MISSPELLED)
