@@ -22,7 +22,6 @@ LONGEST_MS = 30_000  # between two looks for a job that runs long
 STRANGER_MS = 60_000  # before a task is mended that this process does not have
 SECOND_LOOK_MS = 300
 FORGET_AFTER_MS = 7 * 86_400_000
-_FORGET_EVERY_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,6 @@ class ChainRepair:
         self._own = own
         self._emit = emit
         self._looks: dict[str, _Look] = {}
-        self._next_forget_ms = 0
 
     async def run(
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
@@ -57,7 +55,7 @@ class ChainRepair:
         Args:
             tasks: all that are active.
         """
-        await self._forget(leader, now_ms)
+        await self._forget(leader, seen, now_ms)
         for name, due_ms in seen.due.items():
             if name in tasks:
                 await self._correct(leader, name, tasks[name], due_ms, now_ms)
@@ -105,10 +103,10 @@ class ChainRepair:
         self._looks[name] = _Look(at_ms, now_ms + pause_ms, lost)
         return now_ms + pause_ms
 
-    async def _forget(self, leader: Leader, now_ms: int) -> None:
-        if now_ms >= self._next_forget_ms:
-            self._next_forget_ms = now_ms + _FORGET_EVERY_MS
-            await store.forget(self._store, leader, now_ms - FORGET_AFTER_MS)
+    async def _forget(self, leader: Leader, seen: Seen, now_ms: int) -> None:
+        for name, announced_ms in seen.announced.items():
+            if announced_ms < now_ms - FORGET_AFTER_MS:
+                await store.forget(self._store, leader, name, announced_ms)
 
 
 def _missed_ms(at_ms: int, step_ms: int, now_ms: int) -> int:

@@ -130,16 +130,22 @@ async def announce(
     return [decode_name(name) for name in begun]
 
 
-async def forget(store: Store, right: Right, before_ms: int) -> list[str]:
-    """Forget what was last announced before a time; the names."""
+async def forget(store: Store, right: Right, name: str, announced_ms: int) -> None:
+    """Forget a task, unless somebody has announced it meanwhile.
+
+    Args:
+        announced_ms: when it was last announced, as it was read.
+    """
     keys = store.keys
-    names = await run_fenced(
-        store, right.fence, right.token, "periodic_forget",
-        [keys.periodic_seen, keys.periodic_due, keys.periodic_paused, keys.periodic_tasks,
-         keys.periodic_out, keys.periodic_stopped, keys.periodic_last, keys.cron],
-        [before_ms],
+    hashes = (
+        keys.periodic_tasks, keys.periodic_out, keys.periodic_stopped, keys.periodic_last, keys.cron,
     )  # fmt: skip
-    return [decode_name(name) for name in names]
+    gone: list[Write] = [("HDEL", each, name) for each in hashes]
+    gone += [("ZREM", each, name) for each in (keys.periodic_seen, keys.periodic_due)]
+    gone.append(("SREM", keys.periodic_paused, name))
+    await fire(
+        store, right, Firing([Expected("ZSCORE", keys.periodic_seen, name, announced_ms)], gone)
+    )
 
 
 # -- chains --
@@ -237,8 +243,13 @@ async def set_due(
 async def stop(store: Store, name: str) -> tuple[int, int | None]:
     """End a chain: how many jobs of it were due (0 or 1), and the time of the one that is out."""
     keys = store.keys
-    was_due, out = await store.run(
-        "periodic_stop", [keys.periodic_due, keys.periodic_out, keys.periodic_stopped], [name]
+    _, out, _, was_due = await store.transaction(
+        [
+            ("HSET", keys.periodic_stopped, name, "stopped"),
+            ("HGET", keys.periodic_out, name),
+            ("HDEL", keys.periodic_out, name),
+            ("ZREM", keys.periodic_due, name),
+        ]
     )
     return int(was_due), None if out is None else int(out)
 

@@ -4,16 +4,16 @@ and resqpy's own notes of when they fire next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resqpy.base.keys import Keys
 from resqpy.store.client import Store
-from resqpy.store.firing import Expected, Firing
-from resqpy.store.leader import run_fenced
+from resqpy.store.firing import Expected, Firing, fire
 from resqpy.store.promote import Right
 from resqpy.store.queues import decode_name
+from resqpy.store.translation import Command
 
 if TYPE_CHECKING:
     from resqpy.base.ruby_schedule import RubySchedule
@@ -29,6 +29,7 @@ class SeenRuby:
         last: when each fired last, as its writer wrote it.
         notes: when we fire it next.
         paused: which are paused while we run them.
+        changed: names of changed ones wait for Ruby's dynamic schedulers.
     """
 
     time_us: int
@@ -36,6 +37,7 @@ class SeenRuby:
     last: dict[str, str]
     notes: dict[str, str]
     paused: set[str]
+    changed: bool
 
     @property
     def only_ruby_s(self) -> list[str]:
@@ -58,51 +60,47 @@ def only_ruby_s(names: Sequence[str]) -> str:
     )
 
 
-async def take(store: Store, right: Right) -> SeenRuby:
-    """All of it, as the leader: the names of changed schedules are taken away.
-
-    Raises:
-        Deposed: another leads; nothing was written.
-    """
-    keys = store.keys
-    reply = await run_fenced(
-        store, right.fence, right.token, "ruby_read",
-        [keys.persistent_schedules, keys.schedules_changed, keys.last_enqueued_at,
-         keys.ruby_next, keys.ruby_paused], [],
-    )  # fmt: skip
-    seconds, us, *rest = reply
-    return _seen((seconds, us), *rest)
-
-
 async def look(store: Store) -> SeenRuby:
-    """All of it, without changing anything."""
-    keys = store.keys
-    replies = await store.look(
+    """All of it, in one round trip; what is of another kind counts as empty."""
+    return await _read(store.keys, store.look)
+
+
+async def _read(keys: Keys, ask: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> SeenRuby:
+    (seconds, us), entries, last, notes, paused, changed = await ask(
         [
             ("TIME",),
             ("HGETALL", keys.persistent_schedules),
             ("HGETALL", keys.last_enqueued_at),
             ("HGETALL", keys.ruby_next),
             ("SMEMBERS", keys.ruby_paused),
+            ("EXISTS", keys.schedules_changed),
         ]
     )
-    return _seen(*replies)
-
-
-def _seen(
-    time: Sequence[bytes],
-    entries: Sequence[bytes],
-    last: Sequence[bytes],
-    notes: Sequence[bytes],
-    paused: Sequence[bytes],
-) -> SeenRuby:
     return SeenRuby(
-        time_us=int(time[0]) * 1_000_000 + int(time[1]),
+        time_us=int(seconds) * 1_000_000 + int(us),
         entries=dict(zip(map(decode_name, entries[::2]), entries[1::2], strict=True)),
         last=_texts(last),
         notes=_texts(notes),
         paused=set(map(decode_name, paused)),
+        changed=bool(changed),
     )
+
+
+async def take(store: Store, right: Right) -> SeenRuby:
+    """All of it, as the leader: the names of changed schedules are taken away, as the one dynamic master
+    does, and our notes of those that are gone.
+
+    Raises:
+        Deposed: another leads; nothing was written.
+    """
+    keys = store.keys
+    seen = await _read(keys, store.pipeline)
+    if seen.changed:
+        await fire(store, right, Firing((), [("DEL", keys.schedules_changed)]))
+    for name in seen.notes.keys() - seen.entries.keys():
+        gone = Expected("HGET", keys.persistent_schedules, name, "")
+        await fire(store, right, Firing([gone], [("HDEL", keys.ruby_next, name)]))
+    return seen
 
 
 def _texts(flat: Sequence[bytes]) -> dict[str, str]:
