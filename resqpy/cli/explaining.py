@@ -13,7 +13,13 @@ from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import WorkerId
 from resqpy.cli import output, times
 from resqpy.cli.output import counted
-from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.cli.workers_view import (
+    SeenWorker,
+    all_workers,
+    pause_words,
+    unbound_by_pause,
+    unregistered_workers,
+)
 from resqpy.engine.failed_jobs import failed_of
 from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
@@ -95,7 +101,7 @@ class _Search:
         waiting = await self._waiting()
         if waiting is not None:
             yield waiting
-        for each in self._running(workers):
+        for each in [*self._running(workers), *await self._unregistered()]:
             yield each
         if self._queue is not None and (finding := self._workers_of(workers)) is not None:
             yield finding
@@ -139,6 +145,19 @@ class _Search:
             more = f"and {counted(len(running) - _NAMED, 'more worker')} run it: resqpy workers"
             found.append(Finding("running", more))
         return found
+
+    async def _unregistered(self) -> list[Finding]:
+        """A worker that is not registered may be gone, with a job that nobody takes back."""
+        others, _ = await unregistered_workers(self._resque)
+        return [
+            Finding(
+                "unregistered",
+                f"a job of it is on record as run by {each.worker_id}, which is not registered: if its "
+                "process is gone, so is the job",
+                remedy=f"then it goes to the failed list by: resqpy workers clean {quote(each.worker_id)}",
+            )
+            for each in [each for each in others if each.class_name == self._name][:_NAMED]
+        ]
 
     def _workers_of(self, workers: list[SeenWorker]) -> Finding | None:
         mine = [each for each in workers if each.works(self._queue or "")]

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from resqpy.base import codec, failed_entries
 from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob
-from resqpy.cli import output, times, views
+from resqpy.cli import output, times
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask_with_tasks
 from resqpy.cli.settings import current
 from resqpy.engine.resque import Resque
+from resqpy.store.sweep import every
 
 Function = Callable[..., Any]
 
@@ -156,13 +158,20 @@ async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:
         click.ClickException: there is none, or there are several.
     """
     found: dict[str, dict[str, FailedJob]] = {each.lower(): {} for each in ids}
-    async for entry in inspector.each_failed():
-        digest = views.failed_id(entry)
+    async for name, raw in _entries(inspector):
+        digest = codec.digest(raw)
         for wanted, matches in found.items():
             if digest.startswith(wanted):
-                matches[digest] = entry
+                matches[digest] = failed_entries.decode(raw, name)
     for wanted, matches in found.items():
         if len(matches) != 1:
             what = "no failed job has" if not matches else f"{len(matches)} failed jobs have"
             raise output.fail(Exit.NOT_FOUND, f"{what} an id that begins with {wanted!r}")
     return [entry for matches in found.values() for entry in matches.values()]
+
+
+async def _entries(inspector: Resque) -> AsyncIterator[tuple[str, bytes]]:
+    """The bytes of all failed entries, with the list in which they stand."""
+    for name in await inspector.failed_lists():
+        async for raw in every(inspector.store, inspector.store.keys.failed_list(name)):
+            yield name, raw

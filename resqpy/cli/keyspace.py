@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from shlex import quote
 from typing import Any
 
 from resqpy.cli.output import counted
@@ -75,7 +76,7 @@ def _record_problems(found: checkup.Survey) -> list[Problem]:
             f"{counted(len(ids), 'worker')} not registered, with something on record, a job perhaps: "
             f"{', '.join(ids[:3])}",
             "resqpy's own jobs are taken back within minutes where a worker or a scheduler of resqpy runs; "
-            "else find out whose they are; when their process is gone: resqpy workers clean ID",
+            f"else find out whose they are; when its process is gone: resqpy workers clean {quote(ids[0])}",
         )
     ]
 

@@ -137,6 +137,12 @@ def test_who_is_not_registered_and_has_a_record_is_shown(resqpy: Call, client: R
     assert "3 workers not registered" in said.err
     assert (info.json["workers"], info.json["unregistered"]) == (1, 3)
     assert "3 more on record" in resqpy("info").out
+    lost = [
+        each
+        for each in resqpy("task", "explain", "Mail", "--json").json
+        if each["kind"] == "unregistered"
+    ]
+    assert [each["remedy"].rpartition(" ")[2] for each in lost] == ["ruby-host:7:mail"]
     for name, left in zip(["ruby-host:7", "node-host:8+1:mail"], (2, 1), strict=True):
         assert resqpy("workers", "clean", name, "--yes", "--json").json["failed_jobs"] == 1
         assert resqpy("info", "--json").json["unregistered"] == left
