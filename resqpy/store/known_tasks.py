@@ -67,5 +67,6 @@ def _live(seconds: Any, signs: list[Any], noted: list[Any], but: str = "") -> se
     for name, raw in zip(noted[::2], noted[1::2], strict=True):
         if decode_name(name) != but and int(seconds) - seen.get(name, 0) <= LIVE_S:
             names = codec.decode_lenient(raw)
-            found.update(each for each in names or () if isinstance(each, str))
+            names = names if isinstance(names, list) else []  # whatever else somebody left there
+            found.update(each for each in names if isinstance(each, str))
     return found

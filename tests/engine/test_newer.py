@@ -48,9 +48,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newer, "_ASK_S", 0.0)
 
 
-async def _announced(
-    redis: Any, names: list[str], *, incarnation: str = "new", age_s: int = 0
-) -> None:
+async def _announced(redis: Any, names: Any, *, incarnation: str = "new", age_s: int = 0) -> None:
     """Another process announces tasks."""
     seconds, _ = await redis.time()
     await redis.hset(KNOWN, incarnation, json.dumps(names))
@@ -85,10 +83,11 @@ async def test_jobs_of_a_newer_version_reach_a_worker_of_it(redis_url: str, redi
 
 
 @pytest.mark.parametrize(
-    ("names", "age_s"), [([], 0), (["other", "fresher"], 0), (["fresh"], 61), (["fresh 1"], 0)]
+    ("names", "age_s"),
+    [([], 0), (["other", "fresher"], 0), (["fresh"], 61), (["fresh 1"], 0), (7, 0), ("fresh", 0)],
 )
 async def test_what_nobody_alive_announces_fails_at_once(
-    redis_url: str, redis: Any, names: list[str], age_s: int
+    redis_url: str, redis: Any, names: Any, age_s: int
 ) -> None:
     """As ever."""
     await _announced(redis, names, age_s=age_s)
