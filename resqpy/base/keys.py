@@ -210,7 +210,7 @@ class Keys:
 
     @cached_property
     def lives(self) -> str:
-        """Hash incarnation -> JSON {host, pid, queues, most}, from which all ids of a process that ever
+        """Hash incarnation -> JSON {host, pid, queues, most, form}, from which all ids of a process that ever
         were can be made: those of the slots 1 to `most`.
         """
         return self.own("lives")

@@ -133,9 +133,9 @@ class WorkingOn:
 class WorkerId:
     """A worker's identity: `host:pid:queue,queue`.
 
-    Ours have `HOST+N-incarnation` as their host, so that a Ruby worker that starts on the same
-    machine doesn't take them for dead (trap 7), and two processes with one host name and pid 1
-    can't be confused.
+    Ours have `HOST+resqpy` as their host, so that a Ruby worker that starts on the same machine doesn't
+    take them for dead (trap 7), and `PID-N-incarnation` as their pid, so that two processes with one host
+    name and pid 1 can't be confused.
     """
 
     host: str

@@ -21,6 +21,7 @@ from resqpy.cli.workers_view import (
     unregistered_workers,
 )
 from resqpy.engine.failed_jobs import failed_of
+from resqpy.engine.identity import place_of
 from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
@@ -206,7 +207,7 @@ class _Search:
     def _of_resting(self, ours: list[SeenWorker], words: str) -> Finding:
         """All that could take its jobs take none."""
         state = min(each.state for each in ours)
-        pids = sorted({f"{each.host} {each.pid}" for each in map(_id_of, ours)})
+        pids = sorted({" ".join(place_of(_id_of(each))) for each in ours})
         remedy = f"{WORDS.get(state, state)} (processes: {', '.join(pids[:_NAMED])})"
         return Finding(state, words, blocks=True, remedy=remedy)
 

@@ -10,7 +10,7 @@ from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.cli import output, times
-from resqpy.engine.identity import incarnation_of
+from resqpy.engine.identity import incarnation_of, place_of
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
@@ -87,12 +87,12 @@ class SeenWorker:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        who = WorkerId.parse(self.worker_id)
+        host, pid = place_of(WorkerId.parse(self.worker_id))
         return {
             "id": self.worker_id,
-            "host": who.host,
-            "pid": who.pid,
-            "queues": who.queues,
+            "host": host,
+            "pid": pid,
+            "queues": self.queues,
             "language": self.language,
             "working": self.work is not None,
             "state": self.state or "working",

@@ -15,8 +15,9 @@ that nobody knows is searched for now and then, and made known: then the rule fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from resqpy.base import codec, failed_entries, reading, worker_records
 from resqpy.base.clock import failed_at_utc, heartbeat_utc
@@ -28,9 +29,10 @@ from resqpy.base.errors import (
     StoreMisconfigured,
     WorkerDied,
 )
+from resqpy.base.foreign_time import moment_of
 from resqpy.base.task_id import TASK_ID, has_record
 from resqpy.engine.election import Leadership, Scope
-from resqpy.engine.identity import ids_of, incarnation_of
+from resqpy.engine.identity import ids_of, incarnation_of, ours
 from resqpy.engine.rescue_rule import MOST_RESCUES
 from resqpy.store import rescue, workers
 from resqpy.store.client import Arg, Store
@@ -51,6 +53,7 @@ _LEFT = (
 )
 
 Tell = Callable[..., None]
+T = TypeVar("T")
 
 
 class RescueChore:
@@ -61,6 +64,11 @@ class RescueChore:
         tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, before it
             as `tell("put_back", worker id, queue, class, times)` of a job that is back in its queue, lost
             so many times with its worker, and as `tell("error", error)`.
+
+    Attributes:
+        searching: there is more to be looked at soon.
+        beside_older: a leader leads that can't read ids of today's form: only processes that have them are
+            looked after. It forgets such a process when that is silent for long, and nothing else of it.
     """
 
     name = "rescue"
@@ -74,6 +82,7 @@ class RescueChore:
         self._search = Search(store)
         self._told: set[str] = set()
         self.searching: bool = False
+        self.beside_older: bool = False
 
     async def run(self, leadership: Leadership) -> float:
         """Look for the dead; seconds until the next look."""
@@ -81,8 +90,10 @@ class RescueChore:
         alive = await rescue.processes(self._store)
         lives = await rescue.lives(self._store)
         members = await self._members()
-        if orphans := [each for each in {*members, *lives} if each not in alive]:
-            await rescue.adopt(self._store, orphans, now_s)
+        if self.beside_older:
+            unread = {each for each in {*members, *lives} if not _of_earlier(each, members, lives)}
+            alive, lives, members = (_only(unread, each) for each in (alive, lives, members))
+        alive |= await self._adopt({*members, *lives} - alive.keys(), members, lives, now_s)
         before_s = now_s - self._dead_after_s
         living = {each: seen_s for each, seen_s in alive.items() if seen_s >= before_s}
         for incarnation in alive.keys() - living.keys():
@@ -96,6 +107,25 @@ class RescueChore:
         await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
         self.searching = await self._search.go_on(leadership)
         return _SEARCH_PAUSE_S if self.searching else min(5.0, self._dead_after_s / 6)
+
+    async def _adopt(
+        self,
+        orphans: Collection[str],
+        members: Mapping[str, Sequence[str]],
+        lives: Mapping[str, bytes],
+        now_s: float,
+    ) -> dict[str, float]:
+        """Note processes again that somebody forgot, by the last heartbeat of their workers; without one,
+        they have to give a sign of life from now on.
+        """
+        found = dict[str, float]()
+        for each in orphans:
+            ids = members.get(each) or ids_of(each, lives.get(each, b""))
+            beats = await rescue.heartbeats(self._store, ids)
+            seen_ms = max((moment_of(beat) or 0 for beat in beats), default=0)
+            found[each] = min(seen_ms / 1000 or now_s, now_s)
+        await rescue.adopt(self._store, found)
+        return found
 
     def _refused(self, incarnation: str, error: StoreError) -> None:
         """Redis refused something of one burial: it is told once, and holds up none of the others."""
@@ -254,9 +284,9 @@ class Search:
         return True
 
     async def _make_known(self, leadership: Leadership, found: Sequence[str]) -> None:
-        ours = [each for each in found if incarnation_of(each) is not None]
-        known = await workers.are_known(self._store, ours)
-        unknown = [each for each, is_known in zip(ours, known, strict=True) if not is_known]
+        own = [each for each in found if incarnation_of(each) is not None]
+        known = await workers.are_known(self._store, own)
+        unknown = [each for each, is_known in zip(own, known, strict=True) if not is_known]
         records = await workers.records(self._store, unknown)
         now = heartbeat_utc(leadership.clock.now_ms() / 1000)
         for each, record in zip(unknown, records, strict=True):
@@ -264,6 +294,18 @@ class Search:
                 incarnation = incarnation_of(each)
                 assert incarnation is not None
                 await rescue.make_known(self._store, each, incarnation, now)
+
+
+def _of_earlier(
+    incarnation: str, members: Mapping[str, Sequence[str]], lives: Mapping[str, bytes]
+) -> bool:
+    """Whether the ids of a process have the form that an older leader reads."""
+    ids = members.get(incarnation) or ids_of(incarnation, lives.get(incarnation, b""))[:1]
+    return any(read.earlier for each in ids if (read := ours(each)))
+
+
+def _only(names: Collection[str], found: dict[str, T]) -> dict[str, T]:
+    return {each: value for each, value in found.items() if each in names}
 
 
 def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdict:

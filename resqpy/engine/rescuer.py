@@ -1,8 +1,9 @@
 """The rescue in a worker process, so that it does not depend on a scheduler.
 
 A sign of life brings back whether nobody has looked for dead processes of late; then the process takes a
-lease, and unless a scheduler leads, does what the chore of the leader does. The lease ends by itself soon
-after its holder has died.
+lease, and unless a scheduler leads, does what the chore of the leader does. Beside a leader of an older
+version, which can't read the ids of today's workers, it does so for their processes. The lease ends by
+itself soon after its holder has died.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from resqpy.base.clock import Clock
 from resqpy.base.errors import Deposed, ResqpyError
 from resqpy.engine.election import Leadership
 from resqpy.engine.heartbeat import Beat
+from resqpy.engine.identity import reads_our_ids
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.rescue import RescueChore
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store.client import Store
+from resqpy.store.queues import decode_name
 
 _SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; one that is cut off is gone on with
 
@@ -66,6 +69,15 @@ class Rescuer:
             except ResqpyError as error:
                 tell_error(self._events, error)
 
+    async def _look(self, leadership: Leadership) -> float:
+        """What the chore does, as far as no leader does it."""
+        [token] = await self._store.call("MGET", self._store.keys.leader)  # nil of another type
+        if token is not None and reads_our_ids(decode_name(token)):
+            self._chore.searching = False
+            return 0.0
+        self._chore.beside_older = token is not None
+        return await self._chore.run(leadership)
+
     async def _round(self) -> None:
         lease = self._store.keys.rescuer
         if not await self._store.call("SET", lease, self._token, "NX", "PX", self._lease_ms):
@@ -74,13 +86,11 @@ class Rescuer:
         clock.note(await self._store.time_us())
         leadership = Leadership(self._store, self._token, (lease,), clock)
         try:
-            if await self._store.call("EXISTS", self._store.keys.leader):
-                return
-            again_s = await self._chore.run(leadership)
+            again_s = await self._look(leadership)
             while self._chore.searching:
                 await asyncio.sleep(again_s)
                 if await self._store.call("GET", lease) == self._token.encode():
                     await self._store.call("PEXPIRE", lease, self._lease_ms)
-                again_s = await self._chore.run(leadership)
+                again_s = await self._look(leadership)
         finally:
             await self._store.call("PEXPIRE", lease, self._rests_ms)

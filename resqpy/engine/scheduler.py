@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -37,7 +36,7 @@ class SchedulerRole(Role):
     ) -> None:
         super().__init__(connection)
         self.options: LeaderOptions = options
-        self.name: str = _new_name(self.options.name)
+        self.name: str = identity.leader_name(self.options.name)
         self.queue: Queue = Queue(self.store, jobs, clock)
         self.announcer: Announcer = Announcer(
             self.store, own_tasks(self.queue.definitions), self._trouble
@@ -136,14 +135,6 @@ class SchedulerRole(Role):
         await within_limit(deadline.left(_RESIGN_S), "giving up the leadership", resigning)
         await within_limit(deadline.left(_CLOSE_S), "closing the connection", self._close_store())
         self.emit("end")
-
-
-def _new_name(given: str | None) -> str:
-    """`HOST+scheduler-INCARNATION:PID`: like the names of Ruby's and Node's, and never one of theirs
-    or of another of ours, even where one configuration names many processes.
-    """
-    host = given or identity.host_name()
-    return f"{host}+scheduler-{identity.new_incarnation()}:{os.getpid()}"
 
 
 def _no_tracking(error: Exception) -> StoreError:

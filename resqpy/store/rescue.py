@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import codec, worker_records
@@ -72,10 +72,11 @@ async def processes(store: Store) -> dict[str, float]:
     return {decode_name(name): float(s) for name, s in zip(flat[::2], flat[1::2], strict=True)}
 
 
-async def adopt(store: Store, incarnations: Sequence[str], now_s: float) -> None:
-    """Note processes that have workers but no sign of life: from now on they have to give one."""
-    pairs: list[Arg] = [word for each in incarnations for word in (now_s, each)]
-    await store.call("ZADD", store.keys.processes, "NX", *pairs)
+async def adopt(store: Store, seen_s: Mapping[str, float]) -> None:
+    """Note processes again that somebody forgot, with when they were last seen."""
+    if seen_s:
+        pairs: list[Arg] = [word for each, seconds in seen_s.items() for word in (seconds, each)]
+        await store.call("ZADD", store.keys.processes, "NX", *pairs)
 
 
 async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:

@@ -9,6 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from resqpy.base.model import WorkerId
+from resqpy.engine.identity import place_of
 from tests.support.waiting import wait_for
 
 
@@ -31,7 +32,7 @@ async def registered(redis: Redis, count: int = 1) -> set[str]:
 async def pids(redis: Redis) -> set[str]:
     """The processes that have workers."""
     members = await redis.smembers("resque:workers")
-    return {WorkerId.parse(cast(bytes, each).decode()).pid for each in members}
+    return {place_of(WorkerId.parse(cast(bytes, each).decode()))[1] for each in members}
 
 
 def lives(pid: int) -> bool:

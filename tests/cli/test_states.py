@@ -18,7 +18,7 @@ QUEUE = "default"  # of the task sendMail
 def worker(client: Redis, number: int, state: str = "", host: str = "h") -> str:
     """A live worker of ours, in a process of its own."""
     incarnation = f"aaaaaaa{number}"
-    name = f"{host}+1-{incarnation}:{number}:{QUEUE}"
+    name = f"{host}+resqpy:{number}-1-{incarnation}:{QUEUE}"
     client.sadd("resque:workers", name)
     client.hset(
         "resque:workers:heartbeat", name, time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
@@ -45,6 +45,7 @@ def test_a_state_is_shown_by_all(resqpy: Call, client: Redis, state: str) -> Non
     assert explained.code == Exit.NO
     assert state in [each["kind"] for each in explained.json]
     assert (shown["state"], state in resqpy("workers").out) == (state, True)
+    assert (shown["host"], shown["pid"], shown["queues"]) == ("h", "1", QUEUE)
     assert (f"{state} workers" in problems) == (state != "stopping")
     assert ("unworked queue" in problems) == (state != "paused")
     if state != "stopping":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from redis.asyncio import Redis
 
@@ -20,12 +22,14 @@ JOB = b'{"class":"Echo","queue":"mail","args":[1.0,18446744073709551616]}'
 
 def worker_id(number: int, incarnation: str = INCARNATION) -> WorkerId:
     """One of our ids."""
-    return WorkerId(f"host+{number}-{incarnation}", "1", "mail")
+    return WorkerId("host+resqpy", f"1-{number}-{incarnation}", "mail")
 
 
-async def die_with(store: Store, *jobs: bytes, silent_s: float = 100) -> list[Taken]:
+async def die_with(
+    store: Store, *jobs: bytes, silent_s: float = 100, ids: Sequence[WorkerId] = ()
+) -> list[Taken]:
     """Let a process take jobs and die; its last sign of life was `silent_s` ago."""
-    ids = [worker_id(n + 1) for n in range(len(jobs))]
+    ids = ids or [worker_id(n + 1) for n in range(len(jobs))]
     await workers.register(store, INCARNATION, ids, "2026-11-21 00:00:00 +0000")
     await store.call("RPUSH", "resque:queue:mail", *jobs)
     exchange = Exchange(store)
@@ -73,6 +77,23 @@ async def test_jobs_return_to_the_head_in_their_old_order(redis_url: str, redis:
         assert cleaned == [second_id, first_id]
         back = [(second_id, "mail", "Echo", 1), (first_id, "mail", "Echo", 1)]
         assert scene.told_of("put_back") == back
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_process_that_somebody_forgot(
+    redis_url: str, redis: Redis, *, silent: bool
+) -> None:
+    """An older leader for example: it was last seen when its workers' heartbeats say so."""
+    async with Scene(redis_url) as scene:
+        await die_with(scene.store, JOB)
+        await redis.delete("resque:resqpy:processes")
+        if silent:
+            beat = "2026-11-21T00:00:00+00:00"
+            await redis.hset("resque:workers:heartbeat", str(worker_id(1)), beat)
+        await scene.look()
+        assert await redis.llen("resque:queue:mail") == silent
+        assert await redis.scard("resque:workers") != silent
+        assert await redis.zcard("resque:resqpy:processes") != silent
 
 
 async def test_the_living_are_left_alone(redis_url: str, redis: Redis) -> None:

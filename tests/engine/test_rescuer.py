@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from resqpy.base import failed_entries
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.model import WorkerId
+from resqpy.engine.options import WorkerOptions
 from resqpy.engine.rescue import RescueChore
+from resqpy.engine.rescuer import Rescuer
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
@@ -80,6 +84,42 @@ async def test_locks_are_freed(redis_url: str, redis: Any) -> None:
         await work.until(1)
 
     assert await redis.keys("resque:workerslock*") == []
+
+
+class Nobody:
+    """Whom nothing is told."""
+
+    def tell(self, *_: Any) -> None: ...
+
+    def heard(self, _event: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("leader", "earlier", "comes_back"),
+    [
+        ("host+scheduler-abcd1234:7/1", False, True),
+        ("host+scheduler-abcd1234:7/1", True, False),
+        ("host+scheduler-abcd1234:7:2/1", False, False),
+        ("host+scheduler-abcd1234:7:2/1", True, False),
+    ],
+)
+async def test_beside_a_leader(
+    redis_url: str, redis: Any, leader: str, *, earlier: bool, comes_back: bool
+) -> None:
+    """It does what a leader of an older version can't, and nothing else."""
+    store = Store(RedisOptions(redis_url))
+    mine = WorkerId("host+1-abcd1234", "1", "mail") if earlier else worker_id(1)
+    await redis.set("resque:resqpy:leader", leader)
+    try:
+        await die_with(store, JOB, ids=[mine])
+        await Rescuer(store, WorkerOptions(), Nobody(), "me", SYSTEM_CLOCK)._round()
+    finally:
+        await store.close()
+
+    assert await redis.llen("resque:queue:mail") == comes_back
+    assert await redis.exists(f"resque:worker:{mine}") != comes_back
+    assert bool(await redis.zcard("resque:resqpy:processes")) != comes_back
 
 
 async def test_one_of_several(redis_url: str, redis: Any) -> None:

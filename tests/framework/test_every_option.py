@@ -367,7 +367,7 @@ async def test_host_and_connection_options(make_project: MakeProject, redis: Red
         [worker] = await api.tasks.workers()
         names = [each["name"] for each in await redis.client_list()]
 
-    assert worker.startswith("box+1-")
+    assert worker.startswith(f"box+resqpy:{os.getpid()}-1-")
     assert "resqpy-test" in names
 
 

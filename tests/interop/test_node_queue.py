@@ -257,6 +257,8 @@ async def test_workers_are_shown_by_both(node: NodeDriver, resque: Resque, redis
         assert {
             name: job["payload"]["class"] for name, job in theirs.items() if name in working
         } == working
+        assert await node.call("queue.cleanOldWorkers", 60_000) == {}  # nobody's job is that old
+        assert await node.call("queue.workers") == names
         go_on.set()
 
 

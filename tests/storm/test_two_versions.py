@@ -7,11 +7,7 @@ has faults of its own there.
 
 from __future__ import annotations
 
-import io
-import os
 import random
-import subprocess
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,27 +19,7 @@ from tests.storm.storm import ROLES, Storm
 from tests.storm.test_storm import Keep, prove
 from tests.storm.weather import Weather
 
-# The last one before exchanges had epochs; another one may be given.
-OLDER = os.environ.get("RESQPY_OLDER_COMMIT", "5bbf928")
-
 Tell = Callable[[str], None]
-
-
-@pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the code of the older commit."""
-    known = subprocess.run(
-        ["git", "cat-file", "-e", f"{OLDER}^{{commit}}"], cwd=HERE, capture_output=True, check=False
-    )
-    if known.returncode != 0:
-        pytest.skip(f"the commit {OLDER} is not in this clone (git fetch --unshallow brings it)")
-    folder = tmp_path_factory.mktemp("older")
-    archive = subprocess.run(
-        ["git", "archive", OLDER, "resqpy"], cwd=HERE, capture_output=True, check=True
-    )
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(folder, filter="data")
-    return folder
 
 
 def swapping(older: Path) -> type[Weather]:

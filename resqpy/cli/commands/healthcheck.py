@@ -46,9 +46,10 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
 
 async def _lives_on(host: str, inspector: Inspector, max_age_s: int) -> bool:
     from resqpy.cli.workers_view import last_seen_ms
+    from resqpy.engine.identity import place_of
 
     workers = await inspector.workers()
-    here = [each for each, who in workers.items() if who.host.partition("+")[0] == host]
+    here = [each for each, who in workers.items() if place_of(who)[0] == host]
     seen = await last_seen_ms(inspector, here)
     oldest = await inspector.now_ms() - max_age_s * 1000
     return any(each is not None and each >= oldest for each in seen.values())
