@@ -276,9 +276,7 @@ def plan(schedule: Schedule, now_ms: int) -> Plan:
 
 def _due(times: Times, rule: MissedRule, first_ms: int, now_ms: int) -> Sequence[int]:
     """The times from the first that is due on which get a job."""
-    on_time_ms = max(
-        first_ms - 1, now_ms - rule.on_time_ms
-    )  # what is later than this was not missed
+    on_time_ms = max(first_ms - 1, now_ms - rule.on_time_ms)  # what is later was not missed
     after_ms = first_ms - 1
     if rule.what == "skip":
         after_ms = on_time_ms
