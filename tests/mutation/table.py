@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "a periodic task is one instance in the cluster",
         "resqpy/store/periodic.py",
-        '("ZREM", keys.periodic_due, name),',
+        '("HSET", keys.periodic_out, name, at_ms),',
         '("ZADD", keys.periodic_due, again_ms, name),',
         "tests/engine/test_periodic.py::test_one_at_a_time_however_many_nodes",
     ),
