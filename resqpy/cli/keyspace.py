@@ -73,7 +73,7 @@ def _record_problems(found: checkup.Survey) -> list[Problem]:
     return [
         Problem(
             "records of unknown workers",
-            f"{counted(len(ids), 'worker')} not registered, with something on record, a job perhaps: "
+            f"{counted(len(ids), 'worker that is', 'workers that are')} not registered, but on record as at work: "
             f"{', '.join(ids[:3])}",
             "resqpy's own jobs are taken back within minutes where a worker or a scheduler of resqpy runs; "
             f"else find out whose they are; when its process is gone: resqpy workers clean {quote(ids[0])}",

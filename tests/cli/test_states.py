@@ -135,7 +135,7 @@ def test_who_is_not_registered_and_has_a_record_is_shown(resqpy: Call, client: R
     }  # fmt: skip
     assert all(name.rpartition(":")[0] in said.out for name in RECORDS)
     assert said.out.count("not registered") == 3
-    assert "3 workers not registered" in said.err
+    assert "3 workers that are not registered" in said.err
     assert (info.json["workers"], info.json["unregistered"]) == (1, 3)
     assert "3 more on record" in resqpy("info").out
     lost = [

@@ -152,7 +152,7 @@ def print_info(details: Details, *, paused: bool, unregistered: int = 0) -> None
             "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
             + (", all paused" if paused else "")
             + (
-                f"; {unregistered:,} more on record, not registered: see resqpy workers"
+                f"; {unregistered:,} more on record but not registered: see resqpy workers"
                 * bool(unregistered)
             ),
             "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",

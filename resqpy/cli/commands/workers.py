@@ -53,8 +53,10 @@ def list_(*, working: bool, queue: str | None) -> None:
     ]
     output.show([each.as_json() for each in chosen], lambda: print_table(chosen, now_ms))
     if others:
-        what = f"{output.counted(len(others), 'worker')} not registered, with something on record"
-        output.warn(f"{what}, a job perhaps: resqpy doctor says what to do")
+        what = output.counted(len(others), "worker that is", "workers that are")
+        output.warn(
+            f"{what} not registered, but on record as at work: resqpy doctor says what to do"
+        )
     tell_how_far(everything=everything)
 
 
