@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resqpy.engine.rescue_rule import RESCUE_AFTER_S
+from resqpy.engine.options import RESCUE_AFTER_S
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from resqpy.base import codec
 from resqpy.engine.heartbeat import INTERVAL_S
-from resqpy.engine.rescue_rule import RESCUE_AFTER_S
 
+MOST_RESCUES = 3  # after so many, the next loss sends a job to the failed list, if it was alone
+RUNS_ALONE_AFTER = 2  # losses after which a job runs alone, so that it is known who kills
+RESCUE_AFTER_S = 30.0  # without a sign of life, after which a process is dead
 FROM_OPTIONS = -1.0  # in place of the seconds that a stop gives: those of the options
 
 

@@ -24,9 +24,8 @@ from resqpy.engine.hot_queues import MANY, HotQueues
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.reporting import Reporting
-from resqpy.engine.running import End, Runner
+from resqpy.engine.running import End, Runner, Suspects
 from resqpy.engine.slots import Slot, Slots
-from resqpy.engine.suspects import Suspects
 from resqpy.engine.telling import Events, tell_error
 from resqpy.store import queues as queue_store
 from resqpy.store.client import Store

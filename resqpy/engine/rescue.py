@@ -4,7 +4,7 @@ A job goes back to the head of its queue; to failed where its run was marked as 
 repeated, or where its queue is no list any more. A job that was rescued three times and is lost once
 more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were
 lost together can't be told apart, so one that was lost twice before runs alone in its process
-(`engine/suspects.py`): then it is known who kills.
+(`engine/running.py`): then it is known who kills.
 A job with a record beside it always goes back: the record counts attempts, and drops what is not to run.
 The count stands beside the job, never in it, and is forgotten when the job succeeds.
 
@@ -33,7 +33,7 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.task_id import TASK_ID, has_record
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.identity import ids_of, incarnation_of, ours
-from resqpy.engine.rescue_rule import MOST_RESCUES
+from resqpy.engine.options import MOST_RESCUES
 from resqpy.store import rescue, workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.rescue import Remains, Verdict

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock
 from resqpy.base.errors import (
     JobCancelled,
@@ -16,17 +18,17 @@ from resqpy.base.errors import (
     WorkerStopped,
 )
 from resqpy.base.limited import GRACE_S
+from resqpy.base.model import Job, WorkerId
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.engine.definition import Definitions
 from resqpy.engine.endings import ended
 from resqpy.engine.execute import conclude, execute, failure
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.left_behind import LeftBehind
-from resqpy.engine.options import WorkerOptions
+from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.outcome import RETURNED, Kind, Outcome
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
-from resqpy.engine.taking import run_of
 from resqpy.engine.telling import Events
 from resqpy.engine.threads import ThreadRunner
 from resqpy.store import workers
@@ -34,14 +36,85 @@ from resqpy.store.client import Store
 from resqpy.store.exchange import Ended, Taken
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
-
 _MAY_HAVE_RUN = (
     "an at-most-once job whose start was noted came back, after a failover of Redis for example: it may "
     "have run already, and is not run again"
 )
-
-
 CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
+
+
+def run_of(
+    taken: Taken, worker_id: WorkerId, store: Store, definitions: Definitions, max_payload: int
+) -> Run:
+    """The run of a taken job; `error` is a `PayloadError` where it can't be read."""
+    problem: PayloadError | None = None
+    try:
+        job = _decode(taken, max_payload)
+    except PayloadError as error:
+        problem = error.with_traceback(None)  # what is wrong is in its words, not in our code
+        job = Job("", [], taken.queue, taken.raw or b"")
+    run = Run(job, definitions.of(job), worker_id, store)
+    run.error = problem
+    run.beginning = taken.beginning
+    run.held, run.sha1, run.rescues = taken.held, taken.sha1, taken.rescues
+    run.run_at = taken.run_at
+    if taken.along is not None:
+        run.lifecycle = definitions.lifecycle.begun(taken.along)
+    return run
+
+
+def _decode(taken: Taken, max_payload: int) -> Job:
+    if taken.raw is None:
+        raise PayloadError(
+            f"the job has {taken.held} bytes; the most is {max_payload} (tasks.max_payload)"
+        )
+    job = codec.decode_job(taken.raw, taken.queue)
+    if job.class_name == failed_entries.UNREADABLE:
+        raise PayloadError("the job could not be read before, and a foreign client retried it")
+    return job
+
+
+class Suspects:
+    """Jobs that were lost with their worker twice: each runs alone in its process. If the process dies once
+    more, it is known who kills it (`engine/rescue.py`), and no other job is lost with it.
+
+    Args:
+        begin: starts a job in its slot.
+    """
+
+    def __init__(self, begin: Callable[[Slot, Run], None]) -> None:
+        self._begin = begin
+        self._waiting: deque[tuple[Slot, Run]] = deque()
+        self._running: tuple[Slot, Run] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether one waits or runs: then no other job may be taken."""
+        return bool(self._waiting) or self._running is not None
+
+    def hold(self, slot: Slot, run: Run) -> bool:
+        """Keep a job that was just taken until it may run; False if it is no suspect."""
+        if run.rescues < RUNS_ALONE_AFTER:
+            return False
+        self._waiting.append((slot, run))
+        return True
+
+    def settle(self, busy: Sequence[Slot]) -> bool:
+        """After an exchange: begin the next if nothing else runs; True if the last one is through.
+
+        Args:
+            busy: slots with a job, those of the suspects among them.
+        """
+        if not self.active:
+            return False
+        if self._running is not None and self._running[0].run is not self._running[1]:
+            self._running = None
+        self._waiting = deque((slot, run) for slot, run in self._waiting if slot.run is run)
+        held = {slot.number for slot, _ in self._waiting}
+        if self._waiting and all(slot.number in held for slot in busy):
+            self._running = self._waiting.popleft()
+            self._begin(*self._running)
+        return not self.active
 
 
 class End:

@@ -1,9 +1,8 @@
 """The built-in plugins, by the names node-resque has for them."""
 
-from resqpy.plugins.delay_queue_lock import DelayQueueLock
 from resqpy.plugins.job_lock import JobLock
 from resqpy.plugins.noop import Noop
-from resqpy.plugins.queue_lock import QueueLock
+from resqpy.plugins.queue_lock import DelayQueueLock, QueueLock
 from resqpy.plugins.retry import Retry
 
 __all__ = ["DelayQueueLock", "JobLock", "Noop", "QueueLock", "Retry"]

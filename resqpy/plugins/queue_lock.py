@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from resqpy.base import codec
 from resqpy.base.keys import Keys
-from resqpy.engine.plugin import CallNext, Enqueuing
+from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
 from resqpy.plugins.lock import AnyJob, Lock, key_parts
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
-from resqpy.store.queues import Guard
+from resqpy.store.queues import DELAYED, Guard
 
 
 class QueueLock(Lock):
@@ -43,3 +44,12 @@ class QueueLock(Lock):
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
         return self.own_key(job) or keys.queue_lock(*key_parts(job))
+
+
+class DelayQueueLock(Plugin):
+    """No options. Delayed jobs are found whichever language wrote them."""
+
+    def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
+        """The index keys of the delayed job, one for each spelling; none may be there."""
+        texts = codec.spellings(job.class_name, job.queue, job.args)
+        return tuple(Guard(DELAYED, keys.timestamps(text)) for text in texts)

@@ -2,31 +2,85 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from resqpy.base import backoff, codec, failed_entries
+from resqpy.base import codec, failed_entries
+from resqpy.base.backoff import Backoff
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
-from resqpy.base.when import Duration
+from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.outcome import Kind, Outcome
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.backoff import MOST_MS, Backoff
 from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
 
+EXPONENTIAL = "exponential"
+MOST_MS = 86_400_000  # where doubling ends: a day
 DEFAULT_RETRY_LIMIT = 1  # node-resque's: no retry at all
 DEFAULT_RETRY_DELAY_MS = 5000
 WAITING_S = (
     86_400  # how long, beyond its delay, a job may wait in its queue before counts are forgotten
 )
-
 ErrorTypes = tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDelays:
+    """How long a failed job waits before it is tried again: a pure rule.
+
+    Attributes:
+        steps_ms: the delay after each failed attempt; the last one is for all that follow.
+        doubling: the one step is doubled from attempt to attempt, up to a day.
+        jitter: up to which share of itself a delay is lengthened at random.
+    """
+
+    steps_ms: tuple[int, ...]
+    doubling: bool = False
+    jitter: float = 0.0
+
+    @classmethod
+    def of(cls, delay: object, strategy: object, jitter: object) -> RetryDelays:
+        """From Retry's options.
+
+        Raises:
+            UsageError: what is wrong with which of them.
+        """
+        if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+            raise UsageError(f"retry_jitter: {jitter!r} is not a share between 0 and 1")
+        delay_ms = duration_ms(delay, "retry_delay")  # type: ignore[arg-type]  # it checks the type
+        if strategy is None or strategy == EXPONENTIAL:
+            return cls((delay_ms,), strategy == EXPONENTIAL, float(jitter))
+        if isinstance(strategy, str) or not isinstance(strategy, Sequence) or not strategy:
+            raise UsageError(
+                f"backoff_strategy: {strategy!r} is neither a list of milliseconds with at least "
+                f"one nor {EXPONENTIAL!r}"
+            )
+        steps = tuple(duration_ms(step, "backoff_strategy") for step in strategy)
+        return cls(steps, jitter=float(jitter))
+
+    def delay_ms(self, count: int) -> int:
+        """The delay after failed attempt number `count`, from 0."""
+        base = self._base_ms(count)
+        return base + int(base * self.jitter * random.random())
+
+    def longest_ms(self, attempts: int) -> int:
+        """The longest that so many attempts can have."""
+        base = max(self._base_ms(count) for count in range(attempts))
+        return base + int(base * self.jitter)
+
+    def _base_ms(self, count: int) -> int:
+        step = self.steps_ms[min(count, len(self.steps_ms) - 1)]
+        if not self.doubling:
+            return step
+        return max(step, min(step << min(count, 32), MOST_MS))
 
 
 class Retry(Plugin):
@@ -54,7 +108,7 @@ class Retry(Plugin):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self.retry_limit: int = _limit(self.option("retry_limit", DEFAULT_RETRY_LIMIT))
-        self.backoff: Backoff = Backoff.of(
+        self.backoff: RetryDelays = RetryDelays.of(
             self.option("retry_delay", DEFAULT_RETRY_DELAY_MS),
             self.option("backoff_strategy", None),
             self.option("retry_jitter", 0),
@@ -72,7 +126,7 @@ class Retry(Plugin):
         """The same as a value. Of a list of delays, that names the first."""
         first_ms, factor = self.backoff.steps_ms[0], 2.0 if self.backoff.doubling else 1.0
         most_ms = max(first_ms, MOST_MS) if self.backoff.doubling else None
-        return RetryPolicy(self.retry_limit - 1, backoff.Backoff(first_ms, factor, most_ms))
+        return RetryPolicy(self.retry_limit - 1, Backoff(first_ms, factor, most_ms))
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether it is tried again."""

@@ -8,7 +8,10 @@ each connection; of several, the next is asked where one does not answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
@@ -18,12 +21,33 @@ from redis.crc import key_slot
 
 from resqpy.base.errors import ResqpyError, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
+from resqpy.base.own_tasks import OWNER
+from resqpy.base.waiting import in_own_thread
 from resqpy.store.address import Address, hosts_of, place_of, pool_of, seeds_of, sentinels_of
 from resqpy.store.options import RedisOptions
-from resqpy.store.resolving import resolve_aside
 from resqpy.store.translation import translate_connect
 
+_MARK = "resolve_aside"
 Opener = Callable[[], Awaitable[AbstractConnection]]
+Finder = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def resolve_aside(loop: asyncio.AbstractEventLoop) -> None:
+    """Let names of hosts that no job asks for be resolved in threads of our own, as uvloop does by itself:
+    users' tasks may hold all threads of the loop's pool.
+    """
+    resolve: Any = loop.getaddrinfo
+    if getattr(resolve, "__name__", "") == _MARK:
+        return
+
+    async def aside(host: Any, port: Any, **how: int) -> Any:
+        if OWNER.get() is not None:
+            return await resolve(host, port, **how)
+        return await in_own_thread(partial(socket.getaddrinfo, host, port, **how))
+
+    aside.__name__ = _MARK
+    with contextlib.suppress(AttributeError):
+        loop.getaddrinfo = aside  # type: ignore[method-assign]  # that it can be is how it is done
 
 
 def opener(options: RedisOptions, keys: Keys) -> Opener:
@@ -53,9 +77,6 @@ def opener(options: RedisOptions, keys: Keys) -> Opener:
 
 def _as_store_error(error: ResqpyError) -> StoreError:
     return error if isinstance(error, StoreError) else StoreError(str(error))
-
-
-Finder = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def _finder(

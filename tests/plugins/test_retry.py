@@ -16,7 +16,7 @@ from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
 from resqpy.plugins import Retry
-from resqpy.plugins.backoff import Backoff
+from resqpy.plugins.retry import RetryDelays
 from tests.plugins.conftest import MakeStage
 from tests.plugins.stage import Gate, Stage
 from tests.support.redis_state import ttls
@@ -309,7 +309,7 @@ def test_wrong_options_are_refused_when_the_task_is_defined(
 
 def test_jitter_only_lengthens() -> None:
     """A share of the delay, so that many that failed together don't come back together."""
-    backoff = Backoff.of(1000, None, 0.5)
+    backoff = RetryDelays.of(1000, None, 0.5)
     delays = {backoff.delay_ms(0) for _ in range(200)}
     assert 1000 <= min(delays) < max(delays) <= 1500
     assert backoff.longest_ms(1) == 1500
@@ -317,8 +317,8 @@ def test_jitter_only_lengthens() -> None:
 
 def test_doubling_ends_at_a_day() -> None:
     """However many attempts; a longer first delay stays."""
-    assert Backoff.of(1000, "exponential", 0).delay_ms(500) == DAY_MS
-    assert Backoff.of(2 * DAY_MS, "exponential", 0).delay_ms(3) == 2 * DAY_MS
+    assert RetryDelays.of(1000, "exponential", 0).delay_ms(500) == DAY_MS
+    assert RetryDelays.of(2 * DAY_MS, "exponential", 0).delay_ms(3) == 2 * DAY_MS
 
 
 @pytest.mark.parametrize(
@@ -342,4 +342,4 @@ def test_defaults_are_node_s() -> None:
     """One attempt, five seconds; None counts as left out."""
     retry: Callable[..., Retry] = Retry
     plain = retry({"retryLimit": None, "retryDelay": None, "backoffStrategy": None})
-    assert (plain.retry_limit, plain.backoff) == (1, Backoff((5000,)))
+    assert (plain.retry_limit, plain.backoff) == (1, RetryDelays((5000,)))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import ClassVar
 
+from resqpy.base.errors import StoreError
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration
 from resqpy.engine.options import FROM_OPTIONS
@@ -13,11 +14,28 @@ from resqpy.engine.queue_names import is_plain
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.initializer import Initializer
-from resqpy.framework.leader_watch import tell_if_nobody_leads
 from resqpy.framework.log import get_logger
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
 from resqpy.store.client import Store
+from resqpy.store.leader import led, standing
+
+_LOOK_AFTER_S = 2.0  # schedulers that start with us have time to be elected
+
+
+async def tell_if_nobody_leads(store: Store, ruby_prefix: str, *, periodic: bool) -> None:
+    """Warn where no scheduler leads; it looks once, soon after the start.
+
+    Args:
+        periodic: this process has periodic tasks, which only a scheduler of resqpy runs.
+    """
+    await asyncio.sleep(_LOOK_AFTER_S)
+    try:
+        found = led(await standing(store, ruby_prefix))
+    except StoreError:
+        return  # others tell of a Redis that is away
+    if not found.periodic and (periodic or not found.delayed):
+        get_logger().warning(found.idle, remedy=f"start one: {found.remedy}")
 
 
 class ResqueInitializer(Initializer):
