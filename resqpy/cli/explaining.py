@@ -72,6 +72,7 @@ def print_findings(findings: list[Finding]) -> None:
         output.say(sign, " ", each.words)
         if each.remedy:
             output.say(f"    → {each.remedy}")
+    output.note_place(each.remedy for each in findings)
 
 
 class _Search:

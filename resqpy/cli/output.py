@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from resqpy.base.masking import Redaction
 from resqpy.base.printable import printable, printable_json
@@ -213,6 +214,19 @@ def properties(rows: Mapping[str, Any]) -> None:
 def note(words: str) -> None:
     """Say something beside the result, so not where programs read."""
     click.echo(fit(words), err=True)
+
+
+def note_place(remedies: Iterable[str]) -> None:
+    """Say that commands which were told need the flags by which this one was told where to look."""
+    ctx = click.get_current_context()
+    flags = [
+        each.opts[0]
+        for each in ctx.command.params
+        if each.opts[0] in {"--redis", "--namespace", "--root", "--env"}
+        and ctx.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if flags and any("resqpy " in each for each in remedies):
+        note(f"(give the commands that are named here the same {', '.join(flags)})")
 
 
 def warn(words: str) -> None:

@@ -143,6 +143,8 @@ def test_remedies_can_be_pasted_into_a_shell(resqpy: Call, client: Redis) -> Non
 
     found = resqpy("task", "explain", name, "--queue", queue, "--json").json
     found += resqpy("doctor", "--json").json
+    assert "the same" not in resqpy("doctor").err
+    assert "the same --namespace)" in resqpy("doctor", "--namespace", "resque").err
     told = [
         shlex.split(each["remedy"].partition("resqpy ")[2])
         for each in found

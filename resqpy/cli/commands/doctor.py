@@ -161,5 +161,6 @@ def _print(found: Sequence[Problem], fixed: dict[str, int], *, promised: bool) -
             would = "--fix would do it: " if each.fix is not None else ""
             would = "would be fixed: " if would and promised else would
             output.say(f"    → {would}{each.remedy}")
+    output.note_place(each.remedy for each in found)
     if not found:
         output.say(output.paint("✓", fg="green"), " nothing is wrong")
