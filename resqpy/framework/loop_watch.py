@@ -58,9 +58,7 @@ class LoopWatch:
                 return 0.0
             if self._told is None:
                 self._told = {**self._of_task(), **self._place(frame)}
-                words = (
-                    "the event loop is blocked: no other job, probe or signal is served meanwhile"
-                )
+                words = "the event loop is blocked: nothing else that runs on it goes on meanwhile"
                 get_logger().warning(
                     words, blocked_s=round(silent_s, 1), **self._told, remedy=_REMEDY
                 )
@@ -112,6 +110,17 @@ def _at(frame: FrameType, path: Path) -> str:
 
 
 def _waits(frame: FrameType | None) -> bool:
-    """Whether the loop itself waits for something to do, as an idle one."""
+    """Whether the loop itself waits for something to do, as an idle one: asyncio's stands in its selector,
+    uvloop's has no frame behind whoever runs it.
+    """
     back = frame and frame.f_back
-    return bool(back and back.f_globals.get("__name__") == "asyncio.base_events")
+    if frame is None or back is None:
+        return False
+    return _module(back) == "asyncio.base_events" or _module(frame) in _RUNNERS
+
+
+_RUNNERS = ("asyncio.runners", "resqpy.base.own_tasks")
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
