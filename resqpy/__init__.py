@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.framework.scheduler import Scheduler
-    from resqpy.framework.scheduler_options import SchedulerOptions
+    from resqpy.framework.sections import SchedulerOptions
     from resqpy.framework.task import Task, task
     from resqpy.framework.task_call import TaskCall
     from resqpy.framework.tracking import TrackedApi, current_task
@@ -214,7 +214,7 @@ _MODULES = {
     "Run": "engine.run",
     "ScalingOptions": "engine.options",
     "Scheduler": "framework.scheduler",
-    "SchedulerOptions": "framework.scheduler_options",
+    "SchedulerOptions": "framework.sections",
     "Store": "store.client",
     "StoreError": "base.errors",
     "StoreMisconfigured": "base.errors",

@@ -156,3 +156,8 @@ class WorkerId:
         host, _, rest = text.partition(":")
         pid, _, queues = rest.partition(":")
         return cls(host, pid, queues)
+
+
+def described(default: Any, words: str) -> Any:
+    """A field of options: its default, and what it means."""
+    return field(default=default, metadata={"words": words})

@@ -20,7 +20,7 @@ from resqpy.cli.silent_workers import worker_problems
 from resqpy.cli.unled import unled_problems
 from resqpy.cli.views import ID_LENGTH, failed_id
 from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
 from resqpy.store import checkup, delayed, known_tasks, pausing

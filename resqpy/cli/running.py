@@ -22,11 +22,11 @@ from resqpy.cli.settings import Settings
 from resqpy.cli.supervised import GO, LOADED, READY, SUPERVISED
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.framework import log_writer
-from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.log import configure, fills_standard_error, get_logger
 from resqpy.framework.log_writer import guard_standard_streams
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
+from resqpy.framework.sections import LoggerConfig
 
 NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
 

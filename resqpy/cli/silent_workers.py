@@ -10,7 +10,7 @@ from resqpy.cli import times
 from resqpy.cli.output import counted
 from resqpy.cli.problem import Fix, Problem
 from resqpy.cli.workers_view import SeenWorker
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.resque import Resque
 from resqpy.store import workers as store_workers
 from resqpy.store.undo import Touched, Undo

@@ -13,8 +13,8 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli.exits import Exit
 from resqpy.cli.service_manager import VARIABLES, ServiceManager
 from resqpy.cli.supervised import Supervised
-from resqpy.framework.defaults import TasksConfig
 from resqpy.framework.log import get_logger
+from resqpy.framework.sections import TasksConfig
 from resqpy.framework.signals import NOW_WITHIN_S, Terminal, Urgency, listening, number
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0

@@ -51,7 +51,7 @@ def _commands() -> Iterable[str]:
 
 
 def _sections() -> Iterable[str]:
-    from resqpy.framework.defaults import SECTIONS
+    from resqpy.framework.sections import SECTIONS
 
     return SECTIONS
 

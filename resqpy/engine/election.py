@@ -23,7 +23,7 @@ from typing import Any, Literal
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import ResqpyError
 from resqpy.base.own_tasks import own_task
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store import leader
 from resqpy.store.client import Arg, Store

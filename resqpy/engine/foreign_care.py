@@ -22,7 +22,7 @@ from resqpy.base.model import FailedJob
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.identity import incarnation_of
 from resqpy.engine.inspector import Inspector
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.ruby_pulse import RubyPulse
 from resqpy.store import cleaning, foreign, workers
 from resqpy.store.leader import other_ruby_leader

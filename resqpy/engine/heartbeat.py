@@ -23,7 +23,6 @@ from resqpy.store.client import Store
 from resqpy.store.junk import Mending
 from resqpy.store.options import RedisOptions
 
-INTERVAL_S = 10.0
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0
 _KEPT_S = 60.0  # that our state is kept when we are not heard of any more
@@ -78,7 +77,7 @@ class Heartbeat:
         vitals: Callable[[], Vitals],
         on_beat: Callable[[Beat], None],
         on_error: Callable[[ResqpyError], None],
-        interval_s: float = INTERVAL_S,
+        interval_s: float,
     ) -> None:
         self._options = options
         self._vitals = vitals

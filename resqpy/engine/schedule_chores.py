@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from resqpy.base.own_tasks import raise_if_cancelled
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.schedules.announcing import Announcer

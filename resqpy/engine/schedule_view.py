@@ -11,7 +11,7 @@ from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.periodic import to_datetime
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs

@@ -13,7 +13,7 @@ from resqpy.engine import identity
 from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection
 from resqpy.engine.election import Election, Leadership
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue import Queue
 from resqpy.engine.role import LAST_S, Role, within_limit
 from resqpy.schedules.announcing import Announcer, own_tasks

@@ -19,7 +19,10 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.config_files import USUAL_ENVIRONMENTS, Layer, folders_of, read_layers
 from resqpy.framework.config_merge import Merge, Setting
-from resqpy.framework.defaults import (
+from resqpy.framework.modules import module_folders
+from resqpy.framework.options import build
+from resqpy.framework.problems import Problems
+from resqpy.framework.sections import (
     SECTIONS,
     GeneralConfig,
     LoggerConfig,
@@ -28,9 +31,6 @@ from resqpy.framework.defaults import (
     SchedulerConfig,
     TasksConfig,
 )
-from resqpy.framework.modules import module_folders
-from resqpy.framework.options import build
-from resqpy.framework.problems import Problems
 
 DEFAULT_ENVIRONMENT = "development"
 

@@ -12,10 +12,10 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.masking import MASK, masked, masked_url
 from resqpy.framework.config_files import Layer
 from resqpy.framework.config_own import OwnSections
-from resqpy.framework.defaults import SECTIONS
 from resqpy.framework.kinds import FILE_OR_NONE
 from resqpy.framework.options import Option, options_of
 from resqpy.framework.problems import Problems, line_of
+from resqpy.framework.sections import SECTIONS
 
 DEFAULT = "default"
 

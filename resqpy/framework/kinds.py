@@ -96,6 +96,7 @@ TEXT = Kind("a text", _check_text)
 TEXT_OR_NONE = Kind(
     "a text or None", lambda value: None if value in (None, "") else _check_text(value)
 )
+ANY_TEXT = Kind("a text", lambda value: TEXT_OR_NONE.check(value) or "")
 FILE_OR_NONE = Kind("the path of a file or None", TEXT_OR_NONE.check)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.waiting import is_set_within
-from resqpy.framework.defaults.process import ProcessConfig
 from resqpy.framework.log import get_logger
+from resqpy.framework.sections import ProcessConfig
 
 _CHECK_S = 1.0
 

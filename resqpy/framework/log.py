@@ -21,8 +21,8 @@ from resqpy.base.masking import Redaction, masked_text, text_of
 from resqpy.base.printable import printable, printable_json
 from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
-from resqpy.framework.defaults.logger import LoggerConfig
 from resqpy.framework.log_writer import LogStream, log_stream
+from resqpy.framework.sections import LoggerConfig
 
 _OF_LINES = ("traceback", "stacks", "exception", "stack", "dump")
 _DEEPEST = 4  # levels of a value that are shown

@@ -32,6 +32,7 @@ class Option:
         words: what it means.
         historic: older names of its environment variable; the first that is set counts.
         secret: not to be shown.
+        source: the engine's options that declare it, and its name there.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Option:
     words: str
     historic: tuple[Historic, ...] = ()
     secret: bool = False
+    source: tuple[type, str] | None = None
 
     def checked(self, value: Any) -> Any:
         """What is kept for a value from a config file or a flag.
@@ -72,6 +74,7 @@ def option(
     words: str,
     *historic: str | Historic,
     secret: bool = False,
+    source: tuple[type, str] | None = None,
 ) -> Any:
     """A field of a section."""
     older = tuple(Historic(each) if isinstance(each, str) else each for each in historic)
@@ -81,10 +84,20 @@ def option(
         "historic": older,
         "secret": secret,
         "default": default,
+        "source": source,
     }
     return field(  # {} may be no plain default
         default_factory=lambda: default, metadata=entry, repr=not secret
     )
+
+
+def same(options: type, name: str, kind: Kind, *historic: str | Historic) -> Any:
+    """A field that options of the engine declare; their seconds are our milliseconds."""
+    declared = next(each for each in fields(options) if each.name == name)
+    default: Any = declared.default
+    if name.endswith("_s"):
+        default = round(default * 1000)
+    return option(default, kind, declared.metadata["words"], *historic, source=(options, name))
 
 
 def part(section: type) -> Any:

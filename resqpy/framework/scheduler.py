@@ -18,7 +18,7 @@ from resqpy.engine.promotion import Promotion, Teller
 from resqpy.engine.rescue import RescueChore
 from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.scheduler import SchedulerRole
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.tracked.recovery import TrackedChore
 
 

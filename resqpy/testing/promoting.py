@@ -15,7 +15,7 @@ from resqpy.base.errors import ResqpyError, UsageError
 from resqpy.engine.claims import Claims
 from resqpy.engine.due import Judge
 from resqpy.engine.election import Election, Leadership
-from resqpy.engine.leader_options import LeaderOptions
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.promotion import Teller, raise_if_refused
 from resqpy.engine.queue import Queue
 from resqpy.engine.redis_clock import FollowingClock

@@ -93,7 +93,7 @@ def test_another_stop_time_is_another_in_all_files(
     resqpy: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is one number: nobody has to remember the other places."""
-    from resqpy.framework.defaults.tasks import TasksConfig
+    from resqpy.framework.sections import TasksConfig
 
     monkeypatch.setattr(TasksConfig, "__init__", _patient(TasksConfig.__init__))
     folder = tmp_path / "patient"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from resqpy.cli.options import Option
+from resqpy.engine.options import ScalingOptions
+from resqpy.framework.config_merge import KNOWN
 from tests.cli import tour
 from tests.cli.reference import DOC, SHARED, commands, in_document
 from tests.cli.tour_steps import STEPS
@@ -50,6 +55,26 @@ def test_the_tour_has_every_command_with_its_options() -> None:
     ]
 
     assert missing == []
+
+
+def test_the_help_names_the_defaults_of_the_settings() -> None:
+    """Of each flag that overrides a setting, if its help has one."""
+    said = [
+        (param.setting, found[1])
+        for _, command in commands()
+        for param in command.params
+        if isinstance(param, Option) and param.setting
+        if (found := re.search(r"\(default: ([^;)]+)", param.help or ""))
+    ]
+    wrong = [(path, text) for path, text in said if KNOWN[path].parsed(text) != _default(path)]
+
+    assert said
+    assert wrong == []
+
+
+def _default(path: str) -> Any:
+    """What holds for a worker: where the config says that there is none, the engine's own."""
+    return getattr(ScalingOptions, path.partition(".")[2], KNOWN[path].default)
 
 
 def _options(command: click.Command) -> Iterator[str]:

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from resqpy import Queue
 from resqpy.cli.exits import Exit
 from resqpy.cli.supervisor import Grace
-from resqpy.framework.defaults import TasksConfig
+from resqpy.framework.sections import TasksConfig
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.ports import free_port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
 from textwrap import dedent
 from typing import Any
@@ -98,7 +99,7 @@ def _of_class(name: str, kind: type) -> str:
     lines = [f"### {name}", ""]
     if _is_constructed(kind):
         lines += [f"`{name}{_parameters(kind)}`", ""]
-    lines += [_prose(kind), ""]
+    lines += [_prose(kind), "", *_fields(kind)]
     others = [each for each in kind.__mro__[1:] if each in _classes()]
     if others:
         lines += [f"Besides, all of {_and(others)}.", ""]
@@ -106,6 +107,17 @@ def _of_class(name: str, kind: type) -> str:
     if rows:
         lines += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(lines)
+
+
+def _fields(kind: Any) -> list[str]:
+    """What the fields of options say of themselves."""
+    said = [
+        each for each in (fields(kind) if is_dataclass(kind) else ()) if "words" in each.metadata
+    ]
+    return [
+        *(f"- `{each.name}`: {each.metadata['words']}" for each in said),
+        *([""] if said else []),
+    ]
 
 
 def _is_constructed(kind: type) -> bool:

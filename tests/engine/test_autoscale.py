@@ -86,7 +86,8 @@ def test_jobs_that_compute_stay_at_the_least() -> None:
 
 def test_mixed_jobs_settle() -> None:
     """Where the loop bears 33 slots, it stays near them, and seldom tries for more."""
-    curve = simulate(ScalingOptions(1, 100), 400, demand=1e9, compute_share=0.3)
+    options = ScalingOptions(1, 100, max_event_loop_delay_ms=10)
+    curve = simulate(options, 400, demand=1e9, compute_share=0.3)
     late = curve[100:]
     assert max(late) <= 48
     assert sum(late) / len(late) > 20

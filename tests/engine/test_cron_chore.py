@@ -20,7 +20,7 @@ from resqpy.engine.run import current_run
 from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.worker import Worker
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.schedule import ON_TIME_MS

@@ -13,7 +13,7 @@ from resqpy.embedded import PrivateServer
 from resqpy.engine.election import Election
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from tests.support.waiting import wait_for

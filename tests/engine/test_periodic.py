@@ -19,7 +19,7 @@ from resqpy.engine.queue import Queue
 from resqpy.engine.run import current_run
 from resqpy.engine.worker import Worker
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules import announcing
 from tests.support.waiting import wait_for
 

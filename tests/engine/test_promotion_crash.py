@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for
 

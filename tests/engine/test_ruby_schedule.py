@@ -19,7 +19,7 @@ from resqpy.engine.queue import Queue
 from resqpy.engine.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.schedule_chores import schedule_chores
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.ruby import machine_zone

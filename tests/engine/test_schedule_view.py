@@ -13,7 +13,7 @@ from resqpy.base.errors import UnknownTask
 from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.queue import Queue
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.schedule import Schedule
 
 JOBS: dict[str, Any] = {

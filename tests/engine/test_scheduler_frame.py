@@ -11,7 +11,7 @@ import pytest
 from resqpy.engine.chores import ChoreLoop
 from resqpy.engine.election import Leadership, Scope
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from tests.support.scheduling import StartScheduler, schedulers
 from tests.support.waiting import wait_for
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.engine.heartbeat import INTERVAL_S
 from resqpy.engine.identity import worker_id
+from resqpy.engine.options import WorkerOptions
 
 # The host part of an id, seconds since its heartbeat; whether a Ruby worker that starts on HOST removes it.
 SEEN: list[tuple[str, float | None, bool]] = [
@@ -45,5 +45,5 @@ def test_none_of_ours_that_lives_is_removed() -> None:
     host = worker_id(1, "abcd1234", "q", "HOST").host
 
     assert not ruby_removes(host, None)
-    assert not any(ruby_removes(host, beats * INTERVAL_S) for beats in range(30))
+    assert not any(ruby_removes(host, beats * WorkerOptions.heartbeat_s) for beats in range(30))
     assert not php_removes(host)

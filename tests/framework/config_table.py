@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from resqpy.framework.config_merge import KNOWN
-from resqpy.framework.defaults import SECTIONS
 from resqpy.framework.options import Option
+from resqpy.framework.sections import SECTIONS
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "config.md"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from resqpy.framework import log
 from resqpy.framework.api import api
-from resqpy.framework.defaults import LoggerConfig
 from resqpy.framework.process import Process
+from resqpy.framework.sections import LoggerConfig
 from tests.framework.conftest import MakeProject, until
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -9,7 +9,7 @@ import pytest
 from resqpy import MultiWorker, Queue, RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from tests.support.redis_cluster import owner_of, running_cluster
 from tests.support.waiting import wait_for
 from tests.support.working import Working

@@ -14,7 +14,7 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.worker import Worker
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.store.line import Line
 from resqpy.store.translation import Command
 from tests.support import scheduler_main

@@ -8,7 +8,7 @@ from typing import Any
 
 from resqpy.engine.chores import Chore
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 
 StartScheduler = Callable[..., Awaitable[Scheduler]]
 

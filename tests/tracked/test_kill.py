@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.engine.options import WorkerOptions
 from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.scheduler_options import SchedulerOptions
+from resqpy.framework.sections import SchedulerOptions
 from resqpy.store.client import Store
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.handle import TrackedTask

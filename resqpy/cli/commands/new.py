@@ -57,7 +57,7 @@ _MARGIN_MS = 8000  # for what else a stop does: initializers, a slow Redis
 
 def _stop_times() -> dict[str, str]:
     """How long jobs get at a stop, and how long who stops a worker must wait: one number in all files."""
-    from resqpy.framework.defaults.tasks import TasksConfig
+    from resqpy.framework.sections import TasksConfig
 
     defaults = TasksConfig()
     patience_ms = defaults.stop_timeout + defaults.cancel_timeout + _MARGIN_MS
