@@ -1,13 +1,14 @@
-"""When a tracked task runs next. Pure; irontask's `computeNextRun`."""
+"""When a tracked task runs next: as a schedule's times, decided at the end of a run. Pure; irontask's
+`computeNextRun`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from resqpy.base.clock import iso_utc
 from resqpy.base.cron import CronSchedule
-from resqpy.base.when import moment_ms
+from resqpy.schedules.schedule import CronTimes, Grid
 from resqpy.tracked.record import Record, TaskError, but
 
 Interval = int | str | None
@@ -35,7 +36,7 @@ def following_run(record: Record, started_ms: int) -> int | None:
         return before_end(cron_after(record.interval, record.timezone, started_ms), record.end_ms)
     if record.interval is None:
         return None
-    return before_end(started_ms + record.interval, record.end_ms)
+    return before_end(Grid(started_ms, record.interval).next_after(started_ms), record.end_ms)
 
 
 NEVER_RUNS = TaskError("neverRuns", "its first run would start when its recurrence is over")
@@ -73,6 +74,4 @@ def cron_after(expression: str, timezone: str | None, after_ms: int) -> int | No
     Raises:
         InvalidCron: with what is wrong.
     """
-    schedule = CronSchedule.parse(expression, timezone)
-    fire = schedule.next_after(datetime.fromtimestamp(after_ms / 1000, UTC))
-    return None if fire is None else moment_ms(fire)
+    return CronTimes(CronSchedule.parse(expression, timezone)).next_after(after_ms)
