@@ -102,7 +102,7 @@ def test_a_long_walk_has_a_bar(on_terminal: OnTerminal, client: Redis) -> None:
 
     assert walk.ended() == 0
     assert "█" in walk.seen
-    assert walk.seen.rpartition("\r\x1b[K")[2].strip() == "no jobs"
+    assert walk.seen.rpartition("\r\x1b[K")[2].strip() == "no such jobs"
 
 
 @pytest.mark.parametrize("command", ["delayed remove", "jobs remove mail"])
