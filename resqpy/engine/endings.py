@@ -33,18 +33,18 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     commands = _commands(run, outcome, clock) if lifecycle.plain else []
     commands += run.effects
     commands += _chain(run, outcome)
-    if run.held >= 0:
+    taken = run.taken
+    if taken.held >= 0:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
-    if run.rescues and outcome.kind is not Kind.RETURNED:
-        commands.append(rescue.forget_command(run.store, run.sha1 or codec.digest(run.job.raw)))
+    if taken.rescues and outcome.kind is not Kind.RETURNED:
+        commands.append(rescue.forget_command(run.store, taken.sha1 or codec.digest(run.job.raw)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if not lifecycle.plain:
         commands += run.on_return if outcome.kind is Kind.RETURNED else ()
         commands += lifecycle.end(run, outcome)
-    return Ended(
-        run.worker_text or str(run.worker_id), run.beginning, outcome.kind.counts, commands
-    )
+    worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
+    return Ended(worker_id, taken.beginning, outcome.kind.counts, commands)
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
@@ -77,10 +77,11 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
     """The job as it may stand in a failed entry, and what keeps its bytes if it may not."""
     if not isinstance(error, PayloadError):
         return run.job.raw, []
-    size = run.held if run.held >= 0 else len(run.job.raw)
+    taken = run.taken
+    size = taken.held if taken.held >= 0 else len(run.job.raw)
     if size <= failed_entries.INLINE_UNREADABLE:
         return failed_entries.unreadable_job(run.job.raw, run.queue), []
-    digest = run.sha1 or codec.digest(run.job.raw)
+    digest = taken.sha1 or codec.digest(run.job.raw)
     kept = failed_entries.kept_name(digest)
     keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
     return failed_entries.unreadable_reference(digest, size, run.queue, kept), [keep]

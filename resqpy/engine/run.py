@@ -11,12 +11,16 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import Command, Outcome
+from resqpy.store.exchange import Taken
 
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
     from resqpy.engine.running import Runner
     from resqpy.engine.slots import Slot
     from resqpy.store.client import Store
+
+
+_INLINE = Taken(0, "", None, b"")
 
 
 class Run:
@@ -28,8 +32,7 @@ class Run:
         worker_id: whose slot it runs in.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
-        beginning: the first bytes of its record, by which Redis knows the run.
-        run_at: the time in its record, which names the run.
+        taken: the job as it came from its queue.
         lifecycle: what stands beside the job, and what its end writes.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
@@ -52,7 +55,6 @@ class Run:
     __slots__ = (
         "__weakref__",
         "attempt",
-        "beginning",
         "begun",
         "cancelled",
         "clock",
@@ -60,29 +62,25 @@ class Run:
         "effects",
         "ended",
         "error",
-        "held",
         "interrupted",
         "job",
         "lifecycle",
         "on_return",
         "outcome",
         "performed",
-        "rescues",
         "result",
-        "run_at",
         "runner",
         "sequence",
-        "sha1",
         "slot",
         "started",
         "state",
         "store",
+        "taken",
         "task_done",
         "thread",
         "vetoed",
         "worker",
         "worker_id",
-        "worker_text",
     )  # fmt: skip
 
     def __init__(
@@ -93,8 +91,7 @@ class Run:
         self.worker_id: WorkerId = worker_id
         self.store: Store = store
         self.worker: Any = None
-        self.beginning: bytes = b""
-        self.run_at: str = ""
+        self.taken: Taken = _INLINE
         self.lifecycle: JobLifecycle = PLAIN
         self.error: BaseException | None = None
         self.result: Any = None
@@ -114,13 +111,9 @@ class Run:
         self.state: dict[Any, Any] = {}
         self.attempt: tuple[int, int] | None = None  # which of how many, where it is known
         # For the pool only.
-        self.worker_text: str = ""  # the worker id, made a text once for each slot
         self.clock: Clock = SYSTEM_CLOCK  # Redis', where a worker runs it
         self.sequence: int = 0  # its number among the runs of this process
         self.started: float = 0.0  # when it was taken, by the monotonic clock
-        self.held: int = -1  # these as in `Taken`
-        self.rescues: int = 0
-        self.sha1: str = ""
 
     @property
     def queue(self) -> str:
@@ -138,6 +131,16 @@ class Run:
         return self.job.class_name
 
     @property
+    def beginning(self) -> bytes:
+        """The first bytes of its record, by which Redis knows the run."""
+        return self.taken.beginning
+
+    @property
+    def run_at(self) -> str:
+        """The time in its record, which names the run."""
+        return self.taken.run_at
+
+    @property
     def scheduled_at(self) -> datetime | None:
         """The time for which a periodic task's job was enqueued; None: somebody enqueued it."""
         at_ms = periodic.time_of(self.job)
@@ -151,7 +154,7 @@ class Run:
     @property
     def inline(self) -> bool:
         """Whether it runs by `perform_inline`: it is on nobody's record, and its end is not written."""
-        return not self.beginning
+        return self.taken is _INLINE
 
 
 current_run: ContextVar[Run] = ContextVar("resqpy_current_run")

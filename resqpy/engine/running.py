@@ -55,9 +55,7 @@ def run_of(
         job = Job("", [], taken.queue, taken.raw or b"")
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
-    run.beginning = taken.beginning
-    run.held, run.sha1, run.rescues = taken.held, taken.sha1, taken.rescues
-    run.run_at = taken.run_at
+    run.taken = taken
     if taken.along is not None:
         run.lifecycle = definitions.lifecycle.begun(taken.along)
     return run
@@ -94,7 +92,7 @@ class Suspects:
 
     def hold(self, slot: Slot, run: Run) -> bool:
         """Keep a job that was just taken until it may run; False if it is no suspect."""
-        if run.rescues < RUNS_ALONE_AFTER:
+        if run.taken.rescues < RUNS_ALONE_AFTER:
             return False
         self._waiting.append((slot, run))
         return True
@@ -178,8 +176,8 @@ class Runner:
         """Put a job into its slot."""
         self._sequence += 1
         run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
-        run.worker, run.worker_text = self._worker, slot.place.worker_id
-        run.sequence, run.clock = self._sequence, self._clock
+        run.worker, run.slot, run.clock = self._worker, slot, self._clock
+        run.sequence = self._sequence
         run.started = self._clock.monotonic()
         slot.run = run
         return run
@@ -190,7 +188,7 @@ class Runner:
             self.end(slot, run, failure(run.error))
         else:
             slot.task = own_task(self._work(slot, run), run.class_name, run)
-            run.runner, run.slot = self, slot
+            run.runner = self
 
     def return_untouched(self, slot: Slot, run: Run) -> None:
         """Put a job back that was never begun; one that can't be read fails all the same."""

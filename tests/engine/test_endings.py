@@ -19,6 +19,7 @@ from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
 from resqpy.store.client import Store
+from resqpy.store.exchange import Taken
 
 STORE = Store()
 WORKER = WorkerId("h+1-i", "1", "q")
@@ -30,7 +31,7 @@ def new_run(perform: Any, *plugins: Any, raw: bytes | None = None, **options: An
     raw = raw or codec.encode_job("C", "q", ["mode"])
     definition = define("C", perform, plugins=plugins, **options)
     run = Run(codec.decode_job(raw, "q"), definition, WORKER, STORE)
-    run.beginning = b'{"queue":"q",'
+    run.taken = Taken(0, "q", raw, b'{"queue":"q",')
     return run
 
 
@@ -221,6 +222,6 @@ def test_effects_are_written_with_the_end() -> None:
     """What plugins want written, the held bytes and the mark of an at-most-once job go with it."""
     run = new_run(good, at_most_once=True)
     run.effects = [("DEL", "lock")]
-    run.held = 10
+    run.taken.held = 10
     report = ended(run, Outcome(Kind.SUCCESS), CLOCK)
     assert [command[0] for command in report.commands] == ["DEL", "DEL", "HDEL"]

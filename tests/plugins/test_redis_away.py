@@ -16,6 +16,7 @@ from resqpy.embedded import PrivateServer
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
 from resqpy.plugins.patience import patiently
+from resqpy.store.exchange import Taken
 from tests.plugins.stage import Gate, Stage
 
 
@@ -59,7 +60,7 @@ async def test_asking_again_says_whether_it_may_have_been_done(redis_url: str) -
     """Refused, it was not; after a lost reply, it may have been, from then on."""
     worker = Worker(redis_url, {})
     run = Run(Job("job", [], "q", b"{}"), None, WorkerId("h", "1", "q"), worker.store)
-    run.beginning = b"{"
+    inline, run.taken = run.taken, Taken(0, "q", b"{}", b"{")
     errors = [StoreUnavailable(), OutcomeUnknown(), StoreUnavailable()]
     asked: list[bool] = []
 
@@ -72,7 +73,7 @@ async def test_asking_again_says_whether_it_may_have_been_done(redis_url: str) -
     assert await patiently(run, ask) == "answer"
     assert asked == [False, False, True, True]
 
-    run.beginning = b""  # inline
+    run.taken = inline
     errors.append(StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         await patiently(run, ask)
