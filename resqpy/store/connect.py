@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import ResqpyError, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
 from resqpy.base.own_tasks import OWNER
@@ -60,16 +61,17 @@ def opener(options: RedisOptions, keys: Keys) -> Opener:
     async def open_one() -> AbstractConnection:
         resolve_aside(asyncio.get_running_loop())
         server: dict[str, Any] = {}
+        begun_s = SYSTEM_CLOCK.monotonic()
         try:
             server = await find() if find is not None else {}
             made = base.connection_class(**{**base.connection_kwargs, **server})
             return await _connected(made, options.connect_timeout_s)
         except ResqpyError as error:
-            options.reachability.failed(_as_store_error(error))
+            options.reachability.failed(_as_store_error(error), begun_s=begun_s)
             raise
         except Exception as error:
             found = translate_connect(error, f"{Address(**server)}, {place}" if server else place)
-            options.reachability.failed(_as_store_error(found))
+            options.reachability.failed(_as_store_error(found), begun_s=begun_s)
             raise found from error
 
     return open_one

@@ -186,7 +186,7 @@ class Line:
         why = error or "closed by the server"
         unknown = OutcomeUnknown(f"the connection to Redis was lost: {why}")
         if lost:
-            self._reachability.failed(unknown)
+            self._reachability.failed(unknown, begun_s=self._give_up_at - self._reply_timeout_s)
         _fail(lost, unknown)
         self._flush()
 

@@ -51,7 +51,7 @@ class Reachability:
         self.away: bool = False
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
-        self._since_s = self._last_s = 0.0
+        self._since_s = self._last_s = self._back_s = 0.0
         self._refuses = False
         self._within_s: float | None = None
 
@@ -63,15 +63,21 @@ class Reachability:
         """A start waits for so long; None: no more."""
         self._within_s = within_s
 
-    def failed(self, error: StoreError, *, refused: bool = False) -> None:
+    def failed(
+        self, error: StoreError, *, refused: bool = False, begun_s: float | None = None
+    ) -> None:
         """Something could not be done.
 
         Args:
             refused: it answered, and did not do it.
+            begun_s: when that was begun, by the clock that never steps: what was begun before it came
+                back says nothing new.
         """
         if not isinstance(error, StoreUnavailable | OutcomeUnknown):
             return
         with self._lock:
+            if begun_s is not None and begun_s <= self._back_s and not self.away:
+                return
             before, self.away = self.away, True
             self._last_s = SYSTEM_CLOCK.monotonic()
             if not before:
@@ -86,7 +92,7 @@ class Reachability:
             now_s = SYSTEM_CLOCK.monotonic()
             if not self.away or (self._refuses and not surely and now_s - self._last_s < QUIET_S):
                 return
-            self.away = False
+            self.away, self._back_s = False, now_s
             away_s = now_s - self._since_s
         self._tell(Back(away_s))
 
