@@ -163,7 +163,11 @@ class FailedJobs(Inspecting):
 
     @staticmethod
     def _entry(entry: FailedJob | bytes) -> FailedJob:
-        return Wanted().read(entry, FAILED) if isinstance(entry, bytes) else entry
+        if isinstance(entry, bytes):
+            return Wanted().read(entry, FAILED)
+        if not isinstance(entry, FailedJob):
+            raise UsageError(f"{entry!r} is no failed job; give an entry of `failed()`")
+        return entry
 
     # -- many --
 

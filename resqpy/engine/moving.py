@@ -27,7 +27,6 @@ class Moving:
         self,
         queue: str,
         to_queue: str,
-        *,
         class_name: str | None = None,
         args: Sequence[Any] | None = None,
         most: int | None = None,

@@ -228,9 +228,9 @@ class Queue(Removing, Moving):
     async def enqueue_delayed(
         self,
         class_name: str,
+        args: Sequence[Any] | None = None,
         *,
         queue: str | None = None,
-        args: Sequence[Any] | None = None,
         most: int | None = None,
     ) -> int:
         """Let delayed jobs run now, whichever language wrote them: each goes to the tail of its queue,
@@ -240,8 +240,8 @@ class Queue(Removing, Moving):
         when it runs, and a job that names no queue and has no task here.
 
         Args:
-            queue: only jobs for this queue; None: for any.
             args: only jobs with these arguments; None: whatever they are.
+            queue: only jobs for this queue; None: for any.
             most: so many at the most, the earliest first; None: all.
 
         Returns:

@@ -20,6 +20,7 @@ from resqpy.framework.api import api
 
 P = ParamSpec("P")
 T = TypeVar("T")
+W = TypeVar("W")
 
 WHOLE = ("params", "inputs")  # parameters of `run` that get all inputs as a dict
 GIVEN = (*WHOLE, "worker")  # parameters of `run` that are no inputs themselves
@@ -206,81 +207,41 @@ class Verb(_Verb[T]):
     """`Task.enqueue`, `Task.job`: called with the inputs."""
 
     @overload
-    def __get__(self, instance: _TakesAll, owner: object) -> Callable[..., T]: ...
+    def __get__(self, instance: object, owner: Callable[[], _TakesAll]) -> Callable[..., T]: ...
     @overload
-    def __get__(self, instance: None, owner: Callable[[], _TakesAll]) -> Callable[..., T]: ...
-    @overload
-    def __get__(self, instance: _HasRun[P], owner: object) -> Callable[P, T]: ...
-    @overload
-    def __get__(self, instance: None, owner: Callable[[], _HasRun[P]]) -> Callable[P, T]: ...
+    def __get__(self, instance: object, owner: Callable[[], _HasRun[P]]) -> Callable[P, T]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self._bind(instance, owner)
 
 
-class TimedVerb(_Verb[T]):
-    """`Task.enqueue_in`: called with a delay, then the inputs."""
+class LaterVerb(_Verb[T], Generic[W, T]):
+    """`Task.enqueue_in`, `Task.enqueue_at`: called with a delay or a time, then the inputs."""
 
     @overload
     def __get__(
-        self, instance: _TakesAll, owner: object
-    ) -> Callable[Concatenate[Duration, ...], T]: ...
+        self, instance: object, owner: Callable[[], _TakesAll]
+    ) -> Callable[Concatenate[W, ...], T]: ...
     @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _TakesAll]
-    ) -> Callable[Concatenate[Duration, ...], T]: ...
-    @overload
-    def __get__(
-        self, instance: _HasRun[P], owner: object
-    ) -> Callable[Concatenate[Duration, P], T]: ...
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[[], _HasRun[P]]
-    ) -> Callable[Concatenate[Duration, P], T]: ...
+        self, instance: object, owner: Callable[[], _HasRun[P]]
+    ) -> Callable[Concatenate[W, P], T]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self._bind(instance, owner)
 
 
-class MomentVerb(_Verb[T]):
-    """`Task.enqueue_at`: called with a time, then the inputs."""
-
-    @overload
-    def __get__(
-        self, instance: _TakesAll, owner: object
-    ) -> Callable[Concatenate[Moment, ...], T]: ...
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[[], _TakesAll]
-    ) -> Callable[Concatenate[Moment, ...], T]: ...
-    @overload
-    def __get__(
-        self, instance: _HasRun[P], owner: object
-    ) -> Callable[Concatenate[Moment, P], T]: ...
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[[], _HasRun[P]]
-    ) -> Callable[Concatenate[Moment, P], T]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        return self._bind(instance, owner)
-
-
-class HandleVerb:
+class HandleVerb(_Verb[Any]):
     """`Task.on("queue")`: a handle."""
 
     @overload
-    def __get__(self, instance: _TakesAll, owner: object) -> Callable[[str], Handle[...]]: ...
-    @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _TakesAll]
+        self, instance: object, owner: Callable[[], _TakesAll]
     ) -> Callable[[str], Handle[...]]: ...
     @overload
-    def __get__(self, instance: _HasRun[P], owner: object) -> Callable[[str], Handle[P]]: ...
-    @overload
     def __get__(
-        self, instance: None, owner: Callable[[], _HasRun[P]]
+        self, instance: object, owner: Callable[[], _HasRun[P]]
     ) -> Callable[[str], Handle[P]]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
-        task = owner if instance is None else type(instance)
-        return Handle(task, task.run).on
+        return self._bind(instance, owner)
 
 
 Enqueued = Awaitable[bool]

@@ -14,16 +14,15 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack
 
 from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.pending import must_be_awaited
-from resqpy.base.when import Duration
+from resqpy.base.when import Duration, Moment
 from resqpy.framework.handle import (
     OTHER_VERBS,
     Enqueued,
     Handle,
     HandleVerb,
-    MomentVerb,
+    LaterVerb,
     OtherVerb,
     TaskJob,
-    TimedVerb,
     Verb,
     task_words,
 )
@@ -96,8 +95,8 @@ class Task:
         return _definition_of(cls)
 
     enqueue = Verb[Enqueued]()
-    enqueue_in = TimedVerb[Enqueued]()
-    enqueue_at = MomentVerb[Enqueued]()
+    enqueue_in = LaterVerb[Duration, Enqueued]()
+    enqueue_at = LaterVerb[Moment, Enqueued]()
     job = Verb[TaskJob]()
     on = HandleVerb()
 

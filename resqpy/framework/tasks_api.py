@@ -6,21 +6,26 @@ A task is named by its name or by what defines it (the class, the decorated func
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.model import Job
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment
+from resqpy.engine.inspector import Inspector
 from resqpy.engine.periodic import RecurrentJobs
-from resqpy.engine.queue import NewJob, say_which
+from resqpy.engine.plugin import snake_case
+from resqpy.engine.queue import NewJob, Queue, say_which
 from resqpy.framework.handle import TaskJob, task_words
-from resqpy.framework.inspect_api import InspectApi
 from resqpy.framework.registry import Registry
 from resqpy.framework.resque import Resque
 from resqpy.framework.spec import TaskSpec
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Inputs = Mapping[str, Any] | None
 Args = Mapping[str, Any] | Sequence[Any] | None
 
@@ -29,8 +34,36 @@ def _about(place: int, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     return task_words(args[place] if len(args) > place else kwargs.get("task_name"))
 
 
-class TasksApi(InspectApi):
-    """Enqueue, inspect and repair.
+class _Same(Generic[P, R]):
+    """A verb that is the queue's or the inspector's own.
+
+    Args:
+        of: which part has it.
+        older: names that arguments had here.
+    """
+
+    def __init__(
+        self, verb: Callable[Concatenate[Any, P], R], of: str = "inspector", **older: str
+    ) -> None:
+        self._verb, self._of, self._older = verb, of, older
+
+    @overload
+    def __get__(self, api: None, owner: type) -> Callable[Concatenate[Any, P], R]: ...
+    @overload
+    def __get__(self, api: TasksApi, owner: type) -> Callable[P, R]: ...
+    def __get__(self, api: TasksApi | None, owner: type) -> Any:
+        if api is None:
+            return self._verb
+        verb: Callable[..., R] = getattr(getattr(api, self._of), self._verb.__name__)
+        if not self._older:
+            return verb
+        return lambda *args, **more: verb(
+            *args, **{self._older.get(name, name): value for name, value in more.items()}
+        )
+
+
+class TasksApi:
+    """Enqueue, inspect and repair; `inspector` has more of it, with filters and iterators.
 
     Args:
         registry: the tasks.
@@ -41,10 +74,17 @@ class TasksApi(InspectApi):
     """
 
     def __init__(self, registry: Registry, resque: Resque) -> None:
-        super().__init__(resque)
+        self.inspector: Inspector = resque.inspector
         self._registry = registry
         self._queue = resque.queue
         self.recurrent: RecurrentJobs = resque.recurrent
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            names = [each for each in dir(self) if not each.startswith("_")]
+            hint = near_match(snake_case(name), names)
+            raise AttributeError(f"api.tasks has no {name!r}{hint}", name=name, obj=self)
 
     # -- enqueue --
 
@@ -74,7 +114,6 @@ class TasksApi(InspectApi):
         task_name: Any,
         inputs: Inputs = None,
         queue: str | None = None,
-        *,
         suppress_duplicate_task_error: bool = False,
     ) -> bool:
         """Enqueue a job when a time has come.
@@ -99,7 +138,6 @@ class TasksApi(InspectApi):
         task_name: Any,
         inputs: Inputs = None,
         queue: str | None = None,
-        *,
         suppress_duplicate_task_error: bool = False,
     ) -> bool:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
@@ -109,7 +147,9 @@ class TasksApi(InspectApi):
         )
 
     @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
-    async def enqueue_many(self, jobs: Iterable[TaskJob | tuple[Any, ...]]) -> list[bool]:
+    async def enqueue_many(
+        self, jobs: Iterable[TaskJob | tuple[Any, ...]], *, front: bool = False
+    ) -> list[bool]:
         """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
         queue, or both, left out. Either all are right, or nothing is written.
 
@@ -125,7 +165,7 @@ class TasksApi(InspectApi):
         except UsageError as error:
             say_which(error, len(wanted), len(given))
             raise
-        return await self._queue.enqueue_many(wanted)
+        return await self._queue.enqueue_many(wanted, front=front)
 
     def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
         """The task, and its job's arguments: one object, as ActionHero has it."""
@@ -172,9 +212,7 @@ class TasksApi(InspectApi):
         """
         return await self._queue.delete(queue, self._name(task_name), as_args(args), count)
 
-    async def del_(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
-        """The same as `delete`, nearer to the seed's name."""
-        return await self.delete(queue, task_name, args, count)
+    del_ = delete  # nearer to the seed's name
 
     async def del_by_function(
         self, queue: str, task_name: Any, start: int = 0, stop: int = -1
@@ -186,9 +224,7 @@ class TasksApi(InspectApi):
         """Remove a delayed job from all times at which it is due; those times in milliseconds."""
         return await self._queue.del_delayed(queue, self._name(task_name), as_args(args))
 
-    async def del_delayed_at(self, timestamp: Moment) -> int:
-        """Remove everything that is due at a time; how many jobs."""
-        return await self._queue.del_delayed_at(timestamp)
+    del_delayed_at = _Same(Queue.del_delayed_at, "_queue")
 
     async def enqueue_delayed(
         self,
@@ -206,10 +242,7 @@ class TasksApi(InspectApi):
             most: so many at the most, the earliest first; None: all.
         """
         return await self._queue.enqueue_delayed(
-            self._name(task_name),
-            queue=queue,
-            args=None if args is None else as_args(args),
-            most=most,
+            self._name(task_name), None if args is None else as_args(args), queue=queue, most=most
         )
 
     async def move(
@@ -230,14 +263,35 @@ class TasksApi(InspectApi):
         return await self._queue.move(
             queue,
             to_queue,
-            class_name=None if task_name is None else self._name(task_name),
-            args=None if args is None else as_args(args),
-            most=most,
+            None if task_name is None else self._name(task_name),
+            None if args is None else as_args(args),
+            most,
         )
 
-    async def del_queue(self, queue: str) -> int:
-        """Remove a queue with all its jobs; how many."""
-        return await self._queue.del_queue(queue)
+    # -- whatever the task --
+
+    del_queue = _Same(Queue.del_queue, "_queue")
+    queues = _Same(Inspector.queues)
+    length = _Same(Inspector.length)
+    queued = _Same(Inspector.queued)
+    timestamps = _Same(Inspector.timestamps)
+    all_delayed = _Same(Inspector.all_delayed)
+    workers = _Same(Inspector.workers)
+    working_on = _Same(Inspector.working_on, worker_name="worker")
+    all_working_on = _Same(Inspector.all_working_on)
+    clean_old_workers = _Same(Inspector.clean_old_workers)
+    failed_count = _Same(Inspector.failed_count)
+    failed = _Same(Inspector.failed)
+    remove_failed = _Same(Inspector.remove_failed, failed_job="entry")
+    retry_and_remove_failed = _Same(Inspector.retry_and_remove_failed, failed_job="entry")
+    locks = _Same(Inspector.locks)
+    del_lock = _Same(Inspector.del_lock, lock_name="name")
+    stats = _Same(Inspector.stats)
+    details = _Same(Inspector.details)
+
+    async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = -1) -> list[Job]:
+        """The jobs that are due at a time, in their order; without bounds all of them."""
+        return await self.inspector.delayed_at(timestamp, start, stop)
 
     def _name(self, task: Any) -> str:
         """A name as it is: jobs of tasks that others define can be found, too."""

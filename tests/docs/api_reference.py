@@ -14,7 +14,7 @@ import resqpy
 import resqpy.testing
 from resqpy.base import errors, model
 from resqpy.engine.run import Run
-from resqpy.framework.handle import Handle, HandleVerb, _Verb
+from resqpy.framework.handle import Handle, _Verb
 from resqpy.tracked import errors as tracked_errors
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.handle import TrackedTask
@@ -153,7 +153,7 @@ def _members(kind: type, others: Sequence[type]) -> Iterator[str]:
 
 def _member(name: str, member: Any) -> str | None:
     function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-    if isinstance(function, _Verb | HandleVerb):
+    if isinstance(function, _Verb):
         function = vars(Handle)[name]  # a task class has what a handle has
     if isinstance(function, property):
         shown = name

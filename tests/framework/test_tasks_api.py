@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import DuplicateDelayedJob, UsageError
+from resqpy.engine.resque import Resque
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
+from resqpy.framework.tasks_api import TasksApi
 from tests.framework.conftest import MakeProject
 
 TASKS = """
@@ -193,6 +196,30 @@ async def test_a_foreign_name_is_refused_with_the_nearest(
     """The camelCase names of ActionHero and Stellar are no aliases."""
     with pytest.raises(AttributeError, match=f"api.tasks has no '{name}'; did you mean '{near}'"):
         getattr(api.tasks, name)
+
+
+def test_a_verb_that_names_no_task_is_that_of_the_engine() -> None:
+    """With the same arguments, but that it takes a task and its inputs where the engine takes a class and args."""
+    own = [name for name in vars(TasksApi) if not name.startswith("_") and hasattr(Resque, name)]
+    ours = {name: _parameters(TasksApi, name) for name in own}
+    theirs = {name: _parameters(Resque, name) for name in own}
+
+    in_another_order = {"enqueue", "enqueue_at", "enqueue_in"}  # ActionHero's: task, inputs, queue
+    assert [name for name in own if ours[name] != theirs[name]] == sorted(in_another_order)
+
+
+def _parameters(kind: type, name: str) -> list[tuple[str, Any]]:
+    found = inspect.signature(inspect.unwrap(getattr(kind, name))).parameters
+    return [(_NAMES.get(each, each), one.kind) for each, one in found.items()]
+
+
+_NAMES = {"task_name": "class_name"}
+
+
+async def test_arguments_may_have_the_names_that_they_had(process: Process) -> None:
+    """By which older code calls."""
+    assert await api.tasks.del_lock(lock_name="no") == 0  # type: ignore[call-arg]
+    assert await api.tasks.working_on(worker_name="no:1:q") is None  # type: ignore[call-arg]
 
 
 async def test_a_failed_job_is_an_entry_not_a_name(process: Process) -> None:
