@@ -11,10 +11,11 @@ import click
 from resqpy.base import codec, failed_entries
 from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob
-from resqpy.cli import output, times
+from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask_with_tasks
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
 from resqpy.engine.resque import Resque
 from resqpy.store.sweep import every
 
@@ -90,7 +91,7 @@ class Work:
 
     def time(self, number: int) -> str:
         """How long so many take, if it is not at once."""
-        return f", in {times.duration(number / self.rate * 1000)}" if self.rate else ""
+        return f", in {texts.duration(number / self.rate * 1000)}" if self.rate else ""
 
 
 def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:

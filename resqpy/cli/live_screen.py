@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import NoList, WorkerId
-from resqpy.cli import output, times
+from resqpy.cli import output
+from resqpy.diagnosis import texts
 from resqpy.engine.inspector import Details
 
 _BAR = 24  # columns
@@ -117,7 +118,7 @@ def _working(details: Details, most: int, columns: int) -> Iterator[str]:
         payload = work.payload if isinstance(work.payload, dict) else {}
         rows.append((
             output.cut(output.text(payload.get("class")), _NAME),
-            times.duration(now_ms - began_ms) if began_ms else "?",
+            texts.duration(now_ms - began_ms) if began_ms else "?",
             output.cut(output.text(work.queue), _NAME),
             output.text(WorkerId.parse(worker_id).name),
         ))  # fmt: skip

@@ -8,7 +8,8 @@ from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
 from resqpy.base.when import Moment, ceil_second, moment_ms
-from resqpy.cli import times, views
+from resqpy.cli import views
+from resqpy.diagnosis import texts
 from resqpy.engine.inspector import Inspector
 from resqpy.store import delayed
 
@@ -40,7 +41,7 @@ async def nearest_time(inspector: Inspector, at: Moment) -> str:
     if not found:
         return ""
     near = min(found, key=lambda each: abs(each - second))
-    return f"; the nearest time is {times.local(near * 1000)}"
+    return f"; the nearest time is {texts.local(near * 1000)}"
 
 
 async def _some(inspector: Inspector, queue: str | None) -> AsyncIterator[tuple[Job, str]]:
@@ -51,7 +52,7 @@ async def _some(inspector: Inspector, queue: str | None) -> AsyncIterator[tuple[
                 yield job, f"in the queue {name!r}"
     for due_ms, jobs in (await inspector.all_delayed(_JOBS)).items():
         for job in jobs:
-            yield job, f"delayed until {times.local(due_ms)}, for the queue {job.queue!r}"
+            yield job, f"delayed until {texts.local(due_ms)}, for the queue {job.queue!r}"
 
 
 def _words(job: Job, where: str, differs: list[str]) -> str:

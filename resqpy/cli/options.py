@@ -7,7 +7,6 @@ others by click, as RESQPY_<COMMAND>_<OPTION>.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,37 +96,6 @@ def setting(path: str, *names: str, **more: Any) -> Callable[[F], F]:
 def flag(path: str, *names: str, **more: Any) -> Callable[[F], F]:
     """A yes-or-no option that overrides a setting of the config."""
     return setting(path, *names, is_flag=True, **more)
-
-
-class WithUnit(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
-    """A duration that must say its unit: Resque's INTERVAL is in seconds, our config in milliseconds."""
-
-    name = "duration"
-    _BARE = re.compile(r"\d+(\.\d+)?")
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | None:
-        text = str(value).strip()
-        if self._BARE.fullmatch(text) and text.strip("0."):
-            self.fail(f"{text} has no unit; say {text}s or {text}ms", param, ctx)
-        return text
-
-
-class Pairs(click.ParamType):  # type: ignore[type-arg]  # as above
-    """`name:type`, as `generate task --input` takes it."""
-
-    name = "name:type"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, _, kind = str(value).partition(":")
-        if not name.isidentifier():
-            self.fail(f"{name!r} is no name of a parameter", param, ctx)
-        return name, kind or "str"
 
 
 # -- the options that all commands have --

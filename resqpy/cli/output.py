@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from resqpy.base.masking import Redaction
-from resqpy.base.printable import printable, printable_json
+from resqpy.base.printable import printable
 from resqpy.cli.exits import Exit
 from resqpy.cli.settings import Settings, current
 
@@ -89,29 +89,10 @@ def json(value: Any) -> None:
 
 
 def compact(value: Any) -> str:
-    """Arguments and the like as one line of JSON."""
-    from resqpy.base.codec import encode_text
+    """Arguments and the like as one line of JSON, with secrets hidden."""
+    from resqpy.diagnosis.texts import compact
 
-    made = encode_text(_plain(value, redaction())).decode("utf-8", "surrogateescape")
-    return printable_json(made)
-
-
-def _plain(value: Any, redact: Redaction) -> Any:
-    """A value that JSON has; what it has not is shown as text."""
-    if isinstance(value, Mapping):
-        return {
-            str(key).encode("utf-8", "replace").decode(): _plain(each, redact)
-            for key, each in value.items()
-        }
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(each, redact) for each in value]
-    if isinstance(value, str):
-        return redact.text(value).encode("utf-8", "replace").decode()
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    return str(value)
+    return compact(value, redaction())
 
 
 def show(value: Any, for_people: Callable[[], None]) -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli.completing import task_names
-from resqpy.cli.json_type import Json
+from resqpy.cli.option_types import Json, json_or_text, read_pairs
 from resqpy.cli.options import option, options
-from resqpy.cli.pairs import json_or_text, read_pairs
 
 if TYPE_CHECKING:
     from resqpy.framework.spec import TaskSpec

@@ -11,7 +11,7 @@ import click
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
-from resqpy.cli.pairs import json_or_text, read_pairs
+from resqpy.cli.option_types import json_or_text, read_pairs
 from resqpy.tracked.creating import CreateOptions
 
 _FOR_EVER = ("forever", "ever", "none")

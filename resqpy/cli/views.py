@@ -1,4 +1,4 @@
-"""Jobs, failed jobs and the like as JSON and as cells of a table."""
+"""Jobs, failed jobs, workers and the like as cells of a table."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from resqpy.base import codec
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.model import FailedJob, Job, NoList, UnreadableJob
-from resqpy.cli import output, times
+from resqpy.base.model import FailedJob, Job, NoList, UnreadableJob, WorkerId
+from resqpy.cli import output
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.views import ID_LENGTH, failed_id
 
 if TYPE_CHECKING:
+    from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.failed_groups import FailedGroup
-    from resqpy.tracked.handle import TrackedTask
-
-ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
-
-
-def job_json(job: Job) -> dict[str, Any]:
-    """A job."""
-    shown = {"class": job.class_name, "queue": job.queue, "args": job.args, **job.extra}
-    if isinstance(job, UnreadableJob):
-        return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
-    redacted: dict[str, Any] = output.redaction().shown(shown)
-    return redacted
 
 
 def length(number: int) -> str:
@@ -50,34 +40,10 @@ def args(values: Sequence[Any]) -> str:
     return output.compact(output.redaction().shown(only))
 
 
-def failed_id(entry: FailedJob) -> str:
-    """The id by which commands name an entry: the digest of its bytes."""
-    return codec.digest(entry.raw)
-
-
-def failed_json(entry: FailedJob, *, backtrace: bool) -> dict[str, Any]:
-    """A failed entry."""
-    failed_ms = moment_of(entry.failed_at)
-    shown = {
-        "id": failed_id(entry),
-        "class": entry.class_name,
-        "queue": entry.queue,
-        "args": output.redaction().shown(entry.args),
-        "exception": entry.exception,
-        "error": entry.error,
-        "worker": entry.worker,
-        "failed_at": times.iso(failed_ms),
-        "failed_at_ms": failed_ms,
-        "retried_at": times.iso(moment_of(entry.retried_at)),
-        "list": entry.source,
-    }
-    return {**shown, "backtrace": entry.backtrace} if backtrace else shown
-
-
 def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
     """A failed entry as a row."""
     failed_ms = moment_of(entry.failed_at)
-    when = times.distance(failed_ms) if failed_ms else entry.failed_at
+    when = texts.distance(failed_ms) if failed_ms else entry.failed_at
     return (
         failed_id(entry)[:ID_LENGTH],
         when if entry.retried_at is None else f"{when} (retried)",  # Ruby leaves what it retried
@@ -97,22 +63,6 @@ FAILED_HEADS = ("id", "failed", "class", "queue", "error")
 GROUP_HEADS = ("jobs", "class", "exception", "first", "last", "example")
 
 
-def group_json(group: FailedGroup) -> dict[str, Any]:
-    """A group of failed jobs."""
-    return {
-        "class": group.class_name,
-        "exception": group.exception,
-        "count": group.count,
-        "others": group.others,
-        "first_at": times.iso(group.first_ms),
-        "first_at_ms": group.first_ms,
-        "last_at": times.iso(group.last_ms),
-        "last_at_ms": group.last_ms,
-        "example": failed_id(group.example),
-        "example_error": group.example.error,
-    }
-
-
 def group_cells(group: FailedGroup) -> tuple[Any, ...]:
     """A group of failed jobs as a row."""
     example = f"{failed_id(group.example)[:ID_LENGTH]}  {_first_line(group.example.error or '')}"
@@ -120,16 +70,10 @@ def group_cells(group: FailedGroup) -> tuple[Any, ...]:
         f"{group.count:,}",
         "(others)" if group.others else group.class_name or "(unreadable)",
         group.exception,
-        times.distance(group.first_ms),
-        times.distance(group.last_ms),
+        texts.distance(group.first_ms),
+        texts.distance(group.last_ms),
         example.rstrip(),
     )
-
-
-def tracked_json(task: TrackedTask) -> dict[str, Any]:
-    """A tracked task."""
-    shown = task.to_json()
-    return {**shown, "payload": output.redaction().shown(shown["payload"])}
 
 
 # -- properties --
@@ -151,10 +95,47 @@ def _property(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _DURATIONS_MS and isinstance(value, int | float):
-        return times.duration(value)
+        return texts.duration(value)
     if name.endswith(_TIMES) and isinstance(value, str):
         ms = round(datetime.fromisoformat(value).timestamp() * 1000)
-        return f"{times.local(ms)}, {times.distance(ms)}"
+        return f"{texts.local(ms)}, {texts.distance(ms)}"
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ", ".join(value)
     return output.compact(value) if isinstance(value, dict | list) else value
+
+
+# -- workers --
+
+WORKER_HEADS = ("worker", "language", "works on", "seen", "queues")
+_ROUNDED_MS = 1000
+
+
+def worker_cells(worker: SeenWorker, now_ms: int) -> tuple[str, ...]:
+    """A worker as a row."""
+    state = worker.state or "idle"
+    if worker.work is not None:
+        said = worker.state if worker.registered else "not registered"
+        more = f" ({said})" if said else ""
+        since = f" for {texts.duration(now_ms - worker.began_ms)}" if worker.began_ms else ""
+        state = f"{worker.class_name or '(unreadable)'}{since}{more}"
+    ahead_ms = (worker.seen_ms or 0) - now_ms  # Node rounds its time
+    seen = texts.distance(now_ms if 0 < ahead_ms <= _ROUNDED_MS else worker.seen_ms, now_ms)
+    tells = worker.life(now_ms) != "can't tell"
+    return (
+        WorkerId.parse(worker.worker_id).name,
+        worker.language,
+        state,
+        seen if tells else "can't tell",
+        worker.queues,
+    )
+
+
+def tell_how_far(*, everything: bool) -> None:
+    """Say of a look for workers that are not registered that it did not go over all keys."""
+    from resqpy.store.unregistered import KEYS_LOOKED_AT
+
+    if not everything:
+        output.note(
+            f"(records of workers that are not registered: looked for among {KEYS_LOOKED_AT:,} keys at the "
+            "most; resqpy doctor looks at all)"
+        )

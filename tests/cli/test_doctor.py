@@ -420,7 +420,7 @@ def test_another_clock_is_named(
     resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Times of delayed jobs come from this machine, those of locks from Redis."""
-    from resqpy.cli import diagnosis
+    from resqpy.diagnosis import doctor
 
     client.ping()
 
@@ -429,7 +429,7 @@ def test_another_clock_is_named(
         def now_ms() -> int:
             return time.time_ns() // 1_000_000 + 60_000
 
-    monkeypatch.setattr(diagnosis, "SYSTEM_CLOCK", Fast)
+    monkeypatch.setattr(doctor, "SYSTEM_CLOCK", Fast)
 
     assert "ahead of Redis'" in _found(resqpy)["clock skew"]["problem"]
 
@@ -438,9 +438,9 @@ def test_many_failed_jobs_are_named(
     resqpy: Call, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody looks at so many."""
-    from resqpy.cli import diagnosis
+    from resqpy.diagnosis import doctor
 
-    monkeypatch.setattr(diagnosis, "MANY_FAILED", 3)
+    monkeypatch.setattr(doctor, "MANY_FAILED", 3)
     client.rpush("resque:failed", *[b"{}"] * 3)
 
     found = _found(resqpy)["many failed jobs"]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.group import Command, Group
-from resqpy.cli.json_type import Json
+from resqpy.cli.option_types import Json, Moment
 from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.views import job_json
 
 if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
@@ -39,7 +41,6 @@ def list_(
     """Show delayed jobs, the next first."""
     from resqpy.base import reading
     from resqpy.base.job_filter import JobFilter
-    from resqpy.cli import views
     from resqpy.cli.session import ask
     from resqpy.engine.waiting_jobs import delayed_items
 
@@ -57,11 +58,11 @@ def list_(
 
     now_ms, found = ask(current(), look)
     output.show(
-        [{"at": times.iso(ms), "at_ms": ms, **views.job_json(job)} for ms, job in found],
+        [{"at": texts.iso(ms), "at_ms": ms, **job_json(job, output.redaction())} for ms, job in found],
         lambda: output.table(
             ("at", "due", "class", "queue", "args"),
             [
-                (times.local(ms), times.distance(ms, now_ms), views.job_name(job), job.queue,
+                (texts.local(ms), texts.distance(ms, now_ms), views.job_name(job), job.queue,
                  views.job_args(job))
                 for ms, job in found
             ],
@@ -80,7 +81,7 @@ def _wanted(class_name: str | None, queue: str | None, args: Any) -> JobFilter:
 CHOICE = options(
     option(
         "--at",
-        type=times.Moment(),
+        type=Moment(),
         metavar="TIME",
         help="Everything that is due at this time: ISO 8601, `now`, `+1d`, or milliseconds.",
     ),

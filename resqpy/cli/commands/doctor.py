@@ -11,12 +11,13 @@ import click
 
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
+from resqpy.cli.folder import is_project
 from resqpy.cli.group import command
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.settings import Settings, current
 
 if TYPE_CHECKING:
-    from resqpy.cli.problem import Problem
+    from resqpy.diagnosis.problem import Problem
     from resqpy.engine.resque import Resque
     from resqpy.framework.project import Project
 
@@ -51,24 +52,23 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
         return _take_back(undo, dry_run=dry_run)
     if jobs:
         return _look_at_jobs(fix=fix)
-    from resqpy.cli.diagnosis import Diagnosis
-    from resqpy.cli.project_check import loaded_project, project_problems
     from resqpy.cli.session import ask, load_place
+    from resqpy.diagnosis.doctor import Diagnosis
     from resqpy.framework.connection import scheduler_options
 
     settings = current()
     config = load_place(settings).config
-    project = loaded_project(settings)
+    project = _loaded_project(settings)
 
     async def look(resque: Resque) -> tuple[list[Problem], dict[str, int]]:
         found = await Diagnosis(resque, scheduler_options(config)).problems()
         if fix and not dry_run and (fixable := [each for each in found if each.fix is not None]):
             _confirm(fixable)
-            return found, await _fixed(resque, fixable)
+            return found, await _repair(resque, settings, fixable)
         return found, {}
 
     found, fixed = ask(settings, look, project.registry.definitions if project else {})
-    found = [*(project_problems(project) if project else []), *found]
+    found = [*(_problems_of(project) if project else []), *found]
     output.show(
         [_as_json(each, fixed) for each in found],
         lambda: _print(found, fixed, promised=fix and dry_run),
@@ -77,30 +77,41 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     return Exit.NO if left else Exit.OK
 
 
-async def _fixed(resque: Resque, problems: Sequence[Problem]) -> dict[str, int]:
-    """Put problems right, and keep in a file what takes that back; how much was put right."""
-    from resqpy.cli.undo_file import UndoFile
-    from resqpy.store.undo import Undo
+def _loaded_project(settings: Settings) -> Project | None:
+    """The project with whatever is wrong in it; None: the folder is none."""
+    if not is_project(settings.root):
+        return None
+    from resqpy.framework.project import Project
 
-    file, undo, fixed = UndoFile.new(current()), Undo(resque.store), dict[str, int]()
+    return Project.load(settings.root, settings.environment, settings.parsed())
+
+
+def _problems_of(project: Project) -> list[Problem]:
+    """What keeps it from being loaded, and what in it is allowed and hardly meant."""
+    from resqpy.diagnosis.problem import Problem
+
+    wrong = [Problem("project", str(each)) for each in project.errors]
+    return wrong + [Problem("project", str(each), grave=False) for each in project.warnings]
+
+
+async def _repair(
+    resque: Resque, settings: Settings, problems: Sequence[Problem]
+) -> dict[str, int]:
+    from resqpy.diagnosis.repair import UndoFile, repair
+
+    file = UndoFile.new(settings.root if is_project(settings.root) else Path.cwd())
     try:
-        for each in problems:
-            if each.fix is not None:
-                undo.begin(each.name)
-                fixed[each.name] = await each.fix(undo)
-                file.write(undo.commands)
+        return await repair(resque.store, problems, file)
     finally:
-        file.write(undo.commands)
         output.note(f"to take this back: resqpy doctor --undo {quote(str(file.path))}")
-    return fixed
 
 
 def _take_back(path: Path, *, dry_run: bool) -> int:
-    from resqpy.cli import undo_file
     from resqpy.cli.session import ask
+    from resqpy.diagnosis.repair import read
     from resqpy.store.undo import take_back
 
-    commands = undo_file.read(path)
+    commands = read(path)
     if not dry_run:
         output.confirm(f"Take back {output.counted(len(commands), 'change')} of {path.name}?")
 
@@ -120,16 +131,19 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 
 def _look_at_jobs(*, fix: bool) -> int:
-    from resqpy.cli.contract import Contract
     from resqpy.cli.session import ask_with_tasks
+    from resqpy.diagnosis.contract import Contract
+    from resqpy.framework.task_call import params_of
 
     if fix:
         raise click.UsageError("--fix can't change jobs or tasks: --jobs only looks")
+    settings = current()
 
     async def look(resque: Resque, project: Project) -> list[Problem]:
-        return await Contract(resque, project.registry).problems()
+        tasks = project.registry.tasks
+        return await Contract(resque, tasks, params_of, settings.redaction).problems()
 
-    found = ask_with_tasks(current(), look)
+    found = ask_with_tasks(settings, look)
     output.show([_as_json(each, {}) for each in found], lambda: _print(found, {}, promised=False))
     return Exit.NO if any(each.grave for each in found) else Exit.OK
 

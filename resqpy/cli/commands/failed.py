@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.group import Command, Group
 from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.views import failed_id, failed_json, group_json
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
@@ -39,7 +41,6 @@ def failed() -> None:
 @option("--oldest", is_flag=True, help="The oldest first, not the latest.")
 def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     """Show failed jobs, the latest first."""
-    from resqpy.cli import views
     from resqpy.cli.failed_choice import Filters
     from resqpy.cli.session import ask
 
@@ -58,14 +59,12 @@ def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     count, found = ask(current(), look)
     found = found if oldest else found[::-1]
     output.show(
-        [views.failed_json(each, backtrace=False) for each in found],
+        [failed_json(each, output.redaction(), backtrace=False) for each in found],
         lambda: _print(found, count, "such failed jobs" if Filters(**wanted) else "failed jobs"),
     )
 
 
 def _print(found: Sequence[FailedJob], count: int, what: str) -> None:
-    from resqpy.cli import views
-
     rows = [views.failed_cells(each) for each in found]
     output.table(views.FAILED_HEADS, rows, empty=f"no {what}")
     if count > len(found) > 0:
@@ -77,7 +76,6 @@ def _print(found: Sequence[FailedJob], count: int, what: str) -> None:
 @option("--limit", default=20, show_default=True, help="At the most so many groups.")
 def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
     """Count failed jobs by task and exception, the largest group first."""
-    from resqpy.cli import views
     from resqpy.cli.failed_choice import Filters
     from resqpy.cli.session import ask
 
@@ -87,7 +85,7 @@ def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
     found = ask(current(), look)
     shown = found[:limit]
     output.show(
-        [views.group_json(each) for each in shown],
+        [group_json(each) for each in shown],
         lambda: output.table(
             views.GROUP_HEADS, [views.group_cells(each) for each in shown],
             empty="no such failed jobs" if Filters(**wanted) else "no failed jobs", right=("jobs",),
@@ -101,19 +99,16 @@ def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
 @click.argument("id")
 def show(id: str) -> None:  # noqa: A002 - what the user types
     """Show one failed job with its arguments and backtrace."""
-    from resqpy.cli import views
     from resqpy.cli.failed_choice import by_ids
     from resqpy.cli.session import ask
 
     [entry] = ask(current(), lambda inspector: by_ids(inspector, [id]))
-    output.show(views.failed_json(entry, backtrace=True), lambda: _print_one(entry))
+    output.show(failed_json(entry, output.redaction(), backtrace=True), lambda: _print_one(entry))
 
 
 def _print_one(entry: FailedJob) -> None:
-    from resqpy.cli import views
-
     shown = {
-        "id": views.failed_id(entry),
+        "id": failed_id(entry),
         "class": entry.class_name,
         "queue": entry.queue,
         "args": views.args(entry.args),
@@ -132,7 +127,7 @@ def _when(written: Any) -> Any:
     from resqpy.base.foreign_time import moment_of
 
     ms = moment_of(written)
-    return f"{times.local(ms)}, {times.distance(ms)}" if ms else written
+    return f"{texts.local(ms)}, {texts.distance(ms)}" if ms else written
 
 
 @failed.command(cls=Command, destroys=True)

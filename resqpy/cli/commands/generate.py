@@ -9,10 +9,10 @@ import click
 from resqpy.cli import output
 from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.group import Group
-from resqpy.cli.options import Pairs, option, options
+from resqpy.cli.option_types import Milliseconds, Pairs
+from resqpy.cli.options import option, options
 from resqpy.cli.scaffold import Name, Writer, render, sentence
 from resqpy.cli.settings import current
-from resqpy.cli.times import Milliseconds
 
 
 @click.group(cls=Group)

@@ -45,7 +45,7 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
 
 
 async def _lives_on(host: str, inspector: Inspector, max_age_s: int) -> bool:
-    from resqpy.cli.workers_view import last_seen_ms
+    from resqpy.diagnosis.workers import last_seen_ms
     from resqpy.engine.identity import place_of
 
     workers = await inspector.workers()

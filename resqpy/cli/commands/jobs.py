@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli import output
+from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
-from resqpy.cli.json_type import Json
+from resqpy.cli.option_types import Json
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.diagnosis.views import job_json
 
 if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
@@ -53,7 +54,6 @@ def list_(
     queue: str | None, *, class_name: str | None, args: Any, limit: int, offset: int
 ) -> None:  # fmt: skip
     """Show jobs, the next to run first."""
-    from resqpy.cli import views
     from resqpy.cli.session import ask
 
     wanted = _wanted(class_name, args)
@@ -65,7 +65,7 @@ def list_(
     found = ask(current(), look)
     more, found = len(found) > limit, found[:limit]
     output.show(
-        [views.job_json(job) for job in found],
+        [job_json(job, output.redaction()) for job in found],
         lambda: output.table(
             ("queue", "class", "args"),
             [(job.queue, views.job_name(job), views.job_args(job)) for job in found],

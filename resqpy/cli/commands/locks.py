@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli import output, times
+from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.engine.resque import Resque
@@ -40,10 +41,10 @@ def list_(*, limit: int) -> None:
     more, names = len(found) > limit, sorted(found)[:limit]
     ends = {name: _ends_ms(found[name]) for name in names}
     output.show(
-        [{"lock": name, "ends_at": times.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
+        [{"lock": name, "ends_at": texts.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
         lambda: output.table(
             ("ends", "lock"),
-            [(times.distance(ms, now_ms), name) for name, ms in ends.items()],
+            [(texts.distance(ms, now_ms), name) for name, ms in ends.items()],
             empty="no locks",
         ),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.group import command
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
-    from resqpy.cli.workers_view import SeenWorker
+    from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspector import Details
     from resqpy.engine.resque import Resque
     from resqpy.store.unregistered import Unregistered
@@ -44,8 +45,8 @@ def leader() -> None:
     It warns of a lock that never ends, of two leaders at once, and of schedules that rest while resqpy
     leads because only a Ruby process knows them. It looks at every key of the database, in steps.
     """
-    from resqpy.cli.ruby_part import ruby_faults
     from resqpy.cli.session import ask, load_place
+    from resqpy.diagnosis.ruby_part import ruby_faults
     from resqpy.store.leader import Lock, faults, standing
 
     settings = current()
@@ -79,7 +80,7 @@ def _leader_cells(lock: Any) -> tuple[str, str, str]:
     if lock.holder is None:
         return lock.language, "nobody", "-"
     who = f"{lock.holder} (resqpy)" if lock.ours else lock.holder
-    ends = "never!" if lock.ttl_ms is None else f"in {times.duration(lock.ttl_ms)}"
+    ends = "never!" if lock.ttl_ms is None else f"in {texts.duration(lock.ttl_ms)}"
     return lock.language, who, ends
 
 
@@ -92,7 +93,6 @@ def info(*, prometheus: bool) -> None:
     show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
     """
     from resqpy.cli.session import ask
-    from resqpy.cli.workers_view import tell_how_far
     from resqpy.store import unregistered
 
     if prometheus:
@@ -109,7 +109,7 @@ def info(*, prometheus: bool) -> None:
     others = len(found.records)
     shown = _info_json(details, paused=paused) | {"unregistered": others}
     output.show(shown, lambda: print_info(details, paused=paused, unregistered=others))
-    tell_how_far(everything=found.everything)
+    views.tell_how_far(everything=found.everything)
 
 
 def _print_metrics() -> None:
@@ -143,8 +143,6 @@ def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
 
 def print_info(details: Details, *, paused: bool, unregistered: int = 0) -> None:
     """Print it for people."""
-    from resqpy.cli import views
-
     shown = _info_json(details, paused=paused)
     output.properties(
         {
@@ -181,7 +179,7 @@ def resume() -> None:
 
 def _set_paused(*, paused: bool) -> None:
     from resqpy.cli.session import ask
-    from resqpy.cli.workers_view import all_workers, pause_words, unbound_by_pause
+    from resqpy.diagnosis.workers import all_workers, pause_words, unbound_by_pause
     from resqpy.store import pausing
 
     async def do(resque: Resque) -> tuple[bool, list[SeenWorker]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from resqpy.cli import output
+from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
 from resqpy.cli.options import option
@@ -29,7 +29,6 @@ def queues() -> None:
 def list_(*, match: str, waiting: bool) -> None:
     """Show all queues and how many jobs wait in each."""
     from resqpy.base.model import NoList
-    from resqpy.cli import views
     from resqpy.cli.session import ask
 
     async def look(inspector: Inspector) -> dict[str, int]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.cli import output, times
+from resqpy.cli import output
 from resqpy.cli.completing import task_names
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
+from resqpy.cli.option_types import Moment
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.engine.schedule_view import ScheduleView
@@ -69,17 +71,17 @@ def _entry_json(entry: Schedule) -> dict[str, Any]:
         "queue": entry.queue or None,
         "state": entry.state,
         "problem": entry.problem or None,
-        "last": times.iso(_ms(entry.last)),
-        "next": times.iso(_ms(entry.next)),
+        "last": texts.iso(_ms(entry.last)),
+        "next": texts.iso(_ms(entry.next)),
     }
 
 
 def _entry_cells(entry: Schedule, now_ms: int) -> tuple[str, ...]:
     next_ms = _ms(entry.next)
-    soon = "-" if next_ms is None else f"{times.distance(next_ms, now_ms)}: {times.local(next_ms)}"
+    soon = "-" if next_ms is None else f"{texts.distance(next_ms, now_ms)}: {texts.local(next_ms)}"
     state = f"{entry.state}: {entry.problem}" if entry.problem else entry.state
     return (
-        entry.name, entry.kind, entry.timing, state, times.distance(_ms(entry.last), now_ms), soon,
+        entry.name, entry.kind, entry.timing, state, texts.distance(_ms(entry.last), now_ms), soon,
     )  # fmt: skip
 
 
@@ -88,10 +90,8 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 @schedule.command()
-@option("--from", "start", type=times.Moment(), metavar="TIME", help="From when on (default: now).")
-@option(
-    "--to", "end", type=times.Moment(), metavar="TIME", help="Until when (default: a day later)."
-)
+@option("--from", "start", type=Moment(), metavar="TIME", help="From when on (default: now).")
+@option("--to", "end", type=Moment(), metavar="TIME", help="Until when (default: a day later).")
 @option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True,
         help="At the most so many; that there are more is said.")  # fmt: skip
 def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
@@ -108,14 +108,14 @@ def fires(*, start: datetime | int | None, end: datetime | int | None, limit: in
         del found[limit:]
     output.show(
         [
-            {"at": times.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
+            {"at": texts.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
              "local": each.local.isoformat(), "note": each.note or None}
             for each in found
         ],
         lambda: output.table(
             ("at", "name", "local time", "note"),
             [
-                (times.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
+                (texts.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
                  each.note or ("" if each.runs else "does not run"))
                 for each in found
             ],

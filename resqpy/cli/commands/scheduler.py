@@ -6,7 +6,8 @@ from typing import NoReturn
 
 from resqpy.cli.commands.worker import SURROUNDINGS
 from resqpy.cli.group import command
-from resqpy.cli.options import WithUnit, options, setting
+from resqpy.cli.option_types import WithUnit
+from resqpy.cli.options import options, setting
 from resqpy.cli.settings import current
 
 

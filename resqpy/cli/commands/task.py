@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.commands.tracked import CONDITIONS, show_page
 from resqpy.cli.completing import task_names
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
+from resqpy.cli.option_types import Milliseconds, Moment
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
 from resqpy.cli.task_input import NAME_AND_INPUTS, checked_inputs, read_name_and_inputs
 from resqpy.cli.tracked import TRACKED
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
+    from resqpy.diagnosis.explaining import Finding
     from resqpy.engine.resque import Resque
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
@@ -78,7 +81,7 @@ def _list(tasks: list[TaskSpec], empty: str) -> None:
 def _timing(task: TaskSpec) -> str:
     if task.cron is not None:
         return f"{task.cron} {task.timezone}"
-    return f"every {times.duration(task.frequency_ms)}" if task.frequency_ms else "when enqueued"
+    return f"every {texts.duration(task.frequency_ms)}" if task.frequency_ms else "when enqueued"
 
 
 def _as_json(task: TaskSpec) -> dict[str, Any]:
@@ -130,8 +133,6 @@ def show(name: str) -> None:
 
 
 def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
-    from resqpy.cli import views
-
     file = Path(shown["file"])
     file = file.relative_to(root) if file.is_relative_to(root) else file
     shown["file"] = f"{file}:{shown.pop('line')}"
@@ -156,13 +157,11 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 @option(
     "--in",
     "delay",
-    type=times.Milliseconds(),
+    type=Milliseconds(),
     metavar="DURATION",
     help="Not now but later: 5s, 10m, 2h, or milliseconds.",
 )
-@option(
-    "--at", type=times.Moment(), metavar="TIME", help="Not now but then: ISO 8601, or milliseconds."
-)
+@option("--at", type=Moment(), metavar="TIME", help="Not now but then: ISO 8601, or milliseconds.")
 @option("--queue", metavar="NAME", help="Not to the task's queue but to this one.")
 @option(
     "--count",
@@ -251,12 +250,23 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 @option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
 def explain(name: str, *, queue: str | None) -> int:
     """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
-    from resqpy.cli import explaining
     from resqpy.cli.session import ask_with_tasks
+    from resqpy.diagnosis.explaining import explain
+    from resqpy.framework.connection import scheduler_options
 
-    async def look(resque: Resque, project: Project) -> list[explaining.Finding]:
-        return await explaining.explain(resque, project, name, queue)
+    async def look(resque: Resque, project: Project) -> list[Finding]:
+        options = scheduler_options(project.config)
+        return await explain(resque, project.registry.tasks, options, name, queue)
 
     found = ask_with_tasks(current(), look)
-    output.show([vars(each) for each in found], lambda: explaining.print_findings(found))
+    output.show([vars(each) for each in found], lambda: _print_findings(found))
     return Exit.NO if any(each.blocks for each in found) else Exit.OK
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    for each in findings:
+        sign = output.paint("✗", fg="red") if each.blocks else output.paint("·", fg="green")
+        output.say(sign, " ", each.words)
+        if each.remedy:
+            output.say(f"    → {each.remedy}")
+    output.note_place(each.remedy for each in findings)

@@ -13,7 +13,8 @@ from resqpy.base.when import parse_duration
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
-from resqpy.cli.options import WithUnit, option
+from resqpy.cli.option_types import WithUnit
+from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group, command
+from resqpy.cli.option_types import Span
 from resqpy.cli.options import option, options
 from resqpy.cli.settings import current
 from resqpy.cli.tracked import TRACKED
+from resqpy.diagnosis.views import tracked_json
 
 if TYPE_CHECKING:
     from resqpy.tracked.finding import Page
@@ -59,7 +61,6 @@ def create(
     task_type: str, payload: tuple[str, ...], *, any_type: bool, disabled: bool, **given: Any
 ) -> None:
     """Create a tracked task, and the job that runs it."""
-    from resqpy.cli import views
     from resqpy.cli.tracked_input import create_options, read_payload
 
     options = create_options(given)
@@ -69,7 +70,9 @@ def create(
     made = _with_tasks(
         lambda tracked: tracked.create(task_type, value, **options), any_type=any_type
     )
-    output.show(views.tracked_json(made), lambda: output.say(f"{made.id}  {made.status}"))
+    output.show(
+        tracked_json(made, output.redaction()), lambda: output.say(f"{made.id}  {made.status}")
+    )
 
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
@@ -105,9 +108,8 @@ def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
 @click.argument("task_id", metavar="ID")
 def get(task_id: str) -> None:
     """Show all that is known of a task."""
-    from resqpy.cli import views
-
-    shown = views.tracked_json(_found(_ask(lambda tracked: tracked.get(task_id)), task_id))
+    found = _found(_ask(lambda tracked: tracked.get(task_id)), task_id)
+    shown = tracked_json(found, output.redaction())
     output.show(
         shown,
         lambda: output.properties(
@@ -126,7 +128,7 @@ def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
 
 def _which(how: str) -> list[Callable[[Any], Any]]:
     """The options that say which tasks are meant."""
-    span = {"type": times.Span(), "metavar": "FROM..TO"}
+    span = {"type": Span(), "metavar": "FROM..TO"}
     return [
         option("--type", "type", metavar="NAME", help=f"{how} those of a task."),
         option("--status", multiple=True, metavar="STATUS",
@@ -161,7 +163,6 @@ def list_(**conditions: Any) -> None:
 
 def show_page(conditions: dict[str, Any]) -> None:
     """Print a page of tracked tasks; the conditions are those of `CONDITIONS`."""
-    from resqpy.cli import views
     from resqpy.cli.tracked_choice import said_of
 
     limit, cursor = conditions.pop("limit"), conditions.pop("cursor")
@@ -170,8 +171,9 @@ def show_page(conditions: dict[str, Any]) -> None:
     page: Page = _ask(
         lambda tracked: tracked.query(cursor=cursor, page_size=limit, direction=direction, **wanted)
     )
+    redaction = output.redaction()
     output.show(
-        {"tasks": [views.tracked_json(task) for task in page.tasks], "cursor": page.cursor},
+        {"tasks": [tracked_json(each, redaction) for each in page.tasks], "cursor": page.cursor},
         lambda: _print_page(page),
     )
 

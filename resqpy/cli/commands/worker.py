@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NoReturn
 
 from resqpy.cli.group import command
-from resqpy.cli.options import Decorator, WithUnit, flag, options, setting
+from resqpy.cli.option_types import WithUnit
+from resqpy.cli.options import Decorator, flag, options, setting
 from resqpy.cli.settings import Settings, current
 
 WORKING: tuple[Decorator, ...] = (

@@ -8,14 +8,15 @@ import click
 
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
-from resqpy.cli import output, times
+from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
+from resqpy.cli.option_types import Milliseconds
 from resqpy.cli.options import option
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
-    from resqpy.cli.workers_view import SeenWorker
+    from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.resque import Resque
 
 
@@ -34,12 +35,7 @@ def list_(*, working: bool, queue: str | None) -> None:
     `resqpy doctor` looks at all.
     """
     from resqpy.cli.session import ask
-    from resqpy.cli.workers_view import (
-        all_workers,
-        print_table,
-        tell_how_far,
-        unregistered_workers,
-    )
+    from resqpy.diagnosis.workers import all_workers, unregistered_workers
 
     async def look(resque: Resque) -> tuple[int, list[SeenWorker], tuple[list[SeenWorker], bool]]:
         found = await all_workers(resque)
@@ -51,20 +47,27 @@ def list_(*, working: bool, queue: str | None) -> None:
         for each in [*found, *others]
         if (each.work or not working) and (queue is None or queue in each.queues.split(","))
     ]
-    output.show([each.as_json() for each in chosen], lambda: print_table(chosen, now_ms))
+    output.show(
+        [each.as_json(output.redaction()) for each in chosen],
+        lambda: output.table(
+            views.WORKER_HEADS,
+            [views.worker_cells(each, now_ms) for each in chosen],
+            empty="no workers",
+        ),
+    )
     if others:
         what = output.counted(len(others), "worker that is", "workers that are")
         output.warn(
             f"{what} not registered, but on record as at work: resqpy doctor says what to do"
         )
-    tell_how_far(everything=everything)
+    views.tell_how_far(everything=everything)
 
 
 @workers.command(cls=Command, destroys=True)
 @click.argument("worker", required=False)
 @option(
     "--older-than",
-    type=times.Milliseconds(),
+    type=Milliseconds(),
     metavar="DURATION",
     help="All whose job runs for longer, as 2h.",
 )
@@ -115,7 +118,7 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
 
 async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[str]:
     """Whose job runs for longer."""
-    from resqpy.cli.workers_view import all_workers
+    from resqpy.diagnosis.workers import all_workers
 
     now_ms, found = await resque.now_ms(), await all_workers(resque)
     old = [

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from resqpy.base.errors import InvalidInputs
 from resqpy.base.imports import near_match
+from resqpy.base.masking import Redaction
 from resqpy.base.model import UnreadableJob
 from resqpy.base.queue_priority import split_priority
-from resqpy.cli import views
-from resqpy.cli.output import compact, counted
-from resqpy.cli.problem import Problem
+from resqpy.diagnosis.explaining import Task
+from resqpy.diagnosis.problem import Problem
+from resqpy.diagnosis.texts import compact, counted
+from resqpy.diagnosis.views import failed_id
 from resqpy.engine.resque import Resque
-from resqpy.framework.registry import Registry
-from resqpy.framework.task_call import params_of
+
+T = TypeVar("T", bound=Task)
 
 WAITING, DELAYED, FAILED = "waiting", "delayed", "failed"
 MOST = 200  # kinds of findings: each job may have a name of its own
@@ -45,13 +47,24 @@ class _Finding:
     worked: bool = False
 
 
-class Contract:
-    """One look at all jobs of an installation. It remembers kinds of jobs, not jobs."""
+class Contract(Generic[T]):
+    """One look at all jobs of an installation. It remembers kinds of jobs, not jobs.
 
-    def __init__(self, resque: Resque, registry: Registry) -> None:
-        self._resque = resque
-        self._tasks = registry.tasks
-        self._queues = {task.queue for task in registry}
+    Args:
+        tasks: those of the project, by name.
+        check: raises `InvalidInputs` where a task does not take some arguments.
+        redaction: hides secrets in examples.
+    """
+
+    def __init__(
+        self,
+        resque: Resque,
+        tasks: Mapping[str, T],
+        check: Callable[[T, Sequence[Any]], object],
+        redaction: Redaction,
+    ) -> None:
+        self._resque, self._tasks, self._check, self._redaction = resque, tasks, check, redaction
+        self._queues = {task.queue for task in tasks.values()}
         self._findings: dict[tuple[str, str, str], _Finding] = {}
         self._left_out = 0
 
@@ -79,7 +92,7 @@ class Contract:
                 yield DELAYED, job.queue, job.class_name, job.args, {"at_ms": due_ms}
         async for entry in self._resque.each_failed():
             if entry.class_name and entry.unreadable is None:
-                more = {"id": views.failed_id(entry)}
+                more = {"id": failed_id(entry)}
                 yield FAILED, entry.queue, entry.class_name, entry.args, more
 
     def _look(
@@ -90,7 +103,7 @@ class Contract:
             return  # nobody will run it unasked, whoever it is for
         if task is not None:
             try:
-                params_of(task, args)
+                self._check(task, args)
             except InvalidInputs as error:
                 words = str(error).removeprefix(f"task {name!r}: ")
                 reason = _VALUE.split(words, maxsplit=1)[0]
@@ -116,7 +129,7 @@ class Contract:
         failed = found.where == FAILED
         return Problem(
             "refused jobs",
-            f"{_jobs(found)}: {found.reason}; {_example(found)}",
+            f"{_jobs(found)}: {found.reason}; {self._example(found)}",
             f"a retry would fail again; to be rid of them: {_removal(found)}"
             if failed
             else "they would fail: let a task of another name take the new inputs until these are gone; to "
@@ -130,13 +143,18 @@ class Contract:
         where = "" if found.worked else ", in a queue that none of its tasks uses"
         return Problem(
             "unknown class",
-            f"{_jobs(found)}, which this project does not define{hint}{where}; {_example(found)}",
+            f"{_jobs(found)}, which this project does not define{hint}{where}; {self._example(found)}",
             "a worker of this project would fail them: keep the old name beside the new one for a while"
             if found.worked
             else "",
             grave=found.worked,
             details=_details(found),
         )
+
+    def _example(self, found: _Finding) -> str:
+        shown = compact(found.example["args"], self._redaction)
+        shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
+        return f"one of them has {shown} (queue {found.example['queue']!r})"
 
 
 def _removal(found: _Finding) -> str:
@@ -148,12 +166,6 @@ def _removal(found: _Finding) -> str:
 
 def _jobs(found: _Finding) -> str:
     return f"{counted(found.count, f'{found.where} job')} of {found.class_name!r}"
-
-
-def _example(found: _Finding) -> str:
-    shown = compact(found.example["args"])
-    shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
-    return f"one of them has {shown} (queue {found.example['queue']!r})"
 
 
 def _details(found: _Finding) -> dict[str, Any]:

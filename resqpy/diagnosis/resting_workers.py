@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from resqpy.base.model import WorkerId
-from resqpy.cli.output import counted
-from resqpy.cli.problem import Problem
-from resqpy.cli.workers_view import SeenWorker
+from resqpy.diagnosis.problem import Problem
+from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.process_state import STOPPING, STUCK, WORDS
 
 _NAMED = 5

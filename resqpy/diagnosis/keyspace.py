@@ -7,8 +7,8 @@ from functools import partial
 from shlex import quote
 from typing import Any
 
-from resqpy.cli.output import counted
-from resqpy.cli.problem import Fix, Found, Problem
+from resqpy.diagnosis.problem import Fix, Found, Problem
+from resqpy.diagnosis.texts import counted
 from resqpy.store import checkup
 from resqpy.store.client import Store
 from resqpy.store.undo import Touched, Undo

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from resqpy.base.keys import FAILED
 from resqpy.base.model import WorkerId
-from resqpy.cli import times
-from resqpy.cli.output import counted
-from resqpy.cli.problem import Fix, Problem
-from resqpy.cli.workers_view import SeenWorker
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.problem import Fix, Problem
+from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.resque import Resque
 from resqpy.store import workers as store_workers
@@ -57,7 +57,7 @@ def _is_dead(worker: SeenWorker, now_ms: int, options: LeaderOptions) -> bool:
 def _told(workers: Sequence[SeenWorker], now_ms: int) -> str:
     busy = sum(each.work is not None for each in workers)
     last_ms = max((each.seen_ms or 0 for each in workers), default=0)
-    since = f"since {times.duration(now_ms - last_ms)} or longer" if last_ms else "at all"
+    since = f"since {texts.duration(now_ms - last_ms)} or longer" if last_ms else "at all"
     named = ", ".join(WorkerId.parse(each.worker_id).name for each in workers[:3])
     return (
         f"{counted(len(workers), 'worker')} gave no sign of life {since}, "
@@ -68,7 +68,7 @@ def _told(workers: Sequence[SeenWorker], now_ms: int) -> str:
 def _of_unknown(workers: Sequence[SeenWorker]) -> str:
     busy = [each for each in workers if each.work is not None]
     began = [each.began_ms for each in busy if each.began_ms is not None]
-    since = f", the first since {times.local(min(began))}" if began else ""
+    since = f", the first since {texts.local(min(began))}" if began else ""
     named = ", ".join(WorkerId.parse(each.worker_id).name for each in workers[:3])
     return (
         f"{counted(len(workers), 'worker')} with neither heartbeat nor ping, as PHP's and older Ruby's: "

@@ -1,4 +1,4 @@
-"""Workers as commands show them: whose they are, what they do, when they were last seen."""
+"""Workers as they are shown: whose they are, what they do, when they were last seen."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
+from resqpy.base.masking import Redaction
 from resqpy.base.model import WorkerId, WorkingOn
-from resqpy.cli import output, times
+from resqpy.diagnosis import texts
 from resqpy.engine.identity import incarnation_of, place_of
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
 from resqpy.store import cleaning, foreign, unregistered, workers
-from resqpy.store.unregistered import KEYS_LOOKED_AT
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
 
 Life = Literal["lives", "silent", "can't tell"]
 
-_ROUNDED_MS = 1000
 _NAMED = 5
 
 
@@ -85,8 +84,8 @@ class SeenWorker:
         """When its run began."""
         return moment_of(self.work.run_at) if self.work else None
 
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
+    def as_json(self, redaction: Redaction) -> dict[str, Any]:
+        """For programs, with secrets hidden."""
         host, pid = place_of(WorkerId.parse(self.worker_id))
         return {
             "id": self.worker_id,
@@ -99,36 +98,10 @@ class SeenWorker:
             "registered": self.registered,
             "class": self.class_name,
             "queue": self.work.queue if self.work else None,
-            "payload": output.redaction().shown(self.work.payload) if self.work else None,
-            "began_at": times.iso(self.began_ms),
-            "last_seen": times.iso(self.seen_ms),
+            "payload": redaction.shown(self.work.payload) if self.work else None,
+            "began_at": texts.iso(self.began_ms),
+            "last_seen": texts.iso(self.seen_ms),
         }
-
-    def cells(self, now_ms: int) -> tuple[str, ...]:
-        """For people."""
-        state = self.state or "idle"
-        if self.work is not None:
-            said = self.state if self.registered else "not registered"
-            more = f" ({said})" if said else ""
-            since = f" for {times.duration(now_ms - self.began_ms)}" if self.began_ms else ""
-            state = f"{self.class_name or '(unreadable)'}{since}{more}"
-        return (
-            WorkerId.parse(self.worker_id).name,
-            self.language,
-            state,
-            "can't tell"
-            if self.life(now_ms) == "can't tell"
-            else times.distance(self._shown_ms(now_ms), now_ms),
-            self.queues,
-        )
-
-    def _shown_ms(self, now_ms: int) -> int | None:
-        """When it was seen; Node rounds its time, so it may be half a second ahead."""
-        ahead_ms = (self.seen_ms or 0) - now_ms
-        return now_ms if 0 < ahead_ms <= _ROUNDED_MS else self.seen_ms
-
-
-HEADS = ("worker", "language", "works on", "seen", "queues")
 
 
 async def all_workers(inspector: Inspector) -> list[SeenWorker]:
@@ -169,15 +142,6 @@ async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], 
     ], found.everything
 
 
-def tell_how_far(*, everything: bool) -> None:
-    """Say of a look for workers that are not registered that it did not go over all keys."""
-    if not everything:
-        output.note(
-            f"(records of workers that are not registered: looked for among {KEYS_LOOKED_AT:,} keys at the "
-            "most; resqpy doctor looks at all)"
-        )
-
-
 def _language(worker_id: str, beat: bytes | None, ping: bytes | None) -> str:
     if incarnation_of(worker_id) is not None:
         return "python"
@@ -209,8 +173,3 @@ async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, in
     """When each worker gave its last sign of life; None where it never did."""
     signs = await cleaning.signs_of_life(inspector.store, ids)
     return {each: _seen_ms(*pair) for each, pair in zip(ids, signs, strict=True)}
-
-
-def print_table(found: Sequence[SeenWorker], now_ms: int) -> None:
-    """Print workers, a line each."""
-    output.table(HEADS, [each.cells(now_ms) for each in found], empty="no workers")

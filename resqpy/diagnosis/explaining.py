@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
+from typing import Protocol
 
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import WorkerId
-from resqpy.cli import output, times
-from resqpy.cli.output import counted
-from resqpy.cli.workers_view import (
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.workers import (
     SeenWorker,
     all_workers,
     pause_words,
@@ -22,12 +23,11 @@ from resqpy.cli.workers_view import (
 )
 from resqpy.engine.failed_jobs import failed_of
 from resqpy.engine.identity import place_of
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import WORDS
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.walking import DelayedWalk, walk_queue
-from resqpy.framework.connection import scheduler_options
-from resqpy.framework.project import Project
 from resqpy.store import locks
 from resqpy.store.leader import led, standing
 from resqpy.store.pausing import is_paused
@@ -58,32 +58,52 @@ class Finding:
     remedy: str = ""
 
 
-async def explain(resque: Resque, project: Project, name: str, queue: str | None) -> list[Finding]:
-    """All that is known of a task's jobs, what blocks them first."""
-    search = _Search(resque, project, name, queue)
+class Task(Protocol):
+    """What is asked of a project's task."""
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it runs by itself."""
+
+
+async def explain(
+    resque: Resque,
+    tasks: Mapping[str, Task],
+    options: LeaderOptions,
+    name: str,
+    queue: str | None = None,
+) -> list[Finding]:
+    """All that is known of a task's jobs, what blocks them first.
+
+    Args:
+        tasks: those of the project, by name.
+        options: Ruby's ways, as the scheduler has them.
+        queue: another one than the task's own.
+    """
+    search = _Search(resque, tasks, options, name, queue)
     found = [each async for each in search.findings()]
     return sorted(found, key=lambda each: not each.blocks)
-
-
-def print_findings(findings: list[Finding]) -> None:
-    """Print them for people."""
-    for each in findings:
-        sign = output.paint("✗", fg="red") if each.blocks else output.paint("·", fg="green")
-        output.say(sign, " ", each.words)
-        if each.remedy:
-            output.say(f"    → {each.remedy}")
-    output.note_place(each.remedy for each in findings)
 
 
 class _Search:
     """One explanation."""
 
-    def __init__(self, resque: Resque, project: Project, name: str, queue: str | None) -> None:
-        self._resque = resque
-        self._project = project
+    def __init__(
+        self,
+        resque: Resque,
+        tasks: Mapping[str, Task],
+        options: LeaderOptions,
+        name: str,
+        queue: str | None,
+    ) -> None:
+        self._resque, self._tasks, self._options = resque, tasks, options
         self._name = name
         self._mine = JobFilter(name)
-        self._task = project.registry.tasks.get(name)
+        self._task = tasks.get(name)
         self._queue = queue or (self._task.queue if self._task else None)
         self._now_ms = 0
 
@@ -115,10 +135,9 @@ class _Search:
             yield failed
 
     def _unknown(self) -> Finding:
-        tasks = self._project.registry.tasks
         return Finding(
             "unknown",
-            f"this project has no task {self._name!r}{near_match(self._name, tasks)}",
+            f"this project has no task {self._name!r}{near_match(self._name, self._tasks)}",
             blocks=True,
             remedy="a worker of this project would fail its jobs as unknown; define it in tasks/",
         )
@@ -141,7 +160,7 @@ class _Search:
     def _running(self, workers: list[SeenWorker]) -> list[Finding]:
         found, running = [], [each for each in workers if each.class_name == self._name]
         for each in running[:_NAMED]:
-            since = f" since {times.local(each.began_ms)}" if each.began_ms else ""
+            since = f" since {texts.local(each.began_ms)}" if each.began_ms else ""
             found.append(Finding("running", f"{each.worker_id} runs it{since}"))
         if len(running) > _NAMED:
             more = f"and {counted(len(running) - _NAMED, 'more worker')} run it: resqpy workers"
@@ -219,8 +238,7 @@ class _Search:
         if due.found:
             yield self._delayed(due.found, min(due.times) * 1000)
         periodic = self._task is not None and self._task.periodic
-        prefix = self._project.config.scheduler.ruby_lock_prefix
-        found = led(await standing(self._resque.store, prefix))
+        found = led(await standing(self._resque.store, self._options.ruby_lock_prefix))
         if (due.found and not found.delayed) or (periodic and not found.periodic):
             yield Finding("no scheduler", found.idle, blocks=True, remedy=found.remedy)
         if periodic:
@@ -228,7 +246,7 @@ class _Search:
                 yield each
 
     def _delayed(self, count: int, first: int) -> Finding:
-        when = f"{times.local(first)}, {times.distance(first, self._now_ms)}"
+        when = f"{texts.local(first)}, {texts.distance(first, self._now_ms)}"
         words = f"{_of_it(count)} {'is' if count == 1 else 'are'} delayed"
         which = "the first " if count > 1 else ""
         if first > self._now_ms - _LATE_MS:
@@ -241,8 +259,7 @@ class _Search:
         )
 
     async def _periodic(self) -> AsyncIterator[Finding]:
-        view = ScheduleView(self._resque, scheduler_options(self._project.config))
-        for entry in (await view.load()).entries:
+        for entry in (await ScheduleView(self._resque, self._options).load()).entries:
             if entry.name != self._name:
                 continue
             if entry.state == "waiting" and entry.next is None:
@@ -252,7 +269,7 @@ class _Search:
                 continue
             blocks = entry.state not in {"waiting", "under way"}
             next_ms = int(entry.next.timestamp() * 1000) if entry.next else None
-            when = f"; due {times.distance(next_ms, self._now_ms)}" if next_ms else ""
+            when = f"; due {texts.distance(next_ms, self._now_ms)}" if next_ms else ""
             remedy = {
                 "paused": f"resqpy schedule resume {quote(self._name)}",
                 "stopped": f"resqpy schedule resume {quote(self._name)}",
@@ -279,11 +296,11 @@ class _Search:
 
     def _lock(self, lock: str, ends_ms: int | None, what: str) -> Finding:
         if ends_ms is not None and ends_ms <= self._now_ms:
-            over = times.distance(ends_ms, self._now_ms)
+            over = texts.distance(ends_ms, self._now_ms)
             return Finding(
                 "old lock", f"a lock that ended {over} and keeps no job from anything: {lock}"
             )
-        ends = f", and ends {times.distance(ends_ms, self._now_ms)}" if ends_ms else ""
+        ends = f", and ends {texts.distance(ends_ms, self._now_ms)}" if ends_ms else ""
         return Finding(
             "locked",
             f"a lock keeps equal jobs from {what}{ends}: {lock}",
@@ -296,7 +313,7 @@ class _Search:
         if last is None:
             return None
         failed_ms = moment_of(last.failed_at)
-        when = times.distance(failed_ms, self._now_ms) if failed_ms else str(last.failed_at)
+        when = texts.distance(failed_ms, self._now_ms) if failed_ms else str(last.failed_at)
         return Finding(
             "failed",
             f"{_of_it(count)} in the failed list; the last failed {when}: {last.exception}: {last.error}",

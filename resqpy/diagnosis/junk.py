@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resqpy.cli.problem import Found, Problem
+from resqpy.diagnosis.problem import Found, Problem
 from resqpy.store import junk
 from resqpy.store.client import Store
 from resqpy.store.undo import Touched, Undo

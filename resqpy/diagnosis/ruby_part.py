@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.cli.output import counted
-from resqpy.cli.problem import Found, Problem
+from resqpy.diagnosis.problem import Found, Problem
+from resqpy.diagnosis.texts import counted
 from resqpy.store import delayed, foreign, ruby_schedule
 from resqpy.store.client import Store
 from resqpy.store.leader import Lock, other_ruby_leader

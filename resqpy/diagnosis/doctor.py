@@ -9,17 +9,17 @@ from shlex import quote
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import NoList, UnreadableJob
-from resqpy.cli import times
-from resqpy.cli.junk import junk_problems
-from resqpy.cli.keyspace import fix, keyspace_problems
-from resqpy.cli.output import counted
-from resqpy.cli.problem import Found, Problem
-from resqpy.cli.resting_workers import resting_problems
-from resqpy.cli.ruby_part import ruby_problems
-from resqpy.cli.silent_workers import worker_problems
-from resqpy.cli.unled import unled_problems
-from resqpy.cli.views import ID_LENGTH, failed_id
-from resqpy.cli.workers_view import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.junk import junk_problems
+from resqpy.diagnosis.keyspace import fix, keyspace_problems
+from resqpy.diagnosis.problem import Found, Problem
+from resqpy.diagnosis.resting_workers import resting_problems
+from resqpy.diagnosis.ruby_part import ruby_problems
+from resqpy.diagnosis.silent_workers import worker_problems
+from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.unled import unled_problems
+from resqpy.diagnosis.views import ID_LENGTH, failed_id
+from resqpy.diagnosis.workers import SeenWorker, all_workers, pause_words, unbound_by_pause
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
@@ -151,7 +151,7 @@ class Diagnosis:
             side = "behind" if there_ms > here_ms else "ahead of"
             yield Problem(
                 "clock skew",
-                f"the clock of this machine is {times.duration(abs(there_ms - here_ms))} {side} Redis'",
+                f"the clock of this machine is {texts.duration(abs(there_ms - here_ms))} {side} Redis'",
                 "let both machines keep time by NTP",
             )
 
@@ -194,7 +194,7 @@ class Diagnosis:
         jobs = sum(await delayed.lengths(self._store, overdue))
         if not jobs:
             return
-        since = times.distance(int(overdue[0]) * 1000, self._now_ms)
+        since = texts.distance(int(overdue[0]) * 1000, self._now_ms)
         leaders = [f"{each.holder} ({each.language})" for each in self._locks if each.holder]
         who, remedy = "no scheduler leads", led(self._locks).remedy
         if leaders:

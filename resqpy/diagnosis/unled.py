@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.cli.problem import Found, Problem
+from resqpy.diagnosis.problem import Found, Problem
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView

@@ -11,9 +11,9 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.base.errors import UsageError
-from resqpy.cli.folder import is_project
-from resqpy.cli.settings import Settings
-from resqpy.store.undo import Command
+from resqpy.diagnosis.problem import Problem
+from resqpy.store.client import Store
+from resqpy.store.undo import Command, Undo
 
 _ABOUT = "takes back what `resqpy doctor --fix` changed: resqpy doctor --undo THIS-FILE"
 
@@ -30,9 +30,8 @@ class UndoFile:
         self.write({})
 
     @classmethod
-    def new(cls, settings: Settings) -> UndoFile:
-        """One of a name that tells when it was made, in the project's folder or else the current one."""
-        folder = settings.root if is_project(settings.root) else Path.cwd()
+    def new(cls, folder: Path) -> UndoFile:
+        """One of a name that tells when it was made."""
         now = iso_utc(SYSTEM_CLOCK.now_ms() * 1000)[:19].replace(":", "").replace("-", "")
         return cls(folder / f"resqpy-undo-{now}-{os.getpid()}.json")
 
@@ -53,6 +52,20 @@ class UndoFile:
             raise UsageError(
                 f"the undo file can't be written ({error}); run this in a folder where it can be"
             ) from error
+
+
+async def repair(store: Store, problems: Sequence[Problem], file: UndoFile) -> dict[str, int]:
+    """Put problems right, and keep in a file what takes that back; how much was put right, by problem."""
+    undo, fixed = Undo(store), dict[str, int]()
+    try:
+        for each in problems:
+            if each.fix is not None:
+                undo.begin(each.name)
+                fixed[each.name] = await each.fix(undo)
+                file.write(undo.commands)
+    finally:
+        file.write(undo.commands)
+    return fixed
 
 
 def read(path: Path) -> list[Command]:
