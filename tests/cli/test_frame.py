@@ -15,7 +15,15 @@ from resqpy.cli.options import Option
 from tests.cli.conftest import Call
 from tests.cli.reference import commands
 
-HEAVY = ("redis", "structlog", "croniter", "asyncio", "resqpy.engine", "resqpy.store", "ssl")
+HEAVY = (
+    "redis",
+    "structlog",
+    "croniter",
+    "asyncio",
+    "resqpy.engine.queue",
+    "resqpy.store.client",
+    "ssl",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["worker", "--help"], ["version"], ["nonsense"]])
