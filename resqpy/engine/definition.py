@@ -90,18 +90,6 @@ class Definitions(Mapping[str, Definition]):
 
 BUILT_IN = "resqpy.plugins"  # the floor above, so by name
 
-_FIELDS = frozenset(
-    {
-        "perform",
-        "plugins",
-        "plugin_options",
-        "time_limit",
-        "at_most_once",
-        "end_children",
-        *Timing.__annotations__,
-    }
-)
-
 
 def define(
     name: str,
@@ -150,6 +138,11 @@ def define(
         periodic=_periodic(name, timing),
         version=version,
     )
+
+
+_FIELDS = {*inspect.signature(define).parameters, *Timing.__annotations__} - {
+    *("name", "version", "timing")
+}
 
 
 def _check_perform(name: str, perform: Any, *, end_children: bool) -> None:

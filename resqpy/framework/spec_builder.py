@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin, get_type_hints
 
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import UsageError
@@ -24,9 +25,6 @@ from resqpy.framework.task import PROPERTIES, Task
 from resqpy.framework.written import Written, without_partials
 
 Complain = Callable[[str | None, str], None]
-
-MISSED: tuple[str, ...] = get_args(Missed)
-
 
 _RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100}
 
@@ -61,7 +59,7 @@ class SpecBuilder:
     ) -> TaskSpec | None:
         """The spec; None if something is wrong."""
         name = self._name(module)
-        parts = {**self._plain(), **self._checked(), **self._callable(name)}
+        parts = {**self._simple(), **self._converted(), **self._callable(name)}
         if self._wrong:
             return None
         spec = TaskSpec(
@@ -85,27 +83,15 @@ class SpecBuilder:
         prefix = f"{module}." if module else ""
         return f"{prefix}{self._task.default_name}"
 
-    def _plain(self) -> dict[str, Any]:
-        """Properties that are kept as they are."""
+    def _simple(self) -> dict[str, Any]:
+        """Properties that are kept as they are, if they are of the type that `Task` declares."""
         self._refuse_unknown()
-        self._need("name", str, "a text")
-        flags = ("at_most_once", "end_children", "re_enqueue_on_exception", "extra_inputs")
-        for flag in flags:
-            self._need(flag, bool, "True or False")
-        for several in ("plugin_options", "inputs"):
-            self._need(several, Mapping, "a dict")
+        for name, kind in _SIMPLE.items():
+            self._need(name, *_TYPES[kind])
         self._check_options(self._own["plugin_options"])
-        if self._own["missed"] not in MISSED:
-            words = f"missed is {self._own['missed']!r}, not one of {', '.join(MISSED)}"
-            self._complain("missed", words)
+        kept = {name: self._own[name] for name in _SIMPLE if name in _KEPT}
         return {
-            "missed": self._own["missed"],
-            "plugins": self._several("plugins"),
-            "plugin_options": self._own["plugin_options"],
-            "middleware": self._several("middleware"),
-            "at_most_once": self._own["at_most_once"],
-            "end_children": self._own["end_children"],
-            "re_enqueue_on_exception": self._own["re_enqueue_on_exception"],
+            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
         }
 
     def _refuse_unknown(self) -> None:
@@ -127,10 +113,6 @@ class SpecBuilder:
                 words = f"plugin_options of {name!r} are {each!r}, not a dict"
                 self._complain("plugin_options", words)
 
-    def _several(self, name: str) -> tuple[Any, ...]:
-        self._need(name, (list, tuple), "a list")
-        return tuple(self._own[name]) if isinstance(self._own[name], list | tuple) else ()
-
     def _try(self, name: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
         try:
             return make()
@@ -138,28 +120,22 @@ class SpecBuilder:
             self._complain(name, str(error))
             return otherwise
 
-    def _checked(self) -> dict[str, Any]:
-        """Properties that are converted."""
+    def _converted(self) -> dict[str, Any]:
+        """Properties that are kept in another form."""
         own = self._own
         if own["cron"] and own["frequency"]:
             self._complain("cron", "cron and frequency are both set; a task has one of them")
         self._warn_of_units()
         zone = own["timezone"] or self._timezone
-        limit = own["time_limit"]
         return {
             "description": self._description(),
-            "queue": self._try("queue", lambda: check_queue_name(own["queue"])),
-            "frequency_ms": self._try("frequency", lambda: _frequency_ms(own["frequency"]), 0),
             "cron": own["cron"],
             "timezone": str(zone),
             "schedule": self._try("cron", lambda: _schedule(own["cron"], zone)),
-            "missed_window_ms": self._try(
-                "missed_window", lambda: duration_ms(own["missed_window"], "missed_window")
-            ),
-            "retry": self._try("retry", lambda: _retry(own["retry"])),
-            "time_limit_ms": self._try(
-                "time_limit", lambda: None if limit is None else _limit_ms(limit)
-            ),
+            **{
+                to: self._try(name, partial(convert, own[name]), 0)
+                for name, (to, convert) in _CONVERTED.items()
+            },
         }
 
     def _warn_of_units(self) -> None:
@@ -175,7 +151,6 @@ class SpecBuilder:
 
     def _description(self) -> str:
         """What it says; without a word (PYTHONOPTIMIZE=2 takes the docstrings away) the name will do."""
-        self._need("description", str, "a text")
         task = self._task
         return str(self._own["description"] or task.default_description or task.default_name)
 
@@ -277,11 +252,19 @@ def _frequency_ms(given: Any) -> int:
     return milliseconds
 
 
-def _limit_ms(given: Any) -> int:
+def _limit_ms(given: Any) -> int | None:
+    if given is None:
+        return None
     milliseconds = duration_ms(given, "time_limit")
     if not milliseconds:
         raise UsageError(f"time_limit is {given!r}, so no run could end; None: there is no limit")
     return milliseconds
+
+
+def _missed(given: Any) -> Any:
+    if given not in get_args(Missed):
+        raise UsageError(f"missed is {given!r}, not one of {', '.join(get_args(Missed))}")
+    return given
 
 
 def _retry(given: Any) -> Mapping[str, Any] | None:
@@ -292,3 +275,28 @@ def _retry(given: Any) -> Mapping[str, Any] | None:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise UsageError(f"retry is {given!r}, not a number of times or a dict of Retry's options")
     return {"retry_limit": given + 1}  # node-resque counts the first attempt
+
+
+# How each property of `Task` is checked: by a function, else by its type.
+_CONVERTED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "queue": ("queue", check_queue_name),
+    "frequency": ("frequency_ms", _frequency_ms),
+    "missed": ("missed", _missed),
+    "missed_window": ("missed_window_ms", partial(duration_ms, what="missed_window")),
+    "retry": ("retry", _retry),
+    "time_limit": ("time_limit_ms", _limit_ms),
+}
+_TYPES: Mapping[Any, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    str: (str, "a text"),
+    Mapping: (Mapping, "a dict"),
+    Sequence: ((list, tuple), "a list"),
+}
+_SIMPLE = {
+    name: kind
+    for name, hint in get_type_hints(Task).items()
+    if name in PROPERTIES and name not in _CONVERTED
+    for kind in [get_origin(get_args(hint)[0]) or get_args(hint)[0]]
+    if kind in _TYPES
+}
+_KEPT = {each.name for each in fields(TaskSpec)} - {"name", "description", "inputs"}

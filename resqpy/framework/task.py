@@ -42,25 +42,29 @@ class Task:
     Returning is success, raising is failure.
 
     Attributes:
-        name: unique; as it stands in Redis. Default: the class's name with a small first letter
-            (`SendWelcomeEmail` is `sendWelcomeEmail`), in a module with `<module>.` before it.
-        description: for people. Default: the docstring, else the name.
+        name: unique; as it stands in Redis. Default: from the class or function. `SendWelcomeEmail` is
+            `sendWelcomeEmail`, a function keeps its name, in a module both get `<module>.` in front. A
+            name that is given is kept as it is.
+        description: for people who list tasks. Default: the docstring, else the name.
         queue: where it is enqueued unless the caller says another.
-        frequency: milliseconds or a timedelta between runs; 0: not periodic.
-        cron: a cron expression, instead of a frequency; with seconds if it has six fields.
-        timezone: of cron. Default: `general.timezone`.
-        missed: what becomes of cron times at which no scheduler ran: "skip", "once" or "all".
-        missed_window: how far back "once" and "all" look: milliseconds or a timedelta.
-        plugins: classes, names or dotted paths; the first is the outermost.
+        frequency: milliseconds, or a `timedelta`, from one run to the next; 0: it is not periodic.
+        cron: a cron expression instead, with five fields or six (seconds first).
+        timezone: of `cron`. Default: `general.timezone`.
+        missed: what becomes of cron times at which no scheduler ran: `skip`, `once`, `all`.
+        missed_window: how far back `once` and `all` look. Default: a day.
+        plugins: built-in ones by name (`"QueueLock"`), your own (`plugins/*.py`) by class name, others by
+            dotted path, or classes. The first is the outermost.
         plugin_options: by plugin name.
-        middleware: names, classes or objects; besides the global ones.
-        inputs: `Input`s by name; the type hints of `run` count as well.
-        extra_inputs: inputs that are not declared are let through.
-        retry: how often to try again, or the options of the plugin Retry.
-        time_limit: milliseconds or a timedelta after which a run is cancelled and fails.
-        at_most_once: a run that started is never repeated, even if its worker dies.
-        end_children: when a run is cut off (by its time limit, a cancellation, a stop), the processes that it has
-            started are ended too; for plain functions, on Linux.
+        middleware: by name or class, besides those that are everywhere.
+        inputs: `Input`s (or dicts) by name; the type hints of `run` count as well.
+        extra_inputs: inputs that nobody declared are let through.
+        retry: how often to try again, or a dict of Retry's options.
+        time_limit: milliseconds or a `timedelta`; a run that takes longer is cancelled and fails as
+            `JobTimeout`. One that swallows its cancellation is cancelled again and then left behind: its
+            slot goes on, and the log tells of it.
+        at_most_once: a run that started is never repeated, even if its worker dies: it fails.
+        end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
+            it has started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
         re_enqueue_on_exception: a periodic task goes on after a run that failed.
     """
 
@@ -71,7 +75,7 @@ class Task:
     cron: ClassVar[str | None] = None
     timezone: ClassVar[str | None] = None
     missed: ClassVar[str] = "skip"
-    missed_window: ClassVar[Duration] = 86_400_000  # a day
+    missed_window: ClassVar[Duration] = 86_400_000
     plugins: ClassVar[Sequence[Any]] = ()
     plugin_options: ClassVar[Mapping[str, Mapping[str, Any]]] = NO_OPTIONS
     middleware: ClassVar[Sequence[Any]] = ()

@@ -1,18 +1,23 @@
-"""The tables of docs/reference/config.md, from the declarations: `python -m tests.framework.config_table`."""
+"""The tables of settings and of properties in the reference, from the declarations:
+`python -m tests.framework.config_table`.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 from resqpy.framework.config_merge import KNOWN
 from resqpy.framework.options import Option
 from resqpy.framework.sections import SECTIONS
+from resqpy.framework.task import PROPERTIES, Task
 
-DOC = Path(__file__).parents[2] / "docs" / "reference" / "config.md"
-BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+_PROPERTY = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
-def tables() -> str:
+def settings() -> str:
     """A table for each section."""
     return "\n".join(_table(section) for section in SECTIONS)
 
@@ -30,12 +35,40 @@ def _row(path: str, option: Option) -> str:
     return f"| `{option.path}` | `{default!r}` | {others} | {option.words} |".replace("|  |", "| |")
 
 
-def in_document(text: str) -> str:
+def properties() -> str:
+    """The table of a task's properties, as `Task` declares them."""
+    said = {
+        found[1]: " ".join(found[2].split())
+        for found in _PROPERTY.finditer(inspect.getdoc(Task) or "")
+    }
+    rows = [_property(name, said[name]) for name in PROPERTIES]
+    return "\n".join(["| property | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _property(name: str, words: str) -> str:
+    told = re.search(r"Default: (.*?)\.( |$)", words)
+    meaning = words.replace(told[0], "").strip() if told else words
+    value = getattr(Task, name)
+    plain = {} if name in {"plugin_options", "inputs"} else list(value) if value == () else value
+    default = told[1] if told else f"`{plain!r}`"
+    return f"| `{name}` | {default} | {meaning[:1].upper()}{meaning[1:]} |"
+
+
+PAGES = {
+    REFERENCE / "config.md": ("settings", settings),
+    REFERENCE / "tasks.md": ("properties", properties),
+}
+
+
+def in_document(page: Path) -> str:
     """The document with the tables as they are to be."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+    name, make = PAGES[page]
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{make()}\n{end}{after}"
 
 
 if __name__ == "__main__":
-    DOC.write_text(in_document(DOC.read_text()))
+    for each in PAGES:
+        each.write_text(in_document(each))

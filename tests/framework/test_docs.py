@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, get_type_hints
 
 from resqpy.framework.initializers.health import HealthInitializer
 from resqpy.framework.initializers.metrics import MetricsInitializer
@@ -12,17 +12,17 @@ from resqpy.framework.initializers.redis import RedisInitializer
 from resqpy.framework.initializers.resque import ResqueInitializer
 from resqpy.framework.initializers.tasks import TasksInitializer
 from resqpy.framework.initializers.tracked import TrackedInitializer
-from resqpy.framework.task import PROPERTIES
+from resqpy.framework.task import PROPERTIES, Properties, Task
 from resqpy.framework.tasks_api import TasksApi
-from tests.framework.config_table import DOC, in_document
+from tests.framework.config_table import PAGES, in_document
 
 INITIALIZERS = Path(__file__).parents[2] / "docs" / "how-to" / "initializers.md"
 TASKS = Path(__file__).parents[2] / "docs" / "reference" / "tasks.md"
 
 
-def test_the_tables_of_settings_are_those_of_the_code() -> None:
+def test_the_tables_are_those_of_the_code() -> None:
     """If not: `python -m tests.framework.config_table`."""
-    assert in_document(DOC.read_text()) == DOC.read_text()
+    assert [page for page in PAGES if in_document(page) != page.read_text()] == []
 
 
 def test_the_priorities_of_resqpys_own_initializers() -> None:
@@ -41,11 +41,11 @@ def test_the_priorities_of_resqpys_own_initializers() -> None:
     assert found.keys() == {kind.name for kind in kinds}
 
 
-def test_each_property_of_a_task_is_in_the_reference() -> None:
-    """With a row of its own."""
-    text = TASKS.read_text()
+def test_the_decorator_takes_the_properties_of_a_task_class() -> None:
+    """With the types that the class declares; the name comes first, by itself."""
+    declared = {name: get_type_hints(Task)[name] for name in PROPERTIES if name != "name"}
 
-    assert [name for name in (*PROPERTIES, "run") if f"| `{name}` |" not in text] == []
+    assert {name: ClassVar[hint] for name, hint in get_type_hints(Properties).items()} == declared
 
 
 def test_each_verb_of_the_api_is_in_the_reference() -> None:
