@@ -4,8 +4,7 @@
 - From outside a run: `verbs`, with `creating`, `defaults`, `finding`, `selection`, `handle`, `waiting`,
   `intercepting`; `settling` takes the steps that anybody may have to take.
 - A run: `delivery` makes it, `claiming` and `run` are the lifecycle of its job; `active` is what its handler
-  holds, `finishing` what its end writes, `processing` how far it is; `locks` and `renewal` keep its lock;
-  `listener` is a worker for one type of tasks.
+  holds, `processing` how far it is; `locks` and `renewal` keep its lock; `listener` is a worker for one type.
 - The leader: `recovery`.
 
 What is seen of a task is `view`. `records` writes its record, as `record_fields` has it, into the sorted sets of

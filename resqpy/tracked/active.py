@@ -15,13 +15,12 @@ from resqpy.engine.outcome import Command
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id, payload_text
-from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost
-from resqpy.tracked.finishing import change_of, end_commands, error_of
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
 from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
 from resqpy.tracked.record import Record
-from resqpy.tracked.transitions import Change, fails, saved
+from resqpy.tracked.transitions import Change, change_of, fails, saved
 from resqpy.tracked.view import TaskView
 
 Step = Callable[[Record, int], Change]
@@ -63,12 +62,12 @@ class TaskWriter:
                 self.record = change.after or self.record
                 return
 
-    def _commands(self, change: Change, more: Sequence[Command]) -> list[records.Command]:
+    def _commands(self, change: Change, more: Sequence[Command]) -> list[Command]:
         return [
             records.same_lock(self._store, self.record),
             records.same_version(self._store, self.record),
-            *map(tuple, more),
-            *map(tuple, end_commands(self._store, change)),
+            *more,
+            *records.end_commands(self._store, change),
         ]
 
     async def _was_done(self, change: Change) -> bool:

@@ -23,12 +23,11 @@ from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import TrackedError, UnknownTaskId
-from resqpy.tracked.finishing import change_of, error_of, guarded, note_commands
 from resqpy.tracked.locks import Claim
 from resqpy.tracked.record import Record, TaskStatus
-from resqpy.tracked.transitions import untaken
+from resqpy.tracked.transitions import change_of, untaken
 
 _TRIES = 4  # of a claim: each settles something that stood in its way
 _WAIT_MS = 2000  # a task that comes this early is waited for in its slot
@@ -127,7 +126,7 @@ class TakenTask(Claimed):
             ending = Ending(EndKind.RELEASE, now_us)
             change = untaken(record, now_us)
             before = [queues.return_command(store, run.queue, run.job.raw)]
-        return guarded(store, record, ending, before, change, place=False)
+        return records.guarded(store, record, ending, before, change, place=False)
 
 
 class _Unanswered(JobLifecycle):
@@ -150,7 +149,7 @@ class _Unanswered(JobLifecycle):
         return [
             *commands,
             ("REQUIRE", store.keys.task(self._task_id), "lock", self._token),
-            *note_commands(store, self._task_id, ending),
+            *records.note_commands(store, self._task_id, ending),
             ("OTHERWISE",),
         ]
 

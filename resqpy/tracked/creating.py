@@ -14,6 +14,7 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition
+from resqpy.engine.outcome import Command
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.store.client import Store
@@ -268,7 +269,7 @@ class EnqueueGuards:
             if await plugin.before_enqueue(self._job) is False:
                 raise TaskRefused(f"task {self._job.class_name!r}: {plugin.name} forbids it")
 
-    def commands(self) -> list[records.Command]:
+    def commands(self) -> list[Command]:
         """Take the locks, in the step that writes the task."""
         guards = [each for plugin in self._locks for each in plugin.guards(self._keys, self._job)]
         return [records.guards_command(guards)] if guards else []

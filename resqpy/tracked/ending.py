@@ -1,4 +1,4 @@
-"""How one delivery of a tracked task ended, as a value. Pure."""
+"""How one delivery of a tracked task ended, as a value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from resqpy.base import codec
+from resqpy.base.error_text import class_of, words_of
 from resqpy.base.merge import Patch
+from resqpy.engine.traceback_text import lines_of
 from resqpy.tracked.record import TaskError
+
+_BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it costs more than a run should
 
 
 class EndKind(StrEnum):
@@ -66,6 +71,13 @@ class Ending:
         plain = {"kind": self.kind.value, "at": self.at_us}
         return plain | {name: value for name, value in said.items() if value is not None}
 
+    @property
+    def note(self) -> str | bytes:
+        """The same as a text."""
+        if self.bare:
+            return _BARE % (self.kind.value, self.at_us)
+        return codec.encode_text(self.to_dict())
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ending:
         """Read `to_dict()` back."""
@@ -97,3 +109,9 @@ def error_from_dict(data: Mapping[str, Any]) -> TaskError:
         str(data.get("type", "runtime")),
         tuple(map(str, data.get("backtrace", ()))),
     )
+
+
+def error_of(error: BaseException) -> TaskError:
+    """What a record keeps of an error."""
+    lines = tuple(map(codec.clean, lines_of(error)))
+    return TaskError(class_of(error), codec.clean(words_of(error)), backtrace=lines)

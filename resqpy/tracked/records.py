@@ -12,15 +12,14 @@ from resqpy.base.keys import Keys
 from resqpy.base.queue_priority import with_priority
 from resqpy.base.task_id import TASK_ID
 from resqpy.base.when import ceil_second
+from resqpy.engine.outcome import Command
 from resqpy.store import delayed
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import Guard, guard_words
 from resqpy.tracked import record_fields, record_index
-from resqpy.tracked.ending import error_to_dict
+from resqpy.tracked.ending import Ending, error_to_dict
 from resqpy.tracked.record import Record, TaskStatus
-
-Command = tuple[Arg, ...]
-
+from resqpy.tracked.transitions import Change
 
 # -- read --
 
@@ -148,6 +147,42 @@ def change_commands(
     if after is None and before is not None:
         commands.append(("DEL", store.keys.task(before.id)))
     return [*commands, _step_command(store, before, after, event_of(before, told))]
+
+
+def end_commands(store: Store, change: Change, *, place: bool = True) -> list[Command]:
+    """The commands of a step, without conditions."""
+    commands = change_commands(store, change.before, change.after, place=place)
+    if change.created is not None:
+        commands += change_commands(store, None, change.created)
+    return commands
+
+
+def guarded(
+    store: Store, record: Record, ending: Ending, before: Sequence[Command], change: Change,
+    *, place: bool = True,
+) -> list[Command]:  # fmt: skip
+    """An end for the exchange. It holds if the lock is still ours; where somebody else changed the
+    record since (disabled it, saved its payload), the end is noted in it, and applied by whoever
+    reads the record next.
+
+    Args:
+        before: what is written if the lock is ours, changed record or not.
+    """
+    holds = hold(store, record, ending.note)
+    step = end_commands(store, change, place=place)
+    if before:
+        return [same_lock(store, record), *before, holds, *step]
+    return [holds, *step]
+
+
+def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
+    """What notes an end in a record, to be applied by whoever reads it; the lock counts as over."""
+    key = store.keys.task(task_id)
+    return [
+        ("HSET", key, "ending", ending.note, "locked", "0"),
+        ("HINCRBY", key, "v", 1),
+        ("ZADD", store.keys.task_locks, 0, task_id),
+    ]
 
 
 def _step_command(

@@ -23,16 +23,16 @@ from resqpy.engine.outcome import Command, Kind, Outcome
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
 from resqpy.store import queues
+from resqpy.tracked import records
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.claiming import Claimed
 from resqpy.tracked.defaults import with_policy
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError
-from resqpy.tracked.finishing import change_of, guarded, result_text
 from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.tracked.locks import Claim, HeldLock
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
-from resqpy.tracked.transitions import Change, fails
+from resqpy.tracked.transitions import Change, change_of, fails
 
 _log = logging.getLogger("resqpy.tracked")
 
@@ -235,7 +235,7 @@ class TrackedRun(Claimed):
         task, kind = self.task, _KINDS[outcome.kind]
         if kind is EndKind.COMPLETE:
             patch = task.changes() if self._changes is None else self._changes
-            result = result_text(outcome.result, f"task {task.id} ({task.type})")
+            result = _result_text(outcome.result, f"task {task.id} ({task.type})")
             return task.ending(kind, None, patch=patch, result=result)
         if kind in (EndKind.RETRY, EndKind.DEFER):
             return task.ending(kind, outcome.delay_ms, outcome.error)
@@ -262,7 +262,7 @@ class TrackedRun(Claimed):
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
         self._settling = change, ending, outcome.error
-        return guarded(run.store, task.record, ending, before, change, place=place)
+        return records.guarded(run.store, task.record, ending, before, change, place=place)
 
     def settled(self, run: Run, *, written: bool) -> None:
         """The end is settled. What refers to each other lets go, so that it is freed at once: leaving
@@ -288,3 +288,16 @@ def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -
 def active_task(run: Run) -> ActiveTask | None:
     """The tracked task that a run processes, if it is one."""
     return run.lifecycle.task if isinstance(run.lifecycle, Claimed) else None
+
+
+def _result_text(result: object, task: str) -> str | None:
+    """JSON of what a run returned; None where it returned nothing, or what JSON can't say: its work is
+    done, so it must not be tried again for that.
+    """
+    if result is None:
+        return None
+    try:
+        return codec.encode_value(result, "result")
+    except InvalidJob as error:
+        _log.warning("%s was completed, but its result is not kept: %s", task, error)
+        return None

@@ -16,12 +16,11 @@ from resqpy.store import failures
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id
-from resqpy.tracked.finishing import end_commands
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.transitions import ZOMBIE, Change, due, ended_unrun, expired, revived
 
 _STEP = 500
-Fence = Sequence[records.Command]
+Fence = Sequence[Command]
 
 
 async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[str, FailedJob]]:
@@ -55,7 +54,7 @@ async def step(
     *,
     place: bool = True,
     fence: Fence = (),
-    more: Sequence[records.Command] = (),
+    more: Sequence[Command] = (),
 ) -> bool:
     """Write a step, and more with it, if the record is still the one it was decided upon."""
     assert change.before is not None
@@ -64,9 +63,9 @@ async def step(
     return await records.write(store, commands)
 
 
-def placed(store: Store, change: Change, *, place: bool = True) -> list[records.Command]:
+def placed(store: Store, change: Change, *, place: bool = True) -> list[Command]:
     """The commands of a step; the earlier its start, the further ahead a task stands in its queue."""
-    commands = [*map(tuple, end_commands(store, change, place=place))]
+    commands = records.end_commands(store, change, place=place)
     after = change.after
     if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
         return commands
@@ -79,10 +78,10 @@ async def fall_due(store: Store, record: Record, now_us: int) -> bool:
     """
     if record.past_end(now_us // 1000):
         return await end_unrun(store, record, now_us)
-    commands: list[records.Command] = [records.same_version(store, record)]
+    commands: list[Command] = [records.same_version(store, record)]
     if record.next_run_ms is not None and record.next_run_ms % 1000:
         commands.append(records.hasten_command(store, record))
-    commands += map(tuple, end_commands(store, due(record, now_us), place=False))
+    commands += records.end_commands(store, due(record, now_us), place=False)
     return await records.write(store, commands)
 
 
@@ -98,9 +97,9 @@ async def recover(
     """
     change = expired(record, now_us, new_task_id() if record.retries.linked else "")
     unchanged = (records.same_version(store, record), records.same_term(store, record))
-    commands: list[records.Command] = [*fence, *unchanged]
+    commands: list[Command] = [*fence, *unchanged]
     if _failed_now(record, change):
-        commands += map(tuple, _entry(store, record, change))
+        commands += _entry(store, record, change)
     commands += placed(store, change, place=place)
     if place and record.status is TaskStatus.PENDING and change.after is not None:
         commands += records.place_again(store, change.after, now_us // 1000)
@@ -134,7 +133,7 @@ async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = 
     """Its end has passed while it waited; False if somebody else was faster."""
     change = ended_unrun(record, now_us)
     entry = _entry(store, record, change) if _failed_now(record, change) else ()
-    return await step(store, change, place=place, more=[*map(tuple, entry)])
+    return await step(store, change, place=place, more=entry)
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:
@@ -144,7 +143,7 @@ async def revive(store: Store, record: Record, now_us: int) -> bool:
     return await step(store, revived(record, now_us), place=False)
 
 
-async def forgotten(store: Store, record: Record) -> list[records.Command]:
+async def forgotten(store: Store, record: Record) -> list[Command]:
     """What takes a failed task from the failed list, so that nobody retries it there once more."""
     failed = store.keys.failed
     return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]

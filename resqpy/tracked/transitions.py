@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from random import random as chance
 from typing import Any
 
 from resqpy.base import codec
@@ -77,6 +78,11 @@ def apply(record: Record, ending: Ending, random: Callable[[], float] = lambda: 
         return _retried(record, ended, ending, random)
     after = but(_ENDS[ending.kind](ended, ending), lock=None)
     return Change(record, settled(record, after, ending.at_us))
+
+
+def change_of(record: Record, ending: Ending) -> Change:
+    """What an end makes of the task."""
+    return apply(record, ending, chance)
 
 
 def fails(record: Record, ending: Ending) -> bool:

@@ -11,6 +11,7 @@ from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.merge import Patch
 from resqpy.engine.definition import Definition
+from resqpy.engine.outcome import Command
 from resqpy.engine.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.tracked import records, settling, transitions
@@ -123,9 +124,7 @@ class Tracked(TaskQueries):
         await guards.after()
         return self._task(record)
 
-    async def _write_new(
-        self, record: Record, guards: EnqueueGuards, *more: records.Command
-    ) -> Written:
+    async def _write_new(self, record: Record, guards: EnqueueGuards, *more: Command) -> Written:
         commands = [
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
             *more,
