@@ -9,7 +9,6 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, UsageError
-from resqpy.base.merge import Patch, difference
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.outcome import Command
 from resqpy.store.client import Store
@@ -18,6 +17,7 @@ from resqpy.tracked.checks import new_task_id, payload_text
 from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
+from resqpy.tracked.merge import Patch, difference
 from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
 from resqpy.tracked.record import Record
 from resqpy.tracked.transitions import Change, change_of, fails, saved

@@ -9,8 +9,8 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.error_text import class_of, words_of
-from resqpy.base.merge import Patch
 from resqpy.engine.traceback_text import lines_of
+from resqpy.tracked.merge import Patch
 from resqpy.tracked.record import TaskError
 
 _BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it costs more than a run should

@@ -7,10 +7,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base import codec
-from resqpy.base.merge import difference
 from resqpy.base.when import Duration, duration_s
 from resqpy.tracked.checks import payload_text
 from resqpy.tracked.errors import AlreadySaving
+from resqpy.tracked.merge import difference
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.view import TaskView
 

@@ -14,7 +14,6 @@ from weakref import ReferenceType, ref
 from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
-from resqpy.base.merge import Patch
 from resqpy.base.own_tasks import uncancel
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.hook_limit import HookLimit
@@ -31,6 +30,7 @@ from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError
 from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.tracked.locks import Claim, HeldLock
+from resqpy.tracked.merge import Patch
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
 from resqpy.tracked.transitions import Change, change_of, fails
 

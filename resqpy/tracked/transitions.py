@@ -19,8 +19,8 @@ from random import random as chance
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.merge import Patch, merged
 from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.merge import Patch, merged
 from resqpy.tracked.next_run import following_run, or_why_not, why_ended
 from resqpy.tracked.record import LastRun, Record, TaskError, but
 

@@ -9,7 +9,6 @@ from typing import Any, Unpack
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import near_match
-from resqpy.base.merge import Patch
 from resqpy.engine.definition import Definition
 from resqpy.engine.outcome import Command
 from resqpy.engine.redis_clock import RedisClock
@@ -22,6 +21,7 @@ from resqpy.tracked.errors import DuplicateTask, TaskRefused, TaskStateError, Un
 from resqpy.tracked.finding import TaskQueries
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
+from resqpy.tracked.merge import Patch
 from resqpy.tracked.query import Conditions, make_query
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.records import Written

@@ -14,11 +14,11 @@ from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import Keys
-from resqpy.base.merge import difference, merged
 from resqpy.base.task_id import task_id_of, without_task_id
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.checks import check_task_id, new_task_id
 from resqpy.tracked.ending import Ending, EndKind
+from resqpy.tracked.merge import difference, merged
 from resqpy.tracked.next_run import first_run, following_run
 from resqpy.tracked.record import LastRun, Lock, Record, Retries, TaskError, TaskStatus
 from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails
