@@ -12,8 +12,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from resqpy.base import js, ruby_numbers
+from resqpy.base import js
 from resqpy.base.errors import InvalidJob, PayloadError
+from resqpy.base.js import decimal, respell
 from resqpy.base.json_check import (
     LENIENT,
     MAX_NESTING,
@@ -25,7 +26,76 @@ from resqpy.base.json_check import (
 )
 from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
-from resqpy.base.task_id import TASK_ID, without_task_id
+
+# -- the id of the record that a job has beside it --
+
+# In its first argument, under a reserved name: Ruby's and Node's schedulers and retry buttons rebuild a job
+# from class, queue and args alone. It is stripped before lock keys, matching and validation. The record says
+# where such a job waits, when it runs and how often, so what moves, promotes, retries and rescues jobs
+# leaves it to that.
+TASK_ID = "_task_id"
+
+
+def task_id_of(args: Sequence[Any]) -> str | None:
+    """The id that a job's arguments carry; None: it has no record."""
+    if not args or type(args[0]) is not dict:
+        return None
+    value = args[0].get(TASK_ID)
+    return value if isinstance(value, str) and value else None
+
+
+def has_record(args: Sequence[Any]) -> bool:
+    """Whether a job with these arguments has a record beside it."""
+    return task_id_of(args) is not None
+
+
+def without_task_id(args: Sequence[Any]) -> list[Any]:
+    """The arguments as the task itself knows them."""
+    if not args or type(args[0]) is not dict or TASK_ID not in args[0]:
+        return list(args)
+    first = {name: value for name, value in args[0].items() if name != TASK_ID}
+    return [first, *args[1:]]
+
+
+# -- floats as Ruby writes them --
+
+# Jobs are found by their text, and there are two dialects: `ruby4` is `Float#to_s`, which the json gem used
+# up to 2.9; `ruby5` is the gem's own writer since 2.10 (named as in the wire document, after the client
+# stacks that were recorded).
+
+
+def float_spellings(text: str) -> tuple[str, ...]:
+    """A JSON text of ours with its floats in both of Ruby's spellings."""
+    if "." not in text and "e" not in text:
+        return ()
+    return (respell(text, ruby4), respell(text, ruby5))
+
+
+def ruby4(value: float) -> str:
+    """`1.0`, `1.0e+15`, `1.0e-05`."""
+    sign, digits, point = decimal(value)
+    if -4 < point <= 15:
+        return sign + _fixed(digits, point)
+    power = point - 1
+    return f"{sign}{digits[0]}.{digits[1:] or '0'}e{'+' if power > 0 else '-'}{abs(power):02}"
+
+
+def ruby5(value: float) -> str:
+    """`1.0`, `1e+15`, `0.00001`, `1e-10`."""
+    sign, digits, point = decimal(value)
+    zeros, power = point - len(digits), point - 1
+    if (zeros >= 0 and power < 15) or (zeros < 0 and (zeros > -7 or abs(power) < 10)):
+        return sign + _fixed(digits, point)
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{'+' if power > 0 else '-'}{abs(power)}"
+
+
+def _fixed(digits: str, point: int) -> str:
+    if point <= 0:
+        return f"0.{'0' * -point}{digits}"
+    whole = digits[:point].ljust(point, "0")
+    return f"{whole}.{digits[point:] or '0'}"
+
 
 json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -97,7 +167,7 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     """
     ours = encode_args(args)
     python = js.respell(ours, repr) if "." in ours or "e" in ours else ours
-    texts = dict.fromkeys((ours, js.stringify(list(args)), *ruby_numbers.spellings(ours), python))
+    texts = dict.fromkeys((ours, js.stringify(list(args)), *float_spellings(ours), python))
     name, q = json_text(class_name), json_text(queue)
     orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
               '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip

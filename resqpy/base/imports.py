@@ -256,3 +256,17 @@ def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 def _letters(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
+
+
+def misspelled(kind: type, base: type, known: Sequence[str]) -> list[str]:
+    """What a person is told of a class: `has 'strat'; did you mean 'start'?`.
+
+    A name that has a known one in it (`restart`) is one of the user's own.
+    """
+    own = [name for name in vars(kind) if not name.startswith("_") and not hasattr(base, name)]
+    hints = [
+        (name, near_match(name, known, MISSPELLED))
+        for name in own
+        if not any(each in name for each in known)
+    ]
+    return [f"has {name!r}{hint}" for name, hint in hints if hint]

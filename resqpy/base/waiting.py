@@ -82,3 +82,22 @@ async def in_own_thread(function: Callable[[], T]) -> T:
     except RuntimeError:  # no more threads
         return function()
     return await future
+
+
+_LEAST_S = 0.05  # for what needs only a pass or two of the loop
+
+
+class Deadline:
+    """The end of a time that begins now.
+
+    Args:
+        seconds: how long it is.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over_s = self._loop.time() + seconds
+
+    def left(self, most_s: float) -> float:
+        """How long a step may take: what is left, but no longer than `most_s`; and a moment in any case."""
+        return max(_LEAST_S, min(most_s, self._over_s - self._loop.time()))

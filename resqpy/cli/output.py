@@ -14,8 +14,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from resqpy.base.error_text import printable
 from resqpy.base.masking import Redaction
-from resqpy.base.printable import printable
 from resqpy.cli.exits import Exit
 from resqpy.cli.settings import Settings, current
 

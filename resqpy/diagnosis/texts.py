@@ -8,8 +8,8 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.codec import encode_text
+from resqpy.base.error_text import printable_json
 from resqpy.base.masking import Redaction
-from resqpy.base.printable import printable_json
 
 _CALENDAR = range(-62_000_000_000_000, 253_000_000_000_000)  # ms: the years 5 to 9987
 _UNITS = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))

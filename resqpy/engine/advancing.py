@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resqpy.base import reading
+from resqpy.base.codec import has_record
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.base.task_id import has_record
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.walking import Chosen, DelayedWalk, Walked

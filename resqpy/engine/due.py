@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from resqpy.base import codec, failed_entries, reading
 from resqpy.base.clock import failed_at_utc
+from resqpy.base.codec import has_record
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
-from resqpy.base.task_id import has_record
 from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue

@@ -3,7 +3,7 @@
 `JobLifecycle` is that of a plain job, and the one seam for anything that keeps a record beside a job. Such a
 floor stands above this one: it derives a class, and gives it to the `Definitions` that a worker runs.
 
-A job that carries the id of a record (`base/task_id.py`) is left to that record by everything here that moves,
+A job that carries the id of a record (`base/codec.py`) is left to that record by everything here that moves,
 promotes, retries or rescues jobs, whether this process knows the lifecycle or not.
 """
 

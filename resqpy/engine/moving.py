@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from resqpy.base import codec, reading
+from resqpy.base.codec import has_record
 from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.base.task_id import has_record
 from resqpy.engine.walking import Chosen, Range, Walked, walk_queue
 from resqpy.store import queues
 from resqpy.store.client import Store

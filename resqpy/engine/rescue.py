@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from resqpy.base import codec, failed_entries, reading, worker_records
 from resqpy.base.clock import failed_at_utc, heartbeat_utc
+from resqpy.base.codec import TASK_ID, has_record
 from resqpy.base.errors import (
     PayloadError,
     PoisonPill,
@@ -30,7 +31,6 @@ from resqpy.base.errors import (
     WorkerDied,
 )
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.task_id import TASK_ID, has_record
 from resqpy.engine.election import Leadership, Scope
 from resqpy.engine.identity import ids_of, incarnation_of, ours
 from resqpy.engine.options import MOST_RESCUES

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from resqpy.base import codec, failed_entries
+from resqpy.base.codec import has_record
 from resqpy.base.errors import PayloadError, UsageError
 from resqpy.base.model import FailedJob, Job
-from resqpy.base.task_id import has_record
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.store import failures

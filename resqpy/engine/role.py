@@ -17,11 +17,11 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from resqpy.base.deadline import Deadline
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
 from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_running, own_task
+from resqpy.base.waiting import Deadline
 from resqpy.engine.client import Connection, as_store
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resqpy.base.clock import Clock
-from resqpy.base.deadline import Deadline
 from resqpy.base.errors import StoreError
 from resqpy.base.loops import on_its_loop
+from resqpy.base.waiting import Deadline
 from resqpy.engine import identity
 from resqpy.engine.chores import Chore, ChoreLoop
 from resqpy.engine.client import Connection

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.deadline import Deadline
 from resqpy.base.errors import PoolStateError, StoreError
 from resqpy.base.helper_thread import ThreadFailed
 from resqpy.base.loops import on_its_loop
 from resqpy.base.model import WorkerId
+from resqpy.base.waiting import Deadline
 from resqpy.engine import forks
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions

@@ -19,7 +19,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.config_files import USUAL_ENVIRONMENTS, Layer, folders_of, read_layers
 from resqpy.framework.config_merge import Merge, Setting
-from resqpy.framework.modules import module_folders
+from resqpy.framework.files import module_folders
 from resqpy.framework.options import build
 from resqpy.framework.problems import Problems
 from resqpy.framework.sections import (

@@ -11,8 +11,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.masking import MASK, masked, masked_url
 from resqpy.framework.config_files import Layer
-from resqpy.framework.config_own import OwnSections
-from resqpy.framework.kinds import FILE_OR_NONE
+from resqpy.framework.kinds import FILE_OR_NONE, FLAG, split, wrong
 from resqpy.framework.options import Option, options_of
 from resqpy.framework.problems import Problems, line_of
 from resqpy.framework.sections import SECTIONS
@@ -248,3 +247,81 @@ def _line_with(path: Path, function: str, key: str) -> int | None:
         if f"{key}=" in lines[number - 1]:
             return number
     return start
+
+
+Values = dict[str, Any]
+
+
+class OwnSections:
+    """The project's own sections by name: any file in `config/` that resqpy itself doesn't read.
+
+    As in ActionHero, what a function for an environment says is merged into what `default()` says, dicts in
+    dicts included.
+
+    Attributes:
+        origins: where each value came from, by path.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Values] = {}
+        self.origins: dict[str, str] = {}
+
+    def apply(self, layer: Layer) -> Iterator[tuple[str, str]]:
+        """What a function of a config file says; yields names that it can't change, and why."""
+        values = self.values.setdefault(layer.section, {})
+        for name, value in layer.values.items():
+            if layer.function != "default" and values and name not in values:
+                hint = near_match(str(name), values)
+                why = f"default() has no {name!r}, so {layer.function}() can't change it{hint}"
+                yield str(name), why
+            else:
+                self._put(values, str(name), value, f"{layer.section}.{name}", layer.origin)
+
+    def _put(self, values: Values, name: str, value: Any, path: str, origin: str) -> None:
+        if not isinstance(value, Mapping):
+            values[name], self.origins[path] = value, origin
+            return
+        inner = values.get(name)
+        if not isinstance(inner, dict):
+            inner = values[name] = {}
+            self.origins[path] = origin
+        for key, each in value.items():
+            self._put(inner, key, each, f"{path}.{key}", origin)
+
+    def settings(self) -> Iterator[tuple[str, Any]]:
+        """All values by path; those in dicts one by one."""
+        for section, values in self.values.items():
+            yield from _leaves(section, values)
+
+    def set_from_text(self, path: str, text: str, origin: str) -> None:
+        """What an environment variable says, read as the kind of value that is there.
+
+        Raises:
+            UsageError: it can't be read so.
+        """
+        *above, name = path.split(".")
+        values: Any = self.values
+        for each in above:
+            values = values[each]
+        values[name] = _like(values[name], text)
+        self.origins[path] = origin
+
+
+def _leaves(path: str, values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value and all(isinstance(each, str) for each in value):
+            yield from _leaves(f"{path}.{name}", value)
+        else:
+            yield f"{path}.{name}", value
+
+
+def _like(value: Any, text: str) -> Any:
+    """A text as the kind of value that the section's `default()` has."""
+    if isinstance(value, bool):
+        return FLAG.parse(text)
+    if isinstance(value, int | float):
+        try:
+            return type(value)(text)
+        except ValueError as error:
+            raise wrong(text, "a whole number" if isinstance(value, int) else "a number") from error
+    return split(text) if isinstance(value, list | tuple) else text

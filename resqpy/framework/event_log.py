@@ -173,7 +173,7 @@ def _of_run(run: Run | None) -> dict[str, Any]:
 
 
 def _unless_away(describe: Describe) -> Describe:
-    """That Redis is away is told once for all parts (initializers/redis.py), not by each of them."""
+    """That Redis is away is told once for all parts (initializers/parts.py), not by each of them."""
 
     def described(error: Any, *details: Any) -> Line | None:
         away = isinstance(error, StoreUnavailable | OutcomeUnknown)

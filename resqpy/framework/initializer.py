@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from resqpy.base.errors import UsageError
+from resqpy.base.imports import misspelled
 from resqpy.base.when import Duration, duration_ms
-from resqpy.framework.misspelled import misspelled
 
 PRIORITIES = ("load_priority", "start_priority", "stop_priority")
 _KNOWN = ("name", "initialize", "start", "stop", "start_timeout", "stop_timeout", *PRIORITIES)

@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 import structlog
 
+from resqpy.base.error_text import printable, printable_json
 from resqpy.base.errors import UsageError
 from resqpy.base.masking import Redaction, masked_text, text_of
-from resqpy.base.printable import printable, printable_json
 from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
 from resqpy.framework.log_writer import LogStream, log_stream

@@ -10,11 +10,10 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from resqpy.base.errors import InvalidTask
-from resqpy.base.imports import near_match
+from resqpy.base.imports import misspelled, near_match
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
-from resqpy.framework.misspelled import misspelled
 from resqpy.framework.task_call import TaskCall, call_of
 
 if TYPE_CHECKING:

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
+import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Self
 
-from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.base.errors import PoolStateError, ResqpyError, UsageError
 from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import own_task
-from resqpy.base.waiting import first_of
+from resqpy.base.waiting import first_of, is_set_within
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.process_state import WORKING, state_of
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.boot import Boot
 from resqpy.framework.initializers.health import HealthInitializer
-from resqpy.framework.initializers.metrics import MetricsInitializer
-from resqpy.framework.initializers.redis import RedisInitializer
-from resqpy.framework.initializers.resque import ResqueInitializer
-from resqpy.framework.initializers.tasks import TasksInitializer
-from resqpy.framework.initializers.tracked import TrackedInitializer
-from resqpy.framework.limits import Limits
+from resqpy.framework.initializers.parts import (
+    MetricsInitializer,
+    RedisInitializer,
+    ResqueInitializer,
+    TasksInitializer,
+    TrackedInitializer,
+)
 from resqpy.framework.log import get_logger
 from resqpy.framework.loop_watch import LoopWatch
 from resqpy.framework.project import Project
 from resqpy.framework.resque import Resque
+from resqpy.framework.sections import ProcessConfig
 from resqpy.framework.signals import handled
 
 
@@ -272,3 +277,73 @@ class Process:
 
 def _is_ours(worker: Any) -> bool:
     return isinstance(worker, MultiWorker)
+
+
+_CHECK_S = 1.0
+
+
+class Limits:
+    """When a process of workers has done enough: `process.burst`, `max_jobs`, `max_memory`."""
+
+    def __init__(self, config: ProcessConfig, worker: Any) -> None:
+        self._config = config
+        self._worker = worker
+        self._jobs = self._begun = 0
+        self._done = asyncio.Event()
+        if config.max_jobs is not None:
+            worker.on("job", self._begins)
+            for event in ("success", "failure", "re_enqueue"):
+                worker.on(event, self._count)
+        if config.burst:
+            worker.on("pause", self._idle)
+
+    def _begins(self, *_: Any) -> None:
+        """One more than may be: a paused worker puts it back as it was."""
+        self._begun += 1
+        if self._begun > (self._config.max_jobs or 0):
+            self._worker.pause()
+            self._reach("max_jobs", self._config.max_jobs)
+
+    def _count(self, *_: Any) -> None:
+        self._jobs += 1
+        if self._jobs == self._config.max_jobs:
+            self._reach("max_jobs", self._jobs)
+
+    def _idle(self, *_: Any) -> None:
+        if not self._worker.pool.slots.busy:
+            self._reach("burst", "the queues are empty")
+
+    def _reach(self, name: str, value: Any) -> None:
+        if not self._done.is_set():
+            get_logger().info("limit reached, stopping", limit=name, value=value)
+            self._done.set()
+
+    async def reached(self) -> None:
+        """Return when a limit is reached.
+
+        Raises:
+            UsageError: the process has more than `max_memory` before its first job.
+        """
+        most = self._config.max_memory
+        if most is not None and (now := memory()) > most:
+            raise UsageError(
+                f"process.max_memory is {most:,} bytes, and this process has {now:,} before its first "
+                "job, so it would end at once for ever; set it higher"
+            )
+        while not self._done.is_set():
+            if most is None:
+                await self._done.wait()
+            elif (now := memory()) > most:
+                self._reach("max_memory", now)
+            else:
+                await is_set_within(self._done, _CHECK_S)
+
+
+def memory() -> int:
+    """Bytes of memory that the process has now (where the system doesn't tell: had at its most)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return pages * resource.getpagesize()

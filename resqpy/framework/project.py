@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from resqpy.base.errors import UsageError
 from resqpy.framework.config import Config, load_config
+from resqpy.framework.files import module_folders
 from resqpy.framework.loader import Loader
-from resqpy.framework.modules import module_folders
 from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.place import Place, make_importable
 from resqpy.framework.problems import Problem, Problems, ProjectErrors

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.codec import task_id_of
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.base.model import Job
 from resqpy.base.own_tasks import own_task
-from resqpy.base.task_id import task_id_of
 from resqpy.base.when import Duration
 from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.execute import failure, unknown_task

@@ -8,9 +8,9 @@ from functools import lru_cache
 from itertools import chain
 
 from resqpy.base import codec
+from resqpy.base.codec import TASK_ID
 from resqpy.base.keys import Keys
 from resqpy.base.queue_priority import with_priority
-from resqpy.base.task_id import TASK_ID
 from resqpy.base.when import ceil_second
 from resqpy.engine.outcome import Command
 from resqpy.store import delayed

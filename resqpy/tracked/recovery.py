@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from resqpy.base import codec
+from resqpy.base.codec import TASK_ID, task_id_of
 from resqpy.base.model import FailedJob
-from resqpy.base.task_id import TASK_ID, task_id_of
 from resqpy.engine.election import Leadership, Scope
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store

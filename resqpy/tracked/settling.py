@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from resqpy.base import failed_entries
 from resqpy.base.clock import failed_at_utc
+from resqpy.base.codec import task_id_of
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
-from resqpy.base.task_id import task_id_of
 from resqpy.engine.identity import incarnation_of
 from resqpy.engine.outcome import Command
 from resqpy.store import failures

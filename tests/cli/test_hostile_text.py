@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from resqpy import Resque
-from resqpy.base.printable import printable, printable_json
+from resqpy.base.error_text import printable, printable_json
 from resqpy.cli.live_screen import Counted, Look, screen
 from tests.cli.conftest import Call
 

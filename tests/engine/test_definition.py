@@ -56,7 +56,7 @@ def test_sync_or_async_is_settled_here(perform: Any, is_async: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "plugin", ["JobLock", "resqpy.plugins.JobLock", "resqpy.plugins.job_lock:JobLock", JobLock]
+    "plugin", ["JobLock", "resqpy.plugins.JobLock", "resqpy.plugins.locks:JobLock", JobLock]
 )
 def test_a_plugin_is_named_in_many_ways(plugin: Any) -> None:
     """By its name, a dotted path, or the class; with the options under its name."""

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
+from resqpy.base.codec import TASK_ID
 from resqpy.base.errors import UsageError
-from resqpy.base.task_id import TASK_ID
 
 FROM, TO = "resque:queue:q", "resque:queue:other"
 

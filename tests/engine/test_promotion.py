@@ -356,7 +356,7 @@ async def test_the_built_in_locks_are_asked_in_the_moving_step(
     start: StartScheduler, redis: Any
 ) -> None:
     """QueueLock lets one of two equal jobs through; the dropped one leaves no trace."""
-    jobs = {"Locked": {"perform": nothing, "plugins": ["resqpy.plugins.queue_lock.QueueLock"]}}
+    jobs = {"Locked": {"perform": nothing, "plugins": ["resqpy.plugins.locks.QueueLock"]}}
     await delay(redis, 1000, item(1, "Locked"), item(2, "Locked"))
     await delay(redis, 1001, item(1, "Locked"), item(3))
 
@@ -371,7 +371,7 @@ async def test_delay_queue_lock_is_not_stopped_by_the_very_job(
     start: StartScheduler, redis: Any
 ) -> None:
     """Only an equal job at another time forbids it, in whatever spelling that is written."""
-    lock = "resqpy.plugins.queue_lock.DelayQueueLock"
+    lock = "resqpy.plugins.locks.DelayQueueLock"
     await delay(redis, 1000, item(1, "Locked"), item(2, "Locked"))
     tomorrow = int(time.time()) + 86_400
     await delay(redis, tomorrow, b'{"class":"Locked","args":[2],"queue":"q"}')

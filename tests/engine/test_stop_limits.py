@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from resqpy import MultiWorker, Queue, RedisOptions, ScalingOptions, Scheduler, WorkerOptions
-from resqpy.base import deadline
-from resqpy.base.deadline import Deadline
+from resqpy.base import waiting
+from resqpy.base.waiting import Deadline
 from resqpy.engine import role
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 
 LAST_S, CANCEL_S = 0.6, 0.2
 NEVER_S = 3600.0
-MOMENT_S = deadline._LEAST_S
+MOMENT_S = waiting._LEAST_S
 
 
 class Given:
@@ -132,6 +132,6 @@ async def test_what_is_promised() -> None:
 
 def redis_initializer_s() -> float:
     """What closing the connection of a process may take, behind its worker."""
-    from resqpy.framework.initializers import redis
+    from resqpy.framework.initializers import parts
 
-    return redis._CLOSE_S
+    return parts._CLOSE_S

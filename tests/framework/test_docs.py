@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 from resqpy.framework.initializers.health import HealthInitializer
-from resqpy.framework.initializers.metrics import MetricsInitializer
-from resqpy.framework.initializers.redis import RedisInitializer
-from resqpy.framework.initializers.resque import ResqueInitializer
-from resqpy.framework.initializers.tasks import TasksInitializer
-from resqpy.framework.initializers.tracked import TrackedInitializer
+from resqpy.framework.initializers.parts import (
+    MetricsInitializer,
+    RedisInitializer,
+    ResqueInitializer,
+    TasksInitializer,
+    TrackedInitializer,
+)
 from resqpy.framework.task import PROPERTIES, Properties, Task
 from resqpy.framework.tasks_api import TasksApi
 from tests.framework.config_table import PAGES, in_document

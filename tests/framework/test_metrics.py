@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
-from resqpy.framework import installation_metrics
+from resqpy.framework import metrics
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from tests.framework.conftest import MakeProject, until
@@ -75,7 +75,7 @@ async def _scrape(port: int) -> Found:
 
 @pytest.fixture
 def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation_metrics, "_KEPT_S", 0.0)
+    monkeypatch.setattr(metrics, "_KEPT_S", 0.0)
 
 
 @pytest.fixture

@@ -138,14 +138,14 @@ MUTANTS = (
     ),
     Mutant(
         "QueueLock: one of equal jobs waits",
-        "resqpy/plugins/queue_lock.py",
+        "resqpy/plugins/lock.py",
         'return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)',
         "return ()",
         "tests/plugins/test_queue_lock.py::test_of_equal_jobs_one_is_enqueued",
     ),
     Mutant(
         "JobLock: one of equal jobs runs",
-        "resqpy/plugins/job_lock.py",
+        "resqpy/plugins/lock.py",
         "if not await self._taken(run, key):",
         "if await self._taken(run, key) is None:",
         "tests/plugins/test_job_lock.py::test_two_blocked_copies_are_both_delayed_and_the_lock_stays",

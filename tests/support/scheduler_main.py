@@ -27,7 +27,7 @@ from typing import Any
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
-from resqpy.plugins.queue_lock import QueueLock
+from resqpy.plugins.locks import QueueLock
 from resqpy.store import promote
 from resqpy.store.client import Arg, Store
 from resqpy.store.line import Line

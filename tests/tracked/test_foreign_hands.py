@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.base.codec import TASK_ID
 from resqpy.base.members import replace_member
-from resqpy.base.task_id import TASK_ID
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.recovery import TrackedChore

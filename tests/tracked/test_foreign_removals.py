@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.task_id import TASK_ID
+from resqpy.base.codec import TASK_ID
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked

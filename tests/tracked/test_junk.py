@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.own_keys import own_kinds
 from resqpy.store.client import Store
+from resqpy.store.junk import own_kinds
 from resqpy.store.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
 from tests.support.junk import KINDS, put_junk

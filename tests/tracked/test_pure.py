@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
+from resqpy.base.codec import task_id_of, without_task_id
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import Keys
-from resqpy.base.task_id import task_id_of, without_task_id
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.checks import check_task_id, new_task_id
 from resqpy.tracked.ending import Ending, EndKind

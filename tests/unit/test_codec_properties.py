@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resqpy.base import codec, failed_entries, js, ruby_numbers, worker_records
+from resqpy.base import codec, failed_entries, js, worker_records
 from resqpy.base.errors import PayloadError
 from resqpy.base.json_check import depth, explain, plain, read_strict
 from resqpy.base.members import member_text, replace_member
@@ -75,7 +75,7 @@ def _doubles(value: Any) -> Any:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_rubys_floats_read_back(value: float) -> None:
     """Both spellings are floats to JSON, and the same to the last bit."""
-    for text in (ruby_numbers.ruby4(value), ruby_numbers.ruby5(value)):
+    for text in (codec.ruby4(value), codec.ruby5(value)):
         read = json.loads(text)
         assert isinstance(read, float)
         assert read == value

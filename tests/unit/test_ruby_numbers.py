@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.base.ruby_numbers import ruby4, ruby5, spellings
+from resqpy.base.codec import float_spellings, ruby4, ruby5
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_floats(value: float, old: str, new: str) -> None:
 def test_only_floats_are_respelled() -> None:
     """Integers, texts and what looks like a number in a text stay."""
     text = '[1,18446744073709551616,"1e-05 \\" 1e16",{"1e-05":1e-05,"a":1e+16}]'
-    assert spellings(text) == (
+    assert float_spellings(text) == (
         '[1,18446744073709551616,"1e-05 \\" 1e16",{"1e-05":1.0e-05,"a":1.0e+16}]',
         '[1,18446744073709551616,"1e-05 \\" 1e16",{"1e-05":0.00001,"a":1e+16}]',
     )
-    assert spellings('[1,"a"]') == ()
+    assert float_spellings('[1,"a"]') == ()

@@ -115,7 +115,7 @@ def info(*, prometheus: bool) -> None:
 def _print_metrics() -> None:
     from resqpy.base.prometheus import render
     from resqpy.cli.session import ask
-    from resqpy.framework.installation_metrics import count_all, metrics_of
+    from resqpy.framework.metrics import count_all, metrics_of
     from resqpy.store.overview import Numbers
 
     async def look(resque: Resque) -> Numbers:

@@ -218,7 +218,7 @@ def enqueue(
 
 
 async def _warn_of_queue(queue: str | None, process: Process) -> None:
-    from resqpy.framework.initializers.resque import misspelled_queues
+    from resqpy.framework.initializers.parts import misspelled_queues
 
     named = [queue] if queue else []
     wrong = await misspelled_queues(named, process.project, process.api.resque)

@@ -1,0 +1,176 @@
+"""JobLock, QueueLock, DelayQueueLock: of equal jobs (name, queue, arguments) one runs, or one waits, at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from resqpy.base import codec
+from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.keys import Keys
+from resqpy.base.own_tasks import own_task
+from resqpy.base.when import Duration, duration_ms, lock_seconds
+from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
+from resqpy.engine.run import Run
+from resqpy.plugins.patience import patiently
+from resqpy.store import plugin_locks
+from resqpy.store.plugin_locks import JobLockKey
+from resqpy.store.queues import DELAYED, Guard
+
+DEFAULT_LOCK_TIMEOUT = timedelta(hours=1)  # node-resque's 3600 seconds
+
+AnyJob = Enqueuing | Run
+OwnKey = str | Callable[[AnyJob], str]
+
+
+class Lock(Plugin):
+    """Base of the locks with a key and a time.
+
+    Options:
+        lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600.
+        key: the name of the key, or a function of the job that returns it. It is used as it is,
+            without the namespace, as in node-resque; in a Cluster it needs the hash tag.
+    """
+
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
+    option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key"})
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
+        self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
+        self._own_key: OwnKey | None = self.option("key", None)
+        if self._own_key is not None and not callable(self._own_key):
+            _checked(self._own_key)
+
+    def own_key(self, job: AnyJob) -> str | None:
+        """The key that the option gives for this job; None without the option."""
+        own = self._own_key
+        if own is None or isinstance(own, str):
+            return own
+        return _checked(own(job))
+
+
+def key_parts(job: AnyJob) -> tuple[str, str, str]:
+    """What stands in the name of a lock: the task, the queue, the arguments as JavaScript's JSON."""
+    return job.class_name, job.queue, codec.lock_args(job.args)
+
+
+def _checked(key: object) -> str:
+    if not isinstance(key, str) or not key:
+        raise UsageError(f"key: {key!r} is neither the name of a key nor a function returning it")
+    return key
+
+
+DEFAULT_ENQUEUE_TIMEOUT_MS = 1001  # node-resque's
+
+_log = logging.getLogger("resqpy.plugins.locks")
+
+
+class JobLock(Lock):
+    """A job whose equal is running is delayed, or dropped.
+
+    The lock is freed in the very step that ends the run, and only if it is still ours. While the
+    job runs it is renewed, so `lock_timeout` is how long a killed worker's lock stays.
+
+    Options, besides those of `Lock`:
+        enqueue_timeout: milliseconds (or a timedelta) until the delayed job is due; default 1001.
+        re_enqueue: False drops the job instead of delaying it; default True.
+    """
+
+    option_names: ClassVar[frozenset[str]] = Lock.option_names | {"enqueue_timeout", "re_enqueue"}
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        delay = self.option("enqueue_timeout", DEFAULT_ENQUEUE_TIMEOUT_MS)
+        self.enqueue_timeout_ms: int = duration_ms(delay, "enqueue_timeout")
+        self.re_enqueue: bool = self.option("re_enqueue", True)  # noqa: FBT003 - the option's default
+        if not isinstance(self.re_enqueue, bool):
+            raise UsageError(f"re_enqueue: {self.re_enqueue!r} is neither True nor False")
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """Run it with the lock, or not at all."""
+        key = self._key(run)
+        # noted before it is asked for: who is cancelled in between may have it
+        run.effects.append(key.release_command)
+        if not await self._taken(run, key):
+            run.effects.remove(key.release_command)
+            self._blocked(run, key)
+            return
+        renewal = own_task(self._renew(run, key), "renewal of a job lock", run)
+        try:
+            await call_next()
+        finally:
+            renewal.end()
+
+    def _key(self, run: Run) -> JobLockKey:
+        keys = run.store.keys
+        lock = self.own_key(run) or keys.job_lock(*key_parts(run))
+        return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s)
+
+    async def _taken(self, run: Run, key: JobLockKey) -> bool:
+        return await patiently(
+            run, lambda again: plugin_locks.take_job_lock(run.store, key, again=again)
+        )
+
+    def _blocked(self, run: Run, key: JobLockKey) -> None:
+        run.vetoed = True
+        if self.re_enqueue:
+            info = {"delay": self.enqueue_timeout_ms, "lock": key.lock}
+            run.outcome = Outcome(Kind.DELAYED, delay_ms=self.enqueue_timeout_ms, info=info)
+
+    async def _renew(self, run: Run, key: JobLockKey) -> None:
+        """Hold the lock for as long as the job runs."""
+        while True:
+            await asyncio.sleep(self.lock_timeout_s / 3)
+            try:
+                held = await plugin_locks.hold_job_lock(run.store, key)
+            except StoreError:
+                continue  # Redis is away: it may be back before the lock is over
+            if not held:
+                _log.warning("the lock %s was taken away while its job runs", key.lock)
+                return
+
+
+class QueueLock(Lock):
+    """A job whose equal waits in the queue is not enqueued. The options are those of `Lock`.
+
+    The lock is taken in the very step that pushes the job, and freed when the job was taken from
+    the queue, before it runs and whatever the other plugins say.
+    """
+
+    rank: ClassVar[int] = 2  # the job has left its queue, whatever the others decide
+
+    def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
+        """The lock that Redis asks while pushing."""
+        return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """Free the lock, then run; a job that goes back to its queue takes it with it.
+
+        Of a job with a record beside it, whoever took it has freed the lock that its creation took; one
+        that is there now is another's.
+        """
+        if not run.lifecycle.plain:
+            await call_next()
+            return
+        key = self._key(run.store.keys, run)
+        await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
+        run.on_return.append(plugin_locks.lock_command(key, self.lock_timeout_s))
+        await call_next()
+
+    def _key(self, keys: Keys, job: AnyJob) -> str:
+        return self.own_key(job) or keys.queue_lock(*key_parts(job))
+
+
+class DelayQueueLock(Plugin):
+    """No options. Delayed jobs are found whichever language wrote them."""
+
+    def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
+        """The index keys of the delayed job, one for each spelling; none may be there."""
+        texts = codec.spellings(job.class_name, job.queue, job.args)
+        return tuple(Guard(DELAYED, keys.timestamps(text)) for text in texts)
