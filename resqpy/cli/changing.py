@@ -19,7 +19,7 @@ Walk = Callable[[Resque, bool], Awaitable[Walked]]  # the second: a dry run
 
 
 @dataclass(frozen=True)
-class Change:
+class JobChange:
     """What becomes of jobs.
 
     Attributes:
@@ -43,7 +43,7 @@ class Change:
     at: Moment | None = None
 
 
-def change(what: Change, wanted: JobFilter, *, dry_run: bool) -> Exit:
+def change(what: JobChange, wanted: JobFilter, *, dry_run: bool) -> Exit:
     """Do something to the jobs that are meant, after asking; the exit code.
 
     It is NO where none is meant, then with the nearest, and where less was done than was found.
@@ -71,7 +71,7 @@ def change(what: Change, wanted: JobFilter, *, dry_run: bool) -> Exit:
     return Exit.NO if less else Exit.OK
 
 
-def _result(what: Change, seen: Walked, done: int, dry_run: bool) -> dict[str, object]:
+def _result(what: JobChange, seen: Walked, done: int, dry_run: bool) -> dict[str, object]:
     return {
         "found": seen.found,
         what.done: done,
@@ -80,7 +80,7 @@ def _result(what: Change, seen: Walked, done: int, dry_run: bool) -> dict[str, o
     }
 
 
-def _tell_none(what: Change, wanted: JobFilter, seen: Walked, *, dry_run: bool) -> Exit:
+def _tell_none(what: JobChange, wanted: JobFilter, seen: Walked, *, dry_run: bool) -> Exit:
     at = what.at
     near = ask(
         current(),

@@ -41,7 +41,7 @@ class Filters:
         return any(vars(self).values())
 
 
-class Choice:
+class FailedChoice:
     """The failed jobs that a command is about.
 
     Args:
@@ -72,7 +72,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Work:
+class FailedWork:
     """What becomes of them.
 
     Attributes:
@@ -94,7 +94,7 @@ class Work:
         return f", in {texts.duration(number / self.rate * 1000)}" if self.rate else ""
 
 
-def carry_out(choice: Choice, work: Work, *, dry_run: bool, ask: bool) -> int:
+def carry_out(choice: FailedChoice, work: FailedWork, *, dry_run: bool, ask: bool) -> int:
     """Count them, ask, and do it; the exit code.
 
     Args:

@@ -11,7 +11,7 @@ from functools import partial
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
-from resqpy.cli.live_screen import Counted, Look, screen
+from resqpy.cli.live_screen import Counted, Sample, screen
 from resqpy.cli.terminal import Terminal
 from resqpy.engine.resque import Resque
 from resqpy.framework.signals import listening, number
@@ -23,7 +23,7 @@ _SMALLEST_INTERVAL_S = 0.1
 class _Seen:
     """What was seen last, for rates, and while Redis is away."""
 
-    look: Look | None = None
+    look: Sample | None = None
     trouble: str = ""
 
 
@@ -71,7 +71,7 @@ async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
     stats = details["stats"]
     now = Counted(SYSTEM_CLOCK.monotonic(), stats["processed"], stats["failed"])
     before = seen.look.counted if seen.look is not None and not seen.trouble else None
-    seen.look, seen.trouble = Look(details, now, before), ""
+    seen.look, seen.trouble = Sample(details, now, before), ""
 
 
 async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds: float) -> bool:

@@ -27,7 +27,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Look:
+class Sample:
     """One look.
 
     Attributes:
@@ -39,7 +39,7 @@ class Look:
     before: Counted | None
 
 
-def screen(look: Look | None, trouble: str, columns: int, lines: int) -> list[str]:
+def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[str]:
     """The lines to be shown, none wider than the terminal."""
     room = max(6, lines - _OTHER_LINES)
     made: list[str] = []
@@ -54,7 +54,7 @@ def screen(look: Look | None, trouble: str, columns: int, lines: int) -> list[st
     return made[:lines]
 
 
-def _head(look: Look, columns: int) -> Iterator[str]:
+def _head(look: Sample, columns: int) -> Iterator[str]:
     """The counters, on as many lines as they need."""
     details, now = look.details, look.counted
     before = look.before

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Option(click.Option):
+class CommandOption(click.Option):
     """An option whose help ends with its environment variables.
 
     Args:
@@ -74,7 +74,7 @@ class Option(click.Option):
 
 def option(*names: str, **more: Any) -> Callable[[F], F]:
     """An option of a command."""
-    return click.option(*names, cls=Option, **more)
+    return click.option(*names, cls=CommandOption, **more)
 
 
 def options(*several: Decorator) -> Decorator:
@@ -109,8 +109,8 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None
     return callback
 
 
-def _shared(*names: str, to: str, variable: str, **more: Any) -> Option:
-    return Option(
+def _shared(*names: str, to: str, variable: str, **more: Any) -> CommandOption:
+    return CommandOption(
         names,
         callback=_set(to),
         expose_value=False,
@@ -120,7 +120,7 @@ def _shared(*names: str, to: str, variable: str, **more: Any) -> Option:
     )
 
 
-def shared_options() -> list[Option]:
+def shared_options() -> list[CommandOption]:
     """New ones for one command: where the project is, which Redis, how errors look."""
     return [
         _shared("--root", "-C", to="root", variable="RESQPY_ROOT",
@@ -128,22 +128,22 @@ def shared_options() -> list[Option]:
                 metavar="DIR", help="The project's folder (default: this one or above)."),
         _shared("--env", "-e", to="environment", variable="RESQPY_ENV", metavar="NAME",
                 help="The environment whose config counts (default: development)."),
-        Option(["--redis", "-r"], setting="redis.url", metavar="URL",
+        CommandOption(["--redis", "-r"], setting="redis.url", metavar="URL",
                help="Another Redis than the config's: redis://, rediss:// or unix://."),
-        Option(["--namespace", "-N"], setting="redis.namespace", metavar="NAME",
+        CommandOption(["--namespace", "-N"], setting="redis.namespace", metavar="NAME",
                help="Prefix of every Redis key (default: resque)."),
         _shared("--debug", to="debug", variable="RESQPY_DEBUG", is_flag=True,
                 help="Show tracebacks."),
     ]  # fmt: skip
 
 
-def json_option() -> Option:
+def json_option() -> CommandOption:
     """`--json`."""
     return _shared("--json", to="json", variable="RESQPY_JSON", is_flag=True,
                    help="Print JSON, for programs.")  # fmt: skip
 
 
-def yes_option() -> Option:
+def yes_option() -> CommandOption:
     """`--yes`."""
     return _shared("--yes", "-y", to="yes", variable="RESQPY_YES", is_flag=True,
                    help="Don't ask.")  # fmt: skip

@@ -15,7 +15,7 @@ from resqpy.cli.service_manager import VARIABLES, ServiceManager
 from resqpy.cli.supervised import Supervised
 from resqpy.framework.log import get_logger
 from resqpy.framework.sections import TasksConfig
-from resqpy.framework.signals import NOW_WITHIN_S, Terminal, Urgency, listening, number
+from resqpy.framework.signals import NOW_WITHIN_S, ControllingTerminal, Urgency, listening, number
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0  # who lived so long begins again with the first pause
@@ -97,7 +97,7 @@ class Supervisor:
         self._worked = False  # whether a child was ever ready
         self._renewed = self._again = False  # of a roll: a new process began; another roll is due
         self._log = get_logger()
-        self._terminal = Terminal()
+        self._terminal = ControllingTerminal()
 
     async def run(self) -> int:
         """Until a signal says stop, or all children have ended for good; the exit code."""

@@ -20,7 +20,7 @@ from resqpy.tracked.verbs import Tracked
 
 
 @dataclass(frozen=True)
-class Work:
+class TrackedWork:
     """What becomes of them.
 
     Attributes:
@@ -51,7 +51,7 @@ def said_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-class Choice:
+class TrackedChoice:
     """The tasks that a command is about.
 
     Args:
@@ -71,7 +71,7 @@ class Choice:
         self.conditions.update(said)  # type: ignore[typeddict-item]  # named as the options are
 
 
-def carry_out(choice: Choice, work: Work, *, dry_run: bool) -> int:
+def carry_out(choice: TrackedChoice, work: TrackedWork, *, dry_run: bool) -> int:
     """Do it, or tell to which tasks it would be done; the exit code."""
     if choice.ids:
         return _each(choice.ids, work, dry_run=dry_run)
@@ -81,7 +81,7 @@ def carry_out(choice: Choice, work: Work, *, dry_run: bool) -> int:
 # -- by what they are --
 
 
-def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
+def _all(conditions: Conditions, work: TrackedWork, *, dry_run: bool) -> int:
     found, left = _ask(lambda tracked: _count(tracked, conditions, work))
     if found and not dry_run:
         output.confirm(f"{work.verb.capitalize()} {_tasks(found)}?")
@@ -106,7 +106,7 @@ def _all(conditions: Conditions, work: Work, *, dry_run: bool) -> int:
 
 
 async def _count(
-    tracked: Tracked, conditions: Conditions, work: Work
+    tracked: Tracked, conditions: Conditions, work: TrackedWork
 ) -> tuple[int, dict[str, int]]:
     """To how many it can be done, and how many more are meant, by their statuses."""
     found = await tracked.all(**conditions).count(work.statuses)
@@ -127,7 +127,7 @@ def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
 # -- by id --
 
 
-def _each(ids: Sequence[str], work: Work, *, dry_run: bool) -> int:
+def _each(ids: Sequence[str], work: TrackedWork, *, dry_run: bool) -> int:
     """Do it to each; what can't be done is told, and the others are done."""
     done = f"would be {work.done}" if dry_run else work.becomes or work.done
     do = _may if dry_run else _do
@@ -153,12 +153,12 @@ def _each(ids: Sequence[str], work: Work, *, dry_run: bool) -> int:
     return Exit.NOT_FOUND if len(missing) == len(results) else Exit.NO
 
 
-async def _do(tracked: Tracked, task_id: str, work: Work) -> None:
+async def _do(tracked: Tracked, task_id: str, work: TrackedWork) -> None:
     if not await getattr(tracked, work.verb)(task_id, **work.options):
         await tracked.fetch(task_id)  # says that there is none
 
 
-async def _may(tracked: Tracked, task_id: str, work: Work) -> None:
+async def _may(tracked: Tracked, task_id: str, work: TrackedWork) -> None:
     task = await tracked.fetch(task_id)
     if work.statuses and task.status not in work.statuses:
         raise TaskStateError(f"task {task_id!r} is {task.status} and can't be {work.done}")

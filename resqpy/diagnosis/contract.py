@@ -13,13 +13,13 @@ from resqpy.base.imports import near_match
 from resqpy.base.masking import Redaction
 from resqpy.base.model import UnreadableJob
 from resqpy.base.queue_priority import split_priority
-from resqpy.diagnosis.explaining import Task
+from resqpy.diagnosis.explaining import ExplainedTask
 from resqpy.diagnosis.problem import Problem
 from resqpy.diagnosis.texts import compact, counted
 from resqpy.diagnosis.views import failed_id
 from resqpy.engine.resque import Resque
 
-T = TypeVar("T", bound=Task)
+T = TypeVar("T", bound=ExplainedTask)
 
 WAITING, DELAYED, FAILED = "waiting", "delayed", "failed"
 MOST = 200  # kinds of findings: each job may have a name of its own

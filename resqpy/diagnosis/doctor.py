@@ -24,7 +24,7 @@ from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
 from resqpy.store import checkup, delayed, known_tasks, pausing
-from resqpy.store.leader import Lock, led, standing
+from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.store.undo import Touched, Undo
 
 SKEW_MS = 2000  # as much as two clocks may differ
@@ -48,7 +48,7 @@ class Diagnosis:
         self._store = resque.store
         self._options = options or LeaderOptions()
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
-        self._locks: list[Lock] = []
+        self._locks: list[LeaderLock] = []
         self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has said what time it is
 
     async def problems(self) -> list[Problem]:

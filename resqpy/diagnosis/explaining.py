@@ -58,7 +58,7 @@ class Finding:
     remedy: str = ""
 
 
-class Task(Protocol):
+class ExplainedTask(Protocol):
     """What is asked of a project's task."""
 
     @property
@@ -72,7 +72,7 @@ class Task(Protocol):
 
 async def explain(
     resque: Resque,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, ExplainedTask],
     options: LeaderOptions,
     name: str,
     queue: str | None = None,
@@ -95,7 +95,7 @@ class _Search:
     def __init__(
         self,
         resque: Resque,
-        tasks: Mapping[str, Task],
+        tasks: Mapping[str, ExplainedTask],
         options: LeaderOptions,
         name: str,
         queue: str | None,

@@ -8,13 +8,13 @@ from resqpy.diagnosis.problem import Found, Problem
 from resqpy.diagnosis.texts import counted
 from resqpy.store import delayed, foreign, ruby_schedule
 from resqpy.store.client import Store
-from resqpy.store.leader import Lock, other_ruby_leader
+from resqpy.store.leader import LeaderLock, other_ruby_leader
 from resqpy.store.ruby_schedule import only_ruby_s
 
 _LOOKED_AT = 200  # times at which something is due
 
 
-async def ruby_faults(store: Store, locks: Sequence[Lock]) -> list[str]:
+async def ruby_faults(store: Store, locks: Sequence[LeaderLock]) -> list[str]:
     """What is to be warned of beside who leads."""
     ruby = next(lock for lock in locks if lock.language == "Ruby")
     others = await foreign.other_ruby_leaders(store, ruby.key)
@@ -25,7 +25,7 @@ async def ruby_faults(store: Store, locks: Sequence[Lock]) -> list[str]:
     return found
 
 
-async def ruby_problems(store: Store, locks: Sequence[Lock]) -> Found:
+async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:
     """What `resqpy doctor` says of it."""
     ruby = next((lock for lock in locks if lock.language == "Ruby"), None)
     if ruby is None:

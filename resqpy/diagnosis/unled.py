@@ -9,13 +9,15 @@ from resqpy.engine.options import LeaderOptions
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
 from resqpy.store import delayed
-from resqpy.store.leader import Lock, led
+from resqpy.store.leader import LeaderLock, led
 
 _NAMED = 3
 _LOOKED_AT = 1000  # times at which something is due
 
 
-async def unled_problems(resque: Resque, options: LeaderOptions, locks: Sequence[Lock]) -> Found:
+async def unled_problems(
+    resque: Resque, options: LeaderOptions, locks: Sequence[LeaderLock]
+) -> Found:
     """Periodic tasks, delayed jobs and Ruby's schedules that nobody moves, in one problem. Nothing is
     broken where nothing was started yet.
     """

@@ -55,7 +55,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ScalingDecision:
     """What to do, and why.
 
     Attributes:
@@ -68,7 +68,7 @@ class Decision:
     count: int = 0
 
 
-def decide(reading: Reading, options: ScalingOptions, memory: Memory) -> Decision:
+def decide(reading: Reading, options: ScalingOptions, memory: Memory) -> ScalingDecision:
     """The next step."""
     late = f"the loop is {reading.delay_ms:.1f} ms late"
     least = options.min_task_processors
@@ -86,7 +86,7 @@ def decide(reading: Reading, options: ScalingOptions, memory: Memory) -> Decisio
     return _stay(memory, said)
 
 
-def _when_blocked(reading: Reading, least: int, memory: Memory, late: str) -> Decision:
+def _when_blocked(reading: Reading, least: int, memory: Memory, late: str) -> ScalingDecision:
     if reading.size <= max(least, 1):
         return _stay(memory, f"{late}, but this is the least")
     patience = min(max(memory.last_patience * 2, _FIRST_PATIENCE), _MOST_PATIENCE)
@@ -95,7 +95,7 @@ def _when_blocked(reading: Reading, least: int, memory: Memory, late: str) -> De
     return _shrink(reading, least, blocked, late)
 
 
-def _grow(reading: Reading, options: ScalingOptions, memory: Memory, said: str) -> Decision:
+def _grow(reading: Reading, options: ScalingOptions, memory: Memory, said: str) -> ScalingDecision:
     most, why = options.max_task_processors, said
     if memory.ceiling is not None and memory.ceiling - 1 < most:
         most, why = memory.ceiling - 1, f"{memory.ceiling} blocked the loop before; {said}"
@@ -104,16 +104,16 @@ def _grow(reading: Reading, options: ScalingOptions, memory: Memory, said: str) 
         return _stay(memory, why)
     saturated = reading.busy >= _SATURATED * reading.size
     count = min(max(memory.step * 2, 1) if saturated else 1, room)
-    return Decision(GROW, said, _stepped(memory, count), count)
+    return ScalingDecision(GROW, said, _stepped(memory, count), count)
 
 
-def _shrink(reading: Reading, least: int, memory: Memory, said: str) -> Decision:
+def _shrink(reading: Reading, least: int, memory: Memory, said: str) -> ScalingDecision:
     count = min(max(memory.step * -2, 1), reading.size - max(least, 1))
-    return Decision(SHRINK, said, _stepped(memory, -count), count)
+    return ScalingDecision(SHRINK, said, _stepped(memory, -count), count)
 
 
-def _stay(memory: Memory, said: str) -> Decision:
-    return Decision(STAY, said, _stepped(memory, 0))
+def _stay(memory: Memory, said: str) -> ScalingDecision:
+    return ScalingDecision(STAY, said, _stepped(memory, 0))
 
 
 def _stepped(memory: Memory, step: int) -> Memory:

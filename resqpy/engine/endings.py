@@ -17,14 +17,14 @@ from resqpy.base.clock import Clock, failed_at_utc, told_ms
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import PayloadError
 from resqpy.engine.newer import LEFT_TO_OTHERS
-from resqpy.engine.outcome import Command, Kind, Outcome
+from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.store import delayed, failures, queues, rescue, workers
 from resqpy.store import periodic as chains
 from resqpy.store.exchange import Ended
 
-_GOES_ON = (Kind.RETURNED, Kind.RETRIED, Kind.DELAYED)
+_GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)
 
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
@@ -36,23 +36,23 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     taken = run.taken
     if taken.held >= 0:
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
-    if taken.rescues and outcome.kind is not Kind.RETURNED:
+    if taken.rescues and outcome.kind is not OutcomeKind.RETURNED:
         commands.append(rescue.forget_command(run.store, taken.sha1 or codec.digest(run.job.raw)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if not lifecycle.plain:
-        commands += run.on_return if outcome.kind is Kind.RETURNED else ()
+        commands += run.on_return if outcome.kind is OutcomeKind.RETURNED else ()
         commands += lifecycle.end(run, outcome)
     worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
     return Ended(worker_id, taken.beginning, outcome.kind.counts, commands)
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
-    if outcome.kind is Kind.FAILURE:
+    if outcome.kind is OutcomeKind.FAILURE:
         return _failed(run, outcome, clock)
-    if outcome.kind in (Kind.RETRIED, Kind.DELAYED):
+    if outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
         return _delayed(run, outcome, clock)
-    if outcome.kind is Kind.RETURNED:
+    if outcome.kind is OutcomeKind.RETURNED:
         return [_returned(run, outcome), *run.on_return]
     return []
 
@@ -110,11 +110,11 @@ def _chain(run: Run, outcome: Outcome) -> list[Command]:
     at_ms, task = periodic.time_of(run.job), definition.periodic
     if at_ms is None or task.frequency_ms is None:
         return []
-    ends = outcome.kind is Kind.FAILURE and not task.continue_on_failure
+    ends = outcome.kind is OutcomeKind.FAILURE and not task.continue_on_failure
     step_ms = None if ends else task.frequency_ms
     return [chains.again_command(run.store, run.class_name, at_ms, step_ms)]
 
 
 def failed_commands(run: Run, error: BaseException, clock: Clock) -> list[Command]:
     """What puts a run into the failed list."""
-    return _failed(run, Outcome(Kind.FAILURE, error=error), clock)
+    return _failed(run, Outcome(OutcomeKind.FAILURE, error=error), clock)

@@ -14,7 +14,7 @@ from resqpy.base.limited import within
 from resqpy.engine import forks
 from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.keyboard import may_interrupt
-from resqpy.engine.outcome import RETURNED, SKIPPED, SUCCEEDED, Kind, Outcome
+from resqpy.engine.outcome import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.results import NEED_NO_LOOK, finished
 from resqpy.engine.run import Run, current_run
@@ -157,7 +157,7 @@ async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> obje
 
 def failure(error: BaseException) -> Outcome:
     """The outcome of an error."""
-    return Outcome(Kind.FAILURE, error=error)
+    return Outcome(OutcomeKind.FAILURE, error=error)
 
 
 def conclude(run: Run) -> Outcome:
@@ -173,4 +173,4 @@ def conclude(run: Run) -> Outcome:
         return failure(run.error)
     if run.vetoed or not run.performed:
         return SKIPPED
-    return SUCCEEDED if run.result is None else Outcome(Kind.SUCCESS, result=run.result)
+    return SUCCEEDED if run.result is None else Outcome(OutcomeKind.SUCCESS, result=run.result)

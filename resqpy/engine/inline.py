@@ -11,7 +11,7 @@ from resqpy.base.errors import UnknownTask
 from resqpy.base.imports import near_match
 from resqpy.engine import identity
 from resqpy.engine.execute import execute
-from resqpy.engine.outcome import Kind
+from resqpy.engine.outcome import OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.threads import ThreadRunner
 from resqpy.store import plugin_locks
@@ -48,7 +48,7 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
     if caller and caller.cancelling() > cancels:  # not the task: who waits for it was to end
         raise asyncio.CancelledError
     error = outcome.error if outcome.error is not None else run.error
-    if error is not None and outcome.kind in (Kind.FAILURE, Kind.RETRIED):
+    if error is not None and outcome.kind in (OutcomeKind.FAILURE, OutcomeKind.RETRIED):
         raise error
     if not run.performed:
         worker.tell("skipped", None, run.queue, run.job)

@@ -11,7 +11,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.engine.walking import Chosen, Range, Walked, walk_queue
+from resqpy.engine.walking import Chosen, QueueRange, Walked, walk_queue
 from resqpy.store import queues
 from resqpy.store.client import Store
 from resqpy.store.queues import Moved
@@ -74,7 +74,7 @@ async def move_jobs(
         return await queues.move(store, queue, to_queue, moved)
 
     act = None if dry_run else move
-    return await walk_queue(store, queue, wanted, act, part=Range(most=most), but=_has_record)
+    return await walk_queue(store, queue, wanted, act, part=QueueRange(most=most), but=_has_record)
 
 
 def _has_record(job: Job) -> bool:

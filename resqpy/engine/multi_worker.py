@@ -9,7 +9,16 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import StoreError, UsageError
-from resqpy.engine.autoscale import GROW, SHRINK, STOP, Decision, Memory, Reading, Sampler, decide
+from resqpy.engine.autoscale import (
+    GROW,
+    SHRINK,
+    STOP,
+    Memory,
+    Reading,
+    Sampler,
+    ScalingDecision,
+    decide,
+)
 from resqpy.engine.client import Connection
 from resqpy.engine.options import FROM_OPTIONS, ScalingOptions, WorkerOptions
 from resqpy.engine.slots import Slot
@@ -65,7 +74,7 @@ class MultiWorker(BaseWorker):
             self.emit("multi_worker_action", decision.verb, delay_ms, decision.reason)
             await self._act(decision)
 
-    async def _act(self, decision: Decision) -> None:
+    async def _act(self, decision: ScalingDecision) -> None:
         if decision.verb == SHRINK:
             self.pool.close_slots(decision.count)
         elif decision.verb == GROW:

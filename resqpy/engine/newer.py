@@ -14,7 +14,7 @@ from collections.abc import Callable
 from resqpy.base.clock import Clock
 from resqpy.base.errors import InvalidInputs, StoreError, UnknownTask
 from resqpy.engine.definition import Definitions
-from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.store import known_tasks
 from resqpy.store.client import Store
@@ -25,8 +25,8 @@ _PAUSE_S = 1.0  # before a job is put back, so that it does not come and go in a
 _ASK_S = 5.0  # how long an answer of Redis' counts
 
 _DELAY_MS = 2000
-DELAYED = Outcome(Kind.DELAYED, delay_ms=_DELAY_MS, info={"delay": _DELAY_MS, "newer": True})
-LEFT_TO_OTHERS = Outcome(Kind.RETURNED, info="at the tail")
+DELAYED = Outcome(OutcomeKind.DELAYED, delay_ms=_DELAY_MS, info={"delay": _DELAY_MS, "newer": True})
+LEFT_TO_OTHERS = Outcome(OutcomeKind.RETURNED, info="at the tail")
 INPUTS_REFUSED = "resqpy.inputs_refused"  # in `run.state`: an error of the check before the run
 
 Tell = Callable[[Exception, Run], None]
@@ -89,7 +89,7 @@ class Newer:
         return LEFT_TO_OTHERS
 
     def _may_be_newer(self, run: Run, outcome: Outcome) -> bool:
-        if outcome.kind is not Kind.FAILURE or not run.lifecycle.plain:
+        if outcome.kind is not OutcomeKind.FAILURE or not run.lifecycle.plain:
             return False
         if isinstance(outcome.error, UnknownTask):
             return run.definition is None

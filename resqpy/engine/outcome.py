@@ -11,7 +11,7 @@ from resqpy.store.client import Arg
 Command = Sequence[Arg]
 
 
-class Kind(Enum):
+class OutcomeKind(Enum):
     """The endings of a run, and what each counts as: node-resque's rule (processed means succeeded; an
     attempt that is retried counts as failed).
     """
@@ -40,13 +40,13 @@ class Outcome(NamedTuple):
         info: what the `re_enqueue` event tells.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     result: Any = None
     error: BaseException | None = None
     delay_ms: int = 0
     info: Any = None
 
 
-SUCCEEDED = Outcome(Kind.SUCCESS)  # with no result
-SKIPPED = Outcome(Kind.SKIPPED)
-RETURNED = Outcome(Kind.RETURNED)
+SUCCEEDED = Outcome(OutcomeKind.SUCCESS)  # with no result
+SKIPPED = Outcome(OutcomeKind.SKIPPED)
+RETURNED = Outcome(OutcomeKind.RETURNED)

@@ -81,7 +81,7 @@ class Pool:
         along = definitions.lifecycle.takes_along(store.keys)
         incarnation = self.slots.incarnation
         exchange = Exchange(store, options.max_payload, incarnation, self.most_in_flight, along)
-        self.reporting: Reporting = Reporting(options, clock, events, self._wake.set, exchange)
+        self.reporting: Reporting = Reporting(clock, events, self._wake.set, exchange)
         self.runner: Runner = Runner(
             store, definitions, options, clock, self.reporting.add, worker=worker, events=events
         )

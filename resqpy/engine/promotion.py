@@ -22,7 +22,7 @@ from resqpy.engine.due import Judge
 from resqpy.engine.election import Leadership, Scope
 from resqpy.store import promote
 from resqpy.store.client import Store
-from resqpy.store.promote import Claim, Decision, Enqueue, Fail, Moved
+from resqpy.store.promote import Claim, Decision, Enqueue, Fail, Promoted
 
 Result = int | str
 
@@ -121,12 +121,12 @@ class Promotion:
             elif (wait_s := self._wait_s(moved)) > 0:
                 return wait_s
 
-    def _wait_s(self, moved: Moved) -> float:
+    def _wait_s(self, moved: Promoted) -> float:
         if moved.next_s is None:
             return self._longest_s
         return min(moved.next_s - moved.time_us / 1_000_000, self._longest_s)
 
-    def _report(self, moved: Moved) -> None:
+    def _report(self, moved: Promoted) -> None:
         for member, _ in moved.worked:
             self._teller.emit("working_timestamp", second_of(member))
         for member, item in moved.told:
@@ -135,7 +135,7 @@ class Promotion:
             text = f"delayed_queue_schedule names {second_of(member)!r}: {what.decode()}"
             self._teller.emit("error", PayloadError(text))
 
-    async def _look_at(self, leadership: Leadership, moved: Moved) -> None:
+    async def _look_at(self, leadership: Leadership, moved: Promoted) -> None:
         now_ms = leadership.clock.now_ms()
         decisions = [
             Decision(item, moved.member, self._judge.action(item, now_ms)) for item in moved.page

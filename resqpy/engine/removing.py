@@ -10,7 +10,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.client import Client
-from resqpy.engine.walking import ALL, WINDOW, Chosen, DelayedWalk, Range, Walked, walk_queue
+from resqpy.engine.walking import ALL, WINDOW, Chosen, DelayedWalk, QueueRange, Walked, walk_queue
 from resqpy.store import delayed, queues
 from resqpy.store.client import Store
 from resqpy.store.sweep import Item
@@ -46,7 +46,10 @@ class Removing(Client):
             return removed
         if count < 0:
             return removed + await self._delete_last(queue, wanted, left)
-        return removed + (await delete_jobs(self.store, queue, wanted, part=Range(most=left))).done
+        return (
+            removed
+            + (await delete_jobs(self.store, queue, wanted, part=QueueRange(most=left))).done
+        )
 
     async def _delete_last(self, queue: str, wanted: JobFilter, most: int | None) -> int:
         last: deque[Item] = deque(maxlen=most)
@@ -75,7 +78,7 @@ class Removing(Client):
         """
         if start < 0 or stop < -1:
             raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
-        part = Range(start, None if stop < 0 else max(0, stop - start + 1))
+        part = QueueRange(start, None if stop < 0 else max(0, stop - start + 1))
         return (await delete_jobs(self.store, queue, JobFilter(class_name), part=part)).done
 
     # -- delayed --
@@ -125,7 +128,7 @@ class Removing(Client):
 
 
 async def delete_jobs(
-    store: Store, queue: str, wanted: JobFilter, *, part: Range = ALL, dry_run: bool = False
+    store: Store, queue: str, wanted: JobFilter, *, part: QueueRange = ALL, dry_run: bool = False
 ) -> Walked:
     """Remove the jobs of a queue that are meant, or only count them."""
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from resqpy.base.clock import Clock, iso_utc
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
-from resqpy.engine.options import WorkerOptions
-from resqpy.engine.outcome import Kind
+from resqpy.engine.outcome import OutcomeKind
 from resqpy.engine.running import End
 from resqpy.engine.slots import Slot
 from resqpy.engine.telling import Events, tell_end, tell_error
@@ -59,7 +58,6 @@ class Reporting:
 
     def __init__(
         self,
-        options: WorkerOptions,
         clock: Clock,
         events: Events,
         wake: Callable[[], None],
@@ -173,7 +171,7 @@ class Reporting:
             else:
                 end.slot.run = end.slot.task = None
                 _settled(self._events, end, written=index not in void or end.in_doubt)
-                if not quiet or end.outcome.kind is not Kind.SUCCESS:
+                if not quiet or end.outcome.kind is not OutcomeKind.SUCCESS:
                     tell_end(self._events, end, void=index in void)
 
     def _refuse(self, end: End, words: str) -> None:

@@ -26,7 +26,7 @@ from resqpy.engine.execute import conclude, execute, failure
 from resqpy.engine.keyboard import may_interrupt
 from resqpy.engine.left_behind import LeftBehind
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
-from resqpy.engine.outcome import RETURNED, Kind, Outcome
+from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.telling import Events
@@ -204,7 +204,7 @@ class Runner:
                 outcome = await self._not_begun(run)
             if outcome is None:
                 outcome = await execute(run, self.threads, self._definitions)
-            if outcome.kind is Kind.FAILURE:
+            if outcome.kind is OutcomeKind.FAILURE:
                 outcome = await self.settle(run, outcome)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and may_interrupt():

@@ -12,7 +12,7 @@ from resqpy.base.own_tasks import OwnTask
 from resqpy.engine import identity
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Place
+from resqpy.store.exchange import SlotRef
 
 if TYPE_CHECKING:
     from resqpy.engine.run import Run
@@ -33,7 +33,7 @@ class Slot:
     def __init__(self, number: int, worker_id: WorkerId) -> None:
         self.number: int = number
         self.worker_id: WorkerId = worker_id
-        self.place: Place = Place.of(worker_id)
+        self.place: SlotRef = SlotRef.of(worker_id)
         self.run: Run | None = None
         self.task: OwnTask[None] | None = None
         self.closing: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from resqpy.base.errors import StoreError
-from resqpy.engine.outcome import Kind
+from resqpy.engine.outcome import OutcomeKind
 from resqpy.engine.run import current_run
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ def _tell_end(events: Events, end: End, *, void: bool) -> None:
     if void and not end.in_doubt:
         if run.lifecycle.plain:  # else its record was changed, and its lifecycle tells of it
             tell_error(events, StoreError(_VOID), end)
-    elif outcome.kind is Kind.SUCCESS:
+    elif outcome.kind is OutcomeKind.SUCCESS:
         events.tell("success", slot, run.queue, run.job, outcome.result, end.duration_ms)
-    elif outcome.kind is Kind.FAILURE:
+    elif outcome.kind is OutcomeKind.FAILURE:
         events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
-    elif outcome.kind in (Kind.RETRIED, Kind.DELAYED):
+    elif outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
-    elif outcome.kind is Kind.SKIPPED and run.outcome is None:  # else somebody else tells of it
+    elif (
+        outcome.kind is OutcomeKind.SKIPPED and run.outcome is None
+    ):  # else somebody else tells of it
         events.tell("skipped", slot, run.queue, run.job)
 
 

@@ -46,7 +46,7 @@ class Walked:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class QueueRange:
     """Which part of a queue is walked over.
 
     Attributes:
@@ -60,7 +60,7 @@ class Range:
     most: int | None = None
 
 
-ALL = Range()
+ALL = QueueRange()
 
 
 async def walk_queue(
@@ -69,7 +69,7 @@ async def walk_queue(
     wanted: JobFilter,
     act: Act | None = None,
     *,
-    part: Range = ALL,
+    part: QueueRange = ALL,
     but: Callable[[Job], bool] | None = None,
 ) -> Walked:
     """Walk over a queue; what is enqueued after this has begun is not looked at.

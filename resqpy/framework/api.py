@@ -18,7 +18,7 @@ from resqpy.base.imports import near_match
 if TYPE_CHECKING:
     from resqpy.framework.config import Config
     from resqpy.framework.registry import Registry
-    from resqpy.framework.resque import Resque
+    from resqpy.framework.resque import ResqueParts
     from resqpy.framework.tasks_api import TasksApi
     from resqpy.framework.tracking import TrackedApi
 
@@ -47,7 +47,7 @@ class Api:
     if TYPE_CHECKING:
         tasks: TasksApi
         tracked: TrackedApi
-        resque: Resque
+        resque: ResqueParts
         config: Config
         registry: Registry
         log: Any

@@ -125,7 +125,7 @@ async def _some(items: AsyncGenerator[R, None]) -> list[R]:
     return found
 
 
-class Verb(Generic[P, R]):
+class SyncVerb(Generic[P, R]):
     """An async method as a synchronous one, with the same parameters and result."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
@@ -147,7 +147,7 @@ class Verb(Generic[P, R]):
         return update_wrapper(call, MethodType(self.method, door))
 
 
-class Walk(Generic[P, R]):
+class SyncWalk(Generic[P, R]):
     """An async generator method as a synchronous one, with the same parameters and items."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
@@ -213,56 +213,56 @@ class SyncQueue(Door):
         """node-resque's name for `close`."""
         self.close()
 
-    connect = Verb(Resque.connect)
+    connect = SyncVerb(Resque.connect)
 
-    enqueue = Verb(Resque.enqueue)
-    enqueue_front = Verb(Resque.enqueue_front)
-    enqueue_many = Verb(Resque.enqueue_many)
-    enqueue_at = Verb(Resque.enqueue_at)
-    enqueue_in = Verb(Resque.enqueue_in)
-    enqueue_delayed = Verb(Resque.enqueue_delayed)
+    enqueue = SyncVerb(Resque.enqueue)
+    enqueue_front = SyncVerb(Resque.enqueue_front)
+    enqueue_many = SyncVerb(Resque.enqueue_many)
+    enqueue_at = SyncVerb(Resque.enqueue_at)
+    enqueue_in = SyncVerb(Resque.enqueue_in)
+    enqueue_delayed = SyncVerb(Resque.enqueue_delayed)
 
-    del_queue = Verb(Resque.del_queue)
-    delete = Verb(Resque.delete)
-    del_by_function = Verb(Resque.del_by_function)
-    del_delayed = Verb(Resque.del_delayed)
-    del_delayed_by_function = Verb(Resque.del_delayed_by_function)
-    del_delayed_at = Verb(Resque.del_delayed_at)
-    move = Verb(Resque.move)
+    del_queue = SyncVerb(Resque.del_queue)
+    delete = SyncVerb(Resque.delete)
+    del_by_function = SyncVerb(Resque.del_by_function)
+    del_delayed = SyncVerb(Resque.del_delayed)
+    del_delayed_by_function = SyncVerb(Resque.del_delayed_by_function)
+    del_delayed_at = SyncVerb(Resque.del_delayed_at)
+    move = SyncVerb(Resque.move)
 
-    queues = Verb(Resque.queues)
-    length = Verb(Resque.length)
-    lengths = Verb(Resque.lengths)
-    queued = Verb(Resque.queued)
-    each_queued = Walk(Resque.each_queued)
-    scheduled_at = Verb(Resque.scheduled_at)
-    timestamps = Verb(Resque.timestamps)
-    delayed_at = Verb(Resque.delayed_at)
-    delayed_count = Verb(Resque.delayed_count)
-    all_delayed = Verb(Resque.all_delayed)
-    each_delayed = Walk(Resque.each_delayed)
+    queues = SyncVerb(Resque.queues)
+    length = SyncVerb(Resque.length)
+    lengths = SyncVerb(Resque.lengths)
+    queued = SyncVerb(Resque.queued)
+    each_queued = SyncWalk(Resque.each_queued)
+    scheduled_at = SyncVerb(Resque.scheduled_at)
+    timestamps = SyncVerb(Resque.timestamps)
+    delayed_at = SyncVerb(Resque.delayed_at)
+    delayed_count = SyncVerb(Resque.delayed_count)
+    all_delayed = SyncVerb(Resque.all_delayed)
+    each_delayed = SyncWalk(Resque.each_delayed)
 
-    failed_lists = Verb(Resque.failed_lists)
-    failed_count = Verb(Resque.failed_count)
-    failed = Verb(Resque.failed)
-    failed_groups = Verb(Resque.failed_groups)
-    each_failed = Walk(Resque.each_failed)
-    remove_failed = Verb(Resque.remove_failed)
-    retry_and_remove_failed = Verb(Resque.retry_and_remove_failed)
-    remove_all_failed = Verb(Resque.remove_all_failed)
-    retry_all_failed = Verb(Resque.retry_all_failed)
-    retry_stuck_jobs = Verb(Resque.retry_stuck_jobs)
+    failed_lists = SyncVerb(Resque.failed_lists)
+    failed_count = SyncVerb(Resque.failed_count)
+    failed = SyncVerb(Resque.failed)
+    failed_groups = SyncVerb(Resque.failed_groups)
+    each_failed = SyncWalk(Resque.each_failed)
+    remove_failed = SyncVerb(Resque.remove_failed)
+    retry_and_remove_failed = SyncVerb(Resque.retry_and_remove_failed)
+    remove_all_failed = SyncVerb(Resque.remove_all_failed)
+    retry_all_failed = SyncVerb(Resque.retry_all_failed)
+    retry_stuck_jobs = SyncVerb(Resque.retry_stuck_jobs)
 
-    workers = Verb(Resque.workers)
-    working_on = Verb(Resque.working_on)
-    all_working_on = Verb(Resque.all_working_on)
-    cancel_running = Verb(Resque.cancel_running)
-    force_clean_worker = Verb(Resque.force_clean_worker)
-    clean_old_workers = Verb(Resque.clean_old_workers)
+    workers = SyncVerb(Resque.workers)
+    working_on = SyncVerb(Resque.working_on)
+    all_working_on = SyncVerb(Resque.all_working_on)
+    cancel_running = SyncVerb(Resque.cancel_running)
+    force_clean_worker = SyncVerb(Resque.force_clean_worker)
+    clean_old_workers = SyncVerb(Resque.clean_old_workers)
 
-    locks = Verb(Resque.locks)
-    del_lock = Verb(Resque.del_lock)
-    stats = Verb(Resque.stats)
-    leader = Verb(Resque.leader)
-    details = Verb(Resque.details)
-    now_ms = Verb(Resque.now_ms)
+    locks = SyncVerb(Resque.locks)
+    del_lock = SyncVerb(Resque.del_lock)
+    stats = SyncVerb(Resque.stats)
+    leader = SyncVerb(Resque.leader)
+    details = SyncVerb(Resque.details)
+    now_ms = SyncVerb(Resque.now_ms)

@@ -23,7 +23,7 @@ from resqpy.store.client import Store
 from resqpy.tracked.record_index import status_sets
 
 if TYPE_CHECKING:
-    from resqpy.framework.resque import Resque
+    from resqpy.framework.resque import ResqueParts
 
 
 UNKNOWN = "(unknown)"
@@ -112,7 +112,7 @@ class LoopDelay:
         return [metric("resqpy_event_loop_delay_seconds", "histogram", words, self._seen)]
 
 
-def of_parts(resque: Resque | None) -> list[Metric]:
+def of_parts(resque: ResqueParts | None) -> list[Metric]:
     """What the parts of a process are at: nothing of those that it has not, or not yet."""
     version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
     version.add(1, version=package_version("resqpy"))

@@ -13,7 +13,7 @@ from resqpy.base.errors import LoadFailed
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProjectProblem:
     """One thing that is wrong, with its place.
 
     Attributes:
@@ -32,8 +32,8 @@ class Problem:
 class ProjectErrors(LoadFailed):
     """The project can't be loaded."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+    def __init__(self, problems: Sequence[ProjectProblem]) -> None:
+        self.problems: tuple[ProjectProblem, ...] = tuple(problems)
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
         lines = "\n".join(f"  {each}" for each in self.problems)
@@ -49,8 +49,8 @@ class Problems:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.found: list[Problem] = []
-        self.warnings: list[Problem] = []
+        self.found: list[ProjectProblem] = []
+        self.warnings: list[ProjectProblem] = []
 
     def add(self, message: str, path: Path | None = None, line: int | None = None) -> None:
         """Note a problem."""
@@ -61,9 +61,9 @@ class Problems:
         self._note(self.warnings, message, path, line)
 
     def _note(
-        self, problems: list[Problem], message: str, path: Path | None, line: int | None
+        self, problems: list[ProjectProblem], message: str, path: Path | None, line: int | None
     ) -> None:
-        problem = Problem(message, None if path is None else self.name(path), line)
+        problem = ProjectProblem(message, None if path is None else self.name(path), line)
         if problem not in problems:
             problems.append(problem)
 

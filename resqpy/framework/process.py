@@ -34,7 +34,7 @@ from resqpy.framework.initializers.parts import (
 from resqpy.framework.log import get_logger
 from resqpy.framework.loop_watch import LoopWatch
 from resqpy.framework.project import Project
-from resqpy.framework.resque import Resque
+from resqpy.framework.resque import ResqueParts
 from resqpy.framework.sections import ProcessConfig
 from resqpy.framework.signals import handled
 
@@ -76,7 +76,7 @@ class Process:
         self._stopped: asyncio.Task[None] | None = None
 
     @property
-    def resque(self) -> Resque:
+    def resque(self) -> ResqueParts:
         """The parts.
 
         Raises:

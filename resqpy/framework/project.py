@@ -13,7 +13,7 @@ from resqpy.framework.files import module_folders
 from resqpy.framework.loader import Loader
 from resqpy.framework.overrides import PARTS, part
 from resqpy.framework.place import Place, make_importable
-from resqpy.framework.problems import Problem, Problems, ProjectErrors
+from resqpy.framework.problems import Problems, ProjectErrors, ProjectProblem
 from resqpy.framework.registry import Registry
 
 
@@ -33,8 +33,8 @@ class Project(Place):
         root: Path,
         config: Config,
         registry: Registry,
-        errors: tuple[Problem, ...] = (),
-        warnings: tuple[Problem, ...] = (),
+        errors: tuple[ProjectProblem, ...] = (),
+        warnings: tuple[ProjectProblem, ...] = (),
     ) -> None:
         super().__init__(root, config)
         self.registry = registry

@@ -26,13 +26,13 @@ from resqpy.tracked.renewal import LockKeeper
 
 if TYPE_CHECKING:
     from resqpy.engine.multi_worker import MultiWorker
-    from resqpy.engine.resque import Resque as EngineResque
+    from resqpy.engine.resque import Resque
     from resqpy.framework.scheduler import Scheduler
 
 _QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets
 
 
-class Resque:
+class ResqueParts:
     """The parts of one process.
 
     Attributes:
@@ -45,7 +45,7 @@ class Resque:
         task_locks: renews the locks of all tracked tasks that run in this process.
     """
 
-    queue: EngineResque
+    queue: Resque
     multi_worker: MultiWorker | None
     scheduler: Scheduler | None
 

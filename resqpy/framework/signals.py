@@ -195,7 +195,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> 
         loop.call_soon_threadsafe(handler)
 
 
-class Terminal:
+class ControllingTerminal:
     """The terminal from which this program was started, if it was. Where it is closed, everything on it
     gets HUP, which otherwise asks a supervisor for new processes.
     """

@@ -22,7 +22,7 @@ from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import merge_inputs
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.task import PROPERTIES, Task
-from resqpy.framework.written import Written, without_partials
+from resqpy.framework.written import WrittenTask, without_partials
 
 Complain = Callable[[str | None, str], None]
 
@@ -40,7 +40,7 @@ class SpecBuilder:
 
     def __init__(
         self,
-        task: Written,
+        task: WrittenTask,
         complain: Complain,
         timezone: str,
         warn: Complain = lambda *_: None,

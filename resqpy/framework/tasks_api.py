@@ -21,7 +21,7 @@ from resqpy.engine.plugin import snake_case
 from resqpy.engine.queue import NewJob, Queue, say_which
 from resqpy.framework.handle import TaskJob, task_words
 from resqpy.framework.registry import Registry
-from resqpy.framework.resque import Resque
+from resqpy.framework.resque import ResqueParts
 from resqpy.framework.spec import TaskSpec
 
 P = ParamSpec("P")
@@ -73,7 +73,7 @@ class TasksApi:
         recurrent: pauses, resumes and triggers periodic tasks.
     """
 
-    def __init__(self, registry: Registry, resque: Resque) -> None:
+    def __init__(self, registry: Registry, resque: ResqueParts) -> None:
         self.inspector: Inspector = resque.inspector
         self._registry = registry
         self._queue = resque.queue

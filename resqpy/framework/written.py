@@ -12,7 +12,7 @@ from resqpy.framework.task import PROPERTIES, FunctionTask, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenTask:
     """What a user wrote.
 
     Attributes:
@@ -29,11 +29,11 @@ class Written:
     default_description: str
 
 
-def written(defined: Any) -> Written:
+def written(defined: Any) -> WrittenTask:
     """Read a class or a decorated function."""
     if isinstance(defined, FunctionTask):
         named = without_partials(defined.function)
-        return Written(
+        return WrittenTask(
             defined,
             f"task {named.__name__}",
             named.__qualname__,
@@ -43,7 +43,7 @@ def written(defined: Any) -> Written:
             _first_lines(named.__doc__),
         )
     own = {name: getattr(defined, name) for name in PROPERTIES}
-    return Written(
+    return WrittenTask(
         defined,
         f"task {defined.__name__}",
         defined.__qualname__,

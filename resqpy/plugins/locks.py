@@ -13,7 +13,7 @@ from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.keys import Keys
 from resqpy.base.own_tasks import own_task
 from resqpy.base.when import Duration, duration_ms, lock_seconds
-from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
 from resqpy.plugins.patience import patiently
@@ -27,7 +27,7 @@ AnyJob = Enqueuing | Run
 OwnKey = str | Callable[[AnyJob], str]
 
 
-class Lock(Plugin):
+class KeyedLock(Plugin):
     """Base of the locks with a key and a time.
 
     Options:
@@ -71,18 +71,21 @@ DEFAULT_ENQUEUE_TIMEOUT_MS = 1001  # node-resque's
 _log = logging.getLogger("resqpy.plugins.locks")
 
 
-class JobLock(Lock):
+class JobLock(KeyedLock):
     """A job whose equal is running is delayed, or dropped.
 
     The lock is freed in the very step that ends the run, and only if it is still ours. While the
     job runs it is renewed, so `lock_timeout` is how long a killed worker's lock stays.
 
-    Options, besides those of `Lock`:
+    Options, besides those of `KeyedLock`:
         enqueue_timeout: milliseconds (or a timedelta) until the delayed job is due; default 1001.
         re_enqueue: False drops the job instead of delaying it; default True.
     """
 
-    option_names: ClassVar[frozenset[str]] = Lock.option_names | {"enqueue_timeout", "re_enqueue"}
+    option_names: ClassVar[frozenset[str]] = KeyedLock.option_names | {
+        "enqueue_timeout",
+        "re_enqueue",
+    }
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
@@ -121,7 +124,7 @@ class JobLock(Lock):
         run.vetoed = True
         if self.re_enqueue:
             info = {"delay": self.enqueue_timeout_ms, "lock": key.lock}
-            run.outcome = Outcome(Kind.DELAYED, delay_ms=self.enqueue_timeout_ms, info=info)
+            run.outcome = Outcome(OutcomeKind.DELAYED, delay_ms=self.enqueue_timeout_ms, info=info)
 
     async def _renew(self, run: Run, key: JobLockKey) -> None:
         """Hold the lock for as long as the job runs."""
@@ -136,8 +139,8 @@ class JobLock(Lock):
                 return
 
 
-class QueueLock(Lock):
-    """A job whose equal waits in the queue is not enqueued. The options are those of `Lock`.
+class QueueLock(KeyedLock):
+    """A job whose equal waits in the queue is not enqueued. The options are those of `KeyedLock`.
 
     The lock is taken in the very step that pushes the job, and freed when the job was taken from
     the queue, before it runs and whatever the other plugins say.

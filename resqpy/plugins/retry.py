@@ -15,7 +15,7 @@ from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerSt
 from resqpy.base.imports import import_dotted
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.lifecycle import RetryPolicy
-from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
@@ -159,7 +159,7 @@ class Retry(Plugin):
         if error is None or attempts is None or isinstance(error, WorkerStopped):
             return
         if attempts.left == 0 or not self._may_be_retried(error):
-            run.outcome = Outcome(Kind.FAILURE, error=error)
+            run.outcome = Outcome(OutcomeKind.FAILURE, error=error)
             return
         delay_ms = attempts.delay_ms
         if delay_ms is None:
@@ -186,7 +186,7 @@ class Retry(Plugin):
 
 def _try_again(run: Run, error: BaseException, delay_ms: int, remaining: int | None) -> None:
     info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
-    run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+    run.outcome = Outcome(OutcomeKind.RETRIED, error=error, delay_ms=delay_ms, info=info)
     run.error = None
 
 

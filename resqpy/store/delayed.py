@@ -83,16 +83,11 @@ async def add(
     return Added(status == 1, status == -1, int(second))
 
 
-async def seconds_of(store: Store, spellings: Sequence[bytes]) -> list[int]:
-    """The seconds at which an item is due in one of some spellings. One round trip."""
-    return (await seconds_and_index(store, spellings))[0]
-
-
 async def seconds_and_index(
     store: Store, spellings: Sequence[bytes]
 ) -> tuple[list[int], list[str]]:
-    """The same, and the first members of the index of all that is due, for who looks for further
-    spellings. One round trip.
+    """The seconds at which an item is due in one of some spellings, and the first members of the index of
+    all that is due, for who looks for further ones. One round trip.
     """
     commands: list[tuple[Arg, ...]] = [("SMEMBERS", store.keys.timestamps(t)) for t in spellings]
     *sets, first = await store.look([*commands, ("ZRANGE", store.keys.schedule, 0, PAGE)])

@@ -121,14 +121,14 @@ class Exchanged:
     looked: int = 0
 
 
-class Place(NamedTuple):
+class SlotRef(NamedTuple):
     """A slot as the script is told of it: its worker id, and the end of its records."""
 
     worker_id: str
     ending: bytes
 
     @classmethod
-    def of(cls, worker_id: WorkerId) -> Place:
+    def of(cls, worker_id: WorkerId) -> SlotRef:
         """Made once for a slot."""
         return cls(str(worker_id), worker_records.suffix(worker_id.name))
 
@@ -181,7 +181,7 @@ class Exchange:
     async def run(
         self,
         ended: Sequence[Ended],
-        free: Sequence[Place],
+        free: Sequence[SlotRef],
         queues: Sequence[str],
         run_at: str,
         *,
@@ -242,7 +242,7 @@ def _pack_end(args: list[Arg], end: Ended) -> None:
 
 def _unpack(
     reply: Any,
-    free: Sequence[Place],
+    free: Sequence[SlotRef],
     queues: Sequence[str],
     run_at: str,
     asked_s: float,

@@ -116,7 +116,7 @@ def fenced() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class LeaderLock:
     """One of the three locks, as `resqpy leader` shows it.
 
     Attributes:
@@ -133,7 +133,7 @@ class Lock:
     ttl_ms: int | None
 
 
-async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
+async def standing(store: Store, ruby_prefix: str = "") -> list[LeaderLock]:
     """Who leads in all three languages. One round trip."""
     keys = store.keys
     names = (keys.leader, *foreign_locks(keys, ruby_prefix))
@@ -145,7 +145,7 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[Lock]:
     ]
     known = {value for value in (recorded, values[0]) if value}
     return [
-        Lock(
+        LeaderLock(
             language=language,
             key=name,
             holder=decode_name(value) if value is not None else None,
@@ -190,7 +190,7 @@ class Led:
         return "resqpy scheduler, or resqpy worker --scheduler"
 
 
-def led(locks: Sequence[Lock]) -> Led:
+def led(locks: Sequence[LeaderLock]) -> Led:
     """What is done, by the locks that `standing` found. A lock that a resqpy leader has left behind moves
     nothing.
     """
@@ -216,7 +216,7 @@ def other_ruby_leader(key: str, holder: str) -> str:
     )
 
 
-def faults(locks: Sequence[Lock]) -> list[str]:
+def faults(locks: Sequence[LeaderLock]) -> list[str]:
     """What is wrong with who leads, in words.
 
     Args:

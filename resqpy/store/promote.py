@@ -29,7 +29,7 @@ class Right(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Promoted:
     """What one step did.
 
     Attributes:
@@ -53,7 +53,7 @@ class Moved:
 
 async def move_due(
     store: Store, right: Right, looked_at: Iterable[str] = (), *, tell: bool = False
-) -> Moved:
+) -> Promoted:
     """Move up to `BATCH` items that are due; stop at one that must be looked at.
 
     Args:
@@ -70,7 +70,7 @@ async def move_due(
         [BATCH, BATCH_BYTES, PAGE, int(tell), *looked_at],
     )  # fmt: skip
     seconds, us, next_s, worked, told, oddities, page = reply
-    return Moved(
+    return Promoted(
         time_us=int(seconds) * 1_000_000 + int(us),
         next_s=float(next_s) if next_s is not None else None,
         worked=list(_pairs(worked)),

@@ -17,7 +17,7 @@ from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.base.keys import Keys
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.lifecycle import PLAIN, JobLifecycle
-from resqpy.engine.outcome import SKIPPED, Command, Kind, Outcome
+from resqpy.engine.outcome import SKIPPED, Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
@@ -25,7 +25,7 @@ from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import TrackedError, UnknownTaskId
-from resqpy.tracked.locks import Claim
+from resqpy.tracked.locks import ClaimResult
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.transitions import change_of, untaken
 
@@ -84,7 +84,7 @@ class Claimed(JobLifecycle):
 
     plain: ClassVar[bool] = False
 
-    def __init__(self, claim: Claim, task: ActiveTask | None = None) -> None:
+    def __init__(self, claim: ClaimResult, task: ActiveTask | None = None) -> None:
         assert claim.record is not None
         self.task = task
         self.claim = claim
@@ -118,7 +118,7 @@ class TakenTask(Claimed):
     def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
         """It was not begun: its job could not be read, or it was cancelled, or goes back."""
         record, now_us, error, store = self.claimed, self.claim.now_us, outcome.error, run.store
-        if outcome.kind is Kind.FAILURE and error is not None:
+        if outcome.kind is OutcomeKind.FAILURE and error is not None:
             ending = Ending(EndKind.FAIL, now_us, error=error_of(error))
             change = change_of(record, ending)
             before = failed_commands(run, error, run.clock)
@@ -143,7 +143,7 @@ class _Unanswered(JobLifecycle):
         """The job goes back, and the task if it is ours."""
         store = run.store
         commands: list[Command] = []
-        if outcome.kind is Kind.RETURNED:
+        if outcome.kind is OutcomeKind.RETURNED:
             commands.append(queues.return_command(store, run.queue, run.job.raw))
         ending = Ending(EndKind.RELEASE, self._clock.now_us())
         return [
@@ -154,7 +154,7 @@ class _Unanswered(JobLifecycle):
         ]
 
 
-async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
+async def claim(run: Run, task_id: str, clock: Clock) -> ClaimResult | None:
     """Claim the task; None where it is not to be run: what becomes of the job stands in the run.
 
     Raises:
@@ -186,7 +186,7 @@ async def claim(run: Run, task_id: str, clock: Clock) -> Claim | None:
     return None
 
 
-def _still_holds(claim: Claim, task_id: str, clock: Clock) -> bool:
+def _still_holds(claim: ClaimResult, task_id: str, clock: Clock) -> bool:
     """Whether what was taken with the job is this task, and its lock lasts."""
     record = claim.record
     if record is None or record.lock is None or record.id != task_id:
@@ -195,7 +195,7 @@ def _still_holds(claim: Claim, task_id: str, clock: Clock) -> bool:
     return clock.monotonic() < claim.asked_s + left_s
 
 
-async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> Claim:
+async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> ClaimResult:
     """Claim; where the answer was lost, ask again: the token tells whether it was done."""
     store, kind = run.store, run.class_name
     for pause_s in _UNANSWERED:
@@ -206,7 +206,7 @@ async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> Claim:
     return await locks.claim(store, task_id, kind, token, clock.monotonic())
 
 
-async def _clear_way(run: Run, claim: Claim) -> bool:
+async def _clear_way(run: Run, claim: ClaimResult) -> bool:
     """Settle what keeps a task from being claimed; False: it is not to be run."""
     record = claim.record
     assert record is not None
@@ -227,7 +227,7 @@ async def _clear_way(run: Run, claim: Claim) -> bool:
     return False
 
 
-async def _end_unrun(run: Run, claim: Claim) -> bool:
+async def _end_unrun(run: Run, claim: ClaimResult) -> bool:
     assert claim.record is not None
     return await settling.end_unrun(run.store, claim.record, claim.now_us, place=False)
 

@@ -26,7 +26,7 @@ from resqpy.tracked import settling
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.claiming import TakenTask, claim
 from resqpy.tracked.intercepting import VerbInterceptor
-from resqpy.tracked.locks import Claim
+from resqpy.tracked.locks import ClaimResult
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.renewal import LockKeeper, LockWatch
@@ -135,7 +135,7 @@ class Deliveries:
             self._keeper.let_go(tracked.lock)
         await tracked.conclude()
 
-    def _begin(self, run: Run, claimed: Claim) -> TrackedRun:
+    def _begin(self, run: Run, claimed: ClaimResult) -> TrackedRun:
         self._clock.note_between(claimed.now_us, claimed.asked_s)
         tracked = TrackedRun(run, claimed, self._clock, self._verb_interceptors)
         task = tracked.task

@@ -14,7 +14,7 @@ from resqpy.tracked.intercepting import VerbInterceptor, intercepted
 from resqpy.tracked.query import (
     MOST_PER_PAGE,
     Conditions,
-    Place,
+    Position,
     Query,
     QueryOptions,
     SortBy,
@@ -40,7 +40,7 @@ class RecordPage:
 
 
 async def page(
-    store: Store, query: Query, place: Place | None, size: int, now_ms: int
+    store: Store, query: Query, place: Position | None, size: int, now_ms: int
 ) -> RecordPage:
     """The next page; one with a cursor is never empty. What it costs is what it holds, at ten tasks or a
     million.
@@ -76,12 +76,12 @@ async def page(
     return _full(query, found, place)
 
 
-def _full(query: Query, found: list[Record], place: Place | None) -> RecordPage:
+def _full(query: Query, found: list[Record], place: Position | None) -> RecordPage:
     return RecordPage(found, None if place is None else write_cursor(query, place))
 
 
-def _place(row: record_pages.Row, statuses: list[TaskStatus]) -> Place:
-    return Place(row.score, row.task_id, statuses[row.section] if statuses else None)
+def _place(row: record_pages.Row, statuses: list[TaskStatus]) -> Position:
+    return Position(row.score, row.task_id, statuses[row.section] if statuses else None)
 
 
 @dataclass(frozen=True, slots=True)

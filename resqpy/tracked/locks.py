@@ -20,7 +20,7 @@ REFRESH_S = 5.0  # between looks whether a task was disabled; irontask's interva
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimResult:
     """What came of it.
 
     Attributes:
@@ -36,13 +36,17 @@ class Claim:
     asked_s: float = 0.0
 
 
-async def claim(store: Store, task_id: str, kind: str, token: str, asked_s: float = 0.0) -> Claim:
+async def claim(
+    store: Store, task_id: str, kind: str, token: str, asked_s: float = 0.0
+) -> ClaimResult:
     """Take a task whose job was given to us, if it is due and nobody has it. One round trip."""
     keys = store.keys
     names = [keys.task(task_id), *claim_keys(keys)]
     args: list[Arg] = [task_id, kind, token, LOCK_MS, keys.events, type_json(kind)]
     reply = await store.run("task_claim", names, args)
-    return Claim(ours=False, record=None) if not reply else read_claim(task_id, reply, asked_s)
+    return (
+        ClaimResult(ours=False, record=None) if not reply else read_claim(task_id, reply, asked_s)
+    )
 
 
 def claim_keys(keys: Keys) -> tuple[str, ...]:
@@ -50,10 +54,10 @@ def claim_keys(keys: Keys) -> tuple[str, ...]:
     return (keys.task_locks, keys.tasks_scheduled, keys.tasks_pending, keys.tasks_by(""))
 
 
-def read_claim(task_id: str, reply: Sequence[Any], asked_s: float) -> Claim:
+def read_claim(task_id: str, reply: Sequence[Any], asked_s: float) -> ClaimResult:
     """What `lua/task_take.lua` returned."""
     ours, now_us, flat = reply
-    return Claim(bool(ours), record_fields.from_flat(task_id, flat), int(now_us), asked_s)
+    return ClaimResult(bool(ours), record_fields.from_flat(task_id, flat), int(now_us), asked_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,9 @@ class HeldLock:
         tell: called on the event loop with what was learned.
     """
 
-    def __init__(self, claim: Claim, clock: Clock, tell: Callable[[LockState, bool], None]) -> None:
+    def __init__(
+        self, claim: ClaimResult, clock: Clock, tell: Callable[[LockState, bool], None]
+    ) -> None:
         record, asked_s = claim.record, claim.asked_s
         assert record is not None
         assert record.lock is not None

@@ -50,7 +50,7 @@ class Query:
     application: str | None = None
     user: str | None = None
     priority: int | None = None
-    ranges: tuple[Range, ...] = ()
+    ranges: tuple[TimeRange, ...] = ()
     sort: SortBy = SortBy.CREATED
     ascending: bool = True
 
@@ -86,7 +86,7 @@ class Query:
         return score >= own.until if self.ascending else score < own.since
 
     @property
-    def _own_range(self) -> Range | None:
+    def _own_range(self) -> TimeRange | None:
         """That of the times by which it is sorted."""
         return next((each for each in self.ranges if each.name == self.sort.value), None)
 
@@ -100,7 +100,7 @@ class Query:
         kind = () if self.type is None else ("type", self.type)
         return tuple(keys.tasks_by("status", each.value, *kind) for each in self.statuses)
 
-    def sections(self, keys: Keys, place: Place | None) -> list[Section]:
+    def sections(self, keys: Keys, place: Position | None) -> list[Section]:
         """The sorted sets to be read, one after the other, from a place on."""
         after = self._start() if place is None else (place.score, place.task_id)
         if self.sort is not SortBy.STATUS:
@@ -110,7 +110,7 @@ class Query:
             for at, status in enumerate(self.in_order(place))
         ]
 
-    def in_order(self, place: Place | None) -> list[TaskStatus]:
+    def in_order(self, place: Position | None) -> list[TaskStatus]:
         """The status of each section, where it is sorted by status."""
         statuses = [each for each in TaskStatus if not self.statuses or each in self.statuses]
         if not self.ascending:
@@ -142,7 +142,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class TimeRange:
     """Times from one on, and before another, in microseconds."""
 
     name: str
@@ -162,7 +162,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where a page ended."""
 
     score: int
@@ -249,13 +249,13 @@ def _statuses(given: str | Sequence[str] | None) -> tuple[TaskStatus, ...]:
     return tuple(each for each in TaskStatus if each.value in named)
 
 
-def _range(name: str, given: object) -> Range:
+def _range(name: str, given: object) -> TimeRange:
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise UsageError(f"{name}: {given!r} is not (since, until); None stands for no bound")
     since, until = given
     since_ms = 0 if since is None else moment_ms(since, name)
     until_ms = LATEST_MS if until is None else moment_ms(until, name)
-    return Range(name, since_ms * 1000, until_ms * 1000)
+    return TimeRange(name, since_ms * 1000, until_ms * 1000)
 
 
 def _one_of(what: str, value: object, known: Sequence[str]) -> str:
@@ -276,14 +276,14 @@ def check_page_size(size: object) -> int:
 # -- cursors --
 
 
-def write_cursor(query: Query, place: Place) -> str:
+def write_cursor(query: Query, place: Position) -> str:
     """A text that says where to go on."""
     status = None if place.status is None else place.status.value
     parts = [_sign(query), place.score, place.task_id, status]
     return base64.urlsafe_b64encode(codec.encode_text(parts)).decode().rstrip("=")
 
 
-def read_cursor(query: Query, cursor: str) -> Place:
+def read_cursor(query: Query, cursor: str) -> Position:
     """The place that a cursor names.
 
     Raises:
@@ -292,7 +292,7 @@ def read_cursor(query: Query, cursor: str) -> Place:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         sign, score, task_id, status = codec.decode_text(base64.urlsafe_b64decode(padded))
-        place = Place(int(score), str(task_id), None if status is None else TaskStatus(status))
+        place = Position(int(score), str(task_id), None if status is None else TaskStatus(status))
     except (ValueError, TypeError, AttributeError) as error:
         raise WrongCursor(f"{cursor!r} is no cursor; pass what the last page gave") from error
     if sign != _sign(query):

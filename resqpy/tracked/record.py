@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base.backoff import Backoff
 
 __all__ = [
-    "LOCK_MS", "LastRun", "Lock", "Record", "Retries", "TaskError", "TaskStatus", "but", "made_of", "status_of",
+    "LOCK_MS", "LastRun", "Record", "Retries", "TaskError", "TaskLock", "TaskStatus",
+    "but", "made_of", "status_of",
 ]  # fmt: skip
 
 LOCK_MS = 30_000  # irontask's default
@@ -124,7 +125,7 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class TaskLock:
     """Who runs the task.
 
     Attributes:
@@ -194,7 +195,7 @@ class Record:
     retain_until_ms: int | None = None
     longest_ms: int | None = None
     lock_ms: int = LOCK_MS
-    lock: Lock | None = None
+    lock: TaskLock | None = None
     ending: str | None = None
     entry: bool = False
 

@@ -16,10 +16,10 @@ from resqpy.tracked.ending import error_from_dict, error_to_dict
 from resqpy.tracked.record import (
     LOCK_MS,
     LastRun,
-    Lock,
     Record,
     Retries,
     TaskError,
+    TaskLock,
     TaskStatus,
     made_of,
 )
@@ -46,7 +46,7 @@ def _error(error: TaskError) -> str:
     return codec.encode_text(error_to_dict(error)).decode()
 
 
-def _show_lock(lock: Lock | None) -> Shown:
+def _show_lock(lock: TaskLock | None) -> Shown:
     if lock is None:
         return (("lock", None), ("locked", None), ("delivered", None))
     return (
@@ -202,7 +202,7 @@ def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
     values["retries"] = _retries(*map(fields.get, _POLICY))
     token = fields.get("lock")
     if token is not None:
-        values["lock"] = Lock(token, int(fields["locked"]), int(fields["delivered"]))
+        values["lock"] = TaskLock(token, int(fields["locked"]), int(fields["delivered"]))
     return made_of(values)
 
 

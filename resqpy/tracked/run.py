@@ -18,7 +18,7 @@ from resqpy.base.own_tasks import uncancel
 from resqpy.engine.endings import failed_commands
 from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.lifecycle import Attempts, RetryPolicy
-from resqpy.engine.outcome import Command, Kind, Outcome
+from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
 from resqpy.store import queues
@@ -29,7 +29,7 @@ from resqpy.tracked.defaults import with_policy
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError
 from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
-from resqpy.tracked.locks import Claim, HeldLock
+from resqpy.tracked.locks import ClaimResult, HeldLock
 from resqpy.tracked.merge import Patch
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
 from resqpy.tracked.transitions import Change, change_of, fails
@@ -41,23 +41,23 @@ _LOST_GRACE_S = 5.0  # that a handler gets to end when the lock is lost
 Interceptor = Callable[[ActiveTask, Callable[[], Awaitable[Finished | None]]], Awaitable[None]]
 
 _OUTCOMES = {
-    EndKind.COMPLETE.value: Kind.SUCCESS,
-    EndKind.DELETE.value: Kind.SUCCESS,
-    EndKind.FAIL.value: Kind.FAILURE,
-    EndKind.RETRY.value: Kind.RETRIED,
-    EndKind.DEFER.value: Kind.DELAYED,
-    EndKind.RELEASE.value: Kind.SKIPPED,
-    EndKind.VETO.value: Kind.SKIPPED,
-    FORCE_RELEASE: Kind.SKIPPED,
-    LOCK_LOST: Kind.SKIPPED,
+    EndKind.COMPLETE.value: OutcomeKind.SUCCESS,
+    EndKind.DELETE.value: OutcomeKind.SUCCESS,
+    EndKind.FAIL.value: OutcomeKind.FAILURE,
+    EndKind.RETRY.value: OutcomeKind.RETRIED,
+    EndKind.DEFER.value: OutcomeKind.DELAYED,
+    EndKind.RELEASE.value: OutcomeKind.SKIPPED,
+    EndKind.VETO.value: OutcomeKind.SKIPPED,
+    FORCE_RELEASE: OutcomeKind.SKIPPED,
+    LOCK_LOST: OutcomeKind.SKIPPED,
 }
 _KINDS = {
-    Kind.SUCCESS: EndKind.COMPLETE,
-    Kind.FAILURE: EndKind.FAIL,
-    Kind.RETRIED: EndKind.RETRY,
-    Kind.DELAYED: EndKind.DEFER,
-    Kind.SKIPPED: EndKind.VETO,
-    Kind.RETURNED: EndKind.RELEASE,
+    OutcomeKind.SUCCESS: EndKind.COMPLETE,
+    OutcomeKind.FAILURE: EndKind.FAIL,
+    OutcomeKind.RETRIED: EndKind.RETRY,
+    OutcomeKind.DELAYED: EndKind.DEFER,
+    OutcomeKind.SKIPPED: EndKind.VETO,
+    OutcomeKind.RETURNED: EndKind.RELEASE,
 }
 
 
@@ -93,7 +93,7 @@ class TrackedRun(Claimed):
     """
 
     def __init__(
-        self, run: Run, claimed: Claim, clock: Clock, interceptors: list[VerbInterceptor]
+        self, run: Run, claimed: ClaimResult, clock: Clock, interceptors: list[VerbInterceptor]
     ) -> None:
         super().__init__(claimed)
         record = self.claimed
@@ -192,8 +192,8 @@ class TrackedRun(Claimed):
         """The record is written: the job's end only counts and is told."""
         run, kind, error = self.run, _OUTCOMES[finished.result], finished.error
         run.error = None
-        result = run.result if kind is Kind.SUCCESS else None
-        if kind is Kind.FAILURE and error is None:
+        result = run.result if kind is OutcomeKind.SUCCESS else None
+        if kind is OutcomeKind.FAILURE and error is None:
             error = TrackedError("the task failed")
         info = {"delay": finished.delay_ms, "finished": finished.result}
         run.outcome = Outcome(kind, result, error, finished.delay_ms or 0, info)
@@ -212,14 +212,14 @@ class TrackedRun(Claimed):
             return
         delay_ms = record.retries.backoff.delay_ms(record.attempts, random.random)
         info = {"delay": delay_ms, "attempt": record.attempts + 1, "error": error}
-        self.run.outcome = Outcome(Kind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+        self.run.outcome = Outcome(OutcomeKind.RETRIED, error=error, delay_ms=delay_ms, info=info)
 
     async def _write_now(self) -> None:
         run = self.run
         outcome = run.outcome or (
-            Outcome(Kind.FAILURE, error=run.error)
+            Outcome(OutcomeKind.FAILURE, error=run.error)
             if run.error is not None
-            else Outcome(Kind.SUCCESS, run.result)
+            else Outcome(OutcomeKind.SUCCESS, run.result)
         )
         try:
             await self.task.write_end(self._ending(outcome), outcome.error)

@@ -10,7 +10,7 @@ import click
 
 from resqpy.cli.exits import Exit
 from resqpy.cli.main import COMMANDS, cli
-from resqpy.cli.options import Option
+from resqpy.cli.options import CommandOption
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 BEGIN = "<!-- generated: python -m tests.cli.reference -->\n"
@@ -73,14 +73,16 @@ def _of_command(ctx: click.Context, command: click.Command) -> Iterator[str]:
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     yield "\n\n".join(" ".join(each.split()) for each in paragraphs)
     own = [
-        param for param in command.params if isinstance(param, Option) and param.name not in SHARED
+        param
+        for param in command.params
+        if isinstance(param, CommandOption) and param.name not in SHARED
     ]
     if own:
         yield from ("", "| option | | variable |", "|---|---|---|")
         yield from (_row(ctx, param) for param in own)
 
 
-def _row(ctx: click.Context, option: Option) -> str:
+def _row(ctx: click.Context, option: CommandOption) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.make_metavar(ctx)}`"
     variables = ", ".join(f"`{name}`" for name in option.variables(ctx))

@@ -14,7 +14,7 @@ from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.support.source import ROOT
 
@@ -144,7 +144,7 @@ async def leave_dead(guarded: Guarded) -> None:
     redis.rpush("resque:queue:lost", '{"class":"Echo","queue":"lost","args":[]}')
     await workers.register(store, "abcd1234", [dead], "2026-11-21 00:00:00 +0000")
     exchange = Exchange(store)
-    assert (await exchange.run([], [Place.of(dead)], ["lost"], at)).taken
+    assert (await exchange.run([], [SlotRef.of(dead)], ["lost"], at)).taken
     await exchange.close()
     await store.close()
     redis.zincrby("resque:resqpy:processes", -100, "abcd1234")

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-from resqpy.cli.options import Option
+from resqpy.cli.options import CommandOption
 from resqpy.engine.options import ScalingOptions
 from resqpy.framework.config_merge import KNOWN
 from tests.cli import tour
@@ -63,7 +63,7 @@ def test_the_help_names_the_defaults_of_the_settings() -> None:
         (param.setting, found[1])
         for _, command in commands()
         for param in command.params
-        if isinstance(param, Option) and param.setting
+        if isinstance(param, CommandOption) and param.setting
         if (found := re.search(r"\(default: ([^;)]+)", param.help or ""))
     ]
     wrong = [(path, text) for path, text in said if KNOWN[path].parsed(text) != _default(path)]

@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.cli.exits import Exit
 from resqpy.cli.main import COMMANDS
-from resqpy.cli.options import Option
+from resqpy.cli.options import CommandOption
 from tests.cli.conftest import Call
 from tests.cli.reference import commands
 
@@ -227,7 +227,7 @@ def test_no_variable_is_refused_by_the_config(
     """The config refuses variables of its sections that it does not know; no option has such a one."""
     for ctx, command in commands():
         for param in command.params:
-            if isinstance(param, Option) and param.setting is None and not param.is_eager:
+            if isinstance(param, CommandOption) and param.setting is None and not param.is_eager:
                 for name in _variables(ctx, param):
                     if name not in {"RESQPY_ROOT", "RESQPY_ENV"}:
                         monkeypatch.setenv(name, "0")
@@ -236,4 +236,4 @@ def test_no_variable_is_refused_by_the_config(
 
 
 def _variables(ctx: click.Context, param: click.Parameter) -> list[str]:
-    return param.variables(ctx) if isinstance(param, Option) else []
+    return param.variables(ctx) if isinstance(param, CommandOption) else []

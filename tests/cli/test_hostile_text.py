@@ -15,7 +15,7 @@ from redis import Redis
 
 from resqpy import Resque
 from resqpy.base.error_text import printable, printable_json
-from resqpy.cli.live_screen import Counted, Look, screen
+from resqpy.cli.live_screen import Counted, Sample, screen
 from tests.cli.conftest import Call
 
 # Colours, a title, a C1 sequence, a deletion, direction marks, a soft hyphen, unseen letters, a line.
@@ -115,7 +115,7 @@ def test_top(hostile: Redis, resqpy: Call, redis_url: str) -> None:
         async with Resque(redis_url) as resque:
             details = await resque.details()
         counted = Counted(0.0, 1, 1)
-        return screen(Look(details, counted, None), NAME, 200, 60)
+        return screen(Sample(details, counted, None), NAME, 200, 60)
 
     shown = click.unstyle("\n".join(asyncio.run(look())))
     assert "forged" in shown

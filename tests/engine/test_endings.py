@@ -14,7 +14,7 @@ from resqpy.base.model import WorkerId
 from resqpy.engine.definition import define
 from resqpy.engine.endings import ended
 from resqpy.engine.execute import conclude, execute, failure
-from resqpy.engine.outcome import RETURNED, SKIPPED, Kind, Outcome
+from resqpy.engine.outcome import RETURNED, SKIPPED, Outcome, OutcomeKind
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
@@ -74,27 +74,27 @@ async def bad(_: str) -> None:
     raise ValueError("boo")
 
 
-LATER = Outcome(Kind.DELAYED, delay_ms=1000)
-AGAIN = Outcome(Kind.RETRIED, delay_ms=1500)
+LATER = Outcome(OutcomeKind.DELAYED, delay_ms=1000)
+AGAIN = Outcome(OutcomeKind.RETRIED, delay_ms=1500)
 
 
 @pytest.mark.parametrize(
     ("task", "plugins", "kind"),
     [
-        (good, [], Kind.SUCCESS),
-        (bad, [], Kind.FAILURE),
-        (good, [Replace("before", None)], Kind.SKIPPED),
-        (good, [Replace("before", LATER)], Kind.DELAYED),
-        (good, [Replace("before", KeyError("plugin"))], Kind.FAILURE),
-        (good, [Replace("after", KeyError("plugin"))], Kind.FAILURE),
-        (bad, [Replace("after", None)], Kind.SUCCESS),  # cleared
-        (bad, [Replace("after", AGAIN)], Kind.RETRIED),
-        (bad, [Replace("after", KeyError("outer")), Replace("after", AGAIN)], Kind.FAILURE),
+        (good, [], OutcomeKind.SUCCESS),
+        (bad, [], OutcomeKind.FAILURE),
+        (good, [Replace("before", None)], OutcomeKind.SKIPPED),
+        (good, [Replace("before", LATER)], OutcomeKind.DELAYED),
+        (good, [Replace("before", KeyError("plugin"))], OutcomeKind.FAILURE),
+        (good, [Replace("after", KeyError("plugin"))], OutcomeKind.FAILURE),
+        (bad, [Replace("after", None)], OutcomeKind.SUCCESS),  # cleared
+        (bad, [Replace("after", AGAIN)], OutcomeKind.RETRIED),
+        (bad, [Replace("after", KeyError("outer")), Replace("after", AGAIN)], OutcomeKind.FAILURE),
     ],
 )
 @pytest.mark.parametrize("kind_of_task", ["async", "thread"])
 async def test_what_becomes_of_a_run(
-    task: Any, plugins: list[Plugin], kind: Kind, kind_of_task: str
+    task: Any, plugins: list[Plugin], kind: OutcomeKind, kind_of_task: str
 ) -> None:
     """Async or in a thread, with plugins that decide before or after: one outcome."""
 
@@ -106,7 +106,7 @@ async def test_what_becomes_of_a_run(
     outcome = await execute(run, threads)
     threads.close()
     assert outcome.kind is kind
-    if kind is Kind.SUCCESS and task is good:
+    if kind is OutcomeKind.SUCCESS and task is good:
         assert outcome.result == "mode"
 
 
@@ -141,16 +141,16 @@ async def test_a_task_without_definition_fails() -> None:
 @pytest.mark.parametrize(
     ("interrupted", "cancelled", "once", "performed", "error", "kind"),
     [
-        (True, False, False, True, WorkerStopped(), Kind.RETURNED),
-        (True, False, True, True, WorkerStopped(), Kind.FAILURE),
-        (True, False, True, False, WorkerStopped(), Kind.RETURNED),
-        (True, False, False, True, ValueError(), Kind.FAILURE),  # it failed by itself
-        (True, False, False, True, None, Kind.SUCCESS),  # it ended in spite of it
-        (False, True, False, True, JobCancelled(), Kind.FAILURE),
+        (True, False, False, True, WorkerStopped(), OutcomeKind.RETURNED),
+        (True, False, True, True, WorkerStopped(), OutcomeKind.FAILURE),
+        (True, False, True, False, WorkerStopped(), OutcomeKind.RETURNED),
+        (True, False, False, True, ValueError(), OutcomeKind.FAILURE),  # it failed by itself
+        (True, False, False, True, None, OutcomeKind.SUCCESS),  # it ended in spite of it
+        (False, True, False, True, JobCancelled(), OutcomeKind.FAILURE),
     ],
 )
 def test_what_becomes_of_a_run_that_was_ended_from_outside(
-    interrupted: bool, cancelled: bool, once: bool, performed: bool, error: Any, kind: Kind
+    interrupted: bool, cancelled: bool, once: bool, performed: bool, error: Any, kind: OutcomeKind
 ) -> None:
     """Stopped runs go back unless they may run only once and began; cancelled ones fail, whatever
     a plugin decided.
@@ -172,7 +172,7 @@ def test_what_becomes_of_a_run_that_was_ended_from_outside(
 @pytest.mark.parametrize(
     ("outcome", "counts", "words"),
     [
-        (Outcome(Kind.SUCCESS), "p", []),
+        (Outcome(OutcomeKind.SUCCESS), "p", []),
         (failure(ValueError("x")), "f", ["RPUSH"]),
         (AGAIN, "f", ["DELAY"]),
         (LATER, "-", ["DELAY"]),
@@ -223,5 +223,5 @@ def test_effects_are_written_with_the_end() -> None:
     run = new_run(good, at_most_once=True)
     run.effects = [("DEL", "lock")]
     run.taken.held = 10
-    report = ended(run, Outcome(Kind.SUCCESS), CLOCK)
+    report = ended(run, Outcome(OutcomeKind.SUCCESS), CLOCK)
     assert [command[0] for command in report.commands] == ["DEL", "DEL", "HDEL"]

@@ -13,7 +13,7 @@ from resqpy.engine.identity import incarnation_of
 from resqpy.engine.rescue import RescueChore
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place, Taken
+from resqpy.store.exchange import Exchange, SlotRef, Taken
 from tests.support.leading import LeadingScheduler
 
 INCARNATION = "abcd1234"
@@ -35,7 +35,9 @@ async def die_with(
     exchange = Exchange(store)
     taken = []
     for n, each in enumerate(ids):
-        reply = await exchange.run([], [Place.of(each)], ["mail"], f"2026-11-21T00:00:00.00000{n}Z")
+        reply = await exchange.run(
+            [], [SlotRef.of(each)], ["mail"], f"2026-11-21T00:00:00.00000{n}Z"
+        )
         taken += reply.taken
     await exchange.close()
     await store.call("ZINCRBY", store.keys.processes, -silent_s, INCARNATION)
@@ -242,7 +244,7 @@ async def test_a_later_version_names_its_workers_otherwise(redis_url: str, redis
             scene.store, INCARNATION, [WorkerId.parse(ours)], "2026-11-21 00:00:00 +0000"
         )
         await scene.store.call("RPUSH", "resque:queue:mail", JOB)
-        exchange, place = Exchange(scene.store), Place.of(WorkerId.parse(ours))
+        exchange, place = Exchange(scene.store), SlotRef.of(WorkerId.parse(ours))
         await exchange.run([], [place], ["mail"], "2026-11-21T00:00:00.000000Z")
         await exchange.close()
         await scene.store.call("ZINCRBY", scene.store.keys.processes, -100, INCARNATION)

@@ -10,7 +10,7 @@ import pytest
 
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.engine.test_rescue import worker_id
 from tests.support.scheduler_process import SchedulerProcess
@@ -38,7 +38,7 @@ class Dead:
             new = [self._job(len(self.jobs) + n) for n in range(EACH)]
             await workers.register(self._store, incarnation, ids, "2026-11-21 00:00:00 +0000")
             await self._redis.rpush("resque:queue:mail", *new)
-            places = [Place.of(each) for each in ids]
+            places = [SlotRef.of(each) for each in ids]
             taken = (await exchange.run([], places, ["mail"], "2026-11-21T00:00:00Z")).taken
             assert len(taken) == EACH
             await self._mark(str(ids[0]), taken[0])

@@ -22,7 +22,7 @@ from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUna
 from resqpy.base.model import FailedJob
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.resque import Resque
-from resqpy.framework.blocking import Door, SyncQueue, Verb, Walk
+from resqpy.framework.blocking import Door, SyncQueue, SyncVerb, SyncWalk
 from resqpy.framework.loop_thread import LOOP_THREAD
 from resqpy.store.options import RedisOptions
 from tests.support.inspecting import failed_entry
@@ -53,16 +53,16 @@ def test_it_has_every_verb() -> None:
         if name.startswith("_") or name in life | hooks:
             continue
         if inspect.iscoroutinefunction(inspect.unwrap(member)):
-            assert isinstance(inspect.getattr_static(SyncQueue, name), Verb), name
+            assert isinstance(inspect.getattr_static(SyncQueue, name), SyncVerb), name
         elif inspect.isasyncgenfunction(member):
-            assert isinstance(inspect.getattr_static(SyncQueue, name), Walk), name
+            assert isinstance(inspect.getattr_static(SyncQueue, name), SyncWalk), name
 
 
 def test_a_verb_shows_its_parameters_and_words(door: SyncQueue) -> None:
     """`help()` and completion work."""
     assert list(inspect.signature(door.enqueue).parameters) == ["queue", "class_name", "args"]
     assert door.enqueue.__doc__ == Resque.enqueue.__doc__
-    assert isinstance(SyncQueue.enqueue, Verb)
+    assert isinstance(SyncQueue.enqueue, SyncVerb)
     assert SyncQueue.each_failed.__doc__ == Resque.each_failed.__doc__
 
 
@@ -276,7 +276,7 @@ def test_any_async_object_can_stand_behind_a_door() -> None:
             """Nothing to close."""
 
     class SyncCounter(Door):
-        add = Verb(Counter.add)
+        add = SyncVerb(Counter.add)
 
     with SyncCounter(Counter) as door:
         assert [door.add(1), door.add(more=2)] == [1, 3]

@@ -20,7 +20,7 @@ from resqpy.framework.config_merge import KNOWN
 from resqpy.framework.process import Process
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
@@ -106,7 +106,7 @@ async def leave_a_dead_worker(url: str, redis: Redis) -> None:
     await redis.rpush("resque:queue:lost", '{"class":"Echo","queue":"lost","args":[]}')
     await workers.register(store, "abcd1234", [dead], "2026-11-21 00:00:00 +0000")
     exchange = Exchange(store)
-    await exchange.run([], [Place.of(dead)], ["lost"], "2026-11-21T00:00:00.000001Z")
+    await exchange.run([], [SlotRef.of(dead)], ["lost"], "2026-11-21T00:00:00.000001Z")
     await exchange.close()
     await store.close()
     await redis.zincrby("resque:resqpy:processes", -1000, "abcd1234")

@@ -122,6 +122,17 @@ def touched(path: Path) -> set[str]:
     return set(_touched(path))
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """Who searches for one finds it, and no other."""
+    found: dict[str, list[str]] = {}
+    for path in python_files("resqpy"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name(path))
+
+    assert {each: places for each, places in found.items() if len(places) > 1} == {}
+
+
 def _touched(path: Path) -> Iterator[str]:
     for node in ast.walk(tree(path)):
         match node:

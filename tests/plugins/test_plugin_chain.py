@@ -12,7 +12,7 @@ from resqpy.base.errors import WorkerStopped
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.execute import execute
-from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing
 from resqpy.engine.run import Run
 from resqpy.engine.threads import ThreadRunner
@@ -71,7 +71,7 @@ async def test_the_first_plugin_is_the_outermost() -> None:
 
     outcome, _ = await outcome_of(lambda n: n + 1, *plugins)
 
-    assert outcome == Outcome(Kind.SUCCESS, result=2)
+    assert outcome == Outcome(OutcomeKind.SUCCESS, result=2)
     assert hooks(pages) == BOTH_BEFORE + BOTH_AFTER
     assert pages[0][2] == ("job", "q", [1])
 
@@ -82,7 +82,7 @@ async def test_the_error_of_the_task_is_seen_by_all() -> None:
 
     outcome, _ = await outcome_of(fail, *plugins)
 
-    assert outcome.kind is Kind.FAILURE
+    assert outcome.kind is OutcomeKind.FAILURE
     assert [seen for _, hook, seen in pages if hook == "after_perform"] == ["Boom('boo')"] * 2
 
 
@@ -93,7 +93,7 @@ async def test_a_veto_unwinds_those_that_were_entered() -> None:
 
     outcome, run = await outcome_of(ran.append, *plugins)
 
-    assert outcome.kind is Kind.SKIPPED
+    assert outcome.kind is OutcomeKind.SKIPPED
     assert run.vetoed
     assert ran == []
     assert hooks(pages) == [*BOTH_BEFORE, "Outer.after_perform"]
@@ -119,7 +119,10 @@ async def test_a_plugin_that_raises_after_fails_the_job(perform: Any) -> None:
 
     outcome, _ = await outcome_of(perform, *plugins)
 
-    assert (outcome.kind, str(outcome.error)) == (Kind.FAILURE, "Inner failed in after_perform")
+    assert (outcome.kind, str(outcome.error)) == (
+        OutcomeKind.FAILURE,
+        "Inner failed in after_perform",
+    )
     assert hooks(pages)[-1] == "Outer.after_perform"
     assert outcome.error is not None
     text = "".join(traceback.format_exception(outcome.error))
@@ -131,13 +134,13 @@ async def test_a_plugin_s_error_undoes_what_another_decided() -> None:
 
     class Later(Plugin):
         async def after_perform(self, run: Run) -> None:
-            run.outcome = Outcome(Kind.DELAYED, delay_ms=1)
+            run.outcome = Outcome(OutcomeKind.DELAYED, delay_ms=1)
 
     plugins, _ = diaries(inner={"fail": "after_perform"})
 
     outcome, _ = await outcome_of(print, plugins[1], Later)
 
-    assert outcome.kind is Kind.FAILURE
+    assert outcome.kind is OutcomeKind.FAILURE
 
 
 async def test_a_plugin_may_clear_or_replace_the_error() -> None:
@@ -148,7 +151,7 @@ async def test_a_plugin_may_clear_or_replace_the_error() -> None:
             run.error = KeyError("other")
 
     outcome, _ = await outcome_of(fail, customs.Plain)
-    assert outcome.kind is Kind.SUCCESS
+    assert outcome.kind is OutcomeKind.SUCCESS
     outcome, _ = await outcome_of(fail, Replace)
     assert repr(outcome.error) == "KeyError('other')"
 
@@ -162,16 +165,16 @@ async def test_around_may_run_the_job_twice_or_not_at_all() -> None:
         return 7 if len(ran) == 2 else 1 // 0
 
     outcome, _ = await outcome_of(flaky, customs.Twice)
-    assert (outcome.kind, outcome.result, ran) == (Kind.SUCCESS, 7, [1, 1])
+    assert (outcome.kind, outcome.result, ran) == (OutcomeKind.SUCCESS, 7, [1, 1])
     outcome, _ = await outcome_of(flaky, customs.Absent)
-    assert (outcome.kind, len(ran)) == (Kind.SKIPPED, 2)
+    assert (outcome.kind, len(ran)) == (OutcomeKind.SKIPPED, 2)
 
 
 async def test_plain_functions_are_hooks_too() -> None:
     """A hook needn't be a coroutine function; a decorated one is awaited."""
     customs.Plain.seen.clear()
     outcome, _ = await outcome_of(fail, customs.Plain)
-    assert (outcome.kind, customs.Plain.seen) == (Kind.SUCCESS, ["before", "after"])
+    assert (outcome.kind, customs.Plain.seen) == (OutcomeKind.SUCCESS, ["before", "after"])
 
     def decorated(hook: Any) -> Any:
         def undecorated(self: Any, run: Run) -> Any:
@@ -185,7 +188,7 @@ async def test_plain_functions_are_hooks_too() -> None:
             return False
 
     outcome, _ = await outcome_of(print, Decorated)
-    assert outcome.kind is Kind.SKIPPED
+    assert outcome.kind is OutcomeKind.SKIPPED
 
 
 async def test_a_hook_that_returns_nothing_forbids_nothing() -> None:
@@ -196,7 +199,7 @@ async def test_a_hook_that_returns_nothing_forbids_nothing() -> None:
             """Return nothing."""
 
     outcome, _ = await outcome_of(lambda n: n, Careless)
-    assert outcome == Outcome(Kind.SUCCESS, result=1)
+    assert outcome == Outcome(OutcomeKind.SUCCESS, result=1)
 
 
 async def test_a_plugin_keeps_notes_of_one_run_in_the_run() -> None:

@@ -14,7 +14,7 @@ from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
 from resqpy.store.client import Store, error_text, translate
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.support.waiting import wait_for
 
@@ -187,12 +187,12 @@ async def test_the_oldest_redis_runs_all_scripts() -> None:
         await store.connect()
         exchange = Exchange(store)
         await store.call("RPUSH", "resque:queue:q", '{"class":"C","args":[]}')
-        place = Place.of(WorkerId("h", "1", "q"))
+        place = SlotRef.of(WorkerId("h", "1", "q"))
         assert len((await exchange.run([], [place], ["q"], "t1")).taken) == 1
         await store.call("REPLICAOF", "127.0.0.1", 1)
         with pytest.raises(StoreUnavailable, match="READONLY"):
             await store.run("enqueue", ["resque:queues"], ["RPUSH", 1, "q", "k", "x", 0])
         with pytest.raises(StoreUnavailable, match="READONLY"):
-            await exchange.run([], [Place.of(WorkerId("h", "2", "q"))], ["q"], "t2")
+            await exchange.run([], [SlotRef.of(WorkerId("h", "2", "q"))], ["q"], "t2")
         await exchange.close()
         await store.close()

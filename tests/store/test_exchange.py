@@ -15,7 +15,7 @@ from resqpy.base.json_check import read_strict
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.store.client import Store
-from resqpy.store.exchange import Ended, Exchange, Exchanged, Place, Taken
+from resqpy.store.exchange import Ended, Exchange, Exchanged, SlotRef, Taken
 from resqpy.store.options import RedisOptions
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
@@ -23,7 +23,7 @@ from tests.support.redis_state import dump
 
 A = WorkerId("h+1-abc", "7", "*")
 B = WorkerId("h+2-abc", "7", "*")
-PLACES = [Place.of(A), Place.of(B)]
+PLACES = [SlotRef.of(A), SlotRef.of(B)]
 RECORD_A = f"resque:worker:{A}"
 
 
@@ -43,7 +43,7 @@ class Desk:
     async def __call__(
         self,
         ended: Sequence[Ended] = (),
-        free: Sequence[Place] = (),
+        free: Sequence[SlotRef] = (),
         queues: Sequence[str] = ("q",),
         *,
         recover: bool = False,
@@ -357,7 +357,7 @@ async def test_an_exchange_is_bounded_in_bytes(
     raws = [b'{"class":"C","args":["%s",%d]}' % (b"x" * size, number) for number in range(50)]
     for raw in raws:
         await redis.rpush("resque:queue:q", raw)
-    free = [Place.of(WorkerId(f"h+{n}", "7", "*")) for n in range(50)]
+    free = [SlotRef.of(WorkerId(f"h+{n}", "7", "*")) for n in range(50)]
     taken: list[bytes | None] = []
 
     while free:
@@ -375,7 +375,7 @@ async def test_small_jobs_before_large_ones_keep_their_order(desk: Desk, redis: 
     sizes = [10, 10, 60_000, 10, 3_000_000, 10, 60_000, 60_000, 10, 20]
     raws = [b'{"class":"C","args":["%s",%d]}' % (b"x" * size, n) for n, size in enumerate(sizes)]
     await redis.rpush("resque:queue:q", *raws)
-    free = [Place.of(WorkerId(f"h+{n}", "7", "*")) for n in range(10)]
+    free = [SlotRef.of(WorkerId(f"h+{n}", "7", "*")) for n in range(10)]
     taken: list[list[bytes | None]] = []
 
     while free:
@@ -418,7 +418,7 @@ async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:
     async def work(desk: Desk, worker: WorkerId) -> None:
         ended: list[Ended] = []
         while True:
-            exchanged = await desk(ended, [Place.of(worker)])
+            exchanged = await desk(ended, [SlotRef.of(worker)])
             if not exchanged.taken:
                 return
             taken.extend(t.raw or b"" for t in exchanged.taken)

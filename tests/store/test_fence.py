@@ -9,7 +9,7 @@ import pytest
 
 from resqpy.base.model import WorkerId
 from resqpy.store.client import Store
-from resqpy.store.exchange import Ended, Exchange, Exchanged, Fence, Place
+from resqpy.store.exchange import Ended, Exchange, Exchanged, Fence, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.support.redis_state import dump
 
@@ -31,7 +31,7 @@ class Process:
         """One exchange for the free slot."""
         self.calls += 1
         at = f"2026-01-01T00:00:{self.calls:02d}.000000Z"
-        places = [Place.of(ME)]
+        places = [SlotRef.of(ME)]
         return await self.exchange.run(ended, places, ["q"], at, recover=recover, epoch=epoch)
 
 

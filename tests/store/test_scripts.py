@@ -231,7 +231,7 @@ async def test_undelay_in_a_list_of_another_kind(store: Store, redis: Any) -> No
 async def test_seconds_of_odd_members(store: Store, redis: Any) -> None:
     """What is no second is not one."""
     await redis.sadd("resque:timestamps:i", "delayed:7", "odd", "delayed:1.5", "delayed:")
-    assert await delayed.seconds_of(store, [b"i", b"j"]) == [7]
+    assert (await delayed.seconds_and_index(store, [b"i", b"j"]))[0] == [7]
 
 
 # -- clean_worker --

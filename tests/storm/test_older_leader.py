@@ -14,7 +14,7 @@ import pytest
 from resqpy.engine import identity
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from tests.storm.fleet import PROJECT
 from tests.support.waiting import wait_for
@@ -52,7 +52,7 @@ async def die_with(redis_url: str, job: bytes) -> str:
         await workers.register(store, DEAD, [me], started, epoch=1, life=life)
         await store.call("RPUSH", "resque:queue:mail", job)
         exchange = Exchange(store)
-        reply = await exchange.run([], [Place.of(me)], ["mail"], "2026-11-21T00:00:00.000001Z")
+        reply = await exchange.run([], [SlotRef.of(me)], ["mail"], "2026-11-21T00:00:00.000001Z")
         assert len(reply.taken) == 1
         await exchange.close()
     finally:

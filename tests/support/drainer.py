@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from resqpy import MultiWorker, Plugin, ScalingOptions
-from resqpy.engine.outcome import Kind, Outcome
+from resqpy.engine.outcome import Outcome, OutcomeKind
 
 WEEK_MS = 7 * 86_400_000
 
@@ -25,14 +25,14 @@ class PutOff(Plugin):
     async def before_perform(self, run: Any) -> bool:
         """Put it off, as a lock that is held does."""
         if run.args[0] % 10 == 1:
-            run.outcome = Outcome(Kind.DELAYED, delay_ms=WEEK_MS)
+            run.outcome = Outcome(OutcomeKind.DELAYED, delay_ms=WEEK_MS)
             return False
         return True
 
     async def after_perform(self, run: Any) -> None:
         """Try it again later."""
         if run.args[0] % 10 == 2:
-            run.outcome = Outcome(Kind.RETRIED, error=run.error, delay_ms=WEEK_MS)
+            run.outcome = Outcome(OutcomeKind.RETRIED, error=run.error, delay_ms=WEEK_MS)
 
 
 def main(url: str, path: str) -> None:

@@ -16,7 +16,7 @@ from resqpy.base import failed_entries, worker_records
 from resqpy.engine.options import WorkerOptions
 from resqpy.store import workers
 from resqpy.store.client import Store
-from resqpy.store.exchange import Exchange, Place
+from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.store.options import RedisOptions
 from resqpy.store.scripts import script
 from resqpy.tracked.claiming import TakenTask
@@ -206,7 +206,7 @@ async def die_with_the_claim(store: Store, task_id: str) -> None:
     along = TakenTask.takes_along(store.keys)
     exchange = Exchange(store, incarnation=INCARNATION, along=along)
     at = "2026-11-21T00:00:00.000000Z"
-    reply = await exchange.run([], [Place.of(dead)], ["mail"], at)
+    reply = await exchange.run([], [SlotRef.of(dead)], ["mail"], at)
     await exchange.close()
     [taken] = reply.taken
     assert taken.along is not None

@@ -20,15 +20,15 @@ from resqpy.tracked.checks import check_task_id, new_task_id
 from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.merge import difference, merged
 from resqpy.tracked.next_run import first_run, following_run
-from resqpy.tracked.record import LastRun, Lock, Record, Retries, TaskError, TaskStatus
+from resqpy.tracked.record import LastRun, Record, Retries, TaskError, TaskLock, TaskStatus
 from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
 OK = LastRun(NOW - DAY, NOW - DAY + 1, succeeded=True)
 BAD = LastRun(NOW - DAY, NOW - DAY + 1, succeeded=False)
-HELD = Lock("t", NOW + 60_000, NOW - 30_000)
-OVER = Lock("t", NOW - 10_000, NOW - 60_000)
+HELD = TaskLock("t", NOW + 60_000, NOW - 30_000)
+OVER = TaskLock("t", NOW - 10_000, NOW - 60_000)
 
 
 def record(**values: Any) -> Record:

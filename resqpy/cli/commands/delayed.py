@@ -109,7 +109,7 @@ def remove(
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import Change, change
+    from resqpy.cli.changing import JobChange, change
     from resqpy.engine.removing import delete_delayed_jobs
 
     wanted = _chosen(at, class_name, queue, args)
@@ -117,7 +117,9 @@ def remove(
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         return await delete_delayed_jobs(resque.store, wanted, at=at, dry_run=dry_run)
 
-    what = Change(walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed", at=at)
+    what = JobChange(
+        walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed", at=at
+    )
     return change(what, wanted, dry_run=dry_run)
 
 
@@ -135,7 +137,7 @@ def run(
     a hook or lock of its task forbids stays delayed; so do tracked tasks. Exit code 6 if there is none,
     or fewer were enqueued than were found.
     """
-    from resqpy.cli.changing import Change, change
+    from resqpy.cli.changing import JobChange, change
     from resqpy.engine.advancing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)
@@ -143,7 +145,7 @@ def run(
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         return await Advancing(resque).walk(wanted, at=at, most=limit, dry_run=dry_run)
 
-    what = Change(
+    what = JobChange(
         walk,
         lambda jobs: f"Let {jobs} run now?",
         noun="delayed job",

@@ -158,9 +158,9 @@ def retry(
     The locks and enqueue hooks of their tasks are asked; a job that they forbid stays. Exit code 6 if
     no job is meant, or fewer were retried than were found.
     """
-    from resqpy.cli.failed_choice import Choice, Filters, Work, carry_out
+    from resqpy.cli.failed_choice import FailedChoice, FailedWork, Filters, carry_out
 
-    choice = Choice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
+    choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
     if ids and rate:
         raise click.UsageError("--rate is for --all and for filters, not for single ids")
 
@@ -172,7 +172,7 @@ def retry(
         return await resque.retry_all_failed(**wanted, retried=retried)
 
     why = "stay: gone meanwhile, without a job, or forbidden by a lock or hook of their task"
-    work = Work("retry", "retried", one, many, why, rate)
+    work = FailedWork("retry", "retried", one, many, why, rate)
     return carry_out(choice, work, dry_run=dry_run, ask=False)
 
 
@@ -188,9 +188,9 @@ def remove(
 
     Exit code 6 if no job is meant, or fewer were removed than were found.
     """
-    from resqpy.cli.failed_choice import Choice, Filters, Work, carry_out
+    from resqpy.cli.failed_choice import FailedChoice, FailedWork, Filters, carry_out
 
-    choice = Choice(ids, Filters(**wanted), all_of_them=all_of_them)
+    choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them)
 
     async def one(resque: Resque, entry: FailedJob) -> bool:
         return await resque.remove_failed(entry) == 1
@@ -198,4 +198,4 @@ def remove(
     async def many(resque: Resque) -> int:
         return await resque.remove_all_failed(**choice.filters.keywords)
 
-    return carry_out(choice, Work("remove", "removed", one, many), dry_run=dry_run, ask=True)
+    return carry_out(choice, FailedWork("remove", "removed", one, many), dry_run=dry_run, ask=True)

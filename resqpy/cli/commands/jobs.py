@@ -116,7 +116,7 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import Change, change
+    from resqpy.cli.changing import JobChange, change
     from resqpy.engine.removing import delete_jobs
 
     wanted = _wanted(class_name, args)
@@ -125,7 +125,7 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
         await _known(resque, queue)
         return await delete_jobs(resque.store, queue, wanted, dry_run=dry_run)
 
-    what = Change(
+    what = JobChange(
         walk, lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?", noun="job", done="removed"
     )
     return change(what, replace(wanted, queue=queue), dry_run=dry_run)
@@ -147,7 +147,7 @@ def move(
     jobs whose equal waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
     """
     from resqpy.base.keys import check_queue_name
-    from resqpy.cli.changing import Change, change
+    from resqpy.cli.changing import JobChange, change
     from resqpy.engine.moving import move_jobs
 
     wanted = _wanted(class_name, args)
@@ -157,7 +157,7 @@ def move(
         await _known(resque, queue)
         return await move_jobs(resque.store, queue, to_queue, wanted, most=limit, dry_run=dry_run)
 
-    what = Change(
+    what = JobChange(
         walk,
         lambda jobs: f"Move {jobs}{wanted} from {queue!r} to {to_queue!r}?",
         noun="job",

@@ -47,12 +47,12 @@ def leader() -> None:
     """
     from resqpy.cli.session import ask, load_place
     from resqpy.diagnosis.ruby_part import ruby_faults
-    from resqpy.store.leader import Lock, faults, standing
+    from resqpy.store.leader import LeaderLock, faults, standing
 
     settings = current()
     config = load_place(settings).config
 
-    async def look(resque: Resque) -> tuple[list[Lock], list[str]]:
+    async def look(resque: Resque) -> tuple[list[LeaderLock], list[str]]:
         locks = await standing(resque.store, config.scheduler.ruby_lock_prefix)
         return locks, [*faults(locks), *await ruby_faults(resque.store, locks)]
 

@@ -252,11 +252,11 @@ def remove(ids: Sequence[str], **given: Any) -> int:
 
 
 def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any) -> int:
-    """Do something with the tasks that are chosen; see `Work` for the words."""
-    from resqpy.cli.tracked_choice import Choice, Work, carry_out
+    """Do something with the tasks that are chosen; see `TrackedWork` for the words."""
+    from resqpy.cli.tracked_choice import TrackedChoice, TrackedWork, carry_out
 
     dry_run = given.pop("dry_run")
-    return carry_out(Choice(ids, given), Work(*words, **more), dry_run=dry_run)
+    return carry_out(TrackedChoice(ids, given), TrackedWork(*words, **more), dry_run=dry_run)
 
 
 # -- watch --

@@ -25,7 +25,7 @@ from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger
 from resqpy.framework.metrics import Installation, JobCounts, LoopDelay, of_parts
 from resqpy.framework.project import Project
-from resqpy.framework.resque import Resque
+from resqpy.framework.resque import ResqueParts
 from resqpy.framework.tasks_api import TasksApi
 from resqpy.framework.tracking import TrackedApi
 from resqpy.schedules.announcing import Announcer
@@ -73,14 +73,14 @@ class ResqueInitializer(Initializer):
         self._bound = bound
         self._worker = worker
         self._scheduler = scheduler
-        self.resque: Resque | None = None
+        self.resque: ResqueParts | None = None
         self._looking: asyncio.Task[None] | None = None
         self.timeout_s: float | None = FROM_OPTIONS  # that running jobs get at the stop
 
-    async def initialize(self) -> Resque:
+    async def initialize(self) -> ResqueParts:
         """Make them all, so that user code can listen to their events before they start."""
         log = EventLog(self._project.config, self._project.root)
-        self.resque = resque = Resque(self._project, self._bound.things["redis"], log)
+        self.resque = resque = ResqueParts(self._project, self._bound.things["redis"], log)
         if self._worker:
             await resque.make_worker()
         if self._scheduler:
@@ -134,7 +134,7 @@ def _warn_of_eviction(store: Store) -> None:
 
 
 async def misspelled_queues(
-    specs: Iterable[str], project: Project, resque: Resque
+    specs: Iterable[str], project: Project, resque: ResqueParts
 ) -> dict[str, str]:
     """What is wrong with the names of queues that nobody uses, and that are nearly those of others."""
     own = {task.queue for task in project.registry}
@@ -228,8 +228,8 @@ class TasksInitializer(Initializer):
         return TasksApi(self._project.registry, self._resque)
 
     @property
-    def _resque(self) -> Resque:
-        resque: Resque = self._bound.things["resque"]
+    def _resque(self) -> ResqueParts:
+        resque: ResqueParts = self._bound.things["resque"]
         return resque
 
     async def start(self) -> None:
@@ -309,7 +309,7 @@ class MetricsInitializer(Initializer):
     def __init__(self, project: Project, bound: Bound) -> None:
         self._project = project
         self._bound = bound
-        self._resque: Resque | None = None
+        self._resque: ResqueParts | None = None
         self._jobs = JobCounts(project.registry.definitions)
         self._delay = LoopDelay()
         self._watching: OwnTask[None] | None = None
