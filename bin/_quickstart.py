@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from typing import Any
 
 from resqpy import Process, Project, api
 from resqpy.base.errors import ResqpyError
-from resqpy.base.model import WorkerId
+from resqpy.engine.identity import host_name, ours
 from resqpy.framework.log import configure
 from resqpy.framework.signals import handled
 
@@ -127,18 +126,18 @@ async def main(*, stay: bool) -> int:
 async def _refuse_others() -> None:
     """Two quickstarts at a time would take each other's jobs, and neither would see its own."""
     for worker in (await api.tasks.workers()).values():
-        if worker.host.startswith(f"{socket.gethostname()}+") and _is_other_and_lives(worker):
+        process = ours(worker)
+        if process and process.host == host_name() and _is_other_and_lives(process.pid):
             raise ResqpyError(
-                f"the process {worker.pid} works the queues of this folder already "
+                f"the process {process.pid} works the queues of this folder already "
                 "(perhaps `bin/quickstart --stay` in another shell); stop it first"
             )
 
 
-def _is_other_and_lives(worker: WorkerId) -> bool:
+def _is_other_and_lives(pid: int) -> bool:
     try:
-        pid = int(worker.pid)
         os.kill(pid, 0)
-    except (ValueError, OSError):
+    except OSError:
         return False
     return pid != os.getpid()
 

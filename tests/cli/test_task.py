@@ -351,8 +351,8 @@ def delayed(client: Redis, second: int) -> None:
             "1 job of it is delayed, and was due",
         ),
         (
-            lambda client: client.set("resque:lock:sendMail:default:[]", int(time.time()) - 60),
-            "old lock", False, "a lock that ended 1 m ago",
+            lambda client: client.set("resque:lock:sendMail:default:[]", int(time.time()) - 200_000),
+            "old lock", False, "a lock that ended 2 d 7 h ago",
         ),
         (
             lambda client: client.set("resque:workerslock:sendMail:default:[]", 4_000_000_000),
