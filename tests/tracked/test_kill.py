@@ -130,7 +130,7 @@ async def one_kill(
                 now = await last_of(tracked, task_id)
                 return now is None if mode == "delete" else now is None or now.status.final
 
-            await wait_for(over, 15.0, f"{mode} at step {step} is over")
+            await wait_for(over, 60.0, f"{mode} at step {step} is over")
         await ends.read()
     await check(tracked, redis, mode, task_id, ends.count)
     assert await redis.zcard(KEYS.task_locks) == 0
