@@ -67,7 +67,7 @@ class Advancing:
 
     def _context(self, item: Item) -> Enqueuing:
         job = reading.show_delayed(item.raw)
-        return Enqueuing(job.class_name, self._queue_of(job), job.args, self._queue)
+        return Enqueuing(job.class_name, self._queue_of(job), job.args, self._queue, fixed=True)
 
     def _step(self, item: Item, job: Enqueuing) -> Advance:
         return Advance(item, job.queue, self._queue.guards(job.queue, job.class_name, job.args))

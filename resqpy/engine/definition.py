@@ -36,6 +36,7 @@ class Definition:
         queue: where its jobs go, if it says so.
         periodic: how it runs by itself; None: it doesn't.
         version: stands for the inputs that it takes; empty where nobody says which.
+        check: raises a `UsageError` for arguments that it doesn't take; None: it takes any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Definition:
     queue: str | None = None
     periodic: Periodic | None = None
     version: str = ""
+    check: Callable[[Sequence[Any]], object] | None = None
 
 
 class Definitions(Mapping[str, Definition]):
@@ -101,6 +103,7 @@ def define(
     at_most_once: bool = False,
     end_children: bool = False,
     version: str = "",
+    check: Callable[[Sequence[Any]], object] | None = None,
     **timing: Unpack[Timing],
 ) -> Definition:
     """Make a definition.
@@ -111,6 +114,7 @@ def define(
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
         version: stands for the inputs that it takes.
+        check: raises a `UsageError` for arguments that it doesn't take.
         timing: what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`; see `periodic_of`.
 
     Raises:
@@ -137,11 +141,12 @@ def define(
         queue=timing.get("queue"),
         periodic=_periodic(name, timing),
         version=version,
+        check=check,
     )
 
 
 _FIELDS = {*inspect.signature(define).parameters, *Timing.__annotations__} - {
-    *("name", "version", "timing")
+    *("name", "version", "check", "timing")
 }
 
 

@@ -58,7 +58,7 @@ class Judge:
 
     def context(self, job: Job) -> Enqueuing:
         """How enqueue hooks see it."""
-        return Enqueuing(job.class_name, job.queue, job.args, self._queue)
+        return Enqueuing(job.class_name, job.queue, job.args, self._queue, fixed=True)
 
     def fail(self, item: bytes, error: BaseException, now_ms: int) -> Fail:
         """Send it to the failed list with its bytes."""

@@ -103,7 +103,7 @@ class RecurrentJobs:
 
     async def _trigger_chain(self, name: str, task: Periodic, due_ms: int, now_ms: int) -> bool:
         """The chain's own next job, now instead of later: so there is one at a time."""
-        context = Enqueuing(name, task.queue, list(task.args), self._queue)
+        context = Enqueuing(name, task.queue, list(task.args), self._queue, fixed=True)
         if not await self._queue.before_enqueue(context):
             return False
         what = chain_firing(self._store.keys, name, task, [now_ms], due_ms, due_ms)

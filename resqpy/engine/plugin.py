@@ -28,18 +28,27 @@ ENQUEUE_HOOKS = ("before_enqueue", "after_enqueue")
 PERFORM_HOOKS = ("before_perform", "after_perform", "around")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Enqueuing:
     """A job on its way into a queue, as the enqueue hooks see it.
 
     Attributes:
+        args: `before_enqueue` may change them, in place or as a whole, where they are not fixed.
         queue_object: the `Queue` that enqueues it.
+        fixed: its bytes are written already (it was delayed, or has failed, or a Ruby schedule says them):
+            hooks can forbid it, and nothing else.
     """
 
     class_name: str
     queue: str
     args: list[Any]
     queue_object: Any = None
+    fixed: bool = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "args" and hasattr(self, name):
+            raise AttributeError(f"the {name} of a job can't be changed, only its args", name=name)
+        object.__setattr__(self, name, value)
 
 
 class Plugin:
@@ -115,7 +124,7 @@ class Plugin:
         return ()
 
     async def before_enqueue(self, job: Enqueuing) -> bool | None:
-        """False: don't enqueue."""
+        """May change `job.args`. False: don't enqueue."""
         return True
 
     async def after_enqueue(self, job: Enqueuing) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +30,8 @@ from resqpy.store.queues import Guard, Push
 
 R = TypeVar("R")
 NewJob = tuple[str, str, Sequence[Any]]
+
+_log = logging.getLogger("resqpy")
 
 
 def _job(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
@@ -62,6 +66,7 @@ class Queue(Removing, Moving):
         self._owned = store if owned else None
         self.definitions: Definitions = definitions(jobs or {})
         self.clock: Clock = clock
+        self._told: set[tuple[str, str]] = set()
 
     # -- enqueue --
 
@@ -87,18 +92,20 @@ class Queue(Removing, Moving):
     async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
         """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
 
-        Either all are checked and good, or nothing is written.
+        Either all are checked and good, or nothing is written. The hooks of all are asked before the first
+        is written; they may change its arguments.
 
         Raises:
             InvalidJob, InvalidQueueName: which of them is wrong, and how.
         """
         wanted = list(jobs)
         pushes = self._pushes(wanted)
-        if not self._any_hooks(wanted):
-            return await queues.push(self.store, pushes, front=front)
-        return await self._enqueue_with_hooks(wanted, pushes, front)
+        if self._any_hooks(wanted):
+            return await self._enqueue_with_hooks(wanted, front)
+        return await queues.push(self.store, pushes, front=front)
 
     def _pushes(self, jobs: Sequence[NewJob]) -> list[Push]:
+        """All checked; the locks of those with hooks are not known before these were asked."""
         pushes: list[Push] = []
         try:
             for job in jobs:
@@ -111,6 +118,9 @@ class Queue(Removing, Moving):
 
     def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
         raw = codec.encode_job(class_name, check_queue_name(queue), args)
+        task = self.definitions.get(class_name)
+        if task is None or not task.guarding or task.enqueue_hooks:
+            return Push(queue, raw)
         return Push(queue, raw, self.guards(queue, class_name, args))
 
     def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
@@ -128,29 +138,74 @@ class Queue(Removing, Moving):
             for _, name, _ in jobs
         )
 
-    async def _enqueue_with_hooks(
-        self, jobs: Sequence[NewJob], pushes: Sequence[Push], front: bool
-    ) -> list[bool]:
+    async def _enqueue_with_hooks(self, jobs: Sequence[NewJob], front: bool) -> list[bool]:
         contexts = [Enqueuing(name, queue, list(args), self) for queue, name, args in jobs]
-        allowed = [await self.before_enqueue(context) for context in contexts]
-        chosen = [push for push, fine in zip(pushes, allowed, strict=True) if fine]
+        asked: list[Push | None] = []  # None: forbidden
+        try:
+            for context in contexts:
+                allowed = await self.before_enqueue(context)
+                asked.append(self._push_of(context) if allowed else None)
+        except UsageError as error:
+            say_which(error, len(asked), len(jobs))
+            raise
+        chosen = [each for each in asked if each is not None]
         replies = iter(await queues.push(self.store, chosen, front=front) if chosen else ())
-        pushed = [fine and next(replies) for fine in allowed]
+        pushed = [each is not None and next(replies) for each in asked]
         for context, done in zip(contexts, pushed, strict=True):
             if done:
                 await self.after_enqueue(context)
         return pushed
 
+    def _push_of(self, job: Enqueuing) -> Push:
+        """A job as its hooks have left it."""
+        raw = codec.encode_job(job.class_name, job.queue, job.args)
+        return Push(job.queue, raw, self.guards(job.queue, job.class_name, job.args))
+
     async def before_enqueue(self, job: Enqueuing) -> bool:
-        """Ask the hooks of a job's plugins; False if one forbids it."""
+        """Ask the hooks of a job's plugins, which may change `job.args`; False if one forbids it.
+
+        Raises:
+            InvalidJob, InvalidInputs: what a hook has made of them can't be enqueued.
+        """
+        return await self.refusing(job) is None
+
+    async def refusing(self, job: Enqueuing) -> Plugin | None:
+        """The same: the plugin that forbids it; None: none does."""
+        if not (hooks := self._hooks(job)):
+            return None
+        given = job.args
+        job.args = deepcopy(given)  # what the caller gave stays as it is
         try:
-            for plugin in self._hooks(job):
+            for plugin in hooks:
+                before = repr(job.args)  # `==` would not tell 1 from True
                 if await _limited(plugin, plugin.before_enqueue(job), job) is False:
-                    return False
+                    return plugin
+                if repr(job.args) != before:
+                    self._changed(plugin, job, given)
         except Exception as error:
             add_note(error, f"before task {job.class_name!r} was enqueued")
             raise
-        return True
+        return None
+
+    def _changed(self, plugin: Plugin, job: Enqueuing, given: list[Any]) -> None:
+        """Check what a hook has made of the arguments; those of bytes that are written stay."""
+        whose = f"{plugin.name}, a plugin or middleware, made of the arguments of task {job.class_name!r}"
+        if not job.fixed:
+            try:
+                codec.encode_job(job.class_name, job.queue, job.args)
+                if (check := self.definitions[job.class_name].check) is not None:
+                    check(job.args)
+            except UsageError as error:
+                raise type(error)(f"what {whose} can't be enqueued: {error}") from error
+            return
+        job.args = deepcopy(given)
+        if (told := (plugin.name, job.class_name)) not in self._told:
+            self._told.add(told)
+            _log.warning(
+                "what %s is left out (told once): the bytes of a job that was delayed, has failed, or "
+                "stands in a schedule are written already, so hooks can only forbid it",
+                whose,
+            )
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """Tell the hooks of a job's plugins that it is enqueued."""

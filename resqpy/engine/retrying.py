@@ -143,7 +143,7 @@ class Retrying:
             return Settling(entry, index, queue, raw), None, ""
         if has_record(job.args):  # asked when it was created
             return Settling(entry, index, queue, raw), None, ""
-        context = Enqueuing(job.class_name, queue, job.args, self._queue)
+        context = Enqueuing(job.class_name, queue, job.args, self._queue, fixed=True)
         if not await self._queue.before_enqueue(context):
             return None, None, "forbidden"
         guards = self._queue.guards(queue, job.class_name, job.args)

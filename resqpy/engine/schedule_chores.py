@@ -55,7 +55,7 @@ class ScheduleHooks:
             self._emit("error", error)
 
     def _context(self, queue: str, name: str, args: Sequence[Any]) -> Enqueuing:
-        return Enqueuing(name, queue, list(args), self._queue)
+        return Enqueuing(name, queue, list(args), self._queue, fixed=True)
 
 
 def schedule_chores(

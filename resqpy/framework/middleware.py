@@ -40,7 +40,9 @@ class Middleware:
     hook_timeout: ClassVar[Duration | None] = 30_000
 
     def pre_enqueue(self, job: Enqueuing) -> Any:
-        """Before a job is enqueued: returning False forbids it, raising tells the caller why."""
+        """Before a job is enqueued: may change `job.args`. Returning False forbids it, raising tells the
+        caller why.
+        """
 
     def post_enqueue(self, job: Enqueuing) -> Any:
         """A job was enqueued."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from resqpy.framework.middleware import MiddlewareSet
 from resqpy.framework.spec import TaskSpec
 from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask, is_definition, place_of
-from resqpy.framework.task_call import performer
+from resqpy.framework.task_call import params_of, performer
 from resqpy.framework.written import without_partials, written
 
 
@@ -97,6 +98,7 @@ class Registry:
             at_most_once=task.at_most_once,
             end_children=task.end_children,
             version=task.inputs.version,
+            check=partial(params_of, task),
             queue=task.queue,
             frequency=task.frequency_ms,
             cron=task.schedule,

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from resqpy.base.errors import UsageError
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
+from resqpy.testing import find_enqueued
 from tests.framework.conftest import Files, MakeProject, until
 
 MIDDLEWARE = """
@@ -235,7 +237,7 @@ async def job(params):
 async def test_each_hook_may_raise(
     make_project: MakeProject, hook: str, refused: bool, length: int, failed: str | None
 ) -> None:
-    """Before a job is enqueued, after it, before a run and after it; what it changes is not enqueued."""
+    """Before a job is enqueued, after it, before a run and after it; what it changes at first is enqueued."""
     project = make_project(middleware__raising=RAISING, tasks__a=TAKES_ALL)
     async with Process(project):
         if refused:
@@ -245,7 +247,7 @@ async def test_each_hook_may_raise(
         else:
             await api.tasks.enqueue("job", {"at": hook})
         jobs = await api.tasks.queued("default")
-        assert [each.args for each in jobs] == [[{"at": hook}]] * length
+        assert [each.args for each in jobs] == [[{"at": hook, "changed": True}]] * length
     async with Process(project, worker=True):
         await until(lambda: counters_tell(length))
         assert [each.error for each in await api.tasks.failed()] == ([failed] if failed else [])
@@ -266,3 +268,59 @@ async def test_a_delayed_job_whose_pre_enqueue_raises_fails(make_project: MakePr
         await until(api.tasks.failed_count)
         [failed] = await api.tasks.failed()
         assert (failed.exception, failed.error) == ("LookupError", "pre_enqueue")
+
+
+CHANGING = """
+from decimal import Decimal
+from resqpy import Middleware
+
+class Stamp(Middleware):
+    everywhere = True
+
+    async def pre_enqueue(self, job):
+        inputs = job.args[0]
+        inputs.update({"bad": {"price": Decimal(1)}, "unknown": {"prise": 1}}.get(inputs["to"], {"price": 7}))
+        if inputs["to"] == "type":
+            inputs["price"] = "dear"
+
+class Later(Middleware):
+    everywhere = True
+    priority = 200
+
+    def pre_enqueue(self, job):
+        return job.args[0]["price"] == 7
+"""
+PRICED = """
+from resqpy import task
+
+@task()
+async def priced(to: str, price: int = 0):
+    '''Has a price.'''
+"""
+
+
+async def test_pre_enqueue_may_change_the_inputs(make_project: MakeProject) -> None:
+    """They are checked again, by JSON and by what the task declares; the error names the middleware. A job
+    that was delayed keeps its own.
+    """
+    project = make_project(middleware__all=CHANGING, tasks__a=PRICED)
+    given = {"to": "a"}
+    async with Process(project):
+        await api.tasks.enqueue("priced", given)
+        await api.tasks.enqueue_many([("priced", given), ("priced", {"to": "b", "price": 1})])
+        await api.tasks.enqueue_in(0, "priced", given)
+        await api.tasks.enqueue_in(60_000, "priced", given)
+        for to, words in (
+            ("bad", r"stamp, .* task 'priced' .*args\[0\]\.price: Decimal is not JSON"),
+            ("unknown", "stamp, .* input 'prise' is unknown; did you mean 'price'"),
+            ("type", "stamp, .* input 'price' must be int"),
+        ):
+            with pytest.raises(UsageError, match=words):
+                await api.tasks.enqueue("priced", {"to": to})
+        assert [
+            job.inputs["price"]
+            for job in await find_enqueued("priced", None)
+            if job.timestamp is None
+        ] == [7] * 4
+        [delayed] = [job for job in await find_enqueued("priced") if job.timestamp is not None]
+    assert given == delayed.inputs == {"to": "a"}
