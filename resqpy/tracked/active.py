@@ -14,12 +14,11 @@ from resqpy.engine.outcome import Command
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id, payload_text
-from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
 from resqpy.tracked.merge import Patch, difference
 from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
-from resqpy.tracked.record import Record
+from resqpy.tracked.record import Ending, EndKind, Record, error_of
 from resqpy.tracked.transitions import Change, change_of, fails, saved
 from resqpy.tracked.view import TaskView
 

@@ -23,10 +23,9 @@ from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.ending import Ending, EndKind, error_of
 from resqpy.tracked.errors import TrackedError, UnknownTaskId
 from resqpy.tracked.locks import ClaimResult
-from resqpy.tracked.record import Record, TaskStatus
+from resqpy.tracked.record import Ending, EndKind, Record, TaskStatus, error_of
 from resqpy.tracked.transitions import change_of, untaken
 
 _TRIES = 4  # of a claim: each settles something that stood in its way

@@ -22,9 +22,8 @@ from resqpy.tracked import records
 from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none
 from resqpy.tracked.defaults import TaskDefaults
 from resqpy.tracked.errors import TaskRefused
-from resqpy.tracked.next_run import cron_after, first_run, or_why_not
 from resqpy.tracked.record import Record, Retries, TaskStatus, but
-from resqpy.tracked.transitions import settled
+from resqpy.tracked.transitions import cron_after, first_run, or_why_not, settled
 
 FOREVER = -1
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
 from resqpy.engine.redis_clock import RedisClock
-from resqpy.store.client import Store
-from resqpy.tracked import record_pages, records
+from resqpy.store.client import Arg, Store
+from resqpy.tracked import records
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
 from resqpy.tracked.query import (
@@ -17,6 +17,7 @@ from resqpy.tracked.query import (
     Position,
     Query,
     QueryOptions,
+    Section,
     SortBy,
     check_page_size,
     make_query,
@@ -26,9 +27,100 @@ from resqpy.tracked.query import (
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.recovery import settle_due
 
+_WINDOW = 500
+_MOST_IDS = 5000  # looked at in one call
+Found = tuple[int, bytes, bytes]  # the number of the section from 1, id, score
 _MOST_CALLS = 5  # of the script, in a page that has a task; each looks at up to 2,000 ids
 DEFAULT_PAGE_SIZE = 25
 _TIME_KEPT_S = 60.0  # clocks that never step drift by less than a millisecond in this
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A place in the order."""
+
+    section: int
+    task_id: str
+    score: int
+
+
+async def next_rows(
+    store: Store, sections: Sequence[Section], most: int, *, ascending: bool
+) -> tuple[list[Row], Row | None]:
+    """The next rows. One round trip; without scripts, a few.
+
+    Returns:
+        The rows, and where it was given up after many ids that are not wanted: the place to go on.
+    """
+    if not store.scripts:
+        found, stopped = await walk(store, sections, most, ascending=ascending)
+        return [_row(*row) for row in found], _row(*stopped) if stopped else None
+    args: list[Arg] = ["asc" if ascending else "desc", most, len(sections)]
+    for section in sections:
+        score, task_id = section.after or ("", "")
+        counts = (len(section.sets), len(section.others), len(section.one_of))
+        args += (*counts, score, task_id)
+    names = [name for each in sections for name in (*each.sets, *each.others, *each.one_of)]
+    rows, *given_up = await store.run("task_page", names, args)
+    return [_row(*row) for row in rows], _row(*given_up[0]) if given_up else None
+
+
+def _row(section: int, task_id: bytes, score: bytes) -> Row:
+    return Row(section - 1, task_id.decode(), int(float(score)))
+
+
+async def sizes_of(store: Store, sets: Sequence[str]) -> list[int]:
+    """How many tasks each of several sorted sets has."""
+    return await store.pipeline([("ZCARD", name) for name in sets])
+
+
+async def walk(
+    store: Store, sections: Sequence[Section], most: int, *, ascending: bool
+) -> tuple[list[Found], Found | None]:
+    """What `lua/task_page.lua` answers, for Redis users that may run no script; in a few round trips."""
+    rows: list[Found] = []
+    left = _MOST_IDS
+    for number, section in enumerate(sections, 1):
+        sizes = await store.pipeline([("ZCARD", name) for name in section.sets])
+        key = section.sets[sizes.index(min(sizes))]
+        others = [name for name in (*section.sets, *section.others) if name != key]
+        offset = 0
+        while len(rows) < most:
+            window = await _window(store, key, section, offset, ascending=ascending)
+            later = [pair for pair in window if _is_after(pair, section, ascending=ascending)]
+            wanted = await _in_all(store, [each for each, _ in later], others)
+            rows += [(number, *pair) for pair, right in zip(later, wanted, strict=True) if right]
+            left -= len(window)
+            if len(window) < _WINDOW:
+                break
+            if left <= 0 and len(rows) < most:
+                return rows, (number, *window[-1])
+            offset += _WINDOW
+        if len(rows) >= most:
+            break
+    return rows[:most], None
+
+
+async def _window(
+    store: Store, key: str, section: Section, offset: int, *, ascending: bool
+) -> list[tuple[bytes, bytes]]:
+    begin = str(section.after[0]) if section.after else "-inf" if ascending else "+inf"
+    verb, end = ("ZRANGEBYSCORE", "+inf") if ascending else ("ZREVRANGEBYSCORE", "-inf")
+    flat = await store.call(verb, key, begin, end, "WITHSCORES", "LIMIT", offset, _WINDOW)
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _is_after(pair: tuple[bytes, bytes], section: Section, *, ascending: bool) -> bool:
+    if section.after is None:
+        return True
+    place, after = (float(pair[1]), pair[0]), (section.after[0], section.after[1].encode())
+    return place > after if ascending else place < after
+
+
+async def _in_all(store: Store, ids: Sequence[bytes], sets: Sequence[str]) -> list[bool]:
+    asked = [("ZSCORE", name, each) for each in ids for name in sets]
+    scores, each = await store.pipeline(asked), len(sets)
+    return [None not in scores[at * each : (at + 1) * each] for at in range(len(ids))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +146,7 @@ async def page(
     while calls < _MOST_CALLS or not found:
         calls += 1
         wanted = size - len(found) + 1
-        rows, given_up = await record_pages.page(
+        rows, given_up = await next_rows(
             store, query.sections(store.keys, place), wanted, ascending=query.ascending
         )
         statuses = query.in_order(place) if query.sort is SortBy.STATUS else []
@@ -80,7 +172,7 @@ def _full(query: Query, found: list[Record], place: Position | None) -> RecordPa
     return RecordPage(found, None if place is None else write_cursor(query, place))
 
 
-def _place(row: record_pages.Row, statuses: list[TaskStatus]) -> Position:
+def _place(row: Row, statuses: list[TaskStatus]) -> Position:
     return Position(row.score, row.task_id, statuses[row.section] if statuses else None)
 
 
@@ -165,7 +257,7 @@ class TaskQueries:
         await self._hear_time()
         await self._settle(query)
         if sets := query.whole_sets(self.store.keys):
-            return sum(await record_pages.count(self.store, sets))
+            return sum(await sizes_of(self.store, sets))
         return await self._count_records(query)
 
     async def _count_records(self, query: Query) -> int:

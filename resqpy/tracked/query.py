@@ -20,7 +20,6 @@ from resqpy.base.queue_priority import check_priority
 from resqpy.base.when import LATEST_MS, Moment, moment_ms
 from resqpy.tracked.checks import check_tags, word_or_none
 from resqpy.tracked.record import Record, TaskStatus
-from resqpy.tracked.record_pages import Section
 
 MOST_PER_PAGE = 1000
 
@@ -32,6 +31,23 @@ class SortBy(StrEnum):
     MODIFIED = "modified"
     COMPLETED = "completed"  # only tasks that have ended
     STATUS = "status"  # then by creation
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of what is asked for.
+
+    Attributes:
+        sets: sorted sets of the order.
+        others: sorted sets of another order. What is wanted stands in all these sets.
+        one_of: sorted sets in one of which it stands, if there are any.
+        after: score and id of the row before the first one wanted.
+    """
+
+    sets: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+    after: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

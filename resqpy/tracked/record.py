@@ -1,4 +1,5 @@
-"""The record of a tracked task, as a frozen value. Pure; `tracked/records.py` writes and reads it.
+"""The record of a tracked task, and the end of one delivery of it, as frozen values. Pure; `tracked/records.py`
+writes and reads them.
 
 Times are milliseconds since the epoch (`_ms`); those by which records are sorted are microseconds
 (`_us`), so that they hardly ever coincide.
@@ -6,18 +7,37 @@ Times are milliseconds since the epoch (`_ms`); those by which records are sorte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base import codec
 from resqpy.base.backoff import Backoff
+from resqpy.base.error_text import class_of, words_of
+from resqpy.engine.traceback_text import lines_of
+from resqpy.tracked.merge import Patch
 
 __all__ = [
-    "LOCK_MS", "LastRun", "Record", "Retries", "TaskError", "TaskLock", "TaskStatus",
-    "but", "made_of", "status_of",
+    "LOCK_MS",
+    "EndKind",
+    "Ending",
+    "LastRun",
+    "Record",
+    "Retries",
+    "TaskError",
+    "TaskLock",
+    "TaskStatus",
+    "but",
+    "error_from_dict",
+    "error_of",
+    "error_to_dict",
+    "made_of",
+    "status_of",
 ]  # fmt: skip
 
 LOCK_MS = 30_000  # irontask's default
+_BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it costs more than a run should
 
 
 class TaskStatus(StrEnum):
@@ -272,3 +292,107 @@ else:
         made.__dict__.update(record.__dict__)
         made.__dict__.update(changes)
         return made
+
+
+# -- the end of a delivery --
+
+
+class EndKind(StrEnum):
+    """irontask's ways to finish (and `veto`: a plugin of ours forbade the run)."""
+
+    COMPLETE = "complete"
+    FAIL = "fail"
+    RETRY = "retry"
+    DEFER = "defer"
+    RELEASE = "release"
+    DELETE = "delete"
+    VETO = "veto"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An end.
+
+    Attributes:
+        at_us: when.
+        delay_ms: until the next run or attempt; None: as the task's own rules have it.
+        result: JSON text.
+        patch: what the run changed in the payload.
+        new_id: the id of the task that takes over, should a linked retry follow.
+    """
+
+    kind: EndKind
+    at_us: int
+    delay_ms: int | None = None
+    error: TaskError | None = None
+    result: str | None = None
+    patch: Patch | None = None
+    new_id: str = ""
+
+    @property
+    def at_ms(self) -> int:
+        """When, in milliseconds."""
+        return self.at_us // 1000
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is said of it but what it is and when."""
+        said = (self.delay_ms, self.error, self.result, self.patch, self.new_id or None)
+        return said == (None, None, None, None, None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a record, until somebody applies it; what is not said has no member."""
+        said = {
+            "delay": self.delay_ms,
+            "error": None if self.error is None else error_to_dict(self.error),
+            "result": self.result,
+            "patch": self.patch,
+            "new_id": self.new_id or None,
+        }
+        plain = {"kind": self.kind.value, "at": self.at_us}
+        return plain | {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def note(self) -> str | bytes:
+        """The same as a text."""
+        if self.bare:
+            return _BARE % (self.kind.value, self.at_us)
+        return codec.encode_text(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Ending:
+        """Read `to_dict()` back."""
+        error = data.get("error")
+        return cls(
+            EndKind(data["kind"]),
+            int(data["at"]),
+            data.get("delay"),
+            None if error is None else error_from_dict(error),
+            data.get("result"),
+            data.get("patch"),
+            data.get("new_id") or "",
+        )
+
+
+def error_to_dict(error: TaskError) -> dict[str, Any]:
+    """An error as JSON has it; the first three are those of Extra Horizon's `task_failed`."""
+    shown: dict[str, Any] = {"type": error.type, "name": error.name, "message": error.message}
+    if error.backtrace:
+        shown["backtrace"] = list(error.backtrace)
+    return shown
+
+
+def error_from_dict(data: Mapping[str, Any]) -> TaskError:
+    """Read `error_to_dict()` back."""
+    return TaskError(
+        str(data.get("name", "")),
+        str(data.get("message", "")),
+        str(data.get("type", "runtime")),
+        tuple(map(str, data.get("backtrace", ()))),
+    )
+
+
+def error_of(error: BaseException) -> TaskError:
+    """What a record keeps of an error."""
+    lines = tuple(map(codec.clean, lines_of(error)))
+    return TaskError(class_of(error), codec.clean(words_of(error)), backtrace=lines)

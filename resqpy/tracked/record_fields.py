@@ -12,7 +12,6 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
-from resqpy.tracked.ending import error_from_dict, error_to_dict
 from resqpy.tracked.record import (
     LOCK_MS,
     LastRun,
@@ -21,6 +20,8 @@ from resqpy.tracked.record import (
     TaskError,
     TaskLock,
     TaskStatus,
+    error_from_dict,
+    error_to_dict,
     made_of,
 )
 

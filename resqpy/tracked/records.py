@@ -17,8 +17,7 @@ from resqpy.store import delayed
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import Guard, guard_words
 from resqpy.tracked import record_fields, record_index
-from resqpy.tracked.ending import Ending, error_to_dict
-from resqpy.tracked.record import Record, TaskStatus
+from resqpy.tracked.record import Ending, Record, TaskStatus, error_to_dict
 from resqpy.tracked.transitions import Change
 
 # -- read --

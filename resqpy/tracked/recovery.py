@@ -19,8 +19,7 @@ from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import fenced
 from resqpy.tracked import records, settling
-from resqpy.tracked.ending import Ending, EndKind
-from resqpy.tracked.record import Record, TaskError, TaskStatus
+from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus
 from resqpy.tracked.settling import entries_of, tells
 from resqpy.tracked.transitions import Change, apply
 

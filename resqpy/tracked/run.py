@@ -26,12 +26,12 @@ from resqpy.tracked import records
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.claiming import Claimed
 from resqpy.tracked.defaults import with_policy
-from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TrackedError
 from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.tracked.locks import ClaimResult, HeldLock
 from resqpy.tracked.merge import Patch
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
+from resqpy.tracked.record import Ending, EndKind
 from resqpy.tracked.transitions import Change, change_of, fails
 
 _log = logging.getLogger("resqpy.tracked")

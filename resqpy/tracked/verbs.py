@@ -18,16 +18,15 @@ from resqpy.tracked.checks import sought_task_id
 from resqpy.tracked.creating import CreateOptions, EnqueueGuards, new_record
 from resqpy.tracked.defaults import TaskDefaults, defaults_of, preset
 from resqpy.tracked.errors import DuplicateTask, TaskRefused, TaskStateError, UnknownTaskId
+from resqpy.tracked.events import Waiting
 from resqpy.tracked.finding import TaskQueries
-from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.handle import Selection, TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
 from resqpy.tracked.merge import Patch
 from resqpy.tracked.query import Conditions, make_query
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.records import Written
-from resqpy.tracked.selection import Selection
 from resqpy.tracked.transitions import Change
-from resqpy.tracked.waiting import Waiting
 
 Parts = tuple[str, Mapping[str, Any] | None, CreateOptions]
 NewTask = tuple[str, Mapping[str, Any] | None] | Parts

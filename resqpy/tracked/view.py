@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.clock import Clock
-from resqpy.tracked.ending import error_to_dict
-from resqpy.tracked.record import Record, TaskError, TaskStatus
+from resqpy.tracked.record import Record, TaskError, TaskStatus, error_to_dict
 
 _FIRST = (
     "id", "type", "queue", "status", "status_changed_time", "payload", "result", "error", "tags", "priority",

@@ -14,8 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.ending import Ending, EndKind
-from resqpy.tracked.record import TaskError
+from resqpy.tracked.record import Ending, EndKind, TaskError
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 from tests.cli.conftest import Call, Program

@@ -18,11 +18,10 @@ from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.defaults import PRESETS
 from resqpy.tracked.events import TaskEvents
-from resqpy.tracked.handle import TrackedTask
+from resqpy.tracked.handle import Selection, TrackedTask
 from resqpy.tracked.listener import Listener
 from resqpy.tracked.query import QueryOptions, SortBy
 from resqpy.tracked.record import TaskStatus
-from resqpy.tracked.selection import Selection
 from resqpy.tracked.transitions import ZOMBIE
 from resqpy.tracked.view import RunTimes
 

@@ -17,11 +17,18 @@ from resqpy.base.errors import UsageError
 from resqpy.base.keys import Keys
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.checks import check_task_id, new_task_id
-from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.merge import difference, merged
-from resqpy.tracked.next_run import first_run, following_run
-from resqpy.tracked.record import LastRun, Record, Retries, TaskError, TaskLock, TaskStatus
-from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails
+from resqpy.tracked.record import (
+    Ending,
+    EndKind,
+    LastRun,
+    Record,
+    Retries,
+    TaskError,
+    TaskLock,
+    TaskStatus,
+)
+from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails, first_run, following_run
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000

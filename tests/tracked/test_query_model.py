@@ -12,9 +12,8 @@ from redis import Redis
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.tracked import locks, records, settling
-from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.query import SortBy
-from resqpy.tracked.record import Record, TaskError, TaskStatus
+from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 

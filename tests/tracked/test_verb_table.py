@@ -7,10 +7,9 @@ from redis.asyncio import Redis
 
 from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.ending import Ending, EndKind
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.record import TaskError
+from resqpy.tracked.record import Ending, EndKind, TaskError
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump

@@ -12,10 +12,9 @@ from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.tracked import locks
-from resqpy.tracked.ending import error_to_dict
 from resqpy.tracked.errors import AlreadySaving, TaskStateError, UnknownTaskId
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.record import TaskError
+from resqpy.tracked.record import TaskError, error_to_dict
 from resqpy.tracked.verbs import Tracked
 from resqpy.tracked.view import RunTimes
 from tests.support.redis_state import dump
