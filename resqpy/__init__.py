@@ -9,243 +9,131 @@ from typing import TYPE_CHECKING
 
 from resqpy.base.imports import names_at_first_use
 
+__all__: list[str]
+
 if TYPE_CHECKING:
     from resqpy.base.errors import (
-        ConfigError,
-        Deposed,
-        DuplicateDelayedJob,
-        EmbeddedRedisError,
-        HookTimeout,
-        ImportFailed,
-        InvalidInputs,
-        InvalidJob,
-        InvalidQueueName,
-        InvalidTask,
-        JobCancelled,
-        JobTimeout,
-        LoadFailed,
-        NoEventLoop,
-        NotInFailed,
-        NotStarted,
-        OutcomeUnknown,
-        PayloadError,
-        PoisonPill,
-        PoolStateError,
-        ResqpyError,
-        StoreError,
-        StoreMisconfigured,
-        StoreUnavailable,
-        TaskUnfinished,
-        UnderReplicated,
-        UnknownOption,
-        UnknownTask,
-        UsageError,
-        WorkerDied,
-        WorkerStopped,
-        WrongCursor,
-        WrongLoop,
+        ConfigError as ConfigError,
+        Deposed as Deposed,
+        DuplicateDelayedJob as DuplicateDelayedJob,
+        EmbeddedRedisError as EmbeddedRedisError,
+        HookTimeout as HookTimeout,
+        ImportFailed as ImportFailed,
+        InvalidInputs as InvalidInputs,
+        InvalidJob as InvalidJob,
+        InvalidQueueName as InvalidQueueName,
+        InvalidTask as InvalidTask,
+        JobCancelled as JobCancelled,
+        JobTimeout as JobTimeout,
+        LoadFailed as LoadFailed,
+        NoEventLoop as NoEventLoop,
+        NotInFailed as NotInFailed,
+        NotStarted as NotStarted,
+        OutcomeUnknown as OutcomeUnknown,
+        PayloadError as PayloadError,
+        PoisonPill as PoisonPill,
+        PoolStateError as PoolStateError,
+        ResqpyError as ResqpyError,
+        StoreError as StoreError,
+        StoreMisconfigured as StoreMisconfigured,
+        StoreUnavailable as StoreUnavailable,
+        TaskUnfinished as TaskUnfinished,
+        UnderReplicated as UnderReplicated,
+        UnknownOption as UnknownOption,
+        UnknownTask as UnknownTask,
+        UsageError as UsageError,
+        WorkerDied as WorkerDied,
+        WorkerStopped as WorkerStopped,
+        WrongCursor as WrongCursor,
+        WrongLoop as WrongLoop,
     )
-    from resqpy.base.model import FailedJob, Job
-    from resqpy.engine.inspector import Inspector
-    from resqpy.engine.multi_worker import MultiWorker
-    from resqpy.engine.options import ScalingOptions, WorkerOptions
-    from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
-    from resqpy.engine.queue import Queue
-    from resqpy.engine.resque import Resque
-    from resqpy.engine.run import Run, current_run
-    from resqpy.engine.worker import Worker
-    from resqpy.framework.api import api
-    from resqpy.framework.blocking import SyncQueue
-    from resqpy.framework.embedding import lifespan, open_project
-    from resqpy.framework.handle import Handle
-    from resqpy.framework.initializer import Initializer
-    from resqpy.framework.inputs import Input
-    from resqpy.framework.middleware import Middleware
-    from resqpy.framework.process import Process
-    from resqpy.framework.project import Project
-    from resqpy.framework.scheduler import Scheduler
-    from resqpy.framework.sections import SchedulerOptions
-    from resqpy.framework.task import Task, task
-    from resqpy.framework.task_call import TaskCall
-    from resqpy.framework.tracking import TrackedApi, current_task
-    from resqpy.store.client import Store
-    from resqpy.store.options import RedisOptions
-    from resqpy.tracked.active import ActiveTask
+    from resqpy.base.model import FailedJob as FailedJob, Job as Job
+    from resqpy.engine.inspector import Inspector as Inspector
+    from resqpy.engine.multi_worker import MultiWorker as MultiWorker
+    from resqpy.engine.options import (
+        ScalingOptions as ScalingOptions,
+        WorkerOptions as WorkerOptions,
+    )
+    from resqpy.engine.plugin import CallNext as CallNext, Enqueuing as Enqueuing, Plugin as Plugin
+    from resqpy.engine.queue import Queue as Queue
+    from resqpy.engine.resque import Resque as Resque
+    from resqpy.engine.run import Run as Run, current_run as current_run
+    from resqpy.engine.worker import Worker as Worker
+    from resqpy.framework.api import api as api
+    from resqpy.framework.blocking import SyncQueue as SyncQueue
+    from resqpy.framework.embedding import lifespan as lifespan, open_project as open_project
+    from resqpy.framework.handle import Handle as Handle
+    from resqpy.framework.initializer import Initializer as Initializer
+    from resqpy.framework.inputs import Input as Input
+    from resqpy.framework.middleware import Middleware as Middleware
+    from resqpy.framework.process import Process as Process
+    from resqpy.framework.project import Project as Project
+    from resqpy.framework.scheduler import Scheduler as Scheduler
+    from resqpy.framework.sections import SchedulerOptions as SchedulerOptions
+    from resqpy.framework.task import Task as Task, task as task
+    from resqpy.framework.task_call import TaskCall as TaskCall
+    from resqpy.framework.tracking import TrackedApi as TrackedApi, current_task as current_task
+    from resqpy.store.client import Store as Store
+    from resqpy.store.options import RedisOptions as RedisOptions
+    from resqpy.tracked.active import ActiveTask as ActiveTask
     from resqpy.tracked.errors import (
-        AlreadyFinished,
-        AlreadySaving,
-        DuplicateTask,
-        FinishInProgress,
-        ListenerDestroyed,
-        LockLost,
-        TaskRefused,
-        TaskStateError,
-        TrackedError,
-        UnknownTaskId,
+        AlreadyFinished as AlreadyFinished,
+        AlreadySaving as AlreadySaving,
+        DuplicateTask as DuplicateTask,
+        FinishInProgress as FinishInProgress,
+        ListenerDestroyed as ListenerDestroyed,
+        LockLost as LockLost,
+        TaskRefused as TaskRefused,
+        TaskStateError as TaskStateError,
+        TrackedError as TrackedError,
+        UnknownTaskId as UnknownTaskId,
     )
-    from resqpy.tracked.handle import TrackedTask
+    from resqpy.tracked.handle import TrackedTask as TrackedTask
 
-__all__ = [
-    "ActiveTask",
-    "AlreadyFinished",
-    "AlreadySaving",
-    "CallNext",
-    "ConfigError",
-    "Deposed",
-    "DuplicateDelayedJob",
-    "DuplicateTask",
-    "EmbeddedRedisError",
-    "Enqueuing",
-    "FailedJob",
-    "FinishInProgress",
-    "Handle",
-    "HookTimeout",
-    "ImportFailed",
-    "Initializer",
-    "Input",
-    "Inspector",
-    "InvalidInputs",
-    "InvalidJob",
-    "InvalidQueueName",
-    "InvalidTask",
-    "Job",
-    "JobCancelled",
-    "JobTimeout",
-    "ListenerDestroyed",
-    "LoadFailed",
-    "LockLost",
-    "Middleware",
-    "MultiWorker",
-    "NoEventLoop",
-    "NotInFailed",
-    "NotStarted",
-    "OutcomeUnknown",
-    "PayloadError",
-    "Plugin",
-    "PoisonPill",
-    "PoolStateError",
-    "Process",
-    "Project",
-    "Queue",
-    "RedisOptions",
-    "ResqpyError",
-    "Resque",
-    "Run",
-    "ScalingOptions",
-    "Scheduler",
-    "SchedulerOptions",
-    "Store",
-    "StoreError",
-    "StoreMisconfigured",
-    "StoreUnavailable",
-    "SyncQueue",
-    "Task",
-    "TaskCall",
-    "TaskRefused",
-    "TaskStateError",
-    "TaskUnfinished",
-    "TrackedApi",
-    "TrackedError",
-    "TrackedTask",
-    "UnderReplicated",
-    "UnknownOption",
-    "UnknownTask",
-    "UnknownTaskId",
-    "UsageError",
-    "Worker",
-    "WorkerDied",
-    "WorkerOptions",
-    "WorkerStopped",
-    "WrongCursor",
-    "WrongLoop",
-    "api",
-    "current_run",
-    "current_task",
-    "lifespan",
-    "open_project",
-    "task",
-]
-
-_MODULES = {
-    "ActiveTask": "tracked.active",
-    "AlreadyFinished": "tracked.errors",
-    "AlreadySaving": "tracked.errors",
-    "CallNext": "engine.plugin",
-    "ConfigError": "base.errors",
-    "Deposed": "base.errors",
-    "DuplicateDelayedJob": "base.errors",
-    "DuplicateTask": "tracked.errors",
-    "EmbeddedRedisError": "base.errors",
-    "Enqueuing": "engine.plugin",
-    "FailedJob": "base.model",
-    "FinishInProgress": "tracked.errors",
-    "Handle": "framework.handle",
-    "HookTimeout": "base.errors",
-    "ImportFailed": "base.errors",
-    "Initializer": "framework.initializer",
-    "Input": "framework.inputs",
-    "Inspector": "engine.inspector",
-    "InvalidInputs": "base.errors",
-    "InvalidJob": "base.errors",
-    "InvalidQueueName": "base.errors",
-    "InvalidTask": "base.errors",
-    "Job": "base.model",
-    "JobCancelled": "base.errors",
-    "JobTimeout": "base.errors",
-    "ListenerDestroyed": "tracked.errors",
-    "LoadFailed": "base.errors",
-    "LockLost": "tracked.errors",
-    "Middleware": "framework.middleware",
-    "MultiWorker": "engine.multi_worker",
-    "NoEventLoop": "base.errors",
-    "NotInFailed": "base.errors",
-    "NotStarted": "base.errors",
-    "OutcomeUnknown": "base.errors",
-    "PayloadError": "base.errors",
-    "Plugin": "engine.plugin",
-    "PoisonPill": "base.errors",
-    "PoolStateError": "base.errors",
-    "Process": "framework.process",
-    "Project": "framework.project",
-    "Queue": "engine.queue",
-    "RedisOptions": "store.options",
-    "ResqpyError": "base.errors",
-    "Resque": "engine.resque",
-    "Run": "engine.run",
-    "ScalingOptions": "engine.options",
-    "Scheduler": "framework.scheduler",
-    "SchedulerOptions": "framework.sections",
-    "Store": "store.client",
-    "StoreError": "base.errors",
-    "StoreMisconfigured": "base.errors",
-    "StoreUnavailable": "base.errors",
-    "SyncQueue": "framework.blocking",
-    "Task": "framework.task",
-    "TaskCall": "framework.task_call",
-    "TaskRefused": "tracked.errors",
-    "TaskStateError": "tracked.errors",
-    "TaskUnfinished": "base.errors",
-    "TrackedApi": "framework.tracking",
-    "TrackedError": "tracked.errors",
-    "TrackedTask": "tracked.handle",
-    "UnknownOption": "base.errors",
-    "UnknownTask": "base.errors",
-    "UnderReplicated": "base.errors",
-    "UnknownTaskId": "tracked.errors",
-    "UsageError": "base.errors",
-    "Worker": "engine.worker",
-    "WorkerDied": "base.errors",
-    "WorkerOptions": "engine.options",
-    "WorkerStopped": "base.errors",
-    "WrongCursor": "base.errors",
-    "WrongLoop": "base.errors",
-    "api": "framework.api",
-    "current_run": "engine.run",
-    "current_task": "framework.tracking",
-    "lifespan": "framework.embedding",
-    "open_project": "framework.embedding",
-    "task": "framework.task",
+# The same for the time of running, where nothing is imported before it is used.
+_NAMES = {
+    "base.errors": """
+        ConfigError Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
+        InvalidInputs InvalidJob InvalidQueueName InvalidTask JobCancelled JobTimeout
+        LoadFailed NoEventLoop NotInFailed NotStarted OutcomeUnknown PayloadError PoisonPill
+        PoolStateError ResqpyError StoreError StoreMisconfigured StoreUnavailable
+        TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
+        WorkerStopped WrongCursor WrongLoop
+    """,
+    "base.model": "FailedJob Job",
+    "engine.inspector": "Inspector",
+    "engine.multi_worker": "MultiWorker",
+    "engine.options": "ScalingOptions WorkerOptions",
+    "engine.plugin": "CallNext Enqueuing Plugin",
+    "engine.queue": "Queue",
+    "engine.resque": "Resque",
+    "engine.run": "Run current_run",
+    "engine.worker": "Worker",
+    "framework.api": "api",
+    "framework.blocking": "SyncQueue",
+    "framework.embedding": "lifespan open_project",
+    "framework.handle": "Handle",
+    "framework.initializer": "Initializer",
+    "framework.inputs": "Input",
+    "framework.middleware": "Middleware",
+    "framework.process": "Process",
+    "framework.project": "Project",
+    "framework.scheduler": "Scheduler",
+    "framework.sections": "SchedulerOptions",
+    "framework.task": "Task task",
+    "framework.task_call": "TaskCall",
+    "framework.tracking": "TrackedApi current_task",
+    "store.client": "Store",
+    "store.options": "RedisOptions",
+    "tracked.active": "ActiveTask",
+    "tracked.errors": """
+        AlreadyFinished AlreadySaving DuplicateTask FinishInProgress ListenerDestroyed LockLost
+        TaskRefused TaskStateError TrackedError UnknownTaskId
+    """,
+    "tracked.handle": "TrackedTask",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours
-    __getattr__, __dir__ = names_at_first_use("resqpy", _MODULES)
+    _modules = {name: module for module, names in _NAMES.items() for name in names.split()}
+    __all__ = sorted(_modules)
+    __getattr__, __dir__ = names_at_first_use("resqpy", _modules)

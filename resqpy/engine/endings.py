@@ -20,8 +20,7 @@ from resqpy.engine.newer import LEFT_TO_OTHERS
 from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.store import delayed, failures, queues, rescue, workers
-from resqpy.store import periodic as chains
+from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
 from resqpy.store.exchange import Ended
 
 _GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)

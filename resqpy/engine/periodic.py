@@ -13,8 +13,7 @@ from resqpy.base.periodic import Periodic
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.schedules.announcing import own_tasks
-from resqpy.store import delayed
-from resqpy.store import periodic as store
+from resqpy.store import delayed, periodic as store
 from resqpy.store.firing import fire
 from resqpy.store.periodic import BOOT, START, chain_firing
 

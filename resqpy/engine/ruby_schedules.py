@@ -12,8 +12,7 @@ from resqpy.base.ruby_schedule import InvalidSchedule, RubySchedule
 from resqpy.engine.queue import Queue
 from resqpy.engine.schedule_chores import task_queues
 from resqpy.schedules.ruby import queue_of
-from resqpy.store import queues
-from resqpy.store import ruby_schedule as store
+from resqpy.store import queues, ruby_schedule as store
 from resqpy.store.queues import Push
 
 

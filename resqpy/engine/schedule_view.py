@@ -19,8 +19,7 @@ from resqpy.engine.schedule_chores import ruby_source
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.schedule import Schedule, Timetable, Unreadable
 from resqpy.schedules.tasks import task_schedule
-from resqpy.store import periodic as store
-from resqpy.store import ruby_schedule as ruby_store
+from resqpy.store import periodic as store, ruby_schedule as ruby_store
 from resqpy.store.periodic import Seen
 from resqpy.store.ruby_schedule import SeenRuby
 

@@ -14,7 +14,7 @@ from resqpy.base.error_text import told
 from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
 from resqpy.base.imports import import_dotted
 from resqpy.base.when import Duration, duration_ms
-from resqpy.engine.lifecycle import RetryPolicy
+from resqpy.engine.lifecycle import Attempts, RetryPolicy
 from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
@@ -37,13 +37,13 @@ class RetryDelays:
     """How long a failed job waits before it is tried again: a pure rule.
 
     Attributes:
-        steps_ms: the delay after each failed attempt; the last one is for all that follow.
-        doubling: the one step is doubled from attempt to attempt, up to a day.
+        backoff: the delay after each failed attempt,
+        steps_ms: or a list of them; the last one is for all that follow.
         jitter: up to which share of itself a delay is lengthened at random.
     """
 
-    steps_ms: tuple[int, ...]
-    doubling: bool = False
+    backoff: Backoff
+    steps_ms: tuple[int, ...] = ()
     jitter: float = 0.0
 
     @classmethod
@@ -56,15 +56,17 @@ class RetryDelays:
         if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
             raise UsageError(f"retry_jitter: {jitter!r} is not a share between 0 and 1")
         delay_ms = duration_ms(delay, "retry_delay")  # type: ignore[arg-type]  # it checks the type
-        if strategy is None or strategy == EXPONENTIAL:
-            return cls((delay_ms,), strategy == EXPONENTIAL, float(jitter))
+        if strategy is None:
+            return cls(Backoff.fixed(delay_ms), jitter=float(jitter))
+        if strategy == EXPONENTIAL:
+            return cls(Backoff(delay_ms, 2.0, max(delay_ms, MOST_MS)), jitter=float(jitter))
         if isinstance(strategy, str) or not isinstance(strategy, Sequence) or not strategy:
             raise UsageError(
                 f"backoff_strategy: {strategy!r} is neither a list of milliseconds with at least "
                 f"one nor {EXPONENTIAL!r}"
             )
         steps = tuple(duration_ms(step, "backoff_strategy") for step in strategy)
-        return cls(steps, jitter=float(jitter))
+        return cls(Backoff.fixed(steps[0]), steps, float(jitter))
 
     def delay_ms(self, count: int) -> int:
         """The delay after failed attempt number `count`, from 0."""
@@ -77,10 +79,8 @@ class RetryDelays:
         return base + int(base * self.jitter)
 
     def _base_ms(self, count: int) -> int:
-        step = self.steps_ms[min(count, len(self.steps_ms) - 1)]
-        if not self.doubling:
-            return step
-        return max(step, min(step << min(count, 32), MOST_MS))
+        steps = self.steps_ms
+        return steps[min(count, len(steps) - 1)] if steps else self.backoff.delay_ms(count)
 
 
 class Retry(Plugin):
@@ -124,9 +124,7 @@ class Retry(Plugin):
 
     def retries(self) -> RetryPolicy:
         """The same as a value. Of a list of delays, that names the first."""
-        first_ms, factor = self.backoff.steps_ms[0], 2.0 if self.backoff.doubling else 1.0
-        most_ms = max(first_ms, MOST_MS) if self.backoff.doubling else None
-        return RetryPolicy(self.retry_limit - 1, Backoff(first_ms, factor, most_ms))
+        return RetryPolicy(self.retry_limit - 1, self.backoff.backoff)
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether it is tried again."""
@@ -147,7 +145,8 @@ class Retry(Plugin):
     async def _failed(self, run: Run, error: BaseException) -> None:
         count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
         run.attempt = (count + 1, self.retry_limit)
-        if not self._again(run, error, count):
+        left = max(0, self.retry_limit - count - 1)
+        if not self._again(run, error, Attempts(count, left)):
             self._forget(run)
             return
         run.effects += plugin_locks.count_commands(_key(run), self.count_s)
@@ -158,20 +157,19 @@ class Retry(Plugin):
         attempts, error = run.lifecycle.attempts(), run.error
         if error is None or attempts is None or isinstance(error, WorkerStopped):
             return
-        if attempts.left == 0 or not self._may_be_retried(error):
+        if not self._again(run, error, attempts):
             run.outcome = Outcome(OutcomeKind.FAILURE, error=error)
-            return
+
+    def _again(self, run: Run, error: BaseException, attempts: Attempts) -> bool:
+        """Let it be tried again, if that is still to be after so many attempts before this one."""
+        if attempts.left == 0 or not self._may_be_retried(error):
+            return False
         delay_ms = attempts.delay_ms
         if delay_ms is None:
             delay_ms = self.backoff.delay_ms(attempts.made)
-        _try_again(run, error, delay_ms, attempts.left)
-
-    def _again(self, run: Run, error: BaseException, count: int) -> bool:
-        """Let it be tried again, if that is still to be after so many attempts before this one."""
-        remaining = self.retry_limit - count - 1
-        if remaining <= 0 or not self._may_be_retried(error):
-            return False
-        _try_again(run, error, self.backoff.delay_ms(count), remaining)
+        info = {"delay": delay_ms, "remaining_attempts": attempts.left, "err": error}
+        run.outcome = Outcome(OutcomeKind.RETRIED, error=error, delay_ms=delay_ms, info=info)
+        run.error = None
         return True
 
     def _may_be_retried(self, error: BaseException) -> bool:
@@ -182,12 +180,6 @@ class Retry(Plugin):
     def _forget(self, run: Run) -> None:
         """The next job with these arguments begins anew."""
         run.effects.append(("DEL", _key(run), _failure_key(run)))
-
-
-def _try_again(run: Run, error: BaseException, delay_ms: int, remaining: int | None) -> None:
-    info = {"delay": delay_ms, "remaining_attempts": remaining, "err": error}
-    run.outcome = Outcome(OutcomeKind.RETRIED, error=error, delay_ms=delay_ms, info=info)
-    run.error = None
 
 
 def _key(run: Run) -> str:

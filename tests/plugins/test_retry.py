@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy import Plugin
+from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
@@ -342,4 +343,4 @@ def test_defaults_are_node_s() -> None:
     """One attempt, five seconds; None counts as left out."""
     retry: Callable[..., Retry] = Retry
     plain = retry({"retryLimit": None, "retryDelay": None, "backoffStrategy": None})
-    assert (plain.retry_limit, plain.backoff) == (1, RetryDelays((5000,)))
+    assert (plain.retry_limit, plain.backoff) == (1, RetryDelays(Backoff.fixed(5000)))

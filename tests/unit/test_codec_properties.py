@@ -6,8 +6,7 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from resqpy.base import codec, failed_entries, js, worker_records
 from resqpy.base.errors import PayloadError

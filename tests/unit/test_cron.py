@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from resqpy.base.cron import CronSchedule, InvalidCron
 from resqpy.base.errors import ResqpyError, UsageError
