@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from resqpy.base.model import WorkerId
 from resqpy.engine.definition import define
 from resqpy.engine.endings import ended
 from resqpy.engine.execute import conclude, execute, failure
-from resqpy.engine.outcome import RETURNED, SKIPPED, Outcome, OutcomeKind
+from resqpy.engine.lifecycle import JobLifecycle
+from resqpy.engine.outcome import RETURNED, SKIPPED, Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.threads import ThreadRunner
@@ -225,3 +227,30 @@ def test_effects_are_written_with_the_end() -> None:
     run.taken.held = 10
     report = ended(run, Outcome(OutcomeKind.SUCCESS), CLOCK)
     assert [command[0] for command in report.commands] == ["DEL", "DEL", "HDEL"]
+
+
+class Noted(JobLifecycle):
+    """A record beside a job, which notes the end."""
+
+    plain = False
+
+    def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
+        """Note it."""
+        return [("SET", "note", f"{run.class_name} {outcome.kind.value}")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        (OutcomeKind.SUCCESS, [("DEL", "lock")]),
+        (OutcomeKind.FAILURE, [("DEL", "lock")]),
+        (OutcomeKind.RETURNED, [("DEL", "lock"), ("SET", "queue lock")]),
+    ],
+)
+def test_a_lifecycle_writes_the_end(kind: OutcomeKind, before: list[Command]) -> None:
+    """In place of the table of endings, and behind all that belongs to any end."""
+    run = new_run(good)
+    run.lifecycle = Noted()
+    run.effects, run.on_return = [("DEL", "lock")], [("SET", "queue lock")]
+    report = ended(run, Outcome(kind, error=ValueError()), CLOCK)
+    assert report.commands == [*before, ("SET", "note", f"C {kind.value}")]
