@@ -242,7 +242,7 @@ class EnqueueGuards:
 
     They are asked once, when it is created, also where it is to start later: from then on its record
     promises that it runs, so neither promotion nor a retry nor a recurrence asks again. They see the
-    payload without the id, so two tasks with equal payloads are equal to them.
+    payload without the id, so two tasks with equal payloads are equal to them; and hooks may change it.
 
     Args:
         definition: the task; None: nobody is to be asked.
@@ -250,9 +250,12 @@ class EnqueueGuards:
 
     def __init__(self, store: Store, definition: Definition | None, record: Record) -> None:
         self._keys = store.keys
-        self._hooks = () if definition is None else definition.enqueue_hooks
+        self._payload = record.payload
         waits = record.next_run_ms is not None
         self._locks = definition.guarding if definition is not None and waits else ()
+        self._hooks: Queue | None = None
+        if definition is not None and definition.enqueue_hooks:
+            self._hooks = Queue(store, {record.type: definition})
         if self._hooks or self._locks:
             payload = codec.decode_text(record.payload)
             queue = records.queue_of(record)
@@ -263,10 +266,22 @@ class EnqueueGuards:
 
         Raises:
             TaskRefused: one forbids it. What a hook raises itself is raised.
+            InvalidJob, InvalidInputs: what one has made of the payload can't be written.
         """
-        for plugin in self._hooks:
-            if await plugin.before_enqueue(self._job) is False:
-                raise TaskRefused(f"task {self._job.class_name!r}: {plugin.name} forbids it")
+        if self._hooks is None:
+            return
+        name = self._job.class_name
+        if (plugin := await self._hooks.refusing(self._job)) is not None:
+            raise TaskRefused(f"task {name!r}: {plugin.name} forbids it")
+        args = self._job.args
+        try:
+            self._payload = payload_text(args[0] if len(args) == 1 else args)
+        except UsageError as error:
+            raise type(error)(f"the enqueue hooks of task {name!r} spoiled its {error}") from error
+
+    def record(self, asked: Record) -> Record:
+        """The new task with what the hooks have made of its payload."""
+        return asked if self._hooks is None else but(asked, payload=self._payload)
 
     def commands(self) -> list[Command]:
         """Take the locks, in the step that writes the task."""
@@ -282,5 +297,5 @@ class EnqueueGuards:
 
     async def after(self) -> None:
         """Tell the hooks that it is created."""
-        for plugin in self._hooks:
-            await plugin.after_enqueue(self._job)
+        if self._hooks is not None:
+            await self._hooks.after_enqueue(self._job)

@@ -106,13 +106,14 @@ class Tracked(TaskQueries):
         definition, record = self._new(task_type, payload, options)
         guards = EnqueueGuards(self.store, definition, record)
         await guards.before()
+        record = guards.record(record)
         written = await self._write_new(record, guards, records.now_command(record.created_us))
         if (
             written is Written.ANOTHER_TIME
         ):  # a clock was stepped, we were suspended, or a hook was slow
             await self._hear_time(anew=True)
             options["id"] = record.id
-            record = self._new(task_type, payload, options)[1]
+            record = guards.record(self._new(task_type, payload, options)[1])
             written = await self._write_new(record, guards)
         if written is Written.FORBIDDEN:
             raise guards.refusal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.errors import HookTimeout, UsageError
+from resqpy.engine.definition import define
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue import Queue
@@ -21,8 +23,17 @@ from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store
 from resqpy.tracked.errors import TaskRefused
+from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import KEYS, promoting, status_is
+
+CHANGES: dict[str, Callable[[Enqueuing], Any]] = {
+    "some": lambda job: job.args[0].update(n=2, x=1e-7),
+    "odd": lambda job: job.args[0].update(at={1}),
+    "id": lambda job: job.args[0].update(_task_id="x"),
+    "two": lambda job: job.args.append({}),
+    "none": lambda job: job.args.clear(),
+}
 
 
 class Asked(Plugin):
@@ -31,10 +42,12 @@ class Asked(Plugin):
     asked: ClassVar[list[tuple[str, str, list[Any]]]] = []
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
-        """Allow what is allowed."""
+        """Allow what is allowed, and change what is to be changed."""
         self.asked.append(("before", job.queue, job.args))
+        if "change" in job.args[0]:
+            CHANGES[job.args[0].pop("change")](job)
         assert isinstance(job.queue_object, Queue)
-        return not job.args[0].get("forbidden")
+        return not (job.args and job.args[0].get("forbidden"))
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """Note it."""
@@ -121,6 +134,57 @@ async def test_a_hook_that_forbids(api: TrackedApi, redis: Redis) -> None:
     with pytest.raises(TaskRefused, match="task 'hooked': Asked forbids it"):
         await api.create("hooked", {"forbidden": True})
     assert [kind for kind, *_ in Asked.asked] == ["before"]
+    assert await redis.keys("*") == []
+
+
+async def test_a_hook_that_changes_the_payload(api: TrackedApi, redis: Redis) -> None:
+    """The record, the job and the hook behind have what it was changed to; the caller's stays."""
+    payload = {"n": 1, "change": "some"}
+    task = await api.create("hooked", payload)
+    many = await api.create_many([("hooked", payload)])
+    for each in (task, await api.fetch(task.id), *many):
+        assert each is not None
+        assert each.payload == {"n": 2, "x": 1e-7}
+    assert Asked.asked[1][2] == [{"n": 2, "x": 1e-7}]
+    assert payload == {"n": 1, "change": "some"}
+    client: Any = redis
+    raw = (
+        f'{{"class":"hooked","queue":"hooked","args":[{{"n":2,"x":1e-07,"_task_id":"{task.id}"}}]}}'
+    )
+    assert raw.encode() in await client.lrange(KEYS.queue("hooked"), 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("odd", r"Asked, .* task 'hooked' .*args\[0\]\.at: set is not JSON"),
+        ("id", "task 'hooked'.*'_task_id' is reserved"),
+        ("two", "Asked, .* task 'hooked'.*only argument"),
+        ("none", "task 'hooked'.* payload: list given"),
+    ],
+)
+async def test_a_hook_that_changes_it_to_what_can_not_be_written(
+    api: TrackedApi, redis: Redis, change: str, words: str
+) -> None:
+    """The creator is told what is wrong, and nothing is written."""
+    with pytest.raises(UsageError, match=words):
+        await api.create("hooked", {"change": change})
+    assert await redis.keys("*") == []
+
+
+async def test_a_hook_that_hangs(store: Store, redis: Redis) -> None:
+    """It has its time, as in an enqueue."""
+
+    class Hangs(Plugin):
+        hook_timeout = 20
+
+        async def before_enqueue(self, job: Enqueuing) -> bool:
+            await asyncio.sleep(3600)
+            return True
+
+    task = define("a", print, plugins=[Hangs])
+    with pytest.raises(HookTimeout, match="Hangs"):
+        await Tracked(store, definition_of=lambda _: task).create("a")
     assert await redis.keys("*") == []
 
 
