@@ -12,9 +12,9 @@ from resqpy.base import codec, failed_entries
 from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob
 from resqpy.cli import output
+from resqpy.cli.changing import BulkChange
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask_with_tasks
-from resqpy.cli.settings import current
 from resqpy.diagnosis import texts
 from resqpy.engine.resque import Resque
 from resqpy.store.sweep import every
@@ -71,64 +71,44 @@ class FailedChoice:
         return left.count(False), left.count(True)
 
 
-@dataclass(frozen=True)
-class FailedWork:
-    """What becomes of them.
-
-    Attributes:
-        done: the word for what it has become of one.
-        one, many: do it to an entry, and to all that are chosen.
-        why_less: why it may not be done to all that were found.
-        rate: so many a second; None: at once.
-    """
-
-    verb: str
-    done: str
-    one: Function
-    many: Function
-    why_less: str = "were gone meanwhile"
-    rate: float | None = None
-
-    def time(self, number: int) -> str:
-        """How long so many take, if it is not at once."""
-        return f", in {texts.duration(number / self.rate * 1000)}" if self.rate else ""
-
-
-def carry_out(choice: FailedChoice, work: FailedWork, *, dry_run: bool, ask: bool) -> int:
+def carry_out(
+    choice: FailedChoice,
+    done: str,
+    one: Function,
+    many: Function,
+    *,
+    dry_run: bool,
+    question: str,
+    why_less: str = "were gone meanwhile",
+    rate: float | None = None,
+) -> int:
     """Count them, ask, and do it; the exit code.
 
     Args:
-        ask: also where they are chosen by ids.
+        one, many: do it to an entry, and to all that are chosen.
+        question: "Remove"; "": nothing is asked.
+        rate: so many a second; None: at once.
     """
-
-    async def look(resque: Resque, _: Any) -> tuple[int, int]:
-        return await choice.count(resque)
 
     async def act(resque: Resque, _: Any) -> int:
         if choice.ids:
-            return sum(
-                [await work.one(resque, entry) for entry in await by_ids(resque, choice.ids)]
-            )
-        return int(await work.many(resque))
+            return sum([await one(resque, entry) for entry in await by_ids(resque, choice.ids)])
+        return int(await many(resque))
 
-    found, left = ask_with_tasks(current(), look)
-    jobs = output.counted(found, "failed job")
-    if found and not dry_run and (ask or not choice.ids):
-        output.confirm(f"{work.verb.capitalize()} {jobs}{work.time(found)}?")
-    number = found if dry_run else ask_with_tasks(current(), act) if found else 0
-    words = f"would be {work.done}{work.time(found)}" if dry_run else work.done
-    result = {"found": found, work.done: 0 if dry_run else number, "dry_run": dry_run}
-    told = f"{output.counted(number, 'failed job')} {words}"
+    found, left = ask_with_tasks(lambda resque, _: choice.count(resque))
+    time = f", in {texts.duration(found / rate * 1000)}" if rate else ""
+    asked = (lambda jobs: f"{question} {jobs}{time}?") if question else None
+    what = BulkChange("failed job", done, asked, why_less)
+    number = what.carry_out(found, lambda: ask_with_tasks(act), dry_run=dry_run)
+    more, end = time if dry_run else "", ""
     if left:
-        result["left"] = left
-        told += f"; left: {left} that Ruby has retried already (see --retried)"
-    if number < found:
-        told += f"; {found - number:,} of the {found:,} that were found {work.why_less}"
-    if choice.filters and not found and not left:
-        told += ask_with_tasks(current(), lambda resque, _: _nearest(resque, choice.filters))
-    output.show(result, lambda: output.say(told))
+        more += f"; left: {left} that Ruby has retried already (see --retried)"
     nothing = bool(choice.filters) and not found
-    return Exit.NO if nothing or number < found else Exit.OK
+    if nothing and not left:
+        end = ask_with_tasks(lambda resque, _: _nearest(resque, choice.filters))
+    result = {"left": left} if left else {}
+    code = what.tell(found, number, result, dry_run=dry_run, more=(more, end))
+    return Exit.NO if nothing else code
 
 
 async def _nearest(resque: Resque, filters: Filters) -> str:

@@ -42,7 +42,7 @@ def run_inline(
             raise _Raised from error
 
     try:
-        result = with_process(settings, do)
+        result = with_process(do)
     except _Raised as raised:
         if settings.debug or raised.__cause__ is None:
             raise

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import io
 import os
+import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from resqpy.cli import output, own_commands
+from resqpy.cli import output
 from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.group import Entry, LazyGroup
-from resqpy.cli.process_list import hide_login
-from resqpy.cli.settings import Settings
+from resqpy.cli.settings import Settings, find_root
 
 RUN, LOOK, TASKS, PROJECT = "Run", "Look and repair", "Tasks", "Project"
 
 COMMANDS = {
-    "start": Entry("start:start", "Worker and scheduler in one process, reloading on change.", RUN),
-    "worker": Entry("worker:worker", "Work jobs.", RUN),
-    "scheduler": Entry(
-        "scheduler:scheduler", "Move delayed and periodic jobs to their queues.", RUN
+    "start": Entry(
+        "worker:start", "Worker and scheduler in one process, reloading on change.", RUN
     ),
+    "worker": Entry("worker:worker", "Work jobs.", RUN),
+    "scheduler": Entry("worker:scheduler", "Move delayed and periodic jobs to their queues.", RUN),
     "healthcheck": Entry("healthcheck:healthcheck", "Health check for probes.", RUN),
     "doctor": Entry("doctor:doctor", "Find what is wrong, and put it right.", LOOK),
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
@@ -50,8 +53,8 @@ COMMANDS = {
     "generate": Entry("generate:generate", "Write a task, plugin, … with its test.", PROJECT),
     "config": Entry("config:config", "Show the config, and where each value came from.", PROJECT),
     "console": Entry("console:console", "A Python prompt with the project started.", PROJECT),
-    "completion": Entry("completion:completion", "Completion for bash, zsh and fish.", PROJECT),
-    "version": Entry("version:version", "Show versions.", PROJECT),
+    "completion": Entry("console:completion", "Completion for bash, zsh and fish.", PROJECT),
+    "version": Entry("console:version", "Show versions.", PROJECT),
 }
 
 
@@ -62,11 +65,11 @@ class Root(LazyGroup):
     """`resqpy` itself, with the commands of the project in this folder."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *own_commands.names()]
+        return [*super().list_commands(ctx), *own_names()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.entries and cmd_name in own_commands.names():
-            return own_commands.load(cmd_name)
+        if cmd_name not in self.entries and cmd_name in own_names():
+            return _load_own(cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -83,7 +86,7 @@ class Root(LazyGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_commands(ctx, formatter)
-        own = [(name, own_commands.words(name)) for name in own_commands.names()]
+        own = [(name, _words_of_own(name)) for name in own_names()]
         if own:
             with formatter.section("This project's own"):
                 formatter.write_dl(own)
@@ -110,7 +113,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line and exit."""
     if arguments is None:
-        hide_login()
+        _hide_login()
     code = run(sys.argv[1:] if arguments is None else arguments)
     gc.freeze()  # a last search for garbage is a tenth of a quick command
     sys.exit(code)
@@ -170,3 +173,83 @@ def _told(error: Exception, settings: Settings) -> int:
     with contextlib.suppress(OSError):
         output.trouble(words, settings)
     return code
+
+
+# -- a login in `--redis` --
+
+
+_VARIABLE = "RESQPY_REDIS_URL"
+_NAMES = ("--redis", "-r")
+_LOGIN = re.compile(r"\w+://.*@", re.DOTALL)
+
+
+def _hide_login() -> None:
+    """Where our command line has a Redis URL with a login, run the same program once more in our place,
+    with the URL in its environment instead.
+    """
+    kept, url = without_login(sys.orig_argv)
+    if url is not None:
+        environ = {**os.environ, _VARIABLE: url}
+        os.execve(sys.executable, kept, environ)  # noqa: S606 - the same program
+
+
+def without_login(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """A command line without the Redis URLs that have a login, and the last of them."""
+    kept: list[str] = []
+    url: str | None = None
+    for word in arguments:
+        if kept and kept[-1] in _NAMES and _LOGIN.match(word):
+            kept.pop()
+            url = word
+            continue
+        given = next(
+            (word[len(start) :] for start in ("--redis=", "-r") if word.startswith(start)), ""
+        )
+        if _LOGIN.match(given):
+            url = given
+        else:
+            kept.append(word)
+    return kept, url
+
+
+# -- commands of the project: `commands/NAME.py` with a click command named `command` --
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("RESQPY_ROOT") or find_root()) / "commands"
+
+
+def own_names() -> list[str]:
+    """Their names: those of the files, with `-` for `_`."""
+    files = sorted(_folder().glob("[!_]*.py"))
+    return [path.stem.replace("_", "-") for path in files]
+
+
+def _words_of_own(name: str) -> str:
+    """The first line of a file's docstring; the file is not run for it."""
+    try:
+        doc = ast.get_docstring(ast.parse(_file_of_own(name).read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, ValueError):
+        return "(can't be read)"
+    return (doc or "").partition("\n")[0]
+
+
+def _load_own(name: str) -> click.Command:
+    """The command.
+
+    Raises:
+        click.ClickException: the file has none.
+    """
+    from resqpy.base.imports import import_file
+
+    path = _file_of_own(name)
+    found = getattr(import_file(path, f"_resqpy_commands.{path.stem}"), "command", None)
+    if not isinstance(found, click.Command):
+        raise output.fail(
+            Exit.PROJECT, f"{path} has no click command named `command` (resqpy generate command)"
+        )
+    return found
+
+
+def _file_of_own(name: str) -> Path:
+    return _folder() / f"{name.replace('-', '_')}.py"

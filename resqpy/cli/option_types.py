@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,127 +15,90 @@ import click
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
+from resqpy.cli.settings import Settings
 
 
-class WithUnit(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
-    """A duration that must say its unit: Resque's INTERVAL is in seconds, our config in milliseconds."""
+class Type(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
+    """What an option or argument takes, read by a function that raises `ValueError` with what is wrong."""
 
-    name = "duration"
-    _BARE = re.compile(r"\d+(\.\d+)?")
+    def __init__(self, name: str, read: Callable[[Any], Any]) -> None:
+        self.name = name
+        self._read = read
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | None:
-        text = str(value).strip()
-        if self._BARE.fullmatch(text) and text.strip("0."):
-            self.fail(f"{text} has no unit; say {text}s or {text}ms", param, ctx)
-        return text
-
-
-class Pairs(click.ParamType):  # type: ignore[type-arg]  # as above
-    """`name:type`, as `generate task --input` takes it."""
-
-    name = "name:type"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, _, kind = str(value).partition(":")
-        if not name.isidentifier():
-            self.fail(f"{name!r} is no name of a parameter", param, ctx)
-        return name, kind or "str"
-
-
-class Moment(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A time: ISO 8601 (without a zone: the local one), `now`, `+1d`, `-2h`, or milliseconds since the
-    epoch.
-    """
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | int:
-        text = str(value).strip()
-        if text.isdigit():
-            return int(text)
-        if (from_now_ms := _from_now(text)) is not None:
-            return SYSTEM_CLOCK.now_ms() + from_now_ms
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(
-                f"{text!r} is no time; give one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h",
-                param,
-                ctx,
-            )
-        return found if found.tzinfo else found.astimezone()
-
-
-class Span(click.ParamType):  # type: ignore[type-arg]  # as above
-    """Times from one on and before another, `-1d..now`; either may be left out."""
-
-    name = "span"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[datetime | int | None, datetime | int | None]:
-        since, dots, until = str(value).partition("..")
-        if not dots or not (since.strip() or until.strip()):
-            self.fail(
-                f"{value!r} is no FROM..TO; give one such as -1d..now, or 2030-01-31..", param, ctx
-            )
-        read = Moment()
-        first, last = (
-            read.convert(each, param, ctx) if each.strip() else None for each in (since, until)
-        )
-        return first, last
-
-
-def _from_now(text: str) -> int | None:
-    """Milliseconds of `now`, `+1d`, `-2h`; None: it is nothing of the kind."""
-    if text.lower() == "now":
-        return 0
-    sign = {"+": 1, "-": -1}.get(text[:1])
-    try:
-        return None if sign is None else sign * parse_duration(text[1:])
-    except UsageError:
-        return None
-
-
-class Milliseconds(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A duration: `5s`, `10m`, `2h`, `+1d`, or milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_duration(str(value).strip().removeprefix("+"))
-        except UsageError as error:
+            return self._read(value)
+        except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Json(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A JSON text: an object or a list; `-` reads it from standard input."""
+def _with_unit(value: Any) -> str:
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text) and text.strip("0."):
+        raise ValueError(f"{text} has no unit; say {text}s or {text}ms")
+    return text
 
-    name = "json"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from resqpy.base.codec import decode_text
+def _pair(value: Any) -> tuple[str, str]:
+    if isinstance(value, tuple):
+        return value
+    name, _, kind = str(value).partition(":")
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is no name of a parameter")
+    return name, kind or "str"
 
-        if not isinstance(value, str):
-            return value
-        if value == "-":
-            value = sys.stdin.read()
-        try:
-            found = decode_text(value)
-        except ValueError as error:
-            self.fail(f"this is no JSON: {error} (in a shell: '{{\"name\": 1}}')", param, ctx)
-        if not isinstance(found, (dict, list)):
-            self.fail(f"{value} is neither an object nor a list", param, ctx)
-        return found
+
+def _moment(value: Any) -> datetime | int:
+    text = str(value).strip()
+    if text.isdigit():
+        return int(text)
+    if text.lower() == "now":
+        return SYSTEM_CLOCK.now_ms()
+    with suppress(UsageError):
+        if sign := {"+": 1, "-": -1}.get(text[:1]):
+            return SYSTEM_CLOCK.now_ms() + sign * parse_duration(text[1:])
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.astimezone()
+    raise ValueError(
+        f"{text!r} is no time; give one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h"
+    )
+
+
+def _span(value: Any) -> tuple[datetime | int | None, ...]:
+    since, dots, until = str(value).partition("..")
+    if not dots or not (since.strip() or until.strip()):
+        raise ValueError(f"{value!r} is no FROM..TO; give one such as -1d..now, or 2030-01-31..")
+    return tuple(_moment(each) if each.strip() else None for each in (since, until))
+
+
+def _json(value: Any) -> Any:
+    from resqpy.base.codec import decode_text
+
+    if not isinstance(value, str):
+        return value
+    text = sys.stdin.read() if value == "-" else value
+    try:
+        found = decode_text(text)
+    except ValueError as error:
+        raise ValueError(f"this is no JSON: {error} (in a shell: '{{\"name\": 1}}')") from error
+    if not isinstance(found, (dict, list)):
+        raise ValueError(f"{text} is neither an object nor a list")  # noqa: TRY004 - as above
+    return found
+
+
+# A duration that must say its unit: Resque's INTERVAL is in seconds, our config in milliseconds.
+WITH_UNIT = Type("duration", _with_unit)
+# A duration: `5s`, `10m`, `2h`, `+1d`, or milliseconds.
+MILLISECONDS = Type("duration", lambda value: parse_duration(str(value).strip().removeprefix("+")))
+# ISO 8601 (without a zone: the local one), `now`, `+1d`, `-2h`, or milliseconds since the epoch.
+MOMENT = Type("time", _moment)
+# Times from one on and before another, `-1d..now`; either may be left out.
+SPAN = Type("span", _span)
+# An object or a list; `-` reads it from standard input.
+JSON = Type("json", _json)
+# `name:type`, as `generate task --input` takes it.
+PAIR = Type("name:type", _pair)
 
 
 def read_pairs(words: Sequence[str], form: str, known: Iterable[str] = ()) -> dict[str, str]:
@@ -166,3 +131,17 @@ def json_or_text(text: str) -> Any:
         return decode_text(text)
     except ValueError:
         return text
+
+
+def task_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Those that begin so. What a file of the project prints is not for the shell, and a project that
+    is broken has no names to offer: a command will say what is wrong with it.
+    """
+    from resqpy.framework.project import Project
+
+    if ctx.params.get("inputs"):  # the name is there; what follows are inputs
+        return []
+    settings = ctx.ensure_object(Settings)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        project = Project.load(settings.root, settings.environment)
+    return [name for name in sorted(project.registry.tasks) if name.startswith(incomplete)]

@@ -9,7 +9,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -18,6 +18,8 @@ from resqpy.base.error_text import printable
 from resqpy.base.masking import Redaction
 from resqpy.cli.exits import Exit
 from resqpy.cli.settings import Settings, current
+
+T = TypeVar("T")
 
 _GAP = "  "
 
@@ -101,6 +103,22 @@ def show(value: Any, for_people: Callable[[], None]) -> None:
         json(value)
     else:
         for_people()
+
+
+def listing(
+    found: Sequence[T],
+    as_json: Callable[[T], Any],
+    heads: Sequence[str],
+    cells: Callable[[T], Sequence[Any]],
+    *,
+    empty: str,
+    right: Sequence[str] = (),
+) -> None:
+    """Print things, of each what it is in JSON, or its row of a table; see `table`."""
+    show(
+        [as_json(each) for each in found],
+        lambda: table(heads, [cells(each) for each in found], empty=empty, right=right),
+    )
 
 
 def table(

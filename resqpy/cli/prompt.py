@@ -15,16 +15,15 @@ from typing import Any
 
 from resqpy.base.imports import package_version
 from resqpy.cli.session import new_process, with_process
-from resqpy.cli.settings import Settings
 from resqpy.framework.loop_thread import Life
 from resqpy.framework.process import Process
 
 
-def run(settings: Settings, text: str | None) -> Any:
+def run(text: str | None) -> Any:
     """Run a text, and return what its last expression is; without one, ask for input till its end."""
     if text is not None:
-        return with_process(settings, lambda process: _evaluated(text, _names(process)))
-    process, life = new_process(settings), Life()
+        return with_process(lambda process: _evaluated(text, _names(process)))
+    process, life = new_process(), Life()
     try:
         _wait(life, process.start())
         _Prompt(_names(process), life).interact(_banner(process), "")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.masking import Redaction
-from resqpy.cli import bar, output
-from resqpy.cli.folder import is_project, no_project
-from resqpy.cli.settings import Settings
-from resqpy.engine.resque import Resque
-from resqpy.framework.place import Place
+from resqpy.cli import output
+from resqpy.cli.settings import Settings, current, is_project, no_project
 
 if TYPE_CHECKING:
+    from resqpy.engine.resque import Resque
+    from resqpy.framework.place import Place
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.framework.spec import TaskSpec
+    from resqpy.store.walk import Walk
+
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Place)
+P = TypeVar("P", bound="Place")
 
 
 def load_project(settings: Settings) -> Project:
@@ -48,6 +51,8 @@ def load_place(settings: Settings) -> Place:
     Raises:
         ProjectErrors: all that is wrong with the config.
     """
+    from resqpy.framework.place import Place
+
     place = Place.of(settings.root, settings.environment, settings.parsed())
     settings.redaction = Redaction(place.config.logger.filtered)
     return place
@@ -65,25 +70,21 @@ def _reachable(place: P, settings: Settings) -> P:
     return place
 
 
-def ask(
-    settings: Settings,
-    look: Callable[[Resque], Awaitable[T]],
-    definitions: Mapping[str, Any] | None = None,
-) -> T:
+def ask(look: Callable[[Resque], Awaitable[T]], definitions: Mapping[str, Any] | None = None) -> T:
     """Run something with a queue and inspector of the project's Redis, and end."""
-    with load_without_tasks(settings) as place:
+    with load_without_tasks(current()) as place:
         return _run(place, definitions or {}, look)
 
 
-def ask_with_tasks(settings: Settings, look: Callable[[Resque, Project], Awaitable[T]]) -> T:
+def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
     """The same with a queue that knows the tasks: for what asks their plugins."""
-    with load_project(settings) as project:
+    with load_project(current()) as project:
         return _run(project, project.registry.definitions, lambda queue: look(queue, project))
 
 
-def registered_tasks(settings: Settings) -> list[TaskSpec]:
+def registered_tasks() -> list[TaskSpec]:
     """The project's tasks by name; no Redis is asked."""
-    project = _checked_project(settings)
+    project = _checked_project(current())
     need_tasks(project)
     for each in project.warnings:
         output.note(str(each))
@@ -106,9 +107,11 @@ def need_tasks(project: Project) -> None:
         raise no_project(project.root)
 
 
-def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T:
+def with_process(do: Callable[[Process], Awaitable[T]]) -> T:
     """Run something in the project's process, with `api` and its initializers, but without a worker."""
-    process = new_process(settings)
+    import asyncio
+
+    process = new_process()
 
     async def all_of_it() -> T:
         async with process:
@@ -117,12 +120,12 @@ def with_process(settings: Settings, do: Callable[[Process], Awaitable[T]]) -> T
     return asyncio.run(all_of_it())
 
 
-def new_process(settings: Settings) -> Process:
+def new_process() -> Process:
     """The project's process before its start, without a worker and a scheduler."""
     from resqpy.framework.log import configure
     from resqpy.framework.process import Process
 
-    project = load_project(settings)
+    project = load_project(current())
     configure(replace(project.config.logger, level="warning"), project.name)
     process = Process(project, worker=False, scheduler=False)
     process.patient = False  # somebody sits before it
@@ -130,13 +133,20 @@ def new_process(settings: Settings) -> Process:
 
 
 def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
+    import asyncio
+
+    from resqpy.engine.resque import Resque
+
     async def all_of_it() -> T:
-        async with _connected(place, definitions) as queue:
+        options = await asyncio.to_thread(place.connection)
+        async with Resque(options, definitions) as queue:
+            queue.store.scripts = False  # whoever only looks needs no right to run them
+            await queue.connect()
             found = await look(queue)
             await _tell_junk(queue)
             return found
 
-    with bar.shown():
+    with _walks_shown():
         return asyncio.run(all_of_it())
 
 
@@ -148,11 +158,66 @@ async def _tell_junk(queue: Resque) -> None:
         output.warn(f"{output.text(key)} is not a {wanted} ({kind}): taken for empty")
 
 
-@asynccontextmanager
-async def _connected(place: Place, definitions: Mapping[str, Any]) -> AsyncIterator[Resque]:
-    """A queue and inspector of the project's Redis."""
-    options = await asyncio.to_thread(place.connection)
-    async with Resque(options, definitions) as queue:
-        queue.store.scripts = False  # whoever only looks needs no right to run them
-        await queue.connect()
-        yield queue
+# -- the bar of a terminal while a command walks over many thousand entries --
+
+
+_AFTER_S = 0.4  # what takes less needs no bar
+_EVERY_S = 0.1
+_LARGE = 2000  # entries; a smaller walk is a part of another one
+_WIDTH = 30
+
+
+class _Bar:
+    """The bar of one command; it shows the walk that took the last step."""
+
+    def __init__(self) -> None:
+        self._began_s = self._drawn_s = SYSTEM_CLOCK.monotonic()
+        self._shown = False
+
+    def watch(self, walk: Walk) -> None:
+        """Draw how far a walk is, now and then."""
+        if walk.total < _LARGE:
+            return
+        now_s = SYSTEM_CLOCK.monotonic()
+        if walk.done >= walk.total:
+            self.erase()
+        elif now_s - self._began_s >= _AFTER_S and now_s - self._drawn_s >= _EVERY_S:
+            self._drawn_s = now_s
+            self._draw(_line(walk))
+
+    def _draw(self, words: str) -> None:
+        self._shown = True
+        width = shutil.get_terminal_size().columns - 1
+        output.redraw(words[:width])
+
+    def erase(self) -> None:
+        """Take it from the screen."""
+        if self._shown:
+            self._shown = False
+            output.redraw("")
+
+
+def _line(walk: Walk) -> str:
+    """`[████      ]  37 %  370,000 of 1,000,000  failed`."""
+    part = min(1.0, walk.done / walk.total)
+    full = round(part * _WIDTH)
+    return (
+        f"[{'█' * full}{' ' * (_WIDTH - full)}] {part:4.0%}  "
+        f"{min(walk.done, walk.total):,} of {walk.total:,}  {output.text(walk.what)}"
+    )
+
+
+@contextmanager
+def _walks_shown() -> Iterator[None]:
+    """Show the walks of this block, if a person sees them."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from resqpy.store.walk import watched
+
+    bar = _Bar()
+    with watched(bar.watch):
+        try:
+            yield
+        finally:
+            bar.erase()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import click
 
+from resqpy.base.imports import near_match
 from resqpy.cli import output
+from resqpy.cli.changing import BulkChange
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask
-from resqpy.cli.settings import current
-from resqpy.cli.tracked_nearest import by_status, nearest_id, nearest_task, words_of
 from resqpy.tracked.errors import TaskStateError, TrackedError, UnknownTaskId
 from resqpy.tracked.query import Conditions
 from resqpy.tracked.record import TaskStatus
@@ -82,27 +82,26 @@ def carry_out(choice: TrackedChoice, work: TrackedWork, *, dry_run: bool) -> int
 
 
 def _all(conditions: Conditions, work: TrackedWork, *, dry_run: bool) -> int:
-    found, left = _ask(lambda tracked: _count(tracked, conditions, work))
-    if found and not dry_run:
-        output.confirm(f"{work.verb.capitalize()} {_tasks(found)}?")
-    number = found
-    if found and not dry_run:
-        number = _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
-    told = f"{_tasks(number)} {'would be ' if dry_run else ''}{work.done}"
-    if number < found:
-        told += (
-            f"; {found - number:,} of the {found:,} that were found were gone or changed meanwhile"
+    def act() -> int:
+        return int(
+            _ask(lambda tracked: getattr(tracked.all(**conditions), work.verb)(**work.options))
         )
+
+    what = BulkChange(
+        "tracked task",
+        work.done,
+        lambda tasks: f"{work.verb.capitalize()} {tasks}?",
+        "were gone or changed meanwhile",
+    )
+    found, left = _ask(lambda tracked: _count(tracked, conditions, work))
+    number, end = what.carry_out(found, act, dry_run=dry_run), ""
     if left:
         allowed = ", ".join(work.statuses)
-        told += f"; left as they are: {words_of(left)} (only {allowed} ones can be {work.done})"
+        end = f"; left as they are: {words_of(left)} (only {allowed} ones can be {work.done})"
     elif not found:
-        told += _ask(lambda tracked: nearest_task(tracked, conditions))
-    done = 0 if dry_run else number
-    result = {"found": found, work.done: done, "left": left, "dry_run": dry_run}
-    output.show(result, lambda: output.say(told))
-    nothing = not found and bool(conditions or left)
-    return Exit.NO if nothing or number < found else Exit.OK
+        end = _ask(lambda tracked: nearest_task(tracked, conditions))
+    code = what.tell(found, number, {"left": left}, dry_run=dry_run, more=("", end))
+    return Exit.NO if not found and (conditions or left) else code
 
 
 async def _count(
@@ -116,12 +115,8 @@ async def _count(
     return found, {name: n for name, n in numbers.items() if name not in work.statuses}
 
 
-def _tasks(number: int) -> str:
-    return output.counted(number, "tracked task")
-
-
 def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
-    return ask(current(), lambda queue: do(Tracked(queue.store)))
+    return ask(lambda queue: do(Tracked(queue.store)))
 
 
 # -- by id --
@@ -170,3 +165,66 @@ def _print_results(results: dict[str, str], done: str) -> None:
             output.say(f"{task_id}  {result}")
         else:
             output.warn(result)
+
+
+# -- what there is instead, where none is what was looked for --
+
+
+_LOOKED_AT = 1000  # tasks, for their names
+_NAMED = {"type": "type", "tags": "tag", "application": "application", "user": "user"}
+
+
+async def nearest_task(tracked: Tracked, conditions: Conditions) -> str:
+    """Which condition no task meets, with the nearest name; all of them together, or that there is no task."""
+    if not await tracked.count():
+        return ": there are no tracked tasks"
+    if not conditions:
+        return ""
+    for name, words in _NAMED.items():
+        for each in _values(conditions.get(name)):
+            alone = cast("Conditions", {name: [each] if name == "tags" else each})
+            if not await tracked.count(**alone):
+                names = await _names(tracked, name)
+                return f": none has the {words} {each!r}{near_match(each, names)}"
+    return await _by_status(tracked, conditions)
+
+
+async def nearest_id(tracked: Tracked, task_id: str) -> str:
+    """`; did you mean …?` for the id of one of the first tasks."""
+    return near_match(task_id, await _names(tracked, "id"), cutoff=0.8)
+
+
+async def _by_status(tracked: Tracked, conditions: Conditions) -> str:
+    """Whether it is the status alone that none has, and which they have."""
+    others = cast("Conditions", {k: v for k, v in conditions.items() if k != "status"})
+    if "status" not in conditions or not (there := await by_status(tracked, others)):
+        return ": none meets these conditions" + (" together" if len(conditions) > 1 else "")
+    statuses = " or ".join(_values(conditions["status"]))
+    return f": none is {statuses}; {'others are' if others else 'there are'} {words_of(there)}"
+
+
+async def by_status(tracked: Tracked, conditions: Conditions) -> dict[str, int]:
+    """How many of the tasks that meet some conditions are at what."""
+    said = _values(conditions.get("status"))
+    found = {}
+    for status in TaskStatus:
+        if not said or status in said:
+            narrowed: Conditions = {**conditions, "status": status}
+            found[str(status)] = await tracked.count(**narrowed)
+    return {status: number for status, number in found.items() if number}
+
+
+def words_of(numbers: dict[str, int]) -> str:
+    """`2 running, 1 completed`."""
+    return ", ".join(f"{number:,} {status}" for status, number in numbers.items())
+
+
+def _values(said: Any) -> list[Any]:
+    if said is None:
+        return []
+    return [said] if isinstance(said, str) else list(said)
+
+
+async def _names(tracked: Tracked, name: str) -> set[str]:
+    page = await tracked.query(page_size=_LOOKED_AT)
+    return {each for task in page.tasks for each in _values(getattr(task.record, name, None))}

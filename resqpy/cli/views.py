@@ -22,16 +22,11 @@ def length(number: int) -> str:
     return number.words if isinstance(number, NoList) else str(number)
 
 
-def job_name(job: Job) -> str:
-    """Its class, or that it is none."""
-    return "(unreadable)" if isinstance(job, UnreadableJob) else job.class_name
-
-
-def job_args(job: Job) -> str:
-    """Its arguments, or why it is none."""
+def job_cells(job: Job) -> tuple[str, str]:
+    """The class and the arguments of a job, or why it is none."""
     if isinstance(job, UnreadableJob):
-        return f"{len(job.raw)} bytes: {job.problem}"
-    return args(job.args)
+        return "(unreadable)", f"{len(job.raw)} bytes: {job.problem}"
+    return job.class_name, args(job.args)
 
 
 def args(values: Sequence[Any]) -> str:

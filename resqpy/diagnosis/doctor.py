@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from shlex import quote
 
@@ -10,20 +10,18 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import NoList, UnreadableJob
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.junk import junk_problems
-from resqpy.diagnosis.keyspace import fix, keyspace_problems
+from resqpy.diagnosis.keyspace import junk_problems, keyspace_problems
+from resqpy.diagnosis.leaders import lock_problems, ruby_problems
 from resqpy.diagnosis.problem import Found, Problem
-from resqpy.diagnosis.resting_workers import resting_problems
-from resqpy.diagnosis.ruby_part import ruby_problems
-from resqpy.diagnosis.silent_workers import worker_problems
-from resqpy.diagnosis.texts import counted
-from resqpy.diagnosis.unled import unled_problems
+from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.views import ID_LENGTH, failed_id
+from resqpy.diagnosis.worker_problems import resting_problems, worker_problems
 from resqpy.diagnosis.workers import SeenWorker, all_workers, pause_words, unbound_by_pause
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
-from resqpy.store import checkup, delayed, known_tasks, pausing
+from resqpy.engine.schedule_view import ScheduleView
+from resqpy.store import delayed, known_tasks, pausing
 from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.store.undo import Touched, Undo
 
@@ -32,7 +30,7 @@ OVERDUE_MS = 60_000  # a scheduler needs no such time
 MANY_FAILED = 10_000
 NEARLY_FULL = 0.9
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-LOOKED_AT = 1000  # jobs of each queue
+LOOKED_AT = 1000  # jobs of each queue, delayed times
 _NAMED = 5  # queues
 
 
@@ -64,7 +62,9 @@ class Diagnosis:
             "the leaders": self._leaders,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
-            "what runs by itself": lambda: unled_problems(self._resque, self._options, self._locks),
+            "what runs by itself": lambda: _unled_problems(
+                self._resque, self._options, self._locks
+            ),
             "workers": self._dead,
             "queues without workers": self._unworked,
             "versions of tasks": self._versions,
@@ -168,24 +168,8 @@ class Diagnosis:
 
     async def _leaders(self) -> Found:
         self._locks = await standing(self._store, self._options.ruby_lock_prefix)
-        python, ruby, node = self._locks
-        foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
-        if len(foreign) == 2:
-            yield Problem(
-                "two leaders",
-                f"Ruby's scheduler {ruby.holder} and Node's {node.holder} lead at the same time: "
-                "both move delayed jobs, and Ruby's has no lock against Node's",
-                "stop one of them; a resqpy scheduler takes both locks and stands in for both",
-            )
-        for each in (python, ruby, node):
-            if each.holder is not None and each.ttl_ms is None:
-                yield Problem(
-                    "endless leader lock",
-                    f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
-                    "is dead, nobody leads",
-                    f"expire {each.key}",
-                    fix(partial(checkup.expire_locks, self._store, [each.key]), strings=[each.key]),
-                )
+        for problem in lock_problems(self._store, self._locks):
+            yield problem
 
     async def _overdue(self) -> Found:
         members = await delayed.seconds(self._store, 0, 999)
@@ -237,10 +221,9 @@ class Diagnosis:
     async def _versions(self) -> Found:
         found = sorted(await known_tasks.versions(self._store))
         if found:
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
             yield Problem(
                 "tasks of two versions",
-                f"live processes take different inputs for {', '.join(map(repr, found[:_NAMED]))}{more}: each "
+                f"live processes take different inputs for {named([*map(repr, found)])}: each "
                 "leaves jobs that it can't run to the others for some minutes, and fails them then",
                 "wait for the end of a deploy; or two projects share this Redis: give each a "
                 "redis.namespace or queues of its own",
@@ -278,10 +261,10 @@ class Diagnosis:
             )
         if junk := sorted(self._store.junk.items()):
             self._store.junk.clear()
-            named = ", ".join(f"{key} is not a {kind}" for key, kind in junk[:_NAMED])
+            names = ", ".join(f"{key} is not a {kind}" for key, kind in junk[:_NAMED])
             yield Problem(
                 "keys of other kinds",
-                f"taken for empty: {named}; Ruby's and Node's programs break on some of them",
+                f"taken for empty: {names}; Ruby's and Node's programs break on some of them",
                 "find out who wrote them",
             )
 
@@ -353,7 +336,35 @@ def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:
     if len(longest) == 1:
         words = f"{jobs} in the queue {longest[0]!r}, from which no live worker takes any"
         return words, f"resqpy worker --queues {quote(f'{longest[0]},*')}"
-    named = ", ".join(f"{name} ({waiting[name]:,})" for name in longest[:_NAMED])
-    more = f" and {len(longest) - _NAMED:,} more" if len(longest) > _NAMED else ""
-    words = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {named}{more}"
+    names = named([f"{name} ({waiting[name]:,})" for name in longest])
+    words = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {names}"
     return words, "resqpy worker: without --queues it works all of them"
+
+
+async def _unled_problems(
+    resque: Resque, options: LeaderOptions, locks: Sequence[LeaderLock]
+) -> Found:
+    """Periodic tasks, delayed jobs and Ruby's schedules that nobody moves, in one problem. Nothing is
+    broken where nothing was started yet.
+    """
+    if not locks:
+        return
+    found, waits = led(locks), list[str]()
+    timetable = await ScheduleView(resque, options).load()
+    running = [each for each in timetable.entries if each.state in ("waiting", "under way")]
+    if names := [each.name for each in running if each.kind != "ruby" and not found.periodic]:
+        waits.append(f"periodic tasks ({named(names, 3)})")
+    jobs = 0 if found.delayed else await _delayed_jobs(resque)
+    if jobs:
+        waits.append(f"delayed jobs ({jobs:,})")
+    if names := [each.name for each in running if each.kind == "ruby" and not found.delayed]:
+        waits.append(f"schedules of resque-scheduler ({named(names, 3)})")
+    if waits:
+        words = f"{found.who}: {' and '.join(waits)} don't run"
+        at_work = bool(jobs or await resque.workers())
+        yield Problem("no scheduler", words, found.remedy, grave=at_work)
+
+
+async def _delayed_jobs(resque: Resque) -> int:
+    seconds = await delayed.seconds(resque.store, 0, LOOKED_AT - 1)
+    return sum(await delayed.lengths(resque.store, seconds))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from shlex import quote
-from typing import Any
 
-from resqpy.diagnosis.problem import Fix, Found, Problem
+from resqpy.diagnosis.problem import Found, Problem, fix
 from resqpy.diagnosis.texts import counted
-from resqpy.store import checkup
+from resqpy.store import checkup, junk
 from resqpy.store.client import Store
-from resqpy.store.undo import Touched, Undo
 
 _LOST = "with delayed jobs not in their index: no scheduler will ever find them"
 _EMPTY = "in the index of delayed jobs without a job"
@@ -55,15 +53,6 @@ async def keyspace_problems(store: Store) -> Found:
             "if that was not meant: --namespace, or `namespace` in config/redis.py",
             grave=False,
         )
-
-
-def fix(repair: Callable[[], Awaitable[int]], **touched: Any) -> Fix:
-    """A repair with what takes it back."""
-
-    async def repaired(undo: Undo) -> int:
-        return await undo.watch(Touched(**touched), repair)
-
-    return repaired
 
 
 def _record_problems(found: checkup.Survey) -> list[Problem]:
@@ -145,3 +134,21 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
             )
         )
     return problems
+
+
+async def junk_problems(store: Store) -> Found:
+    """Keys of another kind than resqpy keeps there."""
+    found = await junk.found(store, leading=True)
+    if not found:
+        return
+
+    async def set_aside() -> int:
+        return len(await junk.set_aside(store, leading=True))
+
+    named = ", ".join(f"{key} (a {kind})" for key, kind in found.items())
+    yield Problem(
+        "junk in our keys",
+        f"resqpy keeps something else under {named}",
+        f"move it to {store.keys.junk(store.keys.own('…'))}, as a worker or scheduler does that starts",
+        fix(set_aside, whole=list(found)),
+    )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from resqpy.store.undo import Undo
+from resqpy.store.undo import Touched, Undo
 
 Fix = Callable[[Undo], Awaitable[int]]
 
@@ -32,3 +32,12 @@ class Problem:
 
 
 Found = AsyncIterator[Problem]
+
+
+def fix(repair: Callable[[], Awaitable[int]], **touched: Any) -> Fix:
+    """A repair with what takes it back."""
+
+    async def repaired(undo: Undo) -> int:
+        return await undo.watch(Touched(**touched), repair)
+
+    return repaired

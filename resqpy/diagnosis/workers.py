@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 Life = Literal["lives", "silent", "can't tell"]
 
-_NAMED = 5
-
 
 @dataclass(frozen=True, slots=True)
 class SeenWorker:
@@ -164,9 +162,7 @@ def pause_words(unbound: Sequence[SeenWorker]) -> str:
     words = "all workers are paused, Ruby's and resqpy's; Node's and PHP's don't know of it"
     if not unbound:
         return words
-    names = ", ".join(WorkerId.parse(each.worker_id).name for each in unbound[:_NAMED])
-    more = f" and {len(unbound) - _NAMED:,} more" if len(unbound) > _NAMED else ""
-    return f"{words}: {names}{more} go on"
+    return f"{words}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} go on"
 
 
 async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, int | None]:

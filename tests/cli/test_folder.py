@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.cli import folder
 from resqpy.cli.exits import Exit
+from resqpy.cli.settings import find_root
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended
 
@@ -98,10 +98,10 @@ def test_the_nearest_project_counts(go: Go, root: Path) -> None:
     inner = go("apps", "mini", "tasks").parent
 
     go("apps", "mini")
-    assert folder.find_root() == Path()
+    assert find_root() == Path()
     (inner / "config").mkdir()
     go("apps", "mini", "tasks", "mail")
-    assert folder.find_root() == inner
+    assert find_root() == inner
 
 
 def test_a_lone_folder_above_makes_no_project(go: Go, root: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_lone_folder_above_makes_no_project(go: Go, root: Path) -> None:
     (root / "config").rmdir()
     go("docs")
 
-    assert folder.find_root() == Path()
+    assert find_root() == Path()
 
 
 def test_the_search_ends_where_the_owner_changes(
@@ -117,7 +117,7 @@ def test_the_search_ends_where_the_owner_changes(
 ) -> None:
     """What others put into /tmp is not run."""
     go("docs")
-    assert folder.find_root() == root
+    assert find_root() == root
     stat = Path.stat
 
     def stat_of_another(path: Path, **more: bool) -> os.stat_result:
@@ -126,7 +126,7 @@ def test_the_search_ends_where_the_owner_changes(
 
     monkeypatch.setattr(Path, "stat", stat_of_another)
 
-    assert folder.find_root() == Path()
+    assert find_root() == Path()
 
 
 def test_the_processes_of_a_supervisor_are_in_the_project(program: Program, root: Path) -> None:

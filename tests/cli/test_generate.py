@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from resqpy.cli.commands.generate import OF_API
 from resqpy.cli.exits import Exit
-from resqpy.cli.taken import OF_API
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project
 from tests.cli.conftest import Call

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from resqpy.cli.exits import Exit
-from resqpy.cli.process_list import without_login
+from resqpy.cli.main import without_login
 from tests.cli.conftest import Call, Program
 from tests.support.waiting import wait_for
 

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli import watching
+from resqpy.cli.fleet import files_of
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.waiting import wait_for
@@ -50,12 +50,12 @@ async def test_start_reloads_on_change(
 @pytest.mark.parametrize("path", ["tasks/new.py", "helper.py", "shop/models.py", "config/tasks.py"])
 def test_each_python_file_is_watched(root: Path, path: str) -> None:
     """Also modules that tasks import from elsewhere in the project; one that is deleted is a change."""
-    before = dict(watching.files_of(root))
+    before = dict(files_of(root))
     file = root / path
     file.parent.mkdir(exist_ok=True)
     file.write_text("X = 1\n")
 
-    assert set(dict(watching.files_of(root))) - set(before) == {file}
+    assert set(dict(files_of(root))) - set(before) == {file}
 
 
 @pytest.mark.parametrize("folder", ["tests", ".venv", "env", "tasks/__pycache__", "node_modules"])
@@ -66,7 +66,7 @@ def test_what_no_task_imports_is_not_watched(root: Path, folder: str) -> None:
     if folder == "env":
         (root / folder / "pyvenv.cfg").write_text("")
 
-    assert root / folder / "x.py" not in dict(watching.files_of(root))
+    assert root / folder / "x.py" not in dict(files_of(root))
 
 
 async def test_a_change_while_a_new_process_begins_counts(

@@ -12,6 +12,7 @@ from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
 from resqpy.cli.options import option
+from resqpy.cli.session import load_place
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def config() -> None:
 @option("--changed", is_flag=True, help="Only what differs from the defaults.")
 def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
     """Show the settings (secrets as ***); all, or those of some sections: `tasks`, `tasks.timeout`."""
-    from resqpy.cli.session import load_place
-
     settings = current()
     loaded = load_place(settings).config
     chosen = _chosen(loaded.settings, names)

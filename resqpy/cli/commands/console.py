@@ -1,11 +1,16 @@
-"""`resqpy console`."""
+"""`resqpy console`, `completion`, `version`."""
 
 from __future__ import annotations
 
+import platform
+
+import click
+from click.shell_completion import get_completion_class
+
+from resqpy.base.imports import package_version
 from resqpy.cli import output
 from resqpy.cli.group import command
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
 
 
 @command(json=False)
@@ -20,6 +25,39 @@ def console(*, code: str | None) -> None:
     """
     from resqpy.cli import prompt
 
-    result = prompt.run(current(), code)
+    result = prompt.run(code)
     if result is not None:
         output.say(repr(result))
+
+
+@command(project=False)
+def version() -> None:
+    """Show the versions of resqpy, Python and the Redis client."""
+    versions = {
+        "resqpy": package_version("resqpy"),
+        "python": platform.python_version(),
+        "redis-py": package_version("redis"),
+    }
+    if output.wants_json():
+        output.json(versions)
+    else:
+        for name, number in versions.items():
+            output.say(f"{name:<9} {number}")
+
+
+FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/resqpy.fish"}
+
+
+@command(json=False, project=False)
+@click.argument("shell", type=click.Choice(sorted(FILES)))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    bash, zsh: add the line `eval "$(resqpy completion bash)"` to ~/.bashrc or ~/.zshrc; fish: resqpy
+    completion fish > ~/.config/fish/completions/resqpy.fish
+    """
+    from resqpy.cli.main import COMPLETE_VARIABLE, cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None  # click knows all three
+    output.say_block(kind(cli, {}, "resqpy", COMPLETE_VARIABLE).source() + "\n")

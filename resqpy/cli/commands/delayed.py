@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli import output, views
+from resqpy.cli.commands.jobs import ARGS_HELP, wanted_jobs
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import Json, Moment
+from resqpy.cli.option_types import JSON, MOMENT
 from resqpy.cli.options import option, options
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import job_json
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from resqpy.base.model import Job
     from resqpy.engine.resque import Resque
     from resqpy.engine.walking import Walked
-
-ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 
 @click.group(cls=Group, default="list")
@@ -32,7 +31,7 @@ def delayed() -> None:
 @delayed.command("list")
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
 @option("--queue", metavar="NAME", help="Only jobs for this queue.")
-@option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
+@option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
 @option("--overdue", is_flag=True, help="Only jobs whose time has come.")
 @option("--limit", default=50, show_default=True, help="At the most so many.")
 def list_(
@@ -41,10 +40,9 @@ def list_(
     """Show delayed jobs, the next first."""
     from resqpy.base import reading
     from resqpy.base.job_filter import JobFilter
-    from resqpy.cli.session import ask
     from resqpy.engine.waiting_jobs import delayed_items
 
-    wanted = _wanted(class_name, queue, args)
+    wanted = wanted_jobs(class_name, args, queue)
 
     async def look(resque: Resque) -> tuple[int, list[tuple[int, Job]]]:
         now_ms = await resque.now_ms()
@@ -56,38 +54,33 @@ def list_(
                 found.append((second * 1000, reading.show_delayed(raw)))
         return now_ms, found
 
-    now_ms, found = ask(current(), look)
-    output.show(
-        [{"at": texts.iso(ms), "at_ms": ms, **job_json(job, output.redaction())} for ms, job in found],
-        lambda: output.table(
-            ("at", "due", "class", "queue", "args"),
-            [
-                (texts.local(ms), texts.distance(ms, now_ms), views.job_name(job), job.queue,
-                 views.job_args(job))
-                for ms, job in found
-            ],
-            empty="no delayed jobs" if wanted == JobFilter() and not overdue else "no such delayed jobs",
-        ),
-    )  # fmt: skip
+    def cells(each: tuple[int, Job]) -> tuple[str | None, ...]:
+        ms, job = each
+        class_name, args = views.job_cells(job)
+        return texts.local(ms), texts.distance(ms, now_ms), class_name, job.queue, args
 
-
-def _wanted(class_name: str | None, queue: str | None, args: Any) -> JobFilter:
-    from resqpy.base.job_filter import JobFilter
-    from resqpy.framework.tasks_api import as_args
-
-    return JobFilter.of(class_name, None if args is None else as_args(args), queue)
+    now_ms, found = ask(look)
+    output.listing(
+        found,
+        lambda e: {"at": texts.iso(e[0]), "at_ms": e[0], **job_json(e[1], output.redaction())},
+        ("at", "due", "class", "queue", "args"),
+        cells,
+        empty="no delayed jobs"
+        if wanted == JobFilter() and not overdue
+        else "no such delayed jobs",
+    )
 
 
 CHOICE = options(
     option(
         "--at",
-        type=Moment(),
+        type=MOMENT,
         metavar="TIME",
         help="Everything that is due at this time: ISO 8601, `now`, `+1d`, or milliseconds.",
     ),
     option("--class", "class_name", metavar="NAME", help="Jobs of this task."),
     option("--queue", metavar="NAME", help="With --class: only for this queue."),
-    option("--args", type=Json(), metavar="JSON", help="With --class: only with these arguments."),
+    option("--args", type=JSON, metavar="JSON", help="With --class: only with these arguments."),
 )
 
 
@@ -96,7 +89,7 @@ def _chosen(
 ) -> JobFilter:
     if (at is None) == (class_name is None):
         raise click.UsageError("say which: --at TIME, or --class NAME")
-    return _wanted(class_name, queue, args)
+    return wanted_jobs(class_name, args, queue)
 
 
 @delayed.command(cls=Command, destroys=True)
@@ -109,7 +102,7 @@ def remove(
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import JobChange, change
+    from resqpy.cli.changing import BulkChange, change
     from resqpy.engine.removing import delete_delayed_jobs
 
     wanted = _chosen(at, class_name, queue, args)
@@ -117,10 +110,8 @@ def remove(
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         return await delete_delayed_jobs(resque.store, wanted, at=at, dry_run=dry_run)
 
-    what = JobChange(
-        walk, lambda jobs: f"Remove {jobs}?", noun="delayed job", done="removed", at=at
-    )
-    return change(what, wanted, dry_run=dry_run)
+    what = BulkChange("delayed job", "removed", lambda jobs: f"Remove {jobs}?")
+    return change(what, walk, wanted, dry_run=dry_run, at=at)
 
 
 @delayed.command("run", cls=Command, destroys=True)
@@ -137,7 +128,7 @@ def run(
     a hook or lock of its task forbids stays delayed; so do tracked tasks. Exit code 6 if there is none,
     or fewer were enqueued than were found.
     """
-    from resqpy.cli.changing import JobChange, change
+    from resqpy.cli.changing import BulkChange, change
     from resqpy.engine.advancing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)
@@ -145,13 +136,10 @@ def run(
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         return await Advancing(resque).walk(wanted, at=at, most=limit, dry_run=dry_run)
 
-    what = JobChange(
-        walk,
+    what = BulkChange(
+        "delayed job",
+        "enqueued",
         lambda jobs: f"Let {jobs} run now?",
-        noun="delayed job",
-        done="enqueued",
-        why_less="were gone meanwhile, or a plugin forbids them",
-        hooks=True,
-        at=at,
+        "were gone meanwhile, or a plugin forbids them",
     )
-    return change(what, wanted, dry_run=dry_run)
+    return change(what, walk, wanted, dry_run=dry_run, hooks=True, at=at)

@@ -11,10 +11,10 @@ import click
 
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
-from resqpy.cli.folder import is_project
 from resqpy.cli.group import command
 from resqpy.cli.options import option
-from resqpy.cli.settings import Settings, current
+from resqpy.cli.session import ask, ask_with_tasks, load_place
+from resqpy.cli.settings import Settings, current, is_project
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.problem import Problem
@@ -52,7 +52,6 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
         return _take_back(undo, dry_run=dry_run)
     if jobs:
         return _look_at_jobs(fix=fix)
-    from resqpy.cli.session import ask, load_place
     from resqpy.diagnosis.doctor import Diagnosis
     from resqpy.framework.connection import scheduler_options
 
@@ -67,7 +66,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
             return found, await _repair(resque, settings, fixable)
         return found, {}
 
-    found, fixed = ask(settings, look, project.registry.definitions if project else {})
+    found, fixed = ask(look, project.registry.definitions if project else {})
     found = [*(_problems_of(project) if project else []), *found]
     output.show(
         [_as_json(each, fixed) for each in found],
@@ -107,7 +106,6 @@ async def _repair(
 
 
 def _take_back(path: Path, *, dry_run: bool) -> int:
-    from resqpy.cli.session import ask
     from resqpy.diagnosis.repair import read
     from resqpy.store.undo import take_back
 
@@ -118,7 +116,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
     async def do(resque: Resque) -> list[str]:
         return [] if dry_run else await take_back(resque.store, commands)
 
-    refused = ask(current(), do)
+    refused = ask(do)
     for words in refused:
         output.warn(words)
     done = 0 if dry_run else len(commands) - len(refused)
@@ -131,7 +129,6 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 
 def _look_at_jobs(*, fix: bool) -> int:
-    from resqpy.cli.session import ask_with_tasks
     from resqpy.diagnosis.contract import Contract
     from resqpy.framework.task_call import params_of
 
@@ -143,7 +140,7 @@ def _look_at_jobs(*, fix: bool) -> int:
         tasks = project.registry.tasks
         return await Contract(resque, tasks, params_of, settings.redaction).problems()
 
-    found = ask_with_tasks(settings, look)
+    found = ask_with_tasks(look)
     output.show([_as_json(each, {}) for each in found], lambda: _print(found, {}, promised=False))
     return Exit.NO if any(each.grave for each in found) else Exit.OK
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +10,12 @@ import click
 from resqpy.cli import output, views
 from resqpy.cli.group import Command, Group
 from resqpy.cli.options import option, options
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import failed_id, failed_json, group_json
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
-    from resqpy.engine.failed_groups import FailedGroup
     from resqpy.engine.resque import Resque
 
 FILTERS = options(
@@ -42,7 +40,6 @@ def failed() -> None:
 def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     """Show failed jobs, the latest first."""
     from resqpy.cli.failed_choice import Filters
-    from resqpy.cli.session import ask
 
     async def look(inspector: Resque) -> tuple[int, list[FailedJob]]:
         count = await inspector.failed_count()
@@ -56,19 +53,21 @@ def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
             count += 1
         return count, list(kept)
 
-    count, found = ask(current(), look)
+    count, found = ask(look)
     found = found if oldest else found[::-1]
-    output.show(
-        [failed_json(each, output.redaction(), backtrace=False) for each in found],
-        lambda: _print(found, count, "such failed jobs" if Filters(**wanted) else "failed jobs"),
+    output.listing(
+        found,
+        lambda each: failed_json(each, output.redaction(), backtrace=False),
+        views.FAILED_HEADS,
+        views.failed_cells,
+        empty=_none(wanted),
     )
-
-
-def _print(found: Sequence[FailedJob], count: int, what: str) -> None:
-    rows = [views.failed_cells(each) for each in found]
-    output.table(views.FAILED_HEADS, rows, empty=f"no {what}")
-    if count > len(found) > 0:
+    if count > len(found) > 0 and not output.wants_json():
         output.note(f"({len(found)} of {count:,}; --limit shows more)")
+
+
+def _none(wanted: dict[str, tuple[str, ...]]) -> str:
+    return "no such failed jobs" if any(wanted.values()) else "no failed jobs"
 
 
 @failed.command()
@@ -77,20 +76,17 @@ def _print(found: Sequence[FailedJob], count: int, what: str) -> None:
 def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
     """Count failed jobs by task and exception, the largest group first."""
     from resqpy.cli.failed_choice import Filters
-    from resqpy.cli.session import ask
 
-    async def look(inspector: Resque) -> list[FailedGroup]:
-        return await inspector.failed_groups(**Filters(**wanted).keywords)
-
-    found = ask(current(), look)
+    found = ask(lambda resque: resque.failed_groups(**Filters(**wanted).keywords))
     shown = found[:limit]
-    output.show(
-        [group_json(each) for each in shown],
-        lambda: output.table(
-            views.GROUP_HEADS, [views.group_cells(each) for each in shown],
-            empty="no such failed jobs" if Filters(**wanted) else "no failed jobs", right=("jobs",),
-        ),
-    )  # fmt: skip
+    output.listing(
+        shown,
+        group_json,
+        views.GROUP_HEADS,
+        views.group_cells,
+        empty=_none(wanted),
+        right=("jobs",),
+    )
     if len(found) > len(shown) > 0 and not output.wants_json():
         output.note(f"({len(shown)} of {len(found):,} groups; --limit shows more)")
 
@@ -100,9 +96,8 @@ def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
 def show(id: str) -> None:  # noqa: A002 - what the user types
     """Show one failed job with its arguments and backtrace."""
     from resqpy.cli.failed_choice import by_ids
-    from resqpy.cli.session import ask
 
-    [entry] = ask(current(), lambda inspector: by_ids(inspector, [id]))
+    [entry] = ask(lambda inspector: by_ids(inspector, [id]))
     output.show(failed_json(entry, output.redaction(), backtrace=True), lambda: _print_one(entry))
 
 
@@ -158,7 +153,7 @@ def retry(
     The locks and enqueue hooks of their tasks are asked; a job that they forbid stays. Exit code 6 if
     no job is meant, or fewer were retried than were found.
     """
-    from resqpy.cli.failed_choice import FailedChoice, FailedWork, Filters, carry_out
+    from resqpy.cli.failed_choice import FailedChoice, Filters, carry_out
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
     if ids and rate:
@@ -172,8 +167,10 @@ def retry(
         return await resque.retry_all_failed(**wanted, retried=retried)
 
     why = "stay: gone meanwhile, without a job, or forbidden by a lock or hook of their task"
-    work = FailedWork("retry", "retried", one, many, why, rate)
-    return carry_out(choice, work, dry_run=dry_run, ask=False)
+    question = "" if ids else "Retry"
+    return carry_out(
+        choice, "retried", one, many, dry_run=dry_run, question=question, why_less=why, rate=rate
+    )
 
 
 @failed.command(cls=Command, destroys=True)
@@ -188,7 +185,7 @@ def remove(
 
     Exit code 6 if no job is meant, or fewer were removed than were found.
     """
-    from resqpy.cli.failed_choice import FailedChoice, FailedWork, Filters, carry_out
+    from resqpy.cli.failed_choice import FailedChoice, Filters, carry_out
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them)
 
@@ -198,4 +195,4 @@ def remove(
     async def many(resque: Resque) -> int:
         return await resque.remove_all_failed(**choice.filters.keywords)
 
-    return carry_out(choice, FailedWork("remove", "removed", one, many), dry_run=dry_run, ask=True)
+    return carry_out(choice, "removed", one, many, dry_run=dry_run, question="Remove")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import keyword
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from resqpy.cli import output
-from resqpy.cli.folder import is_project, no_project
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import Milliseconds, Pairs
+from resqpy.cli.option_types import MILLISECONDS, PAIR
 from resqpy.cli.options import option, options
-from resqpy.cli.scaffold import Name, Writer, render, sentence
-from resqpy.cli.settings import current
+from resqpy.cli.scaffold import Name, Writer, render, sentence, template
+from resqpy.cli.settings import current, is_project, no_project
 
 
 @click.group(cls=Group)
@@ -28,8 +30,6 @@ _manners = options(
 
 def _named(kind: str, name: str | None, flag: str | None, module: str | None = None) -> Name:
     """The name as an argument, or as ActionHero's `--name`; a module's is not said twice."""
-    from resqpy.cli.taken import check_free
-
     if name is None and flag is None:
         raise click.UsageError(f"say its name: resqpy generate {kind} NAME")
     made = Name.of((flag or name or "").removeprefix(f"{module}."))
@@ -45,7 +45,7 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
 @option(
     "--frequency",
     "-f",
-    type=Milliseconds(),
+    type=MILLISECONDS,
     metavar="DURATION",
     help="Run by itself so often: milliseconds, or 30s, 5m, 1h.",
 )
@@ -53,12 +53,12 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
 @option("--timezone", metavar="ZONE", help="Of --cron, as Europe/Berlin (default: the project's).")
 @option("--plugin", "plugins", multiple=True, metavar="NAME", help="A plugin (may be repeated).")
 @option("--retry", type=int, metavar="N", help="Try again so often if it fails.")
-@option("--timeout", type=Milliseconds(), metavar="DURATION", help="A run that takes longer fails.")
+@option("--timeout", type=MILLISECONDS, metavar="DURATION", help="A run that takes longer fails.")
 @option("--blocking", is_flag=True, help="A plain function, which runs in a thread.")
 @option(
     "--input",
     "inputs",
-    type=Pairs(),
+    type=PAIR,
     multiple=True,
     help="An input: to:str, count:int, note:str? (may be left out); may be repeated.",
 )
@@ -130,3 +130,66 @@ def _write(writer: Writer) -> None:
 
     for problem in Project.load(writer.root, current().environment).errors:
         output.warn(str(problem))
+
+
+# -- names that nothing new can have --
+
+
+_IMPORTED = re.compile(r"^from [\w.]+ import (.+)$", re.MULTILINE)
+# What `api` has besides a project's own initializers.
+OF_API = ("config", "log", "redis", "registry", "resque", "tasks", "tracked")
+
+
+def check_free(kind: str, name: Name) -> None:
+    """Refuse a name that would not work.
+
+    Args:
+        kind: `task`, `plugin`, …
+
+    Raises:
+        click.UsageError: with what has the name.
+    """
+    if keyword.iskeyword(name.snake) or keyword.iskeyword(name.pascal):
+        raise click.UsageError(f"{name.given!r} is a word of Python, so no file can have this name")
+    if name.pascal in _imported(kind):
+        raise click.UsageError(
+            f"a {kind} is made with {name.pascal}, so it can't have that name itself"
+        )
+    own = _OWN.get(kind)
+    if own is not None:
+        mine, theirs, words = own
+        if mine(name) in theirs():
+            raise click.UsageError(f"{words.format(mine(name))}; take another name")
+
+
+def _imported(kind: str) -> set[str]:
+    texts = [template(f"generate/{file}") for file in (f"{kind}.py", f"{kind}_test.py")]
+    return set(
+        re.findall(r"\w+", " ".join(each for text in texts for each in _IMPORTED.findall(text)))
+    )
+
+
+def _commands() -> Iterable[str]:
+    from resqpy.cli.main import COMMANDS
+
+    return COMMANDS
+
+
+def _sections() -> Iterable[str]:
+    from resqpy.framework.sections import SECTIONS
+
+    return SECTIONS
+
+
+def _plugins() -> Iterable[str]:
+    from resqpy import plugins
+
+    return plugins.__all__
+
+
+_OWN: dict[str, tuple[Callable[[Name], str], Callable[[], Iterable[str]], str]] = {
+    "command": (lambda name: name.kebab, _commands, "`resqpy {}` is there already"),
+    "config": (lambda name: name.snake, _sections, "config/{}.py is for settings of resqpy itself"),
+    "initializer": (lambda name: name.camel, lambda: OF_API, "api.{} is resqpy's own"),
+    "plugin": (lambda name: name.pascal, _plugins, "{} is a plugin that resqpy brings"),
+}

@@ -8,6 +8,7 @@ from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
 from resqpy.cli.options import option
+from resqpy.cli.session import ask, load_place
 from resqpy.cli.settings import current
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
 
     Without options it asks only whether Redis answers.
     """
-    from resqpy.cli.session import ask, load_place
     from resqpy.engine.identity import host_name
 
     settings = current()
@@ -38,7 +38,7 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
             found["scheduler"] = await inspector.leader() is not None
         return found
 
-    found = ask(settings, look)
+    found = ask(look)
     healthy = all(found.values())
     output.show({"healthy": healthy, **found}, lambda: _print(found))
     return Exit.OK if healthy else Exit.NO

@@ -12,9 +12,9 @@ from resqpy.base.imports import near_match
 from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import Json
+from resqpy.cli.option_types import JSON
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 from resqpy.diagnosis.views import job_json
 
 if TYPE_CHECKING:
@@ -35,17 +35,18 @@ def jobs() -> None:
 ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 
-def _wanted(class_name: str | None, args: Any) -> JobFilter:
+def wanted_jobs(class_name: str | None, args: Any, queue: str | None = None) -> JobFilter:
+    """The jobs that the options of a command mean."""
     from resqpy.base.job_filter import JobFilter
     from resqpy.framework.tasks_api import as_args
 
-    return JobFilter.of(class_name, None if args is None else as_args(args))
+    return JobFilter.of(class_name, None if args is None else as_args(args), queue)
 
 
 @jobs.command("list")
 @click.argument("queue", required=False)
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
-@option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
+@option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
 @option(
     "--limit", type=click.IntRange(0), default=50, show_default=True, help="At the most so many."
 )
@@ -54,23 +55,20 @@ def list_(
     queue: str | None, *, class_name: str | None, args: Any, limit: int, offset: int
 ) -> None:  # fmt: skip
     """Show jobs, the next to run first."""
-    from resqpy.cli.session import ask
-
-    wanted = _wanted(class_name, args)
+    wanted = wanted_jobs(class_name, args)
 
     async def look(inspector: Resque) -> list[Job]:
         names = await (inspector.queues() if queue is None else _known(inspector, queue))
         return await _page(_jobs(inspector, names, wanted), offset, limit + 1)
 
-    found = ask(current(), look)
+    found = ask(look)
     more, found = len(found) > limit, found[:limit]
-    output.show(
-        [job_json(job, output.redaction()) for job in found],
-        lambda: output.table(
-            ("queue", "class", "args"),
-            [(job.queue, views.job_name(job), views.job_args(job)) for job in found],
-            empty="no jobs" if class_name is None and args is None else "no such jobs",
-        ),
+    output.listing(
+        found,
+        lambda job: job_json(job, output.redaction()),
+        ("queue", "class", "args"),
+        lambda job: (job.queue, *views.job_cells(job)),
+        empty="no jobs" if class_name is None and args is None else "no such jobs",
     )
     if more:
         output.note(f"(there are more than these {limit:,}: see --limit and --offset)")
@@ -109,33 +107,31 @@ async def _page(jobs: AsyncIterator[Job], offset: int, limit: int) -> list[Job]:
 @jobs.command(cls=Command, destroys=True)
 @click.argument("queue")
 @option("--class", "class_name", required=True, metavar="NAME", help="The task's name.")
-@option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
+@option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
 @option("--dry-run", is_flag=True, help="Only tell how many there are.")
 def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
     """Remove jobs from a queue by their task, and by their arguments.
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import JobChange, change
+    from resqpy.cli.changing import BulkChange, change
     from resqpy.engine.removing import delete_jobs
 
-    wanted = _wanted(class_name, args)
+    wanted = wanted_jobs(class_name, args)
 
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         await _known(resque, queue)
         return await delete_jobs(resque.store, queue, wanted, dry_run=dry_run)
 
-    what = JobChange(
-        walk, lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?", noun="job", done="removed"
-    )
-    return change(what, replace(wanted, queue=queue), dry_run=dry_run)
+    what = BulkChange("job", "removed", lambda jobs: f"Remove {jobs}{wanted} from {queue!r}?")
+    return change(what, walk, replace(wanted, queue=queue), dry_run=dry_run)
 
 
 @jobs.command(cls=Command, destroys=True)
 @click.argument("queue")
 @click.argument("to_queue")
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
-@option("--args", type=Json(), metavar="JSON", help=ARGS_HELP)
+@option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
 @option("--limit", type=click.IntRange(1), metavar="N", help="The first N of them (default: all).")
 @option("--dry-run", is_flag=True, help="Only tell how many there are.")
 def move(
@@ -147,22 +143,21 @@ def move(
     jobs whose equal waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
     """
     from resqpy.base.keys import check_queue_name
-    from resqpy.cli.changing import JobChange, change
+    from resqpy.cli.changing import BulkChange, change
     from resqpy.engine.moving import move_jobs
 
-    wanted = _wanted(class_name, args)
+    wanted = wanted_jobs(class_name, args)
     check_queue_name(to_queue)
 
     async def walk(resque: Resque, dry_run: bool) -> Walked:
         await _known(resque, queue)
         return await move_jobs(resque.store, queue, to_queue, wanted, most=limit, dry_run=dry_run)
 
-    what = JobChange(
-        walk,
+    what = BulkChange(
+        "job",
+        "moved",
         lambda jobs: f"Move {jobs}{wanted} from {queue!r} to {to_queue!r}?",
-        noun="job",
-        done="moved",
-        why_less="were gone meanwhile, or wait there under a lock already",
-        where=f" to {to_queue!r}",
+        "were gone meanwhile, or wait there under a lock already",
+        f" to {to_queue!r}",
     )
-    return change(what, replace(wanted, queue=queue), dry_run=dry_run)
+    return change(what, walk, replace(wanted, queue=queue), dry_run=dry_run)

@@ -11,7 +11,7 @@ from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
@@ -31,22 +31,19 @@ def locks() -> None:
 )
 def list_(*, limit: int) -> None:
     """Show the locks and when each ends. It looks at every key of the database, in steps."""
-    from resqpy.cli.session import ask
     from resqpy.store import locks
 
     async def look(resque: Resque) -> tuple[int, dict[str, str]]:
         return await resque.now_ms(), await locks.some(resque.store, limit + 1)
 
-    now_ms, found = ask(current(), look)
+    now_ms, found = ask(look)
     more, names = len(found) > limit, sorted(found)[:limit]
-    ends = {name: _ends_ms(found[name]) for name in names}
-    output.show(
-        [{"lock": name, "ends_at": texts.iso(ms), "ends_at_ms": ms} for name, ms in ends.items()],
-        lambda: output.table(
-            ("ends", "lock"),
-            [(texts.distance(ms, now_ms), name) for name, ms in ends.items()],
-            empty="no locks",
-        ),
+    output.listing(
+        [(name, _ends_ms(found[name])) for name in names],
+        lambda e: {"lock": e[0], "ends_at": texts.iso(e[1]), "ends_at_ms": e[1]},
+        ("ends", "lock"),
+        lambda e: (texts.distance(e[1], now_ms), e[0]),
+        empty="no locks",
     )
     if more:
         output.note(f"(there are more than these {limit:,}: see --limit)")
@@ -61,7 +58,6 @@ def _ends_ms(value: str) -> int | None:
 @option("--dry-run", is_flag=True, help="Only tell whether it is there.")
 def remove(name: str, *, dry_run: bool) -> int:
     """Remove a lock by its name, as `resqpy locks` shows it. Exit code 6 if it is gone meanwhile."""
-    from resqpy.cli.session import ask
     from resqpy.store import locks
 
     async def look(resque: Resque) -> str:
@@ -69,13 +65,10 @@ def remove(name: str, *, dry_run: bool) -> int:
             return name
         return _only(name, list(await resque.locks()))
 
-    async def do(resque: Resque) -> int:
-        return await resque.del_lock(found)
-
-    found, removed = ask(current(), look), 0
+    found, removed = ask(look), 0
     if not dry_run:
         output.confirm(f"Remove the lock {name!r}, which somebody may rely on?")
-        removed = ask(current(), do)
+        removed = ask(lambda resque: resque.del_lock(found))
     gone = not dry_run and not removed
     words = "would be removed" if dry_run else "removed" if removed else "not removed: it is gone"
     result = {"lock": name, "removed": removed, "dry_run": dry_run}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.cli import output, views
 from resqpy.cli.group import command
 from resqpy.cli.options import option
+from resqpy.cli.session import ask, load_place
 from resqpy.cli.settings import current
 from resqpy.diagnosis import texts
 
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 @option("--every", is_flag=True, help="Also of workers long gone; it looks at every key.")
 def stats(*, every: bool) -> None:
     """Show the counters: processed, failed, and both for each worker."""
-    from resqpy.cli.session import ask
 
     async def look(resque: Resque) -> dict[str, int]:
         return await resque.stats() if every else (await resque.details())["stats"]
 
-    found = dict(sorted(ask(current(), look).items()))
+    found = dict(sorted(ask(look).items()))
     output.show(
         found,
         lambda: output.table(
@@ -45,8 +45,7 @@ def leader() -> None:
     It warns of a lock that never ends, of two leaders at once, and of schedules that rest while resqpy
     leads because only a Ruby process knows them. It looks at every key of the database, in steps.
     """
-    from resqpy.cli.session import ask, load_place
-    from resqpy.diagnosis.ruby_part import ruby_faults
+    from resqpy.diagnosis.leaders import ruby_faults
     from resqpy.store.leader import LeaderLock, faults, standing
 
     settings = current()
@@ -56,7 +55,7 @@ def leader() -> None:
         locks = await standing(resque.store, config.scheduler.ruby_lock_prefix)
         return locks, [*faults(locks), *await ruby_faults(resque.store, locks)]
 
-    found, wrong = ask(settings, look)
+    found, wrong = ask(look)
     output.show(
         [
             {
@@ -92,7 +91,6 @@ def info(*, prometheus: bool) -> None:
     Also how many workers are not registered and have something on record, as far as some ten thousand keys
     show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
     """
-    from resqpy.cli.session import ask
     from resqpy.store import unregistered
 
     if prometheus:
@@ -105,7 +103,7 @@ def info(*, prometheus: bool) -> None:
         others = await unregistered.look(resque.store)
         return await resque.details(), await is_paused(resque.store), others
 
-    details, paused, found = ask(current(), look)
+    details, paused, found = ask(look)
     others = len(found.records)
     shown = _info_json(details, paused=paused) | {"unregistered": others}
     output.show(shown, lambda: print_info(details, paused=paused, unregistered=others))
@@ -114,14 +112,13 @@ def info(*, prometheus: bool) -> None:
 
 def _print_metrics() -> None:
     from resqpy.base.prometheus import render
-    from resqpy.cli.session import ask
     from resqpy.framework.metrics import count_all, metrics_of
     from resqpy.store.overview import Numbers
 
     async def look(resque: Resque) -> Numbers:
         return await count_all(resque.store)
 
-    output.say_block(render(metrics_of(ask(current(), look))).decode())
+    output.say_block(render(metrics_of(ask(look))).decode())
 
 
 def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
@@ -178,7 +175,6 @@ def resume() -> None:
 
 
 def _set_paused(*, paused: bool) -> None:
-    from resqpy.cli.session import ask
     from resqpy.diagnosis.workers import all_workers, pause_words, unbound_by_pause
     from resqpy.store import pausing
 
@@ -187,7 +183,7 @@ def _set_paused(*, paused: bool) -> None:
         found = await all_workers(resque) if paused else []
         return changed, unbound_by_pause(found, resque.clock.now_ms())
 
-    changed, unbound = ask(current(), do)
+    changed, unbound = ask(do)
     words = "paused" if paused else "resumed"
     output.show(
         {"paused": paused, "changed": changed},

@@ -11,12 +11,11 @@ import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli import output
-from resqpy.cli.completing import task_names
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import Moment
+from resqpy.cli.option_types import MOMENT, task_names
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask_with_tasks
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
@@ -33,32 +32,26 @@ def schedule() -> None:
 
 
 def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
-    from resqpy.cli.session import ask_with_tasks
     from resqpy.engine.schedule_view import ScheduleView
     from resqpy.framework.connection import scheduler_options
 
     async def look(resque: Any, project: Any) -> Any:
         return await do(ScheduleView(resque, scheduler_options(project.config)))
 
-    return ask_with_tasks(current(), look)
+    return ask_with_tasks(look)
 
 
 @schedule.command("list")
 def list_() -> None:
     """Show periodic tasks and Ruby's schedules: when each ran last, and when it runs next."""
-
-    async def look(view: ScheduleView) -> Timetable:
-        return await view.load()
-
-    timetable: Timetable = _ask(look)
+    timetable: Timetable = _ask(lambda view: view.load())
     now_ms = _ms(timetable.now) or 0
-    output.show(
-        [_entry_json(each) for each in timetable.entries],
-        lambda: output.table(
-            ("name", "kind", "when", "state", "last", "next"),
-            [_entry_cells(each, now_ms) for each in timetable.entries],
-            empty="nothing runs by itself",
-        ),
+    output.listing(
+        timetable.entries,
+        _entry_json,
+        ("name", "kind", "when", "state", "last", "next"),
+        lambda each: _entry_cells(each, now_ms),
+        empty="nothing runs by itself",
     )
 
 
@@ -90,8 +83,8 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 @schedule.command()
-@option("--from", "start", type=Moment(), metavar="TIME", help="From when on (default: now).")
-@option("--to", "end", type=Moment(), metavar="TIME", help="Until when (default: a day later).")
+@option("--from", "start", type=MOMENT, metavar="TIME", help="From when on (default: now).")
+@option("--to", "end", type=MOMENT, metavar="TIME", help="Until when (default: a day later).")
 @option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True,
         help="At the most so many; that there are more is said.")  # fmt: skip
 def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
@@ -106,21 +99,18 @@ def fires(*, start: datetime | int | None, end: datetime | int | None, limit: in
     if len(found) > limit:
         output.warn(f"there are more runs than these {limit:,}: see --limit")
         del found[limit:]
-    output.show(
-        [
-            {"at": texts.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
-             "local": each.local.isoformat(), "note": each.note or None}
-            for each in found
-        ],
-        lambda: output.table(
-            ("at", "name", "local time", "note"),
-            [
-                (texts.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
-                 each.note or ("" if each.runs else "does not run"))
-                for each in found
-            ],
-            empty="nothing runs in this time",
+    output.listing(
+        found,
+        lambda each: {
+            "at": texts.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
+            "local": each.local.isoformat(), "note": each.note or None,
+        },
+        ("at", "name", "local time", "note"),
+        lambda each: (
+            texts.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
+            each.note or ("" if each.runs else "does not run"),
         ),
+        empty="nothing runs in this time",
     )  # fmt: skip
 
 
@@ -151,10 +141,7 @@ def trigger(name: str) -> int:
 
 
 def _change(name: str, verb: str, done: str, otherwise: str) -> bool:
-    async def do(view: ScheduleView) -> bool:
-        return bool(await getattr(view, verb)(name))
-
-    changed: bool = _ask(do)
+    changed = bool(_ask(lambda view: getattr(view, verb)(name)))
     output.show(
         {"name": name, "done": changed},
         lambda: output.say(f"{name}: {done if changed else otherwise}"),

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli import output, views
-from resqpy.cli.commands.tracked import CONDITIONS, show_page
-from resqpy.cli.completing import task_names
+from resqpy.cli.commands.tracked import CONDITIONS, TRACKED, show_page
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import Milliseconds, Moment
-from resqpy.cli.options import option
+from resqpy.cli.option_types import JSON, MILLISECONDS, MOMENT, json_or_text, read_pairs, task_names
+from resqpy.cli.options import option, options
+from resqpy.cli.session import ask_with_tasks, load_project, registered_tasks, task_of, with_process
 from resqpy.cli.settings import current
-from resqpy.cli.task_input import NAME_AND_INPUTS, checked_inputs, read_name_and_inputs
-from resqpy.cli.tracked import TRACKED
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
@@ -52,11 +50,9 @@ def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any
     if tracked or said - {"limit"}:
         show_page(conditions)
         return
-    from resqpy.cli.session import registered_tasks
-
     found = [
         each
-        for each in registered_tasks(current())
+        for each in registered_tasks()
         if queue in {None, each.queue} and (each.periodic or not periodic)
     ]
     empty = (
@@ -123,8 +119,6 @@ def _named(thing: Any) -> str:
 @click.argument("name", shell_complete=task_names)
 def show(name: str) -> None:
     """Show all properties of a task."""
-    from resqpy.cli.session import load_project, task_of
-
     project = load_project(current())
     found = task_of(project, name)
     shown = _as_json(found)
@@ -149,6 +143,52 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
     )  # fmt: skip
 
 
+# -- a task and its inputs --
+
+
+# And ActionHero's `--name` and `--args`.
+NAME_AND_INPUTS = options(
+    click.argument(
+        "inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…", shell_complete=task_names
+    ),
+    option("--args", "-a", type=JSON, metavar="JSON",
+           help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
+    option("--name", "-n", "named", metavar="NAME", shell_complete=task_names,
+           help="The task, where it is no argument."),
+)  # fmt: skip
+
+
+def read_name_and_inputs(
+    named: str | None, args: Any, inputs: tuple[str, ...]
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """The task's name, its inputs from JSON, and those that are words."""
+    words = list(inputs)
+    name = named or (words.pop(0) if words and "=" not in words[0] else None)
+    if name is None:
+        raise click.UsageError("say which task: `resqpy task list` shows them")
+    if args is not None and not isinstance(args, dict):
+        raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
+    given = args or {}
+    return name, given, read_pairs(words, "KEY=VALUE", given)
+
+
+def checked_inputs(task: TaskSpec, given: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
+    """All inputs.
+
+    Raises:
+        InvalidInputs: all that is wrong.
+    """
+    found = {**given, **{key: _value(task, key, word) for key, word in words.items()}}
+    task.inputs.check(found)
+    return found
+
+
+def _value(task: TaskSpec, key: str, text: str) -> Any:
+    """A word as JSON, unless it is none, or the input is a text and nothing else."""
+    value = json_or_text(text)
+    return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text
+
+
 # -- enqueue and run --
 
 
@@ -157,11 +197,11 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 @option(
     "--in",
     "delay",
-    type=Milliseconds(),
+    type=MILLISECONDS,
     metavar="DURATION",
     help="Not now but later: 5s, 10m, 2h, or milliseconds.",
 )
-@option("--at", type=Moment(), metavar="TIME", help="Not now but then: ISO 8601, or milliseconds.")
+@option("--at", type=MOMENT, metavar="TIME", help="Not now but then: ISO 8601, or milliseconds.")
 @option("--queue", metavar="NAME", help="Not to the task's queue but to this one.")
 @option(
     "--count",
@@ -180,8 +220,6 @@ def enqueue(
 
     For example: resqpy task enqueue sendMail to=ada@example.com
     """
-    from resqpy.cli.session import task_of, with_process
-
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at are two times; say one")
     if count > 1 and not (delay is None and at is None):
@@ -202,7 +240,7 @@ def enqueue(
             return int(await tasks.enqueue(name, given, queue))
         return sum(await tasks.enqueue_many([(name, given, queue)] * count))
 
-    done = with_process(current(), do)
+    done = with_process(do)
     words = "would be enqueued" if dry_run else "enqueued"
     words = words if done else "not enqueued: a plugin or middleware of the task forbids it"
     output.show(
@@ -250,7 +288,6 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 @option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
 def explain(name: str, *, queue: str | None) -> int:
     """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
-    from resqpy.cli.session import ask_with_tasks
     from resqpy.diagnosis.explaining import explain
     from resqpy.framework.connection import scheduler_options
 
@@ -258,7 +295,7 @@ def explain(name: str, *, queue: str | None) -> int:
         options = scheduler_options(project.config)
         return await explain(resque, project.registry.tasks, options, name, queue)
 
-    found = ask_with_tasks(current(), look)
+    found = ask_with_tasks(look)
     output.show([vars(each) for each in found], lambda: _print_findings(found))
     return Exit.NO if any(each.blocks for each in found) else Exit.OK
 

@@ -13,9 +13,9 @@ from resqpy.base.when import parse_duration
 from resqpy.cli import output
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
-from resqpy.cli.option_types import WithUnit
+from resqpy.cli.option_types import WITH_UNIT
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 
 if TYPE_CHECKING:
     from resqpy.engine.resque import Resque
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @command(json=False)
 @option(
     "--interval",
-    type=WithUnit(),
+    type=WITH_UNIT,
     default="1s",
     show_default=True,
     metavar="DURATION",
@@ -38,7 +38,6 @@ def top(*, interval: str, rounds: int | None) -> int:
     Ctrl-Z gives the terminal back until `fg`. While Redis is away it waits for it.
     """
     from resqpy.cli import live
-    from resqpy.cli.session import ask
     from resqpy.cli.terminal import terminal
 
     if rounds is None and not sys.stdout.isatty():
@@ -50,5 +49,5 @@ def top(*, interval: str, rounds: int | None) -> int:
             await live.watch(resque, place, seconds, rounds)
 
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):  # ways to end it
-        ask(current(), look)
+        ask(look)
     return Exit.OK

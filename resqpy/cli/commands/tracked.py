@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from resqpy.base import codec
+from resqpy.base.errors import UsageError
+from resqpy.base.when import parse_duration
 from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
-from resqpy.cli.group import Group, command
-from resqpy.cli.option_types import Span
+from resqpy.cli.group import Entry, Group, command
+from resqpy.cli.option_types import SPAN, json_or_text, read_pairs
 from resqpy.cli.options import option, options
+from resqpy.cli.session import ask, ask_with_tasks, load_place
 from resqpy.cli.settings import current
-from resqpy.cli.tracked import TRACKED
 from resqpy.diagnosis.views import tracked_json
+from resqpy.tracked.creating import CreateOptions
 
 if TYPE_CHECKING:
     from resqpy.tracked.finding import Page
     from resqpy.tracked.handle import TrackedTask
     from resqpy.tracked.verbs import Tracked
+
+
+SECTION = "Tracked tasks"
+
+TRACKED = {
+    "create": Entry("tracked:create", "Create a tracked task.", SECTION),
+    "get": Entry("tracked:get", "Show all that is known of one.", SECTION),
+    "list": Entry("tracked:list_", "Find tracked tasks, page by page.", SECTION),
+    "cancel": Entry("tracked:cancel", "Cancel what has not started.", SECTION),
+    "retry": Entry("tracked:retry", "Run now what waits, or what failed.", SECTION),
+    "remove": Entry("tracked:remove", "Remove tasks in any state.", SECTION),
+    "enable": Entry("tracked:enable", "Let a disabled task run again.", SECTION),
+    "disable": Entry("tracked:disable", "Disable a task.", SECTION),
+    "watch": Entry("tracked:watch", "Follow the changes of tasks as they happen.", SECTION),
+}
 
 
 @click.group(cls=Group, default="list", entries=TRACKED)
@@ -61,8 +81,6 @@ def create(
     task_type: str, payload: tuple[str, ...], *, any_type: bool, disabled: bool, **given: Any
 ) -> None:
     """Create a tracked task, and the job that runs it."""
-    from resqpy.cli.tracked_input import create_options, read_payload
-
     options = create_options(given)
     if disabled:
         options["enabled"] = False
@@ -77,16 +95,14 @@ def create(
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
     """With the project's tasks, so that an unknown type is refused and a queue is known."""
-    from resqpy.cli.session import ask, ask_with_tasks, load_place
     from resqpy.framework.tracking import TrackedApi
     from resqpy.tracked.verbs import Tracked
 
     if any_type:
         with load_place(current()) as place:
             preset = place.config.tasks.tracked_preset
-        return ask(current(), lambda queue: do(Tracked(queue.store, defaults=preset)))
+        return ask(lambda queue: do(Tracked(queue.store, defaults=preset)))
     return ask_with_tasks(
-        current(),
         lambda queue, project: do(
             TrackedApi(queue.store, project.registry, project.config.tasks.tracked_preset)
         ),
@@ -95,10 +111,91 @@ def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bo
 
 def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
     """Without the project's tasks: records say all that is needed."""
-    from resqpy.cli.session import ask
     from resqpy.tracked.verbs import Tracked
 
-    return ask(current(), lambda queue: do(Tracked(queue.store)))
+    return ask(lambda queue: do(Tracked(queue.store)))
+
+
+# -- what is said of a new task --
+
+
+_FOR_EVER = ("forever", "ever", "none")
+
+
+def read_payload(words: Sequence[str]) -> dict[str, Any]:
+    """A payload from one JSON object, or from `name=value` words, whose values are JSON or text."""
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        return _object(words[0])
+    pairs = read_pairs(words, 'NAME=VALUE, nor a JSON object such as \'{"to": "a@b.c"}\'')
+    return {name: json_or_text(value) for name, value in pairs.items()}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = codec.decode_text(text)
+    except ValueError as error:
+        raise click.UsageError(f"the payload is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise click.UsageError("the payload is no JSON object")
+    return value
+
+
+def create_options(given: Mapping[str, Any]) -> CreateOptions:
+    """The options of `create` from what was said; what was not said is left out."""
+    said = {name: value for name, value in given.items() if value not in (None, (), "")}
+    made: dict[str, Any] = {}
+    for name, value in said.items():
+        read = _READERS.get(name)
+        made["id" if name == "id_" else name] = value if read is None else read(name, value)
+    options: CreateOptions = {}
+    options.update(made)  # type: ignore[typeddict-item]  # its names are those of the options
+    return options
+
+
+def _duration(name: str, text: str) -> int:
+    try:
+        return parse_duration(text)
+    except UsageError as error:
+        raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from error
+
+
+def _moment(name: str, text: str) -> datetime | int:
+    if text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--{name}: {text!r} is no time: {error}") from error
+
+
+def _interval(name: str, text: str) -> int | str:
+    """A duration is one word, a cron expression has several, or begins with `@`."""
+    return text if " " in text.strip() or text.startswith("@") else _duration(name, text)
+
+
+def _times(name: str, text: str) -> int | None:
+    if text in _FOR_EVER:
+        return None
+    if not text.isdigit():
+        raise click.UsageError(f"--{name}: {text!r} is no number, and not `forever`")
+    return int(text)
+
+
+def _retention(name: str, text: str) -> int | None:
+    return None if text in _FOR_EVER else _duration(name, text)
+
+
+_READERS = {
+    "start": _moment,
+    "end": _moment,
+    "delay": _duration,
+    "interval": _interval,
+    "retries": _times,
+    "backoff": _duration,
+    "retain_for": _retention,
+    "lock_duration": _duration,
+    "longest_execution": _duration,
+}
 
 
 # -- look --
@@ -128,7 +225,7 @@ def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
 
 def _which(how: str) -> list[Callable[[Any], Any]]:
     """The options that say which tasks are meant."""
-    span = {"type": Span(), "metavar": "FROM..TO"}
+    span = {"type": SPAN, "metavar": "FROM..TO"}
     return [
         option("--type", "type", metavar="NAME", help=f"{how} those of a task."),
         option("--status", multiple=True, metavar="STATUS",

@@ -1,12 +1,12 @@
-"""`resqpy worker`."""
+"""`resqpy worker`, `scheduler`, `start`."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
 from resqpy.cli.group import command
-from resqpy.cli.option_types import WithUnit
-from resqpy.cli.options import Decorator, flag, options, setting
+from resqpy.cli.option_types import WITH_UNIT
+from resqpy.cli.options import Decorator, flag, option, options, setting
 from resqpy.cli.settings import Settings, current
 
 WORKING: tuple[Decorator, ...] = (
@@ -16,10 +16,10 @@ WORKING: tuple[Decorator, ...] = (
             help="The fewest jobs at a time (default: 1)."),
     setting("tasks.max_task_processors", "--max", type=int, metavar="N",
             help="The most jobs at a time (default: 10)."),
-    setting("tasks.timeout", "--interval", type=WithUnit(), metavar="DURATION",
+    setting("tasks.timeout", "--interval", type=WITH_UNIT, metavar="DURATION",
             help="How long to sleep between looks for work where Redis can't wake us, as 5s or "
             "500ms; 0: as --burst."),
-    setting("tasks.stop_timeout", "--timeout", "-t", type=WithUnit(), metavar="DURATION",
+    setting("tasks.stop_timeout", "--timeout", "-t", type=WITH_UNIT, metavar="DURATION",
             help="How long running jobs may go on at a stop (default: 25s)."),
 )  # fmt: skip
 
@@ -73,3 +73,38 @@ def _interval_zero_means_burst(settings: Settings) -> None:
     if isinstance(value, str) and not value.strip("0.sm "):
         settings.overrides.pop("tasks.timeout")
         settings.override("process.burst", value=True, flag="--interval")
+
+
+@command(json=False)
+@options(
+    setting("scheduler.timeout", "--interval", type=WITH_UNIT, metavar="DURATION",
+            help="How long to sleep between looks where Redis can't wake us, as 5s or 500ms."),
+    setting("scheduler.foreign_lock_ttl", "--lock-timeout", type=WITH_UNIT, metavar="DURATION",
+            help="How long Ruby's and Node's leader locks live (default: 180s)."),
+    *SURROUNDINGS,
+)  # fmt: skip
+def scheduler() -> NoReturn:
+    """Move delayed and periodic jobs to their queues; work none.
+
+    Any number may run: one leads, also beside the schedulers of Ruby and Node.
+    """
+    from resqpy.cli import fleet
+
+    fleet.scheduler(current())
+
+
+@command(json=False)
+@options(
+    *WORKING,
+    *SURROUNDINGS[2:],
+    option("--reload/--no-reload", default=True, help="Restart when a file changes."),
+)
+def start(*, reload: bool) -> int:
+    """Worker and scheduler in one process, for development.
+
+    When a Python file of the project changes (not in tests/), the running jobs end and a new process
+    begins. Ctrl-C stops it when the running jobs have ended; a second one at once.
+    """
+    from resqpy.cli import fleet
+
+    return fleet.start(current(), reload=reload)

@@ -11,9 +11,9 @@ from resqpy.base.model import WorkerId
 from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import Milliseconds
+from resqpy.cli.option_types import MILLISECONDS
 from resqpy.cli.options import option
-from resqpy.cli.settings import current
+from resqpy.cli.session import ask
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
@@ -34,26 +34,24 @@ def list_(*, working: bool, queue: str | None) -> None:
     Also who is not and has something on record, a job perhaps, as far as some ten thousand keys show it;
     `resqpy doctor` looks at all.
     """
-    from resqpy.cli.session import ask
     from resqpy.diagnosis.workers import all_workers, unregistered_workers
 
     async def look(resque: Resque) -> tuple[int, list[SeenWorker], tuple[list[SeenWorker], bool]]:
         found = await all_workers(resque)
         return await resque.now_ms(), found, await unregistered_workers(resque)
 
-    now_ms, found, (others, everything) = ask(current(), look)
+    now_ms, found, (others, everything) = ask(look)
     chosen = [
         each
         for each in [*found, *others]
         if (each.work or not working) and (queue is None or queue in each.queues.split(","))
     ]
-    output.show(
-        [each.as_json(output.redaction()) for each in chosen],
-        lambda: output.table(
-            views.WORKER_HEADS,
-            [views.worker_cells(each, now_ms) for each in chosen],
-            empty="no workers",
-        ),
+    output.listing(
+        chosen,
+        lambda each: each.as_json(output.redaction()),
+        views.WORKER_HEADS,
+        lambda each: views.worker_cells(each, now_ms),
+        empty="no workers",
     )
     if others:
         what = output.counted(len(others), "worker that is", "workers that are")
@@ -67,7 +65,7 @@ def list_(*, working: bool, queue: str | None) -> None:
 @click.argument("worker", required=False)
 @option(
     "--older-than",
-    type=Milliseconds(),
+    type=MILLISECONDS,
     metavar="DURATION",
     help="All whose job runs for longer, as 2h.",
 )
@@ -81,7 +79,6 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     It ends no process: a job that still runs goes on, so a retry may run it twice. Exit code 6 if no job
     has run for so long.
     """
-    from resqpy.cli.session import ask
     from resqpy.store.walk import Walk
 
     if (worker is None) == (older_than is None):
@@ -99,10 +96,10 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
             walk.step(1)
         return jobs
 
-    chosen, jobs = ask(current(), look), 0
+    chosen, jobs = ask(look), 0
     if chosen and not dry_run:
         output.confirm(f"Clean up after {output.counted(len(chosen), 'worker')}?")
-        jobs = ask(current(), do)
+        jobs = ask(do)
     words = (
         "would be removed"
         if dry_run
@@ -148,7 +145,6 @@ async def _named(resque: Resque, worker: str) -> list[str]:
 @click.argument("worker")
 def cancel(worker: str) -> int:
     """Cancel the job that a resqpy worker (host:pid, or its full id) runs: it fails as JobCancelled."""
-    from resqpy.cli.session import ask
     from resqpy.store.workers import publish_cancel
 
     async def do(resque: Resque) -> dict[str, int]:
@@ -159,7 +155,7 @@ def cancel(worker: str) -> int:
             raise output.fail(Exit.NOT_FOUND, words)
         return {each: await publish_cancel(resque.store, each, busy[each].run_at) for each in found}
 
-    asked = ask(current(), do)
+    asked = ask(do)
     deaf = list(asked.values()).count(0)
     words = "asked to cancel"
     if deaf:

@@ -1,17 +1,40 @@
-"""What resqpy can't do of a Ruby scheduler's part, as commands tell it."""
+"""What is wrong with who leads, and what resqpy can't do of a Ruby scheduler's part."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from resqpy.diagnosis.problem import Found, Problem
+from resqpy.diagnosis.problem import Found, Problem, fix
 from resqpy.diagnosis.texts import counted
-from resqpy.store import delayed, foreign, ruby_schedule
+from resqpy.store import checkup, delayed, foreign, ruby_schedule
 from resqpy.store.client import Store
 from resqpy.store.leader import LeaderLock, other_ruby_leader
 from resqpy.store.ruby_schedule import only_ruby_s
 
-_LOOKED_AT = 200  # times at which something is due
+_UNINDEXED = 200  # times at which something is due, that are looked at
+
+
+def lock_problems(store: Store, locks: Sequence[LeaderLock]) -> Iterator[Problem]:
+    """What is wrong with the locks of those who lead."""
+    python, ruby, node = locks
+    foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
+    if len(foreign) == 2:
+        yield Problem(
+            "two leaders",
+            f"Ruby's scheduler {ruby.holder} and Node's {node.holder} lead at the same time: "
+            "both move delayed jobs, and Ruby's has no lock against Node's",
+            "stop one of them; a resqpy scheduler takes both locks and stands in for both",
+        )
+    for each in (python, ruby, node):
+        if each.holder is not None and each.ttl_ms is None:
+            yield Problem(
+                "endless leader lock",
+                f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
+                "is dead, nobody leads",
+                f"expire {each.key}",
+                fix(partial(checkup.expire_locks, store, [each.key]), strings=[each.key]),
+            )
 
 
 async def ruby_faults(store: Store, locks: Sequence[LeaderLock]) -> list[str]:
@@ -41,7 +64,7 @@ async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:
             "to a Ruby scheduler: scheduler.ruby_leads",
             grave=ruby.ours,
         )
-    if count := await delayed.without_index(store, _LOOKED_AT):
+    if count := await delayed.without_index(store, _UNINDEXED):
         yield Problem(
             "delayed jobs of another client",
             f"{counted(count, 'delayed job')} of the first are in no reverse index, as php-resque-scheduler "

@@ -1,16 +1,19 @@
-"""What `resqpy doctor` says of workers that give no sign of life: silent is not dead, and no sign is neither."""
+"""What `resqpy doctor` says of workers: those that give no sign of life (silent is not dead, and no sign is
+neither), and those that live and take no jobs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from resqpy.base.keys import FAILED
 from resqpy.base.model import WorkerId
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.problem import Fix, Problem
-from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.options import LeaderOptions
+from resqpy.engine.process_state import STOPPING, STUCK, WORDS
 from resqpy.engine.resque import Resque
 from resqpy.store import workers as store_workers
 from resqpy.store.undo import Touched, Undo
@@ -104,3 +107,12 @@ def _clean(resque: Resque, worker_id: str, undo: Undo) -> Callable[[], Awaitable
         return 1
 
     return clean
+
+
+def resting_problems(live: Sequence[SeenWorker]) -> Iterator[Problem]:
+    """What is told of them. Only one that is stuck is wrong."""
+    for state, words in WORDS.items():
+        names = [WorkerId.parse(each.worker_id).name for each in live if each.state == state]
+        if names and state != STOPPING:
+            told = f"{counted(len(names), 'worker')}: {named(names)}"
+            yield Problem(f"{state} workers", told, words, grave=state == STUCK)
