@@ -34,6 +34,10 @@ class RetryPolicy:
     most: int | None
     backoff: Backoff
 
+    def left(self, attempts: int) -> int | None:
+        """How many times it is still tried again after so many that went wrong; None: without limit."""
+        return None if self.most is None else max(0, self.most - attempts)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempts:

@@ -145,8 +145,7 @@ class Retry(Plugin):
     async def _failed(self, run: Run, error: BaseException) -> None:
         count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
         run.attempt = (count + 1, self.retry_limit)
-        left = max(0, self.retry_limit - count - 1)
-        if not self._again(run, error, Attempts(count, left)):
+        if not self._again(run, error, Attempts(count, self.policy.left(count))):
             self._forget(run)
             return
         run.effects += plugin_locks.count_commands(_key(run), self.count_s)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
 from resqpy.base.error_text import class_of, words_of
+from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.traceback_text import lines_of
 from resqpy.tracked.merge import Patch
 
@@ -125,12 +126,10 @@ class TaskError:
 
 
 @dataclass(frozen=True, slots=True)
-class Retries:
-    """What happens when a run fails.
+class Retries(RetryPolicy):
+    """What happens when a run fails: a policy, and how it is carried out.
 
     Attributes:
-        most: how many times a run is tried again; None: for ever.
-        backoff: how long to wait before.
         linked: the next attempt is a new task, linked to this one.
         at_most_once: a run that started is never repeated, not even if its end isn't known.
         said: what its creator said himself, of `retries` and `backoff`; the rest is the definition's
@@ -244,8 +243,7 @@ class Record:
     @property
     def attempts_left(self) -> int | None:
         """How many times the current run may still be tried again; None: without limit."""
-        most = self.retries.most
-        return None if most is None else max(0, most - self.attempts)
+        return self.retries.left(self.attempts)
 
     @property
     def retries_remaining(self) -> int | None:
