@@ -294,6 +294,11 @@ class Keys:
         return self.own("periodic", "out")
 
     @cached_property
+    def periodic_jobs(self) -> str:
+        """Hash task name -> the last job of its chain that an enqueue hook has changed."""
+        return self.own("periodic", "jobs")
+
+    @cached_property
     def periodic_stopped(self) -> str:
         """Hash task name -> why its chain does not go on: `stopped` or `failed`."""
         return self.own("periodic", "stopped")

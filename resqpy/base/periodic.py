@@ -73,9 +73,14 @@ class Periodic:
         """Those of its jobs."""
         return self.args
 
-    def job(self, name: str, at_ms: int) -> bytes:
-        """The job that runs at a time."""
-        return with_time(codec.encode_job(name, self.queue, self.args), at_ms)
+    def job(self, name: str, at_ms: int, args: Sequence[Any] | None = None) -> bytes:
+        """The job that runs at a time.
+
+        Args:
+            args: what an enqueue hook has made of its arguments.
+        """
+        given = self.args if args is None else args
+        return with_time(codec.encode_job(name, self.queue, given), at_ms)
 
 
 class Timing(TypedDict, total=False):
@@ -177,7 +182,16 @@ def decode(raw: bytes) -> Periodic:
 
 def with_time(raw: bytes, at_ms: int) -> bytes:
     """A job of ours with the time for which it is enqueued."""
-    return raw[:-1] + f',"{AT}":{at_ms}}}'.encode()
+    return raw[:-1] + _end(at_ms)
+
+
+def _end(at_ms: int) -> bytes:
+    return f',"{AT}":{at_ms}}}'.encode()
+
+
+def is_of(raw: bytes, at_ms: int) -> bool:
+    """Whether a job of ours was enqueued for a time."""
+    return raw.endswith(_end(at_ms))
 
 
 def time_of(job: Job) -> int | None:

@@ -5,7 +5,7 @@ They need no scheduler in this process, and know also the tasks that only other 
 
 from __future__ import annotations
 
-from resqpy.base import periodic
+from resqpy.base import codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UnknownTask
 from resqpy.base.imports import near_match
@@ -14,7 +14,7 @@ from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
 from resqpy.schedules.announcing import own_tasks
 from resqpy.store import delayed, periodic as store
-from resqpy.store.firing import fire
+from resqpy.store.firing import DueJob, fire
 from resqpy.store.periodic import BOOT, START, chain_firing
 
 
@@ -64,11 +64,13 @@ class RecurrentJobs:
             How many jobs were removed; the next run of the task counts as one.
         """
         task = await self._task(name)
-        removed, out_ms = await store.stop(self._store, name)
+        removed, out = await store.stop(self._store, name, task)
         removed += await self._queue.del_by_function(task.queue, name)
-        if out_ms is not None:
-            removed += len(await delayed.remove(self._store, [task.job(name, out_ms)]))
-        return removed + len(await self._queue.del_delayed(task.queue, name, task.args))
+        args = task.args
+        if out is not None:
+            removed += len(await delayed.remove(self._store, [out]))
+            args = tuple(codec.decode_job(out, task.queue).args)
+        return removed + len(await self._queue.del_delayed(task.queue, name, args))
 
     # -- pause, resume, trigger --
 
@@ -102,11 +104,12 @@ class RecurrentJobs:
 
     async def _trigger_chain(self, name: str, task: Periodic, due_ms: int, now_ms: int) -> bool:
         """The chain's own next job, now instead of later: so there is one at a time."""
-        context = Enqueuing(name, task.queue, list(task.args), self._queue, fixed=True)
+        context = Enqueuing(name, task.queue, list(task.args), self._queue)
         if not await self._queue.before_enqueue(context):
             return False
-        what = chain_firing(self._store.keys, name, task, [now_ms], due_ms, due_ms)
-        what = what._replace(guards=self._queue.guards(task.queue, name, task.args))
+        jobs = [DueJob(now_ms, context.args)]
+        what = chain_firing(self._store.keys, name, task, jobs, due_ms, due_ms)
+        what = what._replace(guards=[self._queue.guards(task.queue, name, context.args)])
         if await fire(self._store, None, what) != 1:
             return False
         await self._queue.after_enqueue(context)

@@ -192,7 +192,10 @@ class Queue(Removing, Moving):
         whose = f"{plugin.name}, a plugin or middleware, made of the arguments of task {job.class_name!r}"
         if not job.fixed:
             try:
-                codec.encode_job(job.class_name, job.queue, job.args)
+                raw = codec.encode_job(job.class_name, job.queue, job.args)
+                job.args = codec.decode_job(
+                    raw, job.queue
+                ).args  # the hook may go on with what it put in
                 if (check := self.definitions[job.class_name].check) is not None:
                     check(job.args)
             except UsageError as error:
@@ -203,7 +206,7 @@ class Queue(Removing, Moving):
             self._told.add(told)
             _log.warning(
                 "what %s is left out (told once): the bytes of a job that was delayed, has failed, or "
-                "stands in a schedule are written already, so hooks can only forbid it",
+                "stands in a schedule of Ruby's are written already, so hooks can only forbid it",
                 whose,
             )
 

@@ -36,26 +36,26 @@ class ScheduleHooks:
         """The locks that are asked in the script."""
         return self._queue.guards(queue, name, args)
 
-    async def allowed(self, queue: str, name: str, args: Sequence[Any]) -> bool:
-        """Whether the hooks allow it; a hook that raises does not."""
+    async def allowed(
+        self, queue: str, name: str, args: Sequence[Any], *, fixed: bool
+    ) -> Sequence[Any] | None:
+        """The arguments as the hooks leave them; None: one forbids it, or raises."""
+        job = Enqueuing(name, queue, list(args), self._queue, fixed=fixed)
         try:
-            return await self._queue.before_enqueue(self._context(queue, name, args))
+            return job.args if await self._queue.before_enqueue(job) else None
         except BaseException as error:
             raise_if_cancelled(error)
             self._emit("error", error)
-            return False
+            return None
 
     async def enqueued(self, queue: str, name: str, args: Sequence[Any], at_ms: int) -> None:
         """Tell the hooks and the listeners of `enqueue` (ms, job)."""
         self._emit("enqueue", at_ms, {"class": name, "queue": queue, "args": list(args)})
         try:
-            await self._queue.after_enqueue(self._context(queue, name, args))
+            await self._queue.after_enqueue(Enqueuing(name, queue, list(args), self._queue))
         except BaseException as error:
             raise_if_cancelled(error)
             self._emit("error", error)
-
-    def _context(self, queue: str, name: str, args: Sequence[Any]) -> Enqueuing:
-        return Enqueuing(name, queue, list(args), self._queue, fixed=True)
 
 
 def schedule_chores(

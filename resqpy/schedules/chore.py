@@ -15,7 +15,7 @@ from resqpy.base.errors import StoreError
 from resqpy.base.foreign_time import LATEST_MS
 from resqpy.schedules.schedule import Plan, Schedule, plan
 from resqpy.store.client import Store
-from resqpy.store.firing import CHANGED, Firing, fire
+from resqpy.store.firing import CHANGED, DueJob, Firing, fire
 from resqpy.store.promote import Right
 from resqpy.store.queues import Guard
 
@@ -48,8 +48,14 @@ class EnqueueHooks(Protocol):
     def guards(self, queue: str, name: str, args: Sequence[Any]) -> Sequence[Guard]:
         """The locks that are asked in the script."""
 
-    async def allowed(self, queue: str, name: str, args: Sequence[Any]) -> bool:
-        """Whether the hooks allow it."""
+    async def allowed(
+        self, queue: str, name: str, args: Sequence[Any], *, fixed: bool
+    ) -> Sequence[Any] | None:
+        """The arguments as the hooks leave them; None: they forbid it.
+
+        Args:
+            fixed: its bytes are written already, so they can only forbid it.
+        """
 
     async def enqueued(self, queue: str, name: str, args: Sequence[Any], at_ms: int) -> None:
         """Tell the hooks, and whoever hears of `enqueue`."""
@@ -74,20 +80,22 @@ class Source(Protocol):
         name: that of its chore.
         scope: the leadership that it needs.
         prefixes: beginnings of the keys whose change makes it worth a look.
+        foreign: the bytes of its jobs are another's, so that no hook changes them.
     """
 
     name: str
     scope: Literal["own", "shared"]
     prefixes: Sequence[str]
+    foreign: bool
 
     async def look(self, leader: Leader) -> Look:
         """Read what there is, and tell the clock what time Redis has."""
 
-    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
+    def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
         """The jobs, what the script compares, and what it writes beside them.
 
         Args:
-            allowed: the times of the plan that no hook forbids.
+            jobs: for the times of the plan that no hook forbids.
         """
 
 
@@ -128,12 +136,11 @@ class ScheduleChore:
     async def _settle(self, leader: Leader, schedule: Schedule) -> int | None:
         """Carry out what is due of one schedule; when (ms) something is again."""
         now_ms = leader.clock.now_ms()
-        queue, name, args = schedule.queue, schedule.class_name, schedule.declared.arguments
+        queue, name = schedule.queue, schedule.class_name
         what = plan(schedule, now_ms)
-        asked = [await self._hooks.allowed(queue, name, args) for _ in what.fires]
-        allowed = [at_ms for at_ms, fine in zip(what.fires, asked, strict=True) if fine]
-        firing = self._source.firing(schedule, what, allowed, now_ms)
-        guards = self._hooks.guards(queue, name, args) if allowed else ()
+        jobs = await self._allowed(schedule, what.fires)
+        firing = self._source.firing(schedule, what, jobs, now_ms)
+        guards = [self._hooks.guards(queue, name, job.args) for job in jobs]
         firing = firing._replace(queue=queue, guards=guards)
         try:
             done = await fire(self._store, leader, firing)
@@ -142,6 +149,18 @@ class ScheduleChore:
             return now_ms + _AFTER_ERROR_MS
         if done == CHANGED:
             return now_ms + _AFTER_CHANGE_MS
-        for at_ms in allowed[:done]:
-            await self._hooks.enqueued(queue, name, args, at_ms)
+        for job in jobs[:done]:
+            await self._hooks.enqueued(queue, name, job.args, job.at_ms)
         return what.next_ms
+
+    async def _allowed(self, schedule: Schedule, fires: Sequence[int]) -> list[DueJob]:
+        """The jobs that no hook forbids, as the hooks leave them."""
+        jobs: list[DueJob] = []
+        for at_ms in fires:
+            args = await self._hooks.allowed(
+                schedule.queue, schedule.class_name, schedule.declared.arguments,
+                fixed=self._source.foreign,
+            )  # fmt: skip
+            if args is not None:
+                jobs.append(DueJob(at_ms, args))
+        return jobs

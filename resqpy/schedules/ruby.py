@@ -35,7 +35,7 @@ from resqpy.schedules.schedule import (
 )
 from resqpy.store import ruby_schedule as store
 from resqpy.store.client import Store
-from resqpy.store.firing import Firing
+from resqpy.store.firing import DueJob, Firing
 from resqpy.store.ruby_schedule import SeenRuby, only_ruby_s
 
 NEVER_MS = LATEST_MS
@@ -74,6 +74,7 @@ class RubySource:
 
     name: str = "ruby_schedules"
     scope: Literal["own", "shared"] = "shared"
+    foreign: bool = True
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class RubySource:
             problem=problem,
         )
 
-    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
+    def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
         """When it fires next; and that it has fired, also where a hook forbids its job."""
         entry, old = schedule.declared, schedule.note
         assert isinstance(entry, RubySchedule)
@@ -166,8 +167,8 @@ class RubySource:
         if what.fires:
             fired_at = ruby_time(now_ms)
             new = _after_fire(entry, new, fired_at)
-        jobs = [entry.job for _ in allowed]
-        return store.ruby_firing(self._store.keys, entry, jobs, old, str(new), fired_at)
+        raws = [entry.job for _ in jobs]
+        return store.ruby_firing(self._store.keys, entry, raws, old, str(new), fired_at)
 
 
 class Note(NamedTuple):

@@ -30,7 +30,7 @@ from resqpy.schedules.schedule import (
 )
 from resqpy.store import periodic as store
 from resqpy.store.client import Store
-from resqpy.store.firing import Firing
+from resqpy.store.firing import DueJob, Firing
 from resqpy.store.periodic import Seen
 
 
@@ -39,6 +39,7 @@ class _TaskSource:
 
     name: str
     scope: Literal["own", "shared"] = "own"
+    foreign: bool = False
 
     def __init__(self, redis: Store, announcer: Announcer) -> None:
         self._store = redis
@@ -104,13 +105,13 @@ class FrequencySource(_TaskSource):
             self._emit("error", StoreError(message))
         return now_ms if seen.odd else await self._repair.run(leader, seen, tasks, now_ms)
 
-    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
+    def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
         """The chain is out, or due again later where its job is not allowed."""
         task, next_ms = schedule.declared, what.next_ms
         assert isinstance(task, Periodic)
         assert next_ms is not None
         keys = self._store.keys
-        return store.chain_firing(keys, schedule.name, task, allowed, schedule.note, next_ms)
+        return store.chain_firing(keys, schedule.name, task, jobs, schedule.note, next_ms)
 
 
 class CronSource(_TaskSource):
@@ -125,12 +126,12 @@ class CronSource(_TaskSource):
     def _own(self, tasks: Mapping[str, Periodic], seen: Seen) -> Iterable[str]:
         return (name for name, task in tasks.items() if task.cron is not None)
 
-    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
+    def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
         """Up to which time it is settled, and the last of its fires."""
         task, old = schedule.declared, schedule.note
         assert isinstance(task, Periodic)
         keys = self._store.keys
-        return store.cron_firing(keys, schedule.name, task, allowed, old, what.settled_ms)
+        return store.cron_firing(keys, schedule.name, task, jobs, old, what.settled_ms)
 
 
 def task_schedule(

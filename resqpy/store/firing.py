@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import run_fenced
@@ -28,6 +28,17 @@ class Expected(NamedTuple):
     value: Arg
 
 
+class DueJob(NamedTuple):
+    """A job that is to be enqueued for a time.
+
+    Attributes:
+        args: its arguments, as the enqueue hooks have left them.
+    """
+
+    at_ms: int
+    args: Sequence[Any]
+
+
 class Firing(NamedTuple):
     """Fires of one schedule; without jobs, its notes alone.
 
@@ -39,7 +50,7 @@ class Firing(NamedTuple):
         pushed: written if a job was enqueued.
         refused: written if none was.
         jobs: in the order of their times.
-        guards: asked for each job.
+        guards: those of each job; empty: there are none.
     """
 
     expected: Sequence[Expected]
@@ -48,7 +59,7 @@ class Firing(NamedTuple):
     refused: Sequence[Write] = ()
     jobs: Sequence[bytes] = ()
     queue: str = ""
-    guards: Sequence[Guard] = ()
+    guards: Sequence[Sequence[Guard]] = ()
 
 
 async def fire(store: Store, right: Right | None, what: Firing) -> int:
@@ -66,8 +77,10 @@ async def fire(store: Store, right: Right | None, what: Firing) -> int:
     def position(key: Arg) -> int:
         return keys.setdefault(key, len(keys) + 1)
 
-    words: list[Arg] = [len(fence), what.queue, len(what.jobs), *what.jobs]
-    words += (len(what.guards), *guard_words(what.guards), len(what.expected))
+    words: list[Arg] = [len(fence), what.queue, len(what.jobs)]
+    for job, guards in zip(what.jobs, what.guards or [()] * len(what.jobs), strict=True):
+        words += (job, len(guards), *guard_words(guards))
+    words.append(len(what.expected))
     for command, key, field, value in what.expected:
         words += (command, position(key), field, value)
     for when in ("always", "pushed", "refused"):

@@ -23,6 +23,7 @@ _WORKING = {
     "periodic_seen": "zset",
     "periodic_due": "zset",
     "periodic_out": "hash",
+    "periodic_jobs": "hash",
     "periodic_stopped": "hash",
     "periodic_paused": "set",
     "periodic_last": "hash",

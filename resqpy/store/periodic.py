@@ -14,7 +14,7 @@ from resqpy.base.foreign_time import noted_ms
 from resqpy.base.keys import Keys
 from resqpy.base.periodic import Periodic
 from resqpy.store.client import Arg, Store
-from resqpy.store.firing import CHANGED, Expected, Firing, Write, fire
+from resqpy.store.firing import CHANGED, DueJob, Expected, Firing, Write, fire
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
 from resqpy.store.queues import decode_name
@@ -138,7 +138,8 @@ async def forget(store: Store, right: Right, name: str, announced_ms: int) -> No
     """
     keys = store.keys
     hashes = (
-        keys.periodic_tasks, keys.periodic_out, keys.periodic_stopped, keys.periodic_last, keys.cron,
+        keys.periodic_tasks, keys.periodic_out, keys.periodic_jobs, keys.periodic_stopped,
+        keys.periodic_last, keys.cron,
     )  # fmt: skip
     gone: list[Write] = [("HDEL", each, name) for each in hashes]
     gone += [("ZREM", each, name) for each in (keys.periodic_seen, keys.periodic_due)]
@@ -152,31 +153,34 @@ async def forget(store: Store, right: Right, name: str, announced_ms: int) -> No
 
 
 def chain_firing(
-    keys: Keys, name: str, task: Periodic, times_ms: Sequence[int], due: Arg, again_ms: int
+    keys: Keys, name: str, task: Periodic, due_jobs: Sequence[DueJob], due: Arg, again_ms: int
 ) -> Firing:
     """The fire of a chain: it is out, or due again where its job may not be enqueued.
 
     Args:
-        times_ms: the time for which its job is enqueued; empty: a hook forbids it.
+        due_jobs: its job; empty: a hook forbids it.
         due: the time (ms) at which it is due, as it was read.
         again_ms: when it is due next if its job is not enqueued.
     """
-    at_ms = times_ms[-1] if times_ms else 0
+    at_ms = due_jobs[-1].at_ms if due_jobs else 0
+    jobs = [task.job(name, *each) for each in due_jobs]
+    changed = [raw for raw in jobs if raw != task.job(name, at_ms)]
     return Firing(
         queue=task.queue,
-        jobs=[task.job(name, each) for each in times_ms],
+        jobs=jobs,
         expected=[Expected("ZSCORE", keys.periodic_due, name, due)],
         pushed=[
             ("ZREM", keys.periodic_due, name),
             ("HSET", keys.periodic_out, name, at_ms),
             ("HSET", keys.periodic_last, name, at_ms),
+            *(("HSET", keys.periodic_jobs, name, raw) for raw in changed),
         ],
         refused=[("ZADD", keys.periodic_due, again_ms, name)],
     )
 
 
 def cron_firing(
-    keys: Keys, name: str, task: Periodic, times_ms: Sequence[int], old: str, settled_ms: int
+    keys: Keys, name: str, task: Periodic, due_jobs: Sequence[DueJob], old: str, settled_ms: int
 ) -> Firing:
     """The fires of a cron schedule, and up to which time it is settled with them.
 
@@ -186,9 +190,9 @@ def cron_firing(
     note = ("HSET", keys.cron, name, f"{settled_ms} {task.cron_text}")
     return Firing(
         queue=task.queue,
-        jobs=[task.job(name, each) for each in times_ms],
+        jobs=[task.job(name, *each) for each in due_jobs],
         expected=[Expected("HGET", keys.cron, name, old)],
-        always=[note, *(("HSET", keys.periodic_last, name, each) for each in times_ms[-1:])],
+        always=[note, *(("HSET", keys.periodic_last, name, each.at_ms) for each in due_jobs[-1:])],
     )
 
 
@@ -198,6 +202,17 @@ def again_command(store: Store, name: str, at_ms: int, step_ms: int | None) -> t
     step: Arg = "" if step_ms is None else step_ms
     places = (keys.periodic_due, keys.periodic_out, keys.periodic_stopped)
     return ("AGAIN", *places, name, at_ms, step)
+
+
+def _job_out(name: str, task: Periodic, at_ms: int, changed: bytes | None) -> bytes:
+    """The one job of a chain.
+
+    Args:
+        changed: what is noted of a job that a hook has changed; it may be an earlier one.
+    """
+    if changed is not None and periodic.is_of(changed, at_ms):
+        return changed
+    return task.job(name, at_ms)
 
 
 MENDED, LOST = "mended", "lost"
@@ -212,7 +227,8 @@ async def find_or_mend(
         at_ms: the time for which its job was enqueued.
         due_ms: when it is due again if its job is lost; None: only look.
     """
-    keys, job = store.keys, task.job(name, at_ms)
+    keys = store.keys
+    job = _job_out(name, task, at_ms, await store.call("HGET", keys.periodic_jobs, name))
     reply = await run_fenced(
         store, right.fence, right.token, "periodic_mend",
         [keys.periodic_due, keys.periodic_out, keys.workers, keys.queue(task.queue),
@@ -240,18 +256,19 @@ async def set_due(
     return await fire(store, right, Firing(expected, write)) != CHANGED
 
 
-async def stop(store: Store, name: str) -> tuple[int, int | None]:
-    """End a chain: how many jobs of it were due (0 or 1), and the time of the one that is out."""
+async def stop(store: Store, name: str, task: Periodic) -> tuple[int, bytes | None]:
+    """End a chain: how many jobs of it were due (0 or 1), and the one that is out."""
     keys = store.keys
-    _, out, _, was_due = await store.transaction(
+    _, out, changed, _, was_due = await store.transaction(
         [
             ("HSET", keys.periodic_stopped, name, "stopped"),
             ("HGET", keys.periodic_out, name),
+            ("HGET", keys.periodic_jobs, name),
             ("HDEL", keys.periodic_out, name),
             ("ZREM", keys.periodic_due, name),
         ]
     )
-    return int(was_due), None if out is None else int(out)
+    return int(was_due), None if out is None else _job_out(name, task, int(out), changed)
 
 
 async def pause(store: Store, name: str, *, paused: bool) -> bool:

@@ -62,6 +62,7 @@ RIGHTS = {
     "periodic_seen": "- rw rw r",
     "periodic_due": "- rw rw r",
     "periodic_out": "- rw rw r",
+    "periodic_jobs": "- rw rw r",
     "periodic_stopped": "- rw rw r",
     "periodic_paused": "- rw rw r",
     "periodic_last": "- rw rw r",

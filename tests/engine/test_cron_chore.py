@@ -24,7 +24,7 @@ from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.schedule import ON_TIME_MS
-from resqpy.store.firing import CHANGED, fire
+from resqpy.store.firing import CHANGED, DueJob, fire
 from resqpy.store.periodic import cron_firing
 from tests.support.leading import Leading
 from tests.support.waiting import wait_for
@@ -220,7 +220,7 @@ async def test_two_that_read_the_same_fire_once(redis_url: str) -> None:
         await scene.leading.run(scene.chore)
         task = scene.queue.definitions["report"].periodic
         assert task is not None
-        again = cron_firing(scene.store.keys, "report", task, [1], old.decode(), 1)
+        again = cron_firing(scene.store.keys, "report", task, [DueJob(1, [])], old.decode(), 1)
         assert await fire(scene.store, scene.leading.leadership(), again) == CHANGED
         assert len(await scene.fired()) == 1
 
@@ -318,6 +318,39 @@ async def test_hooks_may_forbid_a_fire(redis_url: str) -> None:
         await scene.until(START + timedelta(minutes=5))
         assert await scene.fired() == [START_MS + 60_000, START_MS + 300_000]
         assert [str(told[1]) for told in scene.told if told[0] == "error"] == ["boo"]
+
+
+class Counts(Plugin):
+    """Numbers the fires; forbids the second, spoils the fourth."""
+
+    count = 0
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        Counts.count += 1
+        job.args[0]["n"] = {1} if Counts.count == 4 else Counts.count
+        return Counts.count != 2
+
+
+async def test_hooks_may_change_a_fire(redis_url: str, redis: Any) -> None:
+    """Each by itself, with its own lock, also where many are enqueued in one step; one that is spoilt is told."""
+    Counts.count = 0
+    jobs = cron("* * * * *", missed="all", plugins=[Counts, "QueueLock"])
+    async with Scene(redis_url, jobs) as scene:
+        await scene.leading.run(scene.chore)
+        scene.leading.clock.advance(300_000)
+        await scene.leading.run(scene.chore)
+        found = await redis.lrange("resque:queue:default", 0, -1)
+        events = [told[2]["args"] for told in scene.told if told[0] == "enqueue"]
+        [error] = [str(told[1]) for told in scene.told if told[0] == "error"]
+    assert [raw.decode() for raw in found] == [
+        f'{{"class":"report","queue":"default","args":[{{"n":{n}}}],"resqpy_at":{START_MS + n * 60_000}}}'
+        for n in (1, 3, 5)
+    ]
+    assert events == [[{"n": 1}], [{"n": 3}], [{"n": 5}]]
+    assert "Counts" in error
+    assert "args[0].n: set" in error
+    locks = sorted(key.decode() for key in await redis.keys("resque:lock:*"))
+    assert locks == [f'resque:lock:report:default:[{{"n":{n}}}]' for n in (1, 3, 5)]
 
 
 async def test_a_lock_forbids_a_fire(redis_url: str) -> None:

@@ -392,12 +392,39 @@ async def test_a_flushed_redis(start: Start, redis: Any) -> None:
     await wait_for(lambda: len(runs.began) == 2)
 
 
+class Stamps(Plugin):
+    """Changes what is enqueued."""
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        job.args[0]["stamp"] = time.time_ns()
+        return True
+
+
 async def test_the_job_is_looked_for_everywhere(start: Start, redis: Any) -> None:
-    """Waiting long in its queue, it is not doubled."""
-    await start(Scheduler, Runs().job(300))
-    await wait_for(lambda: redis.llen("resque:queue:q"))
+    """Waiting long in its queue, it is not doubled, also where a hook has changed it."""
+    stamped = define("stamped", print, frequency=300, queue="q", plugins=[Stamps])
+    await start(Scheduler, {**Runs().job(300), "stamped": stamped})
+    await wait_for(lambda: _length_is(redis, 2))
     await asyncio.sleep(2.0)
-    assert len(await queued(redis)) == 1
+    assert sorted(job["class"] for job in await queued(redis)) == ["stamped", "tick"]
+
+
+async def test_a_job_that_a_hook_changed_is_stopped(
+    redis: Any, verbs: Callable[[Jobs], RecurrentJobs]
+) -> None:
+    """Triggered, then put off: it is known by what it was changed to."""
+    ours = verbs(Runs().job(3_600_000, plugins=[Stamps]))
+    assert await ours.enqueue_recurrent_job("tick")
+    assert await ours.trigger("tick")
+    assert not await ours.trigger("tick")
+    raw = await redis.lpop("resque:queue:q")
+    assert json.loads(raw)["args"][0]["stamp"]
+    when = str(int(time.time()) + 1000)
+    await redis.rpush(f"resque:delayed:{when}", raw)
+    await redis.sadd(b"resque:timestamps:" + raw, f"delayed:{when}")
+    await redis.zadd("resque:delayed_queue_schedule", {when: when})
+    assert await ours.stop_recurrent_job("tick") == 1
+    assert await redis.keys("resque:*delayed:*") == []
 
 
 @pytest.mark.parametrize("junk", ["-1e14", "1000.5", "inf"])

@@ -318,19 +318,22 @@ async def test_the_queue_may_be_that_of_our_task(redis_url: str) -> None:
 
 
 class No(Plugin):
-    """Forbids all."""
+    """Forbids all but what has arguments, and changes these."""
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
-        return False
+        job.args.append(3)
+        return len(job.args) > 1
 
 
 async def test_a_plugin_of_ours_may_forbid_it(redis_url: str, redis: Any) -> None:
-    """The time is noted all the same, as Ruby does where an enqueueing fails."""
+    """The time is noted all the same, as Ruby does where an enqueueing fails. Its bytes are Ruby's."""
     jobs = {"Job": {"perform": print, "plugins": [No]}}
     async with Scene(redis_url, jobs) as scene:
         await scene.put("x", every="1s")
+        await scene.put("y", every="1s", args=[1.5], queue="other")
         await scene.until(1)
         assert await scene.count() == 0
+        assert await scene.jobs("other") == [b'{"class":"Job","args":[1.5]}']
         assert await redis.hexists(LAST, "x")
 
 

@@ -10,7 +10,7 @@ from resqpy.engine.schedule_chores import ScheduleHooks
 from resqpy.schedules.chore import Leader, Look, ScheduleChore
 from resqpy.schedules.schedule import Grid, MissedRule, Plan, Schedule, Unreadable
 from resqpy.store.client import Store
-from resqpy.store.firing import Expected, Firing
+from resqpy.store.firing import DueJob, Expected, Firing
 from tests.support.leading import Leading
 
 START_MS = 1_767_225_600_000
@@ -23,6 +23,7 @@ class Beats:
     name: str = "beats"
     scope: Literal["own", "shared"] = "own"
     prefixes: Sequence[str] = (NOTES,)
+    foreign: bool = True
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -37,14 +38,14 @@ class Beats:
         )  # fmt: skip
         return Look([schedule])
 
-    def firing(self, schedule: Schedule, what: Plan, allowed: Sequence[int], now_ms: int) -> Firing:
-        told: list[str | int] = [now_ms, len(allowed)]
+    def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
+        told: list[str | int] = [now_ms, len(jobs)]
         return Firing(
             expected=[Expected("HGET", NOTES, "x", schedule.note)],
             always=[("HSET", NOTES, "x", what.settled_ms)],
             pushed=[("RPUSH", HISTORY, "pushed", *told)],
             refused=[("RPUSH", HISTORY, "refused", *told)],
-            jobs=[b'{"class":"Beat","args":[]}' for _ in allowed],
+            jobs=[b'{"class":"Beat","args":[]}' for _ in jobs],
         )
 
 

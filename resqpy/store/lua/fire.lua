@@ -6,7 +6,7 @@
 --      +3… the keys of the notes; a position below counts from here, beginning with 1
 -- ARGV 1   the leader's token      2  number of fence keys
 --      3   queue name              4  number of jobs
---      5…  the jobs; then the guards (guards.lua), asked for each job; then
+--      5…  each job with its guards (guards.lua); then
 --          the number of expectations; of each: HGET or ZSCORE, position of the key, field, the value as
 --          it was read (empty: none); then, to the end, what is written, of each: "always", "pushed"
 --          (a job was enqueued) or "refused" (none was), number of its words behind the key, command,
@@ -16,7 +16,7 @@
 local fence = tonumber(ARGV[2])
 -- include fence
 local queues, queue, queue_name, count = KEYS[fence + 1], KEYS[fence + 2], ARGV[3], tonumber(ARGV[4])
-local position = 5 + count
+local position = 5
 local function word()
   position = position + 1
   return ARGV[position - 1]
@@ -24,7 +24,8 @@ end
 
 -- include guards
 
-local guards = read_guards()
+local jobs, guards = {}, {}
+for j = 1, count do jobs[j], guards[j] = word(), read_guards() end
 for _ = 1, tonumber(word()) do
   local command, key, field, expected = word(), KEYS[fence + 2 + word()], word(), word()
   local found = redis.call(command, key, field) or ''
@@ -33,12 +34,12 @@ for _ = 1, tonumber(word()) do
 end
 
 local pushed = 0
-for j = 5, 4 + count do
-  local taken = pass(guards)
+for j = 1, count do
+  local taken = pass(guards[j])
   if taken then
     local fine, problem = pcall(function()
       redis.call('SADD', queues, queue_name)
-      redis.call('RPUSH', queue, ARGV[j])
+      redis.call('RPUSH', queue, jobs[j])
     end)
     if not fine then -- the first can't be pushed, so none can: nothing is settled
       free(taken)
