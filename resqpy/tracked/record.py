@@ -20,21 +20,8 @@ from resqpy.engine.traceback_text import lines_of
 from resqpy.tracked.merge import Patch
 
 __all__ = [
-    "LOCK_MS",
-    "EndKind",
-    "Ending",
-    "LastRun",
-    "Record",
-    "Retries",
-    "TaskError",
-    "TaskLock",
-    "TaskStatus",
-    "but",
-    "error_from_dict",
-    "error_of",
-    "error_to_dict",
-    "made_of",
-    "status_of",
+    "LOCK_MS", "EndKind", "Ending", "LastRun", "Record", "Retries", "TaskError", "TaskLock",
+    "TaskStatus", "but", "error_from_dict", "error_of", "error_to_dict", "made_of", "status_of",
 ]  # fmt: skip
 
 LOCK_MS = 30_000  # irontask's default

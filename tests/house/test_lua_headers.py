@@ -30,3 +30,8 @@ def test_a_script_is_called_by_somebody(script: Path) -> None:
     scripts = "".join(each.read_text() for each in SCRIPTS)
 
     assert f'"{script.stem}"' in code or f"\n-- include {script.stem}\n" in scripts
+
+
+def test_each_script_has_a_name_of_its_own() -> None:
+    """They are called by name, whichever floor has them."""
+    assert len({script.stem for script in SCRIPTS}) == len(SCRIPTS)
