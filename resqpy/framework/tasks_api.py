@@ -165,7 +165,8 @@ class TasksApi:
         except UsageError as error:
             say_which(error, len(wanted), len(given))
             raise
-        return await self._queue.enqueue_many(wanted, front=front)
+        more = {"front": True} if front else {}  # a queue in place of ours need not know it
+        return await self._queue.enqueue_many(wanted, **more)
 
     def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
         """The task, and its job's arguments: one object, as ActionHero has it."""
@@ -242,7 +243,10 @@ class TasksApi:
             most: so many at the most, the earliest first; None: all.
         """
         return await self._queue.enqueue_delayed(
-            self._name(task_name), None if args is None else as_args(args), queue=queue, most=most
+            self._name(task_name),
+            args=None if args is None else as_args(args),
+            queue=queue,
+            most=most,
         )
 
     async def move(
@@ -263,9 +267,9 @@ class TasksApi:
         return await self._queue.move(
             queue,
             to_queue,
-            None if task_name is None else self._name(task_name),
-            None if args is None else as_args(args),
-            most,
+            class_name=None if task_name is None else self._name(task_name),
+            args=None if args is None else as_args(args),
+            most=most,
         )
 
     # -- whatever the task --

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.contracts import SchedulerContract, WorkerContract, check_contract
 from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.queue import Queue
 from resqpy.engine.resque import Resque
 from resqpy.framework.api import api
-from resqpy.framework.overrides import PARTS
+from resqpy.framework.overrides import PARTS, check_contract
 from resqpy.framework.process import Process
 from resqpy.framework.scheduler import Scheduler
 from tests.framework.conftest import Files, MakeProject, until
@@ -134,15 +133,13 @@ def test_what_cant_be_used_is_told_when_the_project_is_loaded(
 @pytest.mark.parametrize("name", PARTS)
 def test_our_own_parts_keep_the_contract(name: str) -> None:
     """Otherwise the contract asks for what nobody has."""
-    ours, contract = PARTS[name]
-
-    check_contract(contract, ours, name)
+    check_contract(name, PARTS[name][0], name)
 
 
 def test_the_contracts_are_told_apart() -> None:
     """A scheduler is no worker."""
-    check_contract(SchedulerContract, Scheduler, "x")
-    for part, contract in ((Scheduler, WorkerContract), (MultiWorker, SchedulerContract)):
+    check_contract("scheduler", Scheduler, "x")
+    for part, contract in ((Scheduler, "multi_worker"), (MultiWorker, "scheduler")):
         with pytest.raises(Exception, match="x can't be used"):
             check_contract(contract, part, "x")
     assert issubclass(Resque, Queue)
