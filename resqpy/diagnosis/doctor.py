@@ -21,7 +21,7 @@ from resqpy.engine.options import LeaderOptions
 from resqpy.engine.process_state import PAUSED
 from resqpy.engine.resque import Resque
 from resqpy.engine.schedule_view import ScheduleView
-from resqpy.store import delayed, known_tasks, pausing
+from resqpy.store import delayed, known_tasks, overview
 from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.store.undo import Touched, Undo
 
@@ -158,13 +158,13 @@ class Diagnosis:
     # -- who is at work --
 
     async def _paused(self) -> Found:
-        if await pausing.is_paused(self._store):
+        if await overview.is_paused(self._store):
             unbound = unbound_by_pause(await all_workers(self._resque), self._now_ms)
             yield Problem("paused", pause_words(unbound), "resqpy resume", self._resume)
 
     async def _resume(self, undo: Undo) -> int:
         touched = Touched(strings=[self._store.keys.pause])
-        return int(await undo.watch(touched, partial(pausing.resume, self._store)))
+        return int(await undo.watch(touched, partial(overview.resume, self._store)))
 
     async def _leaders(self) -> Found:
         self._locks = await standing(self._store, self._options.ruby_lock_prefix)

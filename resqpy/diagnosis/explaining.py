@@ -30,7 +30,7 @@ from resqpy.engine.schedule_view import ScheduleView
 from resqpy.engine.walking import DelayedWalk, walk_queue
 from resqpy.store import locks
 from resqpy.store.leader import led, standing
-from resqpy.store.pausing import is_paused
+from resqpy.store.overview import is_paused
 
 _NAMED = 5  # processes
 _LOCKS = 10  # that are shown

@@ -15,7 +15,7 @@ from resqpy.engine.identity import incarnation_of, place_of
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
-from resqpy.store import cleaning, foreign, unregistered, workers
+from resqpy.store import foreign, unregistered, workers
 
 if TYPE_CHECKING:
     from resqpy.engine.inspector import Inspector
@@ -106,7 +106,7 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
     """All registered workers."""
     working = await inspector.all_working_on()
     ids = list(working)
-    signs = await cleaning.signs_of_life(inspector.store, ids)
+    signs = await workers.signs_of_life(inspector.store, ids)
     shown_ms = BEATS * await foreign.shown_interval_ms(inspector.store)
     patience_ms = max(FRESH_MS, shown_ms)
     whose = {each: incarnation_of(each) or "" for each in ids}
@@ -127,7 +127,7 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
 async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], bool]:
     """Workers that are not registered and have something on record; and whether all keys were looked at."""
     found = await unregistered.look(inspector.store)
-    signs = await cleaning.signs_of_life(inspector.store, list(found.records))
+    signs = await workers.signs_of_life(inspector.store, list(found.records))
     return [
         SeenWorker(
             each,
@@ -167,5 +167,5 @@ def pause_words(unbound: Sequence[SeenWorker]) -> str:
 
 async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, int | None]:
     """When each worker gave its last sign of life; None where it never did."""
-    signs = await cleaning.signs_of_life(inspector.store, ids)
+    signs = await workers.signs_of_life(inspector.store, ids)
     return {each: _seen_ms(*pair) for each, pair in zip(ids, signs, strict=True)}

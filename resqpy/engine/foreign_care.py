@@ -24,7 +24,7 @@ from resqpy.engine.identity import incarnation_of
 from resqpy.engine.inspector import Inspector
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.ruby_pulse import RubyPulse
-from resqpy.store import cleaning, foreign, workers
+from resqpy.store import foreign, workers
 from resqpy.store.leader import other_ruby_leader
 
 _GHOST_AFTER_MS = 3_600_000
@@ -60,7 +60,7 @@ class ForeignCareChore:
         """Look for the dead; seconds until the next look."""
         now_ms = leadership.clock.now_ms()
         ids = [each for each in await workers.ids(self._store) if incarnation_of(each) is None]
-        signs = await cleaning.signs_of_life(self._store, ids)
+        signs = await workers.signs_of_life(self._store, ids)
         self._pulse.note_interval(await foreign.shown_interval_ms(self._store))
         beats = {each: moment_of(sign[0]) for each, sign in zip(ids, signs, strict=True)}
         self._pulse.note({each: at for each, at in beats.items() if at is not None}, now_ms)

@@ -9,7 +9,7 @@ from resqpy.base.model import WorkingOn
 from resqpy.engine.failed_jobs import FailedJobs
 from resqpy.engine.waiting_jobs import WaitingJobs
 from resqpy.engine.worker_care import WorkerCare
-from resqpy.store import locks, overview, stats
+from resqpy.store import locks, overview
 
 
 class Details(TypedDict):
@@ -60,7 +60,7 @@ class Inspector(WaitingJobs, FailedJobs, WorkerCare):
         They have no index: this looks at every key of the database, in steps; `details` has those
         of the registered workers without.
         """
-        return await stats.every(self.store)
+        return await overview.counters(self.store)
 
     async def leader(self) -> str | None:
         """Which scheduler leads, by the name it has in Node's lock, else in Ruby's; None: nobody."""

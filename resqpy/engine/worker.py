@@ -10,18 +10,21 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.errors import PoolStateError, StoreError
+from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
 from resqpy.base.helper_thread import ThreadFailed
+from resqpy.base.imports import near_match
 from resqpy.base.loops import on_its_loop
 from resqpy.base.model import WorkerId
 from resqpy.base.waiting import Deadline
-from resqpy.engine import forks
+from resqpy.engine import forks, identity
 from resqpy.engine.client import Connection
 from resqpy.engine.definition import Definitions, definitions
-from resqpy.engine.inline import perform_inline
+from resqpy.engine.execute import execute
 from resqpy.engine.newer import Newer
 from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
+from resqpy.engine.outcome import OutcomeKind
 from resqpy.engine.pool import Pool
 from resqpy.engine.queue import Queue
 from resqpy.engine.queue_names import QueueNames
@@ -31,7 +34,9 @@ from resqpy.engine.run import Run
 from resqpy.engine.slots import Slot
 from resqpy.engine.stopping import Stopping
 from resqpy.engine.telling import tell_error
+from resqpy.engine.threads import ThreadRunner
 from resqpy.engine.wakeup import Wakeup
+from resqpy.store import plugin_locks
 from resqpy.store.reach import persevere
 
 _HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
@@ -242,3 +247,38 @@ class Worker(BaseWorker):
     (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
     `skipped` (queue, job) where a plugin forbade the run, `error` (error, queue, job), `pause`.
     """
+
+
+async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> Any:
+    """Run a task with its plugins, and give back what it returns. Where a plugin forbids the run, that is
+    None, and the event `skipped` tells of it.
+
+    Raises:
+        UnknownTask: no such task.
+        Exception: whatever the task raised, also where a plugin would have it tried again.
+    """
+    definition = worker.definitions.get(name)
+    if definition is None:
+        hint = near_match(name, worker.definitions)
+        raise UnknownTask(f'No job defined for class "{name}"{hint}')
+    own_id = identity.worker_id(0, "inline", worker.queues.text)
+    raw = codec.encode_job(name, "inline", list(args))
+    job = codec.decode_job(raw, f"_direct-queue-{own_id.name}")
+    run = Run(job, definition, own_id, worker.store)
+    run.worker = worker
+    threads = ThreadRunner(1)
+    caller = asyncio.current_task()
+    cancels = caller.cancelling() if caller else 0
+    try:
+        outcome = await execute(run, threads)
+        await plugin_locks.settle(worker.store, run.effects)
+    finally:
+        threads.close()
+    if caller and caller.cancelling() > cancels:  # not the task: who waits for it was to end
+        raise asyncio.CancelledError
+    error = outcome.error if outcome.error is not None else run.error
+    if error is not None and outcome.kind in (OutcomeKind.FAILURE, OutcomeKind.RETRIED):
+        raise error
+    if not run.performed:
+        worker.tell("skipped", None, run.queue, run.job)
+    return outcome.result

@@ -17,7 +17,7 @@ from resqpy.base.model import FORCED_CLEAN, FailedJob, WorkerId, WorkingOn
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.identity import host_name
 from resqpy.engine.inspecting import Inspecting
-from resqpy.store import cleaning, workers
+from resqpy.store import workers
 
 KILLED = "Worker Timeout (killed manually)"  # node-resque's words
 FRESH_MS = 300_000  # a younger sign of life means: it lives; Ruby has the same five minutes
@@ -89,11 +89,11 @@ class WorkerCare(Inspecting):
         """
         worker_id = await self._find(worker, queues)
         for _ in range(_ATTEMPTS):
-            record, held = await cleaning.record_and_held(self.store, worker_id)
+            record, held = await workers.record_and_held(self.store, worker_id)
             entry, kept = None, None
             if record is not None:
                 entry, kept = _entry_for(worker_id, record, held, await self.now_ms())
-            if await cleaning.clean(self.store, worker_id, record, entry, kept):
+            if await workers.clean(self.store, worker_id, record, entry, kept):
                 return None if entry is None else failed_entries.decode(entry)
         raise StoreUnavailable(
             f"the worker {worker_id!r} changes its job too fast to be cleaned up"
@@ -126,7 +126,7 @@ class WorkerCare(Inspecting):
 
     async def _without_live(self, ids: Sequence[str]) -> list[str]:
         now_ms = await self.now_ms()
-        signs = await cleaning.signs_of_life(self.store, ids)
+        signs = await workers.signs_of_life(self.store, ids)
         latest = (max(moment_of(beat) or 0, reading.ping_time_ms(ping)) for beat, ping in signs)
         return [each for each, seen in zip(ids, latest, strict=True) if seen < now_ms - FRESH_MS]
 

@@ -22,7 +22,7 @@ from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.process_state import WORKING, state_of
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
-from resqpy.framework.boot import Boot
+from resqpy.framework.initializer import Boot
 from resqpy.framework.initializers.health import HealthInitializer
 from resqpy.framework.initializers.parts import (
     MetricsInitializer,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
-from resqpy.store.scan import KEYS_PER_STEP, keyspace_walk
 from resqpy.store.unregistered import may_be_id
+from resqpy.store.walk import KEYS_PER_STEP, keyspace_walk
 
 MOST = 10_000  # of each kind of finding; what is beyond shows when these are put right
 _SHORT_END_S = 180

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.members import member_text
 from resqpy.base.model import FailedJob, WorkerId
-from resqpy.store import scan, workers
+from resqpy.store import walk, workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
 
@@ -44,7 +44,7 @@ async def other_ruby_leaders(store: Store, lock: str) -> dict[str, str]:
     They have no index: this looks at every key of the database, in steps.
     """
     found: list[bytes] = []
-    async for keys in scan.matching(store, store.keys.prefix + store.keys.prefix):
+    async for keys in walk.matching(store, store.keys.prefix + store.keys.prefix):
         found += [key for key in keys if key.endswith(_RUBY_LOCK) and key != lock.encode()]
     values = await store.call("MGET", *found) if found else []
     return {
@@ -59,7 +59,7 @@ async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[byt
     pings = (store.keys.ping(WorkerId.parse(each).name) for each in worker_ids)
     known = {ping.encode("utf-8", "surrogateescape") for ping in pings}
     found: list[bytes] = []
-    async for keys in scan.matching(store, store.keys.ping("")):
+    async for keys in walk.matching(store, store.keys.ping("")):
         found += [key for key in keys if key not in known]
     values = await store.call("MGET", *found) if found else []
     return [(key, value) for key, value in zip(found, values, strict=True) if value is not None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resqpy.store.client import Store
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
-from resqpy.store.scan import glob_literal
+from resqpy.store.walk import glob_literal
 
 KEYS_A_STEP = 500
 OLD_S = 60

@@ -1,5 +1,6 @@
 """A look at the whole installation in two round trips, without any scan: with what each worker does, or
-only how much there is.
+only how much there is. Besides: the counters by themselves (they have no index, so that is a scan), and the
+key by which all workers, Ruby's and ours, are told to pause.
 """
 
 from __future__ import annotations
@@ -8,9 +9,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base.keys import FAILED
-from resqpy.store import pausing, stats
+from resqpy.base.model import WorkerId
 from resqpy.store.client import Store
 from resqpy.store.queues import decode_name, lengths_told
+from resqpy.store.walk import matching
+
+PAUSED = b"true"  # node-resque does not know that key
+
+
+async def pause(store: Store) -> bool:
+    """Pause all workers; False if they are paused."""
+    return not says_paused(await store.call("SET", store.keys.pause, PAUSED, "GET"))
+
+
+async def resume(store: Store) -> bool:
+    """Let all workers work; False if they do."""
+    return bool(await store.call("GETDEL", store.keys.pause))
+
+
+async def is_paused(store: Store) -> bool:
+    """Whether all workers rest."""
+    [value] = await store.look([("GET", store.keys.pause)])
+    return says_paused(value)
+
+
+def says_paused(value: bytes | None) -> bool:
+    """Whether the key's value pauses workers, as Ruby's and ours read it."""
+    return value is not None and value.strip().lower() == PAUSED
+
+
+_COUNTERS = ("processed", "failed")
+
+
+async def counters(store: Store) -> dict[str, int]:
+    """All counters by their names, those of workers long gone too: walks the keyspace."""
+    prefix, found = store.keys.stat(""), {}
+    async for names in matching(store, prefix):
+        values: list[bytes | None] = await store.call("MGET", *names)
+        for name, value in zip(names, values, strict=True):
+            found[decode_name(name.removeprefix(prefix.encode()))] = _number(value)
+    return found
+
+
+def counter_names(worker_ids: Sequence[str]) -> list[str]:
+    """The counters of all together and of some workers.
+
+    Ruby and resqpy count under a worker's id, Node under its name.
+    """
+    owners = [who for each in worker_ids for who in (each, WorkerId.parse(each).name)]
+    own = [f"{counter}:{who}" for who in owners for counter in _COUNTERS]
+    return list(dict.fromkeys([*_COUNTERS, *own]))
+
+
+def shown_counters(names: Sequence[str], values: Sequence[bytes | None]) -> dict[str, int]:
+    """Counters by name; those of all together always, others where they exist."""
+    pairs = zip(names, values, strict=True)
+    return {n: _number(value) for n, value in pairs if value is not None or n in _COUNTERS}
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        return int(value or 0)
+    except ValueError:  # somebody else's key under our prefix
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +107,7 @@ async def look(store: Store) -> Overview:
     )
     queues, workers = sorted(map(decode_name, names)), sorted(map(decode_name, ids))
     failed = dict.fromkeys([FAILED, *map(decode_name, lists)])
-    counters = stats.names_of(workers)
+    counters = counter_names(workers)
     replies = await store.look(
         [
             ("MGET", *map(keys.stat, counters)),
@@ -60,7 +121,7 @@ async def look(store: Store) -> Overview:
     return Overview(
         queues=dict(zip(queues, waiting, strict=True)),
         records=dict(zip(workers, replies[1], strict=False)),
-        stats=stats.shown(counters, replies[0]),
+        stats=shown_counters(counters, replies[0]),
         leader=_leader(*leaders),
         failed=sum(lengths[: len(failed)]),
         delayed=delayed,
@@ -97,7 +158,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         sets: keys of sorted sets that are counted too, by what they are called.
     """
     keys = store.keys
-    counters = stats.names_of([])
+    counters = counter_names([])
     names, lists, delayed, workers, paused, counts, *sizes = await store.look(
         [
             ("SMEMBERS", keys.queues),
@@ -121,9 +182,9 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         failed=dict(zip(failed, lengths, strict=False)),
         delayed=delayed,
         workers=workers,
-        stats=stats.shown(counters, counts),
+        stats=shown_counters(counters, counts),
         sets=dict(zip(sets, sizes, strict=True)),
-        paused=pausing.says_paused(paused),
+        paused=says_paused(paused),
         odd=sorted(store.junk),
     )
 

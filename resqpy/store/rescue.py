@@ -9,7 +9,7 @@ from resqpy.base import codec, worker_records
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import decode_name
-from resqpy.store.scan import glob_literal
+from resqpy.store.walk import glob_literal
 
 _TOO_LONG = 10  # digits of a count
 _UNREADABLE = "the worker died, and its record can't be read"

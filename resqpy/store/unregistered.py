@@ -10,7 +10,7 @@ from resqpy.base.errors import StoreMisconfigured
 from resqpy.store import rescue, workers
 from resqpy.store.client import Store
 from resqpy.store.queues import decode_name
-from resqpy.store.scan import KEYS_PER_STEP
+from resqpy.store.walk import KEYS_PER_STEP
 
 _STEPS = 20
 KEYS_LOOKED_AT = _STEPS * KEYS_PER_STEP  # at the most: some 20 ms of the server

@@ -14,7 +14,7 @@ from resqpy.base.clock import FixedClock, iso_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
 from resqpy.engine.resque import Resque
 from resqpy.engine.worker import Worker
-from resqpy.store import cleaning
+from resqpy.store import workers
 from tests.support.inspecting import dumps, failed_entry, round_trips
 from tests.support.recordings import recorded_values, replay
 from tests.support.redis_state import dump
@@ -477,7 +477,7 @@ async def test_a_worker_that_goes_on_meanwhile(
     changes: int, resque: Resque, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its job ended and it took another while it was cleaned up: looked at again, then given up."""
-    read, left = cleaning.record_and_held, [changes]
+    read, left = workers.record_and_held, [changes]
 
     async def read_and_go_on(store: Any, worker_id: str) -> Any:
         found = await read(store, worker_id)
@@ -487,7 +487,7 @@ async def test_a_worker_that_goes_on_meanwhile(
             await redis.set(f"resque:worker:{worker_id}", ours(job))
         return found
 
-    monkeypatch.setattr(cleaning, "record_and_held", read_and_go_on)
+    monkeypatch.setattr(workers, "record_and_held", read_and_go_on)
     await register(redis, OURS, ours(b'{"class":"First","args":[]}'))
 
     if changes == 1:

@@ -13,7 +13,7 @@ import pytest
 from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.base.model import FailedJob
-from resqpy.store import cleaning, delayed, failures, queues
+from resqpy.store import delayed, failures, queues, workers
 from resqpy.store.client import Store
 from resqpy.store.failures import Settling
 from resqpy.store.options import RedisOptions
@@ -242,11 +242,11 @@ async def test_clean_is_void_if_the_record_changed(store: Store, redis: Any) -> 
     await redis.set("resque:worker:h:1:q", b"new")
     await redis.sadd("resque:workers", "h:1:q")
     before = await dump(redis)
-    assert not await cleaning.clean(store, "h:1:q", b"old", b"entry", None)
-    assert not await cleaning.clean(store, "h:1:q", None, None, None)
+    assert not await workers.clean(store, "h:1:q", b"old", b"entry", None)
+    assert not await workers.clean(store, "h:1:q", None, None, None)
     assert await dump(redis) == before
-    assert await cleaning.clean(store, "h:1:q", b"new", b"entry", None)
-    assert not await cleaning.clean(store, "h:1:q", b"new", b"entry", None)
+    assert await workers.clean(store, "h:1:q", b"new", b"entry", None)
+    assert not await workers.clean(store, "h:1:q", b"new", b"entry", None)
     assert await dump(redis) == {FAILED: ["entry"], "resque:stat:failed": "1"}
 
 
@@ -254,7 +254,7 @@ async def test_two_clean_one_worker(store: Store, redis: Any) -> None:
     """One entry, counted once."""
     await redis.set("resque:worker:h:1:q", b"record")
     done = await asyncio.gather(
-        *(cleaning.clean(store, "h:1:q", b"record", b"entry", None) for _ in range(4))
+        *(workers.clean(store, "h:1:q", b"record", b"entry", None) for _ in range(4))
     )
     assert sorted(done) == [False, False, False, True]
     assert await redis.lrange(FAILED, 0, -1) == [b"entry"]

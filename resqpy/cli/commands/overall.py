@@ -98,7 +98,7 @@ def info(*, prometheus: bool) -> None:
         return
 
     async def look(resque: Resque) -> tuple[Details, bool, Unregistered]:
-        from resqpy.store.pausing import is_paused
+        from resqpy.store.overview import is_paused
 
         others = await unregistered.look(resque.store)
         return await resque.details(), await is_paused(resque.store), others
@@ -176,10 +176,10 @@ def resume() -> None:
 
 def _set_paused(*, paused: bool) -> None:
     from resqpy.diagnosis.workers import all_workers, pause_words, unbound_by_pause
-    from resqpy.store import pausing
+    from resqpy.store import overview
 
     async def do(resque: Resque) -> tuple[bool, list[SeenWorker]]:
-        changed = await (pausing.pause if paused else pausing.resume)(resque.store)
+        changed = await (overview.pause if paused else overview.resume)(resque.store)
         found = await all_workers(resque) if paused else []
         return changed, unbound_by_pause(found, resque.clock.now_ms())
 
