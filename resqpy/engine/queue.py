@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from copy import deepcopy
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
-from resqpy.base.error_text import add_note
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
-from resqpy.base.limited import within
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.advancing import Advancing
 from resqpy.engine.client import Connection, as_store
-from resqpy.engine.definition import Definition, Definitions, definitions
-from resqpy.engine.hook_limit import late
+from resqpy.engine.definition import Definitions, definitions
+from resqpy.engine.enqueue_hooks import JobHooks
 from resqpy.engine.moving import Moving
-from resqpy.engine.plugin import Enqueuing, Plugin
+from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.removing import Removing
 from resqpy.store import delayed, queues
 from resqpy.store.client import Store
 from resqpy.store.queues import Guard, Push
 
-R = TypeVar("R")
 NewJob = tuple[str, str, Sequence[Any]]
-
-_log = logging.getLogger("resqpy")
 
 
 def _job(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
@@ -66,7 +58,7 @@ class Queue(Removing, Moving):
         self._owned = store if owned else None
         self.definitions: Definitions = definitions(jobs or {})
         self.clock: Clock = clock
-        self._told: set[tuple[str, str]] = set()
+        self._hooks = JobHooks(self.definitions)
 
     # -- enqueue --
 
@@ -167,61 +159,11 @@ class Queue(Removing, Moving):
         Raises:
             InvalidJob, InvalidInputs: what a hook has made of them can't be enqueued.
         """
-        return await self.refusing(job) is None
-
-    async def refusing(self, job: Enqueuing) -> Plugin | None:
-        """The same: the plugin that forbids it; None: none does."""
-        if not (hooks := self._hooks(job)):
-            return None
-        given = job.args
-        job.args = deepcopy(given)  # what the caller gave stays as it is
-        try:
-            for plugin in hooks:
-                before = repr(job.args)  # `==` would not tell 1 from True
-                if await _limited(plugin, plugin.before_enqueue(job), job) is False:
-                    return plugin
-                if repr(job.args) != before:
-                    self._changed(plugin, job, given)
-        except Exception as error:
-            add_note(error, f"before task {job.class_name!r} was enqueued")
-            raise
-        return None
-
-    def _changed(self, plugin: Plugin, job: Enqueuing, given: list[Any]) -> None:
-        """Check what a hook has made of the arguments; those of bytes that are written stay."""
-        whose = f"{plugin.name}, a plugin or middleware, made of the arguments of task {job.class_name!r}"
-        if not job.fixed:
-            try:
-                raw = codec.encode_job(job.class_name, job.queue, job.args)
-                job.args = codec.decode_job(
-                    raw, job.queue
-                ).args  # the hook may go on with what it put in
-                if (check := self.definitions[job.class_name].check) is not None:
-                    check(job.args)
-            except UsageError as error:
-                raise type(error)(f"what {whose} can't be enqueued: {error}") from error
-            return
-        job.args = deepcopy(given)
-        if (told := (plugin.name, job.class_name)) not in self._told:
-            self._told.add(told)
-            _log.warning(
-                "what %s is left out (told once): the bytes of a job that was delayed, has failed, or "
-                "stands in a schedule of Ruby's are written already, so hooks can only forbid it",
-                whose,
-            )
+        return await self._hooks.before(job) is None
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """Tell the hooks of a job's plugins that it is enqueued."""
-        try:
-            for plugin in self._hooks(job):
-                await _limited(plugin, plugin.after_enqueue(job), job)
-        except Exception as error:
-            add_note(error, f"after task {job.class_name!r} was enqueued")
-            raise
-
-    def _hooks(self, job: Enqueuing) -> tuple[Plugin, ...]:
-        definition: Definition | None = self.definitions.get(job.class_name)
-        return definition.enqueue_hooks if definition is not None else ()
+        await self._hooks.after(job)
 
     # -- later --
 
@@ -307,15 +249,6 @@ class Queue(Removing, Moving):
         """
         wanted = JobFilter.of(class_name, args, queue)
         return (await Advancing(self).walk(wanted, most=most)).done
-
-
-async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing) -> R:
-    """What a hook returns, within its time."""
-    seconds = plugin.hook_limit_s
-    if seconds is None:
-        return await hook
-    where = f"in the enqueue of task {job.class_name!r}"
-    return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:

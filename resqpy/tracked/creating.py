@@ -14,6 +14,7 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition
+from resqpy.engine.enqueue_hooks import JobHooks
 from resqpy.engine.outcome import Command
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue import Queue
@@ -253,9 +254,9 @@ class EnqueueGuards:
         self._payload = record.payload
         waits = record.next_run_ms is not None
         self._locks = definition.guarding if definition is not None and waits else ()
-        self._hooks: Queue | None = None
+        self._hooks: JobHooks | None = None
         if definition is not None and definition.enqueue_hooks:
-            self._hooks = Queue(store, {record.type: definition})
+            self._hooks = JobHooks({record.type: definition})
         if self._hooks or self._locks:
             payload = codec.decode_text(record.payload)
             queue = records.queue_of(record)
@@ -271,7 +272,7 @@ class EnqueueGuards:
         if self._hooks is None:
             return
         name = self._job.class_name
-        if (plugin := await self._hooks.refusing(self._job)) is not None:
+        if (plugin := await self._hooks.before(self._job)) is not None:
             raise TaskRefused(f"task {name!r}: {plugin.name} forbids it")
         args = self._job.args
         try:
@@ -298,4 +299,4 @@ class EnqueueGuards:
     async def after(self) -> None:
         """Tell the hooks that it is created."""
         if self._hooks is not None:
-            await self._hooks.after_enqueue(self._job)
+            await self._hooks.after(self._job)
