@@ -27,13 +27,13 @@ from resqpy.base.cron_fields import Fields, Refused, find_zone, parse_fields
 from resqpy.base.errors import UsageError
 from resqpy.base.local_time import (
     DAY_S,
-    EPOCH,
     Stretch,
     ceil_s,
     floor_s,
     stretches_from,
     stretches_until,
 )
+from resqpy.base.when import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,11 @@ from datetime import MAXYEAR, UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from resqpy.base.when import EPOCH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL = EPOCH.toordinal()
 DAY_S = 86_400
 ONE_SECOND = timedelta(seconds=1)

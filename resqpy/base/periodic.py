@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.model import Job
-from resqpy.base.when import Duration, duration_ms
+from resqpy.base.when import EPOCH, Duration, duration_ms
 
 if TYPE_CHECKING:
     from resqpy.base.cron import CronSchedule
@@ -26,7 +26,6 @@ Missed = Literal["skip", "once", "all"]
 AT = "resqpy_at"
 NO_INPUTS: tuple[Any, ...] = ({},)  # as ActionHero enqueues a task without inputs
 DAY_MS = 86_400_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +212,12 @@ def marks(name: str, at_ms: int) -> list[bytes]:
 
 def to_datetime(ms: int) -> datetime:
     """The moment, in UTC."""
-    return _EPOCH + timedelta(milliseconds=ms)
+    return EPOCH + timedelta(milliseconds=ms)
 
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch of an aware moment."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def next_on_grid(from_ms: int, step_ms: int, now_ms: int) -> int:

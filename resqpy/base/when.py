@@ -19,7 +19,7 @@ SMALLEST_MS = 10**11
 LATEST_MS = 253_402_300_799_000  # the last second of the year 9999, where dates end
 LONGEST_MS = 1000 * 365 * 86_400_000  # a thousand years: what comes after is no date any more
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
+EPOCH = datetime.fromtimestamp(0, UTC)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -118,7 +118,7 @@ def _datetime_ms(value: datetime, what: str) -> int:
             f"{what}: {value!r} has no time zone; "
             "use datetime.now(timezone.utc) or value.astimezone()"
         )
-    return -(-(value - _EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
+    return -(-(value - EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
 
 
 def ceil_second(ms: int) -> int:

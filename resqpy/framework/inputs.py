@@ -14,13 +14,13 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from resqpy.base.codec import TASK_ID
 from resqpy.base.error_text import class_of, words_of
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.masking import HIDDEN, SECRETS, Redaction
 from resqpy.framework.type_hints import Check, check_of, name_of
 
-TASK_ID = "_task_id"  # carries the id of a tracked task; never an input
 _NOTHING: Any = type("_Nothing", (), {"__repr__": lambda _: "nothing"})()
 
 
