@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     "worker": Entry("worker:worker", "Work jobs.", RUN),
     "scheduler": Entry("worker:scheduler", "Move delayed and periodic jobs to their queues.", RUN),
-    "healthcheck": Entry("healthcheck:healthcheck", "Health check for probes.", RUN),
+    "healthcheck": Entry("overall:healthcheck", "Health check for probes.", RUN),
     "doctor": Entry("doctor:doctor", "Find what is wrong, and put it right.", LOOK),
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
     "info": Entry("overall:info", "The whole at a glance.", LOOK),

@@ -114,6 +114,7 @@ class Contract(Generic[T]):
             self._left_out += 1
             return
         example = {"queue": queue, "args": list(args), **more, **({"why": words} if words else {})}
+        example = self._redaction.shown(example)
         found = self._findings.setdefault(key, _Finding(*key, example))
         self._count(found, queue)
 

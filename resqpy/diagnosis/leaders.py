@@ -9,7 +9,7 @@ from resqpy.diagnosis.problem import Found, Problem, fix
 from resqpy.diagnosis.texts import counted
 from resqpy.store import checkup, delayed, foreign, ruby_schedule
 from resqpy.store.client import Store
-from resqpy.store.leader import LeaderLock, other_ruby_leader
+from resqpy.store.leader import LeaderLock, faults, other_ruby_leader, standing
 from resqpy.store.ruby_schedule import only_ruby_s
 
 _UNINDEXED = 200  # times at which something is due, that are looked at
@@ -37,15 +37,17 @@ def lock_problems(store: Store, locks: Sequence[LeaderLock]) -> Iterator[Problem
             )
 
 
-async def ruby_faults(store: Store, locks: Sequence[LeaderLock]) -> list[str]:
-    """What is to be warned of beside who leads."""
-    ruby = next(lock for lock in locks if lock.language == "Ruby")
+async def leaders(store: Store, ruby_prefix: str) -> tuple[list[LeaderLock], list[str]]:
+    """Who leads in all three languages, and what is to be warned of."""
+    locks = await standing(store, ruby_prefix)
+    _, ruby, _ = locks
     others = await foreign.other_ruby_leaders(store, ruby.key)
-    found = [other_ruby_leader(key, holder) for key, holder in others.items()]
+    found = faults(locks)
+    found += [other_ruby_leader(key, holder) for key, holder in others.items()]
     names = (await ruby_schedule.look(store)).only_ruby_s
     if names and (ruby.ours or ruby.holder is None):
         found.append(f"{only_ruby_s(names)} while a resqpy scheduler leads")
-    return found
+    return locks, found
 
 
 async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:

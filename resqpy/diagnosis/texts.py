@@ -96,3 +96,8 @@ def _plain(value: Any, redact: Redaction) -> Any:
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     return str(value)
+
+
+def ms_of(moment: datetime | None) -> int | None:
+    """Milliseconds since the epoch."""
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""Jobs, failed jobs and tracked tasks as JSON."""
+"""Jobs, failed jobs, schedules, leaders and tracked tasks as JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.engine.failed_groups import FailedGroup
+    from resqpy.schedules.schedule import Schedule, ScheduledFire
+    from resqpy.store.leader import LeaderLock
     from resqpy.tracked.handle import TrackedTask
 
 ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
@@ -70,3 +72,41 @@ def tracked_json(task: TrackedTask, redaction: Redaction) -> dict[str, Any]:
     """A tracked task."""
     shown = task.to_json()
     return {**shown, "payload": redaction.shown(shown["payload"])}
+
+
+def schedule_json(entry: Schedule) -> dict[str, Any]:
+    """What runs by itself."""
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "when": entry.timing,
+        "class": entry.class_name,
+        "queue": entry.queue or None,
+        "state": entry.state,
+        "problem": entry.problem or None,
+        "last": texts.iso(texts.ms_of(entry.last)),
+        "next": texts.iso(texts.ms_of(entry.next)),
+    }
+
+
+def fire_json(fire: ScheduledFire) -> dict[str, Any]:
+    """A time at which it runs, or would."""
+    return {
+        "at": texts.iso(texts.ms_of(fire.at)),
+        "name": fire.name,
+        "kind": fire.kind,
+        "runs": fire.runs,
+        "local": fire.local.isoformat(),
+        "note": fire.note or None,
+    }
+
+
+def leader_json(lock: LeaderLock) -> dict[str, Any]:
+    """The lock of a leader."""
+    return {
+        "language": lock.language,
+        "leader": lock.holder,
+        "held_by_resqpy": lock.ours,
+        "ttl_ms": lock.ttl_ms,
+        "key": lock.key,
+    }

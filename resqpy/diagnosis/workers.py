@@ -165,7 +165,9 @@ def pause_words(unbound: Sequence[SeenWorker]) -> str:
     return f"{words}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} go on"
 
 
-async def last_seen_ms(inspector: Inspector, ids: Sequence[str]) -> dict[str, int | None]:
-    """When each worker gave its last sign of life; None where it never did."""
+async def lives_on(inspector: Inspector, host: str, within_ms: int) -> bool:
+    """Whether a worker of a host gave a sign of life within a time."""
+    ids = [each for each, who in (await inspector.workers()).items() if place_of(who)[0] == host]
     signs = await workers.signs_of_life(inspector.store, ids)
-    return {each: _seen_ms(*pair) for each, pair in zip(ids, signs, strict=True)}
+    oldest_ms = await inspector.now_ms() - within_ms
+    return any((_seen_ms(*pair) or 0) >= oldest_ms for pair in signs)

@@ -1,21 +1,22 @@
-"""`resqpy info`, `stats`, `leader`, `pause`, `resume`: the installation as a whole."""
+"""`resqpy info`, `stats`, `leader`, `healthcheck`, `pause`, `resume`: the installation as a whole."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from resqpy.cli import output, views
+from resqpy.cli.exits import Exit
 from resqpy.cli.group import command
 from resqpy.cli.options import option
 from resqpy.cli.session import ask, load_place
 from resqpy.cli.settings import current
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.views import leader_json
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.inspector import Details
+    from resqpy.engine.inspector import Inspector
     from resqpy.engine.resque import Resque
-    from resqpy.store.unregistered import Unregistered
 
 
 @command()
@@ -27,15 +28,9 @@ def stats(*, every: bool) -> None:
         return await resque.stats() if every else (await resque.details())["stats"]
 
     found = dict(sorted(ask(look).items()))
-    output.show(
-        found,
-        lambda: output.table(
-            ("counter", "number"),
-            [(name, f"{number:,}") for name, number in found.items()],
-            empty="no counters",
-            right=("number",),
-        ),
-    )
+    rows = [(name, f"{number:,}") for name, number in found.items()]
+    heads = ("counter", "number")
+    output.show(found, lambda: output.table(heads, rows, empty="no counters", right=("number",)))
 
 
 @command()
@@ -45,32 +40,11 @@ def leader() -> None:
     It warns of a lock that never ends, of two leaders at once, and of schedules that rest while resqpy
     leads because only a Ruby process knows them. It looks at every key of the database, in steps.
     """
-    from resqpy.diagnosis.leaders import ruby_faults
-    from resqpy.store.leader import LeaderLock, faults, standing
+    from resqpy.diagnosis.leaders import leaders
 
-    settings = current()
-    config = load_place(settings).config
-
-    async def look(resque: Resque) -> tuple[list[LeaderLock], list[str]]:
-        locks = await standing(resque.store, config.scheduler.ruby_lock_prefix)
-        return locks, [*faults(locks), *await ruby_faults(resque.store, locks)]
-
-    found, wrong = ask(look)
-    output.show(
-        [
-            {
-                "language": lock.language,
-                "leader": lock.holder,
-                "held_by_resqpy": lock.ours,
-                "ttl_ms": lock.ttl_ms,
-                "key": lock.key,
-            }
-            for lock in found
-        ],
-        lambda: output.table(
-            ("lock of", "leader", "ends"), [_leader_cells(lock) for lock in found], empty=""
-        ),
-    )
+    prefix = load_place(current()).config.scheduler.ruby_lock_prefix
+    found, wrong = ask(lambda resque: leaders(resque.store, prefix))
+    output.listing(found, leader_json, ("lock of", "leader", "ends"), _leader_cells, empty="")
     for words in wrong:
         output.warn(words)
 
@@ -91,65 +65,33 @@ def info(*, prometheus: bool) -> None:
     Also how many workers are not registered and have something on record, as far as some ten thousand keys
     show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
     """
-    from resqpy.store import unregistered
+    from resqpy.diagnosis.installation import installation
 
     if prometheus:
         _print_metrics()
         return
 
-    async def look(resque: Resque) -> tuple[Details, bool, Unregistered]:
-        from resqpy.store.overview import is_paused
-
-        others = await unregistered.look(resque.store)
-        return await resque.details(), await is_paused(resque.store), others
-
-    details, paused, found = ask(look)
-    others = len(found.records)
-    shown = _info_json(details, paused=paused) | {"unregistered": others}
-    output.show(shown, lambda: print_info(details, paused=paused, unregistered=others))
+    found = ask(installation)
+    output.show(found.as_json(), lambda: _print_info(found.as_json()))
     views.tell_how_far(everything=found.everything)
 
 
 def _print_metrics() -> None:
     from resqpy.base.prometheus import render
     from resqpy.framework.metrics import count_all, metrics_of
-    from resqpy.store.overview import Numbers
 
-    async def look(resque: Resque) -> Numbers:
-        return await count_all(resque.store)
-
-    output.say_block(render(metrics_of(ask(look))).decode())
+    found = ask(lambda resque: count_all(resque.store))
+    output.say_block(render(metrics_of(found)).decode())
 
 
-def _info_json(details: Details, *, paused: bool) -> dict[str, Any]:
-    working = [work for work in details["workers"].values() if work is not None]
-    counters = details["stats"]
-    return {
-        "queues": details["queues"],
-        "waiting": sum(details["queues"].values()),
-        "workers": len(details["workers"]),
-        "working": len(working),
-        "delayed_times": details["delayed"],
-        "failed_jobs": details["failed"],
-        "processed": counters["processed"],
-        "failures": counters["failed"],
-        "leader": details["leader"],
-        "paused": paused,
-    }
-
-
-def print_info(details: Details, *, paused: bool, unregistered: int = 0) -> None:
-    """Print it for people."""
-    shown = _info_json(details, paused=paused)
+def _print_info(shown: dict[str, Any]) -> None:
+    others = f"; {shown['unregistered']:,} more on record but not registered: see resqpy workers"
     output.properties(
         {
             "waiting": output.counted(shown["waiting"], "job"),
             "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
-            + (", all paused" if paused else "")
-            + (
-                f"; {unregistered:,} more on record but not registered: see resqpy workers"
-                * bool(unregistered)
-            ),
+            + ", all paused" * shown["paused"]
+            + others * bool(shown["unregistered"]),
             "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",
             "failed list": output.counted(shown["failed_jobs"], "job"),
             "delayed": f"at {output.counted(shown['delayed_times'], 'time')}",
@@ -157,7 +99,7 @@ def print_info(details: Details, *, paused: bool, unregistered: int = 0) -> None
         }
     )
     output.say()
-    sizes = sorted(details["queues"].items(), key=lambda pair: -pair[1])
+    sizes = sorted(shown["queues"].items(), key=lambda pair: -pair[1])
     rows = [(name, views.length(length)) for name, length in sizes]
     output.table(("queue", "jobs"), rows, empty="no queues", right=("jobs",))
 
@@ -191,3 +133,44 @@ def _set_paused(*, paused: bool) -> None:
     )
     if unbound:
         output.warn(pause_words(unbound))
+
+
+@command()
+@option("--worker", is_flag=True, help="There must be a live worker on this host.")
+@option("--scheduler", is_flag=True, help="Some scheduler must lead.")
+@option("--max-age", type=int, default=120, show_default=True, metavar="SECONDS",
+        help="How old a worker's last sign of life may be.")  # fmt: skip
+def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
+    """Health check: exit code 0 if healthy, else 6 (or 4: Redis can't be reached).
+
+    Without options it asks only whether Redis answers.
+    """
+    from resqpy.diagnosis.workers import lives_on
+    from resqpy.engine.identity import host_name
+
+    settings = current()
+    host = host_name(load_place(settings).config.tasks.host)
+
+    async def look(inspector: Inspector) -> dict[str, Any]:
+        found: dict[str, Any] = {"redis": True}
+        if worker:
+            found["worker"] = await lives_on(inspector, host, max_age * 1000)
+        if scheduler:
+            found["scheduler"] = await inspector.leader() is not None
+        return found
+
+    found = ask(look)
+    healthy = all(found.values())
+    output.show({"healthy": healthy, **found}, lambda: _print_health(found))
+    return Exit.OK if healthy else Exit.NO
+
+
+def _print_health(found: dict[str, Any]) -> None:
+    words = {
+        "redis": ("Redis answers", ""),
+        "worker": ("a worker lives on this host", "no live worker on this host"),
+        "scheduler": ("a scheduler leads", "no scheduler leads"),
+    }
+    for name, good in found.items():
+        sign = output.paint("ok  ", fg="green") if good else output.paint("bad ", fg="red")
+        output.say(sign, " ", words[name][0 if good else 1])

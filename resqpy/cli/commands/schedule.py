@@ -17,6 +17,7 @@ from resqpy.cli.option_types import MOMENT, task_names
 from resqpy.cli.options import option
 from resqpy.cli.session import ask_with_tasks
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.views import fire_json, schedule_json
 
 if TYPE_CHECKING:
     from resqpy.engine.schedule_view import ScheduleView
@@ -45,41 +46,23 @@ def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
 def list_() -> None:
     """Show periodic tasks and Ruby's schedules: when each ran last, and when it runs next."""
     timetable: Timetable = _ask(lambda view: view.load())
-    now_ms = _ms(timetable.now) or 0
+    now_ms = texts.ms_of(timetable.now) or 0
     output.listing(
         timetable.entries,
-        _entry_json,
+        schedule_json,
         ("name", "kind", "when", "state", "last", "next"),
         lambda each: _entry_cells(each, now_ms),
         empty="nothing runs by itself",
     )
 
 
-def _entry_json(entry: Schedule) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "kind": entry.kind,
-        "when": entry.timing,
-        "class": entry.class_name,
-        "queue": entry.queue or None,
-        "state": entry.state,
-        "problem": entry.problem or None,
-        "last": texts.iso(_ms(entry.last)),
-        "next": texts.iso(_ms(entry.next)),
-    }
-
-
 def _entry_cells(entry: Schedule, now_ms: int) -> tuple[str, ...]:
-    next_ms = _ms(entry.next)
+    next_ms = texts.ms_of(entry.next)
     soon = "-" if next_ms is None else f"{texts.distance(next_ms, now_ms)}: {texts.local(next_ms)}"
     state = f"{entry.state}: {entry.problem}" if entry.problem else entry.state
     return (
-        entry.name, entry.kind, entry.timing, state, texts.distance(_ms(entry.last), now_ms), soon,
+        entry.name, entry.kind, entry.timing, state, texts.distance(texts.ms_of(entry.last), now_ms), soon,
     )  # fmt: skip
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 @schedule.command()
@@ -101,13 +84,10 @@ def fires(*, start: datetime | int | None, end: datetime | int | None, limit: in
         del found[limit:]
     output.listing(
         found,
-        lambda each: {
-            "at": texts.iso(_ms(each.at)), "name": each.name, "kind": each.kind, "runs": each.runs,
-            "local": each.local.isoformat(), "note": each.note or None,
-        },
+        fire_json,
         ("at", "name", "local time", "note"),
         lambda each: (
-            texts.local(_ms(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
+            texts.local(texts.ms_of(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
             each.note or ("" if each.runs else "does not run"),
         ),
         empty="nothing runs in this time",

@@ -277,10 +277,47 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 
     Nothing is enqueued. Exit code 1 if it raises, 6 if a plugin or middleware forbids it.
     """
-    from resqpy.cli.inline import run_inline
-
     name, given, words = read_name_and_inputs(named, args, inputs)
-    return run_inline(current(), name, lambda task: checked_inputs(task, given, words))
+    skipped: list[str] = []
+
+    async def do(process: Process) -> Any:
+        found = task_of(process.project, name)
+        checked = checked_inputs(found, given, words)
+        worker = process.resque.inline_worker()
+        worker.on("skipped", lambda *_: skipped.append(name))
+        try:
+            return await worker.perform_inline(found.name, [checked])
+        except (Exception, SystemExit) as error:  # as in a worker: sys.exit is a failure
+            raise _Raised from error
+
+    try:
+        result = with_process(do)
+    except _Raised as raised:
+        if current().debug or raised.__cause__ is None:
+            raise
+        _tell(raised.__cause__)
+        return Exit.ERROR
+    if skipped:
+        output.note(f"{name} did not run: a plugin or middleware of the task forbids it")
+    if output.wants_json():
+        output.json({"task": name, "result": result})
+    elif result is not None:
+        output.say(output.text(result))
+    return Exit.NO if skipped else Exit.OK
+
+
+class _Raised(Exception):
+    """Carries what a task raised to where it is told."""
+
+
+def _tell(error: BaseException) -> None:
+    from resqpy.base.error_text import class_of, words_of
+    from resqpy.engine.traceback_text import lines_of
+
+    if output.wants_json():
+        output.json({"exception": class_of(error), "error": words_of(error)})
+    for line in lines_of(error):
+        output.note(line)
 
 
 @task.command()
