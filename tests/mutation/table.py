@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "queues in order of priority",
-        "resqpy/store/lua/exchange.lua",
+        "resqpy/store/lua/exchange_take.lua",
         "for q = 1, #KEYS - FIXED do",
         "for q = #KEYS - FIXED, 1, -1 do",
         "tests/seeds/test_actionhero_examples.py::test_high_before_low",
@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "a failed job is tried again as often as it says",
         "resqpy/plugins/retry.py",
-        "remaining = self.retry_limit - count - 1",
-        "remaining = self.retry_limit - count",
+        "Attempts(count, self.policy.left(count))",
+        "Attempts(count, self.policy.left(count - 1))",
         "tests/plugins/test_retry.py::test_the_limit_counts_attempts_and_the_last_error_fails_the_job",
     ),
     Mutant(
@@ -137,15 +137,22 @@ MUTANTS = (
         "tests/plugins/test_retry.py::test_errors_can_be_chosen",
     ),
     Mutant(
+        "what an enqueue hook changes is enqueued",
+        "resqpy/engine/enqueue_hooks.py",
+        "job.args = self._changed(plugin, job, given)",
+        "job.args = deepcopy(given)",
+        "tests/engine/test_changing_hooks.py::test_what_a_hook_changes_is_enqueued",
+    ),
+    Mutant(
         "QueueLock: one of equal jobs waits",
-        "resqpy/plugins/lock.py",
+        "resqpy/plugins/locks.py",
         'return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)',
         "return ()",
         "tests/plugins/test_queue_lock.py::test_of_equal_jobs_one_is_enqueued",
     ),
     Mutant(
         "JobLock: one of equal jobs runs",
-        "resqpy/plugins/lock.py",
+        "resqpy/plugins/locks.py",
         "if not await self._taken(run, key):",
         "if await self._taken(run, key) is None:",
         "tests/plugins/test_job_lock.py::test_two_blocked_copies_are_both_delayed_and_the_lock_stays",
@@ -201,14 +208,14 @@ MUTANTS = (
     ),
     Mutant(
         "an exchange that arrives late takes nothing",
-        "resqpy/store/lua/exchange.lua",
+        "resqpy/store/lua/exchange_find.lua",
         "if fenced > 0 then",
         "if fenced > 9 then",
         "tests/store/test_fence.py::test_an_exchange_that_is_late_takes_nothing",
     ),
     Mutant(
         "pausing all workers pauses them",
-        "resqpy/store/lua/exchange.lua",
+        "resqpy/store/lua/exchange_take.lua",
         "if paused == 0 and #free > 0 then",
         "if #free > 0 then",
         "tests/store/test_exchange.py::test_paused",

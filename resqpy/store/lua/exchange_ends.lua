@@ -1,0 +1,137 @@
+-- Shared by exchange.lua (`-- include exchange_ends`): each end whose run is still on its worker's record
+-- is written with its commands, and the record goes.
+--
+-- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7
+-- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
+-- Returns  void, unwritten: as there; stuck: by worker id, whose end is not written
+--
+-- The commands of an end:
+-- All are done or none, in their order. Beside those of Redis:
+--   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
+--                              it (take_job_lock.lua), even if the end is void
+--   REQUIRE hash field value   skips what follows, up to OTHERWISE, where the field has another value
+--   OTHERWISE                  what follows is done only if what stands before it was skipped; where
+--                              that is skipped too, or is not there, the end is void, but over
+--   DELAY …                    stores a delayed item that is due so long from now (delayed.py)
+--   LOCK lock seconds          takes a QueueLock, if nobody has it
+--   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
+--   HOLD …, STEP …             write the record beside a job (lifecycle.lua)
+local void, unwritten, stuck = {}, {}, {}
+local processed, failed = 0, 0
+
+local function release(lock, holder)
+  local value = redis.pcall('HGET', holder, lock)
+  if type(value) ~= 'string' then return end
+  redis.call('HDEL', holder, lock)
+  if get(lock) == value then redis.call('DEL', lock) end
+end
+
+local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
+  ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash' }
+
+-- What would keep the commands from being done, asked before the first of them.
+local function obstacle(commands)
+  for _, command in ipairs(commands) do
+    local key, kind, wanted = nil, nil, TYPES[command[1]]
+    if wanted then
+      kind = redis.call('TYPE', command[2]).ok
+      if kind ~= wanted and kind ~= 'none' then key = command[2] end
+    elseif command[1] == 'STEP' then
+      key, kind, wanted = step_obstacle(command)
+    end
+    if key then return 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted end
+  end
+end
+
+-- include periodic_again
+
+-- Returns what Redis refused, or whether the conditions among the commands held.
+local function write_all(commands)
+  local holds, done = true, false
+  for _, command in ipairs(commands) do
+    local name = command[1]
+    if name == 'OTHERWISE' then
+      done = done or holds
+      holds = not done
+    elseif name == 'REQUIRE' then
+      local value = redis.pcall('HGET', command[2], command[3])
+      holds = holds and (type(value) == 'string' and value or '') == command[4]
+    elseif name == 'AGAIN' then
+      again(command)
+    elseif name == 'HOLD' then
+      if holds then holds, done = hold(command) end
+    elseif name == 'STEP' then
+      if holds then
+        local fine, problem = pcall(step, command)
+        if not fine then return type(problem) == 'table' and problem.err or problem, false end
+      end
+    elseif holds and (name ~= 'RENAME' or redis.call('EXISTS', command[2]) == 1) then
+      local reply = redis.pcall(unpack(command))
+      if type(reply) == 'table' and reply.err then return reply.err, false end
+    end
+  end
+  return nil, holds or done
+end
+
+-- include due
+
+local function delay(commands, wait_ms, told, item, schedule, lists, set)
+  local second, n = due_second(now_ms(told) + wait_ms), #commands
+  commands[n + 1] = { 'RPUSH', lists .. second, item }
+  commands[n + 2] = { 'SADD', set, 'delayed:' .. second }
+  commands[n + 3] = { 'ZADD', schedule, second, second }
+end
+
+local function read_commands()
+  local commands = {}
+  for _ = 1, tonumber(word()) do
+    local words = tonumber(word())
+    local command = { unpack(ARGV, at, at + words - 1) }
+    at = at + words
+    if command[1] == 'RELEASE' then
+      release(command[2], command[3])
+    elseif command[1] == 'LOCK' then
+      commands[#commands + 1] = { 'SET', command[2], lock_value(command[3]), 'EX', command[3], 'NX' }
+    elseif command[1] == 'DELAY' then
+      delay(commands, unpack(command, 2))
+    else
+      commands[#commands + 1] = command
+    end
+  end
+  return commands
+end
+
+for index = 1, tonumber(word()) do
+  local id, beginning, counts = word(), word(), word()
+  local commands = read_commands()
+  local record = record_of .. id
+  if redis.pcall('GETRANGE', record, 0, #beginning - 1) ~= beginning then
+    void[#void + 1] = index
+  else
+    local problem, held = nil, true
+    if #commands > 0 then
+      -- a write that needs no memory first: after one, Redis refuses no others for want of it
+      redis.call('DEL', record .. ':')
+      problem = obstacle(commands)
+      if not problem then problem, held = write_all(commands) end
+    end
+    if problem then
+      unwritten[#unwritten + 1] = index
+      unwritten[#unwritten + 1] = problem
+      stuck[id] = true
+    else
+      redis.call('DEL', record)
+      if not held then
+        void[#void + 1] = index
+      elseif counts == 'p' then
+        processed = processed + 1
+        redis.pcall('INCR', KEYS[6] .. id)
+      elseif counts == 'f' then
+        failed = failed + 1
+        redis.pcall('INCR', KEYS[7] .. id)
+      end
+    end
+  end
+end
+if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
+if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
