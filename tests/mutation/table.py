@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "a failed job is tried again as often as it says",
         "resqpy/plugins/retry.py",
-        "Attempts(count, self.policy.left(count))",
-        "Attempts(count, self.policy.left(count - 1))",
+        "if not self._again(run, error, Attempts(count, self.policy.left(count))):",
+        "if not self._again(run, error, Attempts(count, self.policy.left(count - 1))):",
         "tests/plugins/test_retry.py::test_the_limit_counts_attempts_and_the_last_error_fails_the_job",
     ),
     Mutant(
