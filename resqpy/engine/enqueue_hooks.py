@@ -42,13 +42,14 @@ class JobHooks:
             return None
         given = job.args
         job.args = deepcopy(given)  # what the caller gave stays as it is
+        seen = repr(job.args)  # `==` would not tell 1 from True
         try:
             for plugin in hooks:
-                before = repr(job.args)  # `==` would not tell 1 from True
                 if await _limited(plugin, plugin.before_enqueue(job), job) is False:
                     return plugin
-                if repr(job.args) != before:
+                if repr(job.args) != seen:
                     job.args = self._changed(plugin, job, given)
+                    seen = repr(job.args)
         except Exception as error:
             add_note(error, f"before task {job.class_name!r} was enqueued")
             raise

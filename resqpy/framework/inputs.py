@@ -1,8 +1,9 @@
 """The inputs of a task: declared, by `inputs` or by the type hints of `run`, and checked.
 
 They are checked twice: when a job is enqueued, so that the caller hears of it, and before the run,
-because foreign clients don't check. What is enqueued is what the caller gave: defaults and formatters
-are applied before the run, so that `delete` and `del_delayed` find a job by what was enqueued.
+because foreign clients don't check. What is enqueued is what the caller gave, or what enqueue hooks made
+of it: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job
+by what was enqueued.
 """
 
 from __future__ import annotations
