@@ -21,9 +21,9 @@ from resqpy.framework.initializer import Initializer, check_initializer
 from resqpy.framework.middleware import Middleware
 from resqpy.framework.problems import Problems, Statement, line_of, statements_of
 from resqpy.framework.registry import Registry
+from resqpy.framework.spec import looks_like_a_task, without_partials, written
 from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask, defined_by, is_definition, place_of
-from resqpy.framework.written import looks_like_a_task, without_partials, written
 
 CODE = ("tasks", "plugins", "middleware", "initializers", "modules")
 

@@ -19,11 +19,10 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.middleware import MiddlewareSet
-from resqpy.framework.spec import TaskSpec
+from resqpy.framework.spec import TaskSpec, without_partials, written
 from resqpy.framework.spec_builder import SpecBuilder
 from resqpy.framework.task import FunctionTask, is_definition, place_of
 from resqpy.framework.task_call import params_of, performer
-from resqpy.framework.written import without_partials, written
 
 
 class Registry:

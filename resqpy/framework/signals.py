@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.engine.keyboard import answered_elsewhere
 from resqpy.framework import log_writer
-from resqpy.framework.dump import dump, stacks
 from resqpy.framework.log import get_logger
+from resqpy.framework.loop_watch import dump, stacks
 
 if TYPE_CHECKING:
     from resqpy.framework.process import Process

@@ -12,8 +12,8 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.framework.handle import GIVEN, WHOLE
 from resqpy.framework.inputs import Input, merge_hint
+from resqpy.framework.spec import without_partials
 from resqpy.framework.type_hints import Check, check_of, name_of
-from resqpy.framework.written import without_partials
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

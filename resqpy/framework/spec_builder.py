@@ -20,9 +20,8 @@ from resqpy.engine.definition import is_async
 from resqpy.engine.results import yields
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import merge_inputs
-from resqpy.framework.spec import TaskSpec
+from resqpy.framework.spec import TaskSpec, WrittenTask, without_partials
 from resqpy.framework.task import PROPERTIES, Task
-from resqpy.framework.written import WrittenTask, without_partials
 
 Complain = Callable[[str | None, str], None]
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from resqpy.base.errors import StoreError
 from resqpy.store.client import Arg, Store
-from resqpy.store.portions import MOST_BYTES, portions
 from resqpy.store.queues import Guard, guard_words
+from resqpy.store.scripts import MOST_BYTES, portions
 from resqpy.store.sweep import Item
 from resqpy.store.walk import Walk, is_watched
 

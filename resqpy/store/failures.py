@@ -13,8 +13,8 @@ from resqpy.base import failed_entries
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.client import Arg, Store
-from resqpy.store.portions import portions
 from resqpy.store.queues import Guard, decode_name, guard_words
+from resqpy.store.scripts import portions
 from resqpy.store.walk import Walk, is_watched
 
 

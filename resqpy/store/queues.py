@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from resqpy.base.errors import StoreError
 from resqpy.base.model import NoList
 from resqpy.store.client import Arg, Store
-from resqpy.store.portions import portions
+from resqpy.store.scripts import portions
 from resqpy.store.sweep import Item
 
 DELAYED = "delayed"

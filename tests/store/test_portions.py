@@ -16,8 +16,8 @@ from resqpy.store.delayed import Advance
 from resqpy.store.failures import Settling
 from resqpy.store.line import Line
 from resqpy.store.options import RedisOptions
-from resqpy.store.portions import MOST_BYTES, portions
 from resqpy.store.queues import Moved
+from resqpy.store.scripts import MOST_BYTES, portions
 from resqpy.store.sweep import Item
 
 SECOND = 2_000_000_000
