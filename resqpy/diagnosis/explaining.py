@@ -70,36 +70,19 @@ class ExplainedTask(Protocol):
         """Whether it runs by itself."""
 
 
-async def explain(
-    resque: Resque,
-    tasks: Mapping[str, ExplainedTask],
-    options: LeaderOptions,
-    name: str,
-    queue: str | None = None,
-) -> list[Finding]:
-    """All that is known of a task's jobs, what blocks them first.
+class Explanation:
+    """Why one task does not run.
 
     Args:
         tasks: those of the project, by name.
         options: Ruby's ways, as the scheduler has them.
         queue: another one than the task's own.
     """
-    search = _Search(resque, tasks, options, name, queue)
-    found = [each async for each in search.findings()]
-    return sorted(found, key=lambda each: not each.blocks)
-
-
-class _Search:
-    """One explanation."""
 
     def __init__(
-        self,
-        resque: Resque,
-        tasks: Mapping[str, ExplainedTask],
-        options: LeaderOptions,
-        name: str,
-        queue: str | None,
-    ) -> None:
+        self, resque: Resque, tasks: Mapping[str, ExplainedTask], options: LeaderOptions,
+        name: str, queue: str | None = None,
+    ) -> None:  # fmt: skip
         self._resque, self._tasks, self._options = resque, tasks, options
         self._name = name
         self._mine = JobFilter(name)
@@ -107,7 +90,12 @@ class _Search:
         self._queue = queue or (self._task.queue if self._task else None)
         self._now_ms = 0
 
-    async def findings(self) -> AsyncIterator[Finding]:
+    async def findings(self) -> list[Finding]:
+        """All that is known of its jobs, what blocks them first."""
+        found = [each async for each in self._found()]
+        return sorted(found, key=lambda each: not each.blocks)
+
+    async def _found(self) -> AsyncIterator[Finding]:
         """In the order in which they are looked for."""
         if self._task is None:
             yield self._unknown()

@@ -12,7 +12,7 @@ from resqpy import InvalidInputs, Resque
 from resqpy.base.masking import Redaction
 from resqpy.diagnosis.contract import Contract
 from resqpy.diagnosis.doctor import Diagnosis
-from resqpy.diagnosis.explaining import explain
+from resqpy.diagnosis.explaining import Explanation
 from resqpy.diagnosis.installation import installation
 from resqpy.engine.options import LeaderOptions
 from resqpy.store.undo import Undo
@@ -29,7 +29,7 @@ async def test_all_that_is_found_is_data(
         await resque.store.call("SREM", resque.store.keys.queues, "post")
 
         problems = {each.name: each for each in await Diagnosis(resque).problems()}
-        findings = await explain(resque, TASKS, LeaderOptions(), "Mail")
+        findings = await Explanation(resque, TASKS, LeaderOptions(), "Mail").findings()
         unlisted = problems["unlisted queues"]
         assert unlisted.fix is not None
         repaired = await unlisted.fix(Undo(resque.store))

@@ -70,15 +70,9 @@ def _as_json(setting: Setting) -> dict[str, Any]:
 
 def _print(settings: Sequence[Setting], environment: str, *, origin: bool) -> None:
     output.note(f"environment: {environment}")
-    if origin:
-        output.table(
-            ("setting", "value", "origin", "variable"),
-            [(each.path, each.shown(), each.origin, each.variable) for each in settings],
-            empty="nothing differs from the defaults",
-        )
-        return
+    columns = 4 if origin else 2
     output.table(
-        ("setting", "value"),
-        [(each.path, each.shown()) for each in settings],
+        ("setting", "value", "origin", "variable")[:columns],
+        [(e.path, e.shown(), e.origin, e.variable)[:columns] for e in settings],
         empty="nothing differs from the defaults",
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
+from resqpy.base.imports import import_dotted
 from resqpy.cli import output
 from resqpy.cli.group import Group
 from resqpy.cli.option_types import MILLISECONDS, PAIR
@@ -157,9 +157,10 @@ def check_free(kind: str, name: Name) -> None:
         )
     own = _OWN.get(kind)
     if own is not None:
-        mine, theirs, words = own
-        if mine(name) in theirs():
-            raise click.UsageError(f"{words.format(mine(name))}; take another name")
+        spelling, theirs, words = own
+        mine = getattr(name, spelling)
+        if mine in import_dotted(theirs):
+            raise click.UsageError(f"{words.format(mine)}; take another name")
 
 
 def _imported(kind: str) -> set[str]:
@@ -169,27 +170,14 @@ def _imported(kind: str) -> set[str]:
     )
 
 
-def _commands() -> Iterable[str]:
-    from resqpy.cli.main import COMMANDS
-
-    return COMMANDS
-
-
-def _sections() -> Iterable[str]:
-    from resqpy.framework.sections import SECTIONS
-
-    return SECTIONS
-
-
-def _plugins() -> Iterable[str]:
-    from resqpy import plugins
-
-    return plugins.__all__
-
-
-_OWN: dict[str, tuple[Callable[[Name], str], Callable[[], Iterable[str]], str]] = {
-    "command": (lambda name: name.kebab, _commands, "`resqpy {}` is there already"),
-    "config": (lambda name: name.snake, _sections, "config/{}.py is for settings of resqpy itself"),
-    "initializer": (lambda name: name.camel, lambda: OF_API, "api.{} is resqpy's own"),
-    "plugin": (lambda name: name.pascal, _plugins, "{} is a plugin that resqpy brings"),
+# By kind: the spelling that is compared, with what, and what is said of it.
+_OWN = {
+    "command": ("kebab", "resqpy.cli.main:COMMANDS", "`resqpy {}` is there already"),
+    "config": (
+        "snake",
+        "resqpy.framework.sections:SECTIONS",
+        "config/{}.py is for settings of resqpy itself",
+    ),
+    "initializer": ("camel", f"{__name__}:OF_API", "api.{} is resqpy's own"),
+    "plugin": ("pascal", "resqpy.plugins:__all__", "{} is a plugin that resqpy brings"),
 }

@@ -325,12 +325,13 @@ def _tell(error: BaseException) -> None:
 @option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
 def explain(name: str, *, queue: str | None) -> int:
     """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
-    from resqpy.diagnosis.explaining import explain
+    from resqpy.diagnosis.explaining import Explanation
     from resqpy.framework.connection import scheduler_options
 
     async def look(resque: Resque, project: Project) -> list[Finding]:
         options = scheduler_options(project.config)
-        return await explain(resque, project.registry.tasks, options, name, queue)
+        tasks = project.registry.tasks
+        return await Explanation(resque, tasks, options, name, queue).findings()
 
     found = ask_with_tasks(look)
     output.show([vars(each) for each in found], lambda: _print_findings(found))
