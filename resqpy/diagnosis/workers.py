@@ -1,10 +1,12 @@
-"""Workers as they are shown: whose they are, what they do, when they were last seen."""
+"""Workers as they are shown (whose they are, what they do, when they were last seen), and the installation at a
+glance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from resqpy.base import reading
 from resqpy.base.foreign_time import moment_of
@@ -12,13 +14,12 @@ from resqpy.base.masking import Redaction
 from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.diagnosis import texts
 from resqpy.engine.identity import incarnation_of, place_of
+from resqpy.engine.inspector import Details, Inspector
 from resqpy.engine.queue_names import QueueNames
 from resqpy.engine.ruby_pulse import BEATS
 from resqpy.engine.worker_care import FRESH_MS
 from resqpy.store import foreign, unregistered, workers
-
-if TYPE_CHECKING:
-    from resqpy.engine.inspector import Inspector
+from resqpy.store.overview import is_paused
 
 Life = Literal["lives", "silent", "can't tell"]
 
@@ -171,3 +172,48 @@ async def lives_on(inspector: Inspector, host: str, within_ms: int) -> bool:
     signs = await workers.signs_of_life(inspector.store, ids)
     oldest_ms = await inspector.now_ms() - within_ms
     return any((_seen_ms(*pair) or 0) >= oldest_ms for pair in signs)
+
+
+# -- the whole --
+
+
+@dataclass(frozen=True)
+class InstallationSummary:
+    """Queues, workers, counters, the leader.
+
+    Attributes:
+        unregistered: workers that are not registered and have something on record.
+        everything: all keys were looked at for these; else some ten thousand.
+    """
+
+    details: Details
+    paused: bool
+    unregistered: int
+    everything: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        details = self.details
+        counters, workers = details["stats"], details["workers"].values()
+        return {
+            "queues": details["queues"],
+            "waiting": sum(details["queues"].values()),
+            "workers": len(workers),
+            "working": sum(work is not None for work in workers),
+            "delayed_times": details["delayed"],
+            "failed_jobs": details["failed"],
+            "processed": counters["processed"],
+            "failures": counters["failed"],
+            "leader": details["leader"],
+            "paused": self.paused,
+            "unregistered": self.unregistered,
+        }
+
+
+async def installation(inspector: Inspector) -> InstallationSummary:
+    """Look at it."""
+    others = await unregistered.look(inspector.store)
+    paused = await is_paused(inspector.store)
+    return InstallationSummary(
+        await inspector.details(), paused, len(others.records), others.everything
+    )

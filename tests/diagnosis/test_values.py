@@ -13,7 +13,7 @@ from resqpy.base.masking import Redaction
 from resqpy.diagnosis.contract import Contract
 from resqpy.diagnosis.doctor import Diagnosis
 from resqpy.diagnosis.explaining import Explanation
-from resqpy.diagnosis.installation import installation
+from resqpy.diagnosis.workers import installation
 from resqpy.engine.options import LeaderOptions
 from resqpy.store.undo import Undo
 

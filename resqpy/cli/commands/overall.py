@@ -65,7 +65,7 @@ def info(*, prometheus: bool) -> None:
     Also how many workers are not registered and have something on record, as far as some ten thousand keys
     show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
     """
-    from resqpy.diagnosis.installation import installation
+    from resqpy.diagnosis.workers import installation
 
     if prometheus:
         _print_metrics()
