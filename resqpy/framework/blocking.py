@@ -20,8 +20,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from functools import update_wrapper
+from inspect import isasyncgenfunction
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, duration_s
@@ -33,6 +34,7 @@ from resqpy.store.reach import reach
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 TIMEOUT_MS = 60_000  # Redis' own silence ends a call sooner (`RedisOptions.reply_timeout_s`)
 _ITEMS_PER_STEP = 100
@@ -126,9 +128,20 @@ async def _some(items: AsyncGenerator[R, None]) -> list[R]:
 
 
 class SyncVerb(Generic[P, R]):
-    """An async method as a synchronous one, with the same parameters and result."""
+    """An async method as a synchronous one, with the same parameters and result; an async generator is an
+    iterator.
+    """
 
-    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+    @overload
+    def __init__(
+        self: SyncVerb[P, T], method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: SyncVerb[P, Iterator[T]],
+        method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]],
+    ) -> None: ...
+    def __init__(self, method: Any) -> None:
         self.method = method
         self.__doc__ = method.__doc__
 
@@ -136,39 +149,16 @@ class SyncVerb(Generic[P, R]):
     def __get__(self, door: None, owner: type | None = None) -> Self: ...
     @overload
     def __get__(self, door: Door, owner: type | None = None) -> Callable[P, R]: ...
-    def __get__(self, door: Door | None, owner: type | None = None) -> Self | Callable[P, R]:
+    def __get__(self, door: Door | None, owner: type | None = None) -> Any:
         if door is None:
             return self
         name = self.method.__name__
+        way: Any = door.walk if isasyncgenfunction(self.method) else door.run
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return cast("R", door.run(lambda target: getattr(target, name)(*args, **kwargs)))
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return way(lambda target: getattr(target, name)(*args, **kwargs))
 
         return update_wrapper(call, MethodType(self.method, door))
-
-
-class SyncWalk(Generic[P, R]):
-    """An async generator method as a synchronous one, with the same parameters and items."""
-
-    def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
-        self.method = method
-        self.__doc__ = method.__doc__
-
-    @overload
-    def __get__(self, door: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, door: Door, owner: type | None = None) -> Callable[P, Iterator[R]]: ...
-    def __get__(
-        self, door: Door | None, owner: type | None = None
-    ) -> Self | Callable[P, Iterator[R]]:
-        if door is None:
-            return self
-        name = self.method.__name__
-
-        def walk(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-            return door.walk(lambda target: getattr(target, name)(*args, **kwargs))
-
-        return update_wrapper(walk, MethodType(self.method, door))
 
 
 async def _patiently(
@@ -234,19 +224,19 @@ class SyncQueue(Door):
     length = SyncVerb(Resque.length)
     lengths = SyncVerb(Resque.lengths)
     queued = SyncVerb(Resque.queued)
-    each_queued = SyncWalk(Resque.each_queued)
+    each_queued = SyncVerb(Resque.each_queued)
     scheduled_at = SyncVerb(Resque.scheduled_at)
     timestamps = SyncVerb(Resque.timestamps)
     delayed_at = SyncVerb(Resque.delayed_at)
     delayed_count = SyncVerb(Resque.delayed_count)
     all_delayed = SyncVerb(Resque.all_delayed)
-    each_delayed = SyncWalk(Resque.each_delayed)
+    each_delayed = SyncVerb(Resque.each_delayed)
 
     failed_lists = SyncVerb(Resque.failed_lists)
     failed_count = SyncVerb(Resque.failed_count)
     failed = SyncVerb(Resque.failed)
     failed_groups = SyncVerb(Resque.failed_groups)
-    each_failed = SyncWalk(Resque.each_failed)
+    each_failed = SyncVerb(Resque.each_failed)
     remove_failed = SyncVerb(Resque.remove_failed)
     retry_and_remove_failed = SyncVerb(Resque.retry_and_remove_failed)
     remove_all_failed = SyncVerb(Resque.remove_all_failed)

@@ -22,7 +22,7 @@ from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUna
 from resqpy.base.model import FailedJob
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.resque import Resque
-from resqpy.framework.blocking import Door, SyncQueue, SyncVerb, SyncWalk
+from resqpy.framework.blocking import Door, SyncQueue, SyncVerb
 from resqpy.framework.loop_thread import LOOP_THREAD
 from resqpy.store.options import RedisOptions
 from tests.support.inspecting import failed_entry
@@ -52,10 +52,10 @@ def test_it_has_every_verb() -> None:
     for name, member in inspect.getmembers(Resque):
         if name.startswith("_") or name in life | hooks:
             continue
-        if inspect.iscoroutinefunction(inspect.unwrap(member)):
+        if inspect.iscoroutinefunction(inspect.unwrap(member)) or inspect.isasyncgenfunction(
+            member
+        ):
             assert isinstance(inspect.getattr_static(SyncQueue, name), SyncVerb), name
-        elif inspect.isasyncgenfunction(member):
-            assert isinstance(inspect.getattr_static(SyncQueue, name), SyncWalk), name
 
 
 def test_a_verb_shows_its_parameters_and_words(door: SyncQueue) -> None:
