@@ -33,7 +33,8 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
     commands += run.effects
     commands += _chain(run, outcome)
     taken = run.taken
-    if taken.held >= 0:
+    # What is kept apart from the record goes; but bytes that a lifecycle's end moves elsewhere are its own.
+    if taken.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
     if taken.rescues and outcome.kind is not OutcomeKind.RETURNED:
         commands.append(rescue.forget_command(run.store, taken.sha1 or codec.digest(run.job.raw)))

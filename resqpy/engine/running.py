@@ -13,6 +13,7 @@ from resqpy.base.errors import (
     JobCancelled,
     JobTimeout,
     PayloadError,
+    ResqpyError,
     StoreError,
     WorkerDied,
     WorkerStopped,
@@ -57,7 +58,10 @@ def run_of(
     run.error = problem
     run.taken = taken
     if taken.along is not None:
-        run.lifecycle = definitions.lifecycle.begun(taken.along)
+        try:
+            run.lifecycle = definitions.lifecycle.begun(taken.along)
+        except ResqpyError as error:  # what stands beside the job can't be read
+            run.error = PayloadError(str(error))
     return run
 
 

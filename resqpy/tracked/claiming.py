@@ -23,7 +23,7 @@ from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.errors import TrackedError, UnknownTaskId
+from resqpy.tracked.errors import MalformedTask, TrackedError, UnknownTaskId
 from resqpy.tracked.locks import ClaimResult
 from resqpy.tracked.record import Ending, EndKind, Record, TaskStatus, error_of
 from resqpy.tracked.transitions import change_of, untaken
@@ -169,8 +169,9 @@ async def claim(run: Run, task_id: str, clock: Clock) -> ClaimResult | None:
             reply = await _ask(run, task_id, token, clock)
         except (OutcomeUnknown, StoreUnavailable):
             raise
-        except StoreError:  # Redis refuses it, and will again: the job fails
+        except (StoreError, MalformedTask):  # it would be so again: the job fails
             run.lifecycle = PLAIN
+            await records.get(run.store, task_id)  # which says what is malformed, if that was it
             raise
         if reply.record is None:
             run.error = UnknownTaskId(_unknown(task_id))

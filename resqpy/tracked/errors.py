@@ -13,6 +13,10 @@ class UnknownTaskId(TrackedError):
     """No record knows this tracked task: it was removed, or its retention is over."""
 
 
+class MalformedTask(TrackedError):
+    """The record of a tracked task can't be read: somebody has changed it. It is left as it is."""
+
+
 class DuplicateTask(TrackedError, UsageError):
     """There is a tracked task with this id already."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
+from resqpy.base.errors import ResqpyError
+from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.record import (
     LOCK_MS,
     LastRun,
@@ -219,7 +221,17 @@ def _retries(
 
 
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
-    """The record of an HGETALL's reply."""
-    names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
-    texts = [word.decode() for word in flat[1::2]]
-    return from_fields(task_id, dict(zip(names, texts, strict=True)))
+    """The record of an HGETALL's reply.
+
+    Raises:
+        MalformedTask: somebody has changed it.
+    """
+    try:
+        names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
+        texts = [word.decode() for word in flat[1::2]]
+        return from_fields(task_id, dict(zip(names, texts, strict=True)))
+    except (ValueError, TypeError, KeyError, AttributeError, ResqpyError) as error:
+        raise MalformedTask(
+            f"the record of the tracked task {task_id} can't be read ({error}): it is left as it is; find "
+            "out who wrote to its key"
+        ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -17,24 +19,43 @@ from resqpy.store import delayed
 from resqpy.store.client import Arg, Store
 from resqpy.store.queues import Guard, guard_words
 from resqpy.tracked import record_fields, record_index
+from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.record import Ending, Record, TaskStatus, error_to_dict
 from resqpy.tracked.transitions import Change
+
+_log = logging.getLogger("resqpy.tracked")
+_told: deque[str] = deque(maxlen=1000)  # ids of records that can't be read
 
 # -- read --
 
 
 async def get_many(store: Store, ids: Sequence[str]) -> list[Record | None]:
-    """Records by id, in one round trip; None where there is none."""
+    """Records by id, in one round trip; None where there is none, or one that can't be read, which is told."""
     replies = await store.pipeline([("HGETALL", store.keys.task(each)) for each in ids])
     return [
-        record_fields.from_flat(task_id, flat) if flat else None
+        _readable(task_id, flat) if flat else None
         for task_id, flat in zip(ids, replies, strict=True)
     ]
 
 
+def _readable(task_id: str, flat: Sequence[bytes]) -> Record | None:
+    try:
+        return record_fields.from_flat(task_id, flat)
+    except MalformedTask as error:
+        if task_id not in _told:
+            _told.append(task_id)
+            _log.error("%s", error)
+        return None
+
+
 async def get(store: Store, task_id: str) -> Record | None:
-    """One record."""
-    return (await get_many(store, [task_id]))[0]
+    """One record.
+
+    Raises:
+        MalformedTask: it can't be read.
+    """
+    flat = await store.call("HGETALL", store.keys.task(task_id))
+    return record_fields.from_flat(task_id, flat) if flat else None
 
 
 async def get_now(store: Store, task_id: str) -> tuple[Record | None, int]:

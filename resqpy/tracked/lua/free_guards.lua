@@ -10,6 +10,7 @@ local function free_guards(record)
   local at = 1
   while at <= #held do
     local size, value, first = held:match('^(%d+):(%d+):()', at)
+    if not size then return end -- somebody has changed it
     at = first + size
     local lock = held:sub(first, at - 1)
     if redis.pcall('GET', lock) == value then redis.pcall('DEL', lock) end

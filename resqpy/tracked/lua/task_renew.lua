@@ -10,8 +10,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local states = {}
 for r = 2, #KEYS do
   local id, token, lasts = ARGV[3 * r - 5], ARGV[3 * r - 4], tonumber(ARGV[3 * r - 3])
-  local lock, ends, enabled = unpack(redis.call('HMGET', KEYS[r], 'lock', 'locked', 'enabled'))
-  if lock ~= token or tonumber(ends) <= now then
+  local lock, ends, enabled = unpack(redis.pcall('HMGET', KEYS[r], 'lock', 'locked', 'enabled'))
+  if lock ~= token or (tonumber(ends) or 0) <= now then
     states[r - 1] = 0
   else
     states[r - 1] = enabled == '0' and 2 or 1

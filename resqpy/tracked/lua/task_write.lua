@@ -21,8 +21,8 @@ local MOST = 500 -- jobs that are looked at to find a place, or one of them
 
 local function later(job, due, prefix)
   local id = job:match('"_task_id":"([^"\\]+)"')
-  local other = id and redis.call('HGET', prefix .. id, 'next')
-  return other and tonumber(other) > due
+  local other = id and redis.pcall('HGET', prefix .. id, 'next') -- somebody may have changed that record
+  return type(other) == 'string' and (tonumber(other) or 0) > due
 end
 
 local function place(queue, job, due, prefix)

@@ -1,0 +1,105 @@
+"""A tracked task whose record somebody has spoiled: it harms nobody else, and nothing of it is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from resqpy.base import failed_entries
+from resqpy.engine.options import WorkerOptions
+from resqpy.store.client import Store
+from resqpy.store.options import RedisOptions
+from resqpy.tracked.verbs import Tracked
+from tests.support.waiting import wait_for
+from tests.tracked.support import Workshop
+
+SPOILED = [
+    {"attempts": "many"},
+    {"status": "asleep"},
+    {"last": "1:2"},
+    {"tags": "{"},
+    {"backoff": "often"},
+    {"priority": b"\xff"},
+    {"end": "soon"},
+    {"lock_ms": "long"},
+    {"created": "once"},
+    {"v": "one"},
+    {"status": "scheduled", "next": "soon"},
+]
+
+
+async def mail(*_: Any) -> str:
+    """A task."""
+    return "sent"
+
+
+@pytest.mark.parametrize("fields", SPOILED, ids=lambda each: [*each][-1])
+async def test_its_job_fails_with_its_bytes_and_the_next_one_runs(
+    redis_url: str, redis: Any, fields: dict[str, Any]
+) -> None:
+    """The record stays as it is."""
+    store = Store(RedisOptions(redis_url))
+    tracked = Tracked(store)
+    spoiled = await tracked.create("mail", {"n": 1})
+    key = store.keys.task(spoiled.id)
+    await redis.hset(key, mapping=fields)
+    job = (await redis.lrange("resque:queue:default", 0, -1))[0]
+    other = await tracked.create("mail", {"n": 2})
+
+    async def both() -> bool:
+        return await tracked.count(status="completed") == 1 and await redis.llen("resque:failed")
+
+    async with Workshop(store, {"mail": mail}):
+        await wait_for(both)
+    entry = failed_entries.decode((await redis.lrange("resque:failed", 0, -1))[0])
+    assert entry.job_raw == job
+    assert next(iter(fields)) in (entry.error or "") or spoiled.id in (entry.error or "")
+    assert (await redis.hmget(key, *fields)) == [
+        each if isinstance(each, bytes) else each.encode() for each in fields.values()
+    ]
+    done = await tracked.get(other.id)
+    assert done is not None
+    assert done.status == "completed"
+    await store.close()
+
+
+@pytest.mark.parametrize("spoiled", ["field", "kind"])
+async def test_a_job_that_is_placed_before_it_costs_none(
+    redis_url: str, redis: Any, spoiled: str
+) -> None:
+    """One that was due earlier goes before those that were due later; jobs are moved for that."""
+    store = Store(RedisOptions(redis_url))
+    tracked = Tracked(store)
+    tasks = [await tracked.create("mail", {"n": n}) for n in range(3)]
+    for each in tasks[1:]:
+        await redis.hset(store.keys.task(each.id), "next", "4000000000000")
+    key = store.keys.task(tasks[1].id)
+    if spoiled == "field":
+        await redis.hset(key, "next", "soon")
+    else:
+        await redis.set(key, "no record")
+    before = await redis.lrange("resque:queue:default", 0, -1)
+    await tracked.create("mail", {"n": 3})
+    after = await redis.lrange("resque:queue:default", 0, -1)
+    assert len(after) == 4
+    assert [each for each in after if each in before] == before
+    await store.close()
+
+
+async def test_a_job_that_is_too_large_is_kept(redis_url: str, redis: Any) -> None:
+    """Its task fails, and its bytes stand under the key that the failed entry names."""
+    store = Store(RedisOptions(redis_url))
+    tracked = Tracked(store)
+    task = await tracked.create("mail", {"text": "x" * 300_000})
+    (job,) = await redis.lrange("resque:queue:default", 0, -1)
+    options = WorkerOptions(max_payload=100_000)
+    async with Workshop(store, {"mail": mail}, options=options) as shop:
+        await wait_for(lambda: redis.llen("resque:failed"))
+    assert shop.errors == []
+    (kept,) = await redis.keys("resque:resqpy:unreadable:*")
+    assert await redis.get(kept) == job
+    failed = await tracked.get(task.id)
+    assert failed is not None
+    assert failed.status == "failed"
+    await store.close()
