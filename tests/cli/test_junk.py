@@ -50,7 +50,9 @@ def test_junk_of_another_kind_blinds_nobody(resqpy: Call, redis_url: str, kind: 
 
     assert {c: each.err for c, each in said.items() if each.code not in (Exit.OK, Exit.NO)} == {}
     assert [key for key in wrong if key not in said["doctor"].out] == []
+    unread = "resque:resqpy:periodic:jobs"  # only who stops or mends a task reads these
     read = [key for key in wrong if ":periodic:" in key or key.endswith(":cron")]
+    read = [key for key in read if key != unread]
     assert [key for key in read if key not in said["schedule list"].err] == []
 
 
