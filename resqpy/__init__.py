@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         FinishInProgress as FinishInProgress,
         ListenerDestroyed as ListenerDestroyed,
         LockLost as LockLost,
+        MalformedTask as MalformedTask,
         TaskRefused as TaskRefused,
         TaskStateError as TaskStateError,
         TrackedError as TrackedError,
@@ -128,6 +129,7 @@ _NAMES = {
     "tracked.active": "ActiveTask",
     "tracked.errors": """
         AlreadyFinished AlreadySaving DuplicateTask FinishInProgress ListenerDestroyed LockLost
+        MalformedTask
         TaskRefused TaskStateError TrackedError UnknownTaskId
     """,
     "tracked.handle": "TrackedTask",
