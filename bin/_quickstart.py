@@ -14,7 +14,7 @@ from typing import Any
 
 from resqpy import Process, Project, api
 from resqpy.base.errors import ResqpyError
-from resqpy.engine.identity import host_name, ours
+from resqpy.engine.worker.identity import host_name, ours
 from resqpy.framework.log import configure
 from resqpy.framework.signals import handled
 

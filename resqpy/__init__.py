@@ -48,17 +48,17 @@ if TYPE_CHECKING:
         WrongLoop as WrongLoop,
     )
     from resqpy.base.model import FailedJob as FailedJob, Job as Job
-    from resqpy.engine.inspector import Inspector as Inspector
-    from resqpy.engine.multi_worker import MultiWorker as MultiWorker
+    from resqpy.engine.inspect.inspector import Inspector as Inspector
+    from resqpy.engine.inspect.resque import Resque as Resque
     from resqpy.engine.options import (
         ScalingOptions as ScalingOptions,
         WorkerOptions as WorkerOptions,
     )
     from resqpy.engine.plugin import CallNext as CallNext, Enqueuing as Enqueuing, Plugin as Plugin
-    from resqpy.engine.queue import Queue as Queue
-    from resqpy.engine.resque import Resque as Resque
+    from resqpy.engine.queue.queue import Queue as Queue
     from resqpy.engine.run import Run as Run, current_run as current_run
-    from resqpy.engine.worker import Worker as Worker
+    from resqpy.engine.worker.multi_worker import MultiWorker as MultiWorker
+    from resqpy.engine.worker.worker import Worker as Worker
     from resqpy.framework.api import api as api
     from resqpy.framework.blocking import SyncQueue as SyncQueue
     from resqpy.framework.embedding import lifespan as lifespan, open_project as open_project
@@ -102,14 +102,14 @@ _NAMES = {
         WorkerStopped WrongCursor WrongLoop
     """,
     "base.model": "FailedJob Job",
-    "engine.inspector": "Inspector",
-    "engine.multi_worker": "MultiWorker",
+    "engine.inspect.inspector": "Inspector",
+    "engine.worker.multi_worker": "MultiWorker",
     "engine.options": "ScalingOptions WorkerOptions",
     "engine.plugin": "CallNext Enqueuing Plugin",
-    "engine.queue": "Queue",
-    "engine.resque": "Resque",
+    "engine.queue.queue": "Queue",
+    "engine.inspect.resque": "Resque",
     "engine.run": "Run current_run",
-    "engine.worker": "Worker",
+    "engine.worker.worker": "Worker",
     "framework.api": "api",
     "framework.blocking": "SyncQueue",
     "framework.embedding": "lifespan open_project",

@@ -14,9 +14,9 @@ from resqpy.cli import output, views
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask, ask_with_tasks
 from resqpy.diagnosis import texts
-from resqpy.engine.inspector import Inspector
-from resqpy.engine.resque import Resque
-from resqpy.engine.walking import Walked
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.walking import Walked
 from resqpy.store import delayed
 
 Walk = Callable[[Resque, bool], Awaitable[Walked]]  # the second: a dry run

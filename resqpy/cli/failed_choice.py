@@ -16,7 +16,7 @@ from resqpy.cli.changing import BulkChange
 from resqpy.cli.exits import Exit
 from resqpy.cli.session import ask_with_tasks
 from resqpy.diagnosis import texts
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
 from resqpy.store.sweep import every
 
 Function = Callable[..., Any]

@@ -16,8 +16,8 @@ from resqpy.base.model import NoList, WorkerId
 from resqpy.cli import output
 from resqpy.cli.terminal import Terminal
 from resqpy.diagnosis import texts
-from resqpy.engine.inspector import Details
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.inspector import Details
+from resqpy.engine.inspect.resque import Resque
 from resqpy.framework.signals import listening, number
 
 _SMALLEST_INTERVAL_S = 0.1

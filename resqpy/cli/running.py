@@ -20,7 +20,7 @@ from resqpy.cli.exits import Exit, code_of
 from resqpy.cli.service_manager import ServiceManager
 from resqpy.cli.settings import Settings
 from resqpy.cli.supervised import GO, LOADED, READY, SUPERVISED
-from resqpy.engine.keyboard import may_interrupt
+from resqpy.engine.worker.keyboard import may_interrupt
 from resqpy.framework import log_writer
 from resqpy.framework.log import configure, fills_standard_error, get_logger
 from resqpy.framework.log_writer import guard_standard_streams

@@ -15,7 +15,7 @@ from resqpy.cli import output
 from resqpy.cli.settings import Settings, current, is_project, no_project
 
 if TYPE_CHECKING:
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
     from resqpy.framework.place import Place
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
@@ -135,7 +135,7 @@ def new_process() -> Process:
 def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
     import asyncio
 
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
 
     async def all_of_it() -> T:
         options = await asyncio.to_thread(place.connection)

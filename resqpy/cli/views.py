@@ -14,7 +14,7 @@ from resqpy.diagnosis.views import ID_LENGTH, failed_id
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.failed_groups import FailedGroup
+    from resqpy.engine.inspect.failed_groups import FailedGroup
 
 
 def length(number: int) -> str:

@@ -17,7 +17,7 @@ from resqpy.diagnosis.explaining import ExplainedTask
 from resqpy.diagnosis.problem import Problem
 from resqpy.diagnosis.texts import compact, counted
 from resqpy.diagnosis.views import failed_id
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
 
 T = TypeVar("T", bound=ExplainedTask)
 

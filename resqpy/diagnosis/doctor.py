@@ -17,10 +17,10 @@ from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.views import ID_LENGTH, failed_id
 from resqpy.diagnosis.worker_problems import resting_problems, worker_problems
 from resqpy.diagnosis.workers import SeenWorker, all_workers, pause_words, unbound_by_pause
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.process_state import PAUSED
-from resqpy.engine.resque import Resque
-from resqpy.engine.schedule_view import ScheduleView
+from resqpy.engine.worker.process_state import PAUSED
 from resqpy.store import delayed, known_tasks, overview
 from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.store.undo import Touched, Undo

@@ -21,13 +21,13 @@ from resqpy.diagnosis.workers import (
     unbound_by_pause,
     unregistered_workers,
 )
-from resqpy.engine.failed_jobs import failed_of
-from resqpy.engine.identity import place_of
+from resqpy.engine.inspect.failed_jobs import failed_of
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.schedule_view import ScheduleView
+from resqpy.engine.inspect.walking import DelayedWalk, walk_queue
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.process_state import WORDS
-from resqpy.engine.resque import Resque
-from resqpy.engine.schedule_view import ScheduleView
-from resqpy.engine.walking import DelayedWalk, walk_queue
+from resqpy.engine.worker.identity import place_of
+from resqpy.engine.worker.process_state import WORDS
 from resqpy.store import locks
 from resqpy.store.leader import led, standing
 from resqpy.store.overview import is_paused

@@ -11,7 +11,7 @@ from resqpy.base.model import FailedJob, Job, UnreadableJob
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
-    from resqpy.engine.failed_groups import FailedGroup
+    from resqpy.engine.inspect.failed_groups import FailedGroup
     from resqpy.schedules.schedule import Schedule, ScheduledFire
     from resqpy.store.leader import LeaderLock
     from resqpy.tracked.handle import TrackedTask

@@ -12,9 +12,9 @@ from resqpy.diagnosis import texts
 from resqpy.diagnosis.problem import Fix, Problem
 from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.workers import SeenWorker
+from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.process_state import STOPPING, STUCK, WORDS
-from resqpy.engine.resque import Resque
+from resqpy.engine.worker.process_state import STOPPING, STUCK, WORDS
 from resqpy.store import workers as store_workers
 from resqpy.store.undo import Touched, Undo
 

@@ -13,11 +13,11 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
 from resqpy.base.model import WorkerId, WorkingOn
 from resqpy.diagnosis import texts
-from resqpy.engine.identity import incarnation_of, place_of
-from resqpy.engine.inspector import Details, Inspector
-from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.ruby_pulse import BEATS
-from resqpy.engine.worker_care import FRESH_MS
+from resqpy.engine.inspect.inspector import Details, Inspector
+from resqpy.engine.inspect.worker_care import FRESH_MS
+from resqpy.engine.queue.queue_names import QueueNames
+from resqpy.engine.scheduler.ruby_pulse import BEATS
+from resqpy.engine.worker.identity import incarnation_of, place_of
 from resqpy.store import foreign, unregistered, workers
 from resqpy.store.overview import is_paused
 

@@ -14,7 +14,7 @@ from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.lifecycle import JobLifecycle
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
-from resqpy.engine.results import yields
+from resqpy.engine.worker.results import yields
 
 PluginSpec = str | type[Plugin] | Plugin
 Perform = Callable[..., Any]

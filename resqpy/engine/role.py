@@ -22,7 +22,7 @@ from resqpy.base.events import Emitter
 from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_running, own_task
 from resqpy.base.waiting import Deadline
-from resqpy.engine.client import Connection, as_store
+from resqpy.engine.queue.client import Connection, as_store
 from resqpy.store.client import Store
 from resqpy.store.junk import Mending
 from resqpy.store.reach import persevere, reach

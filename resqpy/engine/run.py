@@ -15,8 +15,8 @@ from resqpy.store.exchange import Taken
 
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
-    from resqpy.engine.running import Runner
-    from resqpy.engine.slots import Slot
+    from resqpy.engine.worker.running import Runner
+    from resqpy.engine.worker.slots import Slot
     from resqpy.store.client import Store
 
 

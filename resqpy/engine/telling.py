@@ -11,8 +11,8 @@ from resqpy.engine.run import current_run
 if TYPE_CHECKING:
     from typing import Any
 
-    from resqpy.engine.running import End
-    from resqpy.engine.slots import Slot
+    from resqpy.engine.worker.running import End
+    from resqpy.engine.worker.slots import Slot
 
 
 class Events(Protocol):

@@ -26,7 +26,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, duration_s
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
 from resqpy.framework.loop_thread import LOOP_THREAD, Life
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions

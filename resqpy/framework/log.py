@@ -19,8 +19,8 @@ import structlog
 from resqpy.base.error_text import printable, printable_json
 from resqpy.base.errors import UsageError
 from resqpy.base.masking import Redaction, masked_text, text_of
-from resqpy.engine.identity import number_of
 from resqpy.engine.run import current_run
+from resqpy.engine.worker.identity import number_of
 from resqpy.framework.log_writer import LogStream, log_stream
 from resqpy.framework.sections import LoggerConfig
 

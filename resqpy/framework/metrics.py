@@ -15,7 +15,7 @@ from resqpy.base.imports import package_version
 from resqpy.base.model import NoList
 from resqpy.base.prometheus import Histogram, Metric, metric
 from resqpy.base.waiting import loop_delays
-from resqpy.engine.process_state import WORDS, state_of
+from resqpy.engine.worker.process_state import WORDS, state_of
 from resqpy.framework.log import get_logger
 from resqpy.framework.log_writer import lines_lost
 from resqpy.store import overview

@@ -14,8 +14,8 @@ from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
-from resqpy.engine.multi_worker import MultiWorker
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.config import Config
 from resqpy.framework.scheduler import Scheduler
 

@@ -18,9 +18,9 @@ from resqpy.base.errors import PoolStateError, ResqpyError, UsageError
 from resqpy.base.loops import Home, on_its_loop
 from resqpy.base.own_tasks import own_task
 from resqpy.base.waiting import first_of, is_set_within
-from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import FROM_OPTIONS
-from resqpy.engine.process_state import WORKING, state_of
+from resqpy.engine.worker.multi_worker import MultiWorker
+from resqpy.engine.worker.process_state import WORKING, state_of
 from resqpy.framework.api import Api, Bound, api, close_door, open_door
 from resqpy.framework.initializer import Boot
 from resqpy.framework.initializers.health import HealthInitializer

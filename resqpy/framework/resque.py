@@ -10,10 +10,10 @@ from resqpy.base.error_text import repr_of
 from resqpy.base.errors import UsageError
 from resqpy.base.limited import within
 from resqpy.engine.definition import Definition
-from resqpy.engine.inspector import Inspector
-from resqpy.engine.periodic import RecurrentJobs
-from resqpy.engine.queue import Queue
-from resqpy.engine.worker import Worker
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.worker.worker import Worker
 from resqpy.framework.connection import scaling_options, scheduler_options, worker_options
 from resqpy.framework.event_log import EventLog
 from resqpy.framework.kinds import QUEUES
@@ -25,8 +25,8 @@ from resqpy.tracked.intercepting import VerbInterceptor
 from resqpy.tracked.renewal import LockKeeper
 
 if TYPE_CHECKING:
-    from resqpy.engine.multi_worker import MultiWorker
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.worker.multi_worker import MultiWorker
     from resqpy.framework.scheduler import Scheduler
 
 _QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets

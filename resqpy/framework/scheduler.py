@@ -7,17 +7,17 @@ from functools import partial
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.engine.chores import Chore
-from resqpy.engine.claims import Claims
-from resqpy.engine.client import Connection
-from resqpy.engine.due import Judge
-from resqpy.engine.foreign_care import ForeignCareChore
-from resqpy.engine.inspector import Inspector
-from resqpy.engine.orphans import Orphans
-from resqpy.engine.promotion import Promotion, Teller
-from resqpy.engine.rescue import RescueChore
-from resqpy.engine.schedule_chores import schedule_chores
-from resqpy.engine.scheduler import SchedulerRole
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.queue.client import Connection
+from resqpy.engine.scheduler.chores import Chore
+from resqpy.engine.scheduler.claims import Claims
+from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.foreign_care import ForeignCareChore
+from resqpy.engine.scheduler.orphans import Orphans
+from resqpy.engine.scheduler.promotion import Promotion, Teller
+from resqpy.engine.scheduler.rescue import RescueChore
+from resqpy.engine.scheduler.schedule_chores import schedule_chores
+from resqpy.engine.scheduler.scheduler import SchedulerRole
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.tracked.recovery import TrackedChore
 

@@ -30,7 +30,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.engine.keyboard import answered_elsewhere
+from resqpy.engine.worker.keyboard import answered_elsewhere
 from resqpy.framework import log_writer
 from resqpy.framework.log import get_logger
 from resqpy.framework.loop_watch import dump, stacks

@@ -17,7 +17,7 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.engine.definition import is_async
-from resqpy.engine.results import yields
+from resqpy.engine.worker.results import yields
 from resqpy.framework.inputs import Input, Inputs, as_input
 from resqpy.framework.signature import merge_inputs
 from resqpy.framework.spec import TaskSpec, WrittenTask, without_partials

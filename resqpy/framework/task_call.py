@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import InvalidInputs
-from resqpy.engine.newer import INPUTS_REFUSED
 from resqpy.engine.run import Run, current_run
+from resqpy.engine.worker.newer import INPUTS_REFUSED
 
 if TYPE_CHECKING:
     from resqpy.framework.spec import TaskSpec

@@ -15,10 +15,10 @@ from resqpy.base.imports import near_match
 from resqpy.base.model import Job
 from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment
-from resqpy.engine.inspector import Inspector
-from resqpy.engine.periodic import RecurrentJobs
+from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import snake_case
-from resqpy.engine.queue import NewJob, Queue, say_which
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import NewJob, Queue, say_which
 from resqpy.framework.handle import TaskJob, task_words
 from resqpy.framework.registry import Registry
 from resqpy.framework.resque import ResqueParts

@@ -6,5 +6,6 @@ fire writes; there is one for each kind. One chore of the leader plans what is d
 the enqueue hooks, and has one script (`store/lua/fire.lua`) enqueue the jobs and move the note.
 
 This floor knows the store, and nothing of queues, hooks or elections but two small protocols in `chore.py`.
-A new kind of schedule is a class with the five members of `Source`, and a line in `engine/schedule_chores.py`.
+A new kind of schedule is a class with the five members of `Source`, and a line in
+`engine/scheduler/schedule_chores.py`.
 """

@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from resqpy.base.errors import ResqpyError, UsageError
-from resqpy.engine.claims import Claims
-from resqpy.engine.due import Judge
-from resqpy.engine.election import Election, Leadership
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.promotion import Teller, raise_if_refused
-from resqpy.engine.queue import Queue
-from resqpy.engine.redis_clock import FollowingClock
-from resqpy.engine.schedule_chores import schedule_chores
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.scheduler.claims import Claims
+from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.election import Election, Leadership
+from resqpy.engine.scheduler.promotion import Teller, raise_if_refused
+from resqpy.engine.scheduler.redis_clock import FollowingClock
+from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.framework.api import api
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store import delayed, periodic, promote, queues

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from resqpy.base.clock import Clock
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.base.keys import Keys
-from resqpy.engine.endings import failed_commands
 from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import SKIPPED, Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
+from resqpy.engine.worker.endings import failed_commands
 from resqpy.store import delayed, queues
 from resqpy.store.exchange import TakenAlong, TakesAlong
 from resqpy.tracked import locks, records, settling

@@ -14,10 +14,10 @@ from resqpy.base.keys import check_queue_name
 from resqpy.base.queue_priority import check_priority, with_priority
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition
-from resqpy.engine.enqueue_hooks import JobHooks
 from resqpy.engine.outcome import Command
 from resqpy.engine.plugin import Enqueuing
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.enqueue_hooks import JobHooks
+from resqpy.engine.queue.queue import Queue
 from resqpy.store.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none

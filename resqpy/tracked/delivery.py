@@ -16,11 +16,11 @@ from resqpy.base.model import Job
 from resqpy.base.own_tasks import own_task
 from resqpy.base.when import Duration
 from resqpy.engine.definition import Definition, Definitions
-from resqpy.engine.execute import failure, unknown_task
 from resqpy.engine.outcome import RETURNED
 from resqpy.engine.plugin import CallNext, Plugin
-from resqpy.engine.redis_clock import RedisClock
 from resqpy.engine.run import Run, current_run
+from resqpy.engine.scheduler.redis_clock import RedisClock
+from resqpy.engine.worker.execute import failure, unknown_task
 from resqpy.store.client import Store
 from resqpy.tracked import settling
 from resqpy.tracked.active import ActiveTask

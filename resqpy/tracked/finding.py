@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.store.client import Arg, Store
 from resqpy.tracked import records
 from resqpy.tracked.handle import TrackedTask

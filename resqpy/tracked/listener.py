@@ -11,10 +11,10 @@ from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.events import Emitter
 from resqpy.base.own_tasks import own_task
 from resqpy.engine.definition import Definition, define, is_async
-from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
-from resqpy.engine.results import yields
 from resqpy.engine.run import current_run
+from resqpy.engine.worker.multi_worker import MultiWorker
+from resqpy.engine.worker.results import yields
 from resqpy.store.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.delivery import Deliveries, with_tracking

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from resqpy.base import codec
 from resqpy.base.codec import TASK_ID, task_id_of
 from resqpy.base.model import FailedJob
-from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.store import workers
 from resqpy.store.client import Arg, Store
 from resqpy.store.leader import fenced

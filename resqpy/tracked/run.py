@@ -15,12 +15,12 @@ from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
 from resqpy.base.own_tasks import uncancel
-from resqpy.engine.endings import failed_commands
-from resqpy.engine.hook_limit import HookLimit
 from resqpy.engine.lifecycle import Attempts, RetryPolicy
 from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext
 from resqpy.engine.run import Run
+from resqpy.engine.worker.endings import failed_commands
+from resqpy.engine.worker.hook_limit import HookLimit
 from resqpy.store import queues
 from resqpy.tracked import records
 from resqpy.tracked.active import ActiveTask

@@ -10,8 +10,8 @@ from resqpy.base.codec import task_id_of
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
-from resqpy.engine.identity import incarnation_of
 from resqpy.engine.outcome import Command
+from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import failures
 from resqpy.store.client import Store
 from resqpy.tracked import records

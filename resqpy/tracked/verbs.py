@@ -11,7 +11,7 @@ from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import near_match
 from resqpy.engine.definition import Definition
 from resqpy.engine.outcome import Command
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.tracked import records, settling, transitions
 from resqpy.tracked.checks import sought_task_id

@@ -9,7 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from resqpy.base.model import WorkerId
-from resqpy.engine.identity import place_of
+from resqpy.engine.worker.identity import place_of
 from tests.support.waiting import wait_for
 
 

@@ -20,7 +20,7 @@ HEAVY = (
     "structlog",
     "croniter",
     "asyncio",
-    "resqpy.engine.queue",
+    "resqpy.engine.queue.queue",
     "resqpy.store.client",
     "ssl",
 )

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import InvalidJob
-from resqpy.engine.claims import Claims
-from resqpy.engine.due import Judge
-from resqpy.engine.inspector import Inspector
+from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.promotion import Promotion, Teller
-from resqpy.engine.queue import NewJob, Queue
+from resqpy.engine.queue.queue import NewJob, Queue
+from resqpy.engine.scheduler.claims import Claims
+from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.promotion import Promotion, Teller
 from tests.support.inspecting import round_trips
 from tests.support.leading import Leading
 

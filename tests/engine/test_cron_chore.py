@@ -13,12 +13,12 @@ import pytest
 from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import Deposed
 from resqpy.base.periodic import to_ms
-from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
 from resqpy.engine.run import current_run
-from resqpy.engine.schedule_chores import schedule_chores
-from resqpy.engine.worker import Worker
+from resqpy.engine.scheduler.schedule_chores import schedule_chores
+from resqpy.engine.worker.worker import Worker
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer, own_tasks

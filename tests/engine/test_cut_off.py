@@ -27,9 +27,9 @@ Perform = Callable[[], Awaitable[Any]]
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off after hundredths of a second."""
-    for module in ("base.limited", "engine.running", "engine.hook_limit"):
+    for module in ("base.limited", "engine.worker.running", "engine.worker.hook_limit"):
         monkeypatch.setattr(f"resqpy.{module}.GRACE_S", 0.05)
-    monkeypatch.setattr("resqpy.engine.threads._END_WITHIN_S", 0.05)
+    monkeypatch.setattr("resqpy.engine.worker.threads._END_WITHIN_S", 0.05)
 
 
 class Stubborn:
@@ -200,7 +200,7 @@ async def test_too_many_of_them_end_the_worker(
     redis_url: str, redis: Any, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a new process is rid of them: it dies with that as its cause, and loses nothing."""
-    monkeypatch.setattr("resqpy.engine.left_behind.MOST", 3)
+    monkeypatch.setattr("resqpy.engine.worker.left_behind.MOST", 3)
     jobs = {"bad": {"perform": stubborn.itself, "time_limit": 20}}
     async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
         await queue.enqueue_many([("q", "bad", [])] * 6)

@@ -10,8 +10,8 @@ import pytest
 
 from resqpy.base.clock import FixedClock
 from resqpy.embedded import PrivateServer
-from resqpy.engine.election import Election
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.election import Election
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.store.client import Store

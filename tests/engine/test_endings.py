@@ -13,13 +13,13 @@ from resqpy.base.clock import SYSTEM_CLOCK, FixedClock
 from resqpy.base.errors import JobCancelled, WorkerStopped
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import define
-from resqpy.engine.endings import ended
-from resqpy.engine.execute import conclude, execute, failure
 from resqpy.engine.lifecycle import JobLifecycle
 from resqpy.engine.outcome import RETURNED, SKIPPED, Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run, current_run
-from resqpy.engine.threads import ThreadRunner
+from resqpy.engine.worker.endings import ended
+from resqpy.engine.worker.execute import conclude, execute, failure
+from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store.client import Store
 from resqpy.store.exchange import Taken
 

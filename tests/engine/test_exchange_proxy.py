@@ -16,11 +16,11 @@ from resqpy import MultiWorker, ScalingOptions, WorkerOptions
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import ResqpyError
 from resqpy.engine.definition import define
-from resqpy.engine.election import Leadership
-from resqpy.engine.identity import incarnation_of
-from resqpy.engine.pool import Pool
-from resqpy.engine.redis_clock import RedisClock
-from resqpy.engine.rescue import RescueChore
+from resqpy.engine.scheduler.election import Leadership
+from resqpy.engine.scheduler.redis_clock import RedisClock
+from resqpy.engine.scheduler.rescue import RescueChore
+from resqpy.engine.worker.identity import incarnation_of
+from resqpy.engine.worker.pool import Pool
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions

@@ -11,8 +11,8 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.engine.failed_groups import MOST_GROUPS
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.failed_groups import MOST_GROUPS
+from resqpy.engine.inspect.resque import Resque
 from tests.support.inspecting import failed_entry
 from tests.support.recordings import INSTALLATIONS, replay
 

@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
-from resqpy.engine.foreign_care import ForeignCareChore
-from resqpy.engine.inspector import Inspector
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.scheduler.foreign_care import ForeignCareChore
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.store import foreign
 from tests.support.leading import LeadingScheduler

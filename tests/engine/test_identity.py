@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from resqpy.base.model import WorkerId
-from resqpy.engine import identity
+from resqpy.engine.worker import identity
 
 
 def test_the_host_part_names_the_slot_and_this_life() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from resqpy.base.errors import NotInFailed, StoreError, UsageError
 from resqpy.base.model import FORCED_CLEAN, FailedJob
+from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.resque import Resque
 from resqpy.store.queues import Guard
 from tests.support.inspecting import dumps, failed_entry, round_trips
 from tests.support.recordings import recorded_values, replay

@@ -12,8 +12,8 @@ import pytest
 from resqpy.base import failed_entries, worker_records
 from resqpy.base.clock import FixedClock, iso_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
-from resqpy.engine.resque import Resque
-from resqpy.engine.worker import Worker
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.worker.worker import Worker
 from resqpy.store import workers
 from tests.support.inspecting import dumps, failed_entry, round_trips
 from tests.support.recordings import recorded_values, replay

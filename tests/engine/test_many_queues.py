@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from resqpy.embedded import PrivateServer
-from resqpy.engine.heartbeat import Vitals, beat
-from resqpy.engine.hot_queues import MANY, HotQueues
+from resqpy.engine.worker.heartbeat import Vitals, beat
+from resqpy.engine.worker.hot_queues import MANY, HotQueues
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from tests.support.waiting import wait_for

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue
-from resqpy.engine import heartbeat
+from resqpy.engine.worker import heartbeat
 from tests.support.working import working
 
 COUNT = 9000  # twice as many as Lua unpacks at once

@@ -10,8 +10,8 @@ import pytest
 
 from resqpy import Inspector, Queue, Scheduler
 from resqpy.base.errors import InvalidInputs, UnknownTask
-from resqpy.engine import newer
-from resqpy.engine.worker import BaseWorker
+from resqpy.engine.worker import newer
+from resqpy.engine.worker.worker import BaseWorker
 from resqpy.framework.task import task
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for

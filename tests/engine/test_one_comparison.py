@@ -10,10 +10,10 @@ import pytest
 from resqpy import Resque
 from resqpy.base.errors import StoreError
 from resqpy.base.job_filter import JobFilter
-from resqpy.engine.advancing import Advancing
-from resqpy.engine.moving import move_jobs
 from resqpy.engine.plugin import Plugin
-from resqpy.engine.removing import delete_delayed_jobs, delete_jobs
+from resqpy.engine.queue.advancing import Advancing
+from resqpy.engine.queue.moving import move_jobs
+from resqpy.engine.queue.removing import delete_delayed_jobs, delete_jobs
 from tests.unit.test_job_filter import SAME
 
 ARGS = [{"to": "ü/é", "n": 1}]

@@ -13,11 +13,11 @@ import pytest
 
 from resqpy.base.errors import InvalidTask, UnknownTask
 from resqpy.engine.definition import define
-from resqpy.engine.periodic import RecurrentJobs
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
 from resqpy.engine.run import current_run
-from resqpy.engine.worker import Worker
+from resqpy.engine.worker.worker import Worker
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules import announcing

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.worker import Worker
+from resqpy.engine.worker.worker import Worker
 from tests.support import periodic_main
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for

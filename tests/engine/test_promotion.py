@@ -14,7 +14,7 @@ import pytest
 
 from resqpy.base.errors import PayloadError
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
 from tests.support.redis_state import dump
 from tests.support.scheduling import StartScheduler, schedulers
 from tests.support.waiting import wait_for

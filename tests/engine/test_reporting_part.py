@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from resqpy import MultiWorker, Queue, ScalingOptions
-from resqpy.engine.reporting import part
+from resqpy.engine.worker.reporting import part
 from tests.support.waiting import wait_for
 
 

@@ -1,4 +1,4 @@
-"""Jobs of dead resqpy workers come back; see `resqpy/engine/rescue.py` for the rules."""
+"""Jobs of dead resqpy workers come back; see `resqpy/engine/scheduler/rescue.py` for the rules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from resqpy.base import failed_entries
 from resqpy.base.model import WorkerId
-from resqpy.engine.identity import incarnation_of
-from resqpy.engine.rescue import RescueChore
+from resqpy.engine.scheduler.rescue import RescueChore
+from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.exchange import Exchange, SlotRef, Taken

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resqpy.base import failed_entries, worker_records
-from resqpy.engine.inspector import Inspector
+from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import workers
 from tests.engine.test_rescue import INCARNATION, JOB, Scene, die_with, the_entry, worker_id
 from tests.support.junk import KINDS, put_junk

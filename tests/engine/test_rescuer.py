@@ -12,8 +12,8 @@ from resqpy.base import failed_entries
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.model import WorkerId
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.rescue import RescueChore
-from resqpy.engine.rescuer import Rescuer
+from resqpy.engine.scheduler.rescue import RescueChore
+from resqpy.engine.worker.rescuer import Rescuer
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions

@@ -11,8 +11,8 @@ import pytest
 from resqpy import Queue, Resque
 from resqpy.base import codec
 from resqpy.base.job_filter import JobFilter
-from resqpy.engine.failed_jobs import failed_of
-from resqpy.engine.walking import WINDOW, DelayedWalk, walk_queue
+from resqpy.engine.inspect.failed_jobs import failed_of
+from resqpy.engine.inspect.walking import WINDOW, DelayedWalk, walk_queue
 from resqpy.store import delayed, sweep
 from tests.support.waiting import wait_for
 from tests.support.working import working
@@ -83,7 +83,7 @@ async def test_a_look_among_many_jobs(
 
 async def test_all_slots_are_served_in_one_round_trip(redis_url: str, redis: Any) -> None:
     """N ended and N taken: one exchange, however the jobs end. Only larger waves of jobs that wait
-    are reported in parts, on purpose: see `resqpy.engine.reporting.part`.
+    are reported in parts, on purpose: see `resqpy.engine.worker.reporting.part`.
     """
     gates = [asyncio.Event() for _ in range(3)]
     rounds = [0, 0, 0]

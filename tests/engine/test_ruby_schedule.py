@@ -14,11 +14,11 @@ from resqpy.base.cron import CronSchedule
 from resqpy.base.errors import Deposed, UsageError
 from resqpy.base.periodic import to_ms
 from resqpy.base.ruby_schedule import InvalidSchedule, parse, ruby_time
+from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.queue import Queue
-from resqpy.engine.ruby_schedules import RubyScheduleVerbs
-from resqpy.engine.schedule_chores import schedule_chores
-from resqpy.engine.schedule_view import ScheduleView
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import ScheduleChore

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import UnknownTask
-from resqpy.engine.periodic import RecurrentJobs
-from resqpy.engine.queue import Queue
-from resqpy.engine.schedule_view import ScheduleView
+from resqpy.engine.inspect.schedule_view import ScheduleView
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.schedules.schedule import Schedule
 

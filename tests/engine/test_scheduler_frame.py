@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.chores import ChoreLoop
-from resqpy.engine.election import Leadership, Scope
+from resqpy.engine.scheduler.chores import ChoreLoop
+from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
 from tests.support.scheduling import StartScheduler, schedulers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from resqpy.engine.queue import Queue
-from resqpy.engine.schedule_chores import ScheduleHooks
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.scheduler.schedule_chores import ScheduleHooks
 from resqpy.schedules.chore import Leader, Look, ScheduleChore
 from resqpy.schedules.schedule import Grid, MissedRule, Plan, Schedule, Unreadable
 from resqpy.store.client import Store

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.threads import Interrupted, ThreadRunner
+from resqpy.engine.worker.threads import Interrupted, ThreadRunner
 from tests.support.waiting import wait_for
 
 name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
@@ -124,7 +124,7 @@ async def test_one_that_does_not_end_is_let_go_and_made_good(
     """A call into C can't be interrupted: another thread takes the place of its thread, which ends
     when it comes back, so that never more run than allowed.
     """
-    monkeypatch.setattr("resqpy.engine.threads._END_WITHIN_S", 0.05)
+    monkeypatch.setattr("resqpy.engine.worker.threads._END_WITHIN_S", 0.05)
     others = set(threading.enumerate())
 
     def ours() -> int:
@@ -195,7 +195,7 @@ async def test_a_debugger_can_still_trace() -> None:
     """After a job in a thread (Python 3.11 hangs under a tracer once an interruption was taken back)."""
     code = """
         import asyncio, faulthandler, sys
-        from resqpy.engine.threads import ThreadRunner
+        from resqpy.engine.worker.threads import ThreadRunner
         faulthandler.dump_traceback_later(8, exit=True)
         async def main():
             threads = ThreadRunner(1)

@@ -11,8 +11,8 @@ from redis import Redis
 
 from resqpy import Queue, RedisOptions, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
-from resqpy.engine.heartbeat import Vitals, beat
-from resqpy.engine.multi_worker import MultiWorker
+from resqpy.engine.worker.heartbeat import Vitals, beat
+from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.store.client import Store
 from resqpy.store.tracker import PING_EVERY_S
 from tests.support.proxy import Proxy

@@ -15,7 +15,7 @@ from resqpy import Inspector, Queue, Worker
 from resqpy.base import failed_entries
 from resqpy.base.errors import InvalidQueueName, PoolStateError, UnknownTask
 from resqpy.base.json_check import read_strict
-from resqpy.engine.keyboard import answered_elsewhere
+from resqpy.engine.worker.keyboard import answered_elsewhere
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for

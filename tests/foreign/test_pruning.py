@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.engine.identity import worker_id
 from resqpy.engine.options import WorkerOptions
+from resqpy.engine.worker.identity import worker_id
 
 # The host part of an id, seconds since its heartbeat; whether a Ruby worker that starts on HOST removes it.
 SEEN: list[tuple[str, float | None, bool]] = [

@@ -20,8 +20,8 @@ from redis import Redis
 
 from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUnavailable, UsageError
 from resqpy.base.model import FailedJob
+from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.resque import Resque
 from resqpy.framework.blocking import Door, SyncQueue, SyncVerb
 from resqpy.framework.loop_thread import LOOP_THREAD
 from resqpy.store.options import RedisOptions

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.multi_worker import MultiWorker
-from resqpy.engine.queue import Queue
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.api import api
 from resqpy.framework.overrides import PARTS, check_contract
 from resqpy.framework.process import Process

@@ -14,7 +14,7 @@ import structlog
 from resqpy import Worker
 from resqpy.embedded import PrivateServer
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.process_state import PAUSED, QUIET, STOPPING, STUCK
+from resqpy.engine.worker.process_state import PAUSED, QUIET, STOPPING, STUCK
 from resqpy.framework.initializers.parts import tell_if_nobody_leads
 from resqpy.framework.metrics import of_parts
 from resqpy.framework.process import Process

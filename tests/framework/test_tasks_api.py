@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import DuplicateDelayedJob, UsageError
-from resqpy.engine.resque import Resque
+from resqpy.engine.inspect.resque import Resque
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.tasks_api import TasksApi

@@ -15,7 +15,7 @@ EXCEPTIONS: dict[str, str] = {
     "base/keys.py:Keys": "one short method for each key of the wire format",
     "base/keys.py": "one short method for each key of the wire format",
     "tracked/view.py:TaskView": "one line for each property of a task",
-    "engine/pool.py:Pool": "the dispatcher with all its states, to be read in one place",
+    "engine/worker/pool.py:Pool": "the dispatcher with all its states, to be read in one place",
 }
 
 FOLDERS = ("resqpy", "tasks", "config")
@@ -99,7 +99,7 @@ def test_exceptions_are_needed() -> None:
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """All functions with their place: `engine/pool.py:Pool.run`."""
+    """All functions with their place: `engine/worker/pool.py:Pool.run`."""
     for path in python_files(*FOLDERS):
         yield from _functions_in(tree(path), f"{name(path)}:")
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from resqpy.base import codec, js, worker_records
-from resqpy.engine.resque import Resque
-from resqpy.engine.worker import Worker
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.worker.worker import Worker
 from tests.support.foreign import ForeignError, NodeDriver
 from tests.support.inspecting import dumps, failed_entry
 from tests.support.waiting import wait_for

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
 from tests.support.foreign import NodeDriver, StartNode
 from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from resqpy.base import codec
-from resqpy.engine.resque import Resque
-from resqpy.engine.worker import Worker
+from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.worker.worker import Worker
 from tests.interop.test_node_queue import ARGS, anything
 from tests.support.foreign import ForeignDied, ForeignError, RubyDriver
 from tests.support.inspecting import failed_entry

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from resqpy.base.foreign_time import moment_of
-from resqpy.engine.queue import Queue
-from resqpy.engine.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.queue.queue import Queue
 from tests.support.foreign import RubyDriver
 from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
 from tests.support.foreign import Event, NodeDriver, RubyDriver
 from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for

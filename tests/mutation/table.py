@@ -33,7 +33,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is no job is refused, and nothing of many is enqueued",
-        "resqpy/engine/queue.py",
+        "resqpy/engine/queue/queue.py",
         "_check_shape(job)",
         "str(job)",
         "tests/engine/test_queue.py::test_what_is_no_job_among_many",
@@ -47,7 +47,7 @@ MUTANTS = (
     ),
     Mutant(
         "`*` works all queues in the order of their names",
-        "resqpy/engine/queue_names.py",
+        "resqpy/engine/queue/queue_names.py",
         'everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))',
         "everything = sorted(known, reverse=True)",
         "tests/engine/test_queue_names.py::test_what_a_worker_works",
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "an error of a task fails its job",
-        "resqpy/engine/endings.py",
+        "resqpy/engine/worker/endings.py",
         "return [*commands, failures.push_command(run.store, entry)]",
         "return commands",
         "tests/framework/test_run.py::test_raising_fails_the_job",
@@ -138,7 +138,7 @@ MUTANTS = (
     ),
     Mutant(
         "what an enqueue hook changes is enqueued",
-        "resqpy/engine/enqueue_hooks.py",
+        "resqpy/engine/queue/enqueue_hooks.py",
         "job.args = self._changed(plugin, job, given)",
         "job.args = deepcopy(given)",
         "tests/engine/test_changing_hooks.py::test_what_a_hook_changes_is_enqueued",
@@ -166,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "the first plugin is the outermost",
-        "resqpy/engine/execute.py",
+        "resqpy/engine/worker/execute.py",
         "for plugin in reversed(plugins):",
         "for plugin in plugins:",
         "tests/plugins/test_plugin_chain.py::test_the_first_plugin_is_the_outermost",
@@ -180,21 +180,21 @@ MUTANTS = (
     ),
     Mutant(
         "a time limit ends a job",
-        "resqpy/engine/execute.py",
+        "resqpy/engine/worker/execute.py",
         "if definition.time_limit_s is None:",
         "if definition.time_limit_s is not definition:",
         "tests/engine/test_worker.py::test_a_time_limit",
     ),
     Mutant(
         "at most once: what was stopped is not repeated",
-        "resqpy/engine/execute.py",
+        "resqpy/engine/worker/execute.py",
         "return failure(run.error) if once and run.performed else RETURNED",
         "return RETURNED",
         "tests/engine/test_stop.py::test_at_most_once_goes_to_failed_if_it_started",
     ),
     Mutant(
         "a worker that stops puts unfinished jobs back",
-        "resqpy/engine/endings.py",
+        "resqpy/engine/worker/endings.py",
         "return [_returned(run, outcome), *run.on_return]",
         "return [*run.on_return]",
         "tests/engine/test_stop.py::test_unfinished_jobs_go_back_in_their_old_order",
@@ -229,7 +229,7 @@ MUTANTS = (
     ),
     Mutant(
         "more task processors where all are busy",
-        "resqpy/engine/autoscale.py",
+        "resqpy/engine/worker/autoscale.py",
         "if share > _BUSY:",
         "if share > 1:",
         "tests/engine/test_autoscale.py::test_the_rule",
@@ -292,14 +292,14 @@ MUTANTS = (
     ),
     Mutant(
         "a job of a task that only newer workers know is left to them",
-        "resqpy/engine/newer.py",
+        "resqpy/engine/worker/newer.py",
         "return name in self._others",
         "return False",
         "tests/engine/test_newer.py::test_jobs_of_a_newer_version_reach_a_worker_of_it",
     ),
     Mutant(
         "where no scheduler runs, a worker rescues",
-        "resqpy/engine/rescuer.py",
+        "resqpy/engine/worker/rescuer.py",
         "if beat.unwatched:",
         "if beat is None:",
         "tests/engine/test_rescuer.py::test_a_worker_alone",

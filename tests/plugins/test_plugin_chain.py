@@ -11,11 +11,11 @@ from resqpy import Plugin, Worker
 from resqpy.base.errors import WorkerStopped
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definition, define
-from resqpy.engine.execute import execute
 from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing
 from resqpy.engine.run import Run
-from resqpy.engine.threads import ThreadRunner
+from resqpy.engine.worker.execute import execute
+from resqpy.engine.worker.threads import ThreadRunner
 from tests.plugins import customs
 from tests.plugins.conftest import MakeStage
 from tests.plugins.stage import Gate

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine import identity
+from resqpy.engine.worker import identity
 from resqpy.store import workers
 from resqpy.store.client import Store
 from resqpy.store.exchange import Exchange, SlotRef

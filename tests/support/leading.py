@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 from resqpy.base.clock import FixedClock
-from resqpy.engine.chores import Chore
-from resqpy.engine.election import Leadership
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.chores import Chore
+from resqpy.engine.scheduler.election import Leadership
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.framework.scheduler import Scheduler
 from resqpy.store import leader
 from resqpy.store.client import Store

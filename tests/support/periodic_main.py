@@ -12,7 +12,7 @@ from typing import Any
 
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.run import current_run
-from resqpy.engine.worker import Worker
+from resqpy.engine.worker.worker import Worker
 from resqpy.framework.scheduler import Scheduler
 from resqpy.framework.sections import SchedulerOptions
 from resqpy.store.line import Line

@@ -24,7 +24,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def name(path: Path) -> str:
-    """Return a path below the project, without the package: `engine/pool.py`, `tasks/mail.py`."""
+    """Return a path below the project, without the package: `engine/worker/pool.py`, `tasks/mail.py`."""
     relative = path.relative_to(ROOT)
     return str(relative.relative_to("resqpy") if relative.parts[0] == "resqpy" else relative)
 

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from resqpy.base.codec import delayed_queue
 from resqpy.base.keys import Keys
 from resqpy.engine.definition import definitions
-from resqpy.engine.multi_worker import MultiWorker
 from resqpy.engine.options import ScalingOptions, WorkerOptions
+from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.tracked import record_fields, record_index

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from resqpy.base.clock import SystemClock
 from resqpy.engine.definition import define
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask

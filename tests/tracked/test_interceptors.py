@@ -332,7 +332,7 @@ async def test_an_interceptor_of_runs_that_hangs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The slot is free again: what was not begun is released, what is done stays done."""
-    monkeypatch.setattr("resqpy.engine.hook_limit.GRACE_S", 0.02)
+    monkeypatch.setattr("resqpy.engine.worker.hook_limit.GRACE_S", 0.02)
     hangs, ran = Hangs(where, swallows=swallows), []
 
     async def interceptor(_: ActiveTask, call_next: Any) -> None:

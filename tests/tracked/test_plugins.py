@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import HookTimeout, UsageError
 from resqpy.engine.definition import define
-from resqpy.engine.inspector import Inspector
+from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
 from resqpy.framework.api import api as resqpy_api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project

@@ -9,10 +9,10 @@ import pytest
 
 from resqpy.base.errors import UsageError
 from resqpy.base.queue_priority import check_priority, family, split_priority, with_priority
+from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.queue import Queue
-from resqpy.engine.queue_names import QueueNames
-from resqpy.engine.resque import Resque
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.queue.queue_names import QueueNames
 from resqpy.store import queues
 from resqpy.store.client import Store
 from resqpy.tracked.verbs import Tracked

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import StoreError
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
 from resqpy.framework.task import Task
 from resqpy.framework.tracking import TrackedApi
 from resqpy.store.client import Store

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import Deposed
-from resqpy.engine.election import Leadership
-from resqpy.engine.redis_clock import RedisClock
+from resqpy.engine.scheduler.election import Leadership
+from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
 from resqpy.tracked import locks, records

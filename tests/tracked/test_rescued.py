@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
-from resqpy.engine.due import Judge
-from resqpy.engine.queue import Queue
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.scheduler.due import Judge
 from resqpy.framework.api import api
 from resqpy.framework.process import Process
 from resqpy.framework.project import Project

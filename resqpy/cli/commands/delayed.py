@@ -19,8 +19,8 @@ from resqpy.diagnosis.views import job_json
 if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
-    from resqpy.engine.resque import Resque
-    from resqpy.engine.walking import Walked
+    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.walking import Walked
 
 
 @click.group(cls=Group, default="list")
@@ -40,7 +40,7 @@ def list_(
     """Show delayed jobs, the next first."""
     from resqpy.base import reading
     from resqpy.base.job_filter import JobFilter
-    from resqpy.engine.waiting_jobs import delayed_items
+    from resqpy.engine.inspect.waiting_jobs import delayed_items
 
     wanted = wanted_jobs(class_name, args, queue)
 
@@ -103,7 +103,7 @@ def remove(
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
     from resqpy.cli.changing import BulkChange, change
-    from resqpy.engine.removing import delete_delayed_jobs
+    from resqpy.engine.queue.removing import delete_delayed_jobs
 
     wanted = _chosen(at, class_name, queue, args)
 
@@ -129,7 +129,7 @@ def run(
     or fewer were enqueued than were found.
     """
     from resqpy.cli.changing import BulkChange, change
-    from resqpy.engine.advancing import Advancing
+    from resqpy.engine.queue.advancing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)
 

@@ -18,7 +18,7 @@ from resqpy.cli.settings import Settings, current, is_project
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.problem import Problem
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
     from resqpy.framework.project import Project
 
 

@@ -16,7 +16,7 @@ from resqpy.diagnosis.views import failed_id, failed_json, group_json
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
 
 FILTERS = options(
     option("--class", "class_name", multiple=True, metavar="NAME",

@@ -20,8 +20,8 @@ from resqpy.diagnosis.views import job_json
 if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
-    from resqpy.engine.resque import Resque
-    from resqpy.engine.walking import Walked
+    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.walking import Walked
 
 
 @click.group(cls=Group, default="list", default_takes_words=True)
@@ -115,7 +115,7 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
     from resqpy.cli.changing import BulkChange, change
-    from resqpy.engine.removing import delete_jobs
+    from resqpy.engine.queue.removing import delete_jobs
 
     wanted = wanted_jobs(class_name, args)
 
@@ -144,7 +144,7 @@ def move(
     """
     from resqpy.base.keys import check_queue_name
     from resqpy.cli.changing import BulkChange, change
-    from resqpy.engine.moving import move_jobs
+    from resqpy.engine.queue.moving import move_jobs
 
     wanted = wanted_jobs(class_name, args)
     check_queue_name(to_queue)

@@ -15,7 +15,7 @@ from resqpy.cli.session import ask
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
 
 _NAMES = 1000  # among which the nearest is looked for
 

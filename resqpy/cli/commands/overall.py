@@ -15,8 +15,8 @@ from resqpy.diagnosis.views import leader_json
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.inspector import Inspector
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.inspector import Inspector
+    from resqpy.engine.inspect.resque import Resque
 
 
 @command()
@@ -146,7 +146,7 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
     Without options it asks only whether Redis answers.
     """
     from resqpy.diagnosis.workers import lives_on
-    from resqpy.engine.identity import host_name
+    from resqpy.engine.worker.identity import host_name
 
     settings = current()
     host = host_name(load_place(settings).config.tasks.host)

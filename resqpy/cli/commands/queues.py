@@ -16,7 +16,7 @@ from resqpy.cli.options import option
 from resqpy.cli.session import ask
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspector import Inspector
+    from resqpy.engine.inspect.inspector import Inspector
 
 
 @click.group(cls=Group, default="list")

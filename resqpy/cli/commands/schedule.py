@@ -20,7 +20,7 @@ from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import fire_json, schedule_json
 
 if TYPE_CHECKING:
-    from resqpy.engine.schedule_view import ScheduleView
+    from resqpy.engine.inspect.schedule_view import ScheduleView
     from resqpy.schedules.schedule import Schedule, ScheduledFire, Timetable
 
 
@@ -33,7 +33,7 @@ def schedule() -> None:
 
 
 def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
-    from resqpy.engine.schedule_view import ScheduleView
+    from resqpy.engine.inspect.schedule_view import ScheduleView
     from resqpy.framework.connection import scheduler_options
 
     async def look(resque: Any, project: Any) -> Any:

@@ -20,7 +20,7 @@ from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.explaining import Finding
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
     from resqpy.framework.process import Process
     from resqpy.framework.project import Project
     from resqpy.framework.spec import TaskSpec

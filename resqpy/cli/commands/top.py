@@ -18,7 +18,7 @@ from resqpy.cli.options import option
 from resqpy.cli.session import ask
 
 if TYPE_CHECKING:
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
 
 
 @command(json=False)

@@ -17,7 +17,7 @@ from resqpy.cli.session import ask
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.resque import Resque
+    from resqpy.engine.inspect.resque import Resque
 
 
 @click.group(cls=Group, default="list")

@@ -21,7 +21,7 @@ from resqpy.base.helper_thread import HelperThread
 from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.waiting import in_own_thread, is_set_within
 from resqpy.base.when import Duration
-from resqpy.engine.process_state import STUCK, WORKING
+from resqpy.engine.worker.process_state import STUCK, WORKING
 from resqpy.framework import loop_watch
 from resqpy.framework.initializer import Initializer
 from resqpy.framework.log import get_logger

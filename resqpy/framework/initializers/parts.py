@@ -17,7 +17,7 @@ from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.base.waiting import in_own_thread
 from resqpy.base.when import Duration
 from resqpy.engine.options import FROM_OPTIONS
-from resqpy.engine.queue_names import is_plain
+from resqpy.engine.queue.queue_names import is_plain
 from resqpy.engine.role import within_limit
 from resqpy.framework.api import Bound
 from resqpy.framework.event_log import EventLog

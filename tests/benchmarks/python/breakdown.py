@@ -25,18 +25,27 @@ PARTS: dict[str, list[str]] = {
     "words of the exchange": ["resqpy.store.exchange:Exchange.run"],
     "rows of the reply": ["resqpy.store.exchange:_unpack"],
     "decode": ["resqpy.base.codec:decode_job"],
-    "make the run": ["resqpy.engine.running:run_of"],
-    "run, outcome": ["resqpy.engine.running:execute"],
-    "report": ["resqpy.engine.running:ended"],
-    "begin": ["resqpy.engine.running:Runner.take", "resqpy.engine.running:Runner.begin"],
-    "finish": ["resqpy.engine.running:Runner._work", "resqpy.engine.running:Runner.end"],
-    "dispatch": [
-        "resqpy.engine.pool:Pool._after",
-        "resqpy.engine.pool:Pool._serve",
-        "resqpy.engine.reporting:Reporting.call",
-        "resqpy.engine.reporting:Reporting.settle",
+    "make the run": ["resqpy.engine.worker.running:run_of"],
+    "run, outcome": ["resqpy.engine.worker.running:execute"],
+    "report": ["resqpy.engine.worker.running:ended"],
+    "begin": [
+        "resqpy.engine.worker.running:Runner.take",
+        "resqpy.engine.worker.running:Runner.begin",
     ],
-    "events": ["resqpy.base.events:Emitter.emit", "resqpy.engine.multi_worker:MultiWorker._tell"],
+    "finish": [
+        "resqpy.engine.worker.running:Runner._work",
+        "resqpy.engine.worker.running:Runner.end",
+    ],
+    "dispatch": [
+        "resqpy.engine.worker.pool:Pool._after",
+        "resqpy.engine.worker.pool:Pool._serve",
+        "resqpy.engine.worker.reporting:Reporting.call",
+        "resqpy.engine.worker.reporting:Reporting.settle",
+    ],
+    "events": [
+        "resqpy.base.events:Emitter.emit",
+        "resqpy.engine.worker.multi_worker:MultiWorker._tell",
+    ],
 }
 # On one machine Redis may run on our core while we are in `send`, so the two can't be told apart.
 WAITING, CREATING = "send, and wait for Redis", "create the task"

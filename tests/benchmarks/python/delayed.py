@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resqpy import Queue
-from resqpy.engine.waiting_jobs import WaitingJobs
+from resqpy.engine.inspect.waiting_jobs import WaitingJobs
 from tests.benchmarks.python.common import Params, options, run, say
 from tests.benchmarks.python.million import Clock
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from resqpy import Queue
-from resqpy.engine.waiting_jobs import WaitingJobs
+from resqpy.engine.inspect.waiting_jobs import WaitingJobs
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 from tests.benchmarks.python.enqueue import many
 

@@ -1,0 +1,34 @@
+"""What all parts of the `Inspector` share: the queue object whose Redis they look at."""
+
+from __future__ import annotations
+
+from resqpy.base.clock import Clock, told_ms
+from resqpy.engine.queue.client import Client, Connection
+from resqpy.engine.queue.queue import Queue
+from resqpy.store.client import Store
+
+QueueOrConnection = Queue | Connection
+
+
+class Inspecting(Client):
+    """Base of the parts.
+
+    Args:
+        queue: a `Queue`, whose connection and plugins are shared; or a `Store`, `RedisOptions` or
+            URL, for a connection of its own.
+    """
+
+    def __init__(self, queue: QueueOrConnection = None) -> None:
+        if isinstance(queue, Queue):
+            self._queue = queue
+        else:
+            self._queue = self._owned = Queue(queue)
+        self.store: Store = self._queue.store
+        self.clock: Clock = self._queue.clock
+
+    async def now_ms(self) -> int:
+        """What time it is by Redis' clock, by which all that is looked at was written (or by the clock
+        that a test has set), in milliseconds since the epoch.
+        """
+        told = told_ms(self.clock)
+        return await self.store.time_us() // 1000 if told is None else told

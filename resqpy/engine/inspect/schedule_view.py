@@ -1,0 +1,117 @@
+"""What `resqpy schedule` shows: all that runs by itself, when it ran last and when it does next. And
+what it does: pause, resume, trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resqpy.base import periodic
+from resqpy.base.errors import UnknownTask, UsageError
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.imports import near_match
+from resqpy.base.periodic import to_datetime
+from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.options import LeaderOptions
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.scheduler.schedule_chores import ruby_source
+from resqpy.schedules.announcing import Announcer
+from resqpy.schedules.schedule import Schedule, Timetable, Unreadable
+from resqpy.schedules.tasks import task_schedule
+from resqpy.store import periodic as store, ruby_schedule as ruby_store
+from resqpy.store.periodic import Seen
+from resqpy.store.ruby_schedule import SeenRuby
+
+
+class ScheduleView:
+    """Looks, and changes what runs by itself.
+
+    Args:
+        queue: a `Queue` with the tasks of this process, if it has any; no scheduler is needed.
+        options: for Ruby's time zone and environment, as the scheduler has them.
+    """
+
+    def __init__(self, queue: Queue, options: LeaderOptions | None = None) -> None:
+        self._store = queue.store
+        self._tasks = RecurrentJobs(queue)
+        self._announcer = Announcer(queue.store, self._tasks.tasks, lambda _: None)
+        self._ruby = RubyScheduleVerbs(queue)
+        self._source = ruby_source(queue, options or LeaderOptions(), lambda _: None)
+
+    async def load(self) -> Timetable:
+        """Everything, sorted by name. Two round trips."""
+        seen = await store.look(self._store)
+        ruby = await ruby_store.look(self._store)
+        now_ms = seen.time_us // 1000
+        entries = [*self._tasks_of(seen, now_ms), *self._ruby_of(ruby, now_ms)]
+        entries.sort(key=lambda entry: (entry.name, entry.kind))
+        return Timetable(to_datetime(now_ms), tuple(entries))
+
+    def _tasks_of(self, seen: Seen, now_ms: int) -> Iterator[Schedule]:
+        for name in {**self._tasks.tasks, **dict.fromkeys(seen.tasks)}:
+            try:
+                raw = seen.tasks.get(name)
+                task = self._tasks.tasks[name] if raw is None else periodic.decode(raw)
+            except UsageError as error:
+                yield Schedule(name, "cron", class_name=name, problem=str(error))
+            else:
+                active = self._announcer.is_active(name, seen, now_ms)
+                found = task_schedule(name, task, seen, now_ms, active=active)
+                if found.kind == "cron" and found.is_due(now_ms):
+                    found = found._replace(next_ms=found.times.next_after(now_ms))
+                yield found
+
+    def _ruby_of(self, seen: SeenRuby, now_ms: int) -> Iterator[Schedule]:
+        for name, raw in seen.entries.items():
+            try:
+                found = self._source.read(name, raw)
+            except UsageError as error:
+                yield Schedule(name, "ruby", problem=str(error))
+            else:
+                yield self._source.schedule(found, seen, now_ms)
+        for name in seen.only_ruby_s:
+            problem = "only a Ruby process knows it, or it was removed: it does not run while resqpy leads"
+            yield Schedule(
+                name,
+                "ruby",
+                "inactive",
+                declared=Unreadable("?"),
+                last_ms=moment_of(seen.last[name]),
+                problem=problem,
+            )
+
+    # -- pause, resume, trigger --
+
+    async def pause(self, name: str) -> bool:
+        """Let a task, or else a schedule of Ruby's, rest; False if it does."""
+        return await (await self._verbs(name)).pause(name)
+
+    async def resume(self, name: str) -> bool:
+        """Let it run again, a task also if it was stopped or a failed run has ended it; False if it was
+        under way already.
+        """
+        verbs = await self._verbs(name)
+        resumed = await verbs.resume(name)
+        if verbs is not self._tasks or name not in (await store.look(self._store)).stopped:
+            return resumed
+        return await self._tasks.enqueue_recurrent_job(name) or resumed
+
+    async def trigger(self, name: str) -> bool:
+        """Enqueue it now, whatever its times; False if its one job is under way, or a plugin
+        forbids it.
+        """
+        return await (await self._verbs(name)).trigger(name)
+
+    async def _verbs(self, name: str) -> RecurrentJobs | RubyScheduleVerbs:
+        tasks = {*self._tasks.tasks, *(await store.look(self._store)).tasks}
+        if name in tasks:
+            return self._tasks
+        schedules = await self._ruby.schedules()
+        if name in schedules:
+            return self._ruby
+        names = sorted({*tasks, *schedules})
+        raise UnknownTask(
+            f"nothing that runs by itself is named {name!r}{near_match(name, names)} "
+            f"(there are: {', '.join(names) or 'none'})"
+        )

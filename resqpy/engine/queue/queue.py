@@ -1,0 +1,263 @@
+"""The write side: enqueue and delete. Counting, listing and cleaning are `Inspector`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
+from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
+from resqpy.base.job_filter import JobFilter
+from resqpy.base.keys import check_queue_name
+from resqpy.base.pending import must_be_awaited
+from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
+from resqpy.engine.definition import Definitions, definitions
+from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.queue.advancing import Advancing
+from resqpy.engine.queue.client import Connection, as_store
+from resqpy.engine.queue.enqueue_hooks import JobHooks
+from resqpy.engine.queue.moving import Moving
+from resqpy.engine.queue.removing import Removing
+from resqpy.store import delayed, queues
+from resqpy.store.client import Store
+from resqpy.store.queues import Guard, Push
+
+NewJob = tuple[str, str, Sequence[Any]]
+
+
+def _job(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
+    return f"a job of {args[1] if len(args) > 1 else more.get('class_name')!r}"
+
+
+def _later(_: object, args: tuple[Any, ...], more: dict[str, Any]) -> str:
+    return _job(_, args[1:], more)
+
+
+def _jobs(*_: object) -> str:
+    return "several jobs"
+
+
+class Queue(Removing, Moving):
+    """Enqueues jobs so that Ruby, Node and Python workers can run them.
+
+    Args:
+        connection: a `Store`, `RedisOptions` or a URL.
+        jobs: tasks by name, for their plugins' hooks; a job whose task is not among them is
+            enqueued without hooks, as in node-resque.
+    """
+
+    def __init__(
+        self,
+        connection: Connection = None,
+        jobs: Mapping[str, Any] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        store, owned = as_store(connection)
+        self.store: Store = store
+        self._owned = store if owned else None
+        self.definitions: Definitions = definitions(jobs or {})
+        self.clock: Clock = clock
+        self._hooks = JobHooks(self.definitions)
+
+    # -- enqueue --
+
+    @must_be_awaited(_job)
+    async def enqueue(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
+        """Put a job at the tail of a queue. One round trip.
+
+        Returns:
+            False if a plugin's hook or lock forbade it.
+
+        Raises:
+            InvalidJob, InvalidQueueName: nothing was written.
+            StoreUnavailable: nothing was written. OutcomeUnknown: it may have been written.
+        """
+        return (await self.enqueue_many([(queue, class_name, args)]))[0]
+
+    @must_be_awaited(_job)
+    async def enqueue_front(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
+        """Put a job at the head of a queue: it is the next to run."""
+        return (await self.enqueue_many([(queue, class_name, args)], front=True))[0]
+
+    @must_be_awaited(_jobs)
+    async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
+        """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
+
+        Either all are checked and good, or nothing is written. The hooks of all are asked before the first
+        is written; they may change its arguments.
+
+        Raises:
+            InvalidJob, InvalidQueueName: which of them is wrong, and how.
+        """
+        wanted = list(jobs)
+        pushes = self._pushes(wanted)
+        if self._any_hooks(wanted):
+            return await self._enqueue_with_hooks(wanted, front)
+        return await queues.push(self.store, pushes, front=front)
+
+    def _pushes(self, jobs: Sequence[NewJob]) -> list[Push]:
+        """All checked; the locks of those with hooks are not known before these were asked."""
+        pushes: list[Push] = []
+        try:
+            for job in jobs:
+                _check_shape(job)
+                pushes.append(self._push(*job))
+        except UsageError as error:
+            say_which(error, len(pushes), len(jobs))
+            raise
+        return pushes
+
+    def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
+        raw = codec.encode_job(class_name, check_queue_name(queue), args)
+        task = self.definitions.get(class_name)
+        if task is None or not task.guarding or task.enqueue_hooks:
+            return Push(queue, raw)
+        return Push(queue, raw, self.guards(queue, class_name, args))
+
+    def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
+        """The locks of a job's plugins that Redis asks while pushing."""
+        definition = self.definitions.get(class_name)
+        if definition is None or not definition.guarding:
+            return ()
+        job = Enqueuing(class_name, queue, list(args), self)
+        return [g for plugin in definition.guarding for g in plugin.guards(self.store.keys, job)]
+
+    def _any_hooks(self, jobs: Sequence[NewJob]) -> bool:
+        known = self.definitions
+        return bool(known) and any(
+            (definition := known.get(name)) is not None and definition.enqueue_hooks
+            for _, name, _ in jobs
+        )
+
+    async def _enqueue_with_hooks(self, jobs: Sequence[NewJob], front: bool) -> list[bool]:
+        contexts = [Enqueuing(name, queue, list(args), self) for queue, name, args in jobs]
+        asked: list[Push | None] = []  # None: forbidden
+        try:
+            for context in contexts:
+                allowed = await self.before_enqueue(context)
+                asked.append(self._push_of(context) if allowed else None)
+        except UsageError as error:
+            say_which(error, len(asked), len(jobs))
+            raise
+        chosen = [each for each in asked if each is not None]
+        replies = iter(await queues.push(self.store, chosen, front=front) if chosen else ())
+        pushed = [each is not None and next(replies) for each in asked]
+        for context, done in zip(contexts, pushed, strict=True):
+            if done:
+                await self.after_enqueue(context)
+        return pushed
+
+    def _push_of(self, job: Enqueuing) -> Push:
+        """A job as its hooks have left it."""
+        raw = codec.encode_job(job.class_name, job.queue, job.args)
+        return Push(job.queue, raw, self.guards(job.queue, job.class_name, job.args))
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        """Ask the hooks of a job's plugins, which may change `job.args`; False if one forbids it.
+
+        Raises:
+            InvalidJob, InvalidInputs: what a hook has made of them can't be enqueued.
+        """
+        return await self._hooks.before(job) is None
+
+    async def after_enqueue(self, job: Enqueuing) -> None:
+        """Tell the hooks of a job's plugins that it is enqueued."""
+        await self._hooks.after(job)
+
+    # -- later --
+
+    @must_be_awaited(_later)
+    async def enqueue_at(
+        self,
+        timestamp: Moment,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has come; it is never started earlier.
+
+        The layout knows whole seconds; the time is rounded up to one. A time that is due already
+        goes straight to the queue. Hooks run when the scheduler moves the job to its queue.
+
+        Args:
+            timestamp: milliseconds since the epoch, or an aware datetime.
+            suppress_duplicate_task_error: return False instead of raising.
+
+        Raises:
+            DuplicateDelayedJob: the same job is due within a second of that time.
+        """
+        job = (queue, class_name, args)
+        return await self._delay(job, suppress_duplicate_task_error, at_ms=moment_ms(timestamp))
+
+    async def _delay(
+        self, job: NewJob, suppress: bool, *, at_ms: int | None = None, in_ms: int = 0
+    ) -> bool:
+        queue, class_name, args = job
+        item = codec.encode_job(class_name, check_queue_name(queue), args)
+        texts = codec.spellings(class_name, queue, args)
+        now_ms = told_ms(self.clock)
+        added = await delayed.add(self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=now_ms)
+        if added.due:
+            return await self.enqueue(queue, class_name, args)
+        if not added.stored and not suppress:
+            raise DuplicateDelayedJob(
+                f"Job already enqueued at this time with same arguments: {class_name!r} in "
+                f"{queue!r} at {added.second}; pass suppress_duplicate_task_error=True to let it be"
+            )
+        return added.stored
+
+    @must_be_awaited(_later)
+    async def enqueue_in(
+        self,
+        delay: Duration,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`. It is
+        counted by Redis' clock, so that of this machine may be wrong.
+        """
+        if (in_ms := delay_ms(delay)) == 0:
+            return await self.enqueue(queue, class_name, args)
+        job = (queue, class_name, args)
+        return await self._delay(job, suppress_duplicate_task_error, in_ms=in_ms)
+
+    async def enqueue_delayed(
+        self,
+        class_name: str,
+        args: Sequence[Any] | None = None,
+        *,
+        queue: str | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Let delayed jobs run now, whichever language wrote them: each goes to the tail of its queue,
+        with its exact bytes, in the step in which it leaves its time.
+
+        What a hook or lock of its task forbids stays delayed; so does a tracked task, whose record says
+        when it runs, and a job that names no queue and has no task here.
+
+        Args:
+            args: only jobs with these arguments; None: whatever they are.
+            queue: only jobs for this queue; None: for any.
+            most: so many at the most, the earliest first; None: all.
+
+        Returns:
+            How many were enqueued.
+        """
+        wanted = JobFilter.of(class_name, args, queue)
+        return (await Advancing(self).walk(wanted, most=most)).done
+
+
+def say_which(error: UsageError, number: int, count: int) -> None:
+    """Put the place of a wrong job among several before what is wrong with it."""
+    if count > 1:
+        error.args = (f"job {number} (of 0 to {count - 1}): {error}; nothing was enqueued",)
+
+
+def _check_shape(job: Any) -> None:
+    """Refuse what only looks like a job: a text of three letters has three parts as well."""
+    if not isinstance(job, tuple | list) or len(job) != 3:
+        raise InvalidJob(f"{job!r} is not (queue, class_name, args)")

@@ -1,0 +1,168 @@
+"""Deleting what waits: the part of the `Queue` that takes jobs away again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from resqpy.base.errors import UsageError
+from resqpy.base.job_filter import JobFilter
+from resqpy.base.when import Moment, ceil_second, moment_ms
+from resqpy.engine.inspect.walking import (
+    ALL,
+    WINDOW,
+    Chosen,
+    DelayedWalk,
+    QueueRange,
+    Walked,
+    walk_queue,
+)
+from resqpy.engine.queue.client import Client
+from resqpy.store import delayed, queues
+from resqpy.store.client import Store
+from resqpy.store.sweep import Item
+
+
+class Removing(Client):
+    """Deletes queues, jobs and delayed jobs, whichever language wrote them."""
+
+    async def del_queue(self, queue: str) -> int:
+        """Delete a queue and all its jobs; how many there were."""
+        return await queues.delete(self.store, queue)
+
+    async def delete(
+        self, queue: str, class_name: str, args: Sequence[Any] = (), count: int = 0
+    ) -> int:
+        """Remove jobs by name and arguments, whichever language wrote them.
+
+        One round trip for what is written as Ruby, Node and resqpy do in a queue of up to a thousand
+        jobs; beyond that all of them are looked at.
+
+        Args:
+            count: how many at the most; 0: all; negative: from the tail.
+
+        Returns:
+            How many were removed.
+        """
+        wanted = JobFilter.of(class_name, args, queue)
+        texts = wanted.texts()
+        removed, head = await queues.remove_and_look(self.store, queue, texts, count, WINDOW + 1)
+        left = abs(count) - removed if count else None
+        none_of_them = len(head) <= WINDOW and not any(wanted.means(raw, queue) for raw in head)
+        if left == 0 or none_of_them:
+            return removed
+        if count < 0:
+            return removed + await self._delete_last(queue, wanted, left)
+        return (
+            removed
+            + (await delete_jobs(self.store, queue, wanted, part=QueueRange(most=left))).done
+        )
+
+    async def _delete_last(self, queue: str, wanted: JobFilter, most: int | None) -> int:
+        last: deque[Item] = deque(maxlen=most)
+
+        async def keep(chosen: Chosen) -> set[int]:
+            last.extend(chosen)
+            return set()
+
+        await walk_queue(self.store, queue, wanted, keep)
+        removed = 0
+        while last:
+            part = [last.pop() for _ in range(min(WINDOW, len(last)))]
+            removed += len(await queues.drop(self.store, queue, part))
+        return removed
+
+    async def del_by_function(
+        self, queue: str, class_name: str, start: int = 0, stop: int = -1
+    ) -> int:
+        """Remove all jobs of one task from a part of a queue, both ends included.
+
+        A round trip for a thousand jobs, safe while others enqueue and work. What is enqueued
+        after this has begun stays.
+
+        Returns:
+            How many were removed.
+        """
+        if start < 0 or stop < -1:
+            raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
+        part = QueueRange(start, None if stop < 0 else max(0, stop - start + 1))
+        return (await delete_jobs(self.store, queue, JobFilter(class_name), part=part)).done
+
+    # -- delayed --
+
+    async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
+        """Remove a job from all times at which it is due, whichever language wrote it.
+
+        One round trip where nothing else is delayed. Else all that is delayed is looked at, for the job may be
+        written otherwise: one more for each five hundred times at which something is due.
+
+        Returns:
+            The times at which it was, in milliseconds since the epoch, sorted.
+        """
+        wanted = JobFilter.of(class_name, args, queue)
+        removed = await delayed.remove_and_look(self.store, wanted.texts())
+        seconds = set(removed.seconds)
+        if any(
+            int(each) not in removed.emptied for each in filter(delayed.is_second, removed.index)
+        ):
+            walk = _removing_walk(self.store, wanted)
+            walked = await walk.everywhere(but=removed.emptied)
+            seconds |= walked.times
+        return [second * 1000 for second in sorted(seconds)]
+
+    async def del_delayed_by_function(
+        self, class_name: str, *, queue: str | None = None, args: Sequence[Any] | None = None
+    ) -> int:
+        """Remove the delayed jobs of one task, whenever they are due; how many.
+
+        A few round trips for some hundred times, safe while others enqueue and a scheduler works.
+        What is enqueued after this has begun may stay.
+
+        Args:
+            queue: only jobs for this queue; None: for any.
+            args: only jobs with these arguments; None: whatever they are.
+        """
+        return (await delete_delayed_jobs(self.store, JobFilter.of(class_name, args, queue))).done
+
+    async def del_delayed_at(self, timestamp: Moment) -> int:
+        """Remove everything that is due at one time; how many jobs there were.
+
+        Args:
+            timestamp: milliseconds or an aware datetime; rounded up to a second, as `enqueue_at`
+                does.
+        """
+        return await delayed.remove_at(self.store, ceil_second(moment_ms(timestamp)))
+
+
+async def delete_jobs(
+    store: Store, queue: str, wanted: JobFilter, *, part: QueueRange = ALL, dry_run: bool = False
+) -> Walked:
+    """Remove the jobs of a queue that are meant, or only count them."""
+
+    async def drop(chosen: Chosen) -> set[int]:
+        gone = await queues.drop(store, queue, chosen)
+        return {item.index for item in gone}
+
+    return await walk_queue(store, queue, wanted, None if dry_run else drop, part=part)
+
+
+async def delete_delayed_jobs(
+    store: Store, wanted: JobFilter, *, at: Moment | None = None, dry_run: bool = False
+) -> Walked:
+    """Remove the delayed jobs that are meant, or only count them; all, or those of one time."""
+    walk = DelayedWalk(store, wanted) if dry_run else _removing_walk(store, wanted)
+    if at is None:
+        return await walk.everywhere()
+    second = ceil_second(moment_ms(at))
+    walked = await walk.at(second)
+    if walked.done:
+        await delayed.forget_empty(store, second)
+    return walked
+
+
+def _removing_walk(store: Store, wanted: JobFilter) -> DelayedWalk:
+    async def drop(second: int, chosen: Chosen) -> set[int]:
+        return await delayed.drop(store, second, chosen)
+
+    return DelayedWalk(store, wanted, drop)

@@ -1,0 +1,175 @@
+"""The election: who of all schedulers leads, in two scopes.
+
+Among themselves resqpy schedulers elect by a lease; its holder alone does what only resqpy does
+(scope "own"). What Ruby's and Node's schedulers do as well (scope "shared") it does only while it
+also holds both of their locks. A Ruby or Node scheduler that holds one keeps us waiting with that
+part alone.
+
+The lease is renewed by the event loop that does the leader's work, on a connection of its own, and
+not by a thread: a lease says that the work gets done. A loop that is busy renews late by
+milliseconds, one that is blocked for less than three quarters of the lease loses nothing, and one
+that is blocked longer can't promote anything, so another should lead (the foreign locks stay under
+our token meanwhile, and the successor takes them over). What the blocked leader does when it wakes
+up is fenced: every script asks for its token first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import ResqpyError
+from resqpy.base.own_tasks import own_task
+from resqpy.engine.options import LeaderOptions
+from resqpy.engine.scheduler.redis_clock import RedisClock
+from resqpy.store import leader
+from resqpy.store.client import Arg, Store
+from resqpy.store.leader import Ballot
+
+Scope = Literal["own", "shared"]
+
+_AGAIN_S = 1.0  # after an error
+_AFTER_LEASE_S = 0.02  # Redis lets a key expire within a few milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """The right to write as the leader, for as long as the fence holds.
+
+    Attributes:
+        token: `<name>/<epoch>`, the value of all keys of the fence.
+        fence: the keys that must have it: the lease; in the shared scope the foreign locks too.
+        clock: Redis' clock.
+    """
+
+    store: Store
+    token: str
+    fence: tuple[str, ...]
+    clock: RedisClock
+
+    @property
+    def epoch(self) -> int:
+        """One more at each change of the leader."""
+        return int(self.token.rpartition("/")[2])
+
+    async def run(self, script: str, keys: Sequence[Arg], args: Sequence[Arg] = ()) -> Any:
+        """Run a write script behind the fence.
+
+        Its first keys are the fence (1 key in the own scope, 3 in the shared one), its first
+        argument is the token, and it must begin with this:
+
+            for k = 1, 3 do -- or 1, 1
+              if redis.call('GET', KEYS[k]) ~= ARGV[1] then
+                return redis.error_reply('DEPOSED another scheduler leads')
+              end
+            end
+
+        Raises:
+            Deposed: another leads; nothing was written.
+        """
+        return await leader.run_fenced(self.store, self.fence, self.token, script, keys, args)
+
+
+class Election:
+    """Stands for election until it is stopped.
+
+    Args:
+        name: who we are; no other scheduler may have it.
+        on_change: called when the answer of `leadership` may have changed.
+        on_error: called when Redis could not be asked.
+
+    Attributes:
+        foreign_leader: the value of a lock that a Ruby or Node scheduler holds.
+        clock: Redis' clock, noted at each round.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: LeaderOptions,
+        name: str,
+        on_change: Callable[[], None],
+        on_error: Callable[[ResqpyError], None],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._name = name
+        self._on_change = on_change
+        self._on_error = on_error
+        self._clock = clock
+        self._line = store.new_line(reply_timeout_s=options.lease_s / 2)
+        locks = leader.foreign_locks(store.keys, options.ruby_lock_prefix)
+        self._locks = () if options.ruby_leads else locks
+        self._ballot: Ballot | None = None
+        self._asking: asyncio.Task[Ballot] | None = None
+        self._valid_until = 0.0
+        self.foreign_leader: str | None = None
+        self.clock: RedisClock = RedisClock(clock)
+
+    def leadership(self, scope: Scope = "own") -> Leadership | None:
+        """The leadership in one scope, while it is surely ours; None: we follow."""
+        ballot = self._ballot
+        if ballot is None or not ballot.leading or self._clock.monotonic() >= self._valid_until:
+            return None
+        lease = self._store.keys.leader
+        if scope == "own":
+            return Leadership(self._store, ballot.token, (lease,), self.clock)
+        if not ballot.shared or not self._locks:
+            return None
+        return Leadership(self._store, ballot.token, (lease, *self._locks), self.clock)
+
+    async def run(self) -> None:
+        """Stand for election for ever; cancel to end."""
+        pause_s = 0.0
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = await self._round()
+
+    async def _round(self) -> float:
+        """Ask once; seconds until the next time."""
+        try:
+            self._asking = own_task(self.ask(), "election")
+            ballot = await asyncio.shield(self._asking)
+        except ResqpyError as error:
+            self._on_error(error)
+            self._on_change()
+            return min(_AGAIN_S, self._options.lease_s / 8)
+        interval_s = self._options.lease_s / 4
+        if ballot.leading:
+            return interval_s
+        return min(interval_s, max(ballot.lease_ms, 0) / 1000 + _AFTER_LEASE_S)
+
+    async def ask(self) -> Ballot:
+        """Take or renew the lease if it can be had."""
+        options, asked = self._options, self._clock.monotonic()
+        ballot = await leader.campaign(
+            self._store,
+            self._name,
+            int(options.lease_s * 1000),
+            options.foreign_lock_ttl_s,
+            self._locks,
+            self._line,
+        )
+        self._ballot, self._valid_until = ballot, asked + options.lease_s
+        self.foreign_leader = ballot.foreign
+        self.clock.note(ballot.time_us)
+        self._on_change()
+        return ballot
+
+    async def resign(self) -> None:
+        """Give up what is still ours, so that others need not wait."""
+        if self._asking is not None:  # it may be giving us the lease just now
+            await asyncio.wait([self._asking])
+            self._asking.exception()  # told already, or of no interest any more
+        ballot, self._ballot = self._ballot, None
+        try:
+            if ballot is not None and ballot.leading:
+                await leader.resign(self._store, ballot.token, self._locks, self._line)
+        except ResqpyError as error:
+            self._on_error(error)
+        finally:
+            await self._line.close()

@@ -1,0 +1,120 @@
+"""From an outcome to what Redis is told: the table of endings.
+
+| outcome | written in the step that ends the run | counts as |
+|---|---|---|
+| success | – | processed |
+| failure | the failed entry | failed |
+| retried | the delayed item | failed |
+| delayed | the delayed item | – |
+| skipped | – | – |
+| returned | the job, at the head of its queue (at the tail where it is left to others) | – |
+"""
+
+from __future__ import annotations
+
+from resqpy.base import codec, failed_entries, periodic
+from resqpy.base.clock import Clock, failed_at_utc, told_ms
+from resqpy.base.error_text import class_of, words_of
+from resqpy.base.errors import PayloadError
+from resqpy.engine.outcome import Command, Outcome, OutcomeKind
+from resqpy.engine.run import Run
+from resqpy.engine.traceback_text import lines_of
+from resqpy.engine.worker.newer import LEFT_TO_OTHERS
+from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
+from resqpy.store.exchange import Ended
+
+_GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)
+
+
+def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
+    """What the exchange reports of a run that ended."""
+    lifecycle = run.lifecycle
+    commands = _commands(run, outcome, clock) if lifecycle.plain else []
+    commands += run.effects
+    commands += _chain(run, outcome)
+    taken = run.taken
+    # What is kept apart from the record goes; but bytes that a lifecycle's end moves elsewhere are its own.
+    if taken.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
+        commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
+    if taken.rescues and outcome.kind is not OutcomeKind.RETURNED:
+        commands.append(rescue.forget_command(run.store, taken.sha1 or codec.digest(run.job.raw)))
+    if run.definition is not None and run.definition.at_most_once:
+        commands.append(workers.unmark_command(run.store, str(run.worker_id)))
+    if not lifecycle.plain:
+        commands += run.on_return if outcome.kind is OutcomeKind.RETURNED else ()
+        commands += lifecycle.end(run, outcome)
+    worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
+    return Ended(worker_id, taken.beginning, outcome.kind.counts, commands)
+
+
+def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    if outcome.kind is OutcomeKind.FAILURE:
+        return _failed(run, outcome, clock)
+    if outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
+        return _delayed(run, outcome, clock)
+    if outcome.kind is OutcomeKind.RETURNED:
+        return [_returned(run, outcome), *run.on_return]
+    return []
+
+
+def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    error = outcome.error
+    assert error is not None
+    job_json, commands = _job_for_failed(run, error)
+    entry = failed_entries.encode(
+        job_json=job_json,
+        queue=run.queue,
+        worker=str(run.worker_id),
+        exception=class_of(error),
+        error=words_of(error),
+        backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
+        failed_at=failed_at_utc(clock.now_ms()),
+    )
+    return [*commands, failures.push_command(run.store, entry)]
+
+
+def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command]]:
+    """The job as it may stand in a failed entry, and what keeps its bytes if it may not."""
+    if not isinstance(error, PayloadError):
+        return run.job.raw, []
+    taken = run.taken
+    size = taken.held if taken.held >= 0 else len(run.job.raw)
+    if size <= failed_entries.INLINE_UNREADABLE:
+        return failed_entries.unreadable_job(run.job.raw, run.queue), []
+    digest = taken.sha1 or codec.digest(run.job.raw)
+    kept = failed_entries.kept_name(digest)
+    keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
+    return failed_entries.unreadable_reference(digest, size, run.queue, kept), [keep]
+
+
+def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
+    """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
+    item = codec.with_queue(run.job)
+    return [delayed.delay_command(run.store, outcome.delay_ms, item, told_ms(clock))]
+
+
+def _returned(run: Run, outcome: Outcome) -> Command:
+    if outcome is LEFT_TO_OTHERS:
+        return queues.tail_command(run.store, run.queue, run.job.raw)
+    return queues.return_command(run.store, run.queue, run.job.raw)
+
+
+def _chain(run: Run, outcome: Outcome) -> list[Command]:
+    """What makes the chain of a periodic task due again, if this is its job.
+
+    A job that goes back to its queue, is tried again or waits for a lock is still the chain's one job.
+    """
+    definition = run.definition
+    if definition is None or definition.periodic is None or outcome.kind in _GOES_ON:
+        return []
+    at_ms, task = periodic.time_of(run.job), definition.periodic
+    if at_ms is None or task.frequency_ms is None:
+        return []
+    ends = outcome.kind is OutcomeKind.FAILURE and not task.continue_on_failure
+    step_ms = None if ends else task.frequency_ms
+    return [chains.again_command(run.store, run.class_name, at_ms, step_ms)]
+
+
+def failed_commands(run: Run, error: BaseException, clock: Clock) -> list[Command]:
+    """What puts a run into the failed list."""
+    return _failed(run, Outcome(OutcomeKind.FAILURE, error=error), clock)

@@ -1,0 +1,176 @@
+"""One job, from its run to its outcome. Nothing here writes to Redis but a plugin's lock."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+
+from resqpy.base.error_text import add_note
+from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
+from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.limited import within
+from resqpy.engine.outcome import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
+from resqpy.engine.plugin import CallNext, Plugin
+from resqpy.engine.run import Run, current_run
+from resqpy.engine.worker import forks
+from resqpy.engine.worker.hook_limit import HookLimit
+from resqpy.engine.worker.keyboard import may_interrupt
+from resqpy.engine.worker.results import NEED_NO_LOOK, finished
+from resqpy.engine.worker.threads import ThreadRunner
+
+
+def unknown_task(name: str, known: Iterable[str] = ()) -> UnknownTask:
+    """The failure of a job whose task this worker doesn't have; it begins as node-resque's."""
+    words = f'No job defined for class "{name}"{_hint(name, tuple(known))}'
+    return UnknownTask(f"{words}; deploy that task to the workers of its queue, then retry the job")
+
+
+@lru_cache(maxsize=100)  # one class that nobody has may have many jobs
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    return near_match(name, known, MISSPELLED)
+
+
+async def execute(run: Run, threads: ThreadRunner, known: Iterable[str] = ()) -> Outcome:
+    """Run a job with its plugins; whatever happens is an outcome.
+
+    Args:
+        known: the names of all tasks, of which one may be meant.
+    """
+    definition = run.definition
+    if definition is None:
+        return failure(unknown_task(run.class_name, known))
+    current_run.set(run)
+    try:
+        if definition.around:
+            await _onion(run, definition.around, partial(_perform, run, threads))()
+        else:
+            await _perform(run, threads)
+    except asyncio.CancelledError as error:
+        run.error = run.error or _cancelled(run, error)
+    except BaseException as error:  # a plugin failed
+        _reraise_from_keyboard(error)
+        run.error = error
+    return conclude(run)
+
+
+def _onion(run: Run, plugins: tuple[Plugin, ...], core: CallNext) -> CallNext:
+    call = core
+    for plugin in reversed(plugins):
+        call = partial(_layer, run, plugin, call)
+    return call
+
+
+async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
+    limit = HookLimit(run, plugin)
+    try:
+        await limit.around(call_next)
+    except asyncio.CancelledError as error:
+        if not limit.over and (run.cancelled or run.interrupted):
+            raise
+        _plugin_failed(run, limit.error() if limit.over else _cancelled(run, error))
+    except BaseException as error:  # SystemExit too, as of a task
+        _reraise_from_keyboard(error)
+        _plugin_failed(run, error)
+
+
+def _plugin_failed(run: Run, error: BaseException) -> None:
+    """A plugin's error fails the job, whatever was decided; but not one that the worker stopped."""
+    if run.interrupted and isinstance(run.error, WorkerStopped):
+        return
+    if error is not run.error and error.__context__ is None:
+        error.__context__ = run.error  # so that the traceback shows both
+    run.error, run.outcome = error, None
+
+
+async def _perform(run: Run, threads: ThreadRunner) -> None:
+    """The task's own function; what it raises is kept in the run."""
+    definition = run.definition
+    assert definition is not None
+    run.performed = True
+    try:
+        if definition.time_limit_s is None:
+            run.result = await _call(run, threads)
+        else:
+            run.result = await _call_limited(run, threads, definition.time_limit_s)
+    except asyncio.CancelledError as error:
+        run.error = _cancelled(run, error)
+        if run.interrupted:
+            raise
+    except BaseException as error:  # SystemExit too: a task must not end the worker
+        _reraise_from_keyboard(error)
+        run.error = error
+    run.task_done = True
+
+
+def _reraise_from_keyboard(error: BaseException) -> None:
+    """Somebody's Ctrl-C ends the program, also in the midst of a task."""
+    if isinstance(error, KeyboardInterrupt) and may_interrupt():
+        raise error
+
+
+def _cancelled(run: Run, error: asyncio.CancelledError) -> BaseException:
+    """Who cancelled the job? If nobody of us did, that is an error like any other: something that it
+    awaits was cancelled, or it cancelled itself.
+    """
+    if run.interrupted:
+        return WorkerStopped()
+    task = asyncio.current_task()
+    while task is not None and not run.inline and task.uncancel():
+        pass  # as often as it was cancelled: what follows is not to be
+    if run.cancelled:
+        return JobCancelled()
+    add_note(
+        error,
+        "nobody asked for it: the job, or something that it awaited, was cancelled from within",
+    )
+    return error
+
+
+async def _call(run: Run, threads: ThreadRunner) -> object:
+    definition = run.definition
+    assert definition is not None
+    if definition.is_async:
+        born = forks.generation()
+        try:
+            result = await definition.perform(*run.job.args)
+        finally:
+            forks.end_child(born)
+        return result if type(result) in NEED_NO_LOOK else await finished(result, plain=False)
+    result = await threads.run(_in_thread, [run, definition.perform, *run.job.args])
+    return await finished(result, plain=True)
+
+
+def _in_thread(run: Run, function: Callable[..., object], *args: object) -> object:
+    run.thread = threading.get_native_id()
+    return forks.called(function, *args)
+
+
+async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:
+    words = f"{run.class_name} ran longer than its limit of {limit_s:g} s"
+    return await within(
+        _call(run, threads), limit_s, lambda: JobTimeout(words), f"job {run.class_name}",
+        None if run.runner is None else run.runner.left.add,
+    )  # fmt: skip
+
+
+def failure(error: BaseException) -> Outcome:
+    """The outcome of an error."""
+    return Outcome(OutcomeKind.FAILURE, error=error)
+
+
+def conclude(run: Run) -> Outcome:
+    """What becomes of the job, from what is known at the end of the run."""
+    if run.interrupted and isinstance(run.error, WorkerStopped):
+        once = run.definition is not None and run.definition.at_most_once
+        return failure(run.error) if once and run.performed else RETURNED
+    if run.cancelled and isinstance(run.error, JobCancelled):
+        return failure(run.error)  # not to be tried again: somebody wanted it to end
+    if run.outcome is not None:
+        return run.outcome
+    if run.error is not None:
+        return failure(run.error)
+    if run.vetoed or not run.performed:
+        return SKIPPED
+    return SUCCEEDED if run.result is None else Outcome(OutcomeKind.SUCCESS, result=run.result)

@@ -1,0 +1,390 @@
+"""The slots of one process and the single dispatcher that serves them all.
+
+    dispatch:  ended jobs ─┐                      ┌─ a job for each free slot
+                           └►  store.exchange  ───┘
+    each job:  execute(run) → Outcome → "ended" list → wakes dispatch
+
+While an exchange is in flight further ends collect for the next: batching with no timer and no
+knob. Never more jobs are taken than slots are free. Only the dispatcher reports and takes. What it
+does when an exchange is not answered, and why nothing is lost by that: docs/why/exchange.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import OutcomeUnknown, StoreError
+from resqpy.base.own_tasks import OwnTask, own_task
+from resqpy.base.waiting import is_set_within
+from resqpy.engine.definition import Definitions
+from resqpy.engine.options import WorkerOptions
+from resqpy.engine.queue.queue_names import QueueNames
+from resqpy.engine.telling import Events, tell_error
+from resqpy.engine.worker.hot_queues import MANY, HotQueues
+from resqpy.engine.worker.reporting import Reporting
+from resqpy.engine.worker.running import End, Runner, Suspects
+from resqpy.engine.worker.slots import Slot, Slots
+from resqpy.store import queues as queue_store
+from resqpy.store.client import Store
+from resqpy.store.exchange import Exchange, Exchanged, Fence, Taken
+
+_FORGOTTEN = (
+    "Redis does not know this process any more: it was taken for dead while Redis could not hear it, or "
+    "Redis has lost its data. It registers again; jobs that ran meanwhile may run twice"
+)
+
+_SPOILED = (
+    "is malformed or was written by another program: it is left as it is, and its task processor is not "
+    "used any more; find out who wrote it"
+)
+
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
+
+
+class Pool:
+    """Slots and their dispatcher.
+
+    Args:
+        events: who is told of what happens.
+        worker: the object that tasks and plugins get as their worker.
+
+    Attributes:
+        quiet: take nothing more, for as long as it is set.
+        for_good: it will not be taken back.
+        stopping: take nothing more, for good.
+        paused: all workers are paused, by a key in Redis.
+        on_recovered: called when Redis, which was away, is there again.
+        most_in_flight: exchanges that may be under way at once.
+    """
+
+    most_in_flight: int = 1
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        queues: QueueNames,
+        options: WorkerOptions,
+        events: Events,
+        *,
+        worker: Any = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.store = store
+        self.queues = queues
+        self.hot: HotQueues = HotQueues()
+        self.slots: Slots = Slots(store, queues.text, options.host, clock)
+        self._wake = asyncio.Event()
+        along = definitions.lifecycle.takes_along(store.keys)
+        incarnation = self.slots.incarnation
+        exchange = Exchange(store, options.max_payload, incarnation, self.most_in_flight, along)
+        self.reporting: Reporting = Reporting(clock, events, self._wake.set, exchange)
+        self.runner: Runner = Runner(
+            store, definitions, options, clock, self.reporting.add, worker=worker, events=events
+        )
+        self.suspects: Suspects = Suspects(self.runner.begin)
+        self.quiet = self.stopping = self.paused = self.for_good = False
+        self.on_recovered: Callable[[], None] = lambda: None
+        self._options = options
+        self._events = events
+        self._changed = asyncio.Event()
+        self._halting = asyncio.Event()
+        self._serving = False
+        self._look = True
+        self._names_stale = True
+        self._told_broken: set[str] = set()
+        self._told_spoiled = 0
+        self._forgotten = False
+        self._missing = 0  # slots to be opened in place of others
+        self._flights: set[OwnTask[None]] = set()
+        self._error: BaseException | None = None
+
+    # -- what others want --
+
+    async def open_slots(self, count: int) -> None:
+        """Add slots."""
+        epoch = None if self.slots.all else self.reporting.epoch
+        for slot in await self.slots.open(count, epoch):
+            self._events.tell("start", slot)
+        self.runner.threads.most = self._options.max_threads or len(self.slots.all)
+        self.look()
+
+    def close_slots(self, count: int) -> None:
+        """Take slots away, idle ones first; a busy one goes when its job has ended."""
+        self.slots.close(count)
+        self.look()
+
+    def look(self) -> None:
+        """There may be work: ask for it."""
+        self._look = True
+        self._wake.set()
+
+    def names_changed(self) -> None:
+        """The set of queue names changed, or may have."""
+        self._names_stale = True
+        self.look()
+
+    def queues_changed(self, names: Iterable[str] | None) -> None:
+        """There may be work in these queues; None: in any, also in new ones."""
+        if names is None:
+            self.hot.tell_all()
+            self.names_changed()
+        elif self.hot.tell(names):
+            self.look()
+
+    def cancel(self, worker_id: str, run_at: str | None = None) -> bool:
+        """Cancel the job that a slot is running; False if it runs none, or another than that of
+        `run_at`. It fails as `JobCancelled`.
+        """
+        for slot in self.slots.all:
+            if str(slot.worker_id) == worker_id and slot.run is not None:
+                right = run_at is None or run_at.encode() in slot.run.beginning
+                return right and self.runner.cancel(slot)
+        return False
+
+    async def idle(self) -> None:
+        """Return when no job runs and none is on its way."""
+        while self._serving or self._flights or self.slots.busy or self.reporting.doubt:
+            self._changed.clear()
+            await self._changed.wait()
+
+    # -- dispatch --
+
+    async def dispatch(self) -> None:
+        """Serve the slots until `halt`."""
+        pause_s = 0.0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._halting.is_set():
+                return
+            try:
+                if await self._serve() and pause_s:
+                    pause_s = 0.0
+                    self.on_recovered()
+            except StoreError as error:
+                pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MOST_PAUSE_S)
+                tell_error(self._events, error)
+                await is_set_within(self._halting, pause_s)
+                self._wake.set()
+            finally:
+                self._serving = False
+                self._changed.set()
+
+    async def halt(self, within_s: float) -> None:
+        """Let the dispatcher end after the exchanges that are in flight; if that takes too long, its
+        owner may cancel it.
+        """
+        self._halting.set()
+        self._wake.set()
+        try:
+            async with asyncio.timeout(within_s):
+                while self._serving or self._flights:
+                    self._changed.clear()
+                    await self._changed.wait()
+        finally:
+            for flight in self._flights:
+                flight.cancel()
+            if self._flights:
+                await asyncio.wait(self._flights, timeout=within_s)
+
+    async def _serve(self) -> bool:
+        """What is to be done now, one exchange at the most; whether Redis answered."""
+        self._serving = True
+        reporting, error = self.reporting, self._error
+        if error is not None:
+            self._error = None
+            raise error
+        reporting.doubt_if_lost()
+        if reporting.doubt:
+            if reporting.in_flight == 0:
+                await self._recover()
+            return reporting.in_flight == 0
+        if reporting.in_flight >= self.most_in_flight:
+            return False
+        await self._replace()
+        taking = not (self.quiet or self.stopping or self.suspects.active)
+        looking = taking and self._look
+        if reporting.ended or looking:
+            await self._send(taking=taking, looking=looking)
+        return reporting.in_flight == 0
+
+    async def _replace(self) -> None:
+        """Let slots go that are closing, and open those that are missing."""
+        for slot in await self.slots.retire():
+            self._events.tell("end", slot)
+        self.tell_spoiled()
+        if self._missing:
+            missing, self._missing = self._missing, 0
+            await self.open_slots(missing)
+
+    async def _send(self, *, taking: bool, looking: bool) -> None:
+        while looking and self._names_stale:  # again, where they changed while we asked
+            await self._resolve()
+        ended = self.reporting.next_ended(len(self.slots.all), more=looking)
+        free = self._free(ended, taking, looking)
+        if not ended and not free:
+            return
+        self.hot.follow(self.queues.names)
+        names = self.hot.next() if taking else []
+        if self._events.heard("poll"):
+            self._tell_poll(free, names)
+        self._look = False
+        if self.most_in_flight == 1:
+            await self._exchange(ended, free, names)
+            return
+        flight = own_task(self._exchange(ended, free, names), "exchange")
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+        await asyncio.sleep(0)  # so that it is on its way before the next
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        if flight.cancelled():
+            self._error = self._error or OutcomeUnknown("an exchange was cancelled")
+        elif flight.exception() is not None:
+            self._error = self._error or flight.exception()
+        self._wake.set()
+        self._changed.set()
+
+    async def _exchange(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> None:
+        told = self.hot.told
+        try:
+            exchanged = await self.reporting.call(ended, free, names)
+        except BaseException:
+            self._look = True
+            raise
+        more = self.hot.emptied(names[: exchanged.looked], told)
+        self._after(ended, free, exchanged, more=more or exchanged.full)
+
+    async def _recover(self) -> None:
+        """Find out what became of the exchanges that were not answered."""
+        if self._forgotten:
+            await self.slots.rejoin(self.reporting.epoch)
+            self._forgotten = False
+        ended, named, exchanged = await self.reporting.recover(self.slots.all)
+        self._after(ended, named, exchanged)
+        self.look()  # it took nothing
+
+    async def report_all(self) -> bool:
+        """For a stop, without a dispatcher: report all that has ended, the latest taken first, so that
+        returned jobs stand at the head of their queues as they did before, and return what was taken
+        unheard; whether no more is to be reported.
+        """
+        reporting = self.reporting
+        while reporting.doubt or reporting.ended:
+            if reporting.doubt:
+                await self._recover()
+            ended = sorted(reporting.all_ended(), key=lambda end: -end.run.sequence)
+            if ended:
+                self._after(ended, [], await reporting.call(ended, [], []))
+        return reporting.done
+
+    async def _resolve(self) -> None:
+        self._names_stale = False
+        try:
+            known = await queue_store.names(self.store)
+        except BaseException:
+            self._names_stale = True
+            raise
+        for name in self.queues.resolve(known):
+            self._tell_broken(name, "its name is not UTF-8, so no worker could be shown with it")
+
+    def _free(self, ended: list[End], taking: bool, idle_too: bool) -> list[Slot]:
+        """Slots that a job may be taken for: those reported as ended in the same exchange; and,
+        where there may be more work, the idle ones.
+        """
+        free = [end.slot for end in ended if taking and not end.slot.closing]
+        if idle_too:
+            free += [slot for slot in self.slots.all if slot.idle and not slot.closing]
+        return free
+
+    def _tell_poll(self, free: list[Slot], names: Sequence[str]) -> None:
+        for slot in free:
+            for name in names:
+                self._events.tell("poll", slot, name)
+
+    # -- after an exchange --
+
+    def _after(
+        self, ended: list[End], free: list[Slot], exchanged: Exchanged, *, more: bool = False
+    ) -> None:
+        for queue, words in exchanged.broken:
+            self._tell_broken(queue, f"{words}; it is no list: find out who writes to this key")
+        for index in exchanged.unusable:
+            self._give_up(free[index])
+        self.reporting.settle(ended, exchanged)
+        if any(end.slot.closing for end in ended):
+            self._wake.set()  # so that they go, though no work may come
+        if ended or exchanged.taken:
+            self.hot.left_out = len(self.queues.names) > MANY
+        self._begin(free, exchanged.taken)
+        if self.suspects.settle(self.slots.busy):
+            self.look()
+        self.paused = exchanged.paused
+        if exchanged.fence is not Fence.OPEN:
+            self._fenced(exchanged.fence)
+        if more and not self.paused:
+            self.look()
+        elif exchanged.nothing and self._events.heard("pause"):
+            self._rest(free)
+
+    def _rest(self, free: list[Slot]) -> None:
+        """Tell that there is nothing to do; where nothing runs, of no queue that was left out either:
+        what the last job has pushed may not be told yet.
+        """
+        if self.hot.left_out and not self.slots.busy:
+            self.queues_changed(None)
+            return
+        for slot in free:
+            self._events.tell("pause", slot)
+
+    def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
+        heard = self._events.heard("job")
+        unwanted: list[Slot] = []
+        for taken in jobs:
+            slot = free[taken.index]
+            run = self.runner.take(slot, taken)
+            if heard:
+                self._events.tell("job", slot, run.queue, run.job)
+            if self.quiet or self.stopping:  # since that exchange was asked, or since that event
+                unwanted.append(slot)
+            elif not self.suspects.hold(slot, run):
+                self.runner.begin(slot, run)
+        for slot in reversed(unwanted):  # the latest first, so that the queue is as it was
+            if slot.run is not None:
+                self.runner.return_untouched(slot, slot.run)
+
+    def _tell_broken(self, queue: str, words: str) -> None:
+        if queue not in self._told_broken:
+            self._told_broken.add(queue)
+            error = StoreError(f"queue {queue!r} can't be worked: {words}")
+            self._events.tell("error", None, error, queue, None)
+
+    def _fenced(self, fence: Fence) -> None:
+        """Nothing could be taken: the recovery that follows makes it right."""
+        if fence is Fence.ABSENT and not self._forgotten:
+            tell_error(self._events, StoreError(_FORGOTTEN))
+        self._forgotten = self._forgotten or fence is not Fence.AHEAD
+        self._wake.set()
+
+    def _give_up(self, slot: Slot) -> None:
+        """What a slot has on record is no job of ours: it goes, and another takes its place."""
+        if not slot.closing:
+            slot.closing = True
+            self._missing += 1
+            self.look()
+
+    def tell_spoiled(self) -> None:
+        """Tell of what stands on records of slots that are gone, and is not their own."""
+        for worker_id in self.slots.spoiled[self._told_spoiled :]:
+            self._told_spoiled += 1
+            tell_error(self._events, StoreError(f"the record of worker {worker_id} {_SPOILED}"))
+
+    async def close(self) -> None:
+        """Close what belongs to the pool."""
+        self.runner.threads.close()
+        await self.reporting.exchange.close()

@@ -1,0 +1,316 @@
+"""One job in its slot: begun, worked, cancelled, ended. What becomes of it is handed on as an `End`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from resqpy.base import codec, failed_entries
+from resqpy.base.clock import Clock
+from resqpy.base.errors import (
+    JobCancelled,
+    JobTimeout,
+    PayloadError,
+    ResqpyError,
+    StoreError,
+    WorkerDied,
+    WorkerStopped,
+)
+from resqpy.base.limited import GRACE_S
+from resqpy.base.model import Job, WorkerId
+from resqpy.base.own_tasks import OwnTask, own_task
+from resqpy.engine.definition import Definitions
+from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
+from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
+from resqpy.engine.run import Run
+from resqpy.engine.telling import Events
+from resqpy.engine.worker.endings import ended
+from resqpy.engine.worker.execute import conclude, execute, failure
+from resqpy.engine.worker.keyboard import may_interrupt
+from resqpy.engine.worker.left_behind import LeftBehind
+from resqpy.engine.worker.slots import Slot
+from resqpy.engine.worker.threads import ThreadRunner
+from resqpy.store import workers
+from resqpy.store.client import Store
+from resqpy.store.exchange import Ended, Taken
+
+Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
+_MAY_HAVE_RUN = (
+    "an at-most-once job whose start was noted came back, after a failover of Redis for example: it may "
+    "have run already, and is not run again"
+)
+CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
+
+
+def run_of(
+    taken: Taken, worker_id: WorkerId, store: Store, definitions: Definitions, max_payload: int
+) -> Run:
+    """The run of a taken job; `error` is a `PayloadError` where it can't be read."""
+    problem: PayloadError | None = None
+    try:
+        job = _decode(taken, max_payload)
+    except PayloadError as error:
+        problem = error.with_traceback(None)  # what is wrong is in its words, not in our code
+        job = Job("", [], taken.queue, taken.raw or b"")
+    run = Run(job, definitions.of(job), worker_id, store)
+    run.error = problem
+    run.taken = taken
+    if taken.along is not None:
+        try:
+            run.lifecycle = definitions.lifecycle.begun(taken.along)
+        except ResqpyError as error:  # what stands beside the job can't be read
+            run.error = PayloadError(str(error))
+    return run
+
+
+def _decode(taken: Taken, max_payload: int) -> Job:
+    if taken.raw is None:
+        raise PayloadError(
+            f"the job has {taken.held} bytes; the most is {max_payload} (tasks.max_payload)"
+        )
+    job = codec.decode_job(taken.raw, taken.queue)
+    if job.class_name == failed_entries.UNREADABLE:
+        raise PayloadError("the job could not be read before, and a foreign client retried it")
+    return job
+
+
+class Suspects:
+    """Jobs that were lost with their worker twice: each runs alone in its process. If the process dies once
+    more, it is known who kills it (`engine/scheduler/rescue.py`), and no other job is lost with it.
+
+    Args:
+        begin: starts a job in its slot.
+    """
+
+    def __init__(self, begin: Callable[[Slot, Run], None]) -> None:
+        self._begin = begin
+        self._waiting: deque[tuple[Slot, Run]] = deque()
+        self._running: tuple[Slot, Run] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether one waits or runs: then no other job may be taken."""
+        return bool(self._waiting) or self._running is not None
+
+    def hold(self, slot: Slot, run: Run) -> bool:
+        """Keep a job that was just taken until it may run; False if it is no suspect."""
+        if run.taken.rescues < RUNS_ALONE_AFTER:
+            return False
+        self._waiting.append((slot, run))
+        return True
+
+    def settle(self, busy: Sequence[Slot]) -> bool:
+        """After an exchange: begin the next if nothing else runs; True if the last one is through.
+
+        Args:
+            busy: slots with a job, those of the suspects among them.
+        """
+        if not self.active:
+            return False
+        if self._running is not None and self._running[0].run is not self._running[1]:
+            self._running = None
+        self._waiting = deque((slot, run) for slot, run in self._waiting if slot.run is run)
+        held = {slot.number for slot, _ in self._waiting}
+        if self._waiting and all(slot.number in held for slot in busy):
+            self._running = self._waiting.popleft()
+            self._begin(*self._running)
+        return not self.active
+
+
+class End:
+    """A job that has ended, and what Redis is to be told.
+
+    Attributes:
+        in_doubt: it was reported and the reply was lost, so the end may be written already.
+    """
+
+    __slots__ = ("duration_ms", "in_doubt", "outcome", "report", "run", "slot")
+
+    def __init__(self, slot: Slot, run: Run, outcome: Outcome, report: Ended, ms: int) -> None:
+        self.slot: Slot = slot
+        self.run: Run = run
+        self.outcome: Outcome = outcome
+        self.report: Ended = report
+        self.duration_ms: int = ms
+        self.in_doubt: bool = False
+
+
+async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
+    return outcome
+
+
+class Runner:
+    """Runs jobs in slots.
+
+    Args:
+        on_end: called with the end of each job.
+        worker: the object that tasks and plugins get as their worker.
+        events: told of what does not end when it is cut off.
+
+    Attributes:
+        settle: asked what becomes of a run that ended.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        options: WorkerOptions,
+        clock: Clock,
+        on_end: Callable[[End], None],
+        *,
+        worker: Any,
+        events: Events,
+    ) -> None:
+        self.left: LeftBehind = LeftBehind(events, getattr(worker, "die", None))
+        self.threads: ThreadRunner = ThreadRunner(options.max_threads or 1, self.left.tell)
+        self.left.threads = self.threads
+        self._store = store
+        self._definitions = definitions
+        self._max_payload = options.max_payload
+        self._clock = clock
+        self._on_end = on_end
+        self._worker = worker
+        self._sequence = 0
+        self.settle: Settle = _as_it_is
+
+    def take(self, slot: Slot, taken: Taken) -> Run:
+        """Put a job into its slot."""
+        self._sequence += 1
+        run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
+        run.worker, run.slot, run.clock = self._worker, slot, self._clock
+        run.sequence = self._sequence
+        run.started = self._clock.monotonic()
+        slot.run = run
+        return run
+
+    def begin(self, slot: Slot, run: Run) -> None:
+        """Start the job; one that can't be read has failed already."""
+        if isinstance(run.error, PayloadError):
+            self.end(slot, run, failure(run.error))
+        else:
+            slot.task = own_task(self._work(slot, run), run.class_name, run)
+            run.runner = self
+
+    def return_untouched(self, slot: Slot, run: Run) -> None:
+        """Put a job back that was never begun; one that can't be read fails all the same."""
+        unreadable = isinstance(run.error, PayloadError)
+        self.end(slot, run, conclude(run) if unreadable else RETURNED)
+
+    async def _work(self, slot: Slot, run: Run) -> None:
+        run.begun = True
+        once = run.definition is not None and run.definition.at_most_once
+        try:
+            outcome = None
+            if once or run.interrupted or run.cancelled:
+                outcome = await self._not_begun(run)
+            if outcome is None:
+                outcome = await execute(run, self.threads, self._definitions)
+            if outcome.kind is OutcomeKind.FAILURE:
+                outcome = await self.settle(run, outcome)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and may_interrupt():
+                raise
+            outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
+        self.end(slot, run, outcome)
+
+    async def _not_begun(self, run: Run) -> Outcome | None:
+        """The outcome of a run that is not to begin; None: it begins."""
+        if run.interrupted:
+            return RETURNED
+        if run.cancelled:
+            return failure(JobCancelled())
+        return await self._note(run)
+
+    async def _note(self, run: Run) -> Outcome | None:
+        """Note that an at-most-once job starts; if that can't be noted, it does not start."""
+        try:
+            mark = await workers.mark_at_most_once(self._store, str(run.worker_id), run.beginning)
+        except StoreError:
+            return RETURNED
+        except asyncio.CancelledError:
+            return failure(JobCancelled()) if run.cancelled else RETURNED
+        if mark is workers.Mark.NOTED_BEFORE:  # a failover brought its record back
+            return failure(WorkerDied(_MAY_HAVE_RUN))
+        return None if mark is workers.Mark.NOTED else RETURNED
+
+    def end(self, slot: Slot, run: Run, outcome: Outcome) -> None:
+        """Settle what becomes of a job, unless that is settled already."""
+        if run.ended:
+            return
+        run.ended = True
+        try:
+            report = ended(run, outcome, self._clock)
+        except BaseException as error:  # what a plugin decided can't be written
+            outcome = failure(error)
+            run.effects = []
+            report = ended(run, outcome, self._clock)
+        ran_s = self._clock.monotonic() - run.started
+        if isinstance(run.error, CUT_OFF):
+            self.left.look_for_children(run, ran_s)
+        ms = int(ran_s * 1000)
+        self._on_end(End(slot, run, outcome, report, ms))
+
+    # -- before their time --
+
+    def cancel(self, slot: Slot, only: Run | None = None) -> bool:
+        """Cancel the job of a slot, which fails as `JobCancelled`; False where it is too late.
+
+        Args:
+            only: the run that is meant.
+        """
+        run, task = slot.run, slot.task
+        if run is None or task is None or run.task_done or run.ended or only not in {None, run}:
+            return False
+        if not run.cancelled:
+            asyncio.get_running_loop().call_later(GRACE_S, self._cancel_again, slot, run)
+        run.cancelled = True
+        if run.begun:
+            task.end()
+        return True
+
+    def _cancel_again(self, slot: Slot, run: Run) -> None:
+        """It may have swallowed the first one; in the end its slot goes on without it."""
+        if slot.task is not None and not (run.task_done or run.ended):
+            slot.task.end()
+            asyncio.get_running_loop().call_later(
+                2 * GRACE_S, self.go_on_without, slot, run, JobCancelled()
+            )
+
+    def go_on_without(self, slot: Slot, run: Run, error: BaseException) -> None:
+        """Settle the end of a run whose coroutine does not end."""
+        task = slot.task
+        if run.ended or task is None or (run.task_done and isinstance(error, JobCancelled)):
+            return
+        run.error = error
+        self.end(slot, run, failure(error))
+        self.left.add(task)
+
+    @staticmethod
+    def interrupt(slot: Slot) -> OwnTask[None] | None:
+        """Cancel the job because the worker stops, which returns it to its queue; its task, if it
+        is still under way.
+        """
+        run, task = slot.run, slot.task
+        if run is None or task is None or run.ended:
+            return None
+        if not run.task_done:
+            run.interrupted = not run.cancelled
+            if run.begun:
+                task.end()
+        return task
+
+    def give_up(self, slot: Slot) -> None:
+        """Settle the end of a job that does not end when it is cancelled."""
+        run = slot.run
+        if run is None or run.ended:
+            return
+        if not run.task_done:
+            run.interrupted = not run.cancelled
+            run.error = JobCancelled() if run.cancelled else WorkerStopped()
+        self.end(slot, run, conclude(run))
+        if slot.task is not None and not slot.task.done():
+            slot.task.end()
+            self.left.add(slot.task)

@@ -1,0 +1,284 @@
+"""Workers: one slot (`Worker`) or as many as the event loop bears (`MultiWorker`).
+
+Both keep the events of node-resque, by the same names in snake case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
+from resqpy.base.helper_thread import ThreadFailed
+from resqpy.base.imports import near_match
+from resqpy.base.loops import on_its_loop
+from resqpy.base.model import WorkerId
+from resqpy.base.waiting import Deadline
+from resqpy.engine.definition import Definitions, definitions
+from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
+from resqpy.engine.outcome import OutcomeKind
+from resqpy.engine.queue.client import Connection
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.queue.queue_names import QueueNames
+from resqpy.engine.role import LAST_S, Role, within_limit
+from resqpy.engine.run import Run
+from resqpy.engine.scheduler.redis_clock import RedisClock, hear, shared_clock
+from resqpy.engine.telling import tell_error
+from resqpy.engine.worker import forks, identity
+from resqpy.engine.worker.execute import execute
+from resqpy.engine.worker.newer import Newer
+from resqpy.engine.worker.pool import Pool
+from resqpy.engine.worker.slots import Slot
+from resqpy.engine.worker.stopping import Stopping
+from resqpy.engine.worker.threads import ThreadRunner
+from resqpy.engine.worker.wakeup import Wakeup
+from resqpy.store import plugin_locks
+from resqpy.store.reach import persevere
+
+_HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
+# Of LAST_S, the seconds that the last steps of a stop get, whatever is in their way.
+_HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 2.0, 2.0, 1.0
+
+
+class BaseWorker(Role):
+    """What `Worker` and `MultiWorker` share.
+
+    Args:
+        connection: a `Store`, `RedisOptions` or a URL.
+        jobs: tasks by name; see `resqpy.engine.definition.definitions`.
+        queues: names in order of priority, `*`, globs, `!exclusions`; a list, or one text with commas.
+
+    Attributes:
+        queue: for tasks and plugins that enqueue, on the same Redis.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        jobs: Mapping[str, Any],
+        queues: str | Sequence[str] = "*",
+        options: WorkerOptions | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        super().__init__(connection)
+        self.definitions: Definitions = definitions(jobs)
+        self.options: WorkerOptions = options or WorkerOptions()
+        self.queues: QueueNames = QueueNames(queues)
+        self.queue: Queue = Queue(self.store, self.definitions, clock)
+        self._clock = clock
+        self._pool: Pool | None = None
+        self._wakeup: Wakeup | None = None
+        self._stopping: Stopping | None = None
+        self._newer: Newer | None = None
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """The slots and their dispatcher."""
+        if self._pool is None:
+            raise PoolStateError("the worker was not started")
+        return self._pool
+
+    @property
+    def worker_ids(self) -> list[WorkerId]:
+        """The ids under which Ruby and Node see us."""
+        return list(self._pool.slots.worker_ids) if self._pool is not None else []
+
+    def _size(self) -> int:
+        return 1
+
+    async def _begin(self) -> None:
+        self._clock = await shared_clock(self._clock, self.store)
+        pool = self._pool = Pool(
+            self.store,
+            self.definitions,
+            self.queues,
+            self.options,
+            self,
+            worker=self,
+            clock=self._clock,
+        )
+        self._stopping = Stopping(pool, self.options, self)
+        newer = self._newer = Newer(
+            self.store, self.definitions, pool.slots.incarnation, self._clock, self._left
+        )
+        pool.runner.settle = newer.settle
+        try:
+            await persevere(self.store, lambda: pool.open_slots(self._size()))
+        except BaseException:
+            self._pool = None
+            raise
+        await self._known(newer.announce())
+        wakeup = self._wakeup = Wakeup(self.store, pool, self.options, self, self._clock)
+        try:
+            wakeup.heartbeat.start()
+        except ThreadFailed:
+            await self._stopping.unregister()
+            self._pool = None
+            raise
+        for side in (self._dispatch, wakeup.tracker.run, wakeup.poll, wakeup.rescuer.run):
+            self.aside(side)
+        self.aside(self._keep_time)
+
+    async def _keep_time(self) -> None:
+        """Ask Redis now and then what time it is: this machine may have slept."""
+        while isinstance(self._clock, RedisClock):
+            await asyncio.sleep(_HEAR_EVERY_S)
+            try:
+                await hear(self._clock, self.store)
+            except StoreError:
+                continue
+
+    async def _dispatch(self) -> None:
+        forks.works_here()
+        self._dispatcher = asyncio.current_task()
+        await self.pool.dispatch()
+
+    # -- control --
+
+    def pause(self, *, for_good: bool = False) -> None:
+        """Take no more jobs until `resume`; what runs goes on.
+
+        Args:
+            for_good: others are told that nobody will resume it.
+        """
+        self.pool.quiet, self.pool.for_good = True, for_good
+        self._tell_state()
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        self.pool.quiet = self.pool.for_good = False
+        self.pool.look()
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Let others see at once that we rest, or work again."""
+        if self._wakeup is not None:
+            self._wakeup.heartbeat.beat_now()
+
+    def cancel(self, worker_id: str) -> bool:
+        """Cancel the running job of one of our worker ids: it fails as `JobCancelled`."""
+        return self.pool.cancel(worker_id)
+
+    @on_its_loop
+    async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
+        """Take no more, let running jobs end, cancel the rest, put what did not end back.
+
+        Args:
+            timeout_s: seconds that running jobs get; None: without limit. Default: the option.
+        """
+        if timeout_s is not None and timeout_s < 0:
+            timeout_s = self.options.stop_timeout_s
+        await self._stop_by(partial(self._stop, timeout_s))
+
+    @on_its_loop
+    async def stop_now(self) -> None:
+        """Cancel what runs at once, also while a patient `stop` is under way."""
+        if self._stopping is not None:
+            self._stopping.hurry()
+        await self.stop(0)
+
+    async def _stop(self, timeout_s: float | None = None) -> None:
+        stopping, wakeup = self._stopping, self._wakeup
+        assert stopping is not None
+        assert wakeup is not None
+        self.pool.stopping = True
+        self._tell_state()
+        await stopping.drain(timeout_s, self._dispatcher)
+        deadline = Deadline(LAST_S + self.options.cancel_timeout_s)
+        await stopping.halt(deadline)
+        await self._end_side_tasks(deadline)
+        await stopping.interrupt()
+        await stopping.report(deadline)
+        for most_s, what, step in (
+            (_HEARTBEAT_S, "the end of the heartbeat", wakeup.stop),
+            (_UNREGISTER_S, "telling Redis that we leave", stopping.unregister),
+            (_UNREGISTER_S, "withdrawing what is known here", self._withdraw),
+            (_CLOSE_S, "closing the pool", self.pool.close),
+            (_CLOSE_S, "closing the connection", self._close_store),
+        ):
+            await within_limit(deadline.left(most_s), what, step())
+
+    async def _withdraw(self) -> None:
+        if self._newer is not None:
+            await self._known(self._newer.withdraw())
+
+    async def _known(self, noting: Coroutine[Any, Any, None]) -> None:
+        """Note or withdraw which tasks are known here: no work depends on it."""
+        try:
+            await noting
+        except StoreError as error:
+            self._trouble(error)
+
+    def _left(self, error: Exception, run: Run) -> None:
+        """Tell that jobs of a class are left to other workers."""
+        self.tell("error", None, error, run.queue, run.job)
+
+    def _trouble(self, error: Exception) -> None:
+        """Tell of an error that concerns no single job."""
+        tell_error(self, error)
+
+    def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
+        """Tell the listeners."""
+        self.emit(event, *details)
+
+    # -- without Redis --
+
+    async def perform_inline(self, name: str, args: Sequence[Any] = ()) -> Any:
+        """Run a task here and now, with its plugins; nothing is written but by plugins.
+
+        Raises:
+            UnknownTask: no such task.
+            Exception: whatever the task raised.
+        """
+        if self.running:
+            raise PoolStateError("perform_inline can not be used on a started worker")
+        return await perform_inline(self, name, args)
+
+
+class Worker(BaseWorker):
+    """One slot: runs one job after the other.
+
+    Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue`
+    (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
+    `skipped` (queue, job) where a plugin forbade the run, `error` (error, queue, job), `pause`.
+    """
+
+
+async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> Any:
+    """Run a task with its plugins, and give back what it returns. Where a plugin forbids the run, that is
+    None, and the event `skipped` tells of it.
+
+    Raises:
+        UnknownTask: no such task.
+        Exception: whatever the task raised, also where a plugin would have it tried again.
+    """
+    definition = worker.definitions.get(name)
+    if definition is None:
+        hint = near_match(name, worker.definitions)
+        raise UnknownTask(f'No job defined for class "{name}"{hint}')
+    own_id = identity.worker_id(0, "inline", worker.queues.text)
+    raw = codec.encode_job(name, "inline", list(args))
+    job = codec.decode_job(raw, f"_direct-queue-{own_id.name}")
+    run = Run(job, definition, own_id, worker.store)
+    run.worker = worker
+    threads = ThreadRunner(1)
+    caller = asyncio.current_task()
+    cancels = caller.cancelling() if caller else 0
+    try:
+        outcome = await execute(run, threads)
+        await plugin_locks.settle(worker.store, run.effects)
+    finally:
+        threads.close()
+    if caller and caller.cancelling() > cancels:  # not the task: who waits for it was to end
+        raise asyncio.CancelledError
+    error = outcome.error if outcome.error is not None else run.error
+    if error is not None and outcome.kind in (OutcomeKind.FAILURE, OutcomeKind.RETRIED):
+        raise error
+    if not run.performed:
+        worker.tell("skipped", None, run.queue, run.job)
+    return outcome.result
