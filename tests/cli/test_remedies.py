@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import click
 import pytest
@@ -114,6 +115,62 @@ def test_a_chain_that_does_not_go_on_is_started_by_its_remedy(
     after = resqpy("task", "explain", "ticks", "--json").json
     assert not any(each["remedy"] == remedy for each in after)
     assert client.hget("resque:resqpy:periodic:stopped", "ticks") is None
+
+
+LOCK = "lock:sendMail:default:[]"
+DEAD = "box:4711:mail"  # a worker of PHP's
+VALUES = {  # what a reader puts in place of the words behind a command
+    "failed list --class": "sendMail",
+    "failed retry --class": "sendMail",
+    "failed show": "1",
+    "generate command": "lookAround",
+    "generate task": "sendCard",
+    "jobs list": "mail",
+    "locks remove": LOCK,
+    "schedule resume": "ticks",
+    "workers clean": DEAD,
+}
+# These end by a signal, or with their task, and are tried by other tests; the last is a sentence.
+ELSEWHERE = ("worker ", "task watch", "failed groups shows what failed and why")
+
+
+@pytest.mark.parametrize("words", [each for each in told() if not each.startswith(ELSEWHERE)])
+def test_a_command_that_is_told_works(
+    words: str, resqpy: Call, client: Redis, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the state in which it is told: it does something, and does not refuse how it is called."""
+    monkeypatch.chdir(root)
+    (root / "tasks" / "ticks.py").write_text(
+        'from resqpy import task\n\n\n@task(frequency=60_000)\ndef ticks() -> None:\n    """Tick."""\n'
+    )
+    job = {"class": "sendMail", "queue": "mail", "args": [{"to": "ada@example"}]}
+    client.sadd("resque:queues", "mail")
+    client.rpush("resque:queue:mail", json.dumps(job))
+    client.rpush(
+        "resque:failed",
+        json.dumps({"payload": job, "queue": "mail", "exception": "E", "error": "e"}),
+    )
+    client.set(f"resque:{LOCK}", 4_000_000_000)
+    client.sadd("resque:workers", DEAD)
+    client.hset("resque:resqpy:periodic:stopped", "ticks", "failed")
+    if "--undo" in words:
+        assert resqpy("doctor", "--fix", "--yes").code in {Exit.OK, Exit.NO}
+
+    assert resqpy(*_as_read(words, resqpy, root)).code in {Exit.OK, Exit.NO}
+
+
+def _as_read(words: str, resqpy: Call, root: Path) -> list[str]:
+    """A command as a reader types it."""
+    names = shlex.split(words)
+    for told_as, value in VALUES.items():
+        if words.startswith(told_as):
+            [entry] = resqpy("failed", "list", "--json").json
+            names = [*told_as.split(), entry["id"] if value == "1" else value]
+    if words.startswith("doctor --undo"):
+        undo = [str(path) for path in root.rglob("*undo*")]
+        names = ["doctor", "--undo", *undo[:1]] if undo else ["doctor"]
+    asks = {"retry", "remove", "clean", "--undo", "--fix"} & set(names)
+    return [*names, *(["--yes"] if asks else [])]
 
 
 def test_many_locks_are_told_in_few_lines(resqpy: Call, client: Redis) -> None:
