@@ -313,7 +313,9 @@ class Pool:
         self, ended: list[End], free: list[Slot], exchanged: Exchanged, *, more: bool = False
     ) -> None:
         for queue, words in exchanged.broken:
-            self._tell_broken(queue, f"{words}; it is no list: find out who writes to this key")
+            kind = words.startswith("WRONGTYPE")
+            advice = "it is no list: find out who writes to this key" if kind else "see to its rights"
+            self._tell_broken(queue, f"{words}; {advice}")
         for index in exchanged.unusable:
             self._give_up(free[index])
         self.reporting.settle(ended, exchanged)

@@ -30,9 +30,13 @@ end
 local function advance(place, item, queue, key, guards)
   local set = KEYS[2] .. item
   local indexed = redis.pcall('SREM', set, ARGV[1]) == 1 -- before its own DelayQueueLock is asked
-  local taken = pass(guards)
-  local fine, problem = true, -1
-  if taken then fine, problem = pcall(push, queue, key, item) end
+  local fine, taken = pcall(pass, guards)
+  local problem = -1
+  if not fine then
+    problem, taken = taken, nil
+  elseif taken then
+    fine, problem = pcall(push, queue, key, item)
+  end
   if taken and fine then
     redis.call('LSET', KEYS[1], place, GONE)
     marked = marked + 1

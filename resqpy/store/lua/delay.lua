@@ -26,7 +26,7 @@ for k = 5, #ARGV do
     end
   end
 end
+redis.call('ZADD', KEYS[1], second, second) -- first: an item that the index has not is not found in time
 redis.call('RPUSH', KEYS[2] .. second, ARGV[4])
-redis.call('SADD', KEYS[3], 'delayed:' .. second)
-redis.call('ZADD', KEYS[1], second, second)
+redis.call('SADD', KEYS[3], 'delayed:' .. second) -- asked above, so it is a set
 return { 1, second }

@@ -27,9 +27,14 @@ end
 
 for job = 1, tonumber(ARGV[2]) do
   local queue, key, payload = word(), word(), word()
-  local locks = pass(read_guards())
+  local fine, locks = pcall(pass, read_guards())
   if locks then
-    local problem = refused('SADD', KEYS[1], queue) or refused(push, key, payload)
+    local problem
+    if fine then
+      problem = refused('SADD', KEYS[1], queue) or refused(push, key, payload)
+    else
+      problem, locks = type(locks) == 'table' and locks.err or locks, NONE
+    end
     if problem then
       free(locks)
       return redis.error_reply(problem .. ' (' .. key .. '; jobs pushed before it: ' .. job - 1 .. ')')

@@ -3,7 +3,7 @@
 --
 -- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
--- Returns  void, unwritten: as there; stuck: by worker id, whose end is not written
+-- Returns  void, unwritten: as there; (written) how many were not those; stuck: by worker id, whose end is not written
 --
 -- The commands of an end:
 -- All are done or none, in their order. Beside those of Redis:
@@ -17,7 +17,7 @@
 --   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
 --   HOLD …, STEP …             write the record beside a job (lifecycle.lua)
 local void, unwritten, stuck = {}, {}, {}
-local processed, failed = 0, 0
+local processed, failed, written = 0, 0, 0
 
 local function release(lock, holder)
   local value = redis.pcall('HGET', holder, lock)
@@ -73,6 +73,12 @@ local function write_all(commands)
   return nil, holds or done
 end
 
+local function carry_out(commands)
+  local problem = obstacle(commands)
+  if problem then return problem, false end
+  return write_all(commands)
+end
+
 -- include due
 
 local function delay(commands, wait_ms, told, item, schedule, lists, set)
@@ -86,7 +92,7 @@ local function read_commands()
   local commands = {}
   for _ = 1, tonumber(word()) do
     local words = tonumber(word())
-    local command = { unpack(ARGV, at, at + words - 1) }
+    local command = slice(ARGV, at, at + words - 1)
     at = at + words
     if command[1] == 'RELEASE' then
       release(command[2], command[3])
@@ -112,8 +118,13 @@ for index = 1, tonumber(word()) do
     if #commands > 0 then
       -- a write that needs no memory first: after one, Redis refuses no others for want of it
       redis.call('DEL', record .. ':')
-      problem = obstacle(commands)
-      if not problem then problem, held = write_all(commands) end
+      -- what raises an error (a missing right, say) is the problem of this end, not of the others
+      local fine, said, holds = pcall(carry_out, commands)
+      if fine then
+        problem, held = said, holds
+      else
+        problem = type(said) == 'table' and said.err or said
+      end
     end
     if problem then
       unwritten[#unwritten + 1] = index
@@ -121,6 +132,7 @@ for index = 1, tonumber(word()) do
       stuck[id] = true
     else
       redis.call('DEL', record)
+      written = written + 1
       if not held then
         void[#void + 1] = index
       elseif counts == 'p' then

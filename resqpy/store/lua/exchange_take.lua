@@ -73,7 +73,9 @@ if paused == 0 and #free > 0 then
   for q = 1, #KEYS - FIXED do
     local problem = take_from(q)
     if problem then
-      if not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
+      -- no error takes the place of a reply that tells what was done
+      local done = #taken > 0 or written > 0
+      if not done and not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
       broken[#broken + 1] = q
       broken[#broken + 1] = problem
     end

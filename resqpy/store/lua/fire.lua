@@ -33,26 +33,41 @@ for _ = 1, tonumber(word()) do
   if found ~= expected then return -1 end
 end
 
-local pushed = 0
-for j = 1, count do
-  local taken = pass(guards[j])
-  if taken then
-    local fine, problem = pcall(function()
-      redis.call('SADD', queues, queue_name)
-      redis.call('RPUSH', queue, jobs[j])
-    end)
-    if not fine then -- the first can't be pushed, so none can: nothing is settled
-      free(taken)
-      return redis.error_reply(type(problem) == 'table' and problem.err or tostring(problem))
-    end
-    pushed = pushed + 1
-  end
-end
+-- A chain that is neither due nor noted as enqueued would end: what is written with a push needs keys of
+-- these kinds, which is asked before.
+local KINDS = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset' }
+local pushed, locks, notes = 0, {}, {}
 
 while position <= #ARGV do
   local when, others = word(), tonumber(word())
   local command = { word(), KEYS[fence + 2 + word()] }
   for w = 1, others do command[2 + w] = word() end
+  local wanted, kind = when == 'pushed' and KINDS[command[1]], redis.call('TYPE', command[2]).ok
+  if wanted and kind ~= wanted and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. command[2] .. ' is a ' .. kind .. ', not a ' .. wanted)
+  end
+  notes[#notes + 1] = { when, command }
+end
+
+local fine, problem = pcall(function()
+  for j = 1, count do
+    locks[j] = pass(guards[j]) or false
+    if locks[j] then
+      if pushed == 0 then redis.call('SADD', queues, queue_name) end
+      pushed = pushed + 1
+    end
+  end
+  for j = 1, count do
+    if locks[j] then redis.call('RPUSH', queue, jobs[j]) end
+  end
+end)
+if not fine then -- the first can't be pushed, so none can: nothing is settled
+  for _, taken in ipairs(locks) do free(taken or NONE) end
+  return redis.error_reply(type(problem) == 'table' and problem.err or tostring(problem))
+end
+
+for _, note in ipairs(notes) do
+  local when, command = note[1], note[2]
   if when == 'always' or (when == 'pushed') == (pushed > 0) then redis.call(unpack(command)) end
 end
 return pushed

@@ -17,9 +17,10 @@ local function free_locks(key)
   end
 end
 
-redis.call('SREM', KEYS[gone], worker)
-redis.call('HDEL', KEYS[gone + 1], worker)
-redis.call('HDEL', KEYS[gone + 2], worker)
+for k, command in ipairs({ 'SREM', 'HDEL', 'HDEL' }) do
+  local key = KEYS[gone + k - 1]
+  if type(redis.pcall(command, key, worker)) == 'table' then foreign[#foreign + 1] = key end
+end
 for k = gone + 3, #KEYS do
   local kind, ours = redis.call('TYPE', KEYS[k]).ok, k == gone + 5 and 'hash' or 'string'
   if kind == ours then

@@ -3,8 +3,8 @@
 --
 -- KEYS     none
 -- ARGV     number of guards; for each: "lock", "absent" or "delayed", key, seconds
--- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push;
---          (free) nothing
+-- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push; it raises
+--          an error, and has taken none, where a lock's key is of another kind; (free) nothing
 
 -- include delayed_item
 
@@ -29,7 +29,11 @@ local function pass(guards)
     local fine
     if guard[1] == 'lock' then
       -- a value that is no number, or a time that is over, is taken over, as node-resque does
-      local held = redis.call('GET', guard[2])
+      local held = redis.pcall('GET', guard[2])
+      if type(held) == 'table' then -- no lock can be there
+        free(taken)
+        redis.call('GET', guard[2])
+      end
       fine = not (held and (tonumber(held:match('^%s*%d+')) or 0) >= now)
       if fine then
         redis.call('SET', guard[2], string.format('%.0f', now + guard[3] + 1), 'EX', guard[3])

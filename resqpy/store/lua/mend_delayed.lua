@@ -13,7 +13,7 @@ for _, member in ipairs(ARGV) do
   local exists = redis.call('EXISTS', lists .. member) == 1
   local known = redis.call('ZSCORE', schedule, member)
   if exists and not known then
-    mended = mended + redis.call('ZADD', schedule, member:match('^%d+$') and member or 0, member)
+    mended = mended + redis.call('ZADD', schedule, #member < 16 and member:match('^%d+$') or 0, member)
   elseif known and not exists then
     mended = mended + redis.call('ZREM', schedule, member)
   end

@@ -21,7 +21,7 @@ local function is(key, kind) return redis.call('TYPE', key).ok == kind end
 local function look_at_list(key)
   local member = key:sub(#lists + 1)
   if not is(key, 'list') or redis.call('ZSCORE', schedule, member) then return end
-  redis.call('ZADD', schedule, member:match('^%d+$') and member or 0, member)
+  redis.call('ZADD', schedule, #member < 16 and member:match('^%d+$') or 0, member)
   found[#found + 1] = member
 end
 

@@ -8,7 +8,7 @@
 -- Returns   for each job 1 moved, 0 it was not there any more, -1 its lock there is taken
 -- Read by   Ruby and Node: queues, queue:<name>, lock:<…>
 local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
-local done, marked, there = {}, 0, {}
+local done, marked = {}, 0
 
 local function is_one(key, kind)
   local found = redis.call('TYPE', key).ok
@@ -27,21 +27,18 @@ end
 local function move(hint, bytes, bytes_there, lock, lock_there)
   local place = place_of(hint, bytes)
   if not place then return 0 end
-  if lock ~= '' and redis.call('EXISTS', lock) == 1 and redis.call('RENAMENX', lock, lock_there) == 0 then
-    return -1
-  end
+  local locked = lock ~= '' and lock ~= lock_there and redis.call('EXISTS', lock) == 1
+  if locked and redis.call('EXISTS', lock_there) == 1 then return -1 end
+  redis.call('RPUSH', KEYS[2], bytes_there) -- what is refused here has not left its queue
+  if locked then redis.pcall('RENAMENX', lock, lock_there) end
   redis.call('LSET', KEYS[1], place, GONE)
   marked = marked + 1
-  there[#there + 1] = bytes_there
   return 1
 end
 
+if #ARGV > 1 then redis.call('SADD', KEYS[3], ARGV[1]) end
 for a = 2, #ARGV, 5 do
   done[#done + 1] = move(tonumber(ARGV[a]), unpack(ARGV, a + 1, a + 4))
 end
-if marked > 0 then
-  redis.call('LREM', KEYS[1], marked, GONE)
-  redis.call('SADD', KEYS[3], ARGV[1])
-  for _, bytes in ipairs(there) do redis.call('RPUSH', KEYS[2], bytes) end
-end
+if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
 return done

@@ -11,9 +11,9 @@ local function again(command)
   local due, out, stopped, name, at, step =
     command[2], command[3], command[4], command[5], command[6], tonumber(command[7])
   if redis.pcall('HGET', out, name) ~= at then return end
-  redis.call('HDEL', out, name)
   if not step then
     redis.pcall('HSET', stopped, name, 'failed')
+    redis.call('HDEL', out, name)
     return
   end
   local time = redis.call('TIME')
@@ -23,5 +23,7 @@ local function again(command)
   else
     next_ms = next_ms + (math.floor((now - next_ms) / step) + 1) * step
   end
-  redis.pcall('ZADD', due, string.format('%.0f', next_ms), name)
+  local noted = redis.pcall('ZADD', due, string.format('%.0f', next_ms), name)
+  -- where that is refused the chain stays in `out`, from which periodic_mend.lua lets it go on
+  if type(noted) == 'number' then redis.call('HDEL', out, name) end
 end

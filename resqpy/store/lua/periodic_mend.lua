@@ -37,6 +37,6 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[4])) do
   if has_it(record) or (record and redis.pcall('GET', KEYS[9] .. id) == job) then return id end
 end
 if ARGV[4] == '' then return 'lost' end
+redis.call('ZADD', due, ARGV[4], name) -- first: where it is refused, the chain stays where it is
 redis.call('HDEL', out, name)
-redis.call('ZADD', due, ARGV[4], name)
 return 'mended'

@@ -111,7 +111,8 @@ end
 while most > 0 and bytes > 0 and #page == 0 do
   local member = redis.call('ZRANGEBYSCORE', schedule, '-inf', now, 'LIMIT', 0, 1)[1]
   if not member then break end
-  if member:match('^%d+$') and tonumber(member) > now then
+  -- a text of more digits is no second, and may be no score
+  if #member < 16 and member:match('^%d+$') and tonumber(member) > now then
     redis.call('ZADD', schedule, member, member)
     odd(member, 'its score was another second; corrected')
   else

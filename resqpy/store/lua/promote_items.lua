@@ -26,23 +26,28 @@ local member = word()
 
 -- include guards
 
+-- A lock that is left behind would forbid the next try, and the item would be dropped.
+local function guarded(guards, step)
+  local taken = pass(guards)
+  if not taken then return 0 end
+  local fine, problem = pcall(step)
+  if not fine then
+    free(taken)
+    error(problem, 0)
+  end
+  return 1
+end
+
 local act = {}
 
 function act.push()
   local queue, key, payload = word(), word(), word()
   local guards = read_guards()
   return function()
-    local taken = pass(guards)
-    if not taken then return 0 end
-    local fine, problem = pcall(function()
+    return guarded(guards, function()
       redis.call('SADD', queues, queue)
       redis.call('RPUSH', key, payload)
     end)
-    if not fine then
-      free(taken)
-      error(problem, 0)
-    end
-    return 1
   end
 end
 
@@ -58,9 +63,7 @@ end
 function act.claim()
   local text, guards = word(), read_guards()
   return function()
-    if not pass(guards) then return 0 end
-    redis.call('RPUSH', claimed, text)
-    return 1
+    return guarded(guards, function() redis.call('RPUSH', claimed, text) end)
   end
 end
 

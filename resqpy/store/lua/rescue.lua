@@ -35,10 +35,11 @@ if ARGV[6] ~= '' then
   if job == '' then job = redis.pcall('GET', held) end
   if type(job) ~= 'string' then return false end
   redis.call('DEL', record .. ':') -- as in spare_memory.lua
+  -- what can be refused first: a job that is pushed and stays on its record would be pushed again
+  redis.call('HEXISTS', KEYS[3], ARGV[9])
+  if ARGV[6] == 'LPUSH' then redis.call('SADD', KEYS[4], ARGV[8]) end
   redis.call(ARGV[6], KEYS[6], job)
-  if ARGV[6] == 'LPUSH' then
-    redis.call('SADD', KEYS[4], ARGV[8])
-  else
+  if ARGV[6] == 'RPUSH' then
     redis.pcall('INCR', KEYS[5]) -- a counter that is no number holds nothing up
     if KEYS[7] ~= held and redis.call('EXISTS', held) == 1 then
       redis.call('RENAME', held, KEYS[7])

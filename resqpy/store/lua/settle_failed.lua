@@ -8,7 +8,8 @@
 --            kept aside: those are the job), number of guards; for each guard three words:
 --              "lock" key seconds, or "absent" key 0 (see enqueue.lua)
 -- Returns  for each entry "removed", "retried", "vetoed" (it stays), "absent" (no such entry),
---          "lost" (the bytes kept aside are gone; it stays) or "no list" (its queue is none; it stays)
+--          "lost" (the bytes kept aside are gone; it stays) or "no list" (its queue is none; it stays);
+--          or the error of the first that Redis refused: it stays, and those before it are done
 -- Read by  Ruby and Node: all of them
 local at, done, marked = 2, {}, 0
 local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
@@ -25,38 +26,41 @@ local function can_be(kind, key)
   return found == kind or found == 'none'
 end
 
-local function take_out(index, entry)
-  if index >= 0 and redis.call('LINDEX', KEYS[1], index) == entry then
-    redis.call('LSET', KEYS[1], index, GONE)
-    marked = marked + 1
-    return true
-  end
-  -- the hint is wrong: without a mark the indices that follow would be wrong too
-  local place = redis.call('LPOS', KEYS[1], entry)
-  if not place then return false end
+local function place_of(index, entry)
+  if index >= 0 and redis.call('LINDEX', KEYS[1], index) == entry then return index end
+  return redis.call('LPOS', KEYS[1], entry)
+end
+
+-- without a mark the indices that follow would be wrong
+local function take_out(place)
   redis.call('LSET', KEYS[1], place, GONE)
   marked = marked + 1
-  return true
+end
+
+local function push(queue, key, job)
+  redis.call('SADD', KEYS[2], queue)
+  redis.call('RPUSH', key, job)
 end
 
 local function settle(index, entry, kept, queue, queue_key, job, guards)
-  if queue == '' then
-    if not take_out(index, entry) then return 'absent' end
-  else
+  local place = place_of(index, entry)
+  if queue ~= '' then
     if kept ~= '' then
-      job = redis.call('GET', kept)
-      if not job then return 'lost' end
+      job = redis.pcall('GET', kept)
+      if type(job) ~= 'string' then return 'lost' end
     end
     if not can_be('list', queue_key) then return 'no list' end
+    if not place then return 'absent' end
     local locks = pass(guards)
     if not locks then return 'vetoed' end
-    if not take_out(index, entry) then
+    local fine, problem = pcall(push, queue, queue_key, job)
+    if not fine then
       free(locks)
-      return 'absent'
+      error(problem, 0)
     end
-    redis.call('SADD', KEYS[2], queue)
-    redis.call('RPUSH', queue_key, job)
   end
+  if not place then return 'absent' end
+  take_out(place)
   if kept ~= '' then redis.call('UNLINK', kept) end
   return queue == '' and 'removed' or 'retried'
 end
@@ -64,10 +68,16 @@ end
 if not can_be('set', KEYS[2]) then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no set')
 end
+local problem
 for n = 1, tonumber(ARGV[1]) do
   local index, entry, kept = tonumber(word()), word(), word()
   local queue, queue_key, job = word(), word(), word()
-  done[n] = settle(index, entry, kept, queue, queue_key, job, read_guards())
+  local fine, word_of = pcall(settle, index, entry, kept, queue, queue_key, job, read_guards())
+  if not fine then
+    problem = type(word_of) == 'table' and word_of.err or word_of
+    break
+  end
+  done[n] = word_of
 end
 if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
-return done
+return problem and redis.error_reply(problem) or done

@@ -12,7 +12,11 @@ local lock, holder, seconds = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local value = lock_value(seconds)
 redis.call('DEL', holder .. ':') -- as in spare_memory.lua
 if redis.call('SET', lock, value, 'EX', seconds, 'NX') then
-  redis.call('HSET', holder, lock, value)
+  local noted = redis.pcall('HSET', holder, lock, value)
+  if type(noted) == 'table' then
+    redis.call('DEL', lock) -- nobody would free it
+    return redis.error_reply(noted.err)
+  end
   -- a little longer than the lock: what a killed worker leaves goes by itself
   redis.call('EXPIRE', holder, seconds + 60)
   return 1

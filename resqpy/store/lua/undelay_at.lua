@@ -9,7 +9,7 @@ local removed, bytes = 0, 0
 while removed < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
   local item = redis.call('LPOP', KEYS[2])
   if not item then break end
-  redis.call('SREM', KEYS[3] .. item, ARGV[2])
+  redis.pcall('SREM', KEYS[3] .. item, ARGV[2])
   removed, bytes = removed + 1, bytes + #item
 end
 local left = redis.call('LLEN', KEYS[2])

@@ -12,7 +12,7 @@ for a = 2, #ARGV, 2 do
   if redis.call('LINDEX', KEYS[1], place) ~= item then place = redis.call('LPOS', KEYS[1], item) end
   if place then
     redis.call('LSET', KEYS[1], place, GONE)
-    redis.call('SREM', KEYS[2] .. item, ARGV[1])
+    redis.pcall('SREM', KEYS[2] .. item, ARGV[1]) -- an error here would leave the marks behind
     marked = marked + 1
   end
   done[#done + 1] = place and 1 or 0

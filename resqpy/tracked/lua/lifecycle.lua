@@ -19,7 +19,7 @@ local function hold(command)
   if now.err or now[1] ~= command[4] then return false, false end
   if now[2] == command[5] then return true, false end
   redis.call('HSET', command[2], 'ending', command[6], 'locked', '0')
-  redis.call('HINCRBY', command[2], 'v', 1)
+  redis.pcall('HINCRBY', command[2], 'v', 1) -- one that somebody has spoiled holds nothing up
   redis.pcall('ZADD', command[7], 0, command[3])
   return false, true
 end

@@ -6,7 +6,14 @@
 --          number of sorted sets; for each: its key, the score (empty: it leaves that set)
 --          number of changed fields; for each: field, value
 --          the fields that it has no more
--- Returns  (step) nothing; (step_obstacle) why it can't be done, asked before, or nothing
+-- Returns  (slice) the words from one place to another; (step) nothing; (step_obstacle) why it can't be done, asked before, or nothing
+local function slice(words, first, last)
+  if last - first < 1000 then return { unpack(words, first, last) } end
+  local part = {} -- more can't be unpacked at once
+  for w = first, last do part[#part + 1] = words[w] end
+  return part
+end
+
 local LEAVES = ''
 local seen = {} -- the kinds of sets: nothing but a zset is made of them while the script runs
 

@@ -80,11 +80,34 @@ local function carry_out(command)
   end
 end
 
-local at, locks = 2, NONE
-for _ = 1, tonumber(ARGV[1]) do
+-- What would keep commands from being done, asked before the first of them.
+local function obstacle(commands)
+  for _, command in ipairs(commands) do
+    local key, kind, wanted
+    if command[1] == 'STEP' then
+      key, kind, wanted = step_obstacle(command)
+    elseif command[1] == 'PLACE' or command[1] == 'RPUSH' then
+      kind, wanted = redis.call('TYPE', command[2]).ok, 'list'
+      if kind ~= wanted and kind ~= 'none' then key = command[2] end
+    end
+    if key then return 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted end
+  end
+end
+
+local at, locks, commands, asked = 2, NONE, {}, false
+for c = 1, tonumber(ARGV[1]) do
   local words = tonumber(ARGV[at])
-  local command = { unpack(ARGV, at + 1, at + words) }
+  commands[c] = slice(ARGV, at + 1, at + words)
   at = at + words + 1
+end
+
+local CONDITIONS = { REQUIRE = true, NOW = true, LEADS = true }
+for _, command in ipairs(commands) do
+  if not asked and not CONDITIONS[command[1]] then
+    asked = true
+    local problem = obstacle(commands)
+    if problem then return redis.error_reply(problem) end
+  end
   if command[1] == 'REQUIRE' then
     if (redis.call('HGET', command[2], command[3]) or '') ~= command[4] then return 0 end
   elseif command[1] == 'NOW' then
