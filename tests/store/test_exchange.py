@@ -443,3 +443,36 @@ async def test_junk_where_rescues_are_counted(desk: Desk, redis: Any, kind: str)
 
     assert [each.rescues for each in (await desk(free=PLACES)).taken] == [0, 0]
     assert await redis.dump("resque:resqpy:rescues") == before
+
+
+async def test_an_end_that_raises_an_error_holds_up_no_other(desk: Desk, redis: Any) -> None:
+    """Its note's number was spoiled, or a right is missing: the first end counts, and jobs are taken."""
+    await redis.rpush("resque:queue:q", job(1), job(2), job(3))
+    taken = (await desk(free=PLACES)).taken
+    await redis.hset("record", mapping={"lock": "mine", "v": "junk"})
+    held = ("HOLD", "record", "id", "mine", "4", "note", "locks")
+    done = await desk([end(A, taken[0]), end(B, taken[1], "p", held)])
+    assert (done.void, done.unwritten) == ([], [])
+    assert await redis.hget("record", "ending") == b"note"
+    assert await redis.get("resque:stat:processed") == b"2"
+
+
+async def test_rights_that_end_in_an_end_or_behind_it(
+    desk: Desk, redis: Any, redis_url: str
+) -> None:
+    """What was done is told all the same: the end of another slot."""
+    await redis.rpush("resque:queue:q", job(1), job(2), job(3))
+    taken = (await desk(free=PLACES)).taken
+    rights = ["+@all", "-lpop", "&*", "~resque:*"]
+    await redis.execute_command("ACL", "SETUSER", "half", "on", ">p", *rights)
+    other = Desk(redis_url.replace("://", "://half:p@"))
+    other.calls = 7
+    try:
+        ended = [end(A, taken[0]), end(B, taken[1], "p", ("RPUSH", "forbidden", "x"))]
+        done = await other(ended, [PLACES[0]])
+        assert [index for index, _ in done.unwritten] == [1]
+        assert [queue for queue, _ in done.broken] == ["q"]
+    finally:
+        await other.close()
+        await redis.execute_command("ACL", "DELUSER", "half")
+    assert await redis.get("resque:stat:processed") == b"1"

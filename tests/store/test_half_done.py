@@ -10,7 +10,8 @@ import pytest
 from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.store import failures, queues
-from resqpy.store.client import Store
+from resqpy.store.client import Arg, Store
+from resqpy.store.exchange import Ended, Exchange
 from resqpy.store.failures import Settling
 from resqpy.store.firing import Firing, fire
 from resqpy.store.options import RedisOptions
@@ -111,26 +112,27 @@ async def test_bytes_kept_aside_that_are_of_another_kind(store: Store, redis: An
     assert await redis.lrange("resque:failed", 0, -1) == [b"b"]
 
 
-async def test_rights_that_end_at_the_second_queue(
+async def test_rights_that_end_at_a_queue_or_a_lock(
     store: Store, redis: Any, redis_url: str
 ) -> None:
-    """Where a user may look at a queue and not write to it, no job and no entry is lost."""
-    rights = ["+@all", "~resque:queues", "~from", "~failed", "%R~to"]
+    """Where a user may only look at a queue, or knows nothing of a lock, no job and no entry is lost."""
+    rights = ["+@all", "~resque:queues", "~from", "~there", "~failed", "%R~to"]
     await redis.execute_command("ACL", "SETUSER", "half", "on", ">p", *rights)
     other = Store(RedisOptions(url=redis_url.replace("://", "://half:p@")))
-    await redis.rpush("from", "a", "b")
+    await redis.rpush("from", "a", "b", "c")
     await redis.rpush("failed", "e")
-    move = ["to", "0", "a", "a2", "", "", "1", "b", "b2", "", ""]
+    move = ["there", "0", "a", "a2", "", "", "1", "b", "b2", "lock", "lock2"]
     settle = ["1", "0", "e", "", "to", "to", "job", "0"]
     try:
         with pytest.raises(StoreError):
-            await other.run("move_items", ["from", "to", "resque:queues"], move)
+            await other.run("move_items", ["from", "there", "resque:queues"], move)
         with pytest.raises(StoreError):
             await other.run("settle_failed", ["failed", "resque:queues"], settle)
     finally:
         await other.close()
         await redis.execute_command("ACL", "DELUSER", "half")
-    assert await redis.lrange("from", 0, -1) == [b"a", b"b"]
+    assert await redis.lrange("from", 0, -1) == [b"b", b"c"]
+    assert await redis.lrange("there", 0, -1) == [b"a2"]
     assert await redis.lrange("failed", 0, -1) == [b"e"]
 
 
@@ -205,7 +207,7 @@ async def test_a_rescue_that_is_refused_pushes_nothing(
     await redis.set("lease", "me")
     await redis.set(spoiled, "junk")
     await redis.set("worker", "record")
-    args = ["me", "inc", 0, "id", "record", "LPUSH", "job", "q", "sha", "1", "", ""]
+    args: list[Arg] = ["me", "inc", 0, "id", "record", "LPUSH", "job", "q", "sha", "1", "", ""]
     with pytest.raises(StoreError):
         await store.run("rescue", [*RESCUE, *WORKER], args)
     assert await redis.get("worker") == b"record"
@@ -222,7 +224,7 @@ async def test_a_dead_worker_beside_a_spoiled_key(store: Store, redis: Any, key:
     await redis.set("lease", "me")
     await redis.set(key, "junk")
     await redis.set("worker", "record")
-    args = ["me", "inc", 0, "id", "record", "LPUSH", "job", "q", "sha", "1", "", ""]
+    args: list[Arg] = ["me", "inc", 0, "id", "record", "LPUSH", "job", "q", "sha", "1", "", ""]
     assert await store.run("rescue", [*RESCUE, *WORKER], args) == [key.encode()]
     assert await redis.lrange("q", 0, -1) == [b"job"]
     await redis.set("worker", "record")
@@ -231,3 +233,15 @@ async def test_a_dead_worker_beside_a_spoiled_key(store: Store, redis: Any, key:
     )
     assert await redis.lrange("failed", 0, -1) == [b"e"]
     assert not await redis.exists("worker")
+
+
+async def test_a_run_of_a_chain_that_can_not_be_due_again(store: Store, redis: Any) -> None:
+    """It is noted as enqueued, as before, so that the repair finds it."""
+    await redis.hset("out", "task", "5")
+    await redis.set("resque:worker:id", "record")
+    exchange = Exchange(store, 1000)
+    again = ("AGAIN", "spoiled", "out", "stopped", "task", "5", "200")
+    await exchange.run([Ended("id", b"record", "p", [again])], [], [], "now")
+    await exchange.close()
+    assert await redis.hget("out", "task") == b"5"
+    assert not await redis.exists("resque:worker:id")

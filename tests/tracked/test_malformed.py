@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resqpy.base import failed_entries
+from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
 from resqpy.store.client import Store
 from resqpy.store.options import RedisOptions
@@ -58,6 +59,8 @@ async def test_its_job_fails_with_its_bytes_and_the_next_one_runs(
     assert (await redis.hmget(key, *fields)) == [
         each if isinstance(each, bytes) else each.encode() for each in fields.values()
     ]
+    if {"created", "v", "lock_ms"} & {*fields}:
+        assert await redis.hget(key, "status") == b"pending"  # it is not half taken
     done = await tracked.get(other.id)
     assert done is not None
     assert done.status == "completed"
@@ -102,4 +105,46 @@ async def test_a_job_that_is_too_large_is_kept(redis_url: str, redis: Any) -> No
     failed = await tracked.get(task.id)
     assert failed is not None
     assert failed.status == "failed"
+    await store.close()
+
+
+@pytest.mark.parametrize("key", ["resque:resqpy:tasks:pending", "resque:queue:default"])
+async def test_a_creation_that_is_refused_leaves_nothing(
+    redis_url: str, redis: Any, key: str
+) -> None:
+    """Neither a job without a record nor a record without a job, nor an entry of an index."""
+    store = Store(RedisOptions(redis_url))
+    await redis.set(key, "junk")
+    words = ["2", "3", "RPUSH", "resque:queue:default", "job"]
+    words += [
+        "10",
+        "STEP",
+        "record",
+        "a",
+        "events",
+        "",
+        "1",
+        "resque:resqpy:tasks:pending",
+        "5",
+        "1",
+        "f",
+    ]
+    with pytest.raises(StoreError):
+        await store.run("task_write", ["record"], words)
+    assert await redis.keys("*") == [key.encode()]
+    await store.close()
+
+
+async def test_a_task_with_more_tags_than_lua_unpacks(redis_url: str, redis: Any) -> None:
+    """It is created, run and found by one of them."""
+    store = Store(RedisOptions(redis_url))
+    tracked = Tracked(store)
+    await tracked.create("mail", {}, tags=[f"t{n}" for n in range(8100)])
+
+    async def completed() -> bool:
+        return await tracked.count(status="completed") == 1
+
+    async with Workshop(store, {"mail": mail}) as shop:
+        await wait_for(completed)
+    assert shop.errors == []
     await store.close()

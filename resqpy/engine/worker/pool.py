@@ -313,9 +313,7 @@ class Pool:
         self, ended: list[End], free: list[Slot], exchanged: Exchanged, *, more: bool = False
     ) -> None:
         for queue, words in exchanged.broken:
-            kind = words.startswith("WRONGTYPE")
-            advice = "it is no list: find out who writes to this key" if kind else "see to its rights"
-            self._tell_broken(queue, f"{words}; {advice}")
+            self._tell_broken(queue, f"{words}; find out who writes to it, or check the ACL user")
         for index in exchanged.unusable:
             self._give_up(free[index])
         self.reporting.settle(ended, exchanged)

@@ -5,7 +5,8 @@
 -- KEYS 1    the queue they leave    2  the queue they go to    3  set of queue names
 -- ARGV 1    name of the queue they go to; then for each job five words: its index (a hint that saves a
 --           search), its bytes, its bytes there, key of its lock here (empty: none), key of its lock there
--- Returns   for each job 1 moved, 0 it was not there any more, -1 its lock there is taken
+-- Returns   for each job 1 moved, 0 it was not there any more, -1 its lock there is taken; or the error
+--           of the first that Redis refused: it stays, and those before it are moved
 -- Read by   Ruby and Node: queues, queue:<name>, lock:<…>
 local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
 local done, marked = {}, 0
@@ -29,16 +30,22 @@ local function move(hint, bytes, bytes_there, lock, lock_there)
   if not place then return 0 end
   local locked = lock ~= '' and lock ~= lock_there and redis.call('EXISTS', lock) == 1
   if locked and redis.call('EXISTS', lock_there) == 1 then return -1 end
-  redis.call('RPUSH', KEYS[2], bytes_there) -- what is refused here has not left its queue
-  if locked then redis.pcall('RENAMENX', lock, lock_there) end
+  if marked == 0 then redis.call('SADD', KEYS[3], ARGV[1]) end
+  if locked then redis.call('RENAMENX', lock, lock_there) end
+  redis.call('RPUSH', KEYS[2], bytes_there)
   redis.call('LSET', KEYS[1], place, GONE)
   marked = marked + 1
   return 1
 end
 
-if #ARGV > 1 then redis.call('SADD', KEYS[3], ARGV[1]) end
+local problem
 for a = 2, #ARGV, 5 do
-  done[#done + 1] = move(tonumber(ARGV[a]), unpack(ARGV, a + 1, a + 4))
+  local fine, word = pcall(move, tonumber(ARGV[a]), unpack(ARGV, a + 1, a + 4))
+  if not fine then
+    problem = type(word) == 'table' and word.err or word
+    break
+  end
+  done[#done + 1] = word
 end
 if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
-return done
+return problem and redis.error_reply(problem) or done

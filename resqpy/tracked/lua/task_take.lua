@@ -9,9 +9,9 @@
 --          (microseconds), the record as field, value…
 local function take_task(names, id, wanted, token, lasts, channel, type_json)
   local record = names[1]
-  local status, due, over, kind, lock_ms, created, started, lock, locked, guards = unpack(redis.call(
+  local status, due, over, kind, lock_ms, created, started, lock, locked, guards, v = unpack(redis.call(
     'HMGET', record, 'status', 'next', 'end', 'type', 'lock_ms', 'created', 'started', 'lock', 'locked',
-    'guards'))
+    'guards', 'v'))
   if not status then return nil end
   local time = redis.call('TIME')
   local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
@@ -23,6 +23,9 @@ local function take_task(names, id, wanted, token, lasts, channel, type_json)
   local ended = over and tonumber(over) <= tonumber(now)
   if not (waits and kind == wanted) or ended then return { 0, now_us, redis.call('HGETALL', record) } end
 
+  if not (tonumber(created) and tonumber(v or 0) and tonumber(lock_ms or lasts)) then
+    error('its created, v or lock_ms is no number, so it is not taken', 0) -- before anything is written
+  end
   local ends = string.format('%.0f', tonumber(now) + tonumber(lock_ms or lasts))
   redis.call('HSET', record, 'status', 'running', 'lock', token, 'locked', ends, 'delivered', now,
     'updated', now_us, 'changed', now, 'started', started or now)
