@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from resqpy import MultiWorker, ScalingOptions, WorkerOptions
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import ResqpyError
+from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.engine.definition import define
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.redis_clock import RedisClock
@@ -78,7 +78,11 @@ class Walk:
         self.ran[number] += 1
 
     async def start(self) -> None:
-        """One more process."""
+        """One more process; one that can't reach Redis as it begins is begun anew."""
+        if not await self._start():
+            await self.start()
+
+    async def _start(self) -> bool:
         options = RedisOptions(
             self.url, namespace=self.namespace, reply_timeout_s=0.3, connect_timeout_s=5.0
         )
@@ -91,8 +95,12 @@ class Walk:
             ScalingOptions(min_task_processors=3, max_task_processors=3),
         )
         worker.on("error", lambda error, *_: self.told.append(repr(error)))
-        await worker.start()
+        try:
+            await worker.start()
+        except (StoreUnavailable, OutcomeUnknown):
+            return False
         self.alive.append(worker)
+        return True
 
     async def act(self, what: str) -> None:
         """Something that happens to a process."""
