@@ -56,7 +56,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     monkeypatch.setattr(Deadline, "__init__", counting_begin)
     monkeypatch.setattr(Deadline, "left", counting_left)
     for module in ("worker", "scheduler"):
-        monkeypatch.setattr(f"resqpy.engine.{module}.LAST_S", LAST_S)
+        monkeypatch.setattr(f"resqpy.engine.{module}.{module}.LAST_S", LAST_S)
     return found
 
 
