@@ -20,14 +20,14 @@ local seen = {} -- the kinds of sets: nothing but a zset is made of them while t
 local function kind_of(key)
   local kind = seen[key]
   if not kind then
-    kind = redis.call('TYPE', key).ok
+    kind = redis.pcall('TYPE', key).ok or 'none' -- an older users.acl forbids to ask
     seen[key] = kind
   end
   return kind
 end
 
 local function step_obstacle(command)
-  local kind = redis.call('TYPE', command[2]).ok
+  local kind = redis.pcall('TYPE', command[2]).ok or 'none'
   if kind ~= 'hash' and kind ~= 'none' then return command[2], kind, 'hash' end
   for s = 7, 5 + 2 * tonumber(command[6]), 2 do
     kind = kind_of(command[s])

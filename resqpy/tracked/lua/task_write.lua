@@ -87,7 +87,7 @@ local function obstacle(commands)
     if command[1] == 'STEP' then
       key, kind, wanted = step_obstacle(command)
     elseif command[1] == 'PLACE' or command[1] == 'RPUSH' then
-      kind, wanted = redis.call('TYPE', command[2]).ok, 'list'
+      kind, wanted = redis.pcall('TYPE', command[2]).ok or 'none', 'list'
       if kind ~= wanted and kind ~= 'none' then key = command[2] end
     end
     if key then return 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted end
