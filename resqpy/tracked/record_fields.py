@@ -197,11 +197,15 @@ _POLICY = ("retries", "backoff", "linked", "once", "said")
 def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
     """The record of fields that `to_fields` made."""
     values: dict[str, Any] = {"id": task_id}
-    for field, text in fields.items():
-        known = _READ.get(field)
-        if known is not None:
-            attribute, value = known
-            values[attribute] = value(text)
+    field = ""
+    try:
+        for field, text in fields.items():
+            known = _READ.get(field)
+            if known is not None:
+                attribute, value = known
+                values[attribute] = value(text)
+    except (ValueError, ResqpyError) as error:
+        raise ValueError(f"its field {field!r}: {error}") from error
     values["retries"] = _retries(*map(fields.get, _POLICY))
     token = fields.get("lock")
     if token is not None:

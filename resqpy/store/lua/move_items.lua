@@ -11,12 +11,9 @@
 local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
 local done, marked = {}, 0
 
-local function is_one(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found == kind or found == 'none'
-end
+-- include can_be
 
-if not is_one(KEYS[2], 'list') or not is_one(KEYS[3], 'set') then
+if not can_be('list', KEYS[2]) or not can_be('set', KEYS[3]) then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no list, or ' .. KEYS[3] .. ' is no set')
 end
 

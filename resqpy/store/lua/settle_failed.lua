@@ -21,10 +21,7 @@ end
 
 -- include guards
 
-local function can_be(kind, key)
-  local found = redis.call('TYPE', key).ok
-  return found == kind or found == 'none'
-end
+-- include can_be
 
 local function place_of(index, entry)
   if index >= 0 and redis.call('LINDEX', KEYS[1], index) == entry then return index end
