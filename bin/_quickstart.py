@@ -15,8 +15,8 @@ from typing import Any
 from resqpy import Process, Project, api
 from resqpy.base.errors import ResqpyError
 from resqpy.engine.worker.identity import host_name, ours
-from resqpy.framework.log import configure
-from resqpy.framework.signals import handled
+from resqpy.framework.logs.log import configure
+from resqpy.framework.process.signals import handled
 
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 30.0  # that all samples get

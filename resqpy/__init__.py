@@ -59,22 +59,25 @@ if TYPE_CHECKING:
     from resqpy.engine.run import Run as Run, current_run as current_run
     from resqpy.engine.worker.multi_worker import MultiWorker as MultiWorker
     from resqpy.engine.worker.worker import Worker as Worker
-    from resqpy.framework.api import api as api
-    from resqpy.framework.blocking import SyncQueue as SyncQueue
-    from resqpy.framework.embedding import lifespan as lifespan, open_project as open_project
-    from resqpy.framework.handle import Handle as Handle
-    from resqpy.framework.initializer import Initializer as Initializer
-    from resqpy.framework.inputs import Input as Input
-    from resqpy.framework.middleware import Middleware as Middleware
-    from resqpy.framework.process import Process as Process
-    from resqpy.framework.project import Project as Project
-    from resqpy.framework.scheduler import Scheduler as Scheduler
-    from resqpy.framework.sections import SchedulerOptions as SchedulerOptions
-    from resqpy.framework.task import Task as Task, task as task
-    from resqpy.framework.task_call import TaskCall as TaskCall
-    from resqpy.framework.tracking import TrackedApi as TrackedApi, current_task as current_task
-    from resqpy.store.client import Store as Store
-    from resqpy.store.options import RedisOptions as RedisOptions
+    from resqpy.framework.api.api import api as api
+    from resqpy.framework.api.blocking import SyncQueue as SyncQueue
+    from resqpy.framework.api.scheduler import Scheduler as Scheduler
+    from resqpy.framework.api.tracking import TrackedApi as TrackedApi, current_task as current_task
+    from resqpy.framework.config.sections import SchedulerOptions as SchedulerOptions
+    from resqpy.framework.process.embedding import (
+        lifespan as lifespan,
+        open_project as open_project,
+    )
+    from resqpy.framework.process.initializer import Initializer as Initializer
+    from resqpy.framework.process.process import Process as Process
+    from resqpy.framework.project.project import Project as Project
+    from resqpy.framework.tasks.handle import Handle as Handle
+    from resqpy.framework.tasks.inputs import Input as Input
+    from resqpy.framework.tasks.middleware import Middleware as Middleware
+    from resqpy.framework.tasks.task import Task as Task, task as task
+    from resqpy.framework.tasks.task_call import TaskCall as TaskCall
+    from resqpy.store.connection.client import Store as Store
+    from resqpy.store.connection.options import RedisOptions as RedisOptions
     from resqpy.tracked.active import ActiveTask as ActiveTask
     from resqpy.tracked.errors import (
         AlreadyFinished as AlreadyFinished,
@@ -110,22 +113,22 @@ _NAMES = {
     "engine.inspect.resque": "Resque",
     "engine.run": "Run current_run",
     "engine.worker.worker": "Worker",
-    "framework.api": "api",
-    "framework.blocking": "SyncQueue",
-    "framework.embedding": "lifespan open_project",
-    "framework.handle": "Handle",
-    "framework.initializer": "Initializer",
-    "framework.inputs": "Input",
-    "framework.middleware": "Middleware",
-    "framework.process": "Process",
-    "framework.project": "Project",
-    "framework.scheduler": "Scheduler",
-    "framework.sections": "SchedulerOptions",
-    "framework.task": "Task task",
-    "framework.task_call": "TaskCall",
-    "framework.tracking": "TrackedApi current_task",
-    "store.client": "Store",
-    "store.options": "RedisOptions",
+    "framework.api.api": "api",
+    "framework.api.blocking": "SyncQueue",
+    "framework.process.embedding": "lifespan open_project",
+    "framework.tasks.handle": "Handle",
+    "framework.process.initializer": "Initializer",
+    "framework.tasks.inputs": "Input",
+    "framework.tasks.middleware": "Middleware",
+    "framework.process.process": "Process",
+    "framework.project.project": "Project",
+    "framework.api.scheduler": "Scheduler",
+    "framework.config.sections": "SchedulerOptions",
+    "framework.tasks.task": "Task task",
+    "framework.tasks.task_call": "TaskCall",
+    "framework.api.tracking": "TrackedApi current_task",
+    "store.connection.client": "Store",
+    "store.connection.options": "RedisOptions",
     "tracked.active": "ActiveTask",
     "tracked.errors": """
         AlreadyFinished AlreadySaving DuplicateTask FinishInProgress ListenerDestroyed LockLost

@@ -19,7 +19,7 @@ from resqpy.base.model import Job
 from resqpy.base.when import EPOCH, Duration, duration_ms
 
 if TYPE_CHECKING:
-    from resqpy.base.cron import CronSchedule
+    from resqpy.base.cron.cron import CronSchedule
 
 Missed = Literal["skip", "once", "all"]
 
@@ -109,7 +109,7 @@ def periodic_of(words: Timing) -> Periodic | None:
     frequency_ms = duration_ms(words.get("frequency", 0), "frequency")
     cron = words.get("cron")
     if isinstance(cron, str):
-        from resqpy.base.cron import CronSchedule  # noqa: PLC0415 - most tasks have none
+        from resqpy.base.cron.cron import CronSchedule  # noqa: PLC0415 - most tasks have none
 
         cron = CronSchedule.parse(cron, words.get("timezone"))
     if cron is not None and frequency_ms:

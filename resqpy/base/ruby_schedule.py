@@ -12,18 +12,18 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import iso_utc
-from resqpy.base.cron import CronSchedule
-from resqpy.base.errors import UsageError
-from resqpy.base.json_check import read_strict
-from resqpy.base.keys import check_queue_name
-from resqpy.base.members import member_text
-from resqpy.base.rufus import (
+from resqpy.base.cron.cron import CronSchedule
+from resqpy.base.cron.rufus import (
     Every,
     other_options,
     parse_cron_entry,
     parse_every_entry,
     why_not_rufus,
 )
+from resqpy.base.errors import UsageError
+from resqpy.base.json_check import read_strict
+from resqpy.base.keys import check_queue_name
+from resqpy.base.members import member_text
 
 
 class InvalidSchedule(UsageError):

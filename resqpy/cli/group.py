@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from resqpy.base.imports import import_dotted, near_match
-from resqpy.cli.options import json_option, shared_options, yes_option
+from resqpy.cli.arguments.flags import json_option, shared_options, yes_option
 
 
 class Entry(NamedTuple):

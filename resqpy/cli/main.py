@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 
 import click
 
-from resqpy.cli import output
-from resqpy.cli.exits import Exit, code_of
+from resqpy.cli.arguments.settings import Settings, find_root
 from resqpy.cli.group import Entry, LazyGroup
-from resqpy.cli.settings import Settings, find_root
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit, code_of
 
 RUN, LOOK, TASKS, PROJECT = "Run", "Look and repair", "Tasks", "Project"
 

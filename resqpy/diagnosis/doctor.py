@@ -23,7 +23,7 @@ from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.process_state import PAUSED
 from resqpy.store import delayed, known_tasks, overview
 from resqpy.store.leader import LeaderLock, led, standing
-from resqpy.store.undo import Touched, Undo
+from resqpy.store.repair.undo import Touched, Undo
 
 SKEW_MS = 2000  # as much as two clocks may differ
 OVERDUE_MS = 60_000  # a scheduler needs no such time

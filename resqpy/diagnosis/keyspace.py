@@ -8,8 +8,8 @@ from shlex import quote
 
 from resqpy.diagnosis.problem import Found, Problem, fix
 from resqpy.diagnosis.texts import counted
-from resqpy.store import checkup, junk
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.repair import checkup, junk
 
 _LOST = "with delayed jobs not in their index: no scheduler will ever find them"
 _EMPTY = "in the index of delayed jobs without a job"

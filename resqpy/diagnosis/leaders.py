@@ -7,9 +7,10 @@ from functools import partial
 
 from resqpy.diagnosis.problem import Found, Problem, fix
 from resqpy.diagnosis.texts import counted
-from resqpy.store import checkup, delayed, foreign, ruby_schedule
-from resqpy.store.client import Store
+from resqpy.store import delayed, foreign, ruby_schedule
+from resqpy.store.connection.client import Store
 from resqpy.store.leader import LeaderLock, faults, other_ruby_leader, standing
+from resqpy.store.repair import checkup
 from resqpy.store.ruby_schedule import only_ruby_s
 
 _UNINDEXED = 200  # times at which something is due, that are looked at

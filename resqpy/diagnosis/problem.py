@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from resqpy.store.undo import Touched, Undo
+from resqpy.store.repair.undo import Touched, Undo
 
 Fix = Callable[[Undo], Awaitable[int]]
 

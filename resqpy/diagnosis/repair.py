@@ -12,8 +12,8 @@ from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.base.errors import UsageError
 from resqpy.diagnosis.problem import Problem
-from resqpy.store.client import Store
-from resqpy.store.undo import Command, Undo
+from resqpy.store.connection.client import Store
+from resqpy.store.repair.undo import Command, Undo
 
 _ABOUT = "takes back what `resqpy doctor --fix` changed: resqpy doctor --undo THIS-FILE"
 

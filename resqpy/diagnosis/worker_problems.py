@@ -16,7 +16,7 @@ from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.process_state import STOPPING, STUCK, WORDS
 from resqpy.store import workers as store_workers
-from resqpy.store.undo import Touched, Undo
+from resqpy.store.repair.undo import Touched, Undo
 
 # Silent for so long, a foreign worker is dead also for who looks once: node-resque's own hour.
 DEAD_AFTER_MS = 3_600_000

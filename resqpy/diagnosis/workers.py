@@ -18,8 +18,9 @@ from resqpy.engine.inspect.worker_care import FRESH_MS
 from resqpy.engine.queue.queue_names import QueueNames
 from resqpy.engine.scheduler.ruby_pulse import BEATS
 from resqpy.engine.worker.identity import incarnation_of, place_of
-from resqpy.store import foreign, unregistered, workers
+from resqpy.store import foreign, workers
 from resqpy.store.overview import is_paused
+from resqpy.store.repair import unregistered
 
 Life = Literal["lives", "silent", "can't tell"]
 

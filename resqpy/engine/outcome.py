@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Self
 
-from resqpy.store.client import Arg
+from resqpy.store.connection.client import Arg
 
 Command = Sequence[Arg]
 

@@ -17,15 +17,21 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, Self
 
+from resqpy.base.concurrency.loops import Home, on_its_loop
+from resqpy.base.concurrency.own_tasks import (
+    OwnTask,
+    first_done,
+    is_cancelled,
+    keep_running,
+    own_task,
+)
+from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
-from resqpy.base.loops import Home, on_its_loop
-from resqpy.base.own_tasks import OwnTask, first_done, is_cancelled, keep_running, own_task
-from resqpy.base.waiting import Deadline
 from resqpy.engine.queue.client import Connection, as_store
-from resqpy.store.client import Store
-from resqpy.store.junk import Mending
-from resqpy.store.reach import persevere, reach
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.reach import persevere, reach
+from resqpy.store.repair.junk import Mending
 
 _log = logging.getLogger("resqpy")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
     from resqpy.engine.worker.running import Runner
     from resqpy.engine.worker.slots import Slot
-    from resqpy.store.client import Store
+    from resqpy.store.connection.client import Store
 
 
 _INLINE = Taken(0, "", None, b"")

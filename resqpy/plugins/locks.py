@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from resqpy.base import codec
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.keys import Keys
-from resqpy.base.own_tasks import own_task
 from resqpy.base.when import Duration, duration_ms, lock_seconds
 from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin

@@ -14,7 +14,7 @@ from resqpy.base import periodic
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.periodic import Periodic
 from resqpy.store import periodic as store
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.periodic import BOOT, RENEW, Seen
 
 RENEW_EVERY_S = 15.0

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from resqpy.base.errors import StoreError
 from resqpy.base.foreign_time import LATEST_MS
 from resqpy.schedules.schedule import Plan, Schedule, plan
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.firing import CHANGED, DueJob, Firing, fire
 from resqpy.store.promote import Right
 from resqpy.store.queues import Guard

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from resqpy.base.periodic import Periodic, next_on_grid
 from resqpy.schedules.chore import Emit, Leader
 from resqpy.store import periodic as store
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.periodic import LOST, MENDED, Seen
 
 SHORTEST_MS = 1000  # a chain of a faster task is looked for once a second

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from resqpy.base import ruby_schedule
+from resqpy.base.cron.rufus import Every
 from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import LATEST_MS, moment_of
 from resqpy.base.ruby_schedule import RubySchedule, ruby_time
-from resqpy.base.rufus import Every
 from resqpy.schedules.announcing import ReadOnce
 from resqpy.schedules.chore import Leader, Look
 from resqpy.schedules.schedule import (
@@ -34,7 +34,7 @@ from resqpy.schedules.schedule import (
     Times,
 )
 from resqpy.store import ruby_schedule as store
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.firing import DueJob, Firing
 from resqpy.store.ruby_schedule import SeenRuby, only_ruby_s
 

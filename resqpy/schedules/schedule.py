@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
-from resqpy.base.cron import CronSchedule, Fire, Mark
+from resqpy.base.cron.cron import CronSchedule, Fire, Mark
 from resqpy.base.periodic import Missed, next_on_grid, to_datetime, to_ms
 
 ON_TIME_MS = 30_000

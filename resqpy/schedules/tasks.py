@@ -29,7 +29,7 @@ from resqpy.schedules.schedule import (
     State,
 )
 from resqpy.store import periodic as store
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.firing import DueJob, Firing
 from resqpy.store.periodic import Seen
 

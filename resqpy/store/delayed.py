@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from resqpy.base.errors import StoreError
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.scripts import MOST_BYTES, portions
 from resqpy.store.queues import Guard, guard_words
-from resqpy.store.scripts import MOST_BYTES, portions
 from resqpy.store.sweep import Item
 from resqpy.store.walk import Walk, is_watched
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from resqpy.base import codec, worker_records
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import WorkerId
-from resqpy.store.client import Arg, Store
-from resqpy.store.line import Line
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.line import Line
 from resqpy.store.rescue import noted_count
 
 

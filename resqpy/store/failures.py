@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from resqpy.base import failed_entries
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.scripts import portions
 from resqpy.store.queues import Guard, decode_name, guard_words
-from resqpy.store.scripts import portions
 from resqpy.store.walk import Walk, is_watched
 
 

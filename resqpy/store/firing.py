@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right
 from resqpy.store.queues import Guard, guard_words

@@ -9,7 +9,7 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.members import member_text
 from resqpy.base.model import FailedJob, WorkerId
 from resqpy.store import walk, workers
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 
 _PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 
 LIVE_S = 60  # a process that gave no sign of life for so long is not counted on

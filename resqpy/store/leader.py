@@ -15,8 +15,8 @@ from typing import Any
 
 from resqpy.base.errors import Deposed, StoreError
 from resqpy.base.keys import Keys
-from resqpy.store.client import Arg, Store
-from resqpy.store.line import Line
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.line import Line
 from resqpy.store.queues import decode_name
 
 # What every fenced script answers, as an error, when one of the fence's keys has another value.

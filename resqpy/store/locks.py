@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 from resqpy.store.walk import matching
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from resqpy.base.keys import FAILED
 from resqpy.base.model import WorkerId
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name, lengths_told
 from resqpy.store.walk import matching
 

@@ -13,7 +13,7 @@ from resqpy.base import periodic
 from resqpy.base.foreign_time import noted_ms
 from resqpy.base.keys import Keys
 from resqpy.base.periodic import Periodic
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.firing import CHANGED, DueJob, Expected, Firing, Write, fire
 from resqpy.store.leader import run_fenced
 from resqpy.store.promote import Right

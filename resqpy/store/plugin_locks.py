@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 
 RELEASE = "RELEASE"  # the exchange's word for freeing a JobLock
 

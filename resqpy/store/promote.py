@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.scripts import portions
 from resqpy.store.leader import run_fenced
 from resqpy.store.queues import Guard, decode_name, guard_words
-from resqpy.store.scripts import portions
 
 BATCH = 500  # items, and
 BATCH_BYTES = 65_536  # bytes looked at: either holds the server for a few milliseconds

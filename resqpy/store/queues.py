@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from resqpy.base.errors import StoreError
 from resqpy.base.model import NoList
-from resqpy.store.client import Arg, Store
-from resqpy.store.scripts import portions
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.scripts import portions
 from resqpy.store.sweep import Item
 
 DELAYED = "delayed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resqpy.base import codec, worker_records
 from resqpy.store import workers
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 from resqpy.store.walk import glob_literal
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.keys import Keys
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.translation import Command
 from resqpy.store.firing import Expected, Firing, fire
 from resqpy.store.promote import Right
 from resqpy.store.queues import decode_name
-from resqpy.store.translation import Command
 
 if TYPE_CHECKING:
     from resqpy.base.ruby_schedule import RubySchedule

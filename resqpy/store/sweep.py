@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.walk import Walk
 
 PAGE = 500

@@ -4,7 +4,7 @@ Who watches is known to the context, so that nothing between the command line an
 
 Here is also the one walk over the keyspace, only for what has no index (locks, statistics). It costs a look at
 every key of the database, so no worker ever does it (the leading scheduler looks for orphans in small steps of
-its own, a few times a day: `resqpy.store.orphans`).
+its own, a few times a day: `resqpy.store.repair.orphans`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 
 Watcher = Callable[["Walk"], None]
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from resqpy.base import codec
 from resqpy.base.keys import Keys
 from resqpy.base.model import WorkerId
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, FixedClock
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
-from resqpy.framework.api import api
+from resqpy.framework.api.api import api
 from resqpy.store import delayed
 from resqpy.testing.enqueued import EnqueuedJob
 from resqpy.testing.promoting import Promoter, promoter

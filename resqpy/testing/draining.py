@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resqpy.base.concurrency.waiting import first_of
 from resqpy.base.errors import PoolStateError, ResqpyError
 from resqpy.base.model import Job
-from resqpy.base.waiting import first_of
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.options import ScalingOptions
 from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.framework.api import api
-from resqpy.framework.connection import worker_options
+from resqpy.framework.api.api import api
+from resqpy.framework.config.connection import worker_options
 from resqpy.store import queues as queue_store
 from resqpy.testing.promoting import promote_all
 

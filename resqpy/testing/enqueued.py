@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resqpy.base.model import Job
-from resqpy.framework.api import api
+from resqpy.framework.api.api import api
 from resqpy.store import delayed, queues
 
 

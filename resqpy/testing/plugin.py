@@ -29,8 +29,8 @@ import pytest
 
 if TYPE_CHECKING:
     from resqpy.embedded.private import PrivateServer
-    from resqpy.framework.process import Process
-    from resqpy.framework.project import Project
+    from resqpy.framework.process.process import Process
+    from resqpy.framework.project.project import Project
     from resqpy.testing.clock import ManualClock
     from resqpy.testing.synchronous import SyncRunner
 
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_call() -> Generator[None, Any, None]:
     """Fail a test in which an enqueue was never awaited."""
     outcome = yield
-    pending = sys.modules.get("resqpy.base.pending")
+    pending = sys.modules.get("resqpy.base.concurrency.pending")
     lost = list(pending.LOST) if pending is not None else []
     if pending is not None:
         pending.LOST.clear()
@@ -92,7 +92,7 @@ def resqpy_project(
     resqpy_root: Path, resqpy_redis: str, resqpy_overrides: dict[str, Any]
 ) -> Iterator[Project]:
     """The project, loaded and checked, on the private Redis."""
-    from resqpy.framework.project import Project
+    from resqpy.framework.project.project import Project
 
     overrides = {**resqpy_overrides, "redis.url": resqpy_redis}
     with Project.load(resqpy_root, "test", overrides) as project:
@@ -103,8 +103,8 @@ def resqpy_project(
 @async_fixture
 async def resqpy_process(resqpy_project: Project) -> AsyncIterator[Process]:
     """The project, started without worker and scheduler: it enqueues, and tests work by `drain`."""
-    from resqpy.framework.log import to_standard_library
-    from resqpy.framework.process import Process
+    from resqpy.framework.logs.log import to_standard_library
+    from resqpy.framework.process.process import Process
 
     with to_standard_library():  # where pytest's caplog finds it
         async with Process(resqpy_project, worker=False, scheduler=False) as process:
@@ -123,7 +123,7 @@ async def resqpy_clock(resqpy_process: Process) -> AsyncIterator[ManualClock]:
 @pytest.fixture
 def resqpy_run(resqpy_project: Project) -> Iterator[SyncRunner]:
     """What calls async functions of the started project in a synchronous test."""
-    from resqpy.framework.log import to_standard_library
+    from resqpy.framework.logs.log import to_standard_library
     from resqpy.testing.synchronous import SyncRunner
 
     with to_standard_library(), SyncRunner(resqpy_project) as run:

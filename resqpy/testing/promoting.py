@@ -20,7 +20,7 @@ from resqpy.engine.scheduler.election import Election, Leadership
 from resqpy.engine.scheduler.promotion import Teller, raise_if_refused
 from resqpy.engine.scheduler.redis_clock import FollowingClock
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
-from resqpy.framework.api import api
+from resqpy.framework.api.api import api
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store import delayed, periodic, promote, queues
 from resqpy.store.delayed import is_second

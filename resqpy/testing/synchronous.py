@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, Self, TypeVar
 
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 
 P = ParamSpec("P")
 R = TypeVar("R")

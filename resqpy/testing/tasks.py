@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from resqpy.engine.definition import Definition, define
-from resqpy.framework.api import api
-from resqpy.framework.spec import TaskSpec
-from resqpy.framework.task_call import performer
+from resqpy.framework.api.api import api
+from resqpy.framework.tasks.spec import TaskSpec
+from resqpy.framework.tasks.task_call import performer
 
 
 async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:

@@ -11,7 +11,7 @@ from resqpy.base.clock import Clock
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, UsageError
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.outcome import Command
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id, payload_text
 from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost

@@ -18,7 +18,7 @@ from resqpy.engine.outcome import Command
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.enqueue_hooks import JobHooks
 from resqpy.engine.queue.queue import Queue
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none
 from resqpy.tracked.defaults import TaskDefaults

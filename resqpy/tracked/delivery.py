@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.codec import task_id_of
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.base.model import Job
-from resqpy.base.own_tasks import own_task
 from resqpy.base.when import Duration
 from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.outcome import RETURNED
@@ -21,7 +21,7 @@ from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.engine.worker.execute import failure, unknown_task
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import settling
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.claiming import TakenTask, claim

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
 
 from resqpy.base import codec
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import StoreUnavailable
 from resqpy.base.events import Emitter
-from resqpy.base.own_tasks import OwnTask, own_task
-from resqpy.store.client import Store
-from resqpy.store.subscription import Subscription
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.subscription import Subscription
 from resqpy.tracked import records
 from resqpy.tracked.errors import UnknownTaskId
 from resqpy.tracked.record import LastRun, Record, TaskStatus, but, error_from_dict

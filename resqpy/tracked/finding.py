@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.tracked import records
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted

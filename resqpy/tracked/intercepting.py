@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from resqpy.base.concurrency.limited import OwnTime, within
 from resqpy.base.errors import HookTimeout
-from resqpy.base.limited import OwnTime, within
 from resqpy.base.when import duration_s
 from resqpy.engine.plugin import Plugin
 from resqpy.tracked.errors import TaskRefused, TrackedError

@@ -7,15 +7,15 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import InvalidTask, UsageError
 from resqpy.base.events import Emitter
-from resqpy.base.own_tasks import own_task
 from resqpy.engine.definition import Definition, define, is_async
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.engine.worker.results import yields
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.errors import ListenerDestroyed, TrackedError

@@ -10,7 +10,7 @@ from typing import Any
 
 from resqpy.base.clock import Clock
 from resqpy.base.keys import Keys
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.tracked import record_fields
 from resqpy.tracked.record import LOCK_MS, Record
 from resqpy.tracked.records import type_json

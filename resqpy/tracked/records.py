@@ -16,7 +16,7 @@ from resqpy.base.queue_priority import with_priority
 from resqpy.base.when import ceil_second
 from resqpy.engine.outcome import Command
 from resqpy.store import delayed
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Guard, guard_words
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.errors import MalformedTask

@@ -16,7 +16,7 @@ from resqpy.base.codec import TASK_ID, task_id_of
 from resqpy.base.model import FailedJob
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.store import workers
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.leader import fenced
 from resqpy.tracked import records, settling
 from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterable
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.concurrency.helper_thread import HelperThread, ThreadFailed
+from resqpy.base.concurrency.waiting import is_set_within
 from resqpy.base.errors import StoreError
-from resqpy.base.helper_thread import HelperThread, ThreadFailed
-from resqpy.base.waiting import is_set_within
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import locks
 from resqpy.tracked.locks import HeldLock
 from resqpy.tracked.processing import Processing

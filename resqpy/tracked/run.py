@@ -13,8 +13,8 @@ from weakref import ReferenceType, ref
 
 from resqpy.base import codec
 from resqpy.base.clock import Clock
+from resqpy.base.concurrency.own_tasks import uncancel
 from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
-from resqpy.base.own_tasks import uncancel
 from resqpy.engine.lifecycle import Attempts, RetryPolicy
 from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext

@@ -13,7 +13,7 @@ from resqpy.base.model import FailedJob
 from resqpy.engine.outcome import Command
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import failures
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id
 from resqpy.tracked.record import Record, TaskStatus

@@ -20,7 +20,7 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import iso_utc
-from resqpy.base.cron import CronSchedule
+from resqpy.base.cron.cron import CronSchedule
 from resqpy.schedules.schedule import CronTimes, Grid
 from resqpy.tracked.merge import Patch, merged
 from resqpy.tracked.record import Ending, EndKind, LastRun, Record, TaskError, but

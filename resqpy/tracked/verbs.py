@@ -12,7 +12,7 @@ from resqpy.base.imports import near_match
 from resqpy.engine.definition import Definition
 from resqpy.engine.outcome import Command
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records, settling, transitions
 from resqpy.tracked.checks import sought_task_id
 from resqpy.tracked.creating import CreateOptions, EnqueueGuards, new_record

@@ -16,7 +16,7 @@ from typing import Any
 import resqpy
 from resqpy import Process, Project
 from resqpy.embedded import PrivateServer
-from resqpy.framework.api import api
+from resqpy.framework.api.api import api
 
 PACKAGE = f"{Path(resqpy.__file__).parent}/"
 NO_FUNCTIONS = frozenset({"<module>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import CommandOption
 from resqpy.cli.main import COMMANDS, cli
-from resqpy.cli.options import CommandOption
+from resqpy.cli.output.exits import Exit
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 BEGIN = "<!-- generated: python -m tests.cli.reference -->\n"

@@ -9,13 +9,13 @@ from redis import Redis
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import major_version
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.support.source import ROOT
 
 TEMPLATE = ROOT / "resqpy" / "cli" / "templates" / "project" / "deploy" / "redis" / "users.acl.tmpl"

@@ -10,7 +10,7 @@ from redis import Redis as Client
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.exits import Exit
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call
 from tests.unit.test_job_filter import SAME
 
@@ -134,7 +134,7 @@ def test_a_lock_that_is_gone_meanwhile(
     """It was not removed, whatever the question was answered."""
     client.set("resque:lock:Mail:q:[]", FIRST)
     monkeypatch.setattr(
-        "resqpy.cli.output.confirm", lambda _: client.delete("resque:lock:Mail:q:[]")
+        "resqpy.cli.output.printing.confirm", lambda _: client.delete("resque:lock:Mail:q:[]")
     )
 
     said = resqpy("locks", "remove", "lock:Mail:q:[]", "--json")
@@ -221,7 +221,7 @@ async def test_what_is_gone_meanwhile_is_told(
         with Client.from_url(queue.store.options.url) as client:
             client.lpop("resque:queue:q", 2)
 
-    monkeypatch.setattr("resqpy.cli.output.confirm", yes)
+    monkeypatch.setattr("resqpy.cli.output.printing.confirm", yes)
     said = await asyncio.to_thread(resqpy, "jobs", "remove", "q", "--class", "Mail")
 
     assert said.code == Exit.NO

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from resqpy.cli.exits import Exit
-from resqpy.framework.config import load_config
+from resqpy.cli.output.exits import Exit
+from resqpy.framework.config.config import load_config
 from tests.cli.conftest import Call
 from tests.cli.reference import commands
 
@@ -93,7 +93,7 @@ def test_another_stop_time_is_another_in_all_files(
     resqpy: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is one number: nobody has to remember the other places."""
-    from resqpy.framework.sections import TasksConfig
+    from resqpy.framework.config.sections import TasksConfig
 
     monkeypatch.setattr(TasksConfig, "__init__", _patient(TasksConfig.__init__))
     folder = tmp_path / "patient"

@@ -13,9 +13,9 @@ from typing import Any
 import click
 import pytest
 
-from resqpy.cli.options import CommandOption
+from resqpy.cli.arguments.flags import CommandOption
 from resqpy.engine.options import ScalingOptions
-from resqpy.framework.config_merge import KNOWN
+from resqpy.framework.config.merge import KNOWN
 from tests.cli import tour
 from tests.cli.reference import DOC, SHARED, commands, in_document
 from tests.cli.tour_steps import STEPS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.cli.exits import Exit
-from resqpy.cli.settings import find_root
+from resqpy.cli.arguments.settings import find_root
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import CommandOption
 from resqpy.cli.main import COMMANDS
-from resqpy.cli.options import CommandOption
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call
 from tests.cli.reference import commands
 
@@ -21,7 +21,7 @@ HEAVY = (
     "croniter",
     "asyncio",
     "resqpy.engine.queue.queue",
-    "resqpy.store.client",
+    "resqpy.store.connection.client",
     "ssl",
 )
 

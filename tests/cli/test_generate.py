@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from resqpy.cli.commands.generate import OF_API
-from resqpy.cli.exits import Exit
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.cli.output.exits import Exit
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from tests.cli.conftest import Call
 
 KINDS = ("plugin", "middleware", "initializer", "command", "config")

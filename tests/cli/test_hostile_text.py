@@ -15,7 +15,7 @@ from redis import Redis
 
 from resqpy import Resque
 from resqpy.base.error_text import printable, printable_json
-from resqpy.cli.live import Counted, Sample, screen
+from resqpy.cli.interactive.top import Counted, Sample, screen
 from tests.cli.conftest import Call
 
 # Colours, a title, a C1 sequence, a deletion, direction marks, a soft hyphen, unseen letters, a line.

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue, Worker
-from resqpy.cli.exits import Exit
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call, Said
 from tests.support import recordings
 
@@ -470,8 +470,8 @@ def test_a_look_imports_little(redis_url: str, name: str) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     modules = set(done.stdout.rpartition("MODULES")[2].split())
-    heavy = ("croniter", "structlog", "dateutil", "resqpy.embedded", "resqpy.base.cron",
+    heavy = ("croniter", "structlog", "dateutil", "resqpy.embedded", "resqpy.base.cron.cron",
              "resqpy.engine.worker.worker", "resqpy.engine.scheduler.scheduler",
-             "resqpy.framework.project")  # fmt: skip
+             "resqpy.framework.project.project")  # fmt: skip
 
     assert [each for each in heavy if each in modules] == []

@@ -14,8 +14,8 @@ from textwrap import dedent
 import click
 import pytest
 
-from resqpy.cli.exits import Exit
 from resqpy.cli.main import cli, run
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call
 from tests.support.pty_program import PtyProgram
 

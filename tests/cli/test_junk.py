@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.keys import Keys
-from resqpy.cli.exits import Exit
-from resqpy.store.junk import own_kinds
+from resqpy.cli.output.exits import Exit
+from resqpy.store.repair.junk import own_kinds
 from tests.cli.conftest import Call
 from tests.support.junk import KINDS, put_junk
 

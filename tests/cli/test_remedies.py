@@ -14,9 +14,9 @@ import click
 import pytest
 from redis import Redis
 
-from resqpy.cli.exits import Exit
 from resqpy.cli.main import cli
-from resqpy.framework.config_merge import KNOWN
+from resqpy.cli.output.exits import Exit
+from resqpy.framework.config.merge import KNOWN
 from tests.cli.conftest import Call
 from tests.support.source import PACKAGE
 

@@ -19,13 +19,13 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError
 
 from resqpy.base.errors import StoreMisconfigured
-from resqpy.cli.exits import Exit
+from resqpy.cli.output.exits import Exit
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import find_binary, in_wheel
-from resqpy.framework.api import api
-from resqpy.framework.scheduler import Scheduler
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.framework.api.api import api
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.cli.conftest import Call
 from tests.cli.roles import (
     ROLES,

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from resqpy.cli.exits import Exit
 from resqpy.cli.main import without_login
+from resqpy.cli.output.exits import Exit
 from tests.cli.conftest import Call, Program
 from tests.support.waiting import wait_for
 

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.fleet import files_of
+from resqpy.cli.processes.fleet import files_of
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.waiting import wait_for

@@ -19,9 +19,9 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.exits import Exit
-from resqpy.cli.supervisor import Grace
-from resqpy.framework.sections import TasksConfig
+from resqpy.cli.output.exits import Exit
+from resqpy.cli.processes.supervisor import Grace
+from resqpy.framework.config.sections import TasksConfig
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.ports import free_port

@@ -109,7 +109,8 @@ def test_what_changed_meanwhile_is_told(resqpy: Call, monkeypatch: pytest.Monkey
         resqpy("task", "create", "sendMail", "to=x@y", "--id", task_id, "--delay", "1h")
     told: list[str] = []
     monkeypatch.setattr(
-        "resqpy.cli.output.confirm", lambda _: told.append(resqpy("tracked", "remove", "a").out)
+        "resqpy.cli.output.printing.confirm",
+        lambda _: told.append(resqpy("tracked", "remove", "a").out),
     )
     said = resqpy("tracked", "cancel", "--all")
     assert (said.code, said.out.startswith("1 tracked task cancelled; 1 of the 2")) == (6, True)

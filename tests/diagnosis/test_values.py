@@ -15,7 +15,7 @@ from resqpy.diagnosis.doctor import Diagnosis
 from resqpy.diagnosis.explaining import Explanation
 from resqpy.diagnosis.workers import installation
 from resqpy.engine.options import LeaderOptions
-from resqpy.store.undo import Undo
+from resqpy.store.repair.undo import Undo
 
 TASKS = {"Mail": SimpleNamespace(queue="post", periodic=False)}
 

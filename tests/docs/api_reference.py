@@ -14,7 +14,7 @@ import resqpy
 import resqpy.testing
 from resqpy.base import errors, model
 from resqpy.engine.run import Run
-from resqpy.framework.handle import Handle, _Verb
+from resqpy.framework.tasks.handle import Handle, _Verb
 from resqpy.tracked import errors as tracked_errors
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.handle import Selection, TrackedTask

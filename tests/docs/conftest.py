@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from resqpy import Process, Project
-from resqpy.framework.log import to_standard_library
+from resqpy.framework.logs.log import to_standard_library
 from tests.docs.pages import DOCS, Stage
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 import yaml  # type: ignore[import-untyped] # comes with mkdocs
 
-from resqpy.base.cron import CronSchedule
+from resqpy.base.cron.cron import CronSchedule
 from tests.docs.command_lines import problem_of
 from tests.docs.pages import DOCS, ROOT, Block, blocks
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resqpy import Process
-from resqpy.framework.config_merge import KNOWN, variable_of
+from resqpy.framework.config.merge import KNOWN, variable_of
 from tests.cli.reference import commands
 from tests.docs.command_lines import all_options, problem_of
 from tests.docs.pages import DOCS, ROOT

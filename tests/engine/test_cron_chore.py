@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from resqpy.base.cron import CronSchedule
+from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.errors import Deposed
 from resqpy.base.periodic import to_ms
 from resqpy.engine.plugin import Enqueuing, Plugin
@@ -19,8 +19,8 @@ from resqpy.engine.queue.queue import Queue
 from resqpy.engine.run import current_run
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.worker.worker import Worker
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.schedule import ON_TIME_MS

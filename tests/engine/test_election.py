@@ -12,10 +12,10 @@ from resqpy.base.clock import FixedClock
 from resqpy.embedded import PrivateServer
 from resqpy.engine.scheduler.election import Election
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
 
 Elect = Callable[..., Election]

@@ -20,7 +20,7 @@ from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import conclude, execute, failure
 from resqpy.engine.worker.threads import ThreadRunner
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import Taken
 
 STORE = Store()

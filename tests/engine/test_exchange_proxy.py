@@ -22,8 +22,8 @@ from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.engine.worker.pool import Pool
 from resqpy.store import workers
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.support.exchange_proxy import ExchangeProxy
 
 JOBS = 30

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.store import foreign
 from tests.support.leading import LeadingScheduler
 

@@ -95,7 +95,7 @@ async def test_it_is_cut_off(
     redis_url: str, redis: Any, swallows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job stands in the failed list, with its own bytes, and is forgotten elsewhere."""
-    monkeypatch.setattr("resqpy.base.limited.GRACE_S", 0.02)
+    monkeypatch.setattr("resqpy.base.concurrency.limited.GRACE_S", 0.02)
     jobs = {"bad": {"perform": no_op, "plugins": [new_hanging(30, swallows=swallows)]}}
     await delay(redis, job("bad", 1), job("bad", 1))
     async with Scheduler(redis_url, jobs):

@@ -6,8 +6,8 @@ import inspect
 from typing import Any
 
 from resqpy import Inspector, Queue, Resque
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 
 # node-resque 9's Queue, in our names.
 NODE = {

@@ -400,7 +400,7 @@ async def test_stats_of_all_who_ever_were(resque: Resque, redis: Any) -> None:
 async def test_a_namespace_with_signs_of_patterns(redis_url: str, redis: Any) -> None:
     """Scans take the namespace literally."""
     await redis.mset({"odd[a*]?:stat:processed": 1, "odda:stat:processed": 5, "odd[a*]?:lock:x": 2})
-    from resqpy.store.options import RedisOptions
+    from resqpy.store.connection.options import RedisOptions
 
     async with Resque(RedisOptions(url=redis_url, namespace="odd[a*]?")) as resque:
         assert await resque.stats() == {"processed": 1}

@@ -10,7 +10,7 @@ import pytest
 
 from resqpy import Queue
 from resqpy.base.keys import Keys
-from resqpy.store.junk import own_kinds
+from resqpy.store.repair.junk import own_kinds
 from tests.support.junk import KINDS, put_junk
 from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for

@@ -12,8 +12,8 @@ import pytest
 from resqpy.embedded import PrivateServer
 from resqpy.engine.worker.heartbeat import Vitals, beat
 from resqpy.engine.worker.hot_queues import MANY, HotQueues
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
 from tests.support.working import Working, working
 

@@ -12,7 +12,7 @@ from resqpy import Inspector, Queue, Scheduler
 from resqpy.base.errors import InvalidInputs, UnknownTask
 from resqpy.engine.worker import newer
 from resqpy.engine.worker.worker import BaseWorker
-from resqpy.framework.task import task
+from resqpy.framework.tasks.task import task
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
 from tests.support.working import working

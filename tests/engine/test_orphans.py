@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from resqpy.engine.scheduler.orphans import Orphans
-from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.api.scheduler import Scheduler
 from tests.support.waiting import wait_for
 
 ITEM = b'{"class":"A","queue":"q","args":[1]}'

@@ -18,8 +18,8 @@ from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.worker import Worker
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.schedules import announcing
 from tests.support.waiting import wait_for
 

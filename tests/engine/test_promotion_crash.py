@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for
 

@@ -20,7 +20,7 @@ from resqpy.base.errors import (
 from resqpy.base.keys import Keys
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import Queue
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.queues import Guard
 from tests.support.inspecting import dumps, round_trips
 from tests.support.redis_state import dump

@@ -12,7 +12,7 @@ from resqpy.base.model import WorkerId
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import Exchange, SlotRef, Taken
 from tests.support.leading import LeadingScheduler
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.engine.test_rescue import worker_id
 from tests.support.scheduler_process import SchedulerProcess
 from tests.support.waiting import wait_for

@@ -15,8 +15,8 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.rescuer import Rescuer
 from resqpy.store import workers
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.engine.test_rescue import JOB, die_with, the_entry, worker_id
 from tests.support.waiting import wait_for
 from tests.support.working import working

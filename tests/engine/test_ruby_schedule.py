@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from resqpy.base.cron import CronSchedule
+from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.errors import Deposed, UsageError
 from resqpy.base.periodic import to_ms
 from resqpy.base.ruby_schedule import InvalidSchedule, parse, ruby_time
@@ -19,7 +19,7 @@ from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.schedules.announcing import Announcer
 from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.ruby import machine_zone

@@ -13,7 +13,7 @@ from resqpy.base.errors import UnknownTask
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import Queue
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.schedules.schedule import Schedule
 
 JOBS: dict[str, Any] = {

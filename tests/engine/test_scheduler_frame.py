@@ -10,8 +10,8 @@ import pytest
 
 from resqpy.engine.scheduler.chores import ChoreLoop
 from resqpy.engine.scheduler.election import Leadership, Scope
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from tests.support.scheduling import StartScheduler, schedulers
 from tests.support.waiting import wait_for
 

@@ -9,7 +9,7 @@ from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.schedule_chores import ScheduleHooks
 from resqpy.schedules.chore import Leader, Look, ScheduleChore
 from resqpy.schedules.schedule import Grid, MissedRule, Plan, Schedule, Unreadable
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.firing import DueJob, Expected, Firing
 from tests.support.leading import Leading
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from resqpy import MultiWorker, Queue, RedisOptions, ScalingOptions, Scheduler, WorkerOptions
-from resqpy.base import waiting
-from resqpy.base.waiting import Deadline
+from resqpy.base.concurrency import waiting
+from resqpy.base.concurrency.waiting import Deadline
 from resqpy.engine import role
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
@@ -132,6 +132,6 @@ async def test_what_is_promised() -> None:
 
 def redis_initializer_s() -> float:
     """What closing the connection of a process may take, behind its worker."""
-    from resqpy.framework.initializers import parts
+    from resqpy.framework.process import parts
 
     return parts._CLOSE_S

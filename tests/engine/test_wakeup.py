@@ -13,8 +13,8 @@ from resqpy import Queue, RedisOptions, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
 from resqpy.engine.worker.heartbeat import Vitals, beat
 from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.store.client import Store
-from resqpy.store.tracker import PING_EVERY_S
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.tracker import PING_EVERY_S
 from tests.support.proxy import Proxy
 from tests.support.waiting import PATIENCE_S, wait_for
 from tests.support.working import Working, working

@@ -16,8 +16,8 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import Keys
 from resqpy.engine.definition import define
 from resqpy.engine.inspect.resque import Resque
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
 from tests.support.clocks import HOURS, WrongClock
 from tests.support.waiting import wait_for

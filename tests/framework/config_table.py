@@ -8,10 +8,10 @@ import inspect
 import re
 from pathlib import Path
 
-from resqpy.framework.config_merge import KNOWN
-from resqpy.framework.options import Option
-from resqpy.framework.sections import SECTIONS
-from resqpy.framework.task import PROPERTIES, Task
+from resqpy.framework.config.merge import KNOWN
+from resqpy.framework.config.option import Option
+from resqpy.framework.config.sections import SECTIONS
+from resqpy.framework.tasks.task import PROPERTIES, Task
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 _PROPERTY = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)

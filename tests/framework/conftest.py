@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from resqpy.framework.project import Project
+from resqpy.framework.project.project import Project
 from tests.support.waiting import PATIENCE_S, wait_for
 
 MakeProject = Callable[..., Project]

@@ -22,9 +22,9 @@ from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUna
 from resqpy.base.model import FailedJob
 from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.framework.blocking import Door, SyncQueue, SyncVerb
-from resqpy.framework.loop_thread import LOOP_THREAD
-from resqpy.store.options import RedisOptions
+from resqpy.framework.api.blocking import Door, SyncQueue, SyncVerb
+from resqpy.framework.api.loop_thread import LOOP_THREAD
+from resqpy.store.connection.options import RedisOptions
 from tests.support.inspecting import failed_entry
 
 FORK = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -381,7 +381,7 @@ def test_a_script_ends_by_itself(redis_url: str, plain: Any) -> None:
     """No close() needed: the interpreter ends at once, without a warning, and closes all."""
     script = textwrap.dedent(
         f"""
-        from resqpy.framework.blocking import SyncQueue
+        from resqpy.framework.api.blocking import SyncQueue
         queue = SyncQueue({redis_url!r})
         queue.enqueue("q", "Echo", [1])
         walk = queue.each_queued("q")

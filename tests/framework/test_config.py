@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from resqpy.base.masking import masked
-from resqpy.framework.config import Config, environment_of, load_config
-from resqpy.framework.config_merge import KNOWN, variable_of
-from resqpy.framework.problems import ProjectErrors
+from resqpy.framework.config.config import Config, environment_of, load_config
+from resqpy.framework.config.merge import KNOWN, variable_of
+from resqpy.framework.project.problems import ProjectErrors
 from tests.framework.conftest import Files
 
 

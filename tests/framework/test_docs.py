@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
-from resqpy.framework.initializers.health import HealthInitializer
-from resqpy.framework.initializers.parts import (
+from resqpy.framework.api.tasks_api import TasksApi
+from resqpy.framework.process.health import HealthInitializer
+from resqpy.framework.process.parts import (
     MetricsInitializer,
     RedisInitializer,
     ResqueInitializer,
     TasksInitializer,
     TrackedInitializer,
 )
-from resqpy.framework.task import PROPERTIES, Properties, Task
-from resqpy.framework.tasks_api import TasksApi
+from resqpy.framework.tasks.task import PROPERTIES, Properties, Task
 from tests.framework.config_table import PAGES, in_document
 
 INITIALIZERS = Path(__file__).parents[2] / "docs" / "how-to" / "initializers.md"

@@ -18,14 +18,14 @@ from redis.asyncio import Redis
 from resqpy.base.errors import StoreError, StoreUnavailable
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
-from resqpy.framework.api import api
-from resqpy.framework.config import load_config
-from resqpy.framework.connection import redis_options
-from resqpy.framework.process import Process
+from resqpy.framework.api.api import api
+from resqpy.framework.config.config import load_config
+from resqpy.framework.config.connection import redis_options
+from resqpy.framework.process.process import Process
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 LEADER = "resque:resqpy:leader"

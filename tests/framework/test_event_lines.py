@@ -14,14 +14,14 @@ from redis.asyncio import Redis
 
 from resqpy import Scheduler
 from resqpy.base.model import WorkerId
-from resqpy.framework import log
-from resqpy.framework.api import api
-from resqpy.framework.config_merge import KNOWN
-from resqpy.framework.process import Process
+from resqpy.framework.api.api import api
+from resqpy.framework.config.merge import KNOWN
+from resqpy.framework.logs import log
+from resqpy.framework.process.process import Process
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 TASKS = """

@@ -15,19 +15,19 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.framework.api import api
-from resqpy.framework.config import Config, load_config
-from resqpy.framework.config_merge import KNOWN
-from resqpy.framework.connection import (
+from resqpy.framework.api.api import api
+from resqpy.framework.config.config import Config, load_config
+from resqpy.framework.config.connection import (
     redis_options,
     scaling_options,
     scheduler_options,
     url_of,
     worker_options,
 )
-from resqpy.framework.event_log import EventLog
-from resqpy.framework.log import Filter
-from resqpy.framework.process import Process
+from resqpy.framework.config.merge import KNOWN
+from resqpy.framework.logs.events import EventLog
+from resqpy.framework.logs.log import Filter
+from resqpy.framework.process.process import Process
 from resqpy.tracked.defaults import preset
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.waiting import PATIENCE_S
@@ -409,7 +409,7 @@ ELSEWHERE = {
 
 def test_a_log_file(tmp_path: Path) -> None:
     """Lines are appended to it."""
-    from resqpy.framework import log, log_writer
+    from resqpy.framework.logs import log, writer as log_writer
 
     file = tmp_path / "log"
     config = load_config(tmp_path, "production", {"logger.file": str(file)}, environ={})

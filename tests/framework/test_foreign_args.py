@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.framework.process import Process
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 
 TASK = """

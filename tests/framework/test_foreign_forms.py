@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from resqpy import Queue, Worker
 from resqpy.base.errors import DuplicateDelayedJob, InvalidInputs, InvalidQueueName, UsageError
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.task import Task, task
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.tasks.task import Task, task
 from tests.framework.conftest import Files, MakeProject
 from tests.support.working import working
 

@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.base.errors import UsageError
 from resqpy.embedded import PrivateServer
-from resqpy.framework.process import Process
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
 from tests.support.probes import get

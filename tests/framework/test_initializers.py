@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import HookTimeout, NotStarted, UsageError
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import Files, MakeProject, until
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "how-to" / "examples"
@@ -232,7 +232,7 @@ async def test_one_that_hangs_at_boot_is_cut_off(
     make_project: MakeProject, monkeypatch: pytest.MonkeyPatch, method: str, swallows: bool
 ) -> None:
     """The process does not start, and says whose fault that is."""
-    monkeypatch.setattr("resqpy.base.limited.GRACE_S", 0.05)
+    monkeypatch.setattr("resqpy.base.concurrency.limited.GRACE_S", 0.05)
     project = make_project(initializers__hangs=HANGS.format(method=method, swallows=swallows))
     with pytest.raises(HookTimeout, match=f"'hangs': its {method} took longer"):
         await Process(project, worker=False).start()

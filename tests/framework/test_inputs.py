@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from resqpy.base.errors import InvalidInputs, UsageError
-from resqpy.framework.api import api
-from resqpy.framework.inputs import Input, Inputs
-from resqpy.framework.process import Process
-from resqpy.framework.signature import merge_inputs
-from resqpy.framework.type_hints import check_of
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.tasks.inputs import Input, Inputs
+from resqpy.framework.tasks.signature import merge_inputs
+from resqpy.framework.tasks.type_hints import check_of
 from tests.framework.conftest import MakeProject, until
 
 

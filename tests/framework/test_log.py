@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.framework import log
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.sections import LoggerConfig
+from resqpy.framework.api.api import api
+from resqpy.framework.config.sections import LoggerConfig
+from resqpy.framework.logs import log
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.framework import log_writer
-from resqpy.framework.log_writer import LogStream, LogWriter
+from resqpy.framework.logs import writer as log_writer
+from resqpy.framework.logs.writer import LogStream, LogWriter
 from tests.support.waiting import wait_for
 
 

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 import structlog
 
-from resqpy.framework import loop_watch
-from resqpy.framework.initializers import health
-from resqpy.framework.process import Process
-from resqpy.framework.signals import handled
+from resqpy.framework.process import health, loop_watch
+from resqpy.framework.process.process import Process
+from resqpy.framework.process.signals import handled
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
 from tests.support.probes import get

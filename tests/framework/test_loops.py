@@ -15,11 +15,11 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Inspector, Queue, Resque, Store
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import WrongLoop
-from resqpy.base.own_tasks import own_task
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.store.options import RedisOptions
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.store.connection.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 TASKS = """

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from resqpy import Queue, Store, TrackedApi
+from resqpy.base.concurrency.pending import LOST, must_be_awaited
 from resqpy.base.errors import InvalidTask, NoEventLoop
-from resqpy.base.pending import LOST, must_be_awaited
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.task import Task, task
-from resqpy.store.options import RedisOptions
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.tasks.task import Task, task
+from resqpy.store.connection.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from resqpy.embedded import PrivateServer
-from resqpy.framework import metrics
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
+from resqpy.framework.api.api import api
+from resqpy.framework.process import metrics
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
 from tests.support.probes import fetch

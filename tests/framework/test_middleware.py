@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import UsageError
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from resqpy.testing import find_enqueued
 from tests.framework.conftest import Files, MakeProject, until
 

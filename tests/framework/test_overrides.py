@@ -12,10 +12,10 @@ import pytest
 from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.framework.api import api
-from resqpy.framework.overrides import PARTS, check_contract
-from resqpy.framework.process import Process
-from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.api.api import api
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.overrides import PARTS, check_contract
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.shell import Shell, write
 

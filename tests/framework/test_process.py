@@ -20,10 +20,10 @@ from redis import Redis as SyncRedis
 from resqpy import lifespan, open_project
 from resqpy.base.errors import PoolStateError, StoreUnavailable, UsageError
 from resqpy.embedded import PrivateServer
-from resqpy.framework.api import api
-from resqpy.framework.problems import ProjectErrors
-from resqpy.framework.process import Process
-from resqpy.framework.signals import SAME_WITHIN_S
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.process.signals import SAME_WITHIN_S
+from resqpy.framework.project.problems import ProjectErrors
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.waiting import PATIENCE_S
 
@@ -210,9 +210,9 @@ def test_without_redis_a_project_has_its_own(files: Files) -> None:
 MAIN = """
 import asyncio
 import sys
-from resqpy.framework import log
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.logs import log
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 
 project = Project.load(sys.argv[1])
 log.configure(project.config.logger, project.name)
@@ -502,7 +502,7 @@ async def test_a_function_for_the_queues_that_hangs(
         await asyncio.sleep(3600)
         return []
 
-    monkeypatch.setattr("resqpy.framework.resque._QUEUES_WITHIN_S", 0.05)
+    monkeypatch.setattr("resqpy.framework.api.resque._QUEUES_WITHIN_S", 0.05)
     project = make_project({"tasks.queues": names}, tasks__a=TASKS)
     with pytest.raises(UsageError, match="took longer"):
         await Process(project, worker=True).start()

@@ -15,12 +15,12 @@ from resqpy import Worker
 from resqpy.embedded import PrivateServer
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.worker.process_state import PAUSED, QUIET, STOPPING, STUCK
-from resqpy.framework.initializers.parts import tell_if_nobody_leads
-from resqpy.framework.metrics import of_parts
-from resqpy.framework.process import Process
+from resqpy.framework.process.metrics import of_parts
+from resqpy.framework.process.parts import tell_if_nobody_leads
+from resqpy.framework.process.process import Process
 from resqpy.store import workers
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
 from tests.support.probes import get
@@ -185,7 +185,7 @@ async def test_a_worker_says_once_that_nobody_leads(
     store: Store, key: str | None, words: list[str], monkeypatch: pytest.MonkeyPatch, *, periodic: bool
 ) -> None:  # fmt: skip
     """Not where a scheduler of any language leads, unless there are periodic tasks, which only ours runs."""
-    monkeypatch.setattr("resqpy.framework.initializers.parts._LOOK_AFTER_S", 0)
+    monkeypatch.setattr("resqpy.framework.process.parts._LOOK_AFTER_S", 0)
     if key is not None:
         await store.call("SET", getattr(store.keys, key), "x", "PX", 60_000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
@@ -202,7 +202,7 @@ async def test_a_process_looks_for_a_leader(make_project: MakeProject, monkeypat
     async def look(_store: Store, _prefix: str, *, periodic: bool) -> None:
         asked.append(time.monotonic())
 
-    monkeypatch.setattr("resqpy.framework.initializers.parts.tell_if_nobody_leads", look)
+    monkeypatch.setattr("resqpy.framework.process.parts.tell_if_nobody_leads", look)
     roles: list[tuple[bool, bool, int]] = [(True, False, 1), (True, True, 0), (False, False, 0)]
     for worker, scheduler, times in roles:
         asked.clear()

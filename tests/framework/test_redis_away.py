@@ -18,9 +18,9 @@ import structlog
 from resqpy import RedisOptions, SyncQueue, Worker, lifespan, open_project
 from resqpy.base.errors import OutcomeUnknown, StoreMisconfigured, StoreUnavailable
 from resqpy.embedded import PrivateServer
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.api.api import api
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy

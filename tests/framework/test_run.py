@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import InvalidInputs, UnknownTask
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from tests.framework.conftest import MakeProject, until
 
 TASKS = """

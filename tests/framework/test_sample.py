@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from tests.framework.conftest import until
 
 ROOT = Path(__file__).parents[2]

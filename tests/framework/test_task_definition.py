@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resqpy.engine.plugin import Plugin
-from resqpy.framework.task import PROPERTIES, Task, task
+from resqpy.framework.tasks.task import PROPERTIES, Task, task
 from tests.framework.conftest import Files
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import UnknownTask
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import Files, MakeProject
 
 FACTORY = """

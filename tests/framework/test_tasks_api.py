@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import DuplicateDelayedJob, UsageError
 from resqpy.engine.inspect.resque import Resque
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.tasks_api import TasksApi
+from resqpy.framework.api.api import api
+from resqpy.framework.api.tasks_api import TasksApi
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject
 
 TASKS = """

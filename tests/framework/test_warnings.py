@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from resqpy.framework.process import Process
+from resqpy.framework.process.process import Process
 from tests.framework.conftest import Files, MakeProject
 
 

@@ -19,10 +19,13 @@ from tests.support.source import PACKAGE, docstring, name, python_files, tree, w
 ALLOWED = {
     "redis": ("store/",),
     "click": ("cli/",),
-    "click.echo": ("cli/output.py", "cli/terminal.py"),  # makes foreign text fit for a terminal
-    "click.style": ("cli/output.py",),
+    "click.echo": (
+        "cli/output/printing.py",
+        "cli/interactive/terminal.py",
+    ),  # makes foreign text fit for a terminal
+    "click.style": ("cli/output/printing.py",),
     "click.secho": (),
-    "croniter": ("base/cron.py",),
+    "croniter": ("base/cron/cron.py",),
     "starlette": ("web/",),
     "json": (
         "base/codec.py",  # the payloads
@@ -30,7 +33,7 @@ ALLOWED = {
         "base/json_check.py",  # what would harm a foreign reader
     ),
     "signal": (
-        "framework/signals.py",
+        "framework/process/signals.py",
         "embedded/",  # signals to the server that it has started
     ),
     "importlib": (
@@ -44,9 +47,9 @@ ALLOWED = {
     "datetime.utcnow": ("base/clock.py",),
     "datetime.today": ("base/clock.py",),
     "date.today": ("base/clock.py",),
-    "asyncio.wait_for": (),  # may lose a cancellation before Python 3.12: see base/waiting.py
-    "structlog.configure": ("framework/log.py",),
-    "logging.basicConfig": ("framework/log.py",),
+    "asyncio.wait_for": (),  # may lose a cancellation before Python 3.12: see base/concurrency/waiting.py
+    "structlog.configure": ("framework/logs/log.py",),
+    "logging.basicConfig": ("framework/logs/log.py",),
 }
 KEY_NAMES = ("base/keys.py",)
 _SILENCED = re.compile(r"# (?:noqa: [A-Z0-9, ]+|type: ignore\[[\w, -]+\])")

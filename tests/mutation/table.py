@@ -96,14 +96,14 @@ MUTANTS = (
     ),
     Mutant(
         "an input that is required is demanded",
-        "resqpy/framework/inputs.py",
+        "resqpy/framework/tasks/inputs.py",
         "if declared.is_required:",
         "if declared.required is False:",
         "tests/framework/test_inputs.py::test_all_that_is_wrong_is_told_at_once",
     ),
     Mutant(
         "inputs are checked before a run, whoever enqueued them",
-        "resqpy/framework/task_call.py",
+        "resqpy/framework/tasks/task_call.py",
         "return task.inputs.check(given)",
         "return dict(given)",
         "tests/framework/test_run.py::test_what_a_foreign_client_enqueues_is_checked_before_the_run",
@@ -173,7 +173,7 @@ MUTANTS = (
     ),
     Mutant(
         "middleware may forbid a run",
-        "resqpy/framework/middleware.py",
+        "resqpy/framework/tasks/middleware.py",
         "if await _result(self._middleware.pre_processor(call)) is False:",
         "if await _result(self._middleware.pre_processor(call)) is None:",
         "tests/framework/test_middleware.py::test_pre_processor_skips_and_fails",
@@ -250,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         "a variable wins over a config file",
-        "resqpy/framework/config_merge.py",
+        "resqpy/framework/config/merge.py",
         'self._keep(path, value, f"environment {name}")',
         'self._keep(path, self.values[path], f"environment {name}")',
         "tests/framework/test_config.py::test_variables_win_over_files_and_flags_over_all",
@@ -271,7 +271,7 @@ MUTANTS = (
     ),
     Mutant(
         "a dry run changes nothing",
-        "resqpy/cli/changing.py",
+        "resqpy/cli/selection/changing.py",
         "seen = run(dry=True)",
         "seen = run(dry=False)",
         "tests/cli/test_changing.py::test_a_dry_run_says_what_is_done",
@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant(
         "a log line that was lost is counted and told",
-        "resqpy/framework/log_writer.py",
+        "resqpy/framework/logs/writer.py",
         'self.lost += data.count(b"\\n")',
         "self.lost += 0",
         "tests/framework/test_log_writer.py::test_what_is_lost_is_counted_and_told",

@@ -311,7 +311,7 @@ async def test_a_lost_reply_neither_blocks_nor_doubles(redis_url: str) -> None:
     """Asked again, who has the lock has it; another does not."""
     from resqpy import Store
     from resqpy.store import plugin_locks
-    from resqpy.store.options import RedisOptions
+    from resqpy.store.connection.options import RedisOptions
     from resqpy.store.plugin_locks import JobLockKey
 
     store = Store(RedisOptions(url=redis_url))

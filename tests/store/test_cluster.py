@@ -8,8 +8,8 @@ import pytest
 
 from resqpy import MultiWorker, Queue, RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from tests.support.redis_cluster import owner_of, running_cluster
 from tests.support.waiting import wait_for
 from tests.support.working import Working

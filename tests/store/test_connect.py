@@ -17,7 +17,7 @@ from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.masking import masked_url
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
-from resqpy.store.translation import translate_connect
+from resqpy.store.connection.translation import translate_connect
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working

@@ -9,8 +9,8 @@ import pytest
 
 from resqpy import Queue
 from resqpy.store import delayed
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 
 INDEX = "resque:delayed_queue_schedule"
 FIRST = 4_000_000_000

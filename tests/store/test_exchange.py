@@ -14,9 +14,9 @@ from resqpy.base.errors import StoreError, StoreMisconfigured
 from resqpy.base.json_check import read_strict
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Ended, Exchange, Exchanged, SlotRef, Taken
-from resqpy.store.options import RedisOptions
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump

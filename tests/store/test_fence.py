@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from resqpy.base.model import WorkerId
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Ended, Exchange, Exchanged, Fence, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.support.redis_state import dump
 
 ME = WorkerId("h+1-abc", "7", "*")

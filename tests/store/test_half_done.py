@@ -10,11 +10,11 @@ import pytest
 from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.store import failures, queues
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Ended, Exchange
 from resqpy.store.failures import Settling
 from resqpy.store.firing import Firing, fire
-from resqpy.store.options import RedisOptions
 from resqpy.store.queues import Guard, Push
 from tests.support.inspecting import failed_entry
 from tests.support.redis_state import dump

@@ -10,9 +10,9 @@ import pytest
 
 from resqpy.base.errors import Deposed
 from resqpy.store import leader
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.leader import Ballot
-from resqpy.store.options import RedisOptions
 from tests.support.redis_state import ttls
 
 RUBY = "resque:resque:resque_scheduler_master_lock"

@@ -12,8 +12,8 @@ from resqpy import Queue
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import find_binary, major_version
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 

@@ -11,13 +11,13 @@ from hypothesis import given, strategies as st
 
 from resqpy.base import failed_entries
 from resqpy.store import delayed, failures, queues
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.line import Line
+from resqpy.store.connection.options import RedisOptions
+from resqpy.store.connection.scripts import MOST_BYTES, portions
 from resqpy.store.delayed import Advance
 from resqpy.store.failures import Settling
-from resqpy.store.line import Line
-from resqpy.store.options import RedisOptions
 from resqpy.store.queues import Moved
-from resqpy.store.scripts import MOST_BYTES, portions
 from resqpy.store.sweep import Item
 
 SECOND = 2_000_000_000

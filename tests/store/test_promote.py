@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from resqpy.store import promote
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.promote import Action, Claim, Decision, Drop, Enqueue, Fail
 from resqpy.store.queues import Guard
 from tests.support.redis_state import dump

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from resqpy.base.errors import StoreUnavailable
-from resqpy.store.reachability import Away, Back, Reachability
+from resqpy.store.connection.reachability import Away, Back, Reachability
 
 GONE = StoreUnavailable("refused")
 

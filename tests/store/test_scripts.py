@@ -14,9 +14,9 @@ from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.base.model import FailedJob
 from resqpy.store import delayed, failures, queues, workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.failures import Settling
-from resqpy.store.options import RedisOptions
 from resqpy.store.queues import Guard, Push
 from resqpy.store.sweep import Item
 from tests.support.inspecting import failed_entry
@@ -262,7 +262,7 @@ async def test_two_clean_one_worker(store: Store, redis: Any) -> None:
 
 READ_LATER = """
 from pathlib import Path
-from resqpy.store import scripts
+from resqpy.store.connection import scripts
 
 def refuse(self):
     raise AssertionError(f"read while running: {self}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.sweep import Sweep, every
 
 KEY = "list"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from resqpy.embedded import PrivateServer
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
-from resqpy.store.tracker import Tracker, without_overlap
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
+from resqpy.store.connection.tracker import Tracker, without_overlap
 from resqpy.store.workers import publish_cancel
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for

@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions
 
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
-from resqpy.store.translation import error_text, translate, translate_connect
+from resqpy.store.connection.translation import error_text, translate, translate_connect
 
 WAIT, AT_ONCE = StoreUnavailable, StoreMisconfigured
 ROOTS = (exceptions.RedisError, exceptions.RedisClusterException)

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from resqpy import Queue
 from resqpy.base.errors import StoreError
 from resqpy.embedded import PrivateServer
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
 from tests.storm.auditor import Notes, Report, audit
 from tests.storm.fleet import Fleet, Role

@@ -13,9 +13,9 @@ import pytest
 
 from resqpy.engine.worker import identity
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
 from tests.storm.fleet import PROJECT
 from tests.support.waiting import wait_for
 from tests.support.working import working

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from resqpy.store.scripts import script
+from resqpy.store.connection.scripts import script
 
 FATES = ("cut", "lose", "tear", "hold", "delay", "repeat")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 
 
 def dumps(value: Any) -> bytes:

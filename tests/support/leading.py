@@ -8,10 +8,10 @@ from resqpy.base.clock import FixedClock
 from resqpy.engine.scheduler.chores import Chore
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.api.scheduler import Scheduler
 from resqpy.store import leader
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 
-_NAMES = (None, "asyncio", "redis")  # the loggers that `framework/log.py` touches
+_NAMES = (None, "asyncio", "redis")  # the loggers that `framework/logs/log.py` touches
 
 
 @contextmanager

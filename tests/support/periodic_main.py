@@ -13,10 +13,10 @@ from typing import Any
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.worker import Worker
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
-from resqpy.store.line import Line
-from resqpy.store.translation import Command
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
+from resqpy.store.connection.line import Line
+from resqpy.store.connection.translation import Command
 from tests.support import scheduler_main
 from tests.support.scheduler_main import EVENTS, Hooks, SteppingStore, Steps, say
 

@@ -25,13 +25,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.plugins.locks import QueueLock
 from resqpy.store import promote
-from resqpy.store.client import Arg, Store
-from resqpy.store.line import Line
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.line import Line
+from resqpy.store.connection.options import RedisOptions
 
 EVENTS = ("start", "end", "leader", "follower")
 

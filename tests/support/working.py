@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from resqpy import MultiWorker, ScalingOptions, WorkerOptions
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import PATIENCE_S, wait_for
 
 EVENTS = (

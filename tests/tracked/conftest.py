@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.renewal import LockKeeper
 from resqpy.tracked.verbs import Tracked
 from tests.interop.conftest import (  # noqa: F401 - fixtures of real Node and Ruby, and their marks

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from resqpy.framework.api import api
+from resqpy.framework.api.api import api
 
 broken: set[Any] = set()  # ids of payloads that fail
 running: list[Any] = []  # payloads that `method` has in hand

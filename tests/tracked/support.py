@@ -16,8 +16,8 @@ from resqpy.base.keys import Keys
 from resqpy.engine.definition import definitions
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.handle import TrackedTask

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 
 from resqpy.base.codec import MAX_PAYLOAD
 from resqpy.base.errors import InvalidJob, UnknownOption, UnknownTask, UsageError, WrongCursor
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import DuplicateTask, UnknownTaskId
 from resqpy.tracked.verbs import Tracked

@@ -11,7 +11,7 @@ from resqpy.base.clock import SystemClock
 from resqpy.engine.definition import define
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from resqpy import RedisOptions, Store
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, status_is

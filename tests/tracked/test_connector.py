@@ -12,12 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import ImportFailed, UnknownOption, UsageError
-from resqpy.framework.api import api as resqpy_api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
-from resqpy.framework.task import Task, task
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.api import api as resqpy_api
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
+from resqpy.framework.tasks.task import Task, task
+from resqpy.store.connection.client import Store
 from resqpy.tracked.defaults import PRESETS, preset
 from resqpy.tracked.finding import DEFAULT_PAGE_SIZE
 from resqpy.tracked.handle import TrackedTask

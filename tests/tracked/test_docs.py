@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from resqpy.base.backoff import Backoff
-from resqpy.framework.task import PROPERTIES
-from resqpy.framework.tracking import TrackedApi
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.tasks.task import PROPERTIES
 from resqpy.plugins import Retry
 from resqpy.tracked import errors, processing
 from resqpy.tracked.active import ActiveTask

@@ -15,10 +15,10 @@ from resqpy import Queue
 from resqpy.base import failed_entries, worker_records
 from resqpy.engine.options import WorkerOptions
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
+from resqpy.store.connection.scripts import script
 from resqpy.store.exchange import Exchange, SlotRef
-from resqpy.store.options import RedisOptions
-from resqpy.store.scripts import script
 from resqpy.tracked.claiming import TakenTask
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.recovery import settle_due

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.engine.definition import define
-from resqpy.framework.task import Task
-from resqpy.framework.tracking import TrackedApi
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.tasks.task import Task
 from resqpy.plugins.retry import Retry
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError

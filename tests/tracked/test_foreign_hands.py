@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.codec import TASK_ID
 from resqpy.base.members import replace_member
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.recovery import TrackedChore
 from resqpy.tracked.verbs import Tracked

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.codec import TASK_ID
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
 from tests.support.foreign import NodeDriver

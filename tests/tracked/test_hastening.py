@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from resqpy.base.when import ceil_second
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.recovery import settle_due

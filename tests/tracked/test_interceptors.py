@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.cron import InvalidCron
+from resqpy.base.cron.cron import InvalidCron
 from resqpy.base.errors import HookTimeout
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskRefused, TrackedError, UnknownTaskId
 from resqpy.tracked.intercepting import CallNext, Operation
@@ -275,7 +275,7 @@ async def test_an_interceptor_that_hangs_before(
     tracked: Tracked, redis: Redis, swallows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller is told which one it was, and nothing is written."""
-    monkeypatch.setattr("resqpy.base.limited.GRACE_S", 0.02)
+    monkeypatch.setattr("resqpy.base.concurrency.limited.GRACE_S", 0.02)
     hangs = Hangs("before", swallows=swallows)
     tracked.interceptors.append(hangs)
     with pytest.raises(HookTimeout, match=r"interceptor Hangs .*'create'.*0\.03 s"):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from resqpy.store.client import Store
-from resqpy.store.junk import own_kinds
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
+from resqpy.store.repair.junk import own_kinds
 from resqpy.tracked.verbs import Tracked
 from tests.support.junk import KINDS, put_junk
 from tests.support.waiting import wait_for

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.engine.options import WorkerOptions
-from resqpy.framework.scheduler import Scheduler
-from resqpy.framework.sections import SchedulerOptions
-from resqpy.store.client import Store
+from resqpy.framework.api.scheduler import Scheduler
+from resqpy.framework.config.sections import SchedulerOptions
+from resqpy.store.connection.client import Store
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.listener import definition_of

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import UsageError
 from resqpy.engine.options import WorkerOptions
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import (
     AlreadyFinished,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.listener import definition_of

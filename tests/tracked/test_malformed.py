@@ -9,8 +9,8 @@ import pytest
 from resqpy.base import failed_entries
 from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import UnknownTaskId
 from resqpy.tracked.verbs import Tracked

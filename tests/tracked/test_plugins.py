@@ -16,12 +16,12 @@ from resqpy.engine.definition import define
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import Queue
-from resqpy.framework.api import api as resqpy_api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
-from resqpy.framework.task import Task
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.api import api as resqpy_api
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
+from resqpy.framework.tasks.task import Task
+from resqpy.store.connection.client import Store
 from resqpy.tracked.errors import TaskRefused
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 
 from resqpy.base.backoff import Backoff
 from resqpy.engine.definition import define
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
-from resqpy.store.client import Store
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
+from resqpy.store.connection.client import Store
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

@@ -14,7 +14,7 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.queue.queue_names import QueueNames
 from resqpy.store import queues
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop

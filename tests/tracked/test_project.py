@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import InvalidInputs, UnknownTask
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.intercepting import CallNext, Operation
 from resqpy.tracked.verbs import Tracked
@@ -19,7 +19,7 @@ from tests.tracked.support import KEYS, check_indexes, status_is
 
 TASKS = '''
 from resqpy import Task
-from resqpy.framework.tracking import current_task
+from resqpy.framework.api.tracking import current_task
 
 class SendMail(Task):
     """Send a mail."""

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import UnknownOption, UsageError
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

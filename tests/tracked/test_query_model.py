@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis import Redis
 
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.query import SortBy
 from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import StoreError
 from resqpy.engine.queue.queue import Queue
-from resqpy.framework.task import Task
-from resqpy.framework.tracking import TrackedApi
-from resqpy.store.client import Store
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.tasks.task import Task
+from resqpy.store.connection.client import Store
 from resqpy.tracked.errors import DuplicateTask, TaskRefused
 from resqpy.tracked.recovery import TrackedChore
 from tests.tracked.support import KEYS, status_is

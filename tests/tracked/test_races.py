@@ -16,8 +16,8 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import Deposed
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import locks, records
 from resqpy.tracked.recovery import TrackedChore
 from resqpy.tracked.verbs import Tracked

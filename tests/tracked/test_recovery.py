@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import failed_at_utc
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import locks, records
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.recovery import TrackedChore

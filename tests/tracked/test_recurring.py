@@ -6,7 +6,7 @@ import itertools
 
 from redis.asyncio import Redis
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

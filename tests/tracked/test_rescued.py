@@ -14,12 +14,12 @@ from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.due import Judge
-from resqpy.framework.api import api
-from resqpy.framework.process import Process
-from resqpy.framework.project import Project
+from resqpy.framework.api.api import api
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
 from resqpy.store import workers
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.promote import Enqueue
 from resqpy.tracked import locks, records
 from resqpy.tracked.verbs import Tracked

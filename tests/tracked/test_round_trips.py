@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import OutcomeUnknown
 from resqpy.engine.options import WorkerOptions
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

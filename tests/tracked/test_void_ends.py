@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import OutcomeUnknown
-from resqpy.framework.tracking import current_task
-from resqpy.store.client import Store
+from resqpy.framework.api.tracking import current_task
+from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.processing import Finished
 from resqpy.tracked.verbs import Tracked

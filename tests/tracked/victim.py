@@ -15,9 +15,9 @@ import sys
 from typing import Any
 
 from resqpy.engine.run import current_run
-from resqpy.store.client import Store
-from resqpy.store.line import Line
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.line import Line
+from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.listener import definition_of

@@ -11,7 +11,7 @@ import pytest
 from croniter import croniter
 from hypothesis import given, strategies as st
 
-from resqpy.base.cron import CronSchedule, InvalidCron
+from resqpy.base.cron.cron import CronSchedule, InvalidCron
 from resqpy.base.errors import ResqpyError, UsageError
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,8 +17,8 @@ from zoneinfo import TZPATH, ZoneInfo, available_timezones
 
 import pytest
 
-from resqpy.base.cron import CronSchedule
-from resqpy.base.local_time import stretches
+from resqpy.base.cron.cron import CronSchedule
+from resqpy.base.cron.local_time import stretches
 
 FIRST = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
 LAST = int(datetime(2029, 1, 1, tzinfo=UTC).timestamp())

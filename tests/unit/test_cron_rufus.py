@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.cron import CronSchedule, InvalidCron
-from resqpy.base.rufus import InvalidEvery, parse_every, why_not_rufus
+from resqpy.base.cron.cron import CronSchedule, InvalidCron
+from resqpy.base.cron.rufus import InvalidEvery, parse_every, why_not_rufus
 from tests.support.other_languages import require
 
 RECORDED = Path(__file__).with_name("rufus_answers.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from resqpy.base.keys import Keys
-from resqpy.store.junk import own_kinds
+from resqpy.store.repair.junk import own_kinds
 
 NO_KEYS = {"events"}  # a channel
 

@@ -10,8 +10,8 @@ import math
 
 import pytest
 
-from resqpy.base.cron import InvalidCron
-from resqpy.base.rufus import (
+from resqpy.base.cron.cron import InvalidCron
+from resqpy.base.cron.rufus import (
     Every,
     InvalidEvery,
     parse_cron_entry,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import load_place
+from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import Group
-from resqpy.cli.options import option
-from resqpy.cli.session import load_place
-from resqpy.cli.settings import current
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
-    from resqpy.framework.config_merge import Setting
+    from resqpy.framework.config.merge import Setting
 
 
 @click.group(cls=Group, default="show")

@@ -8,9 +8,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from resqpy.base.imports import package_version
-from resqpy.cli import output
+from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
-from resqpy.cli.options import option
+from resqpy.cli.output import printing as output
 
 
 @command(json=False)
@@ -23,7 +23,7 @@ def console(*, code: str | None) -> None:
     `api`, `project` and `process` are there, and the project's tasks by their Python names. There is
     no worker in it.
     """
-    from resqpy.cli import prompt
+    from resqpy.cli.interactive import prompt
 
     result = prompt.run(code)
     if result is not None:

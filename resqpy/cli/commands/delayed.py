@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, views
+from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.types import JSON, MOMENT
 from resqpy.cli.commands.jobs import ARGS_HELP, wanted_jobs
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import JSON, MOMENT
-from resqpy.cli.options import option, options
-from resqpy.cli.session import ask
+from resqpy.cli.output import cells as views, printing as output
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import job_json
 
@@ -102,7 +102,7 @@ def remove(
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import BulkChange, change
+    from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.removing import delete_delayed_jobs
 
     wanted = _chosen(at, class_name, queue, args)
@@ -128,7 +128,7 @@ def run(
     a hook or lock of its task forbids stays delayed; so do tracked tasks. Exit code 6 if there is none,
     or fewer were enqueued than were found.
     """
-    from resqpy.cli.changing import BulkChange, change
+    from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.advancing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
+from resqpy.cli.arguments.settings import Settings, current, is_project
 from resqpy.cli.group import command
-from resqpy.cli.options import option
-from resqpy.cli.session import ask, ask_with_tasks, load_place
-from resqpy.cli.settings import Settings, current, is_project
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.problem import Problem
     from resqpy.engine.inspect.resque import Resque
-    from resqpy.framework.project import Project
+    from resqpy.framework.project.project import Project
 
 
 @command(destroys=True)
@@ -53,7 +53,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     if jobs:
         return _look_at_jobs(fix=fix)
     from resqpy.diagnosis.doctor import Diagnosis
-    from resqpy.framework.connection import scheduler_options
+    from resqpy.framework.config.connection import scheduler_options
 
     settings = current()
     config = load_place(settings).config
@@ -80,7 +80,7 @@ def _loaded_project(settings: Settings) -> Project | None:
     """The project with whatever is wrong in it; None: the folder is none."""
     if not is_project(settings.root):
         return None
-    from resqpy.framework.project import Project
+    from resqpy.framework.project.project import Project
 
     return Project.load(settings.root, settings.environment, settings.parsed())
 
@@ -107,7 +107,7 @@ async def _repair(
 
 def _take_back(path: Path, *, dry_run: bool) -> int:
     from resqpy.diagnosis.repair import read
-    from resqpy.store.undo import take_back
+    from resqpy.store.repair.undo import take_back
 
     commands = read(path)
     if not dry_run:
@@ -130,7 +130,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 def _look_at_jobs(*, fix: bool) -> int:
     from resqpy.diagnosis.contract import Contract
-    from resqpy.framework.task_call import params_of
+    from resqpy.framework.tasks.task_call import params_of
 
     if fix:
         raise click.UsageError("--fix can't change jobs or tasks: --jobs only looks")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, views
+from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
-from resqpy.cli.options import option, options
-from resqpy.cli.session import ask
+from resqpy.cli.output import cells as views, printing as output
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import failed_id, failed_json, group_json
 
@@ -39,7 +39,7 @@ def failed() -> None:
 @option("--oldest", is_flag=True, help="The oldest first, not the latest.")
 def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     """Show failed jobs, the latest first."""
-    from resqpy.cli.failed_choice import Filters
+    from resqpy.cli.selection.failed import Filters
 
     async def look(inspector: Resque) -> tuple[int, list[FailedJob]]:
         count = await inspector.failed_count()
@@ -75,7 +75,7 @@ def _none(wanted: dict[str, tuple[str, ...]]) -> str:
 @option("--limit", default=20, show_default=True, help="At the most so many groups.")
 def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
     """Count failed jobs by task and exception, the largest group first."""
-    from resqpy.cli.failed_choice import Filters
+    from resqpy.cli.selection.failed import Filters
 
     found = ask(lambda resque: resque.failed_groups(**Filters(**wanted).keywords))
     shown = found[:limit]
@@ -95,7 +95,7 @@ def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
 @click.argument("id")
 def show(id: str) -> None:  # noqa: A002 - what the user types
     """Show one failed job with its arguments and backtrace."""
-    from resqpy.cli.failed_choice import by_ids
+    from resqpy.cli.selection.failed import by_ids
 
     [entry] = ask(lambda inspector: by_ids(inspector, [id]))
     output.show(failed_json(entry, output.redaction(), backtrace=True), lambda: _print_one(entry))
@@ -153,7 +153,7 @@ def retry(
     The locks and enqueue hooks of their tasks are asked; a job that they forbid stays. Exit code 6 if
     no job is meant, or fewer were retried than were found.
     """
-    from resqpy.cli.failed_choice import FailedChoice, Filters, carry_out
+    from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
     if ids and rate:
@@ -185,7 +185,7 @@ def remove(
 
     Exit code 6 if no job is meant, or fewer were removed than were found.
     """
-    from resqpy.cli.failed_choice import FailedChoice, Filters, carry_out
+    from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them)
 

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from resqpy.base.imports import import_dotted
-from resqpy.cli import output
+from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.settings import current, is_project, no_project
+from resqpy.cli.arguments.types import MILLISECONDS, PAIR
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import MILLISECONDS, PAIR
-from resqpy.cli.options import option, options
-from resqpy.cli.scaffold import Name, Writer, render, sentence, template
-from resqpy.cli.settings import current, is_project, no_project
+from resqpy.cli.output import printing as output
+from resqpy.cli.scaffold.writing import Name, Writer, render, sentence, template
 
 
 @click.group(cls=Group)
@@ -66,7 +66,7 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
 @_manners  # fmt: skip
 def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wanted: Any) -> None:
     """Write a task and its test."""
-    from resqpy.cli.new_task import NewTask
+    from resqpy.cli.scaffold.new_task import NewTask
 
     made = NewTask.of(_named("task", name, flag, wanted["module"]), wanted)
     writer = _writer(force=force, dry_run=dry_run)
@@ -126,7 +126,7 @@ def _write(writer: Writer) -> None:
     writer.write()
     if writer.dry_run:
         return
-    from resqpy.framework.project import Project
+    from resqpy.framework.project.project import Project
 
     for problem in Project.load(writer.root, current().environment).errors:
         output.warn(str(problem))
@@ -175,7 +175,7 @@ _OWN = {
     "command": ("kebab", "resqpy.cli.main:COMMANDS", "`resqpy {}` is there already"),
     "config": (
         "snake",
-        "resqpy.framework.sections:SECTIONS",
+        "resqpy.framework.config.sections:SECTIONS",
         "config/{}.py is for settings of resqpy itself",
     ),
     "initializer": ("camel", f"{__name__}:OF_API", "api.{} is resqpy's own"),

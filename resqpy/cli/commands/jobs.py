@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli import output, views
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.types import JSON
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import JSON
-from resqpy.cli.options import option
-from resqpy.cli.session import ask
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis.views import job_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 def wanted_jobs(class_name: str | None, args: Any, queue: str | None = None) -> JobFilter:
     """The jobs that the options of a command mean."""
     from resqpy.base.job_filter import JobFilter
-    from resqpy.framework.tasks_api import as_args
+    from resqpy.framework.api.tasks_api import as_args
 
     return JobFilter.of(class_name, None if args is None else as_args(args), queue)
 
@@ -114,7 +114,7 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
 
     Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
     """
-    from resqpy.cli.changing import BulkChange, change
+    from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.removing import delete_jobs
 
     wanted = wanted_jobs(class_name, args)
@@ -143,7 +143,7 @@ def move(
     jobs whose equal waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
     """
     from resqpy.base.keys import check_queue_name
-    from resqpy.cli.changing import BulkChange, change
+    from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.moving import move_jobs
 
     wanted = wanted_jobs(class_name, args)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
-from resqpy.cli.options import option
-from resqpy.cli.session import ask
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:

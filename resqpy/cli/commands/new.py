@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from resqpy.base.imports import package_version
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
-from resqpy.cli.options import option
-from resqpy.cli.scaffold import Name, Writer, render, templates_below
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
+from resqpy.cli.scaffold.writing import Name, Writer, render, templates_below
 
 # What a project has besides tasks, tests and config.
 EXTRA = {
@@ -57,7 +57,7 @@ _MARGIN_MS = 8000  # for what else a stop does: initializers, a slow Redis
 
 def _stop_times() -> dict[str, str]:
     """How long jobs get at a stop, and how long who stops a worker must wait: one number in all files."""
-    from resqpy.framework.sections import TasksConfig
+    from resqpy.framework.config.sections import TasksConfig
 
     defaults = TasksConfig()
     patience_ms = defaults.stop_timeout + defaults.cancel_timeout + _MARGIN_MS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resqpy.cli import output, views
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask, load_place
+from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import command
-from resqpy.cli.options import option
-from resqpy.cli.session import ask, load_place
-from resqpy.cli.settings import current
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import leader_json
 
@@ -78,7 +78,7 @@ def info(*, prometheus: bool) -> None:
 
 def _print_metrics() -> None:
     from resqpy.base.prometheus import render
-    from resqpy.framework.metrics import count_all, metrics_of
+    from resqpy.framework.process.metrics import count_all, metrics_of
 
     found = ask(lambda resque: count_all(resque.store))
     output.say_block(render(metrics_of(found)).decode())

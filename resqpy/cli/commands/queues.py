@@ -9,11 +9,11 @@ import click
 
 from resqpy.base.imports import near_match
 from resqpy.base.model import NoList
-from resqpy.cli import output, views
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
-from resqpy.cli.options import option
-from resqpy.cli.session import ask
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Inspector

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask_with_tasks
+from resqpy.cli.arguments.types import MOMENT, task_names
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import MOMENT, task_names
-from resqpy.cli.options import option
-from resqpy.cli.session import ask_with_tasks
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.views import fire_json, schedule_json
 
@@ -34,7 +34,7 @@ def schedule() -> None:
 
 def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
     from resqpy.engine.inspect.schedule_view import ScheduleView
-    from resqpy.framework.connection import scheduler_options
+    from resqpy.framework.config.connection import scheduler_options
 
     async def look(resque: Any, project: Any) -> Any:
         return await do(ScheduleView(resque, scheduler_options(project.config)))

@@ -8,22 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli import output, views
+from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.session import (
+    ask_with_tasks,
+    load_project,
+    registered_tasks,
+    task_of,
+    with_process,
+)
+from resqpy.cli.arguments.settings import current
+from resqpy.cli.arguments.types import (
+    JSON,
+    MILLISECONDS,
+    MOMENT,
+    json_or_text,
+    read_pairs,
+    task_names,
+)
 from resqpy.cli.commands.tracked import CONDITIONS, TRACKED, show_page
-from resqpy.cli.exits import Exit
 from resqpy.cli.group import Group
-from resqpy.cli.option_types import JSON, MILLISECONDS, MOMENT, json_or_text, read_pairs, task_names
-from resqpy.cli.options import option, options
-from resqpy.cli.session import ask_with_tasks, load_project, registered_tasks, task_of, with_process
-from resqpy.cli.settings import current
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.explaining import Finding
     from resqpy.engine.inspect.resque import Resque
-    from resqpy.framework.process import Process
-    from resqpy.framework.project import Project
-    from resqpy.framework.spec import TaskSpec
+    from resqpy.framework.process.process import Process
+    from resqpy.framework.project.project import Project
+    from resqpy.framework.tasks.spec import TaskSpec
 
 
 _ENTRIES = {name: entry for name, entry in TRACKED.items() if name != "list"}
@@ -256,7 +269,7 @@ def enqueue(
 
 
 async def _warn_of_queue(queue: str | None, process: Process) -> None:
-    from resqpy.framework.initializers.parts import misspelled_queues
+    from resqpy.framework.process.parts import misspelled_queues
 
     named = [queue] if queue else []
     wrong = await misspelled_queues(named, process.project, process.api.resque)
@@ -326,7 +339,7 @@ def _tell(error: BaseException) -> None:
 def explain(name: str, *, queue: str | None) -> int:
     """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
     from resqpy.diagnosis.explaining import Explanation
-    from resqpy.framework.connection import scheduler_options
+    from resqpy.framework.config.connection import scheduler_options
 
     async def look(resque: Resque, project: Project) -> list[Finding]:
         options = scheduler_options(project.config)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from resqpy.base.when import parse_duration
-from resqpy.cli import output
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.types import WITH_UNIT
 from resqpy.cli.group import command
-from resqpy.cli.option_types import WITH_UNIT
-from resqpy.cli.options import option
-from resqpy.cli.session import ask
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.resque import Resque
@@ -37,8 +37,8 @@ def top(*, interval: str, rounds: int | None) -> int:
 
     Ctrl-Z gives the terminal back until `fg`. While Redis is away it waits for it.
     """
-    from resqpy.cli import live
-    from resqpy.cli.terminal import terminal
+    from resqpy.cli.interactive import top as live
+    from resqpy.cli.interactive.terminal import terminal
 
     if rounds is None and not sys.stdout.isatty():
         raise output.fail(Exit.USAGE, "top is for a terminal; `resqpy info --json` is for programs")

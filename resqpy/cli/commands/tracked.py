@@ -11,13 +11,13 @@ import click
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
-from resqpy.cli import output, views
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
+from resqpy.cli.arguments.settings import current
+from resqpy.cli.arguments.types import SPAN, json_or_text, read_pairs
 from resqpy.cli.group import Entry, Group, command
-from resqpy.cli.option_types import SPAN, json_or_text, read_pairs
-from resqpy.cli.options import option, options
-from resqpy.cli.session import ask, ask_with_tasks, load_place
-from resqpy.cli.settings import current
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis.views import tracked_json
 from resqpy.tracked.creating import CreateOptions
 
@@ -95,7 +95,7 @@ def create(
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
     """With the project's tasks, so that an unknown type is refused and a queue is known."""
-    from resqpy.framework.tracking import TrackedApi
+    from resqpy.framework.api.tracking import TrackedApi
     from resqpy.tracked.verbs import Tracked
 
     if any_type:
@@ -260,7 +260,7 @@ def list_(**conditions: Any) -> None:
 
 def show_page(conditions: dict[str, Any]) -> None:
     """Print a page of tracked tasks; the conditions are those of `CONDITIONS`."""
-    from resqpy.cli.tracked_choice import said_of
+    from resqpy.cli.selection.tracked import said_of
 
     limit, cursor = conditions.pop("limit"), conditions.pop("cursor")
     direction = "desc" if conditions.pop("desc") else "asc"
@@ -350,7 +350,7 @@ def remove(ids: Sequence[str], **given: Any) -> int:
 
 def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any) -> int:
     """Do something with the tasks that are chosen; see `TrackedWork` for the words."""
-    from resqpy.cli.tracked_choice import TrackedChoice, TrackedWork, carry_out
+    from resqpy.cli.selection.tracked import TrackedChoice, TrackedWork, carry_out
 
     dry_run = given.pop("dry_run")
     return carry_out(TrackedChoice(ids, given), TrackedWork(*words, **more), dry_run=dry_run)
@@ -365,7 +365,7 @@ def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any)
 @option("--until-ended", is_flag=True, help="End when all these tasks have; 6 if one failed.")
 def watch(ids: tuple[str, ...], *, task_type: str | None, until_ended: bool) -> int:
     """Follow the changes of all tasks, or of some, as they happen; Ctrl-C ends it."""
-    from resqpy.cli.tracked_watch import Watch
+    from resqpy.cli.interactive.watch import Watch
 
     if until_ended and not ids:
         raise click.UsageError("--until-ended: say which tasks")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from resqpy.cli.arguments.flags import Decorator, flag, option, options, setting
+from resqpy.cli.arguments.settings import Settings, current
+from resqpy.cli.arguments.types import WITH_UNIT
 from resqpy.cli.group import command
-from resqpy.cli.option_types import WITH_UNIT
-from resqpy.cli.options import Decorator, flag, option, options, setting
-from resqpy.cli.settings import Settings, current
 
 WORKING: tuple[Decorator, ...] = (
     setting("tasks.queues", "--queues", "-q", metavar="LIST",
@@ -63,7 +63,7 @@ def worker() -> NoReturn:
     """
     settings = current()
     _interval_zero_means_burst(settings)
-    from resqpy.cli import fleet
+    from resqpy.cli.processes import fleet
 
     fleet.worker(settings)
 
@@ -88,7 +88,7 @@ def scheduler() -> NoReturn:
 
     Any number may run: one leads, also beside the schedulers of Ruby and Node.
     """
-    from resqpy.cli import fleet
+    from resqpy.cli.processes import fleet
 
     fleet.scheduler(current())
 
@@ -105,6 +105,6 @@ def start(*, reload: bool) -> int:
     When a Python file of the project changes (not in tests/), the running jobs end and a new process
     begins. Ctrl-C stops it when the running jobs have ended; a second one at once.
     """
-    from resqpy.cli import fleet
+    from resqpy.cli.processes import fleet
 
     return fleet.start(current(), reload=reload)

@@ -8,12 +8,12 @@ import click
 
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
-from resqpy.cli import output, views
-from resqpy.cli.exits import Exit
+from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.types import MILLISECONDS
 from resqpy.cli.group import Command, Group
-from resqpy.cli.option_types import MILLISECONDS
-from resqpy.cli.options import option
-from resqpy.cli.session import ask
+from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
@@ -126,7 +126,8 @@ async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[s
 
 async def _named(resque: Resque, worker: str) -> list[str]:
     """Those of a name, or the one with an id; also who is not registered and has something on record."""
-    from resqpy.store import unregistered, workers
+    from resqpy.store import workers
+    from resqpy.store.repair import unregistered
 
     known = await resque.workers()
     if found := [each for each, who in known.items() if worker in {each, who.name}]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from resqpy.base.clock import Clock, told_ms
 from resqpy.engine.queue.client import Client, Connection
 from resqpy.engine.queue.queue import Queue
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 
 QueueOrConnection = Queue | Connection
 

@@ -14,7 +14,7 @@ from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.inspect.walking import DelayedWalk
 from resqpy.store import delayed, queues
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.sweep import every
 
 _HEAD = 20  # most times have few jobs; these are read with those of others

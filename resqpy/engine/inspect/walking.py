@@ -15,7 +15,7 @@ from resqpy.base import reading
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job
 from resqpy.store import delayed
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item, Sweep
 
 WINDOW = 1000

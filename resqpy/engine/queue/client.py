@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol, Self
 
 from resqpy.base.clock import Clock
-from resqpy.store.client import Store
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 
 Connection = Store | RedisOptions | str | None
 

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from resqpy.base import codec
+from resqpy.base.concurrency.limited import within
 from resqpy.base.error_text import add_note
 from resqpy.base.errors import UsageError
-from resqpy.base.limited import within
 from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.worker.hook_limit import late

@@ -13,7 +13,7 @@ from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
 from resqpy.engine.inspect.walking import Chosen, QueueRange, Walked, walk_queue
 from resqpy.store import queues
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import Moved
 from resqpy.store.sweep import Item
 

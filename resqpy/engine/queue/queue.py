@@ -7,10 +7,10 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
+from resqpy.base.concurrency.pending import must_be_awaited
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
-from resqpy.base.pending import must_be_awaited
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.plugin import Enqueuing
@@ -20,7 +20,7 @@ from resqpy.engine.queue.enqueue_hooks import JobHooks
 from resqpy.engine.queue.moving import Moving
 from resqpy.engine.queue.removing import Removing
 from resqpy.store import delayed, queues
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import Guard, Push
 
 NewJob = tuple[str, str, Sequence[Any]]

@@ -20,7 +20,7 @@ from resqpy.engine.inspect.walking import (
 )
 from resqpy.engine.queue.client import Client
 from resqpy.store import delayed, queues
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item
 
 

@@ -23,9 +23,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from resqpy.base.concurrency.own_tasks import raise_if_cancelled
+from resqpy.base.concurrency.waiting import is_set_within
 from resqpy.base.errors import Deposed
-from resqpy.base.own_tasks import raise_if_cancelled
-from resqpy.base.waiting import is_set_within
 from resqpy.engine.scheduler.election import Leadership, Scope
 
 _FIRST_RETRY_S = 0.25

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task, raise_if_cancelled
 from resqpy.base.model import Job
-from resqpy.base.own_tasks import OwnTask, own_task, raise_if_cancelled
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.due import Judge, read
 from resqpy.engine.scheduler.election import Leadership, Scope

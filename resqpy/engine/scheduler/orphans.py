@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from resqpy.base.errors import ResqpyError
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.scheduler.promotion import second_of
-from resqpy.store import orphans
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.repair import orphans
 
 FIRST_S = 60.0  # a new leader has better things to do
 EVERY_S = 6 * 3600.0

@@ -21,7 +21,7 @@ from resqpy.base.errors import PayloadError, StoreError
 from resqpy.engine.scheduler.due import Judge
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.store import promote
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.promote import Claim, Decision, Enqueue, Fail, Promoted
 
 Result = int | str

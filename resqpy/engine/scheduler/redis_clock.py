@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from resqpy.base.clock import Clock, told_ms
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 
 
 class RedisClock:

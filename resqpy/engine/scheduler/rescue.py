@@ -35,7 +35,7 @@ from resqpy.engine.options import MOST_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours
 from resqpy.store import rescue, workers
-from resqpy.store.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.rescue import Remains, Verdict
 
 _REMEMBERED_S = 72 * 3600

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resqpy.base.own_tasks import raise_if_cancelled
+from resqpy.base.concurrency.own_tasks import raise_if_cancelled
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resqpy.base.clock import Clock
+from resqpy.base.concurrency.loops import on_its_loop
+from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import StoreError
-from resqpy.base.loops import on_its_loop
-from resqpy.base.waiting import Deadline
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue.client import Connection
 from resqpy.engine.queue.queue import Queue
@@ -17,7 +17,7 @@ from resqpy.engine.scheduler.chores import Chore, ChoreLoop
 from resqpy.engine.scheduler.election import Election, Leadership
 from resqpy.engine.worker import identity
 from resqpy.schedules.announcing import Announcer, own_tasks
-from resqpy.store.tracker import Tracker
+from resqpy.store.connection.tracker import Tracker
 
 _RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, that the last steps of a stop get
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resqpy.base.waiting import loop_delays
+from resqpy.base.concurrency.waiting import loop_delays
 from resqpy.engine.options import ScalingOptions
 
 GROW, SHRINK, STAY, STOP = "+", "-", "x", "--"

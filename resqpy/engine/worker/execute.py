@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
+from resqpy.base.concurrency.limited import within
 from resqpy.base.error_text import add_note
 from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.base.limited import within
 from resqpy.engine.outcome import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run, current_run

@@ -12,16 +12,16 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from resqpy.base.concurrency.helper_thread import HelperThread
+from resqpy.base.concurrency.waiting import first_of
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ResqpyError
-from resqpy.base.helper_thread import HelperThread
 from resqpy.base.model import WorkerId
-from resqpy.base.waiting import first_of
 from resqpy.engine.worker.process_state import WORKING
 from resqpy.store import workers
-from resqpy.store.client import Store
-from resqpy.store.junk import Mending
-from resqpy.store.options import RedisOptions
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
+from resqpy.store.repair.junk import Mending
 
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
+from resqpy.base.concurrency.limited import GRACE_S
+from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.errors import HookTimeout
-from resqpy.base.limited import GRACE_S
-from resqpy.base.own_tasks import OwnTask
 from resqpy.engine.run import Run
 
 Call = Callable[[], Awaitable[Any]]

@@ -1,6 +1,6 @@
 """Whether a KeyboardInterrupt in a task can be somebody's Ctrl-C.
 
-Where a program has answered SIGINT in another way (`framework/signals.py`), it can't: then the task raised
+Where a program has answered SIGINT in another way (`framework/process/signals.py`), it can't: then the task raised
 it itself, and it is a failure like any other. Where nobody did, Python raises it in whatever runs, and
 it must end the program.
 """

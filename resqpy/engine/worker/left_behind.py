@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.errors import ResqpyError
-from resqpy.base.own_tasks import OwnTask
 from resqpy.engine.run import Run
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.threads import ThreadRunner

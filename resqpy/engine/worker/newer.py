@@ -17,7 +17,7 @@ from resqpy.engine.definition import Definitions
 from resqpy.engine.outcome import Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.store import known_tasks
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 
 PATIENCE_S = 300.0  # how long jobs of one class are left to others
 _FORGET_S = 3600.0  # a class that was not met for so long is met for the first time

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.waiting import is_set_within
 from resqpy.base.errors import OutcomeUnknown, StoreError
-from resqpy.base.own_tasks import OwnTask, own_task
-from resqpy.base.waiting import is_set_within
 from resqpy.engine.definition import Definitions
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue.queue_names import QueueNames
@@ -28,7 +28,7 @@ from resqpy.engine.worker.reporting import Reporting
 from resqpy.engine.worker.running import End, Runner, Suspects
 from resqpy.engine.worker.slots import Slot, Slots
 from resqpy.store import queues as queue_store
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import Exchange, Exchanged, Fence, Taken
 
 _FORGOTTEN = (

@@ -20,7 +20,7 @@ from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.heartbeat import Beat
 from resqpy.engine.worker.identity import reads_our_ids
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 
 _SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; one that is cut off is gone on with

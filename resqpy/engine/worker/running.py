@@ -9,6 +9,8 @@ from typing import Any
 
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock
+from resqpy.base.concurrency.limited import GRACE_S
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import (
     JobCancelled,
     JobTimeout,
@@ -18,9 +20,7 @@ from resqpy.base.errors import (
     WorkerDied,
     WorkerStopped,
 )
-from resqpy.base.limited import GRACE_S
 from resqpy.base.model import Job, WorkerId
-from resqpy.base.own_tasks import OwnTask, own_task
 from resqpy.engine.definition import Definitions
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
@@ -33,7 +33,7 @@ from resqpy.engine.worker.left_behind import LeftBehind
 from resqpy.engine.worker.slots import Slot
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import Ended, Taken
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]

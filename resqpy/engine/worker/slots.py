@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from resqpy.base.clock import Clock, iso_utc
+from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.model import WorkerId
-from resqpy.base.own_tasks import OwnTask
 from resqpy.engine.worker import identity
 from resqpy.store import workers
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import SlotRef
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import StoreError
-from resqpy.base.waiting import Deadline
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.pool import Pool

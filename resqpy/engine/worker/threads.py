@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from resqpy.base.concurrency.limited import outlast
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ResqpyError
-from resqpy.base.limited import outlast
 
 _log = logging.getLogger("resqpy")
 

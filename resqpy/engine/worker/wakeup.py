@@ -8,17 +8,17 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import Clock
+from resqpy.base.concurrency.waiting import in_own_thread
 from resqpy.base.errors import StoreError
-from resqpy.base.waiting import in_own_thread
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.worker.pool import Pool
 from resqpy.engine.worker.process_state import STUCK, state_of
 from resqpy.engine.worker.rescuer import Rescuer
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.tracker import Tracker
 from resqpy.store.queues import decode_name
-from resqpy.store.tracker import Tracker
 
 
 class Wakeup:

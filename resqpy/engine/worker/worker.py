@@ -12,12 +12,12 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.concurrency.helper_thread import ThreadFailed
+from resqpy.base.concurrency.loops import on_its_loop
+from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
-from resqpy.base.helper_thread import ThreadFailed
 from resqpy.base.imports import near_match
-from resqpy.base.loops import on_its_loop
 from resqpy.base.model import WorkerId
-from resqpy.base.waiting import Deadline
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.outcome import OutcomeKind
@@ -37,7 +37,7 @@ from resqpy.engine.worker.stopping import Stopping
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.engine.worker.wakeup import Wakeup
 from resqpy.store import plugin_locks
-from resqpy.store.reach import persevere
+from resqpy.store.connection.reach import persevere
 
 _HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
 # Of LAST_S, the seconds that the last steps of a stop get, whatever is in their way.

@@ -13,14 +13,14 @@ from tests.benchmarks.python.sections import Sections
 # What is charged to which name: functions by module and path. A name of which nothing is found (the
 # functions were renamed) is told as missing; its time then stands with that of its callers.
 PARTS: dict[str, list[str]] = {
-    "pack the command": ["resqpy.store.line:_pack"],
-    "send, and wait for Redis": ["resqpy.store.wire:Wire.send"],
-    "read and parse": ["resqpy.store.wire:Wire.data_received"],
+    "pack the command": ["resqpy.store.connection.line:_pack"],
+    "send, and wait for Redis": ["resqpy.store.connection.wire:Wire.send"],
+    "read and parse": ["resqpy.store.connection.wire:Wire.data_received"],
     "line": [
-        "resqpy.store.client:Store.run",
-        "resqpy.store.line:Line.send",
-        "resqpy.store.line:Line._flush",
-        "resqpy.store.line:Line._on_reply",
+        "resqpy.store.connection.client:Store.run",
+        "resqpy.store.connection.line:Line.send",
+        "resqpy.store.connection.line:Line._flush",
+        "resqpy.store.connection.line:Line._on_reply",
     ],
     "words of the exchange": ["resqpy.store.exchange:Exchange.run"],
     "rows of the reply": ["resqpy.store.exchange:_unpack"],

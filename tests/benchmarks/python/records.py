@@ -7,7 +7,7 @@ import time
 from statistics import median
 from typing import Any
 
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.verbs import Tracked
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 

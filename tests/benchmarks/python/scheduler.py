@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resqpy.framework.scheduler import Scheduler
+from resqpy.framework.api.scheduler import Scheduler
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from resqpy.engine.definition import definitions
-from resqpy.store.client import Store
+from resqpy.store.connection.client import Store
 from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.renewal import LockKeeper
 from resqpy.tracked.verbs import Tracked

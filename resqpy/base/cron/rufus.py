@@ -1,0 +1,389 @@
+"""What resque-scheduler's schedule entries mean, and which of them its Ruby process survives.
+
+Formats: rufus-scheduler 3.8.2 with fugit 1.5.2, called by resque-scheduler 4 and 5; recorded in
+ruby-07-cron-formats and ruby-07-cron-broken. One entry of `persistent_schedules` that Ruby refuses
+ends every dynamic Ruby scheduler, at its start and while it runs; `why_not_rufus` is asked before
+anything is written there. Used by the scheduler for Ruby's schedules.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from calendar import monthrange
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from resqpy.base.cron.cron import CronSchedule, InvalidCron
+from resqpy.base.cron.days import Days, day_number
+from resqpy.base.cron.fields import parse_fields
+from resqpy.base.cron.local_time import DAY_S
+from resqpy.base.errors import UsageError
+from resqpy.base.foreign_time import moment_of
+
+# The options that say when an `every` begins and when it ends. What can't be followed to the letter is refused:
+# half understood, a schedule would run for ever, or at other times than in Ruby. Rufus looks in this order.
+FIRST = ("first", "first_time", "first_at", "first_in")
+LAST = ("last", "last_at", "last_in")
+BOUNDS = frozenset({*FIRST, *LAST, "times"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When a schedule begins and ends; None: nothing is said.
+
+    Attributes:
+        first_in_ms: until the first run, from when the schedule is seen first.
+        first_at_ms: when the first run is; the others follow at their distance.
+        last_at_ms: after this it runs no more.
+        times: it runs so often.
+    """
+
+    first_in_ms: int | None = None
+    first_at_ms: int | None = None
+    last_at_ms: int | None = None
+    times: int | None = None
+
+
+def bounds(
+    options: Mapping[str, object], duration_ms: Callable[[object], int], zone: str | None
+) -> Bounds:
+    """What options say of the beginning and the end.
+
+    Args:
+        duration_ms: reads an interval.
+        zone: of times that name none.
+
+    Raises:
+        ValueError: what can't be followed.
+    """
+    in_ms, at_ms = _first(options, duration_ms, zone)
+    return Bounds(in_ms, at_ms, _last(options, zone), _times(options.get("times")))
+
+
+def _first(
+    options: Mapping[str, object], duration_ms: Callable[[object], int], zone: str | None
+) -> tuple[int | None, int | None]:
+    name = next((each for each in FIRST if options.get(each) is not None), None)
+    value = options.get(name) if name is not None else None
+    if value is None:
+        return None, None
+    if value in (0, "now", "immediately"):
+        return 0, None
+    at_ms = _moment(value, zone)
+    return (duration_ms(value), None) if at_ms is None else (None, at_ms)
+
+
+def _last(options: Mapping[str, object], zone: str | None) -> int | None:
+    name = next((each for each in LAST if options.get(each) is not None), None)
+    if name is None:
+        return None
+    at_ms = _moment(options[name], zone)
+    if at_ms is None:
+        raise ValueError(
+            f"option {name} is {options[name]!r}, but is to be a time such as 2030-01-31T12:00:00Z: a "
+            "duration counts from the start of a Ruby process, which is not known here"
+        )
+    return at_ms
+
+
+def _times(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"option times is {value!r}, but is to be a whole number from 1 on")
+    return value
+
+
+def _moment(value: object, zone: str | None) -> int | None:
+    """Milliseconds since the epoch of a time with its date; None where it is none."""
+    if not isinstance(value, str) or not value[:4].isdigit() or value[4:5] not in ("-", "/"):
+        return None
+    text, found = value.strip(), _zone(zone)
+    head, _, last = text.rpartition(" ")
+    if head and last[:1].isalpha() and (named := _zone(last)) is not None:
+        text, found = head, named
+    try:
+        moment = datetime.fromisoformat(text.replace("/", "-"))
+    except ValueError:
+        return moment_of(value)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=found) if found is not None else moment.astimezone()
+    return int(moment.timestamp() * 1000)
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    try:
+        return None if name is None else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+SHORTEST_S = 0.3  # rufus-scheduler's own frequency; it dies of a shorter `every`
+LONGEST_SEARCH_DAYS = 1500  # fugit gives up after 2,048 steps, most of them days
+LEAP_YEAR = 2024
+TUESDAY = 2  # rufus's weeks begin with it, an hour late in summer
+_SEARCHED = (day_number(LEAP_YEAR, 1, 1), day_number(LEAP_YEAR + 40, 1, 1))
+
+_UNITS_S = {
+    "y": 365 * DAY_S,
+    "M": 30 * DAY_S,
+    "w": 7 * DAY_S,
+    "d": DAY_S,
+    "h": 3600,
+    "m": 60,
+    "s": 1,
+    "number": 1,
+}
+
+_NUMBER = r"(?:\d+\.\d*|\.?\d+)"
+_PART = re.compile(
+    rf"(?P<number>{_NUMBER})(?: *(?:(?P<y>[yY](?i:ears?)?)|(?P<M>M|months?)|(?P<w>[wW](?i:eeks?)?)"
+    r"|(?P<d>[dD](?i:ays?)?)|(?P<h>[hH](?i:ours?)?)|(?P<m>m(?:in(?:ute)?s?)?)"
+    r"|(?P<s>[sS](?i:ec(?:ond)?)?[sS]?))|\Z)",
+    re.ASCII,
+)
+_SEPARATOR = re.compile(r"(?:[ \t,]|and)*", re.IGNORECASE)  # may be nothing
+_ISO = re.compile(r"P((?:-?\d+[YMWD])*)(?:T((?:-?\d+[HM]|-?(?:\d*\.)?\d+S)+))?", re.ASCII)
+_ISO_PART = re.compile(r"(-?(?:\d*\.)?\d+)([A-Z])", re.ASCII)
+_OPTIONS = frozenset({"first_in", "times", "overlap"})
+
+
+class InvalidEvery(UsageError):
+    """An interval can't be understood."""
+
+
+class Every(NamedTuple):
+    """An `every` entry: `"30s"` or `["30s", {"first_in": "5s"}]`."""
+
+    period_ms: int
+    first_in_ms: int | None = None  # until the first run; a period if None
+    other: tuple[str, ...] = ()  # names of options of rufus that are not followed here
+    first_at_ms: int | None = None  # when the first run is
+    last_at_ms: int | None = None  # after which it runs no more
+    times: int | None = None  # how often it runs
+
+
+def parse_every(value: object) -> int:
+    """Milliseconds of an interval as rufus writes it: `5`, `1h10m`, `15mins`, `5 minutes`, `PT5M`.
+
+    A bare number is seconds, as in Ruby; a month is 30 days and a year is 365.
+
+    Raises:
+        InvalidEvery: it is not understood, or not longer than zero.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not math.isfinite(seconds):
+        raise InvalidEvery(
+            f"interval {value!r} is not understood; write one such as 30s, 5m, 1h10m, 1.5h or PT5M"
+        )
+    if round(seconds * 1000) <= 0:
+        raise InvalidEvery(f"interval {value!r} is not at least a millisecond; write a longer one")
+    return round(seconds * 1000)
+
+
+def parse_every_entry(value: object, zone: str | None = None) -> Every:
+    """An `every` with or without options.
+
+    Args:
+        zone: of times in its options that name none.
+
+    Raises:
+        InvalidEvery: the interval, or an option that says when it begins or ends, is not understood.
+    """
+    period, options = _with_options(value)
+    period_ms = parse_every(period)
+    try:
+        found = bounds(options, parse_every, zone)
+    except ValueError as error:
+        raise InvalidEvery(str(error)) from error
+    other = tuple(sorted(options.keys() - BOUNDS))
+    return Every(
+        period_ms, found.first_in_ms, other, found.first_at_ms, found.last_at_ms, found.times
+    )
+
+
+def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
+    """A `cron` with or without options.
+
+    Raises:
+        InvalidCron: the expression is not understood, or an option says when it begins or ends.
+    """
+    text, options = _with_options(value)
+    if said := sorted(options.keys() & BOUNDS):
+        raise InvalidCron(
+            f"cron expression {text!r}: options {', '.join(said)} say when it begins or ends, which is not "
+            "followed here"
+        )
+    if not isinstance(text, str):
+        raise InvalidCron(f"cron expression {text!r}: it is not text")
+    return CronSchedule.parse(text, zone)
+
+
+def other_options(value: object) -> tuple[str, ...]:
+    """Names of options of a `cron` or `every` that are not followed here."""
+    _, options = _with_options(value)
+    return tuple(sorted(options.keys() - BOUNDS))
+
+
+def why_not_rufus(entry: object) -> str | None:
+    """What a Ruby scheduler would die of, or do otherwise than we; None if it takes the entry.
+
+    Stricter than rufus where that is simpler: refusing costs nothing, as ours are kept elsewhere.
+    """
+    if not isinstance(entry, dict):
+        return f"the entry is {type(entry).__name__}, but is to be an object"
+    return next(filter(None, _objections(entry)), None)
+
+
+def _objections(entry: Mapping[str, object]) -> Iterable[str | None]:
+    cron, every = entry.get("cron"), entry.get("every")
+    for name in ("rails_env", "env"):
+        if not isinstance(entry.get(name), str | None):
+            yield f"`{name}` is {entry[name]!r}, but is to be text"
+    if cron is None and every is None:
+        yield "it has neither `cron` nor `every`"
+    if cron is not None:
+        yield _objection_to_cron(cron)
+    if every is not None:
+        yield _objection_to_every(every)
+
+
+# -- every ---------------------------------------------------------------------------------------
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if not isinstance(value, str):
+        return None
+    text = value.strip(" \t\n\v\f\r")
+    plain = _plain_seconds(text)
+    return _iso_seconds(text.upper()) if plain is None else plain
+
+
+def _plain_seconds(text: str) -> float | None:
+    """`1h10m`, `1h and 10 minutes`, `2h -10m`: a sign counts up to the next blank or `and`."""
+    total, position, sign = 0.0, 0, 1
+    while True:
+        if text[position : position + 1] in ("+", "-"):
+            sign, position = (-1 if text[position] == "-" else 1), position + 1
+        part = _PART.match(text, position)
+        if not part:
+            return None
+        total += sign * float(part["number"]) * _UNITS_S[part.lastgroup or ""]
+        if part.end() == len(text):
+            return total
+        gap = len(_SEPARATOR.findall(text, part.end())[0])
+        position, sign = part.end() + gap, 1 if gap else sign
+
+
+def _iso_seconds(text: str) -> float | None:
+    match = _ISO.fullmatch(text)
+    if not match:
+        return None
+    days, times = _ISO_PART.findall(match[1]), _ISO_PART.findall(match[2] or "")
+    units = [(number, "M" if unit == "M" else unit.lower()) for number, unit in days]
+    units += [(number, unit.lower()) for number, unit in times]
+    return sum(float(number) * _UNITS_S[unit] for number, unit in units)
+
+
+def _with_options(value: object) -> tuple[object, Mapping[str, object]]:
+    """As resque-scheduler reads it: options count only as the second of two."""
+    if not isinstance(value, list) or not value:
+        return value, {}
+    has_options = len(value) == 2 and isinstance(value[1], dict)
+    return value[0], value[1] if has_options else {}
+
+
+def _objection_to_every(value: object) -> str | None:
+    period, options = _with_options(value)
+    if not isinstance(period, str):
+        return f"`every` is {value!r}, but is to be text"
+    try:
+        milliseconds = parse_every(period)
+    except InvalidEvery as error:
+        return str(error)
+    if milliseconds < SHORTEST_S * 1000:
+        return f"`every` {period!r} is shorter than {SHORTEST_S} s, which rufus refuses"
+    return _objection_to_options(options)
+
+
+def _objection_to_options(options: Mapping[str, object]) -> str | None:
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        return (
+            f"options {', '.join(unknown)}: only {', '.join(sorted(_OPTIONS))} are known to be safe"
+        )
+    if not isinstance(options.get("overlap", True), bool):
+        return f"option overlap is {options['overlap']!r}, but is to be true or false"
+    times = options.get("times")
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int)):
+        return f"option times is {times!r}, but is to be a whole number"
+    try:
+        parse_every(options.get("first_in", "1s"))
+    except InvalidEvery as error:
+        return f"option first_in: {error}"
+    return None
+
+
+# -- cron ----------------------------------------------------------------------------------------
+
+
+def _objection_to_cron(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"`cron` is {value!r}, but is to be text"
+    if value != value.strip() or not value:
+        return f"`cron` {value!r} begins or ends with a blank, or is empty"
+    try:
+        schedule = CronSchedule.parse(value)
+    except InvalidCron as error:
+        return str(error)
+    months = parse_fields(value).month.split(",")
+    return _objection_to_zone(schedule, value) or _objection_to_days(schedule.days, months)
+
+
+def _objection_to_zone(schedule: CronSchedule, text: str) -> str | None:
+    zone, minutes = text.rsplit(" ", maxsplit=1)[-1], schedule.zone.utcoffset(None)
+    if "\t" in text:
+        return f"`cron` {text!r} holds a tab; write spaces"
+    if zone[0] in "+-" and minutes is not None and not _rufus_knows_offset(minutes):
+        return f"offset {zone!r}: rufus knows whole quarters of an hour below 12 hours only"
+    return None
+
+
+def _rufus_knows_offset(offset: timedelta) -> bool:
+    return abs(offset) < timedelta(hours=12) and not offset % timedelta(minutes=15)
+
+
+def _objection_to_days(days: Days, months: list[str]) -> str | None:
+    rules = days.weekdays or ()
+    special = [rule for rule in rules if rule.nth or rule.every > 1]
+    named = Counter(rule.day for rule in rules)
+    if any(named[rule.day] > 1 for rule in special):
+        return "a weekday with # or % is named twice; Ruby regards only the first or dies of it"
+    if any(rule.day == TUESDAY and rule.every > 1 for rule in special):
+        return "Ruby misses Tuesdays with % as long as summer time is kept"
+    if days.monthdays and days.weekdays and "*" not in months and _drops_a_month(days):
+        return "a month without such a day; Ruby drops its weekdays, too"
+    if special and _longest_wait(days) > LONGEST_SEARCH_DAYS:
+        return "it fires so seldom that Ruby gives up searching, and dies of it"
+    return None
+
+
+def _longest_wait(days: Days) -> int:
+    first, last = _SEARCHED
+    fires = [first, *days.between(first, last), last]
+    return max(after - before for before, after in pairwise(fires))
+
+
+def _drops_a_month(days: Days) -> bool:
+    lengths = {month: monthrange(LEAP_YEAR, month)[1] for month in days.months}
+    return any(min(days.monthdays or (0,)) > length for length in lengths.values())

@@ -1,0 +1,223 @@
+"""From the shared options to a project and its Redis; for commands that have begun to work."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.masking import Redaction
+from resqpy.cli.arguments.settings import Settings, current, is_project, no_project
+from resqpy.cli.output import printing as output
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspect.resque import Resque
+    from resqpy.framework.process.process import Process
+    from resqpy.framework.project.place import Place
+    from resqpy.framework.project.project import Project
+    from resqpy.framework.tasks.spec import TaskSpec
+    from resqpy.store.walk import Walk
+
+
+T = TypeVar("T")
+P = TypeVar("P", bound="Place")
+
+
+def load_project(settings: Settings) -> Project:
+    """The whole project, with its tasks.
+
+    Raises:
+        ProjectErrors: all that is wrong with it.
+    """
+    return _reachable(_checked_project(settings), settings)
+
+
+def _checked_project(settings: Settings) -> Project:
+    from resqpy.framework.project.project import Project
+
+    project = Project.load(settings.root, settings.environment, settings.parsed())
+    settings.redaction = Redaction(project.config.logger.filtered)
+    project.check()
+    return project
+
+
+def load_place(settings: Settings) -> Place:
+    """The project's config; no file of its tasks is run.
+
+    Raises:
+        ProjectErrors: all that is wrong with the config.
+    """
+    from resqpy.framework.project.place import Place
+
+    place = Place.of(settings.root, settings.environment, settings.parsed())
+    settings.redaction = Redaction(place.config.logger.filtered)
+    return place
+
+
+def load_without_tasks(settings: Settings) -> Place:
+    """The same, where its Redis will be asked."""
+    return _reachable(load_place(settings), settings)
+
+
+def _reachable(place: P, settings: Settings) -> P:
+    """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
+    if place.uses_embedded_redis and not is_project(place.root):
+        raise no_project(settings.root, "name a Redis by --redis or REDIS_URL")
+    return place
+
+
+def ask(look: Callable[[Resque], Awaitable[T]], definitions: Mapping[str, Any] | None = None) -> T:
+    """Run something with a queue and inspector of the project's Redis, and end."""
+    with load_without_tasks(current()) as place:
+        return _run(place, definitions or {}, look)
+
+
+def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
+    """The same with a queue that knows the tasks: for what asks their plugins."""
+    with load_project(current()) as project:
+        return _run(project, project.registry.definitions, lambda queue: look(queue, project))
+
+
+def registered_tasks() -> list[TaskSpec]:
+    """The project's tasks by name; no Redis is asked."""
+    project = _checked_project(current())
+    need_tasks(project)
+    for each in project.warnings:
+        output.note(str(each))
+    return sorted(project.registry, key=lambda task: task.name)
+
+
+def task_of(project: Project, name: str) -> TaskSpec:
+    """A task by its name.
+
+    Raises:
+        UnknownTask: with the nearest name.
+    """
+    need_tasks(project)
+    return project.registry.task(name)
+
+
+def need_tasks(project: Project) -> None:
+    """Tell who is in the wrong folder so; without a project, only installed packages bring tasks."""
+    if not project.registry.tasks and not is_project(project.root):
+        raise no_project(project.root)
+
+
+def with_process(do: Callable[[Process], Awaitable[T]]) -> T:
+    """Run something in the project's process, with `api` and its initializers, but without a worker."""
+    import asyncio
+
+    process = new_process()
+
+    async def all_of_it() -> T:
+        async with process:
+            return await do(process)
+
+    return asyncio.run(all_of_it())
+
+
+def new_process() -> Process:
+    """The project's process before its start, without a worker and a scheduler."""
+    from resqpy.framework.logs.log import configure
+    from resqpy.framework.process.process import Process
+
+    project = load_project(current())
+    configure(replace(project.config.logger, level="warning"), project.name)
+    process = Process(project, worker=False, scheduler=False)
+    process.patient = False  # somebody sits before it
+    return process
+
+
+def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
+    import asyncio
+
+    from resqpy.engine.inspect.resque import Resque
+
+    async def all_of_it() -> T:
+        options = await asyncio.to_thread(place.connection)
+        async with Resque(options, definitions) as queue:
+            queue.store.scripts = False  # whoever only looks needs no right to run them
+            await queue.connect()
+            found = await look(queue)
+            await _tell_junk(queue)
+            return found
+
+    with _walks_shown():
+        return asyncio.run(all_of_it())
+
+
+async def _tell_junk(queue: Resque) -> None:
+    """Say which keys were of another kind than they should be."""
+    junk = sorted(queue.store.junk.items())
+    kinds = await queue.store.kinds([key for key, _ in junk])
+    for (key, wanted), kind in zip(junk, kinds, strict=True):
+        output.warn(f"{output.text(key)} is not a {wanted} ({kind}): taken for empty")
+
+
+# -- the bar of a terminal while a command walks over many thousand entries --
+
+
+_AFTER_S = 0.4  # what takes less needs no bar
+_EVERY_S = 0.1
+_LARGE = 2000  # entries; a smaller walk is a part of another one
+_WIDTH = 30
+
+
+class _Bar:
+    """The bar of one command; it shows the walk that took the last step."""
+
+    def __init__(self) -> None:
+        self._began_s = self._drawn_s = SYSTEM_CLOCK.monotonic()
+        self._shown = False
+
+    def watch(self, walk: Walk) -> None:
+        """Draw how far a walk is, now and then."""
+        if walk.total < _LARGE:
+            return
+        now_s = SYSTEM_CLOCK.monotonic()
+        if walk.done >= walk.total:
+            self.erase()
+        elif now_s - self._began_s >= _AFTER_S and now_s - self._drawn_s >= _EVERY_S:
+            self._drawn_s = now_s
+            self._draw(_line(walk))
+
+    def _draw(self, words: str) -> None:
+        self._shown = True
+        width = shutil.get_terminal_size().columns - 1
+        output.redraw(words[:width])
+
+    def erase(self) -> None:
+        """Take it from the screen."""
+        if self._shown:
+            self._shown = False
+            output.redraw("")
+
+
+def _line(walk: Walk) -> str:
+    """`[████      ]  37 %  370,000 of 1,000,000  failed`."""
+    part = min(1.0, walk.done / walk.total)
+    full = round(part * _WIDTH)
+    return (
+        f"[{'█' * full}{' ' * (_WIDTH - full)}] {part:4.0%}  "
+        f"{min(walk.done, walk.total):,} of {walk.total:,}  {output.text(walk.what)}"
+    )
+
+
+@contextmanager
+def _walks_shown() -> Iterator[None]:
+    """Show the walks of this block, if a person sees them."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from resqpy.store.walk import watched
+
+    bar = _Bar()
+    with watched(bar.watch):
+        try:
+            yield
+        finally:
+            bar.erase()

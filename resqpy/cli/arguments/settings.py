@@ -1,0 +1,125 @@
+"""What the options that all commands share have said, and which folder is the project's: this one, or the
+nearest above that is one, as git and cargo search. The help asks for it, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resqpy.base.masking import Redaction
+
+CONFIG, CODE = "config", ("tasks", "modules")
+
+
+def is_project(root: Path) -> bool:
+    """Whether a folder has anything of a project in it."""
+    return any((root / name).is_dir() for name in (CONFIG, *CODE))
+
+
+def find_root() -> Path:
+    """The project's folder as seen from the current one; the current one where none is found.
+
+    The current folder is a project if anything of one is in it. One above must have `config/` beside
+    `tasks/` or `modules/`, since a lone `tasks/` or `config/` up there may be anybody's; and its owner
+    must be the same, so that nobody's code is run because he put it into /tmp.
+    """
+    try:
+        here = Path.cwd()
+        found = Path() if is_project(here) else _above(here)
+        return _without_module(here, found)
+    except OSError:  # the folder is gone, or may not be read
+        return Path()
+
+
+def no_project(root: Path, *more: str) -> click.UsageError:
+    """The error for a folder that is no project.
+
+    Args:
+        more: what else may be done about it.
+    """
+    above = next((each for each in root.resolve().parents if is_project(each)), None)
+    remedies = (
+        "go to a project's folder",
+        "name one by --root" + ("" if above is None else f" (as --root {above})"),
+        *more,
+        "or make one by `resqpy new DIR`",
+    )
+    return click.UsageError(
+        f"there is no project in {root.resolve()} (no tasks/ and no config/): {', '.join(remedies)}"
+    )
+
+
+def _above(here: Path) -> Path:
+    owner = here.stat().st_uid
+    for folder in here.parents:
+        if folder.stat().st_uid != owner:
+            break
+        if _is_whole(folder):
+            return folder
+    return Path()
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / CONFIG).is_dir() and any((folder / name).is_dir() for name in CODE)
+
+
+def _without_module(here: Path, found: Path) -> Path:
+    """A module's folder looks like a project; it is a part of the one that has it in `modules/`."""
+    modules = (here / found).parent
+    whole = modules.name == "modules" and _is_whole(modules.parent)
+    return modules.parent if whole else found
+
+
+@dataclass
+class Settings:
+    """The shared options of one call.
+
+    Attributes:
+        root: the project's folder.
+        redaction: what hides secrets in all that is printed; the project's, once its config is known.
+        overrides: settings of the config by path: texts as they were given, or True and False.
+        flags: the option that said it, for messages.
+    """
+
+    root: Path = field(default_factory=find_root)
+    environment: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
+    json: bool = False
+    debug: bool = False
+    yes: bool = False
+    redaction: Redaction = field(default_factory=Redaction)
+
+    def override(self, path: str, *, value: Any, flag: str) -> None:
+        """Note what a flag says of a setting."""
+        self.overrides[path] = value
+        self.flags[path] = flag
+
+    def parsed(self) -> dict[str, Any]:
+        """The overrides as the config wants them.
+
+        Raises:
+            click.ClickException: a flag's value is wrong; the message names the flag.
+        """
+        from resqpy.base.errors import UsageError
+        from resqpy.framework.config.merge import KNOWN
+
+        found = {}
+        for path, value in self.overrides.items():
+            option = KNOWN[path]
+            try:
+                made = option.parsed(value) if isinstance(value, str) else option.checked(value)
+                found[path] = made
+            except UsageError as error:
+                raise click.UsageError(f"{self.flags[path]}: {error}") from error
+        return found
+
+
+def current() -> Settings:
+    """The settings of the running command."""
+    settings: Settings = click.get_current_context().ensure_object(Settings)
+    return settings

@@ -1,0 +1,1 @@
+"""Commands that keep the terminal: `resqpy top`, `resqpy console`, `resqpy task watch`."""

@@ -1,0 +1,117 @@
+"""A Python prompt beside the event loop of a started project; `await` is allowed at the top."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import code
+import contextlib
+import inspect
+import sys
+import traceback
+from collections.abc import Coroutine
+from types import CodeType, FunctionType
+from typing import Any
+
+from resqpy.base.imports import package_version
+from resqpy.cli.arguments.session import new_process, with_process
+from resqpy.framework.api.loop_thread import Life
+from resqpy.framework.process.process import Process
+
+
+def run(text: str | None) -> Any:
+    """Run a text, and return what its last expression is; without one, ask for input till its end."""
+    if text is not None:
+        return with_process(lambda process: _evaluated(text, _names(process)))
+    process, life = new_process(), Life()
+    try:
+        _wait(life, process.start())
+        _Prompt(_names(process), life).interact(_banner(process), "")
+    finally:
+        _wait(life, process.stop())
+        life.end()
+    return None
+
+
+def _wait(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
+    """Do something on the project's loop; Ctrl-C here cancels it there."""
+    done = asyncio.run_coroutine_threadsafe(work, life.loop)
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        done.cancel()
+        raise
+
+
+def _names(process: Process) -> dict[str, Any]:
+    tasks = {
+        getattr(each.defined, "__name__", each.name): each.defined
+        for each in process.project.registry
+    }
+    own = {"api": process.api, "project": process.project, "process": process, "asyncio": asyncio}
+    return {**tasks, **own}
+
+
+def _banner(process: Process) -> str:
+    return (
+        f"resqpy {package_version('resqpy')}, project {process.project.name}; await is allowed:\n"
+        "  await api.tasks.enqueue(name, inputs)   await api.tasks.details()   exit() ends it"
+    )
+
+
+class _Prompt(code.InteractiveConsole):
+    """Runs each input on the project's loop. It reads here, in the main thread: so Ctrl-C ends a line, or
+    what a line began, and never the console.
+    """
+
+    def __init__(self, names: dict[str, Any], life: Life) -> None:
+        super().__init__(names)
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._life = life
+        with contextlib.suppress(ImportError):
+            import readline  # lines can be edited, and those before come again
+            import rlcompleter
+
+            readline.set_completer(rlcompleter.Completer(names).complete)
+            readline.parse_and_bind("tab: complete")
+
+    def runcode(self, code: CodeType) -> None:
+        """Run it on the loop, and wait."""
+        error = _wait(self._life, self._ran(code))
+        if isinstance(error, SystemExit):
+            raise error
+        if error is not None:
+            self.write("".join(traceback.format_exception(_from_input(error))))
+
+    async def _ran(self, code: CodeType) -> BaseException | None:
+        """What it raised; given back, because `exit()` must not end the loop."""
+        try:
+            value = FunctionType(code, self.locals)()
+            if inspect.isawaitable(value):
+                await value
+        except BaseException as error:
+            return error
+        return None
+
+
+def _from_input(error: BaseException) -> BaseException:
+    """An error with the frames that begin in what was typed."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename != "<console>":
+        frame = frame.tb_next
+    return error.with_traceback(frame or error.__traceback__)
+
+
+async def _evaluated(text: str, names: dict[str, Any]) -> Any:
+    """Run a text; what its last expression is."""
+    tree = ast.parse(text, "<code>", "exec")
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        value = tree.body[-1].value
+        tree.body[-1] = ast.Assign([ast.Name("_result", ast.Store())], value)
+        ast.fix_missing_locations(tree)
+    compiled = compile(tree, "<code>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    value = FunctionType(compiled, names)()
+    if inspect.isawaitable(value):
+        await value
+    sys.stdout.flush()
+    return names.get("_result")

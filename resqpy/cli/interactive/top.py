@@ -1,0 +1,213 @@
+"""`resqpy top`: look again and again, two round trips a look, whatever the size of the installation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.model import NoList, WorkerId
+from resqpy.cli.interactive.terminal import Terminal
+from resqpy.cli.output import printing as output
+from resqpy.diagnosis import texts
+from resqpy.engine.inspect.inspector import Details
+from resqpy.engine.inspect.resque import Resque
+from resqpy.framework.process.signals import listening, number
+
+_SMALLEST_INTERVAL_S = 0.1
+
+
+@dataclass
+class _Seen:
+    """What was seen last, for rates, and while Redis is away."""
+
+    look: Sample | None = None
+    trouble: str = ""
+
+
+@contextmanager
+def interruptible(terminal: Terminal) -> Iterator[None]:
+    """Ctrl-Z stops the program till `fg`, TERM ends it, and both give the terminal back before."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        task.cancel()
+
+    stop = partial(os.kill, os.getpid(), number("STOP"))
+    with listening({"TSTP": partial(terminal.leave_to, stop), "TERM": end}):
+        yield
+
+
+async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int | None) -> None:
+    """Show the screen until somebody ends it, or so many times.
+
+    Raises:
+        StoreUnavailable, OutcomeUnknown: Redis is away, and nobody watches who could wait.
+    """
+    seen = _Seen()
+    number = 0
+    while rounds is None or number < rounds:
+        await _look(resque, seen, patient=terminal.live)
+        size = terminal.size()
+        terminal.show(screen(seen.look, seen.trouble, *size))
+        number += 1
+        if number == rounds or await _rest(
+            terminal, seen, size, max(every_s, _SMALLEST_INTERVAL_S)
+        ):
+            return
+
+
+async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
+    try:
+        details = await resque.details()
+    except (StoreUnavailable, OutcomeUnknown) as error:
+        if not patient:
+            raise
+        seen.trouble = str(error)
+        return
+    stats = details["stats"]
+    now = Counted(SYSTEM_CLOCK.monotonic(), stats["processed"], stats["failed"])
+    before = seen.look.counted if seen.look is not None and not seen.trouble else None
+    seen.look, seen.trouble = Sample(details, now, before), ""
+
+
+async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds: float) -> bool:
+    """Wait for the next look; whether somebody ended it. Another size is drawn at once."""
+    ends_s = SYSTEM_CLOCK.monotonic() + seconds
+    while (left := ends_s - SYSTEM_CLOCK.monotonic()) > 0:
+        await asyncio.sleep(min(left, 0.1))
+        key = terminal.key()
+        if key in {"q", "Q", "\x03"}:
+            return True
+        if key is not None:  # any other: look now
+            return False
+        if terminal.size() != size:
+            size = terminal.size()
+            terminal.show(screen(seen.look, seen.trouble, *size))
+    return False
+
+
+# -- the screen --
+
+
+_BAR = 24  # columns
+_NAME = 40  # columns of the longest name
+_OTHER_LINES = 9  # heads, empty lines, the counters
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The counters at a time, for rates."""
+
+    at_s: float
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look.
+
+    Attributes:
+        before: the counters of the look before it; None: it is the first.
+    """
+
+    details: Details
+    counted: Counted
+    before: Counted | None
+
+
+def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[str]:
+    """The lines to be shown, none wider than the terminal."""
+    room = max(6, lines - _OTHER_LINES)
+    made: list[str] = []
+    if trouble:
+        made.append(
+            output.paint(output.cut(output.text(f"trying again: {trouble}"), columns), fg="red")
+        )
+    if look is not None:
+        made += _head(look, columns)
+        made += ["", *_queues(look.details["queues"], room // 2, columns)]
+        made += ["", *_working(look.details, room - room // 2, columns)]
+    return made[:lines]
+
+
+def _head(look: Sample, columns: int) -> Iterator[str]:
+    """The counters, on as many lines as they need."""
+    details, now = look.details, look.counted
+    before = look.before
+    waiting = sum(details["queues"].values())
+    parts = [
+        f"waiting {waiting:,}",
+        f"processed {now.processed:,} ({_rate(before, now, 'processed')})",
+        f"failed {now.failed:,} ({_rate(before, now, 'failed')})",
+        f"failed list {details['failed']:,}",
+        f"delayed times {details['delayed']:,}",
+        f"leader {output.text(details['leader'] or 'nobody')}",
+    ]
+    line = ""
+    for part in parts:
+        joined = f"{line}   {part}" if line else part
+        if line and output.columns_of(joined) > columns:
+            yield output.cut(line, columns)
+            joined = part
+        line = joined
+    yield output.cut(line, columns)
+
+
+def _rate(before: Counted | None, now: Counted, name: str) -> str:
+    if before is None or now.at_s <= before.at_s:
+        return "-"
+    rate = (getattr(now, name) - getattr(before, name)) / (now.at_s - before.at_s)
+    return f"{max(0.0, rate):,.0f}/s"  # a counter may be set back
+
+
+def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:
+    queues = sorted(lengths.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [(output.cut(output.text(name), _NAME), length) for name, length in queues[:most]]
+    width = max([5, *(output.columns_of(name) for name, _ in shown)])
+    bars = max(0, min(_BAR, columns - width - 14))
+    longest = max((length for _, length in shown), default=0)
+    yield output.paint(output.cut(f"{'queue':<{width}}  {'jobs':>10}", columns), bold=True)
+    for name, length in shown:
+        if isinstance(length, NoList):
+            yield output.cut(
+                f"{name}{' ' * (width - output.columns_of(name))}  {length.words}", columns
+            )
+            continue
+        line = f"{name}{' ' * (width - output.columns_of(name))}  {length:>10,}"
+        bar = "█" * round(bars * length / longest) if longest else ""
+        bars_shown = output.joined("  ", output.paint(bar, fg="cyan")) if bar else ""
+        yield output.joined(output.cut(line, columns), bars_shown)
+    if len(queues) > most:
+        rest = sum(length for _, length in queues[most:])
+        yield output.cut(f"… {len(queues) - most:,} more, with {rest:,}", columns)
+
+
+def _working(details: Details, most: int, columns: int) -> Iterator[str]:
+    workers = details["workers"]
+    busy = [(each, work) for each, work in workers.items() if work is not None]
+    heading = f"{len(busy):,} of {output.counted(len(workers), 'worker')} at work"
+    yield output.paint(output.cut(heading, columns), bold=True)
+    now_ms = SYSTEM_CLOCK.now_ms()
+    rows = []
+    for worker_id, work in busy[:most]:
+        began_ms = moment_of(work.run_at)
+        payload = work.payload if isinstance(work.payload, dict) else {}
+        rows.append((
+            output.cut(output.text(payload.get("class")), _NAME),
+            texts.duration(now_ms - began_ms) if began_ms else "?",
+            output.cut(output.text(work.queue), _NAME),
+            output.text(WorkerId.parse(worker_id).name),
+        ))  # fmt: skip
+    for line in output.lines(("class", "since", "queue", "worker"), rows, right=("since",)):
+        yield output.cut(line, columns)
+    if len(busy) > most:
+        yield output.cut(f"… {len(busy) - most:,} more", columns)

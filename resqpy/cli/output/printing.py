@@ -1,0 +1,271 @@
+"""What commands print: tables for people, JSON for programs; questions on a terminal only.
+
+All that is printed goes through here, where secrets are hidden and foreign text is made fit for a terminal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from resqpy.base.error_text import printable
+from resqpy.base.masking import Redaction
+from resqpy.cli.arguments.settings import Settings, current
+from resqpy.cli.output.exits import Exit
+
+T = TypeVar("T")
+
+_GAP = "  "
+
+
+class Painted(str):
+    """A text that was made here of what is fit to be printed, with colours."""
+
+    __slots__ = ()
+
+
+def paint(words: Any, **style: Any) -> Painted:
+    """A text with a colour, or bold."""
+    return Painted(click.style(text(words), **style))
+
+
+def joined(*parts: str) -> Painted:
+    """Parts as one line: what is not painted is made fit."""
+    return Painted("".join(each if isinstance(each, Painted) else text(each) for each in parts))
+
+
+def say(*parts: str, err: bool = False) -> None:
+    """Print a line."""
+    click.echo(joined(*parts), err=err)
+
+
+def say_block(words: str) -> None:
+    """Print several lines that were made here, as they are but for what can't be printed."""
+    click.echo(fit(words), nl=False)
+
+
+def trouble(words: str, settings: Settings | None = None) -> None:
+    """Tell of an error, on standard error; it may have several lines."""
+    click.echo(f"{paint('resqpy:', fg='red')} {fit(words, settings)}", err=True)
+
+
+def redraw(words: str) -> None:
+    """Show a line of standard error anew, in the place of what it was."""
+    click.echo(f"\r{text(words)}\x1b[K", err=True, nl=False)
+
+
+def fit(words: str, settings: Settings | None = None) -> str:
+    """Lines made fit to be printed."""
+    rule = redaction() if settings is None else settings.redaction
+    return printable(rule.text(words), "\n\t")
+
+
+_DEFAULT = Redaction()
+
+
+def redaction() -> Redaction:
+    """What hides secrets: the project's, once its config is known."""
+    context = click.get_current_context(silent=True)
+    settings = context.find_object(Settings) if context is not None else None
+    return _DEFAULT if settings is None else settings.redaction
+
+
+def wants_json() -> bool:
+    """Whether `--json` was given."""
+    return current().json
+
+
+def json(value: Any) -> None:
+    """Print a value as JSON; of a list, an element a line."""
+    if isinstance(value, list) and value:
+        lines = ",\n".join(f"  {compact(each)}" for each in value)
+        click.echo(f"[\n{lines}\n]")
+    else:
+        click.echo(compact(value))
+
+
+def compact(value: Any) -> str:
+    """Arguments and the like as one line of JSON, with secrets hidden."""
+    from resqpy.diagnosis.texts import compact
+
+    return compact(value, redaction())
+
+
+def show(value: Any, for_people: Callable[[], None]) -> None:
+    """Print JSON where it is wanted, else call what prints for people."""
+    if wants_json():
+        json(value)
+    else:
+        for_people()
+
+
+def listing(
+    found: Sequence[T],
+    as_json: Callable[[T], Any],
+    heads: Sequence[str],
+    cells: Callable[[T], Sequence[Any]],
+    *,
+    empty: str,
+    right: Sequence[str] = (),
+) -> None:
+    """Print things, of each what it is in JSON, or its row of a table; see `table`."""
+    show(
+        [as_json(each) for each in found],
+        lambda: table(heads, [cells(each) for each in found], empty=empty, right=right),
+    )
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, right: Sequence[str] = ()
+) -> None:
+    """Print a table; the last column is cut where the terminal ends.
+
+    Args:
+        empty: what is said where there are no rows.
+        right: columns that stand at the right: numbers.
+    """
+    cells = [[text(cell) for cell in row] for row in rows]
+    if not cells:
+        say(empty)
+        return
+    head, *body = lines(heads, [heads, *cells], right=right, columns=_columns())
+    say(paint(head, bold=True))
+    for line in body:
+        say(line)
+
+
+def lines(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    columns: int = 10_000,
+) -> list[str]:
+    """Rows of cells as lines of a table, of which the last column is cut where the terminal ends."""
+    if not rows:
+        return []
+    widths = [max(columns_of(row[n]) for row in rows) for n in range(len(heads))]
+    widths[-1] = min(widths[-1], max(10, columns - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+    return [_line(row, widths, heads, right) for row in rows]
+
+
+def _line(
+    row: Sequence[str], widths: Sequence[int], heads: Sequence[str], right: Sequence[str]
+) -> str:
+    parts = []
+    for cell, width, head in zip(row, widths, heads, strict=True):
+        shown = cut(cell, width)
+        blanks = " " * (width - columns_of(shown))
+        parts.append(blanks + shown if head in right else shown + blanks)
+    return _GAP.join(parts).rstrip()
+
+
+def columns_of(shown: str) -> int:
+    """How many columns of a terminal a text takes: signs of East Asia and emoji take two."""
+    if shown.isascii():
+        return len(shown)
+    return sum(_sign_columns(sign) for sign in shown)
+
+
+def _sign_columns(sign: str) -> int:
+    if unicodedata.combining(sign):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def cut(shown: str, width: int) -> str:
+    """A text that fits into so many columns."""
+    if columns_of(shown) <= width:
+        return shown
+    left, kept = width - 1, []
+    for sign in shown:
+        left -= _sign_columns(sign)
+        if left < 0:
+            break
+        kept.append(sign)
+    return "".join(kept) + "…"
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 10_000
+
+
+def text(value: Any) -> str:
+    """A value as a cell: one line that can be printed, whatever somebody wrote."""
+    if value is None:
+        return "-"
+    return printable(redaction().text(value if isinstance(value, str) else str(value)))
+
+
+def properties(rows: Mapping[str, Any]) -> None:
+    """Print names and values."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        say(paint(name.ljust(width), bold=True), _GAP, text(value))
+
+
+def note(words: str) -> None:
+    """Say something beside the result, so not where programs read."""
+    click.echo(fit(words), err=True)
+
+
+def note_place(remedies: Iterable[str]) -> None:
+    """Say that commands which were told need the flags by which this one was told where to look."""
+    ctx = click.get_current_context()
+    flags = [
+        each.opts[0]
+        for each in ctx.command.params
+        if each.opts[0] in {"--redis", "--namespace", "--root", "--env"}
+        and ctx.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if flags and any("resqpy " in each for each in remedies):
+        note(f"(give the commands that are named here the same {', '.join(flags)})")
+
+
+def warn(words: str) -> None:
+    """Say what may be a trouble."""
+    click.echo(f"{paint('warning:', fg='yellow')} {fit(words)}", err=True)
+
+
+def fail(code: Exit, words: str) -> click.ClickException:
+    """An error to be raised: one line and an exit code."""
+    return Failure(words, code)
+
+
+class Failure(click.ClickException):
+    """An error of one line."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code
+
+    def show(self, file: Any = None) -> None:
+        trouble(self.message)
+
+
+def confirm(question: str) -> None:
+    """Ask before something is destroyed; off a terminal `--yes` is needed.
+
+    Raises:
+        click.ClickException: the answer is no, or nobody is there to be asked.
+    """
+    if current().yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        command = click.get_current_context().command
+        can_try = any(param.name == "dry_run" for param in command.params)
+        hint = "say --yes (or --dry-run)" if can_try else "say --yes"
+        raise fail(Exit.USAGE, f"{question} Nobody can be asked here: {hint}")
+    if not click.confirm(fit(question), err=True):
+        raise fail(Exit.NO, "nothing was done")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 job`, `2 jobs`, `10,000 jobs`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

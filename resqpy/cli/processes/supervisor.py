@@ -1,0 +1,316 @@
+"""Several processes of workers under one: restarts what dies, kills what does not stop, forwards signals,
+rolls on HUP: a new process has loaded its project before the old one is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.cli.output.exits import Exit
+from resqpy.cli.processes.service_manager import VARIABLES, ServiceManager
+from resqpy.cli.processes.supervised import Supervised
+from resqpy.framework.config.sections import TasksConfig
+from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process.signals import (
+    NOW_WITHIN_S,
+    ControllingTerminal,
+    Urgency,
+    listening,
+    number,
+)
+
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
+STEADY_S = 60.0  # who lived so long begins again with the first pause
+READY_WITHIN_S = 60.0
+FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
+STOPPING = ("TERM", "INT")
+# A new start would end the same way.
+FINAL = (Exit.USAGE, Exit.PROJECT)
+
+_DEADLY = {
+    number(each): each for each in ("SEGV", "ABRT", "BUS", "ILL", "FPE", "TERM", "INT", "HUP")
+} | {number("KILL"): "KILL (kill -9, or no memory left)"}
+
+
+@dataclass(frozen=True)
+class Grace:
+    """How many seconds a process gets to stop, before it is killed.
+
+    Attributes:
+        in_order: after the first TERM.
+        now: after the second one. (After a third one: none.)
+    """
+
+    in_order: float
+    now: float
+
+    @classmethod
+    def of(cls, tasks: TasksConfig) -> Grace:
+        """What the config says, and some seconds in which a process ends itself."""
+        cancel_s = tasks.cancel_timeout / 1000
+        return cls(tasks.stop_timeout / 1000 + cancel_s + 15.0, cancel_s + NOW_WITHIN_S + 2.0)
+
+
+@dataclass
+class _Child:
+    """One child's place; its process changes."""
+
+    index: int
+    process: Supervised | None = None
+    successor: Supervised | None = None  # loaded, and waits until the process has ended
+    ready: asyncio.Event = field(default_factory=asyncio.Event)  # once
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a new one, at once
+
+
+class Supervisor:
+    """Keeps children alive.
+
+    Args:
+        arguments: of `resqpy`, for each child.
+        count: how many.
+        grace: how long they get to stop.
+        burst: a child that ends with 0 is not replaced.
+        stubborn: not even a project that can't be loaded ends us; we wait for `roll`.
+        vary: what stands in the environment of a child besides, by its number (from 0).
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        count: int,
+        grace: Grace,
+        *,
+        environ: Mapping[str, str] | None = None,
+        burst: bool = False,
+        stubborn: bool = False,
+        vary: Callable[[int], Mapping[str, str]] = lambda _: {},
+    ) -> None:
+        self._arguments = list(arguments)
+        given = os.environ if environ is None else environ
+        self._environ = {name: given[name] for name in given if name not in VARIABLES}
+        self._grace = grace
+        self._urgency = Urgency()
+        self._all: set[Supervised] = set()  # also successors
+        self._children = [_Child(index + 1) for index in range(count)]
+        self._burst, self._stubborn, self._vary = burst, stubborn, vary
+        self._stopping = asyncio.Event()
+        self._rolling: asyncio.Task[None] | None = None
+        self._code: int = Exit.OK
+        self._worked = False  # whether a child was ever ready
+        self._renewed = self._again = False  # of a roll: a new process began; another roll is due
+        self._log = get_logger()
+        self._terminal = ControllingTerminal()
+
+    async def run(self) -> int:
+        """Until a signal says stop, or all children have ended for good; the exit code."""
+        manager = ServiceManager()
+        telling = asyncio.create_task(self._tell(manager))
+        with listening(self._handlers()):
+            async with asyncio.TaskGroup() as group:
+                for child in self._children:
+                    group.create_task(self._keep(child))
+        for task in (telling, self._rolling):
+            if task is not None:
+                task.cancel()
+        self._kill_all()
+        for each in self._all:
+            await each.ended.wait()
+        manager.close()
+        return self._code
+
+    async def _tell(self, manager: ServiceManager) -> None:
+        """Tell it when all have been ready, and when we stop."""
+        for child in self._children:
+            await child.ready.wait()
+        manager.ready()
+        await self._stopping.wait()
+        manager.stopping()
+
+    def _handlers(self) -> dict[str, Callable[[], None]]:
+        def forward(name: str) -> Callable[[], None]:
+            return lambda: self._forward(name)
+
+        def stop(name: str) -> Callable[[], None]:
+            return lambda: self._stop(name)
+
+        return {
+            **{name: forward(name) for name in FORWARDED},
+            **{name: stop(name) for name in STOPPING},
+            "QUIT": self._drain,
+            "HUP": self._hang_up,
+        }
+
+    # -- one child --
+
+    async def _keep(self, child: _Child) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            child.wanted.clear()
+            began = SYSTEM_CLOCK.monotonic()
+            code = await self._live(child)
+            if self._stopping.is_set() or not await self._replace(child, code):
+                return
+            if SYSTEM_CLOCK.monotonic() - began > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            if code != Exit.OK and not child.wanted.is_set():
+                died = {"process": child.index, "code": code} | _signal_of(code)
+                self._log.warning("process died", **died, again_in_s=pause_s)
+                await self._first(pause_s, self._stopping, child.wanted)
+                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+
+    async def _live(self, child: _Child) -> int:
+        """Let a process work, and return its exit code when it has ended."""
+        process = child.successor or await self._begin(child)
+        child.process, child.successor = process, None
+        process.go()
+        await process.ended.wait()
+        child.process = None
+        return process.code
+
+    async def _begin(self, child: _Child) -> Supervised:
+        """Start a process, which loads the project and waits."""
+
+        def is_ready() -> None:
+            self._worked = True
+            child.ready.set()
+
+        process = Supervised(is_ready)
+        environ = {**self._environ, **self._vary(child.index - 1)}
+        await process.start(self._arguments, environ)
+        self._all = {each for each in self._all if not each.ended.is_set()} | {process}
+        if self._stopping.is_set():  # whoever asked for that did not see it
+            process.signal("TERM")
+        return process
+
+    async def _replace(self, child: _Child, code: int) -> bool:
+        """Whether another one follows one that ended."""
+        if child.wanted.is_set():
+            return True
+        final = _is_final(code, ready=child.ready.is_set(), worked=self._worked)
+        if self._stubborn and (code == Exit.PROJECT or (code in FINAL and not final)):
+            self._log.error("fix the project; the next change starts it again")
+            await self._first(None, self._stopping, child.wanted)
+            return not self._stopping.is_set()
+        if final:
+            self._stop("TERM")
+        if final or (self._burst and code == Exit.OK):
+            self._code = max(self._code, code)
+            return False
+        return True
+
+    @staticmethod
+    async def _first(timeout_s: float | None, *events: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(each.wait()) for each in events]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    # -- all children --
+
+    def _stop(self, name: str) -> None:
+        level = self._urgency.rise()
+        if not level:
+            return
+        self._stopping.set()
+        if level > 2:
+            self._kill_all()
+            return
+        self._send(name)
+        within_s = self._grace.in_order if level == 1 else self._grace.now
+        asyncio.get_running_loop().call_later(within_s, self._kill_all)
+
+    def _drain(self) -> None:
+        """Stop without a limit."""
+        self._urgency.level = max(1, self._urgency.level)
+        self._stopping.set()
+        self._send("QUIT")
+
+    def _send(self, name: str) -> None:
+        for each in self._all:
+            each.signal(name)
+
+    def _forward(self, name: str) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.signal_when_ready(name)
+
+    def _kill_all(self) -> None:
+        for each in self._all:
+            self._kill(each)
+
+    def _kill(self, process: Supervised) -> None:
+        if not process.ended.is_set():
+            self._log.error("process did not stop in its time: killed", pid=process.pid)
+            process.kill()
+
+    def _hang_up(self) -> None:
+        if self._terminal.closed:
+            self._stop("TERM")
+        else:
+            self.roll()
+
+    def roll(self) -> None:
+        """Replace all, one after the other: the new one has loaded its project before the old one gets
+        its time to stop, and is ready before the next one goes. Children that wait are started.
+        """
+        for child in self._children:
+            if child.process is None:
+                child.wanted.set()
+        if self._rolling is None or self._rolling.done():
+            self._rolling = asyncio.get_running_loop().create_task(self._roll_all())
+        elif self._renewed and any(child.process is not None for child in self._children):
+            self._again = True  # a new one may have been loaded before what this is about
+
+    async def _roll_all(self) -> None:
+        self._again = True
+        while self._again:
+            self._again = self._renewed = False
+            await self._roll()
+
+    async def _roll(self) -> None:
+        for child in self._children:
+            if child.process is not None and not await self._renew(child):
+                return
+
+    async def _renew(self, child: _Child) -> bool:
+        """Replace a process; False: the others are better left as they are."""
+        self._renewed = True
+        new = await self._begin(child)
+        if not await new.comes_to(new.loaded, READY_WITHIN_S):
+            new.kill()
+            if not self._stopping.is_set():
+                self._log.error(
+                    "the new code can't be loaded: the old process works on", process=child.index
+                )
+            return False
+        old, child.successor = child.process, new
+        child.wanted.set()
+        if old is not None:
+            old.signal("TERM")
+            asyncio.get_running_loop().call_later(self._grace.in_order, self._kill, old)
+            await old.ended.wait()
+        if await new.comes_to(new.ready, READY_WITHIN_S):
+            return True
+        self._log.error("process is not ready; no more are replaced", process=child.index)
+        return False
+
+
+def _signal_of(code: int) -> dict[str, str]:
+    """The signal that ended a process, by name, with what sends the most usual one."""
+    return {"signal": _DEADLY.get(-code, str(-code))} if code < 0 else {}
+
+
+def _is_final(code: int, *, ready: bool, worked: bool) -> bool:
+    """Whether a new start would end the same way. Once a child was ready it is another matter: somebody is
+    about to fix what a deploy broke, and the others work on. A wrong setting may be one child's own, as its
+    port is.
+
+    Args:
+        ready: that child was, once.
+        worked: any child was.
+    """
+    return not ready if code == Exit.USAGE else code == Exit.PROJECT and not worked

@@ -1,0 +1,1 @@
+"""Files written from `templates/`, for `resqpy new` and `resqpy generate`."""

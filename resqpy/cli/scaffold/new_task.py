@@ -1,0 +1,218 @@
+"""The code of a new task and of its test."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import click
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.keys import check_queue_name
+from resqpy.cli.scaffold.writing import Name, render, sentence, spread
+
+# The types of inputs: how each is written, and a value for the test.
+TYPES = {
+    "str": ("str", '"text"'),
+    "int": ("int", "1"),
+    "float": ("float", "1.5"),
+    "bool": ("bool", "True"),
+    "list": ("list[Any]", "[1]"),
+    "dict": ("dict[str, Any]", '{"key": 1}'),
+    "any": ("Any", "1"),
+}
+
+
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+_MODULE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+class NewInput(NamedTuple):
+    """An input."""
+
+    name: str
+    hint: str
+    value: str
+    optional: bool
+
+    @property
+    def parameter(self) -> str:
+        """As `run` has it."""
+        return (
+            f"{self.name}: {self.hint} | None = None"
+            if self.optional
+            else f"{self.name}: {self.hint}"
+        )
+
+
+def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
+    """Inputs from `name:type`, those that may be left out last.
+
+    Raises:
+        click.ClickException: a type that inputs can't have.
+    """
+    found: list[NewInput] = []
+    for name, kind in pairs:
+        if (
+            keyword.iskeyword(name)
+            or name in _NO_INPUTS
+            or any(name == each.name for each in found)
+        ):
+            raise click.UsageError(f"--input {name}: {_why_not(name)}")
+        optional, plain = kind.endswith("?"), kind.removesuffix("?")
+        if plain not in TYPES:
+            raise click.UsageError(
+                f"--input {name}:{kind}: the type is one of {', '.join(TYPES)}{near_match(plain, TYPES)}"
+            )
+        found.append(NewInput(name, *TYPES[plain], optional))
+    return sorted(found, key=lambda each: each.optional)
+
+
+# `run` gets these without being asked for, or as something else than an input.
+_NO_INPUTS = ("self", "params", "inputs", "worker")
+
+
+def _why_not(name: str) -> str:
+    if keyword.iskeyword(name):
+        return "it is a word of Python"
+    return "`run` has it for something else" if name in _NO_INPUTS else "it is there twice"
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task that is to be written.
+
+    Attributes:
+        options: as the command has them.
+    """
+
+    name: Name
+    options: Mapping[str, Any]
+    inputs: list[NewInput]
+
+    @classmethod
+    def of(cls, name: Name, options: Mapping[str, Any]) -> NewTask:
+        """Check what was asked for.
+
+        Raises:
+            click.ClickException: with what is wrong.
+        """
+        made = cls(name, options, read_inputs(options["inputs"]))
+        try:
+            made._check()
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
+        return made
+
+    def _check(self) -> None:
+        from resqpy.base.cron.cron import CronSchedule
+
+        check_queue_name(self.options["queue"])
+        for option, value in (("queue", self.options["queue"]), *self._plugins()):
+            if not _PLAIN.fullmatch(value):
+                raise UsageError(
+                    f"--{option} {value!r} has signs that don't stand in code as they are"
+                )
+        if self._module is not None and not _MODULE.fullmatch(self._module):
+            raise UsageError(f"--module {self._module!r} is no name: letters, digits and _ are")
+        if self._module is not None and keyword.iskeyword(self._module):
+            raise UsageError(f"--module {self._module!r} is a word of Python")
+        cron, frequency = self.options["cron"], self.options["frequency"]
+        if cron is not None:
+            CronSchedule.parse(cron, self.options["timezone"] or "UTC")
+        if cron is not None and frequency:
+            raise UsageError("--cron and --frequency: a task has one of them")
+        required = [each.name for each in self.inputs if not each.optional]
+        if required and (cron is not None or frequency):
+            raise UsageError(
+                f"a periodic task can't have required inputs ({', '.join(required)}); "
+                f"say --input {required[0]}:type?"
+            )
+
+    def _plugins(self) -> list[tuple[str, str]]:
+        return [("plugin", each) for each in self.options["plugins"]]
+
+    # -- where --
+
+    @property
+    def _module(self) -> str | None:
+        module: str | None = self.options["module"]
+        return module
+
+    @property
+    def path(self) -> str:
+        """The task's file."""
+        folder = f"modules/{self._module}/tasks" if self._module else "tasks"
+        return f"{folder}/{self.name.snake}.py"
+
+    @property
+    def test_path(self) -> str:
+        """The test's file."""
+        folder = f"tests/{self._module}" if self._module else "tests"
+        return f"{folder}/test_{self.name.snake}.py"
+
+    @property
+    def full_name(self) -> str:
+        """The name in Redis."""
+        return f"{self._module}.{self.name.given}" if self._module else self.name.given
+
+    # -- what --
+
+    def code(self) -> str:
+        """The task."""
+        text = render("generate/task.py", self._values())
+        if any("Any" in each.hint for each in self.inputs):
+            text = text.replace("\nfrom resqpy ", "\nfrom typing import Any\n\nfrom resqpy ", 1)
+        return text
+
+    def test(self) -> str:
+        """Its test."""
+        return render("generate/task_test.py", self._values())
+
+    def _values(self) -> dict[str, str]:
+        given = [(each.name, each.value) for each in self.inputs]
+        same = [f"{name}={name}" for name, _ in given]
+        start = "def" if self.options["blocking"] else "async def"
+        return {
+            "name": self.full_name,
+            "class": self.name.pascal,
+            "description": sentence(self.options["description"] or f"The task {self.name.given}"),
+            "properties": "".join(f"    {line}\n" for line in self._properties()),
+            "run": spread(
+                4,
+                f"{start} run(",
+                ["self", *(each.parameter for each in self.inputs)],
+                ") -> None:",
+            ),
+            "logged": spread(8, "api.log.info(", [f'"{self.full_name} runs"', *same], ")"),
+            "enqueue": spread(
+                4, f"await {self.name.pascal}.enqueue(", [f"{n}={v}" for n, v in given], ")"
+            ),
+            "same_inputs": spread(
+                4, "assert job.inputs == {", [f'"{name}": {value}' for name, value in given], "}"
+            ),
+            "queue": self.options["queue"],
+            "import": self.path.removesuffix(".py").replace("/", "."),
+        }
+
+    def _properties(self) -> Iterator[str]:
+        wanted = self.options
+        if self.name.given != self.name.camel:
+            yield f'name = "{self.full_name}"'
+        yield f'queue = "{wanted["queue"]}"'
+        if wanted["frequency"]:
+            yield f"frequency = {wanted['frequency']:_}  # milliseconds"
+        for text in ("cron", "timezone"):
+            if wanted[text]:
+                yield f'{text} = "{wanted[text]}"'
+        if wanted["plugins"]:
+            quoted = ", ".join(f'"{each}"' for each in wanted["plugins"])
+            yield f"plugins = [{quoted}]"
+        if wanted["retry"]:
+            yield f"retry = {wanted['retry']}"
+        if wanted["timeout"]:
+            yield f"time_limit = {wanted['timeout']:_}  # milliseconds"

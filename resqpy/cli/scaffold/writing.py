@@ -1,0 +1,164 @@
+"""Writing files from templates: for `resqpy new` and `resqpy generate`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.exits import Exit
+
+TEMPLATES = Path(__file__).parent / "templates"
+_SUFFIX = ".tmpl"
+_HOLE = re.compile(r"\{\{(\w+)\}\}")
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+MOST_COLUMNS = 100  # of a line of the project, see its pyproject.toml
+MOST_WORDS = 80  # of a description, which is one line of a docstring
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in the spellings that code has for it."""
+
+    given: str
+
+    @classmethod
+    def of(cls, text: str, remedy: str = "") -> Name:
+        """Check a name that a person gives.
+
+        Args:
+            remedy: what to do about another one.
+
+        Raises:
+            click.ClickException: it can't be made a name in Python.
+        """
+        if not _NAME.fullmatch(text) or not _WORD.findall(text):
+            raise click.UsageError(
+                f"{text!r} is no name: a letter comes first, then letters, digits, _, - and ."
+                + (f"; {remedy}" if remedy else "")
+            )
+        return cls(text)
+
+    @property
+    def _words(self) -> list[str]:
+        return _WORD.findall(self.given)
+
+    @property
+    def snake(self) -> str:
+        """`send_report`."""
+        return "_".join(self._words).lower()
+
+    @property
+    def kebab(self) -> str:
+        """`send-report`."""
+        return self.snake.replace("_", "-")
+
+    @property
+    def pascal(self) -> str:
+        """`SendReport`."""
+        return "".join(word[0].upper() + word[1:].lower() for word in self._words)
+
+    @property
+    def camel(self) -> str:
+        """`sendReport`."""
+        return self.pascal[0].lower() + self.pascal[1:]
+
+
+def template(name: str) -> str:
+    """A template below `templates/`, by its path there; empty if there is none."""
+    path = TEMPLATES / f"{name}{_SUFFIX}"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def render(name: str, values: Mapping[str, str]) -> str:
+    """A template with its holes filled."""
+    return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), template(name))
+
+
+def spread(indent: int, head: str, items: Sequence[str], tail: str) -> str:
+    """Code between brackets as a formatter leaves it: in one line, or in one for each item."""
+    space = " " * indent
+    line = f"{space}{head}{', '.join(items)}{tail}"
+    if len(line) <= MOST_COLUMNS:
+        return line
+    return "\n".join(
+        [f"{space}{head}", *(f"{space}    {each}," for each in items), f"{space}{tail}"]
+    )
+
+
+def sentence(words: str) -> str:
+    """A description as the one line of a docstring.
+
+    Raises:
+        click.ClickException: it is too long for that.
+    """
+    line = " ".join(words.split())
+    if len(line) > MOST_WORDS:
+        raise click.UsageError(
+            f"--description: at the most {MOST_WORDS} characters; the rest goes to the docstring"
+        )
+    line = line.replace("\\", "\\\\").replace('"', "'")
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def templates_below(folder: str) -> Iterator[str]:
+    """The paths of the files that a folder of templates makes, sorted."""
+    root = TEMPLATES / folder
+    for path in sorted(root.rglob(f"*{_SUFFIX}")):
+        yield path.relative_to(root).as_posix().removesuffix(_SUFFIX)
+
+
+@dataclass
+class Writer:
+    """Writes files and tells of each; what exists is never overwritten unasked.
+
+    Args:
+        root: below which they are.
+        force: overwrite.
+        dry_run: only tell.
+    """
+
+    root: Path
+    force: bool = False
+    dry_run: bool = False
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: str, text: str) -> None:
+        """A file to be written, by `write`."""
+        self._texts[path] = text
+
+    def write(self) -> None:
+        """Write all, or nothing.
+
+        Raises:
+            click.ClickException: one exists, or one can't be written.
+        """
+        existing = [path for path in self._texts if (self.root / path).exists()]
+        if existing and not self.force:
+            names = ", ".join(existing)
+            raise output.fail(Exit.NO, f"there is {names} already; --force overwrites it")
+        if not self.dry_run:
+            try:
+                self._write_all()
+            except OSError as error:
+                raise output.fail(Exit.USAGE, f"can't write there: {error}") from error
+        self._tell(existing)
+
+    def _write_all(self) -> None:
+        for path, text in self._texts.items():
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text(text, encoding="utf-8")
+
+    def _tell(self, existing: list[str]) -> None:
+        if output.wants_json():
+            output.json({"files": list(self._texts), "dry_run": self.dry_run})
+            return
+        would = "would " if self.dry_run else ""
+        for path in self._texts:
+            verb = "overwrite" if path in existing else "create"
+            output.say("  ", output.paint(would + verb, fg="green"), f" {path}")

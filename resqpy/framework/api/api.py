@@ -1,0 +1,119 @@
+"""`api`: the door for user code to the process that runs here. Nothing inside resqpy reads it but
+what users hold: tasks' own `enqueue`, middleware, initializers.
+
+A process opens it at its start. Tests, and programs with several processes in one, use `bound`,
+which holds for the current context only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.errors import NotStarted
+from resqpy.base.imports import near_match
+
+if TYPE_CHECKING:
+    from resqpy.framework.api.resque import ResqueParts
+    from resqpy.framework.api.tasks_api import TasksApi
+    from resqpy.framework.api.tracking import TrackedApi
+    from resqpy.framework.config.config import Config
+    from resqpy.framework.project.registry import Registry
+
+
+class Bound:
+    """What the door leads to: one process' things by name. Initializers add theirs."""
+
+    def __init__(self, **things: Any) -> None:
+        self.things: dict[str, Any] = things
+
+
+class Api:
+    """The door.
+
+    Attributes:
+        tasks: enqueue, inspect and repair: ActionHero's `api.tasks`.
+        tracked: tracked tasks.
+        resque: the queue, the worker and the scheduler themselves.
+        config: the frozen config.
+        registry: all tasks with their properties.
+        log: a structlog logger.
+
+    Whatever an initializer's `initialize` returns is an attribute of the initializer's name.
+    """
+
+    if TYPE_CHECKING:
+        tasks: TasksApi
+        tracked: TrackedApi
+        resque: ResqueParts
+        config: Config
+        registry: Registry
+        log: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        things = current().things
+        if name not in things:
+            known = ", ".join(sorted(things))
+            raise AttributeError(
+                f"api has no {name!r}{near_match(name, things)} (there is {known})"
+            )
+        return things[name]
+
+    def __dir__(self) -> list[str]:
+        bound = _now()
+        return [*super().__dir__(), *(bound.things if bound else ())]
+
+    @property
+    def started(self) -> bool:
+        """Whether a process was started here."""
+        return _now() is not None
+
+
+_opened: list[Bound] = []  # the last one counts; those before it come back when it is closed
+_local: ContextVar[Bound | None] = ContextVar("resqpy_api", default=None)
+
+api: Api = Api()
+
+
+def _now() -> Bound | None:
+    return _local.get() or (_opened[-1] if _opened else None)
+
+
+def current() -> Bound:
+    """What the door leads to now.
+
+    Raises:
+        NotStarted: nothing, with what to do.
+    """
+    bound = _now()
+    if bound is None:
+        raise NotStarted(
+            "api: no resqpy process was started here; use `async with resqpy.open_project('.'):` "
+            "around this code, or `lifespan=resqpy.lifespan('.')` in a web application"
+        )
+    return bound
+
+
+def open_door(bound: Bound) -> None:
+    """Let the door lead here, from everywhere in this program."""
+    _opened.append(bound)
+
+
+def close_door(bound: Bound) -> None:
+    """Let the door lead here no more, but where it led before."""
+    if bound in _opened:
+        _opened.remove(bound)
+
+
+@contextmanager
+def bound(to: Bound) -> Iterator[Api]:
+    """Let the door lead somewhere else, in this context only."""
+    token = _local.set(to)
+    try:
+        yield api
+    finally:
+        _local.reset(token)

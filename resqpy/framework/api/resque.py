@@ -1,0 +1,121 @@
+"""`api.resque`: the queue, the multi worker and the scheduler of this process, ours or replaced."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.concurrency.limited import within
+from resqpy.base.error_text import repr_of
+from resqpy.base.errors import UsageError
+from resqpy.engine.definition import Definition
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.worker.worker import Worker
+from resqpy.framework.config.connection import scaling_options, scheduler_options, worker_options
+from resqpy.framework.config.kinds import QUEUES
+from resqpy.framework.logs.events import EventLog
+from resqpy.framework.project.overrides import PARTS, part
+from resqpy.framework.project.project import Project
+from resqpy.store.connection.client import Store
+from resqpy.tracked.delivery import Deliveries, with_tracking
+from resqpy.tracked.intercepting import VerbInterceptor
+from resqpy.tracked.renewal import LockKeeper
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.worker.multi_worker import MultiWorker
+    from resqpy.framework.api.scheduler import Scheduler
+
+_QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets
+
+
+class ResqueParts:
+    """The parts of one process.
+
+    Attributes:
+        queue: enqueues and deletes; ours has the inspector's verbs as well.
+        inspector: looks and repairs, on the same connection.
+        recurrent: starts and stops periodic tasks.
+        multi_worker: None where this process works no jobs.
+        scheduler: None where this process has none.
+        store: the Redis of all of them.
+        task_locks: renews the locks of all tracked tasks that run in this process.
+    """
+
+    queue: Resque
+    multi_worker: MultiWorker | None
+    scheduler: Scheduler | None
+
+    def __init__(self, project: Project, store: Store, log: EventLog) -> None:
+        self._project = project
+        self._log = log
+        self.store = store
+        self._parts = {name: part(name, project.config) for name in PARTS}
+        definitions = project.registry.definitions
+        made: Any = self._parts["queue"](store, definitions)
+        self.queue = made
+        has_inspector = isinstance(made, Inspector)
+        self.inspector: Inspector = (
+            made if has_inspector else Inspector(made if isinstance(made, Queue) else store)
+        )
+        own = made if isinstance(made, Queue) else Queue(store, definitions)
+        self.recurrent: RecurrentJobs = RecurrentJobs(own)
+        self.multi_worker = self.scheduler = None
+        self.task_locks: LockKeeper = LockKeeper(store.options)
+        self.task_interceptors: list[VerbInterceptor] = []
+
+    async def make_worker(self) -> None:
+        """Make the multi worker; it is not started yet."""
+        config = self._project.config
+        deliveries = Deliveries(self.task_locks, verb_interceptors=self.task_interceptors)
+        definitions = with_tracking(self._project.registry.definitions, deliveries)
+        queues = await self._queues()
+        self.multi_worker = self._parts["multi_worker"](
+            self.store, definitions, queues, worker_options(config), scaling_options(config)
+        )
+        self._log.follow_worker(self.multi_worker)
+        if hasattr(self.multi_worker, "queue"):
+            self.multi_worker.queue = self.queue
+
+    def inline_worker(self, definitions: Mapping[str, Definition] | None = None) -> Worker:
+        """A worker that is never started, for `perform_inline`.
+
+        Args:
+            definitions: in place of the project's.
+        """
+        worker = Worker(self.store, definitions or self._project.registry.definitions)
+        worker.queue = self.queue  # where it is replaced, another kind
+        return worker
+
+    async def _queues(self) -> Any:
+        """The names of the queues; a function is asked once, when the process starts."""
+        queues: Any = self._project.config.tasks.queues
+        if not callable(queues):
+            return queues
+        try:
+            return QUEUES.check(
+                await within(_called(queues), _QUEUES_WITHIN_S, _late, "tasks.queues")
+            )
+        except Exception as error:  # a user's function may raise anything
+            name = getattr(queues, "__qualname__", repr(queues))
+            words = str(error) if isinstance(error, UsageError) else repr_of(error)
+            raise UsageError(f"tasks.queues: the function {name}: {words}") from error
+
+    def make_scheduler(self) -> None:
+        """Make the scheduler; it is not started yet."""
+        self.scheduler = self._parts["scheduler"](
+            self.store, self._project.registry.definitions, scheduler_options(self._project.config)
+        )
+        self._log.follow_scheduler(self.scheduler)
+
+
+async def _called(queues: Callable[[], Any]) -> Any:
+    given = queues()
+    return await given if inspect.isawaitable(given) else given
+
+
+def _late() -> UsageError:
+    return UsageError(f"it took longer than {_QUEUES_WITHIN_S:g} s")

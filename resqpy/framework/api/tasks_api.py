@@ -1,0 +1,321 @@
+"""`api.tasks`: ActionHero's verbs, in its argument order, on the tasks of this project.
+
+A task is named by its name or by what defines it (the class, the decorated function). Inputs are a dict;
+`inputs` and `args` of what other clients enqueued may be a list, which is then taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
+
+from resqpy.base.concurrency.pending import must_be_awaited
+from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.model import Job
+from resqpy.base.when import Duration, Moment
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.plugin import snake_case
+from resqpy.engine.queue.periodic import RecurrentJobs
+from resqpy.engine.queue.queue import NewJob, Queue, say_which
+from resqpy.framework.api.resque import ResqueParts
+from resqpy.framework.project.registry import Registry
+from resqpy.framework.tasks.handle import TaskJob, task_words
+from resqpy.framework.tasks.spec import TaskSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Inputs = Mapping[str, Any] | None
+Args = Mapping[str, Any] | Sequence[Any] | None
+
+
+def _about(place: int, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    return task_words(args[place] if len(args) > place else kwargs.get("task_name"))
+
+
+class _Same(Generic[P, R]):
+    """A verb that is the queue's or the inspector's own.
+
+    Args:
+        of: which part has it.
+        older: names that arguments had here.
+    """
+
+    def __init__(
+        self, verb: Callable[Concatenate[Any, P], R], of: str = "inspector", **older: str
+    ) -> None:
+        self._verb, self._of, self._older = verb, of, older
+
+    @overload
+    def __get__(self, api: None, owner: type) -> Callable[Concatenate[Any, P], R]: ...
+    @overload
+    def __get__(self, api: TasksApi, owner: type) -> Callable[P, R]: ...
+    def __get__(self, api: TasksApi | None, owner: type) -> Any:
+        if api is None:
+            return self._verb
+        verb: Callable[..., R] = getattr(getattr(api, self._of), self._verb.__name__)
+        if not self._older:
+            return verb
+        return lambda *args, **more: verb(
+            *args, **{self._older.get(name, name): value for name, value in more.items()}
+        )
+
+
+class TasksApi:
+    """Enqueue, inspect and repair; `inspector` has more of it, with filters and iterators.
+
+    Args:
+        registry: the tasks.
+        resque: the queue and the inspector.
+
+    Attributes:
+        recurrent: pauses, resumes and triggers periodic tasks.
+    """
+
+    def __init__(self, registry: Registry, resque: ResqueParts) -> None:
+        self.inspector: Inspector = resque.inspector
+        self._registry = registry
+        self._queue = resque.queue
+        self.recurrent: RecurrentJobs = resque.recurrent
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            names = [each for each in dir(self) if not each.startswith("_")]
+            hint = near_match(snake_case(name), names)
+            raise AttributeError(f"api.tasks has no {name!r}{hint}", name=name, obj=self)
+
+    # -- enqueue --
+
+    @must_be_awaited(partial(_about, 0), needs_loop=True)
+    async def enqueue(
+        self, task_name: Any, inputs: Inputs = None, queue: str | None = None
+    ) -> bool:
+        """Enqueue a job; it is processed as soon as a task processor is free.
+
+        Args:
+            queue: another than the task's own.
+
+        Returns:
+            False if a plugin or a middleware forbade it.
+
+        Raises:
+            UnknownTask: with the nearest name.
+            InvalidInputs: all that is wrong with the inputs.
+        """
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue(_or_own(queue, task), task.name, args)
+
+    @must_be_awaited(partial(_about, 1), needs_loop=True)
+    async def enqueue_at(
+        self,
+        timestamp: Moment,
+        task_name: Any,
+        inputs: Inputs = None,
+        queue: str | None = None,
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has come.
+
+        Args:
+            timestamp: milliseconds since the epoch, or an aware datetime; a number that can only be
+                seconds is refused.
+            suppress_duplicate_task_error: return False instead of raising.
+
+        Raises:
+            DuplicateDelayedJob: the same job is due at that time already.
+        """
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue_at(
+            timestamp, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
+        )
+
+    @must_be_awaited(partial(_about, 1), needs_loop=True)
+    async def enqueue_in(
+        self,
+        delay: Duration,
+        task_name: Any,
+        inputs: Inputs = None,
+        queue: str | None = None,
+        suppress_duplicate_task_error: bool = False,
+    ) -> bool:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
+        task, args = self._checked(task_name, inputs)
+        return await self._queue.enqueue_in(
+            delay, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
+        )
+
+    @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
+    async def enqueue_many(
+        self, jobs: Iterable[TaskJob | tuple[Any, ...]], *, front: bool = False
+    ) -> list[bool]:
+        """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
+        queue, or both, left out. Either all are right, or nothing is written.
+
+        Raises:
+            UnknownTask, InvalidInputs: which of them is wrong, and how.
+        """
+        given, wanted = list(jobs), list[NewJob]()
+        try:
+            for job in given:
+                each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
+                task, args = self._checked(each.task, each.inputs)
+                wanted.append((_or_own(each.queue, task), task.name, args))
+        except UsageError as error:
+            say_which(error, len(wanted), len(given))
+            raise
+        more = {"front": True} if front else {}  # a queue in place of ours need not know it
+        return await self._queue.enqueue_many(wanted, **more)
+
+    def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
+        """The task, and its job's arguments: one object, as ActionHero has it."""
+        task = self._registry.task(task_name)
+        given = {} if inputs is None else inputs
+        if not isinstance(given, Mapping):
+            raise InvalidInputs(
+                f"task {task.name!r}: the inputs are {task.inputs.quoted(given)}, not a dict"
+            )
+        task.inputs.check(given)
+        return task, [dict(given)]
+
+    # -- periodic tasks --
+
+    async def enqueue_recurrent_job(self, task_name: Any) -> bool:
+        """Start a periodic task, also one that was stopped; False if it was under way already.
+
+        Raises:
+            UnknownTask: no process has a periodic task of that name.
+        """
+        return await self.recurrent.enqueue_recurrent_job(self._name(task_name))
+
+    async def enqueue_all_recurrent_jobs(self) -> list[str]:
+        """Start all periodic tasks of this process, as it does by itself when it starts with a worker
+        or a scheduler; the names of those that began. What was stopped by hand stays so.
+        """
+        return await self.recurrent.enqueue_all_recurrent_jobs()
+
+    async def stop_recurrent_job(self, task_name: Any) -> int:
+        """Stop a periodic task until `enqueue_recurrent_job`; how many of its jobs were removed."""
+        return await self.recurrent.stop_recurrent_job(self._name(task_name))
+
+    # -- find and remove by task --
+
+    async def scheduled_at(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
+        """When a delayed job is due: milliseconds since the epoch, sorted."""
+        return await self.inspector.scheduled_at(queue, self._name(task_name), as_args(args))
+
+    async def delete(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
+        """Remove jobs from a queue by task and inputs (ActionHero's `del`); how many.
+
+        Args:
+            count: how many at the most; 0: all; negative: from the tail.
+        """
+        return await self._queue.delete(queue, self._name(task_name), as_args(args), count)
+
+    del_ = delete  # nearer to the seed's name
+
+    async def del_by_function(
+        self, queue: str, task_name: Any, start: int = 0, stop: int = -1
+    ) -> int:
+        """Remove all jobs of a task from a queue, whatever their inputs; how many."""
+        return await self._queue.del_by_function(queue, self._name(task_name), start, stop)
+
+    async def del_delayed(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
+        """Remove a delayed job from all times at which it is due; those times in milliseconds."""
+        return await self._queue.del_delayed(queue, self._name(task_name), as_args(args))
+
+    del_delayed_at = _Same(Queue.del_delayed_at, "_queue")
+
+    async def enqueue_delayed(
+        self,
+        task_name: Any,
+        args: Args = None,
+        *,
+        queue: str | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Let delayed jobs of a task run now, before their time; how many (ours).
+
+        Args:
+            args: only jobs with these inputs; None: whatever they are.
+            queue: only jobs for this queue; None: for any.
+            most: so many at the most, the earliest first; None: all.
+        """
+        return await self._queue.enqueue_delayed(
+            self._name(task_name),
+            args=None if args is None else as_args(args),
+            queue=queue,
+            most=most,
+        )
+
+    async def move(
+        self,
+        queue: str,
+        to_queue: str,
+        task_name: Any = None,
+        args: Args = None,
+        most: int | None = None,
+    ) -> int:
+        """Move jobs that wait to the tail of another queue, in their order; how many (ours).
+
+        Args:
+            task_name: only jobs of this task; None: all.
+            args: only jobs with these inputs; None: whatever they are.
+            most: so many at the most; None: all.
+        """
+        return await self._queue.move(
+            queue,
+            to_queue,
+            class_name=None if task_name is None else self._name(task_name),
+            args=None if args is None else as_args(args),
+            most=most,
+        )
+
+    # -- whatever the task --
+
+    del_queue = _Same(Queue.del_queue, "_queue")
+    queues = _Same(Inspector.queues)
+    length = _Same(Inspector.length)
+    queued = _Same(Inspector.queued)
+    timestamps = _Same(Inspector.timestamps)
+    all_delayed = _Same(Inspector.all_delayed)
+    workers = _Same(Inspector.workers)
+    working_on = _Same(Inspector.working_on, worker_name="worker")
+    all_working_on = _Same(Inspector.all_working_on)
+    clean_old_workers = _Same(Inspector.clean_old_workers)
+    failed_count = _Same(Inspector.failed_count)
+    failed = _Same(Inspector.failed)
+    remove_failed = _Same(Inspector.remove_failed, failed_job="entry")
+    retry_and_remove_failed = _Same(Inspector.retry_and_remove_failed, failed_job="entry")
+    locks = _Same(Inspector.locks)
+    del_lock = _Same(Inspector.del_lock, lock_name="name")
+    stats = _Same(Inspector.stats)
+    details = _Same(Inspector.details)
+
+    async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = -1) -> list[Job]:
+        """The jobs that are due at a time, in their order; without bounds all of them."""
+        return await self.inspector.delayed_at(timestamp, start, stop)
+
+    def _name(self, task: Any) -> str:
+        """A name as it is: jobs of tasks that others define can be found, too."""
+        return task if isinstance(task, str) else self._registry.task(task).name
+
+
+def _or_own(queue: str | None, task: TaskSpec) -> str:
+    """The queue that a caller names; an empty name is one, and is refused as such."""
+    return task.queue if queue is None else queue
+
+
+def as_args(args: Args) -> list[Any]:
+    """A job's arguments from a dict of inputs; a list is a foreign client's."""
+    if args is None:
+        return [{}]
+    return [dict(args)] if isinstance(args, Mapping) else list(args)
+
+
+def _three(job: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(job, tuple | list) or not 1 <= len(job) <= 3:
+        raise InvalidInputs(f"{job!r} is not (task, inputs, queue)")
+    task, inputs, queue = (*job, None, None)[:3]
+    return task, inputs or {}, queue

@@ -1,0 +1,135 @@
+"""How a section of the config is declared: a frozen dataclass whose fields say kind and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from resqpy.base.errors import UsageError
+from resqpy.framework.config.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Historic:
+    """An environment variable by which Resque, ActionHero or Heroku say the same.
+
+    Attributes:
+        convert: makes a text in our unit of theirs (seconds become milliseconds); None for "not said".
+    """
+
+    name: str
+    convert: Callable[[str], str | None] = str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting.
+
+    Attributes:
+        path: `timeout`, `worker_logging.failure`; below the name of its section.
+        default: what holds when nobody says anything.
+        words: what it means.
+        historic: older names of its environment variable; the first that is set counts.
+        secret: not to be shown.
+        source: the engine's options that declare it, and its name there.
+    """
+
+    path: str
+    kind: Kind
+    default: Any
+    words: str
+    historic: tuple[Historic, ...] = ()
+    secret: bool = False
+    source: tuple[type, str] | None = None
+
+    def checked(self, value: Any) -> Any:
+        """What is kept for a value from a config file or a flag.
+
+        Raises:
+            UsageError: it is wrong; a secret one is not quoted.
+        """
+        return self._told(lambda: self.kind.check(value))
+
+    def parsed(self, text: str) -> Any:
+        """The same of a text.
+
+        Raises:
+            UsageError: as `checked`.
+        """
+        return self._told(lambda: self.kind.check(self.kind.parse(text)))
+
+    def _told(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except UsageError:
+            if not self.secret:
+                raise
+        raise UsageError(f"what it has is not {self.kind.words}")
+
+
+def option(
+    default: Any,
+    kind: Kind,
+    words: str,
+    *historic: str | Historic,
+    secret: bool = False,
+    source: tuple[type, str] | None = None,
+) -> Any:
+    """A field of a section."""
+    older = tuple(Historic(each) if isinstance(each, str) else each for each in historic)
+    entry = {
+        "kind": kind,
+        "words": words,
+        "historic": older,
+        "secret": secret,
+        "default": default,
+        "source": source,
+    }
+    return field(  # {} may be no plain default
+        default_factory=lambda: default, metadata=entry, repr=not secret
+    )
+
+
+def same(options: type, name: str, kind: Kind, *historic: str | Historic) -> Any:
+    """A field that options of the engine declare; their seconds are our milliseconds."""
+    declared = next(each for each in fields(options) if each.name == name)
+    default: Any = declared.default
+    if name.endswith("_s"):
+        default = round(default * 1000)
+    return option(default, kind, declared.metadata["words"], *historic, source=(options, name))
+
+
+def part(section: type) -> Any:
+    """A field that is a group of settings of its own."""
+    return field(default_factory=section, metadata={"part": section})
+
+
+def options_of(section: type, prefix: str = "") -> Iterator[Option]:
+    """All settings of a section, its groups included."""
+    for each in fields(section):
+        if "part" in each.metadata:
+            yield from options_of(each.metadata["part"], f"{prefix}{each.name}.")
+        else:
+            yield _option(each, prefix)
+
+
+def _option(declared: Field[Any], prefix: str) -> Option:
+    return Option(path=f"{prefix}{declared.name}", **declared.metadata)
+
+
+def build(section: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A section from checked values by path."""
+    given = {}
+    for each in fields(section):
+        path = f"{prefix}{each.name}"
+        if "part" in each.metadata:
+            given[each.name] = build(each.metadata["part"], values, f"{path}.")
+        elif path in values:
+            given[each.name] = values[path]
+    return section(**given)
+
+
+def seconds(text: str) -> str:
+    """Resque's seconds in our unit; a text with a unit says it itself."""
+    return text if text.strip()[-1:].isalpha() else f"{text.strip()}s"

@@ -1,0 +1,369 @@
+"""The sections of the config that resqpy reads, `config/<section>.py`; those of `tasks` have ActionHero's names.
+
+What the engine or the store has as well is declared there, with its default and its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from resqpy.base.masking import SECRETS
+from resqpy.base.model import described
+from resqpy.engine.options import LeaderOptions, RescueOptions, ScalingOptions, WorkerOptions
+from resqpy.framework.config.kinds import (
+    ADDRESSES,
+    ANY_TEXT,
+    DURATION,
+    DURATION_OR_NONE,
+    EVENT_LEVEL,
+    FILE_OR_NONE,
+    FINE_DELAY,
+    FLAG,
+    HOST_OR_NONE,
+    LEVEL,
+    MAPPING,
+    PART,
+    PORT,
+    PORT_OR_NONE,
+    QUEUES,
+    SIZE,
+    SIZE_OR_NONE,
+    TEXT,
+    TEXT_OR_NONE,
+    TEXTS,
+    TIME,
+    ZONE,
+    choice,
+    whole,
+)
+from resqpy.framework.config.option import Historic, option, part, same, seconds
+from resqpy.store.connection.options import RedisOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralConfig:
+    """The project."""
+
+    name: str | None = option(
+        None,
+        TEXT_OR_NONE,
+        "The application's name, in each log line; None: the folder's name.",
+        "APP_NAME",
+    )
+    timezone: str = option("UTC", ZONE, "The time zone of cron tasks that name none.")
+    modules: tuple[str, ...] = option(
+        ("*",), TEXTS, "Which folders below modules/ are loaded, in this order; '*': all others."
+    )
+    packages: bool = option(
+        True,
+        FLAG,
+        "Whether installed packages may bring tasks, plugins and initializers (entry points).",
+    )
+
+
+Queues = tuple[str, ...] | Callable[[], list[str] | Awaitable[list[str]]]
+
+
+def _interval(text: str) -> str | None:
+    """Resque's INTERVAL: seconds; 0 means "until the queues are empty", see `process.burst`."""
+    return seconds(text) if text.strip("0. ") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLogging:
+    """The level at which each event of a worker is logged; None: not at all."""
+
+    failure: str | None = option("error", EVENT_LEVEL, "A task failed.")
+    success: str | None = option(
+        "info", EVENT_LEVEL, "A task succeeded, or its run was forbidden: the one line of a job."
+    )
+    re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
+    start: str | None = option("debug", EVENT_LEVEL, "A task processor begins.")
+    end: str | None = option("debug", EVENT_LEVEL, "A task processor ends.")
+    cleaning_worker: str | None = option(
+        "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
+    )
+    poll: str | None = option("debug", EVENT_LEVEL, "A task processor looks for work.")
+    ping: str | None = option("debug", EVENT_LEVEL, "A sign of life was sent.")
+    job: str | None = option("debug", EVENT_LEVEL, "A job was taken and begins.")
+    pause: str | None = option("debug", EVENT_LEVEL, "There is no work.")
+    internal_error: str | None = option("error", EVENT_LEVEL, "An error of the worker itself.")
+    multi_worker_action: str | None = option("debug", EVENT_LEVEL, "More or fewer processors.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerLogging:
+    """The level at which each event of the scheduler is logged; None: not at all."""
+
+    start: str | None = option("info", EVENT_LEVEL, "The scheduler begins.")
+    end: str | None = option("info", EVENT_LEVEL, "The scheduler ends.")
+    leader: str | None = option("info", EVENT_LEVEL, "This scheduler leads from now on.")
+    follower: str | None = option("info", EVENT_LEVEL, "Another scheduler leads from now on.")
+    poll: str | None = option("debug", EVENT_LEVEL, "The scheduler looks for what is due.")
+    enqueue: str | None = option("debug", EVENT_LEVEL, "A delayed or periodic job was enqueued.")
+    re_enqueue: str | None = option(
+        "debug", EVENT_LEVEL, "The job of a periodic task was lost: it is enqueued anew."
+    )
+    working_timestamp: str | None = option("debug", EVENT_LEVEL, "Jobs of a second are moved.")
+    transferred_job: str | None = option("debug", EVENT_LEVEL, "A delayed job entered its queue.")
+    cleaning_worker: str | None = option(
+        "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
+    )
+    internal_error: str | None = option("error", EVENT_LEVEL, "An error of the scheduler itself.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResqueOverrides:
+    """Replacements of parts: each a dotted path, a class or a factory; None: ours."""
+
+    queue: Any = option(None, PART, "Instead of resqpy.Queue.")
+    multi_worker: Any = option(None, PART, "Instead of resqpy.MultiWorker.")
+    scheduler: Any = option(None, PART, "Instead of resqpy.Scheduler.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksConfig:
+    """Workers and scheduler."""
+
+    IN_ENVIRONMENT: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "test": {"timeout": 100, "check_timeout": 50},
+    }
+
+    scheduler: bool = option(
+        False, FLAG, "Whether this process runs a scheduler: delayed and periodic jobs need one."
+    )
+    queues: Queues = option(
+        ("*",),
+        QUEUES,
+        "The queues to work, in order of priority: names, globs, '*', '!not_this'; "
+        "or a function, also an async one, that returns such a list when the process starts.",
+        "QUEUES",
+        "QUEUE",
+    )
+    worker_logging: WorkerLogging = part(WorkerLogging)
+    scheduler_logging: SchedulerLogging = part(SchedulerLogging)
+    timeout: int = same(WorkerOptions, "timeout_s", TIME, Historic("INTERVAL", _interval))
+    min_task_processors: int = option(
+        0, whole(0, "a whole number, 0 or more"), "The fewest jobs at a time; 0: none need run."
+    )
+    max_task_processors: int = option(
+        0,
+        whole(0, "a whole number, 0 or more"),
+        "The most jobs at a time; 0: this process works none "
+        "(`resqpy worker` and `resqpy start` then take 10).",
+    )
+    check_timeout: int = same(ScalingOptions, "check_s", TIME)
+    max_event_loop_delay: float = same(ScalingOptions, "max_event_loop_delay_ms", FINE_DELAY)
+    to_disconnect_processors: bool = option(
+        True,
+        FLAG,
+        "Accepted and without effect: all task processors share one connection to Redis, "
+        "so there is none to close when one ends.",
+    )
+    resque_overrides: ResqueOverrides = part(ResqueOverrides)
+    connection_options: Mapping[str, Any] = option(
+        {}, MAPPING, "Further keywords of redis-py's Connection for workers, queue and scheduler."
+    )
+    stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
+    retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)
+    stop_timeout: int = same(
+        WorkerOptions, "stop_timeout_s", DURATION, Historic("RESQUE_TERM_TIMEOUT", seconds)
+    )
+    cancel_timeout: int = same(WorkerOptions, "cancel_timeout_s", DURATION)
+    heartbeat: int = same(WorkerOptions, "heartbeat_s", TIME)
+    max_payload: int = same(WorkerOptions, "max_payload", SIZE)
+    max_threads: int | None = same(
+        WorkerOptions, "max_threads", whole(1, "a whole number above 0, or None", optional=True)
+    )
+    host: str | None = same(WorkerOptions, "host", TEXT_OR_NONE)
+    tracked_preset: str = option(
+        "irontask",
+        choice("irontask", "extra_horizon", "twin"),
+        "What a tracked task is like where its creator says nothing: as in which system.",
+    )
+
+
+@dataclass(frozen=True)
+class SchedulerOptions(LeaderOptions):
+    """How a scheduler leads and what it does."""
+
+    task_lost_after_ms: int = described(
+        300_000, "A tracked task that has been pending for so long without a job anywhere was lost."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """The scheduler."""
+
+    timeout: int | None = option(
+        None,
+        DURATION_OR_NONE,
+        "How long to sleep between looks for due jobs where Redis can't wake us up; "
+        "None: tasks.timeout.",
+        Historic("RESQUE_SCHEDULER_INTERVAL", seconds),
+    )
+    lease: int = same(LeaderOptions, "lease_s", TIME)
+    foreign_lock_ttl: int = same(
+        LeaderOptions, "foreign_lock_ttl_s", TIME, Historic("LOCK_TIMEOUT", seconds)
+    )
+    ruby_lock_prefix: str = same(
+        LeaderOptions, "ruby_lock_prefix", ANY_TEXT, "RESQUE_SCHEDULER_MASTER_LOCK_PREFIX"
+    )
+    name: str | None = same(LeaderOptions, "name", TEXT_OR_NONE)
+    rescue_after: int = same(RescueOptions, "rescue_after_s", TIME)
+    task_lost_after: int = same(SchedulerOptions, "task_lost_after_ms", TIME)
+    ruby_leads: bool = same(LeaderOptions, "ruby_leads", FLAG)
+    ruby_prune_after: int | None = same(LeaderOptions, "ruby_prune_after_ms", DURATION_OR_NONE)
+    ruby_env: str | None = same(LeaderOptions, "ruby_env", TEXT_OR_NONE, "RAILS_ENV")
+    ruby_timezone: str | None = same(LeaderOptions, "ruby_timezone", TEXT_OR_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisConfig:
+    """Which Redis."""
+
+    url: str | None = option(
+        None,
+        TEXT_OR_NONE,
+        "redis://, rediss:// (TLS) or unix://, with user, password and database in it.",
+        "REDIS_URL",
+        secret=True,
+    )
+    host: str | None = option(None, HOST_OR_NONE, "The host, where there is no url.", "REDIS_HOST")
+    port: int = option(6379, PORT, "The port, with host.", "REDIS_PORT")
+    db: int = option(0, whole(0, "a database number"), "The database, with host.", "REDIS_DB")
+    user: str | None = option(None, TEXT_OR_NONE, "The ACL user, with host.")
+    password: str | None = option(
+        None, TEXT_OR_NONE, "The password, with host.", "REDIS_PASSWORD", secret=True
+    )
+    ssl: bool = option(False, FLAG, "Whether to use TLS, with host.", "REDIS_SSL")
+    namespace: str = same(RedisOptions, "namespace", TEXT)
+    sentinels: tuple[tuple[str, int], ...] = same(RedisOptions, "sentinels", ADDRESSES)
+    sentinel_service: str = same(RedisOptions, "sentinel_service", TEXT)
+    sentinel_options: Mapping[str, Any] = option(
+        {},
+        MAPPING,
+        "How to log in to the Sentinels themselves: username, password; ssl, for TLS.",
+        secret=True,
+    )
+    cluster: bool = same(RedisOptions, "cluster", FLAG)
+    cluster_nodes: tuple[tuple[str, int], ...] = same(RedisOptions, "seeds", ADDRESSES)
+    connect_timeout: int = same(RedisOptions, "connect_timeout_s", TIME)
+    reply_timeout: int = same(RedisOptions, "reply_timeout_s", TIME)
+    startup_timeout: int = same(RedisOptions, "startup_timeout_s", TIME)
+    wait_replicas: int = same(RedisOptions, "wait_replicas", whole(0, "a number of replicas"))
+    wait_timeout: int = same(RedisOptions, "wait_timeout_s", TIME)
+
+
+def _when_set(level: str) -> Any:
+    return lambda text: level if text.strip() not in {"", "0", "false", "no"} else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerConfig:
+    """The log."""
+
+    IN_ENVIRONMENT: ClassVar[Mapping[str, Mapping[str, Any]]] = {"test": {"level": "warning"}}
+
+    level: str = option(
+        "info",
+        LEVEL,
+        "Lines below this level are not written (and cost next to nothing).",
+        "LOG_LEVEL",
+        Historic("VVERBOSE", _when_set("debug")),
+        Historic("VERBOSE", _when_set("info")),
+        Historic("LOGGING", _when_set("info")),
+        Historic("QUIET", _when_set("warning")),
+    )
+    format: str = option(
+        "auto",
+        choice("auto", "console", "json"),
+        "For people ('console') or machines ('json'); 'auto': people on a terminal.",
+        "LOGFORMAT",
+    )
+    file: str | None = option(
+        None, FILE_OR_NONE, "A file to append to; None: standard error.", "LOGFILE"
+    )
+    arguments: bool = option(
+        False, FLAG, "Whether a job's line shows its inputs (filtered and shortened)."
+    )
+    filtered: tuple[str, ...] = option(
+        SECRETS, TEXTS, "Values whose names contain one of these words are not shown."
+    )
+    max_string: int = option(
+        100, whole(1, "a whole number above 0"), "Longer texts in inputs are cut."
+    )
+    max_items: int = option(
+        10, whole(1, "a whole number above 0"), "Longer lists in inputs are cut."
+    )
+
+
+def _zero_means_burst(text: str) -> str | None:
+    """INTERVAL=0 is Resque's way to say: work until the queues are empty."""
+    return None if text.strip("0. ") else "1"
+
+
+def _count(text: str) -> str | None:
+    """`0` is no number of processes; Resque's rake task refuses it too."""
+    return text.strip() or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessConfig:
+    """A process of workers."""
+
+    processes: int = option(
+        1,
+        whole(1, "a whole number above 0"),
+        "How many processes `resqpy worker` runs and supervises.",
+        Historic("COUNT", _count),
+    )
+    pidfile: str | None = option(None, FILE_OR_NONE, "Where to write the process id.", "PIDFILE")
+    daemon: bool = option(False, FLAG, "Whether to go to the background.", "BACKGROUND")
+    burst: bool = option(
+        False,
+        FLAG,
+        "Whether to stop when the queues are empty.",
+        Historic("INTERVAL", _zero_means_burst),
+    )
+    max_jobs: int | None = option(
+        None,
+        whole(1, "a whole number above 0, or None", optional=True),
+        "Stop after so many jobs.",
+    )
+    max_memory: int | None = option(
+        None, SIZE_OR_NONE, "Stop when the process has more memory than this: bytes, or '512MB'."
+    )
+    health_port: int | None = option(
+        None,
+        PORT_OR_NONE,
+        "Answer over HTTP there: GET /live, /ready and /metrics. With several processes, the first has "
+        "this port, the second the next one, and so on.",
+    )
+    health_host: str = option(
+        "127.0.0.1",
+        TEXT,
+        "The address of this machine that answers them: '0.0.0.0' or '::' for all, as probes of Kubernetes "
+        "need.",
+    )
+    signals: str = option(
+        "modern",
+        choice("modern", "resque"),
+        "What TERM and INT mean: 'modern' lets running jobs end first, 'resque' stops at once.",
+    )
+
+
+SECTIONS: Mapping[str, type] = MappingProxyType(
+    {
+        "general": GeneralConfig,
+        "tasks": TasksConfig,
+        "scheduler": SchedulerConfig,
+        "redis": RedisConfig,
+        "logger": LoggerConfig,
+        "process": ProcessConfig,
+    }
+)

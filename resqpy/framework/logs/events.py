@@ -1,0 +1,244 @@
+"""What workers and schedulers tell, as lines of the log: each event at the level that the config has.
+
+An event whose level is filtered out gets no listener, so it costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from resqpy.base import codec
+from resqpy.base.error_text import notes_of, told
+from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable
+from resqpy.base.failed_entries import UNREADABLE
+from resqpy.base.model import Job
+from resqpy.engine.run import Run, current_run
+from resqpy.engine.traceback_text import lines_of, place_of
+from resqpy.framework.config.config import Config
+from resqpy.framework.logs.log import Filter, get_logger, of_slot
+
+_MOST_OF_AN_ERROR = 1000  # letters
+_KEPT = "its exact bytes are in the failed list (resqpy failed)"
+Line = tuple[str, dict[str, Any]]
+Describe = Callable[..., Line | None]
+
+
+class Emitting(Protocol):
+    """What has events."""
+
+    def on(self, event: str, listener: Any) -> Any: ...
+
+
+class EventLog:
+    """Logs the events of the parts of a process.
+
+    Args:
+        root: the project's folder, below which a failure's place is told.
+    """
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self._config = config
+        self._root = root
+        self._log = get_logger().bind()
+        self._least = logging.getLevelName(config.logger.level.upper())
+        self._filter = Filter(config.logger)
+
+    def follow_worker(self, worker: Emitting) -> None:
+        """Log the events of a `MultiWorker`: they begin with the number of the task processor."""
+        levels = self._config.tasks.worker_logging
+        self._listen(
+            worker, "start", levels.start, lambda number: ("worker started", of_slot(number))
+        )
+        self._listen(worker, "end", levels.end, lambda number: ("worker ended", of_slot(number)))
+        self._listen(worker, "poll", levels.poll, lambda number, *_: ("polling", of_slot(number)))
+        self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", of_slot(number)))
+        self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", of_slot(number)))
+        self._listen(worker, "job", levels.job, self._job)
+        self._listen(worker, "success", levels.success, self._success)
+        self._listen(worker, "skipped", levels.success, self._skipped)
+        self._listen(worker, "failure", levels.failure, self._failure)
+        self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
+        for event in ("cleaning_worker", "clean_stuck_worker"):
+            self._listen(worker, event, levels.cleaning_worker, lambda _, *told: _cleaning(*told))
+        self._listen(worker, "put_back", levels.cleaning_worker, lambda _, *told: _put_back(*told))
+        self._listen(
+            worker, "clean_stuck_worker", levels.failure, lambda _, *told: _failed_by_rescue(*told)
+        )
+        self._listen(worker, "error", levels.internal_error, _unless_away(_error))
+        self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
+
+    def follow_scheduler(self, scheduler: Emitting) -> None:
+        """Log the events of a `Scheduler`."""
+        levels = self._config.tasks.scheduler_logging
+        for event, level in (
+            ("start", levels.start),
+            ("end", levels.end),
+            ("leader", levels.leader),
+            ("follower", levels.follower),
+            ("poll", levels.poll),
+        ):
+            self._listen(scheduler, event, level, _plain(f"scheduler: {event}"))
+        self._listen(scheduler, "enqueue", levels.enqueue, self._moved("enqueued"))
+        self._listen(scheduler, "re_enqueue", levels.re_enqueue, self._moved("re-enqueued"))
+        self._listen(scheduler, "working_timestamp", levels.working_timestamp, _timestamp)
+        moved = self._moved("transferred job")
+        self._listen(scheduler, "transferred_job", levels.transferred_job, moved)
+        for event in ("clean_stuck_worker", "cleaning_worker"):
+            self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
+        self._listen(scheduler, "put_back", levels.cleaning_worker, _put_back)
+        failure = self._config.tasks.worker_logging.failure
+        self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
+        self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
+
+    def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
+        if level is None or logging.getLevelName(level.upper()) < self._least:
+            return
+        write = getattr(self._log, level)
+
+        def listener(*details: Any) -> None:
+            line = describe(*details)
+            if line is not None:
+                write(line[0], **line[1])
+
+        part.on(event, listener)
+
+    # -- jobs --
+
+    def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
+        told = {
+            **_task(
+                job.class_name or codec.class_of(job.raw)
+            ),  # the bytes may name it all the same
+            "queue": queue,
+            **of_slot(number),
+            **_of_run(current_run.get(None)),
+        }
+        if self._config.logger.arguments and job.class_name:
+            told["inputs"] = self._inputs(job.args)
+        return told
+
+    def _inputs(self, args: list[Any]) -> Any:
+        only = args[0] if len(args) == 1 else args
+        return self._filter.shown(only)
+
+    def _job(self, number: int, queue: str, job: Job) -> Line:
+        return "job started", self._of(number, queue, job)
+
+    def _success(self, number: int, queue: str, job: Job, result: Any, took_ms: int) -> Line:
+        told = self._of(number, queue, job)
+        return "job succeeded", {**told, "result": self._filter.shown(result), "ms": took_ms}
+
+    def _skipped(self, number: int, queue: str, job: Job) -> Line:
+        return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
+
+    def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
+        words = self._filter.text(_words(error))
+        told = {**self._of(number, queue, job), "error": words}
+        if isinstance(error, PayloadError):
+            return "job failed", {**told, "kept": _KEPT}
+        told["ms"] = took_ms
+        if isinstance(error, BaseException):
+            where = place_of(error, self._root)
+            told |= {"where": where} if where else {}
+            told["traceback"] = self._filter.text("\n".join(lines_of(error)))
+        return "job failed", told
+
+    def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:
+        return "job delayed", {**self._of(number, queue, job), "info": self._filter.shown(info)}
+
+    def _moved(self, words: str) -> Describe:
+        def describe(second: Any = None, job: Any = None, *_: Any) -> Line:
+            told = job if isinstance(job, dict) else {"class": getattr(job, "class_name", None)}
+            return words, {**_task(told.get("class")), "queue": told.get("queue"), "at": second}
+
+        return describe
+
+
+def _task(name: Any) -> dict[str, Any]:
+    """The field of that name; none where nobody knows it, or it is only ours for what can't be read."""
+    return {"task": name} if name and name != UNREADABLE else {}
+
+
+def _of_run(run: Run | None) -> dict[str, Any]:
+    """What is known of a run besides its job: which attempt it is, and what its lifecycle knows."""
+    if run is None:
+        return {}
+    if run.attempt is None:
+        return run.lifecycle.facts()
+    return {"attempt": run.attempt[0], "of": run.attempt[1]}
+
+
+def _unless_away(describe: Describe) -> Describe:
+    """That Redis is away is told once for all parts (`process/parts.py`), not by each of them."""
+
+    def described(error: Any, *details: Any) -> Line | None:
+        away = isinstance(error, StoreUnavailable | OutcomeUnknown)
+        return None if away else describe(error, *details)
+
+    return described
+
+
+def _plain(words: str) -> Describe:
+    return lambda *_: (words, {})
+
+
+def _timestamp(second: Any, *_: Any) -> Line:
+    return "working timestamp", {"at": second}
+
+
+def _cleaning(worker: Any, *details: Any) -> Line:
+    return "dead worker removed", {
+        "name": str(worker),
+        "silent_s": details[-1] if details else None,
+    }
+
+
+def _put_back(worker: str, queue: str, task: str | None, times: int) -> Line:
+    """A job that was lost with its worker, so many times by now, and is back at the head of its queue."""
+    told = {**_task(task), "queue": queue, "worker": worker, "times_lost": times}
+    return "job put back: its worker died", told
+
+
+def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
+    """A job that was lost with its worker and is not run again; None: it is, or there was none."""
+    if not entry:
+        return None
+    get = entry.get if isinstance(entry, Mapping) else partial(getattr, entry)
+    payload = get("payload")
+    name = payload.get("class") if isinstance(payload, Mapping) else None
+    return "job failed", {
+        **_task(name),
+        "queue": get("queue"),
+        "worker": str(worker),
+        "error": f"{get('exception')}: {get('error')}",
+        **({"kept": _KEPT} if name == UNREADABLE else {}),
+    }
+
+
+def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
+    told = {"error": _words(error), "queue": queue, **of_slot(number)}
+    if isinstance(job, Job):
+        told |= _task(job.class_name)
+    return "worker error", told
+
+
+def _scheduler_error(error: Any, *_: Any) -> Line:
+    return "scheduler error", {"error": _words(error)}
+
+
+def _words(error: Any) -> str:
+    """An error's class and words: not as short as inputs, for it is what a person looks for."""
+    if not isinstance(error, BaseException):
+        return str(error)
+    words = told(error)
+    if notes := notes_of(error):
+        words += f" ({'; '.join(notes)})"
+    return words if len(words) <= _MOST_OF_AN_ERROR else f"{words[:_MOST_OF_AN_ERROR]}…"
+
+
+def _scaling(verb: str, delay_ms: float, reason: str) -> Line:
+    return "scaling", {"verb": verb, "delay_ms": round(delay_ms, 1), "reason": reason}

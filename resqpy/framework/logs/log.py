@@ -1,0 +1,238 @@
+"""Logs, by structlog: for people on a terminal, JSON elsewhere. The only place that configures them.
+
+While a job runs, each line that is logged says which: task, queue and worker are added when a line
+is written, so a job that logs nothing pays nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TextIO
+
+import structlog
+
+from resqpy.base.error_text import printable, printable_json
+from resqpy.base.errors import UsageError
+from resqpy.base.masking import Redaction, masked_text, text_of
+from resqpy.engine.run import current_run
+from resqpy.engine.worker.identity import number_of
+from resqpy.framework.config.sections import LoggerConfig
+from resqpy.framework.logs.writer import LogStream, log_stream
+
+_OF_LINES = ("traceback", "stacks", "exception", "stack", "dump")
+_DEEPEST = 4  # levels of a value that are shown
+
+
+def configure(
+    config: LoggerConfig, name: str, stream: TextIO | None = None, *, process: int | None = None
+) -> None:
+    """Set up structlog and the standard library's logging, to write the same lines.
+
+    Args:
+        name: the application's, in each JSON line.
+        stream: where to write; None: `logger.file`, else standard error.
+        process: the number of this process among several of a supervisor, in each line.
+
+    Raises:
+        UsageError: `logger.file` can't be written.
+    """
+    file = _file(config, stream)
+    on_terminal = _for_people(config, file)
+    level = getattr(logging, config.level.upper())
+    said = {} if process is None else {"process": process}
+    shared = _shared_processors(name, said, on_terminal=on_terminal)
+    renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: _LineLogger(file),
+        cache_logger_on_first_use=False,
+    )
+    if isinstance(file, LogStream):
+        file.writer.notice = partial(_lines_were_lost, [*shared, *renderer])
+    _configure_standard_library(file, level, shared, renderer)
+
+
+def fills_standard_error(config: LoggerConfig) -> bool:
+    """Whether standard error has the log, as JSON: then no plain line may stand between."""
+    return config.file is None and not _for_people(config, sys.stderr)
+
+
+def _for_people(config: LoggerConfig, file: TextIO) -> bool:
+    return config.format == "console" or (config.format == "auto" and file.isatty())
+
+
+def configure_if_nobody_did(config: LoggerConfig, name: str) -> None:
+    """Set up logs unless the program that we are part of has its own way."""
+    if not structlog.is_configured():
+        configure(config, name)
+
+
+@contextmanager
+def to_standard_library() -> Iterator[None]:
+    """Hand all lines to the standard library's logging, which a test's runner catches; unless structlog
+    is set up already.
+    """
+    if structlog.is_configured():
+        yield
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            add_job,
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+
+
+def _file(config: LoggerConfig, stream: TextIO | None) -> Any:
+    if stream is not None or config.file is None:
+        return log_stream(stream or sys.stderr)
+    try:
+        return LogStream(os.open(config.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666))
+    except OSError as error:
+        raise UsageError(f"can't write the log file: {error}") from error
+
+
+class _LineLogger:
+    """What structlog hands each line to."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._write = file.write
+
+    def msg(self, line: str) -> None:
+        self._write(f"{line}\n")
+
+    debug = info = warn = warning = error = critical = fatal = exception = log = msg
+
+
+def _lines_were_lost(processors: Sequence[Any], count: int, why: str) -> str:
+    """The line that tells so; it may be asked for in any thread, whatever job it is in."""
+    line: Any = {"event": f"log lines were lost: {why}", "count": count}
+    for each in processors:
+        line = each(None, "warning", line)
+    return f"{line}\n"
+
+
+def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool) -> list[Any]:
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        add_job,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(
+            fmt="%H:%M:%S.%f" if on_terminal else "iso", utc=not on_terminal
+        ),
+    ]
+    processors.append(_bound(said) if on_terminal else _ordered({"app": name, **said}))
+    if on_terminal:
+        processors += [structlog.processors.format_exc_info, _fit_for_terminal]
+    return processors
+
+
+def _fit_for_terminal(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Without the passwords of URLs, and what would steer a terminal; a traceback keeps its lines."""
+    fit: dict[str, Any] = {}
+    for key, value in line.items():
+        keep = "\n\t" if key in _OF_LINES else ""
+        fit[key] = printable(masked_text(value), keep) if isinstance(value, str) else value
+    if text := fit.pop("traceback", None) or fit.pop("stacks", None):
+        fit["exception"] = text  # which the renderer shows as lines of their own
+    return fit
+
+
+def _bound(said: Mapping[str, Any]) -> Any:
+    """The same facts in each line."""
+    return lambda _logger, _method, line: {**said, **line}
+
+
+def _ordered(said: Mapping[str, Any]) -> Any:
+    """The same beginning for each JSON line: when, how grave, what, who."""
+
+    def order(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+        keys: tuple[str, ...] = ("timestamp", "level", "event")
+        first = {key: line.pop(key) for key in keys if key in line}
+        return {**first, **said, **line}
+
+    return order
+
+
+def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
+    if on_terminal:
+        plain = structlog.dev.plain_traceback  # they are text by then, of which structlog 25 warns
+        return [
+            structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(default=text_of, ensure_ascii=False),
+        lambda _logger, _method, text: printable_json(masked_text(text)),
+    ]
+
+
+def _configure_standard_library(
+    file: TextIO, level: int, shared: Sequence[Any], renderer: Sequence[Any]
+) -> None:
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter) or _is_basic(old):
+            root.removeHandler(old)
+    logging.captureWarnings(True)  # noqa: FBT003 - its signature
+    root.addHandler(handler)
+    root.setLevel(level)
+    for chatty in ("asyncio", "redis"):
+        logging.getLogger(chatty).setLevel(max(level, logging.INFO))
+
+
+def _is_basic(handler: logging.Handler) -> bool:
+    """Whether it writes to the screen, as `logging.basicConfig` has it: each line would come twice."""
+    screen = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
+    return type(handler) is logging.StreamHandler and handler.stream in screen
+
+
+def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add what is known of the job in whose run the line is logged."""
+    run = current_run.get(None)
+    if run is not None:
+        if run.class_name:
+            line.setdefault("task", run.class_name)
+        line.setdefault("queue", run.queue)
+        for key, value in of_slot(number_of(run.worker_id)).items():
+            line.setdefault(key, value)
+    return line
+
+
+def of_slot(number: int) -> dict[str, Any]:
+    """Which task processor a line is of, as `worker`."""
+    return {"worker": f"#{number}"} if number else {}
+
+
+def get_logger(**bound: Any) -> Any:
+    """A structlog logger."""
+    return structlog.get_logger(**bound)
+
+
+class Filter(Redaction):
+    """Makes of inputs and results what may be seen in a log: no secrets, nothing endless."""
+
+    def __init__(self, config: LoggerConfig) -> None:
+        super().__init__(config.filtered, config.max_string, config.max_items, _DEEPEST)

@@ -1,0 +1,1 @@
+"""A project at work: initializers in their order, signals, probes and metrics, and the program around it."""

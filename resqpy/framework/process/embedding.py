@@ -1,0 +1,80 @@
+"""Resqpy inside another program: a web application (ASGI lifespan), a script, a test.
+
+    app = FastAPI(lifespan=resqpy.lifespan("."))
+
+    async with resqpy.open_project("."):
+        await api.tasks.enqueue("sendWelcomeEmail", {"to": "ada@example.com"})
+
+Signals belong to the other program, and so do logs if it has set up structlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from resqpy.base.error_text import repr_of
+from resqpy.framework.logs.log import configure_if_nobody_did, get_logger
+from resqpy.framework.process.process import Process
+from resqpy.framework.project.project import Project
+
+Root = str | os.PathLike[str]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def open_project(
+    root: Root = ".", *, worker: bool = False, scheduler: bool = False
+) -> AsyncIterator[Process]:
+    """A project's process for the time of the block; without a worker it only enqueues and inspects.
+
+    Raises:
+        ProjectErrors: all that is wrong with the project.
+    """
+    async with _alive(root, worker=worker, scheduler=scheduler) as process:
+        yield process
+
+
+def lifespan(
+    root: Root = ".", *, worker: bool | None = None, scheduler: bool | None = None
+) -> Lifespan:
+    """A lifespan for Starlette, FastAPI and other ASGI frameworks: the process lives as long as the
+    application.
+
+    Args:
+        worker, scheduler: None: as the config says (`max_task_processors`, `scheduler`), so that some
+            servers handle requests only and others work.
+    """
+
+    @asynccontextmanager
+    async def living(_app: Any) -> AsyncIterator[None]:
+        async with _alive(root, worker=worker, scheduler=scheduler):
+            yield
+
+    return living
+
+
+@asynccontextmanager
+async def _alive(
+    root: Root, *, worker: bool | None, scheduler: bool | None
+) -> AsyncIterator[Process]:
+    """A project's process; what ends its worker before its time is told in the log."""
+    project = Project.load(root)
+    configure_if_nobody_did(project.config.logger, project.name)
+    async with Process(project, worker, scheduler) as process:
+        watch = asyncio.create_task(_watch(process))
+        try:
+            yield process
+        finally:
+            watch.cancel()
+
+
+async def _watch(process: Process) -> None:
+    """The other program goes on; nobody but the log would know that its jobs wait."""
+    try:
+        await process.wait()
+    except Exception as error:
+        get_logger().critical("no jobs are worked here any more", error=repr_of(error))

@@ -1,0 +1,230 @@
+"""`process.health_port`: probes and metrics over HTTP, served by a thread, so also while a job blocks the
+event loop: then the process is live, and not ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from resqpy.base import codec, prometheus
+from resqpy.base.concurrency.helper_thread import HelperThread
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.waiting import in_own_thread, is_set_within
+from resqpy.base.error_text import repr_of
+from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.when import Duration
+from resqpy.engine.worker.process_state import STUCK, WORKING
+from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process import loop_watch
+from resqpy.framework.process.initializer import Initializer
+
+if TYPE_CHECKING:
+    from resqpy.framework.process.process import Process
+
+_REQUEST_WITHIN_S, _REDIS_WITHIN_S, _END_WITHIN_S = 5.0, 2.0, 5.0
+_HUNG_AFTER_S = 300.0  # a loop that is blocked for so long is not live
+_LOOK_S = 0.25  # between looks whether the loop goes on
+_MOST_CONNECTIONS = 16  # the oldest goes when one more comes; and as many wait to be seen
+_PATHS = ["/live", "/ready", "/metrics"]
+_JSON = "application/json"
+_WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+
+class HealthInitializer(Initializer):
+    """Answers `GET /live`, `/ready` and `/metrics` from before the boot until all has stopped.
+
+    Args:
+        metrics: the text of `/metrics`.
+    """
+
+    name: ClassVar[str] = "health"
+    load_priority: ClassVar[int] = 50
+    start_priority: ClassVar[int] = 100_000
+    stop_priority: ClassVar[int] = 100_000
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, process: Process, metrics: Callable[[], Awaitable[bytes]]) -> None:
+        self._process = process
+        self._metrics = metrics
+        self._started = False
+        self._loop = asyncio.get_running_loop()
+        self._listens: Future[None] = Future()
+        self._thread: HelperThread | None = None
+        self._connections: dict[asyncio.StreamWriter, OwnTask[None]] = {}  # the oldest first
+
+    async def initialize(self) -> None:
+        """Listen.
+
+        Raises:
+            UsageError: the port is taken, or this machine has no such address.
+            ThreadFailed: there can be no thread for it.
+        """
+        if self._process.project.config.process.health_port is None:
+            return
+        self._thread = HelperThread("resqpy-health", self._serve, self._died)
+        self._thread.start()
+        await asyncio.wrap_future(self._listens)
+
+    async def start(self) -> None:
+        """All others have started."""
+        self._started = True
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._thread is not None:
+            await in_own_thread(partial(self._thread.stop, _END_WITHIN_S))
+
+    # -- in the thread --
+
+    async def _serve(self, stopping: asyncio.Event) -> None:
+        config = self._process.project.config.process
+        host, port = config.health_host, config.health_port
+        assert port is not None
+        try:
+            server = await asyncio.start_server(self._accept, host, port, backlog=_MOST_CONNECTIONS)
+        except OSError as error:
+            if self._listens.done():
+                raise
+            self._listens.set_exception(UsageError(_cant_listen(host, port, error)))
+            return
+        if not self._listens.done():
+            self._listens.set_result(None)
+        try:
+            while not await is_set_within(stopping, _LOOK_S):
+                self._process.loop_watch.look()
+        finally:
+            server.close()
+
+    @staticmethod
+    def _died(error: BaseException) -> None:
+        get_logger().error("the thread of the probes died; restarting it", error=repr_of(error))
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task of ours: asyncio logs one of its own that is cancelled at the end as
+        an error.
+        """
+        self._connections[writer] = own_task(self._request(reader, writer), "probe")
+        if len(self._connections) > _MOST_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.transport.abort()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_REQUEST_WITHIN_S):
+                words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
+                path = words[1].partition(b"?")[0] if len(words) > 1 else b""
+                writer.write(await self._answer(path))
+                await writer.drain()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            return
+        finally:
+            self._connections.pop(writer, None)
+            writer.close()
+
+    async def _answer(self, path: bytes) -> bytes:
+        watch = self._process.loop_watch
+        if path == b"/live":
+            silent_s = watch.look()
+            facts = {"live": silent_s < _HUNG_AFTER_S, "pid": os.getpid(), **_blocked(silent_s)}
+            return _response(200 if facts["live"] else 503, _JSON, _json(facts))
+        if path.decode("latin-1") not in _PATHS:
+            return _response(404, _JSON, _json({"paths": _PATHS}))
+        if watch.look() < loop_watch.BLOCKED_AFTER_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(loop_watch.BLOCKED_AFTER_S):
+                    return await self._on_loop(
+                        self._metrics_told if path == b"/metrics" else self._ready
+                    )
+        facts = {"ready": False, "started": self._started, "stopping": self._process.stopping}
+        return _response(503, _JSON, _json({**facts, "state": STUCK, **_blocked(watch.look())}))
+
+    async def _on_loop(self, answer: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
+        """Have it answered by the loop that works the jobs; in a task that no job can cancel."""
+        answered: Future[bytes] = Future()
+
+        async def run() -> None:
+            try:
+                told = await answer()
+            except BaseException as error:
+                if not answered.done():
+                    answered.set_exception(error)
+            else:
+                if not answered.done():
+                    answered.set_result(told)
+
+        with suppress(RuntimeError):  # closed: it has ended
+            self._loop.call_soon_threadsafe(lambda: own_task(run(), "probe"))
+        return await asyncio.wrap_future(answered)
+
+    # -- on the loop that works the jobs --
+
+    async def _metrics_told(self) -> bytes:
+        return _response(200, prometheus.CONTENT_TYPE, await self._metrics())
+
+    async def _ready(self) -> bytes:
+        stopping = self._process.stopping
+        state = self._process.state if self._started else WORKING
+        facts = {
+            "started": self._started,
+            "stopping": stopping,
+            "redis": await self._has_redis(),
+            **({"state": state} if state else {}),
+        }
+        ready = self._started and not stopping and facts["redis"] and not state
+        return _response(200 if ready else 503, _JSON, _json({"ready": ready, **facts}))
+
+    async def _has_redis(self) -> bool:
+        """Whether Redis takes what we write: a replica answers, too. Nothing has that key."""
+        if not self._started:
+            return False
+        try:
+            async with asyncio.timeout(_REDIS_WITHIN_S):
+                await self._process.resque.store.check_writable()
+        except (StoreError, TimeoutError):
+            return False
+        return True
+
+
+def _cant_listen(host: str, port: int, error: OSError) -> str:
+    words = f"process.health_port: can't listen on port {port} of {host}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{words}: another program has it; give this process another port (--health-port), or stop "
+            "the other one"
+        )
+    if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
+        return (
+            f"{words}: this machine has no such address ({error}); set process.health_host "
+            "(--health-host) to one that it has, as 127.0.0.1, or 0.0.0.0 for all"
+        )
+    if error.errno == errno.EACCES:
+        return f"{words}: this user may not; choose a port above 1023"
+    return f"{words}: {error}"
+
+
+def _blocked(silent_s: float) -> dict[str, float]:
+    if silent_s < loop_watch.BLOCKED_AFTER_S:
+        return {}
+    return {"event_loop_blocked_s": round(silent_s, 1)}
+
+
+def _json(facts: dict[str, Any]) -> bytes:
+    return codec.encode_text(facts) + b"\n"
+
+
+def _response(status: int, kind: str, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,238 @@
+"""What a process can tell of itself in numbers, for `GET /metrics`: its task processors, its jobs, its
+event loop, whether it leads; and what is in Redis, the same from whatever process one asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.concurrency.waiting import loop_delays
+from resqpy.base.errors import OutcomeUnknown, PoolStateError, StoreError, StoreUnavailable
+from resqpy.base.imports import package_version
+from resqpy.base.model import NoList
+from resqpy.base.prometheus import Histogram, Metric, metric
+from resqpy.engine.worker.process_state import WORDS, state_of
+from resqpy.framework.logs.log import get_logger
+from resqpy.framework.logs.writer import lines_lost
+from resqpy.store import overview
+from resqpy.store.connection.client import Store
+from resqpy.tracked.record_index import status_sets
+
+if TYPE_CHECKING:
+    from resqpy.framework.api.resque import ResqueParts
+
+
+UNKNOWN = "(unknown)"
+_JOB_S = (0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0)
+_DELAY_S = (0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0)
+_SAMPLE_S = 0.5
+
+
+class JobCounts:
+    """Jobs by task and outcome, and how long they ran.
+
+    Args:
+        names: the tasks that have a row of their own. Anybody may enqueue jobs of any name; those that
+            no task here works share one, so that nobody can fill the memory with rows.
+    """
+
+    def __init__(self, names: Container[str]) -> None:
+        self._names = names
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._durations: dict[str, Histogram] = {}
+
+    def follow(self, worker: Any) -> None:
+        """Count the jobs of a `MultiWorker`."""
+        worker.on("success", self._succeeded)
+        worker.on("failure", self._failed)
+        worker.on("re_enqueue", self._re_enqueued)
+        worker.on("skipped", self._skipped)
+
+    def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
+        self._ran(job.class_name, "succeeded", ms)
+
+    def _failed(self, _number: int, _queue: str, job: Any, _error: Any, ms: int) -> None:
+        self._ran(job.class_name, "failed", ms)
+
+    def _re_enqueued(self, _number: int, _queue: str, job: Any, _info: Any) -> None:
+        self._ended[self._row(job.class_name), "re_enqueued"] += 1
+
+    def _skipped(self, _number: int, _queue: str, job: Any) -> None:
+        self._ended[self._row(job.class_name), "skipped"] += 1
+
+    def _row(self, name: str) -> str:
+        return name if name in self._names else UNKNOWN
+
+    def _ran(self, name: str, outcome: str, ms: int) -> None:
+        row = self._row(name)
+        self._ended[row, outcome] += 1
+        if row not in self._durations:
+            self._durations[row] = Histogram(_JOB_S)
+        # Events have whole milliseconds, rounded down: the middle is right in the long run.
+        self._durations[row].observe((ms + 0.5) / 1000)
+
+    def metrics(self) -> list[Metric]:
+        """What was counted since the start."""
+        jobs = Metric(
+            "resqpy_jobs_total",
+            "counter",
+            "Jobs that ended in this process; re_enqueued: tried again later, or waiting for a lock; "
+            "skipped: a plugin or middleware forbade the run.",
+        )
+        for (task, outcome), number in sorted(self._ended.items()):
+            jobs.add(number, task=task, outcome=outcome)
+        durations = Metric(
+            "resqpy_job_duration_seconds",
+            "histogram",
+            "How long jobs took in this process that succeeded or failed.",
+        )
+        for task, histogram in sorted(self._durations.items()):
+            durations.add(histogram, task=task)
+        return [jobs, durations]
+
+
+class LoopDelay:
+    """How late the event loop is."""
+
+    def __init__(self) -> None:
+        self._seen = Histogram(_DELAY_S)
+
+    async def watch(self) -> None:
+        """Sample until cancelled."""
+        async for delay_s in loop_delays(lambda: _SAMPLE_S):
+            self._seen.observe(delay_s)
+
+    def metrics(self) -> list[Metric]:
+        """What was seen since the start."""
+        words = f"How late the event loop of this process was, seen every {_SAMPLE_S} s."
+        return [metric("resqpy_event_loop_delay_seconds", "histogram", words, self._seen)]
+
+
+def of_parts(resque: ResqueParts | None) -> list[Metric]:
+    """What the parts of a process are at: nothing of those that it has not, or not yet."""
+    version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
+    version.add(1, version=package_version("resqpy"))
+    words = "Log lines of this process that were lost: they could not be written, or their reader is slow."
+    found = [version, metric("resqpy_log_lines_lost_total", "counter", words, lines_lost())]
+    if resque is not None and resque.multi_worker is not None:
+        found += _of_worker(resque.multi_worker)
+    if resque is not None and resque.scheduler is not None:
+        leads = bool(getattr(resque.scheduler, "leader", False))
+        words = "Whether this process leads among the resqpy schedulers."
+        found.append(metric("resqpy_scheduler_leader", "gauge", words, int(leads)))
+    return found
+
+
+def _of_worker(worker: Any) -> list[Metric]:
+    try:
+        slots, scaling = worker.pool.slots, worker.scaling
+    except (PoolStateError, AttributeError):  # not started, or not of our making
+        return []
+    state = state_of(worker.pool, worker.options.cancel_timeout_s)
+    states = Metric("resqpy_worker_state", "gauge", "What this process of workers is at.")
+    for name in ("working", *WORDS):
+        states.add(int(name == (state or "working")), state=name)
+    numbers = (
+        ("", "Task processors of this process.", slots.size),
+        ("_busy", "Task processors that run a job.", len(slots.busy)),
+        ("_min", "The least number of task processors.", scaling.min_task_processors),
+        ("_max", "The greatest number of task processors.", scaling.max_task_processors),
+    )
+    left = Metric(
+        "resqpy_left_behind",
+        "gauge",
+        "Coroutines, plain functions and child processes of jobs that were cut off and do not end.",
+    )
+    for kind in ("coroutines", "functions", "children"):
+        left.add(getattr(worker.pool.runner.left, kind), kind=kind)
+    processors = [
+        metric(f"resqpy_task_processors{end}", "gauge", words, value)
+        for end, words, value in numbers
+    ]
+    return [states, *processors, left]
+
+
+_KEPT_S = 5.0  # so that however many ask us, Redis is asked seldom
+_REDIS_WITHIN_S = 2.0
+
+
+class Installation:
+    """Asks Redis, and keeps what it said for a while."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: list[Metric] = []
+        self._until = float("-inf")
+        self._asking = asyncio.Lock()
+        self._trouble = ""
+
+    async def metrics(self) -> list[Metric]:
+        """What there is; only `resqpy_redis_up` where Redis does not answer."""
+        async with self._asking:
+            if SYSTEM_CLOCK.monotonic() >= self._until:
+                self._kept = await self._ask()
+                self._until = SYSTEM_CLOCK.monotonic() + _KEPT_S
+        return self._kept
+
+    async def _ask(self) -> list[Metric]:
+        try:
+            self._store.junk.clear()
+            async with asyncio.timeout(_REDIS_WITHIN_S):
+                found = metrics_of(await count_all(self._store))
+        except (StoreError, TimeoutError) as error:
+            away = isinstance(error, StoreUnavailable | OutcomeUnknown | TimeoutError)
+            self._tell(str(error) or repr(error))
+            found = []
+        else:
+            away, self._trouble = False, ""
+        words = "Whether Redis answers this process."
+        return [metric("resqpy_redis_up", "gauge", words, int(not away)), *found]
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            get_logger().warning("no metrics from Redis", error=trouble)
+        self._trouble = trouble
+
+
+async def count_all(store: Store) -> overview.Numbers:
+    """Count everything, tracked tasks by their status too."""
+    return await overview.count(store, status_sets(store.keys))
+
+
+def metrics_of(numbers: overview.Numbers) -> list[Metric]:
+    """The numbers of an installation."""
+    queues = Metric("resqpy_queue_jobs", "gauge", "Jobs that wait.")
+    odd = Metric(
+        "resqpy_odd_keys", "gauge", "Keys that are not of the kind that Resque keeps there."
+    )
+    for name, count in numbers.queues.items():
+        if isinstance(count, NoList):
+            odd.add(1, key=f"queue:{name}")
+        else:
+            queues.add(count, queue=name)
+    for key in numbers.odd:
+        odd.add(1, key=key)
+    failed = Metric("resqpy_failed_jobs", "gauge", "Jobs on the failed lists.")
+    for name, count in numbers.failed.items():
+        failed.add(count, list=name)
+    tracked = Metric("resqpy_tracked_tasks", "gauge", "Tracked tasks.")
+    for status, count in numbers.sets.items():
+        tracked.add(count, status=status)
+    times = "Seconds at which something that is delayed is due."
+    return [
+        queues,
+        failed,
+        metric("resqpy_delayed_times", "gauge", times, numbers.delayed),
+        metric("resqpy_workers", "gauge", "Workers of all languages.", numbers.workers),
+        metric("resqpy_paused", "gauge", "Whether all workers are paused.", int(numbers.paused)),
+        *(
+            metric(f"resqpy_stat_{name}_total", "counter", f"Resque's counter stat:{name}.", count)
+            for name, count in numbers.stats.items()
+        ),
+        tracked,
+        odd,
+    ]

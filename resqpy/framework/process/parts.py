@@ -1,0 +1,339 @@
+"""The parts of a process but its probes: Redis (first to come, last to go), the queue with worker and scheduler,
+`api.tasks`, `api.tracked`, and what `GET /metrics` answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
+
+from resqpy.base import prometheus
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.waiting import in_own_thread
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.when import Duration
+from resqpy.engine.options import FROM_OPTIONS
+from resqpy.engine.queue.queue_names import is_plain
+from resqpy.engine.role import within_limit
+from resqpy.framework.api.api import Bound
+from resqpy.framework.api.resque import ResqueParts
+from resqpy.framework.api.tasks_api import TasksApi
+from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.logs.events import EventLog
+from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process.initializer import Initializer
+from resqpy.framework.process.metrics import Installation, JobCounts, LoopDelay, of_parts
+from resqpy.framework.project.project import Project
+from resqpy.schedules.announcing import Announcer
+from resqpy.store.connection.address import place_of
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.reach import reach
+from resqpy.store.connection.reachability import Away, Back
+from resqpy.store.leader import led, standing
+
+_LOOK_AFTER_S = 2.0  # schedulers that start with us have time to be elected
+
+
+async def tell_if_nobody_leads(store: Store, ruby_prefix: str, *, periodic: bool) -> None:
+    """Warn where no scheduler leads; it looks once, soon after the start.
+
+    Args:
+        periodic: this process has periodic tasks, which only a scheduler of resqpy runs.
+    """
+    await asyncio.sleep(_LOOK_AFTER_S)
+    try:
+        found = led(await standing(store, ruby_prefix))
+    except StoreError:
+        return  # others tell of a Redis that is away
+    if not found.periodic and (periodic or not found.delayed):
+        get_logger().warning(found.idle, remedy=f"start one: {found.remedy}")
+
+
+class ResqueInitializer(Initializer):
+    """The parts of `api.resque`.
+
+    Args:
+        bound: has the connection.
+        worker, scheduler: whether this process has them.
+    """
+
+    name: ClassVar[str] = "resque"
+    load_priority: ClassVar[int] = 200
+    start_priority: ClassVar[int] = 9000
+    stop_priority: ClassVar[int] = 100
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, project: Project, bound: Bound, *, worker: bool, scheduler: bool) -> None:
+        self._project = project
+        self._bound = bound
+        self._worker = worker
+        self._scheduler = scheduler
+        self.resque: ResqueParts | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self.timeout_s: float | None = FROM_OPTIONS  # that running jobs get at the stop
+
+    async def initialize(self) -> ResqueParts:
+        """Make them all, so that user code can listen to their events before they start."""
+        log = EventLog(self._project.config, self._project.root)
+        self.resque = resque = ResqueParts(self._project, self._bound.things["redis"], log)
+        if self._worker:
+            await resque.make_worker()
+        if self._scheduler:
+            resque.make_scheduler()
+        return resque
+
+    async def start(self) -> None:
+        """Begin: the scheduler stands for election, the worker takes jobs."""
+        assert self.resque is not None
+        if self._worker or self._scheduler:
+            _warn_of_eviction(self._bound.things["redis"])
+        if self.resque.scheduler is not None:
+            await self.resque.scheduler.start()
+        if self.resque.multi_worker is not None:
+            await self.resque.multi_worker.start()
+            specs = getattr(getattr(self.resque.multi_worker, "queues", None), "specs", ())
+            wrong = await misspelled_queues(specs, self._project, self.resque)
+            for name, words in wrong.items():
+                get_logger().warning(words, queue=name)
+        if self._worker and not self._scheduler:
+            prefix = self._project.config.scheduler.ruby_lock_prefix
+            look = tell_if_nobody_leads(
+                self._bound.things["redis"],
+                prefix,
+                periodic=bool(self._project.registry.periodic),
+            )
+            self._looking = asyncio.create_task(look)
+
+    async def stop(self) -> None:
+        """End, worker and scheduler side by side."""
+        if self._looking is not None:
+            self._looking.cancel()
+        if self.resque is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            if self.resque.multi_worker is not None:
+                group.create_task(self.resque.multi_worker.stop(self.timeout_s))
+            if self.resque.scheduler is not None:
+                group.create_task(self.resque.scheduler.stop())
+
+
+def _warn_of_eviction(store: Store) -> None:
+    """The failure that nobody sees: a cache that is full throws jobs away, and tells nobody."""
+    if store.evicts is not None:
+        lost = "locks" if store.evicts.startswith("volatile") else "jobs"
+        get_logger().warning(
+            f"Redis may throw {lost} away when its memory is full",
+            maxmemory_policy=store.evicts,
+            remedy="set maxmemory-policy noeviction, or use a Redis of its own for jobs",
+        )
+
+
+async def misspelled_queues(
+    specs: Iterable[str], project: Project, resque: ResqueParts
+) -> dict[str, str]:
+    """What is wrong with the names of queues that nobody uses, and that are nearly those of others."""
+    own = {task.queue for task in project.registry}
+    unused = [each for each in specs if is_plain(each) and each not in own]
+    known = own | set(await resque.inspector.queues()) if unused else own
+    hints = {each: _meant(each, known) for each in unused if each not in known}
+    return {name: f"no task uses the queue {name!r}{hint}" for name, hint in hints.items() if hint}
+
+
+def _meant(name: str, known: set[str]) -> str:
+    """The queue that is called nearly so, or those that stand in the name with blanks between them."""
+    parts = name.split()
+    if len(parts) > 1 and known & {*parts}:
+        return f"; did you mean {','.join(parts)!r}, with commas?"
+    return near_match(name, known, MISSPELLED)
+
+
+_CLOSE_S = 2.0  # that what is in flight gets at the end
+
+
+class RedisInitializer(Initializer):
+    """The connection of all parts of this process.
+
+    Args:
+        patient: wait for Redis.
+    """
+
+    name: ClassVar[str] = "redis"
+    load_priority: ClassVar[int] = 100
+    stop_priority: ClassVar[int] = 99_999
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, project: Project, *, patient: bool = True) -> None:
+        self._project = project
+        self._patient = patient
+        self._store: Store | None = None
+
+    async def initialize(self) -> Store:
+        """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
+        options = await in_own_thread(self._project.connection)
+        self._store = Store(options)
+        try:
+            if self._patient:  # else somebody sits before it, who gets the error
+                options.reachability.listen(partial(_tell, place_of(options)))
+                await reach(self._store)
+            else:
+                await self._store.connect()
+        except BaseException:  # what did not begin is not stopped by anybody else
+            await self.stop()
+            raise
+        return self._store
+
+    async def stop(self) -> None:
+        """Close."""
+        if self._store is not None:
+            await within_limit(_CLOSE_S, "closing the connection to Redis", self._store.close())
+        await in_own_thread(self._project.close)
+
+
+def _tell(place: str, change: Away | Back) -> None:
+    """One line when Redis goes, and one when it is back, whoever has noticed."""
+    if isinstance(change, Back):
+        get_logger().warning(f"{place} is there again", away_s=round(change.away_s, 1))
+        return
+    if change.within_s == 0:  # who has asked is told
+        return
+    words = f"{place} can't work now" if change.refused else f"cannot reach {place}"
+    limit = "" if change.within_s is None else f" for up to {change.within_s:g} s"
+    write = get_logger().error if change.within_s is None else get_logger().warning
+    write(f"{words}; retrying{limit}", error=str(change.error))
+
+
+class TasksInitializer(Initializer):
+    """The verbs on the project's tasks."""
+
+    name: ClassVar[str] = "tasks"
+    load_priority: ClassVar[int] = 210
+    start_priority: ClassVar[int] = 8900
+    stop_priority: ClassVar[int] = 90
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, project: Project, bound: Bound) -> None:
+        self._project = project
+        self._bound = bound
+        self._announcing: OwnTask[None] | None = None
+
+    def initialize(self) -> TasksApi:
+        """Make it."""
+        return TasksApi(self._project.registry, self._resque)
+
+    @property
+    def _resque(self) -> ResqueParts:
+        resque: ResqueParts = self._bound.things["resque"]
+        return resque
+
+    async def start(self) -> None:
+        """Announce the periodic tasks, as a scheduler does for its own process: another process' may
+        lead, and need not have our code.
+        """
+        resque = self._resque
+        if resque.multi_worker is None or resque.scheduler is not None:
+            return
+        tasks = resque.recurrent.tasks
+        if not tasks:
+            return
+        announcer = Announcer(resque.store, tasks, _announcing_failed)
+        self._announcing = own_task(announcer.run(), "announce periodic tasks")
+
+    async def stop(self) -> None:
+        """Announce no more."""
+        if self._announcing is not None:
+            self._announcing.end()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._announcing
+
+
+def _announcing_failed(error: Exception) -> None:
+    if isinstance(error, StoreUnavailable | OutcomeUnknown):
+        return  # told once for all parts (`process/parts.py`)
+    get_logger().warning("could not announce the periodic tasks", error=str(error))
+
+
+class TrackedInitializer(Initializer):
+    """The verbs of tracked tasks, and the handlers that user code registers."""
+
+    name: ClassVar[str] = "tracked"
+    load_priority: ClassVar[int] = 220
+    start_priority: ClassVar[int] = 8950
+    stop_priority: ClassVar[int] = 90
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = 30_000
+
+    def __init__(self, project: Project, bound: Bound) -> None:
+        self._project = project
+        self._bound = bound
+        self._tracked: TrackedApi | None = None
+
+    def initialize(self) -> TrackedApi:
+        """Make it; user code may register handlers before it starts."""
+        resque = self._bound.things["resque"]
+        self._tracked = TrackedApi(
+            resque.store,
+            self._project.registry,
+            defaults=self._project.config.tasks.tracked_preset,
+            keeper=resque.task_locks,
+            interceptors=resque.task_interceptors,
+        )
+        return self._tracked
+
+    async def start(self) -> None:
+        """Begin to run tasks that have a handler in this process."""
+        if self._tracked is not None:
+            await self._tracked.start()
+
+    async def stop(self) -> None:
+        """Release what runs."""
+        if self._tracked is not None:
+            await self._tracked.stop()
+
+
+class MetricsInitializer(Initializer):
+    """Listens to the worker from before it starts."""
+
+    name: ClassVar[str] = "metrics"
+    load_priority: ClassVar[int] = 210
+    stop_priority: ClassVar[int] = 99_000
+    start_timeout: ClassVar[Duration | None] = None
+    stop_timeout: ClassVar[Duration | None] = None
+
+    def __init__(self, project: Project, bound: Bound) -> None:
+        self._project = project
+        self._bound = bound
+        self._resque: ResqueParts | None = None
+        self._jobs = JobCounts(project.registry.definitions)
+        self._delay = LoopDelay()
+        self._watching: OwnTask[None] | None = None
+        self._installation: Installation | None = None
+
+    def initialize(self) -> None:
+        """Listen to the worker's events."""
+        if self._project.config.process.health_port is None:
+            return
+        self._resque = resque = self._bound.things["resque"]
+        self._installation = Installation(resque.store)
+        self._watching = own_task(self._delay.watch())
+        if resque.multi_worker is not None:
+            self._jobs.follow(resque.multi_worker)
+
+    def stop(self) -> None:
+        """Watch the loop no more, and leave Redis, which goes next."""
+        self._installation = None
+        if self._watching is not None:
+            self._watching.end()
+
+    async def text(self) -> bytes:
+        """All metrics, of this process and of what is in Redis."""
+        found = [*of_parts(self._resque), *self._jobs.metrics(), *self._delay.metrics()]
+        if self._installation is not None:
+            found += await self._installation.metrics()
+        return prometheus.render(found)

@@ -1,0 +1,58 @@
+"""The Python files of a project's folders, and the folders of its modules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from resqpy.base.imports import near_match
+from resqpy.framework.project.problems import Problems
+
+
+def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> list[Path]:
+    """Those in a folder, sorted, but private and hidden ones. A folder that is not there has none; one
+    that may not be read is a problem, lest a worker runs on defaults.
+
+    Args:
+        deep: those in the folders below as well, and the `__init__.py` of each.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            problems.add(f"{type(error).__name__}: {error}", Path(error.filename))
+
+    found: list[Path] = []
+    for parent, below, names in os.walk(folder, onerror=unreadable):
+        inits = ["__init__.py"] if deep and "__init__.py" in names else []
+        found += [Path(parent, name) for name in inits + _public(names) if name.endswith(".py")]
+        below[:] = _public(below) if deep else []
+    return sorted(found)
+
+
+def _public(names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith(("_", "."))]
+
+
+def module_folders(root: Path, wanted: Sequence[str], problems: Problems) -> list[Path]:
+    """The folders of the modules, as in Stellar, in the order in which they are loaded: `modules/<name>/` has
+    its own `tasks/`, `config/`, `initializers/` …. A task of a module that doesn't name itself is called
+    `<module>.<name>`.
+
+    Args:
+        wanted: `general.modules`: names, and `*` for all others in alphabetical order.
+    """
+    found = {path.name: path for path in sorted((root / "modules").glob("*")) if _is_module(path)}
+    chosen: list[Path] = []
+    for name in wanted:
+        if name == "*":
+            chosen += [path for other, path in found.items() if other not in wanted]
+        elif name in found:
+            chosen.append(found[name])
+        else:
+            problems.add(f"general.modules: there is no modules/{name}{near_match(name, found)}")
+    return chosen
+
+
+def _is_module(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith((".", "_"))

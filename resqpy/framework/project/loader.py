@@ -1,0 +1,336 @@
+"""Finds what a project consists of: tasks, plugins, middleware and initializers, in files below its
+folder and in installed packages. All that is wrong is collected, nothing is raised.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from resqpy.base.error_text import repr_of
+from resqpy.base.errors import ImportFailed, UsageError
+from resqpy.base.imports import Brought, OwnModules, import_entry_points, misspelled
+from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
+from resqpy.framework.process.initializer import Initializer, check_initializer
+from resqpy.framework.project.files import python_files
+from resqpy.framework.project.problems import Problems, Statement, line_of, statements_of
+from resqpy.framework.project.registry import Registry
+from resqpy.framework.tasks.middleware import Middleware
+from resqpy.framework.tasks.spec import looks_like_a_task, without_partials, written
+from resqpy.framework.tasks.spec_builder import SpecBuilder
+from resqpy.framework.tasks.task import FunctionTask, defined_by, is_definition, place_of
+
+CODE = ("tasks", "plugins", "middleware", "initializers", "modules")
+
+
+class Loader:
+    """Loads a project into a registry.
+
+    Args:
+        timezone: of cron tasks that name none.
+    """
+
+    def __init__(self, root: Path, problems: Problems, timezone: str = "UTC") -> None:
+        self.registry: Registry = Registry(problems.name)
+        self._root = root
+        self._problems = problems
+        self._timezone = timezone
+        self._modules = OwnModules(root, CODE)
+        self._own_plugins: set[str] = set()
+        self._seen: dict[int, Any] = {}
+
+    def load(self, modules: list[Path], *, packages: bool) -> None:
+        """Load what installed packages bring, the project's folders, and those of its modules.
+
+        Tasks come after the plugins and middleware that they name; a plugin of the project stands in
+        for a package's of the same name.
+        """
+        folders: list[tuple[Path, str | None]] = [(self._root, None)]
+        folders += [(folder, folder.name) for folder in modules]
+        if packages:
+            self._each_brought("resqpy.plugins", lambda each: self._add_plugin(each.thing))
+            self._each_brought(
+                "resqpy.initializers", lambda each: self._add_initializer(each.thing)
+            )
+        for folder, _ in folders:
+            self._load_parts(folder)
+        self._load_tasks(folders)
+        if packages:
+            self._each_brought("resqpy.tasks", self._add_packaged_tasks)
+
+    def _each_brought(self, group: str, add: Callable[[Brought], None]) -> None:
+        for each in import_entry_points(group):
+            if isinstance(each.thing, ImportFailed):
+                self._problems.add(str(each.thing))
+                continue
+            try:
+                add(each)
+            except UsageError as error:
+                self._problems.add(f"entry point {each.label}: {error}")
+
+    # -- files --
+
+    def _files(self, folder: Path) -> Iterator[tuple[Path, ModuleType]]:
+        for path in python_files(folder, self._problems, deep=True):
+            try:
+                yield path, self._modules.load(path)
+            except (Exception, SystemExit) as error:  # a user's file may raise anything
+                self._problems.add_error(error, path)
+
+    def _load_parts(self, folder: Path) -> None:
+        """Plugins, middleware and initializers: they stand before the tasks that name them."""
+        registry = self.registry
+        parts: list[tuple[str, type, Callable[[Any], None]]] = [
+            ("plugins", Plugin, self._add_own_plugin),
+            ("middleware", Middleware, registry.middleware.add),
+            ("initializers", Initializer, self._add_initializer),
+        ]
+        for name, base, add in parts:
+            for path, loaded in self._files(folder / name):
+                for found in _own_classes(loaded, base):
+                    self._add_part(found, path, add)
+
+    def _add_part(self, found: type, path: Path, add: Callable[[Any], None]) -> None:
+        try:
+            add(found)
+        except Exception as error:  # a user's constructor may raise anything
+            words = str(error) if isinstance(error, UsageError) else repr_of(error)
+            self._problems.add(words, path, line_of(path, found.__qualname__))
+
+    def _add_plugin(self, plugin: Any) -> None:
+        if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
+            raise UsageError(f"{plugin!r} is not a class derived from Plugin")
+        for wrong in misspelled(plugin, Plugin, (*ENQUEUE_HOOKS, *PERFORM_HOOKS, "option_names")):
+            raise UsageError(f"plugin {plugin.__name__!r} {wrong}")
+        self.registry.plugins[plugin.__name__] = plugin
+
+    def _add_own_plugin(self, plugin: Any) -> None:
+        """One of the project's, which may stand in for a package's, but not for another of its own."""
+        name = plugin.__name__
+        if name in self._own_plugins:
+            raise UsageError(f"there is already a plugin {name!r}")
+        self._own_plugins.add(name)
+        self._add_plugin(plugin)
+
+    def _add_initializer(self, initializer: Any) -> None:
+        self.registry.initializers.append(check_initializer(initializer))
+
+    # -- tasks --
+
+    def _load_tasks(self, folders: list[tuple[Path, str | None]]) -> None:
+        """First what each file defines itself, then what it has of others: both are found, once."""
+        files = [
+            (path, loaded, module)
+            for folder, module in folders
+            for path, loaded in self._files(folder / "tasks")
+        ]
+        for path, loaded, module in files:
+            lost = list(lost_tasks(loaded, path))
+            self._seen.update((id(each.defined), each.defined) for each in lost)
+            for defined in own_tasks(loaded):
+                self._add_task(defined, path, module)
+            for each in lost:
+                self._problems.add(each.words, path, each.line)
+        for path, loaded, module in files:
+            for defined in named_tasks(loaded):
+                self._add_task(defined, path, module)
+
+    def _add_packaged_tasks(self, brought: Brought) -> None:
+        found = brought.thing
+        definitions = (
+            list({id(each): each for each in (*own_tasks(found), *named_tasks(found))}.values())
+            if isinstance(found, ModuleType)
+            else [found]
+        )
+        if not definitions:
+            raise UsageError(f"the module {found.__name__!r} defines no task")
+        for defined in definitions:
+            if not is_definition(defined):
+                raise UsageError(f"{defined!r} is neither a task nor a module with tasks")
+            home = defined.function if isinstance(defined, FunctionTask) else defined
+            file = getattr(sys.modules.get(home.__module__), "__file__", None)
+            self._add_task(defined, Path(file or home.__module__), None, brought.package)
+
+    def _add_task(
+        self, defined: Any, path: Path, module: str | None, package: str | None = None
+    ) -> None:
+        if id(defined) in self._seen:  # where it was defined, or by another name
+            return
+        self._seen[id(defined)] = defined
+        try:
+            task = written(defined)
+        except Exception as error:  # a task's constructor may raise anything
+            self._problems.add(
+                f"{defined!r} can't be made: {repr_of(error)}",
+                path,
+                line_of(path, defined.__qualname__),
+            )
+            return
+        place = place_of(defined)
+        made_at = place.line if place is not None and place.file == str(path) else None
+        complain = partial(self._complain_of_task, path, task.qualname, made_at, package)
+        warn = partial(self._warn_of_task, path, task.qualname, made_at)
+        builder = SpecBuilder(task, complain, self._timezone, warn)
+        line = line_of(path, task.qualname) or made_at
+        spec = builder.build(file=path, line=line, module=module, package=package)
+        if spec is not None:
+            self.registry.add(spec, complain)
+
+    def _complain_of_task(
+        self,
+        path: Path,
+        qualname: str,
+        made_at: int | None,
+        package: str | None,
+        name: str | None,
+        message: str,
+    ) -> None:
+        words = f"{message} (in the package {package})" if package else message
+        self._problems.add(words, path, line_of(path, qualname, name) or made_at)
+
+    def _warn_of_task(
+        self, path: Path, qualname: str, made_at: int | None, name: str | None, message: str
+    ) -> None:
+        self._problems.warn(message, path, line_of(path, qualname, name) or made_at)
+
+
+def _own_classes(module: ModuleType, base: type) -> list[type]:
+    """The classes that a file defines, not those that it imports."""
+    own = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    ]
+    return list(dict.fromkeys(own))  # one may have two names
+
+
+# -- which tasks a file brings, and what in it somebody wrote as a task and no worker would run as such --
+
+_MOST_HELD = 1000  # things in a container that is looked into: a table of data holds no tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is wrong with how a task stands in its file.
+
+    Attributes:
+        defined: the task; it is not to be added. None: none was made.
+    """
+
+    words: str
+    line: int | None
+    defined: Any = None
+
+
+def own_tasks(module: ModuleType) -> list[Any]:
+    """The tasks that were defined while a file ran; a class without `run` that others derive from is
+    none, nor is a private one.
+    """
+    defined = defined_by(module)
+    bases = _bases(defined)
+    return [
+        each
+        for each in defined
+        if not isinstance(each, type)
+        or (not each.__name__.startswith("_") and (each not in bases or hasattr(each, "run")))
+    ]
+
+
+def named_tasks(module: ModuleType) -> list[Any]:
+    """The tasks that a file has by a name or in a container, wherever they were defined; of classes
+    only those that nobody derives from.
+    """
+    names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    held = {id(each): each for value in names.values() for each in _held(value)}
+    return [
+        each
+        for each in held.values()
+        if not isinstance(each, type)
+        or (
+            hasattr(each, "run") and not each.__subclasses__() and not each.__name__.startswith("_")
+        )
+    ]
+
+
+def _bases(defined: list[Any]) -> set[type]:
+    return {base for each in defined if isinstance(each, type) for base in each.__mro__[1:]}
+
+
+def _held(value: Any, depth: int = 3) -> Iterator[Any]:
+    if is_definition(value):
+        yield value
+    elif isinstance(value, Mapping | list | tuple | set | frozenset) and depth:
+        inside = list(value.values() if isinstance(value, Mapping) else value)
+        for each in inside if len(inside) <= _MOST_HELD else ():
+            yield from _held(each, depth - 1)
+
+
+def lost_tasks(module: ModuleType, path: Path) -> Iterator[Lost]:
+    """What somebody wrote as a task and nobody would find, or would find as another one."""
+    statements, names = statements_of(path), vars(module)
+    for statement in statements:
+        now = names.get(statement.name)
+        others = [str(each.line) for each in statements if each.name == statement.name]
+        for defined in _defined_in(statement, module):
+            if defined is now or statement.name not in names:
+                yield from _misnamed(statement, defined)
+            elif is_definition(now) and len(others) > 1:
+                line = int(others.pop())
+                words = f"{statement.name} is defined twice: this one hides that of line "
+                yield Lost(words + ", ".join(others), line, defined)
+            elif id(defined) not in {id(each) for each in named_tasks(module)}:
+                yield Lost(_covered(statement, defined), statement.line)
+    for value in names.values():
+        if looks_like_a_task(value) and value.__module__ == module.__name__:
+            lines = [each.line for each in statements if each.name == value.__name__]
+            words = f"class {value.__name__} looks like a task, but doesn't derive from Task"
+            yield Lost(words, lines[-1] if lines else None)
+
+
+def _defined_in(statement: Statement, module: ModuleType) -> list[Any]:
+    """What a class or a function at the top of a file made a task: itself, not what it has inside."""
+    return [
+        each
+        for each in defined_by(module)
+        if (place := place_of(each)) is not None
+        and statement.first <= place.line <= statement.last
+        and (each.__name__ == statement.name if isinstance(each, type) else not _inside_class(each))
+    ]
+
+
+def _inside_class(defined: FunctionTask[..., Any]) -> bool:
+    """Whether a function stands in the body of a class."""
+    outer = without_partials(defined.function).__qualname__.rpartition(".")[0]
+    return bool(outer) and not outer.endswith("<locals>")
+
+
+def _misnamed(statement: Statement, defined: Any) -> Iterator[Lost]:
+    if isinstance(defined, type) or defined.properties["name"]:
+        return
+    name = without_partials(defined.function).__name__
+    if name != statement.name:
+        words = (
+            f"the decorator below @task hides the function {statement.name} (it is {name!r} now): "
+            "let it use functools.wraps"
+        )
+        yield Lost(words, statement.line, defined)
+
+
+def _covered(statement: Statement, defined: Any) -> str:
+    if isinstance(defined, type):
+        return (
+            f"the decorator of class {statement.name} puts something else in its place, which has no "
+            "part in a run; let it return the class"
+        )
+    return (
+        f"@task is not the outermost decorator of {statement.name}, and what stands above it has no "
+        "part in a run; put @task on top"
+    )

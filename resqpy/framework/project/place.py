@@ -1,0 +1,92 @@
+"""Where a project is: its folder, its config, its Redis. All that a look at the Redis needs; the
+project's code isn't loaded for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from resqpy.framework.config.config import Config, load_config
+from resqpy.framework.config.connection import redis_options
+from resqpy.store.connection.options import RedisOptions
+
+if TYPE_CHECKING:
+    from resqpy.embedded import EmbeddedServer
+
+
+class Place:
+    """A folder with a config.
+
+    Attributes:
+        root: the folder.
+        config: frozen.
+    """
+
+    def __init__(self, root: Path, config: Config) -> None:
+        self.root = root
+        self.config = config
+        self._embedded: EmbeddedServer | None = None
+
+    @classmethod
+    def of(
+        cls,
+        root: str | os.PathLike[str] = ".",
+        env: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Place:
+        """Read the config of a folder; as `Project.load`, but without its code.
+
+        Raises:
+            ProjectErrors: all that is wrong with the config.
+        """
+        folder = Path(root).resolve()
+        make_importable(folder)
+        return Place(folder, load_config(folder, env, overrides))
+
+    @property
+    def name(self) -> str:
+        """The application's name."""
+        return self.config.general.name or self.root.name
+
+    def connection(self) -> RedisOptions:
+        """The Redis that the config names; where it names none, the project's embedded one, which is
+        started if it doesn't run yet (this blocks until it answers) and lasts until `close`.
+
+        Raises:
+            EmbeddedRedisError: there is no server to be had.
+        """
+        if not self.uses_embedded_redis:
+            return redis_options(self.config)
+        if self._embedded is None:
+            from resqpy.embedded import acquire  # noqa: PLC0415 - who has a Redis needs none
+
+            self._embedded = acquire(self.root)
+        return redis_options(self.config, self._embedded.url)
+
+    @property
+    def uses_embedded_redis(self) -> bool:
+        """Whether `connection` leads to the project's own embedded Redis."""
+        redis = self.config.redis
+        return redis.url is None and redis.host is None and not redis.sentinels
+
+    def close(self) -> None:
+        """Give up the embedded Redis, if one is used; calling it twice does no harm."""
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def make_importable(folder: Path) -> None:
+    """Let the project's files import each other."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last, so that nothing of it shadows a package

@@ -1,0 +1,90 @@
+"""A project: its folder with config, tasks and the rest, loaded and checked; and its Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from resqpy.base.errors import UsageError
+from resqpy.framework.config.config import Config, load_config
+from resqpy.framework.project.files import module_folders
+from resqpy.framework.project.loader import Loader
+from resqpy.framework.project.overrides import PARTS, part
+from resqpy.framework.project.place import Place, make_importable
+from resqpy.framework.project.problems import Problems, ProjectErrors, ProjectProblem
+from resqpy.framework.project.registry import Registry
+
+
+class Project(Place):
+    """A loaded project.
+
+    Attributes:
+        root: its folder.
+        config: frozen; where a setting was wrong, its default.
+        registry: the tasks that are right.
+        errors: all that is wrong; `check` raises it.
+        warnings: what is allowed and hardly meant; told in the log and by `resqpy doctor`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        config: Config,
+        registry: Registry,
+        errors: tuple[ProjectProblem, ...] = (),
+        warnings: tuple[ProjectProblem, ...] = (),
+    ) -> None:
+        super().__init__(root, config)
+        self.registry = registry
+        self.errors = errors
+        self.warnings = warnings
+
+    @classmethod
+    def load(
+        cls,
+        root: str | os.PathLike[str] = ".",
+        env: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Load a folder: config, plugins, middleware, initializers, tasks. Never raises for what is
+        wrong in them: see `errors` and `check`. A folder without any of it is a project, too.
+
+        Args:
+            env: the environment; None: RESQPY_ENV, else `test` under pytest, else `development`.
+            overrides: settings by path that win over all others, as flags do:
+                `{"tasks.timeout": 100}`; None as a value means "not given".
+            environ: instead of `os.environ`.
+        """
+        folder = Path(root).resolve()
+        make_importable(folder)
+        problems = Problems(folder)
+        config = load_config(folder, env, overrides, environ=environ, problems=problems)
+        loader = Loader(folder, problems, config.general.timezone)
+        modules = module_folders(folder, config.general.modules, problems)
+        loader.load(modules, packages=config.general.packages)
+        for task in loader.registry:
+            task.inputs.hide(config.logger.filtered)
+        _check_overrides(config, problems)
+        return cls(folder, config, loader.registry, tuple(problems.found), tuple(problems.warnings))
+
+    def check(self) -> None:
+        """Raise all that is wrong, together.
+
+        Raises:
+            ProjectErrors: it lists each problem with its file and line.
+        """
+        if self.errors:
+            raise ProjectErrors(self.errors)
+
+
+def _check_overrides(config: Config, problems: Problems) -> None:
+    """Find out at once whether the replaced parts can be used."""
+    for name in PARTS:
+        try:
+            part(name, config)
+        except UsageError as error:
+            problems.add(str(error))

@@ -1,0 +1,186 @@
+"""All tasks of a project, with what the engine needs to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from resqpy.base.errors import (
+    ImportFailed,
+    InvalidTask,
+    UnknownOption,
+    UnknownTask,
+    UsageError,
+)
+from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.engine.definition import Definition, define
+from resqpy.engine.plugin import Plugin
+from resqpy.framework.tasks.middleware import MiddlewareSet
+from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
+from resqpy.framework.tasks.spec_builder import SpecBuilder
+from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
+from resqpy.framework.tasks.task_call import params_of, performer
+
+
+class Registry:
+    """The tasks.
+
+    Args:
+        name_of: a file as a person would name it.
+
+    Attributes:
+        tasks: by name, with all properties.
+        definitions: the same for the engine.
+        plugins: the project's own, by class name.
+        middleware: by name.
+        initializers: the project's own, as classes.
+    """
+
+    def __init__(self, name_of: Callable[[Path], str] = str) -> None:
+        self._name_of = name_of
+        self.tasks: dict[str, TaskSpec] = {}
+        self.definitions: dict[str, Definition] = {}
+        self.plugins: dict[str, type[Plugin]] = {}
+        self.middleware: MiddlewareSet = MiddlewareSet()
+        self.initializers: list[Any] = []
+        self._by_definition: dict[int, TaskSpec] = {}  # each spec keeps its definition
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        return iter(self.tasks.values())
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def periodic(self) -> list[TaskSpec]:
+        """The tasks that run again and again."""
+        return [task for task in self if task.periodic]
+
+    def add(self, task: TaskSpec, complain: Callable[[str | None, str], None]) -> None:
+        """Add a task, if its plugins and middleware are right and its name is free."""
+        if (other := self.tasks.get(task.name)) is not None:
+            place = self._name_of(other.file) + (f":{other.line}" if other.line else "")
+            complain("name", f"there is already a task {task.name!r}, in {place}")
+            return
+        try:
+            middleware = self.middleware.of(task)
+        except UsageError as error:
+            complain("middleware", str(error))
+            return
+        try:
+            definition = self._define(task, middleware)
+        except UnknownOption as error:
+            complain("plugin_options", str(error))
+        except UsageError as error:
+            complain("plugins", str(error))
+        else:
+            self.tasks[task.name] = task
+            self.definitions[task.name] = definition
+            self._by_definition[id(task.defined)] = task
+
+    def _define(self, task: TaskSpec, middleware: list[Plugin]) -> Definition:
+        plugins = [self._plugin(each) for each in task.plugins]
+        options = {name: dict(each) for name, each in task.plugin_options.items()}
+        if task.retry is not None:
+            plugins = plugins if "Retry" in plugins else ["Retry", *plugins]
+            options["Retry"] = {**dict(task.retry), **options.get("Retry", {})}
+        limit = task.time_limit_ms
+        return define(
+            task.name,
+            performer(task, middleware=bool(middleware)),
+            plugins=[*plugins, *middleware],
+            plugin_options=options,
+            time_limit=None if limit is None else timedelta(milliseconds=limit),
+            at_most_once=task.at_most_once,
+            end_children=task.end_children,
+            version=task.inputs.version,
+            check=partial(params_of, task),
+            queue=task.queue,
+            frequency=task.frequency_ms,
+            cron=task.schedule,
+            missed=task.missed,
+            missed_window=task.missed_window_ms,
+            re_enqueue_on_exception=task.re_enqueue_on_exception,
+        )
+
+    def _plugin(self, wanted: Any) -> Any:
+        """A plugin of the project by its name; anything else is for the engine to find."""
+        if not isinstance(wanted, str) or "." in wanted or ":" in wanted:
+            return wanted
+        hint = near_match(wanted, self.plugins, MISSPELLED)
+        if wanted not in self.plugins and hint:
+            raise ImportFailed(f"no plugin is named {wanted!r}{hint}")
+        return self.plugins.get(wanted, wanted)
+
+    # -- finding --
+
+    def task(self, wanted: Any) -> TaskSpec:
+        """A task by its name, or by what defines it: a class or a decorated function.
+
+        Raises:
+            UnknownTask: with the nearest name.
+        """
+        if isinstance(wanted, str):
+            found = self.tasks.get(wanted)
+        else:
+            found = self._by_definition.get(id(wanted)) or self._original_of(wanted)
+        if found is None:
+            raise UnknownTask(self._unknown(wanted))
+        return found
+
+    def _original_of(self, wanted: Any) -> TaskSpec | None:
+        """The task of which a definition is a copy: somebody ran the file by another name."""
+        identity = _identity(wanted)
+        same = [each for each in self if identity and _identity(each.defined) == identity]
+        return same[0] if len(same) == 1 else None
+
+    def _unknown(self, wanted: Any) -> str:
+        known = ", ".join(sorted(self.tasks)) or "none"
+        if isinstance(wanted, str):
+            return f"there is no task {wanted!r}{near_match(wanted, self.tasks)} (tasks: {known})"
+        if not is_definition(wanted):
+            return f"{wanted!r} is neither the name of a task nor a task (tasks: {known})"
+        return (
+            f"the task {_shown(wanted)} is none of this project's, so no worker would run it: import it "
+            f"by its name in a file in tasks/ (tasks: {known})"
+        )
+
+
+def _identity(defined: Any) -> tuple[Any, ...] | None:
+    """What is the same in a copy of a definition, made where its file was run a second time."""
+    place = place_of(defined)
+    if place is None:
+        return None
+    is_function = isinstance(defined, FunctionTask)
+    given = defined.properties["name"] if is_function else getattr(defined, "name", None)
+    named = without_partials(defined.function) if is_function else defined
+    return place.file, place.line, given, getattr(named, "__qualname__", None)
+
+
+def _shown(defined: Any) -> str:
+    """A definition as a person knows it, with its place."""
+    named = without_partials(defined.function) if isinstance(defined, FunctionTask) else defined
+    place = place_of(defined)
+    where = "" if place is None else f" (of {place.file}:{place.line})"
+    return f"{getattr(named, '__name__', named)!r}{where}"
+
+
+def registry_of(defined: Any) -> Registry:
+    """A registry with the one task that a class or a decorated function defines."""
+    problems: list[str] = []
+
+    def complain(_: str | None, message: str) -> None:
+        problems.append(message)
+
+    registry = Registry()
+    spec = SpecBuilder(written(defined), complain, "UTC").build(
+        file=Path(__file__), line=None, module=None
+    )
+    if spec is not None:
+        registry.add(spec, complain)
+    if problems:
+        raise InvalidTask("; ".join(problems))
+    return registry

@@ -1,0 +1,234 @@
+"""The inputs of a task: declared, by `inputs` or by the type hints of `run`, and checked.
+
+They are checked twice: when a job is enqueued, so that the caller hears of it, and before the run,
+because foreign clients don't check. What is enqueued is what the caller gave, or what enqueue hooks made
+of it: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job
+by what was enqueued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from resqpy.base.codec import TASK_ID
+from resqpy.base.error_text import class_of, words_of
+from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.masking import HIDDEN, SECRETS, Redaction
+from resqpy.framework.tasks.type_hints import Check, check_of, name_of
+
+_NOTHING: Any = type("_Nothing", (), {"__repr__": lambda _: "nothing"})()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a task.
+
+    Attributes:
+        required: a job without it is refused. None: as the parameter of `run` says (required if it has
+            no default); not required where there is no such parameter.
+        default: taken where it is missing; a function is called for each run.
+        validator: given the value; it raises, returns False, or returns a text that says what is
+            wrong. Anything else means that the value is fine.
+        formatter: makes of the value what `run` gets; before the validator, as in ActionHero.
+        type: a type hint; JSON's values only, unless there is a formatter.
+        description: for people.
+    """
+
+    required: bool | None = None
+    default: Any = _NOTHING
+    validator: Callable[[Any], Any] | None = None
+    formatter: Callable[[Any], Any] | None = None
+    type: Any = Any
+    description: str = ""
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a default was given."""
+        return self.default is not _NOTHING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a job without it is refused."""
+        return bool(self.required) and not self.has_default
+
+
+_WITH_NAMES = (Mapping, list, tuple)
+_PROPERTIES = tuple(each.name for each in fields(Input))
+
+
+def as_input(name: str, declared: Any) -> Input:
+    """An input from an `Input` or, as in ActionHero, from a dict.
+
+    Raises:
+        UsageError: what is wrong, with a near match.
+    """
+    if isinstance(declared, Input):
+        made = declared
+    elif isinstance(declared, Mapping):
+        for key in declared:
+            if key not in _PROPERTIES:
+                raise UsageError(
+                    f"input {name!r} has an unknown {key!r}{near_match(key, _PROPERTIES)}"
+                )
+        made = Input(**declared)
+    else:
+        raise UsageError(f"input {name!r} is {declared!r}, not an Input(…) or a dict")
+    for what in ("validator", "formatter"):
+        function = getattr(made, what)
+        if function is not None and not callable(function):
+            raise UsageError(f"input {name!r}: its {what} is {function!r}, not a function")
+        if inspect.iscoroutinefunction(function):
+            raise UsageError(f"input {name!r}: its {what} is async; a plain function is needed")
+    return made
+
+
+class Inputs(Mapping[str, Input]):
+    """The inputs of one task.
+
+    Args:
+        declared: by name.
+        extra: inputs that nobody declared are let through.
+
+    Raises:
+        UsageError: a type hint that JSON has no values for.
+    """
+
+    def __init__(self, task: str, declared: Mapping[str, Input], *, extra: bool) -> None:
+        self._task = task
+        self._declared = dict(declared)
+        self.extra = extra
+        self._checks = {name: _check(name, each) for name, each in self._declared.items()}
+        self._redaction = Redaction()
+
+    def hide(self, words: Sequence[str]) -> None:
+        """Show no value in an error whose name contains one of these words."""
+        self._redaction = Redaction((*SECRETS, *words))
+
+    def quoted(self, value: Any, most: int = 80) -> str:
+        """A value for an error's words, which logs and the failed list keep: without secrets."""
+        shown = self._redaction.shown(value) if isinstance(value, _WITH_NAMES) else value
+        text = self._redaction.text(repr(shown))
+        return text if len(text) <= most else f"{text[:most]}…"
+
+    def __getitem__(self, name: str) -> Input:
+        return self._declared[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those without which a job is refused."""
+        return [name for name, each in self._declared.items() if each.is_required]
+
+    @property
+    def version(self) -> str:
+        """Stands for what is taken: another version of the task that takes other inputs has another."""
+        parts = [
+            (name, each.is_required, name_of(each.type)) for name, each in self._declared.items()
+        ]
+        return hashlib.sha256(repr((sorted(parts), self.extra)).encode()).hexdigest()[:8]
+
+    def fits(self, name: str, value: Any) -> bool:
+        """Whether a value is of the type of an input; of one that nobody declared, any is."""
+        return name not in self._checks or self._checks[name](value)
+
+    def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What `run` gets for what was given: with defaults, formatted and validated.
+
+        Raises:
+            InvalidInputs: all that is wrong.
+        """
+        problems: list[str] = []
+        given = {name: value for name, value in params.items() if name != TASK_ID}
+        if not self.extra:
+            problems += self._unknown(given)
+        for name, declared in self._declared.items():
+            if problem := self._settle(given, name, declared):
+                problems.append(problem)
+        if problems:
+            raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
+        return given
+
+    def _unknown(self, given: Mapping[str, Any]) -> list[str]:
+        return [
+            f"input {name!r} is unknown{near_match(str(name), self._declared)}"
+            for name in given
+            if name not in self._declared
+        ]
+
+    def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:
+        """Put the input's final value in place, or tell what is wrong with it."""
+        if name not in given:
+            if declared.is_required:
+                return f"input {name!r} is required"
+            if declared.has_default:
+                given[name] = _fresh(declared.default)
+            return None
+        value = given[name]
+        if not self._checks[name](value):
+            return f"input {name!r} must be {name_of(declared.type)}, got {self._told(name, value)}"
+        try:
+            given[name] = value = declared.formatter(value) if declared.formatter else value
+            verdict = declared.validator(value) if declared.validator else None
+        except Exception as error:  # a user's function may raise anything: it means "not valid"
+            verdict = words_of(error) or class_of(error)
+        if verdict is False:
+            return f"input {name!r} is not valid: {self._told(name, value)}"
+        if not isinstance(verdict, str):
+            return None
+        return f"input {name!r} is not valid: {self._without(name, value, verdict)}"
+
+    def _told(self, name: str, value: Any) -> str:
+        kind = type(value).__name__
+        return f"a {kind}" if self._redaction.hides(name) else f"{self.quoted(value, 60)} ({kind})"
+
+    def _without(self, name: str, value: Any, words: str) -> str:
+        """The words of a validator or formatter, which may quote what it was given."""
+        if self._redaction.hides(name) and str(value):
+            words = words.replace(str(value), HIDDEN)
+        return self._redaction.text(words)
+
+
+def _fresh(default: Any) -> Any:
+    """A default for one run: a list that one run changes must not be the next one's."""
+    if callable(default):
+        return default()
+    return deepcopy(default) if isinstance(default, list | dict | set) else default
+
+
+def _check(name: str, declared: Input) -> Check:
+    try:
+        return check_of(declared.type)
+    except UsageError as error:
+        if declared.formatter is not None:
+            return lambda _: True
+        raise UsageError(f"input {name!r} {error}") from error
+
+
+def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:
+    """An input that is declared by a parameter of `run`, and perhaps in `inputs` as well.
+
+    Args:
+        default: the parameter's; `inspect.Parameter.empty` for none.
+    """
+    has_default = default is not inspect.Parameter.empty
+    if declared is None:
+        return Input(
+            required=not has_default, default=default if has_default else _NOTHING, type=hint
+        )
+    merged = declared if declared.type is not Any else replace(declared, type=hint)
+    if has_default and not merged.has_default:
+        merged = replace(merged, default=default)
+    if merged.required is None:
+        merged = replace(merged, required=not merged.has_default)
+    return merged

@@ -1,0 +1,167 @@
+"""Middleware: code around the enqueueing and the run of tasks, for all tasks or for those that name it.
+
+It stands on the engine's plugins: one plugin for each middleware of a task, inside the task's own
+plugins, so that a retry sees what a `pre_processor` raised.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from resqpy.base.errors import InvalidTask
+from resqpy.base.imports import misspelled, near_match
+from resqpy.base.when import Duration, duration_s
+from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
+from resqpy.engine.run import Run
+from resqpy.framework.tasks.task_call import TaskCall, call_of
+
+if TYPE_CHECKING:
+    from resqpy.framework.tasks.spec import TaskSpec
+
+_PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")
+HOOKS = ("pre_enqueue", "post_enqueue", "pre_processor", "post_processor")
+
+
+class Middleware:
+    """Base of all middleware: override the hooks you need; they may be async or plain.
+
+    Attributes:
+        name: by which tasks name it. Default: the class's name with a small first letter.
+        everywhere: it belongs to all tasks (ActionHero's `global`).
+        priority: the lower the earlier before a task, and the later after it.
+        hook_timeout: how long each of its hooks may take (milliseconds or a timedelta): then it is
+            cancelled, and the enqueue or the job fails with `HookTimeout`. None: without limit.
+    """
+
+    name: ClassVar[str] = ""
+    everywhere: ClassVar[bool] = False
+    priority: ClassVar[int] = 100
+    hook_timeout: ClassVar[Duration | None] = 30_000
+
+    def pre_enqueue(self, job: Enqueuing) -> Any:
+        """Before a job is enqueued: may change `job.args`. Returning False forbids it, raising tells the
+        caller why.
+        """
+
+    def post_enqueue(self, job: Enqueuing) -> Any:
+        """A job was enqueued."""
+
+    def pre_processor(self, call: TaskCall) -> Any:
+        """Before a run: may change `call.params`. Returning False skips the run; raising fails it."""
+
+    def post_processor(self, call: TaskCall) -> Any:
+        """After a run: `call.result` and `call.error` may be changed. Raising fails the job."""
+
+    @classmethod
+    def title(cls) -> str:
+        """The name by which tasks name it."""
+        return cls.name or cls.__name__[:1].lower() + cls.__name__[1:]
+
+
+class MiddlewarePlugin(Plugin):
+    """One middleware of one task as the engine sees it."""
+
+    def __init__(self, middleware: Middleware, task: TaskSpec) -> None:
+        super().__init__()
+        self._middleware = middleware
+        self._task = task
+
+    @property
+    def name(self) -> str:
+        """That of the middleware."""
+        return self._middleware.title()
+
+    @property
+    def hook_limit_s(self) -> float | None:
+        """That of the middleware."""
+        limit = self._middleware.hook_timeout
+        return None if limit is None else duration_s(limit, f"hook_timeout of {self.name}")
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        call = call_of(self._task, run)
+        if await _result(self._middleware.pre_processor(call)) is False:
+            run.vetoed = True
+            return
+        await call_next()
+        await _result(self._middleware.post_processor(call))
+
+
+class EnqueueMiddlewarePlugin(MiddlewarePlugin):
+    """The same, for one that has to do with enqueueing: others must not cost a hook there."""
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        return await _result(self._middleware.pre_enqueue(job)) is not False
+
+    async def after_enqueue(self, job: Enqueuing) -> None:
+        await _result(self._middleware.post_enqueue(job))
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+def as_plugin(middleware: Middleware, task: TaskSpec) -> Plugin:
+    """The plugin of a middleware for a task."""
+    kind = type(middleware)
+    enqueues = any(getattr(kind, hook) is not getattr(Middleware, hook) for hook in HOOKS[:2])
+    made = EnqueueMiddlewarePlugin if enqueues else MiddlewarePlugin
+    return made(middleware, task)
+
+
+class MiddlewareSet:
+    """The middleware of a project, by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Middleware] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """All names."""
+        return sorted(self._by_name)
+
+    def add(self, kind: type[Middleware]) -> None:
+        """Add a class.
+
+        Raises:
+            InvalidTask: its name is taken, its priority is no number, or a method has nearly the name
+                of a hook.
+        """
+        name = kind.title()
+        if name in self._by_name:
+            raise InvalidTask(f"there is already a middleware {name!r}")
+        for wrong in misspelled(kind, Middleware, (*HOOKS, *_PROPERTIES)):
+            raise InvalidTask(f"middleware {name!r} {wrong}")
+        if not isinstance(kind.priority, int | float):
+            raise InvalidTask(f"middleware {name!r}: priority is {kind.priority!r}, not a number")
+        if kind.hook_timeout is not None:
+            duration_s(kind.hook_timeout, f"middleware {name!r}: hook_timeout")
+        self._by_name[name] = kind()
+
+    def of(self, task: TaskSpec) -> list[Plugin]:
+        """The plugins of the middleware of a task, the outermost first.
+
+        Raises:
+            InvalidTask: it names one that isn't there.
+        """
+        chosen = [each for each in self._by_name.values() if each.everywhere]
+        for wanted in task.middleware:
+            made = self._find(wanted)
+            if made not in chosen:
+                chosen.append(made)
+        return [as_plugin(each, task) for each in sorted(chosen, key=lambda each: each.priority)]
+
+    def _find(self, wanted: Any) -> Middleware:
+        if isinstance(wanted, Middleware):
+            return wanted
+        name = wanted
+        if isinstance(wanted, type) and issubclass(wanted, Middleware):
+            name = wanted.title()
+            return self._by_name.get(name) or self._by_name.setdefault(name, wanted())
+        if name not in self._by_name:
+            known = ", ".join(self.names) or "none"
+            raise InvalidTask(
+                f"there is no middleware {name!r}{near_match(str(name), self._by_name)} "
+                f"(there is: {known})"
+            )
+        return self._by_name[name]

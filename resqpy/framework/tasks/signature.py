@@ -1,0 +1,157 @@
+"""What the parameters of `run` say: which of them are inputs, and how it is to be called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.framework.tasks.handle import GIVEN, WHOLE
+from resqpy.framework.tasks.inputs import Input, merge_hint
+from resqpy.framework.tasks.spec import without_partials
+from resqpy.framework.tasks.type_hints import Check, check_of, name_of
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How `run` is called.
+
+    Attributes:
+        whole: its parameter for the dict of all inputs.
+        names: its parameters for single inputs; `defaults` has what they have in Python.
+        worker: it takes the worker.
+        rest: it takes inputs that it doesn't name (`**others`).
+    """
+
+    whole: str | None
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    worker: bool
+    rest: bool
+
+    def arguments(self, params: dict[str, Any], worker: Any) -> dict[str, Any]:
+        """The keywords of a call."""
+        if self.rest:
+            arguments = dict(params)
+        else:
+            defaults = self.defaults
+            arguments = {name: params.get(name, defaults.get(name)) for name in self.names}
+        if self.whole is not None:
+            arguments[self.whole] = params
+        if self.worker:
+            arguments["worker"] = worker
+        return arguments
+
+
+def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.Parameter]]:
+    """How a function is called, and its parameters that are inputs.
+
+    Raises:
+        UsageError: a parameter that can't be given.
+    """
+    parameters = dict(inspect.signature(run).parameters)
+    _refuse_the_seeds(parameters)
+    kinds = {each.kind for each in parameters.values()}
+    rest = inspect.Parameter.VAR_KEYWORD in kinds
+    for name, each in parameters.items():
+        if each.kind not in (*_BY_NAME, inspect.Parameter.VAR_KEYWORD):
+            raise UsageError(f"run's parameter {name!r} has no name to call it by; make it plain")
+    single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
+    whole = [name for name in WHOLE if name in single]
+    own = {name: each for name, each in single.items() if name not in GIVEN}
+    empty = inspect.Parameter.empty
+    defaults = {name: each.default for name, each in own.items() if each.default is not empty}
+    made = Signature(
+        whole[0] if whole else None, tuple(own), defaults, worker="worker" in single, rest=rest
+    )
+    return made, own
+
+
+_NEXT = ("next", "callback", "cb", "done")
+
+
+def _refuse_the_seeds(parameters: Mapping[str, inspect.Parameter]) -> None:
+    """`run(api, params, next)`, as ActionHero had it once, would have inputs of those names."""
+    if "api" in parameters and any(name in parameters for name in (*_NEXT, *GIVEN)):
+        raise UsageError(
+            f"run takes ({', '.join(parameters)}), which is JavaScript's form; here it is "
+            "`async def run(self, params, worker)`, or the inputs by name: `from resqpy import api` "
+            "gives the api, returning is success, raising is failure"
+        )
+
+
+def _check_given(run: Callable[..., Any], signature: Signature) -> None:
+    """A hint of a parameter that is no input: it must not be one that only an input could have."""
+    parameters = inspect.signature(run).parameters
+    for name in filter(None, ("worker" if signature.worker else None, signature.whole)):
+        check = _json_check(run, name, parameters[name])
+        gets = "the worker that runs the task" if name == "worker" else "the dict of all inputs"
+        value: Any = object() if name == "worker" else {}
+        if check is not None and not check(value):
+            raise UsageError(
+                f"run's parameter {name!r} gets {gets}, which is no "
+                f"{name_of(parameters[name].annotation)}; an input needs another name"
+            )
+
+
+def _json_check(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Check | None:
+    """The check of a hint; None for one that can't be read or is of no JSON value."""
+    try:
+        hint = _hint(run, name, parameter)
+        return None if is_typeddict(hint) else check_of(hint)
+    except UsageError:
+        return None
+
+
+def merge_inputs(
+    run: Callable[..., Any], declared: Mapping[str, Input]
+) -> tuple[Signature, dict[str, Input]]:
+    """The inputs that `inputs` and the parameters of `run` declare together.
+
+    Raises:
+        UsageError: an input that `run` doesn't take, or a type hint that can't be resolved.
+    """
+    signature, own = signature_of(run)
+    _check_given(run, signature)
+    takes_all = signature.rest or signature.whole is not None
+    for name in declared:
+        if name not in own and not takes_all:
+            raise UsageError(
+                f"input {name!r} is declared, but run doesn't take it{near_match(name, own)}"
+            )
+    merged = {}
+    for name, each in own.items():
+        hint = _hint(run, name, each)
+        merged[name] = merge_hint(_declared_by(hint, name, declared.get(name)), hint, each.default)
+    return signature, {**declared, **merged}
+
+
+def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Any:
+    hint = parameter.annotation
+    if hint is inspect.Parameter.empty:
+        return Any
+    function = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
+    stub = SimpleNamespace(__annotations__={name: hint})
+    try:
+        resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)
+    except Exception as error:  # an annotation is any expression
+        raise UsageError(
+            f"the type hint {hint!r} of input {name!r} can't be read: {error}"
+        ) from error
+    return resolved[name]
+
+
+def _declared_by(hint: Any, name: str, declared: Input | None) -> Input | None:
+    """What `Annotated[int, Input(…)]` says, or the entry in `inputs`."""
+    inside = [each for each in get_args(hint)[1:] if isinstance(each, Input)]
+    if get_origin(hint) is not Annotated or not inside:
+        return declared
+    if declared is not None:
+        raise UsageError(f"input {name!r} is declared twice: in inputs, and by its type hint")
+    return inside[-1]

@@ -1,0 +1,301 @@
+"""From what a user wrote to the spec of a task, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from resqpy.base.cron.cron import CronSchedule
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.keys import check_queue_name
+from resqpy.base.periodic import Missed
+from resqpy.base.when import duration_ms
+from resqpy.engine.definition import is_async
+from resqpy.engine.worker.results import yields
+from resqpy.framework.tasks.inputs import Input, Inputs, as_input
+from resqpy.framework.tasks.signature import merge_inputs
+from resqpy.framework.tasks.spec import TaskSpec, WrittenTask, without_partials
+from resqpy.framework.tasks.task import PROPERTIES, Task
+
+Complain = Callable[[str | None, str], None]
+
+_RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100}
+
+
+class SpecBuilder:
+    """Checks one task, property by property, and notes all that is wrong.
+
+    Args:
+        complain: called with the property's name and a message.
+        timezone: of cron tasks that name none.
+        warn: called likewise of what is allowed and hardly meant.
+    """
+
+    def __init__(
+        self,
+        task: WrittenTask,
+        complain: Complain,
+        timezone: str,
+        warn: Complain = lambda *_: None,
+    ) -> None:
+        self._task = task
+        self._warn = warn
+        self._own = dict(task.own)
+        if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
+            self._own["plugin_options"] = {}
+        self._tell = complain
+        self._wrong = False
+        self._timezone = timezone
+
+    def build(
+        self, *, file: Path, line: int | None, module: str | None, package: str | None = None
+    ) -> TaskSpec | None:
+        """The spec; None if something is wrong."""
+        name = self._name(module)
+        parts = {**self._simple(), **self._converted(), **self._callable(name)}
+        if self._wrong:
+            return None
+        spec = TaskSpec(
+            name=name, file=file, line=line, module=module, package=package,
+            defined=self._task.defined, **parts,
+        )  # fmt: skip
+        if spec.periodic and spec.inputs.required:
+            names = ", ".join(map(repr, spec.inputs.required))
+            self._complain("frequency", f"a periodic task can't have required inputs ({names})")
+            return None
+        return spec
+
+    def _complain(self, name: str | None, message: str) -> None:
+        self._wrong = True
+        self._tell(name, f"{self._task.title}: {message}")
+
+    def _name(self, module: str | None) -> str:
+        given = self._own["name"]
+        if isinstance(given, str) and given:
+            return given
+        prefix = f"{module}." if module else ""
+        return f"{prefix}{self._task.default_name}"
+
+    def _simple(self) -> dict[str, Any]:
+        """Properties that are kept as they are, if they are of the type that `Task` declares."""
+        self._refuse_unknown()
+        for name, kind in _SIMPLE.items():
+            self._need(name, *_TYPES[kind])
+        self._check_options(self._own["plugin_options"])
+        kept = {name: self._own[name] for name in _SIMPLE if name in _KEPT}
+        return {
+            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+        }
+
+    def _refuse_unknown(self) -> None:
+        """An attribute that is nearly a property's name is one that was misspelled."""
+        defined = self._task.defined
+        for name, value in vars(defined).items() if isinstance(defined, type) else ():
+            hint = near_match(name, PROPERTIES, MISSPELLED)
+            own = name.startswith("_") or hasattr(Task, name) or hasattr(type(value), "__get__")
+            if hint and not own:  # methods and what else is called are the user's own
+                self._complain(name, f"unknown property {name!r}{hint}")
+
+    def _need(self, name: str, kind: Any, words: str) -> None:
+        if not isinstance(self._own[name], kind):
+            self._complain(name, f"{name} is {self._own[name]!r}, not {words}")
+
+    def _check_options(self, options: Any) -> None:
+        for name, each in options.items() if isinstance(options, Mapping) else ():
+            if not isinstance(each, Mapping):
+                words = f"plugin_options of {name!r} are {each!r}, not a dict"
+                self._complain("plugin_options", words)
+
+    def _try(self, name: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
+        try:
+            return make()
+        except (UsageError, TypeError, ValueError) as error:
+            self._complain(name, str(error))
+            return otherwise
+
+    def _converted(self) -> dict[str, Any]:
+        """Properties that are kept in another form."""
+        own = self._own
+        if own["cron"] and own["frequency"]:
+            self._complain("cron", "cron and frequency are both set; a task has one of them")
+        self._warn_of_units()
+        zone = own["timezone"] or self._timezone
+        return {
+            "description": self._description(),
+            "cron": own["cron"],
+            "timezone": str(zone),
+            "schedule": self._try("cron", lambda: _schedule(own["cron"], zone)),
+            **{
+                to: self._try(name, partial(convert, own[name]), 0)
+                for name, (to, convert) in _CONVERTED.items()
+            },
+        }
+
+    def _warn_of_units(self) -> None:
+        """Numbers are milliseconds, and some people mean seconds; a `timedelta` says what it means."""
+        for name, least in _RARELY_LESS_MS.items():
+            given = self._own[name]
+            if isinstance(given, int | float) and 0 < given < least:
+                self._warn(
+                    name,
+                    f"{self._task.title}: {name} is {given} milliseconds; for seconds write "
+                    f"timedelta(seconds={given}), and to keep it timedelta(milliseconds={given})",
+                )
+
+    def _description(self) -> str:
+        """What it says; without a word (PYTHONOPTIMIZE=2 takes the docstrings away) the name will do."""
+        task = self._task
+        return str(self._own["description"] or task.default_description or task.default_name)
+
+    def _callable(self, name: str) -> dict[str, Any]:
+        """`run`, and the inputs that it takes."""
+        run = self._run()
+        if run is None:
+            return {}
+        declared = self._declared()
+        merged = self._try("inputs", lambda: merge_inputs(run, declared))
+        if merged is None:
+            return {}
+        signature, inputs = merged
+        untold = not inputs and signature.whole is not None
+        extra = untold or signature.rest or bool(self._own["extra_inputs"])
+        return {
+            "run": run,
+            "is_async": is_async(run),
+            "signature": signature,
+            "inputs": self._try("inputs", lambda: self._inputs(name, inputs, extra=extra)),
+        }
+
+    def _inputs(self, name: str, inputs: Mapping[str, Input], *, extra: bool) -> Inputs:
+        try:
+            return Inputs(name, inputs, extra=extra)
+        except UsageError as error:
+            if not hasattr(self._task.run, "__wrapped__"):
+                raise
+            raise UsageError(
+                f"{error}; or if a decorator gives it to run, let that one set `__signature__` without it"
+            ) from error
+
+    def _run(self) -> Any:
+        """`run`; None if it is nothing that can be run."""
+        run: Any = self._task.run
+        if run is None:
+            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
+            self._complain(None, f"has no method run{near_match('run', names)}")
+        elif not callable(run):
+            self._complain("run", f"run is {run!r}, not a method")
+        elif (method := self._method()) is not None:
+            words = (
+                "a worker has no object to call it on; make it a function, or let the class derive "
+            )
+            words = f"@task on the method {method}: {words}from resqpy.Task and call the method run"
+            self._wrong = True
+            self._tell(None, words)
+        elif yields(run):
+            words = "run has a yield, so calling it would run nothing; return a value instead"
+            self._complain("run", words)
+        else:
+            self._warn_of_a_hidden_yield(run)
+            return run
+        return None
+
+    def _warn_of_a_hidden_yield(self, run: Any) -> None:
+        inner = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
+        if yields(inner):
+            words = (
+                "there is a yield in run, behind a decorator: unless that goes through all of it, each "
+                "job fails as TaskUnfinished"
+            )
+            self._warn(None, f"{self._task.title}: {words}")
+
+    def _method(self) -> str | None:
+        """The name of the method that was decorated, where it should have been a function."""
+        if isinstance(self._task.defined, type):
+            return None
+        first = next(iter(_parameters(self._task.run)), None)
+        inside = "." in self._task.qualname.rpartition("<locals>.")[2]
+        return self._task.qualname if inside and first in {"self", "cls"} else None
+
+    def _declared(self) -> dict[str, Input]:
+        declared = self._own["inputs"]
+        if not isinstance(declared, Mapping):
+            return {}
+        made = {
+            name: self._try("inputs", partial(as_input, name, each))
+            for name, each in declared.items()
+        }
+        return {name: each for name, each in made.items() if each is not None}
+
+
+def _parameters(run: Any) -> list[str]:
+    try:
+        return list(inspect.signature(run).parameters)
+    except (TypeError, ValueError):  # of some functions in C nobody knows them
+        return []
+
+
+def _schedule(cron: str | None, zone: str | tzinfo) -> CronSchedule | None:
+    return None if cron is None else CronSchedule.parse(cron, zone)
+
+
+def _frequency_ms(given: Any) -> int:
+    milliseconds = duration_ms(given, "frequency")
+    if given and not milliseconds:
+        raise UsageError(f"frequency: {given!r} is less than a millisecond")
+    return milliseconds
+
+
+def _limit_ms(given: Any) -> int | None:
+    if given is None:
+        return None
+    milliseconds = duration_ms(given, "time_limit")
+    if not milliseconds:
+        raise UsageError(f"time_limit is {given!r}, so no run could end; None: there is no limit")
+    return milliseconds
+
+
+def _missed(given: Any) -> Any:
+    if given not in get_args(Missed):
+        raise UsageError(f"missed is {given!r}, not one of {', '.join(get_args(Missed))}")
+    return given
+
+
+def _retry(given: Any) -> Mapping[str, Any] | None:
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise UsageError(f"retry is {given!r}, not a number of times or a dict of Retry's options")
+    return {"retry_limit": given + 1}  # node-resque counts the first attempt
+
+
+# How each property of `Task` is checked: by a function, else by its type.
+_CONVERTED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "queue": ("queue", check_queue_name),
+    "frequency": ("frequency_ms", _frequency_ms),
+    "missed": ("missed", _missed),
+    "missed_window": ("missed_window_ms", partial(duration_ms, what="missed_window")),
+    "retry": ("retry", _retry),
+    "time_limit": ("time_limit_ms", _limit_ms),
+}
+_TYPES: Mapping[Any, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    str: (str, "a text"),
+    Mapping: (Mapping, "a dict"),
+    Sequence: ((list, tuple), "a list"),
+}
+_SIMPLE = {
+    name: kind
+    for name, hint in get_type_hints(Task).items()
+    if name in PROPERTIES and name not in _CONVERTED
+    for kind in [get_origin(get_args(hint)[0]) or get_args(hint)[0]]
+    if kind in _TYPES
+}
+_KEPT = {each.name for each in fields(TaskSpec)} - {"name", "description", "inputs"}

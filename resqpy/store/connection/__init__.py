@@ -1,0 +1,1 @@
+"""How Redis is reached: addresses, connections, commands and scripts, notifications, translated errors."""

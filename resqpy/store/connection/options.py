@@ -1,0 +1,56 @@
+"""Which Redis, and how to get there: the one place of its defaults, which the config and the docs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resqpy.base.keys import DEFAULT_NAMESPACE
+from resqpy.base.model import described
+from resqpy.store.connection.reachability import Reachability
+
+
+@dataclass(frozen=True)
+class RedisOptions:
+    """Where Redis is.
+
+    Attributes:
+        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database in it.
+            With `cluster` it may name several hosts: `redis://a:7000,b:7000`.
+        sentinel_kwargs: how to log in to the Sentinels themselves; `ssl`: by TLS.
+        extra: further keywords of redis-py's `Connection` (certificates, for example).
+        reachability: what all connections made by these options report.
+    """
+
+    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    namespace: str | Sequence[str] = described(
+        DEFAULT_NAMESPACE, "Prefix of every Redis key; '{resque}' on a Cluster."
+    )
+    sentinels: Sequence[tuple[str, int] | str] = described(
+        (),
+        "The Sentinels, 'rediss://host:port' for TLS; then url or host give user, password and database.",
+    )
+    sentinel_service: str = described("mymaster", "The Sentinels' name of the master.")
+    sentinel_kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cluster: bool = described(
+        False, "Whether it is a node of a Redis Cluster; url may name several: redis://a,b,c."
+    )
+    seeds: Sequence[tuple[str, int]] = described(
+        (), "Further nodes of the Cluster; one that can be reached is enough."
+    )
+    connect_timeout_s: float = described(5.0, "How long a connection may take to open.")
+    reply_timeout_s: float = described(15.0, "How long Redis may be silent.")
+    startup_timeout_s: float = described(
+        30.0, "How long a worker, a scheduler or an application waits for Redis at its start."
+    )
+    wait_replicas: int = described(
+        0, "How many replicas must confirm what is enqueued before that returns; 0: none."
+    )
+    wait_timeout_s: float = described(
+        1.0, "How long they may take; then UnderReplicated is raised."
+    )
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reachability: Reachability = field(
+        default_factory=Reachability, init=False, repr=False, compare=False
+    )

@@ -1,0 +1,217 @@
+"""What has no index and is found only by a walk over all keys: for `resqpy doctor`, never for workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.queues import decode_name
+from resqpy.store.repair.unregistered import may_be_id
+from resqpy.store.walk import KEYS_PER_STEP, keyspace_walk
+
+MOST = 10_000  # of each kind of finding; what is beyond shows when these are put right
+_SHORT_END_S = 180
+_NAMESPACE_OF = (b":queues", b":workers")  # sets that each installation has
+
+
+@dataclass
+class Survey:
+    """What a walk found.
+
+    Attributes:
+        keys: how many there are in the database, about.
+        unlisted_queues: names of queues that the set of queues does not have.
+        unindexed: seconds with delayed jobs that the index does not have.
+        empty_seconds: entries of the index without a list.
+        lost_timestamps: keys of the reverse index with entries that lead nowhere.
+        endless_locks: keys of plugin locks that never end.
+        ruby_locks: those among such keys that Ruby's resque-lock has, which are meant to have no end.
+        unknown_records: ids of workers that have something on record, and are not registered.
+        others: names that look like those of queues or delayed jobs, and the kind that they are.
+        other_namespaces: of installations beside this one.
+    """
+
+    keys: int = 0
+    unlisted_queues: list[str] = field(default_factory=list)
+    unindexed: list[str] = field(default_factory=list)
+    empty_seconds: list[str] = field(default_factory=list)
+    lost_timestamps: list[bytes] = field(default_factory=list)
+    endless_locks: list[bytes] = field(default_factory=list)
+    ruby_locks: list[bytes] = field(default_factory=list)
+    unknown_records: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+    other_namespaces: set[str] = field(default_factory=set)
+
+
+async def survey(store: Store) -> Survey:
+    """Walk over all keys of the database, in bounded memory."""
+    walk = _Survey(store, await _index(store), await _known_queues(store))
+    async for page in _all_keys(store):
+        await walk.look_at(page)
+    return walk.done()
+
+
+class _Survey:
+    """One walk. What is found by its name is asked for its kind before it counts.
+
+    Args:
+        index: the seconds that the index of delayed jobs has.
+        known: names of the queues that the set of queues has.
+    """
+
+    def __init__(self, store: Store, index: set[str], known: set[bytes]) -> None:
+        self._store = store
+        self._index = index
+        self._known = known
+        self._unseen = set(index)
+        self._prefix = store.keys.prefix.encode()
+        self._timestamps = store.keys.timestamps(b"")
+        self._workers: set[bytes] = set()
+        self._found = Survey()
+
+    def done(self) -> Survey:
+        """What was found."""
+        found = self._found
+        found.empty_seconds = sorted(self._unseen)[:MOST]
+        for names in (
+            found.unindexed,
+            found.unlisted_queues,
+            found.endless_locks,
+            found.ruby_locks,
+            found.unknown_records,
+        ):
+            names.sort()
+        return found
+
+    async def look_at(self, page: Sequence[bytes]) -> None:
+        """Look at some keys."""
+        self._found.keys += len(page)
+        sets, lists, locks, records = list[bytes](), list[bytes](), list[bytes](), list[bytes]()
+        for key in page:
+            name = key.removeprefix(self._prefix)
+            if not key.startswith(self._prefix):
+                _note_namespace(self._found, key)
+            elif key.startswith(self._timestamps):
+                sets.append(key)
+            elif name.startswith((b"lock:", b"workerslock:")):
+                locks.append(key)
+            elif name.startswith(b"worker:"):
+                records.append(name[7:])
+            elif self._is_lost(name):
+                lists.append(key)
+        await self._look_at_lists(lists)
+        await self._look_at_sets(sets)
+        await self._look_at_locks(locks)
+        await self._look_at_records(records)
+
+    def _is_lost(self, name: bytes) -> bool:
+        """Whether a name is that of a queue or of delayed jobs that nothing names."""
+        if name.startswith(b"queue:"):
+            return name[6:] not in self._known
+        if not (name.startswith(b"delayed:") and name[8:].isdigit()):
+            return False
+        self._unseen.discard(decode_name(name[8:]))
+        return decode_name(name[8:]) not in self._index
+
+    async def _look_at_lists(self, keys: Sequence[bytes]) -> None:
+        names = [decode_name(key) for key in keys]
+        for name, kind in zip(names, await self._store.kinds(names), strict=True):
+            short = name.removeprefix(self._store.keys.prefix)
+            what, _, rest = short.partition(":")
+            found = self._found.unlisted_queues if what == "queue" else self._found.unindexed
+            if kind == "list" and len(found) < MOST:
+                found.append(rest)
+            elif kind not in ("list", "none"):
+                self._found.others[short] = kind
+
+    async def _look_at_records(self, ids: Sequence[bytes]) -> None:
+        """Which of them are those of workers that are not registered."""
+        records = [each for each in ids if may_be_id(decode_name(each))]
+        if not self._workers.issuperset(records):
+            [members] = await self._store.look([("SMEMBERS", self._store.keys.workers)])
+            self._workers = set(members)
+        unknown = [decode_name(each) for each in records if each not in self._workers]
+        kinds = await self._store.kinds(list(map(self._store.keys.worker, unknown)))
+        for each, kind in zip(unknown, kinds, strict=True):
+            if kind != "none" and len(self._found.unknown_records) < MOST:
+                self._found.unknown_records.append(each)
+
+    async def _look_at_sets(self, keys: Sequence[bytes]) -> None:
+        """Which keys of the reverse index have an entry whose second has no list."""
+        sets: list[Sequence[bytes]] = await self._store.look([("SMEMBERS", key) for key in keys])
+        members = list({each for members in sets for each in members})
+        lists = [self._prefix + member for member in members]
+        there = await self._store.pipeline([("EXISTS", key) for key in lists])
+        lost = {member for member, exists in zip(members, there, strict=True) if not exists}
+        for key, entries in zip(keys, sets, strict=True):
+            if len(self._found.lost_timestamps) < MOST and not lost.isdisjoint(entries):
+                self._found.lost_timestamps.append(key)
+
+    async def _look_at_locks(self, keys: Sequence[bytes]) -> None:
+        ttls = await self._store.pipeline([("PTTL", key) for key in keys])
+        endless = [key for key, ttl in zip(keys, ttls, strict=True) if ttl == -1]
+        kinds = await self._store.kinds([decode_name(key) for key in endless])
+        for key, kind in zip(endless, kinds, strict=True):
+            found = self._found.ruby_locks if _is_ruby_s(key) else self._found.endless_locks
+            if kind == "string" and len(found) < MOST:
+                found.append(key)
+
+
+async def _known_queues(store: Store) -> set[bytes]:
+    [members] = await store.look([("SMEMBERS", store.keys.queues)])
+    return set(members)
+
+
+async def _index(store: Store) -> set[str]:
+    """The members of the index; none that stays is missed, whatever is promoted meanwhile."""
+    members: set[str] = set()
+    cursor = b"0"
+    while True:
+        [(cursor, pairs)] = await store.look(
+            [("ZSCAN", store.keys.schedule, cursor, "COUNT", KEYS_PER_STEP)]
+        )
+        members.update(map(decode_name, pairs[::2]))
+        if cursor == b"0":
+            return members
+
+
+async def _all_keys(store: Store) -> AsyncIterator[list[bytes]]:
+    """A page of keys at a time; some may come twice."""
+    cursor, walk = b"0", await keyspace_walk(store)
+    while True:
+        cursor, keys = await store.call("SCAN", cursor, "COUNT", KEYS_PER_STEP)
+        walk.step(len(keys))
+        yield keys
+        if cursor == b"0":
+            return
+
+
+def _note_namespace(found: Survey, key: bytes) -> None:
+    for ending in _NAMESPACE_OF:
+        if key.endswith(ending):
+            found.other_namespaces.add(decode_name(key.removesuffix(ending)))
+
+
+def _is_ruby_s(lock: bytes) -> bool:
+    """Whether resque-lock named it: `lock:Class-[1, 2]`, where Node has `lock:Class:queue:[1,2]`."""
+    return lock.partition(b"[")[0].endswith(b"-")
+
+
+# -- putting right; everything is looked at anew --
+
+
+async def mend_delayed(store: Store, seconds: Sequence[str], sets: Sequence[bytes]) -> int:
+    """Make the index fit the lists again; how many entries were put right."""
+    keys: list[Arg] = [store.keys.schedule, store.keys.delayed(""), *sets]
+    return int(await store.run("mend_delayed", keys, list(seconds)))
+
+
+async def expire_locks(store: Store, locks: Sequence[Arg]) -> int:
+    """Give locks without an end one; how many had none."""
+    return int(await store.run("expire_lock", list(locks), [_SHORT_END_S]))
+
+
+async def list_queues(store: Store, names: Sequence[str]) -> int:
+    """Put queues into the set of queues; how many were not there."""
+    return int(await store.call("SADD", store.keys.queues, *names))
