@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from resqpy.base.errors import StoreError
+from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import NoList
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.scripts import portions
+from resqpy.store.connection.translation import Command
 from resqpy.store.sweep import Item
 
 DELAYED = "delayed"
@@ -39,17 +41,79 @@ class Push:
 
 
 async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> list[bool]:
-    """Push jobs; False for each that a guard forbade. One round trip for up to 10,000."""
-    pushed: list[bool] = []
-    for start in range(0, len(jobs), _JOBS_PER_CALL):
-        part = jobs[start : start + _JOBS_PER_CALL]
-        args: list[Arg] = ["LPUSH" if front else "RPUSH", len(part)]
-        for job in part:
-            args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
-            args += guard_words(job.guards)
-        reply = await store.run_durably("enqueue", [store.keys.queues], args)
-        pushed += [bool(each) for each in reply]
+    """Push jobs; False for each that a guard forbade. One round trip for up to 10,000 of one MiB together.
+
+    Raises:
+        StoreError: what Redis refused; it says how many jobs were pushed all the same, if any.
+    """
+    word, pushed = "LPUSH" if front else "RPUSH", list[bool]()
+    push_some = _push_guarded if any(job.guards for job in jobs) else _push_plain
+    try:
+        for start in range(0, len(jobs), _JOBS_PER_CALL):
+            for some in portions(jobs[start : start + _JOBS_PER_CALL], lambda job: len(job.raw)):
+                pushed += await push_some(store, some, word)
+    except StoreError as error:
+        if done := sum(pushed):
+            error.args = (f"{error}; {done} of {len(jobs)} jobs were pushed before that",)
+        raise
     return pushed
+
+
+async def _push_guarded(store: Store, jobs: Sequence[Push], word: str) -> list[bool]:
+    args: list[Arg] = [word, len(jobs)]
+    for job in jobs:
+        args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
+        args += guard_words(job.guards)
+    return [bool(each) for each in await store.run_durably("enqueue", [store.keys.queues], args)]
+
+
+async def _push_plain(store: Store, jobs: Sequence[Push], word: str) -> list[bool]:
+    """Push what nothing guards by Redis' own commands, which cost it a fifth of the script.
+
+    A queue's name goes before its jobs: where only the first bytes of a write arrive, no job lies where
+    nobody looks. Several queues go as a transaction: what Redis refuses for full memory or a missing
+    right, it refuses of all of them.
+    """
+    keys, by_queue = store.keys, dict[str, list[bytes]]()
+    for job in jobs:
+        by_queue.setdefault(job.queue, []).append(job.raw)
+    commands: list[Command] = []
+    for queue, raws in by_queue.items():
+        commands += (("SADD", keys.queues, queue), (word, keys.queue(queue), *raws))
+    atomic = len(by_queue) > 1 or store.options.cluster  # where a slot moves, both or neither
+    replies = await store.write(commands, atomic=atomic, durably=True)
+    if not all(type(reply) is int for reply in replies):
+        await _undo(store, commands, replies)
+    return [True] * len(jobs)
+
+
+async def _undo(store: Store, commands: Sequence[Command], replies: Sequence[Any]) -> None:
+    """Take back what was done of a push that Redis refused in part, and raise why it did. Only what
+    a worker has taken meanwhile stays: where that is all, the push is done.
+
+    Raises:
+        OutcomeUnknown: it could not be taken back.
+    """
+    stay = count = 0
+    for at in range(0, len(commands), 2):
+        (_, names, queue), (word, key, *jobs) = commands[at : at + 2]
+        count += len(jobs)
+        pushed = [] if isinstance(replies[at + 1], Exception) else jobs
+        args = [queue if replies[at] == 1 else "", word, *pushed]
+        try:
+            stay += len(pushed) - await store.run("take_back", [names, key], args)
+        except StoreError as error:
+            if pushed:
+                words = f"{key!r} could not be listed, nor the jobs in it taken back: {error}"
+                raise OutcomeUnknown(words) from error
+    if stay == count:
+        return
+    try:
+        await store.all_checked(replies, commands)
+    except StoreError as error:
+        if stay:
+            error.args = (f"{error}; {stay} of {count} jobs were taken by workers all the same",)
+        raise
 
 
 def guard_words(guards: Sequence[Guard]) -> list[Arg]:

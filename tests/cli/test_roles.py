@@ -164,7 +164,7 @@ async def test_a_viewer_sees_all(
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (("task", "enqueue", "mail", "to=a"), "'EVALSHA enqueue.lua resque:queues'"),
+        (("task", "enqueue", "mail", "to=a"), "'SADD resque:queues'"),
         (("failed", "remove", "--all", "--yes"), "'LPOP resque:failed'"),
         (("pause",), "'SET resque:pause-all-workers'"),
         (("queues", "delete", "alpha", "--yes"), "resque:queue:alpha"),

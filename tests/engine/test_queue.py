@@ -196,7 +196,7 @@ async def test_hooks(redis_url: str, redis: Any) -> None:
 async def test_guards(redis_url: str, redis: Any) -> None:
     """A veto leaves no lock behind, and a lock whose time is over is taken over."""
     async with Queue(redis_url, {"Echo": {"perform": print, "plugins": [Guarded()]}}) as queue:
-        await queue.enqueue("q", "Other")
+        assert await queue.enqueue("q", "Echo", [0])
         with round_trips(queue.store, 1):
             assert await queue.enqueue("q", "Echo", [1])
         assert not await queue.enqueue("q", "Echo", [1])

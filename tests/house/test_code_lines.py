@@ -23,7 +23,7 @@ MOST: dict[str, tuple[int, int]] = {
     "plugins": (320, 5),
     "resqpy": (140, 1),
     "schedules": (720, 7),
-    "store": (4665, 38),
+    "store": (4735, 38),
     "testing": (540, 9),
     "tracked": (4215, 28),
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
+
+_LONGEST = 40  # bytes of a needle, less one
 
 
 class Proxy:
@@ -18,6 +21,7 @@ class Proxy:
 
     Attributes:
         url: what to give to a client.
+        needle: what is counted, a regular expression: scripts and pushes.
         seen: how many commands with `needle` have passed.
     """
 
@@ -27,7 +31,7 @@ class Proxy:
         self._place = Path(self._folder.name) / "p.sock"
         self._path = str(self._place)
         self.url = f"unix://{self._path}?{urlsplit(url).query}"
-        self.needle = b"EVALSHA"
+        self.needle = rb"EVALSHA|[LR]PUSH"
         self.seen = 0
         self._lose: set[int] = set()
         self._cut_before: set[int] = set()
@@ -127,10 +131,10 @@ class _Pair:
         with contextlib.suppress(OSError):
             while data := await self._client.read(1 << 20):
                 text = tail + data
-                found = text.count(proxy.needle)
-                tail = text[-len(proxy.needle) + 1 :]
-                numbers = set(range(proxy.seen + 1, proxy.seen + found + 1))
-                proxy.seen += found
+                ends = [found.end() for found in re.finditer(proxy.needle, text)]
+                tail = text[max([0, len(text) - _LONGEST, *ends]) :]
+                numbers = set(range(proxy.seen + 1, proxy.seen + len(ends) + 1))
+                proxy.seen += len(ends)
                 if numbers & proxy._cut_before:
                     return
                 self._losing |= bool(numbers & proxy._lose)

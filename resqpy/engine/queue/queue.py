@@ -82,13 +82,16 @@ class Queue(Removing, Moving):
 
     @must_be_awaited(_jobs)
     async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
-        """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000.
+        """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000 jobs or a MiB
+        of them.
 
         Either all are checked and good, or nothing is written. The hooks of all are asked before the first
         is written; they may change its arguments.
 
         Raises:
             InvalidJob, InvalidQueueName: which of them is wrong, and how.
+            StoreUnavailable, StoreError: Redis refused it; of what takes several round trips, the words
+                say how many jobs were written by those before. OutcomeUnknown: some may have been written.
         """
         wanted = list(jobs)
         pushes = self._pushes(wanted)

@@ -73,7 +73,7 @@ class Store:
         self.evicts: str | None = None
         self.junk: dict[str, str] = {}
         self.waited_for: bool = False
-        self._durable: Line | None = None
+        self._replicas = _Replicas(self) if self.options.wait_replicas else None
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
 
     def new_line(
@@ -138,14 +138,14 @@ class Store:
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
         replies = await (line or self.line).send([command])
-        return (await self._all_checked(replies, [command], line))[0]
+        return (await self.all_checked(replies, [command], line))[0]
 
     async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
         """Several commands in one round trip; the first error is raised after all were done."""
         if not commands:
             return []
         replies = await (line or self.line).send(commands)
-        return await self._all_checked(replies, commands, line)
+        return await self.all_checked(replies, commands, line)
 
     async def look(self, commands: Sequence[Command]) -> list[Any]:
         """As `pipeline`, for who only looks: a key that is of another kind counts as empty, and is noted."""
@@ -168,13 +168,30 @@ class Store:
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one `MULTI`, in one round trip."""
-        replies = await self.line.send([("MULTI",), *commands, ("EXEC",)])
-        for reply, command in zip(replies[1:-1], commands, strict=True):
-            self.checked(reply, command)
-        results: list[Any] = self.checked(replies[-1], ("EXEC",))
-        return [
-            self.checked(result, command) for result, command in zip(results, commands, strict=True)
-        ]
+        return await self.all_checked(await self.write(commands, atomic=True), commands)
+
+    async def write(
+        self, commands: Sequence[Command], *, atomic: bool = False, durably: bool = False
+    ) -> list[Any]:
+        """Commands in one round trip; error replies are values among the replies.
+
+        Args:
+            atomic: in one `MULTI`: what it is refused for as a whole is raised.
+            durably: as `run_durably`.
+        """
+        sent = [("MULTI",), *commands, ("EXEC",)] if atomic else commands
+        replicas = self._replicas if durably else None
+        if replicas is not None:
+            *replies, confirmed = await replicas.line.send([*sent, replicas.wait])
+        else:
+            replies, confirmed = await self.line.send(sent), None
+        if atomic:
+            for reply, command in zip(replies[1:-1], commands, strict=True):
+                self.checked(reply, command)
+            replies = self.checked(replies[-1], ("EXEC",))
+        if replicas is not None and not any(isinstance(each, Exception) for each in replies):
+            replicas.need(self.checked(confirmed, replicas.wait))
+        return replies
 
     async def run(
         self, name: str, keys: Sequence[Arg], args: Sequence[Arg] = (), line: Line | None = None
@@ -188,21 +205,12 @@ class Store:
         Raises:
             UnderReplicated: they are written, but not on so many.
         """
-        options = self.options
-        if not options.wait_replicas:
+        replicas = self._replicas
+        if replicas is None:
             return await self.run(name, keys, args)
-        if self._durable is None:  # a line of its own: nobody else waits for replicas
-            wait_s = options.reply_timeout_s + options.wait_timeout_s
-            self._durable = self.new_line(reply_timeout_s=wait_s)
-        wait = ("WAIT", options.wait_replicas, max(1, int(options.wait_timeout_s * 1000)))
-        reply, confirmed = await self.run_then(name, keys, args, [wait], self._durable)
-        done = any(each == 1 for each in (reply if isinstance(reply, list) else [reply]))
-        if done and confirmed < options.wait_replicas:
-            raise UnderReplicated(
-                f"it was written, but only {confirmed} of {options.wait_replicas} replicas confirmed "
-                f"that within {options.wait_timeout_s:g} s: a failover now may lose it, and to ask again "
-                "may double it"
-            )
+        reply, confirmed = await self.run_then(name, keys, args, [replicas.wait], replicas.line)
+        if any(each == 1 for each in (reply if isinstance(reply, list) else [reply])):
+            replicas.need(confirmed)
         return reply
 
     async def run_then(
@@ -222,11 +230,12 @@ class Store:
             loads += 1  # more than once where somebody flushes the scripts all the time
             replies = await used.send([("SCRIPT", "LOAD", wanted.text), *commands])
         shown = [("SCRIPT", "LOAD"), *shown] if loads else shown
-        return (await self._all_checked(replies, shown, line))[-len(commands) :]
+        return (await self.all_checked(replies, shown, line))[-len(commands) :]
 
-    async def _all_checked(
-        self, replies: Sequence[Any], commands: Sequence[Command], line: Line | None
+    async def all_checked(
+        self, replies: Sequence[Any], commands: Sequence[Command], line: Line | None = None
     ) -> list[Any]:
+        """Replies; the first that is an error is raised as one of ours."""
         try:
             return [
                 self.checked(reply, command, line)
@@ -258,8 +267,35 @@ class Store:
     async def close(self) -> None:
         """Close the connection; what is in flight is waited for."""
         await self.line.close()
-        if self._durable is not None:
-            await self._durable.close()
+        if self._replicas is not None:
+            await self._replicas.line.close()
+
+
+class _Replicas:
+    """Those that are to have what is enqueued.
+
+    Attributes:
+        line: a connection of its own: nobody else waits for replicas.
+        wait: the command that does.
+    """
+
+    def __init__(self, store: Store) -> None:
+        options = store.options
+        self._options = options
+        self.line: Line = store.new_line(
+            reply_timeout_s=options.reply_timeout_s + options.wait_timeout_s
+        )
+        milliseconds = max(1, int(options.wait_timeout_s * 1000))
+        self.wait: Command = ("WAIT", options.wait_replicas, milliseconds)
+
+    def need(self, confirmed: int) -> None:
+        """Raise where fewer have confirmed it."""
+        wanted, seconds = self._options.wait_replicas, self._options.wait_timeout_s
+        if confirmed < wanted:
+            raise UnderReplicated(
+                f"it was written, but only {confirmed} of {wanted} replicas confirmed that within "
+                f"{seconds:g} s: a failover now may lose it, and to ask again may double it"
+            )
 
 
 def _nothing(command: Command) -> Any:
