@@ -11,6 +11,7 @@ from typing import Any
 
 MAX_NESTING = 97  # Ruby reads 99 levels; two of them are a failed entry and the job in it
 _HUGE = 2**1023
+_CONTAINERS = {list, tuple, dict}
 
 _HINTS = {
     "datetime": "write value.isoformat(), or milliseconds",
@@ -32,13 +33,17 @@ def plain(value: Any, room: int = MAX_NESTING) -> bool:
         return bool(-_HUGE < value < _HUGE)
     if kind is float:
         return math.isfinite(value)
-    if room == 0:
+    if room == 0 or kind not in _CONTAINERS:
         return False
-    if kind is list or kind is tuple:
-        return all(plain(each, room - 1) for each in value)
     if kind is dict:
-        return all(type(key) is str and plain(each, room - 1) for key, each in value.items())
-    return False
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    for each in value:  # noqa: SIM110 - a generator takes as long as the rest of it, in small objects
+        if not plain(each, room - 1):
+            return False
+    return True
 
 
 def explain(value: Any, path: str = "args", room: int = MAX_NESTING) -> str | None:

@@ -7,7 +7,7 @@ section 1). Keys that only resqpy knows begin with `resqpy:` behind the namespac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from resqpy.base.errors import InvalidQueueName, UsageError
 
@@ -390,6 +390,12 @@ def check_queue_name(name: object) -> str:
     """
     if not isinstance(name, str):
         raise InvalidQueueName(f"queue {name!r}: a queue name is a text")
+    _look_at_name(name)
+    return name
+
+
+@lru_cache(1024)  # a program has few names, and each of its jobs has one
+def _look_at_name(name: str) -> None:
     shown = repr(name if len(name) <= 60 else name[:60] + "…")
     if not name:
         raise InvalidQueueName("the queue name is empty; use 'default'")
@@ -407,4 +413,3 @@ def check_queue_name(name: object) -> str:
         raise InvalidQueueName(f"queue {shown}: a lone surrogate can't be written") from error
     if size > MAX_QUEUE_NAME:
         raise InvalidQueueName(f"queue {shown}: {size} bytes; the most is {MAX_QUEUE_NAME}")
-    return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ class Guard:
     seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Push:
-    """A job to be pushed."""
+    """A job to be pushed. Not frozen: that makes it seven times as slow to make."""
 
     queue: str
     raw: bytes
@@ -46,12 +46,15 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
     Raises:
         StoreError: what Redis refused; it says how many jobs were pushed all the same, if any.
     """
-    word, pushed = "LPUSH" if front else "RPUSH", list[bool]()
-    push_some = _push_guarded if any(job.guards for job in jobs) else _push_plain
+    if len(jobs) == 1 and not jobs[0].guards:
+        await _push_plain(store, {jobs[0].queue: [jobs[0].raw]}, front)
+        return [True]
+    pushed: list[bool] = []
+    push_some = _push_guarded if any(job.guards for job in jobs) else _push_grouped
     try:
         for start in range(0, len(jobs), _JOBS_PER_CALL):
             for some in portions(jobs[start : start + _JOBS_PER_CALL], lambda job: len(job.raw)):
-                pushed += await push_some(store, some, word)
+                pushed += await push_some(store, some, front)
     except StoreError as error:
         if done := sum(pushed):
             error.args = (f"{error}; {done} of {len(jobs)} jobs were pushed before that",)
@@ -59,32 +62,39 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
     return pushed
 
 
-async def _push_guarded(store: Store, jobs: Sequence[Push], word: str) -> list[bool]:
-    args: list[Arg] = [word, len(jobs)]
+async def _push_guarded(store: Store, jobs: Sequence[Push], front: bool) -> list[bool]:
+    args: list[Arg] = ["LPUSH" if front else "RPUSH", len(jobs)]
     for job in jobs:
         args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
         args += guard_words(job.guards)
     return [bool(each) for each in await store.run_durably("enqueue", [store.keys.queues], args)]
 
 
-async def _push_plain(store: Store, jobs: Sequence[Push], word: str) -> list[bool]:
+async def _push_grouped(store: Store, jobs: Sequence[Push], front: bool) -> list[bool]:
+    by_queue: dict[str, list[bytes]] = {}
+    for job in jobs:
+        by_queue.setdefault(job.queue, []).append(job.raw)
+    await _push_plain(store, by_queue, front)
+    return [True] * len(jobs)
+
+
+async def _push_plain(store: Store, jobs: Mapping[str, Sequence[bytes]], front: bool) -> None:
     """Push what nothing guards by Redis' own commands, which cost it a fifth of the script.
 
     A queue's name goes before its jobs: where only the first bytes of a write arrive, no job lies where
     nobody looks. Several queues go as a transaction: what Redis refuses for full memory or a missing
     right, it refuses of all of them.
     """
-    keys, by_queue = store.keys, dict[str, list[bytes]]()
-    for job in jobs:
-        by_queue.setdefault(job.queue, []).append(job.raw)
+    keys, word = store.keys, "LPUSH" if front else "RPUSH"
     commands: list[Command] = []
-    for queue, raws in by_queue.items():
+    for queue, raws in jobs.items():
         commands += (("SADD", keys.queues, queue), (word, keys.queue(queue), *raws))
-    atomic = len(by_queue) > 1 or store.options.cluster  # where a slot moves, both or neither
+    atomic = len(jobs) > 1 or store.options.cluster  # where a slot moves, both or neither
     replies = await store.write(commands, atomic=atomic, durably=True)
-    if not all(type(reply) is int for reply in replies):
-        await _undo(store, commands, replies)
-    return [True] * len(jobs)
+    for reply in replies:
+        if type(reply) is not int:
+            await _undo(store, commands, replies)
+            break
 
 
 async def _undo(store: Store, commands: Sequence[Command], replies: Sequence[Any]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from resqpy.base import codec, failed_entries, worker_records
 from resqpy.base.errors import InvalidJob, PayloadError
+from resqpy.base.keys import check_queue_name
 from resqpy.base.model import Job
 from tests.support.recordings import recorded_table, recorded_values
 
@@ -491,3 +492,21 @@ def test_the_class_of_any_bytes(raw: bytes, name: str | None) -> None:
 def test_an_empty_job_value() -> None:
     """`Job` without further keys shows three."""
     assert Job("A", [], "q", b"").to_dict() == {"class": "A", "queue": "q", "args": []}
+
+
+class Name(StrEnum):
+    """Names that are equal to texts."""
+
+    QUEUE = "mails"
+    TASK = "send"
+
+
+def test_a_name_that_is_only_equal_to_a_text() -> None:
+    """What is remembered of the one is right for the other, whichever came first."""
+    jobs = [
+        codec.encode_job(name, check_queue_name(queue), [])
+        for name, queue in ((Name.TASK, Name.QUEUE), ("send", "mails"), ("mails", "send"))
+    ]
+    assert jobs[0] == jobs[1] == b'{"class":"send","queue":"mails","args":[]}'
+    assert jobs[2] == b'{"class":"mails","queue":"send","args":[]}'
+    assert type(check_queue_name("mails")) is str

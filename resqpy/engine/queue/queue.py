@@ -73,12 +73,20 @@ class Queue(Removing, Moving):
             InvalidJob, InvalidQueueName: nothing was written.
             StoreUnavailable: nothing was written. OutcomeUnknown: it may have been written.
         """
-        return (await self.enqueue_many([(queue, class_name, args)]))[0]
+        return await self._enqueue(queue, class_name, args)
 
     @must_be_awaited(_job)
     async def enqueue_front(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
         """Put a job at the head of a queue: it is the next to run."""
-        return (await self.enqueue_many([(queue, class_name, args)], front=True))[0]
+        return await self._enqueue(queue, class_name, args, front=True)
+
+    async def _enqueue(
+        self, queue: str, class_name: str, args: Sequence[Any], *, front: bool = False
+    ) -> bool:
+        push = self._push(queue, class_name, args)
+        if (task := self.definitions.named(class_name)) is not None and task.enqueue_hooks:
+            return (await self._enqueue_with_hooks([(queue, class_name, args)], front))[0]
+        return (await queues.push(self.store, [push], front=front))[0]
 
     @must_be_awaited(_jobs)
     async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
@@ -113,7 +121,7 @@ class Queue(Removing, Moving):
 
     def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
         raw = codec.encode_job(class_name, check_queue_name(queue), args)
-        task = self.definitions.get(class_name)
+        task = self.definitions.named(class_name)
         if task is None or not task.guarding or task.enqueue_hooks:
             return Push(queue, raw)
         return Push(queue, raw, self.guards(queue, class_name, args))
