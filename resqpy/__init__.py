@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         WrongCursor as WrongCursor,
         WrongLoop as WrongLoop,
     )
-    from resqpy.base.model import FailedJob as FailedJob, Job as Job
+    from resqpy.base.model import Enqueued as Enqueued, FailedJob as FailedJob, Job as Job
     from resqpy.engine.inspect.inspector import Inspector as Inspector
     from resqpy.engine.inspect.resque import Resque as Resque
     from resqpy.engine.options import (
@@ -104,7 +104,7 @@ _NAMES = {
         TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
         WorkerStopped WrongCursor WrongLoop
     """,
-    "base.model": "FailedJob Job",
+    "base.model": "Enqueued FailedJob Job",
     "engine.inspect.inspector": "Inspector",
     "engine.worker.multi_worker": "MultiWorker",
     "engine.options": "ScalingOptions WorkerOptions",

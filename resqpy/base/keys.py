@@ -266,6 +266,12 @@ class Keys:
         """Hash worker id -> run_at of a run that must not be repeated."""
         return self.own("at_most_once")
 
+    def once(self, call: str) -> str:
+        """There as long as the same call makes no second job: JSON of the task's name, the key of the call,
+        and the place of the job among those of the call, where these are several.
+        """
+        return self.own("once", call)
+
     @cached_property
     def rescues(self) -> str:
         """Hash digest of a job -> how often it was lost with its worker, and when last."""

@@ -40,6 +40,27 @@ class UnreadableJob(Job):
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What became of an enqueue; true if there is a new job.
+
+    Attributes:
+        refused: why there is none: the name of the plugin or middleware that forbade it; `once`: a call with
+            the same key has made the job; `duplicate`: the same job is due at that time already. None: there is.
+        id: of the job, where it has one; None: it has none, as plain jobs.
+    """
+
+    refused: str | None = None
+    id: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.refused is None
+
+
+ENQUEUED = Enqueued()
+ONCE, DUPLICATE = "once", "duplicate"  # what refuses, where it is no plugin
+
+
 class NoList(int):
     """The length of a queue whose key is no list: 0.
 

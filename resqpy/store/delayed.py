@@ -47,12 +47,14 @@ class Added(NamedTuple):
 
     Attributes:
         stored: it stands there now.
-        due: its time has come, so it was not stored; else it was there.
+        due: its time has come, so it was not stored.
+        once: an earlier call with the same key has made it, so it was not stored; else it was there.
         second: at which it is due.
     """
 
     stored: bool
     due: bool
+    once: bool
     second: int
 
 
@@ -64,6 +66,7 @@ async def add(
     at_ms: int | None = None,
     in_ms: int = 0,
     now_ms: int | None = None,
+    once: Guard | None = None,
 ) -> Added:
     """Store an item, rounded up to a full second, unless it is due already, or is there, in any
     spelling, within a second: Node rounds and Ruby truncates, so the neighbours count. One round trip.
@@ -71,16 +74,18 @@ async def add(
     Args:
         at_ms: when it is due; None: `in_ms` from now.
         now_ms: what time it is; None: Redis' time.
+        once: the key of a call that may be repeated.
     """
     keys = store.keys
     args: list[Arg] = ["in", in_ms] if at_ms is None else ["at", at_ms]
     args += ("" if now_ms is None else now_ms, item)
+    args += ("", 0) if once is None else (once.key, once.seconds)
     status, second = await store.run_durably(
         "delay",
         [keys.schedule, keys.delayed(""), keys.timestamps(item)],
         [*args, *map(keys.timestamps, spellings)],
     )
-    return Added(status == 1, status == -1, int(second))
+    return Added(status == 1, status == -1, status == -2, int(second))
 
 
 async def seconds_and_index(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from resqpy.base.errors import OutcomeUnknown, StoreError
@@ -22,13 +22,16 @@ class Guard:
     """A lock that is asked in the very step that pushes a job.
 
     Attributes:
-        kind: "lock" (taken for `seconds`), "absent" (the key must not exist) or "delayed" (the item
-            of this `timestamps:` key must not wait for its time).
+        kind: "lock" (taken for `seconds`), "absent" (the key must not exist), "delayed" (the item
+            of this `timestamps:` key must not wait for its time) or "once" (the key must not exist, and
+            is there for so many milliseconds then).
+        owner: whose it is: the name of a plugin.
     """
 
     kind: str
     key: str | bytes
     seconds: int = 0
+    owner: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -40,42 +43,45 @@ class Push:
     guards: Sequence[Guard] = ()
 
 
-async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> list[bool]:
-    """Push jobs; False for each that a guard forbade. One round trip for up to 10,000 of one MiB together.
+async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> list[Guard | None]:
+    """Push jobs; for each the guard that forbade it. One round trip for up to 10,000 of one MiB together.
 
     Raises:
         StoreError: what Redis refused; it says how many jobs were pushed all the same, if any.
     """
     if len(jobs) == 1 and not jobs[0].guards:
         await _push_plain(store, {jobs[0].queue: [jobs[0].raw]}, front)
-        return [True]
-    pushed: list[bool] = []
+        return [None]
+    pushed: list[Guard | None] = []
     push_some = _push_guarded if any(job.guards for job in jobs) else _push_grouped
     try:
         for start in range(0, len(jobs), _JOBS_PER_CALL):
             for some in portions(jobs[start : start + _JOBS_PER_CALL], lambda job: len(job.raw)):
                 pushed += await push_some(store, some, front)
     except StoreError as error:
-        if done := sum(pushed):
+        if done := pushed.count(None):
             error.args = (f"{error}; {done} of {len(jobs)} jobs were pushed before that",)
         raise
     return pushed
 
 
-async def _push_guarded(store: Store, jobs: Sequence[Push], front: bool) -> list[bool]:
+async def _push_guarded(store: Store, jobs: Sequence[Push], front: bool) -> list[Guard | None]:
     args: list[Arg] = ["LPUSH" if front else "RPUSH", len(jobs)]
     for job in jobs:
         args += (job.queue, store.keys.queue(job.queue), job.raw, len(job.guards))
         args += guard_words(job.guards)
-    return [bool(each) for each in await store.run_durably("enqueue", [store.keys.queues], args)]
+    reply = await store.run_durably("enqueue", [store.keys.queues], args)
+    return [
+        None if each == 1 else job.guards[-each - 1] for each, job in zip(reply, jobs, strict=True)
+    ]
 
 
-async def _push_grouped(store: Store, jobs: Sequence[Push], front: bool) -> list[bool]:
+async def _push_grouped(store: Store, jobs: Sequence[Push], front: bool) -> list[None]:
     by_queue: dict[str, list[bytes]] = {}
     for job in jobs:
         by_queue.setdefault(job.queue, []).append(job.raw)
     await _push_plain(store, by_queue, front)
-    return [True] * len(jobs)
+    return [None] * len(jobs)
 
 
 async def _push_plain(store: Store, jobs: Mapping[str, Sequence[bytes]], front: bool) -> None:

@@ -18,7 +18,17 @@ from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef
 from tests.support.source import ROOT
 
-TEMPLATE = ROOT / "resqpy" / "cli" / "templates" / "project" / "deploy" / "redis" / "users.acl.tmpl"
+TEMPLATE = (
+    ROOT
+    / "resqpy"
+    / "cli"
+    / "scaffold"
+    / "templates"
+    / "project"
+    / "deploy"
+    / "redis"
+    / "users.acl.tmpl"
+)
 ROLES = ("producer", "worker", "scheduler", "viewer")
 
 TASKS = '''

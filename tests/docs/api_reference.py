@@ -48,7 +48,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 
 # What the methods above give; they are not made by users.
 VALUES = (
-    model.Job, model.FailedJob, model.WorkingOn, model.WorkerId, Run,
+    model.Enqueued, model.Job, model.FailedJob, model.WorkingOn, model.WorkerId, Run,
     TrackedTask, ActiveTask, Selection, Operation, Listener,
 )  # fmt: skip
 

@@ -72,7 +72,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/notes")
 async def post(number: int, request: Request) -> dict[str, object]:
-    return {"enqueued": await note.enqueue(number=number), "database": request.state.database}
+    return {"enqueued": bool(await note.enqueue(number=number)), "database": request.state.database}
 """
 
 

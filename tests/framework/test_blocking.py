@@ -60,7 +60,8 @@ def test_it_has_every_verb() -> None:
 
 def test_a_verb_shows_its_parameters_and_words(door: SyncQueue) -> None:
     """`help()` and completion work."""
-    assert list(inspect.signature(door.enqueue).parameters) == ["queue", "class_name", "args"]
+    assert inspect.signature(door.enqueue) == inspect.signature(Resque(None).enqueue)
+    assert list(inspect.signature(door.length).parameters) == ["queue"]
     assert door.enqueue.__doc__ == Resque.enqueue.__doc__
     assert isinstance(SyncQueue.enqueue, SyncVerb)
     assert SyncQueue.each_failed.__doc__ == Resque.each_failed.__doc__

@@ -231,14 +231,15 @@ async def test_a_time_is_no_delay(make_project: MakeProject, redis: Redis) -> No
 
 
 async def test_a_double_click_is_no_error(make_project: MakeProject) -> None:
-    """The handle of a task answers False where the same job is due about then already; the verbs
+    """The handle of a task refuses it where the same job is due about then already; the verbs
     of ActionHero and node-resque raise, unless they are told not to.
     """
     project = make_project(tasks__a=HEAD + "@task\nasync def a(n: int = 0): 'A.'\n")
     at_ms = 4_000_000_000_000
     async with Process(project, worker=False):
         a: Any = project.registry.task("a").defined
-        assert [await a.enqueue_at(at_ms, n=1) for _ in range(3)] == [True, False, False]
+        done = [await a.enqueue_at(at_ms, n=1) for _ in range(3)]
+        assert [each.refused for each in done] == [None, "duplicate", "duplicate"]
         assert await a.enqueue_at(at_ms, n=2)
         assert await a.enqueue_at(at_ms + 5000, n=1)
         assert await a.on("high").enqueue_at(at_ms, n=1)

@@ -32,7 +32,7 @@ TASKS = """
         "Do nothing."
 
     async def enqueue(n):
-        return await ok.enqueue(n=n)
+        return bool(await ok.enqueue(n=n))
 
     async def enqueue_by_name(n):
         return await api.tasks.enqueue("ok", {"n": n})
@@ -42,7 +42,7 @@ TASKS = """
 
     async def look(n):
         await api.tasks.queues()
-        return await ok.enqueue_many([ok.job(n=n)]) == [True]
+        return all(await ok.enqueue_many([ok.job(n=n)]))
 
     WAYS = {each.__name__: each for each in (enqueue, enqueue_by_name, create, look)}
 

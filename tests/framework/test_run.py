@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import InvalidInputs, UnknownTask
+from resqpy.base.model import Enqueued
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
@@ -182,7 +183,7 @@ async def test_verbs_of_a_handle(make_project: MakeProject) -> None:
         await picky.enqueue_at(4_000_000_000_000, a=3)
         done = await picky.enqueue_many([picky.job(4), {"a": 5}, picky.on("low").job(a=6)])
 
-        assert done == [True, True, True]
+        assert done == [Enqueued()] * 3
         assert await api.tasks.queues() == ["default", "high", "low"]
         assert [job.args for job in await api.tasks.queued("default")] == [[{"a": 4}], [{"a": 5}]]
         delayed = [job for jobs in (await api.tasks.all_delayed()).values() for job in jobs]

@@ -27,8 +27,8 @@ MUTANTS = (
     Mutant(
         "jobs of a queue run in the order in which they were enqueued",
         "resqpy/store/queues.py",
-        "(word, keys.queue(queue), *raws)",
-        '("LPUSH", keys.queue(queue), *raws)',
+        'commands += (("SADD", keys.queues, queue), (word, keys.queue(queue), *raws))',
+        'commands += (("SADD", keys.queues, queue), ("LPUSH", keys.queue(queue), *raws))',
         "tests/engine/test_queue.py::test_many_keep_their_order",
     ),
     Mutant(

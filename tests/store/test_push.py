@@ -37,7 +37,7 @@ async def test_the_order_of_many(store: Store, redis: Any, front: bool) -> None:
     """Each queue has its jobs in the order in which they were given, or turned round at the head."""
     texts = [b"%d" % n for n in range(25_000)]
     jobs = [Push("odd" if n % 2 else "even", text) for n, text in enumerate(texts)]
-    assert await queues.push(store, jobs, front=front) == [True] * len(jobs)
+    assert await queues.push(store, jobs, front=front) == [None] * len(jobs)
     for name, wanted in (("even", texts[::2]), ("odd", texts[1::2])):
         found = await redis.lrange(f"resque:queue:{name}", 0, -1)
         assert found == (wanted[::-1] if front else wanted)
@@ -99,7 +99,7 @@ async def test_what_a_worker_has_taken_stays_pushed(redis_url: str, redis: Any, 
     store.then = [("LPOP", "resque:queue:q")]
     pushes = [Push("q", b"%d" % n) for n in range(count)]
     if count == 1:
-        assert await queues.push(store, pushes) == [True]
+        assert await queues.push(store, pushes) == [None]
     else:
         with pytest.raises(StoreError, match="1 of 3 jobs were taken by workers"):
             await queues.push(store, pushes)

@@ -199,7 +199,7 @@ async def test_push_takes_back_locks_of_a_veto(store: Store, redis: Any) -> None
     """The first lock was free, the second is held: neither is left behind, nothing is pushed."""
     await redis.set("second", "9999999999")
     guards = [Guard("lock", "first", 60), Guard("lock", "second", 60)]
-    assert await queues.push(store, [Push("q", b"a", guards), Push("q", b"b")]) == [False, True]
+    assert await queues.push(store, [Push("q", b"a", guards), Push("q", b"b")]) == [guards[1], None]
     assert await dump(redis) == {
         "second": "9999999999", "resque:queues": {"q"}, "resque:queue:q": ["b"],
     }  # fmt: skip

@@ -20,6 +20,7 @@ from resqpy import (
     DuplicateDelayedJob,
     DuplicateTask,
     EmbeddedRedisError,
+    Enqueued,
     Enqueuing,
     FailedJob,
     FinishInProgress,
@@ -229,7 +230,7 @@ def testing_synchronously(resqpy_run: SyncRunner) -> None:
     """Its verbs without an event loop."""
     assert_type(resqpy_run(find_enqueued, Greet), list[EnqueuedJob])
     assert_type(resqpy_run(drain, delayed=True), Drained)
-    assert_type(resqpy_run(Greet.enqueue, name="Ada"), bool)
+    assert_type(resqpy_run(Greet.enqueue, name="Ada"), Enqueued)
     resqpy_run(drain, delay=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     resqpy_run(Greet.enqueue, name=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

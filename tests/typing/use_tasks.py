@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from resqpy import Task, Worker, task
+from resqpy import Enqueued, Task, Worker, task
 
 
 @task(queue="high")
@@ -90,32 +90,38 @@ class ParamsOnly(Task):
 
 async def fine() -> None:
     """All of this is right."""
-    assert_type(await send_email.enqueue(to="x"), bool)
+    assert_type(await send_email.enqueue(to="x"), Enqueued)
     await send_email.enqueue("x", subject="y")
     await send_email.enqueue_in(10, to="x")
     await send_email.enqueue_in(timedelta(minutes=1), to="x")
     await send_email.enqueue_at(10, "x")
     await send_email.on("low").enqueue(to="x")
-    assert_type(await send_email.enqueue_many([send_email.job(to="x")]), list[bool])
+    assert_type(await send_email.enqueue_many([send_email.job(to="x")]), list[Enqueued])
     assert_type(await send_email("x"), int)
     assert_type(count_words("x y"), int)
     await count_words.enqueue(text="x y")
-    assert_type(await bare.enqueue(to="x"), bool)
+    assert_type(await bare.enqueue(to="x"), Enqueued)
     assert_type(await bare("x"), int)
     await with_worker.enqueue(to="x")
     await with_others.enqueue(to="x", copies=2)
     await old.enqueue(anything=1)
     await params_only.enqueue(anything=1)
+    assert_type((await send_email.once("a").enqueue("x")).refused, str | None)
+    await send_email.once("a", within=1000).on("low").enqueue_in(10, to="x")
+    await send_email.on("low").once("a", within=timedelta(hours=1)).enqueue_many([{"to": "x"}])
 
 
 async def fine_classes() -> None:
     """The same of classes."""
-    assert_type(await Mail.enqueue(to="x"), bool)
+    assert_type(await Mail.enqueue(to="x"), Enqueued)
     await Mail().enqueue("x", copies=2)
     await Mail.enqueue_in(1, to="x")
     await Mail.enqueue_at(1, "x")
     await Mail.on("low").enqueue(to="x")
-    assert_type(await Mail.enqueue_many([Mail.job("x")]), list[bool])
+    assert_type(await Mail.enqueue_many([Mail.job("x")]), list[Enqueued])
+    assert_type(await Mail.once("a").enqueue(to="x"), Enqueued)
+    await Mail.on("low").once("a", within=1000).enqueue_at(1, to="x")
+    await Old.once("a").enqueue(anything=1)
     await Count.enqueue(text="x")
     await Old.enqueue(anything=1)
     await Old.enqueue_in(1, anything=1)
@@ -146,6 +152,8 @@ async def wrong() -> None:
     await count_words.enqueue_in(10, words="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await with_worker.enqueue(2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await with_others.enqueue("x", copies="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.once(17).enqueue(to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send_email.once("a").enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await old.enqueue_in("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -162,4 +170,7 @@ async def wrong_classes() -> None:
     Mail.job()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await Count.enqueue(text=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await Count.enqueue_in(10, words="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Mail.once(17).enqueue(to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Mail.once("a").enqueue(t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await Mail.enqueue_many(["x"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     await Old.enqueue_in("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

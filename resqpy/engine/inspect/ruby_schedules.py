@@ -67,7 +67,7 @@ class RubyScheduleVerbs:
         except UsageError as error:
             raise UsageError(f"schedule {name!r}: {error}") from error
         guards = self._queue.guards(queue, schedule.class_name, schedule.arguments)
-        return (await queues.push(self._store, [Push(queue, schedule.job, guards)]))[0]
+        return (await queues.push(self._store, [Push(queue, schedule.job, guards)]))[0] is None
 
     async def _schedule(self, name: str) -> RubySchedule:
         entries = (await store.look(self._store)).entries

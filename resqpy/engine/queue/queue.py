@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from resqpy.base import codec
@@ -11,6 +12,7 @@ from resqpy.base.concurrency.pending import must_be_awaited
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import check_queue_name
+from resqpy.base.model import DUPLICATE, ENQUEUED, ONCE, Enqueued
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.plugin import Enqueuing
@@ -18,6 +20,7 @@ from resqpy.engine.queue.advancing import Advancing
 from resqpy.engine.queue.client import Connection, as_store
 from resqpy.engine.queue.enqueue_hooks import JobHooks
 from resqpy.engine.queue.moving import Moving
+from resqpy.engine.queue.once import ONCE_WITHIN_MS, Once, OnceKeys, once_words
 from resqpy.engine.queue.removing import Removing
 from resqpy.store import delayed, queues
 from resqpy.store.connection.client import Store
@@ -63,68 +66,127 @@ class Queue(Removing, Moving):
     # -- enqueue --
 
     @must_be_awaited(_job)
-    async def enqueue(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
+    async def enqueue(
+        self,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
+    ) -> bool:
         """Put a job at the tail of a queue. One round trip.
 
+        Args:
+            once: a text that names this very call, so that it may be repeated: while it is known, for the
+                same task, no second job is made.
+            once_within: how long it is known, in milliseconds or as a timedelta; default: a day.
+
         Returns:
-            False if a plugin's hook or lock forbade it.
+            False if a plugin's hook or lock forbade it, or a call with the same `once` has made it.
 
         Raises:
             InvalidJob, InvalidQueueName: nothing was written.
             StoreUnavailable: nothing was written. OutcomeUnknown: it may have been written.
         """
-        return await self._enqueue(queue, class_name, args)
+        more = once_words(once, once_within)
+        return (await self.enqueued(queue, class_name, args, **more)).refused is None
 
     @must_be_awaited(_job)
-    async def enqueue_front(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> bool:
-        """Put a job at the head of a queue: it is the next to run."""
-        return await self._enqueue(queue, class_name, args, front=True)
-
-    async def _enqueue(
-        self, queue: str, class_name: str, args: Sequence[Any], *, front: bool = False
+    async def enqueue_front(
+        self,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        push = self._push(queue, class_name, args)
+        """Put a job at the head of a queue: it is the next to run. See `enqueue`."""
+        more = once_words(once, once_within)
+        return bool(await self.enqueued(queue, class_name, args, front=True, **more))
+
+    async def enqueued(
+        self,
+        queue: str,
+        class_name: str,
+        args: Sequence[Any] = (),
+        *,
+        front: bool = False,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
+    ) -> Enqueued:
+        """As `enqueue`, and why the job was refused."""
+        marks = None if once is None else Once(self.store.keys, [once], once_within, 1)
+        push = self._push(queue, class_name, args, marks.guards(class_name, 0) if marks else ())
         if (task := self.definitions.named(class_name)) is not None and task.enqueue_hooks:
-            return (await self._enqueue_with_hooks([(queue, class_name, args)], front))[0]
-        return (await queues.push(self.store, [push], front=front))[0]
+            return (await self._enqueue_with_hooks([(queue, class_name, args)], front, marks))[0]
+        return _told((await queues.push(self.store, [push], front=front))[0])
 
     @must_be_awaited(_jobs)
-    async def enqueue_many(self, jobs: Iterable[NewJob], *, front: bool = False) -> list[bool]:
+    async def enqueue_many(
+        self,
+        jobs: Iterable[NewJob],
+        *,
+        front: bool = False,
+        once: OnceKeys | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
+    ) -> list[bool]:
         """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000 jobs or a MiB
         of them.
 
         Either all are checked and good, or nothing is written. The hooks of all are asked before the first
         is written; they may change its arguments.
 
+        Args:
+            once: a text that names this very call, of the same jobs in the same order; or a list with one
+                for each job. See `enqueue`.
+
         Raises:
             InvalidJob, InvalidQueueName: which of them is wrong, and how.
             StoreUnavailable, StoreError: Redis refused it; of what takes several round trips, the words
                 say how many jobs were written by those before. OutcomeUnknown: some may have been written.
         """
-        wanted = list(jobs)
-        pushes = self._pushes(wanted)
-        if self._any_hooks(wanted):
-            return await self._enqueue_with_hooks(wanted, front)
-        return await queues.push(self.store, pushes, front=front)
+        done = await self.enqueued_many(jobs, front=front, once=once, once_within=once_within)
+        return [each.refused is None for each in done]
 
-    def _pushes(self, jobs: Sequence[NewJob]) -> list[Push]:
+    async def enqueued_many(
+        self,
+        jobs: Iterable[NewJob],
+        *,
+        front: bool = False,
+        once: OnceKeys | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
+    ) -> list[Enqueued]:
+        """As `enqueue_many`, and why a job was refused."""
+        wanted = list(jobs)
+        marks = None if once is None else Once(self.store.keys, once, once_within, len(wanted))
+        pushes = self._pushes(wanted, marks)
+        if self._any_hooks(wanted):
+            return await self._enqueue_with_hooks(wanted, front, marks)
+        return [*map(_told, await queues.push(self.store, pushes, front=front))]
+
+    def _pushes(self, jobs: Sequence[NewJob], marks: Once | None) -> list[Push]:
         """All checked; the locks of those with hooks are not known before these were asked."""
         pushes: list[Push] = []
         try:
-            for job in jobs:
+            for number, job in enumerate(jobs):
                 _check_shape(job)
-                pushes.append(self._push(*job))
+                once = () if marks is None else marks.guards(job[1], number)
+                pushes.append(self._push(*job, once))
         except UsageError as error:
             say_which(error, len(pushes), len(jobs))
             raise
         return pushes
 
-    def _push(self, queue: str, class_name: str, args: Sequence[Any]) -> Push:
+    def _push(
+        self, queue: str, class_name: str, args: Sequence[Any], once: Sequence[Guard]
+    ) -> Push:
         raw = codec.encode_job(class_name, check_queue_name(queue), args)
         task = self.definitions.named(class_name)
         if task is None or not task.guarding or task.enqueue_hooks:
-            return Push(queue, raw)
-        return Push(queue, raw, self.guards(queue, class_name, args))
+            return Push(queue, raw, once)
+        return Push(queue, raw, (*once, *self.guards(queue, class_name, args)))
 
     def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
         """The locks of a job's plugins that Redis asks while pushing."""
@@ -132,7 +194,11 @@ class Queue(Removing, Moving):
         if definition is None or not definition.guarding:
             return ()
         job = Enqueuing(class_name, queue, list(args), self)
-        return [g for plugin in definition.guarding for g in plugin.guards(self.store.keys, job)]
+        return [
+            replace(guard, owner=plugin.name)
+            for plugin in definition.guarding
+            for guard in plugin.guards(self.store.keys, job)
+        ]
 
     def _any_hooks(self, jobs: Sequence[NewJob]) -> bool:
         known = self.definitions
@@ -141,28 +207,32 @@ class Queue(Removing, Moving):
             for _, name, _ in jobs
         )
 
-    async def _enqueue_with_hooks(self, jobs: Sequence[NewJob], front: bool) -> list[bool]:
+    async def _enqueue_with_hooks(
+        self, jobs: Sequence[NewJob], front: bool, marks: Once | None
+    ) -> list[Enqueued]:
         contexts = [Enqueuing(name, queue, list(args), self) for queue, name, args in jobs]
-        asked: list[Push | None] = []  # None: forbidden
+        asked: list[Push | Enqueued] = []  # the latter: forbidden
         try:
-            for context in contexts:
-                allowed = await self.before_enqueue(context)
-                asked.append(self._push_of(context) if allowed else None)
+            for number, context in enumerate(contexts):
+                forbids = await self._hooks.before(context)
+                once = () if marks is None else marks.guards(context.class_name, number)
+                push = self._push_of(context, once)
+                asked.append(push if forbids is None else Enqueued(forbids.name))
         except UsageError as error:
             say_which(error, len(asked), len(jobs))
             raise
-        chosen = [each for each in asked if each is not None]
+        chosen = [each for each in asked if isinstance(each, Push)]
         replies = iter(await queues.push(self.store, chosen, front=front) if chosen else ())
-        pushed = [each is not None and next(replies) for each in asked]
+        pushed = [each if isinstance(each, Enqueued) else _told(next(replies)) for each in asked]
         for context, done in zip(contexts, pushed, strict=True):
             if done:
                 await self.after_enqueue(context)
         return pushed
 
-    def _push_of(self, job: Enqueuing) -> Push:
+    def _push_of(self, job: Enqueuing, once: Sequence[Guard]) -> Push:
         """A job as its hooks have left it."""
         raw = codec.encode_job(job.class_name, job.queue, job.args)
-        return Push(job.queue, raw, self.guards(job.queue, job.class_name, job.args))
+        return Push(job.queue, raw, (*once, *self.guards(job.queue, job.class_name, job.args)))
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
         """Ask the hooks of a job's plugins, which may change `job.args`; False if one forbids it.
@@ -186,6 +256,9 @@ class Queue(Removing, Moving):
         class_name: str,
         args: Sequence[Any] = (),
         suppress_duplicate_task_error: bool = False,
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
         """Enqueue a job when a time has come; it is never started earlier.
 
@@ -195,29 +268,46 @@ class Queue(Removing, Moving):
         Args:
             timestamp: milliseconds since the epoch, or an aware datetime.
             suppress_duplicate_task_error: return False instead of raising.
+            once, once_within: as `enqueue` has them.
 
         Raises:
             DuplicateDelayedJob: the same job is due within a second of that time.
         """
-        job = (queue, class_name, args)
-        return await self._delay(job, suppress_duplicate_task_error, at_ms=moment_ms(timestamp))
+        job, more = (queue, class_name, args), once_words(once, once_within)
+        suppress = suppress_duplicate_task_error
+        done = await self.enqueued_later(job, at_ms=moment_ms(timestamp), suppress=suppress, **more)
+        return await self.enqueue(*job, **more) if done is None else bool(done)
 
-    async def _delay(
-        self, job: NewJob, suppress: bool, *, at_ms: int | None = None, in_ms: int = 0
-    ) -> bool:
+    async def enqueued_later(
+        self,
+        job: NewJob,
+        *,
+        at_ms: int | None = None,
+        in_ms: int = 0,
+        suppress: bool = True,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
+    ) -> Enqueued | None:
+        """As `enqueue_at` or, without a time, as `enqueue_in`, and why it was refused; None: its time has come,
+        so it is not delayed, and not enqueued.
+        """
         queue, class_name, args = job
         item = codec.encode_job(class_name, check_queue_name(queue), args)
         texts = codec.spellings(class_name, queue, args)
-        now_ms = told_ms(self.clock)
-        added = await delayed.add(self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=now_ms)
-        if added.due:
-            return await self.enqueue(queue, class_name, args)
-        if not added.stored and not suppress:
+        mark = None
+        if once is not None:
+            [mark] = Once(self.store.keys, [once], once_within, 1).guards(class_name, 0)
+        added = await delayed.add(
+            self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=told_ms(self.clock), once=mark
+        )
+        if added.stored or added.due:
+            return None if added.due else ENQUEUED
+        if not added.once and not suppress:
             raise DuplicateDelayedJob(
                 f"Job already enqueued at this time with same arguments: {class_name!r} in "
                 f"{queue!r} at {added.second}; pass suppress_duplicate_task_error=True to let it be"
             )
-        return added.stored
+        return Enqueued(ONCE if added.once else DUPLICATE)
 
     @must_be_awaited(_later)
     async def enqueue_in(
@@ -227,14 +317,18 @@ class Queue(Removing, Moving):
         class_name: str,
         args: Sequence[Any] = (),
         suppress_duplicate_task_error: bool = False,
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`. It is
         counted by Redis' clock, so that of this machine may be wrong.
         """
-        if (in_ms := delay_ms(delay)) == 0:
-            return await self.enqueue(queue, class_name, args)
-        job = (queue, class_name, args)
-        return await self._delay(job, suppress_duplicate_task_error, in_ms=in_ms)
+        job, more = (queue, class_name, args), once_words(once, once_within)
+        suppress, done = suppress_duplicate_task_error, None
+        if (in_ms := delay_ms(delay)) > 0:
+            done = await self.enqueued_later(job, in_ms=in_ms, suppress=suppress, **more)
+        return await self.enqueue(*job, **more) if done is None else bool(done)
 
     async def enqueue_delayed(
         self,
@@ -260,6 +354,11 @@ class Queue(Removing, Moving):
         """
         wanted = JobFilter.of(class_name, args, queue)
         return (await Advancing(self).walk(wanted, most=most)).done
+
+
+def _told(guard: Guard | None) -> Enqueued:
+    """What became of a push, of which a guard may have forbidden it."""
+    return ENQUEUED if guard is None else Enqueued(guard.owner or guard.kind)
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:

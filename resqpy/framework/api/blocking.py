@@ -211,6 +211,9 @@ class SyncQueue(Door):
     enqueue_at = SyncVerb(Resque.enqueue_at)
     enqueue_in = SyncVerb(Resque.enqueue_in)
     enqueue_delayed = SyncVerb(Resque.enqueue_delayed)
+    enqueued = SyncVerb(Resque.enqueued)
+    enqueued_many = SyncVerb(Resque.enqueued_many)
+    enqueued_later = SyncVerb(Resque.enqueued_later)
 
     del_queue = SyncVerb(Resque.del_queue)
     delete = SyncVerb(Resque.delete)

@@ -11,18 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from resqpy.base.concurrency.pending import must_be_awaited
-from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.model import Job
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import snake_case
+from resqpy.engine.queue.once import ONCE_WITHIN_MS, OnceKeys, once_words
 from resqpy.engine.queue.periodic import RecurrentJobs
-from resqpy.engine.queue.queue import NewJob, Queue, say_which
+from resqpy.engine.queue.queue import Queue
+from resqpy.framework.api.enqueuer import Enqueuer
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.project.registry import Registry
 from resqpy.framework.tasks.handle import TaskJob, task_words
-from resqpy.framework.tasks.spec import TaskSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +70,7 @@ class TasksApi:
         resque: the queue and the inspector.
 
     Attributes:
+        enqueuer: what enqueues for `enqueue` and its like, and for tasks' own verbs.
         recurrent: pauses, resumes and triggers periodic tasks.
     """
 
@@ -77,6 +78,7 @@ class TasksApi:
         self.inspector: Inspector = resque.inspector
         self._registry = registry
         self._queue = resque.queue
+        self.enqueuer: Enqueuer = Enqueuer(registry, resque.queue)
         self.recurrent: RecurrentJobs = resque.recurrent
 
     if not TYPE_CHECKING:
@@ -90,22 +92,31 @@ class TasksApi:
 
     @must_be_awaited(partial(_about, 0), needs_loop=True)
     async def enqueue(
-        self, task_name: Any, inputs: Inputs = None, queue: str | None = None
+        self,
+        task_name: Any,
+        inputs: Inputs = None,
+        queue: str | None = None,
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
         """Enqueue a job; it is processed as soon as a task processor is free.
 
         Args:
             queue: another than the task's own.
+            once: a text that names this very call, so that it may be repeated after `OutcomeUnknown`: while it
+                is known, for this task, no second job is made.
+            once_within: how long it is known, in milliseconds or as a timedelta; default: a day.
 
         Returns:
-            False if a plugin or a middleware forbade it.
+            False if a plugin or a middleware forbade it, or a call with the same `once` has made it.
 
         Raises:
             UnknownTask: with the nearest name.
             InvalidInputs: all that is wrong with the inputs.
         """
-        task, args = self._checked(task_name, inputs)
-        return await self._queue.enqueue(_or_own(queue, task), task.name, args)
+        job, more = TaskJob(task_name, inputs, queue), once_words(once, once_within)
+        return bool(await self.enqueuer.now(job, **more))
 
     @must_be_awaited(partial(_about, 1), needs_loop=True)
     async def enqueue_at(
@@ -115,6 +126,9 @@ class TasksApi:
         inputs: Inputs = None,
         queue: str | None = None,
         suppress_duplicate_task_error: bool = False,
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
         """Enqueue a job when a time has come.
 
@@ -122,14 +136,14 @@ class TasksApi:
             timestamp: milliseconds since the epoch, or an aware datetime; a number that can only be
                 seconds is refused.
             suppress_duplicate_task_error: return False instead of raising.
+            once, once_within: as `enqueue` has them.
 
         Raises:
             DuplicateDelayedJob: the same job is due at that time already.
         """
-        task, args = self._checked(task_name, inputs)
-        return await self._queue.enqueue_at(
-            timestamp, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
-        )
+        job, more = TaskJob(task_name, inputs, queue), once_words(once, once_within)
+        suppress = suppress_duplicate_task_error
+        return bool(await self.enqueuer.at(timestamp, job, suppress=suppress, **more))
 
     @must_be_awaited(partial(_about, 1), needs_loop=True)
     async def enqueue_in(
@@ -139,45 +153,38 @@ class TasksApi:
         inputs: Inputs = None,
         queue: str | None = None,
         suppress_duplicate_task_error: bool = False,
+        *,
+        once: str | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
-        task, args = self._checked(task_name, inputs)
-        return await self._queue.enqueue_in(
-            delay, _or_own(queue, task), task.name, args, suppress_duplicate_task_error
-        )
+        job, more = TaskJob(task_name, inputs, queue), once_words(once, once_within)
+        suppress = suppress_duplicate_task_error
+        return bool(await self.enqueuer.after(delay, job, suppress=suppress, **more))
 
     @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
     async def enqueue_many(
-        self, jobs: Iterable[TaskJob | tuple[Any, ...]], *, front: bool = False
+        self,
+        jobs: Iterable[TaskJob | tuple[Any, ...]],
+        *,
+        front: bool = False,
+        once: OnceKeys | None = None,
+        once_within: Duration = ONCE_WITHIN_MS,
     ) -> list[bool]:
         """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
         queue, or both, left out. Either all are right, or nothing is written.
 
+        Args:
+            once: a text that names this very call, of the same jobs in the same order; or a list with one
+                for each job (None: it has none). See `enqueue`.
+
         Raises:
             UnknownTask, InvalidInputs: which of them is wrong, and how.
         """
-        given, wanted = list(jobs), list[NewJob]()
-        try:
-            for job in given:
-                each = job if isinstance(job, TaskJob) else TaskJob(*_three(job))
-                task, args = self._checked(each.task, each.inputs)
-                wanted.append((_or_own(each.queue, task), task.name, args))
-        except UsageError as error:
-            say_which(error, len(wanted), len(given))
-            raise
-        more = {"front": True} if front else {}  # a queue in place of ours need not know it
-        return await self._queue.enqueue_many(wanted, **more)
-
-    def _checked(self, task_name: Any, inputs: Inputs) -> tuple[TaskSpec, list[Any]]:
-        """The task, and its job's arguments: one object, as ActionHero has it."""
-        task = self._registry.task(task_name)
-        given = {} if inputs is None else inputs
-        if not isinstance(given, Mapping):
-            raise InvalidInputs(
-                f"task {task.name!r}: the inputs are {task.inputs.quoted(given)}, not a dict"
-            )
-        task.inputs.check(given)
-        return task, [dict(given)]
+        more = once_words(once, once_within)
+        if front:  # a queue in place of ours need not know it
+            more["front"] = True
+        return [*map(bool, await self.enqueuer.many(jobs, **more))]
 
     # -- periodic tasks --
 
@@ -302,20 +309,8 @@ class TasksApi:
         return task if isinstance(task, str) else self._registry.task(task).name
 
 
-def _or_own(queue: str | None, task: TaskSpec) -> str:
-    """The queue that a caller names; an empty name is one, and is refused as such."""
-    return task.queue if queue is None else queue
-
-
 def as_args(args: Args) -> list[Any]:
     """A job's arguments from a dict of inputs; a list is a foreign client's."""
     if args is None:
         return [{}]
     return [dict(args)] if isinstance(args, Mapping) else list(args)
-
-
-def _three(job: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(job, tuple | list) or not 1 <= len(job) <= 3:
-        raise InvalidInputs(f"{job!r} is not (task, inputs, queue)")
-    task, inputs, queue = (*job, None, None)[:3]
-    return task, inputs or {}, queue

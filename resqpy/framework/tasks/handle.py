@@ -7,18 +7,21 @@ They know the task's parameters by the signature of its `run`, and find the task
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from resqpy.base.concurrency.pending import must_be_awaited
-from resqpy.base.errors import InvalidInputs
+from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
+from resqpy.base.model import Enqueued
 from resqpy.base.when import Duration, Moment
+from resqpy.engine.queue.once import ONCE_WITHIN_MS, once_words
 from resqpy.framework.api.api import api
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
 W = TypeVar("W")
 
@@ -31,7 +34,7 @@ class TaskJob:
     """A job to be enqueued with others: see `enqueue_many`."""
 
     task: Any
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] | None
     queue: str | None = None
 
 
@@ -51,12 +54,20 @@ class Handle(Generic[P]):
         task: what was defined: a class derived from `Task`, or a function.
         run: the function whose parameters are the inputs.
         queue: another queue than the task's.
+        once: `once` and `once_within` of a call that may be repeated.
     """
 
-    def __init__(self, task: Any, run: Callable[..., Any], queue: str | None = None) -> None:
+    def __init__(
+        self,
+        task: Any,
+        run: Callable[..., Any],
+        queue: str | None = None,
+        once: Mapping[str, Any] | None = None,
+    ) -> None:
         self._task = task
         self._run = run
         self._queue = queue
+        self._once = once or {}
 
     def on(self, queue: str) -> Handle[P]:
         """The same task, enqueued to another queue.
@@ -64,51 +75,63 @@ class Handle(Generic[P]):
         Raises:
             InvalidQueueName: no queue can be called so.
         """
-        return Handle(self._task, self._run, check_queue_name(queue))
+        return Handle(self._task, self._run, check_queue_name(queue), self._once)
+
+    def once(self, key: str, *, within: Duration = ONCE_WITHIN_MS) -> Handle[P]:
+        """The same task, for a call that may be repeated: `send.once("order-17").enqueue(to="…")` after an
+        `OutcomeUnknown` makes no second job of the task. Of `enqueue_many` each job counts by its place.
+
+        Args:
+            key: a text that names this very call.
+            within: how long it is known, in milliseconds or as a timedelta; default: a day.
+        """
+        return Handle(self._task, self._run, self._queue, once_words(key, within))
 
     @must_be_awaited(_named, needs_loop=True)
-    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Enqueue a job; False if a plugin or a middleware forbade it.
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
+        """Enqueue a job; what is returned is true if it is, and else says why not (`refused`).
 
         Raises:
             InvalidInputs: what is wrong with the inputs.
             NotStarted: no process was started here.
         """
-        inputs = inputs_of(self._run, args, kwargs)
-        return await api.tasks.enqueue(self._task, inputs, self._queue)
+        return await api.tasks.enqueuer.now(self._job(args, kwargs), **self._once)
 
     @must_be_awaited(_named, needs_loop=True)
-    async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Enqueue a job when a time has passed: milliseconds or a timedelta; False, too, if the same
+    async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
+        """Enqueue a job when a time has passed: milliseconds or a timedelta; refused, too, if the same
         job is due within a second of that time already.
         """
-        inputs = inputs_of(self._run, args, kwargs)
-        return await api.tasks.enqueue_in(
-            delay, self._task, inputs, self._queue, suppress_duplicate_task_error=True
-        )
+        return await api.tasks.enqueuer.after(delay, self._job(args, kwargs), **self._once)
 
     @must_be_awaited(_named, needs_loop=True)
-    async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime; False,
+    async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
+        """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime; refused,
         too, if the same job is due within a second of that time already.
         """
-        inputs = inputs_of(self._run, args, kwargs)
-        return await api.tasks.enqueue_at(
-            timestamp, self._task, inputs, self._queue, suppress_duplicate_task_error=True
-        )
+        return await api.tasks.enqueuer.at(timestamp, self._job(args, kwargs), **self._once)
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
-        """A job for `enqueue_many`."""
+        """A job for `enqueue_many`.
+
+        Raises:
+            UsageError: `once` names a call, not a job of one.
+        """
+        if self._once:
+            raise UsageError("once names a call: write task.once(…).enqueue_many([task.job(…)])")
+        return self._job(args, kwargs)
+
+    def _job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaskJob:
         return TaskJob(self._task, inputs_of(self._run, args, kwargs), self._queue)
 
     @must_be_awaited(_named, needs_loop=True)
-    async def enqueue_many(self, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
+    async def enqueue_many(self, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[Enqueued]:
         """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
         wanted = [
             each if isinstance(each, TaskJob) else TaskJob(self._task, each, self._queue)
             for each in jobs
         ]
-        return await api.tasks.enqueue_many(wanted)
+        return await api.tasks.enqueuer.many(wanted, **self._once)
 
     if not TYPE_CHECKING:
 
@@ -229,19 +252,33 @@ class LaterVerb(_Verb[T], Generic[W, T]):
         return self._bind(instance, owner)
 
 
-class HandleVerb(_Verb[Any]):
-    """`Task.on("queue")`: a handle."""
+class ManyVerb(_Verb[T], Generic[Q, T]):
+    """`Task.enqueue_many`: called with what the verb of a handle is called with."""
+
+    def __init__(self, method: Callable[Concatenate[Any, Q], T]) -> None:
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: object, owner: Any) -> Callable[Q, T]:
+        verb: Callable[Q, T] = self._bind(instance, owner)
+        return verb
+
+
+class HandleVerb(_Verb[Any], Generic[Q]):
+    """`Task.on("queue")`, `Task.once("key")`: a handle."""
+
+    def __init__(self, method: Callable[Concatenate[Any, Q], Handle[Any]]) -> None:
+        self.__doc__ = method.__doc__
 
     @overload
     def __get__(
         self, instance: object, owner: Callable[[], _TakesAll]
-    ) -> Callable[[str], Handle[...]]: ...
+    ) -> Callable[Q, Handle[...]]: ...
     @overload
     def __get__(
         self, instance: object, owner: Callable[[], _HasRun[P]]
-    ) -> Callable[[str], Handle[P]]: ...
+    ) -> Callable[Q, Handle[P]]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self._bind(instance, owner)
 
 
-Enqueued = Awaitable[bool]
+Enqueue = Coroutine[Any, Any, Enqueued]

@@ -7,25 +7,24 @@ so that all that is wrong can be told at once, with file and line.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from resqpy.base.concurrency.pending import must_be_awaited
 from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.when import Duration, Moment
 from resqpy.framework.tasks.handle import (
     OTHER_VERBS,
-    Enqueued,
+    Enqueue,
     Handle,
     HandleVerb,
     LaterVerb,
+    ManyVerb,
     OtherVerb,
     TaskJob,
     Verb,
-    task_words,
 )
 
 # Each definition notes itself in the module that was being run then, so a task is found by having been defined,
@@ -140,17 +139,13 @@ class Task:
         """What the engine takes for it, also without a project."""
         return _definition_of(cls)
 
-    enqueue = Verb[Enqueued]()
-    enqueue_in = LaterVerb[Duration, Enqueued]()
-    enqueue_at = LaterVerb[Moment, Enqueued]()
+    enqueue = Verb[Enqueue]()
+    enqueue_in = LaterVerb[Duration, Enqueue]()
+    enqueue_at = LaterVerb[Moment, Enqueue]()
+    enqueue_many = ManyVerb(Handle.enqueue_many)
     job = Verb[TaskJob]()
-    on = HandleVerb()
-
-    @classmethod
-    @must_be_awaited(lambda task, *_: task_words(task), needs_loop=True)
-    async def enqueue_many(cls, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[bool]:
-        """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
-        return await Handle[...](cls, cls.run).enqueue_many(jobs)
+    on = HandleVerb(Handle.on)
+    once = HandleVerb(Handle.once)
 
 
 for _name in OTHER_VERBS:

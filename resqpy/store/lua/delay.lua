@@ -5,8 +5,11 @@
 --      2   milliseconds
 --      3   what time it is (ms since the epoch); empty: Redis' time
 --      4   item
---      5…  the timestamps: keys of all spellings of the item
--- Returns  1 stored, 0 it was there, -1 it is due already, so nothing was stored; and the second
+--      5   the key that says that this very call has made a job; empty: none
+--      6   milliseconds that it holds
+--      7…  the timestamps: keys of all spellings of the item
+-- Returns  1 stored, 0 it was there, -1 it is due already, so nothing was stored, -2 that key was there; and
+--          the second
 -- Read by  Ruby and Node: all three
 
 -- include due
@@ -17,7 +20,8 @@ local now = now_ms(ARGV[3])
 local due = tonumber(ARGV[2]) + (ARGV[1] == 'in' and now or 0)
 local second = due_second(due)
 if due <= now then return { -1, second } end
-for k = 5, #ARGV do
+if ARGV[5] ~= '' and redis.call('EXISTS', ARGV[5]) == 1 then return { -2, second } end
+for k = 7, #ARGV do
   for near = -1, 1 do -- Node rounds and Ruby truncates
     local member = 'delayed:' .. string.format('%.0f', second + near)
     if redis.call('SISMEMBER', ARGV[k], member) == 1 then
@@ -29,4 +33,5 @@ end
 redis.call('ZADD', KEYS[1], second, second) -- first: an item that the index has not is not found in time
 redis.call('RPUSH', KEYS[2] .. second, ARGV[4])
 redis.call('SADD', KEYS[3], 'delayed:' .. second) -- asked above, so it is a set
+if ARGV[5] ~= '' then redis.call('SET', ARGV[5], '1', 'PX', ARGV[6]) end
 return { 1, second }

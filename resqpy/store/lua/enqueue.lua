@@ -9,8 +9,9 @@
 --                  "lock", key, seconds it holds   (QueueLock: vetoes while its time is not over)
 --                  "absent", key, 0                (vetoes while the key exists)
 --                  "delayed", timestamps: key, 0   (DelayQueueLock: vetoes while that item is delayed)
--- Returns        one number for each job: 1 pushed, 0 vetoed; or the error of the first job that
---                Redis refused: those before it are pushed
+--                  "once", key, milliseconds       (vetoes while the key of an earlier call is there)
+-- Returns        one number for each job: 1 pushed, -n vetoed by its n-th guard; or the error of the first
+--                job that Redis refused: those before it are pushed
 -- Read by        Ruby and Node: queues, queue:<name>, lock:<…>
 local push, at, done = ARGV[1], 3, {}
 local function word()
@@ -27,7 +28,7 @@ end
 
 for job = 1, tonumber(ARGV[2]) do
   local queue, key, payload = word(), word(), word()
-  local fine, locks = pcall(pass, read_guards())
+  local fine, locks, guard = pcall(pass, read_guards())
   if locks then
     local problem
     if fine then
@@ -41,7 +42,7 @@ for job = 1, tonumber(ARGV[2]) do
     end
     done[job] = 1
   else
-    done[job] = 0
+    done[job] = -guard
   end
 end
 return done

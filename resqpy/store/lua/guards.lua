@@ -2,9 +2,11 @@
 -- job, as in enqueue.lua. Reads its words from `word()`, which the including script defines.
 --
 -- KEYS     none
--- ARGV     number of guards; for each: "lock", "absent" or "delayed", key, seconds
--- Returns  (read_guards) the guards; (pass) the locks taken, or nil if a guard forbids the push; it raises
---          an error, and has taken none, where a lock's key is of another kind; (free) nothing
+-- ARGV     number of guards; for each: "lock", "absent", "delayed" or "once", key, seconds (of "once":
+--          milliseconds)
+-- Returns  (read_guards) the guards; (pass) the locks taken, or nil and the number of the guard that forbids
+--          the push; it raises an error, and has taken none, where a lock's key is of another kind;
+--          (free) nothing
 
 -- include delayed_item
 
@@ -25,7 +27,7 @@ end
 local function pass(guards)
   if guards == NONE then return NONE end
   local now, taken = tonumber(redis.call('TIME')[1]), {}
-  for _, guard in ipairs(guards) do
+  for g, guard in ipairs(guards) do
     local fine
     if guard[1] == 'lock' then
       -- a value that is no number, or a time that is over, is taken over, as node-resque does
@@ -41,12 +43,15 @@ local function pass(guards)
       end
     elseif guard[1] == 'delayed' then
       fine = not waits(guard[2])
+    elseif guard[1] == 'once' then
+      fine = redis.call('SET', guard[2], '1', 'PX', guard[3], 'NX')
+      if fine then taken[#taken + 1] = guard[2] end
     else
       fine = redis.call('EXISTS', guard[2]) == 0
     end
     if not fine then
       free(taken)
-      return nil
+      return nil, g
     end
   end
   return taken
