@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ImportFailed
@@ -87,101 +86,60 @@ def import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-class OwnModules:
-    """A project's files as modules, under the names by which an `import` finds them: `tasks/mail.py` is
-    `tasks.mail`. A file is run once, whoever imports it first and by whatever name.
-
-    Where such a name belongs to somebody else (an installed package is called `tasks`), the file gets a
-    private one. Modules of a project that was loaded before, and those of this one if a file has
-    changed since, are forgotten.
+def import_own(name: str, path: Path) -> ModuleType:
+    """The module of a file by the name under which an `import` finds it. It is run once, whoever imports it
+    first: `sys.modules` decides. What it raises goes to the caller as it is.
 
     Args:
-        root: the project's folder; it is on the module path.
-        folders: those in it whose files are loaded.
+        path: the folder from which the name begins is on the module path.
+
+    Raises:
+        ImportFailed: the name, or that of a package above it, leads to another file.
     """
-
-    _run: ClassVar[dict[str, tuple[Path, bytes]]] = {}  # by name: the file, and its text's digest
-    _roots: ClassVar[set[Path]] = set()  # of all projects so far
-
-    def __init__(self, root: Path, folders: Iterable[str]) -> None:
-        self._root = root
-        self._roots.add(root)
-        if any(not path.is_relative_to(root) or _digest(path) != digest
-               for path, digest in self._run.values()):  # fmt: skip
-            for name in self._run:
-                _forget(name)
-            self._run.clear()
-            importlib.invalidate_caches()
-        for folder in folders:
-            if (root / folder).is_dir():
-                self._come_first(folder)
-
-    def _come_first(self, folder: str) -> None:
-        """Let names below one of our folders lead to it, also from a file that is run before those."""
-        try:
-            if not self._is_ours((folder,)):
-                return
-        except Exception:  # its `__init__.py` may raise anything: told when that is loaded
-            return
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__dict__", {}).get("__file__")
-            if not name.startswith(f"{folder}.") or not isinstance(file, str):
-                continue
-            ours = self._root.joinpath(*name.split("."))
-            here = Path(os.path.realpath(file)).is_relative_to(self._root)
-            if not here and (ours.with_suffix(".py").is_file() or ours.is_dir()):
-                del sys.modules[name]
-
-    def load(self, path: Path) -> ModuleType:
-        """The module of a file below the root. What it raises goes to the caller as it is."""
-        parts = path.relative_to(self._root).with_suffix("").parts
-        parts = parts[:-1] if path.stem == "__init__" else parts
-        name = ".".join(parts)
-        module = _module_of(path)
-        if module is not None:
-            sys.modules.setdefault(name, module)
-        elif any("." in each for each in parts) or not self._is_ours(parts[:-1]):
-            name = f"_resqpy.{self._root.name}.{name}"
-            module = import_file(path, name)
-        elif path.stem == "__init__":
-            module = importlib.import_module(name)
-        else:
-            module = import_file(path, name)
-            setattr(sys.modules[".".join(parts[:-1])], parts[-1], module)
-        self._run[name] = (path, _digest(path))
-        return module
-
-    def _is_ours(self, parts: Sequence[str]) -> bool:
-        """Whether the name of a package leads to our folder; a folder that others share by its name
-        is looked into first.
-        """
-        for count in range(1, len(parts) + 1):
-            package = importlib.import_module(".".join(parts[:count]))
-            folder = str(self._root.joinpath(*parts[:count]))
-            places = list(getattr(package, "__path__", ()))
-            if [os.path.realpath(each) for each in places[:1]] == [folder]:
-                continue
-            if not places or getattr(package, "__file__", None) is not None:
-                return False
-            others = [self._of_another(each, parts[:count]) for each in places]
-            kept = [each for each, gone in zip(places, others, strict=True) if not gone]
-            package.__path__ = [folder, *(each for each in kept if each != folder)]
-        return True
-
-    def _of_another(self, folder: str, parts: Sequence[str]) -> bool:
-        """Whether it is the same folder of a project that was loaded before."""
-        return any(
-            str(root.joinpath(*parts)) == os.path.realpath(folder)
-            for root in self._roots - {self._root}
-        )
+    if (loaded := _module_of(path)) is not None:
+        sys.modules.setdefault(name, loaded)
+        return loaded
+    parts = name.split(".")
+    place = path.parent if path.stem == "__init__" else path.with_suffix("")
+    if place.parts[-len(parts) :] != tuple(parts):
+        raise ImportFailed(f"no import finds {path}, for a name in it has a dot; rename it")
+    for count in range(1, len(parts) + 1):
+        above = len(parts) - count
+        expected = place.parents[above - 1] if above else path
+        found = places_of(prefix := ".".join(parts[:count]))
+        if os.path.realpath(expected) not in map(os.path.realpath, found):
+            raise ImportFailed(_clash(name, path, prefix, found))
+    return importlib.import_module(name)
 
 
-def _forget(name: str) -> None:
-    """Let a module be imported anew, and with it the folders above it, which know it as an attribute."""
-    sys.modules.pop(name, None)
-    while name := name.rpartition(".")[0]:
-        if name in sys.modules and getattr(sys.modules[name], "__file__", None) is None:
-            del sys.modules[name]
+def places_of(name: str) -> list[str]:
+    """Where a module is: the folders of a package, and its file. Nothing: there is none. The packages above it
+    are imported for it.
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin]
+    else:
+        places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None)]
+    return [each for each in places if isinstance(each, str)]
+
+
+def make_importable(root: Path) -> None:
+    """Let modules be found from a folder: first, as where Python runs a file that stands there."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()  # a file may be younger than the last look into its folder
+
+
+def _clash(name: str, path: Path, prefix: str, found: Sequence[str]) -> str:
+    state = "is loaded" if prefix in sys.modules else "is installed"
+    other = found[-1] if found else "nowhere"
+    return (
+        f"{path} can't be imported as {name!r}: another module {prefix!r} {state}, {other}; rename one of "
+        "them, or move yours into a package of its own and name it in pyproject.toml, as "
+        '[tool.resqpy] tasks = ["myapp.tasks"]'
+    )
 
 
 def _module_of(path: Path) -> ModuleType | None:
@@ -190,16 +148,9 @@ def _module_of(path: Path) -> ModuleType | None:
         file = getattr(module, "__dict__", {}).get("__file__")
         if not isinstance(file, str) or not file.endswith(path.name) or name == "__main__":
             continue
-        if os.path.realpath(file) == str(path):
+        if os.path.realpath(file) == os.path.realpath(path):
             return module
     return None
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
-        return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,9 +304,10 @@ def test_modules(files: Files) -> None:
 
 def test_packages(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed packages bring tasks, plugins and initializers by entry point, unless they may not."""
-    site = files.root / "site"
+    site = files.root / "site-packages"
     files.write(
-        site__brought="""
+        **{
+            "site-packages__brought": """
         from resqpy import Initializer, Plugin, task
 
         class Loud(Plugin): ...
@@ -316,6 +317,7 @@ def test_packages(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
         @task("brought.task", plugins=["Loud"])
         def t(): "T."
         """
+        }
     )
     info = site / "brought-1.dist-info"
     info.mkdir()

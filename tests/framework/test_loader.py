@@ -105,13 +105,6 @@ def test_an_empty_folder_is_a_project(files: Files) -> None:
     assert (project.errors, len(project.registry), project.name) == ((), 0, "demo")
 
 
-def test_a_file_that_was_saved_twice_in_a_second_is_read_anew(files: Files) -> None:
-    """As a reload on each change needs it: no stale bytecode."""
-    for name in ("a", "b"):
-        files.write(tasks__t=TASK.format(name=name))
-        assert list(files.load().registry.tasks) == [name]
-
-
 def test_importing_resqpy_costs_next_to_nothing() -> None:
     """Its names are imported when they are used: neither redis nor structlog, let alone asyncio."""
     code = "import sys, resqpy; print(*(name for name in sys.modules if '.' not in name))"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -289,21 +288,6 @@ def test_two_tasks_of_one_name_are_refused(files: Files) -> None:
 
     assert files.problems() == [
         "tasks/b.py:5: there is already a task 'same', in tasks/a.py:4",
-    ]
-
-
-def test_a_project_sees_no_files_of_one_that_was_loaded_before(
-    files: Files, tmp_path: Path
-) -> None:
-    """Though both call a folder alike."""
-    files.write(tasks__b=HEAD + "@task()\ndef b(): 'B.'\n", tasks__sub__c="")
-    assert files.problems() == []
-    other = Files(tmp_path / "other")
-    other.write(tasks__a="from . import b\n", tasks__sub__d="from . import c\n")
-
-    assert other.problems() == [
-        "tasks/a.py:1: ImportError: cannot import name 'b' from 'tasks' (unknown location)",
-        "tasks/sub/d.py:1: ImportError: cannot import name 'c' from 'tasks.sub' (unknown location)",
     ]
 
 

@@ -5,7 +5,6 @@ So each handle enqueues its own task, a file is run once, and what nobody would 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -419,24 +418,3 @@ def test_a_method_may_be_called_nearly_as_a_property(files: Files) -> None:
     [problem] = files.problems()
 
     assert problem == "tasks/a.py:20: task Wrong: unknown property 'queues'; did you mean 'queue'?"
-
-
-def test_a_project_is_not_mixed_with_one_that_was_there_before(tmp_path: Path) -> None:
-    """Not by its loader's doing, nor by an import of its own; whichever file is run first."""
-    first, second = Files(tmp_path / "first"), Files(tmp_path / "second")
-    for files, name in ((first, "one"), (second, "two")):
-        files.write(
-            tasks__mail=f"from resqpy import task\nNAME = {name!r}\n@task({name!r})\ndef a(): 'A.'\n",
-            tasks__deep__b="X = 1\n",
-            middleware__w="from resqpy import Middleware\nfrom tasks.mail import NAME\n"
-            "class W(Middleware):\n    kind = NAME\n",
-        )
-    for files, name in ((first, "one"), (second, "two"), (first, "one")):
-        for _ in range(2):
-            project = files.load()
-            assert project.errors == ()
-            assert list(project.registry.tasks) == [name]
-            assert vars(sys.modules["middleware.w"])["W"].kind == name
-        for module in ("tasks.mail", "tasks.deep.b"):
-            del sys.modules[module]
-            importlib.import_module(module)  # by itself, behind the loader's back

@@ -41,7 +41,7 @@ class Shell:
             text=True,
         )
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 25) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             self._command(arguments),
@@ -49,7 +49,7 @@ class Shell:
             env=self._environ,
             capture_output=True,
             text=True,
-            timeout=25,
+            timeout=timeout,
             check=False,
         )
 

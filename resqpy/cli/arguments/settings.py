@@ -11,21 +11,23 @@ from typing import Any
 import click
 
 from resqpy.base.masking import Redaction
+from resqpy.framework.project.layout import has_table
 
 CONFIG, CODE = "config", ("tasks", "modules")
 
 
 def is_project(root: Path) -> bool:
     """Whether a folder has anything of a project in it."""
-    return any((root / name).is_dir() for name in (CONFIG, *CODE))
+    return any((root / name).is_dir() for name in (CONFIG, *CODE)) or has_table(root)
 
 
 def find_root() -> Path:
     """The project's folder as seen from the current one; the current one where none is found.
 
-    The current folder is a project if anything of one is in it. One above must have `config/` beside
-    `tasks/` or `modules/`, since a lone `tasks/` or `config/` up there may be anybody's; and its owner
-    must be the same, so that nobody's code is run because he put it into /tmp.
+    The current folder is a project if anything of one is in it. One above must have `[tool.resqpy]` in its
+    pyproject.toml, or `config/` beside `tasks/` or `modules/`, since a lone `tasks/` or `config/` up there
+    may be anybody's; and its owner must be the same, so that nobody's code is run because he put it into
+    /tmp.
     """
     try:
         here = Path.cwd()
@@ -49,7 +51,8 @@ def no_project(root: Path, *more: str) -> click.UsageError:
         "or make one by `resqpy new DIR`",
     )
     return click.UsageError(
-        f"there is no project in {root.resolve()} (no tasks/ and no config/): {', '.join(remedies)}"
+        f"there is no project in {root.resolve()} (no tasks/, no config/ and no [tool.resqpy] in a "
+        f"pyproject.toml): {', '.join(remedies)}"
     )
 
 
@@ -64,7 +67,8 @@ def _above(here: Path) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    return (folder / CONFIG).is_dir() and any((folder / name).is_dir() for name in CODE)
+    usual = (folder / CONFIG).is_dir() and any((folder / name).is_dir() for name in CODE)
+    return usual or has_table(folder)
 
 
 def _without_module(here: Path, found: Path) -> Path:

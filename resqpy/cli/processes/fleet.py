@@ -23,6 +23,7 @@ from resqpy.cli.processes.supervisor import Grace, Supervisor
 from resqpy.framework.config.merge import variable_of
 from resqpy.framework.logs.log import configure, get_logger
 from resqpy.framework.logs.writer import guard_standard_streams
+from resqpy.framework.project.layout import FILE
 from resqpy.framework.project.place import Place
 from resqpy.framework.project.project import Project
 
@@ -56,13 +57,17 @@ def start(settings: Settings, *, reload: bool) -> int:
     if not reload:
         running.end(running.work(settings, worker=True, scheduler=True))
     guard_standard_streams()
+    sys.dont_write_bytecode = (
+        True  # bytecode of a file that is saved twice in a second may be stale
+    )
     settings.override("tasks.scheduler", value=True, flag="start")
     # With an error in a file the project is watched all the same.
     project = Project.load(settings.root, settings.environment, settings.parsed())
     session.need_tasks(project)
     configure(project.config.logger, project.name)
     grace = Grace.of(project.config.tasks)
-    children = Supervisor(["worker"], 1, grace, environ=_environ(settings), stubborn=True)
+    environ = _environ(settings) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    children = Supervisor(["worker"], 1, grace, environ=environ, stubborn=True)
 
     async def supervise() -> int:
         watching = asyncio.create_task(watch(project.root, children.roll))
@@ -141,7 +146,7 @@ EVERY_S = 0.4
 
 
 async def watch(root: Path, changed: Callable[[], None]) -> None:
-    """Call `changed` whenever a Python file of a project is another than before."""
+    """Call `changed` whenever a Python file of a project is another than before, or its pyproject.toml."""
     before = await asyncio.to_thread(_state, root)
     while True:
         await asyncio.sleep(EVERY_S)
@@ -165,7 +170,7 @@ def files_of(root: Path) -> Iterator[tuple[Path, int]]:
     """The files that are watched, and when each was changed."""
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if _is_watched(Path(folder, name))]
-        for path in (Path(folder, name) for name in names if name.endswith(".py")):
+        for path in (Path(folder, each) for each in names if each.endswith((".py", FILE))):
             try:
                 yield path, path.stat().st_mtime_ns
             except OSError:  # gone meanwhile

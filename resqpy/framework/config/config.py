@@ -103,6 +103,7 @@ def load_config(
     *,
     environ: Mapping[str, str] | None = None,
     problems: Problems | None = None,
+    code: Path | None = None,
 ) -> Config:
     """Read the config of a project.
 
@@ -112,13 +113,14 @@ def load_config(
         overrides: values of flags by path, `{"tasks.timeout": 100}`.
         environ: instead of `os.environ`.
         problems: where to note what is wrong; without it, it is raised.
+        code: the folder with `modules/`, where it is another.
 
     Raises:
         ProjectErrors: something is wrong, and nobody collects.
     """
     environ = os.environ if environ is None else environ
     collected = Problems(root) if problems is None else problems
-    sources = _Sources(root, env or environment_of(environ), environ, overrides or {})
+    sources = _Sources(root, code or root, env or environment_of(environ), environ, overrides or {})
     merge = sources.merged(collected)
     if problems is None:
         collected.check()
@@ -130,6 +132,7 @@ class _Sources:
     """Where values come from."""
 
     root: Path
+    code: Path
     environment: str
     environ: Mapping[str, str]
     overrides: Mapping[str, Any]
@@ -140,7 +143,7 @@ class _Sources:
         wanted = self._merge(own, Problems(self.root)).values["general.modules"]
         modules = [
             layer
-            for folder in module_folders(self.root, wanted, problems)
+            for folder in module_folders(self.code, wanted, problems)
             for layer in read_layers(folder / "config", self.environment, problems)
         ]
         self._check_environment([*modules, *own], problems)

@@ -4,6 +4,7 @@ folder and in installed packages. All that is wrong is collected, nothing is rai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,18 +15,17 @@ from typing import Any
 
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ImportFailed, UsageError
-from resqpy.base.imports import Brought, OwnModules, import_entry_points, misspelled
+from resqpy.base.imports import Brought, import_entry_points, import_own, misspelled
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
 from resqpy.framework.process.initializer import Initializer, check_initializer
 from resqpy.framework.project.files import python_files
-from resqpy.framework.project.problems import Problems, Statement, line_of, statements_of
+from resqpy.framework.project.layout import Layout
+from resqpy.framework.project.problems import Problems, Statement, files_in, line_of, statements_of
 from resqpy.framework.project.registry import Registry
 from resqpy.framework.tasks.middleware import Middleware
 from resqpy.framework.tasks.spec import looks_like_a_task, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, defined_by, is_definition, place_of
-
-CODE = ("tasks", "plugins", "middleware", "initializers", "modules")
 
 
 class Loader:
@@ -35,12 +35,14 @@ class Loader:
         timezone: of cron tasks that name none.
     """
 
-    def __init__(self, root: Path, problems: Problems, timezone: str = "UTC") -> None:
+    def __init__(self, layout: Layout, problems: Problems, timezone: str = "UTC") -> None:
         self.registry: Registry = Registry(problems.name)
-        self._root = root
+        self._layout = layout
         self._problems = problems
         self._timezone = timezone
-        self._modules = OwnModules(root, CODE)
+        self._failed: dict[
+            Path, BaseException
+        ] = {}  # files that can't be run, and what they raised
         self._own_plugins: set[str] = set()
         self._seen: dict[int, Any] = {}
 
@@ -50,18 +52,18 @@ class Loader:
         Tasks come after the plugins and middleware that they name; a plugin of the project stands in
         for a package's of the same name.
         """
-        folders: list[tuple[Path, str | None]] = [(self._root, None)]
-        folders += [(folder, folder.name) for folder in modules]
+        folders = [self._layout.root, *modules]
         if packages:
             self._each_brought("resqpy.plugins", lambda each: self._add_plugin(each.thing))
             self._each_brought(
                 "resqpy.initializers", lambda each: self._add_initializer(each.thing)
             )
-        for folder, _ in folders:
+        for folder in folders:
             self._load_parts(folder)
         self._load_tasks(folders)
         if packages:
             self._each_brought("resqpy.tasks", self._add_packaged_tasks)
+        self._tell_unnamed({each.name for each in modules})
 
     def _each_brought(self, group: str, add: Callable[[Brought], None]) -> None:
         for each in import_entry_points(group):
@@ -75,12 +77,24 @@ class Loader:
 
     # -- files --
 
-    def _files(self, folder: Path) -> Iterator[tuple[Path, ModuleType]]:
+    def _files(self, folder: Path, name: str) -> Iterator[tuple[Path, ModuleType]]:
+        """The modules of a package of this name, each run, but those that can't be."""
         for path in python_files(folder, self._problems, deep=True):
-            try:
-                yield path, self._modules.load(path)
-            except (Exception, SystemExit) as error:  # a user's file may raise anything
-                self._problems.add_error(error, path)
+            parts = path.relative_to(folder).with_suffix("").parts
+            parts = parts[:-1] if path.stem == "__init__" else parts
+            yield from self._file(path, ".".join((name, *parts)))
+
+    def _file(self, path: Path, name: str) -> Iterator[tuple[Path, ModuleType]]:
+        if path in self._failed:  # it is not run once more: its first half was
+            self._problems.add_error(self._failed[path], path)
+            return
+        try:
+            module = import_own(name, path)
+        except (Exception, SystemExit) as error:  # a user's file may raise anything
+            self._problems.add_error(error, path)
+            self._failed |= dict.fromkeys(files_in(error), error)
+        else:
+            yield path, module
 
     def _load_parts(self, folder: Path) -> None:
         """Plugins, middleware and initializers: they stand before the tasks that name them."""
@@ -91,7 +105,7 @@ class Loader:
             ("initializers", Initializer, self._add_initializer),
         ]
         for name, base, add in parts:
-            for path, loaded in self._files(folder / name):
+            for path, loaded in self._files(folder / name, self._name_of(folder / name)):
                 for found in _own_classes(loaded, base):
                     self._add_part(found, path, add)
 
@@ -122,13 +136,10 @@ class Loader:
 
     # -- tasks --
 
-    def _load_tasks(self, folders: list[tuple[Path, str | None]]) -> None:
+    def _load_tasks(self, folders: list[Path]) -> None:
         """First what each file defines itself, then what it has of others: both are found, once."""
-        files = [
-            (path, loaded, module)
-            for folder, module in folders
-            for path, loaded in self._files(folder / "tasks")
-        ]
+        found = dict(self._task_files(folders))
+        files = [(path, loaded, self._module_of(path, folders)) for path, loaded in found.items()]
         for path, loaded, module in files:
             lost = list(lost_tasks(loaded, path))
             self._seen.update((id(each.defined), each.defined) for each in lost)
@@ -139,6 +150,45 @@ class Loader:
         for path, loaded, module in files:
             for defined in named_tasks(loaded):
                 self._add_task(defined, path, module)
+
+    def _task_files(self, folders: list[Path]) -> Iterator[tuple[Path, ModuleType]]:
+        if self._layout.tasks is None:
+            for folder in folders:
+                yield from self._files(folder / "tasks", self._name_of(folder / "tasks"))
+        for pattern in self._layout.tasks or ():
+            named = self._layout.named(pattern)
+            if not named:
+                tell = self._problems.warn if "*" in pattern else self._problems.add
+                tell(self._layout.nothing_named(pattern), self._layout.file)
+            for name, path in named.items():
+                yield from self._file(path, name) if path.is_file() else self._files(path, name)
+
+    def _name_of(self, path: Path) -> str:
+        return ".".join(path.relative_to(self._layout.root).parts)
+
+    def _module_of(self, path: Path, folders: list[Path]) -> str | None:
+        """The name of the module to which a file belongs, one of `modules/`."""
+        return next((each.name for each in folders[1:] if path.is_relative_to(each)), None)
+
+    def _tell_unnamed(self, modules: set[str]) -> None:
+        """A task in a module of the project that is loaded, and that no pattern names: no worker would run
+        it, since no worker imports that module.
+
+        Args:
+            modules: those that are chosen, of `modules/`; what is in others is left out on purpose.
+        """
+        for name, module in list(sys.modules.items()):
+            path = Path(os.path.realpath(getattr(module, "__file__", None) or ""))
+            for defined in own_tasks(module) if self._layout.has_code(path, modules) else ():
+                if id(defined) in self._seen or getattr(defined, "__subclasses__", list)():
+                    continue
+                place, qualname = place_of(defined), written(defined).qualname
+                self._problems.add(
+                    f"the task {defined.__name__} is in no module in which tasks are looked for; "
+                    + self._layout.remedy(name),
+                    path,
+                    line_of(path, qualname) or (place.line if place else None),
+                )
 
     def _add_packaged_tasks(self, brought: Brought) -> None:
         found = brought.thing

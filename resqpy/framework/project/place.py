@@ -5,13 +5,14 @@ project's code isn't loaded for it.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from resqpy.framework.config.config import Config, load_config
 from resqpy.framework.config.connection import redis_options
+from resqpy.framework.project.layout import Layout
+from resqpy.framework.project.problems import Problems
 from resqpy.store.connection.options import RedisOptions
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class Place:
 
     Attributes:
         root: the folder.
+        layout: where its code is.
         config: frozen.
     """
 
-    def __init__(self, root: Path, config: Config) -> None:
-        self.root = root
+    def __init__(self, layout: Layout, config: Config) -> None:
+        self.root: Path = layout.folder
+        self.layout = layout
         self.config = config
         self._embedded: EmbeddedServer | None = None
 
@@ -44,8 +47,11 @@ class Place:
             ProjectErrors: all that is wrong with the config.
         """
         folder = Path(root).resolve()
-        make_importable(folder)
-        return Place(folder, load_config(folder, env, overrides))
+        problems = Problems(folder)
+        layout = Layout.of(folder, problems)
+        config = load_config(folder, env, overrides, problems=problems, code=layout.root)
+        problems.check()
+        return Place(layout, config)
 
     @property
     def name(self) -> str:
@@ -84,9 +90,3 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def make_importable(folder: Path) -> None:
-    """Let the project's files import each other."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last, so that nothing of it shadows a package

@@ -74,8 +74,6 @@ class Problems:
             words = f"SyntaxError: {error.msg}"
         if isinstance(error, SystemExit):
             words = f"SystemExit: it calls sys.exit({error.code!r}) as it is loaded"
-        if isinstance(error, ModuleNotFoundError) and error.name == "_resqpy":
-            words = "relative imports lead nowhere here; write 'from tasks.other import …'"
         self.add(words + self._elsewhere(error, path), path, _line_in(error, path))
 
     def _elsewhere(self, error: BaseException, path: Path) -> str:
@@ -108,6 +106,11 @@ def _line_in(error: BaseException, path: Path) -> int | None:
         return error.lineno
     lines = [frame.lineno for frame in _frames(error) if frame.filename == str(path)]
     return lines[-1] if lines else None
+
+
+def files_in(error: BaseException) -> set[Path]:
+    """The files that were being run as modules, and that an error has ended."""
+    return {Path(each.filename) for each in _frames(error) if each.name == "<module>"}
 
 
 def _frames(error: BaseException) -> traceback.StackSummary:

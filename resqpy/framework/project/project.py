@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from resqpy.base.errors import UsageError
 from resqpy.framework.config.config import Config, load_config
 from resqpy.framework.project.files import module_folders
+from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.loader import Loader
 from resqpy.framework.project.overrides import PARTS, part
-from resqpy.framework.project.place import Place, make_importable
+from resqpy.framework.project.place import Place
 from resqpy.framework.project.problems import Problems, ProjectErrors, ProjectProblem
 from resqpy.framework.project.registry import Registry
 
@@ -30,13 +31,13 @@ class Project(Place):
 
     def __init__(
         self,
-        root: Path,
+        layout: Layout,
         config: Config,
         registry: Registry,
         errors: tuple[ProjectProblem, ...] = (),
         warnings: tuple[ProjectProblem, ...] = (),
     ) -> None:
-        super().__init__(root, config)
+        super().__init__(layout, config)
         self.registry = registry
         self.errors = errors
         self.warnings = warnings
@@ -49,6 +50,7 @@ class Project(Place):
         overrides: Mapping[str, Any] | None = None,
         *,
         environ: Mapping[str, str] | None = None,
+        tasks: Sequence[str] | None = None,
     ) -> Self:
         """Load a folder: config, plugins, middleware, initializers, tasks. Never raises for what is
         wrong in them: see `errors` and `check`. A folder without any of it is a project, too.
@@ -58,18 +60,22 @@ class Project(Place):
             overrides: settings by path that win over all others, as flags do:
                 `{"tasks.timeout": 100}`; None as a value means "not given".
             environ: instead of `os.environ`.
+            tasks: dotted names of the modules with tasks, instead of those that `[tool.resqpy]` in
+                pyproject.toml names: `["myapp.jobs", "myapp.*.tasks"]`.
         """
         folder = Path(root).resolve()
-        make_importable(folder)
         problems = Problems(folder)
-        config = load_config(folder, env, overrides, environ=environ, problems=problems)
-        loader = Loader(folder, problems, config.general.timezone)
-        modules = module_folders(folder, config.general.modules, problems)
+        layout = Layout.of(folder, problems, tasks)
+        config = load_config(
+            folder, env, overrides, environ=environ, problems=problems, code=layout.root
+        )
+        loader = Loader(layout, problems, config.general.timezone)
+        modules = module_folders(layout.root, config.general.modules, problems)
         loader.load(modules, packages=config.general.packages)
         for task in loader.registry:
             task.inputs.hide(config.logger.filtered)
         _check_overrides(config, problems)
-        return cls(folder, config, loader.registry, tuple(problems.found), tuple(problems.warnings))
+        return cls(layout, config, loader.registry, tuple(problems.found), tuple(problems.warnings))
 
     def check(self) -> None:
         """Raise all that is wrong, together.
