@@ -27,21 +27,23 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 
 
 async def test_what_is_asked_at_once_travels_together(store: Store) -> None:
-    """A hundred callers in one turn of the loop cost one round trip, and each gets its own reply."""
+    """A hundred callers in one turn of the loop cost one round trip, and each gets its own reply. Where the
+    one before them was alone, so may these be: the first goes ahead.
+    """
     await store.call("PING")
 
-    replies = await asyncio.gather(*(store.call("ECHO", str(n)) for n in range(100)))
+    for trips in (3, 4):
+        replies = await asyncio.gather(*(store.call("ECHO", str(n)) for n in range(100)))
 
-    assert replies == [str(n).encode() for n in range(100)]
-    assert store.line.round_trips == 2
+        assert replies == [str(n).encode() for n in range(100)]
+        assert store.line.round_trips == trips
 
 
 async def test_what_is_asked_during_a_flush_goes_in_the_next(store: Store) -> None:
     """While one flush is in flight, all others collect for one more."""
     await store.call("PING")
-    await store.call("PING")
-    first = asyncio.ensure_future(store.call("ECHO", "first"))
-    await wait_for(lambda: store.line.round_trips == 2)
+    first = store.line.send([("ECHO", "first")])
+    assert store.line.round_trips == 2  # at once, for nobody else asks
     others = [asyncio.ensure_future(store.call("ECHO", str(n))) for n in range(50)]
 
     await asyncio.gather(first, *others)

@@ -31,7 +31,7 @@ STARTED = "started"  # a Redis list: every start of a handler
 def die_at(step: int) -> None:
     """Kill this process at a step."""
     steps = iter(range(10**9))
-    flush, on_reply = Line._flush, Line._on_reply
+    flush, on_replies = Line._flush, Line._on_replies
 
     def look() -> None:
         if next(steps) == step:
@@ -42,12 +42,12 @@ def die_at(step: int) -> None:
             look()
         flush(self)
 
-    def count_and_hear(self: Line, wire: Any, reply: Any) -> None:
+    def count_and_hear(self: Line, wire: Any, replies: list[Any]) -> None:
         look()
-        on_reply(self, wire, reply)
+        on_replies(self, wire, replies)
 
     Line._flush = flush_and_count  # type: ignore[method-assign]
-    Line._on_reply = count_and_hear  # type: ignore[method-assign]
+    Line._on_replies = count_and_hear  # type: ignore[method-assign]
 
 
 async def handler(task: ActiveTask) -> Any:

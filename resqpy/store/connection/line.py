@@ -29,7 +29,8 @@ _pack: Any = hiredis.pack_command
 
 def _packed(command: Command) -> bytes:
     try:
-        return bytes(_pack(tuple(command)))
+        packed: bytes = _pack(command if type(command) is tuple else tuple(command))
+        return packed
     except UnicodeEncodeError:  # a foreign name that is no UTF-8 goes back as it came
         return bytes(_pack(tuple(map(_escaped, command))))
 
@@ -45,8 +46,8 @@ class _Asked:
 
     def __init__(self, commands: Sequence[Command], future: Replies) -> None:
         # packed here, so that what can't be written harms its own caller and nobody else
-        self.packed = [_packed(command) for command in commands]
-        self.count = len(self.packed)
+        self.packed = b"".join(map(_packed, commands))
+        self.count = len(commands)
         self.future = future
         self.replies: list[Any] = []
 
@@ -59,7 +60,8 @@ class Line:
         reply_timeout_s: seconds without a reply after which the connection is given up.
         reachability: told when it breaks, and that it answers.
         eager: send at once what can be sent, instead of waiting for what else is asked for in this
-            turn of the event loop: for a line with one user, who goes on meanwhile.
+            turn of the event loop: for a line with one user, who goes on meanwhile. Other lines do so
+            while nobody else asks: after a flush of one caller's commands alone.
         depth: send although so many, less one, are in flight.
 
     Attributes:
@@ -84,6 +86,7 @@ class Line:
         self._waiting: list[_Asked] = []
         self._in_flight: deque[_Asked] = deque()
         self._flush_planned = False
+        self._alone = False
         self._opening: OwnTask[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._give_up_at = 0.0
@@ -111,7 +114,7 @@ class Line:
         asked = _Asked(commands, loop.create_future())
         self._waiting.append(asked)
         if len(self._in_flight) < self._depth and not self._flush_planned:
-            if self._eager:
+            if self._eager or self._alone:
                 self._flush()
             else:
                 self._flush_planned = True
@@ -143,14 +146,15 @@ class Line:
         self.round_trips += 1
         batch, self._waiting = self._waiting, []
         self._in_flight.extend(batch)
+        self._alone = len(batch) == 1
         self._watch_for_replies()
-        self._wire.send(b"".join([each for asked in batch for each in asked.packed]))
+        self._wire.send(b"".join([asked.packed for asked in batch]))
 
     async def _open_wire(self) -> None:
         self._drop()
         self._leave = False
         try:
-            self._wire = Wire(await self._open(), self._on_reply, self._on_lost)
+            self._wire = Wire(await self._open(), self._on_replies, self._on_lost)
         except BaseException as error:
             unsent, self._waiting = self._waiting, []
             _fail(unsent, _unsent(error))
@@ -162,21 +166,25 @@ class Line:
 
     # -- in --
 
-    def _on_reply(self, wire: Wire, reply: Any) -> None:
-        if not self._in_flight:  # nobody asked: a server that throws us out, say
-            wire.abort()
-            return
-        asked = self._in_flight[0]
-        asked.replies.append(reply)
-        if len(asked.replies) < asked.count:
-            return
-        self._in_flight.popleft()
+    def _on_replies(self, wire: Wire, replies: list[Any]) -> None:
+        flight = self._in_flight
+        for reply in replies:
+            if not flight:  # nobody asked: a server that throws us out, say
+                wire.abort()
+                return
+            asked = flight[0]
+            asked.replies.append(reply)
+            if len(asked.replies) == asked.count:
+                flight.popleft()
+                self._answered(asked)
+        if len(flight) < self._depth:
+            self._flush()
+
+    def _answered(self, asked: _Asked) -> None:
         if self._reachability.away and not all(isinstance(r, Exception) for r in asked.replies):
             self._reachability.answered()
         if not asked.future.done():
             asked.future.set_result(asked.replies)
-        if len(self._in_flight) < self._depth:
-            self._flush()
 
     def _on_lost(self, wire: Wire, error: Exception | None) -> None:
         if wire is not self._wire:

@@ -25,7 +25,7 @@ class Wire(asyncio.Protocol):
 
     Args:
         connection: opened by redis-py; it is ours from here on.
-        on_reply: called with each reply; an error reply is a value, a `ResponseError`.
+        on_replies: called with those that came together; an error reply is a value, a `ResponseError`.
         on_lost: called once with the reason, when the connection is gone.
 
     Attributes:
@@ -35,14 +35,14 @@ class Wire(asyncio.Protocol):
     def __init__(
         self,
         connection: AbstractConnection,
-        on_reply: Callable[[Wire, Any], None],
+        on_replies: Callable[[Wire, list[Any]], None],
         on_lost: Callable[[Wire, Exception | None], None],
     ) -> None:
         self._connection = connection  # its stream would close the transport if it were let go
         self._transport = cast("asyncio.Transport", _writer_of(connection).transport)
-        self._on_reply = on_reply
+        self._on_replies = on_replies
         self._on_lost = on_lost
-        self._replies = hiredis.Reader(
+        self._reader = hiredis.Reader(
             protocolError=exceptions.InvalidResponse,
             replyError=_error_reply,
             notEnoughData=_NOTHING_YET,
@@ -77,13 +77,14 @@ class Wire(asyncio.Protocol):
     # -- called by the event loop --
 
     def data_received(self, data: bytes) -> None:
-        replies = self._replies
-        replies.feed(data)
+        reader, replies = self._reader, list[Any]()
+        reader.feed(data)
         try:
-            while (reply := replies.gets()) is not _NOTHING_YET:
-                self._on_reply(self, reply)
+            while (reply := reader.gets()) is not _NOTHING_YET:
+                replies.append(reply)
         except exceptions.InvalidResponse:
             self.abort()
+        self._on_replies(self, replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost:

@@ -20,7 +20,7 @@ PARTS: dict[str, list[str]] = {
         "resqpy.store.connection.client:Store.run",
         "resqpy.store.connection.line:Line.send",
         "resqpy.store.connection.line:Line._flush",
-        "resqpy.store.connection.line:Line._on_reply",
+        "resqpy.store.connection.line:Line._on_replies",
     ],
     "words of the exchange": ["resqpy.store.exchange:Exchange.run"],
     "rows of the reply": ["resqpy.store.exchange:_unpack"],
