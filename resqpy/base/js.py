@@ -11,8 +11,21 @@ from typing import Any
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
+_EXACT = 2**53  # up to here a whole number is the same as a double
+_POSITIONAL = re.compile(r"-?\d+\.\d+").fullmatch
+
+
 def number(value: float) -> str:
     """A number as `String(value)` gives it in JavaScript: `1` for 1.0, `1e+21`, `1e-7`."""
+    text = repr(value)
+    if type(value) is int and -_EXACT <= value <= _EXACT:
+        return text
+    if type(value) is float and value and _POSITIONAL(text):  # both print the shortest digits
+        return text.removesuffix(".0")
+    return _as_double(value)
+
+
+def _as_double(value: float) -> str:
     try:
         as_double = float(value)
     except OverflowError:
@@ -71,16 +84,16 @@ def small_floats(text: str) -> str:
 
 def stringify(value: Any) -> str:
     """What `JSON.stringify(JSON.parse(text))` makes of a value that Python read from that text."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return _quote(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (int, float)):
         return number(value)
     if isinstance(value, dict):
-        pairs = (f"{_quote(key)}:{stringify(value[key])}" for key in _key_order(value))
+        pairs = [f"{_quote(key)}:{stringify(value[key])}" for key in _key_order(value)]
         return "{" + ",".join(pairs) + "}"
-    return "[" + ",".join(map(stringify, value)) + "]"
+    return "[" + ",".join([stringify(each) for each in value]) + "]"
 
 
 def _key_order(value: dict[str, Any]) -> list[str]:

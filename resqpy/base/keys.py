@@ -6,6 +6,7 @@ section 1). Keys that only resqpy knows begin with `resqpy:` behind the namespac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
@@ -372,15 +373,14 @@ class Keys:
         return self.own("events")
 
 
-_BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff"
+_BLANK = re.compile(
+    "[ \\t\\n\\v\\f\\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
+)
 
 
 def _drop_first_blank(text: str) -> str:
     """Drop the first white-space character, as node-resque does to Retry's keys."""
-    for index, char in enumerate(text):
-        if char in _BLANKS or "\u2000" <= char <= "\u200a":
-            return text[:index] + text[index + 1 :]
-    return text
+    return _BLANK.sub("", text, count=1)
 
 
 _GLOB_SIGNS = "*?[]{}!"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from resqpy.base import codec
-from resqpy.base.concurrency.own_tasks import own_task
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.keys import Keys
 from resqpy.base.when import Duration, duration_ms, lock_seconds
@@ -104,7 +104,7 @@ class JobLock(KeyedLock):
             run.effects.remove(key.release_command)
             self._blocked(run, key)
             return
-        renewal = own_task(self._renew(run, key), "renewal of a job lock", run)
+        renewal = _Renewal(run, key)
         try:
             await call_next()
         finally:
@@ -126,17 +126,38 @@ class JobLock(KeyedLock):
             info = {"delay": self.enqueue_timeout_ms, "lock": key.lock}
             run.outcome = Outcome(OutcomeKind.DELAYED, delay_ms=self.enqueue_timeout_ms, info=info)
 
-    async def _renew(self, run: Run, key: JobLockKey) -> None:
-        """Hold the lock for as long as the job runs."""
-        while True:
-            await asyncio.sleep(self.lock_timeout_s / 3)
+
+class _Renewal:
+    """Holds a lock for as long as its job runs. The task that does begins when it is first to be renewed: most
+    jobs are over by then, and a task costs as much as a job.
+    """
+
+    def __init__(self, run: Run, key: JobLockKey) -> None:
+        self._run = run
+        self._key = key
+        self._pause_s = key.seconds / 3
+        self._task: OwnTask[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
+
+    def _begin(self) -> None:
+        self._task = own_task(self._renew(), "renewal of a job lock", self._run)
+
+    async def _renew(self) -> None:
+        held = True
+        while held:
             try:
-                held = await plugin_locks.hold_job_lock(run.store, key)
+                held = await plugin_locks.hold_job_lock(self._run.store, self._key)
             except StoreError:
-                continue  # Redis is away: it may be back before the lock is over
-            if not held:
-                _log.warning("the lock %s was taken away while its job runs", key.lock)
-                return
+                held = True  # Redis is away: it may be back before the lock is over
+            if held:
+                await asyncio.sleep(self._pause_s)
+        _log.warning("the lock %s was taken away while its job runs", self._key.lock)
+
+    def end(self) -> None:
+        """The job is over."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.end()
 
 
 class QueueLock(KeyedLock):

@@ -143,13 +143,14 @@ class Retry(Plugin):
             await self._failed(run, run.error)
 
     async def _failed(self, run: Run, error: BaseException) -> None:
-        count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, _key(run)))
+        key, failure_key = _keys(run)
+        count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, key))
         run.attempt = (count + 1, self.retry_limit)
         if not self._again(run, error, Attempts(count, self.policy.left(count))):
             self._forget(run)
             return
-        run.effects += plugin_locks.count_commands(_key(run), self.count_s)
-        run.effects.append(("SETEX", _failure_key(run), self.count_s, _failure(run, error)))
+        run.effects += plugin_locks.count_commands(key, self.count_s)
+        run.effects.append(("SETEX", failure_key, self.count_s, _failure(run, error)))
 
     def _counted(self, run: Run) -> None:
         """Its record says how often, and who created the job may have said how late."""
@@ -178,15 +179,13 @@ class Retry(Plugin):
 
     def _forget(self, run: Run) -> None:
         """The next job with these arguments begins anew."""
-        run.effects.append(("DEL", _key(run), _failure_key(run)))
+        run.effects.append(("DEL", *_keys(run)))
 
 
-def _key(run: Run) -> str:
-    return run.store.keys.retry(run.class_name, codec.retry_args(run.args))
-
-
-def _failure_key(run: Run) -> str:
-    return run.store.keys.retry_failure(run.class_name, codec.retry_args(run.args))
+def _keys(run: Run) -> tuple[str, str]:
+    """Of the count and of the last error."""
+    keys, args = run.store.keys, codec.retry_args(run.args)
+    return keys.retry(run.class_name, args), keys.retry_failure(run.class_name, args)
 
 
 def _failure(run: Run, error: BaseException) -> bytes:

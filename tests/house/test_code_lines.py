@@ -14,16 +14,16 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MOST: dict[str, tuple[int, int]] = {
-    "base": (3240, 37),
+    "base": (3250, 37),
     "cli": (4575, 49),
     "diagnosis": (1380, 12),
     "embedded": (480, 7),
     "engine": (5810, 69),
     "framework": (5950, 50),
-    "plugins": (320, 5),
+    "plugins": (333, 5),
     "resqpy": (140, 1),
     "schedules": (720, 7),
-    "store": (4755, 38),
+    "store": (4762, 38),
     "testing": (540, 9),
     "tracked": (4215, 28),
 }

@@ -49,3 +49,17 @@ def test_objects_and_lists(value: Any, text: str) -> None:
 def test_texts(value: Any, text: str) -> None:
     """As node-resque joins them for the keys of Retry."""
     assert js.text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2**53, "9007199254740992"), (2**53 + 1, "9007199254740992"), (-(2**53) - 1, "-9007199254740992"),
+        (-0.0, "0"), (0, "0"), (1e15, "1000000000000000"), (1e16, "10000000000000000"),
+        (9007199254740993.0, "9007199254740992"), (0.0001, "0.0001"), (0.00001, "0.00001"), (-17.50, "-17.5"),
+    ],
+)  # fmt: skip
+def test_where_the_quick_ways_end(value: float, text: str) -> None:
+    """Whole numbers that a double has exactly, and floats that Python writes without an exponent."""
+    assert js.number(value) == text
+    assert js.stringify([value]) == f"[{text}]"
