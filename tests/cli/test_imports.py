@@ -1,0 +1,49 @@
+"""What a command imports is time and memory for everybody. Modules are counted: times depend on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# What help needs none of: an event loop, a connection, logging, payloads.
+HEAVY = {
+    "asyncio", "redis", "hiredis", "structlog", "logging", "ssl", "socket", "json", "decimal", "email",
+    "subprocess", "importlib.metadata",
+}  # fmt: skip
+# What a worker needs none of: it shows, diagnoses, repairs, makes and tests nothing.
+NOT_AT_WORK = (
+    "resqpy.diagnosis", "resqpy.embedded", "resqpy.testing", "resqpy.cli.scaffold",
+    "unittest", "pytest", "click.testing", "http.server", "xml", "croniter", "prometheus_client", "watchdog",
+)  # fmt: skip
+
+
+def imported(environ: dict[str, str], root: Path, *words: str) -> set[str]:
+    """The modules of a process that did a command in a project's folder."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "resqpy.cli", *words],
+        check=True, capture_output=True, text=True, cwd=root, env=environ,
+    )  # fmt: skip
+    lines = [each for each in done.stderr.splitlines() if each.startswith("import time:")]
+    return {each.rpartition("|")[2].strip() for each in lines}
+
+
+def ours(modules: set[str]) -> set[str]:
+    """Those of resqpy."""
+    return {each for each in modules if each.startswith("resqpy.")}
+
+
+def test_help_needs_little(environ: dict[str, str], root: Path) -> None:
+    """None of the heavy ones, and few of ours."""
+    modules = imported(environ, root, "--help")
+    assert modules & HEAVY == set()
+    assert len(ours(modules)) <= 20
+
+
+def test_a_worker_needs_what_it_does(environ: dict[str, str], root: Path) -> None:
+    """Of ours those that are at work; of others' what the Redis client, the log and the commands bring."""
+    modules = imported(environ, root, "worker", "--burst")
+    idle = {each for each in modules if f"{each}.".startswith(tuple(f"{n}." for n in NOT_AT_WORK))}
+    assert idle == set()
+    assert len(ours(modules)) <= 250
+    assert {"redis.asyncio", "structlog", "click"} <= modules  # it did work
