@@ -10,8 +10,9 @@ from resqpy.base import codec
 from resqpy.base.errors import InvalidJob, UsageError
 
 _MOST = codec.MAX_PAYLOAD - 2048  # bytes; its job has class, queue and id as well
-_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_LENGTH = 16  # of 62 signs: 95 bits
+_SIGNS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_SIGN_OF = bytes(_SIGNS[byte % len(_SIGNS)] for byte in range(256))
+_LENGTH = 16  # of 62 signs: 95 bits, though the first eight come a little more often
 _SHOWN = 210
 _ALLOWED = re.compile(r"[\w.:@/+=~-]{1,200}", re.ASCII)
 
@@ -52,7 +53,7 @@ def _is_word(value: object) -> bool:
 
 def new_task_id() -> str:
     """An id that nobody has."""
-    return "".join(secrets.choice(_SIGNS) for _ in range(_LENGTH))
+    return secrets.token_bytes(_LENGTH).translate(_SIGN_OF).decode()
 
 
 def check_task_id(value: object) -> str:
