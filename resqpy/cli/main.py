@@ -50,6 +50,7 @@ COMMANDS = {
     ),
     "task": Entry("task:task", "Show, enqueue, run and explain the project's tasks.", TASKS),
     "new": Entry("new:new", "Make a project.", PROJECT),
+    "init": Entry("init:init", "Make a project of an application that is there.", PROJECT),
     "generate": Entry("generate:generate", "Write a task, plugin, … with its test.", PROJECT),
     "config": Entry("config:config", "Show the config, and where each value came from.", PROJECT),
     "console": Entry("console:console", "A Python prompt with the project started.", PROJECT),

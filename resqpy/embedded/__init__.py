@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from resqpy.embedded.binary import find_binary
 from resqpy.embedded.private import PrivateServer
-from resqpy.embedded.shared import EmbeddedServer, acquire
+from resqpy.embedded.shared import EmbeddedServer, acquire, look
 
-__all__ = ["EmbeddedServer", "PrivateServer", "acquire", "find_binary"]
+__all__ = ["EmbeddedServer", "PrivateServer", "acquire", "find_binary", "look"]

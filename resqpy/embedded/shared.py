@@ -87,30 +87,47 @@ def acquire(project_dir: str | os.PathLike[str]) -> EmbeddedServer:
     return EmbeddedServer(socket_path, users_lock)
 
 
+def look(project_dir: str | os.PathLike[str]) -> tuple[str, bool]:
+    """The URL that the server of a project folder has, and whether it runs; nothing is started or written."""
+    socket_path = _socket_in(_runtime_path(), _data_path(Path(project_dir)))
+    return url_of(socket_path), state(socket_path) == "ready"
+
+
 def open_lock(path: Path) -> int:
     """Open a lock's file; not for children, whose copies would hold the lock on."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def _data_path(project: Path) -> Path:
+    return project.resolve(strict=True) / ".resqpy" / "redis"
+
+
 def _data_dir(project: Path) -> Path:
-    home = project.resolve(strict=True) / ".resqpy"
-    data = home / "redis"
+    data = _data_path(project)
     data.mkdir(parents=True, exist_ok=True)
     data.chmod(0o700)
-    with contextlib.suppress(FileExistsError), (home / ".gitignore").open("x") as ignore:
+    with contextlib.suppress(FileExistsError), (data.parent / ".gitignore").open("x") as ignore:
         ignore.write("*\n")
     return data
 
 
 def _socket_path(data: Path) -> Path:
-    path = _runtime_dir() / f"{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
+    path = _socket_in(_runtime_dir(), data)
     check_length(path)
     return path
 
 
+def _socket_in(folder: Path, data: Path) -> Path:
+    return folder / f"{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
+
+
+def _runtime_path() -> Path:
+    return RUNTIME_ROOT / f"resqpy-{os.geteuid()}"
+
+
 def _runtime_dir() -> Path:
     """The folder of this user's sockets, where anybody may have put anything before us."""
-    path = RUNTIME_ROOT / f"resqpy-{os.geteuid()}"
+    path = _runtime_path()
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

@@ -28,7 +28,7 @@ EXITS = {
     Exit.RUNNING: "such a process runs already (`--pidfile`)",
     Exit.INTERRUPTED: "Ctrl-C",
 }
-SHARED = ("root", "env", "redis", "namespace", "debug", "json", "yes")
+SHARED = ("root", "app", "env", "redis", "namespace", "debug", "json", "yes")
 
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:

@@ -35,6 +35,7 @@ MOST_LINES = 70
 _FOREIGN = ("RESQPY", "RESQUE", "REDIS", "PYTEST", "COV_", "QUEUE", "COLUMNS", "LOG")
 
 _VOLATILE = (
+    (r"/resqpy-\w+/redis\.sock", "/resqpy-…/redis.sock"),
     (r"resqpy-undo-\d+T\d+-\d+", "resqpy-undo-20300101T120000-1"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: UTC|\+00:00|Z)?", "…"),
     (r"(?:in |for )?\d+ (?:ms|s|m|h|d)(?: \d+ (?:ms|s|m|h|d))?(?: ago)?", "…"),

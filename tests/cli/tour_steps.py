@@ -113,7 +113,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "config show tasks.queues redis.namespace logger.level --origin", "config show tasks --changed --json",
         "console --code 'await api.tasks.failed_count()'",
         "new demo --dry-run --minimal", "new demo --name shop --force --help",
-        "generate task send_invoice --dry-run", "generate task --help",
+        "init --help", "generate task send_invoice --dry-run", "generate task --help",
         "generate plugin --name audit --description x --force --dry-run",
         "generate middleware --name stamp --description x --force --dry-run",
         "generate initializer --name geo --description x --force --dry-run",

@@ -126,6 +126,9 @@ def shared_options() -> list[CommandOption]:
         _shared("--root", "-C", to="root", variable="RESQPY_ROOT",
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
                 metavar="DIR", help="The project's folder (default: this one or above)."),
+        _shared("--app", "-A", to="app", variable="RESQPY_APP", metavar="MODULES",
+                help="Modules with tasks, with commas, as myapp.jobs or 'myapp.*.tasks' (default: those of "
+                "[tool.resqpy], else tasks/)."),
         _shared("--env", "-e", to="environment", variable="RESQPY_ENV", metavar="NAME",
                 help="The environment whose config counts (default: development)."),
         CommandOption(["--redis", "-r"], setting="redis.url", metavar="URL",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.masking import Redaction
-from resqpy.cli.arguments.settings import Settings, current, is_project, no_project
+from resqpy.cli.arguments.settings import Settings, current, no_project
 from resqpy.cli.output import printing as output
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def load_project(settings: Settings) -> Project:
 def _checked_project(settings: Settings) -> Project:
     from resqpy.framework.project.project import Project
 
-    project = Project.load(settings.root, settings.environment, settings.parsed())
+    project = Project.load(
+        settings.root, settings.environment, settings.parsed(), tasks=settings.modules
+    )
     settings.redaction = Redaction(project.config.logger.filtered)
     project.check()
     return project
@@ -65,7 +67,7 @@ def load_without_tasks(settings: Settings) -> Place:
 
 def _reachable(place: P, settings: Settings) -> P:
     """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
-    if place.uses_embedded_redis and not is_project(place.root):
+    if place.uses_embedded_redis and not settings.has_project:
         raise no_project(settings.root, "name a Redis by --redis or REDIS_URL")
     return place
 
@@ -103,7 +105,7 @@ def task_of(project: Project, name: str) -> TaskSpec:
 
 def need_tasks(project: Project) -> None:
     """Tell who is in the wrong folder so; without a project, only installed packages bring tasks."""
-    if not project.registry.tasks and not is_project(project.root):
+    if not project.registry.tasks and not current().has_project:
         raise no_project(project.root)
 
 

@@ -46,9 +46,10 @@ def no_project(root: Path, *more: str) -> click.UsageError:
     above = next((each for each in root.resolve().parents if is_project(each)), None)
     remedies = (
         "go to a project's folder",
+        "name its modules with tasks by --app (as --app myapp.jobs)",
         "name one by --root" + ("" if above is None else f" (as --root {above})"),
         *more,
-        "or make one by `resqpy new DIR`",
+        "or make one by `resqpy new DIR`, or of an application that is there by `resqpy init`",
     )
     return click.UsageError(
         f"there is no project in {root.resolve()} (no tasks/, no config/ and no [tool.resqpy] in a "
@@ -84,12 +85,14 @@ class Settings:
 
     Attributes:
         root: the project's folder.
+        app: modules with tasks, with commas, instead of those that the project names.
         redaction: what hides secrets in all that is printed; the project's, once its config is known.
         overrides: settings of the config by path: texts as they were given, or True and False.
         flags: the option that said it, for messages.
     """
 
     root: Path = field(default_factory=find_root)
+    app: str | None = None
     environment: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
@@ -97,6 +100,18 @@ class Settings:
     debug: bool = False
     yes: bool = False
     redaction: Redaction = field(default_factory=Redaction)
+
+    @property
+    def modules(self) -> tuple[str, ...] | None:
+        """The modules with tasks that were named; None: those of the project."""
+        if self.app is None:
+            return None
+        return tuple(each.strip() for each in self.app.split(",") if each.strip())
+
+    @property
+    def has_project(self) -> bool:
+        """Whether the folder is a project, or modules were named."""
+        return self.app is not None or is_project(self.root)
 
     def override(self, path: str, *, value: Any, flag: str) -> None:
         """Note what a flag says of a setting."""

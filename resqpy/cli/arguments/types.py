@@ -143,5 +143,5 @@ def task_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
         return []
     settings = ctx.ensure_object(Settings)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        project = Project.load(settings.root, settings.environment)
+        project = Project.load(settings.root, settings.environment, tasks=settings.modules)
     return [name for name in sorted(project.registry.tasks) if name.startswith(incomplete)]

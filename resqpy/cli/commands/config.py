@@ -17,6 +17,7 @@ from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.framework.config.merge import Setting
+    from resqpy.framework.project.place import Place
 
 
 @click.group(cls=Group, default="show")
@@ -31,14 +32,31 @@ def config() -> None:
 def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
     """Show the settings (secrets as ***); all, or those of some sections: `tasks`, `tasks.timeout`."""
     settings = current()
-    loaded = load_place(settings).config
+    place = load_place(settings)
+    loaded, server = place.config, _server(place)
     chosen = _chosen(loaded.settings, names)
     if changed:
         chosen = [each for each in chosen if not each.origin.startswith("default")]
     output.show(
-        {"environment": loaded.environment, "settings": [_as_json(each) for each in chosen]},
-        lambda: _print(chosen, loaded.environment, origin=origin),
+        {
+            "environment": loaded.environment,
+            "redis": server,
+            "settings": [_as_json(each) for each in chosen],
+        },
+        lambda: _print(chosen, loaded.environment, server, origin=origin),
     )
+
+
+def _server(place: Place) -> dict[str, Any]:
+    """The Redis that commands of this project ask: its URL, and of an embedded one whether it runs."""
+    from resqpy.base.masking import masked_url
+
+    if not place.uses_embedded_redis:
+        return {"url": masked_url(place.connection().url), "embedded": False}
+    from resqpy.embedded import look
+
+    url, running = look(place.root)
+    return {"url": url, "embedded": True, "running": running}
 
 
 def _chosen(settings: Sequence[Setting], names: Sequence[str]) -> list[Setting]:
@@ -68,8 +86,12 @@ def _as_json(setting: Setting) -> dict[str, Any]:
     }
 
 
-def _print(settings: Sequence[Setting], environment: str, *, origin: bool) -> None:
+def _print(
+    settings: Sequence[Setting], environment: str, server: dict[str, Any], *, origin: bool
+) -> None:
     output.note(f"environment: {environment}")
+    state = "embedded, runs" if server.get("running") else "embedded, starts when it is needed"
+    output.note(f"redis: {server['url']}" + (f" ({state})" if server["embedded"] else ""))
     columns = 4 if origin else 2
     output.table(
         ("setting", "value", "origin", "variable")[:columns],

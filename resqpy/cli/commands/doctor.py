@@ -78,11 +78,13 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
 
 def _loaded_project(settings: Settings) -> Project | None:
     """The project with whatever is wrong in it; None: the folder is none."""
-    if not is_project(settings.root):
+    if not settings.has_project:
         return None
     from resqpy.framework.project.project import Project
 
-    return Project.load(settings.root, settings.environment, settings.parsed())
+    return Project.load(
+        settings.root, settings.environment, settings.parsed(), tasks=settings.modules
+    )
 
 
 def _problems_of(project: Project) -> list[Problem]:

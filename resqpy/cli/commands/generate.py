@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 from typing import Any
 
@@ -10,11 +11,12 @@ import click
 
 from resqpy.base.imports import import_dotted
 from resqpy.cli.arguments.flags import option, options
-from resqpy.cli.arguments.settings import current, is_project, no_project
+from resqpy.cli.arguments.settings import current, no_project
 from resqpy.cli.arguments.types import MILLISECONDS, PAIR
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.scaffold.writing import Name, Writer, render, sentence, template
+from resqpy.framework.project.layout import Layout
 
 
 @click.group(cls=Group)
@@ -68,9 +70,15 @@ def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wa
     """Write a task and its test."""
     from resqpy.cli.scaffold.new_task import NewTask
 
-    made = NewTask.of(_named("task", name, flag, wanted["module"]), wanted)
-    writer = _writer(force=force, dry_run=dry_run)
-    writer.add(made.path, made.code())
+    named = _named("task", name, flag, wanted["module"])
+    writer, layout = _writer(force=force, dry_run=dry_run)
+    made = NewTask.of(named, wanted, layout)
+    init = f"{made.folder}/__init__.py"
+    if (writer.root / init).parents[1].joinpath("__init__.py").exists() and not (
+        writer.root / init
+    ).exists():
+        writer.add(init, "")  # a build of the application takes the package along
+    writer.add(made.path, made.text())
     writer.add(made.test_path, made.test())
     _write(writer)
 
@@ -96,14 +104,18 @@ def _simple(kind: str, folder: str, words: str) -> None:
         }
         if kind == "config":
             values |= {"name": made.snake, "upper": made.snake.upper()}
-        writer = _writer(force=force, dry_run=dry_run)
-        writer.add(f"{folder}/{made.snake}.py", render(f"generate/{kind}.py", values))
+        writer, layout = _writer(force=force, dry_run=dry_run)
+        code = "." if kind in _OF_THE_FOLDER else os.path.relpath(layout.root, layout.folder)
+        path = os.path.normpath(f"{code}/{folder}/{made.snake}.py")
+        writer.add(path, render(f"generate/{kind}.py", values))
         if kind != "config":
             # Beside a task of this name, whose test is tests/test_NAME.py.
             own = made.snake if made.snake.endswith(kind) else f"{made.snake}_{kind}"
             writer.add(f"tests/test_{own}.py", render(f"generate/{kind}_test.py", values))
         _write(writer)
 
+
+_OF_THE_FOLDER = ("command", "config")  # they are no modules, and stand in the project's folder
 
 _simple("plugin", "plugins", "Write a plugin (code around the run of tasks) and its test.")
 _simple(
@@ -114,11 +126,17 @@ _simple("command", "commands", "Write a command of the project, `resqpy NAME`, a
 _simple("config", "config", "Write a section of the config, `api.config.NAME`.")
 
 
-def _writer(*, force: bool, dry_run: bool) -> Writer:
-    root = current().root
-    if not is_project(root):
-        raise no_project(root)
-    return Writer(root, force=force, dry_run=dry_run)
+def _writer(*, force: bool, dry_run: bool) -> tuple[Writer, Layout]:
+    from resqpy.framework.project.problems import Problems
+
+    settings = current()
+    if not settings.has_project:
+        raise no_project(settings.root)
+    root = settings.root.resolve()
+    problems = Problems(root)
+    layout = Layout.of(root, problems, settings.modules)
+    problems.check()
+    return Writer(root, force=force, dry_run=dry_run), layout
 
 
 def _write(writer: Writer) -> None:
@@ -128,7 +146,8 @@ def _write(writer: Writer) -> None:
         return
     from resqpy.framework.project.project import Project
 
-    for problem in Project.load(writer.root, current().environment).errors:
+    settings = current()
+    for problem in Project.load(writer.root, settings.environment, tasks=settings.modules).errors:
         output.warn(str(problem))
 
 

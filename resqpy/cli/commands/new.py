@@ -27,7 +27,9 @@ _OPTIONAL = (*EXTRA, "Dockerfile", "compose.yaml", ".dockerignore", ".github/")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @option("--name", metavar="NAME", help="The project's name (default: the folder's).")
 @option("--minimal", is_flag=True, help="Only tasks, tests and config.")
-@option("--force", is_flag=True, help="Overwrite files that are there.")
+@option(
+    "--force", is_flag=True, help="Write into a folder that is not empty, but over no file in it."
+)
 @option("--dry-run", is_flag=True, help="Only tell what would be written.")
 def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_run: bool) -> None:
     """Make a project: tasks with tests, config, and examples of how to deploy it.
@@ -35,7 +37,11 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     It passes its own lint, types and tests at once.
     """
     if not force and directory.is_dir() and any(_visible(directory)):
-        raise output.fail(Exit.NO, f"{directory} is not empty; --force writes there all the same")
+        raise output.fail(
+            Exit.NO,
+            f"{directory} is not empty; --force writes there all the same, over no file, and `resqpy init` "
+            "makes a project of an application that is there",
+        )
     project = Name.of(name or directory.resolve().name, "--name gives the project another one")
     values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
@@ -43,7 +49,8 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
         "map": "" if minimal else "".join(f"| `{f}` | {words} |\n" for f, words in EXTRA.items()),
         "folders": "" if minimal else " plugins initializers",
     }
-    writer = Writer(directory, force=force, dry_run=dry_run)
+    remedy = "move it away, or take another folder; nothing was written"
+    writer = Writer(directory, dry_run=dry_run, remedy=remedy)
     for path in templates_below("project"):
         if not (minimal and path.startswith(_OPTIONAL)):
             writer.add(path, render(f"project/{path}", values))

@@ -62,7 +62,9 @@ def start(settings: Settings, *, reload: bool) -> int:
     )
     settings.override("tasks.scheduler", value=True, flag="start")
     # With an error in a file the project is watched all the same.
-    project = Project.load(settings.root, settings.environment, settings.parsed())
+    project = Project.load(
+        settings.root, settings.environment, settings.parsed(), tasks=settings.modules
+    )
     session.need_tasks(project)
     configure(project.config.logger, project.name)
     grace = Grace.of(project.config.tasks)
@@ -124,6 +126,8 @@ def _environ(settings: Settings) -> dict[str, str]:
     """The flags of this call as the variables that say the same, for the children."""
     said = {variable_of(path): _text(value) for path, value in (settings.overrides | OURS).items()}
     said["RESQPY_ROOT"] = str(settings.root.resolve())
+    if settings.app is not None:
+        said["RESQPY_APP"] = settings.app
     if settings.environment is not None:
         said["RESQPY_ENV"] = settings.environment
     if settings.debug:

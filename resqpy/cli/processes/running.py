@@ -39,8 +39,10 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
         session.need_tasks(project)
+        layout = project.layout
+        named = f"{', '.join(layout.tasks)} in {layout.root}" if layout.tasks else ""
         raise click.UsageError(
-            f"there is no task in {project.root}/tasks, so every job would fail as unknown; "
+            f"there is no task in {named or f'{layout.root}/tasks'}, so every job would fail as unknown; "
             "make one by `resqpy generate task NAME`"
         )
     configure(project.config.logger, project.name, process=_number())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,6 +16,9 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.cli.scaffold.writing import Name, render, sentence, spread
+
+if TYPE_CHECKING:
+    from resqpy.framework.project.layout import Layout
 
 # The types of inputs: how each is written, and a value for the test.
 TYPES = {
@@ -82,27 +87,64 @@ def _why_not(name: str) -> str:
     return "`run` has it for something else" if name in _NO_INPUTS else "it is there twice"
 
 
+def package_for(layout: Layout, module: str | None) -> str:
+    """The package of a new task: the first that the project names for tasks and that can take a file.
+
+    Args:
+        module: one of `modules/`, or what stands for the `*` of a pattern.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if layout.tasks is None:
+        return f"modules.{module}.tasks" if module else "tasks"
+    named, shown = [each for each in layout.tasks if "*" not in each], ", ".join(layout.tasks)
+    if module:
+        open_ones = [
+            each for each in layout.tasks if each.split(".").count("*") == 1 == each.count("*")
+        ]
+        named = [each for each in named if module in each.split(".")]
+        named += [each.replace("*", module) for each in open_ones]
+    if not named:
+        words = "no pattern has a place for it" if module else "say --module NAME for the *"
+        raise UsageError(f"--module {module or 'is missing'}: {words}; tasks are in {shown}")
+    places = {each: layout.root.joinpath(*each.split(".")) for each in named}
+    for package, place in places.items():
+        if place.is_dir() or not place.with_suffix(".py").exists():
+            return package
+    place = next(iter(places.values()))
+    raise UsageError(
+        f"{place.name}.py is one file with tasks, and a new task has a file of its own; make it a package: "
+        f"mkdir {place}; mv {place}.py {place}/__init__.py"
+    )
+
+
 @dataclass(frozen=True)
 class NewTask:
     """A task that is to be written.
 
     Attributes:
         options: as the command has them.
+        code: the folder in which imports begin, from the project's.
+        package: in which it is to be, by its dotted name.
     """
 
     name: Name
     options: Mapping[str, Any]
     inputs: list[NewInput]
+    code: str
+    package: str
 
     @classmethod
-    def of(cls, name: Name, options: Mapping[str, Any]) -> NewTask:
+    def of(cls, name: Name, options: Mapping[str, Any], layout: Layout) -> NewTask:
         """Check what was asked for.
 
         Raises:
             click.ClickException: with what is wrong.
         """
-        made = cls(name, options, read_inputs(options["inputs"]))
+        inputs, code = read_inputs(options["inputs"]), os.path.relpath(layout.root, layout.folder)
         try:
+            made = cls(name, options, inputs, code, package_for(layout, options["module"]))
             made._check()
         except UsageError as error:
             raise click.UsageError(str(error)) from error
@@ -146,8 +188,12 @@ class NewTask:
     @property
     def path(self) -> str:
         """The task's file."""
-        folder = f"modules/{self._module}/tasks" if self._module else "tasks"
-        return f"{folder}/{self.name.snake}.py"
+        return f"{self.folder}/{self.name.snake}.py"
+
+    @property
+    def folder(self) -> str:
+        """That of the package."""
+        return os.path.normpath(Path(self.code, *self.package.split(".")))
 
     @property
     def test_path(self) -> str:
@@ -158,11 +204,12 @@ class NewTask:
     @property
     def full_name(self) -> str:
         """The name in Redis."""
-        return f"{self._module}.{self.name.given}" if self._module else self.name.given
+        prefixed = self._module and self.package.startswith(f"modules.{self._module}.")
+        return f"{self._module}.{self.name.given}" if prefixed else self.name.given
 
     # -- what --
 
-    def code(self) -> str:
+    def text(self) -> str:
         """The task."""
         text = render("generate/task.py", self._values())
         if any("Any" in each.hint for each in self.inputs):
@@ -196,7 +243,7 @@ class NewTask:
                 4, "assert job.inputs == {", [f'"{name}": {value}' for name, value in given], "}"
             ),
             "queue": self.options["queue"],
-            "import": self.path.removesuffix(".py").replace("/", "."),
+            "import": f"{self.package}.{self.name.snake}",
         }
 
     def _properties(self) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,50 +116,83 @@ def templates_below(folder: str) -> Iterator[str]:
 
 @dataclass
 class Writer:
-    """Writes files and tells of each; what exists is never overwritten unasked.
+    """Writes files and tells of each; what exists is never overwritten unasked. A file that has the very text
+    already stays as it is.
 
     Args:
         root: below which they are.
         force: overwrite.
         dry_run: only tell.
+        remedy: what to do about a file that stands in the way.
     """
 
     root: Path
     force: bool = False
     dry_run: bool = False
+    remedy: str = "--force overwrites it"
     _texts: dict[str, str] = field(default_factory=dict)
+    _ends: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, text: str) -> None:
         """A file to be written, by `write`."""
         self._texts[path] = text
 
+    def append(self, path: str, text: str) -> None:
+        """A text that comes to the end of a file, which is made if it is not there."""
+        self._ends[path] = text
+
     def write(self) -> None:
         """Write all, or nothing.
 
         Raises:
-            click.ClickException: one exists, or one can't be written.
+            click.ClickException: another file is there, or one can't be written.
         """
-        existing = [path for path in self._texts if (self.root / path).exists()]
-        if existing and not self.force:
-            names = ", ".join(existing)
-            raise output.fail(Exit.NO, f"there is {names} already; --force overwrites it")
+        same = [path for path, text in self._texts.items() if self._has(path, text)]
+        others = {path: each for path in self._texts if (each := self._in_the_way(path))}
+        others = {path: each for path, each in others.items() if path not in same}
+        if others and not (self.force and all(path == each for path, each in others.items())):
+            names = ", ".join(dict.fromkeys(others.values()))
+            raise output.fail(Exit.NO, f"there is {names} already; {self.remedy}")
+        verbs = {path: "overwrite" if path in others else "create" for path in self._texts}
+        verbs |= dict.fromkeys(same, "keep")
+        there = [path for path in self._ends if (self.root / path).exists()]
+        verbs |= {path: "append to" if path in there else "create" for path in self._ends}
         if not self.dry_run:
             try:
-                self._write_all()
+                self._write_all(verbs)
             except OSError as error:
                 raise output.fail(Exit.USAGE, f"can't write there: {error}") from error
-        self._tell(existing)
+        self._tell(verbs)
 
-    def _write_all(self) -> None:
-        for path, text in self._texts.items():
-            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / path).write_text(text, encoding="utf-8")
+    def _has(self, path: str, text: str) -> bool:
+        try:
+            return (self.root / path).read_bytes() == text.encode()
+        except OSError:
+            return False
 
-    def _tell(self, existing: list[str]) -> None:
+    def _in_the_way(self, path: str) -> str:
+        """The file itself, if it is there, or a file where it needs a folder; else an empty text."""
+        if os.path.lexists(self.root / path):
+            return path
+        above = next(each for each in (self.root / path).parents if os.path.lexists(each))
+        inside = above.is_relative_to(self.root) and not above.is_dir()
+        return str(above.relative_to(self.root)) if inside else ""
+
+    def _write_all(self, verbs: Mapping[str, str]) -> None:
+        for path, verb in verbs.items():
+            file = self.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if path in self._ends:
+                with file.open("a", encoding="utf-8", newline="") as opened:
+                    opened.write(self._ends[path])
+            elif verb != "keep":
+                file.write_text(self._texts[path], encoding="utf-8")
+
+    def _tell(self, verbs: Mapping[str, str]) -> None:
         if output.wants_json():
-            output.json({"files": list(self._texts), "dry_run": self.dry_run})
+            files = [path for path, verb in verbs.items() if verb != "keep"]
+            output.json({"files": files, "dry_run": self.dry_run})
             return
         would = "would " if self.dry_run else ""
-        for path in self._texts:
-            verb = "overwrite" if path in existing else "create"
+        for path, verb in verbs.items():
             output.say("  ", output.paint(would + verb, fg="green"), f" {path}")

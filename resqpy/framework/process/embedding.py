@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -27,19 +27,30 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 @asynccontextmanager
 async def open_project(
-    root: Root = ".", *, worker: bool = False, scheduler: bool = False
+    root: Root = ".",
+    *,
+    worker: bool = False,
+    scheduler: bool = False,
+    tasks: Sequence[str] | None = None,
 ) -> AsyncIterator[Process]:
     """A project's process for the time of the block; without a worker it only enqueues and inspects.
+
+    Args:
+        tasks: the modules with tasks, as in `Project.load`.
 
     Raises:
         ProjectErrors: all that is wrong with the project.
     """
-    async with _alive(root, worker=worker, scheduler=scheduler) as process:
+    async with _alive(root, worker=worker, scheduler=scheduler, tasks=tasks) as process:
         yield process
 
 
 def lifespan(
-    root: Root = ".", *, worker: bool | None = None, scheduler: bool | None = None
+    root: Root = ".",
+    *,
+    worker: bool | None = None,
+    scheduler: bool | None = None,
+    tasks: Sequence[str] | None = None,
 ) -> Lifespan:
     """A lifespan for Starlette, FastAPI and other ASGI frameworks: the process lives as long as the
     application.
@@ -47,11 +58,12 @@ def lifespan(
     Args:
         worker, scheduler: None: as the config says (`max_task_processors`, `scheduler`), so that some
             servers handle requests only and others work.
+        tasks: the modules with tasks, as in `Project.load`.
     """
 
     @asynccontextmanager
     async def living(_app: Any) -> AsyncIterator[None]:
-        async with _alive(root, worker=worker, scheduler=scheduler):
+        async with _alive(root, worker=worker, scheduler=scheduler, tasks=tasks):
             yield
 
     return living
@@ -59,10 +71,10 @@ def lifespan(
 
 @asynccontextmanager
 async def _alive(
-    root: Root, *, worker: bool | None, scheduler: bool | None
+    root: Root, *, worker: bool | None, scheduler: bool | None, tasks: Sequence[str] | None
 ) -> AsyncIterator[Process]:
     """A project's process; what ends its worker before its time is told in the log."""
-    project = Project.load(root)
+    project = Project.load(root, tasks=tasks)
     configure_if_nobody_did(project.config.logger, project.name)
     async with Process(project, worker, scheduler) as process:
         watch = asyncio.create_task(_watch(process))
