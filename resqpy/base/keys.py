@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
-from resqpy.base.errors import InvalidQueueName, UsageError
+from resqpy.base.errors import InvalidQueueName
 
 DEFAULT_NAMESPACE = "resque"
 
@@ -24,15 +24,14 @@ class Keys:
 
     Args:
         namespace: a text, or several parts that are joined by `:` with empty ones dropped, as
-            node-resque does. `{resque}` puts a whole installation under one hash tag of a Cluster.
+            node-resque does. `{resque}` puts a whole installation under one hash tag of a Cluster. An empty
+            one is Node's too: the keys have no prefix, and the database is taken for Resque's alone.
     """
 
     def __init__(self, namespace: str | Sequence[str] = DEFAULT_NAMESPACE) -> None:
         parts = [namespace] if isinstance(namespace, str) else list(namespace)
         self.namespace: str = ":".join(part for part in parts if part.strip())
-        if not self.namespace:
-            raise UsageError("the namespace is empty; Resque's default is 'resque'")
-        self.prefix: str = f"{self.namespace}:"
+        self.prefix: str = f"{self.namespace}:" if self.namespace else ""
 
     def key(self, *parts: str) -> str:
         """Join parts behind the namespace, dropping empty ones, as node-resque's `key` does."""

@@ -47,6 +47,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(_ROOT, "the folder of the resqpy project that is tested", default=".")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests import the code of a project whose pyproject.toml says where it is, as commands do."""
+    root = Path(config.rootpath, str(config.getini(_ROOT))).resolve()
+    file = root / "pyproject.toml"
+    if file.is_file() and b"tool.resqpy" in file.read_bytes():
+        from resqpy.framework.project.layout import Layout
+        from resqpy.framework.project.problems import Problems
+
+        Layout.of(root, Problems(root))  # what is wrong in it is told when the project is loaded
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call() -> Generator[None, Any, None]:
     """Fail a test in which an enqueue was never awaited."""

@@ -381,6 +381,14 @@ async def test_namespace(make_project: MakeProject, redis: Redis) -> None:
     assert sorted(await redis.keys("*")) == [b"app:queue:a", b"app:queues"]
 
 
+async def test_an_empty_namespace(make_project: MakeProject, redis: Redis) -> None:
+    """As node-resque has it: no prefix at all."""
+    async with Process(make_project({"redis.namespace": ""}, tasks__a=TASKS)):
+        await api.tasks.enqueue("in_a")
+
+    assert sorted(await redis.keys("*")) == [b"queue:a", b"queues"]
+
+
 # What other tests prove, by their names: for readers, and for the count below.
 ELSEWHERE = {
     "tasks.queues": "test_queues",

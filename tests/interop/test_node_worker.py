@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from resqpy import Queue
+from resqpy import Queue, RedisOptions
 from tests.support.foreign import NodeDriver
 from tests.support.interop_jobs import Ours
 from tests.support.waiting import wait_for
@@ -114,3 +115,27 @@ async def _all_done(redis: Any, ours: Ours) -> bool:
 
 async def _counted(redis: Any, count: int) -> bool:
     return int(await redis.get("resque:stat:processed") or 0) == count
+
+
+async def test_both_without_a_namespace(
+    start_node: Callable[..., Any], redis_url: str, redis: Any
+) -> None:
+    """Node allows an empty one: its keys have no prefix, and so have ours."""
+    node, ours = await start_node(namespace=""), Ours()
+    bare = {"namespace": ""}
+    options = RedisOptions(redis_url, **bare)
+
+    await node.call("queue.enqueue", "theirs", "echo", [1])
+    async with working(redis_url, ours.jobs, "theirs", redis=bare) as work:
+        await work.until(1)
+    async with Queue(options) as queue:
+        await queue.enqueue("interop", "echo", [2])
+    await node.call("worker.start", {})
+
+    await wait_for(lambda: redis.llen("interop:ran"), 10)
+    await wait_for(lambda: _is_counted(redis, 2))
+    assert await redis.keys("resque:*") == []
+
+
+async def _is_counted(redis: Any, count: int) -> bool:
+    return int(await redis.get("stat:processed") or 0) == count

@@ -276,6 +276,25 @@ def test_an_enqueue_that_nobody_awaits_fails_its_test(tmp_path: Path) -> None:
     assert "task 'greet'" in done.stdout
 
 
+def test_tests_import_from_where_the_code_is(tmp_path: Path) -> None:
+    """From the import root that pyproject.toml names, whatever is installed."""
+    task = "from resqpy import task\n@task\nasync def hi(): return __name__\n"
+    for name, text in {
+        "pyproject.toml": '[tool.resqpy]\nroot = "src"\ntasks = ["shop.tasks"]\n',
+        "src/shop/tasks.py": task,
+        "tests/test_hi.py": "from resqpy.testing import drain\nfrom shop.tasks import hi\n"
+        "def test_hi(resqpy_run):\n"
+        "    resqpy_run(hi.enqueue)\n"
+        "    assert [job.result for job in resqpy_run(drain).jobs] == ['shop.tasks']\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    done = run_pytest(tmp_path)
+
+    assert "1 passed" in done.stdout
+
+
 def test_the_plugin_imports_nothing_of_resqpy_before_it_is_used() -> None:
     """It is loaded in every project of an environment that has resqpy."""
     code = """

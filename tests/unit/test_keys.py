@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.base.errors import InvalidQueueName, UsageError
+from resqpy.base.errors import InvalidQueueName
 from resqpy.base.keys import FAILED, MAX_QUEUE_NAME, Keys, check_queue_name
 
 KEYS = Keys()
@@ -25,9 +25,11 @@ def test_namespaces(namespace: str | list[str], prefix: str) -> None:
 
 @pytest.mark.parametrize("namespace", ["", [], ["", " "]])
 def test_an_empty_namespace(namespace: str | list[str]) -> None:
-    """Keys without a prefix could be anybody's."""
-    with pytest.raises(UsageError, match="namespace is empty"):
-        Keys(namespace)
+    """Node's keys have no prefix then."""
+    keys = Keys(namespace)
+    assert (keys.prefix, keys.queues, keys.queue("a")) == ("", "queues", "queue:a")
+    assert keys.ruby_leader() == "resque_scheduler_master_lock"
+    assert keys.leader == "resqpy:leader"
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ class RedisConfig:
         None, TEXT_OR_NONE, "The password, with host.", "REDIS_PASSWORD", secret=True
     )
     ssl: bool = option(False, FLAG, "Whether to use TLS, with host.", "REDIS_SSL")
-    namespace: str = same(RedisOptions, "namespace", TEXT)
+    namespace: str = same(RedisOptions, "namespace", ANY_TEXT)
     sentinels: tuple[tuple[str, int], ...] = same(RedisOptions, "sentinels", ADDRESSES)
     sentinel_service: str = same(RedisOptions, "sentinel_service", TEXT)
     sentinel_options: Mapping[str, Any] = option(

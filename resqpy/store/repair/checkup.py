@@ -67,6 +67,8 @@ class _Survey:
         self._unseen = set(index)
         self._prefix = store.keys.prefix.encode()
         self._timestamps = store.keys.timestamps(b"")
+        # Without a namespace `lock:…` may be anybody's.
+        self._locks = (b"lock:", b"workerslock:") if self._prefix else (b"workerslock:",)
         self._workers: set[bytes] = set()
         self._found = Survey()
 
@@ -94,7 +96,7 @@ class _Survey:
                 _note_namespace(self._found, key)
             elif key.startswith(self._timestamps):
                 sets.append(key)
-            elif name.startswith((b"lock:", b"workerslock:")):
+            elif name.startswith(self._locks):
                 locks.append(key)
             elif name.startswith(b"worker:"):
                 records.append(name[7:])
