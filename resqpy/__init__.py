@@ -70,8 +70,12 @@ if TYPE_CHECKING:
     )
     from resqpy.framework.process.initializer import Initializer as Initializer
     from resqpy.framework.process.process import Process as Process
+    from resqpy.framework.project.problems import (
+        ProjectErrors as ProjectErrors,
+        ProjectProblem as ProjectProblem,
+    )
     from resqpy.framework.project.project import Project as Project
-    from resqpy.framework.tasks.handle import Handle as Handle
+    from resqpy.framework.tasks.handle import Handle as Handle, TaskJob as TaskJob
     from resqpy.framework.tasks.inputs import Input as Input
     from resqpy.framework.tasks.middleware import Middleware as Middleware
     from resqpy.framework.tasks.task import Task as Task, task as task
@@ -93,6 +97,7 @@ if TYPE_CHECKING:
         UnknownTaskId as UnknownTaskId,
     )
     from resqpy.tracked.handle import TrackedTask as TrackedTask
+    from resqpy.tracked.listener import Listener as Listener
 
 # The same for the time of running, where nothing is imported before it is used.
 _NAMES = {
@@ -116,11 +121,12 @@ _NAMES = {
     "framework.api.api": "api",
     "framework.api.blocking": "SyncQueue",
     "framework.process.embedding": "lifespan open_project",
-    "framework.tasks.handle": "Handle",
+    "framework.tasks.handle": "Handle TaskJob",
     "framework.process.initializer": "Initializer",
     "framework.tasks.inputs": "Input",
     "framework.tasks.middleware": "Middleware",
     "framework.process.process": "Process",
+    "framework.project.problems": "ProjectErrors ProjectProblem",
     "framework.project.project": "Project",
     "framework.api.scheduler": "Scheduler",
     "framework.config.sections": "SchedulerOptions",
@@ -136,6 +142,7 @@ _NAMES = {
         TaskRefused TaskStateError TrackedError UnknownTaskId
     """,
     "tracked.handle": "TrackedTask",
+    "tracked.listener": "Listener",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours

@@ -37,6 +37,7 @@ from resqpy import (
     Job,
     JobCancelled,
     JobTimeout,
+    Listener,
     ListenerDestroyed,
     LoadFailed,
     LockLost,
@@ -53,6 +54,8 @@ from resqpy import (
     PoolStateError,
     Process,
     Project,
+    ProjectErrors,
+    ProjectProblem,
     Queue,
     RedisOptions,
     ResqpyError,
@@ -68,6 +71,7 @@ from resqpy import (
     SyncQueue,
     Task,
     TaskCall,
+    TaskJob,
     TaskRefused,
     TaskStateError,
     TaskUnfinished,
@@ -317,3 +321,15 @@ async def handler(active: ActiveTask) -> None:
 def shown(made: TrackedTask) -> str:
     """A tracked task from outside."""
     return made.id
+
+
+async def wrong_projects(listener: Listener, handle: Handle[[int]]) -> list[ProjectProblem]:
+    """What is wrong with a project, as values; several jobs at once; a listener that ends."""
+    jobs: list[TaskJob] = [handle.job(1), handle.job(2)]
+    await handle.enqueue_many(jobs)
+    listener.stop()
+    try:
+        Project.load(".", tasks=["shop.jobs"]).check()
+    except ProjectErrors as error:
+        return list(error.problems)
+    return []

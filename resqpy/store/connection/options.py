@@ -25,7 +25,8 @@ class RedisOptions:
 
     url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     namespace: str | Sequence[str] = described(
-        DEFAULT_NAMESPACE, "Prefix of every Redis key; '{resque}' on a Cluster; '' is none, as Node allows."
+        DEFAULT_NAMESPACE,
+        "Prefix of every Redis key; '{resque}' on a Cluster; '' is none, as Node allows.",
     )
     sentinels: Sequence[tuple[str, int] | str] = described(
         (),
