@@ -144,9 +144,10 @@ def _clash(name: str, path: Path, prefix: str, found: Sequence[str]) -> str:
 
 def _module_of(path: Path) -> ModuleType | None:
     """The module that runs a file, or has run it."""
+    tail = str(Path(*path.parts[-2:]))  # only of what ends so the place is asked
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
-        if not isinstance(file, str) or not file.endswith(path.name) or name == "__main__":
+        if not isinstance(file, str) or not file.endswith(tail) or name == "__main__":
             continue
         if os.path.realpath(file) == os.path.realpath(path):
             return module

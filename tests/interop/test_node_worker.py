@@ -122,11 +122,10 @@ async def test_both_without_a_namespace(
 ) -> None:
     """Node allows an empty one: its keys have no prefix, and so have ours."""
     node, ours = await start_node(namespace=""), Ours()
-    bare = {"namespace": ""}
-    options = RedisOptions(redis_url, **bare)
+    options = RedisOptions(redis_url, namespace="")
 
     await node.call("queue.enqueue", "theirs", "echo", [1])
-    async with working(redis_url, ours.jobs, "theirs", redis=bare) as work:
+    async with working(redis_url, ours.jobs, "theirs", redis={"namespace": ""}) as work:
         await work.until(1)
     async with Queue(options) as queue:
         await queue.enqueue("interop", "echo", [2])

@@ -72,7 +72,8 @@ def start(settings: Settings, *, reload: bool) -> int:
     children = Supervisor(["worker"], 1, grace, environ=environ, stubborn=True)
 
     async def supervise() -> int:
-        watching = asyncio.create_task(watch(project.root, children.roll))
+        both = os.path.commonpath([project.root, project.layout.root])
+        watching = asyncio.create_task(watch(Path(both), children.roll))
         try:
             return await children.run()
         finally:
