@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         PayloadError as PayloadError,
         PoisonPill as PoisonPill,
         PoolStateError as PoolStateError,
+        QueueFull as QueueFull,
         ResqpyError as ResqpyError,
         StoreError as StoreError,
         StoreMisconfigured as StoreMisconfigured,
@@ -105,7 +106,7 @@ _NAMES = {
         ConfigError Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
         InvalidInputs InvalidJob InvalidQueueName InvalidTask JobCancelled JobTimeout
         LoadFailed NoEventLoop NotInFailed NotStarted OutcomeUnknown PayloadError PoisonPill
-        PoolStateError ResqpyError StoreError StoreMisconfigured StoreUnavailable
+        PoolStateError QueueFull ResqpyError StoreError StoreMisconfigured StoreUnavailable
         TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
         WorkerStopped WrongCursor WrongLoop
     """,

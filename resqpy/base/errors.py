@@ -66,6 +66,20 @@ class EmbeddedRedisError(ResqpyError):
     """The embedded Redis can't be started."""
 
 
+class QueueFull(ResqpyError):
+    """A queue has as many jobs as it may have; nothing was enqueued.
+
+    Attributes:
+        queue: its name.
+        limit: how many jobs may wait in it.
+        enqueued: how many jobs of the same call were enqueued all the same.
+    """
+
+    queue: str = ""
+    limit: int = 0
+    enqueued: int = 0
+
+
 class DuplicateDelayedJob(ResqpyError):
     """Job already enqueued at this time with same arguments."""
 

@@ -58,7 +58,7 @@ class Enqueued:
 
 
 ENQUEUED = Enqueued()
-ONCE, DUPLICATE = "once", "duplicate"  # what refuses, where it is no plugin
+ONCE, DUPLICATE, FULL = "once", "duplicate", "full"  # what refuses, where it is no plugin
 
 
 class NoList(int):

@@ -23,8 +23,8 @@ class Guard:
 
     Attributes:
         kind: "lock" (taken for `seconds`), "absent" (the key must not exist), "delayed" (the item
-            of this `timestamps:` key must not wait for its time) or "once" (the key must not exist, and
-            is there for so many milliseconds then).
+            of this `timestamps:` key must not wait for its time), "once" (the key must not exist, and
+            is there for so many milliseconds then) or "room" (the list must have fewer items).
         owner: whose it is: the name of a plugin.
     """
 

@@ -22,6 +22,7 @@ from resqpy.engine.queue.enqueue_hooks import JobHooks
 from resqpy.engine.queue.moving import Moving
 from resqpy.engine.queue.once import ONCE_WITHIN_MS, Once, OnceKeys, once_words
 from resqpy.engine.queue.removing import Removing
+from resqpy.engine.queue.room import Room
 from resqpy.store import delayed, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import Guard, Push
@@ -62,6 +63,7 @@ class Queue(Removing, Moving):
         self.definitions: Definitions = definitions(jobs or {})
         self.clock: Clock = clock
         self._hooks = JobHooks(self.definitions)
+        self._room = Room(store) if store.options.queue_limits else None
 
     # -- enqueue --
 
@@ -87,6 +89,7 @@ class Queue(Removing, Moving):
 
         Raises:
             InvalidJob, InvalidQueueName: nothing was written.
+            QueueFull: so many jobs wait as may (`RedisOptions.queue_limits`); nothing was written.
             StoreUnavailable: nothing was written. OutcomeUnknown: it may have been written.
         """
         more = once_words(once, once_within)
@@ -120,8 +123,17 @@ class Queue(Removing, Moving):
         marks = None if once is None else Once(self.store.keys, [once], once_within, 1)
         push = self._push(queue, class_name, args, marks.guards(class_name, 0) if marks else ())
         if (task := self.definitions.named(class_name)) is not None and task.enqueue_hooks:
-            return (await self._enqueue_with_hooks([(queue, class_name, args)], front, marks))[0]
-        return _told((await queues.push(self.store, [push], front=front))[0])
+            done = await self._enqueue_with_hooks([(queue, class_name, args)], front, marks)
+        else:
+            done = await self._pushed([push], front)
+        if self._room is not None:
+            self._room.need([push], done)
+        return done[0]
+
+    async def _pushed(self, pushes: Sequence[Push], front: bool) -> list[Enqueued]:
+        if self._room is not None:
+            return [*map(_told, await self._room.push(pushes, front=front))]
+        return [*map(_told, await queues.push(self.store, pushes, front=front))]
 
     @must_be_awaited(_jobs)
     async def enqueue_many(
@@ -144,6 +156,7 @@ class Queue(Removing, Moving):
 
         Raises:
             InvalidJob, InvalidQueueName: which of them is wrong, and how.
+            QueueFull: not all found room; its `enqueued` says how many did.
             StoreUnavailable, StoreError: Redis refused it; of what takes several round trips, the words
                 say how many jobs were written by those before. OutcomeUnknown: some may have been written.
         """
@@ -163,8 +176,12 @@ class Queue(Removing, Moving):
         marks = None if once is None else Once(self.store.keys, once, once_within, len(wanted))
         pushes = self._pushes(wanted, marks)
         if self._any_hooks(wanted):
-            return await self._enqueue_with_hooks(wanted, front, marks)
-        return [*map(_told, await queues.push(self.store, pushes, front=front))]
+            done = await self._enqueue_with_hooks(wanted, front, marks)
+        else:
+            done = await self._pushed(pushes, front)
+        if self._room is not None:
+            self._room.need(pushes, done)
+        return done
 
     def _pushes(self, jobs: Sequence[NewJob], marks: Once | None) -> list[Push]:
         """All checked; the locks of those with hooks are not known before these were asked."""
@@ -222,8 +239,8 @@ class Queue(Removing, Moving):
             say_which(error, len(asked), len(jobs))
             raise
         chosen = [each for each in asked if isinstance(each, Push)]
-        replies = iter(await queues.push(self.store, chosen, front=front) if chosen else ())
-        pushed = [each if isinstance(each, Enqueued) else _told(next(replies)) for each in asked]
+        told = iter(await self._pushed(chosen, front))
+        pushed = [each if isinstance(each, Enqueued) else next(told) for each in asked]
         for context, done in zip(contexts, pushed, strict=True):
             if done:
                 await self.after_enqueue(context)

@@ -18,6 +18,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.masking import masked
 from resqpy.base.when import duration_ms, parse_duration
+from resqpy.store.connection.options import checked_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,11 @@ def _check_mapping(value: Any) -> Mapping[str, Any]:
 
 
 MAPPING = Kind("a dict", _check_mapping, _parse_mapping)
+QUEUE_LIMITS = Kind(
+    "a dict of queues and numbers of jobs, or None",
+    lambda value: None if value is None else checked_limits(_check_mapping(value)),
+    _parse_mapping,
+)
 
 # -- places of Redis servers --
 

@@ -28,6 +28,7 @@ from resqpy.framework.config.kinds import (
     PART,
     PORT,
     PORT_OR_NONE,
+    QUEUE_LIMITS,
     QUEUES,
     SIZE,
     SIZE_OR_NONE,
@@ -167,6 +168,8 @@ class TasksConfig:
     connection_options: Mapping[str, Any] = option(
         {}, MAPPING, "Further keywords of redis-py's Connection for workers, queue and scheduler."
     )
+    queue_limits: Mapping[str, int] | None = same(RedisOptions, "queue_limits", QUEUE_LIMITS)
+    full_queue_wait: int = same(RedisOptions, "full_queue_wait_s", DURATION)
     stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
     retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)
     stop_timeout: int = same(

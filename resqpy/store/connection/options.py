@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from resqpy.base.keys import DEFAULT_NAMESPACE
+from resqpy.base.errors import UsageError
+from resqpy.base.keys import DEFAULT_NAMESPACE, check_queue_name
 from resqpy.base.model import described
 from resqpy.store.connection.reachability import Reachability
 
@@ -51,7 +52,32 @@ class RedisOptions:
     wait_timeout_s: float = described(
         1.0, "How long they may take; then UnderReplicated is raised."
     )
+    queue_limits: Mapping[str, int] | None = described(
+        None,
+        "How many jobs may wait in a queue, by its name, when one more is enqueued; None: any number.",
+    )
+    full_queue_wait_s: float = described(
+        0.0, "How long an enqueue waits for room in a full queue; then QueueFull is raised."
+    )
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reachability: Reachability = field(
         default_factory=Reachability, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        checked_limits(self.queue_limits)
+
+
+def checked_limits(limits: Mapping[str, Any] | None) -> Mapping[str, int] | None:
+    """How many jobs may wait in queues, by their names.
+
+    Raises:
+        UsageError: which is no queue, or no number of jobs.
+    """
+    for queue, limit in (limits or {}).items():
+        check_queue_name(queue)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise UsageError(
+                f"queue_limits: {limit!r} of {queue!r} is no number of jobs, 1 or more"
+            )
+    return limits

@@ -10,6 +10,7 @@
 --                  "absent", key, 0                (vetoes while the key exists)
 --                  "delayed", timestamps: key, 0   (DelayQueueLock: vetoes while that item is delayed)
 --                  "once", key, milliseconds       (vetoes while the key of an earlier call is there)
+--                  "room", queue key, limit        (vetoes while so many jobs wait)
 -- Returns        one number for each job: 1 pushed, -n vetoed by its n-th guard; or the error of the first
 --                job that Redis refused: those before it are pushed
 -- Read by        Ruby and Node: queues, queue:<name>, lock:<…>

@@ -2,8 +2,8 @@
 -- job, as in enqueue.lua. Reads its words from `word()`, which the including script defines.
 --
 -- KEYS     none
--- ARGV     number of guards; for each: "lock", "absent", "delayed" or "once", key, seconds (of "once":
---          milliseconds)
+-- ARGV     number of guards; for each: "lock", "absent", "delayed", "once" or "room", key, seconds (of "once":
+--          milliseconds; of "room": how many are too many)
 -- Returns  (read_guards) the guards; (pass) the locks taken, or nil and the number of the guard that forbids
 --          the push; it raises an error, and has taken none, where a lock's key is of another kind;
 --          (free) nothing
@@ -46,6 +46,9 @@ local function pass(guards)
     elseif guard[1] == 'once' then
       fine = redis.call('SET', guard[2], '1', 'PX', guard[3], 'NX')
       if fine then taken[#taken + 1] = guard[2] end
+    elseif guard[1] == 'room' then
+      local length = redis.pcall('LLEN', guard[2])
+      fine = type(length) == 'table' or length < guard[3] -- what is no list, the push refuses
     else
       fine = redis.call('EXISTS', guard[2]) == 0
     end
