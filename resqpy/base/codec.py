@@ -351,8 +351,11 @@ def encode_object(value: Any, what: str = "payload") -> str:
 
 def encode_value(value: Any, what: str) -> str:
     """The JSON text of a value, which may stand in a job; InvalidJob, with the path, if it may not."""
-    if not (plain([value]) and is_utf8(json_text(value))):
-        problem = explain(value, what, MAX_NESTING - 1)
-        if problem is not None:
-            raise InvalidJob(problem)
+    if plain([value]):
+        text = _plain_text(value)
+        if text.isascii() or is_utf8(text):
+            return text
+    problem = explain(value, what, MAX_NESTING - 1)
+    if problem is not None:
+        raise InvalidJob(problem)
     return json_text(value)
