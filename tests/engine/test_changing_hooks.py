@@ -69,7 +69,7 @@ async def test_what_a_hook_changes_is_enqueued(redis_url: str, redis: Any) -> No
     jobs = tasks(stamp, whole, plugins=["QueueLock"])
     shared: Any = {"deep": {}}
     async with Queue(redis_url, jobs) as queue:
-        await queue.enqueue("warm", "Plain")
+        await queue.store.run("enqueue", [queue.store.keys.queues], ["RPUSH", 0])  # it is loaded
         with round_trips(queue.store, 1):
             many = [
                 ("q", "Echo", [shared, 1]),
