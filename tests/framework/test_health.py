@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
+import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resqpy.base.errors import UsageError
+from resqpy.base.helper_thread import HelperThread
 from resqpy.embedded import PrivateServer
+from resqpy.framework.process.health import HealthInitializer
 from resqpy.framework.process.process import Process
 from tests.framework.conftest import MakeProject, until
 from tests.support.ports import free_port
@@ -107,18 +113,57 @@ async def test_an_address_that_the_machine_lacks_is_told(make_project: MakeProje
             await Process(make_project(settings)).start()
 
 
-async def test_a_flood_takes_few_descriptors(make_project: MakeProject) -> None:
-    """A hundred that say nothing: the next one is answered, and most of them are shut out."""
-    port = free_port()
-    async with Process(make_project({"process.health_port": port})):
+async def test_a_flood_takes_few_descriptors(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that come together are let in one by one, and each time the oldest goes: jobs need files, too."""
+    port, request, go_on = free_port(), HealthInitializer._request, threading.Event()
+    files: list[int] = []
+
+    def note(self: HealthInitializer, one: socket.socket) -> Any:
+        files.append(_open_files())
+        return request(self, one)
+
+    monkeypatch.setattr(HealthInitializer, "_request", note)
+    async with Process(make_project({"process.health_port": port})) as process:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
+        await until(lambda: len(files) == 16)
+        _thread(process).call(go_on.wait)
+        held += [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
         before = _open_files()
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        go_on.set()
+        await until(lambda: len(files) == 32)
         assert (await get(port, "/live"))[0] == 200
-        most = _open_files() - before - len(held)  # ours of each pair are here as well
         for _, writer in held:
             writer.close()
 
-    assert most <= 20
+    assert max(files) - before <= 4
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_at_the_end_is_closed(make_project: MakeProject, turns: int) -> None:
+    """One that is accepted so many turns of the loop before it ends; else Python warns of it."""
+    port, go_on = free_port(), threading.Event()
+    async with Process(make_project({"process.health_port": port})) as process:
+        thread = _thread(process)
+        thread.call(go_on.wait)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        def stop_in(left: int) -> None:
+            assert thread._stopping is not None
+            thread.call(partial(stop_in, left - 1)) if left else thread._stopping.set()
+
+        thread.call(partial(stop_in, turns))
+        go_on.set()
+    writer.close()
+    gc.collect()
+
+
+def _thread(process: Process) -> HelperThread:
+    assert process._boot is not None
+    [health] = [each for each in process._boot._made if isinstance(each, HealthInitializer)]
+    assert health._thread is not None
+    return health._thread
 
 
 def _open_files() -> int:

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +33,8 @@ _REQUEST_WITHIN_S, _REDIS_WITHIN_S, _END_WITHIN_S = 5.0, 2.0, 5.0
 _HUNG_AFTER_S = 300.0  # a loop that is blocked for so long is not live
 _LOOK_S = 0.25  # between looks whether the loop goes on
 _MOST_CONNECTIONS = 16  # the oldest goes when one more comes; and as many wait to be seen
+_MOST_BYTES = 1 << 16  # of a request
+_AGAIN_S = 1.0  # until another connection is accepted, where there are too few descriptors
 _PATHS = ["/live", "/ready", "/metrics"]
 _JSON = "application/json"
 _WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
@@ -59,7 +61,7 @@ class HealthInitializer(Initializer):
         self._loop = asyncio.get_running_loop()
         self._listens: Future[None] = Future()
         self._thread: HelperThread | None = None
-        self._connections: dict[asyncio.StreamWriter, OwnTask[None]] = {}  # the oldest first
+        self._requests: dict[OwnTask[None], socket.socket] = {}  # the oldest first
 
     async def initialize(self) -> None:
         """Listen.
@@ -89,47 +91,73 @@ class HealthInitializer(Initializer):
         config = self._process.project.config.process
         host, port = config.health_host, config.health_port
         assert port is not None
-        try:
-            server = await asyncio.start_server(self._accept, host, port, backlog=_MOST_CONNECTIONS)
-        except OSError as error:
-            if self._listens.done():
-                raise
-            self._listens.set_exception(UsageError(_cant_listen(host, port, error)))
-            return
-        if not self._listens.done():
-            self._listens.set_result(None)
-        try:
-            while not await is_set_within(stopping, _LOOK_S):
-                self._process.loop_watch.look()
-        finally:
-            server.close()
+        with ExitStack() as stack:
+            try:
+                sockets = [stack.enter_context(each) for each in await _bound(host, port)]
+                for each in sockets:
+                    each.settimeout(0)
+                    each.listen(_MOST_CONNECTIONS)
+            except OSError as error:
+                if self._listens.done():
+                    raise
+                self._listens.set_exception(UsageError(_cant_listen(host, port, error)))
+                return
+            for each in sockets:
+                self._accept_from(each)
+            if not self._listens.done():
+                self._listens.set_result(None)
+            try:
+                while not await is_set_within(stopping, _LOOK_S):
+                    self._process.loop_watch.look()
+            finally:
+                for each in sockets:
+                    asyncio.get_running_loop().remove_reader(each)
+                for request in self._requests:
+                    request.end()
+                if self._requests:
+                    await asyncio.wait(self._requests)
 
     @staticmethod
     def _died(error: BaseException) -> None:
         get_logger().error("the thread of the probes died; restarting it", error=repr_of(error))
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection in a task of ours: asyncio logs one of its own that is cancelled at the end as
-        an error.
+    def _accept_from(self, listening: socket.socket) -> None:
+        """Let connections in, one in a turn of the loop, while the oldest of too many goes. asyncio's own
+        servers accept all that wait at once, so that jobs would find no descriptor; and what they have
+        accepted in the turn in which they are closed is never closed.
         """
-        self._connections[writer] = own_task(self._request(reader, writer), "probe")
-        if len(self._connections) > _MOST_CONNECTIONS:
-            oldest = next(iter(self._connections))
-            del self._connections[oldest]
-            oldest.transport.abort()
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         try:
-            async with asyncio.timeout(_REQUEST_WITHIN_S):
-                words = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
-                path = words[1].partition(b"?")[0] if len(words) > 1 else b""
-                writer.write(await self._answer(path))
-                await writer.drain()
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            one, _ = listening.accept()
+        except (BlockingIOError, ConnectionError):  # it has gone again
             return
-        finally:
-            self._connections.pop(writer, None)
-            writer.close()
+        except OSError:  # too few descriptors, and it would be asked for again at once
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listening)
+            loop.call_later(_AGAIN_S, self._accept_from, listening)
+            return
+        one.settimeout(0)
+        request = own_task(self._request(one), "probe")
+        request.add_done_callback(self._close)
+        self._requests[request] = one
+        staying = [each for each in self._requests if not each.cancelling()]
+        if len(staying) > _MOST_CONNECTIONS:
+            staying[0].end()
+
+    def _close(self, request: asyncio.Task[None]) -> None:
+        """Whatever it came to: one that is cancelled before it begins runs none of its code."""
+        assert isinstance(request, OwnTask)
+        self._requests.pop(request).close()
+
+    async def _request(self, one: socket.socket) -> None:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_REQUEST_WITHIN_S):
+                words = (await _read(one)).split(b" ", 2)
+                path = words[1].partition(b"?")[0] if len(words) > 1 else b""
+                answer = await self._answer(path)
+                await asyncio.get_running_loop().sock_sendall(one, answer)
 
     async def _answer(self, path: bytes) -> bytes:
         watch = self._process.loop_watch
@@ -193,6 +221,30 @@ class HealthInitializer(Initializer):
         except (StoreError, TimeoutError):
             return False
         return True
+
+
+async def _bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of a host, as asyncio's servers have them."""
+    server = await asyncio.start_server(lambda *_: None, host, port, start_serving=False)
+    try:
+        return [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+    finally:
+        server.close()
+
+
+async def _read(one: socket.socket) -> bytes:
+    """A request, as far as it is needed.
+
+    Raises:
+        ConnectionError: it has no end.
+    """
+    request, loop = b"", asyncio.get_running_loop()
+    while b"\r\n\r\n" not in request:
+        read = await loop.sock_recv(one, _MOST_BYTES)
+        request += read
+        if not read or len(request) > _MOST_BYTES:
+            raise ConnectionError("no request")
+    return request
 
 
 def _cant_listen(host: str, port: int, error: OSError) -> str:
