@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
+import socket
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -25,6 +29,7 @@ from resqpy.store import workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.exchange_proxy import ExchangeProxy
+from tests.support.proxy import Proxy
 
 JOBS = 30
 TOGETHER = 15  # walks that share a Redis, each with a namespace of its own
@@ -294,3 +299,15 @@ async def test_nothing_is_lost_doubled_or_left_for_long(
 
     for seeds in range(7):
         assert await walks(redis_url, part_of(TOGETHER, part * 7 + seeds)) == {}
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("kind", [Proxy, partial(ExchangeProxy, seed=1)])
+async def test_a_connection_at_the_end_of_a_proxy(redis_url: str, kind: Any, turns: int) -> None:
+    """It is closed, however few turns of the loop it is old; else a test after this one fails of it."""
+    async with kind(redis_url) as proxy:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(urlsplit(proxy.url).path)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    gc.collect()

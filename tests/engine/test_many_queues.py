@@ -40,14 +40,6 @@ async def push(redis: Any, *queues: str) -> None:
         await pipe.execute()
 
 
-async def idle(work: Working) -> None:
-    """Wait until it listens, and has nothing more to look for."""
-    wakeup = work.worker._wakeup
-    assert wakeup is not None
-    await wait_for(lambda: wakeup.tracker.live)
-    await work.until_quiet()
-
-
 def deafen(work: Working) -> None:
     """Redis' messages are lost, and the worker doesn't know it."""
     assert work.worker._wakeup is not None
@@ -86,7 +78,7 @@ async def held(redis_url: str, redis: Any, low: str) -> AsyncIterator[tuple[Work
     await push(redis, low, low, low)
     async with working(redis_url, {"no_op": wait}, "*", **LAZY) as work:
         await begun.wait()
-        await idle(work)
+        await work.until_quiet()
         yield work, go_on
 
 
@@ -103,14 +95,14 @@ async def test_commands_do_not_depend_on_the_number_of_idle_queues(
         sent = requests_of(work)
         await work.until(200)
         assert sum(count > MANY for count in sent) <= 3
-        await idle(work)
+        await work.until_quiet()
         await redis.config_resetstat()
         line = work.worker.pool.reporting.exchange.line
         trips = line.round_trips
         for number in range(100):
             await push(redis, NAMES[-1])
             await work.until(201 + number)
-        await idle(work)
+        await work.until_quiet()
         trips = line.round_trips - trips
         looks = (await redis.info("commandstats"))["cmdstat_lpop"]["calls"]
     assert 100 <= looks <= 2 * trips
@@ -121,7 +113,7 @@ async def test_an_exchange_names_a_limited_number(redis_url: str, redis: Any) ->
     await redis.set("resque:pause-all-workers", "true")
     await push(redis, *NAMES)
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         named = requests_of(work)
         await redis.delete("resque:pause-all-workers")
         await work.until(len(NAMES))
@@ -160,11 +152,11 @@ async def test_sub_queues_and_exclusions_keep_their_order(redis_url: str, redis:
     await know(redis)
     await redis.set("resque:pause-all-workers", "true")
     async with working(redis_url, {"no_op": no_op}, "t19*,*,!t00*,!x", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         await push(redis, "x", NAMES[3], "t0500^-2", "t0500", "t0500^5", "t1999", NAMES[400])
         await redis.delete("resque:pause-all-workers")
         await work.until(5)
-        await idle(work)
+        await work.until_quiet()
         assert queues_of(work) == ["t1999", "t0400", "t0500^5", "t0500", "t0500^-2"]
     assert await redis.llen("resque:queue:x") == await redis.llen("resque:queue:t0003") == 1
 
@@ -175,7 +167,7 @@ async def test_a_new_queue_is_seen_at_once(redis_url: str, redis: Any, named_fir
     await know(redis)
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
         for ended, name in enumerate(("a", "new", "z"), 1):
-            await idle(work)
+            await work.until_quiet()
             calls = [redis.sadd("resque:queues", name), redis.rpush(f"resque:queue:{name}", JOB)]
             for call in calls if named_first else reversed(calls):
                 await call
@@ -198,7 +190,7 @@ async def test_lost_messages_cost_a_heartbeat_at_most(redis_url: str, redis: Any
     async with working(
         redis_url, {"no_op": no_op}, "*", timeout_s=60, heartbeat_s=0.2, slots=5
     ) as work:
-        await idle(work)
+        await work.until_quiet()
         deafen(work)
         await push(redis, NAMES[-1])
         await work.until(1)
@@ -212,7 +204,7 @@ async def test_after_the_tracking_connection_is_killed(redis_url: str, redis: An
     """What was pushed until it is made anew is found then."""
     await know(redis)
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await push(redis, NAMES[-1], NAMES[0], "new")
         await work.until(3)
@@ -245,7 +237,7 @@ async def test_queues_that_others_empty_are_left(redis_url: str, redis: Any) -> 
         await redis.delete(*(f"resque:queue:{name}" for name in NAMES))
         go_on.set()
         await work.until(1)
-        await idle(work)
+        await work.until_quiet()
         assert list(work.worker.pool.hot.next()) == []
         assert queues_of(work) == [NAMES[-1]]
 
@@ -254,11 +246,11 @@ async def test_what_is_pushed_while_all_are_paused_runs_after(redis_url: str, re
     """Nothing that was told meanwhile is forgotten."""
     await know(redis)
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         await redis.set("resque:pause-all-workers", "true")
         await wait_for(lambda: work.worker.pool.paused)
         await push(redis, NAMES[-1], NAMES[0])
-        await idle(work)
+        await work.until_quiet()
         assert work.ended == 0
         await redis.delete("resque:pause-all-workers")
         await work.until(2)
@@ -270,7 +262,7 @@ async def test_a_queue_that_is_no_list_hides_no_other(redis_url: str, redis: Any
     await know(redis)
     await redis.set(f"resque:queue:{NAMES[0]}", "text")
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         await push(redis, NAMES[-1])
         await work.until(1)
         await redis.delete(f"resque:queue:{NAMES[0]}")
@@ -290,7 +282,7 @@ async def test_a_pause_is_told_when_no_queue_was_left_out(redis_url: str, redis:
     async with working(
         redis_url, {"no_op": no_op, "more": more}, "*", events=("success", "pause", "job"), **LAZY
     ) as work:
-        await idle(work)
+        await work.until_quiet()
         deafen(work)
         work.told.clear()
         work.worker.on("pause", lambda *_: seen.append(work.ended))

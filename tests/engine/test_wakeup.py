@@ -35,14 +35,6 @@ async def push(redis: Any, queue: str) -> None:
         await pipe.execute()
 
 
-async def idle(work: Working) -> None:
-    """Wait until it listens, and has nothing more to look for."""
-    wakeup = work.worker._wakeup
-    assert wakeup is not None
-    await wait_for(lambda: wakeup.tracker.live)
-    await work.until_quiet()
-
-
 async def starts_at_once(work: Working, redis: Any, queue: str) -> None:
     """A job that is pushed now runs now."""
     started, before = time.monotonic(), work.ended
@@ -55,9 +47,9 @@ async def starts_at_once(work: Working, redis: Any, queue: str) -> None:
 async def test_a_foreign_push_is_started_at_once(redis_url: str, redis: Any, queues: str) -> None:
     """Whether the queue is known or not, by name, `*` or glob."""
     async with working(redis_url, {"no_op": no_op}, queues, **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         await starts_at_once(work, redis, "q")
-        await idle(work)
+        await work.until_quiet()
         await starts_at_once(work, redis, "q")
 
 
@@ -67,7 +59,7 @@ async def test_a_new_queue_is_seen_at_once(redis_url: str, redis: Any) -> None:
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
         await work.until(1)
         for name in ("second", "a:b"):
-            await idle(work)
+            await work.until_quiet()
             await starts_at_once(work, redis, name)
 
 
@@ -85,13 +77,13 @@ async def test_the_pause_key_is_honoured_at_once(redis_url: str, redis: Any) -> 
     await redis.set("resque:pause-all-workers", "true")
     await push(redis, "q")
     async with working(redis_url, {"no_op": no_op}, "q", **LAZY) as work:
-        await idle(work)
+        await work.until_quiet()
         assert work.ended == 0
         await redis.delete("resque:pause-all-workers")
         await work.until(1, AT_ONCE_S)
         await redis.set("resque:pause-all-workers", "True")
         await push(redis, "q")
-        await idle(work)
+        await work.until_quiet()
         assert work.ended == 1
         await redis.set("resque:pause-all-workers", "false")
         await work.until(2, AT_ONCE_S)
@@ -101,7 +93,7 @@ async def test_after_the_tracking_connection_is_killed(redis_url: str, redis: An
     """It is made anew, and what was pushed meanwhile is found."""
     async with working(redis_url, {"no_op": no_op}, "*", **LAZY) as work:
         for _ in range(2):
-            await idle(work)
+            await work.until_quiet()
             await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
             await push(redis, "q")
         await work.until(2, AT_ONCE_S)
@@ -114,7 +106,7 @@ async def test_the_heartbeat_finds_work_where_the_wakeup_is_deaf(
     by the next sign of life.
     """
     async with working(redis_url, {"no_op": no_op}, "*", timeout_s=60, heartbeat_s=0.2) as work:
-        await idle(work)
+        await work.until_quiet()
         assert work.worker._wakeup is not None
         work.worker._wakeup.tracker._on_change = lambda _: None  # deaf, and doesn't know it
         await push(redis, "q")
@@ -202,7 +194,7 @@ async def test_an_idle_process_only_beats(redis_url: str, redis: Any) -> None:
     async with working(redis_url, {"no_op": no_op}, "*", timeout_s=0.05, heartbeat_s=60) as work:
         await push(redis, "q")
         await work.until(1)
-        await idle(work)
+        await work.until_quiet()
 
         async def silent() -> bool:
             before = await commands(redis)
@@ -221,7 +213,7 @@ async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
     async with working(
         redis_url, {"no_op": no_op}, "*", slots=5, timeout_s=60, heartbeat_s=0.1
     ) as w:
-        await idle(w)
+        await w.until_quiet()
         await redis.config_resetstat()
         pings = len(w.args("ping"))
         await wait_for(lambda: len(w.args("ping")) >= pings + 5 * 8)
@@ -250,7 +242,7 @@ async def test_at_default_settings_under_one_command_a_second(redis_url: str, re
             of_a_beat = await next_beat() - before - 1  # the INFO
             return 0 < of_a_beat / options.heartbeat_s < 1 - 1 / PING_EVERY_S
 
-        await idle(work)
+        await work.until_quiet()
         await redis.config_resetstat()
         await next_beat()
         await wait_for(few)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from resqpy.base.concurrency.helper_thread import HelperThread
 from resqpy.base.errors import UsageError
-from resqpy.base.helper_thread import HelperThread
 from resqpy.embedded import PrivateServer
 from resqpy.framework.process.health import HealthInitializer
 from resqpy.framework.process.process import Process

@@ -18,7 +18,7 @@ from resqpy.base.masking import masked_url
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.binary import in_wheel
 from resqpy.store.connection.translation import translate_connect
-from tests.support.ports import free_port
+from tests.support.ports import close_server, free_port
 from tests.support.waiting import wait_for
 from tests.support.working import Working
 
@@ -296,4 +296,4 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
         await store.connect()
     await store.close()
     await served.get()
-    server.close()
+    await close_server(server)

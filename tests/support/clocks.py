@@ -22,3 +22,17 @@ class WrongClock(SystemClock):
 
     def now_us(self) -> int:
         return super().now_us() + self.ahead_ms * 1000
+
+
+class SteppedClock(SystemClock):
+    """A monotonic clock that stands still until the test moves it on."""
+
+    def __init__(self) -> None:
+        self._now_s = super().monotonic()
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def pass_by(self, seconds: float) -> None:
+        """So much time has passed."""
+        self._now_s += seconds

@@ -12,6 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from resqpy.store.connection.scripts import script
+from tests.support.ports import close_server
 
 FATES = ("cut", "lose", "tear", "hold", "delay", "repeat")
 
@@ -85,7 +86,7 @@ class ExchangeProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await close_server(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.support.ports import close_server
+
 _LONGEST = 40  # bytes of a needle, less one
 
 
@@ -59,8 +61,8 @@ class Proxy:
     async def refuse(self) -> None:
         """Accept no more connections; those there are stay."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await close_server(server)
             self._place.unlink(missing_ok=True)
 
     def reset(self) -> None:
@@ -90,7 +92,7 @@ class Proxy:
         self._tasks.add(task)
         try:
             there, to_redis = await asyncio.open_unix_connection(self._target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             self._tasks.discard(task)
             return

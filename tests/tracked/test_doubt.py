@@ -26,7 +26,7 @@ from resqpy.tracked.verbs import Tracked
 from tests.engine.test_rescue import INCARNATION, JOB, Scene, die_with, worker_id
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
-from tests.support.working import QUIET, Working, new_worker, working
+from tests.support.working import QUIET, Working, at_rest, new_worker, working
 from tests.tracked.support import KEYS, Workshop, known, promoting, status_is
 
 QUICK: dict[str, Any] = {"reply_timeout_s": 5.0, "connect_timeout_s": 5.0}
@@ -86,8 +86,7 @@ async def site(url: str, *, wait: bool = False, slots: int = 2) -> AsyncIterator
         shop = Workshop(store, {"mail": mail}, queues="mail", slots=slots, options=options)
         made.append(Site(shop, proxy))
         async with shop:
-            pool = shop.worker.pool
-            await wait_for(lambda: not pool._look and not pool._serving)
+            await at_rest(shop.worker)
             yield made[0]
         await store.close()
 

@@ -19,6 +19,7 @@ from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.listener import definition_of
 from resqpy.tracked.locks import Held, LockState
 from resqpy.tracked.verbs import Tracked
+from tests.support.clocks import SteppedClock
 from tests.support.waiting import wait_for
 from tests.tracked import victim
 from tests.tracked.support import KEYS, Workshop, known, status_is
@@ -29,14 +30,14 @@ async def test_one_batch_for_all_that_run(
     tracked: Tracked, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 tasks that run in a process are renewed in one round trip, at two thirds of their lock."""
-    sizes: list[int] = []
+    batches: list[Sequence[Held]] = []
     renew = locks.renew
 
-    async def count(store: Store, held: Sequence[Held]) -> list[LockState]:
-        sizes.append(len(held))
+    async def note(store: Store, held: Sequence[Held]) -> list[LockState]:
+        batches.append(held)
         return await renew(store, held)
 
-    monkeypatch.setattr(locks, "renew", count)
+    monkeypatch.setattr(locks, "renew", note)
     go, running = asyncio.Event(), 0
 
     async def job(_: Any) -> None:
@@ -45,16 +46,23 @@ async def test_one_batch_for_all_that_run(
         await go.wait()
 
     await asyncio.gather(
-        *(tracked.create("job", queue="jobs", lock_duration=3000) for _ in range(200))
+        *(tracked.create("job", queue="jobs", lock_duration=300_000) for _ in range(200))
     )
-    async with Workshop(store, {"job": job}, slots=200, queues="jobs") as shop:
+    shop = Workshop(store, {"job": job}, slots=200, queues="jobs")
+    keeper, clock = shop.keeper, SteppedClock()
+    keeper._clock = clock  # whenever the tasks begin, their locks are due at one time
+    async with shop:
         await wait_for(lambda: running == 200)
-        await wait_for(lambda: sum(sizes) >= 200)
-        await asyncio.sleep(0.2)
-        assert sum(sizes) == 200
-        assert len(sizes) <= 4  # they did not all begin in one moment
+        assert batches == []
+        clock.pass_by(250)
+        assert keeper._helper is not None
+        keeper._wake(keeper._helper)
+        await wait_for(lambda: batches)
         go.set()
         await wait_for(lambda: not shop.worker.pool.slots.busy)
+    [held] = batches
+    assert {each.lasts_ms for each in held} == {300_000}
+    assert len({each.task_id for each in held}) == 200
     assert await tracked.count(status="completed") == 200
 
 

@@ -89,13 +89,14 @@ class Tracker:
 
     async def _subscribe(self) -> None:
         connection = self._connection = await self._store.open_connection()
-        self.live = await self._track(connection)
+        allowed = await self._track(connection)
         channels = [_INVALIDATE]
         if self._on_control is not None:
             channels.append(self._store.keys.own("control").encode())
         await connection.send_command("SUBSCRIBE", *channels)
         for _ in channels:
             await self._within(connection.read_response())
+        self.live = allowed
 
     async def _track(self, connection: AbstractConnection) -> bool:
         """Ask to be told of changes; False where that is forbidden (orders are still listened to)."""
