@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resqpy.base.concurrency.helper_thread import HelperThread
 from resqpy.base.concurrency.waiting import first_of
@@ -37,7 +37,7 @@ class Beat:
         more_work: there may be others.
         registered: how many workers had been forgotten.
         queues: how many queues there are.
-        ids: for whom it was.
+        ids: for whom it was, and those before it that were not answered.
         unwatched: nobody has looked for dead processes of late.
     """
 
@@ -87,6 +87,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._told = WORKING
+        self._unanswered: set[WorkerId] = set()
         self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
     def start(self) -> None:
@@ -138,7 +139,10 @@ class Heartbeat:
     async def _beat(self, store: Store) -> bool:
         try:
             vitals = self._vitals()
-            self._on_beat(await beat(store, vitals))
+            self._unanswered.update(vitals.ids)
+            answer = await beat(store, vitals)
+            ids, self._unanswered = tuple(self._unanswered), set()
+            self._on_beat(replace(answer, ids=ids))
             await self._tell(store, vitals.incarnation, vitals.state)
         except ResqpyError as error:
             self._on_error(error)

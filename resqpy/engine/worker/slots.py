@@ -98,7 +98,12 @@ class Slots:
             return []
         fresh = [Slot(number, self._new_id(number)) for number in self._unused(count)]
         self._most = max(self._most, *(slot.number for slot in fresh))
-        await self._register([slot.worker_id for slot in fresh], epoch)
+        ids = [slot.worker_id for slot in fresh]
+        try:
+            await self._register(ids, epoch)
+        except BaseException:
+            self._gone += ids  # it may have been done
+            raise
         self.all += tuple(fresh)
         return fresh
 
@@ -149,8 +154,11 @@ class Slots:
         return bool(ghosts)
 
     async def leave(self) -> None:
-        """Take the process and its slots out of Redis, but those that still have a record."""
-        ids = [*self._gone, *self.worker_ids]
+        """Take the process and its slots out of Redis, but those that still have a record; also slots that
+        it had, which something that was not answered may have registered again.
+        """
+        had = map(self._new_id, range(1, self._most + 1))
+        ids = [each for each in had if each not in self.spoiled]
         stay = await workers.leave(self._store, self.incarnation, ids, process=True)
         self.all = tuple(self.busy)
         self._note_spoiled([each for each in stay if each not in self.worker_ids])
