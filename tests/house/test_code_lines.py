@@ -19,11 +19,11 @@ MOST: dict[str, tuple[int, int]] = {
     "diagnosis": (1380, 12),
     "embedded": (480, 7),
     "engine": (5892, 70),
-    "framework": (6000, 50),
+    "framework": (6012, 50),
     "plugins": (333, 5),
     "resqpy": (140, 1),
     "schedules": (720, 7),
-    "store": (4781, 38),
+    "store": (4785, 38),
     "testing": (545, 9),
     "tracked": (4215, 28),
 }
