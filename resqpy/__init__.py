@@ -1,6 +1,6 @@
-"""resqpy: background work in Python, in the same Redis as Ruby's and Node's Resque workers.
+"""resqpy: background jobs in Python, in the same Redis as Ruby's and Node's Resque workers.
 
-The public names are imported when they are first used, so that `import resqpy` costs next to nothing.
+The public names are imported on first use, so that `import resqpy` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from resqpy.tracked.handle import TrackedTask as TrackedTask
     from resqpy.tracked.listener import Listener as Listener
 
-# The same for the time of running, where nothing is imported before it is used.
+# The same at run time, where nothing is imported before it is used.
 _NAMES = {
     "base.errors": """
         ConfigError Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
@@ -146,7 +146,7 @@ _NAMES = {
     "tracked.listener": "Listener",
 }
 
-if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts any name
     _modules = {name: module for module, names in _NAMES.items() for name in names.split()}
     __all__ = sorted(_modules)
     __getattr__, __dir__ = names_at_first_use("resqpy", _modules)

@@ -1,1 +1,1 @@
-"""The ground floor: names, bytes, time and errors. Nothing here does I/O."""
+"""Names, payloads, time and errors. Nothing here does I/O."""

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: the arithmetic of irontask's retry options. Pure."""
+"""How long to wait before the next attempt: irontask's retry options. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resqpy.base.errors import UsageError
 
-_HIGHEST_MS = 100 * 365 * 86_400_000  # a wait that nobody lives to see; keeps the float finite
+_HIGHEST_MS = 100 * 365 * 86_400_000  # longer than anyone waits; keeps the float finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Backoff:
 
     Attributes:
         first_ms: milliseconds before the first retry.
-        factor: by what each wait is longer than the one before; 1: all alike.
-        most_ms: milliseconds that no wait exceeds; None: no limit.
-        randomize: multiply each wait by a number between 1 and 2.
+        factor: each wait is this many times the one before; 1: all the same.
+        most_ms: upper limit of a wait in milliseconds; None: no limit.
+        randomize: multiply each wait by a random number between 1 and 2.
     """
 
     first_ms: int = 1000
@@ -28,10 +28,10 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if self.first_ms < 0 or self.factor < 0 or (self.most_ms or 0) < 0:
-            raise UsageError(f"{self!r}: waits and factors are not negative")
+            raise UsageError(f"{self!r}: waits and factors must not be negative")
 
     def delay_ms(self, attempt: int, random: Callable[[], float] = lambda: 0.0) -> int:
-        """Milliseconds to wait after the attempt of this number; the first is 0."""
+        """Milliseconds to wait after attempt `attempt`, counted from 0."""
         spread = 1.0 + random() if self.randomize else 1.0
         try:
             wait = spread * self.first_ms * self.factor**attempt
@@ -41,7 +41,7 @@ class Backoff:
         return int(min(wait, limit) + 0.5)
 
     def text(self) -> str:
-        """As it stands in a record: `1000:3.5:-:0`."""
+        """The text kept in a record: `1000:3.5:-:0`."""
         most = "-" if self.most_ms is None else str(self.most_ms)
         return f"{self.first_ms}:{self.factor:g}:{most}:{int(self.randomize)}"
 
@@ -54,5 +54,5 @@ class Backoff:
 
     @classmethod
     def fixed(cls, interval_ms: int) -> Backoff:
-        """The same wait each time."""
+        """The same wait before each attempt."""
         return cls(interval_ms, 1.0)

@@ -1,7 +1,7 @@
-"""The one place that reads the clock; tests put another `Clock` in its place.
+"""The one place that reads the clock; tests replace its `Clock`.
 
-The clock of this machine may be wrong, so it is for durations and for what only people read. What is
-due, how long something waits, what is over: that goes by Redis' clock, see `told_ms`.
+The clock of this machine may be wrong, so it is used for durations and for display only. What is due, how
+long something waits and what has expired is decided by Redis' clock, see `test_ms`.
 
 Milliseconds since the epoch are the unit of the public API, as in node-resque and ActionHero.
 """
@@ -22,7 +22,7 @@ class Clock(Protocol):
         """Microseconds since the epoch (UTC)."""
 
     def monotonic(self) -> float:
-        """Seconds of a clock that never steps."""
+        """Seconds of a monotonic clock."""
 
 
 class SystemClock:
@@ -40,16 +40,16 @@ class SystemClock:
 SYSTEM_CLOCK: Clock = SystemClock()
 
 
-def told_ms(clock: Clock) -> int | None:
-    """What time it is for the scripts: that of a clock which a test has set; None: Redis' time."""
+def test_ms(clock: Clock) -> int | None:
+    """The time to give to scripts: that of a test's clock; None: use Redis' time."""
     return clock.now_ms() if getattr(clock, "set_by_test", False) else None
 
 
 class FixedClock:
-    """A clock that stands still until it is told to move; for tests.
+    """A clock that moves only when `advance` is called; for tests.
 
     Attributes:
-        set_by_test: its time counts instead of Redis'.
+        set_by_test: scripts use its time instead of Redis'.
     """
 
     set_by_test: bool = True
@@ -78,7 +78,7 @@ def iso_utc(us: int) -> str:
 
 
 def failed_at_utc(ms: int) -> str:
-    """`2026/11/21 00:27:20 UTC`: what resque-web and JavaScript both read (wire document, 5.9)."""
+    """`2026/11/21 00:27:20 UTC`: parsed by both resque-web and JavaScript (wire document, 5.9)."""
     return time.strftime("%Y/%m/%d %H:%M:%S UTC", time.gmtime(ms // 1000))
 
 

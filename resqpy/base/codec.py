@@ -1,8 +1,7 @@
-"""Every job that Ruby and Node see, and the reading of theirs (wire document, sections 2 and 5).
+"""Writes every job that Ruby and Node see, and reads theirs (wire document, sections 2 and 5).
 
-Workers' records are made in `worker_records`, entries of the failed list in `failed_entries`, both
-of what is here. Items keep their exact text: `decode_job` returns it with the job, and whatever moves a job moves
-those bytes. Only lock keys print numbers as JavaScript does.
+`worker_records` and `failed_entries` build on it. Items keep their exact text: `decode_job` returns it with
+the job, and whatever moves a job moves those bytes. Only lock keys format numbers as JavaScript does.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from resqpy.base.json_check import (
 from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
 
-# -- the id of the record that a job has beside it --
+# -- the id of the record beside a job --
 
-# In its first argument, under a reserved name: Ruby's and Node's schedulers and retry buttons rebuild a job
-# from class, queue and args alone. It is stripped before lock keys, matching and validation. The record says
-# where such a job waits, when it runs and how often, so what moves, promotes, retries and rescues jobs
-# leaves it to that.
+# In the first argument, under a reserved name: Ruby's and Node's schedulers and retry buttons rebuild a job
+# from class, queue and args alone. It is stripped before lock keys, matching and validation. The record
+# decides where such a job waits, when it runs and how often, so moving, promoting, retrying and rescuing
+# leave it to the record.
 TASK_ID = "_task_id"
 
 
 def task_id_of(args: Sequence[Any]) -> str | None:
-    """The id that a job's arguments carry; None: it has no record."""
+    """The record id in a job's arguments; None: the job has no record."""
     if not args or type(args[0]) is not dict:
         return None
     value = args[0].get(TASK_ID)
@@ -46,12 +45,12 @@ def task_id_of(args: Sequence[Any]) -> str | None:
 
 
 def has_record(args: Sequence[Any]) -> bool:
-    """Whether a job with these arguments has a record beside it."""
+    """Whether a job with these arguments has a record."""
     return task_id_of(args) is not None
 
 
 def without_task_id(args: Sequence[Any]) -> list[Any]:
-    """The arguments as the task itself knows them."""
+    """The arguments without the record id, as the task sees them."""
     if not args or type(args[0]) is not dict or TASK_ID not in args[0]:
         return list(args)
     first = {name: value for name, value in args[0].items() if name != TASK_ID}
@@ -60,13 +59,13 @@ def without_task_id(args: Sequence[Any]) -> list[Any]:
 
 # -- floats as Ruby writes them --
 
-# Jobs are found by their text, and there are two dialects: `ruby4` is `Float#to_s`, which the json gem used
-# up to 2.9; `ruby5` is the gem's own writer since 2.10 (named as in the wire document, after the client
-# stacks that were recorded).
+# Jobs are found by their text, and there are two spellings: `ruby4` is `Float#to_s`, used by the json gem up
+# to 2.9; `ruby5` is the gem's own writer since 2.10 (named as in the wire document, after the recorded client
+# stacks).
 
 
 def float_spellings(text: str) -> tuple[str, ...]:
-    """A JSON text of ours with its floats in both of Ruby's spellings."""
+    """A JSON text of ours with its floats in both Ruby spellings."""
     if "." not in text and "e" not in text:
         return ()
     return (respell(text, ruby4), respell(text, ruby5))
@@ -104,7 +103,7 @@ MAX_PAYLOAD = 16 * 1024 * 1024  # bytes of one job
 
 
 def encode_text(value: Any) -> bytes:
-    """Compact JSON of a value that is known to be writable."""
+    """Compact JSON of a value that is known to be encodable."""
     return json_text(value).encode()
 
 
@@ -127,22 +126,22 @@ def encode_args(args: Sequence[Any]) -> str:
     """The JSON of a job's arguments.
 
     Raises:
-        InvalidJob: something in it can't be read by every Resque worker, with its path.
+        InvalidJob: an argument can't be read by every Resque worker; the message gives its path.
     """
     if not isinstance(args, (list, tuple)):
-        raise InvalidJob(f"args: {type(args).__name__} given; pass a list of arguments")
+        raise InvalidJob(f"args: expected a list of arguments, got {type(args).__name__}")
     if plain(args):
         text = _plain_text(args)
         if text.isascii() or is_utf8(text):
             return js.small_floats(text)
     problem = explain(args)
-    if problem is None:  # subclasses of the plain types: what JSON makes of them is what counts
+    if problem is None:  # subclasses of the plain types: check what JSON makes of them
         return encode_args(json.loads(json_text(args)))
     raise InvalidJob(problem)
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text has no lone surrogates, so that it can be written."""
+    """Whether a text can be encoded: it has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -154,21 +153,21 @@ def encode_job(class_name: str, queue: str, args: Sequence[Any]) -> bytes:
     """A job as node-resque writes it: `{"class":…,"queue":…,"args":[…]}`.
 
     Raises:
-        InvalidJob: a name or an argument can't be written, or the job is too large.
+        InvalidJob: a name or an argument can't be encoded, or the job is too large.
     """
     raw = job_text(class_name, queue, encode_args(args))
     if len(raw) > MAX_PAYLOAD:
         raise InvalidJob(
-            f"the job {class_name!r} has {len(raw)} bytes, the most is {MAX_PAYLOAD}; "
-            "store the data elsewhere and enqueue where it is"
+            f"the job {class_name!r} has {len(raw)} bytes, the limit is {MAX_PAYLOAD}; "
+            "store the data elsewhere and enqueue a reference to it"
         )
     return raw
 
 
 def job_text(class_name: str, queue: str, args_json: str) -> bytes:
-    """A job from arguments that are JSON already."""
+    """A job whose arguments are already JSON."""
     if not class_name or not isinstance(class_name, str):
-        raise InvalidJob(f"the task name {class_name!r} is not a text with at least one sign")
+        raise InvalidJob(f"the task name must be a non-empty string, got {class_name!r}")
     return b"%b%b}" % (_head(class_name, queue), args_json.encode())
 
 
@@ -183,8 +182,8 @@ def _head(class_name: str, queue: str) -> bytes:
 def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     """All texts under which Ruby, Node and resqpy may have written one job.
 
-    They differ in the order of the keys, in `queue` (Ruby's queue items have none) and in the text
-    of numbers; the first is ours.
+    They differ in the order of the keys, in `queue` (missing in Ruby's queue items) and in how numbers are
+    spelled; the first text is ours.
     """
     ours = encode_args(args)
     python = js.respell(ours, repr) if "." in ours or "e" in ours else ours
@@ -196,23 +195,23 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
 
 
 def lock_args(args: Sequence[Any]) -> str:
-    """The arguments as they stand in the name of a lock: JavaScript's `JSON.stringify`."""
+    """The arguments as they appear in a lock's name: JavaScript's `JSON.stringify`."""
     return js.stringify(without_task_id(args))
 
 
 def retry_args(args: Sequence[Any]) -> str:
-    """The arguments as they stand in the keys of Retry: joined by `-`."""
+    """The arguments as they appear in the keys of Retry: joined by `-`."""
     return "-".join(map(js.text_of, without_task_id(args)))
 
 
 def decode_job(raw: bytes, queue: str) -> Job:
     """Read a job of any dialect.
 
-    Missing `args`, null and `{}` (what Node's Lua makes of `[]`) are no arguments; another object
-    is the single argument, as in node-resque.
+    Missing `args`, null and `{}` (what Node's Lua makes of `[]`) mean no arguments; another object is the
+    single argument, as in node-resque.
 
     Raises:
-        PayloadError: what is wrong with it.
+        PayloadError: it is malformed; the message says how.
     """
     try:
         data = read_strict(raw)
@@ -245,10 +244,9 @@ def _json_type(value: Any) -> str:
 
 
 def decode_lenient(raw: bytes) -> Any:
-    """The JSON value of what a foreign client left, or None where there is none to be had.
+    """The JSON value of data from a foreign client; None if it is no JSON.
 
-    A byte that is not UTF-8 stands in it as `\ufffd`; what a name of a key on Redis is made of is to be
-    read by `exact_text`.
+    A byte that is not UTF-8 becomes `\ufffd`; use `exact_text` for names that go into keys.
     """
     text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
@@ -259,7 +257,7 @@ def decode_lenient(raw: bytes) -> Any:
 
 
 def _decode_odd(text: str) -> Any:
-    """The same of what has blanks before it, or a number of some thousand digits, or is no JSON."""
+    """The slow path: leading blanks, very long numbers, or no JSON."""
     try:
         return LENIENT.decode(text)
     except (ValueError, RecursionError):
@@ -267,8 +265,8 @@ def _decode_odd(text: str) -> Any:
 
 
 def exact_text(raw: bytes, name: str) -> str | None:
-    """A member of an object that is a text, in its very bytes: broken UTF-8 is kept by surrogate escapes,
-    as in `decode_name`. None where it is no text.
+    """A text member of an object, byte for byte: broken UTF-8 becomes surrogate escapes, as in
+    `decode_name`. None if it is not a text.
     """
     text = member_text(raw, name)
     try:
@@ -279,10 +277,10 @@ def exact_text(raw: bytes, name: str) -> str | None:
 
 
 def delayed_queue(raw: bytes) -> str | None:
-    """The queue that a delayed item names."""
+    """The queue named in a delayed item."""
     data = decode_lenient(raw)
     queue = data.get("queue") if isinstance(data, dict) else None
-    if not isinstance(queue, str) or "\ufffd" not in queue:  # a quick look for nearly all
+    if not isinstance(queue, str) or "\ufffd" not in queue:  # fast path for nearly all
         return queue if isinstance(queue, str) and queue else None
     return exact_text(raw, "queue")
 
@@ -298,7 +296,7 @@ def digest(raw: bytes) -> str:
 
 
 def with_queue(job: Job) -> bytes:
-    """The text of a job as a delayed item: it must name its queue (trap 24)."""
+    """The text of a job as a delayed item, which must name its queue (trap 24)."""
     named = member_text(job.raw, "queue")
     if named == encode_text(job.queue):
         return job.raw
@@ -309,48 +307,48 @@ def with_queue(job: Job) -> bytes:
 
 
 def for_queue(raw: bytes, queue: str) -> bytes:
-    """The text of a job that goes to another queue: only what it says of its queue changes."""
+    """The text of a job for another queue: only its `queue` changes."""
     return replace_member(raw, "queue", encode_text(queue))
 
 
 def mend_args(raw: bytes) -> bytes:
-    """The text of a job that came through Node's worker record, where `[]` became `{}` (trap 14)."""
+    """The text of a job taken from Node's worker record, where `[]` became `{}` (trap 14)."""
     if member_text(raw, "args") == b"{}":
         return replace_member(raw, "args", b"[]")
     return raw
 
 
 def class_of(raw: bytes) -> str | None:
-    """The class that a job of any dialect names."""
+    """The class named in a job of any dialect."""
     data = decode_lenient(raw)
     name = data.get("class") if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
 
 
-# -- texts of our own --
+# -- our own texts --
 
 
 def decode_text(text: str | bytes) -> Any:
-    """The value of a JSON text that we wrote ourselves."""
+    """The value of a JSON text written by us."""
     return json.loads(text)
 
 
 def encode_object(value: Any, what: str = "payload") -> str:
-    """The JSON text of an object, which may stand in a job.
+    """The JSON text of an object that becomes part of a job.
 
     Raises:
-        InvalidJob: it is no object, something in it can't be written, with its path, or it has the
-            name that is reserved for the id of a record.
+        InvalidJob: it is not an object, something in it can't be encoded (with its path), or it uses the
+            name reserved for the record id.
     """
     if not isinstance(value, dict):
-        raise InvalidJob(f"{what}: {type(value).__name__} given; pass a dict (a JSON object)")
+        raise InvalidJob(f"{what}: expected a dict (a JSON object), got {type(value).__name__}")
     if TASK_ID in value:
         raise InvalidJob(f"{what}: {TASK_ID!r} is reserved for the task's id; use another name")
     return encode_value(value, what)
 
 
 def encode_value(value: Any, what: str) -> str:
-    """The JSON text of a value, which may stand in a job; InvalidJob, with the path, if it may not."""
+    """The JSON text of a value that becomes part of a job; InvalidJob, with the path, if it can't be encoded."""
     if plain([value]):
         text = _plain_text(value)
         if text.isascii() or is_utf8(text):

@@ -1,7 +1,7 @@
-"""What an error says, for every place that shows one. The error is a user's: asking it never raises.
+"""The text of an error, for everything that shows one. Reading it never raises.
 
-`str(error)`, `repr(error)`, its class and its notes run code that we did not write, which may raise
-anything, `SystemExit` too, or return megabytes.
+`str(error)`, `repr(error)`, the class and the notes run users' code, which may raise anything, even
+`SystemExit`, or return megabytes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-_MOST_SIGNS = 10_000  # of an error's words, or of one line
-_MOST_NOTES = 20
+_MAX_CHARS = 10_000  # characters of a message or of one line
+_MAX_NOTES = 20
 
 
 def class_of(error: BaseException) -> str:
-    """The name of its class."""
+    """The name of the error's class."""
     return _asked(lambda: type(error).__qualname__, "class name")
 
 
-def words_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """`str(error)`."""
     return _asked(lambda: str(error), "__str__")
 
@@ -31,23 +31,23 @@ def repr_of(error: BaseException) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Its class and words, as the last line of a traceback has them."""
-    name, words = class_of(error), words_of(error)
+    """Class and message, as in the last line of a traceback."""
+    name, words = class_of(error), message_of(error)
     return f"{name}: {words}" if words else name
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """Its notes; anything may stand where Python keeps them."""
+    """The error's notes; users' code may have put anything into `__notes__`."""
     try:
         notes: Any = error.__notes__
-        whole = [notes] if isinstance(notes, str) else list(notes)[:_MOST_NOTES]
+        whole = [notes] if isinstance(notes, str) else list(notes)[:_MAX_NOTES]
     except BaseException:  # see above
         return []
     return [_asked(partial(str, note), "note") for note in whole]
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """`error.add_note`, where it can take one."""
+    """`error.add_note`, if the error accepts one."""
     try:
         error.add_note(note)
     except BaseException:  # see above
@@ -55,8 +55,8 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def shortened(text: str) -> str:
-    """A text as long as one may be."""
-    return text if len(text) <= _MOST_SIGNS else f"{text[:_MOST_SIGNS]}…"
+    """The text, cut to the maximum length."""
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}…"
 
 
 def _asked(ask: Callable[[], Any], what: str) -> str:
@@ -66,17 +66,17 @@ def _asked(ask: Callable[[], Any], what: str) -> str:
         return f"<the error's own {what} raised {type.__getattribute__(type(broken), '__name__')}>"
 
 
-# Letters and marks that `isprintable` lets through though nothing is seen of them.
+# Letters and marks that are invisible though `isprintable` accepts them.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with escapes in place of all that can't be seen.
+    """The text with invisible characters escaped.
 
     Args:
-        keep: signs to be left as they are, such as a newline.
+        keep: characters to leave as they are, such as a newline.
     """
     if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
         return text
@@ -85,7 +85,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def printable_json(text: str) -> str:
-    """JSON of the same value: such signs stand in texts only, where JSON has escapes for them."""
+    """JSON of the same value, with invisible characters as JSON escapes; they occur in strings only."""
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(_json_escaped(s) if _bad(s) and s not in "\n\r\t" else s for s in text)

@@ -1,4 +1,6 @@
-"""One tree of errors. The class docstring is the default message; raise with a better one where there is one."""
+"""The tree of errors. The class docstring is the default message; raise with a more specific one where
+possible.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ class UsageError(ResqpyError, ValueError):
 
 
 class InvalidJob(UsageError):
-    """A job's arguments can't be written so that every Resque worker can read them."""
+    """A job's arguments can't be encoded so that every Resque worker can read them."""
 
 
 class InvalidQueueName(UsageError):
@@ -23,7 +25,7 @@ class InvalidQueueName(UsageError):
 
 
 class InvalidTask(UsageError):
-    """A task is not defined as it should be."""
+    """A task is not defined correctly."""
 
 
 class UnknownTask(UsageError):
@@ -35,11 +37,11 @@ class UnknownOption(UsageError):
 
 
 class ImportFailed(UsageError):
-    """A dotted path doesn't lead to anything that can be imported."""
+    """A dotted path can't be imported."""
 
 
 class PayloadError(ResqpyError):
-    """A payload from Redis can't be understood as a job."""
+    """A payload from Redis is not a valid job."""
 
 
 class StoreError(ResqpyError):
@@ -47,19 +49,19 @@ class StoreError(ResqpyError):
 
 
 class StoreUnavailable(StoreError):
-    """Redis can't be reached or refuses to work now; nothing was written."""
+    """Redis can't be reached or is not accepting commands now; nothing was written."""
 
 
 class OutcomeUnknown(StoreError):
-    """The connection was lost before Redis replied: what was asked may or may not have been done."""
+    """The connection was lost before Redis replied: the command may or may not have been executed."""
 
 
 class UnderReplicated(StoreError):
-    """It was written, but too few replicas confirmed it in time: a failover now may lose it."""
+    """It was written, but too few replicas confirmed it in time: a failover now could lose it."""
 
 
 class StoreMisconfigured(StoreError):
-    """The Redis that was named can't be used like this."""
+    """This Redis can't be used as configured."""
 
 
 class EmbeddedRedisError(ResqpyError):
@@ -89,7 +91,7 @@ class NotInFailed(ResqpyError):
 
 
 class TaskUnfinished(ResqpyError):
-    """A task returned what had yet to run."""
+    """A task returned something that still has to run."""
 
 
 class JobTimeout(ResqpyError):
@@ -97,7 +99,7 @@ class JobTimeout(ResqpyError):
 
 
 class HookTimeout(ResqpyError):
-    """A hook of a plugin, a middleware or an initializer took longer than it may."""
+    """A hook of a plugin, a middleware or an initializer exceeded its time limit."""
 
 
 class JobCancelled(ResqpyError):
@@ -109,11 +111,11 @@ class WorkerStopped(ResqpyError):
 
 
 class PoolStateError(ResqpyError):
-    """The worker is not in a state in which this can be done."""
+    """The worker is in a state in which this is not possible."""
 
 
 class NoEventLoop(UsageError):
-    """No event loop runs here, so nothing can be awaited."""
+    """No event loop is running here, so nothing can be awaited."""
 
 
 class WrongLoop(UsageError):
@@ -125,11 +127,11 @@ class ConfigError(UsageError):
 
 
 class InvalidInputs(UsageError):
-    """The inputs of a job are not what its task declares."""
+    """The inputs of a job don't match what its task declares."""
 
 
 class NotStarted(ResqpyError):
-    """No resqpy process was started here."""
+    """No resqpy process has been started here."""
 
 
 class LoadFailed(UsageError):
@@ -137,15 +139,15 @@ class LoadFailed(UsageError):
 
 
 class Deposed(ResqpyError):
-    """Another scheduler leads by now; nothing was written."""
+    """Another scheduler is the leader now; nothing was written."""
 
 
 class WorkerDied(ResqpyError):
-    """The worker died while it ran this job, which may run only once."""
+    """The worker died while running this job, which may run only once."""
 
 
 class PoisonPill(ResqpyError):
-    """The job was lost with its worker too often."""
+    """The job's worker died too often."""
 
 
 class WrongCursor(UsageError):

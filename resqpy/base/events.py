@@ -1,7 +1,7 @@
-"""A small event emitter: the `on` / `once` of node-resque, in Python.
+"""A small event emitter: node-resque's `on` / `once` in Python.
 
-Listeners are plain functions or coroutine functions; the latter run as tasks of their own.
-A listener that raises never harms the emitter: the error goes to `on_listener_error`.
+Listeners are plain functions or coroutine functions; the latter run as separate tasks. A listener that
+raises never affects the emitter: the error goes to `on_listener_error`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger("resqpy.events")
 
 
 def _is(known: Listener, listener: Listener) -> bool:
-    """By equality: each look at a method makes another object."""
+    """By equality: each access to a method creates another object."""
     return known == listener or getattr(known, "__wrapped__", None) == listener
 
 
@@ -30,7 +30,7 @@ class Emitter:
     """Keeps listeners by event name.
 
     Attributes:
-        EVENTS: those that it tells; empty: of any name.
+        EVENTS: the events it emits; empty: any name.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset()
@@ -40,10 +40,10 @@ class Emitter:
         self._running: set[asyncio.Future[Any]] = set()
 
     def on(self, event: str, listener: Listener) -> Listener:
-        """Call `listener` at each `event`; returns it, so that `off` can take it back.
+        """Call `listener` at each `event`; returns it, so that `off` can remove it.
 
         Raises:
-            UsageError: nothing of that name is ever told.
+            UsageError: there is no event of that name.
         """
         if self.EVENTS and event not in self.EVENTS:
             known = ", ".join(sorted(self.EVENTS))
@@ -56,7 +56,7 @@ class Emitter:
     def once(self, event: str, listener: Listener) -> Listener:
         """Call `listener` at the next `event` only."""
 
-        @wraps(listener)  # which `off` knows it by
+        @wraps(listener)  # lets `off` find it
         def first(*args: Any) -> Any:
             self.off(event, first)
             return listener(*args)
@@ -64,19 +64,19 @@ class Emitter:
         return self.on(event, first)
 
     def off(self, event: str, listener: Listener | None = None) -> None:
-        """Forget one listener of an event, also one of `once`, or all of them."""
+        """Remove one listener of an event (also one added by `once`), or all of them."""
         if listener is None:
             self._listeners.pop(event, None)
             return
         kept = [each for each in self._listeners.get(event, ()) if not _is(each, listener)]
         self._listeners[event] = kept
 
-    def heard(self, event: str) -> bool:
-        """Whether anybody listens: what is costly to tell needn't be told to nobody."""
+    def has_listeners(self, event: str) -> bool:
+        """Whether anybody listens; events without listeners need not be built."""
         return bool(self._listeners.get(event))
 
     def emit(self, event: str, *args: Any) -> None:
-        """Tell all listeners of `event`."""
+        """Call all listeners of `event`."""
         listeners = self._listeners.get(event)
         if not listeners:
             return
@@ -87,11 +87,11 @@ class Emitter:
                     self._follow(event, result)
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # a CancelledError or SystemExit of its own, too
+            except BaseException:  # also its own CancelledError or SystemExit
                 self.on_listener_error(event)
 
     def on_listener_error(self, event: str) -> None:
-        """A listener raised: log it, go on."""
+        """A listener raised: log it and continue."""
         _log.exception("a listener of %r failed", event)
 
     def _follow(self, event: str, awaitable: Any) -> None:
@@ -104,5 +104,5 @@ class Emitter:
             await awaitable
         except asyncio.CancelledError:
             raise
-        except BaseException:  # out of a task, a SystemExit would end the loop
+        except BaseException:  # a SystemExit out of a task would end the loop
             self.on_listener_error(event)

@@ -1,4 +1,4 @@
-"""Entries of the failed list, and in them the jobs that nobody can read, with their exact bytes."""
+"""Entries of the failed list, including jobs that can't be read, with their exact bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from resqpy.base.keys import FAILED
 from resqpy.base.members import member_text
 from resqpy.base.model import FailedJob
 
-# The class of an entry whose job could not be read: its bytes stand in base64 as its argument.
+# The class of an entry whose job could not be read: its argument holds the bytes in base64.
 UNREADABLE = "resqpy.unreadable"
-INLINE_UNREADABLE = 65_536  # bytes; what is larger is kept in a key of its own
+INLINE_UNREADABLE = 65_536  # bytes; larger ones are kept in a key of their own
 
 
 def encode(
@@ -36,7 +36,7 @@ def encode(
 ) -> bytes:
     """A failed entry with all seven keys that resque-web and node-resque show (wire document, 5.9).
 
-    `job_json` stands in it as it is: it must have passed `read_strict`.
+    `job_json` is inserted unchanged: it must have passed `read_strict`.
     """
     head = json_text({"worker": clean(worker), "queue": clean(queue)})[:-1]
     tail = {
@@ -52,46 +52,47 @@ def encode_retry_failure(
     *, args: Sequence[Any], class_name: str, queue: str, error: str, backtrace: Sequence[str],
     failed_at: str,
 ) -> bytes:  # fmt: skip
-    """The last error of a job that is tried again, under `Keys.retry_failure` (node-resque's Retry)."""
+    """The last error of a job that will be retried, under `Keys.retry_failure` (node-resque's Retry)."""
     data = {"failed_at": failed_at, "payload": list(args), "exception": clean(error)}
     data |= {"error": clean(error), "backtrace": [clean(line) for line in backtrace]}
     return encode_text(data | {"worker": class_name, "queue": clean(queue)})
 
 
 def unreadable_job(raw: bytes, queue: str) -> bytes:
-    """A job that every client can read, with the bytes of one that they can't inside."""
+    """A job that every client can read and that contains the bytes of an unreadable one."""
     return job_text(UNREADABLE, clean(queue), json_text([base64.b64encode(raw).decode()]))
 
 
 def unreadable_reference(digest: str, size: int, queue: str, kept: str | None = None) -> bytes:
-    """The same for a large one, whose bytes stand in `Keys.unreadable(kept or digest)`."""
+    """The same for a large one, whose bytes are in `Keys.unreadable(kept or digest)`."""
     reference = {"sha1": digest, "bytes": size, "kept": kept or digest}
     return job_text(UNREADABLE, clean(queue), json_text([reference]))
 
 
 def kept_name(digest: str) -> str:
-    """A name for kept bytes: another one at each failure, for each entry goes by itself."""
+    """A name for kept bytes, different for each failure, because entries are removed independently."""
     return f"{digest}-{secrets.token_hex(4)}"
 
 
 def decode(raw: bytes, source: str = FAILED, *, with_job: bool = True) -> FailedJob:
-    """Read a failed entry of any dialect, however odd: what can't be read is None, its bytes kept.
+    """Read a failed entry of any dialect, however malformed: unreadable fields are None, the bytes are
+    kept.
 
     Args:
-        with_job: False where only what it says of itself is asked: its job's exact bytes cost most.
+        with_job: False skips the job's exact bytes, which cost most.
     """
     return made_of(decode_lenient(raw), raw, source, with_job=with_job)
 
 
 def class_in(data: Any) -> str | None:
-    """The class that the payload of an entry names, which is all that most entries are asked for."""
+    """The class named in an entry's payload, which is enough for most uses."""
     payload = data.get("payload") if isinstance(data, dict) else None
     name = payload.get("class") if isinstance(payload, dict) else None
     return name if isinstance(name, str) else None
 
 
 def made_of(data: Any, raw: bytes, source: str, *, with_job: bool) -> FailedJob:
-    """The same as `decode`, of the value that `decode_lenient` has read."""
+    """Like `decode`, from the value that `decode_lenient` returned."""
     if not isinstance(data, dict):
         return FailedJob(raw, None, None, None, None, [], None, None, source=source)
     payload, backtrace = data.get("payload"), data.get("backtrace")
@@ -114,7 +115,7 @@ def made_of(data: Any, raw: bytes, source: str, *, with_job: bool) -> FailedJob:
 
 
 def _lines(backtrace: Any) -> list[str]:
-    """A backtrace: of Ruby and Node a list, of others a text with several lines, or there is none."""
+    """A backtrace: a list from Ruby and Node, a multi-line text from others, or missing."""
     if isinstance(backtrace, list):
         return [str(line) for line in backtrace]
     return [] if backtrace is None else str(backtrace).splitlines()
@@ -145,7 +146,7 @@ def _unpack_unreadable(args: list[Any]) -> tuple[bytes | None, str | None]:
 
 
 def _unwrap(raw: bytes) -> tuple[bytes | None, str | None]:
-    """A foreign client may have retried the wrapper itself, which then was wrapped again."""
+    """A foreign client may have retried the wrapper itself, which was then wrapped again."""
     if raw.startswith(b'{"class":"resqpy.unreadable"'):
         return _job_in_failed(b"", decode_lenient(raw))
     return raw, None

@@ -7,8 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
-# Abbreviations that Ruby writes behind a local time. Ambiguous ones (IST, CST as China's) are not
-# guessed: the machine's own zone is asked first, then the one that the standard for mail names.
+# Abbreviations that Ruby appends to local times. Ambiguous ones (IST; CST in China) are not guessed: the
+# machine's own zone is tried first, then the one that the mail standard defines.
 _ZONES = {
     "UTC": 0, "GMT": 0, "UT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2,
     "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5,
@@ -28,11 +28,11 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})?")
 
 
-LATEST_MS = 220_000_000_000_000  # in the 90th century: a later time is none, and no datetime soon
+LATEST_MS = 220_000_000_000_000  # in the 90th century, near datetime's limit
 
 
 def noted_ms(text: str | bytes) -> int | None:
-    """Milliseconds since the epoch, as we note them; None where something else stands there."""
+    """Milliseconds since the epoch, as we store them; None for anything else."""
     try:
         ms = float(text)
     except ValueError:
@@ -41,7 +41,7 @@ def noted_ms(text: str | bytes) -> int | None:
 
 
 def moment_of(value: object) -> int | None:
-    """Milliseconds since the epoch of a time in any of the formats; None where it can't be told.
+    """Milliseconds since the epoch of a time in any of the formats; None if it is none.
 
     A bare number is seconds (Node's `started`). A time without zone is UTC.
     """
@@ -60,7 +60,7 @@ def moment_of(value: object) -> int | None:
         return None
 
 
-@lru_cache(maxsize=1024)  # what fails at one second has one time
+@lru_cache(maxsize=1024)  # jobs that fail in the same second share it
 def _parse(text: str, _zones: tuple[str, str]) -> int | None:
     if match := _NUMERIC.fullmatch(text):
         year, month, day, *rest = match.groups()

@@ -1,4 +1,4 @@
-"""The one place that turns a dotted name into the thing it names."""
+"""The one place that imports by dotted name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from resqpy.base.errors import ImportFailed
 
 
 def import_dotted(path: str) -> Any:
-    """What `package.module.name` or `package.module:name` leads to.
+    """The object that `package.module.name` or `package.module:name` refers to.
 
     Raises:
-        ImportFailed: no such module or no such name in it (with the nearest name).
+        ImportFailed: there is no such module, or no such name in it (with the nearest name).
     """
     module_name, colon, attribute = path.partition(":")
     if not colon:
@@ -31,8 +31,8 @@ def import_dotted(path: str) -> Any:
         raise ImportFailed(f"{path!r} is not a dotted path such as 'package.module.Name'")
     try:
         target: Any = importlib.import_module(module_name)
-    except Exception as error:  # the module may raise anything while it is imported
-        raise ImportFailed(f"can't import {path!r}: {repr_of(error)}") from error
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ImportFailed(f"cannot import {path!r}: {repr_of(error)}") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             hint = near_match(part, dir(target))
@@ -44,10 +44,10 @@ def import_dotted(path: str) -> Any:
 def names_at_first_use(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose names are imported when they are first used.
+    """`__getattr__` and `__dir__` of a package whose names are imported on first use.
 
     Args:
-        modules: the module below `resqpy` that defines it, by name.
+        modules: by name, the module below `resqpy` that defines it.
     """
 
     def get(name: str) -> Any:
@@ -62,22 +62,23 @@ def names_at_first_use(
 
 
 class _FreshLoader(SourceFileLoader):
-    """Reads the text each time: a file that was saved twice in a second has no new bytecode."""
+    """Reads the source each time: a file saved twice within a second has no new bytecode."""
 
     def get_code(self, fullname: str) -> Any:
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def import_file(path: Path, name: str) -> ModuleType:
-    """Run a file as a module of a name, one that can't shadow a package (`config/redis.py` is not `redis`).
+    """Run a file as a module of the given name, which can't shadow a package (`config/redis.py` is not
+    `redis`).
 
-    Each call runs the file anew. What the file raises goes to the caller as it is.
+    Each call runs the file again. Errors of the file are raised unchanged.
     """
     loader = _FreshLoader(name, str(path))
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None  # a loader is given
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles of the file look it up
+    sys.modules[name] = module  # dataclasses and pickle look it up
     try:
         loader.exec_module(module)
     except BaseException:
@@ -143,8 +144,8 @@ def _clash(name: str, path: Path, prefix: str, found: Sequence[str]) -> str:
 
 
 def _module_of(path: Path) -> ModuleType | None:
-    """The module that runs a file, or has run it."""
-    tail = str(Path(*path.parts[-2:]))  # only of what ends so the place is asked
+    """The module that runs, or ran, a file."""
+    tail = str(Path(*path.parts[-2:]))
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
         if not isinstance(file, str) or not file.endswith(tail) or name == "__main__":
@@ -155,13 +156,13 @@ def _module_of(path: Path) -> ModuleType | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """What an installed package offers by an entry point.
+class EntryPointObject:
+    """What an installed package provides by an entry point.
 
     Attributes:
         label: the entry point and its package, for messages.
         package: name and version.
-        thing: `ImportFailed` where it can't be imported.
+        thing: `ImportFailed` if it can't be imported.
     """
 
     label: str
@@ -169,8 +170,8 @@ class Brought:
     thing: Any
 
 
-def import_entry_points(group: str) -> Iterable[Brought]:
-    """What installed packages offer in a group."""
+def import_entry_points(group: str) -> Iterable[EntryPointObject]:
+    """What installed packages provide in an entry point group."""
     for entry in sorted(_metadata().entry_points(group=group), key=lambda each: each.name):
         package = f"{entry.dist.name} {entry.dist.version}"
         label = f"{entry.name} ({entry.value}) of the package {package}"
@@ -178,11 +179,11 @@ def import_entry_points(group: str) -> Iterable[Brought]:
             thing = entry.load()
         except Exception as error:  # a package may raise anything while it is imported
             thing = ImportFailed(f"entry point {label} in {group!r}: {repr_of(error)}")
-        yield Brought(label, package, thing)
+        yield EntryPointObject(label, package, thing)
 
 
 def _metadata() -> Any:
-    """Imported when it is used: with all that it imports, it costs 10 ms."""
+    """Imported on first use: it costs 10 ms."""
     return importlib.import_module("importlib.metadata")
 
 
@@ -191,15 +192,15 @@ def package_version(name: str) -> str:
     return str(_metadata().version(name))
 
 
-MISSPELLED = 0.8  # a cutoff: who wrote a name that is so near to a known one meant that one
+MISSPELLED = 0.8  # similarity above which a name is a misspelling of a known one
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`; did you mean 'x'?` for the nearest known name, or an empty text. Another style of the same words,
-    as `lockTimeout`, is no difference.
+    """`; did you mean 'x'?` for the nearest known name, or an empty text. Names in another style, such as
+    `lockTimeout`, match.
 
     Args:
-        cutoff: how near it must be, from 0 to 1.
+        cutoff: the similarity required, from 0 to 1.
     """
     by_letters = {_letters(each): each for each in known}
     near = difflib.get_close_matches(_letters(name), list(by_letters), n=1, cutoff=cutoff)
@@ -211,9 +212,9 @@ def _letters(name: str) -> str:
 
 
 def misspelled(kind: type, base: type, known: Sequence[str]) -> list[str]:
-    """What a person is told of a class: `has 'strat'; did you mean 'start'?`.
+    """Messages about misspelled names in a class: `has 'strat'; did you mean 'start'?`.
 
-    A name that has a known one in it (`restart`) is one of the user's own.
+    A name that contains a known one (`restart`) is taken for the user's own.
     """
     own = [name for name in vars(kind) if not name.startswith("_") and not hasattr(base, name)]
     hints = [

@@ -1,8 +1,7 @@
-"""Which jobs are meant: the one comparison of jobs, for every verb that finds, counts, moves or removes some.
+"""Job filter: the one comparison of jobs, for everything that finds, counts, moves or removes jobs.
 
 Class, arguments and queue are compared as values, whoever wrote them: the order of keys, the spelling of
-numbers and texts, and further keys beside them make no other job. What is found is then changed by its
-exact bytes.
+numbers and texts, and additional keys make no difference. What is found is then changed by its exact bytes.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from typing import Any, Self
 from resqpy.base import codec, reading
 from resqpy.base.model import Job, UnreadableJob
 
-_FEW = 8  # texts, and as many numbers, that are looked for in a job's bytes
-# Whole numbers may be spelled otherwise than by their digits: with an exponent, or as a fraction.
+_FEW = 8  # texts, and as many numbers, that are searched for in a job's bytes
+# Integers may be spelled with an exponent or as a fraction.
 _RESPELLED = re.compile(rb"\d(?:[eE][-+]?\d|\.\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """A choice of jobs; None means: any.
+    """Selects jobs; None means any.
 
     Attributes:
         args: all of a job's arguments, as JSON values.
-        queue: the queue a job stands in, or waits for.
+        queue: the queue that a job is in, or waits for.
     """
 
     class_name: str | None = None
@@ -36,7 +35,7 @@ class JobFilter:
     _digits: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Note what stands in the bytes of each job that is meant, unless it is escaped or respelled."""
+        """Precompute what the bytes of every matching job contain, unless escaped or spelled differently."""
         values = [self.class_name, *_leaves(self.args)]
         texts = [each for each in values if isinstance(each, str) and "\ufffd" not in each]
         numbers = [str(abs(each)) for each in values if type(each) is int]
@@ -48,7 +47,7 @@ class JobFilter:
     def of(
         cls, class_name: str | None, args: Sequence[Any] | None = None, queue: str | None = None
     ) -> Self:
-        """The choice that a user makes.
+        """The filter for arguments given by a user.
 
         Raises:
             InvalidJob: no job can have such arguments.
@@ -57,11 +56,11 @@ class JobFilter:
         return cls(class_name, values, queue)
 
     def fits(self, job: Job) -> bool:
-        """Whether a job is meant; one that can't be read may still name its class."""
+        """Whether a job matches; an unreadable one may still name its class."""
         return not self.differences(job)
 
     def differences(self, job: Job) -> list[str]:
-        """In what a job is another than those that are meant: of "class", "queue", "args"."""
+        """In what a job differs from the filter: of "class", "queue", "args"."""
         unreadable = isinstance(job, UnreadableJob)
         name = codec.class_of(job.raw) if unreadable else job.class_name
         same_args = self.args is None or (not unreadable and same(self.args, job.args))
@@ -73,10 +72,10 @@ class JobFilter:
         return [what for what, fits in fitting.items() if not fits]
 
     def means(self, raw: bytes, queue: str | None = None) -> bool:
-        """Whether a job is meant, by its bytes: they are read no further than what is asked for needs.
+        """Whether a job matches, by its bytes, decoding no more than necessary.
 
         Args:
-            queue: in which it stands; None: it is delayed, so its bytes name it.
+            queue: the queue it is in; None: it is delayed and names its queue itself.
         """
         if not self.may_fit(raw):
             return False
@@ -91,7 +90,7 @@ class JobFilter:
         return self.class_name is None or codec.class_of(raw) == self.class_name
 
     def may_fit(self, raw: bytes) -> bool:
-        """A quick look at a job's bytes, which reads none of them: False only where it can't be meant."""
+        """A quick check of a job's bytes without decoding: False only if it can't match."""
         for piece in self._pieces:
             if piece not in raw:
                 return b"\\" in raw
@@ -101,14 +100,16 @@ class JobFilter:
         return True
 
     def texts(self) -> list[bytes]:
-        """The texts under which Ruby, Node and resqpy write such a job; empty where it is not one job."""
+        """The texts under which Ruby, Node and resqpy write such a job; empty if the filter matches more
+        than one job.
+        """
         if self.class_name is None or self.args is None or self.queue is None:
             return []
         texts = codec.spellings(self.class_name, self.queue, self.args)
         return [text for text in texts if self._is_meant(text)]
 
     def _is_meant(self, text: bytes) -> bool:
-        """Not meant: what JavaScript makes of a whole number that it can't hold."""
+        """Excluded: what JavaScript makes of an integer that it can't represent."""
         return same(codec.decode_text(text)["args"], self.args)
 
     def __str__(self) -> str:
@@ -116,7 +117,7 @@ class JobFilter:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """All texts and numbers in a JSON value, also the names of members."""
+    """All texts and numbers in a JSON value, including member names."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield name

@@ -16,7 +16,7 @@ _POSITIONAL = re.compile(r"-?\d+\.\d+").fullmatch
 
 
 def number(value: float) -> str:
-    """A number as `String(value)` gives it in JavaScript: `1` for 1.0, `1e+21`, `1e-7`."""
+    """A number as JavaScript's `String(value)` formats it: `1` for 1.0, `1e+21`, `1e-7`."""
     text = repr(value)
     if type(value) is int and -_EXACT <= value <= _EXACT:
         return text
@@ -39,7 +39,7 @@ def _as_double(value: float) -> str:
 
 
 def decimal(value: float) -> tuple[str, str, int]:
-    """The shortest decimal of a finite number: sign, digits, point; it is 0.digits * 10**point."""
+    """The shortest decimal form of a finite number: sign, digits, point; the value is 0.digits * 10**point."""
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     point = len(digits) + int(exponent) if value else 1
     return "-" if sign else "", "".join(map(str, digits)), point
@@ -62,7 +62,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
 
 
 def respell(text: str, spell: Callable[[float], str]) -> str:
-    """A JSON text with its floats (what has a point or an exponent) spelled otherwise."""
+    """A JSON text with its floats (numbers with a point or an exponent) spelled differently."""
 
     def respelled(match: re.Match[str]) -> str:
         token = match.group()
@@ -73,9 +73,9 @@ def respell(text: str, spell: Callable[[float], str]) -> str:
 
 
 def small_floats(text: str) -> str:
-    """A JSON text by Python with `1e-05` and `1e-07` as JavaScript has them: `0.00001`, `1e-7`.
+    """A JSON text by Python with `1e-05` and `1e-07` spelled as in JavaScript: `0.00001`, `1e-7`.
 
-    They stay floats in every language. (`1.0` and `1e+16` would not: those keep their text.)
+    They stay floats in every language. (`1.0` and `1e+16` would not, so they keep their spelling.)
     """
     if "e-0" not in text:
         return text
@@ -83,7 +83,7 @@ def small_floats(text: str) -> str:
 
 
 def stringify(value: Any) -> str:
-    """What `JSON.stringify(JSON.parse(text))` makes of a value that Python read from that text."""
+    """What `JSON.stringify(JSON.parse(text))` returns for a value that Python parsed from that text."""
     if isinstance(value, str):
         return _quote(value)
     if value is None or isinstance(value, bool):
@@ -97,7 +97,7 @@ def stringify(value: Any) -> str:
 
 
 def _key_order(value: dict[str, Any]) -> list[str]:
-    """Integer-like keys come first, by number; then the others as they were written."""
+    """Integer-like keys first, in numeric order; then the others in the order written."""
     indices = [key for key in value if _is_index(key)]
     if not indices:
         return list(value)
@@ -109,7 +109,7 @@ def _is_index(key: str) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value as it stands in node-resque's Retry keys: texts as they are, the rest as JSON."""
+    """A value as it appears in node-resque's Retry keys: texts unchanged, the rest as JSON."""
     if isinstance(value, str):
         return value
     return stringify(value)

@@ -1,6 +1,6 @@
 """What may be written: nothing that a Ruby or Node worker can't read (wire document, 5.2, traps 12-13).
 
-`plain` is the quick answer for every job, `explain` the slow one that names the place.
+`plain` is the fast check of every job, `explain` the slow one that names the location.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import math
 from typing import Any
 
-MAX_NESTING = 97  # Ruby reads 99 levels; two of them are a failed entry and the job in it
+MAX_NESTING = 97  # Ruby reads 99 levels; a failed entry and the job in it take two
 _HUGE = 2**1023
 _CONTAINERS = {list, tuple, dict}
 
@@ -25,7 +25,7 @@ _HINTS = {
 
 
 def plain(value: Any, room: int = MAX_NESTING) -> bool:
-    """Whether JSON keeps a value as it is (surrogates are left to the encoding)."""
+    """Whether JSON preserves a value exactly (surrogates are left to the encoder)."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -47,7 +47,7 @@ def plain(value: Any, room: int = MAX_NESTING) -> bool:
 
 
 def explain(value: Any, path: str = "args", room: int = MAX_NESTING) -> str | None:
-    """What is wrong with a value and where: `args[0].when: datetime is not JSON; …`."""
+    """What is wrong with a value, and where: `args[0].when: datetime is not JSON; …`."""
     if isinstance(value, str):
         return _explain_text(value, path)
     if value is None or isinstance(value, (bool, int, float)):
@@ -88,7 +88,7 @@ def _explain_number(value: Any, path: str) -> str | None:
     if isinstance(value, float) and value - value != 0:
         return f"{path}: {value!r} is not JSON; pass None or a text"
     if isinstance(value, int) and not -_HUGE < value < _HUGE:
-        return f"{path}: an integer beyond the range of a double; pass it as a text"
+        return f"{path}: an integer beyond the range of a double; pass it as text"
     return None
 
 
@@ -107,17 +107,17 @@ _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _any_int(text: str) -> int | float:
-    """A whole number of any length: Python converts no more than some thousand digits."""
+    """An integer of any length: Python's int() accepts a few thousand digits only."""
     try:
         return int(text)
     except ValueError:
         return float(text)
 
 
-# For looking at what others wrote: control characters in texts, and numbers of any length, are borne.
-QUICK = json.JSONDecoder(strict=False)  # three times as fast, but for such numbers
+# For reading what others wrote: control characters in texts and numbers of any length are tolerated.
+QUICK = json.JSONDecoder(strict=False)  # three times as fast, but without very long numbers
 LENIENT = json.JSONDecoder(strict=False, parse_int=_any_int)
-# the value that begins at a place of a text, and where it ends
+# the value that begins at an offset of a text, and where it ends
 scan = LENIENT.raw_decode
 _DEEPEST_READ = 98  # one more than we write: the job itself counts
 
@@ -126,15 +126,15 @@ def read_strict(raw: bytes) -> Any:
     """The value of a JSON text that Ruby and Node can read too.
 
     Raises:
-        ValueError: invalid UTF-8, not JSON, NaN, a lone surrogate, 1e400, nested too deep.
+        ValueError: invalid UTF-8, not JSON, NaN, a lone surrogate, 1e400, nested too deeply.
     """
     text = raw.decode("utf-8")
     try:
         value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
         if end != len(text):
-            value = _decoder.decode(text)  # blanks around it, or an error to be told
+            value = _decoder.decode(text)  # accepts blanks around it, or raises
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("nested too deeply") from error
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST_READ and depth(value) > _DEEPEST_READ:
         raise ValueError(f"nested deeper than {_DEEPEST_READ} levels")
     if b"\\ud" in raw or b"\\uD" in raw:
@@ -143,7 +143,7 @@ def read_strict(raw: bytes) -> Any:
 
 
 def depth(value: Any) -> int:
-    """How many levels of lists and dicts are nested."""
+    """The number of nested levels of lists and dicts."""
     level, here = 0, [value]
     while here:
         inside: list[Any] = []
@@ -157,17 +157,17 @@ def depth(value: Any) -> int:
     return level
 
 
-# -- why something can't be read: in one line, which gives none of its content away --
+# -- why something can't be read: one line that reveals none of its content --
 
-_BEFORE, _BEHIND = 24, 8  # bytes that are shown around a place
-_MOST_SIGNS = 60  # of what a parser says
+_BEFORE, _BEHIND = 24, 8  # bytes shown around the error
+_MAX_CHARS = 60  # characters of a parser's message
 
 
 def why_unreadable(raw: bytes, error: ValueError) -> str:
-    """What is wrong, at which byte, and what stands around it.
+    """What is wrong, at which byte, and the shape of what surrounds it.
 
     Args:
-        error: of the reading of these bytes.
+        error: the error raised when these bytes were read.
     """
     if isinstance(error, UnicodeDecodeError):
         at = error.start
@@ -179,14 +179,14 @@ def why_unreadable(raw: bytes, error: ValueError) -> str:
         words = error.msg.removesuffix(" at")
         return f"not JSON at byte {at} of {len(raw)} ({words}): {shape_around(raw, at)}"
     if isinstance(error, UnicodeEncodeError):
-        return "it has half a character: a lone surrogate among its \\u escapes"
+        return "it has a lone surrogate (half a character) among its \\u escapes"
     words = str(error)
-    return words if len(words) <= _MOST_SIGNS else f"{words[:_MOST_SIGNS]}…"
+    return words if len(words) <= _MAX_CHARS else f"{words[:_MAX_CHARS]}…"
 
 
 def shape_around(raw: bytes, at: int) -> str:
-    """The bytes around a place, with x for letters and 0 for digits: their shape shows what is wrong, and
-    is nobody's secret. Only the byte at the place is shown as it is.
+    """The bytes around an offset, with x for letters and 0 for digits: the shape shows what is wrong
+    without revealing content. Only the byte at the offset is shown exactly.
     """
     start, end = max(0, at - _BEFORE), at + 1 + _BEHIND
     signs = [_sign(raw[n], exact=n == at) for n in range(start, min(end, len(raw)))]

@@ -1,7 +1,7 @@
-"""Every key name on Redis, and who else reads it. Nobody else builds a key.
+"""Every Redis key name, and who else reads it. No other module builds keys.
 
-The layout is that of Ruby's resque and resque-scheduler and of node-resque (wire document,
-section 1). Keys that only resqpy knows begin with `resqpy:` behind the namespace.
+The layout is that of Ruby's resque and resque-scheduler and of node-resque (wire document, section 1). Keys
+that only resqpy knows begin with `resqpy:` after the namespace.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from resqpy.base.errors import InvalidQueueName
 
 DEFAULT_NAMESPACE = "resque"
 
-FAILED = "failed"  # the name of the one failed list that everybody has
+FAILED = "failed"  # the name of the one failed list that all share
 
 MAX_QUEUE_NAME = 512  # bytes of UTF-8
 
@@ -23,9 +23,9 @@ class Keys:
     """The key names of one installation (one namespace).
 
     Args:
-        namespace: a text, or several parts that are joined by `:` with empty ones dropped, as
-            node-resque does. `{resque}` puts a whole installation under one hash tag of a Cluster. An empty
-            one is Node's too: the keys have no prefix, and the database is taken for Resque's alone.
+        namespace: a text, or several parts, which are joined by `:`; empty ones are dropped, as in
+            node-resque. `{resque}` puts the whole installation into one hash slot of a Cluster. An empty
+            namespace, as in Node, gives keys without a prefix: the database belongs to Resque alone.
     """
 
     def __init__(self, namespace: str | Sequence[str] = DEFAULT_NAMESPACE) -> None:
@@ -34,7 +34,7 @@ class Keys:
         self.prefix: str = f"{self.namespace}:" if self.namespace else ""
 
     def key(self, *parts: str) -> str:
-        """Join parts behind the namespace, dropping empty ones, as node-resque's `key` does."""
+        """Append parts to the namespace, dropping empty ones, like node-resque's `key`."""
         return self.prefix + ":".join(part for part in parts if part.strip())
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Keys:
         return f"{self.prefix}queues"
 
     def queue(self, name: str) -> str:
-        """List of job payloads: pushed at the tail, popped at the head."""
+        """List of job payloads: pushed at the tail, popped from the head."""
         return f"{self.prefix}queue:{name}"
 
     # -- workers (Ruby, Node) --
@@ -59,7 +59,7 @@ class Keys:
         return f"{self.prefix}workers"
 
     def worker(self, worker_id: str) -> str:
-        """What a worker works on; there only while a job runs."""
+        """The job that a worker runs; exists only while it runs."""
         return f"{self.prefix}worker:{worker_id}"
 
     def worker_started(self, worker_id: str) -> str:
@@ -72,7 +72,7 @@ class Keys:
         return f"{self.prefix}workers:heartbeat"
 
     def ping(self, name: str) -> str:
-        """Node's sign of life of one worker."""
+        """Heartbeat of a Node worker."""
         return f"{self.prefix}worker:ping:{name}"
 
     @cached_property
@@ -97,19 +97,19 @@ class Keys:
         return f"{self.prefix}{FAILED}"
 
     def failed_list(self, name: str) -> str:
-        """A failed list by its name: `failed`, or one of those that `failed_queues` names."""
+        """A failed list by name: `failed`, or one that `failed_queues` names."""
         return f"{self.prefix}{name}"
 
     @cached_property
     def failed_queues(self) -> str:
-        """Set of the names of failed lists of Ruby's RedisMultiQueue backend."""
+        """Set of the names of failed lists (Ruby's RedisMultiQueue backend)."""
         return f"{self.prefix}failed_queues"
 
     # -- delayed jobs (Ruby, Node) --
 
     @cached_property
     def schedule(self) -> str:
-        """Sorted set of the seconds at which something is due."""
+        """Sorted set of the seconds at which items are due."""
         return f"{self.prefix}delayed_queue_schedule"
 
     def delayed(self, second: int | str) -> str:
@@ -122,13 +122,13 @@ class Keys:
         return f"delayed:{second}"
 
     def timestamps(self, item: str | bytes) -> bytes:
-        """Set of the seconds at which this very item text is due."""
+        """Set of the seconds at which exactly this item text is due."""
         raw = item if isinstance(item, bytes) else item.encode()
         return f"{self.prefix}timestamps:".encode() + raw
 
     @cached_property
     def last_enqueued_at(self) -> str:
-        """Hash schedule name -> time (resque-scheduler). It looks like a delayed list and is none."""
+        """Hash schedule name -> time (resque-scheduler). Its name looks like a delayed list's."""
         return f"{self.prefix}delayed:last_enqueued_at"
 
     # -- schedules and leaders (Ruby, Node) --
@@ -144,7 +144,7 @@ class Keys:
         return f"{self.prefix}schedules_changed"
 
     def ruby_leader(self, lock_prefix: str = "") -> str:
-        """resque-scheduler's master lock; on the wire its namespace stands twice."""
+        """resque-scheduler's master lock; its namespace appears twice in the key."""
         between = f"{lock_prefix}:" if lock_prefix else ""
         return f"{self.prefix}{self.prefix}{between}resque_scheduler_master_lock"
 
@@ -164,7 +164,7 @@ class Keys:
         return self.key("workerslock", class_name, queue, args)
 
     def retry(self, class_name: str, args_key: str) -> str:
-        """Retry: the number of the attempt. Only the first white-space character is dropped."""
+        """Retry: the attempt number. Only the first white-space character is dropped."""
         return _drop_first_blank(self.key("resque-retry", class_name, args_key))
 
     def retry_failure(self, class_name: str, args_key: str) -> str:
@@ -172,82 +172,82 @@ class Keys:
         return _drop_first_blank(self.key(f"failure-resque-retry:{class_name}:{args_key}"))
 
     def named(self, lock_name: str) -> str:
-        """A key by the name under which `locks()` shows it."""
+        """A key by the name that `locks()` shows."""
         return f"{self.prefix}{lock_name}"
 
     # -- resqpy's own --
 
     def own(self, *parts: str) -> str:
-        """A key that only resqpy knows."""
+        """A key that only resqpy uses."""
         return f"{self.prefix}resqpy:" + ":".join(parts)
 
     def junk(self, key: str) -> str:
-        """Where what stood under a key of ours, and was of another kind, is moved to."""
+        """Where a value of the wrong type found under one of our keys is moved."""
         return self.own("junk", key.removeprefix(self.own()))
 
     @cached_property
     def processes(self) -> str:
-        """Sorted set incarnation -> Redis time in seconds of its last sign of life."""
+        """Sorted set incarnation -> Redis time in seconds of its last heartbeat."""
         return self.own("processes")
 
     @cached_property
     def known_tasks(self) -> str:
-        """Hash incarnation -> the tasks that a process knows, as JSON."""
+        """Hash incarnation -> the tasks that a process has loaded, as JSON."""
         return self.own("known_tasks")
 
     def process_state(self, incarnation: str) -> str:
-        """What a process of workers is at, while it does not simply work: `paused`, `quiet`, `stopping`,
-        `stuck`; it expires.
+        """State of a worker process other than normal operation: `paused`, `quiet`, `stopping`, `stuck`; it
+        expires.
         """
         return self.own("state", incarnation)
 
     @cached_property
     def gates(self) -> str:
-        """Hash incarnation -> epoch: exchanges of a lower epoch, or of a process without one, take
+        """Hash incarnation -> epoch: exchanges with a lower epoch, or of a process that is not listed, take
         nothing.
         """
         return self.own("gates")
 
     @cached_property
     def lives(self) -> str:
-        """Hash incarnation -> JSON {host, pid, queues, most, form}, from which all ids of a process that ever
-        were can be made: those of the slots 1 to `most`.
+        """Hash incarnation -> JSON {host, pid, queues, most, form}, which gives the ids of all workers the
+        process ever had: slots 1 to `most`.
         """
         return self.own("lives")
 
     @cached_property
     def rescuer(self) -> str:
-        """The lease under which a worker process does the rescue where no scheduler leads; there as long
-        as nobody else need look.
+        """The lease under which a worker process rescues jobs where no scheduler leads; while it exists, no
+        other process tries.
         """
         return self.own("rescuer")
 
     @cached_property
     def searched(self) -> str:
-        """There as long as nobody need search for records of processes that are not known."""
+        """While it exists, nobody needs to search for records of unknown processes."""
         return self.own("searched")
 
     def held(self, worker_id: str) -> str:
-        """The exact bytes of the job a worker has, where they can't stand in its record."""
+        """The exact bytes of a worker's job, if its record can't hold them."""
         return self.own("held", worker_id)
 
     def unreadable(self, digest: str) -> str:
-        """The exact bytes of a large job that could not be understood, named in its failed entry."""
+        """The exact bytes of a large unreadable job, referenced by its failed entry."""
         return self.own("unreadable", digest)
 
     @cached_property
     def leader(self) -> str:
-        """The lease by which resqpy's schedulers elect their leader; its value is the leader's token."""
+        """The lease by which resqpy's schedulers elect a leader; its value is the leader's token."""
         return self.own("leader")
 
     @cached_property
     def leader_epoch(self) -> str:
-        """Counter: one more at each change of the leader."""
+        """Counter: incremented at each change of leader."""
         return self.own("leader", "epoch")
 
     @cached_property
     def leader_foreign(self) -> str:
-        """The token under which a resqpy leader took Ruby's and Node's locks."""
+        """The token under which a resqpy leader holds Ruby's and Node's locks."""
         return self.own("leader", "foreign")
 
     @cached_property
@@ -256,8 +256,8 @@ class Keys:
         return self.own("claimed")
 
     def job_locks(self, worker_id: str) -> str:
-        """Hash lock key -> its value: the JobLocks that the worker's running job holds. So nobody
-        deletes another's lock, and who clears up after a dead worker knows which were its.
+        """Hash lock key -> value: the JobLocks that the worker's running job holds. So no other lock is
+        deleted, and the cleanup after a dead worker knows which locks were its.
         """
         return self.own("job_locks", worker_id)
 
@@ -274,14 +274,14 @@ class Keys:
 
     @cached_property
     def rescues(self) -> str:
-        """Hash digest of a job -> how often it was lost with its worker, and when last."""
+        """Hash digest of a job -> how often it was lost with its worker, and the last time."""
         return self.own("rescues")
 
     # -- periodic tasks --
 
     @cached_property
     def periodic_tasks(self) -> str:
-        """Hash task name -> JSON: the periodic tasks that processes have announced."""
+        """Hash task name -> JSON: the periodic tasks announced by processes."""
         return self.own("periodic", "tasks")
 
     @cached_property
@@ -291,22 +291,22 @@ class Keys:
 
     @cached_property
     def periodic_due(self) -> str:
-        """Sorted set task name -> when its chain is due (ms), of tasks with a frequency."""
+        """Sorted set task name -> when its chain is due (ms), for tasks with a frequency."""
         return self.own("periodic", "due")
 
     @cached_property
     def periodic_out(self) -> str:
-        """Hash task name -> the time (ms) for which its one job was enqueued, until that has ended."""
+        """Hash task name -> the time (ms) for which its one job was enqueued, until that job has ended."""
         return self.own("periodic", "out")
 
     @cached_property
     def periodic_jobs(self) -> str:
-        """Hash task name -> the last job of its chain that an enqueue hook has changed."""
+        """Hash task name -> the last job of its chain that an enqueue hook changed."""
         return self.own("periodic", "jobs")
 
     @cached_property
     def periodic_stopped(self) -> str:
-        """Hash task name -> why its chain does not go on: `stopped` or `failed`."""
+        """Hash task name -> why its chain has stopped: `stopped` or `failed`."""
         return self.own("periodic", "stopped")
 
     @cached_property
@@ -326,7 +326,7 @@ class Keys:
 
     @cached_property
     def ruby_next(self) -> str:
-        """Hash name of a schedule of Ruby's -> `<digest> <ms> <text>`: when we fire it next."""
+        """Hash name of a Ruby schedule -> `<digest> <ms> <text>`: when we fire it next."""
         return self.own("ruby", "next")
 
     @cached_property
@@ -337,27 +337,27 @@ class Keys:
     # -- records of tasks --
 
     def task(self, task_id: str) -> str:
-        """Hash: the record that a job has beside it."""
+        """Hash: the record beside a job."""
         return self.own("task", task_id)
 
     @cached_property
     def task_locks(self) -> str:
-        """Sorted set task id -> when its lock ends (ms)."""
+        """Sorted set task id -> when its lock expires (ms)."""
         return self.own("tasks", "locks")
 
     @cached_property
     def tasks_scheduled(self) -> str:
-        """Sorted set task id -> when it is due (ms), of tasks with the status scheduled."""
+        """Sorted set task id -> when it is due (ms), for tasks with status scheduled."""
         return self.own("tasks", "scheduled")
 
     @cached_property
     def tasks_pending(self) -> str:
-        """Sorted set task id -> since when it is due, or was last looked for (ms)."""
+        """Sorted set task id -> since when it has been due, or was last checked (ms)."""
         return self.own("tasks", "pending")
 
     @cached_property
     def tasks_expiring(self) -> str:
-        """Sorted set task id -> when its record goes (ms)."""
+        """Sorted set task id -> when its record expires (ms)."""
         return self.own("tasks", "expiring")
 
     def tasks_by(self, order: str, *of: str) -> str:
@@ -368,7 +368,7 @@ class Keys:
 
     @cached_property
     def events(self) -> str:
-        """Channel on which all changes of records are published."""
+        """Channel on which all record changes are published."""
         return self.own("events")
 
 
@@ -386,15 +386,15 @@ _GLOB_SIGNS = "*?[]{}!"
 
 
 def check_queue_name(name: object) -> str:
-    """The name, if a job may be enqueued there and every Resque worker can be told to work it.
+    """The name, if jobs may be enqueued there and every Resque worker can be told to work it.
 
-    Foreign clients can make others; those are listed, drained by `*` and deleted all the same.
+    Foreign clients can create others; those are listed, drained by `*` and deleted all the same.
 
     Raises:
-        InvalidQueueName: with what is wrong and what to do.
+        InvalidQueueName: what is wrong and what to do.
     """
     if not isinstance(name, str):
-        raise InvalidQueueName(f"queue {name!r}: a queue name is a text")
+        raise InvalidQueueName(f"queue {name!r}: a queue name must be a string")
     _look_at_name(name)
     return name
 
@@ -405,16 +405,15 @@ def _look_at_name(name: str) -> None:
     if not name:
         raise InvalidQueueName("the queue name is empty; use 'default'")
     if name != name.strip():
-        raise InvalidQueueName(
-            f"queue {shown}: blanks at its ends would be stripped by QUEUES=…; remove them"
-        )
+        raise InvalidQueueName(f"queue {shown}: QUEUES=… strips blanks at the ends; remove them")
     if bad := [char for char in name if char in _GLOB_SIGNS or char == "," or char < " "]:
         raise InvalidQueueName(
-            f"queue {shown}: {bad[0]!r} has a meaning in a worker's list of queues; use another sign"
+            f"queue {shown}: {bad[0]!r} has a special meaning in a worker's list of "
+            "queues; use another character"
         )
     try:
         size = len(name.encode())
     except UnicodeEncodeError as error:
-        raise InvalidQueueName(f"queue {shown}: a lone surrogate can't be written") from error
+        raise InvalidQueueName(f"queue {shown}: a lone surrogate can't be encoded") from error
     if size > MAX_QUEUE_NAME:
-        raise InvalidQueueName(f"queue {shown}: {size} bytes; the most is {MAX_QUEUE_NAME}")
+        raise InvalidQueueName(f"queue {shown}: {size} bytes; the limit is {MAX_QUEUE_NAME}")

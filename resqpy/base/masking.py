@@ -1,7 +1,7 @@
-"""What may be seen: the one rule by which secrets are hidden, in settings, logs, errors and commands.
+"""Hiding secrets: the one rule for settings, logs, errors and commands.
 
-A secret is known by the name under which it stands, or by its shape: whatever stands before the `@` of
-a URL, and what a URL's query gives under a name that says so.
+A secret is recognized by its name, or by its form: what precedes the `@` of a URL, and values in a URL's
+query whose name suggests a secret.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-# What has one of these words in its name is not shown.
+# Values whose name contains one of these are hidden.
 SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie")
 MASK = "***"
-HIDDEN = "[FILTERED]"  # an input, by its name
-_DEEPEST = 64  # levels; what is deeper is not looked at, so it is not shown
+HIDDEN = "[FILTERED]"  # a hidden input
+_DEEPEST = 64  # levels; deeper values are not inspected, so they are not shown
 
-# A login goes to the last @ of its word: passwords are written unescaped, with / ? # @ in them.
-# All that may repeat is bounded, or ends where the next could begin: texts of a megabyte are looked at.
+# A login extends to the last @ of its word: passwords are written unescaped, with / ? # @ in them. Every
+# repetition is bounded, or ends where the next could begin, because texts may have megabytes.
 _LOGIN = re.compile(r"://((?:(?!://)[^\s\"'<>`])*)@")
 _WHOLE = re.compile(r"(?<=[a-z0-9+.-])://(.*)@", re.IGNORECASE | re.DOTALL)
 _USER = re.compile(r"([^:/?#@]*)(:.*)?", re.DOTALL)
@@ -32,7 +32,7 @@ _QUERY = re.compile(
 
 
 def masked(name: str, value: Any) -> Any:
-    """A value that may be shown: in place of a secret, known by its name, and of a URL's password, stars."""
+    """The value for display: stars replace a secret, known by its name, and the password of a URL."""
     if value in (None, "", False) or isinstance(value, int | float):
         return value
     if any(word in name.lower() for word in SECRETS):
@@ -47,12 +47,12 @@ def masked(name: str, value: Any) -> Any:
 
 
 def masked_url(url: str) -> str:
-    """A text that is one URL, with stars in place of its password, whatever signs that has."""
+    """A text that is one URL, with stars for its password, whatever characters that has."""
     return masked_text(_WHOLE.sub(_without_password, url, count=1))
 
 
 def masked_text(text: str) -> str:
-    """Any text, with stars in place of the passwords in its URLs."""
+    """Any text, with stars for the passwords in its URLs."""
     if "://" in text:
         text = _LOGIN.sub(_without_password, text)
     if "=" in text:
@@ -61,10 +61,10 @@ def masked_text(text: str) -> str:
 
 
 def _without_password(found: re.Match[str]) -> str:
-    """A URL from behind its scheme to its @."""
+    """A URL from after its scheme to its @."""
     scheme, login = found.string[max(0, found.start() - 5) : found.start()], found[1]
     if scheme.lower().endswith(_WEB):
-        # their users are tokens often, and their paths have an @ often
+        # their user is often a token, and their path often has an @
         return found[0] if _PLACE.match(login) else f"://{MASK}@"
     user = _USER.fullmatch(login)
     if user is None:
@@ -73,11 +73,11 @@ def _without_password(found: re.Match[str]) -> str:
 
 
 class Redaction:
-    """Makes of inputs, results and the like what may be seen.
+    """Makes inputs, results and the like safe to show.
 
     Args:
-        words: what has one of these in its name is hidden.
-        max_string, max_items, deepest: longer texts and lists, and what is deeper, are cut.
+        words: values whose name contains one of these are hidden.
+        max_string, max_items, deepest: longer texts and lists, and deeper values, are cut.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Redaction:
         return any(word in lowered for word in self._words)
 
     def text(self, text: str) -> str:
-        """Any text, such as an error's words: secrets in its URLs, and those that stand quoted behind
-        their quoted name, as JSON, Python and Ruby write them.
+        """Any text, such as an error message: hides secrets in URLs and quoted values after a secret's
+        quoted name, as JSON, Python and Ruby write them.
         """
         text = masked_text(text)
         return self._pairs.sub(rf"\g<before>{HIDDEN}\g<quote>", text) if self._pairs else text
 
     def shown(self, value: Any, depth: int = 0) -> Any:
-        """The value as it may be seen; never the value itself where it is a container."""
+        """The value for display; containers are copied, never returned."""
         if isinstance(value, str):
             text, most = self.text(value), self._max_string
             return text if most is None or len(text) <= most else f"{text[:most]}…"
@@ -127,7 +127,7 @@ class Redaction:
 
 @lru_cache(64)
 def _pairs_of(words: tuple[str, ...]) -> re.Pattern[str] | None:
-    """A quoted name with one of the words, and its quoted value; also where their quotes are escaped."""
+    """A quoted name with one of the words, and its quoted value; also with escaped quotes."""
     if not words:
         return None
     name = rf"[^\"'\\\s]{{0,60}}(?:{'|'.join(map(re.escape, words))})[^\"'\\\s]{{0,60}}"
@@ -141,8 +141,8 @@ def _pairs_of(words: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def text_of(value: Any) -> str:
-    """Any value as a text; one that can't be shown must not cost the line."""
+    """Any value as text; a failing repr must not cost the line."""
     try:
         return repr(value)
-    except BaseException as error:  # a user's code may raise anything
+    except BaseException as error:  # users' code may raise anything
         return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"

@@ -1,4 +1,4 @@
-"""The exact text of one member of a JSON object: found and replaced, never decoded and encoded again."""
+"""The exact text of one member of a JSON object, found and replaced without decoding and encoding."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 
 
 def member_text(raw: bytes, name: str) -> bytes | None:
-    """The exact text of one member of a JSON object; None where there is none, or no object.
+    """The exact text of one member of a JSON object; None if there is no such member or object.
 
-    The last one counts where there are several, as every parser has it.
+    If there are several, the last one counts, as in every parser.
     """
     span = _span(raw, name)
     return None if span is None else _bytes(span[0][span[1] : span[2]])
 
 
 def replace_member(raw: bytes, name: str, value: bytes) -> bytes:
-    """The object with another text for one member; unchanged where it has no such member."""
+    """The object with another text for one member; unchanged if it has no such member."""
     span = _span(raw, name)
     if span is None:
         return raw
@@ -34,7 +34,7 @@ def _bytes(text: str) -> bytes:
 
 def _span(raw: bytes, name: str) -> tuple[str, int, int] | None:
     try:
-        text = raw.decode("utf-8", "surrogateescape")  # a broken byte elsewhere harms no member
+        text = raw.decode("utf-8", "surrogateescape")  # a broken byte elsewhere affects no member
         spans = [(start, end) for key, start, end in _members(text) if key == name]
     except (ValueError, RecursionError, IndexError):
         return None

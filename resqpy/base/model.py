@@ -1,4 +1,4 @@
-"""Frozen values that travel between the floors."""
+"""Immutable values that are passed between packages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it was read from a queue.
+    """A job read from a queue.
 
     Attributes:
         class_name: the name of its task.
         args: its arguments; always a list.
-        queue: the queue it was taken from (what its text says of a queue is not asked).
-        raw: its exact bytes, which are what is kept, moved and compared.
-        extra: further top-level keys that somebody wrote.
+        queue: the queue it was taken from (the `queue` in its text is ignored).
+        raw: its exact bytes, used whenever it is kept, moved or compared.
+        extra: additional top-level keys.
     """
 
     class_name: str
@@ -31,10 +31,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableJob(Job):
-    """An element of a queue that is no job; `raw` are its bytes.
+    """An element of a queue that is not a valid job; `raw` are its bytes.
 
     Attributes:
-        problem: why it is none.
+        problem: what is wrong with it.
     """
 
     problem: str = ""
@@ -62,41 +62,41 @@ ONCE, DUPLICATE, FULL = "once", "duplicate", "full"  # what refuses, where it is
 
 
 class NoList(int):
-    """The length of a queue whose key is no list: 0.
+    """The length of a queue whose key is not a list: 0.
 
     Attributes:
-        kind: what it is instead, by Redis' words.
+        kind: the Redis type of the key.
     """
 
     kind: str
 
     def __new__(cls, kind: str) -> Self:
-        """Zero of a kind."""
+        """Zero, with the type."""
         made = super().__new__(cls, 0)
         made.kind = kind
         return made
 
     @property
     def words(self) -> str:
-        """What is to be told of it."""
+        """A message about it."""
         return f"not a list ({self.kind}): not worked here"
 
 
-# What a clean-up by force writes as the second line of the backtrace; Node's and our
-# retry_stuck_jobs know its entries by it.
+# The second line of the backtrace that a forced clean-up writes; Node's and our retry_stuck_jobs recognize
+# its entries by it.
 FORCED_CLEAN = "queue#forceCleanWorker"
 
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """An entry of the failed list, with the very bytes by which it is removed or retried.
+    """An entry of the failed list, with the exact bytes by which it is removed or retried.
 
     Attributes:
         raw: the entry's exact bytes.
-        job_raw: the exact bytes of the job in it, or None where they stand in a key of their own.
+        job_raw: the exact bytes of the job in it, or None if they are in a key of their own.
         unreadable: the name under which the bytes of a large unreadable job are kept.
-        source: the failed list it stands in; `failed`, but for Ruby's RedisMultiQueue backend.
-        retried_at: when Ruby retried it and left it where it was.
+        source: the failed list it is in: `failed`, except with Ruby's RedisMultiQueue backend.
+        retried_at: when Ruby retried it, leaving the entry in place.
     """
 
     raw: bytes
@@ -114,18 +114,18 @@ class FailedJob:
 
     @property
     def was_cleaned_by_force(self) -> bool:
-        """Whether its worker was taken for dead and cleaned up, by Node or by us."""
+        """Whether its worker was presumed dead and cleaned up, by Node or by us."""
         return self.backtrace[1:2] == [FORCED_CLEAN]
 
     @property
     def class_name(self) -> str | None:
-        """The name of the task that failed, where the payload names one."""
+        """The name of the task that failed, if the payload has one."""
         name = self.payload.get("class") if isinstance(self.payload, dict) else None
         return name if isinstance(name, str) else None
 
     @property
     def args(self) -> list[Any]:
-        """The arguments, where the payload has them; what is no list is the only one."""
+        """The arguments, if the payload has them; a value that is not a list is the only argument."""
         args = self.payload.get("args") if isinstance(self.payload, dict) else None
         if isinstance(args, list):
             return args
@@ -134,12 +134,12 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkingOn:
-    """What a worker works on.
+    """The job that a worker runs.
 
     Attributes:
         worker_id: the id in the set of workers.
-        run_at: when the run began, as its writer wrote it.
-        job_raw: the job's exact bytes, where the record is ours.
+        run_at: when the run began, as written in the record.
+        job_raw: the job's exact bytes, if the record is ours.
     """
 
     worker_id: str
@@ -154,9 +154,9 @@ class WorkingOn:
 class WorkerId:
     """A worker's identity: `host:pid:queue,queue`.
 
-    Ours have `HOST+resqpy` as their host, so that a Ruby worker that starts on the same machine doesn't
-    take them for dead (trap 7), and `PID-N-incarnation` as their pid, so that two processes with one host
-    name and pid 1 can't be confused.
+    Ours have `HOST+resqpy` as host, so that a Ruby worker starting on the same machine doesn't take them
+    for dead (trap 7), and `PID-N-incarnation` as pid, so that two containers with one host name and pid 1
+    differ.
     """
 
     host: str
@@ -165,7 +165,7 @@ class WorkerId:
 
     @property
     def name(self) -> str:
-        """Node's name of a worker: without its queues."""
+        """Node's name of a worker: without the queues."""
         return f"{self.host}:{self.pid}"
 
     def __str__(self) -> str:
@@ -173,12 +173,12 @@ class WorkerId:
 
     @classmethod
     def parse(cls, text: str) -> WorkerId:
-        """Read an id as both languages do; missing parts become empty texts."""
+        """Parse an id as both languages do; missing parts become empty texts."""
         host, _, rest = text.partition(":")
         pid, _, queues = rest.partition(":")
         return cls(host, pid, queues)
 
 
 def described(default: Any, words: str) -> Any:
-    """A field of options: its default, and what it means."""
+    """A field of options with its default and description."""
     return field(default=default, metadata={"words": words})

@@ -1,8 +1,8 @@
-"""What makes a task periodic, how processes announce it in Redis, and the job that it becomes.
+"""What makes a task periodic, how processes announce it in Redis, and the job it becomes.
 
-The job has one more key than others, `resqpy_at`: the time for which it was enqueued. It is none of
-its arguments, so the task, its plugins' locks and foreign workers don't notice; what goes through
-the hands of a Ruby or Node scheduler, or through their retry buttons, comes back without it.
+The job has one additional key, `resqpy_at`: the time for which it was enqueued. It is not an argument, so
+the task, its plugins' locks and foreign workers don't notice it; a job rebuilt by a Ruby or Node scheduler
+or retry button loses it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 Missed = Literal["skip", "once", "all"]
 
 AT = "resqpy_at"
-NO_INPUTS: tuple[Any, ...] = ({},)  # as ActionHero enqueues a task without inputs
+NO_INPUTS: tuple[Any, ...] = ({},)  # ActionHero enqueues a task without inputs like this
 DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """When a task runs by itself: by its frequency or by its cron schedule.
+    """When a task runs by itself: its frequency or cron schedule.
 
     Attributes:
         frequency_ms: milliseconds from one run to the next; None: it has a cron schedule.
         queue: where its jobs go.
         args: the arguments of its jobs.
-        missed: what becomes of cron times at which no scheduler led.
+        missed: what to do about cron times at which no scheduler was leading.
         window_ms: how far back "once" and "all" look for them.
-        continue_on_failure: a chain goes on after a run that failed.
+        continue_on_failure: a chain continues after a failed run.
     """
 
     frequency_ms: int | None = None
@@ -51,17 +51,17 @@ class Periodic:
 
     @property
     def cron_text(self) -> str:
-        """The cron schedule as a text, by which a change of it is noticed; empty if it has none."""
+        """The cron schedule as text, to detect changes; empty if it has none."""
         return "" if self.cron is None else f"{self.cron.expression}|{self.cron.zone_name}"
 
     @property
     def kind(self) -> Literal["frequency", "cron"]:
-        """What its times come from."""
+        """Where its times come from."""
         return "frequency" if self.cron is None else "cron"
 
     @property
     def timing(self) -> str:
-        """What it says of its times, for people."""
+        """Its timing, for people."""
         if self.cron is None:
             return f"every {(self.frequency_ms or 0) / 1000:g} s"
         zone, expression = self.cron.zone_name, self.cron.expression
@@ -69,14 +69,14 @@ class Periodic:
 
     @property
     def arguments(self) -> Sequence[Any]:
-        """Those of its jobs."""
+        """The arguments of its jobs."""
         return self.args
 
     def job(self, name: str, at_ms: int, args: Sequence[Any] | None = None) -> bytes:
         """The job that runs at a time.
 
         Args:
-            args: what an enqueue hook has made of its arguments.
+            args: the arguments, if an enqueue hook changed them.
         """
         given = self.args if args is None else args
         return with_time(codec.encode_job(name, self.queue, given), at_ms)
@@ -96,15 +96,15 @@ class Timing(TypedDict, total=False):
 
 
 def periodic_of(words: Timing) -> Periodic | None:
-    """What keywords say; None: the task is not periodic.
+    """Parse these keywords; None: the task is not periodic.
 
     Keys:
-        frequency: milliseconds or a timedelta; 0: none.
-        cron: an expression of five or six fields, in `timezone` if it names no zone itself.
-        missed: "skip", "once" or "all"; `missed_window`: milliseconds or a timedelta.
+        frequency: milliseconds or a timedelta; 0: none. cron: an expression of five or six fields, in
+            `timezone` unless it names a zone itself. missed: "skip", "once" or "all"; `missed_window`:
+            milliseconds or a timedelta.
 
     Raises:
-        UsageError: they contradict each other, or can't be understood.
+        UsageError: they contradict each other or are invalid.
     """
     frequency_ms = duration_ms(words.get("frequency", 0), "frequency")
     cron = words.get("cron")
@@ -113,12 +113,12 @@ def periodic_of(words: Timing) -> Periodic | None:
 
         cron = CronSchedule.parse(cron, words.get("timezone"))
     if cron is not None and frequency_ms:
-        raise UsageError("cron and frequency are both set; a task has one of them")
+        raise UsageError("cron and frequency are both set; a task can have only one of them")
     if cron is None and not frequency_ms:
         return None
     missed = words.get("missed", "skip")
     if missed not in get_args(Missed):
-        raise UsageError(f"missed is {missed!r}; it can be 'skip', 'once' or 'all'")
+        raise UsageError(f"missed is {missed!r}; it must be 'skip', 'once' or 'all'")
     args = tuple(words.get("args", NO_INPUTS))
     codec.encode_args(args)
     return Periodic(
@@ -132,11 +132,11 @@ def periodic_of(words: Timing) -> Periodic | None:
     )
 
 
-# -- the announcement: what a leader that does not have the task itself must know of it --
+# -- the announcement: what a leader that hasn't loaded the task needs to know --
 
 
 def encode(periodic: Periodic) -> bytes:
-    """The text that stands in `Keys.periodic_tasks`."""
+    """The text kept in `Keys.periodic_tasks`."""
     told: dict[str, Any] = {"queue": periodic.queue, "args": list(periodic.args)}
     if periodic.cron is None:
         told |= {"frequency": periodic.frequency_ms}
@@ -147,20 +147,20 @@ def encode(periodic: Periodic) -> bytes:
 
 
 def _zone_text(schedule: CronSchedule) -> str:
-    """A zone as `CronSchedule.parse` takes it: a fixed offset names itself `UTC+02:00`."""
+    """A zone as `CronSchedule.parse` accepts it: a fixed offset's name is `UTC+02:00`."""
     name = schedule.zone_name
     return name.removeprefix("UTC") or name
 
 
 def decode(raw: bytes) -> Periodic:
-    """Read an announcement, perhaps of another version of resqpy.
+    """Read an announcement, possibly from another version of resqpy.
 
     Raises:
-        UsageError: it can't be understood.
+        UsageError: it can't be read.
     """
     told = codec.decode_lenient(raw)
     if not isinstance(told, Mapping) or not isinstance(told.get("args"), list):
-        raise UsageError(f"the announcement of a periodic task can't be understood: {raw[:200]!r}")
+        raise UsageError(f"the announcement of a periodic task is malformed: {raw[:200]!r}")
     words: Timing = {
         "frequency": told.get("frequency") or 0,
         "cron": told.get("cron"),
@@ -172,7 +172,7 @@ def decode(raw: bytes) -> Periodic:
     }
     periodic = periodic_of(words)
     if periodic is None:
-        raise UsageError(f"the announcement names neither a frequency nor a cron: {raw[:200]!r}")
+        raise UsageError(f"the announcement has neither a frequency nor a cron: {raw[:200]!r}")
     return periodic
 
 
@@ -180,7 +180,7 @@ def decode(raw: bytes) -> Periodic:
 
 
 def with_time(raw: bytes, at_ms: int) -> bytes:
-    """A job of ours with the time for which it is enqueued."""
+    """A job of ours with the time for which it was enqueued."""
     return raw[:-1] + _end(at_ms)
 
 
@@ -194,14 +194,14 @@ def is_of(raw: bytes, at_ms: int) -> bool:
 
 
 def time_of(job: Job) -> int | None:
-    """The time (ms) for which a job was enqueued, if it says so."""
+    """The time (ms) for which a job was enqueued, if it has one."""
     at = job.extra.get(AT)
     return at if isinstance(at, int) and not isinstance(at, bool) else None
 
 
 def marks(name: str, at_ms: int) -> list[bytes]:
-    """What each text of such a job holds, also where a foreign worker has encoded it anew: Node's
-    record of it comes from Redis' Lua, which changes the order of the keys and escapes slashes.
+    """What each text of such a job contains, even if a foreign worker has re-encoded it: Node's record of
+    it comes from Redis' Lua, which reorders the keys and escapes slashes.
     """
     words = codec.encode_text(name)[1:-1].split(b"/")
     return [f'"{AT}":{at_ms}'.encode(), *(word for word in words if word)]
@@ -211,7 +211,7 @@ def marks(name: str, at_ms: int) -> list[bytes]:
 
 
 def to_datetime(ms: int) -> datetime:
-    """The moment, in UTC."""
+    """The moment in UTC."""
     return EPOCH + timedelta(milliseconds=ms)
 
 
@@ -221,8 +221,8 @@ def to_ms(moment: datetime) -> int:
 
 
 def next_on_grid(from_ms: int, step_ms: int, now_ms: int) -> int:
-    """The first of `from + step`, `from + 2 * step`, … that is later than now. Where `from` itself
-    lies in the future (a clock was set back, or somebody triggered a run early): a step from now.
+    """The first of `from + step`, `from + 2 * step`, … after now. If `from` is in the future (a clock was
+    set back, or a run was triggered early): one step from now.
     """
     if now_ms < from_ms:
         return now_ms + step_ms

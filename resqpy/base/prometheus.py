@@ -1,4 +1,4 @@
-"""Numbers as Prometheus reads them: its text format, version 0.0.4.
+"""Metrics in the Prometheus text format, version 0.0.4.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/ ("Text-based format"), and
 https://prometheus.io/docs/practices/naming/ for the names (base units, `_total` for counters).
@@ -18,10 +18,10 @@ Labels = Mapping[str, str]
 
 
 class Histogram:
-    """How often values were how large.
+    """Distribution of values.
 
     Args:
-        bounds: the upper ends of the buckets, rising; a value that equals one belongs to it.
+        bounds: the upper ends of the buckets, ascending; a value equal to one belongs to it.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -39,10 +39,10 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """All that is told under one name.
+    """All samples under one name.
 
     Attributes:
-        values: each with its labels; of a histogram, `Histogram`s.
+        values: by labels; `Histogram`s for a histogram.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Metric:
     values: list[tuple[Labels, float | Histogram]] = field(default_factory=list)
 
     def add(self, value: float | Histogram, **labels: str) -> None:
-        """One more, with its labels."""
+        """Add a sample with its labels."""
         self.values.append((labels, value))
 
 
 def metric(name: str, kind: Kind, words: str, value: float | Histogram) -> Metric:
-    """A metric of one value without labels."""
+    """A metric with one value and no labels."""
     return Metric(name, kind, words, [({}, value)])
 
 
 def render(metrics: Sequence[Metric]) -> bytes:
-    """The text; a metric without any value is left out."""
+    """The text; metrics without values are left out."""
     lines: list[str] = []
     for each in metrics:
         if each.values:

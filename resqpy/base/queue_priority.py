@@ -1,7 +1,7 @@
 """Priorities as visible sub-queues: `default^5` runs before `default`, `default^-3` after it. Pure.
 
-A Redis list is no priority queue, but a worker takes its queues in order. Every Resque can see such
-a queue, work it and count it; `^` has no meaning in anybody's list of queues.
+A Redis list has no priorities, but a worker takes its queues in order. Every Resque can see, work and count
+such a queue; `^` has no special meaning in any list of queues.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def check_priority(value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > HIGHEST:
         raise UsageError(
-            f"priority {value!r}: a whole number from -{HIGHEST} to {HIGHEST} is meant; "
-            "the higher runs first, 0 is that of other jobs"
+            f"priority {value!r}: must be a whole number from -{HIGHEST} to {HIGHEST}; "
+            "higher runs first, 0 is the default"
         )
     return value
 
@@ -34,13 +34,13 @@ def with_priority(queue: str, priority: int) -> str:
 
 
 def split_priority(name: str) -> tuple[str, int]:
-    """The queue and the priority of the jobs that wait there: `("default", 5)` of `default^5`."""
+    """The queue and priority of the jobs in it: `("default", 5)` for `default^5`."""
     match = _SUB_QUEUE.fullmatch(name)
     return (match.group(1), int(match.group(2))) if match else (name, 0)
 
 
 def family(queue: str) -> list[str]:
-    """A queue with all sub-queues that it may have, the highest priority first; a sub-queue alone."""
+    """A queue with all its possible sub-queues, highest priority first; a sub-queue alone."""
     if split_priority(queue)[1]:
         return [queue]
     return [with_priority(queue, each) for each in range(HIGHEST, -HIGHEST - 1, -1)]

@@ -1,4 +1,4 @@
-"""Showing what others left in Redis: whatever it is, nothing here raises."""
+"""Display of foreign data in Redis: whatever it is, nothing here raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resqpy.base.model import Job, UnreadableJob, WorkingOn
 
 
 def show_job(raw: bytes, queue: str) -> Job:
-    """Read a job as far as it goes: what is none becomes an `UnreadableJob` that says why."""
+    """Read a job as far as possible: an invalid one becomes an `UnreadableJob` that says why."""
     try:
         return codec.decode_job(raw, queue)
     except PayloadError as error:
@@ -27,14 +27,14 @@ def is_readable(raw: bytes) -> bool:
 
 
 def for_failed(raw: bytes, queue: str, *, can_keep: bool = True) -> tuple[bytes, str | None]:
-    """A job as it may stand in a failed entry.
+    """A job in a form that a failed entry can hold.
 
     Args:
-        can_keep: whether its bytes can be kept beside the entry, where they are many.
+        can_keep: whether large payloads can be kept beside the entry.
 
     Returns:
-        Its text, or that of a job which holds or names its bytes; and the name under which they
-        are to be kept (`Keys.unreadable`), if so.
+        Its text, or that of a job which contains or references its bytes; and the name under which they
+            must be kept (`Keys.unreadable`), if so.
     """
     if is_readable(raw):
         return raw, None
@@ -46,20 +46,20 @@ def for_failed(raw: bytes, queue: str, *, can_keep: bool = True) -> tuple[bytes,
 
 
 def show_delayed(raw: bytes) -> Job:
-    """Read a delayed item, whose queue stands in its text; "" where it names none."""
+    """Read a delayed item, whose text names its queue; "" if it does not."""
     return show_job(raw, codec.delayed_queue(raw) or "")
 
 
 def show_record(worker_id: str, record: bytes | None) -> WorkingOn | None:
-    """What a worker works on; a record that can't be read is shown without its content."""
+    """The job that a worker runs; an unreadable record is shown without its content."""
     if record is None:
         return None
     return worker_records.decode(worker_id, record) or WorkingOn(worker_id, None, None, None, None)
 
 
 def job_in_record(record: bytes) -> bytes:
-    """The job in a record: its exact bytes in one of ours or Ruby's, what Node's script left of them
-    in one of Node's; the whole record where there is none.
+    """The job in a record: the exact bytes in ours and Ruby's, what Node's script left of them in Node's;
+    the whole record if there is none.
     """
     ours = worker_records.payload(record)
     if ours is not None:
@@ -69,6 +69,6 @@ def job_in_record(record: bytes) -> bytes:
 
 
 def ping_time_ms(ping: bytes | None) -> int:
-    """When a Node worker gave its last sign of life; 0 where that can't be told."""
+    """When a Node worker sent its last heartbeat; 0 if unknown."""
     data = codec.decode_lenient(ping or b"")
     return moment_of(data.get("time") if isinstance(data, dict) else None) or 0

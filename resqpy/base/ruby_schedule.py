@@ -1,4 +1,4 @@
-"""Schedules of resque-scheduler as they stand in `persistent_schedules`: read, checked, written.
+"""Schedules of resque-scheduler in `persistent_schedules`: read, checked, written.
 
 Format: resque-scheduler 5's `scheduling_extensions.rb` and `scheduler.rb` (wire document, 2.5).
 """
@@ -27,22 +27,22 @@ from resqpy.base.members import member_text
 
 
 class InvalidSchedule(UsageError):
-    """A schedule of Ruby's can't be run, or must not be written."""
+    """A Ruby schedule can't be run, or must not be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class RubySchedule:
-    """A schedule that Ruby's clients and schedulers know.
+    """A schedule shared with Ruby's clients and schedulers.
 
     Attributes:
         raw: the entry itself.
-        class_name: the job's class: its own, or `custom_job_class` where that is given.
+        class_name: the job's class: `custom_job_class` if given, else `class`.
         queue: None: that of the class.
-        args: the job's arguments as JSON, in the very text of the entry.
+        args: the job's arguments as JSON, in the exact text of the entry.
         environments: in which it runs; None: in all.
-        timing: what it says of its times, for people.
-        digest: by which a change of the entry is noticed.
-        other: names of options of rufus that are not followed here.
+        timing: its timing, for people.
+        digest: detects changes of the entry.
+        other: names of rufus options that are not supported here.
     """
 
     name: str
@@ -80,14 +80,14 @@ def parse(name: str, raw: bytes, zone: str | None = None) -> RubySchedule:
         zone: of a cron expression that names none.
 
     Raises:
-        UsageError: what is wrong with it; a Ruby scheduler may die of it.
+        UsageError: what is wrong with it; a Ruby scheduler may crash on it.
     """
     try:
         entry = read_strict(raw)
     except ValueError as error:
-        raise InvalidSchedule(f"it is no JSON that Ruby can read: {error}") from error
+        raise InvalidSchedule(f"it is not JSON that Ruby can read: {error}") from error
     if not isinstance(entry, dict):
-        raise InvalidSchedule(f"it is {type(entry).__name__}, but is to be an object")
+        raise InvalidSchedule(f"it must be an object, got {type(entry).__name__}")
     cron, every = entry.get("cron") or None, entry.get("every") or None
     if cron is None and every is None:
         raise InvalidSchedule("it has neither `cron` nor `every`")
@@ -107,11 +107,11 @@ def parse(name: str, raw: bytes, zone: str | None = None) -> RubySchedule:
 
 
 def _class_of(entry: Mapping[str, Any]) -> str:
-    """Where the custom class can't be loaded, Ruby enqueues that one; here none can be."""
+    """Ruby enqueues this class if it can't load the custom one; here none can be loaded."""
     custom = entry.get("custom_job_class")
     name = custom if custom and custom != "Resque::Job" else entry.get("class")
     if not isinstance(name, str) or not name:
-        raise InvalidSchedule(f"its `class` is {name!r}, but is to be the name of one")
+        raise InvalidSchedule(f"its `class` must be a class name, got {name!r}")
     return name
 
 
@@ -119,11 +119,11 @@ def _text(entry: Mapping[str, Any], key: str) -> str | None:
     value = entry.get(key)
     if value is None or (isinstance(value, str) and value):
         return value
-    raise InvalidSchedule(f"its `{key}` is {value!r}, but is to be text")
+    raise InvalidSchedule(f"its `{key}` must be text, got {value!r}")
 
 
 def _args(raw: bytes, entry: Mapping[str, Any]) -> bytes:
-    """What is no list is the only argument; null is none (Ruby's `Array(args)`)."""
+    """A value that is not a list is the only argument; null means none (Ruby's `Array(args)`)."""
     args = entry.get("args")
     if args is None:
         return b"[]"
@@ -143,16 +143,16 @@ def _timing(cron: object, every: object) -> str:
 
 
 def encode(name: str, config: Mapping[str, Any]) -> bytes:
-    """The text of an entry that each Ruby scheduler survives.
+    """The text of an entry that is safe for every Ruby scheduler.
 
     Raises:
-        InvalidSchedule: it would end Ruby's schedulers, or do something else there than here.
+        InvalidSchedule: it would crash Ruby's schedulers, or mean something else there.
     """
     entry = {key: value for key, value in config.items() if key != "persist"}
     entry.setdefault("class", name)
     if why := why_not_rufus(entry):
         raise InvalidSchedule(
-            f"schedule {name!r} is not written, for Ruby's schedulers' sake: {why}"
+            f"schedule {name!r} was not written, because Ruby's schedulers can't handle it: {why}"
         )
     if entry.get("queue") is not None:
         check_queue_name(entry["queue"])
@@ -165,5 +165,5 @@ def encode(name: str, config: Mapping[str, Any]) -> bytes:
 
 
 def ruby_time(ms: int) -> str:
-    """A time as Ruby's `Time#to_s` has it, in UTC: `2026-11-21 00:37:16 +0000`."""
+    """A time as Ruby's `Time#to_s` formats it, in UTC: `2026-11-21 00:37:16 +0000`."""
     return f"{iso_utc(ms * 1000)[:19].replace('T', ' ')} +0000"

@@ -1,6 +1,6 @@
-"""Every conversion of a time a person gives into the unit the code uses.
+"""Every conversion of times given by users into the code's units.
 
-A plain number in the public API is milliseconds; a `timedelta` or an aware `datetime` is taken too.
+A plain number in the public API is milliseconds; a `timedelta` or an aware `datetime` is accepted too.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from resqpy.base.errors import UsageError
 Duration = int | float | timedelta
 Moment = int | float | datetime
 
-# Below this a number of milliseconds is a date before 1973-03-03: surely seconds by mistake.
+# Milliseconds below this are dates before 1973-03-03: certainly seconds by mistake.
 SMALLEST_MS = 10**11
-LATEST_MS = 253_402_300_799_000  # the last second of the year 9999, where dates end
-LONGEST_MS = 1000 * 365 * 86_400_000  # a thousand years: what comes after is no date any more
+LATEST_MS = 253_402_300_799_000  # the last second of the year 9999, datetime's limit
+LONGEST_MS = 1000 * 365 * 86_400_000  # a thousand years: anything longer exceeds the range of dates
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
@@ -39,20 +39,20 @@ def duration_ms(value: Duration, what: str = "delay") -> int:
     if value < 0:
         raise UsageError(f"{what}: {value!r} is negative; a duration is zero or more milliseconds")
     if value > LONGEST_MS:
-        raise UsageError(f"{what}: {value!r} milliseconds are more than a thousand years")
+        raise UsageError(f"{what}: {value!r} milliseconds is more than a thousand years")
     return int(value)
 
 
 def delay_ms(value: Duration, what: str = "delay") -> int:
-    """Milliseconds of a delay; a number that can only be a time since 1970 is refused.
+    """Milliseconds of a delay; a number that can only be a time since 1970 is rejected.
 
     Raises:
         UsageError: as `duration_ms`.
     """
     if isinstance(value, int | float) and 10 * SMALLEST_MS <= value <= LONGEST_MS:
         raise UsageError(
-            f"{what}: {value!r} milliseconds are {value / (365.25 * 86_400_000):.0f} years, so it is a "
-            "time, not a delay; give the time as such (enqueue_at, start), or a timedelta"
+            f"{what}: {value!r} milliseconds is {value / (365.25 * 86_400_000):.0f} years, so it is a time, not "
+            "a delay; pass it as a time (enqueue_at, start), or pass a timedelta"
         )
     return duration_ms(value, what)
 
@@ -66,7 +66,7 @@ def parse_duration(text: str) -> int:
     """Milliseconds of `5000`, `500ms`, `5s`, `10m`, `1.5h` or `2d`.
 
     Raises:
-        UsageError: it is nothing of the kind.
+        UsageError: it is in another format.
     """
     found = _DURATION.fullmatch(text.strip().lower())
     if found is None:
@@ -78,7 +78,7 @@ def parse_duration(text: str) -> int:
 
 
 def lock_seconds(value: Duration, what: str) -> int:
-    """Whole seconds, at least one, of a time that node-resque has in seconds, or of a timedelta.
+    """Whole seconds, at least one, of a lock time: seconds as in node-resque, or a timedelta.
 
     Raises:
         UsageError: it is not a positive, finite number.
@@ -87,7 +87,7 @@ def lock_seconds(value: Duration, what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise UsageError(f"{what}: {value!r} is neither seconds nor a timedelta")
     if not 0 < number < 10**10:
-        raise UsageError(f"{what}: {value!r} is not a time a lock can hold; give seconds above 0")
+        raise UsageError(f"{what}: {value!r} is not a valid lock time; pass seconds greater than 0")
     return -int(-number // 1)
 
 
@@ -107,7 +107,7 @@ def moment_ms(value: Moment, what: str = "timestamp") -> int:
         )
     if ms < SMALLEST_MS and ms is value:
         raise UsageError(
-            f"{what}: {value!r} can only be seconds, but milliseconds are meant: use {value * 1000!r}"
+            f"{what}: {value!r} must be seconds, but milliseconds are expected: use {value * 1000!r}"
         )
     return math.ceil(ms)
 
@@ -115,12 +115,11 @@ def moment_ms(value: Moment, what: str = "timestamp") -> int:
 def _datetime_ms(value: datetime, what: str) -> int:
     if value.tzinfo is None:
         raise UsageError(
-            f"{what}: {value!r} has no time zone; "
-            "use datetime.now(timezone.utc) or value.astimezone()"
+            f"{what}: {value!r} has no time zone; use datetime.now(timezone.utc) or value.astimezone()"
         )
-    return -(-(value - EPOCH) // timedelta(milliseconds=1))  # up: never earlier than asked
+    return -(-(value - EPOCH) // timedelta(milliseconds=1))  # rounded up: never earlier than asked
 
 
 def ceil_second(ms: int) -> int:
-    """The first whole second that is not before `ms`: so nothing is ever started early."""
+    """The first whole second not before `ms`, so that nothing starts early."""
     return -(-ms // 1000)

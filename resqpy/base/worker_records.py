@@ -1,4 +1,4 @@
-"""The record of the job that a worker works on: its beginning, its end, and what stands in between."""
+"""The record of the job that a worker runs: its beginning, its end and what is between them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from resqpy.base.model import WorkerId, WorkingOn
 
 
 def prefix(queue: str, run_at: str) -> bytes:
-    """The beginning of a worker's record; `run_at` makes it unlike any other of that worker."""
+    """The beginning of a worker's record; `run_at` makes it unique for that worker."""
     return f'{{"queue":{json_text(queue)},"run_at":"{run_at}","payload":'.encode()
 
 
 def suffix(name: str) -> bytes:
-    """The end of a worker's record; `worker` is Node's name of it (trap 20)."""
+    """The end of a worker's record; `worker` is the name Node gives it (trap 20)."""
     return f',"worker":{json_text(name)}}}'.encode()
 
 
-# What stands in a record for a job whose text a foreign reader could not bear.
+# Placeholder for a job whose text would break a foreign reader.
 HELD_PAYLOAD = json_text({"class": UNREADABLE, "args": []}).encode()
 
 _PAYLOAD_MARK = b'","payload":'
@@ -27,10 +27,10 @@ _RECORD_END = re.compile(rb',"worker":"(?:[^"\\]|\\.)*"\}\Z')
 
 
 def payload(record: bytes) -> bytes | None:
-    """The exact bytes of the job in one of our own records; None in a foreign one.
+    """The exact bytes of the job in one of our own records; None for a foreign one.
 
-    Safe because a quotation mark inside a JSON text is always escaped, so the mark can't be in a
-    queue's name, and a record of Ruby's ends with its payload.
+    Safe because a quotation mark inside a JSON text is always escaped, so the marker can't occur in a
+    queue's name, and because Ruby's records end with the payload.
     """
     start, end = record.find(_PAYLOAD_MARK), _RECORD_END.search(record)
     if not record.startswith(b'{"queue":"') or start < 0 or end is None:
@@ -39,7 +39,7 @@ def payload(record: bytes) -> bytes | None:
 
 
 def decode(worker_id: str, record: bytes) -> WorkingOn | None:
-    """Read a worker's record of any dialect; None where it can't be read."""
+    """Read a worker's record of any dialect; None if it can't be read."""
     data = decode_lenient(record)
     if not isinstance(data, dict):
         return None
@@ -55,9 +55,7 @@ def decode(worker_id: str, record: bytes) -> WorkingOn | None:
 
 
 def decode_own(worker_id: str, record: bytes) -> WorkingOn | None:
-    """Read a record that this worker of ours has written; None for any other, that of another worker
-    among them.
-    """
+    """Read a record that this worker of ours wrote; None for any other, including another worker's."""
     if not record.endswith((suffix(WorkerId.parse(worker_id).name), suffix(worker_id))):
         return None
     work = decode(worker_id, record)

@@ -1,4 +1,4 @@
-"""Commands and groups of commands that are imported only when they are called."""
+"""Commands and groups of commands that are imported only when called."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from resqpy.cli.arguments.flags import json_option, shared_options, yes_option
 
 
 class Entry(NamedTuple):
-    """Where a command is, and what the help says of it without importing it.
+    """The location of a command, and its line in the help without importing it.
 
     Attributes:
         path: `module:name` below `resqpy.cli.commands`.
-        section: under which heading of the help it stands; "" hides it.
+        section: its heading in the help; "" hides it.
     """
 
     path: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called.
+    """A group whose commands are imported when called.
 
     Args:
         entries: by name, in the order of the help.
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given = list(args)  # the parser takes words away
+        given = list(args)  # the parser removes words
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
             raise
 
     def _refuse_early(self, ctx: click.Context, args: list[str], option: str) -> None:
-        """Tell of an option that stands before the command that has it."""
+        """Report an option that stands before the command it belongs to."""
         known = self.list_commands(ctx)
         begin = next((n for n, word in enumerate(args) if word in known), len(args))
         target = _target(self, ctx, args[begin:])
@@ -91,12 +91,12 @@ class LazyGroup(click.Group):
 
 
 class Command(click.Command):
-    """A command with the options that all have.
+    """A command with the shared options.
 
     Args:
         json: whether it has `--json`.
         destroys: whether it has `--yes`.
-        project: whether it has to do with a project and its Redis.
+        project: whether it uses a project and its Redis.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Group(LazyGroup):
     """A group of commands; without a command's name, `default` runs.
 
     Args:
-        default_takes_words: a first word that names no command is an argument of the default.
-        by_option: options that mean another default command.
+        default_takes_words: a first word that is not a command is an argument of the default.
+        by_option: options that select another default command.
     """
 
     command_class = Command
@@ -175,14 +175,14 @@ class Group(LazyGroup):
             self._refuse_early(ctx, args, before[0])
 
     def _names_command(self, ctx: click.Context, args: list[str]) -> bool:
-        """Whether a command's name stands there; it may be misspelled, unless words mean the default."""
+        """Whether a command's name stands there; it may be misspelled, unless the default takes words."""
         if not args or args[0].startswith("-"):
             return False
         return not self._default_takes_words or args[0] in self.list_commands(ctx)
 
 
 def _target(found: click.Command, ctx: click.Context, words: list[str]) -> click.Command:
-    """The command below another one that some words mean."""
+    """The command below another one that some words select."""
     if not isinstance(found, click.Group):
         return found
     name = words[0] if words else None
@@ -193,5 +193,5 @@ def _target(found: click.Command, ctx: click.Context, words: list[str]) -> click
 
 
 def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Command]:
-    """A command of ours."""
+    """A command with the shared options."""
     return click.command(name, cls=Command, **more)

@@ -1,4 +1,4 @@
-"""`resqpy`: finds the command, runs it, and turns what went wrong into one line and an exit code."""
+"""`resqpy`: finds the command, runs it, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ COMMANDS = {
     "start": Entry(
         "worker:start", "Worker and scheduler in one process, reloading on change.", RUN
     ),
-    "worker": Entry("worker:worker", "Work jobs.", RUN),
+    "worker": Entry("worker:worker", "Run jobs.", RUN),
     "scheduler": Entry("worker:scheduler", "Move delayed and periodic jobs to their queues.", RUN),
     "healthcheck": Entry("overall:healthcheck", "Health check for probes.", RUN),
-    "doctor": Entry("doctor:doctor", "Find what is wrong, and put it right.", LOOK),
+    "doctor": Entry("doctor:doctor", "Find problems, and fix them.", LOOK),
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
-    "info": Entry("overall:info", "The whole at a glance.", LOOK),
+    "info": Entry("overall:info", "Summary of the installation.", LOOK),
     "queues": Entry("queues:queues", "Queues with their jobs; delete one.", LOOK),
-    "jobs": Entry("jobs:jobs", "Jobs that wait; move or remove some.", LOOK),
-    "delayed": Entry("delayed:delayed", "Jobs that wait for their time; remove some.", LOOK),
+    "jobs": Entry("jobs:jobs", "Waiting jobs; move or remove some.", LOOK),
+    "delayed": Entry("delayed:delayed", "Delayed jobs; remove some, or run them now.", LOOK),
     "failed": Entry("failed:failed", "Failed jobs; retry or remove them.", LOOK),
     "workers": Entry(
         "workers:workers", "Workers of all languages; clean up after dead ones.", LOOK
     ),
-    "schedule": Entry("schedule:schedule", "What runs by itself, and when.", LOOK),
+    "schedule": Entry("schedule:schedule", "Periodic tasks and schedules, and their times.", LOOK),
     "locks": Entry("locks:locks", "Locks of tasks; remove one.", LOOK),
-    "leader": Entry("overall:leader", "Who leads among the schedulers of all languages.", LOOK),
+    "leader": Entry("overall:leader", "Which scheduler leads, in all languages.", LOOK),
     "stats": Entry("overall:stats", "Counters.", LOOK),
     "pause": Entry("overall:pause", "Pause all workers.", LOOK),
     "resume": Entry("overall:resume", "Resume all workers.", LOOK),
@@ -49,10 +49,10 @@ COMMANDS = {
         "tracked:tracked", "Tracked tasks: create, find, cancel, retry, watch.", TASKS
     ),
     "task": Entry("task:task", "Show, enqueue, run and explain the project's tasks.", TASKS),
-    "new": Entry("new:new", "Make a project.", PROJECT),
+    "new": Entry("new:new", "Create a project.", PROJECT),
     "init": Entry("init:init", "Make a project of an application that is there.", PROJECT),
     "generate": Entry("generate:generate", "Write a task, plugin, … with its test.", PROJECT),
-    "config": Entry("config:config", "Show the config, and where each value came from.", PROJECT),
+    "config": Entry("config:config", "Show the config, and where each value comes from.", PROJECT),
     "console": Entry("console:console", "A Python prompt with the project started.", PROJECT),
     "completion": Entry("console:completion", "Completion for bash, zsh and fish.", PROJECT),
     "version": Entry("console:version", "Show versions.", PROJECT),
@@ -63,7 +63,7 @@ COMPLETE_VARIABLE = "_RESQPY_COMPLETE"
 
 
 class Root(LazyGroup):
-    """`resqpy` itself, with the commands of the project in this folder."""
+    """`resqpy` itself, with the commands of the project in this directory."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *own_names()]
@@ -100,14 +100,14 @@ class Root(LazyGroup):
     cls=Root,
     entries=COMMANDS,
     context_settings={"help_option_names": ["--help", "-h"], "auto_envvar_prefix": "RESQPY"},
-    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 wrong project or config, 4 no Redis, "
-    "5 not found, 6 the answer is no, 7 runs already, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 wrong project or config, 4 no Redis, 5 not found, 6 the "
+    "answer is no, 7 already running, 130 interrupted.",
 )
 @click.version_option(package_name="resqpy", prog_name="resqpy")
 def cli() -> None:
     """Background jobs on the Resque layout in Redis: run, look and repair.
 
-    Each option has an environment variable, shown in the command's help; a flag wins over it.
+    Each option has an environment variable, shown in the command's help; a flag takes precedence.
     """
 
 
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if arguments is None:
         _hide_login()
     code = run(sys.argv[1:] if arguments is None else arguments)
-    gc.freeze()  # a last search for garbage is a tenth of a quick command
+    gc.freeze()  # a last garbage collection takes a tenth of a quick command
     sys.exit(code)
 
 
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
         )
     except click.ClickException as error:
         vars(error)["message"] = output.fit(error.message, settings)
-        with contextlib.suppress(OSError):  # nobody can be told; the exit code tells
+        with contextlib.suppress(OSError):  # nobody can be told; the exit code says it
             error.show()
         return getattr(error, "code", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -143,7 +143,7 @@ def run(arguments: list[str]) -> int:
     except SystemExit:
         if sys.stdout is out or isinstance(sys.stdout, io.TextIOBase):
             raise
-        return _unread()  # click put another one in its place, which lets nothing through
+        return _unread()  # click replaced it with one that writes nothing
     except Exception as error:
         if settings.debug:
             raise
@@ -152,25 +152,25 @@ def run(arguments: list[str]) -> int:
 
 
 def _unread() -> int:
-    """`resqpy jobs … | head`: nobody reads any more, which is no error (click would exit with 1)."""
+    """`resqpy jobs … | head`: nobody reads any more, which is not an error (click would exit with 1)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return Exit.OK
 
 
 def _wants_debug(arguments: list[str]) -> bool:
-    """Asked before anything is parsed, so that an error of the parsing can be seen as well."""
+    """Checked before anything is parsed, so that parsing errors can be shown too."""
     return "--debug" in arguments or os.environ.get("RESQPY_DEBUG", "0") not in {"", "0"}
 
 
 def _told(error: Exception, settings: Settings) -> int:
-    """Tell of an error in one line (the problems of a project have one each)."""
+    """Report an error in one line (the problems of a project have one each)."""
     from resqpy.base.error_text import told
     from resqpy.base.errors import ResqpyError
 
     code = code_of(error)
     words = str(error)
     if not isinstance(error, ResqpyError):
-        words = f"unexpected {told(error)} (--debug shows where)"
+        words = f"unexpected {told(error)} (use --debug for a traceback)"
     with contextlib.suppress(OSError):
         output.trouble(words, settings)
     return code
@@ -185,8 +185,8 @@ _LOGIN = re.compile(r"\w+://.*@", re.DOTALL)
 
 
 def _hide_login() -> None:
-    """Where our command line has a Redis URL with a login, run the same program once more in our place,
-    with the URL in its environment instead.
+    """If our command line has a Redis URL with a login, run the same program again in our place, with the
+    URL in its environment instead.
     """
     kept, url = without_login(sys.orig_argv)
     if url is not None:
@@ -227,7 +227,7 @@ def own_names() -> list[str]:
 
 
 def _words_of_own(name: str) -> str:
-    """The first line of a file's docstring; the file is not run for it."""
+    """The first line of a file's docstring; the file is not run."""
     try:
         doc = ast.get_docstring(ast.parse(_file_of_own(name).read_text(encoding="utf-8")))
     except (OSError, SyntaxError, ValueError):

@@ -1,9 +1,11 @@
-"""What is wrong with an installation, why a task does not run, and what there is, as values for whoever shows it.
+"""Diagnosis of an installation, returned as values: what is wrong, why a task does not run, and what
+exists.
 
-- `doctor` looks at an installation, `contract` at its jobs with a project's tasks in hand: both return `Problem`s.
+- `doctor` checks an installation, `contract` checks its jobs against a project's tasks: both return
+  `Problem`s.
 - `explaining` returns `Finding`s: why the jobs of one task do not run.
-- `workers`, `leaders` and `views` are what is there: workers, the whole at a glance, who leads, jobs, as JSON.
-- `repair` puts `Problem`s right and keeps what takes that back.
+- `workers`, `leaders` and `views` describe what exists: workers, a summary, who leads, jobs, as JSON.
+- `repair` fixes `Problem`s and records how to undo that.
 
-Nothing here prints or asks. What is needed of a project (its tasks, its options) is given as a value.
+Nothing here prints or prompts. What is needed of a project (its tasks, its options) is passed as a value.
 """

@@ -1,4 +1,4 @@
-"""Whether the project's tasks still take the jobs that are there: the checks of `resqpy doctor --jobs`."""
+"""Whether the project's tasks still accept the existing jobs: the checks of `resqpy doctor --jobs`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from resqpy.engine.inspect.resque import Resque
 T = TypeVar("T", bound=ExplainedTask)
 
 WAITING, DELAYED, FAILED = "waiting", "delayed", "failed"
-MOST = 200  # kinds of findings: each job may have a name of its own
+MAXIMUM = 200  # kinds of findings: each job may have a different class
 
-# Where the value begins that was refused: so far, refusals of equal kind are equal.
+# Where the rejected value begins: findings with the same text before it are one.
 _VALUE = re.compile(r", got |: |; the job's args are ")
 
 
 @dataclass
 class _Finding:
-    """Jobs of one class that are refused for one reason, or that nobody defines.
+    """Jobs of one class that are rejected for one reason, or whose class is unknown.
 
     Attributes:
         reason: why; "": the class is unknown.
@@ -48,11 +48,11 @@ class _Finding:
 
 
 class Contract(Generic[T]):
-    """One look at all jobs of an installation. It remembers kinds of jobs, not jobs.
+    """One check of all jobs of an installation. It remembers kinds of findings, not jobs.
 
     Args:
         tasks: those of the project, by name.
-        check: raises `InvalidInputs` where a task does not take some arguments.
+        check: raises `InvalidInputs` if a task does not accept some arguments.
         redaction: hides secrets in examples.
     """
 
@@ -69,15 +69,15 @@ class Contract(Generic[T]):
         self._left_out = 0
 
     async def problems(self) -> list[Problem]:
-        """What the project refuses or does not know, that of waiting jobs first."""
+        """What the project rejects or does not know, waiting jobs first."""
         async for where, queue, class_name, args, more in self._jobs():
             self._look(where, queue, class_name, args, more)
         order = (WAITING, DELAYED, FAILED)
         found = sorted(self._findings.values(), key=lambda e: (order.index(e.where), -e.count))
         problems = [self._refused(each) if each.reason else self._unknown(each) for each in found]
         if self._left_out:
-            words = f"{counted(self._left_out, 'job')} of further classes or reasons"
-            problems.append(Problem("further jobs", words, "mend those above, and look again"))
+            words = f"{counted(self._left_out, 'job')} of other classes or with other reasons"
+            problems.append(Problem("further jobs", words, "fix those above, and run it again"))
         return problems
 
     async def _jobs(
@@ -100,7 +100,7 @@ class Contract(Generic[T]):
     ) -> None:
         task, reason, words = self._tasks.get(name), "", ""
         if task is None and where == FAILED:
-            return  # nobody will run it unasked, whoever it is for
+            return  # nobody will run it unless asked
         if task is not None:
             try:
                 self._check(task, args)
@@ -110,7 +110,7 @@ class Contract(Generic[T]):
             else:
                 return
         key = where, name, reason
-        if key not in self._findings and len(self._findings) >= MOST:
+        if key not in self._findings and len(self._findings) >= MAXIMUM:
             self._left_out += 1
             return
         example = {"queue": queue, "args": list(args), **more, **({"why": words} if words else {})}
@@ -123,7 +123,7 @@ class Contract(Generic[T]):
         if queue is None:
             return
         found.worked = found.worked or split_priority(queue)[0] in self._queues
-        if len(found.queues) < MOST:
+        if len(found.queues) < MAXIMUM:
             found.queues.add(queue)
 
     def _refused(self, found: _Finding) -> Problem:
@@ -131,10 +131,10 @@ class Contract(Generic[T]):
         return Problem(
             "refused jobs",
             f"{_jobs(found)}: {found.reason}; {self._example(found)}",
-            f"a retry would fail again; to be rid of them: {_removal(found)}"
+            f"a retry would fail again; to remove them: {_removal(found)}"
             if failed
-            else "they would fail: let a task of another name take the new inputs until these are gone; to "
-            f"be rid of them: {_removal(found)}",
+            else "they would fail: accept the new inputs under another task name until these are gone; to remove "
+            f"them: {_removal(found)}",
             grave=not failed,
             details=_details(found),
         )
@@ -145,7 +145,7 @@ class Contract(Generic[T]):
         return Problem(
             "unknown class",
             f"{_jobs(found)}, which this project does not define{hint}{where}; {self._example(found)}",
-            "a worker of this project would fail them: keep the old name beside the new one for a while"
+            "a worker of this project would fail them: keep the old name besides the new one for a while"
             if found.worked
             else "",
             grave=found.worked,

@@ -1,4 +1,4 @@
-"""What is wrong with a Resque installation, whatever its languages: the checks of `resqpy doctor`."""
+"""Diagnosis of a Resque installation in any language: the checks of `resqpy doctor`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from resqpy.store import delayed, known_tasks, overview
 from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.store.repair.undo import Touched, Undo
 
-SKEW_MS = 2000  # as much as two clocks may differ
-OVERDUE_MS = 60_000  # a scheduler needs no such time
+SKEW_MS = 2000  # tolerated difference of two clocks
+OVERDUE_MS = 60_000  # more than a scheduler needs
 MANY_FAILED = 10_000
 NEARLY_FULL = 0.9
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
@@ -35,10 +35,10 @@ _NAMED = 5  # queues
 
 
 class Diagnosis:
-    """One look at an installation.
+    """One diagnosis of an installation.
 
     Args:
-        options: Ruby's and Node's ways, as the scheduler has them.
+        options: Ruby's and Node's settings, as configured for the scheduler.
     """
 
     def __init__(self, resque: Resque, options: LeaderOptions | None = None) -> None:
@@ -47,13 +47,13 @@ class Diagnosis:
         self._options = options or LeaderOptions()
         self._workers: list[SeenWorker] | None = None  # None: they can't be read
         self._locks: list[LeaderLock] = []
-        self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has said what time it is
+        self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has told its time
 
     async def problems(self) -> list[Problem]:
-        """All that is wrong. What can't be looked at is named, and the rest is looked at.
+        """All problems. A check that can't be made is reported, and the others continue.
 
         Raises:
-            StoreUnavailable, OutcomeUnknown: Redis is away.
+            StoreUnavailable, OutcomeUnknown: Redis can't be reached.
         """
         checks: dict[str, Callable[[], Found]] = {
             "the server": self._server,
@@ -96,9 +96,9 @@ class Diagnosis:
             bound = memory.get("maxmemory", "0") != "0"
             yield Problem(
                 "eviction",
-                f"Redis may throw jobs away: maxmemory-policy is {policy}"
+                f"Redis may evict jobs: maxmemory-policy is {policy}"
                 + ("" if bound else " (maxmemory is not set yet)"),
-                "set maxmemory-policy noeviction, or use a Redis of its own for jobs",
+                "set maxmemory-policy noeviction, or use a separate Redis for jobs",
                 grave=bound,
             )
         if (most := int(memory.get("maxmemory", 0))) and policy == "noeviction":
@@ -106,9 +106,9 @@ class Diagnosis:
             if used > most * NEARLY_FULL:
                 yield Problem(
                     "memory",
-                    f"Redis has {used:,} of the {most:,} bytes that it may have (maxmemory): when it is "
-                    "full, no job can be enqueued",
-                    "raise maxmemory, or make room: resqpy info shows what waits and what has failed",
+                    f"Redis uses {used:,} of its {most:,} bytes (maxmemory): when it is full, no job can be "
+                    "enqueued",
+                    "raise maxmemory, or free memory: resqpy info shows what waits and what has failed",
                     grave=used >= most,
                 )
         kept = await self._store.info("persistence")
@@ -116,15 +116,15 @@ class Diagnosis:
         if wrong:
             yield Problem(
                 "disk",
-                f"Redis could not write to its disk the last time ({', '.join(wrong)}): it refuses jobs, or "
-                "a restart loses them",
-                "its own log says why: the disk is full, or its folder (config get dir) not writable",
+                f"Redis failed to write to its disk ({', '.join(wrong)}): it refuses jobs, or a restart loses "
+                "them",
+                "see its own log: the disk is full, or its directory (config get dir) is not writable",
             )
         if kept.get("aof_enabled") == "0" and kept.get("rdb_saves", "0") == "0":
             yield Problem(
                 "persistence",
-                "Redis writes nothing to its disk as yet: a restart loses all jobs",
-                "write appendonly yes into redis.conf, or: redis-cli config set appendonly yes",
+                "Redis does not write to its disk: a restart loses all jobs",
+                "set appendonly yes in redis.conf, or: redis-cli config set appendonly yes",
                 grave=False,
             )
 
@@ -135,7 +135,7 @@ class Diagnosis:
             yield Problem(
                 "replica",
                 f"this Redis is a read-only replica of {primary}: no job can be enqueued or worked",
-                "name the primary by --redis or REDIS_URL",
+                "connect to the primary: --redis or REDIS_URL",
             )
 
     async def _clock(self) -> Found:
@@ -143,7 +143,7 @@ class Diagnosis:
         try:
             there_ms = await self._store.time_us() // 1000
         except StoreMisconfigured as error:
-            yield _not_looked_at("its clock", error, "; ages are judged by this machine's clock")
+            yield _not_looked_at("its clock", error, "; ages are based on this machine's clock")
             return
         here_ms = (before_ms + SYSTEM_CLOCK.now_ms()) // 2
         self._now_ms = await self._resque.now_ms()
@@ -152,10 +152,10 @@ class Diagnosis:
             yield Problem(
                 "clock skew",
                 f"the clock of this machine is {texts.duration(abs(there_ms - here_ms))} {side} Redis'",
-                "let both machines keep time by NTP",
+                "synchronize both clocks with NTP",
             )
 
-    # -- who is at work --
+    # -- who is working --
 
     async def _paused(self) -> Found:
         if await overview.is_paused(self._store):
@@ -183,8 +183,8 @@ class Diagnosis:
         who, remedy = "no scheduler leads", led(self._locks).remedy
         if leaders:
             who = f"the leader {leaders[0]} does not move them"
-            alone = "; or start Ruby's scheduler, where scheduler.ruby_leads leaves them to it"
-            remedy = "look at its log, and end it if it hangs, so that another one leads"
+            alone = "; or start Ruby's scheduler, if scheduler.ruby_leads leaves them to it"
+            remedy = "see its log, and stop it if it hangs, so that another one takes over"
             remedy += alone if len(leaders) == 1 and self._locks[0].holder else ""
         yield Problem(
             "overdue",
@@ -203,7 +203,7 @@ class Diagnosis:
     async def _unworked(self) -> Found:
         if self._workers is None:
             return
-        # all that are paused are told of as such, and go on when they are resumed
+        # workers paused by the pause of all workers are reported there, and resume with it
         live = [
             each
             for each in self._workers
@@ -223,10 +223,10 @@ class Diagnosis:
         if found:
             yield Problem(
                 "tasks of two versions",
-                f"live processes take different inputs for {named([*map(repr, found)])}: each "
-                "leaves jobs that it can't run to the others for some minutes, and fails them then",
-                "wait for the end of a deploy; or two projects share this Redis: give each a "
-                "redis.namespace or queues of its own",
+                f"live processes declare different inputs for {named([*map(repr, found)])}: each leaves jobs "
+                "that it can't run to the others for some minutes, and then fails them",
+                "wait for the end of a deploy; or, if two projects share this Redis, give each its own "
+                "redis.namespace or queues",
                 grave=False,
             )
 
@@ -244,19 +244,19 @@ class Diagnosis:
                     "unreadable jobs",
                     f"{counted(len(found), 'entry', 'entries')} of the queue {name!r} can't be read: "
                     f"{found[0].problem}",
-                    "a resqpy worker moves them to the failed list with their bytes; Ruby's and "
-                    "Node's break on some",
+                    "a resqpy worker moves them to the failed list, keeping their bytes; some break Ruby's and "
+                    "Node's workers",
                 )
 
     async def _other_kinds(self) -> Found:
-        """What the checks before have met: queues that are no lists, a set of workers that is none."""
+        """What the earlier checks have found: queues that are not lists, a set of workers that is not a set."""
         lengths = await self._resque.lengths()
         odd = [f"{name!r} is {n.words}" for name, n in lengths.items() if isinstance(n, NoList)]
         if odd:
             yield Problem(
                 "queues that are no lists",
                 "; ".join(odd[:_NAMED]),
-                "find out whose they are (jesque keeps delayed jobs so); they are left alone",
+                "find out what writes them (jesque stores delayed jobs like this); they are left alone",
                 grave=False,
             )
         if junk := sorted(self._store.junk.items()):
@@ -264,12 +264,12 @@ class Diagnosis:
             names = ", ".join(f"{key} is not a {kind}" for key, kind in junk[:_NAMED])
             yield Problem(
                 "keys of other kinds",
-                f"taken for empty: {names}; Ruby's and Node's programs break on some of them",
+                f"treated as empty: {names}; some break Ruby's and Node's programs",
                 "find out who wrote them",
             )
 
     async def _counters(self) -> Found:
-        """Ruby's and Node's programs count by INCR, which ends in an error where no number is."""
+        """Ruby's and Node's programs count with INCR, which fails if the value is not a number."""
         names = [self._store.keys.stat(each) for each in ("processed", "failed")]
         values = await self._store.call("MGET", *names)
         kinds = await self._store.kinds(names)
@@ -281,8 +281,9 @@ class Diagnosis:
         if odd:
             yield Problem(
                 "counters that are no numbers",
-                f"{', '.join(odd)}: Ruby's and Node's workers can't count there, and fail as they end a job",
-                "find out who wrote it; then set it to a number",
+                f"{', '.join(odd)}: Ruby's and Node's workers can't count there, and fail when they end a "
+                "job",
+                "find out what wrote it; then set it to a number",
             )
 
     async def _failed(self) -> Found:
@@ -294,15 +295,15 @@ class Diagnosis:
             yield Problem(
                 "unreadable failed entries",
                 f"{counted(len(first), 'entry', 'entries')} of the first {LOOKED_AT:,} failed ones can't be "
-                f"read, the first begins with {shown(first[0].raw)}; pages of Ruby and Node break on some",
+                f"read, the first begins with {shown(first[0].raw)}; some break the web pages of Ruby and Node",
                 f"resqpy failed show {failed_id(first[0])[:ID_LENGTH]}",
                 grave=False,
             )
         if count >= MANY_FAILED:
             yield Problem(
                 "many failed jobs",
-                f"{count:,} failed jobs: they are kept until somebody retries or removes them, and fill "
-                "the memory of Redis",
+                f"{count:,} failed jobs: they are kept until somebody retries or removes them, and use Redis' "
+                "memory",
                 "resqpy failed groups shows what failed and why; then resqpy failed retry --class NAME, or "
                 "remove --class NAME",
                 grave=False,
@@ -315,37 +316,37 @@ def shown(raw: bytes | None) -> str:
 
 
 def is_counter(value: bytes | None) -> bool:
-    """Whether Redis can count on from here."""
+    """Whether Redis can increment this value."""
     return value is not None and len(value) < 20 and value.removeprefix(b"-").isdigit()
 
 
 def _not_looked_at(what: str, error: StoreError, instead: str = "") -> Problem:
-    """A check that could not be made; a user without the right for it is nothing grave."""
+    """A check that could not be made; that a user lacks the permission is not serious."""
     return Problem(
         "not looked at",
         f"{what}: {error}{instead}",
-        "look as another user of Redis" if isinstance(error, StoreMisconfigured) else "",
+        "use another Redis user" if isinstance(error, StoreMisconfigured) else "",
         grave=not isinstance(error, StoreMisconfigured),
     )
 
 
 def _of_unworked(waiting: dict[str, int]) -> tuple[str, str]:
-    """What is wrong with queues in which so many jobs wait, and the remedy."""
+    """The problem of queues without workers, and the remedy."""
     longest = sorted(waiting, key=lambda name: -waiting[name])
     jobs = counted(sum(waiting.values()), "job")
     if len(longest) == 1:
-        words = f"{jobs} in the queue {longest[0]!r}, from which no live worker takes any"
-        return words, f"resqpy worker --queues {quote(f'{longest[0]},*')}"
+        message = f"{jobs} in the queue {longest[0]!r}, from which no live worker takes any"
+        return message, f"resqpy worker --queues {quote(f'{longest[0]},*')}"
     names = named([f"{name} ({waiting[name]:,})" for name in longest])
-    words = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {names}"
-    return words, "resqpy worker: without --queues it works all of them"
+    message = f"{jobs} in {len(longest):,} queues from which no live worker takes any: {names}"
+    return message, "resqpy worker: by default it works all of them"
 
 
 async def _unled_problems(
     resque: Resque, options: LeaderOptions, locks: Sequence[LeaderLock]
 ) -> Found:
-    """Periodic tasks, delayed jobs and Ruby's schedules that nobody moves, in one problem. Nothing is
-    broken where nothing was started yet.
+    """Periodic tasks, delayed jobs and Ruby's schedules that nobody runs, as one problem. There is no
+    problem if nothing was started yet.
     """
     if not locks:
         return
@@ -360,9 +361,9 @@ async def _unled_problems(
     if names := [each.name for each in running if each.kind == "ruby" and not found.delayed]:
         waits.append(f"schedules of resque-scheduler ({named(names, 3)})")
     if waits:
-        words = f"{found.who}: {' and '.join(waits)} don't run"
+        message = f"{found.who}: {' and '.join(waits)} don't run"
         at_work = bool(jobs or await resque.workers())
-        yield Problem("no scheduler", words, found.remedy, grave=at_work)
+        yield Problem("no scheduler", message, found.remedy, grave=at_work)
 
 
 async def _delayed_jobs(resque: Resque) -> int:

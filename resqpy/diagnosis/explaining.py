@@ -1,4 +1,4 @@
-"""Why a task does not run: asked of Redis and of the project, most likely reasons first."""
+"""Why a task does not run, according to Redis and the project, most likely reasons first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resqpy.diagnosis.workers import (
 from resqpy.engine.inspect.failed_jobs import failed_of
 from resqpy.engine.inspect.resque import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
-from resqpy.engine.inspect.walking import DelayedWalk, walk_queue
+from resqpy.engine.inspect.walking import DelayedSearch, search_queue
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.identity import place_of
 from resqpy.engine.worker.process_state import WORDS
@@ -33,8 +33,8 @@ from resqpy.store.leader import led, standing
 from resqpy.store.overview import is_paused
 
 _NAMED = 5  # processes
-_LOCKS = 10  # that are shown
-_LATE_MS = 10_000  # a job that was due so long ago, nobody moves
+_LOCKS = 10  # displayed
+_LATE_MS = 10_000  # a job overdue for this long is not being moved
 _FOREIGN = "jobs that they don't define fail there"
 
 
@@ -44,11 +44,11 @@ def _id_of(worker: SeenWorker) -> WorkerId:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was found.
+    """One finding.
 
     Attributes:
         kind: a word for programs.
-        blocks: it keeps the task from running.
+        blocks: it prevents the task from running.
         remedy: what to do.
     """
 
@@ -59,7 +59,7 @@ class Finding:
 
 
 class ExplainedTask(Protocol):
-    """What is asked of a project's task."""
+    """What is needed of a project's task."""
 
     @property
     def queue(self) -> str:
@@ -75,8 +75,8 @@ class Explanation:
 
     Args:
         tasks: those of the project, by name.
-        options: Ruby's ways, as the scheduler has them.
-        queue: another one than the task's own.
+        options: Ruby's settings, as configured for the scheduler.
+        queue: instead of the task's own.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Explanation:
         self._now_ms = 0
 
     async def findings(self) -> list[Finding]:
-        """All that is known of its jobs, what blocks them first."""
+        """Everything known about its jobs, blocking findings first."""
         found = [each async for each in self._found()]
         return sorted(found, key=lambda each: not each.blocks)
 
     async def _found(self) -> AsyncIterator[Finding]:
-        """In the order in which they are looked for."""
+        """In the order of the checks."""
         if self._task is None:
             yield self._unknown()
         self._now_ms = await self._resque.now_ms()
@@ -133,7 +133,7 @@ class Explanation:
     async def _waiting(self) -> Finding | None:
         if self._queue is None:
             return None
-        walked = await walk_queue(self._resque.store, self._queue, self._mine)
+        walked = await search_queue(self._resque.store, self._queue, self._mine)
         count, first = walked.found, walked.first
         if not count:
             others = counted(walked.looked_at, "other job")
@@ -161,9 +161,9 @@ class Explanation:
         return [
             Finding(
                 "unregistered",
-                f"a job of it is on record as run by {each.worker_id}, which is not registered: if its "
-                "process is gone, so is the job",
-                remedy=f"then it goes to the failed list by: resqpy workers clean {quote(each.worker_id)}",
+                f"the record of {each.worker_id}, which is not registered, has a job of it: if its process is "
+                "gone, so is the job",
+                remedy=f"if so, move it to the failed list: resqpy workers clean {quote(each.worker_id)}",
             )
             for each in [each for each in others if each.class_name == self._name][:_NAMED]
         ]
@@ -175,8 +175,8 @@ class Explanation:
             return self._of_live_workers(live)
         if mine:
             words = (
-                f"none of the {counted(len(mine), 'registered worker')} of the queue {self._queue!r} "
-                "gave a sign of life lately"
+                f"none of the {counted(len(mine), 'registered worker')} of the queue {self._queue!r} sent a "
+                "heartbeat recently"
             )
             return Finding("dead workers", words, blocks=True, remedy="start one: resqpy worker")
         others = sorted({each.queues for each in workers})
@@ -191,7 +191,7 @@ class Explanation:
         )
 
     def _of_live_workers(self, live: list[SeenWorker]) -> Finding:
-        """Some take jobs from the queue; but perhaps none that knows the task, or none has time."""
+        """Some workers take jobs from the queue; but perhaps none has the task, or none is free."""
         python = [each for each in live if each.language == "python"]
         where = f"from the queue {self._queue!r}"
         if self._task is not None and not python:
@@ -209,11 +209,11 @@ class Explanation:
         words = f"{who} {'takes' if len(ours) == 1 else 'take'} jobs {where}"
         if any(each.work is None for each in taking):
             return Finding("workers", f"{words}: {states}")
-        remedy = "if that lasts, give them more at a time: resqpy worker --max N"
-        return Finding("busy", f"{words}, but none has time: {states}", blocks=True, remedy=remedy)
+        remedy = "if this persists, run more jobs at a time: resqpy worker --max N"
+        return Finding("busy", f"{words}, but none is free: {states}", blocks=True, remedy=remedy)
 
     def _of_resting(self, ours: list[SeenWorker], words: str) -> Finding:
-        """All that could take its jobs take none."""
+        """None of the workers that could take its jobs does."""
         state = min(each.state for each in ours)
         pids = sorted({" ".join(place_of(_id_of(each))) for each in ours})
         remedy = f"{WORDS.get(state, state)} (processes: {', '.join(pids[:_NAMED])})"
@@ -222,7 +222,7 @@ class Explanation:
     # -- delayed and periodic --
 
     async def _later(self) -> AsyncIterator[Finding]:
-        due = await DelayedWalk(self._resque.store, self._mine).everywhere()
+        due = await DelayedSearch(self._resque.store, self._mine).everywhere()
         if due.found:
             yield self._delayed(due.found, min(due.times) * 1000)
         periodic = self._task is not None and self._task.periodic
@@ -285,15 +285,13 @@ class Explanation:
     def _lock(self, lock: str, ends_ms: int | None, what: str) -> Finding:
         if ends_ms is not None and ends_ms <= self._now_ms:
             over = texts.distance(ends_ms, self._now_ms)
-            return Finding(
-                "old lock", f"a lock that ended {over} and keeps no job from anything: {lock}"
-            )
-        ends = f", and ends {texts.distance(ends_ms, self._now_ms)}" if ends_ms else ""
+            return Finding("old lock", f"a lock that expired {over} and blocks nothing: {lock}")
+        ends = f", and expires {texts.distance(ends_ms, self._now_ms)}" if ends_ms else ""
         return Finding(
             "locked",
-            f"a lock keeps equal jobs from {what}{ends}: {lock}",
+            f"a lock prevents equal jobs from {what}{ends}: {lock}",
             blocks=True,
-            remedy=f"if nobody holds it any more: resqpy locks remove {quote(lock)}",
+            remedy=f"if its holder is gone: resqpy locks remove {quote(lock)}",
         )
 
     async def _failed(self) -> Finding | None:
@@ -319,6 +317,6 @@ def _languages(workers: list[SeenWorker]) -> str:
 
 
 def _states(workers: list[SeenWorker]) -> str:
-    """How many of them do what: each is counted once."""
+    """How many of them are in which state: each is counted once."""
     states = Counter(each.state or ("idle" if each.work is None else "busy") for each in workers)
     return ", ".join(f"{number:,} {state}" for state, number in sorted(states.items()))

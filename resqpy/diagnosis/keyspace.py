@@ -1,4 +1,4 @@
-"""What `resqpy doctor` finds by a walk over all keys: those that belong to nothing."""
+"""What `resqpy doctor` finds by scanning all keys: keys that belong to nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from resqpy.diagnosis.texts import counted
 from resqpy.store.connection.client import Store
 from resqpy.store.repair import checkup, junk
 
-_LOST = "with delayed jobs not in their index: no scheduler will ever find them"
+_LOST = "with delayed jobs missing from their index: no scheduler will ever find them"
 _EMPTY = "in the index of delayed jobs without a job"
 
 
 async def keyspace_problems(store: Store) -> Found:
-    """What a walk over all keys finds."""
+    """What a scan of all keys finds."""
     found = await checkup.survey(store)
     if found.unlisted_queues:
         yield Problem(
             "unlisted queues",
-            f"jobs wait in queues that the set of queues does not have, so '*' does not find "
-            f"them: {', '.join(found.unlisted_queues[:5])}",
+            "jobs wait in queues that are missing from the set of queues, so '*' does not find them: "
+            f"{', '.join(found.unlisted_queues[:5])}",
             "add them to the set",
             fix(
                 partial(checkup.list_queues, store, found.unlisted_queues),
@@ -39,18 +39,19 @@ async def keyspace_problems(store: Store) -> Found:
         named = ", ".join(f"{name} (a {kind})" for name, kind in list(found.others.items())[:5])
         yield Problem(
             "foreign keys",
-            f"{counted(len(found.others), 'key')} named as queues or delayed jobs are, and no lists, so "
-            f"they are not worked here: {named}",
-            "find out whose they are (jesque keeps delayed and recurring jobs so); they are left alone",
+            f"{counted(len(found.others), 'key')} with names of queues or delayed jobs, but no lists, so they "
+            f"are not worked here: {named}",
+            "find out what writes them (jesque stores delayed and recurring jobs like this); they are left "
+            "alone",
             grave=False,
         )
     if found.other_namespaces:
         names = sorted(found.other_namespaces)
         yield Problem(
             "other installations",
-            f"there are others in this database, under {', '.join(map(repr, names))}; this is "
+            f"this database has other installations, under {', '.join(map(repr, names))}; this is "
             f"{store.keys.namespace!r}",
-            "if that was not meant: --namespace, or `namespace` in config/redis.py",
+            "if that is not intended: --namespace, or `namespace` in config/redis.py",
             grave=False,
         )
 
@@ -62,10 +63,10 @@ def _record_problems(found: checkup.Survey) -> list[Problem]:
     return [
         Problem(
             "records of unknown workers",
-            f"{counted(len(ids), 'worker that is', 'workers that are')} not registered, but on record as at work: "
-            f"{', '.join(ids[:3])}",
-            "resqpy's own jobs are taken back within minutes where a worker or a scheduler of resqpy runs; "
-            f"else find out whose they are; when its process is gone: resqpy workers clean {quote(ids[0])}",
+            f"{counted(len(ids), 'worker that is', 'workers that are')} not registered, but whose record has a "
+            f"job: {', '.join(ids[:3])}",
+            "resqpy's own jobs are taken back within minutes if a resqpy worker or scheduler runs; otherwise "
+            f"find out whose they are; when its process is gone: resqpy workers clean {quote(ids[0])}",
         )
     ]
 
@@ -76,9 +77,9 @@ def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:
         problems.append(
             Problem(
                 "endless locks",
-                f"{counted(len(found.endless_locks), 'lock')} of tasks without an end: "
+                f"{counted(len(found.endless_locks), 'lock')} of tasks without an expiry: "
                 f"{_named(found.endless_locks)}",
-                "give each the end that its value says, else 3 minutes",
+                "set the expiry in each lock's value, else 3 minutes",
                 fix(
                     partial(checkup.expire_locks, store, list(found.endless_locks)),
                     strings=found.endless_locks,
@@ -89,8 +90,8 @@ def _lock_problems(store: Store, found: checkup.Survey) -> list[Problem]:
         problems.append(
             Problem(
                 "locks of resque-lock",
-                f"{counted(len(found.ruby_locks), 'lock')} of Ruby's resque-lock: "
-                f"{_named(found.ruby_locks)}; they never end by themselves, also not when a worker dies",
+                f"{counted(len(found.ruby_locks), 'lock')} of Ruby's resque-lock: {_named(found.ruby_locks)}; "
+                "they never expire, not even when a worker dies",
                 "resqpy locks remove NAME, if no such job waits or runs",
                 grave=False,
             )
@@ -107,7 +108,7 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
         Problem(
             name,
             f"{counted(len(seconds), 'time')} {words}",
-            "mend the index",
+            "repair the index",
             fix(
                 partial(checkup.mend_delayed, store, seconds, []),
                 scores={store.keys.schedule: seconds},
@@ -124,8 +125,8 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
         problems.append(
             Problem(
                 "orphan timestamps",
-                f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: "
-                "they keep a DelayQueueLock shut",
+                f"{counted(len(found.lost_timestamps), 'key')} of the reverse index lead nowhere: they block a "
+                "DelayQueueLock",
                 "drop their entries",
                 fix(
                     partial(checkup.mend_delayed, store, [], found.lost_timestamps),
@@ -137,7 +138,7 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
 
 
 async def junk_problems(store: Store) -> Found:
-    """Keys of another kind than resqpy keeps there."""
+    """Values of another type under resqpy's own keys."""
     found = await junk.found(store, leading=True)
     if not found:
         return
@@ -148,7 +149,7 @@ async def junk_problems(store: Store) -> Found:
     named = ", ".join(f"{key} (a {kind})" for key, kind in found.items())
     yield Problem(
         "junk in our keys",
-        f"resqpy keeps something else under {named}",
-        f"move it to {store.keys.junk(store.keys.own('…'))}, as a worker or scheduler does that starts",
+        f"the wrong type of value is stored under {named}",
+        f"move it to {store.keys.junk(store.keys.own('…'))}, as workers and schedulers do when they start",
         fix(set_aside, whole=list(found)),
     )

@@ -1,4 +1,4 @@
-"""What is wrong with who leads, and what resqpy can't do of a Ruby scheduler's part."""
+"""Problems with the leader locks, and what resqpy can't do in place of a Ruby scheduler."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from resqpy.store.leader import LeaderLock, faults, other_ruby_leader, standing
 from resqpy.store.repair import checkup
 from resqpy.store.ruby_schedule import only_ruby_s
 
-_UNINDEXED = 200  # times at which something is due, that are looked at
+_UNINDEXED = 200  # times at which something is due, that are examined
 
 
 def lock_problems(store: Store, locks: Sequence[LeaderLock]) -> Iterator[Problem]:
-    """What is wrong with the locks of those who lead."""
+    """Problems with the leader locks."""
     python, ruby, node = locks
     foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
     if len(foreign) == 2:
         yield Problem(
             "two leaders",
-            f"Ruby's scheduler {ruby.holder} and Node's {node.holder} lead at the same time: "
-            "both move delayed jobs, and Ruby's has no lock against Node's",
-            "stop one of them; a resqpy scheduler takes both locks and stands in for both",
+            f"Ruby's scheduler {ruby.holder} and Node's {node.holder} lead at the same time: both move delayed "
+            "jobs, and Ruby's does not check Node's lock",
+            "stop one of them; a resqpy scheduler takes both locks and replaces both",
         )
     for each in (python, ruby, node):
         if each.holder is not None and each.ttl_ms is None:
             yield Problem(
                 "endless leader lock",
-                f"the leader lock of {each.language} ({each.holder}) never ends: if its holder "
-                "is dead, nobody leads",
+                f"the leader lock of {each.language} ({each.holder}) never expires: if its holder is dead, "
+                "nobody leads",
                 f"expire {each.key}",
                 fix(partial(checkup.expire_locks, store, [each.key]), strings=[each.key]),
             )
 
 
 async def leaders(store: Store, ruby_prefix: str) -> tuple[list[LeaderLock], list[str]]:
-    """Who leads in all three languages, and what is to be warned of."""
+    """Who leads in all three languages, and warnings."""
     locks = await standing(store, ruby_prefix)
     _, ruby, _ = locks
     others = await foreign.other_ruby_leaders(store, ruby.key)
@@ -52,7 +52,7 @@ async def leaders(store: Store, ruby_prefix: str) -> tuple[list[LeaderLock], lis
 
 
 async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:
-    """What `resqpy doctor` says of it."""
+    """The problems for `resqpy doctor`."""
     ruby = next((lock for lock in locks if lock.language == "Ruby"), None)
     if ruby is None:
         return
@@ -63,16 +63,16 @@ async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:
         yield Problem(
             "schedules of a ruby process",
             f"{only_ruby_s(names)} while a resqpy scheduler leads",
-            "write them where all see them (persist: true, or resqpy's set_schedule), or leave Ruby's part "
-            "to a Ruby scheduler: scheduler.ruby_leads",
+            "write them where all processes see them (persist: true, or resqpy's set_schedule), or leave "
+            "Ruby's part to a Ruby scheduler: scheduler.ruby_leads",
             grave=ruby.ours,
         )
     if count := await delayed.without_index(store, _UNINDEXED):
         yield Problem(
             "delayed jobs of another client",
-            f"{counted(count, 'delayed job')} of the first are in no reverse index, as php-resque-scheduler "
-            "writes them: its own scheduler takes no lock, so while it runs it moves jobs beside whoever "
-            "leads",
-            "run one kind of scheduler; a resqpy scheduler moves PHP's delayed jobs too",
+            f"{counted(count, 'delayed job')} of the first are missing from the reverse index, as "
+            "php-resque-scheduler writes them: its own scheduler takes no lock, so while it runs it moves jobs "
+            "concurrently with the leader",
+            "run only one kind of scheduler; a resqpy scheduler moves PHP's delayed jobs too",
             grave=False,
         )

@@ -1,4 +1,4 @@
-"""What `resqpy doctor` finds."""
+"""A finding of `resqpy doctor`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Fix = Callable[[Undo], Awaitable[int]]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong.
+    """A problem.
 
     Attributes:
         name: a word for programs.
         remedy: what a person can do.
-        fix: what `--fix` does, noting what takes it back; how many things it put right.
+        fix: what `--fix` does, recording how to undo it; returns how many things it fixed.
         grave: False: worth knowing, nothing is broken.
         details: more of it for programs.
     """
@@ -35,7 +35,7 @@ Found = AsyncIterator[Problem]
 
 
 def fix(repair: Callable[[], Awaitable[int]], **touched: Any) -> Fix:
-    """A repair with what takes it back."""
+    """A repair that can be undone."""
 
     async def repaired(undo: Undo) -> int:
         return await undo.watch(Touched(**touched), repair)

@@ -1,4 +1,4 @@
-"""The file that takes the repairs of `resqpy doctor --fix` back: `resqpy doctor --undo FILE`."""
+"""The file that undoes the repairs of `resqpy doctor --fix`: `resqpy doctor --undo FILE`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from resqpy.diagnosis.problem import Problem
 from resqpy.store.connection.client import Store
 from resqpy.store.repair.undo import Command, Undo
 
-_ABOUT = "takes back what `resqpy doctor --fix` changed: resqpy doctor --undo THIS-FILE"
+_ABOUT = "undoes what `resqpy doctor --fix` changed: resqpy doctor --undo THIS-FILE"
 
 
 class UndoFile:
-    """Where the commands are kept.
+    """The file with the undo commands.
 
     Raises:
         UsageError: it can't be written; nothing was repaired yet.
@@ -31,12 +31,12 @@ class UndoFile:
 
     @classmethod
     def new(cls, folder: Path) -> UndoFile:
-        """One of a name that tells when it was made."""
+        """One whose name contains the time."""
         now = iso_utc(SYSTEM_CLOCK.now_ms() * 1000)[:19].replace(":", "").replace("-", "")
         return cls(folder / f"resqpy-undo-{now}-{os.getpid()}.json")
 
     def write(self, commands: Mapping[str, Sequence[Command]]) -> None:
-        """Write all that is known by now."""
+        """Write everything known so far."""
         undo = [
             {
                 "problem": name,
@@ -50,12 +50,12 @@ class UndoFile:
             self.path.write_text(f'{{"about":{about},"undo":[\n{lines}\n]}}\n', encoding="utf-8")
         except OSError as error:
             raise UsageError(
-                f"the undo file can't be written ({error}); run this in a folder where it can be"
+                f"the undo file cannot be written ({error}); run this in a directory where it can be"
             ) from error
 
 
 async def repair(store: Store, problems: Sequence[Problem], file: UndoFile) -> dict[str, int]:
-    """Put problems right, and keep in a file what takes that back; how much was put right, by problem."""
+    """Fix problems, and save in a file how to undo that; returns how many things were fixed, by problem."""
     undo, fixed = Undo(store), dict[str, int]()
     try:
         for each in problems:
@@ -72,18 +72,18 @@ def read(path: Path) -> list[Command]:
     """The commands of a file, the last repair first.
 
     Raises:
-        UsageError: it is no such file.
+        UsageError: it is not an undo file.
     """
     try:
         data = codec.decode_text(path.read_text(encoding="utf-8"))
         several = [each["commands"] for each in data["undo"]]
         return [tuple(map(_arg, command)) for commands in reversed(several) for command in commands]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no undo file of `resqpy doctor --fix`: {error!r}") from error
+        raise UsageError(f"{path} is not an undo file of `doctor --fix`: {error!r}") from error
 
 
 def _shown(arg: Any) -> Any:
-    """A word of a command: as it is where it is text, else in base64."""
+    """An argument of a command: unchanged if it is text, else in base64."""
     if not isinstance(arg, bytes):
         return arg if isinstance(arg, int) else _shown(str(arg).encode("utf-8", "surrogateescape"))
     try:
@@ -96,5 +96,5 @@ def _arg(shown: Any) -> Any:
     if isinstance(shown, dict):
         return base64.b64decode(shown["base64"], validate=True)
     if not isinstance(shown, str | int):
-        raise TypeError(f"{shown!r} is no word of a command")
+        raise TypeError(f"{shown!r} is not an argument of a command")
     return shown

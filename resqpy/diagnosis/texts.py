@@ -1,4 +1,4 @@
-"""Numbers, names, times and values as text that people read; times in their zone and in UTC."""
+"""Numbers, names, times and values as text for people; times in their zone and in UTC."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def named(names: Sequence[str], most: int = _NAMED) -> str:
-    """`a, b, c`; of many names the first ones: `a, b and 7 more`."""
+    """`a, b, c`; if there are many, the first ones: `a, b and 7 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def local(ms: int | None) -> str:
-    """`2026-11-21 05:12:03 CET (04:12:03 UTC)`; where both are the same, once."""
+    """`2026-11-21 05:12:03 CET (04:12:03 UTC)`; once if both are the same."""
     utc = _moment(ms)
     if utc is None:
         return "-"
@@ -47,7 +47,7 @@ def iso(ms: int | None) -> str | None:
 
 
 def _moment(ms: int | None) -> datetime | None:
-    """None also for a year that no calendar has: a number that somebody wrote by mistake."""
+    """None for a year outside the calendar, which somebody wrote by mistake."""
     return None if ms is None or ms not in _CALENDAR else datetime.fromtimestamp(ms / 1000, UTC)
 
 
@@ -81,7 +81,7 @@ def compact(value: Any, redaction: Redaction) -> str:
 
 
 def _plain(value: Any, redact: Redaction) -> Any:
-    """A value that JSON has; what it has not is shown as text."""
+    """A JSON value; others are shown as text."""
     if isinstance(value, Mapping):
         return {
             str(key).encode("utf-8", "replace").decode(): _plain(each, redact)

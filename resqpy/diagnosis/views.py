@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resqpy.store.leader import LeaderLock
     from resqpy.tracked.handle import TrackedTask
 
-ID_LENGTH = 10  # hex digits of a failed entry's digest that are shown
+ID_LENGTH = 10  # displayed hex digits of a failed entry's digest
 
 
 def job_json(job: Job, redaction: Redaction) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def job_json(job: Job, redaction: Redaction) -> dict[str, Any]:
 
 
 def failed_id(entry: FailedJob) -> str:
-    """The id by which commands name an entry: the digest of its bytes."""
+    """The id of an entry in commands: the digest of its bytes."""
     return codec.digest(entry.raw)
 
 
@@ -75,7 +75,7 @@ def tracked_json(task: TrackedTask, redaction: Redaction) -> dict[str, Any]:
 
 
 def schedule_json(entry: Schedule) -> dict[str, Any]:
-    """What runs by itself."""
+    """A periodic task or schedule."""
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -90,7 +90,7 @@ def schedule_json(entry: Schedule) -> dict[str, Any]:
 
 
 def fire_json(fire: ScheduledFire) -> dict[str, Any]:
-    """A time at which it runs, or would."""
+    """A time at which it runs, or would have run."""
     return {
         "at": texts.iso(texts.ms_of(fire.at)),
         "name": fire.name,

@@ -1,5 +1,5 @@
-"""What `resqpy doctor` says of workers: those that give no sign of life (silent is not dead, and no sign is
-neither), and those that live and take no jobs.
+"""What `resqpy doctor` reports about workers: those without a recent heartbeat (silent is not dead, and
+never having sent one is neither), and live ones that take no jobs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from resqpy.engine.worker.process_state import STOPPING, STUCK, WORDS
 from resqpy.store import workers as store_workers
 from resqpy.store.repair.undo import Touched, Undo
 
-# Silent for so long, a foreign worker is dead also for who looks once: node-resque's own hour.
+# A foreign worker silent for this long is dead, even from a single look: node-resque's own hour.
 DEAD_AFTER_MS = 3_600_000
 _BY_HAND = "resqpy workers clean WORKER, once you know that its process is gone"
 
@@ -26,7 +26,7 @@ _BY_HAND = "resqpy workers clean WORKER, once you know that its process is gone"
 def worker_problems(
     resque: Resque, workers: Sequence[SeenWorker], now_ms: int, options: LeaderOptions
 ) -> list[Problem]:
-    """What is wrong with workers."""
+    """Problems with workers."""
     silent = [each for each in workers if each.life(now_ms) == "silent"]
     ours = [each for each in silent if each.language == "python"]
     foreign = [each for each in silent if each not in ours]
@@ -38,9 +38,9 @@ def worker_problems(
         remedy = "resqpy workers clean WORKER: its job goes to the failed list"
         found.append(Problem("dead workers", _told(dead, now_ms), remedy, _cleaning(resque, dead)))
     if quiet:
-        words = f"{_told(quiet, now_ms)}: too short to call them dead from one look"
-        remedy = f"look again later, or say scheduler.ruby_prune_after; {_BY_HAND}"
-        found.append(Problem("silent workers", words, remedy, grave=False))
+        message = f"{_told(quiet, now_ms)}: too short to call them dead"
+        remedy = f"check again later, or set scheduler.ruby_prune_after; {_BY_HAND}"
+        found.append(Problem("silent workers", message, remedy, grave=False))
     if unknown:
         found.append(Problem("workers without signs", _of_unknown(unknown), _BY_HAND, grave=False))
     if ours:
@@ -63,8 +63,8 @@ def _told(workers: Sequence[SeenWorker], now_ms: int) -> str:
     since = f"since {texts.duration(now_ms - last_ms)} or longer" if last_ms else "at all"
     named = ", ".join(WorkerId.parse(each.worker_id).name for each in workers[:3])
     return (
-        f"{counted(len(workers), 'worker')} gave no sign of life {since}, "
-        f"{counted(busy, 'job')} with them: {named}"
+        f"{counted(len(workers), 'worker')} sent no heartbeat {since}, {counted(busy, 'job')} with them: "
+        f"{named}"
     )
 
 
@@ -74,8 +74,8 @@ def _of_unknown(workers: Sequence[SeenWorker]) -> str:
     since = f", the first since {texts.local(min(began))}" if began else ""
     named = ", ".join(WorkerId.parse(each.worker_id).name for each in workers[:3])
     return (
-        f"{counted(len(workers), 'worker')} with neither heartbeat nor ping, as PHP's and older Ruby's: "
-        f"whether they live can't be told from Redis; {len(busy):,} on record as at work{since}: {named}"
+        f"{counted(len(workers), 'worker')} without heartbeat or ping, like those of PHP and older Ruby: "
+        f"whether they are alive is unknown; {len(busy):,} with a job in their record{since}: {named}"
     )
 
 
@@ -110,9 +110,9 @@ def _clean(resque: Resque, worker_id: str, undo: Undo) -> Callable[[], Awaitable
 
 
 def resting_problems(live: Sequence[SeenWorker]) -> Iterator[Problem]:
-    """What is told of them. Only one that is stuck is wrong."""
-    for state, words in WORDS.items():
+    """Findings about workers that take no jobs; only stuck ones are a problem."""
+    for state, message in WORDS.items():
         names = [WorkerId.parse(each.worker_id).name for each in live if each.state == state]
         if names and state != STOPPING:
             told = f"{counted(len(names), 'worker')}: {named(names)}"
-            yield Problem(f"{state} workers", told, words, grave=state == STUCK)
+            yield Problem(f"{state} workers", told, message, grave=state == STUCK)

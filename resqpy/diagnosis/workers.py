@@ -1,6 +1,4 @@
-"""Workers as they are shown (whose they are, what they do, when they were last seen), and the installation at a
-glance.
-"""
+"""Workers for display (language, job, last heartbeat), and a summary of the installation."""
 
 from __future__ import annotations
 
@@ -30,12 +28,12 @@ class SeenWorker:
     """A worker.
 
     Attributes:
-        language: "python", "ruby" or "node"; of a foreign one without a sign of life "?".
-        work: what it works on; None: it is idle.
-        seen_ms: its last sign of life.
-        patience_ms: a younger sign means that it lives.
-        state: of its process, where that does not simply work: `paused`, `quiet`, `stopping`, `stuck`.
-        registered: it stands in the set of workers; else only its record is there.
+        language: "python", "ruby" or "node"; "?" for a foreign one without a heartbeat.
+        work: the job that it runs; None: it is idle.
+        seen_ms: its last heartbeat.
+        patience_ms: a younger heartbeat means that it is alive.
+        state: of its process, unless it is working normally: `paused`, `quiet`, `stopping`, `stuck`.
+        registered: it is in the set of workers; otherwise only its record exists.
     """
 
     worker_id: str
@@ -48,12 +46,12 @@ class SeenWorker:
 
     @property
     def takes_jobs(self) -> bool:
-        """Whether it takes a job when it has time."""
+        """Whether it takes jobs when it is free."""
         return not self.state
 
     @property
     def queues(self) -> str:
-        """Its queues as it names them."""
+        """Its queues, as it names them."""
         return WorkerId.parse(self.worker_id).queues
 
     def works(self, queue: str) -> bool:
@@ -63,18 +61,18 @@ class SeenWorker:
         return queue in names.names
 
     def life(self, now_ms: int) -> Life:
-        """Whether it gave a sign of life not long ago; PHP's workers and older Ruby's never give one."""
+        """Whether its heartbeat is recent; workers of PHP and older Ruby never send one."""
         if self.seen_ms is None:
             return "can't tell" if self.language == "?" else "silent"
         return "lives" if self.seen_ms >= now_ms - self.patience_ms else "silent"
 
     def lives(self, now_ms: int) -> bool:
-        """Whether it may live: it gave a sign not long ago, or never gives one."""
+        """Whether it may be alive: its heartbeat is recent, or it never sends one."""
         return self.life(now_ms) != "silent"
 
     @property
     def class_name(self) -> str | None:
-        """The task it works on."""
+        """The task it is running."""
         payload = self.work.payload if self.work else None
         name = payload.get("class") if isinstance(payload, dict) else None
         return str(name) if name is not None else None
@@ -127,7 +125,7 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
 
 
 async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], bool]:
-    """Workers that are not registered and have something on record; and whether all keys were looked at."""
+    """Workers that are not registered but have a record; and whether all keys were scanned."""
     found = await unregistered.look(inspector.store)
     signs = await workers.signs_of_life(inspector.store, list(found.records))
     return [
@@ -155,27 +153,27 @@ def _seen_ms(beat: bytes | None, ping: bytes | None) -> int | None:
 
 
 def unbound_by_pause(found: Sequence[SeenWorker], now_ms: int) -> list[SeenWorker]:
-    """Live workers that don't look at the pause of all workers, so they go on."""
+    """Live workers that ignore the pause of all workers."""
     return [each for each in found if each.language == "node" and each.lives(now_ms)]
 
 
 def pause_words(unbound: Sequence[SeenWorker]) -> str:
-    """What is told of the pause of all workers."""
-    words = "all workers are paused, Ruby's and resqpy's; Node's and PHP's don't know of it"
+    """The message about the pause of all workers."""
+    message = "all workers are paused, Ruby's and resqpy's; Node's and PHP's ignore it"
     if not unbound:
-        return words
-    return f"{words}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} go on"
+        return message
+    return f"{message}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} continue"
 
 
 async def lives_on(inspector: Inspector, host: str, within_ms: int) -> bool:
-    """Whether a worker of a host gave a sign of life within a time."""
+    """Whether a worker on a host sent a heartbeat within a time."""
     ids = [each for each, who in (await inspector.workers()).items() if place_of(who)[0] == host]
     signs = await workers.signs_of_life(inspector.store, ids)
     oldest_ms = await inspector.now_ms() - within_ms
     return any((_seen_ms(*pair) or 0) >= oldest_ms for pair in signs)
 
 
-# -- the whole --
+# -- summary --
 
 
 @dataclass(frozen=True)
@@ -183,8 +181,8 @@ class InstallationSummary:
     """Queues, workers, counters, the leader.
 
     Attributes:
-        unregistered: workers that are not registered and have something on record.
-        everything: all keys were looked at for these; else some ten thousand.
+        unregistered: workers that are not registered but have a record.
+        everything: all keys were scanned for these; otherwise some ten thousand.
     """
 
     details: Details
@@ -212,7 +210,7 @@ class InstallationSummary:
 
 
 async def installation(inspector: Inspector) -> InstallationSummary:
-    """Look at it."""
+    """Read it."""
     others = await unregistered.look(inspector.store)
     paused = await is_paused(inspector.store)
     return InstallationSummary(

@@ -1,4 +1,4 @@
-"""A real Redis server as a child: one per project folder, or one for a test; never a fake."""
+"""A real Redis server as a child process: one per project directory, or one for a test; never a fake."""
 
 from __future__ import annotations
 

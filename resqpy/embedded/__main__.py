@@ -1,4 +1,4 @@
-"""`python -m resqpy.embedded find` prints the server's binary; `keep` is for shared.py alone."""
+"""`python -m resqpy.embedded find` prints the server's binary; `keep` is only for shared.py."""
 
 from __future__ import annotations
 

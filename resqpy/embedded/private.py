@@ -1,4 +1,4 @@
-"""A Redis server of one's own, which lives no longer than its process."""
+"""A private Redis server, which lives no longer than its process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class PrivateServer:
     """An empty server for tests, gone with this process even if that is killed.
 
     Args:
-        persistent: a write is on disk before its reply, so `kill` and `start` lose nothing.
-        binary: another server than `find_binary` finds.
-        config: further lines of redis.conf, such as `port 6390` or `maxmemory 10mb`.
+        persistent: writes reach the disk before the reply, so `kill` and `start` lose nothing.
+        binary: instead of what `find_binary` finds.
+        config: additional lines of redis.conf, such as `port 6390` or `maxmemory 10mb`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PrivateServer:
 
     @property
     def url(self) -> str:
-        """What to give to a Redis client."""
+        """The URL for a Redis client."""
         return url_of(self.socket_path)
 
     @property
@@ -50,31 +50,31 @@ class PrivateServer:
         return self._running().pid
 
     def start(self) -> None:
-        """Start it, unless it runs, and return when it has loaded its data."""
+        """Start it, unless it is running, and return when it has loaded its data."""
         if self._server is None:
             self._server = launch(self._binary, self.directory, self.socket_path, self._config)
             self._reaper = _start_reaper(self._server.pid, self.directory)
             wait_until_ready(self._server, self.directory, self.socket_path)
 
     def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
+        """Kill it, like a power failure (SIGKILL)."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in peace (SIGTERM)."""
+        """Stop it gracefully (SIGTERM)."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """`stop` and `start`; the data stay if it is `persistent`."""
+        """`stop` and `start`; the data are kept if it is `persistent`."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections are accepted, and nothing is answered."""
+        """Freeze it: connections are accepted, but not answered."""
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen one go on."""
+        """Resume a frozen one."""
         self._running().send_signal(signal.SIGCONT)
 
     def flush(self) -> None:
@@ -85,14 +85,14 @@ class PrivateServer:
                 raise EmbeddedRedisError(f"{command}: {reply}")
 
     def close(self) -> None:
-        """Kill it and remove its folder."""
+        """Kill it and remove its directory."""
         atexit.unregister(self.close)
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._server is None:
-            raise EmbeddedRedisError(f"the private server in {self.directory} does not run")
+            raise EmbeddedRedisError(f"the private server in {self.directory} is not running")
         return self._server
 
     def _end(self, how: signal.Signals) -> None:
@@ -114,7 +114,7 @@ class PrivateServer:
 
 
 def _start_reaper(pid: int, folder: Path) -> subprocess.Popen[bytes]:
-    """A shell that reads from us until we are gone, however that came, and then cleans up."""
+    """A shell that reads from us until we are gone, for whatever reason, and then cleans up."""
     script = 'read -r _; kill -9 "$1"; rm -rf "$2"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", str(pid), str(folder)],

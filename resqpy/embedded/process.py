@@ -1,6 +1,6 @@
-"""One redis-server process on a unix socket: start it, ask it, end it.
+"""One redis-server process on a unix socket: start, query and stop it.
 
-It is asked without a client library, so that the keeper is small and starts fast.
+It is queried without a client library, so that the keeper is small and starts fast.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from resqpy.base.errors import EmbeddedRedisError
 
 POLL_S = 0.01
 REPLY_TIMEOUT_S = 5.0
-SOCKET_PATH_BYTES = 103  # Linux takes 107, macOS 103
+SOCKET_PATH_BYTES = 103  # the limit is 107 on Linux, 103 on macOS
 
-# A private socket instead of a port, no snapshots, and never an eviction: jobs are not a cache.
+# A private socket instead of a port, no snapshots, and no evictions: jobs are not a cache.
 BASE_CONFIG = (
     "port 0",
     "unixsocketperm 700",
@@ -32,17 +32,17 @@ BASE_CONFIG = (
 
 
 def check_length(socket_path: Path) -> None:
-    """Refuse what the kernel would refuse, with a message that says what to do."""
+    """Reject a path that the kernel would reject, with a message that says what to do."""
     length = len(os.fsencode(socket_path))
     if length > SOCKET_PATH_BYTES:
         raise EmbeddedRedisError(
-            f"the path of a unix socket may have {SOCKET_PATH_BYTES} bytes, but {socket_path} has"
-            f" {length}: use a shorter folder"
+            f"the path of a unix socket may have at most {SOCKET_PATH_BYTES} bytes, but {socket_path} has "
+            f"{length}: use a shorter directory"
         )
 
 
 def url_of(socket_path: Path) -> str:
-    """Return what a Redis client is given."""
+    """Return the URL for a Redis client."""
     return f"unix://{socket_path}?db=0"
 
 
@@ -54,9 +54,9 @@ def launch(
     *,
     inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a server whose data, log and (newly written) configuration are in `folder`.
+    """Start a server whose data, log and (rewritten) configuration are in `folder`.
 
-    Whoever calls this has made sure that no other server uses the folder or the socket.
+    The caller has made sure that no other server uses the directory or the socket.
     """
     conf = folder / "redis.conf"
     conf.write_bytes(
@@ -67,27 +67,27 @@ def launch(
     return subprocess.Popen(
         [binary, conf.name],
         cwd=folder,
-        env={**os.environ, "LC_ALL": "C"},  # a locale that is not installed would end it at once
+        env={**os.environ, "LC_ALL": "C"},  # it exits if the locale is not installed
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in a terminal is not meant for the server
+        start_new_session=True,  # Ctrl-C in a terminal must not reach the server
         pass_fds=inherited,
     )
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], folder: Path, socket_path: Path) -> None:
-    """Wait for as long as the server lives: a large file takes its time to load."""
+    """Wait as long as the server is alive: a large file takes time to load."""
     while state(socket_path) != "ready":
         if server.poll() is not None:
             lines = (folder / "redis.log").read_text("utf-8", errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"exit code {server.returncode}"
-            raise EmbeddedRedisError(f"redis-server ended at once: {why} (see {folder}/redis.log)")
+            raise EmbeddedRedisError(f"redis-server exited at once: {why} (see {folder}/redis.log)")
         time.sleep(POLL_S)
 
 
 def end(server: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Let the server write its data and end; kill one that is stuck, say in an endless script."""
+    """Let the server write its data and exit; kill one that is stuck, for example in an endless script."""
     server.terminate()
     try:
         server.wait(timeout_s)
@@ -108,14 +108,14 @@ def state(socket_path: Path) -> str:
 
 
 def ask(socket_path: Path, command: str) -> str:
-    """Send one command that has a one-line reply, and return that."""
+    """Send one command with a one-line reply, and return that."""
     with _connect(socket_path) as client, client.makefile("r") as replies:
         client.sendall(f"{command}\r\n".encode())
         return replies.readline().strip()
 
 
 def pid_behind(socket_path: Path) -> int:
-    """Return who listens there; the kernel knows, even when the server does not answer.
+    """Return the pid of the listener; the kernel knows it even if the server does not answer.
 
     Raises:
         OSError: nobody listens.
@@ -128,7 +128,7 @@ def pid_behind(socket_path: Path) -> int:
 
 
 def send_signal(socket_path: Path, what: signal.Signals) -> None:
-    """Signal whoever listens there, if anybody does."""
+    """Send a signal to the listener, if any."""
     try:
         os.kill(pid_behind(socket_path), what)
     except OSError:

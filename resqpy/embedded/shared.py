@@ -1,11 +1,11 @@
-"""The server of a project folder, shared by all its processes, gone with the last of them.
+"""The server of a project directory, shared by all its processes, gone with the last of them.
 
-Three locks, each on a file beside the data. No pid files: a lock dies with its process, so after
-`kill -9` or a power cut there is nothing stale to be believed.
+Three locks, each on a file beside the data. There are no pid files: a lock dies with its process, so after
+`kill -9` or a power failure nothing stale remains.
 
 - `users.lock`, shared: each process that uses the server. Exclusive: a keeper that stops it.
 - `keeper.lock`: the one keeper (keeper.py), the server's parent.
-- `server.lock`: the server itself inherits it, so nobody starts a second one on the same data.
+- `server.lock`: inherited by the server itself, so nobody starts a second one on the same data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from resqpy.embedded.process import POLL_S, check_length, pid_behind, state, url
 RUNTIME_ROOT = Path("/tmp")  # noqa: S108 - short, and the same in each shell; made private below
 UNREACHABLE_AFTER_S = 10.0
 
-_held: set[EmbeddedServer] = set()  # a share lasts until `close`, even when its holder forgets it
+_held: set[EmbeddedServer] = set()  # keeps shares until `close`
 
 
 class EmbeddedServer:
@@ -44,16 +44,16 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """What to give to a Redis client."""
+        """The URL for a Redis client."""
         return url_of(self.socket_path)
 
     @property
     def pid(self) -> int:
-        """The server's process id now; it changes if the server had to be started anew."""
+        """The server's current process id; it changes if the server had to be restarted."""
         return pid_behind(self.socket_path)
 
     def close(self) -> None:
-        """Give up the share; the server stops soon after the last one."""
+        """Release the share; the server stops soon after the last one."""
         lock, self._lock = self._lock, None
         _held.discard(self)
         if lock is not None:
@@ -67,10 +67,10 @@ class EmbeddedServer:
 
 
 def acquire(project_dir: str | os.PathLike[str]) -> EmbeddedServer:
-    """Start the server of a project folder or share the one that runs; return when it answers.
+    """Start the server of a project directory or share the running one; return when it answers.
 
     Raises:
-        EmbeddedRedisError: there is no server binary, or it does not start, or can't be reached.
+        EmbeddedRedisError: there is no server binary, it does not start, or it can't be reached.
     """
     try:
         data = _data_dir(Path(project_dir))
@@ -94,7 +94,7 @@ def look(project_dir: str | os.PathLike[str]) -> tuple[str, bool]:
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock's file; not for children, whose copies would hold the lock on."""
+    """Open a lock's file; not inheritable, because a child's copy would keep the lock."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -126,7 +126,7 @@ def _runtime_path() -> Path:
 
 
 def _runtime_dir() -> Path:
-    """The folder of this user's sockets, where anybody may have put anything before us."""
+    """The directory of this user's sockets, where others may have created something before us."""
     path = _runtime_path()
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -134,13 +134,13 @@ def _runtime_dir() -> Path:
     private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077 == 0
     if not private or found.st_uid != os.geteuid():
         raise EmbeddedRedisError(
-            f"{path} must be a folder that is yours alone (mode 0700): remove it and try again"
+            f"{path} must be a directory that only you own (mode 0700): remove it and try again"
         )
     return path
 
 
 def _ensure_server(data: Path, socket_path: Path) -> None:
-    """Called with a share in hand, so that no keeper stops what is found or started here."""
+    """Called while holding a share, so that no keeper stops what is found or started here."""
     deadline = time.monotonic() + UNREACHABLE_AFTER_S
     while not _has_keeper(data) or (now := state(socket_path)) != "ready":
         if not _has_keeper(data):
@@ -149,8 +149,8 @@ def _ensure_server(data: Path, socket_path: Path) -> None:
             deadline = time.monotonic() + UNREACHABLE_AFTER_S
         elif time.monotonic() > deadline:
             raise EmbeddedRedisError(
-                f"the server that has the data in {data} can't be reached at {socket_path}; end"
-                " the processes that use it (was the folder moved while it ran?)"
+                f"the server that has the data in {data} can't be reached at {socket_path}; stop the processes "
+                "that use it (was the directory moved while it was running?)"
             )
         time.sleep(POLL_S)
 
@@ -167,7 +167,7 @@ def _has_keeper(data: Path) -> bool:
 
 
 def _start_keeper(data: Path, socket_path: Path) -> None:
-    """Start a keeper and wait for its word; it detaches itself, so that no child stays with us."""
+    """Start a keeper and wait for its answer; it detaches itself, so that we have no child process."""
     binary = find_binary()
     keeper = subprocess.run(
         [sys.executable, "-m", "resqpy.embedded", "keep", binary, data, socket_path],
@@ -189,5 +189,5 @@ def _forget_shares() -> None:
         server.close()
 
 
-# A lock lives while any copy of it is open; a forked child's would keep the server for ever.
+# A lock lives while any copy of it is open; a forked child's would keep the server forever.
 os.register_at_fork(after_in_child=_forget_shares)

@@ -1,4 +1,4 @@
-"""What the engine must know of a task; built once, frozen. Sync or async is settled here."""
+"""What the engine needs to know of a task; built once, immutable. Sync or async is decided here."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Definition:
     Attributes:
         perform: called with the job's arguments.
         is_async: it is awaited on the loop; otherwise it runs in a thread.
-        around: the plugins that have a part in the run, outermost first.
-        enqueue_hooks: the plugins with hooks of their own at enqueueing.
-        guarding: the plugins with locks that Redis asks while pushing.
+        around: the plugins that take part in the run, outermost first.
+        enqueue_hooks: the plugins with enqueue hooks.
+        guarding: the plugins with locks that are checked in Redis while pushing.
         time_limit_s: seconds until a run is cancelled and fails.
-        at_most_once: a run that started is never repeated.
-        end_children: the processes that a run has started end with it when it is cut off.
-        queue: where its jobs go, if it says so.
+        at_most_once: a run that has started is never repeated.
+        end_children: processes started by a run are ended when the run is cut off.
+        queue: where its jobs go, if specified.
         periodic: how it runs by itself; None: it doesn't.
-        version: stands for the inputs that it takes; empty where nobody says which.
-        check: raises a `UsageError` for arguments that it doesn't take; None: it takes any.
+        version: identifies the inputs that it takes; empty if unknown.
+        check: raises a `UsageError` for arguments that it doesn't accept; None: it accepts any.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Definition:
 
 
 class Definitions(Mapping[str, Definition]):
-    """Tasks by name, and what runs a job that none of them is for.
+    """Tasks by name, and what runs other jobs.
 
     Args:
-        fallback: makes a definition for such a job; None: the job fails as of an unknown task.
+        fallback: makes a definition for such a job; None: the job fails because its task is unknown.
         lifecycle: what their jobs may have beside them.
     """
 
@@ -90,11 +90,11 @@ class Definitions(Mapping[str, Definition]):
         return self._known.get(name)
 
     def of(self, job: Job) -> Definition | None:
-        """What runs a job."""
+        """The definition that runs a job."""
         return self._known.get(job.class_name) or self._fallback(job)
 
 
-BUILT_IN = "resqpy.plugins"  # the floor above, so by name
+BUILT_IN = "resqpy.plugins"  # the package above, so by name
 
 
 def define(
@@ -113,12 +113,12 @@ def define(
     """Make a definition.
 
     Args:
-        plugins: names of built-in ones ("JobLock"), dotted paths, classes or instances; the first
-            is the outermost.
+        plugins: names of built-in ones ("JobLock"), dotted paths, classes or instances; the first is the
+            outermost.
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
-        version: stands for the inputs that it takes.
-        check: raises a `UsageError` for arguments that it doesn't take.
+        version: identifies the inputs that it takes.
+        check: raises a `UsageError` for arguments that it doesn't accept.
         timing: what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`; see `periodic_of`.
 
     Raises:
@@ -158,11 +158,11 @@ def _check_perform(name: str, perform: Any, *, end_children: bool) -> None:
     if not callable(perform):
         raise InvalidTask(f"task {name!r}: perform is {perform!r}, not a function")
     if yields(perform):
-        raise InvalidTask(f"task {name!r}: perform has a yield, so calling it would run nothing")
+        raise InvalidTask(f"task {name!r}: perform is a generator; calling it would run nothing")
     if end_children and is_async(perform):
         raise InvalidTask(
-            f"task {name!r}: end_children is for plain functions; a coroutine's child processes can't be told "
-            "from those of others, so end them in a `finally`"
+            f"task {name!r}: end_children is for plain functions; a coroutine's child "
+            "processes can't be told from those of other jobs, so end them in a `finally`"
         )
 
 
@@ -174,8 +174,8 @@ def _periodic(name: str, timing: Timing) -> Periodic | None:
 
 
 def is_async(perform: Perform) -> bool:
-    """Whether a function, or an object that can be called, is to be awaited."""
-    if isinstance(perform, type):  # calling it makes an instance; its own __call__ isn't asked
+    """Whether a function or callable object must be awaited."""
+    if isinstance(perform, type):  # calling it makes an instance; its own __call__ is irrelevant
         return False
     call = getattr(perform, "__call__", None)  # noqa: B004 - an object whose __call__ is async
     return inspect.iscoroutinefunction(perform) or inspect.iscoroutinefunction(call)
@@ -191,8 +191,8 @@ def _make_plugin(spec: PluginSpec, options: Mapping[str, Mapping[str, Any]], tas
     if isinstance(spec, Plugin):
         if spec.name in options:
             raise InvalidTask(
-                f"task {task!r}: {spec.name} is given as an instance, which has its options "
-                "already; give the class, or no plugin_options for it"
+                f"task {task!r}: {spec.name} is an instance, which already has its options; "
+                "pass the class, or no plugin_options for it"
             )
         return spec
     try:
@@ -205,14 +205,14 @@ def _make_plugin(spec: PluginSpec, options: Mapping[str, Mapping[str, Any]], tas
 
 
 def _find_plugin(name: str) -> Any:
-    """What a built-in plugin's name, or a dotted path, leads to."""
+    """The plugin for a built-in name or a dotted path."""
     if "." in name or ":" in name:
         return import_dotted(name)
     built_in: list[str] = import_dotted(f"{BUILT_IN}:__all__")
     if name not in built_in:
         raise ImportFailed(
             f"no plugin is named {name!r}{near_match(name, built_in)} (built in: "
-            f"{', '.join(built_in)}; one of your own is named by its dotted path)"
+            f"{', '.join(built_in)}; for your own, give the dotted path)"
         )
     return import_dotted(f"{BUILT_IN}.{name}")
 
@@ -231,7 +231,7 @@ def _definition(name: str, job: Any) -> Definition:
         return job
     if (made := getattr(job, "__resqpy_definition__", None)) is not None:
         own: Definition = made()
-        return replace(own, name=name)  # a task of a project: it takes its inputs by name
+        return replace(own, name=name)  # a project's task, which takes its inputs by name
     if not isinstance(job, Mapping):
         return define(name, job)
     fields = {str(key): value for key, value in job.items()}

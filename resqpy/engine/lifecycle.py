@@ -1,9 +1,9 @@
-"""The lifecycle of a job: what is taken along with it, what its end writes, and who hears of that.
+"""The lifecycle of a job: what is claimed along with it, what its end writes, and who is notified.
 
-`JobLifecycle` is that of a plain job, and the one seam for anything that keeps a record beside a job. Such a
-floor stands above this one: it derives a class, and gives it to the `Definitions` that a worker runs.
+`JobLifecycle` is that of a plain job, and the one extension point for packages that keep a record beside a
+job. Such a package derives a class and passes it to the `Definitions` that a worker runs.
 
-A job that carries the id of a record (`base/codec.py`) is left to that record by everything here that moves,
+A job that carries a record id (`base/codec.py`) is left to that record by everything here that moves,
 promotes, retries or rescues jobs, whether this process knows the lifecycle or not.
 """
 
@@ -19,34 +19,34 @@ from resqpy.engine.outcome import Command, Outcome
 if TYPE_CHECKING:
     from resqpy.base.keys import Keys
     from resqpy.engine.run import Run
-    from resqpy.store.exchange import TakenAlong, TakesAlong
+    from resqpy.store.exchange import ClaimExtension, ExtensionReply
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How a run that failed is tried again.
+    """How a failed run is retried.
 
     Attributes:
-        most: how many times; None: without limit.
-        backoff: how long to wait before.
+        most: maximum number of retries; None: unlimited.
+        backoff: how long to wait before each.
     """
 
     most: int | None
     backoff: Backoff
 
     def left(self, attempts: int) -> int | None:
-        """How many times it is still tried again after so many that went wrong; None: without limit."""
+        """How many retries are left after this many failed attempts; None: unlimited."""
         return None if self.most is None else max(0, self.most - attempts)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How often a job was tried, where its record counts that.
+    """How often a job was tried, if its record counts that.
 
     Attributes:
-        made: without the one that is going on.
-        left: None: without limit.
-        delay_ms: before the next, where the job says that itself.
+        made: attempts before the current one.
+        left: None: unlimited.
+        delay_ms: before the next attempt, if the job itself sets it.
     """
 
     made: int
@@ -55,22 +55,23 @@ class Attempts:
 
 
 class JobLifecycle:
-    """That of a plain job. One object serves one run, or, as this one, all runs.
+    """The lifecycle of a plain job. One object serves one run, or, like this one, all runs.
 
     Attributes:
-        plain: nothing stands beside the job: its end is what the table of endings says (`endings.py`).
+        plain: nothing is kept beside the job: the table of endings decides what its end writes
+            (`endings.py`).
     """
 
     plain: ClassVar[bool] = True
 
     @classmethod
-    def takes_along(cls, keys: Keys) -> TakesAlong | None:  # noqa: ARG003 - a plain job needs none
-        """What an exchange takes together with a job; None: nothing."""
+    def takes_along(cls, keys: Keys) -> ClaimExtension | None:  # noqa: ARG003 - a plain job needs none
+        """What an exchange claims together with a job; None: nothing."""
         return None
 
     @classmethod
-    def begun(cls, along: TakenAlong) -> JobLifecycle:
-        """That of a run with whose job this was taken."""
+    def begun(cls, along: ExtensionReply) -> JobLifecycle:
+        """The lifecycle of a run, given what was claimed with its job."""
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
@@ -78,26 +79,26 @@ class JobLifecycle:
         return {}
 
     def adopt(self, policy: RetryPolicy) -> bool:
-        """Whether a record counts the attempts; then this policy holds as far as the job's creator said
-        nothing else.
+        """Whether a record counts the attempts; if so, this policy applies unless the job's creator set
+        another.
         """
         return False
 
     def attempts(self) -> Attempts | None:
-        """The attempts so far, where a record counts them and the end is not settled yet."""
+        """The attempts so far, if a record counts them and the end is not written yet."""
         return None
 
     def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
-        """What the end of a run writes in place of the table of endings. It stands last: its conditions
-        do not keep the rest from being done.
+        """What the end of a run writes instead of the table of endings. It comes last, so that its
+        conditions don't prevent the rest.
         """
         return ()
 
     def settled(self, run: Run, *, written: bool) -> None:
-        """The end is settled.
+        """The end has been written.
 
         Args:
-            written: the commands of `end` were done.
+            written: whether the commands of `end` were executed.
         """
 
 

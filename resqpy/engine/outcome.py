@@ -12,7 +12,7 @@ Command = Sequence[Arg]
 
 
 class OutcomeKind(Enum):
-    """The endings of a run, and what each counts as: node-resque's rule (processed means succeeded; an
+    """The outcomes of a run, and what each counts as: node-resque's rule (processed means succeeded; an
     attempt that is retried counts as failed).
     """
 
@@ -26,18 +26,18 @@ class OutcomeKind(Enum):
     counts: str  # "p" for processed, "f" for failed, "-" for neither
 
     def __new__(cls, value: str, counts: str) -> Self:
-        """An ending and what it counts as."""
+        """An outcome and what it counts as."""
         kind = object.__new__(cls)
         kind._value_, kind.counts = value, counts
         return kind
 
 
 class Outcome(NamedTuple):
-    """The end of a run.
+    """The outcome of a run.
 
     Attributes:
         delay_ms: for RETRIED and DELAYED: how long until the job is due again.
-        info: what the `re_enqueue` event tells.
+        info: passed on in the `re_enqueue` event.
     """
 
     kind: OutcomeKind
@@ -47,6 +47,6 @@ class Outcome(NamedTuple):
     info: Any = None
 
 
-SUCCEEDED = Outcome(OutcomeKind.SUCCESS)  # with no result
+SUCCEEDED = Outcome(OutcomeKind.SUCCESS)  # without a result
 SKIPPED = Outcome(OutcomeKind.SKIPPED)
 RETURNED = Outcome(OutcomeKind.RETURNED)

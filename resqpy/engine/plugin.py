@@ -1,8 +1,8 @@
-"""Plugins: node-resque's four hooks on top of an onion.
+"""Plugins: node-resque's four hooks, built as an onion.
 
-A plugin is made once for each task that names it, with the options the task gives; what belongs to
-one run stands in `run.state`. A veto unwinds the plugins that were already entered, so a lock that
-one of them took is freed again (node-resque keeps it for an hour).
+A plugin is created once for each task that names it, with that task's options; state of a single run is
+kept in `run.state`. A veto unwinds the plugins that were already entered, so a lock that one of them took
+is freed again (node-resque keeps it for an hour).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PERFORM_HOOKS = ("before_perform", "after_perform", "around")
 
 @dataclass(slots=True)
 class Enqueuing:
-    """A job on its way into a queue, as the enqueue hooks see it.
+    """A job about to be enqueued, as the enqueue hooks see it.
 
     Attributes:
-        args: `before_enqueue` may change them, in place or as a whole, where they are not fixed.
+        args: `before_enqueue` may change or replace them, unless they are fixed.
         queue_object: the `Queue` that enqueues it.
-        fixed: its bytes are written already (it was delayed, or has failed, or a Ruby schedule says them):
-            hooks can forbid it, and nothing else.
+        fixed: its bytes already exist (it was delayed, has failed, or comes from a Ruby schedule): hooks
+            can only forbid it.
     """
 
     class_name: str
@@ -54,20 +54,19 @@ class Enqueuing:
 class Plugin:
     """Base of all plugins: override the hooks you need, or `around`.
 
-    The hooks may be plain functions instead of coroutine functions; those run on the event loop, so
-    they must not block.
+    The hooks may be plain functions instead of coroutine functions; those run on the event loop, so they
+    must not block.
 
     Args:
-        options: what `plugin_options` has for this plugin; node-resque's camelCase names are taken
-            as well.
+        options: this plugin's `plugin_options`; node-resque's camelCase names are accepted too.
 
     Attributes:
         option_names: the options that it knows, in snake case.
-        hook_timeout: how long the plugin's own code may take at an enqueue, and before and after a run
+        hook_timeout: time limit of the plugin's own code at an enqueue, and before and after a run
             (milliseconds or a timedelta): then it is cancelled, and the enqueue or the job fails with
-            `HookTimeout`. None: without limit. What it calls in between, the job itself, does not count.
-        rank: plugins of a higher rank stand around those of a lower; among equals, and all but two
-            are 0, the order of the task's list counts.
+            `HookTimeout`. None: no limit. What it calls in between, the job itself, does not count.
+        rank: plugins of a higher rank wrap those of a lower one; with equal ranks (all but two are 0) the
+            order of the task's list decides.
 
     Raises:
         UnknownOption: an option that `option_names` doesn't have.
@@ -116,11 +115,11 @@ class Plugin:
         return type(self).__name__
 
     def retries(self) -> RetryPolicy | None:
-        """How a run that failed is tried again, where this plugin decides that."""
+        """How a failed run is retried, if this plugin decides that."""
         return None
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
-        """Locks that Redis asks in the very step that pushes the job."""
+        """Locks that are checked in the same step that pushes the job."""
         return ()
 
     async def before_enqueue(self, job: Enqueuing) -> bool | None:
@@ -128,22 +127,22 @@ class Plugin:
         return True
 
     async def after_enqueue(self, job: Enqueuing) -> None:
-        """The job is in its queue."""
+        """The job has been enqueued."""
 
     async def before_perform(self, run: Run) -> bool | None:
-        """False: don't run; `run.outcome` may say what becomes of the job instead."""
+        """False: don't run; `run.outcome` may set another outcome for the job."""
         return True
 
     async def after_perform(self, run: Run) -> None:
-        """It ran, or a later plugin forbade it (`run.vetoed`); `run.error` is what it raised, and
-        may be cleared or replaced. Raising fails the job.
+        """It ran, or a later plugin forbade it (`run.vetoed`); `run.error` is what it raised, and may be
+        cleared or replaced. Raising fails the job.
         """
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """The whole of one run: before, the rest, after.
+        """Wraps one run: before, the rest, after.
 
-        `call_next` never raises what the task raised: that is `run.error` afterwards. Not calling
-        it is a veto.
+        `call_next` never raises what the task raised: that is in `run.error` afterwards. Not calling it is
+        a veto.
         """
         if await self.before_perform(run) is False:
             run.vetoed = True
@@ -155,12 +154,12 @@ class Plugin:
 
 
 def overrides(plugin: Plugin, *hooks: str) -> bool:
-    """Whether a plugin has one of the hooks of its own: hooks nobody wrote are not awaited."""
+    """Whether a plugin defines one of the hooks; others are not awaited."""
     return any(getattr(type(plugin), hook) is not getattr(Plugin, hook) for hook in hooks)
 
 
 def _awaitable(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """A plain function as a hook that is awaited."""
+    """Wrap a plain function as an awaitable hook."""
 
     @wraps(hook)
     async def awaited(*args: Any) -> Any:

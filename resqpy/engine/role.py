@@ -1,11 +1,11 @@
-"""What every long-lived part of a process has in common: start, side tasks, stop.
+"""The common life of all long-lived parts of a process: start, side tasks, stop.
 
     new ──► starting ──► running ──► stopping ──► stopped
      ▲          │           └──────► died ──► (stop) ──► died
-     └──────────┘ what could not start may be started again
+     └──────────┘ a failed start may be repeated
 
-Side tasks belong to their role. One that raises ends its role: the error is logged with its traceback,
-and `wait` raises it. One that is cancelled though nobody of us asked for it is begun again.
+Side tasks belong to their role. One that raises ends its role: the error is logged with its traceback, and
+`wait` raises it. One that is cancelled by somebody else is restarted.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from resqpy.store.repair.junk import Mending
 
 _log = logging.getLogger("resqpy")
 
-_AGAIN_S = 0.1  # until a side task that somebody cancelled is begun again
-LAST_S = 5.0  # that all steps of a stop share, besides the time that jobs get
-_END_WITHIN_S = 1.0  # of these, that side tasks get when they are cancelled
+_AGAIN_S = 0.1  # before a side task that somebody cancelled is restarted
+LAST_S = 5.0  # shared by all steps of a stop, besides the time for jobs
+_END_WITHIN_S = 1.0  # of these, for side tasks after they are cancelled
 
 Side = Callable[[], Coroutine[Any, Any, None]]
 
 
 class State(StrEnum):
-    """How far the life of a role is."""
+    """The state of a role."""
 
     NEW = "new"
     STARTING = "starting"
@@ -57,7 +57,7 @@ class Role(Emitter):
     """A part that is started and stopped: worker or scheduler.
 
     Attributes:
-        state: how far its life is.
+        state: its state.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset({
@@ -65,7 +65,7 @@ class Role(Emitter):
         "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader", "follower",
         "enqueue", "working_timestamp", "transferred_job",
     })  # fmt: skip
-    leads: ClassVar[bool] = False  # whether it touches the keys of schedulers
+    leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Role(Emitter):
         return self.state in {State.STARTING, State.RUNNING, State.STOPPING}
 
     async def connect(self) -> None:
-        """Reach Redis, for which it is waited, to say early what is wrong with it."""
+        """Connect to Redis, waiting for it if necessary, to report problems early."""
         await reach(self.store)
 
     async def __aenter__(self) -> Self:
@@ -96,7 +96,7 @@ class Role(Emitter):
         await self.stop()
 
     async def start(self) -> None:
-        """Connect and begin, once; what could not start may be started again.
+        """Connect and start, once; a failed start may be repeated.
 
         Raises:
             PoolStateError: it was started already, or has stopped.
@@ -104,15 +104,15 @@ class Role(Emitter):
         """
         if self.state is not State.NEW:
             raise PoolStateError(
-                f"this {type(self).__name__} was started already and is {self.state}; make a new one"
+                f"this {type(self).__name__} was started already and is {self.state}; create a new one"
             )
         self.state = State.STARTING
-        self.home.elsewhere()  # it lives here from now on
+        self.home.elsewhere()  # it belongs to this loop from now on
         try:
             await self.connect()
-            aside = partial(_set_junk_aside, self.store, leads=self.leads)
-            for words in await persevere(self.store, aside):
-                self._trouble(StoreError(words))
+            spawn = partial(_set_junk_aside, self.store, leads=self.leads)
+            for message in await persevere(self.store, spawn):
+                self._trouble(StoreError(message))
             await self._begin()
         except BaseException:
             self._side = []
@@ -127,19 +127,19 @@ class Role(Emitter):
         self.state = State.RUNNING
 
     def _trouble(self, error: Exception) -> None:
-        """Tell of an error that concerns all of us."""
+        """Report an error that concerns the whole role."""
         raise NotImplementedError
 
-    def aside(self, side: Side) -> None:
-        """Run something beside the others until the role stops; for `_begin`.
+    def spawn(self, side: Side) -> None:
+        """Run a coroutine in the background until the role stops; for `_begin`.
 
         Args:
-            side: makes the coroutine, which is made anew where somebody else cancelled it.
+            side: makes the coroutine; called again if somebody else cancelled it.
         """
         self._side.append(side)
 
     async def _keep(self, side: Side) -> None:
-        """Run a side task; what it raises is the death of the role."""
+        """Run a side task; an error ends the role."""
         while True:
             try:
                 return await side()
@@ -147,28 +147,28 @@ class Role(Emitter):
                 if self._ending or is_cancelled():
                     self._end_with_loop()
                     raise
-                words = "a part of the %s was cancelled, nobody of us asked for it; it begins again"
-                _log.exception(words, type(self).__name__)
+                message = "a part of the %s was cancelled by somebody else; it is restarted"
+                _log.exception(message, type(self).__name__)
                 await asyncio.sleep(_AGAIN_S)
             except BaseException as error:
                 self.die(error)
                 return None
 
     def die(self, error: BaseException) -> None:
-        """End the role for a reason, which is logged, and raised by `wait`."""
+        """End the role with an error, which is logged and raised by `wait`."""
         if self._ending or self._over is None or self._over.done():
-            _log.error("the %s had trouble while it stopped", type(self).__name__, exc_info=error)
+            _log.error("error while stopping the %s", type(self).__name__, exc_info=error)
             return
         self.state = State.DIED
         _log.critical("the %s died", type(self).__name__, exc_info=error)
         self._over.set_exception(_raisable(error, type(self).__name__))
-        self._over.exception()  # it may be that nobody waits
+        self._over.exception()  # perhaps nobody waits
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.end()
 
     def _end_with_loop(self) -> None:
-        """The program around us cancelled our tasks, as `asyncio.run` does when it ends."""
+        """The surrounding program cancelled our tasks, as `asyncio.run` does at its end."""
         if not self._ending and self._over is not None and not self._over.done():
             self.state = State.DIED
             self._over.set_exception(
@@ -177,11 +177,11 @@ class Role(Emitter):
             self._over.exception()
 
     async def _begin(self) -> None:
-        """Set up, and name the side tasks by `aside`."""
+        """Set up, and start the side tasks with `spawn`."""
         raise NotImplementedError
 
     async def stop(self) -> None:
-        """End in order; calling it twice does no harm."""
+        """Stop in order; calling it twice does no harm."""
         await self._stop_by(self._stop)
 
     async def _stop_by(self, stop: Side) -> None:
@@ -206,7 +206,7 @@ class Role(Emitter):
                 self._over.set_result(None)
 
     async def _stop(self) -> None:
-        """Do the steps of a stop."""
+        """The steps of a stop."""
         raise NotImplementedError
 
     async def end(self) -> None:
@@ -218,7 +218,7 @@ class Role(Emitter):
         """Return when the role has stopped.
 
         Raises:
-            Exception: what killed it, if something did.
+            Exception: the error that ended it, if any.
         """
         if self._over is not None:
             await first_done(self._over)
@@ -234,7 +234,7 @@ class Role(Emitter):
 
 
 async def _set_junk_aside(store: Store, *, leads: bool) -> list[str]:
-    """Move what stands where keys of ours are to be out of the way, now and later; what was moved."""
+    """Move values of the wrong type under our keys out of the way, now and later; returns messages."""
     before = store.mending
     leading = leads or (isinstance(before, Mending) and before.leading)
     store.mending = mending = Mending(store, leading=leading)
@@ -242,29 +242,29 @@ async def _set_junk_aside(store: Store, *, leads: bool) -> list[str]:
 
 
 async def within_limit(seconds: float, what: str, step: Coroutine[Any, Any, None]) -> None:
-    """A step of a stop; one that takes too long, or fails, keeps nobody from the next."""
+    """A step of a stop; if it takes too long, or fails, the next one follows."""
     task = own_task(step, what)
     await asyncio.wait([task], timeout=seconds)
     if not task.done():
         task.end()
-        _log.error("%s did not end within %g s; the stop goes on", what, seconds)
+        _log.error("%s did not end within %g s; the stop continues", what, seconds)
     elif not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("%s failed; the stop goes on", what, exc_info=error)
+        _log.error("%s failed; the stop continues", what, exc_info=error)
 
 
 async def ended(tasks: list[OwnTask[None]], within_s: float) -> None:
-    """Cancel tasks and wait for their end; one that does not end is told, and left."""
+    """Cancel tasks and wait for their end; one that does not end is logged and abandoned."""
     for task in tasks:
         task.end()
     going_on = [task for task in tasks if not task.done()]
     if going_on:
         _, left = await asyncio.wait(going_on, timeout=within_s)
         for task in left:
-            _log.error("%s does not end when it is cancelled", task.get_name())
+            _log.error("%s does not end when cancelled", task.get_name())
 
 
 def _raisable(error: BaseException, role: str) -> Exception:
-    """As it may leave `wait`: a SystemExit of a part would end whoever waits."""
+    """A form that may leave `wait`: a SystemExit of a part would end the caller."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     wrapped = ResqpyError(f"the {role} died of {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""One execution of a job: what a plugin and a task may know of it."""
+"""One execution of a job: what plugins and tasks may know of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import Command, Outcome
-from resqpy.store.exchange import Taken
+from resqpy.store.exchange import ClaimedJob
 
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from resqpy.store.connection.client import Store
 
 
-_INLINE = Taken(0, "", None, b"")
+_INLINE = ClaimedJob(0, "", None, b"")
 
 
 class Run:
-    """A run, from taking the job to its outcome.
+    """A run, from claiming the job to its outcome.
 
     Attributes:
         job: the job; `job.raw` are its exact bytes.
         definition: its task.
-        worker_id: whose slot it runs in.
+        worker_id: the worker (slot) that runs it.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
         taken: the job as it came from its queue.
-        lifecycle: what stands beside the job, and what its end writes.
+        lifecycle: what is kept beside the job, and what its end writes.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
-        outcome: set by a plugin that decides how the run ends (retry, re-delay).
+        outcome: set by a plugin that decides how the run ends (retry, delay).
         effects: commands written in the step that ends the run.
         on_return: commands written only if the job goes back to its queue.
         interrupted: it is being cancelled because the worker stops.
         cancelled: it is being cancelled on request.
-        begun: its first step was taken; before that it can't be cancelled, only told not to begin.
-        task_done: the task's function is over; what follows (the plugins) is not cancelled.
+        begun: its first step was taken; before that it can't be cancelled, only prevented from starting.
+        task_done: the task's function has ended; the plugins that follow are not cancelled.
         runner: what runs it in its slot; None: `perform_inline` does.
         slot: the slot, which may have another run by now.
-        thread: the native id of the thread in which its plain function runs; 0: it is a coroutine.
-        ended: its end is settled; what the function still does is of no account.
+        thread: the native id of the thread of its plain function; 0: it is a coroutine.
+        ended: finished: later results of the function are ignored.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
-        state: a plugin's notes, by plugin.
+        state: state kept by plugins, by plugin.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Run:
         self.worker_id: WorkerId = worker_id
         self.store: Store = store
         self.worker: Any = None
-        self.taken: Taken = _INLINE
+        self.taken: ClaimedJob = _INLINE
         self.lifecycle: JobLifecycle = PLAIN
         self.error: BaseException | None = None
         self.result: Any = None
@@ -109,11 +109,11 @@ class Run:
         self.slot: Slot | None = None
         self.thread: int = 0
         self.state: dict[Any, Any] = {}
-        self.attempt: tuple[int, int] | None = None  # which of how many, where it is known
+        self.attempt: tuple[int, int] | None = None  # which of how many, if known
         # For the pool only.
-        self.clock: Clock = SYSTEM_CLOCK  # Redis', where a worker runs it
+        self.clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it
         self.sequence: int = 0  # its number among the runs of this process
-        self.started: float = 0.0  # when it was taken, by the monotonic clock
+        self.started: float = 0.0  # when it was claimed, by the monotonic clock
 
     @property
     def queue(self) -> str:
@@ -132,28 +132,28 @@ class Run:
 
     @property
     def beginning(self) -> bytes:
-        """The first bytes of its record, by which Redis knows the run."""
+        """The first bytes of its record, which identify the run in Redis."""
         return self.taken.beginning
 
     @property
     def run_at(self) -> str:
-        """The time in its record, which names the run."""
+        """The time in its record, which identifies the run."""
         return self.taken.run_at
 
     @property
     def scheduled_at(self) -> datetime | None:
-        """The time for which a periodic task's job was enqueued; None: somebody enqueued it."""
+        """The time for which a periodic task's job was enqueued; None: it was not enqueued by its schedule."""
         at_ms = periodic.time_of(self.job)
         return None if at_ms is None else periodic.to_datetime(at_ms)
 
     @property
     def queue_object(self) -> Any:
-        """The worker's `Queue`, for plugins and tasks that enqueue; the name is node-resque's."""
+        """The worker's `Queue`, for plugins and tasks that enqueue; node-resque's name."""
         return self.worker.queue
 
     @property
     def inline(self) -> bool:
-        """Whether it runs by `perform_inline`: it is on nobody's record, and its end is not written."""
+        """Whether it runs by `perform_inline`: it has no record, and its end is not written."""
         return self.taken is _INLINE
 
 

@@ -1,4 +1,4 @@
-"""The traceback of an error as the failed list keeps it: without our own frames."""
+"""An error's traceback as kept in the failed list: without our own frames."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _OURS = tuple(
     str(Path(folder).parent) + "/"
     for folder in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
 )
-_MOST_LINES = 200
+_MAX_LINES = 200
 
 
 def lines_of(error: BaseException) -> list[str]:
     """The lines of an error's traceback, causes included, the innermost call last."""
     try:
         lines = _whole(error)
-    except BaseException:  # of the error's own code, or there are too many causes
+    except BaseException:  # raised by the error's own code, or there are too many causes
         lines = [*traceback.format_tb(error.__traceback__, limit=-100), told(error)]
     lines = [shortened(line) for text in lines for line in text.rstrip("\n").split("\n")]
-    return lines if len(lines) <= _MOST_LINES else [*lines[:100], "…", *lines[-99:]]
+    return lines if len(lines) <= _MAX_LINES else [*lines[:100], "…", *lines[-99:]]
 
 
 def _whole(error: BaseException) -> list[str]:
@@ -36,8 +36,8 @@ def _whole(error: BaseException) -> list[str]:
 
 
 def place_of(error: BaseException, root: Path) -> str | None:
-    """The last line of a project's own code that led to an error (`tasks/mail.py:12`), else of any code
-    but ours; None: there is none.
+    """The last line of a project's own code that led to an error (`tasks/mail.py:12`), else of any code but
+    ours; None: there is none.
     """
     places = []
     step = error.__traceback__
@@ -54,7 +54,7 @@ def place_of(error: BaseException, root: Path) -> str | None:
 
 
 def _parts(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """The error and all that led to it or is in it."""
+    """The error, its causes and the errors that it contains."""
     waiting: list[traceback.TracebackException | None] = [whole]
     while waiting:
         part = waiting.pop()

@@ -1,1 +1,1 @@
-"""Tasks, their loader, config, initializers and the process: what a project is made of."""
+"""Tasks, their loader, config, initializers and the process: what a project consists of."""

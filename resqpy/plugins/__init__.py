@@ -1,4 +1,4 @@
-"""The built-in plugins, by the names node-resque has for them."""
+"""The built-in plugins, with node-resque's names."""
 
 from resqpy.plugins.locks import DelayQueueLock, JobLock, QueueLock
 from resqpy.plugins.noop import Noop

@@ -1,4 +1,6 @@
-"""JobLock, QueueLock, DelayQueueLock: of equal jobs (name, queue, arguments) one runs, or one waits, at a time."""
+"""JobLock, QueueLock, DelayQueueLock: only one of several equal jobs (name, queue, arguments) runs, or
+waits, at a time.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,15 @@ OwnKey = str | Callable[[AnyJob], str]
 
 
 class KeyedLock(Plugin):
-    """Base of the locks with a key and a time.
+    """Base of the locks that have a key and a lifetime.
 
     Options:
-        lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600.
-        key: the name of the key, or a function of the job that returns it. It is used as it is,
-            without the namespace, as in node-resque; in a Cluster it needs the hash tag.
+        lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600. key: the name of the key,
+            or a function of the job that returns it. It is used unchanged, without the namespace, as in
+            node-resque; on a Cluster it needs the hash tag.
     """
 
-    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
     option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key"})
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
@@ -56,13 +58,13 @@ class KeyedLock(Plugin):
 
 
 def key_parts(job: AnyJob) -> tuple[str, str, str]:
-    """What stands in the name of a lock: the task, the queue, the arguments as JavaScript's JSON."""
+    """The parts of a lock's name: the task, the queue, the arguments as JavaScript's JSON."""
     return job.class_name, job.queue, codec.lock_args(job.args)
 
 
 def _checked(key: object) -> str:
     if not isinstance(key, str) or not key:
-        raise UsageError(f"key: {key!r} is neither the name of a key nor a function returning it")
+        raise UsageError(f"key: {key!r} is neither a key's name nor a function that returns one")
     return key
 
 
@@ -72,14 +74,14 @@ _log = logging.getLogger("resqpy.plugins.locks")
 
 
 class JobLock(KeyedLock):
-    """A job whose equal is running is delayed, or dropped.
+    """A job is delayed, or dropped, while an equal one is running.
 
-    The lock is freed in the very step that ends the run, and only if it is still ours. While the
-    job runs it is renewed, so `lock_timeout` is how long a killed worker's lock stays.
+    The lock is freed in the same step that ends the run, and only if it is still ours. While the job runs
+    it is renewed, so `lock_timeout` is how long the lock of a killed worker remains.
 
     Options, besides those of `KeyedLock`:
         enqueue_timeout: milliseconds (or a timedelta) until the delayed job is due; default 1001.
-        re_enqueue: False drops the job instead of delaying it; default True.
+            re_enqueue: False drops the job instead of delaying it; default True.
     """
 
     option_names: ClassVar[frozenset[str]] = KeyedLock.option_names | {
@@ -93,12 +95,12 @@ class JobLock(KeyedLock):
         self.enqueue_timeout_ms: int = duration_ms(delay, "enqueue_timeout")
         self.re_enqueue: bool = self.option("re_enqueue", True)  # noqa: FBT003 - the option's default
         if not isinstance(self.re_enqueue, bool):
-            raise UsageError(f"re_enqueue: {self.re_enqueue!r} is neither True nor False")
+            raise UsageError(f"re_enqueue: {self.re_enqueue!r} must be True or False")
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it with the lock, or not at all."""
         key = self._key(run)
-        # noted before it is asked for: who is cancelled in between may have it
+        # added before the lock is taken: a run cancelled in between may have it
         run.effects.append(key.release_command)
         if not await self._taken(run, key):
             run.effects.remove(key.release_command)
@@ -148,10 +150,10 @@ class _Renewal:
             try:
                 held = await plugin_locks.hold_job_lock(self._run.store, self._key)
             except StoreError:
-                held = True  # Redis is away: it may be back before the lock is over
+                held = True  # Redis may be back before the lock expires
             if held:
                 await asyncio.sleep(self._pause_s)
-        _log.warning("the lock %s was taken away while its job runs", self._key.lock)
+        _log.warning("the lock %s was lost while its job was running", self._key.lock)
 
     def end(self) -> None:
         """The job is over."""
@@ -161,23 +163,23 @@ class _Renewal:
 
 
 class QueueLock(KeyedLock):
-    """A job whose equal waits in the queue is not enqueued. The options are those of `KeyedLock`.
+    """A job is not enqueued while an equal one waits in the queue. The options are those of `KeyedLock`.
 
-    The lock is taken in the very step that pushes the job, and freed when the job was taken from
-    the queue, before it runs and whatever the other plugins say.
+    The lock is taken in the same step that pushes the job, and freed when the job was taken from the queue,
+    before it runs and whatever the other plugins decide.
     """
 
     rank: ClassVar[int] = 2  # the job has left its queue, whatever the others decide
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
-        """The lock that Redis asks while pushing."""
+        """The lock that is checked in the step that pushes."""
         return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """Free the lock, then run; a job that goes back to its queue takes it with it.
+        """Free the lock, then run; a job that goes back to its queue keeps it.
 
-        Of a job with a record beside it, whoever took it has freed the lock that its creation took; one
-        that is there now is another's.
+        For a job with a record, the lock taken at its creation was freed when the job was claimed; a lock
+        that exists now belongs to another job.
         """
         if not run.lifecycle.plain:
             await call_next()
@@ -192,9 +194,9 @@ class QueueLock(KeyedLock):
 
 
 class DelayQueueLock(Plugin):
-    """No options. Delayed jobs are found whichever language wrote them."""
+    """No options. Finds delayed jobs written by any language."""
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
-        """The index keys of the delayed job, one for each spelling; none may be there."""
+        """The index keys of the delayed job, one per spelling; none may exist."""
         texts = codec.spellings(job.class_name, job.queue, job.args)
         return tuple(Guard(DELAYED, keys.timestamps(text)) for text in texts)

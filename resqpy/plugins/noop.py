@@ -1,4 +1,4 @@
-"""Noop: a job that fails counts as done; its error is only told."""
+"""Noop: a failed job counts as done; its error is only logged."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Noop(Plugin):
     """Keeps failed jobs out of the failed list.
 
     Options:
-        logger: a function (plain or async) that gets the error; default: a line in the log
+        logger: a function (plain or async) that receives the error; default: an entry in the log
             `resqpy.plugins.noop`.
     """
 
-    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
-    rank: ClassVar[int] = 1  # behind Retry: what is tried again is no matter for it yet
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
+    rank: ClassVar[int] = 1  # inside Retry: a job that will be retried has not failed yet
     option_names: ClassVar[frozenset[str]] = frozenset({"logger"})
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self._logger = self.option("logger", None)
         if self._logger is not None and not callable(self._logger):
-            raise UsageError(f"logger: {self._logger!r} is no function; give one of the error")
+            raise UsageError(f"logger: {self._logger!r} is not a function that takes the error")
 
     async def after_perform(self, run: Run) -> None:
-        """Tell the error and forget it."""
+        """Report the error and clear it."""
         error = run.error
         if error is None or isinstance(error, WorkerStopped):
             return

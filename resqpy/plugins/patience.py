@@ -1,4 +1,4 @@
-"""Ask Redis until it answers: a job that has been taken is not to fail because Redis is away."""
+"""Retries requests until Redis answers: a claimed job must not fail because Redis is unreachable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LONGEST_PAUSE_S = 2.0
 
 
 async def patiently(run: Run, ask: Callable[[bool], Awaitable[T]]) -> T:
-    """What `ask` returns, once Redis is there; a stop or a cancellation ends the waiting.
+    """What `ask` returns once Redis is reachable; a stop or a cancellation ends the wait.
 
     Args:
-        ask: called with True where it may have been done already, its reply being lost.
+        ask: called with True if an earlier call may have succeeded although its reply was lost.
 
     Raises:
-        StoreUnavailable, OutcomeUnknown: only of a run without a worker (`perform_inline`).
+        StoreUnavailable, OutcomeUnknown: only for a run without a worker (`perform_inline`).
     """
     again, pause_s = False, _FIRST_PAUSE_S
     while True:

@@ -1,4 +1,4 @@
-"""Retry: a job that fails is tried again some times before it goes to the failed list."""
+"""Retry: a failed job is retried a number of times before it goes to the failed list."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from resqpy.plugins.patience import patiently
 from resqpy.store import plugin_locks
 
 EXPONENTIAL = "exponential"
-MOST_MS = 86_400_000  # where doubling ends: a day
+MAX_MS = 86_400_000  # upper limit of doubling: a day
 DEFAULT_RETRY_LIMIT = 1  # node-resque's: no retry at all
 DEFAULT_RETRY_DELAY_MS = 5000
 WAITING_S = (
-    86_400  # how long, beyond its delay, a job may wait in its queue before counts are forgotten
+    86_400  # how long, beyond its delay, a job may wait in its queue before the count expires
 )
 ErrorTypes = tuple[type[BaseException], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDelays:
-    """How long a failed job waits before it is tried again: a pure rule.
+    """How long a failed job waits before the next attempt: a pure rule.
 
     Attributes:
         backoff: the delay after each failed attempt,
-        steps_ms: or a list of them; the last one is for all that follow.
-        jitter: up to which share of itself a delay is lengthened at random.
+        steps_ms: or a list of delays; the last one applies to all further attempts.
+        jitter: maximum random extension of a delay, as a fraction of it.
     """
 
     backoff: Backoff
@@ -51,19 +51,18 @@ class RetryDelays:
         """From Retry's options.
 
         Raises:
-            UsageError: what is wrong with which of them.
+            UsageError: an option is invalid; the message says which and why.
         """
         if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
-            raise UsageError(f"retry_jitter: {jitter!r} is not a share between 0 and 1")
+            raise UsageError(f"retry_jitter: {jitter!r} is not between 0 and 1")
         delay_ms = duration_ms(delay, "retry_delay")  # type: ignore[arg-type]  # it checks the type
         if strategy is None:
             return cls(Backoff.fixed(delay_ms), jitter=float(jitter))
         if strategy == EXPONENTIAL:
-            return cls(Backoff(delay_ms, 2.0, max(delay_ms, MOST_MS)), jitter=float(jitter))
+            return cls(Backoff(delay_ms, 2.0, max(delay_ms, MAX_MS)), jitter=float(jitter))
         if isinstance(strategy, str) or not isinstance(strategy, Sequence) or not strategy:
             raise UsageError(
-                f"backoff_strategy: {strategy!r} is neither a list of milliseconds with at least "
-                f"one nor {EXPONENTIAL!r}"
+                f"backoff_strategy: {strategy!r} must be a non-empty list of milliseconds or {EXPONENTIAL!r}"
             )
         steps = tuple(duration_ms(step, "backoff_strategy") for step in strategy)
         return cls(Backoff.fixed(steps[0]), steps, float(jitter))
@@ -74,7 +73,7 @@ class RetryDelays:
         return base + int(base * self.jitter * random.random())
 
     def longest_ms(self, attempts: int) -> int:
-        """The longest that so many attempts can have."""
+        """The longest delay within this many attempts."""
         base = max(self._base_ms(count) for count in range(attempts))
         return base + int(base * self.jitter)
 
@@ -84,20 +83,19 @@ class RetryDelays:
 
 
 class Retry(Plugin):
-    """Counts attempts under node-resque's keys, so both languages continue each other's count. A job
-    with a record beside it has its attempts counted there.
+    """Counts attempts under node-resque's keys, so that both languages share the count. For a job with a
+    record, the record counts.
 
     Options:
-        retry_limit: attempts in all, the first included; default 1.
-        retry_delay: milliseconds (or a timedelta) before the next attempt; default 5000.
-        backoff_strategy: a list of delays, one for each attempt, the last for all that follow; or
-            "exponential": `retry_delay`, doubled from attempt to attempt, up to a day.
-        retry_jitter: by up to which share of itself a delay is lengthened at random; default 0.
-        retry_exceptions: only these errors are tried again; classes or their dotted paths.
-        fatal_exceptions: these are not.
+        retry_limit: total number of attempts, including the first; default 1. retry_delay: milliseconds (or
+            a timedelta) before the next attempt; default 5000. backoff_strategy: a list of delays, one per
+            attempt, the last for all further ones; or "exponential": `retry_delay`, doubled with each
+            attempt, up to a day. retry_jitter: maximum random extension of a delay, as a fraction of it;
+            default 0. retry_exceptions: only these errors are retried; classes or their dotted paths.
+            fatal_exceptions: these are not retried.
     """
 
-    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
     option_names: ClassVar[frozenset[str]] = frozenset(
         {
             "retry_limit", "retry_delay", "backoff_strategy", "retry_jitter",
@@ -123,11 +121,11 @@ class Retry(Plugin):
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
     def retries(self) -> RetryPolicy:
-        """The same as a value. Of a list of delays, that names the first."""
+        """The policy as a value; for a list of delays, with the first one."""
         return RetryPolicy(self.retry_limit - 1, self.backoff.backoff)
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """Run it; if it fails, decide whether it is tried again."""
+        """Run it; if it fails, decide whether to retry it."""
         counted = run.lifecycle.adopt(self.policy)
         await call_next()
         if run.inline or run.vetoed or run.outcome is not None:
@@ -136,7 +134,7 @@ class Retry(Plugin):
             self._counted(run)
             return
         if isinstance(run.error, WorkerStopped):
-            return  # it goes back, although a plugin inside made an error of the stop
+            return  # it goes back to its queue, although an inner plugin turned the stop into an error
         if run.error is None:
             self._forget(run)
         else:
@@ -153,7 +151,7 @@ class Retry(Plugin):
         run.effects.append(("SETEX", failure_key, self.count_s, _failure(run, error)))
 
     def _counted(self, run: Run) -> None:
-        """Its record says how often, and who created the job may have said how late."""
+        """Its record has the count, and its creator may have set the delay."""
         attempts, error = run.lifecycle.attempts(), run.error
         if error is None or attempts is None or isinstance(error, WorkerStopped):
             return
@@ -161,7 +159,7 @@ class Retry(Plugin):
             run.outcome = Outcome(OutcomeKind.FAILURE, error=error)
 
     def _again(self, run: Run, error: BaseException, attempts: Attempts) -> bool:
-        """Let it be tried again, if that is still to be after so many attempts before this one."""
+        """Retry it, unless this many earlier attempts are too many."""
         if attempts.left == 0 or not self._may_be_retried(error):
             return False
         delay_ms = attempts.delay_ms
@@ -178,7 +176,7 @@ class Retry(Plugin):
         return not self.retry_exceptions or isinstance(error, self.retry_exceptions)
 
     def _forget(self, run: Run) -> None:
-        """The next job with these arguments begins anew."""
+        """The next job with these arguments starts from zero."""
         run.effects.append(("DEL", *_keys(run)))
 
 
@@ -202,7 +200,8 @@ def _failure(run: Run, error: BaseException) -> bytes:
 def _limit(limit: object) -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise UsageError(
-            f"retry_limit: {limit!r} is no number of attempts; the first counts, so 1 is no retry"
+            f"retry_limit: {limit!r} is not a valid number of attempts; the first attempt "
+            "counts, so 1 means no retry"
         )
     return limit
 
@@ -212,9 +211,9 @@ def _error_types(option: str, given: object) -> ErrorTypes:
         return ()
     named = [given] if isinstance(given, (str, type)) else given
     if not isinstance(named, Sequence):
-        raise UsageError(f"{option}: {given!r} is no list of exceptions")
+        raise UsageError(f"{option}: {given!r} is not a list of exceptions")
     found = tuple(import_dotted(each) if isinstance(each, str) else each for each in named)
     for each in found:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
-            raise UsageError(f"{option}: {each!r} is no class of exceptions")
+            raise UsageError(f"{option}: {each!r} is not an exception class")
     return found

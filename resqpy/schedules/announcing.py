@@ -1,7 +1,7 @@
-"""Periodic tasks are data: each process announces those it has, and the leader runs what is announced.
+"""Periodic tasks are data: each process announces its own, and the leader runs what is announced.
 
-So a leader that has other code, or another version of it, runs them all the same; and what nobody
-announces any more is not run: it is inactive after a minute and forgotten after a week.
+So a leader with other code, or another version of it, runs them too. A task that nobody announces any more
+becomes inactive after a minute and is forgotten after a week.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class _Task(Protocol):
 
 
 def own_tasks(definitions: Mapping[str, _Task]) -> dict[str, Periodic]:
-    """The periodic ones of a process' tasks."""
+    """The periodic tasks of a process."""
     return {name: task.periodic for name, task in definitions.items() if task.periodic is not None}
 
 
 class ReadOnce(Generic[T]):
-    """Reads texts that stand in Redis and are looked at again and again: each once.
+    """Parses texts that are read from Redis repeatedly: each only once.
 
     Args:
-        read: what a name's text says; raises UsageError.
-        on_error: told once of each text that can't be read.
+        read: parses the text of a name; raises UsageError.
+        on_error: called once for each text that can't be parsed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ReadOnce(Generic[T]):
         self._known: dict[str, tuple[bytes, T | None]] = {}
 
     def all(self, texts: Mapping[str, bytes]) -> dict[str, T]:
-        """What those say that can be read, by name."""
+        """The parsed values, by name; unreadable texts are left out."""
         self._known = {name: self._one(name, raw) for name, raw in texts.items()}
         return {name: value for name, (_, value) in self._known.items() if value is not None}
 
@@ -67,10 +67,10 @@ class ReadOnce(Generic[T]):
 
 
 class Announcer:
-    """Announces a process' periodic tasks as long as the process lives, and reads those of all.
+    """Announces a process' periodic tasks while the process lives, and reads those of all processes.
 
     Args:
-        on_error: told once of each announcement that can't be understood, and of trouble with Redis.
+        on_error: called once for each unreadable announcement, and on problems with Redis.
 
     Attributes:
         tasks: this process' own, by name; they are active whoever announces them.
@@ -86,7 +86,7 @@ class Announcer:
         )
 
     async def run(self) -> None:
-        """Announce for ever; cancel to end. What is announced first counts for all processes."""
+        """Announce until cancelled. The first announcement replaces those of other processes."""
         how = BOOT
         while True:
             try:
@@ -99,17 +99,17 @@ class Announcer:
                 await asyncio.sleep(RENEW_EVERY_S)
 
     async def mend(self, seen: Seen, now_ms: int) -> bool:
-        """Announce again what was announced and is not there: Redis was flushed. Whether it was so."""
+        """Announce missing tasks again, because Redis was flushed; returns whether there were any."""
         missing = {name: task for name, task in self.tasks.items() if name not in seen.tasks}
         if missing:
             await store.announce(self._store, missing, RENEW, now_ms)
         return bool(missing)
 
     def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
-        """The tasks that somebody still has."""
+        """The tasks that some process still has."""
         tasks = self._reader.all(seen.tasks)
         return {name: task for name, task in tasks.items() if self.is_active(name, seen, now_ms)}
 
     def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
-        """Whether somebody still has a task."""
+        """Whether some process still has a task."""
         return name in self.tasks or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS

@@ -1,8 +1,8 @@
 """The one chore that fires schedules, whatever their source.
 
-All rests on the note of each schedule in Redis. It moves in the step that enqueues the jobs, and only from the
-value that was read; so whoever dies when, and however clocks step, no fire is doubled, and none is left
-out but by the schedule's own rule. Time is Redis' clock.
+Each schedule has a note in Redis. It changes in the step that enqueues the jobs, and only if it still has
+the value that was read. So no fire is doubled, and none is omitted except by the schedule's own rule, even
+if processes die or clocks jump. Time is Redis' clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from resqpy.base.foreign_time import LATEST_MS
 from resqpy.schedules.schedule import Plan, Schedule, plan
 from resqpy.store.connection.client import Store
 from resqpy.store.firing import CHANGED, DueJob, Firing, fire
-from resqpy.store.promote import Right
+from resqpy.store.promote import FencingToken
 from resqpy.store.queues import Guard
 
 _AFTER_CHANGE_MS, _AFTER_ERROR_MS = 100, 1000
@@ -31,10 +31,10 @@ class LeaderClock(Protocol):
         """Milliseconds since the epoch."""
 
     def note(self, time_us: int) -> None:
-        """Redis has just said what time it is, in microseconds since the epoch."""
+        """Record Redis' time, just received, in microseconds since the epoch."""
 
 
-class Leader(Right, Protocol):
+class Leader(FencingToken, Protocol):
     """The right to write as leader, with the clock that all leaders share."""
 
     @property
@@ -43,30 +43,30 @@ class Leader(Right, Protocol):
 
 
 class EnqueueHooks(Protocol):
-    """What the tasks' plugins say of a job that is about to be enqueued."""
+    """The enqueue hooks of the tasks' plugins."""
 
     def guards(self, queue: str, name: str, args: Sequence[Any]) -> Sequence[Guard]:
-        """The locks that are asked in the script."""
+        """The locks to check in the script."""
 
     async def allowed(
         self, queue: str, name: str, args: Sequence[Any], *, fixed: bool
     ) -> Sequence[Any] | None:
-        """The arguments as the hooks leave them; None: they forbid it.
+        """The arguments after the hooks; None: a hook forbids the job.
 
         Args:
-            fixed: its bytes are written already, so they can only forbid it.
+            fixed: its bytes already exist, so hooks can only forbid it.
         """
 
     async def enqueued(self, queue: str, name: str, args: Sequence[Any], at_ms: int) -> None:
-        """Tell the hooks, and whoever hears of `enqueue`."""
+        """Call the hooks and the listeners of `enqueue`."""
 
 
 class Look(NamedTuple):
-    """What a source has found.
+    """Result of reading a source.
 
     Attributes:
-        schedules: those that the leader is to run.
-        again_ms: when the source itself wants to look again; None: it doesn't matter.
+        schedules: those the leader runs.
+        again_ms: when the source wants to be read again; None: any time.
     """
 
     schedules: Sequence[Schedule]
@@ -74,13 +74,13 @@ class Look(NamedTuple):
 
 
 class Source(Protocol):
-    """One kind of schedules: how they stand in Redis.
+    """A kind of schedules, as stored in Redis.
 
     Attributes:
-        name: that of its chore.
+        name: the name of its chore.
         scope: the leadership that it needs.
-        prefixes: beginnings of the keys whose change makes it worth a look.
-        foreign: the bytes of its jobs are another's, so that no hook changes them.
+        prefixes: prefixes of the keys whose changes wake the chore.
+        foreign: its jobs' bytes are written by others, so hooks can't change them.
     """
 
     name: str
@@ -89,13 +89,13 @@ class Source(Protocol):
     foreign: bool
 
     async def look(self, leader: Leader) -> Look:
-        """Read what there is, and tell the clock what time Redis has."""
+        """Read the schedules, and give Redis' time to the clock."""
 
     def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
-        """The jobs, what the script compares, and what it writes beside them.
+        """The jobs, what the script compares, and what it writes besides.
 
         Args:
-            jobs: for the times of the plan that no hook forbids.
+            jobs: for the times of the plan, without those that a hook forbids.
         """
 
 
@@ -104,7 +104,7 @@ class ScheduleChore:
 
     Args:
         emit: the scheduler's. Events: `error`.
-        longest_s: seconds between looks.
+        longest_s: maximum seconds between checks.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ScheduleChore:
         self._longest_ms = int(longest_s * 1000)
 
     async def run(self, leadership: Leader) -> float:
-        """Enqueue what is due; seconds until something is."""
+        """Enqueue what is due; returns the seconds until something is due again."""
         look = await self._source.look(leadership)
         now_ms = leadership.clock.now_ms()
         due, waiting = [], [look.again_ms]
@@ -134,7 +134,7 @@ class ScheduleChore:
         return max(min(wait_ms, self._longest_ms), 0) / 1000
 
     async def _settle(self, leader: Leader, schedule: Schedule) -> int | None:
-        """Carry out what is due of one schedule; when (ms) something is again."""
+        """Fire what is due of one schedule; returns when (ms) something is due again."""
         now_ms = leader.clock.now_ms()
         queue, name = schedule.queue, schedule.class_name
         what = plan(schedule, now_ms)
@@ -144,7 +144,7 @@ class ScheduleChore:
         firing = firing._replace(queue=queue, guards=guards)
         try:
             done = await fire(self._store, leader, firing)
-        except StoreError as error:  # its queue is no list, say: the other schedules go on
+        except StoreError as error:  # e.g. its queue is not a list: the other schedules continue
             self._emit("error", error)
             return now_ms + _AFTER_ERROR_MS
         if done == CHANGED:
@@ -154,7 +154,7 @@ class ScheduleChore:
         return what.next_ms
 
     async def _allowed(self, schedule: Schedule, fires: Sequence[int]) -> list[DueJob]:
-        """The jobs that no hook forbids, as the hooks leave them."""
+        """The jobs, as the hooks leave them, without those that a hook forbids."""
         jobs: list[DueJob] = []
         for at_ms in fires:
             args = await self._hooks.allowed(

@@ -1,9 +1,9 @@
-"""Broken chains: the one job of a periodic task was lost, so nobody would ever make it due again.
+"""Broken chains: the one job of a periodic task was lost, so that nothing would make it due again.
 
-A worker died with it and its end was at most once; a foreign worker ran it, which knows nothing of
-chains; somebody deleted it; Redis was flushed. A chain whose job did not end within its period is
-looked for; where its job is nowhere, twice in a row (a Ruby worker has a job in no place between two
-commands), it is due again.
+Causes: a worker died with an at-most-once run; a foreign worker, which knows nothing of chains, ran it;
+somebody deleted it; Redis was flushed. If a chain's job did not end within its period we look for it; if it
+is nowhere, twice in a row (between two commands of a Ruby worker a job is nowhere), the chain becomes due
+again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from resqpy.store import periodic as store
 from resqpy.store.connection.client import Store
 from resqpy.store.periodic import LOST, MENDED, Seen
 
-SHORTEST_MS = 1000  # a chain of a faster task is looked for once a second
-LONGEST_MS = 30_000  # between two looks for a job that runs long
-STRANGER_MS = 60_000  # before a task is mended that this process does not have
+SHORTEST_MS = 1000  # chains of faster tasks are checked once per second
+LONGEST_MS = 30_000  # between two checks for a long-running job
+STRANGER_MS = 60_000  # before repairing a task that this process does not have
 SECOND_LOOK_MS = 300
 FORGET_AFTER_MS = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A look for the job of a chain."""
+    """A search for the job of a chain."""
 
     at_ms: int
     next_ms: int
@@ -34,11 +34,11 @@ class _Look:
 
 
 class ChainRepair:
-    """Looks after the chains of tasks with a frequency.
+    """Repairs the chains of tasks with a frequency.
 
     Args:
         own: the tasks of this process.
-        emit: the scheduler's; `re_enqueue` (ms, job) is told of a mended chain.
+        emit: the scheduler's; emits `re_enqueue` (ms, job) for a repaired chain.
     """
 
     def __init__(self, redis: Store, own: Mapping[str, Periodic], emit: Emit) -> None:
@@ -50,10 +50,10 @@ class ChainRepair:
     async def run(
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
     ) -> int:
-        """Mend what is broken; when (ms) to look again.
+        """Repair broken chains; returns when (ms) to check again.
 
         Args:
-            tasks: all that are active.
+            tasks: all active tasks.
         """
         await self._forget(leader, seen, now_ms)
         for name, due_ms in seen.due.items():
@@ -75,7 +75,7 @@ class ChainRepair:
     async def _correct(
         self, leader: Leader, name: str, task: Periodic, due_ms: int, now_ms: int
     ) -> None:
-        """A clock was set back, or a task runs more often than it did, or has a cron by now."""
+        """A clock was set back, or the task's frequency changed, or it has a cron now."""
         if task.frequency_ms is None:
             await store.set_due(self._store, leader, name, due_ms, None)
         elif due_ms > now_ms + task.frequency_ms + SHORTEST_MS:
@@ -85,7 +85,7 @@ class ChainRepair:
     async def _look_for(
         self, leader: Leader, name: str, task: Periodic, at_ms: int, now_ms: int
     ) -> int:
-        """Look for the job of a chain, if it is time; when (ms) to look again."""
+        """Look for the job of a chain, if it is time; returns when (ms) to check again."""
         period_ms = max(task.frequency_ms or 0, SHORTEST_MS)
         look = self._looks.get(name)
         if look is None or look.at_ms != at_ms:
@@ -110,5 +110,5 @@ class ChainRepair:
 
 
 def _missed_ms(at_ms: int, step_ms: int, now_ms: int) -> int:
-    """The last of a chain's times that is over."""
+    """The last of a chain's times that has passed."""
     return max(next_on_grid(at_ms, step_ms, now_ms) - step_ms, at_ms + step_ms)

@@ -1,10 +1,9 @@
-"""The source of Ruby's `persistent_schedules`, run by us while we hold Ruby's lock: for resque-scheduler's
-sake, which does the same while it leads, so that either can take the other's place.
+"""The source for Ruby's `persistent_schedules`. We run them while we hold Ruby's lock, because
+resque-scheduler then does not; so either can replace the other.
 
-As in Ruby: a cron time that was missed is left out (but one that a dead leader missed by less than half
-a minute is made up for); an `every` begins after `first_in`, or after a period. Better than in Ruby: an
-`every` keeps its times over a restart and a change of the leader, and one that was due meanwhile
-fires, once.
+As in Ruby: a missed cron time is skipped (except one that a dead leader missed by less than half a minute);
+an `every` begins after `first_in`, or after one period. Better than in Ruby: an `every` keeps its times
+across a restart and a change of leader, and one that was due meanwhile fires once.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ from resqpy.store.ruby_schedule import SeenRuby, only_ruby_s
 
 NEVER_MS = LATEST_MS
 _REMEDY = (
-    "write them where all see them (persist: true, or set_schedule), or leave them to a Ruby scheduler: "
-    "scheduler.ruby_leads"
+    "write them where all processes see them (persist: true, or set_schedule), or leave "
+    "them to a Ruby scheduler: scheduler.ruby_leads"
 )
 
 QueueOf = Callable[[str], str | None]
@@ -51,14 +50,14 @@ def queue_of(schedule: RubySchedule, queue_of_task: QueueOf) -> str:
     """Where the jobs of a schedule go.
 
     Args:
-        queue_of_task: the queue of one of our tasks; None: there is no such task, or it has none.
+        queue_of_task: the queue of one of our tasks; None: there is no such task, or it has no queue.
 
     Raises:
-        UsageError: it names no queue, and its class is no task of ours that has one.
+        UsageError: it names no queue, and its class is not one of our tasks with a queue.
     """
     queue = schedule.queue or queue_of_task(schedule.class_name)
     if queue is None:
-        raise UsageError(f"it names no queue, and {schedule.class_name!r} is no task of ours")
+        raise UsageError(f"it names no queue, and {schedule.class_name!r} is not a task of ours")
     return queue
 
 
@@ -66,10 +65,10 @@ class RubySource:
     """Reads the entries of all schedules, each text once.
 
     Args:
-        queue_of_task: the queue of a class where an entry names none.
-        zone: of a cron expression that names none; None: this machine's.
-        environment: RAILS_ENV: which of those that name an environment are run.
-        on_error: told once of each entry that can't be run.
+        queue_of_task: the queue of a class, for entries that name none.
+        zone: of cron expressions that name none; None: this machine's.
+        environment: RAILS_ENV: selects among entries that name an environment.
+        on_error: called once for each entry that can't be run.
     """
 
     name: str = "ruby_schedules"
@@ -99,7 +98,7 @@ class RubySource:
         self._told: set[str] = set()
 
     async def look(self, leader: Leader) -> Look:
-        """Those that can be run, and are meant to be in this environment."""
+        """Those that can be run and are meant for this environment."""
         seen = await store.take(self._store, leader)
         leader.clock.note(seen.time_us)
         self._tell_unknown(seen)
@@ -109,7 +108,7 @@ class RubySource:
         return Look([each for each in schedules if each.state != "inactive"])
 
     def _tell_unknown(self, seen: SeenRuby) -> None:
-        """Say once which schedules rest while we lead, because only a Ruby process knows them."""
+        """Report once which schedules don't run while we lead, because only a Ruby process knows them."""
         names = [each for each in seen.only_ruby_s if each not in self._told]
         if names:
             self._told.update(names)
@@ -118,7 +117,7 @@ class RubySource:
             )
 
     def read(self, name: str, raw: bytes) -> RubySchedule:
-        """Read an entry, whatever its environment.
+        """Parse an entry, whatever its environment.
 
         Raises:
             UsageError: why it can't be run.
@@ -127,14 +126,14 @@ class RubySource:
         queue_of(schedule, self._queue_of_task)
         if schedule.other:
             words = ", ".join(schedule.other)
-            self._on_error(UsageError(f"Ruby's schedule {name!r}: not followed here: {words}"))
+            self._on_error(UsageError(f"Ruby's schedule {name!r}: not supported here: {words}"))
         return schedule
 
     def _left_out(self, name: str, error: UsageError) -> None:
-        self._on_error(UsageError(f"Ruby's schedule {name!r} is left out: {error}"))
+        self._on_error(UsageError(f"Ruby's schedule {name!r} is skipped: {error}"))
 
     def schedule(self, entry: RubySchedule, seen: SeenRuby, now_ms: int) -> Schedule:
-        """The schedule of an entry that was read."""
+        """The schedule of a parsed entry."""
         text, last = seen.notes.get(entry.name, ""), seen.last.get(entry.name)
         note = Note.read(text)
         due_ms = _due_ms(entry, note, last, now_ms)
@@ -159,7 +158,7 @@ class RubySource:
         )
 
     def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
-        """When it fires next; and that it has fired, also where a hook forbids its job."""
+        """When it fires next; and that it has fired, even if a hook forbids its job."""
         entry, old = schedule.declared, schedule.note
         assert isinstance(entry, RubySchedule)
         next_ms = NEVER_MS if what.next_ms is None else what.next_ms
@@ -172,14 +171,14 @@ class RubySource:
 
 
 class Note(NamedTuple):
-    """What we know of a schedule: `<digest> <ms> <text>`; of one that runs a number of times
-    `<digest>*<number> <ms> <text>`.
+    """Our note of a schedule: `<digest> <ms> <text>`; if it has a number of times, `<digest>*<number> <ms>
+    <text>`.
 
     Attributes:
-        digest: of the entry to which it belongs.
+        digest: of the entry it belongs to.
         next_ms: when it fires next.
-        last: what we have written to `last_enqueued_at`; another text there is a Ruby scheduler's.
-        fired: how often it has, where that counts.
+        last: what we wrote to `last_enqueued_at`; a different text there is from a Ruby scheduler.
+        fired: how often it has fired, if that matters.
     """
 
     digest: str
@@ -193,7 +192,7 @@ class Note(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Note | None:
-        """Read a note; None where there is none that can be read."""
+        """Parse a note; None if it is missing or malformed."""
         head, _, rest = text.partition(" ")
         ms, _, last = rest.partition(" ")
         digest, _, count = head.partition("*")
@@ -225,14 +224,14 @@ def _after_fire(entry: RubySchedule, note: Note, fired_at: str) -> Note:
 
 
 def _over(entry: RubySchedule, note: Note | None) -> str:
-    """Why a schedule runs no more; an empty text: it does."""
+    """Why a schedule has ended; an empty text: it has not."""
     every = entry.every
     if every is None or note is None or note.digest != entry.digest:
         return ""
     if every.times is not None and note.fired >= every.times:
-        return f"it has run {every.times} times, as its option says"
+        return f"it has run {every.times} times, the number in its option"
     if every.last_at_ms is not None and note.next_ms >= NEVER_MS:
-        return "its last time is over"
+        return "its last time has passed"
     return ""
 
 
@@ -240,7 +239,7 @@ def _over(entry: RubySchedule, note: Note | None) -> str:
 
 
 def _times(entry: RubySchedule, from_ms: int) -> Times:
-    """The times from one of them on."""
+    """The times from a given one on."""
     if entry.every is not None:
         return Grid(from_ms, entry.every.period_ms, entry.every.last_at_ms)
     assert entry.cron is not None
@@ -248,16 +247,16 @@ def _times(entry: RubySchedule, from_ms: int) -> Times:
 
 
 def _due_ms(entry: RubySchedule, note: Note | None, last: str | None, now_ms: int) -> int:
-    """When a schedule fires next, which may be over.
+    """When a schedule fires next, which may be in the past.
 
     Args:
-        last: what stands in `last_enqueued_at`.
+        last: the value in `last_enqueued_at`.
     """
     last_ms = moment_of(last)
     if note is not None and note.digest == entry.digest:
         if last_ms is None or last == note.last or last_ms < note.next_ms // 1000 * 1000:
             return note.next_ms
-        # a Ruby scheduler led meanwhile, and fired it
+        # a Ruby scheduler led meanwhile and fired it
         since_ms = last_ms if entry.every is not None else max(last_ms, now_ms - ON_TIME_MS)
         return _after(entry, last_ms, since_ms)
     changed = note is not None
@@ -270,7 +269,7 @@ def _after(entry: RubySchedule, from_ms: int, ms: int) -> int:
 
 
 def _first(entry: RubySchedule, last_ms: int | None, now_ms: int) -> int:
-    """When it fires first with us, who may have taken over from a Ruby scheduler."""
+    """When it fires first with us; we may have taken over from a Ruby scheduler."""
     every = entry.every
     if every is None:
         known = last_ms is not None and last_ms <= now_ms
@@ -288,14 +287,14 @@ def _first_of_every(every: Every, last_ms: int | None, now_ms: int) -> int:
     return now_ms + (every.period_ms if every.first_in_ms is None else every.first_in_ms)
 
 
-# -- the zone of a Ruby process beside us, which has none of its own --
+# -- the time zone that a Ruby process on this machine would use --
 
 LOCALTIME = Path("/etc/localtime")
 _FOLDER = "zoneinfo/"
 
 
 def machine_zone(localtime: Path = LOCALTIME) -> str:
-    """A name of the tz database: from `TZ`, else from where the link `localtime` leads; else UTC."""
+    """A tz database name: from `TZ`, else from the target of the link `localtime`; else UTC."""
     for text in (os.environ.get("TZ", ""), _target(localtime)):
         name = text.removeprefix(":").rpartition(_FOLDER)[2]
         if _is_zone(name):

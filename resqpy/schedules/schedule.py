@@ -1,10 +1,10 @@
 """A schedule as a value, and the rules by which it fires. Pure: no Redis.
 
-A fire is on time up to half a minute late, so that a new leader (within 15 s) makes up for all of them,
-whatever the schedule says of missed ones. Later it was missed, and the rule of the schedule decides:
+A fire up to half a minute late counts as on time, so that a new leader (within 15 s) makes up for all of
+them, whatever the schedule's rule. After that it is missed, and the rule decides:
 
-- "skip": missed fires are left out;
-- "once": if any was missed, one job stands for all that is due, with the latest of the times;
+- "skip": missed fires are omitted;
+- "once": if any was missed, one job replaces all that are due, for the latest time;
 - "all": a job for each.
 """
 
@@ -21,7 +21,7 @@ from resqpy.base.cron.cron import CronSchedule, Fire, Mark
 from resqpy.base.periodic import Missed, next_on_grid, to_datetime, to_ms
 
 ON_TIME_MS = 30_000
-MAXIMUM = 500  # fires in one step
+MAXIMUM = 500  # fires per step
 
 Kind = Literal["frequency", "cron", "ruby"]
 State = Literal[
@@ -29,38 +29,36 @@ State = Literal[
     "under way",  # its one job is queued, delayed or running
     "paused",
     "stopped",  # by hand
-    "failed",  # a failed run has ended it
-    "inactive",  # no process has the task any more, or it belongs to another environment
+    "failed",  # ended by a failed run
+    "inactive",  # no process has the task any more, or it is for another environment
     "invalid",  # see the problem
 ]
 RESTING: frozenset[State] = frozenset({"paused", "stopped", "failed", "inactive", "invalid"})
 
 
 class Times(Protocol):
-    """Instants in their order, in milliseconds since the epoch."""
+    """Instants in order, in milliseconds since the epoch."""
 
     def next_after(self, ms: int) -> int | None:
-        """The first that is later; None: there is none."""
+        """The first later time; None: there is none."""
 
     def last_until(self, ms: int) -> int | None:
-        """The last that is not later."""
+        """The last time that is not later."""
 
     def within(self, after_ms: int, until_ms: int) -> Iterator[int]:
         """Those with `after < time <= until`."""
 
     def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
-        """Those with `start <= at < end` for people, among them local times that a change of the
-        clock leaves out.
-        """
+        """Those with `start <= at < end` for display, including local times omitted because the clocks change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Times at equal distances.
+    """Times at equal intervals.
 
     Attributes:
         from_ms: the first.
-        until_ms: none is later; None: they have no end.
+        until_ms: the last possible one; None: no end.
     """
 
     from_ms: int
@@ -68,12 +66,12 @@ class Grid:
     until_ms: int | None = None
 
     def next_after(self, ms: int) -> int | None:
-        """The first that is later."""
+        """The first later time."""
         found = self.from_ms if ms < self.from_ms else next_on_grid(self.from_ms, self.step_ms, ms)
         return None if self.until_ms is not None and found > self.until_ms else found
 
     def last_until(self, ms: int) -> int | None:
-        """The last that is not later."""
+        """The last time that is not later."""
         last_ms = ms if self.until_ms is None else min(ms, self.until_ms)
         return None if last_ms < self.from_ms else last_ms - (last_ms - self.from_ms) % self.step_ms
 
@@ -85,7 +83,7 @@ class Grid:
             following = self.next_after(following)
 
     def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
-        """Those with `start <= at < end`; no change of a clock matters to them."""
+        """Those with `start <= at < end`; clock changes don't affect them."""
         for ms in self.within(to_ms(start) - 1, to_ms(end)):
             at = to_datetime(ms)
             if start <= at < end:
@@ -94,17 +92,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class CronTimes:
-    """The times that a cron expression names."""
+    """The times of a cron expression."""
 
     cron: CronSchedule
 
     def next_after(self, ms: int) -> int | None:
-        """The first that is later."""
+        """The first later time."""
         found = self.cron.next_after(to_datetime(ms))
         return None if found is None else to_ms(found)
 
     def last_until(self, ms: int) -> int | None:
-        """The last that is not later."""
+        """The last time that is not later."""
         found = self.cron.previous_before(to_datetime(ms + 1))
         return None if found is None else to_ms(found)
 
@@ -114,17 +112,17 @@ class CronTimes:
         return (to_ms(fire.at) for fire in found)
 
     def shown(self, start: datetime, end: datetime) -> Iterator[Fire]:
-        """Those with `start <= at < end`, and the local times that don't run."""
+        """Those with `start <= at < end`, including the local times that don't run."""
         runs, omitted = self.cron.between(start, end), self.cron.omitted(start, end)
         return heapq.merge(runs, omitted, key=lambda fire: fire.at)
 
 
 class MissedRule(NamedTuple):
-    """What becomes of times at which nobody led.
+    """What to do about times at which nobody led.
 
     Attributes:
-        window_ms: how far back "once" and "all" look for them; None: to the first that is due.
-        on_time_ms: how late a fire may be that was not missed.
+        window_ms: how far back "once" and "all" look; None: to the first that is due.
+        on_time_ms: how late a fire may be without counting as missed.
     """
 
     what: Missed
@@ -132,40 +130,40 @@ class MissedRule(NamedTuple):
     on_time_ms: int = ON_TIME_MS
 
 
-LATEST = MissedRule("once", on_time_ms=0)  # one job for all that is due, however late
+LATEST = MissedRule("once", on_time_ms=0)  # one job for everything due, however late
 NO_TIMES = Grid(1, 1, until_ms=0)
 
 
 class Declared(Protocol):
-    """What a schedule was made of: a task's property, or an entry of Ruby's."""
+    """What a schedule was made from: a task's property, or a Ruby entry."""
 
     @property
     def timing(self) -> str:
-        """What it says of its times, for people."""
+        """Its timing, for people."""
 
     @property
     def arguments(self) -> Sequence[Any]:
-        """Those of its jobs."""
+        """The arguments of its jobs."""
 
 
 class Unreadable(NamedTuple):
-    """Nothing that is understood was declared."""
+    """Stands for a declaration that can't be read."""
 
     timing: str = ""
     arguments: Sequence[Any] = ()
 
 
 class Schedule(NamedTuple):
-    """Something that runs by itself, as it stands in Redis.
+    """A schedule as stored in Redis.
 
     Attributes:
-        name: unique among those of its source.
-        class_name: that of its jobs.
-        note: what Redis holds of how far it is settled; empty: nothing yet.
-        next_ms: the first of its times that is not settled; None: there is none, or that is not known
-            before its job has ended.
-        last_ms: when it fired last, for people: of a task the time for which it was enqueued.
-        is_new: its note is to be written even where nothing is due.
+        name: unique within its source.
+        class_name: of its jobs.
+        note: up to which time it has been handled, as stored in Redis; empty: nothing yet.
+        next_ms: the first time that has not been handled; None: there is none, or it is unknown until its
+            job has ended.
+        last_ms: when it fired last, for display: for a task the time for which it was enqueued.
+        is_new: its note must be written even if nothing is due.
         problem: why it doesn't run, for people.
     """
 
@@ -189,7 +187,7 @@ class Schedule(NamedTuple):
 
     @property
     def timing(self) -> str:
-        """What was written of its times."""
+        """Its timing, as declared."""
         return self.declared.timing
 
     @property
@@ -199,21 +197,21 @@ class Schedule(NamedTuple):
 
     @property
     def next(self) -> datetime | None:
-        """When it fires next; None where that can't be told, or where it rests."""
+        """When it fires next; None if unknown or inactive."""
         resting = self.next_ms is None or self.state in RESTING
         return None if resting else to_datetime(self.next_ms or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledFire:
-    """One fire of one of them.
+    """One fire of a schedule.
 
     Attributes:
         at: the instant, in UTC.
-        local: the same as the clocks of its zone show it (of a frequency: in UTC).
+        local: the same in its zone's local time (for a frequency: in UTC).
         named: the local time that a cron expression names; it may not exist.
-        mark: `skipped`: that local time doesn't exist; `doubled`: it comes twice.
-        runs: False: told only because of its mark, it does not run.
+        mark: `skipped`: that local time doesn't exist; `doubled`: it occurs twice.
+        runs: False: listed only because of its mark, it does not run.
         note: the mark for people.
     """
 
@@ -235,8 +233,8 @@ class Timetable:
     entries: tuple[Schedule, ...]
 
     def fires(self, start: datetime, end: datetime) -> Iterator[ScheduledFire]:
-        """All fires with `start <= at < end` in order, with the skipped and doubled local times that
-        don't run. Of a frequency, as if each run ended within its period. What rests has none.
+        """All fires with `start <= at < end` in order, with the skipped and repeated local times that don't
+        run. For a frequency, as if each run ended within its period. Inactive schedules have none.
         """
         runs = (_shown(each, start, end) for each in self.entries if each.state not in RESTING)
         return heapq.merge(*runs, key=lambda fire: (fire.at, fire.name))
@@ -251,12 +249,12 @@ def _shown(schedule: Schedule, start: datetime, end: datetime) -> Iterator[Sched
 
 
 class Plan(NamedTuple):
-    """What is to be done.
+    """What to do now.
 
     Attributes:
         fires: the times (ms) that get a job each, in order.
-        settled_ms: up to which time all is settled when that is done.
-        next_ms: the first time that is not settled then; it may be over, too.
+        settled_ms: up to which time the schedule will be handled then.
+        next_ms: the first time not handled then; it may be in the past.
     """
 
     fires: Sequence[int]
@@ -265,7 +263,7 @@ class Plan(NamedTuple):
 
 
 def plan(schedule: Schedule, now_ms: int) -> Plan:
-    """What is to be done by now of a schedule that is due."""
+    """What to do now for a schedule that is due."""
     first_ms, times = schedule.next_ms, schedule.times
     if first_ms is None or first_ms > now_ms:
         return Plan((), now_ms, first_ms)  # only its note is new
@@ -275,8 +273,8 @@ def plan(schedule: Schedule, now_ms: int) -> Plan:
 
 
 def _due(times: Times, rule: MissedRule, first_ms: int, now_ms: int) -> Sequence[int]:
-    """The times from the first that is due on which get a job."""
-    on_time_ms = max(first_ms - 1, now_ms - rule.on_time_ms)  # what is later was not missed
+    """The due times, from the first on, that get a job."""
+    on_time_ms = max(first_ms - 1, now_ms - rule.on_time_ms)  # later ones were not missed
     after_ms = first_ms - 1
     if rule.what == "skip":
         after_ms = on_time_ms

@@ -1,11 +1,12 @@
 """Two sources: periodic tasks with a frequency, and those with a cron schedule.
 
-A frequency is one job in the cluster, again after each end, to the millisecond. Its times are kept beside
-Resque's delayed lists, which know seconds only, and which Ruby's and Node's schedulers empty early, twice,
-or into nothing; its note is the time at which the chain is due. See docs/reference/periodic.md.
+A frequency means one job in the whole installation, again after each end, to the millisecond. Its times are
+not kept in Resque's delayed lists, which have only seconds, and which Ruby's and Node's schedulers may
+empty early, twice, or without running anything. Its note is the time at which the chain is due. See
+docs/reference/periodic.md.
 
 A cron schedule has a job for every time that it names. Its note is `<ms> <schedule>`: up to which time it
-is settled. The note of another schedule counts for nothing, so a change of it makes up for nothing.
+has been handled. The note of a different schedule is ignored, so changing a schedule makes up for nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from resqpy.store.periodic import Seen
 
 
 class _TaskSource:
-    """Tasks are announced: what both sources have in common."""
+    """Announced tasks: what both sources have in common."""
 
     name: str
     scope: Literal["own", "shared"] = "own"
@@ -47,7 +48,7 @@ class _TaskSource:
         self._known: dict[str, tuple[tuple[object, ...], Schedule]] = {}
 
     async def look(self, leader: Leader) -> Look:
-        """All that somebody still has."""
+        """All that some process still has."""
         seen = await store.look(self._store)
         leader.clock.note(seen.time_us)
         now_ms = leader.clock.now_ms()
@@ -59,11 +60,11 @@ class _TaskSource:
         return Look([self._schedule(name, tasks[name], seen, now_ms) for name in own], again_ms)
 
     def _own(self, tasks: Mapping[str, Periodic], seen: Seen) -> Iterable[str]:
-        """Those of the active tasks that have a time to wait for."""
+        """The active tasks that have a time to wait for."""
         raise NotImplementedError
 
     def _schedule(self, name: str, task: Periodic, seen: Seen, now_ms: int) -> Schedule:
-        """The schedule of a task; that of the last look, where nothing has changed."""
+        """The schedule of a task; that of the last look if nothing has changed."""
         now = (
             task, name in seen.paused, seen.stopped.get(name),
             seen.due.get(name), seen.out.get(name), seen.cron.get(name), seen.last.get(name),
@@ -76,11 +77,11 @@ class _TaskSource:
     async def _care(
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
     ) -> int | None:
-        """What else is to be done; when (ms) to look again."""
+        """Other work; returns when (ms) to look again."""
 
 
 class FrequencySource(_TaskSource):
-    """Tasks with a frequency; mends their broken chains, too.
+    """Tasks with a frequency; also repairs their broken chains.
 
     Args:
         emit: the scheduler's. Events: `re_enqueue` (ms, job), `error`.
@@ -101,12 +102,12 @@ class FrequencySource(_TaskSource):
         self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
     ) -> int | None:
         for key, name in await store.drop_odd(self._store, seen):
-            message = f"what {key!r} has for {name!r} is no time: it was dropped"
+            message = f"the value of {name!r} in {key!r} is not a time: it was dropped"
             self._emit("error", StoreError(message))
         return now_ms if seen.odd else await self._repair.run(leader, seen, tasks, now_ms)
 
     def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
-        """The chain is out, or due again later where its job is not allowed."""
+        """The chain is out, or due again later if its job is forbidden."""
         task, next_ms = schedule.declared, what.next_ms
         assert isinstance(task, Periodic)
         assert next_ms is not None
@@ -115,7 +116,7 @@ class FrequencySource(_TaskSource):
 
 
 class CronSource(_TaskSource):
-    """Tasks with a cron schedule; the times of those that rest are left out."""
+    """Tasks with a cron schedule; times of paused and stopped ones are omitted."""
 
     name = "cron"
 
@@ -127,7 +128,7 @@ class CronSource(_TaskSource):
         return (name for name, task in tasks.items() if task.cron is not None)
 
     def firing(self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int) -> Firing:
-        """Up to which time it is settled, and the last of its fires."""
+        """Up to which time it has been handled, and the last of its fires."""
         task, old = schedule.declared, schedule.note
         assert isinstance(task, Periodic)
         keys = self._store.keys
@@ -140,7 +141,7 @@ def task_schedule(
     """The schedule of a task.
 
     Args:
-        active: somebody still has it.
+        active: some process still has it.
     """
     schedule = Schedule(
         name, task.kind, _state(name, task, seen, active=active), name, task.queue, task,
@@ -161,7 +162,7 @@ def task_schedule(
 
 
 def _of_frequency(schedule: Schedule, task: Periodic, seen: Seen, now_ms: int) -> Schedule:
-    """It has a next time while its chain is due, and keeps that where it rests."""
+    """It has a next time while its chain is due, also when paused."""
     name, step_ms, due_ms = schedule.name, task.frequency_ms or 1, seen.due.get(schedule.name)
     after_this = seen.out[name] + step_ms if name in seen.out else now_ms
     return schedule._replace(

@@ -1,1 +1,1 @@
-"""Redis: connections, scripts, and one small file per kind of data. Nothing above speaks to Redis."""
+"""Redis: connections, scripts, and one small file per kind of data. Nothing above talks to Redis directly."""

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from resqpy.base.errors import StoreError
 from resqpy.store.connection.client import Arg, Store
-from resqpy.store.connection.scripts import MOST_BYTES, portions
+from resqpy.store.connection.scripts import MAX_BYTES, portions
 from resqpy.store.queues import Guard, guard_words
 from resqpy.store.sweep import Item
-from resqpy.store.walk import Walk, is_watched
+from resqpy.store.walk import Progress, is_watched
 
-PAGE = 500  # members of the index, or items of a second, that are looked at together
+PAGE = 500  # members of the index, or items of a second, that are read together
 
 
 def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]]:
-    """The commands that store an item for a second; to be done in one step."""
+    """The commands that store an item for a second; to be executed atomically."""
     keys = store.keys
     return [
         ("RPUSH", keys.delayed(second), item),
@@ -29,11 +29,10 @@ def add_commands(store: Store, second: int, item: bytes) -> list[tuple[Arg, ...]
 
 
 def delay_command(store: Store, wait_ms: int, item: bytes, now_ms: int | None) -> tuple[Arg, ...]:
-    """The same for an item that is due in so many milliseconds from now, by Redis' clock; a word of
-    the exchange.
+    """The same for an item due in this many milliseconds by Redis' clock; an exchange command.
 
     Args:
-        now_ms: what time it is; None: Redis' time.
+        now_ms: the current time; None: Redis' time.
     """
     keys = store.keys
     told: Arg = "" if now_ms is None else now_ms
@@ -43,7 +42,7 @@ def delay_command(store: Store, wait_ms: int, item: bytes, now_ms: int | None) -
 
 
 class Added(NamedTuple):
-    """What came of adding an item.
+    """Result of adding an item.
 
     Attributes:
         stored: it stands there now.
@@ -68,8 +67,9 @@ async def add(
     now_ms: int | None = None,
     once: Guard | None = None,
 ) -> Added:
-    """Store an item, rounded up to a full second, unless it is due already, or is there, in any
-    spelling, within a second: Node rounds and Ruby truncates, so the neighbours count. One round trip.
+    """Store an item, rounded up to a full second, unless it is already due, or already stored in any
+    spelling within a second: Node rounds and Ruby truncates, so the neighbouring seconds count. One
+    round trip.
 
     Args:
         at_ms: when it is due; None: `in_ms` from now.
@@ -91,8 +91,8 @@ async def add(
 async def seconds_and_index(
     store: Store, spellings: Sequence[bytes]
 ) -> tuple[list[int], list[str]]:
-    """The seconds at which an item is due in one of some spellings, and the first members of the index of
-    all that is due, for who looks for further ones. One round trip.
+    """The seconds at which an item is due in one of several spellings, and the first members of the index
+    of all delayed jobs, for callers that look for others. One round trip.
     """
     commands: list[tuple[Arg, ...]] = [("SMEMBERS", store.keys.timestamps(t)) for t in spellings]
     *sets, first = await store.look([*commands, ("ZRANGE", store.keys.schedule, 0, PAGE)])
@@ -109,12 +109,13 @@ def _member_second(member: bytes) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What came of removing an item in some spellings.
+    """Result of removing an item in several spellings.
 
     Attributes:
-        seconds: at which it was.
-        emptied: those of them at which nothing is left.
-        index: the first members of the index of all that is due, for who looks for further spellings.
+        seconds: where it was.
+        emptied: those of them where nothing is left.
+        index: the first members of the index of all delayed jobs, for callers that look for other
+            spellings.
     """
 
     seconds: list[int]
@@ -123,12 +124,12 @@ class Removed:
 
 
 async def remove(store: Store, spellings: Sequence[bytes]) -> list[int]:
-    """Remove an item wherever it is due in one of some spellings; the seconds at which it was."""
+    """Remove an item wherever it is due in one of several spellings; returns the seconds."""
     return (await remove_and_look(store, spellings)).seconds
 
 
 async def remove_and_look(store: Store, spellings: Sequence[bytes]) -> Removed:
-    """The same, with what else is delayed. One round trip.
+    """The same, with the other delayed jobs. One round trip.
 
     A second at which nothing is left leaves the index.
     """
@@ -148,25 +149,25 @@ async def remove_and_look(store: Store, spellings: Sequence[bytes]) -> Removed:
 
 
 def _pairs(flat: Sequence[Any]) -> zip[tuple[Any, Any]]:
-    """A flat list of pairs, pair by pair."""
+    """A flat list of pairs as pairs."""
     return zip(flat[::2], flat[1::2], strict=True)
 
 
 async def forget_empty(store: Store, second: int) -> None:
-    """Take a second out of the index if nothing is due at it any more. One round trip."""
+    """Remove a second from the index if nothing is due at it any more. One round trip."""
     keys = store.keys
     await store.run("mend_delayed", [keys.schedule, keys.delayed("")], [second])
 
 
 async def remove_at(store: Store, second: int) -> int:
-    """Remove all that is due at one second, some hundred in a step; how many items there were."""
+    """Remove everything due at one second, a few hundred per step; returns how many items there were."""
     keys = store.keys
     removed = 0
     while True:
         done, left = await store.run(
             "undelay_at",
             [keys.schedule, keys.delayed(second), keys.timestamps(b"")],
-            [second, keys.delayed_member(second), PAGE, MOST_BYTES],
+            [second, keys.delayed_member(second), PAGE, MAX_BYTES],
         )
         removed += int(done)
         if not left:
@@ -174,29 +175,29 @@ async def remove_at(store: Store, second: int) -> int:
 
 
 async def seconds(store: Store, start: int = 0, stop: int = -1) -> list[str]:
-    """Members of the index by rank, earliest first; foreign clients may have left odd ones."""
+    """Members of the index by rank, earliest first; foreign clients may have left malformed ones."""
     [members] = await store.look([("ZRANGE", store.keys.schedule, start, stop)])
     return [member.decode("utf-8", "replace") for member in members]
 
 
 class _Index:
-    """A walk over the index, earliest first, a page at a time. Others may take some out meanwhile, as a
-    scheduler and who empties a second do: it goes on by the time, for a rank shifts.
+    """Iterates over the index, earliest first, one page at a time. Others may remove members meanwhile: it
+    continues by time, because ranks shift.
     """
 
     def __init__(self, store: Store, step: int) -> None:
         self._key = store.keys.schedule
         self._step = step
         self._last = b"-inf"
-        self._seen = set[bytes]()  # the members of that score
+        self._seen = set[bytes]()  # the members with that score
 
     def command(self) -> tuple[Arg, ...]:
-        """What asks for the next page."""
+        """The command for the next page."""
         many = ("BYSCORE", "LIMIT", 0, self._step + len(self._seen), "WITHSCORES")
         return ("ZRANGE", self._key, self._last, "+inf", *many)
 
     def take(self, found: Sequence[bytes]) -> list[str]:
-        """The members of the page that was asked for; none at the end."""
+        """The members of the requested page; none at the end."""
         pairs = [
             (score, each)
             for each, score in zip(found[::2], found[1::2], strict=True)
@@ -213,10 +214,10 @@ class _Index:
 async def every_head(
     store: Store, length: int, step: int = PAGE
 ) -> AsyncIterator[list[tuple[int, list[bytes]]]]:
-    """All seconds at which something is due, each with so many of its first items, earliest first, a
-    page at a time. One round trip for each page, and one more.
+    """All seconds at which something is due, each with its first `length` items, earliest first, one page
+    at a time. One round trip per page, and one more.
     """
-    walk = Walk("times of delayed jobs", await count(store) if is_watched() else 0)
+    walk = Progress("times of delayed jobs", await count(store) if is_watched() else 0)
     index = _Index(store, step)
     [found] = await store.look([index.command()])
     while page := index.take(found):
@@ -228,13 +229,13 @@ async def every_head(
 
 
 def is_second(member: str) -> bool:
-    """Whether a member of the index is one: foreign clients may leave fractions and words (trap 3)."""
+    """Whether a member of the index is a second: foreign clients may leave fractions and words (trap 3)."""
     return member.isascii() and member.isdigit() and len(member) < 12
 
 
 async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
-    """Remove items of a second that were just seen; the indices of those that were still there. One
-    round trip for each MiB. A second at which nothing is left leaves the index.
+    """Remove items of a second that were just read; returns the indices of those that were still there. One
+    round trip per MiB. A second at which nothing is left leaves the index.
     """
     keys, gone = store.keys, set[int]()
     names: list[Arg] = [keys.delayed(second), keys.timestamps(b""), keys.schedule]
@@ -249,7 +250,7 @@ async def drop(store: Store, second: int, items: Sequence[Item]) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A delayed job that goes to its queue now."""
+    """A delayed job to enqueue now."""
 
     item: Item
     queue: str
@@ -257,11 +258,12 @@ class Advance:
 
 
 async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int]:
-    """Move jobs of a second, which were just seen, to the tails of their queues; the indices of those
-    that went: others were gone, or a guard forbids them. One round trip for each MiB.
+    """Move just-read jobs of a second to the tails of their queues; returns the indices of those moved:
+    others were gone, or a guard forbids them. One round trip per MiB.
 
     Raises:
-        StoreError: a job's queue is no list in Redis; it stays, those before and behind it went.
+        StoreError: a job's queue is not a list in Redis; that job stays, those before and after it were
+            moved.
     """
     keys, gone, problems = store.keys, set[int](), list[StoreError]()
     names: list[Arg] = [keys.delayed(second), keys.timestamps(b""), keys.queues]
@@ -274,7 +276,7 @@ async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int
         for each, done in zip(part, reply, strict=True):
             if isinstance(done, bytes):
                 words = done.decode("utf-8", "replace")
-                problems.append(StoreError(f"the job can't be enqueued in {each.queue!r}: {words}"))
+                problems.append(StoreError(f"cannot enqueue the job in {each.queue!r}: {words}"))
         gone |= {each.item.index for each, done in zip(part, reply, strict=True) if done == 1}
     if problems:
         raise problems[0]
@@ -282,8 +284,8 @@ async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int
 
 
 async def filled(store: Store, members: Sequence[str]) -> list[str]:
-    """Those of several seconds at which something is left, in one round trip: other clients empty lists
-    and leave the index to the scheduler.
+    """Those of several seconds at which something is left, in one round trip: other clients empty lists and
+    leave the index to the scheduler.
     """
     commands = [("EXISTS", store.keys.delayed(each)) for each in members]
     found = await store.pipeline(commands) if commands else []
@@ -291,8 +293,8 @@ async def filled(store: Store, members: Sequence[str]) -> list[str]:
 
 
 async def without_index(store: Store, most: int) -> int:
-    """How many of the first items of the first seconds no reverse index knows: Ruby's and Node's clients,
-    and ours, write it.
+    """How many of the first items of the first seconds are missing from the reverse index, which Ruby's,
+    Node's and our clients write.
     """
     members = [each for each in await seconds(store, 0, most - 1) if is_second(each)]
     firsts = await store.look([("LINDEX", store.keys.delayed(each), 0) for each in members])
@@ -307,7 +309,7 @@ async def lengths(store: Store, members: Sequence[str]) -> list[int]:
 
 
 async def around(store: Store, second: int) -> list[int]:
-    """Some seconds before and after one at which something is due."""
+    """Some seconds before and after the given one at which something is due."""
     here, some = f"({second}", ("LIMIT", 0, 10)
     before, after = await store.look(
         [

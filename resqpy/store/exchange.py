@@ -1,7 +1,7 @@
-"""Report the ended, take for the free: all slots of a process in one round trip.
+"""Report ended jobs and claim jobs for free slots: all slots of a process in one round trip.
 
-The script is `lua/exchange.lua`. Asking again after a lost reply loses and doubles nothing, if it is
-asked for with a higher epoch: the argument is docs/why/exchange.md.
+The script is `lua/exchange.lua`. Repeating it after a lost reply, with a higher epoch, loses and duplicates
+nothing: docs/why/exchange.md has the argument.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from resqpy.store.connection.line import Line
 from resqpy.store.rescue import noted_count
 
 
-class Ended(NamedTuple):
-    """A run that ended, and what is to be written in the same step.
+class EndCommands(NamedTuple):
+    """A run that ended, and what is written in the same step.
 
     Attributes:
-        beginning: the first bytes of its record, by which the run is known.
+        beginning: the first bytes of its record, which identify the run.
         counts: "p" processed, "f" failed, "-" neither.
-        commands: Redis commands; they are done only if the end counts, except `RELEASE`.
+        commands: Redis commands; they are executed only if the end counts, except `RELEASE`.
     """
 
     worker_id: str
@@ -34,42 +34,42 @@ class Ended(NamedTuple):
     commands: Sequence[Sequence[Arg]] = ()
 
 
-class TakesAlong(NamedTuple):
-    """What the script takes along with a job, by `-- include lifecycle`.
+class ClaimExtension(NamedTuple):
+    """What the script claims along with a job, by `-- include lifecycle`.
 
     Attributes:
-        keys: that it needs.
-        argument: that it needs.
+        keys: the keys it needs.
+        argument: the argument it needs.
     """
 
     keys: Sequence[str]
     argument: str
 
 
-class TakenAlong(NamedTuple):
-    """What that brought.
+class ExtensionReply(NamedTuple):
+    """The result of that.
 
     Attributes:
         reply: of the script.
-        asked_s: before it was asked, by the worker's clock that never steps.
+        asked_s: when it was requested, by the worker's monotonic clock.
     """
 
     reply: Sequence[Any]
     asked_s: float
 
 
-@dataclass(slots=True)  # not frozen: that would make each of them cost three times as much
-class Taken:
+@dataclass(slots=True)  # not frozen: that would make each of them three times as expensive
+class ClaimedJob:
     """A job for a slot.
 
     Attributes:
         index: which of the free slots.
-        raw: the job's bytes; None where they are too many to be sent.
-        held: how many bytes are kept apart from the record; -1 where they stand in it.
+        raw: the job's bytes; None if they are too many to be sent.
+        held: how many bytes are kept apart from the record; -1 if they are in it.
         sha1: the digest of what was not sent.
-        rescues: how often it was lost with its worker before.
-        run_at: the time that names the run.
-        along: what was taken along with it.
+        rescues: how often its worker has died before.
+        run_at: the time that identifies the run.
+        along: what was claimed along with it.
     """
 
     index: int
@@ -80,36 +80,36 @@ class Taken:
     sha1: str = ""
     rescues: int = 0
     run_at: str = ""
-    along: TakenAlong | None = None
+    along: ExtensionReply | None = None
 
 
 class Fence(IntEnum):
-    """Whether an exchange was let through: if not, its ends were reported, and nothing was taken."""
+    """Whether an exchange passed the fence: if not, its ends were reported, but nothing was claimed."""
 
     OPEN = 0
-    ABSENT = 1  # the process was taken for dead, or Redis lost its data
-    AHEAD = 2  # a later exchange of this process was there before
-    UNMOVED = 3  # Redis refused to note the epoch
+    ABSENT = 1  # the process was presumed dead, or Redis lost its data
+    AHEAD = 2  # a later exchange of this process came first
+    UNMOVED = 3  # Redis refused to store the epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What came back.
+    """The result of an exchange.
 
     Attributes:
-        void: indices of ends that did not count (their record was not there any more).
-        unwritten: ends whose commands Redis refused, with its words; report them again.
-        full: all that could be taken at once was taken, so more may be waiting.
-        broken: queues that are no lists, with Redis' words.
-        unusable: slots with a record that can't be understood; nothing was taken for them.
-        fence: whether anything could be taken.
-        gate: the epoch that Redis knows of this process.
-        nothing: there were jobs asked for, and there are none.
-        looked: so many of the queues, from the first, have nothing left to be taken.
+        void: indices of ends that did not count (their record was gone).
+        unwritten: ends whose commands Redis refused, with its message; report them again.
+        full: all that could be claimed at once was claimed, so more may be waiting.
+        broken: queues that are not lists, with Redis' message.
+        unusable: slots with a malformed record; nothing was claimed for them.
+        fence: whether anything could be claimed.
+        gate: the epoch that Redis has stored for this process.
+        nothing: jobs were requested, and there are none.
+        looked: this many of the queues, from the first, have nothing left to claim.
     """
 
     paused: bool
-    taken: list[Taken]
+    taken: list[ClaimedJob]
     void: list[int] = field(default_factory=list)
     unwritten: list[tuple[int, str]] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
@@ -122,14 +122,14 @@ class Exchanged:
 
 
 class SlotRef(NamedTuple):
-    """A slot as the script is told of it: its worker id, and the end of its records."""
+    """A slot in the script's arguments: its worker id, and the end of its records."""
 
     worker_id: str
     ending: bytes
 
     @classmethod
     def of(cls, worker_id: WorkerId) -> SlotRef:
-        """Made once for a slot."""
+        """Created once per slot."""
         return cls(str(worker_id), worker_records.suffix(worker_id.name))
 
 
@@ -137,9 +137,9 @@ class Exchange:
     """The exchange of one process.
 
     Args:
-        incarnation: of the process, whose gate is asked; empty: there is no fence.
-        depth: how many exchanges may be in flight at once.
-        along: what is taken along with the jobs.
+        incarnation: of the process, whose gate is checked; empty: there is no fence.
+        depth: maximum number of exchanges in flight.
+        along: what is claimed along with the jobs.
     """
 
     def __init__(
@@ -148,10 +148,10 @@ class Exchange:
         max_payload: int = codec.MAX_PAYLOAD,
         incarnation: str = "",
         depth: int = 1,
-        along: TakesAlong | None = None,
+        along: ClaimExtension | None = None,
     ) -> None:
         keys = store.keys
-        takes = along or TakesAlong((), "")
+        takes = along or ClaimExtension((), "")
         self._store = store
         self._incarnation = incarnation
         self._line = store.new_line(eager=True, depth=depth)
@@ -175,12 +175,12 @@ class Exchange:
 
     @property
     def line(self) -> Line:
-        """The connection that the exchange has for itself."""
+        """The exchange's own connection."""
         return self._line
 
     async def run(
         self,
-        ended: Sequence[Ended],
+        ended: Sequence[EndCommands],
         free: Sequence[SlotRef],
         queues: Sequence[str],
         run_at: str,
@@ -195,11 +195,11 @@ class Exchange:
             OutcomeUnknown: no answer, or that of another exchange.
 
         Args:
-            queues: in order of priority; another list object for another value.
-            run_at: ISO 8601; must differ from that of every exchange before.
-            recover: a reply was lost: give slots thought free what they have on record.
-            epoch: one more for each recovery; what has a lower one takes nothing from then on.
-            asked_s: now, by the worker's clock that never steps.
+            queues: in order of priority; a new list object for a new value.
+            run_at: ISO 8601; must differ from that of every earlier exchange.
+            recover: a reply was lost: return the records of slots presumed free.
+            epoch: incremented with each recovery; exchanges with a lower one then claim nothing.
+            asked_s: now, by the worker's monotonic clock.
         """
         if queues is not self._queues:
             self._queues = queues
@@ -233,7 +233,7 @@ class Exchange:
         await self._line.close()
 
 
-def _pack_end(args: list[Arg], end: Ended) -> None:
+def _pack_end(args: list[Arg], end: EndCommands) -> None:
     args += (end.worker_id, end.beginning, end.counts, len(end.commands))
     for command in end.commands:
         args.append(len(command))
@@ -252,7 +252,7 @@ def _unpack(
     paused, void, unwritten, flat, found, broken, more, looked, fenced, gate, _ = reply
     beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
     taken = [
-        Taken(
+        ClaimedJob(
             index - 1,
             queues[queue - 1],
             raw,
@@ -261,7 +261,7 @@ def _unpack(
             sha1.decode(),
             noted_count(rescues),
             run_at,
-            TakenAlong(along, asked_s) if along else None,
+            ExtensionReply(along, asked_s) if along else None,
         )
         for index, queue, raw, held, sha1, rescues, along in zip(*[iter(flat)] * 7, strict=True)
     ]
@@ -286,15 +286,15 @@ def _pairs(flat: list[Any]) -> Any:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> Taken | None:
-    """A job that the slot has on record already: the reply that told of its taking was lost. None for
-    what is no record of this slot's.
+def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | None:
+    """A job that the slot's record already has: the reply to its claim was lost. None if it is not a record
+    of this slot's.
     """
     index, record, held, size, sha1, rescues, along = row
     working_on = worker_records.decode_own(worker_id, record)
     if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
-    return Taken(
+    return ClaimedJob(
         index - 1,
         working_on.queue,
         working_on.job_raw if size < 0 else held,
@@ -303,5 +303,5 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> Taken | None:
         sha1.decode(),
         noted_count(rescues),
         working_on.run_at or "",
-        TakenAlong(along, asked_s) if along else None,
+        ExtensionReply(along, asked_s) if along else None,
     )

@@ -1,7 +1,7 @@
 """Failed lists. An entry is removed and retried by its exact bytes, never by its index.
 
-There is one list, `failed`, unless Ruby uses its RedisMultiQueue backend: then there is one for each
-queue, `<queue>_failed`, whose names stand in the set `failed_queues`.
+There is one list, `failed`, unless Ruby uses its RedisMultiQueue backend: then there is one per queue,
+`<queue>_failed`, and the set `failed_queues` has their names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from resqpy.base.model import FailedJob
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.scripts import portions
 from resqpy.store.queues import Guard, decode_name, guard_words
-from resqpy.store.walk import Walk, is_watched
+from resqpy.store.walk import Progress, is_watched
 
 
 def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
@@ -24,11 +24,11 @@ def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
 
 
 def keep_bytes_command(store: Store, worker_id: str, kept: str) -> tuple[Arg, ...]:
-    """The command that keeps a large unreadable job's bytes for its failed entry."""
+    """The command that keeps the bytes of a large unreadable job for its failed entry."""
     return ("RENAME", store.keys.held(worker_id), store.keys.unreadable(kept))
 
 
-# -- looking --
+# -- reading --
 
 
 async def lists(store: Store) -> dict[str, int]:
@@ -44,7 +44,7 @@ async def _further(store: Store) -> list[str]:
 
 
 async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob]:
-    """Entries of one list, both ends included, as LRANGE has it."""
+    """Entries of one list, both ends included, as in LRANGE."""
     [raws] = await store.look([("LRANGE", store.keys.failed_list(name), start, stop)])
     return [failed_entries.decode(raw, name) for raw in raws]
 
@@ -53,13 +53,13 @@ async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
-    """What becomes of an entry.
+class EntryAction:
+    """What to do with an entry.
 
     Attributes:
         index: where it was seen, or -1.
-        queue: where its job goes; empty: nowhere, the entry is only removed.
-        raw: the job's bytes; not asked where they are kept aside.
+        queue: where its job goes; empty: the entry is only removed.
+        raw: the job's bytes; ignored if they are kept separately.
         guards: the locks that may forbid it.
     """
 
@@ -70,13 +70,13 @@ class Settling:
     guards: Sequence[Guard] = ()
 
 
-async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list[str]:
-    """Remove or retry entries of one list, each in one step; one round trip for each MiB.
+async def settle(store: Store, name: str, settlings: Sequence[EntryAction]) -> list[str]:
+    """Remove or retry entries of one list, each atomically; one round trip per MiB.
 
     Returns:
-        For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no
-        such entry), "lost" (the bytes kept aside for it are gone; it stays) or "no list" (its queue
-        is none; it stays).
+        For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no such
+            entry), "lost" (the bytes kept separately are gone; it stays) or "no list" (its queue is not a
+            list; it stays).
     """
     keys, words = store.keys, list[str]()
     for part in portions(settlings, lambda each: len(each.entry.raw) + len(each.raw)):
@@ -91,7 +91,7 @@ async def settle(store: Store, name: str, settlings: Sequence[Settling]) -> list
     return words
 
 
-def _settling_words(store: Store, each: Settling, gone: int) -> list[Arg]:
+def _settling_words(store: Store, each: EntryAction, gone: int) -> list[Arg]:
     keys = store.keys
     kept = keys.unreadable(each.entry.unreadable) if each.entry.unreadable else ""
     index = each.index - gone if each.index >= gone else -1
@@ -102,9 +102,9 @@ def _settling_words(store: Store, each: Settling, gone: int) -> list[Arg]:
 
 
 async def clear(store: Store, name: str, step: int = 1000) -> int:
-    """Empty a list, a page at a time, with the bytes kept for its entries; how many there were."""
+    """Empty a list, one page at a time, including the bytes kept for its entries; returns how many there were."""
     keys, key = store.keys, store.keys.failed_list(name)
-    walk = Walk(name, int(await store.call("LLEN", key)) if is_watched() else 0)
+    walk = Progress(name, int(await store.call("LLEN", key)) if is_watched() else 0)
     while raws := await store.call("LPOP", key, step):
         walk.step(len(raws))
         kept = [
@@ -116,7 +116,7 @@ async def clear(store: Store, name: str, step: int = 1000) -> int:
 
 
 __all__ = [
-    "Settling",
+    "EntryAction",
     "clear",
     "keep_bytes_command",
     "lists",

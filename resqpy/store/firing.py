@@ -1,4 +1,4 @@
-"""Jobs of a schedule enter their queue, and its note of what is settled moves, in one step."""
+"""Enqueues the jobs of a schedule and updates its note of what has been handled, atomically."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.leader import run_fenced
-from resqpy.store.promote import Right
+from resqpy.store.promote import FencingToken
 from resqpy.store.queues import Guard, guard_words
 
 CHANGED = -1
 
-Write = tuple[Arg, ...]  # a command, the key that it writes, its other words
+Write = tuple[Arg, ...]  # a command, the key it writes, its other arguments
 
 
 class Expected(NamedTuple):
-    """What a place in Redis must still hold, as it was read; an empty text: nothing.
+    """A value in Redis that must not have changed since it was read; an empty text: none.
 
     Attributes:
         command: HGET, or ZSCORE: then the value is a number.
@@ -29,10 +29,10 @@ class Expected(NamedTuple):
 
 
 class DueJob(NamedTuple):
-    """A job that is to be enqueued for a time.
+    """A job to enqueue for a time.
 
     Attributes:
-        args: its arguments, as the enqueue hooks have left them.
+        args: its arguments, after the enqueue hooks.
     """
 
     at_ms: int
@@ -40,17 +40,17 @@ class DueJob(NamedTuple):
 
 
 class Firing(NamedTuple):
-    """Fires of one schedule; without jobs, its notes alone.
+    """Fires of one schedule; without jobs, only its notes.
 
-    Whoever wants to keep a history of fires adds a write here: it happens with the fire, or not at all.
+    To keep a history of fires, add a write here: it happens together with the fire or not at all.
 
     Attributes:
-        expected: what is compared; where one of it is another by now, nothing is done.
+        expected: compared first; if any has changed, nothing is done.
         always: written whatever becomes of the jobs.
         pushed: written if a job was enqueued.
         refused: written if none was.
         jobs: in the order of their times.
-        guards: those of each job; empty: there are none.
+        guards: those of each job; empty: none.
     """
 
     expected: Sequence[Expected]
@@ -62,17 +62,17 @@ class Firing(NamedTuple):
     guards: Sequence[Sequence[Guard]] = ()
 
 
-async def fire(store: Store, right: Right | None, what: Firing) -> int:
-    """Carry it out: how many jobs were enqueued, or CHANGED (somebody was faster; nothing was done).
+async def fire(store: Store, fencing: FencingToken | None, what: Firing) -> int:
+    """Execute it: returns how many jobs were enqueued, or CHANGED (somebody was faster; nothing was done).
 
     Args:
-        right: None: it is no leader who does it; then the notes alone keep a fire from happening twice.
+        right: None: the caller is not a leader; then only the notes prevent firing twice.
 
     Raises:
-        Deposed: another leads; nothing was written.
+        Deposed: another scheduler leads; nothing was written.
     """
-    fence = [] if right is None else list(right.fence)
-    keys: dict[Arg, int] = {}  # of the notes, by their position
+    fence = [] if fencing is None else list(fencing.fence)
+    keys: dict[Arg, int] = {}  # of the notes, by position
 
     def position(key: Arg) -> int:
         return keys.setdefault(key, len(keys) + 1)
@@ -87,7 +87,7 @@ async def fire(store: Store, right: Right | None, what: Firing) -> int:
         for verb, key, *others in getattr(what, when):
             words += (when, len(others), verb, position(key), *others)
     reply = await run_fenced(
-        store, fence, "" if right is None else right.token, "fire",
+        store, fence, "" if fencing is None else fencing.token, "fire",
         [store.keys.queues, store.keys.queue(what.queue), *keys], words,
     )  # fmt: skip
     return int(reply)

@@ -1,4 +1,4 @@
-"""What only foreign workers have: Node's pings, Ruby's lock for pruning, damaged records."""
+"""What only foreign workers have: Node's pings, Ruby's pruning lock, damaged records."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from resqpy.store import walk, workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 
-_PRUNING_S = 60  # Ruby's heartbeat interval, for which a Ruby pruner holds the lock too
-_BEATS = 500  # that are looked at in one step
+_PRUNING_S = 60  # Ruby's heartbeat interval; a Ruby pruner holds the lock this long too
+_BEATS = 500  # examined in one step
 _OURS = b"resqpy pruning "
 _RUBY_LOCK = b"resque_scheduler_master_lock"
 _LONG_NUMBER = re.compile(rb"\d[eE][+-]?\d|\d{15}")
 
 
 async def take_pruning_lock(store: Store, worker_id: str) -> bool:
-    """Take the lock under which Ruby workers prune; it ends by itself. Whoever holds it, prunes."""
+    """Take the lock under which Ruby workers prune; it expires by itself. The holder prunes."""
     value = f"{_OURS.decode()}{worker_id}"
     taken = await store.call("SET", store.keys.pruning, value, "NX", "EX", _PRUNING_S)
     if taken is None:
@@ -30,8 +30,8 @@ async def take_pruning_lock(store: Store, worker_id: str) -> bool:
 
 
 async def shown_interval_ms(store: Store) -> int:
-    """How long Ruby's workers wait between two beats, at least, as a lock of theirs shows; 0: nothing
-    shows it. One round trip.
+    """The minimum interval between heartbeats of Ruby's workers, as one of their locks shows; 0: unknown.
+    One round trip.
     """
     value, left_ms = await store.look([("GET", store.keys.pruning), ("PTTL", store.keys.pruning)])
     ours = value is None or value.startswith(_OURS)
@@ -39,9 +39,9 @@ async def shown_interval_ms(store: Store) -> int:
 
 
 async def other_ruby_leaders(store: Store, lock: str) -> dict[str, str]:
-    """Locks of Ruby's schedulers under another prefix than that of ours: key and holder.
+    """Locks of Ruby's schedulers with another prefix than ours: key and holder.
 
-    They have no index: this looks at every key of the database, in steps.
+    They have no index: this scans all keys of the database, in steps.
     """
     found: list[bytes] = []
     async for keys in walk.matching(store, store.keys.prefix + store.keys.prefix):
@@ -66,8 +66,8 @@ async def stray_pings(store: Store, worker_ids: Sequence[str]) -> list[tuple[byt
 
 
 async def drop_ghost_beats(store: Store, before_ms: int) -> int:
-    """Forget heartbeats before a time of workers that are not registered, whoever left them; how many.
-    A time that can't be read is left alone.
+    """Forget heartbeats, older than a given time, of workers that are not registered; returns how many. A
+    time that can't be parsed is left alone.
     """
     keys, cursor, gone = store.keys, b"0", 0
     registered = set(await workers.ids(store))
@@ -85,6 +85,6 @@ async def drop_ghost_beats(store: Store, before_ms: int) -> int:
 
 
 def may_be_damaged(entry: FailedJob) -> bool:
-    """Whether a job shows what Lua's JSON does to one: rounded long numbers, `{}` for `[]` inside."""
+    """Whether a job shows the damage done by Lua's JSON: rounded long numbers, `{}` for `[]` inside."""
     raw = member_text(entry.raw, "payload") or b""
     return b"{}" in raw or _LONG_NUMBER.search(raw) is not None

@@ -1,4 +1,4 @@
-"""Which tasks the live processes of an installation know: each notes its own when it starts."""
+"""Which tasks the live processes of an installation have loaded: each stores its own when it starts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from resqpy.base import codec
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 
-LIVE_S = 60  # a process that gave no sign of life for so long is not counted on
+LIVE_S = 60  # without a heartbeat for this long a process no longer counts
 
 
 async def note(store: Store, incarnation: str, names: Sequence[str]) -> None:
-    """Note what a process knows, and forget processes that are gone."""
+    """Store what a process has loaded, and forget processes that are gone."""
     key = store.keys.known_tasks
     known, living, _ = await store.pipeline(
         [
@@ -29,12 +29,12 @@ async def note(store: Store, incarnation: str, names: Sequence[str]) -> None:
 
 
 async def forget(store: Store, incarnation: str) -> None:
-    """A process ends."""
+    """Forget a process that ends."""
     await store.call("HDEL", store.keys.known_tasks, incarnation)
 
 
 async def versions(store: Store) -> dict[str, int]:
-    """How many kinds of inputs the live processes give a task, where it is more than one."""
+    """How many kinds of inputs the live processes declare for a task, if more than one."""
     (seconds, _), signs, noted = await store.pipeline(
         [
             ("TIME",),
@@ -47,7 +47,7 @@ async def versions(store: Store) -> dict[str, int]:
 
 
 async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
-    """What the other live processes know, and whether a scheduler leads. One round trip."""
+    """What the other live processes have loaded, and whether a scheduler leads. One round trip."""
     (seconds, _), led, led_by_node, signs, noted = await store.pipeline(
         [
             ("TIME",),
@@ -61,12 +61,12 @@ async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
 
 
 def _live(seconds: Any, signs: list[Any], noted: list[Any], but: str = "") -> set[str]:
-    """What live processes have noted, but one of them."""
+    """What all live processes but one have stored."""
     seen = {name: float(score) for name, score in zip(signs[::2], signs[1::2], strict=True)}
     found: set[str] = set()
     for name, raw in zip(noted[::2], noted[1::2], strict=True):
         if decode_name(name) != but and int(seconds) - seen.get(name, 0) <= LIVE_S:
             names = codec.decode_lenient(raw)
-            names = names if isinstance(names, list) else []  # whatever else somebody left there
+            names = names if isinstance(names, list) else []  # others may write anything here
             found.update(each for each in names if isinstance(each, str))
     return found

@@ -1,9 +1,9 @@
 """Who leads: resqpy's own lease, and the locks of Ruby's and Node's schedulers.
 
-The lease and the foreign locks all have one value, the leader's token: `<name>/<epoch>`, the epoch
-one more at each change of the leader. So a write script of a leader has one question to ask, before
-anything else (`run_fenced`): do these keys still have my token? A leader that was frozen, or cut
-off, or whose Redis was replaced by a replica, writes nothing.
+The lease and the foreign locks all hold one value, the leader's token: `<name>/<epoch>`; the epoch
+increases at each change of leader. So each write script of a leader first checks (`run_fenced`) that these
+keys still hold its token. A leader that was frozen, or cut off, or whose Redis was replaced by a replica,
+writes nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.line import Line
 from resqpy.store.queues import decode_name
 
-# What every fenced script answers, as an error, when one of the fence's keys has another value.
+# The error that every fenced script returns when one of the fence's keys has another value.
 DEPOSED = "DEPOSED"
 
-_NO_LOCK = b"a key that is no lock"  # the same words as in lua/leader_campaign.lua
+_NO_LOCK = b"a key that is no lock"  # the same text as in lua/leader_campaign.lua
 _NO_KEY = -2
 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """What came of standing for election.
+    """Result of standing for election.
 
     Attributes:
         leading: we hold the lease.
-        token: the token of who holds it.
-        lease_ms: milliseconds until it ends unless it is renewed.
-        shared: we hold both foreign locks as well.
-        foreign: the value of a foreign lock that is not resqpy's, if there is one.
+        token: the token of the lease's holder.
+        lease_ms: milliseconds until it expires unless renewed.
+        shared: we hold both foreign locks too.
+        foreign: the value of a foreign lock that is not resqpy's, if any.
         time_us: Redis' clock, microseconds since the epoch.
     """
 
@@ -60,7 +60,7 @@ async def campaign(
     locks: Sequence[str],
     line: Line | None = None,
 ) -> Ballot:
-    """Take or renew the lease if it is free or ours, and the foreign locks: all or none."""
+    """Take or renew the lease if it is free or ours, and then both foreign locks or none."""
     keys = store.keys
     leading, token, left_ms, shared, foreign, seconds, us = await store.run(
         "leader_campaign",
@@ -79,7 +79,7 @@ async def campaign(
 
 
 async def resign(store: Store, token: str, locks: Sequence[str], line: Line | None = None) -> int:
-    """Give up what is still ours; how many keys that was."""
+    """Give up the keys that are still ours; returns how many there were."""
     keys = store.keys
     given = await store.run(
         "leader_resign", [keys.leader, keys.leader_foreign, *locks], [token], line=line
@@ -98,7 +98,7 @@ async def run_fenced(
     """Run a leader's write script: its first keys are the fence, its first argument the token.
 
     Raises:
-        Deposed: a key of the fence has another value by now; the script did nothing.
+        Deposed: a key of the fence has another value now; the script did nothing.
     """
     with fenced():
         return await store.run(name, [*fence, *keys], [token, *args])
@@ -106,7 +106,7 @@ async def run_fenced(
 
 @contextmanager
 def fenced() -> Iterator[None]:
-    """Raise `Deposed` where a script answers so."""
+    """Raise `Deposed` if a script returns that error."""
     try:
         yield
     except StoreError as error:
@@ -117,13 +117,13 @@ def fenced() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class LeaderLock:
-    """One of the three locks, as `resqpy leader` shows it.
+    """One of the three locks, as shown by `resqpy leader`.
 
     Attributes:
         language: "Python", "Ruby" or "Node".
-        holder: its value; None where nobody leads.
+        holder: its value; None if nobody leads.
         ours: the value is the token of a resqpy leader.
-        ttl_ms: milliseconds until it ends by itself; None: never, which is a fault.
+        ttl_ms: milliseconds until it expires; None: never, which is a fault.
     """
 
     language: str
@@ -137,7 +137,7 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[LeaderLock]:
     """Who leads in all three languages. One round trip."""
     keys = store.keys
     names = (keys.leader, *foreign_locks(keys, ruby_prefix))
-    reads = ("MGET", keys.leader_foreign, *names)  # unlike GET it says nil of a key of another kind
+    reads = ("MGET", keys.leader_foreign, *names)  # unlike GET: nil for a key of another type
     (recorded, *values), *ttls = await store.pipeline([reads, *(("PTTL", each) for each in names)])
     values = [
         _NO_LOCK if value is None and ttl != _NO_KEY else value
@@ -160,12 +160,12 @@ async def standing(store: Store, ruby_prefix: str = "") -> list[LeaderLock]:
 
 @dataclass(frozen=True, slots=True)
 class Led:
-    """What is done by those who lead.
+    """Which work the current leaders do.
 
     Attributes:
         periodic: resqpy's periodic tasks run.
         delayed: delayed jobs are moved to their queues, by a scheduler of any language.
-        who: who leads, in words, where something is not done.
+        who: who leads, as text, if something is not done.
     """
 
     periodic: bool
@@ -174,7 +174,7 @@ class Led:
 
     @property
     def idle(self) -> str:
-        """What is not done, and why; empty: all is."""
+        """What is not done, and why; empty: everything is done."""
         if self.periodic and self.delayed:
             return ""
         both = "delayed jobs" if self.periodic else "periodic tasks and delayed jobs"
@@ -182,50 +182,48 @@ class Led:
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """How to fix it."""
         if self.periodic:
-            return (
-                "start Ruby's scheduler, or set scheduler.ruby_leads to False where resqpy's runs"
-            )
+            return "start Ruby's scheduler, or set scheduler.ruby_leads to False for resqpy's scheduler"
         return "resqpy scheduler, or resqpy worker --scheduler"
 
 
 def led(locks: Sequence[LeaderLock]) -> Led:
-    """What is done, by the locks that `standing` found. A lock that a resqpy leader has left behind moves
-    nothing.
+    """The work done, according to the locks that `standing` returned. A lock that a resqpy leader left
+    behind does no work.
     """
     python, *others = locks
     leads = python.holder is not None
     held = [each for each in others if each.holder is not None and (leads or not each.ours)]
     if leads:
-        who = "a resqpy scheduler leads, but leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't"
+        who = "a resqpy scheduler leads, but leaves delayed jobs to Ruby's (scheduler.ruby_leads), which does not"
     elif held:
         who = " and ".join(f"{each.holder!r} ({each.language})" for each in held)
-        who = f"no scheduler of resqpy's leads, only {who}"
+        who = f"no resqpy scheduler leads, only {who}"
     else:
         who = "no scheduler leads"
     return Led(leads, bool(held), who)
 
 
 def other_ruby_leader(key: str, holder: str) -> str:
-    """What is wrong where a Ruby scheduler leads under a lock that no other looks at."""
+    """What is wrong if a Ruby scheduler leads under a lock that no other scheduler checks."""
     return (
-        f"a Ruby scheduler, {holder!r}, leads under another lock, {key!r}: it moves delayed jobs beside "
-        "whoever holds the usual one, so jobs may be doubled; give all of them one prefix "
-        "(RESQUE_SCHEDULER_MASTER_LOCK_PREFIX, scheduler.ruby_lock_prefix)"
+        f"a Ruby scheduler, {holder!r}, leads under a different lock, {key!r}: it moves delayed jobs "
+        "concurrently with the holder of the usual one, so jobs may be duplicated; give all schedulers the "
+        "same prefix (RESQUE_SCHEDULER_MASTER_LOCK_PREFIX, scheduler.ruby_lock_prefix)"
     )
 
 
 def faults(locks: Sequence[LeaderLock]) -> list[str]:
-    """What is wrong with who leads, in words.
+    """Problems with the leader locks, as messages.
 
     Args:
-        locks: what `standing` found.
+        locks: as returned by `standing`.
     """
     held = [lock for lock in locks if lock.holder is not None]
     found = [
-        f"the lock of {lock.language} never ends: if {lock.holder!r} is dead, nobody takes over until "
-        f"somebody deletes {lock.key!r}"
+        f"the lock of {lock.language} never expires: if {lock.holder!r} is dead, nobody "
+        f"takes over until {lock.key!r} is deleted"
         for lock in held
         if lock.ttl_ms is None
     ]
@@ -233,7 +231,7 @@ def faults(locks: Sequence[LeaderLock]) -> list[str]:
     if len(promoting) > 1:
         who = " and ".join(f"{holder!r} ({language})" for holder, language in promoting.items())
         found.append(
-            f"two leaders move delayed jobs, {who}, and neither looks at the other's lock: jobs may be "
-            "lost or doubled; stop one of them"
+            f"two leaders move delayed jobs, {who}, and neither checks the other's lock: "
+            "jobs may be lost or duplicated; stop one of them"
         )
     return found

@@ -12,14 +12,14 @@ _KINDS = ("lock:", "workerslock:")
 
 
 async def _pages(store: Store, *kinds: str) -> AsyncIterator[dict[str, str]]:
-    """Locks by their names without the namespace, with when each ends, in epoch seconds."""
+    """Locks by name without the namespace, and when each expires, in epoch seconds."""
     keys = store.keys
     async for names in matching(store, *map(keys.named, kinds)):
         values: list[bytes | None] = await store.call("MGET", *names)
         yield {
             decode_name(name.removeprefix(keys.prefix.encode())): decode_name(value)
             for name, value in zip(names, values, strict=True)
-            if value is not None  # it may have ended meanwhile
+            if value is not None  # it may have expired meanwhile
         }
 
 
@@ -29,7 +29,7 @@ async def every(store: Store) -> dict[str, str]:
 
 
 async def some(store: Store, most: int) -> dict[str, str]:
-    """So many locks at the most, as the walk over all keys meets them; `every` has all."""
+    """At most this many locks, in scan order; `every` returns all."""
     found = dict[str, str]()
     async for page in _pages(store, *_KINDS):
         found |= page
@@ -45,12 +45,12 @@ async def exists(store: Store, name: str) -> bool:
 
 
 async def of_class(store: Store, class_name: str) -> AsyncIterator[tuple[str, str]]:
-    """The locks of one class, by name, with when each ends."""
+    """The locks of one class, by name, and when each expires."""
     async for page in _pages(store, *(f"{kind}{class_name}:" for kind in _KINDS)):
         for lock in page.items():
             yield lock
 
 
 async def delete(store: Store, name: str) -> int:
-    """Delete a lock by the name under which it is listed; how many there were (0 or 1)."""
+    """Delete a lock by the name under which it is listed; returns how many there were (0 or 1)."""
     return int(await store.call("DEL", store.keys.named(name)))

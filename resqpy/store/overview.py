@@ -1,6 +1,6 @@
-"""A look at the whole installation in two round trips, without any scan: with what each worker does, or
-only how much there is. Besides: the counters by themselves (they have no index, so that is a scan), and the
-key by which all workers, Ruby's and ours, are told to pause.
+"""The state of the whole installation in two round trips, without a scan: with each worker's job, or only
+counts. Also the counters alone (they have no index, so that is a scan), and the key that pauses all
+workers, Ruby's and ours.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name, lengths_told
 from resqpy.store.walk import matching
 
-PAUSED = b"true"  # node-resque does not know that key
+PAUSED = b"true"  # node-resque ignores that key
 
 
 async def pause(store: Store) -> bool:
-    """Pause all workers; False if they are paused."""
+    """Pause all workers; False if they were paused already."""
     return not says_paused(await store.call("SET", store.keys.pause, PAUSED, "GET"))
 
 
 async def resume(store: Store) -> bool:
-    """Let all workers work; False if they do."""
+    """Resume all workers; False if they were not paused."""
     return bool(await store.call("GETDEL", store.keys.pause))
 
 
 async def is_paused(store: Store) -> bool:
-    """Whether all workers rest."""
+    """Whether all workers are paused."""
     [value] = await store.look([("GET", store.keys.pause)])
     return says_paused(value)
 
 
 def says_paused(value: bytes | None) -> bool:
-    """Whether the key's value pauses workers, as Ruby's and ours read it."""
+    """Whether the key's value pauses workers, as Ruby's and our workers read it."""
     return value is not None and value.strip().lower() == PAUSED
 
 
@@ -42,7 +42,7 @@ _COUNTERS = ("processed", "failed")
 
 
 async def counters(store: Store) -> dict[str, int]:
-    """All counters by their names, those of workers long gone too: walks the keyspace."""
+    """All counters by name, including those of workers long gone: scans the keyspace."""
     prefix, found = store.keys.stat(""), {}
     async for names in matching(store, prefix):
         values: list[bytes | None] = await store.call("MGET", *names)
@@ -52,7 +52,7 @@ async def counters(store: Store) -> dict[str, int]:
 
 
 def counter_names(worker_ids: Sequence[str]) -> list[str]:
-    """The counters of all together and of some workers.
+    """The names of the global counters and those of some workers.
 
     Ruby and resqpy count under a worker's id, Node under its name.
     """
@@ -62,7 +62,7 @@ def counter_names(worker_ids: Sequence[str]) -> list[str]:
 
 
 def shown_counters(names: Sequence[str], values: Sequence[bytes | None]) -> dict[str, int]:
-    """Counters by name; those of all together always, others where they exist."""
+    """Counters by name; the global ones always, others if they exist."""
     pairs = zip(names, values, strict=True)
     return {n: _number(value) for n, value in pairs if value is not None or n in _COUNTERS}
 
@@ -70,17 +70,17 @@ def shown_counters(names: Sequence[str], values: Sequence[bytes | None]) -> dict
 def _number(value: bytes | None) -> int:
     try:
         return int(value or 0)
-    except ValueError:  # somebody else's key under our prefix
+    except ValueError:  # somebody else's key with our prefix
         return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What there is.
+    """State of the installation.
 
     Attributes:
-        queues: jobs that wait, by queue.
-        records: what each worker has on record, by id.
+        queues: number of waiting jobs by queue.
+        records: each worker's record, by id.
         failed: entries of all failed lists.
         delayed: seconds at which something is due.
     """
@@ -94,7 +94,7 @@ class Overview:
 
 
 async def look(store: Store) -> Overview:
-    """Look at everything."""
+    """Read everything."""
     keys = store.keys
     names, ids, lists, delayed, leaders = await store.look(
         [
@@ -130,15 +130,15 @@ async def look(store: Store) -> Overview:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How much there is.
+    """Counts of the installation.
 
     Attributes:
-        queues: jobs that wait, by queue.
-        failed: entries of each failed list, by its name.
+        queues: number of waiting jobs by queue.
+        failed: number of entries of each failed list, by name.
         delayed: seconds at which something is due.
-        stats: the counters of all together.
-        sets: members of the sorted sets that were asked for.
-        odd: keys that are of another kind than they should be, but for queues (see `NoList`).
+        stats: the global counters.
+        sets: sizes of the requested sorted sets.
+        odd: keys of the wrong type, except queues (see `NoList`).
     """
 
     queues: dict[str, int]
@@ -152,10 +152,10 @@ class Numbers:
 
 
 async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
-    """Count everything. What it costs Redis depends on the queues alone, not on workers and jobs.
+    """Count everything. The cost for Redis depends only on the number of queues.
 
     Args:
-        sets: keys of sorted sets that are counted too, by what they are called.
+        sets: names and keys of sorted sets to count too.
     """
     keys = store.keys
     counters = counter_names([])
@@ -190,7 +190,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
 
 
 async def leader(store: Store) -> str | None:
-    """Which scheduler leads, by its own word in Node's lock, else in Ruby's."""
+    """Which scheduler leads, according to Node's lock, else Ruby's."""
     keys = store.keys
     return _leader(*await store.call("MGET", keys.node_leader, keys.ruby_leader()))
 

@@ -1,7 +1,7 @@
 """Periodic tasks in Redis: what processes have announced, and the chains of those with a frequency.
 
-A chain is in one place at a time: due at some time (`periodic:due`), or out, which is to say that
-its one job waits or runs (`periodic:out`). Each step from one to the other is one script.
+A chain is in one place at a time: due at some time (`periodic:due`), or out, meaning that its one job waits
+or runs (`periodic:out`). Each transition is one script.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from resqpy.base.periodic import Periodic
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.firing import CHANGED, DueJob, Expected, Firing, Write, fire
 from resqpy.store.leader import run_fenced
-from resqpy.store.promote import Right
+from resqpy.store.promote import FencingToken
 from resqpy.store.queues import decode_name
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What stands in Redis; times are milliseconds.
+    """What Redis has; times are milliseconds.
 
     Attributes:
         time_us: Redis' clock, microseconds since the epoch.
         tasks: the announcements, by name.
         announced: when each was last announced.
         due, out: the chains.
-        stopped: the chains that don't go on, and why.
+        stopped: the chains that have stopped, and why.
         paused: the tasks that are paused.
-        cron: how far each cron schedule is settled.
+        cron: up to which time each cron schedule has been handled.
         last: the times for which the tasks were last enqueued.
-        odd: key and name of what should be a time of a chain and is none.
+        odd: key and name of values that should be a chain's time and are not.
     """
 
     time_us: int
@@ -85,7 +85,7 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
-    """Times by name; what is none is left out."""
+    """Times by name; invalid values are left out."""
     read = {name: noted_ms(number) for name, number in _pairs(flat)}
     return {name: number for name, number in read.items() if number is not None}
 
@@ -95,7 +95,7 @@ def _odd(key: str, flat: Sequence[bytes], read: Mapping[str, int]) -> Iterable[t
 
 
 async def drop_odd(store: Store, seen: Seen) -> list[tuple[str, str]]:
-    """Forget what should be a time of a chain and is none: the chain begins anew. What it was."""
+    """Remove invalid times: the chain restarts. Returns what was removed."""
     verbs = {store.keys.periodic_due: "ZREM", store.keys.periodic_out: "HDEL"}
     if seen.odd:
         await store.pipeline([(verbs[key], key, name) for key, name in seen.odd])
@@ -110,11 +110,11 @@ BOOT, RENEW, START = "boot", "renew", "start"
 async def announce(
     store: Store, tasks: dict[str, Periodic], how: str, now_ms: int | None = None
 ) -> list[str]:
-    """Say which periodic tasks there are; the chains that begin with it.
+    """Announce periodic tasks; returns the chains that this starts.
 
     Args:
-        how: BOOT replaces what is told of a task; RENEW only tells what nobody has told; START
-            begins a chain whatever has ended it.
+        how: BOOT replaces announcements; RENEW only adds missing ones; START starts a chain whatever ended
+            it.
         now_ms: None: Redis' clock.
     """
     keys = store.keys
@@ -130,8 +130,8 @@ async def announce(
     return [decode_name(name) for name in begun]
 
 
-async def forget(store: Store, right: Right, name: str, announced_ms: int) -> None:
-    """Forget a task, unless somebody has announced it meanwhile.
+async def forget(store: Store, fencing: FencingToken, name: str, announced_ms: int) -> None:
+    """Forget a task, unless somebody has announced it since.
 
     Args:
         announced_ms: when it was last announced, as it was read.
@@ -145,7 +145,7 @@ async def forget(store: Store, right: Right, name: str, announced_ms: int) -> No
     gone += [("ZREM", each, name) for each in (keys.periodic_seen, keys.periodic_due)]
     gone.append(("SREM", keys.periodic_paused, name))
     await fire(
-        store, right, Firing([Expected("ZSCORE", keys.periodic_seen, name, announced_ms)], gone)
+        store, fencing, Firing([Expected("ZSCORE", keys.periodic_seen, name, announced_ms)], gone)
     )
 
 
@@ -155,7 +155,7 @@ async def forget(store: Store, right: Right, name: str, announced_ms: int) -> No
 def chain_firing(
     keys: Keys, name: str, task: Periodic, due_jobs: Sequence[DueJob], due: Arg, again_ms: int
 ) -> Firing:
-    """The fire of a chain: it is out, or due again where its job may not be enqueued.
+    """The fire of a chain: its job is out, or it is due again if its job may not be enqueued.
 
     Args:
         due_jobs: its job; empty: a hook forbids it.
@@ -182,10 +182,10 @@ def chain_firing(
 def cron_firing(
     keys: Keys, name: str, task: Periodic, due_jobs: Sequence[DueJob], old: str, settled_ms: int
 ) -> Firing:
-    """The fires of a cron schedule, and up to which time it is settled with them.
+    """The fires of a cron schedule, and up to which time they settle it.
 
     Args:
-        old: what its note says now.
+        old: the current value of its note.
     """
     note = ("HSET", keys.cron, name, f"{settled_ms} {task.cron_text}")
     return Firing(
@@ -208,7 +208,7 @@ def _job_out(name: str, task: Periodic, at_ms: int, changed: bytes | None) -> by
     """The one job of a chain.
 
     Args:
-        changed: what is noted of a job that a hook has changed; it may be an earlier one.
+        changed: a job that a hook has changed, as stored; it may be an earlier one.
     """
     if changed is not None and periodic.is_of(changed, at_ms):
         return changed
@@ -219,9 +219,9 @@ MENDED, LOST = "mended", "lost"
 
 
 async def find_or_mend(
-    store: Store, right: Right, name: str, task: Periodic, at_ms: int, due_ms: int | None
+    store: Store, fencing: FencingToken, name: str, task: Periodic, at_ms: int, due_ms: int | None
 ) -> str:
-    """Where the job of a chain is; LOST if it is nowhere, or MENDED, if it is to be due again.
+    """Where the job of a chain is; LOST if it is nowhere, or MENDED if the chain was made due again.
 
     Args:
         at_ms: the time for which its job was enqueued.
@@ -230,7 +230,7 @@ async def find_or_mend(
     keys = store.keys
     job = _job_out(name, task, at_ms, await store.call("HGET", keys.periodic_jobs, name))
     reply = await run_fenced(
-        store, right.fence, right.token, "periodic_mend",
+        store, fencing.fence, fencing.token, "periodic_mend",
         [keys.periodic_due, keys.periodic_out, keys.workers, keys.queue(task.queue),
          keys.timestamps(job), keys.claimed, keys.worker(""), keys.held("")],
         [name, at_ms, "" if due_ms is None else due_ms, job, *periodic.marks(name, at_ms)],
@@ -239,12 +239,12 @@ async def find_or_mend(
 
 
 async def set_due(
-    store: Store, right: Right, name: str, due_ms: int | None, new_ms: int | None
+    store: Store, fencing: FencingToken, name: str, due_ms: int | None, new_ms: int | None
 ) -> bool:
-    """Correct when a chain is due, begin it or forget it (`new_ms` None), unless it has changed.
+    """Correct when a chain is due, start it or forget it (`new_ms` None), unless it has changed.
 
     Args:
-        due_ms: as it was read; None: the chain is nowhere.
+        due_ms: as it was read; None: the chain does not exist.
     """
     keys = store.keys
     expected = [Expected("ZSCORE", keys.periodic_due, name, "" if due_ms is None else due_ms)]
@@ -253,11 +253,11 @@ async def set_due(
         expected += (Expected("HGET", place, name, "") for place in places)
     forget: list[Write] = [("ZREM", keys.periodic_due, name), ("HDEL", keys.periodic_out, name)]
     write = forget if new_ms is None else [("ZADD", keys.periodic_due, new_ms, name)]
-    return await fire(store, right, Firing(expected, write)) != CHANGED
+    return await fire(store, fencing, Firing(expected, write)) != CHANGED
 
 
 async def stop(store: Store, name: str, task: Periodic) -> tuple[int, bytes | None]:
-    """End a chain: how many jobs of it were due (0 or 1), and the one that is out."""
+    """Stop a chain: returns how many jobs of it were due (0 or 1), and the one that is out."""
     keys = store.keys
     _, out, changed, _, was_due = await store.transaction(
         [
@@ -272,6 +272,6 @@ async def stop(store: Store, name: str, task: Periodic) -> tuple[int, bytes | No
 
 
 async def pause(store: Store, name: str, *, paused: bool) -> bool:
-    """Pause or resume a task; whether that is new."""
+    """Pause or resume a task; returns whether that changed anything."""
     command = "SADD" if paused else "SREM"
     return bool(await store.call(command, store.keys.periodic_paused, name))

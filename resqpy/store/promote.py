@@ -1,4 +1,4 @@
-"""Moving due items: out of a delayed list and into a queue in one step, their bytes untouched."""
+"""Promotion: moves due items out of a delayed list and into a queue in one step, bytes unchanged."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from resqpy.store.leader import run_fenced
 from resqpy.store.queues import Guard, decode_name, guard_words
 
 BATCH = 500  # items, and
-BATCH_BYTES = 65_536  # bytes looked at: either holds the server for a few milliseconds
-PAGE = 200  # items that are sent to us to be looked at
+BATCH_BYTES = 65_536  # bytes inspected: either occupies the server for a few milliseconds
+PAGE = 200  # items returned for inspection
 
 
-class Right(Protocol):
-    """The right to write as leader: all keys of the fence have the token."""
+class FencingToken(Protocol):
+    """The leader's fencing token: writes only happen while all keys of the fence hold it."""
 
     @property
     def fence(self) -> Sequence[str]:
@@ -30,16 +30,16 @@ class Right(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What one step did.
+    """Result of one step.
 
     Attributes:
         time_us: Redis' clock, microseconds since the epoch.
-        next_s: the second at which the next item is due, if there is any.
-        worked: the seconds worked on and how many items were moved.
-        told: the items moved and their seconds, where that was asked for.
-        oddities: members of the index that are no seconds, and what was done about them.
+        next_s: the second at which the next item is due, if any.
+        worked: the seconds processed and how many items were moved.
+        told: the items moved and their seconds, if requested.
+        oddities: members of the index that are not seconds, and what was done about them.
         member: the second of `page`.
-        page: the next items, which must be looked at.
+        page: the next items, which must be inspected.
     """
 
     time_us: int
@@ -52,20 +52,20 @@ class Promoted:
 
 
 async def move_due(
-    store: Store, right: Right, looked_at: Iterable[str] = (), *, tell: bool = False
+    store: Store, fencing: FencingToken, looked_at: Iterable[str] = (), *, tell: bool = False
 ) -> Promoted:
-    """Move up to `BATCH` items that are due; stop at one that must be looked at.
+    """Move up to `BATCH` due items; stop at one that must be inspected.
 
     Args:
-        looked_at: the tasks whose items must be.
-        tell: name the items moved.
+        looked_at: the tasks whose items must be inspected.
+        tell: return the items moved.
 
     Raises:
-        Deposed: another leads; nothing was moved.
+        Deposed: another scheduler leads; nothing was moved.
     """
     keys = store.keys
     reply = await run_fenced(
-        store, right.fence, right.token, "promote",
+        store, fencing.fence, fencing.token, "promote",
         [keys.schedule, keys.queues, keys.delayed(""), keys.timestamps(""), keys.queue("")],
         [BATCH, BATCH_BYTES, PAGE, int(tell), *looked_at],
     )  # fmt: skip
@@ -90,7 +90,7 @@ def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Enqueue:
-    """Push it, if its guards allow it; otherwise it is dropped."""
+    """Push it, if its guards allow it; otherwise drop it."""
 
     queue: str
     guards: Sequence[Guard] = ()
@@ -101,8 +101,8 @@ class Fail:
     """Send it to the failed list.
 
     Attributes:
-        reason: why; for who tells it.
-        keep: the digest under which the item's bytes are kept, where they don't stand in the entry.
+        reason: why, for messages.
+        keep: the digest under which the item's bytes are kept if they are not in the entry.
     """
 
     entry: bytes
@@ -112,8 +112,8 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Keep it in the list of claimed items while its hooks run, unless its equal is delayed still
-    and it may not be enqueued then: that would not be known any more when the hooks have run.
+    """Keep it in the list of claimed items while its hooks run. If an equal job is still delayed and it may
+    not be enqueued then, it is dropped now: after the hooks that could not be checked any more.
     """
 
     guards: Sequence[Guard] = ()
@@ -121,7 +121,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Forget it."""
+    """Drop it."""
 
 
 Action = Enqueue | Fail | Claim | Drop
@@ -129,7 +129,7 @@ Action = Enqueue | Fail | Claim | Drop
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of an item.
+    """What to do with an item.
 
     Attributes:
         item: its exact bytes.
@@ -145,59 +145,59 @@ DONE, VETOED, GONE = 1, 0, -1
 
 
 async def decide_delayed(
-    store: Store, right: Right, member: bytes, decisions: Sequence[Decision]
+    store: Store, fencing: FencingToken, member: bytes, decisions: Sequence[Decision]
 ) -> list[int | str]:
-    """Carry out decisions on items that are due at one second.
+    """Apply decisions to items due at one second.
 
     Returns:
-        For each `DONE`, `VETOED` (a guard forbade it: dropped), `GONE` (it was not there any more)
-        or the error that kept it where it was.
+        For each `DONE`, `VETOED` (a guard forbade it: dropped), `GONE` (it was no longer there) or the
+            error that kept it where it was.
     """
     texts = [(each.item, each) for each in decisions]
     source = store.keys.delayed("").encode() + member
     index = store.keys.delayed_member("").encode() + member
-    return await _decide(store, right, source, index, texts)
+    return await _decide(store, fencing, source, index, texts)
 
 
 async def decide_claimed(
-    store: Store, right: Right, decisions: Sequence[Decision]
+    store: Store, fencing: FencingToken, decisions: Sequence[Decision]
 ) -> list[int | str]:
-    """Carry out decisions on claimed items."""
+    """Apply decisions to claimed items."""
     texts = [(claimed_text(each), each) for each in decisions]
-    return await _decide(store, right, store.keys.claimed.encode(), b"", texts)
+    return await _decide(store, fencing, store.keys.claimed.encode(), b"", texts)
 
 
 async def claimed(store: Store, most: int) -> list[Decision]:
-    """The first of the items that a leader has claimed, this one or one before it."""
+    """The first items claimed by a leader, current or former."""
     texts: list[bytes] = await store.call("LRANGE", store.keys.claimed, 0, most - 1)
     return [_claimed(text) for text in texts]
 
 
 def _claimed(text: bytes) -> Decision:
-    """An item with its second; what nobody of ours has written is all item."""
+    """An item with its second; a text in another format is all item."""
     member, colon, item = text.partition(b":")
     return Decision(item, member) if member and colon else Decision(text, b"")
 
 
 def claimed_text(each: Decision) -> bytes:
-    """How a claimed item stands in its list."""
+    """A claimed item's text in its list."""
     return each.member + b":" + each.item if each.member else each.item
 
 
 async def _decide(
     store: Store,
-    right: Right,
+    fencing: FencingToken,
     source: bytes,
     index: bytes,
     texts: Sequence[tuple[bytes, Decision]],
 ) -> list[int | str]:
     keys, results = store.keys, list[int | str]()
     for part in portions(texts, lambda each: 2 * len(each[0])):
-        args: list[Arg] = [len(right.fence), index, len(part)]
+        args: list[Arg] = [len(fencing.fence), index, len(part)]
         for text, decision in part:
             args += (text, keys.timestamps(decision.item), *_words(store, decision))
         reply = await run_fenced(
-            store, right.fence, right.token, "promote_items",
+            store, fencing.fence, fencing.token, "promote_items",
             [source, keys.queues, keys.failed, keys.claimed], args,
         )  # fmt: skip
         results += [each if isinstance(each, int) else decode_name(each) for each in reply]

@@ -14,12 +14,12 @@ from resqpy.store.connection.translation import Command
 from resqpy.store.sweep import Item
 
 DELAYED = "delayed"
-_JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it holds the server
+_JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it blocks the server
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A lock that is asked in the very step that pushes a job.
+    """A lock that is checked in the same step that pushes a job.
 
     Attributes:
         kind: "lock" (taken for `seconds`), "absent" (the key must not exist), "delayed" (the item
@@ -133,7 +133,7 @@ async def _undo(store: Store, commands: Sequence[Command], replies: Sequence[Any
 
 
 def guard_words(guards: Sequence[Guard]) -> list[Arg]:
-    """Guards as the scripts take them: three words each."""
+    """Guards as script arguments: three per guard."""
     return [word for guard in guards for word in (guard.kind, guard.key, guard.seconds)]
 
 
@@ -148,13 +148,13 @@ def tail_command(store: Store, queue: str, raw: bytes) -> tuple[Arg, ...]:
 
 
 async def names(store: Store) -> list[str]:
-    """All queue names, sorted bytewise as Ruby and Node do."""
+    """All queue names, sorted bytewise like Ruby and Node."""
     [members] = await store.look([("SMEMBERS", store.keys.queues)])
     return [decode_name(member) for member in sorted(members)]
 
 
 def decode_name(raw: bytes) -> str:
-    """A name that somebody wrote; broken UTF-8 is kept by surrogate escapes."""
+    """A name from Redis; broken UTF-8 becomes surrogate escapes."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -164,25 +164,23 @@ async def length(store: Store, queue: str) -> int:
 
 
 async def lengths(store: Store, queues: Sequence[str]) -> list[int]:
-    """How many jobs wait in each of several queues, in one round trip; a `NoList` where something else
-    has the name of a queue.
-    """
+    """The number of waiting jobs per queue, in one round trip; a `NoList` for a queue key of another type."""
     found = await store.look([("LLEN", store.keys.queue(queue)) for queue in queues])
     return await lengths_told(store, queues, found)
 
 
 async def lengths_told(store: Store, queues: Sequence[str], found: Sequence[int]) -> list[int]:
-    """The lengths that `Store.look` found, with what is no list told as such."""
+    """The lengths that `Store.look` returned, with a `NoList` for keys of another type."""
     odd = [queue for queue in queues if store.keys.queue(queue) in store.junk]
     kinds = await store.kinds([store.keys.queue(queue) for queue in odd])
     others = {queue: NoList(kind) for queue, kind in zip(odd, kinds, strict=True)}
-    for queue in odd:  # told in its place
+    for queue in odd:  # reported as NoList instead
         store.junk.pop(store.keys.queue(queue), None)
     return [others.get(queue, length) for queue, length in zip(queues, found, strict=True)]
 
 
 async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
-    """Items of a list, both ends included, as LRANGE has it."""
+    """Items of a list, both ends included, as in LRANGE."""
     [items] = await store.look([("LRANGE", key, start, stop)])
     return list(items)
 
@@ -195,7 +193,7 @@ async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 
 async def remove_and_look(
     store: Store, queue: str, texts: Sequence[bytes], count: int, look: int
 ) -> tuple[int, list[bytes]]:
-    """The same, and the first jobs that are left, for who looks for further spellings. One round trip."""
+    """The same, and the first jobs that are left, for callers that look for other spellings. One round trip."""
     key = store.keys.queue(queue)
     removed, left = await store.run_then(
         "remove", [key], [count, *texts], [("LRANGE", key, 0, look - 1)]
@@ -204,7 +202,7 @@ async def remove_and_look(
 
 
 async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
-    """Remove items that were just seen; those that were still there. One round trip for each MiB."""
+    """Remove just-read items; returns those that were still there. One round trip per MiB."""
     gone: list[Item] = []
     for part in portions(items, lambda item: len(item.raw)):
         args: list[Arg] = [word for item in part for word in (item.index - len(gone), item.raw)]
@@ -215,11 +213,11 @@ async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A job that goes to another queue.
+    """A job to move to another queue.
 
     Attributes:
         raw: its bytes there.
-        lock: the key of its QueueLock here; "": it has none.
+        lock: the key of its QueueLock here; "": none.
         lock_there: the key of its QueueLock there.
     """
 
@@ -230,8 +228,8 @@ class Moved:
 
 
 async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[int]:
-    """Move jobs that were just seen to the tail of another queue; the indices of those that went.
-    One round trip for each MiB, each job in one step.
+    """Move just-read jobs to the tail of another queue; returns the indices of those moved. One round trip
+    per MiB, each job atomically.
     """
     keys, gone = store.keys, set[int]()
     for part in portions(jobs, lambda each: len(each.item.raw) + len(each.raw)):
@@ -252,17 +250,17 @@ async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[
 
 
 async def delete(store: Store, queue: str) -> int:
-    """Delete a queue with all its jobs; how many there were.
+    """Delete a queue with all its jobs; returns how many there were.
 
     Raises:
-        StoreError: what Redis has under its name is no list, so perhaps another program's.
+        StoreError: the key is not a list, so it may belong to another program.
     """
     key = store.keys.queue(queue)
     [length] = await lengths(store, [queue])
     if isinstance(length, NoList):
         raise StoreError(
-            f"the queue {queue!r} is not deleted: {key} is a {length.kind}, no list, so perhaps another "
-            "program's"
+            f"the queue {queue!r} was not deleted: {key} is a {length.kind}, not a list, "
+            "so it may belong to another program"
         )
     replies = await store.transaction(
         [("LLEN", key), ("UNLINK", key), ("SREM", store.keys.queues, queue)]

@@ -1,4 +1,4 @@
-"""What is left of processes that died: who they were, what they ran, and how it is taken back."""
+"""What dead processes left behind: who they were, what they ran, and how it is recovered."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from resqpy.store.walk import glob_literal
 
 _TOO_LONG = 10  # digits of a count
 _UNREADABLE = "the worker died, and its record can't be read"
-_GONE = "the worker died, and the bytes of its job, which were kept beside its record, are gone"
+_GONE = "the worker died, and the bytes of its job, which were kept outside its record, are gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What a dead worker left.
+    """What a dead worker left behind.
 
     Attributes:
-        record: the record as it is; None: it ran nothing.
-        queue, run_at: of its job, where the record can be read.
+        record: the record; None: it ran nothing.
+        queue, run_at: of its job, if the record can be read.
         raw: the exact bytes of its job.
-        apart: those bytes stand in a key of their own.
-        mark: what was noted of a run that must not be repeated, this one or an earlier one.
+        apart: those bytes are in a key of their own.
+        mark: the mark of a run that must not be repeated, this one or an earlier one.
         broken: why no job can be read from the record; then `raw` is all of it.
-        beat: its own last sign of life, where it is dead though its process lives.
+        beat: its own last heartbeat, if it is dead though its process is alive.
     """
 
     worker_id: str
@@ -42,7 +42,7 @@ class Remains:
 
     @property
     def once(self) -> bool:
-        """Whether this run was marked as one that must not be repeated."""
+        """Whether this run was marked as not repeatable."""
         return bool(self.record and self.mark) and (self.record or b"").startswith(self.mark)
 
     @property
@@ -52,13 +52,13 @@ class Remains:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RescueDecision:
     """What becomes of a dead worker's job.
 
     Attributes:
-        entry: the failed entry, where it goes to failed; None: back to its queue.
+        entry: the failed entry, if it goes to failed; None: back to its queue.
         kept: the name under which its bytes are kept beside the entry.
-        count: what is noted of its rescues; empty: forget them.
+        count: the new count of its rescues; empty: forget them.
     """
 
     entry: bytes | None = None
@@ -67,20 +67,20 @@ class Verdict:
 
 
 async def processes(store: Store) -> dict[str, float]:
-    """The last sign of life of each process, in seconds of Redis' clock."""
+    """The last heartbeat of each process, in seconds of Redis' clock."""
     flat: list[bytes] = await store.call("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES")
     return {decode_name(name): float(s) for name, s in zip(flat[::2], flat[1::2], strict=True)}
 
 
 async def adopt(store: Store, seen_s: Mapping[str, float]) -> None:
-    """Note processes again that somebody forgot, with when they were last seen."""
+    """Register processes again that somebody removed, with the time they were last seen."""
     if seen_s:
         pairs: list[Arg] = [word for each, seconds in seen_s.items() for word in (seconds, each)]
         await store.call("ZADD", store.keys.processes, "NX", *pairs)
 
 
 async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
-    """What workers left. Two round trips, a third where bytes are kept apart."""
+    """What workers left behind. Two round trips, a third if bytes are kept apart."""
     if not worker_ids:
         return []
     records = await workers.records(store, worker_ids)
@@ -98,7 +98,7 @@ async def lives(store: Store) -> dict[str, bytes]:
 
 
 async def heartbeats(store: Store, worker_ids: Sequence[str]) -> list[str]:
-    """The last sign of life of each worker, as Ruby writes it; empty: none."""
+    """The last heartbeat of each worker, as Ruby writes it; empty: none."""
     if not worker_ids:
         return []
     found: list[bytes | None] = await store.call("HMGET", store.keys.heartbeats, *worker_ids)
@@ -106,7 +106,7 @@ async def heartbeats(store: Store, worker_ids: Sequence[str]) -> list[str]:
 
 
 async def records_page(store: Store, cursor: int, count: int) -> tuple[int, list[str]]:
-    """One step of a walk over all workers that have something on record.
+    """One step of a scan over all workers that have a record.
 
     Returns:
         The next cursor, 0 at the end; and ids.
@@ -119,18 +119,18 @@ async def records_page(store: Store, cursor: int, count: int) -> tuple[int, list
 
 
 async def begin_search(store: Store, lasts_s: float) -> bool:
-    """Whether it is time for a search for unknown records, and ours."""
+    """Whether a search for unknown records is due and we may do it."""
     keys = store.keys
     return await store.call("SET", keys.searched, "1", "NX", "PX", int(lasts_s * 1000)) is not None
 
 
 async def end_search(store: Store, rests_s: float) -> None:
-    """The next search begins no sooner than in so many seconds."""
+    """The next search begins after this many seconds at the earliest."""
     await store.call("SET", store.keys.searched, "1", "PX", int(rests_s * 1000))
 
 
 async def make_known(store: Store, worker_id: str, incarnation: str, now: str) -> bool:
-    """Make a worker known that has a record and stands nowhere else, and its process."""
+    """Register a worker that has a record but is listed nowhere, and its process."""
     keys = store.keys
     names = [keys.workers, keys.heartbeats, keys.processes, keys.worker(worker_id)]
     return bool(await store.run("make_known", names, [worker_id, incarnation, now]))
@@ -162,13 +162,13 @@ async def counts(store: Store, digests: Sequence[str]) -> list[int]:
 
 
 def noted_count(value: bytes | None) -> int:
-    """The count in a note; 0 for one that somebody else has made."""
+    """The count in a note; 0 if somebody else wrote it."""
     number = (value or b"").partition(b"/")[0]
     return int(number) if number.isdigit() and len(number) < _TOO_LONG else 0
 
 
 def _noted_s(value: bytes) -> float:
-    """When a note was made, in seconds; long ago for one that somebody else has made."""
+    """The time of a note, in seconds; long ago if somebody else wrote it."""
     time = value.partition(b"/")[2]
     return float(time) if time.isdigit() else 0.0
 
@@ -178,17 +178,17 @@ def rescue_call(
     left: Remains,
     incarnation: str,
     dead_before_s: float,
-    verdict: Verdict,
+    decision: RescueDecision,
 ) -> tuple[list[Arg], list[Arg]]:
-    """Keys and arguments of `lua/rescue.lua`, behind the fence.
+    """Keys and arguments of `lua/rescue.lua`, after the fence.
 
     Args:
         verdict: what becomes of its job.
     """
-    keys, worker_id, entry = store.keys, left.worker_id, verdict.entry
+    keys, worker_id, entry = store.keys, left.worker_id, decision.entry
     verb = "" if left.raw is None else ("LPUSH" if entry is None else "RPUSH")
     target = keys.queue(left.queue) if entry is None else keys.failed
-    apart = keys.unreadable(verdict.kept) if verdict.kept else keys.held(worker_id)
+    apart = keys.unreadable(decision.kept) if decision.kept else keys.held(worker_id)
     lua_keys: list[Arg] = [
         keys.processes, keys.rescues, keys.queues, keys.stat("failed"), target, apart,
         *workers.own_keys(keys, worker_id),
@@ -196,13 +196,13 @@ def rescue_call(
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [
         incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
-        left.digest, verdict.count, left.beat, left.mark,
+        left.digest, decision.count, left.beat, left.mark,
     ]  # fmt: skip
     return lua_keys, args
 
 
 async def forget_old_counts(store: Store, before_s: float) -> int:
-    """Forget rescues of long ago; how many were."""
+    """Forget old rescues; returns how many."""
     flat: list[bytes] = await store.call("HGETALL", store.keys.rescues)
     old = [
         digest
@@ -215,5 +215,5 @@ async def forget_old_counts(store: Store, before_s: float) -> int:
 
 
 def forget_command(store: Store, digest: str) -> tuple[Arg, ...]:
-    """The command that forgets the rescues of a job that has ended in order."""
+    """The command that forgets the rescues of a job that ended normally."""
     return ("HDEL", store.keys.rescues, digest)

@@ -1,5 +1,5 @@
-"""Ruby's schedules in Redis: `persistent_schedules`, `schedules_changed`, `delayed:last_enqueued_at`,
-and resqpy's own notes of when they fire next.
+"""Ruby's schedules in Redis: `persistent_schedules`, `schedules_changed`, `delayed:last_enqueued_at`, and
+resqpy's own notes of when they fire next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from resqpy.base.keys import Keys
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.translation import Command
 from resqpy.store.firing import Expected, Firing, fire
-from resqpy.store.promote import Right
+from resqpy.store.promote import FencingToken
 from resqpy.store.queues import decode_name
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeenRuby:
-    """What stands in Redis, by name.
+    """What Redis has, by schedule name.
 
     Attributes:
         time_us: Redis' clock, microseconds since the epoch.
         entries: the schedules.
-        last: when each fired last, as its writer wrote it.
+        last: when each fired last, as written there.
         notes: when we fire it next.
         paused: which are paused while we run them.
-        changed: names of changed ones wait for Ruby's dynamic schedulers.
+        changed: names of changed schedules wait for Ruby's dynamic schedulers.
     """
 
     time_us: int
@@ -41,8 +41,8 @@ class SeenRuby:
 
     @property
     def only_ruby_s(self) -> list[str]:
-        """Names of schedules that have run, and that no entry here tells: they are in the memory of a Ruby
-        process (`Resque.schedule = …`), or were removed.
+        """Names of schedules that have run but have no entry: they are in the memory of a Ruby process
+        (`Resque.schedule = …`), or were removed.
         """
         return sorted(self.last.keys() - self.entries.keys())
 
@@ -51,7 +51,7 @@ _NAMED = 10
 
 
 def only_ruby_s(names: Sequence[str]) -> str:
-    """What is to be told of schedules that only a Ruby process knows."""
+    """The message about schedules that only a Ruby process knows."""
     named = ", ".join(map(repr, names[:_NAMED]))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (
@@ -61,7 +61,7 @@ def only_ruby_s(names: Sequence[str]) -> str:
 
 
 async def look(store: Store) -> SeenRuby:
-    """All of it, in one round trip; what is of another kind counts as empty."""
+    """All of it, in one round trip; values of the wrong type count as empty."""
     return await _read(store.keys, store.look)
 
 
@@ -86,20 +86,20 @@ async def _read(keys: Keys, ask: Callable[[Sequence[Command]], Awaitable[list[An
     )
 
 
-async def take(store: Store, right: Right) -> SeenRuby:
-    """All of it, as the leader: the names of changed schedules are taken away, as the one dynamic master
-    does, and our notes of those that are gone.
+async def take(store: Store, fencing: FencingToken) -> SeenRuby:
+    """All of it, as the leader: consumes the names of changed schedules, as the one dynamic master does,
+    and removes our notes of deleted ones.
 
     Raises:
-        Deposed: another leads; nothing was written.
+        Deposed: another scheduler leads; nothing was written.
     """
     keys = store.keys
     seen = await _read(keys, store.pipeline)
     if seen.changed:
-        await fire(store, right, Firing((), [("DEL", keys.schedules_changed)]))
+        await fire(store, fencing, Firing((), [("DEL", keys.schedules_changed)]))
     for name in seen.notes.keys() - seen.entries.keys():
         gone = Expected("HGET", keys.persistent_schedules, name, "")
-        await fire(store, right, Firing([gone], [("HDEL", keys.ruby_next, name)]))
+        await fire(store, fencing, Firing([gone], [("HDEL", keys.ruby_next, name)]))
     return seen
 
 
@@ -110,7 +110,7 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
 def ruby_firing(
     keys: Keys, entry: RubySchedule, jobs: Sequence[bytes], old: str, new: str, fired_at: str | None
 ) -> Firing:
-    """A step of a schedule, whose queue is told by whoever knows it.
+    """A step of a schedule; the caller sets the queue.
 
     Args:
         old, new: our note of it; none: an empty text.
@@ -129,7 +129,7 @@ def ruby_firing(
 
 
 async def put(store: Store, name: str, entry: bytes) -> None:
-    """Write a schedule, and tell Ruby's dynamic schedulers of it."""
+    """Write a schedule, and notify Ruby's dynamic schedulers."""
     keys = store.keys
     await store.transaction(
         [("HSET", keys.persistent_schedules, name, entry), ("SADD", keys.schedules_changed, name)]
@@ -137,7 +137,7 @@ async def put(store: Store, name: str, entry: bytes) -> None:
 
 
 async def remove(store: Store, name: str) -> bool:
-    """Remove a schedule, and tell Ruby's dynamic schedulers of it; whether it was there."""
+    """Remove a schedule, and notify Ruby's dynamic schedulers; returns whether it existed."""
     keys = store.keys
     removed, _ = await store.transaction(
         [("HDEL", keys.persistent_schedules, name), ("SADD", keys.schedules_changed, name)]
@@ -146,6 +146,6 @@ async def remove(store: Store, name: str) -> bool:
 
 
 async def pause(store: Store, name: str, *, paused: bool) -> bool:
-    """Pause or resume a schedule while we run it; whether that is new."""
+    """Pause or resume a schedule while we run it; returns whether that changed anything."""
     command = "SADD" if paused else "SREM"
     return bool(await store.call(command, store.keys.ruby_paused, name))

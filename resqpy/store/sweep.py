@@ -1,8 +1,8 @@
-"""A walk over a long list, page by page, while others push, pop and remove.
+"""Iterates over a long list, page by page, while others push, pop and remove.
 
-Nothing is held by index: if the list has shifted since the last page, the walk goes on behind the
-last of the items it saw that is still there; equal ones are told apart by those before them. So
-nothing is missed unless more than a page of items went away between two pages, or all of them are alike.
+It does not rely on indices: if the list has shifted since the last page, it continues after the last item
+it saw that is still there; equal items are told apart by those before them. So nothing is missed unless
+more than a page of items was removed between two pages, or all of them are equal.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from resqpy.store.connection.client import Store
-from resqpy.store.walk import Walk
+from resqpy.store.walk import Progress
 
 PAGE = 500
-_CONTEXT = 20  # items before a place by which it is known again
+_CONTEXT = 20  # items before a position by which it is recognized
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item of a list and where it was just now."""
+    """An item of a list and its current index."""
 
     index: int
     raw: bytes
 
 
 class Sweep:
-    """One walk from the head of a list towards its tail.
+    """One pass from the head of a list towards its tail.
 
     Args:
         start: the index to begin with.
-        most: how many items are visited; None: as many as the list has when the walk begins.
-        step: items a page.
+        most: how many items are visited; None: the length of the list at the beginning.
+        step: items per page.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class Sweep:
         self._at = start
         self._left = most
         self._step = step
-        self._seen: list[Item] = []  # the last page, and what was before it as far as it is needed
+        self._seen: list[Item] = []  # the last page, and as much before it as needed
         self._page = 0
-        self._walk: Walk | None = None
+        self._walk: Progress | None = None
 
     async def page(self) -> list[Item]:
-        """The next items; none at the end. One round trip, a second where the list has shifted."""
+        """The next items; none at the end. One round trip, two if the list has shifted."""
         if self._left is None:
             [length] = await self._store.look([("LLEN", self._key)])
             self._left = int(length) - self._at
         if self._left <= 0:
             return []
         if self._walk is None:
-            self._walk = Walk(self._key.removeprefix(self._store.keys.prefix), self._left)
+            self._walk = Progress(self._key.removeprefix(self._store.keys.prefix), self._left)
         items = await self._read()
         self._walk.step(len(items))
         self._left -= len(items)
@@ -86,7 +86,7 @@ class Sweep:
         return list(raws)
 
     def removed(self, gone: set[int]) -> None:
-        """Say which items of the last page (their indices) were removed by who walks."""
+        """Report which items of the last page (their indices) the caller removed."""
         before, page = self._seen[: -self._page], self._seen[-self._page :]
         kept = [item.raw for item in page if item.index not in gone]
         self._at -= len(page) - len(kept)
@@ -98,9 +98,9 @@ def _numbered(raws: list[bytes], first: int) -> list[Item]:
 
 
 def _last_known(window: list[Item], seen: list[Item]) -> int:
-    """Where in the window the last item stands that was seen; -1 where none does.
+    """The position in the window of the last item that was seen; -1 if none is there.
 
-    Items only move towards the head, so one that was seen is not looked for behind its old place.
+    Items only move towards the head, so a seen item is not searched beyond its old position.
     """
     places: dict[bytes, list[int]] = {}
     for place, item in enumerate(window):
@@ -114,14 +114,14 @@ def _last_known(window: list[Item], seen: list[Item]) -> int:
 
 
 def _same_before(window: list[Item], place: int, seen: list[Item], end: int) -> int:
-    """How many items in a row are the same ones, back from these two."""
+    """How many items in a row are equal, going back from these two."""
     most = min(_CONTEXT, place + 1, end + 1)
     back = (n for n in range(most) if window[place - n].raw != seen[end - n].raw)
     return next(back, most)
 
 
 async def every(store: Store, key: str, *, step: int = PAGE) -> AsyncIterator[bytes]:
-    """All items that a list has now, read a page at a time."""
+    """All current items of a list, read one page at a time."""
     sweep = Sweep(store, key, step=step)
     while items := await sweep.page():
         for item in items:

@@ -1,10 +1,11 @@
-"""How far a long walk over a list or over all keys is, for whoever shows it to a person.
+"""Progress of long scans over a list or over all keys, for display.
 
-Who watches is known to the context, so that nothing between the command line and the store hands it on.
+The watcher is stored in a context variable, so that no function between the command line and the store
+needs to pass it.
 
-Here is also the one walk over the keyspace, only for what has no index (locks, statistics). It costs a look at
-every key of the database, so no worker ever does it (the leading scheduler looks for orphans in small steps of
-its own, a few times a day: `resqpy.store.repair.orphans`).
+Also the one scan over the keyspace, only for what has no index (locks, statistics). It visits every key of
+the database, so no worker ever does it (the leading scheduler looks for orphans in small steps of its own,
+a few times a day: `resqpy.store.repair.orphans`).
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from dataclasses import dataclass
 
 from resqpy.store.connection.client import Store
 
-Watcher = Callable[["Walk"], None]
+Watcher = Callable[["Progress"], None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("resqpy_walk_watcher", default=None)
 
 
 @dataclass(slots=True)
-class Walk:
-    """One walk.
+class Progress:
+    """Progress of one scan.
 
     Attributes:
-        what: the list, or what else is walked over.
-        total: entries in sight when it began; others may come and go.
-        done: entries that are behind it.
+        what: what is scanned.
+        total: number of entries when it began; others may come and go.
+        done: number of entries visited.
     """
 
     what: str
@@ -36,7 +37,7 @@ class Walk:
     done: int = 0
 
     def step(self, entries: int) -> None:
-        """Say that so many more entries are behind it."""
+        """Count more entries as visited."""
         self.done += entries
         watcher = _watcher.get()
         if watcher is not None:
@@ -45,7 +46,7 @@ class Walk:
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Let somebody be told of each step of the walks in this block."""
+    """Call a watcher at each step of the scans in this block."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -54,7 +55,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 def is_watched() -> bool:
-    """Whether anybody is told; who is not needs no totals."""
+    """Whether anybody watches; if not, totals are not needed."""
     return _watcher.get() is not None
 
 
@@ -62,7 +63,7 @@ KEYS_PER_STEP = 2000  # one or two milliseconds of the server
 
 
 async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
-    """Keys that begin with one of several prefixes, a step of the walk at a time, none twice."""
+    """Keys that begin with one of several prefixes, one scan step at a time, none twice."""
     pattern = glob_literal(store.keys.prefix) + "*"
     wanted = tuple(prefix.encode() for prefix in prefixes)
     if len(prefixes) == 1:
@@ -82,11 +83,11 @@ async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
             return
 
 
-async def keyspace_walk(store: Store) -> Walk:
-    """A walk over all keys of the database that begins now."""
-    return Walk("keys", int(await store.call("DBSIZE")) if is_watched() else 0)
+async def keyspace_walk(store: Store) -> Progress:
+    """Progress of a scan over all keys that begins now."""
+    return Progress("keys", int(await store.call("DBSIZE")) if is_watched() else 0)
 
 
 def glob_literal(text: str) -> str:
-    """A text as a pattern that matches only itself."""
+    """A text as a glob pattern that matches only itself."""
     return "".join(f"\\{sign}" if sign in "*?[]\\^-" else sign for sign in text)

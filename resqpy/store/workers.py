@@ -1,4 +1,4 @@
-"""Workers: who is registered, who lives, who works on what."""
+"""Workers: who is registered, who is alive, who runs what."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ async def register(
     epoch: int | None = None,
     life: bytes = b"",
 ) -> None:
-    """Make workers known to Ruby, Node and resqpy, with a first heartbeat. One round trip.
+    """Register workers with Ruby, Node and resqpy, with a first heartbeat. One round trip.
 
     Args:
         epoch: open the gate of the process for exchanges of this epoch.
-        life: what `identity.life` made, where it is new.
+        life: what `identity.life` returned, if it is new.
     """
     keys, args = beat_call(store, incarnation, ids, started, (), epoch=epoch, life=life)
     await store.run("beat", keys, args)
@@ -54,10 +54,10 @@ def beat_call(
 async def leave(
     store: Store, incarnation: str, ids: Sequence[WorkerId], *, process: bool = False
 ) -> list[WorkerId]:
-    """Take workers out of all keys that name them, and with them, if it is to leave, the process.
+    """Remove workers from all keys that name them, and also the process if requested.
 
     Returns:
-        Those with a record: they stay known, and so does the process, until the rescue has looked.
+        Those with a record: they stay registered, and so does the process, until the rescue has looked.
     """
     keys = store.keys
     args: list[Arg] = [incarnation, int(process), len(ids)]
@@ -70,7 +70,7 @@ async def leave(
 
 
 def own_keys(keys: Keys, worker_id: str) -> list[str]:
-    """Every key that names a worker, in the order that `lua/forget_worker.lua` asks for."""
+    """Every key that names a worker, in the order that `lua/forget_worker.lua` expects."""
     name = WorkerId.parse(worker_id).name
     counters = [
         keys.stat(what, who) for what in ("processed", "failed") for who in (worker_id, name)
@@ -83,7 +83,7 @@ def own_keys(keys: Keys, worker_id: str) -> list[str]:
 
 
 async def tell_state(store: Store, incarnation: str, state: str, keep_s: float) -> None:
-    """Let others see what a process is at; an empty state: it works, and nothing is kept."""
+    """Publish the state of a process; an empty state: normal operation, nothing is stored."""
     key = store.keys.process_state(incarnation)
     if state:
         await store.call("SET", key, state, "PX", int(keep_s * 1000))
@@ -92,7 +92,7 @@ async def tell_state(store: Store, incarnation: str, state: str, keep_s: float) 
 
 
 async def states(store: Store, incarnations: Sequence[str]) -> dict[str, str]:
-    """What processes are at, of those that do not simply work."""
+    """The states of processes that are not in normal operation."""
     wanted = list(dict.fromkeys(incarnations))
     if not wanted:
         return {}
@@ -118,7 +118,7 @@ async def are_known(store: Store, worker_ids: Sequence[str]) -> list[bool]:
 
 
 async def records(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]:
-    """What each of several workers has on record, in one round trip."""
+    """The records of several workers, in one round trip."""
     if not worker_ids:
         return []
     keys = [store.keys.worker(each) for each in worker_ids]
@@ -127,38 +127,38 @@ async def records(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]
 
 
 class Mark(IntEnum):
-    """What came of noting that a run must never be repeated."""
+    """Result of marking a run as not repeatable."""
 
-    NOT_OURS = 0  # the record is another one by now
+    NOT_OURS = 0  # the record has changed
     NOTED = 1
-    NOTED_BEFORE = 2  # so it may have started already
+    NOTED_BEFORE = 2  # it may have started already
 
 
 async def mark_at_most_once(store: Store, worker_id: str, beginning: bytes) -> Mark:
-    """Note, before it starts, that a run must never be repeated."""
+    """Mark a run, before it starts, as one that must never be repeated."""
     keys = store.keys
     names = [keys.worker(worker_id), keys.at_most_once]
     return Mark(await store.run("mark_once", names, [beginning, worker_id]))
 
 
 def unmark_command(store: Store, worker_id: str) -> tuple[Arg, ...]:
-    """The command that forgets that mark."""
+    """The command that removes that mark."""
     return ("HDEL", store.keys.at_most_once, worker_id)
 
 
 def drop_held_command(store: Store, worker_id: str) -> tuple[Arg, ...]:
-    """The command that forgets bytes kept apart from a record."""
+    """The command that removes bytes kept apart from a record."""
     return ("DEL", store.keys.held(worker_id))
 
 
 async def held(store: Store, worker_id: str) -> bytes | None:
-    """The bytes kept apart from a worker's record; None too where somebody else has made that key."""
+    """The bytes kept apart from a worker's record; None also if somebody else's value is there."""
     found: list[bytes | None] = await store.call("MGET", store.keys.held(worker_id))
     return found[0]
 
 
 async def publish_cancel(store: Store, worker_id: str, run_at: str | None = None) -> int:
-    """Ask whichever process has this worker to cancel its running job; how many processes listen.
+    """Ask the process of this worker to cancel its running job; returns how many processes listen.
 
     Args:
         run_at: cancel only this run, as its record names it, and not the next in the same slot.
@@ -168,7 +168,7 @@ async def publish_cancel(store: Store, worker_id: str, run_at: str | None = None
 
 
 async def record_and_held(store: Store, worker_id: str) -> tuple[bytes | None, bytes | None]:
-    """What a worker has on record, and the bytes kept apart from it. One round trip."""
+    """A worker's record, and the bytes kept apart from it. One round trip."""
     record, raw = await store.call("MGET", store.keys.worker(worker_id), store.keys.held(worker_id))
     return record, raw
 
@@ -176,15 +176,15 @@ async def record_and_held(store: Store, worker_id: str) -> tuple[bytes | None, b
 async def clean(
     store: Store, worker_id: str, record: bytes | None, entry: bytes | None, kept: str | None
 ) -> bool:
-    """Take a worker out of everything that names it, in one step.
+    """Remove a worker from all keys that name it, atomically.
 
     Args:
         record: its record as it was read.
-        entry: what goes to the failed list, and counts there.
+        entry: the new failed entry, which counts as a failure.
         kept: the name under which bytes kept apart are kept beside the entry.
 
     Returns:
-        False if the record is another one by now: nothing was done.
+        False if the record has changed: nothing was done.
     """
     keys = store.keys
     apart = keys.unreadable(kept) if kept else keys.held(worker_id)

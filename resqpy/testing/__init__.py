@@ -1,14 +1,14 @@
-"""For the tests of programs that use resqpy: run tasks, see what was enqueued, work it off, move time.
+"""For tests of programs that use resqpy: run tasks, inspect what was enqueued, run it, move time.
 
     from resqpy.testing import drain, find_enqueued, run_task
 
     async def test_welcome(resqpy_process):
         assert await run_task("sendWelcomeEmail", {"to": "ada@example.com"}) == "sent"
 
-Everything acts on the process that `api` leads to. The fixtures (`resqpy_process` and others) come with
-the pytest plugin of this package, which pytest finds by itself: see `resqpy.testing.plugin`.
-In synchronous tests, the fixture `resqpy_run` calls them: `resqpy_run(find_enqueued, "sendWelcomeEmail")`.
-Redis is never faked: it is a real server, started for the tests.
+Everything acts on the process that `api` refers to. The fixtures (`resqpy_process` and others) come with
+the pytest plugin of this package, which pytest finds by itself: see `resqpy.testing.plugin`. In synchronous
+tests, the fixture `resqpy_run` calls them: `resqpy_run(find_enqueued, "sendWelcomeEmail")`. Redis is never
+faked: it is a real server, started for the tests.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ _MODULES = {
     "run_task": "testing.tasks",
 }
 
-if not TYPE_CHECKING:  # a type checker that sees `__getattr__` takes any name for one of ours
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts any name
     __getattr__, __dir__ = names_at_first_use("resqpy.testing", _MODULES)

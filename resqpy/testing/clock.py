@@ -16,17 +16,17 @@ from resqpy.testing.promoting import Promoter, promoter
 
 
 class ManualClock:
-    """What time it is for the process' queue, and for the workers of `drain`.
+    """The time for the process' queue, and for the workers of `drain`.
 
-    Moving it does what a scheduler does: delayed jobs and announced periodic tasks enter their queues,
-    in the order of their times. Locks and counters live in Redis and go by its own clock.
+    Moving it does what a scheduler does: delayed jobs and announced periodic tasks enter their queues, in
+    the order of their times. Locks and counters are in Redis and use its own clock.
 
     Args:
-        start: milliseconds since the epoch or an aware datetime; None: now, at a full second,
-            because delayed jobs are due at full seconds.
+        start: milliseconds since the epoch or an aware datetime; None: now, at a full second, because
+            delayed jobs are due at full seconds.
 
     Attributes:
-        set_by_test: its time counts instead of Redis'.
+        set_by_test: its time is used instead of Redis'.
     """
 
     set_by_test: bool = True
@@ -48,7 +48,7 @@ class ManualClock:
         return self._clock.monotonic()
 
     async def advance(self, by: Duration) -> list[EnqueuedJob]:
-        """Move on; the jobs that have entered their queues by that.
+        """Move forward; returns the jobs that entered their queues.
 
         Args:
             by: milliseconds or a timedelta; 0: enqueue what is due now.
@@ -56,14 +56,14 @@ class ManualClock:
         return await self.advance_to(self.now_ms() + duration_ms(by, "by"))
 
     async def advance_to(self, moment: Moment) -> list[EnqueuedJob]:
-        """Move on to a time; see `advance`.
+        """Move to a time; see `advance`.
 
         Raises:
-            UsageError: it is over, or a scheduler runs here.
+            UsageError: it is in the past, or a scheduler runs here.
         """
         target_ms = moment_ms(moment)
         if target_ms < self.now_ms():
-            raise UsageError(f"{moment!r} is over: it is {self.now_ms()} already")
+            raise UsageError(f"{moment!r} is in the past: it is already {self.now_ms()}")
         async with promoter() as each:
             next_ms = await self._work(each)
             while next_ms is not None and next_ms <= target_ms:
@@ -76,7 +76,7 @@ class ManualClock:
         self._clock.advance(max(0, ms - self.now_ms()))
 
     async def _work(self, each: Promoter) -> int | None:
-        """Enqueue what is due; when (ms) the next is."""
+        """Enqueue what is due; returns when (ms) the next is."""
         await each.promote(self.now_ms())
         next_ms = await each.run_periodic()
         seconds = await delayed.seconds(api.resque.store, 0, 0)
@@ -86,7 +86,7 @@ class ManualClock:
 
 @contextmanager
 def manual_clock(start: Moment | None = None) -> Iterator[ManualClock]:
-    """Let the process that `api` leads to go by a clock of its own, for the time of the block.
+    """Let the process that `api` refers to use a manual clock within the block.
 
     Args:
         start: milliseconds since the epoch or an aware datetime; None: now.

@@ -1,4 +1,4 @@
-"""Working the queues off, in this process, by a worker as in production."""
+"""Runs all jobs in the queues, in this process, with a worker as in production."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class DrainedJob:
     """A job that ran.
 
     Attributes:
-        end: "success", "failure", or "re_enqueue" for one that is tried again or waits for a lock.
+        end: "success", "failure", or "re_enqueue" for one that will be retried or waits for a lock.
         result: what it returned.
-        error: what it raised, where it failed for good.
+        error: what it raised, if it failed permanently.
     """
 
     task: str
@@ -44,7 +44,7 @@ class Drained:
     """What ran, in the order in which it ended.
 
     Attributes:
-        jobs: all; one that is tried again is there once for each attempt.
+        jobs: all; one that is retried occurs once per attempt.
     """
 
     jobs: list[DrainedJob] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Drained:
         return [each for each in self.jobs if each.end == AGAIN]
 
     def follow(self, worker: MultiWorker) -> None:
-        """Note what a worker does."""
+        """Record what a worker does."""
         worker.on(SUCCESS, self._success)
         worker.on(FAILURE, self._failure)
         worker.on(AGAIN, self._again)
@@ -91,14 +91,14 @@ async def drain(
     most: int = 1000,
     timeout: Duration = 30_000,
 ) -> Drained:
-    """Work the queues until they are empty, one job after the other.
+    """Run the jobs in the queues until they are empty, one after the other.
 
     Args:
         queues: as for a worker: names in order of priority, `*`, globs.
-        delayed: move delayed jobs to their queues, whatever their time, until none are left. To
-            move only those of a time that has come, use a `manual_clock`.
-        raising: raise the first error of a job that failed for good.
-        most: jobs that may run.
+        delayed: move delayed jobs to their queues, whatever their time, until none are left. To move only
+            those that are due, use a `manual_clock`.
+        raising: raise the first error of a job that failed permanently.
+        most: maximum number of jobs.
         timeout: milliseconds or a timedelta for all of it.
 
     Raises:
@@ -113,7 +113,7 @@ async def drain(
                 await _work(queues, drained, most)
     except TimeoutError as error:
         raise ResqpyError(
-            f"drain: not done in {most_s:g} s; {len(drained)} jobs have ended"
+            f"drain: not finished within {most_s:g} s; {len(drained)} jobs have ended"
         ) from error
     if raising and drained.failed:
         problem = drained.failed[0].error
@@ -140,7 +140,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
             idle.clear()
             worker.pool.queues_changed(None)
             await first_of(idle.wait(), worker.wait())
-    if len(drained) > most:  # all ended while we were not looking
+    if len(drained) > most:  # all ended between two checks
         raise ResqpyError(f"drain: {len(drained)} jobs have ended; `most` is {most}")
 
 
@@ -155,7 +155,7 @@ def _new_worker(queues: str | Sequence[str]) -> MultiWorker:
         one,
         **({} if clock is None else {"clock": clock}),
     )
-    queue: Any = resque.queue  # where it is replaced, another kind
+    queue: Any = resque.queue  # of another class, if replaced
     worker.queue = queue
     return worker
 

@@ -1,4 +1,4 @@
-"""What was enqueued, now or for later: found and deleted by task and inputs."""
+"""Enqueued and delayed jobs, found and deleted by task and inputs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from resqpy.store import delayed, queues
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedJob:
-    """A job that waits.
+    """A waiting job.
 
     Attributes:
         task: the task's name.
-        args: the job's arguments, as they stand in Redis.
+        args: the job's arguments, as stored in Redis.
         timestamp: when it is due, in milliseconds since the epoch; None: it is in its queue.
         raw: its exact text in Redis.
     """
@@ -30,12 +30,12 @@ class EnqueuedJob:
 
     @classmethod
     def of(cls, job: Job, timestamp: int | None = None) -> EnqueuedJob:
-        """One for a job that was read."""
+        """From a job that was read."""
         return cls(job.class_name, job.args, job.queue, timestamp, job.raw)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The inputs; empty where the arguments are not one object, as in foreign jobs."""
+        """The inputs; empty if the arguments are not one object, as in foreign jobs."""
         only = self.args[0] if len(self.args) == 1 else None
         return dict(only) if isinstance(only, Mapping) else {}
 
@@ -43,16 +43,16 @@ class EnqueuedJob:
 async def find_enqueued(
     task: Any = None, inputs: Mapping[str, Any] | None = None
 ) -> list[EnqueuedJob]:
-    """The jobs that wait: those in queues first, in their order, then delayed ones by their time.
+    """The waiting jobs: those in queues first, in order, then delayed ones by time.
 
-    The next run of a task with a frequency or a cron is no job yet.
+    The next run of a task with a frequency or a cron is not a job yet.
 
     Args:
         task: its name, class or decorated function; None: all.
-        inputs: the whole inputs that a job must have; None: any.
+        inputs: the complete inputs that a job must have; None: any.
 
     Raises:
-        UnknownTask: with the nearest name; the name of a foreign task that is in no queue either.
+        UnknownTask: with the nearest name; also for a foreign task without jobs in any queue.
     """
     name = None if task is None else await _name(task)
     return [
@@ -63,11 +63,11 @@ async def find_enqueued(
 
 
 async def delete_enqueued(task: Any, inputs: Mapping[str, Any] | None = None) -> int:
-    """Delete the jobs of a task from all queues and all times; how many there were.
+    """Delete the jobs of a task from all queues and all times; returns how many there were.
 
     Args:
         task: its name, class or decorated function.
-        inputs: the whole inputs of those that are deleted; None: all.
+        inputs: the complete inputs of the jobs to delete; None: all.
 
     Raises:
         UnknownTask: as `find_enqueued`.
@@ -89,7 +89,7 @@ async def _each() -> AsyncIterator[EnqueuedJob]:
 
 
 async def _name(task: Any) -> str:
-    """A task of the project, or of the jobs that wait: a misspelled name must not find "nothing"."""
+    """A task of the project, or of the waiting jobs: a misspelled name must not find "nothing"."""
     if isinstance(task, str) and task not in api.registry.tasks:
         others = {each.task async for each in _each()}
         if task in others:

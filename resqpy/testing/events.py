@@ -1,4 +1,4 @@
-"""The events of workers and schedulers, kept in a list."""
+"""Captures the events of workers and schedulers in a list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
 
-# All that workers and schedulers tell, but for what they tell at each look for work: ask for `poll`
-# and `pause` by name.
+# All events except those emitted at each check for work: request `poll` and `pause` by name.
 USUAL = (
     "start",
     "end",
@@ -33,10 +32,10 @@ USUAL = (
 
 
 class Event(NamedTuple):
-    """Something that was told.
+    """An emitted event.
 
     Attributes:
-        args: what listeners get.
+        args: the arguments of listeners.
     """
 
     name: str
@@ -45,11 +44,11 @@ class Event(NamedTuple):
 
 @contextmanager
 def capture_events(emitter: Emitter | None, *names: str) -> Iterator[list[Event]]:
-    """Keep the events that a worker or a scheduler tells while the block runs.
+    """Capture the events that a worker or a scheduler emits within the block.
 
     Args:
-        emitter: `api.resque.multi_worker`, `api.resque.scheduler`, or one made by hand.
-        names: which; default: all but `poll`, `ping` and `pause`.
+        emitter: `api.resque.multi_worker`, `api.resque.scheduler`, or one created by hand.
+        names: which; default: all except `poll`, `ping` and `pause`.
 
     Raises:
         UsageError: it is None: the process has no such part.

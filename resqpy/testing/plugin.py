@@ -3,19 +3,18 @@
 | fixture | what it is |
 |---|---|
 | `resqpy_redis_server` | a private Redis server, one for each test process |
-| `resqpy_redis` | its URL; it holds nothing |
-| `resqpy_root` | the folder of the project: `resqpy_root` in pytest's settings, else pytest's root |
+| `resqpy_redis` | its URL; it is empty |
+| `resqpy_root` | the directory of the project: `resqpy_root` in pytest's settings, else pytest's root |
 | `resqpy_overrides` | settings of the tests, by path |
 | `resqpy_project` | the project, loaded and checked, on that Redis, in the environment `test` |
-| `resqpy_process` | it is started, without worker and scheduler; `api` leads to it |
-| `resqpy_clock` | the same, by a `ManualClock` |
-| `resqpy_run` | it is started for a synchronous test: `resqpy_run(drain)` calls async functions |
+| `resqpy_process` | the started process, without worker and scheduler; `api` refers to it |
+| `resqpy_clock` | its `ManualClock` |
+| `resqpy_run` | for synchronous tests: `resqpy_run(drain)` calls async functions of the started process |
 
-A test in which an enqueue was never awaited, so that nothing was enqueued, fails.
+A test fails if an enqueue was never awaited, because nothing was enqueued.
 
 Each may be overridden in a `conftest.py`. `resqpy_process` and `resqpy_clock` are async: they need
-pytest-asyncio or anyio (the backend asyncio).
-Nothing of resqpy is imported before a fixture is used.
+pytest-asyncio or anyio (the backend asyncio). Nothing of resqpy is imported before a fixture is used.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from resqpy.testing.synchronous import SyncRunner
 
 try:
-    from pytest_asyncio import fixture as async_fixture  # the way of its strict mode
+    from pytest_asyncio import fixture as async_fixture  # for its strict mode
 except ImportError:
     async_fixture = pytest.fixture  # type: ignore[assignment]  # anyio takes it
 
@@ -44,7 +43,7 @@ _ROOT = "resqpy_root"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting `resqpy_root`."""
-    parser.addini(_ROOT, "the folder of the resqpy project that is tested", default=".")
+    parser.addini(_ROOT, "the directory of the resqpy project under test", default=".")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,20 +80,20 @@ def resqpy_redis_server() -> Iterator[PrivateServer]:
 
 @pytest.fixture
 def resqpy_redis(resqpy_redis_server: PrivateServer) -> str:
-    """The URL of a Redis that holds nothing."""
+    """The URL of an empty Redis."""
     resqpy_redis_server.flush()
     return resqpy_redis_server.url
 
 
 @pytest.fixture
 def resqpy_root(request: pytest.FixtureRequest) -> Path:
-    """The folder of the project."""
+    """The directory of the project."""
     return Path(request.config.rootpath, str(request.config.getini(_ROOT)))
 
 
 @pytest.fixture
 def resqpy_overrides() -> dict[str, Any]:
-    """Settings of the tests that win over all others, by path: `{"tasks.timeout": 100}`."""
+    """Settings for tests that override all others, by path: `{"tasks.timeout": 100}`."""
     return {}
 
 
@@ -113,7 +112,7 @@ def resqpy_project(
 
 @async_fixture
 async def resqpy_process(resqpy_project: Project) -> AsyncIterator[Process]:
-    """The project, started without worker and scheduler: it enqueues, and tests work by `drain`."""
+    """The project, started without worker and scheduler: it enqueues, and tests run jobs with `drain`."""
     from resqpy.framework.logs.log import to_standard_library
     from resqpy.framework.process.process import Process
 
@@ -133,7 +132,7 @@ async def resqpy_clock(resqpy_process: Process) -> AsyncIterator[ManualClock]:
 
 @pytest.fixture
 def resqpy_run(resqpy_project: Project) -> Iterator[SyncRunner]:
-    """What calls async functions of the started project in a synchronous test."""
+    """Calls async functions of the started project in a synchronous test."""
     from resqpy.framework.logs.log import to_standard_library
     from resqpy.testing.synchronous import SyncRunner
 

@@ -1,7 +1,7 @@
-"""A scheduler's work, done once and by a clock of ours: what is due enters its queue.
+"""A scheduler's work, done once with our own clock: what is due enters its queue.
 
-Scheduler processes go by Redis' clock, which nobody can set. This takes the leadership as they do,
-for a moment, and then has their own parts do the work.
+Scheduler processes use Redis' clock, which nobody can set. This takes the leadership like they do, for a
+moment, and uses their own parts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from resqpy.base.errors import ResqpyError, UsageError
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.claims import Claims
-from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.due import DueItemPolicy
 from resqpy.engine.scheduler.election import Election, Leadership
-from resqpy.engine.scheduler.promotion import Teller, raise_if_refused
+from resqpy.engine.scheduler.promotion import EventReporter, raise_if_refused
 from resqpy.engine.scheduler.redis_clock import FollowingClock
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.framework.api.api import api
@@ -35,17 +35,17 @@ _EVER_MS = 10**15
 
 
 async def promote_all() -> int:
-    """Move all delayed jobs, whatever their time; how many left their time."""
+    """Move all delayed jobs, whatever their time; returns how many left their time."""
     async with promoter() as each:
         return await each.promote(_EVER_MS)
 
 
 @asynccontextmanager
 async def promoter() -> AsyncIterator[Promoter]:
-    """The leadership, for the time of the block.
+    """The leadership, within the block.
 
     Raises:
-        UsageError: a scheduler leads here already.
+        UsageError: a scheduler already leads here.
     """
     resque = api.resque
     made: Any = resque.queue
@@ -58,8 +58,8 @@ async def promoter() -> AsyncIterator[Promoter]:
         own, shared = election.leadership("own"), election.leadership("shared")
         if own is None or shared is None:
             raise UsageError(
-                f"another scheduler leads here ({ballot.foreign or 'of resqpy'}), and would move the "
-                "jobs by its own clock; in a test start the process with scheduler=False"
+                f"another scheduler leads here ({ballot.foreign or 'of resqpy'}), and would move the jobs by "
+                "its own clock; in a test start the process with scheduler=False"
             )
         yield Promoter(queue, own, shared)
     finally:
@@ -69,7 +69,7 @@ async def promoter() -> AsyncIterator[Promoter]:
 
 
 class Promoter:
-    """Does what is due, by the queue's clock.
+    """Moves what is due, by the queue's clock.
 
     Attributes:
         enqueued: the jobs that entered their queues.
@@ -82,24 +82,24 @@ class Promoter:
         self._store = queue.store
         clock = FollowingClock(queue.clock)
         self._own, self._shared = replace(own, clock=clock), replace(shared, clock=clock)
-        teller = Teller(self._emit, lambda event: event == "transferred_job")
-        self._teller = teller
-        self._judge = Judge(queue, NAME)
-        self._claims = Claims(queue, self._judge, teller)
+        reporter = EventReporter(self._emit, lambda event: event == "transferred_job")
+        self._reporter = reporter
+        self._policy = DueItemPolicy(queue, NAME)
+        self._claims = Claims(queue, self._policy, reporter)
         announcer = _OnlyKnown(self._store, own_tasks(queue.definitions), self._errors.append)
         options = LeaderOptions(timeout_s=_LONGEST_S)
         chores = schedule_chores(queue, announcer, options, self._emit)
         self._periodic = [each for each in chores if each.scope == "own"]
 
     def _emit(self, event: str, *args: Any) -> None:
-        """Hear what a scheduler would tell."""
+        """Receive what a scheduler would emit."""
         if event == "error":
             self._errors.append(args[0])
         elif event in ("transferred_job", "enqueue"):
             self.enqueued.append(_of_event(args[1]))
 
     async def promote(self, until_ms: int) -> int:
-        """Move the delayed jobs that are due by then; how many left their time.
+        """Move the delayed jobs that are due by then; returns how many left their time.
 
         Raises:
             Exception: what kept one from its queue.
@@ -115,15 +115,15 @@ class Promoter:
     async def _promote_second(self, member: str, now_ms: int) -> int:
         store, second = self._store, member.encode()
         items = await queues.page(store, store.keys.delayed(member), 0, -1)
-        decisions = [Decision(each, second, self._judge.action(each, now_ms)) for each in items]
+        decisions = [Decision(each, second, self._policy.action(each, now_ms)) for each in items]
         results = await promote.decide_delayed(store, self._shared, second, decisions)
         raise_if_refused(decisions, results)
-        self._teller.decided(decisions, results)
-        await delayed.remove_at(store, int(member))  # nothing is left but the index' entry
+        self._reporter.decided(decisions, results)
+        await delayed.remove_at(store, int(member))  # only the index' entry is left
         return len(items)
 
     async def run_periodic(self) -> int | None:
-        """Enqueue the periodic tasks that are due and were announced; when (ms) the next one is."""
+        """Enqueue the announced periodic tasks that are due; returns when (ms) the next one is."""
         waits_s = [await each.run(self._own) for each in self._periodic]
         self._raise()
         due = (await periodic.look(self._store)).due
@@ -138,7 +138,7 @@ class Promoter:
 
 
 class _OnlyKnown(Announcer):
-    """Announces again, by our clock, what a test has started, and nothing else."""
+    """Announces again, by our clock, only what a test has started."""
 
     async def mend(self, seen: Seen, now_ms: int) -> bool:
         known = {name: task for name, task in self.tasks.items() if name in seen.tasks}
@@ -148,5 +148,5 @@ class _OnlyKnown(Announcer):
 
 
 def _of_event(job: Mapping[str, Any]) -> EnqueuedJob:
-    """A job as events tell it; one that is delayed may name no queue."""
+    """A job as in events; a delayed one may name no queue."""
     return EnqueuedJob(job["class"], list(job.get("args") or ()), job.get("queue") or "")

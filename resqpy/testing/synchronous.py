@@ -1,4 +1,4 @@
-"""The verbs of this package for synchronous tests: of Django and Flask applications, of `unittest`."""
+"""This package for synchronous tests: of Django and Flask applications, of `unittest`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ R = TypeVar("R")
 
 
 class SyncRunner:
-    """A started process, without worker and scheduler, on a loop that runs while it is called.
+    """A started process, without worker and scheduler, on a loop that runs during calls.
 
         with SyncRunner(Project.load(".", "test", {"redis.url": url})) as run:
             [job] = run(find_enqueued, "sendWelcomeEmail")
             drained = run(drain, delayed=True)
 
-    `api` leads to the process. What the application itself enqueues goes by its own connection, such
-    as a `SyncQueue`'s, to the same Redis.
+    `api` refers to the process. What the application itself enqueues uses its own connection, such as a
+    `SyncQueue`'s, to the same Redis.
     """
 
     def __init__(self, project: Project) -> None:
@@ -32,7 +32,7 @@ class SyncRunner:
         """Call an async function, and wait for its result.
 
         Raises:
-            RuntimeError: called where a loop runs: in an async test, await the function itself.
+            RuntimeError: called where a loop is running: in an async test, await the function itself.
         """
         asynchronous = self._awaited(lambda: function(*args, **kwargs))
         try:

@@ -1,4 +1,4 @@
-"""A task run here and now, without a worker: ActionHero's `runTask` and `runFullTask`."""
+"""Runs a task here and now, without a worker: ActionHero's `runTask` and `runFullTask`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from resqpy.framework.tasks.task_call import performer
 
 
 async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
-    """Run a task's `run` alone: inputs are checked, formatted and completed as before any run; no
-    plugin and no middleware has a part in it, and nothing is written to Redis.
+    """Run only a task's `run`: inputs are checked, formatted and completed as before any run; plugins and
+    middleware are not involved, and nothing is written to Redis.
 
     Args:
         task: its name, its class or the decorated function.
 
     Returns:
-        What `run` returned, as it is.
+        What `run` returned, unchanged.
 
     Raises:
         UnknownTask: with the nearest name.
@@ -38,18 +38,18 @@ async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
 
 
 async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
-    """Run a task as a worker does, with its plugins and its middleware, but now, and with the error
-    raised instead of written to the failed list.
+    """Run a task as a worker does, with its plugins and its middleware, but now, and with its error raised
+    instead of written to the failed list.
 
     Args:
         task: its name, its class or the decorated function.
 
     Returns:
-        What it returned; None where a plugin or middleware kept it from running.
+        What it returned; None if a plugin or middleware prevented the run.
 
     Raises:
         UnknownTask, InvalidInputs: as in `run_task`.
-        Exception: whatever the task raised, also where it would be tried again.
+        Exception: whatever the task raised, also if it would be retried.
     """
     spec = api.registry.task(task)
     return await _perform(spec, api.registry.definitions[spec.name], inputs)

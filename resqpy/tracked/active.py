@@ -1,4 +1,4 @@
-"""The task that a handler holds while it runs: irontask's `ActiveTask`."""
+"""The task that a handler receives while it runs: irontask's `ActiveTask`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
 from resqpy.tracked.merge import Patch, difference
 from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
-from resqpy.tracked.record import Ending, EndKind, Record, error_of
+from resqpy.tracked.record import Record, RunEnd, RunEndKind, error_of
 from resqpy.tracked.transitions import Change, change_of, fails, saved
 from resqpy.tracked.view import TaskView
 
@@ -26,8 +26,8 @@ Step = Callable[[Record, int], Change]
 
 
 class TaskWriter:
-    """Writes a task that runs here: in steps that hold only with the lock, from the record as it is at that
-    moment, whoever else changed it.
+    """Writes a task that runs here, in steps that only succeed with the lock, based on the record as it is
+    at that moment, whoever else changed it.
 
     Attributes:
         record: as we last wrote or read it.
@@ -42,10 +42,10 @@ class TaskWriter:
     async def write(
         self, step: Step, more: Callable[[Record], Sequence[Command]] = lambda _: ()
     ) -> None:
-        """Take a step.
+        """Write a step.
 
         Args:
-            more: what is written with it.
+            more: additional commands.
 
         Raises:
             AlreadyFinished, LockLost: nothing was written.
@@ -70,10 +70,10 @@ class TaskWriter:
         ]
 
     async def _was_done(self, change: Change) -> bool:
-        """Look how the record is now: our step may have been done, although we were not told.
+        """Read the record again: our step may have been done although we got no reply.
 
         Raises:
-            LockLost: it is ours no more.
+            LockLost: the lock is no longer ours.
         """
         now, wanted = await records.get(self._store, self.record.id), change.after
         if now is None and (wanted is None or (wanted.retain_ms == 0 and wanted.status.final)):
@@ -95,12 +95,12 @@ class ActiveTask(TaskView):
     `disabled`, `inactive`.
 
     Args:
-        failed_entry: what puts a run into the failed list.
-        interceptors: stand around each verb; see `intercepting`.
+        failed_entry: makes the entry for the failed list.
+        interceptors: wrap each verb; see `intercepting`.
 
     Attributes:
-        payload: change it as you like; it is saved by `save` and by what finishes.
-        processing: its states.
+        payload: change it freely; `save` and the finishing methods write it.
+        processing: its state.
         on, once, off: listen to its events; see `Emitter`.
     """
 
@@ -128,7 +128,7 @@ class ActiveTask(TaskView):
 
     @property
     def record(self) -> Record:
-        """All that is known, as it was when we last wrote or read it."""
+        """The record, as we last wrote or read it."""
         return self._writer.record
 
     @record.setter
@@ -137,33 +137,33 @@ class ActiveTask(TaskView):
 
     @property
     def processing_state(self) -> ProcessingState:
-        """How far processing is."""
+        """The state of processing."""
         return self.processing.state
 
     @property
     def locked(self) -> bool:
-        """Whether the lock is surely ours; without it nothing can be written."""
+        """Whether the lock is certainly ours; without it nothing can be written."""
         return self.processing.locked
 
     @property
     def enabled(self) -> bool:
-        """Whether it may run; False soon after it was disabled."""
+        """Whether it may run; becomes False soon after it is disabled."""
         return self.record.enabled and not self.processing.disabled
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Everything as JSON values."""
         return {**super().to_json(), "locked": self.locked}
 
     # -- save --
 
     @intercepted_task("save")
     async def save(self) -> None:
-        """Write what was changed in the payload; changes by others to other parts are kept.
+        """Write the changes of the payload; changes by others to other parts are kept.
 
         Raises:
-            AlreadySaving: a save is under way.
+            AlreadySaving: a save is in progress.
             AlreadyFinished, LockLost: nothing was written.
-            InvalidJob: the payload is no JSON object, or too large.
+            InvalidJob: the payload is not a JSON object, or too large.
         """
         self.processing.check()
         if self._saving:
@@ -179,15 +179,15 @@ class ActiveTask(TaskView):
             self._saving = False
 
     def changes(self) -> Patch:
-        """What was changed in the payload since the last save.
+        """The changes of the payload since the last save.
 
         Raises:
-            InvalidJob: the payload is no JSON object, or too large.
+            InvalidJob: the payload is not a JSON object, or too large.
         """
         try:
             patch = difference(codec.decode_text(self._saved), self.payload)
         except RecursionError:
-            payload_text(self.payload)  # says where it is nested too deep
+            payload_text(self.payload)  # raises with the path if nested too deeply
             raise
         if patch:
             payload_text(self.payload)
@@ -202,13 +202,13 @@ class ActiveTask(TaskView):
         """The run is done. Returning from the handler does the same.
 
         Args:
-            next_run_delay: until another run (milliseconds or a timedelta), whatever the interval.
-            save_payload: write the payload as well.
+            next_run_delay: until another run (milliseconds or a timedelta), regardless of the interval.
+            save_payload: also write the payload.
 
         Raises:
             AlreadyFinished, FinishInProgress, LockLost: nothing was written.
         """
-        await self._finish(EndKind.COMPLETE, next_run_delay, save_payload=save_payload)
+        await self._finish(RunEndKind.COMPLETE, next_run_delay, save_payload=save_payload)
 
     @intercepted_task("fail", "error", "next_run_delay")
     async def fail(
@@ -218,13 +218,13 @@ class ActiveTask(TaskView):
         *,
         save_payload: bool = True,
     ) -> None:
-        """The run failed and is not tried again; a recurring task has its next run all the same.
+        """The run failed and is not retried; a recurring task still has its next run.
 
         Args:
-            error: why: an exception, or words.
+            error: the reason: an exception or a text.
         """
         reason = _reason(error, "the handler failed the task without an error")
-        await self._finish(EndKind.FAIL, next_run_delay, reason, save_payload=save_payload)
+        await self._finish(RunEndKind.FAIL, next_run_delay, reason, save_payload=save_payload)
 
     @intercepted_task("retry", "error", "delay")
     async def retry(
@@ -234,44 +234,44 @@ class ActiveTask(TaskView):
         *,
         save_payload: bool = True,
     ) -> None:
-        """The attempt went wrong: try again after the delay, or the task's own backoff; where no
-        attempt is left, this is `fail`. Raising from the handler does the same, without the payload.
+        """The attempt failed: retry after the delay, or the task's own backoff; if no attempt is left, this
+        is `fail`. Raising from the handler does the same, without the payload.
         """
         reason = _reason(error, "the handler retried the task without an error")
         if not self.record.may_repeat:
-            await self._finish(EndKind.FAIL, None, reason, save_payload=save_payload)
+            await self._finish(RunEndKind.FAIL, None, reason, save_payload=save_payload)
             return
         if delay is None:
             retries, attempts = self.record.retries, self.record.attempts
             delay = retries.backoff.delay_ms(attempts, random.random)
-        await self._finish(EndKind.RETRY, delay, reason, save_payload=save_payload)
+        await self._finish(RunEndKind.RETRY, delay, reason, save_payload=save_payload)
 
     @intercepted_task("defer", "delay")
     async def defer(self, delay: Duration, *, save_payload: bool = True) -> None:
-        """Not done yet, go on later; it is no failure, and may be said without limit."""
+        """Not done yet, continue later; this is not a failure and can be repeated without limit."""
         delay_ms = duration_ms(delay, "delay")
-        await self._finish(EndKind.DEFER, delay_ms, save_payload=save_payload)
+        await self._finish(RunEndKind.DEFER, delay_ms, save_payload=save_payload)
 
     @intercepted_task("release")
     async def release(self, *, save_payload: bool = True) -> None:
-        """Not done yet, let another go on; after the task was disabled, say."""
-        await self._finish(EndKind.RELEASE, None, save_payload=save_payload)
+        """Not done yet, let another worker continue; for example after the task was disabled."""
+        await self._finish(RunEndKind.RELEASE, None, save_payload=save_payload)
 
     @intercepted_task("delete")
     async def delete(self) -> None:
         """Remove the task."""
-        await self._finish(EndKind.DELETE, None, save_payload=False)
+        await self._finish(RunEndKind.DELETE, None, save_payload=False)
 
     def force_release(self, error: BaseException | str | None = None) -> None:
-        """Stop processing without a word to Redis: nobody can go on before the lock has ended.
-        The last resort; does nothing where processing has ended.
+        """Stop processing without writing to Redis: nobody can continue before the lock expires. A last
+        resort; does nothing if processing has ended.
         """
         reason = None if error is None else _reason(error, "")
         self.processing.over(Finished(FORCE_RELEASE, reason))
 
     async def _finish(
         self,
-        kind: EndKind,
+        kind: RunEndKind,
         delay: Duration | None,
         error: BaseException | None = None,
         *,
@@ -291,8 +291,8 @@ class ActiveTask(TaskView):
         finally:
             processing.not_written()
 
-    async def write_end(self, ending: Ending, error: BaseException | None) -> None:
-        """Write an end at once, by a step of its own."""
+    async def write_end(self, ending: RunEnd, error: BaseException | None) -> None:
+        """Write an end immediately, in a separate step."""
 
         def entry(record: Record) -> Sequence[Command]:
             return self._failed_entry(error) if error and fails(record, ending) else ()
@@ -302,20 +302,20 @@ class ActiveTask(TaskView):
 
     def ending(
         self,
-        kind: EndKind,
+        kind: RunEndKind,
         delay_ms: int | None,
         error: BaseException | None = None,
         patch: Patch | None = None,
         result: str | None = None,
-    ) -> Ending:
-        """An end of this delivery, now."""
+    ) -> RunEnd:
+        """The end of this delivery, now."""
         new_id = new_task_id() if self.record.retries.linked else ""
         known = None if error is None else error_of(error)
-        return Ending(kind, self._clock.now_us(), delay_ms, known, result, patch or None, new_id)
+        return RunEnd(kind, self._clock.now_us(), delay_ms, known, result, patch or None, new_id)
 
 
 def _reason(error: BaseException | str | None, unsaid: str) -> BaseException:
-    """Why something is finished, as an exception."""
+    """The reason as an exception."""
     if isinstance(error, BaseException):
         return error
     if error is None or isinstance(error, str):

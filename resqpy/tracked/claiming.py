@@ -1,7 +1,7 @@
-"""Claiming a tracked task whose job was delivered, or learning that it is not to be run.
+"""Claims a tracked task whose job was delivered, or finds out why it must not run.
 
-Most tasks were claimed by the exchange that took their jobs (`TakenTask`). What is left for here are
-jobs in another spelling than ours, and tasks in whose way something stands.
+Most tasks were claimed by the exchange that took their jobs (`TakenTask`). This handles the rest: jobs
+spelled differently from ours, and tasks that can't simply be claimed.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from resqpy.engine.outcome import SKIPPED, Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.worker.endings import failed_commands
 from resqpy.store import delayed, queues
-from resqpy.store.exchange import TakenAlong, TakesAlong
+from resqpy.store.exchange import ClaimExtension, ExtensionReply
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import MalformedTask, TrackedError, UnknownTaskId
 from resqpy.tracked.locks import ClaimResult
-from resqpy.tracked.record import Ending, EndKind, Record, TaskStatus, error_of
+from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskStatus, error_of
 from resqpy.tracked.transitions import change_of, untaken
 
-_TRIES = 4  # of a claim: each settles something that stood in its way
-_WAIT_MS = 2000  # a task that comes this early is waited for in its slot
-_UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between the tries to hear what came of a claim
+_TRIES = 4  # of a claim: each removes one obstacle
+_WAIT_MS = 2000  # a task that comes at most this early is waited for in its slot
+_UNANSWERED = (0.1, 0.5, 2.0, 5.0)  # seconds between attempts to find out whether a claim succeeded
 
 _ACTIVE = (TaskStatus.RUNNING, TaskStatus.DISABLING)
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
 
 
 class Obstacle(Enum):
-    """Why a task could not be claimed, and so what to do with its job."""
+    """Why a task could not be claimed, which decides what to do with its job."""
 
-    DROP = "drop"  # it is another's, or nobody wants it any more
+    DROP = "drop"  # somebody else runs it, or nobody wants it any more
     EARLY = "early"  # its time has not come
-    RECOVER = "recover"  # who ran it is gone: settle that, then claim again
-    ENDED = "ended"  # its end has passed: it runs no more
-    REVIVE = "revive"  # it failed; perhaps somebody retried its failed entry
+    RECOVER = "recover"  # its worker is gone: recover it, then claim again
+    ENDED = "ended"  # its end has passed: it never runs again
+    REVIVE = "revive"  # it failed; perhaps its failed entry was retried
     STRANGER = "stranger"  # the record is of another type
 
 
@@ -54,10 +54,10 @@ def obstacle_of(record: Record, kind: str, now_ms: int) -> Obstacle:
     |---|---|
     | of another type | fails |
     | running, its lock valid | dropped |
-    | running, its lock over or its end noted | recovered, then claimed |
-    | waits, its end passed | it is over, and says why |
-    | scheduled, not due | put off |
-    | failed, and in the failed list when last seen | claimed, if it is there no more |
+    | running, its lock expired or its end noted | recovered, then claimed |
+    | waiting, its end passed | ends with that reason |
+    | scheduled, not due | postponed |
+    | failed, and in the failed list when last seen | claimed, if it is no longer there |
     | any other | dropped |
     """
     if record.type != kind:
@@ -75,10 +75,10 @@ def obstacle_of(record: Record, kind: str, now_ms: int) -> Obstacle:
 
 
 class Claimed(JobLifecycle):
-    """Of a run whose task is claimed.
+    """The lifecycle of a run whose task is claimed.
 
     Attributes:
-        task: what the handler holds, once it runs.
+        task: what the handler receives, once it runs.
     """
 
     plain: ClassVar[bool] = False
@@ -90,7 +90,7 @@ class Claimed(JobLifecycle):
         self.claimed: Record = claim.record
 
     def facts(self) -> dict[str, Any]:
-        """Which task it is, which of how many attempts this is, and how long the task was due."""
+        """Which task it is, the number of the attempt, and how long the task has been due."""
         record = self.claimed
         facts: dict[str, Any] = {"id": record.id, "attempt": record.attempts + 1}
         if record.attempts_left is not None:
@@ -101,35 +101,35 @@ class Claimed(JobLifecycle):
 
 
 class TakenTask(Claimed):
-    """Of a run whose task was taken with its job, until its delivery begins."""
+    """The lifecycle of a run whose task was claimed with its job, until its delivery begins."""
 
     @classmethod
-    def takes_along(cls, keys: Keys) -> TakesAlong | None:
-        """The task of each job that is one's."""
-        return TakesAlong((keys.task(""), *locks.claim_keys(keys)), keys.events)
+    def takes_along(cls, keys: Keys) -> ClaimExtension | None:
+        """Also claims the task of each job that has one."""
+        return ClaimExtension((keys.task(""), *locks.claim_keys(keys)), keys.events)
 
     @classmethod
-    def begun(cls, along: TakenAlong) -> JobLifecycle:
+    def begun(cls, along: ExtensionReply) -> JobLifecycle:
         """The task is ours."""
         task_id, *reply = along.reply
         return cls(locks.read_claim(task_id.decode(), reply, along.asked_s))
 
     def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
-        """It was not begun: its job could not be read, or it was cancelled, or goes back."""
+        """It was never started: its job could not be read, or it was cancelled, or goes back."""
         record, now_us, error, store = self.claimed, self.claim.now_us, outcome.error, run.store
         if outcome.kind is OutcomeKind.FAILURE and error is not None:
-            ending = Ending(EndKind.FAIL, now_us, error=error_of(error))
+            ending = RunEnd(RunEndKind.FAIL, now_us, error=error_of(error))
             change = change_of(record, ending)
             before = failed_commands(run, error, run.clock)
         else:
-            ending = Ending(EndKind.RELEASE, now_us)
+            ending = RunEnd(RunEndKind.RELEASE, now_us)
             change = untaken(record, now_us)
             before = [queues.return_command(store, run.queue, run.job.raw)]
         return records.guarded(store, record, ending, before, change, place=False)
 
 
 class _Unanswered(JobLifecycle):
-    """Of a run whose task may be claimed or not: nobody told us."""
+    """The lifecycle of a run whose claim got no reply."""
 
     plain: ClassVar[bool] = False
 
@@ -139,12 +139,12 @@ class _Unanswered(JobLifecycle):
         self._clock = clock
 
     def end(self, run: Run, outcome: Outcome) -> Sequence[Command]:
-        """The job goes back, and the task if it is ours."""
+        """The job goes back, and the task too if it is ours."""
         store = run.store
         commands: list[Command] = []
         if outcome.kind is OutcomeKind.RETURNED:
             commands.append(queues.return_command(store, run.queue, run.job.raw))
-        ending = Ending(EndKind.RELEASE, self._clock.now_us())
+        ending = RunEnd(RunEndKind.RELEASE, self._clock.now_us())
         return [
             *commands,
             ("REQUIRE", store.keys.task(self._task_id), "lock", self._token),
@@ -154,10 +154,10 @@ class _Unanswered(JobLifecycle):
 
 
 async def claim(run: Run, task_id: str, clock: Clock) -> ClaimResult | None:
-    """Claim the task; None where it is not to be run: what becomes of the job stands in the run.
+    """Claim the task; None if it must not run: what becomes of the job is then set in the run.
 
     Raises:
-        OutcomeUnknown, StoreUnavailable: it may be ours or not; the lifecycle sees to that.
+        OutcomeUnknown, StoreUnavailable: it may be ours or not; the lifecycle handles that.
     """
     lifecycle = run.lifecycle
     if isinstance(lifecycle, TakenTask) and _still_holds(lifecycle.claim, task_id, clock):
@@ -169,9 +169,9 @@ async def claim(run: Run, task_id: str, clock: Clock) -> ClaimResult | None:
             reply = await _ask(run, task_id, token, clock)
         except (OutcomeUnknown, StoreUnavailable):
             raise
-        except (StoreError, MalformedTask):  # it would be so again: the job fails
+        except (StoreError, MalformedTask):  # it would happen again: the job fails
             run.lifecycle = PLAIN
-            await records.get(run.store, task_id)  # which says what is malformed, if that was it
+            await records.get(run.store, task_id)  # raises what is malformed, if that was the cause
             raise
         if reply.record is None:
             run.error = UnknownTaskId(_unknown(task_id))
@@ -187,7 +187,7 @@ async def claim(run: Run, task_id: str, clock: Clock) -> ClaimResult | None:
 
 
 def _still_holds(claim: ClaimResult, task_id: str, clock: Clock) -> bool:
-    """Whether what was taken with the job is this task, and its lock lasts."""
+    """Whether the task claimed with the job is this one, and its lock is still valid."""
     record = claim.record
     if record is None or record.lock is None or record.id != task_id:
         return False
@@ -196,7 +196,7 @@ def _still_holds(claim: ClaimResult, task_id: str, clock: Clock) -> bool:
 
 
 async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> ClaimResult:
-    """Claim; where the answer was lost, ask again: the token tells whether it was done."""
+    """Claim; if the reply was lost, ask again: the token shows whether it was done."""
     store, kind = run.store, run.class_name
     for pause_s in _UNANSWERED:
         try:
@@ -207,7 +207,7 @@ async def _ask(run: Run, task_id: str, token: str, clock: Clock) -> ClaimResult:
 
 
 async def _clear_way(run: Run, claim: ClaimResult) -> bool:
-    """Settle what keeps a task from being claimed; False: it is not to be run."""
+    """Remove what keeps a task from being claimed; False: it must not run."""
     record = claim.record
     assert record is not None
     obstacle = obstacle_of(record, run.class_name, claim.now_us // 1000)
@@ -233,7 +233,7 @@ async def _end_unrun(run: Run, claim: ClaimResult) -> bool:
 
 
 async def _wait(run: Run, record: Record, now_ms: int) -> bool:
-    """Wait for a task that is due soon; another is left to the delayed list."""
+    """Wait for a task that is due soon; a later one is left to the delayed list."""
     assert record.next_run_ms is not None
     left_ms = record.next_run_ms - now_ms
     if left_ms <= _WAIT_MS:
@@ -245,4 +245,4 @@ async def _wait(run: Run, record: Record, now_ms: int) -> bool:
 
 
 def _unknown(task_id: str) -> str:
-    return f"no record knows the tracked task {task_id!r}: it was removed, or its time is over"
+    return f"no record knows the tracked task {task_id!r}: it was removed, or its retention is over"

@@ -1,4 +1,4 @@
-"""From what a user says of a new task to its record; everything wrong is refused here. And who else is asked."""
+"""From a user's options to the record of a new task, rejecting everything invalid; and its enqueue hooks."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ FOREVER = -1
 
 
 class CreateOptions(TypedDict, total=False):
-    """What may be said of a new task; all of it may be left out.
+    """Options of a new task; all fields are optional.
 
     Attributes:
         id: unique; generated if not given.
         queue: where its job waits; default: the task's own queue.
-        priority: -9 to 9; the higher runs first.
-        tags: words by which it is found.
+        priority: -9 to 9; higher runs first.
+        tags: words by which it can be found.
         enabled: False: it waits until `enable`.
-        interval: milliseconds, a timedelta, or a cron expression: it runs again and again.
-        timezone: that of the cron expression; UTC if not given.
-        start: when it runs first: milliseconds since the epoch or an aware datetime.
-        delay: the same from now on: milliseconds or a timedelta.
-        end: no run starts from then on.
-        retries: how many times a failed run is tried again; None: for ever.
-        backoff: how long to wait before: a `Backoff`, or milliseconds or a timedelta for always
-            the same.
-        linked: each attempt is a new task, linked to the one before.
-        at_most_once: a run that started is never repeated.
-        retain_for: how long the record is kept after the end: milliseconds or a timedelta; 0: not
-            at all; None or -1: for ever.
+        interval: milliseconds, a timedelta, or a cron expression: it runs repeatedly.
+        timezone: of the cron expression; UTC if not given.
+        start: the first run: milliseconds since the epoch or an aware datetime.
+        delay: the same relative to now: milliseconds or a timedelta.
+        end: no run starts after that.
+        retries: how many times a failed run is retried; None: unlimited.
+        backoff: how long to wait before each: a `Backoff`, or milliseconds or a timedelta for a constant
+            wait.
+        linked: each attempt is a new task, linked to the previous one.
+        at_most_once: a run that has started is never repeated.
+        retain_for: how long the record is kept after the end: milliseconds or a timedelta; 0: not at all;
+            None or -1: forever.
         lock_duration: how long a lock lasts until it is renewed or lost.
-        longest_execution: how long one delivery may take; 0: no limit.
+        longest_execution: time limit of one delivery; 0: no limit.
         application, user: who creates it.
     """
 
@@ -77,7 +77,7 @@ class CreateOptions(TypedDict, total=False):
 
 
 _NAMES = frozenset(CreateOptions.__annotations__)
-# What other libraries call them, in small letters without `_`.
+# Names in other libraries, in lower case without `_`.
 _OTHER_NAMES = {
     "retrycount": "retries", "maxretries": "retries", "retrylimit": "retries", "attempts": "retries",
     "maxattempts": "retries", "retry": "retries", "retryinterval": "backoff", "retrydelay": "backoff",
@@ -104,7 +104,7 @@ def new_record(
     """The record of a new task.
 
     Raises:
-        UsageError: what is wrong, with what to do.
+        UsageError: what is wrong, and what to do.
     """
     if wrong := sorted(set(options) - _NAMES):
         raise UnknownOption(f"unknown option {wrong[0]!r}{_meant(wrong[0])}")
@@ -135,7 +135,7 @@ def new_record(
 
 
 def _meant(name: str) -> str:
-    """Which option was meant, or which there are."""
+    """The option that was probably meant, or all options."""
     if other := _OTHER_NAMES.get(name.replace("_", "").lower()):
         return f"; here it is {other!r}"
     return near_match(name, _NAMES) or f" (options: {', '.join(sorted(_NAMES))})"
@@ -143,30 +143,30 @@ def _meant(name: str) -> str:
 
 def _kind(kind: object) -> str:
     if not isinstance(kind, str) or not kind.strip():
-        raise UsageError(f"task type {kind!r}: the name of a task is meant")
+        raise UsageError(f"task type {kind!r}: expected the name of a task")
     return kind
 
 
 def _flag(which: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise UsageError(f"{which}: {value!r} is neither True nor False")
+        raise UsageError(f"{which}: {value!r} must be True or False")
     return value
 
 
 def _interval(options: CreateOptions, now_ms: int) -> tuple[int | str | None, str | None]:
     interval, timezone = options.get("interval"), options.get("timezone")
     if timezone is not None and not isinstance(timezone, str):
-        raise UsageError(f"timezone: {timezone!r} is no name; pass one such as 'Europe/Berlin'")
+        raise UsageError(f"timezone: {timezone!r} is not a name; pass one such as 'Europe/Berlin'")
     if isinstance(interval, str):
         if cron_after(interval, timezone, now_ms) is None:
             raise UsageError(f"interval {interval!r} never fires")
         return interval, timezone
     if timezone is not None:
-        raise UsageError(f"timezone {timezone!r}: only a cron expression as interval has one")
+        raise UsageError(f"timezone {timezone!r}: only valid with a cron expression as interval")
     if interval is None:
         return None, None
     if (ms := duration_ms(interval, "interval")) < 1:
-        raise UsageError(f"interval {interval!r}: at least a millisecond is meant")
+        raise UsageError(f"interval {interval!r}: must be at least a millisecond")
     return ms, None
 
 
@@ -177,7 +177,7 @@ def _retries(options: CreateOptions, defaults: Retries) -> Retries:
         backoff = Backoff.fixed(duration_ms(backoff, "backoff"))
     once = _flag("at_most_once", options.get("at_most_once", defaults.at_most_once))
     if once and options.get("retries"):
-        raise UsageError("at_most_once: a run is never repeated, so there are no retries")
+        raise UsageError("at_most_once: a run is never repeated, so it can't have retries")
     linked = _flag("linked", options.get("linked", defaults.linked))
     said = tuple(each for each in ("retries", "backoff") if each in options)
     return Retries(0 if once else most, backoff, linked, once, said)
@@ -187,7 +187,7 @@ def _times(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UsageError(f"retries {value!r}: how many times is meant, or None for ever")
+        raise UsageError(f"retries {value!r}: expected a number, or None for unlimited")
     return value
 
 
@@ -204,7 +204,7 @@ def _lock_ms(options: CreateOptions, defaults: TaskDefaults) -> int:
     ms = duration_ms(options.get("lock_duration", defaults.lock_ms), "lock_duration")
     if ms < _SHORTEST_LOCK_MS:
         raise UsageError(
-            f"lock_duration {ms} ms: at least {_SHORTEST_LOCK_MS} ms; it must be renewed in time"
+            f"lock_duration {ms} ms: must be at least {_SHORTEST_LOCK_MS} ms, to be renewed in time"
         )
     return ms
 
@@ -218,7 +218,7 @@ def _longest_ms(options: CreateOptions, defaults: TaskDefaults) -> int | None:
 def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
     start, delay, end = options.get("start"), options.get("delay"), options.get("end")
     if start is not None and delay is not None:
-        raise UsageError("start and delay: say one of them")
+        raise UsageError("start and delay can't be combined")
     start_ms = None if start is None else moment_ms(start, "start")
     if delay is not None:
         start_ms = now_ms + delay_ms(delay, "delay")
@@ -230,7 +230,7 @@ def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
 
 
 def _started(record: Record, now_us: int) -> Record:
-    """With its first status; one that will never run has failed, as irontask has it."""
+    """Set the initial status; one that will never run has failed, as in irontask."""
     made = but(settled(record, record, now_us), changed_ms=now_us // 1000)
     if made.status is not TaskStatus.FAILED:
         return made
@@ -239,14 +239,14 @@ def _started(record: Record, now_us: int) -> Record:
 
 
 class EnqueueGuards:
-    """The enqueue hooks and locks of a task's plugins and middleware, for a tracked task of it.
+    """The enqueue hooks and locks of a task's plugins and middleware, applied to a tracked task.
 
-    They are asked once, when it is created, also where it is to start later: from then on its record
-    promises that it runs, so neither promotion nor a retry nor a recurrence asks again. They see the
-    payload without the id, so two tasks with equal payloads are equal to them; and hooks may change it.
+    They are applied once, at creation, even if the task starts later: from then on its record guarantees
+    that it runs, so promotions, retries and recurrences don't apply them again. They see the payload
+    without the id, so two tasks with equal payloads are equal to them; and hooks may change it.
 
     Args:
-        definition: the task; None: nobody is to be asked.
+        definition: the task; None: there are no hooks.
     """
 
     def __init__(self, store: Store, definition: Definition | None, record: Record) -> None:
@@ -263,11 +263,11 @@ class EnqueueGuards:
             self._job = Enqueuing(record.type, queue, [payload], Queue(store))
 
     async def before(self) -> None:
-        """Ask the hooks.
+        """Call the hooks.
 
         Raises:
-            TaskRefused: one forbids it. What a hook raises itself is raised.
-            InvalidJob, InvalidInputs: what one has made of the payload can't be written.
+            TaskRefused: one forbids it. Errors of hooks are raised unchanged.
+            InvalidJob, InvalidInputs: a hook changed the payload to something that can't be encoded.
         """
         if self._hooks is None:
             return
@@ -278,10 +278,10 @@ class EnqueueGuards:
         try:
             self._payload = payload_text(args[0] if len(args) == 1 else args)
         except UsageError as error:
-            raise type(error)(f"the enqueue hooks of task {name!r} spoiled its {error}") from error
+            raise type(error)(f"the enqueue hooks of task {name!r} broke its {error}") from error
 
     def record(self, asked: Record) -> Record:
-        """The new task with what the hooks have made of its payload."""
+        """The new task with the payload as changed by the hooks."""
         return asked if self._hooks is None else but(asked, payload=self._payload)
 
     def commands(self) -> list[Command]:
@@ -290,13 +290,13 @@ class EnqueueGuards:
         return [records.guards_command(guards)] if guards else []
 
     def refusal(self) -> TaskRefused:
-        """One of the locks forbids it."""
+        """The error for a lock that forbids it."""
         names = " or ".join(plugin.name for plugin in self._locks)
         return TaskRefused(
-            f"task {self._job.class_name!r}: {names} forbids it, because its equal waits already"
+            f"task {self._job.class_name!r}: {names} forbids it, because an equal one already waits"
         )
 
     async def after(self) -> None:
-        """Tell the hooks that it is created."""
+        """Call the hooks after it was created."""
         if self._hooks is not None:
             await self._hooks.after(self._job)

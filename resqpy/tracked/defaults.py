@@ -1,11 +1,11 @@
-"""What a tracked task is like where its creator says nothing: one preset for each system.
+"""The defaults for tracked tasks: one preset per system.
 
 | | irontask | extra_horizon | twin |
 |---|---|---|---|
-| retries | 4 | 0 | for ever |
+| retries | 4 | 0 | unlimited |
 | wait | 1 s, then 3.5 times as long each | 1 s, then twice as long each | 5 s |
 | a retry is | the same task again | a new task | the same task again |
-| record kept | for ever | for ever | not at all |
+| record kept | forever | forever | not at all |
 | longest execution | 30 minutes | no limit | no limit |
 | lock | 30 s | 30 s | 30 s |
 """
@@ -26,7 +26,7 @@ HALF_AN_HOUR_MS = 30 * 60_000
 
 @dataclass(frozen=True, slots=True)
 class TaskDefaults:
-    """Values for what a `create` leaves out; see `Record` for their meaning."""
+    """Defaults for options that `create` omits; see `Record` for their meaning."""
 
     retries: Retries = field(default_factory=Retries)
     retain_ms: int | None = None
@@ -46,19 +46,19 @@ def preset(name: str) -> TaskDefaults:
     """The defaults of one system.
 
     Raises:
-        UnknownOption: no such preset, with the nearest.
+        UnknownOption: there is no such preset; with the nearest name.
     """
     if name not in PRESETS:
         known = ", ".join(PRESETS)
-        raise UnknownOption(f"preset {name!r} is not known{near_match(name, PRESETS)} ({known})")
+        raise UnknownOption(f"preset {name!r} is unknown{near_match(name, PRESETS)} ({known})")
     return PRESETS[name]
 
 
 def defaults_of(definition: Definition | None, defaults: TaskDefaults) -> TaskDefaults:
-    """What a new task is like where its creator says nothing.
+    """The defaults for a new task.
 
     Args:
-        definition: None: it is not known here, so the worker sees to what it says.
+        definition: None: it is unknown here, so the worker applies its policy.
         defaults: a preset's.
     """
     if definition is None:
@@ -72,7 +72,7 @@ def defaults_of(definition: Definition | None, defaults: TaskDefaults) -> TaskDe
 
 
 def with_policy(record: Record, policy: RetryPolicy) -> Record:
-    """A record, with what its creator did not say as the task's own policy has it."""
+    """A record with the task's own policy for everything that its creator left open."""
     if record.retries.at_most_once:
         return record
     filled = _filled(record.retries, policy)

@@ -1,4 +1,4 @@
-"""The deliveries of tracked tasks: claimed, run, ended; and the plugin by which a worker makes them."""
+"""The deliveries of tracked tasks: claimed, run, ended; and the plugin through which a worker makes them."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from resqpy.tracked.run import Interceptor, TrackedRun
 _log = logging.getLogger("resqpy.tracked")
 
 _SOON_MS = 10_000
-_LOST = "task %s (%s) was removed, or its lock is over: what this run did is not written"
+_LOST = "task %s (%s) was removed, or its lock expired: the changes of this run were not written"
 
 OnStep = Callable[[Record], None]
 
 
 class EarlyPromotion:
-    """A task that runs again within seconds runs at its very time, not at the next whole second.
+    """Runs a task that is due again within seconds at its exact time, not at the next whole second.
 
-    The delayed list knows whole seconds only. So the worker that ended a run remembers when the next one
-    is due, and moves the job to its queue then. That may fail, and the worker may be gone by then: the job
-    stands in the delayed list all the while, and any scheduler promotes it when the second has come.
+    The delayed list has only whole seconds. So the worker that ended a run remembers when the next one is
+    due, and moves the job to its queue then. If that fails, or the worker is gone by then, nothing is lost:
+    the job is in the delayed list, and any scheduler promotes it when its second has come.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class EarlyPromotion:
         self._moving: set[asyncio.Task[None]] = set()
 
     def remember(self, run: Run, record: Record) -> None:
-        """See to the next run of a task, if it is soon and not at a whole second."""
+        """Schedule the next run of a task, if it is soon and not at a whole second."""
         due_ms = record.next_run_ms
         if record.status is not TaskStatus.SCHEDULED or due_ms is None or due_ms % 1000 == 0:
             return
@@ -70,7 +70,7 @@ class EarlyPromotion:
 
 
 async def _move(store: Store, record: Record) -> None:
-    """Move its job when the time has come by the clock of Redis, whatever ours says."""
+    """Move its job when the time has come by Redis' clock, whatever our clock says."""
     assert record.next_run_ms is not None
     try:
         now_us = await store.time_us()
@@ -88,13 +88,12 @@ class Deliveries:
 
     Args:
         keeper: renews the locks.
-        clock: corrected by what Redis says with each task that is claimed; None: one of our own.
-        on_step: called with the record when a task begins to be processed here, and when that has
-            finished.
+        clock: corrected by Redis' time with each claimed task; None: a new one.
+        on_step: called with the record when processing of a task begins here and when it has finished.
         on_active: called with each task before it is processed.
-        interceptor: called as `await interceptor(task, call_next)` around the processing of each
-            task; `call_next` returns how it finished.
-        verb_interceptors: stand around what is called of the active tasks; see `intercepting`.
+        interceptor: called as `await interceptor(task, call_next)` around the processing of each task;
+            `call_next` returns how it finished.
+        verb_interceptors: wrap the verbs of active tasks; see `intercepting`.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Deliveries:
         self._interceptor = interceptor
 
     async def around(self, run: Run, task_id: str, call_next: CallNext) -> None:
-        """Run a job whose arguments carry a task's id, if the task is to be run."""
+        """Run a job whose arguments contain a task id, if the task may run."""
         try:
             claimed = await claim(run, task_id, self._clock)
         except (OutcomeUnknown, StoreUnavailable):
@@ -160,21 +159,21 @@ class Deliveries:
 
 
 class Tracking(Plugin):
-    """Lets a job with a task's id run by its record: the outermost plugin of any task. A job without an id
-    passes at the cost of one look at its arguments.
+    """Runs jobs that carry a task id by their records: the outermost plugin of every task. A job without an
+    id costs one look at its arguments.
 
     Args:
         deliveries: those of the process.
     """
 
-    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis for as long as it must
+    hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
 
     def __init__(self, deliveries: Deliveries, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self._deliveries = deliveries
 
     async def around(self, run: Run, call_next: CallNext) -> None:
-        """The whole run, if it is that of a tracked task."""
+        """Wraps the whole run, if the job belongs to a tracked task."""
         task_id = task_id_of(run.args)
         if task_id is None:
             await call_next()
@@ -183,10 +182,10 @@ class Tracking(Plugin):
 
 
 def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries) -> Definitions:
-    """The same tasks, each of which may be created as a tracked one.
+    """The same tasks, each of which can also be created as a tracked one.
 
-    A tracked task that is none of them fails at once, with its record, instead of leaving that to
-    the search for lost tasks.
+    A tracked task that is not among them fails immediately, with its record, instead of being found later
+    by the search for lost tasks.
     """
     tracking = Tracking(deliveries)
 
@@ -203,6 +202,6 @@ def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries)
 
 
 async def _no_such_task(*_: Any) -> None:
-    """Fail the run for good: this worker would not know the task the next time either."""
+    """Fail the run permanently: this worker would not know the task the next time either."""
     run = current_run.get()
     run.outcome = failure(unknown_task(run.class_name))

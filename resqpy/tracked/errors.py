@@ -1,4 +1,4 @@
-"""What can be wrong with a tracked task."""
+"""The errors of tracked tasks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from resqpy.base.errors import ResqpyError, UsageError
 
 
 class TrackedError(ResqpyError):
-    """Something about a tracked task is not as it should be."""
+    """Something is wrong with a tracked task."""
 
 
 class UnknownTaskId(TrackedError):
-    """No record knows this tracked task: it was removed, or its retention is over."""
+    """There is no record of this tracked task: it was removed, or its retention is over."""
 
 
 class MalformedTask(TrackedError):
-    """The record of a tracked task can't be read: somebody has changed it. It is left as it is."""
+    """The record of a tracked task can't be read: somebody has changed it. It is left alone."""
 
 
 class DuplicateTask(TrackedError, UsageError):
-    """There is a tracked task with this id already."""
+    """A tracked task with this id exists already."""
 
 
 class TaskRefused(TrackedError):
@@ -26,7 +26,7 @@ class TaskRefused(TrackedError):
 
 
 class TaskStateError(TrackedError):
-    """A tracked task is not in a status in which this can be done."""
+    """A tracked task is in a status in which this is not possible."""
 
 
 class AlreadyFinished(TrackedError):
@@ -38,7 +38,7 @@ class FinishInProgress(TrackedError):
 
 
 class LockLost(TrackedError):
-    """The lock on this task is lost: another worker may run it by now; nothing was written."""
+    """The lock on this task is lost: another worker may be running it; nothing was written."""
 
 
 class AlreadySaving(TrackedError):
@@ -46,4 +46,4 @@ class AlreadySaving(TrackedError):
 
 
 class ListenerDestroyed(TrackedError):
-    """The listener was destroyed; make a new one."""
+    """The listener was destroyed; create a new one."""

@@ -1,4 +1,4 @@
-"""What happens to tracked tasks, anywhere on this Redis, as events in this process; and waiting for an end."""
+"""Events of tracked tasks, anywhere on this Redis, emitted in this process; and waiting for a task's end."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from resqpy.tracked.record import LastRun, Record, TaskStatus, but, error_from_d
 
 ANY = "any"
 CONNECTED = "connected"
-_LOOK_EVERY_S = 5.0  # should an event be lost
+_LOOK_EVERY_S = 5.0  # in case an event was lost
 _FINAL = {f"task_{each.value}": each for each in TaskStatus if each.final}
 
 
 class TaskEvents(Emitter):
     """Emits `task_created`, `task_pending`, `task_running`, …, `task_failed`, `task_removed` with the
-    event's content, and `any` with type and content; `connected` when it listens again after Redis
-    was away, for then something may have been missed. An async context.
+    event's content, and `any` with type and content; `connected` when it listens again after Redis was
+    unreachable, because events may have been missed. An async context manager.
 
-    `task_failed` has exactly the content of Extra Horizon's event: id, functionName, error (type,
-    name, message).
+    `task_failed` has exactly the content of Extra Horizon's event: id, functionName, error (type, name,
+    message).
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset(
@@ -62,13 +62,13 @@ class TaskEvents(Emitter):
             self.emit(ANY, event["type"], event.get("content"))
 
     async def start(self) -> None:
-        """Return when it listens; what happened before is not told."""
+        """Return once it is listening; earlier events are not emitted."""
         if self._task is None:
             self._task = own_task(self._subscription.run(), "events of tracked tasks")
         await self._listens.wait()
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         task, self._task = self._task, None
         if task is not None:
             task.end()
@@ -84,7 +84,7 @@ class TaskEvents(Emitter):
 
 
 class Waiting:
-    """Waits for tasks: all who wait in one process share one connection."""
+    """Waits for tasks: all waits in one process share one connection."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -131,8 +131,7 @@ class Waiting:
             if kind in told:
                 return _gone(record, status, told[kind])
         raise UnknownTaskId(
-            f"the task {record.id!r} is gone: it was removed, or had ended already and is not kept "
-            "(retain_for)"
+            f"the task {record.id!r} is gone: it was removed, or had already ended and is not kept (retain_for)"
         )
 
     @asynccontextmanager
@@ -158,7 +157,7 @@ async def _any_of(heard: asyncio.Event) -> None:
 
 
 def _gone(record: Record, status: TaskStatus, content: dict[str, Any]) -> Record:
-    """A record that is not kept after its end, as far as the event tells how that was."""
+    """A record that is not kept after its end, reconstructed from the event."""
     error, now_ms = content.get("error"), record.updated_us // 1000
     return but(
         record,

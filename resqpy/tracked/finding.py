@@ -1,4 +1,4 @@
-"""Finding tracked tasks: page by page, one after the other, or only how many there are."""
+"""Finds tracked tasks: page by page, one after the other, or only their number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resqpy.tracked import records
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.intercepting import VerbInterceptor, intercepted
 from resqpy.tracked.query import (
-    MOST_PER_PAGE,
+    MAX_PAGE_SIZE,
     Conditions,
     Position,
     Query,
@@ -28,16 +28,16 @@ from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.recovery import settle_due
 
 _WINDOW = 500
-_MOST_IDS = 5000  # looked at in one call
+_MAX_IDS = 5000  # examined in one call
 Found = tuple[int, bytes, bytes]  # the number of the section from 1, id, score
-_MOST_CALLS = 5  # of the script, in a page that has a task; each looks at up to 2,000 ids
+_MAX_CALLS = 5  # of the script, for a page that has a task; each examines up to 2,000 ids
 DEFAULT_PAGE_SIZE = 25
-_TIME_KEPT_S = 60.0  # clocks that never step drift by less than a millisecond in this
+_TIME_KEPT_S = 60.0  # monotonic clocks drift by less than a millisecond in this time
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A place in the order."""
+    """A position in the order."""
 
     section: int
     task_id: str
@@ -50,7 +50,7 @@ async def next_rows(
     """The next rows. One round trip; without scripts, a few.
 
     Returns:
-        The rows, and where it was given up after many ids that are not wanted: the place to go on.
+        The rows, and, if the script stopped after many ids that don't match, the position to continue from.
     """
     if not store.scripts:
         found, stopped = await walk(store, sections, most, ascending=ascending)
@@ -70,16 +70,16 @@ def _row(section: int, task_id: bytes, score: bytes) -> Row:
 
 
 async def sizes_of(store: Store, sets: Sequence[str]) -> list[int]:
-    """How many tasks each of several sorted sets has."""
+    """The size of several sorted sets."""
     return await store.pipeline([("ZCARD", name) for name in sets])
 
 
 async def walk(
     store: Store, sections: Sequence[Section], most: int, *, ascending: bool
 ) -> tuple[list[Found], Found | None]:
-    """What `lua/task_page.lua` answers, for Redis users that may run no script; in a few round trips."""
+    """The result of `lua/task_page.lua`, for Redis users that may not run scripts; in a few round trips."""
     rows: list[Found] = []
-    left = _MOST_IDS
+    left = _MAX_IDS
     for number, section in enumerate(sections, 1):
         sizes = await store.pipeline([("ZCARD", name) for name in section.sets])
         key = section.sets[sizes.index(min(sizes))]
@@ -125,7 +125,7 @@ async def _in_all(store: Store, ids: Sequence[bytes], sets: Sequence[str]) -> li
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Some records, and where to go on; no cursor: that was all."""
+    """Some records, and where to continue; no cursor: that was all."""
 
     records: list[Record]
     cursor: str | None
@@ -134,16 +134,16 @@ class RecordPage:
 async def page(
     store: Store, query: Query, place: Position | None, size: int, now_ms: int
 ) -> RecordPage:
-    """The next page; one with a cursor is never empty. What it costs is what it holds, at ten tasks or a
-    million.
+    """The next page; one with a cursor is never empty. Its cost depends on its size, not on the number of
+    tasks.
 
-    Redis finds the ids that stand in the sorted sets of all conditions; only records that are asked for
-    are read. Where few of many ids meet conditions together, a page that has found a task looks at so many
-    and no more: it may have fewer tasks than asked for, and still a cursor. One without any goes on.
+    Redis finds the ids that are in the sorted sets of all conditions; only matching records are read. If
+    few ids meet all conditions, the script stops after a number of ids once the page has a task: then it
+    has fewer tasks than requested, but still a cursor. A page without any continues.
     """
     found: list[Record] = []
     calls = 0
-    while calls < _MOST_CALLS or not found:
+    while calls < _MAX_CALLS or not found:
         calls += 1
         wanted = size - len(found) + 1
         rows, given_up = await next_rows(
@@ -185,7 +185,7 @@ class Page:
 
 
 class TaskQueries:
-    """What `Tracked` knows of all tasks together."""
+    """The verbs of `Tracked` for all tasks together."""
 
     store: Store
     clock: RedisClock
@@ -195,7 +195,7 @@ class TaskQueries:
         raise NotImplementedError
 
     async def _hear_time(self, *, anew: bool = False) -> None:
-        """Ask Redis what time it is, unless it has told us not long ago."""
+        """Get Redis' time, unless we got it recently."""
         if anew or self.clock.age_s > _TIME_KEPT_S:
             asked_s = self.clock.monotonic()
             self.clock.note_between(await self.store.time_us(), asked_s)
@@ -211,7 +211,7 @@ class TaskQueries:
         """A page of tasks.
 
         Args:
-            cursor: of the page before; the conditions must be the same.
+            cursor: of the previous page; the conditions must be the same.
             conditions: see `QueryOptions`.
 
         Raises:
@@ -226,14 +226,14 @@ class TaskQueries:
         return Page([self._task(record) for record in found.records], found.cursor)
 
     async def _settle(self, query: Query) -> None:
-        """Let the sets by status say what time alone has changed."""
+        """Update the sets by status with what has changed by time alone."""
         if query.statuses or query.sort is SortBy.STATUS:
             await settle_due(self.store)
 
     async def iterate(
         self, page_size: int = 100, **conditions: Unpack[QueryOptions]
     ) -> AsyncIterator[TrackedTask]:
-        """All tasks that `query` would give, page by page."""
+        """All tasks that `query` would return, page by page."""
         cursor: str | None = None
         while True:
             page = await self.query(cursor=cursor, page_size=page_size, **conditions)
@@ -245,10 +245,10 @@ class TaskQueries:
 
     @intercepted("count")
     async def count(self, **conditions: Unpack[Conditions]) -> int:
-        """How many tasks there are.
+        """The number of tasks.
 
-        One round trip for a type, statuses, both, one tag, an application or a user; for other
-        conditions, and several together, the records that meet them are read.
+        One round trip for a type, statuses, both, one tag, an application or a user; for other conditions,
+        and combinations, the matching records are read.
 
         Args:
             conditions: see `Conditions`.
@@ -264,7 +264,7 @@ class TaskQueries:
         count, place = 0, None
         while True:
             now_ms = self.clock.now_ms()
-            found = await page(self.store, query, place, MOST_PER_PAGE, now_ms)
+            found = await page(self.store, query, place, MAX_PAGE_SIZE, now_ms)
             count += len(found.records)
             if found.cursor is None:
                 return count

@@ -1,4 +1,6 @@
-"""Tracked tasks as who created or found them holds them: irontask's `Task`, and all that meet some conditions."""
+"""Handles of tracked tasks for whoever created or found them: irontask's `Task`, and all tasks that match
+conditions.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ _AT_ONCE = 100
 
 
 class TrackedTask(TaskView):
-    """A task and what can be done with it from outside its run.
+    """A task and its verbs, from outside its run.
 
     Attributes:
         payload: change it and call `save`.
@@ -38,12 +40,12 @@ class TrackedTask(TaskView):
         self._saving = False
 
     async def save(self) -> None:
-        """Write what was changed in the payload; what others changed meanwhile stays.
+        """Write the changes of the payload; changes by others are kept.
 
         Raises:
-            AlreadySaving: a save is under way.
+            AlreadySaving: a save is in progress.
             UnknownTaskId: the task was removed.
-            InvalidJob: the payload is no JSON object, or too large.
+            InvalidJob: the payload is not a JSON object, or too large.
         """
         if self._saving:
             raise AlreadySaving
@@ -64,10 +66,10 @@ class TrackedTask(TaskView):
         record is that of its end. A recurring task ends with its recurrence.
 
         Args:
-            timeout: milliseconds or a timedelta; None: for ever.
+            timeout: milliseconds or a timedelta; None: no limit.
 
         Raises:
-            TimeoutError: it goes on.
+            TimeoutError: it has not ended yet.
             UnknownTaskId: it was removed before it ended.
         """
         seconds = None if timeout is None else duration_s(timeout)
@@ -76,21 +78,21 @@ class TrackedTask(TaskView):
         return self.record.status
 
     async def refresh(self) -> None:
-        """Read it again; what was changed in the payload and not saved is forgotten."""
+        """Read it again; unsaved changes of the payload are lost."""
         self.record = (await self._tracked.fetch(self.id)).record
         self.payload = codec.decode_text(self.record.payload)
         self._reference = copy.deepcopy(self.payload)
 
     async def enable(self, *, recompute_next_run: bool = False) -> None:
-        """Let it run again; see `Tracked.enable`."""
+        """Allow it to run again; see `Tracked.enable`."""
         self.record = await self._tracked.enable(self.id, recompute_next_run=recompute_next_run)
 
     async def disable(self) -> None:
-        """Let it not run; a run that goes on is told so."""
+        """Disable it; a current run is notified."""
         self.record = await self._tracked.disable(self.id)
 
     async def cancel(self) -> None:
-        """Cancel it, if it has not started; see `Tracked.cancel`."""
+        """Cancel it if it has not started; see `Tracked.cancel`."""
         self.record = await self._tracked.cancel(self.id)
 
     async def retry(self) -> None:
@@ -103,10 +105,10 @@ class TrackedTask(TaskView):
 
 
 class Selection:
-    """Tasks by conditions. Each is handled by a step of its own, a hundred at the same time, from
-    the oldest on; each verb says to how many it was done.
+    """Tasks that match conditions. Each is handled in a separate step, a hundred at the same time, starting
+    with the oldest; each verb returns how many were changed.
 
-    A task that is gone meanwhile, or is in a status in which the verb is refused, is left as it is.
+    A task that is gone meanwhile, or whose status does not allow the verb, is skipped.
     """
 
     def __init__(self, tracked: Tracked, conditions: Conditions) -> None:
@@ -114,13 +116,13 @@ class Selection:
         self._conditions = conditions
 
     async def enable(self, *, recompute_next_run: bool = False) -> int:
-        """Let them run again; see `Tracked.enable`."""
+        """Allow them to run again; see `Tracked.enable`."""
         return await self._each(
             partial(self._tracked.enable, recompute_next_run=recompute_next_run)
         )
 
     async def disable(self) -> int:
-        """Let them not run; runs that go on are told so."""
+        """Disable them; current runs are notified."""
         return await self._each(self._tracked.disable)
 
     async def cancel(self) -> int:
@@ -136,7 +138,7 @@ class Selection:
         return await self._each(self._tracked.remove)
 
     async def count(self, statuses: Sequence[TaskStatus] = ()) -> int:
-        """How many they are; with statuses: how many of them have one of these."""
+        """How many there are; with statuses: how many of them have one of these."""
         if not statuses:
             return await self._tracked.count(**self._conditions)
         said = self._conditions.get("status")

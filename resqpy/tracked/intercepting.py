@@ -1,8 +1,8 @@
-"""Interceptors: functions that stand around each verb of `Tracked` and of the active task, for logs,
-counts and refusals.
+"""Interceptors: functions that wrap each verb of `Tracked` and of the active task, for logs, counts and
+refusals.
 
-Those around the runs of tasks are another thing: `Deliveries`, and a project's middleware. For all of
-them there is a limit of time, that of hooks, or what the function's attribute `hook_timeout` says.
+Those around the runs of tasks are something else: `Deliveries`, and a project's middleware. All have a time
+limit: that of hooks, or the function's attribute `hook_timeout`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ class Operation:
     """What is about to be done.
 
     Attributes:
-        verb: `create`, `get`, `save`, `cancel`, `retry`, `enable`, `disable`, `remove`, `query` or
-            `count`; of an active task `save`, `complete`, `fail`, `retry`, `defer`, `release` or
-            `delete`.
-        subject: the type of the task that is created, or the id of the one that is there; None for
-            `query` and `count`.
-        details: everything else that the verb was given.
+        verb: `create`, `get`, `save`, `cancel`, `retry`, `enable`, `disable`, `remove`, `query` or `count`;
+            of an active task `save`, `complete`, `fail`, `retry`, `defer`, `release` or `delete`.
+        subject: the type of a task to be created, or the id of an existing one; None for `query` and
+            `count`.
+        details: all other arguments of the verb.
     """
 
     verb: str
@@ -63,7 +62,7 @@ Subject = Callable[[Any, dict[str, Any]], str | None]
 
 
 def intercepted(verb: str, *names: str) -> Callable[[Verb[S, P, R]], Verb[S, P, R]]:
-    """A verb around which the interceptors of its object stand.
+    """A verb that is wrapped by the interceptors of its object.
 
     Args:
         names: of its positional arguments, the subject first.
@@ -72,7 +71,7 @@ def intercepted(verb: str, *names: str) -> Callable[[Verb[S, P, R]], Verb[S, P, 
 
 
 def intercepted_task(verb: str, *names: str) -> Callable[[Verb[T, P, R]], Verb[T, P, R]]:
-    """The same where the object is the task.
+    """The same for an object that is itself the task.
 
     Args:
         names: of its positional arguments.
@@ -102,7 +101,7 @@ def _around(
 async def _through(
     interceptors: Sequence[VerbInterceptor], operation: Operation, verb: CallNext
 ) -> Any:
-    """Do it with the interceptors around, the first one outermost."""
+    """Run the verb inside the interceptors, the first one outermost."""
     if not interceptors:
         return await verb()
     first, *others = interceptors
@@ -116,32 +115,32 @@ async def _through(
 
 
 def limit_s(interceptor: Callable[..., Any]) -> float | None:
-    """How many seconds its own code may take before what it stands around, and as many behind."""
+    """How many seconds its own code may take before the wrapped call, and again after it."""
     limit = getattr(interceptor, "hook_timeout", Plugin.hook_timeout)
     return None if limit is None else duration_s(limit, f"hook_timeout of {name_of(interceptor)}")
 
 
 def name_of(interceptor: Callable[..., Any]) -> str:
-    """What it is called."""
+    """The interceptor's name for messages."""
     return f"interceptor {getattr(interceptor, '__qualname__', type(interceptor).__qualname__)}"
 
 
 async def _limited(
     interceptor: VerbInterceptor, operation: Operation, following: _Next, seconds: float
 ) -> None:
-    """Call an interceptor within its time. When that is over behind the verb, the log is told: the verb
-    is done.
+    """Call an interceptor within its time limit. If it is exceeded after the verb, that is only logged,
+    because the verb is done.
     """
     name, verb = name_of(interceptor), operation.verb
     following.time = OwnTime(seconds)
-    words = f"{name} took longer around {verb!r} than its hook_timeout of {seconds:g} s"
+    message = f"{name} took longer around {verb!r} than its hook_timeout of {seconds:g} s"
     call = _awaited(interceptor, operation, following)
     try:
-        await within(call, None, lambda: HookTimeout(words), name, own_time=following.time)
+        await within(call, None, lambda: HookTimeout(message), name, own_time=following.time)
     except HookTimeout:
         if not following.succeeded:
             raise
-        _log.error("%s; %s is done", words, verb)
+        _log.error("%s; %s is done", message, verb)
 
 
 async def _awaited(interceptor: VerbInterceptor, operation: Operation, following: _Next) -> None:
@@ -149,11 +148,11 @@ async def _awaited(interceptor: VerbInterceptor, operation: Operation, following
 
 
 class _Next:
-    """What an interceptor calls to go on, once.
+    """What an interceptor calls to continue, once.
 
     Attributes:
-        time: the interceptor's, which stands still meanwhile.
-        succeeded: what follows was done.
+        time: the interceptor's time limit, which is paused meanwhile.
+        succeeded: the wrapped call was done.
     """
 
     def __init__(self, operation: Operation, call: CallNext) -> None:
@@ -183,7 +182,7 @@ class _Next:
         return self._result
 
     def outcome(self) -> Any:
-        """What the verb gave or raised, whatever the interceptor made of it.
+        """The verb's result or error, whatever the interceptor made of it.
 
         Raises:
             TaskRefused: it was not called.
@@ -192,5 +191,5 @@ class _Next:
             raise self._error
         if not self._called:
             what, subject = self._operation.verb, self._operation.subject
-            raise TaskRefused(f"{what} of {subject!r}: an interceptor forbids it")
+            raise TaskRefused(f"{what} of {subject!r}: forbidden by an interceptor")
         return self._result

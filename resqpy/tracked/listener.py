@@ -28,7 +28,7 @@ Handler = Callable[[ActiveTask], Any]
 
 
 class BlockingTask:
-    """An `ActiveTask` for plain handlers, which run in a thread: its methods return when what they do is done.
+    """An `ActiveTask` for plain handlers, which run in a thread: its methods block until they are done.
 
     Everything else is the same: properties, `payload`, events (listeners are called on the loop).
 
@@ -58,13 +58,13 @@ class BlockingTask:
             ).result()
         if inspect.iscoroutinefunction(method):
             raise UsageError(
-                f"{name}() of a listener of an event: there is nothing to wait with on the event "
-                "loop; set a threading.Event there, and call it in the handler"
+                f"{name}() in an event listener: the event loop can't wait for itself; set a threading.Event "
+                "there, and call it in the handler"
             )
         return method(*args, **more)
 
     def _here(self) -> bool:
-        """Whether we are on the loop, which must not wait for itself."""
+        """Whether this is the loop's thread, which must not wait for itself."""
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -88,14 +88,14 @@ class Listener(Emitter):
     Events: `finished_task` (ActiveTask), `polled` (queue), `error` (error).
 
     Args:
-        definition: what runs a task.
-        deliveries: makes the `Deliveries` of the listener; it is given `on_active`.
+        definition: runs the tasks.
+        deliveries: makes the `Deliveries` of the listener; receives `on_active`.
         concurrency: how many run at the same time.
 
     Attributes:
-        running: whether it begins tasks.
+        running: whether it starts tasks.
         destroyed: it can't be started any more.
-        definition: what runs a task.
+        definition: runs the tasks.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset({"finished_task", "polled", "error", _TELL})
@@ -142,12 +142,12 @@ class Listener(Emitter):
         self.emit("finished_task", task)
 
     def tell(self, callback: Callable[[Any], Any], task: Any) -> None:
-        """Call somebody with a task; what that raises harms nobody."""
+        """Call a callback with a task; its errors affect nobody else."""
         self.once(_TELL, callback)
         self.emit(_TELL, task)
 
     async def start(self) -> None:
-        """Begin to process tasks, or go on after a `stop`; does nothing where it runs.
+        """Start processing tasks, or resume after a `stop`; does nothing if it is running.
 
         Raises:
             ListenerDestroyed: it can't be started any more.
@@ -167,16 +167,16 @@ class Listener(Emitter):
             raise
 
     def stop(self) -> None:
-        """Begin no further task; those that run may finish. `start` goes on."""
+        """Start no more tasks; running ones may finish. `start` resumes."""
         if self.running and not self.destroyed:
             self._worker.pause()
         self.running = False
 
     async def destroy(self) -> None:
-        """Stop, and release the tasks that run, so that others may process them at once.
+        """Stop, and release the running tasks, so that others can process them immediately.
 
-        Their handlers are cancelled; they can write nothing any more. What is just being finished
-        is let finish.
+        Their handlers are cancelled and can write nothing any more. A task that is just finishing may
+        finish.
 
         Raises:
             ListenerDestroyed: it was destroyed already.
@@ -194,7 +194,7 @@ class Listener(Emitter):
         await self._worker.stop(0)
 
     async def wait_destroyed(self) -> None:
-        """Return when the worker is gone; for who destroys a listener from a handler of its own."""
+        """Return when the worker is gone; for handlers that destroy their own listener."""
         if self._stopping is not None:
             await self._stopping
 
@@ -204,7 +204,7 @@ class Listener(Emitter):
 
 
 async def _release(task: ActiveTask) -> None:
-    """Release a task without its payload, which its handler may be in the middle of changing."""
+    """Release a task without its payload, which its handler may be changing."""
     while task.processing_state is ProcessingState.FINISHING:
         changed = asyncio.Event()
         task.once("state_changed", lambda _, changed=changed: changed.set())
@@ -216,11 +216,11 @@ async def _release(task: ActiveTask) -> None:
 
 
 def definition_of(task_type: str, handler: Handler | Definition) -> Definition:
-    """The definition of a handler that takes the active task; a plain one takes a `BlockingTask`."""
+    """The definition of a handler that takes the active task; a plain function takes a `BlockingTask`."""
     if isinstance(handler, Definition):
         return handler
     if yields(handler):
-        raise InvalidTask(f"handler of {task_type!r} has a yield, so calling it would run nothing")
+        raise InvalidTask(f"handler of {task_type!r} is a generator; calling it would run nothing")
     perform = _awaiting(handler) if is_async(handler) else _in_thread(handler)
     return define(task_type, perform)
 

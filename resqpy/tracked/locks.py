@@ -1,4 +1,4 @@
-"""The lock on a tracked task: taken and kept in Redis, and as the process that runs the task knows it."""
+"""The lock on a tracked task: in Redis, and as seen by the process that runs the task."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from resqpy.tracked.record import LOCK_MS, Record
 from resqpy.tracked.records import type_json
 
 RENEW_AFTER = 2 / 3  # of its duration; irontask's ratio
-REFRESH_S = 5.0  # between looks whether a task was disabled; irontask's interval
+REFRESH_S = 5.0  # between checks whether a task was disabled; irontask's interval
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """What came of it.
+    """Result of a claim.
 
     Attributes:
         ours: we run the task; the record has our lock.
         record: None: there is none.
         now_us: Redis' time.
-        asked_s: before it was asked, by the worker's clock that never steps; see `HeldLock`.
+        asked_s: when it was requested, by the worker's monotonic clock; see `HeldLock`.
     """
 
     ours: bool
@@ -39,7 +39,7 @@ class ClaimResult:
 async def claim(
     store: Store, task_id: str, kind: str, token: str, asked_s: float = 0.0
 ) -> ClaimResult:
-    """Take a task whose job was given to us, if it is due and nobody has it. One round trip."""
+    """Claim a task whose job we received, if it is due and nobody else has it. One round trip."""
     keys = store.keys
     names = [keys.task(task_id), *claim_keys(keys)]
     args: list[Arg] = [task_id, kind, token, LOCK_MS, keys.events, type_json(kind)]
@@ -50,12 +50,12 @@ async def claim(
 
 
 def claim_keys(keys: Keys) -> tuple[str, ...]:
-    """What a claim needs besides the record."""
+    """The keys a claim needs besides the record."""
     return (keys.task_locks, keys.tasks_scheduled, keys.tasks_pending, keys.tasks_by(""))
 
 
 def read_claim(task_id: str, reply: Sequence[Any], asked_s: float) -> ClaimResult:
-    """What `lua/task_take.lua` returned."""
+    """Parse the result of `lua/task_take.lua`."""
     ours, now_us, flat = reply
     return ClaimResult(bool(ours), record_fields.from_flat(task_id, flat), int(now_us), asked_s)
 
@@ -65,7 +65,7 @@ class Held:
     """A lock of ours.
 
     Attributes:
-        lasts_ms: how long it is to last from now on; 0: leave it, just look.
+        lasts_ms: its new duration from now on; 0: only read its state.
     """
 
     task_id: str
@@ -74,7 +74,7 @@ class Held:
 
 
 class LockState(IntEnum):
-    """How a lock of ours is."""
+    """The state of a lock of ours."""
 
     LOST = 0
     HELD = 1
@@ -82,7 +82,7 @@ class LockState(IntEnum):
 
 
 async def renew(store: Store, held: Sequence[Held]) -> list[LockState]:
-    """Renew locks, and learn which are lost and which tasks were disabled. One round trip."""
+    """Renew locks, and find out which are lost and which tasks were disabled. One round trip."""
     keys = store.keys
     args: list[Arg] = []
     for each in held:
@@ -94,11 +94,11 @@ async def renew(store: Store, held: Sequence[Held]) -> list[LockState]:
 class HeldLock:
     """One lock of ours. The thread that renews locks writes it; the event loop reads it.
 
-    Its end is kept by a clock of ours that never steps and counted from before we asked, so we
-    never believe to have it longer than Redis does.
+    Its expiry is kept by our monotonic clock and counted from before the request, so we never believe to
+    have it longer than Redis does.
 
     Args:
-        tell: called on the event loop with what was learned.
+        tell: called on the event loop with new information.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class HeldLock:
 
     @property
     def valid(self) -> bool:
-        """Whether it is surely ours."""
+        """Whether it is certainly ours."""
         return self._clock.monotonic() < self.until_s
 
     @property
     def renewable(self) -> bool:
-        """Whether it may be kept any longer: a longest execution time ends that."""
+        """Whether it may be renewed: the longest execution time ends that."""
         return self._renew_before_s is None or self.until_s < self._renew_before_s
 
     @property
@@ -134,12 +134,12 @@ class HeldLock:
         return min(self._renew_at_s, self._look_at_s) if self.renewable else self._look_at_s
 
     def ask(self, now_s: float) -> Held:
-        """What Redis is to be asked now."""
+        """The next request to Redis."""
         renew = self.renewable and now_s >= self._renew_at_s
         return Held(self.task_id, self.token, int(self._lasts_s * 1000) if renew else 0)
 
     def heard(self, asked: Held, state: LockState, asked_s: float) -> None:
-        """What Redis answered, in whichever thread."""
+        """Process Redis' answer, in any thread."""
         self._look_at_s = asked_s + REFRESH_S
         renewed = bool(asked.lasts_ms) and state is not LockState.LOST
         if renewed:
@@ -154,10 +154,10 @@ class HeldLock:
         try:
             self._loop.call_soon_threadsafe(self._tell, state, renewed)
         except RuntimeError:
-            return  # the loop is closed: nobody wants to know
+            return  # the loop is closed: nobody is interested
 
     def postpone(self, now_s: float) -> None:
-        """Redis could not be asked: again soon."""
+        """Redis could not be reached: retry soon."""
         again_s = now_s + min(0.5, self._lasts_s / 10)
         self._renew_at_s = max(self._renew_at_s, again_s)
         self._look_at_s = max(self._look_at_s, again_s)

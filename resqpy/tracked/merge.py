@@ -1,8 +1,7 @@
-"""Two who save one payload keep each what the other changed: the difference of two JSON values,
-applied to a third. Pure.
+"""Merging concurrent saves of one payload: the difference of two JSON values, applied to a third. Pure.
 
-The idea is irontask's (a JSON merge patch, RFC 7396), but None stays a value: a patch says apart
-what is set, what is removed and what is changed inside.
+The idea is irontask's (a JSON merge patch, RFC 7396), but None remains a value: a patch lists separately
+what is set, removed and changed inside.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _SET, _REMOVED, _INSIDE, _WHOLE = "set", "removed", "inside", "whole"
 
 
 def difference(before: Any, after: Any) -> Patch:
-    """The patch that makes `after` of `before`; empty if they are the same."""
+    """The patch from `before` to `after`; empty if they are equal."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return {} if _same(before, after) else {_WHOLE: copy.deepcopy(after)}
     patch: Patch = {}
@@ -36,7 +35,7 @@ def _compare(patch: Patch, name: str, before: dict[str, Any], value: Any) -> Non
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether they are the same in JSON, where True is not 1 and 1.0 is not 1."""
+    """Whether they are equal in JSON, where True differs from 1 and 1.0 from 1."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list):

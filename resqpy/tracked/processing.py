@@ -1,4 +1,4 @@
-"""How far the processing of a tracked task is: its states, its lock, its events."""
+"""The processing of a tracked task: its state, its lock, its events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCK_LOST = "lock_lost"
 
 
 class ProcessingState(StrEnum):
-    """How far processing is."""
+    """The state of processing."""
 
     ACTIVE = "active"
     FINISHING = "finishing"
@@ -26,12 +26,12 @@ class ProcessingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What the event `finished` tells.
+    """The content of the event `finished`.
 
     Attributes:
         result: `complete`, `fail`, `retry`, `defer`, `release`, `delete`, `veto`, `force_release` or
             `lock_lost`.
-        delay_ms: how long until the task is processed again, where that was said.
+        delay_ms: how long until the task is processed again, if known.
     """
 
     result: str
@@ -44,8 +44,8 @@ class Processing(Emitter):
 
     Attributes:
         finished: how it ended; None: it has not.
-        disabled: the task was disabled since.
-        loop: the event loop on which it goes on.
+        disabled: the task was disabled meanwhile.
+        loop: the event loop on which it runs.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset(
@@ -62,19 +62,19 @@ class Processing(Emitter):
 
     @property
     def busy(self) -> bool:
-        """Whether it goes on."""
+        """Whether it is in progress."""
         return self.state in (ProcessingState.ACTIVE, ProcessingState.FINISHING)
 
     @property
     def locked(self) -> bool:
-        """Whether the lock is surely ours."""
+        """Whether the lock is certainly ours."""
         return self.busy and self._lock is not None and self._lock.valid
 
     def check(self) -> None:
-        """Whether something may still be written.
+        """Raise unless something may still be written.
 
         Raises:
-            AlreadyFinished, LockLost: no.
+            AlreadyFinished, LockLost: it may not.
         """
         if self.state is ProcessingState.FINISHED:
             raise AlreadyFinished
@@ -84,34 +84,34 @@ class Processing(Emitter):
             raise LockLost
 
     def change(self, state: ProcessingState) -> None:
-        """Go on to another state."""
+        """Change the state."""
         self.state = state
         self.emit("state_changed", state)
 
     def not_written(self) -> None:
-        """What was to finish it was not written: it goes on."""
+        """The finishing write failed: processing continues."""
         if self.state is ProcessingState.FINISHING:
             self.change(ProcessingState.ACTIVE)
 
     # -- the lock --
 
     def hold(self, lock: HeldLock) -> None:
-        """The lock that was taken; it ends by itself unless it is renewed."""
+        """The lock that was taken; it expires unless it is renewed."""
         self._lock = lock
 
     @property
     def lock_until_s(self) -> float:
-        """When the lock ends, by our clock that never steps."""
+        """When the lock expires, by our monotonic clock."""
         return 0.0 if self._lock is None else self._lock.until_s
 
     def lose_if_over(self) -> bool:
-        """Whether it goes on, with its lock."""
+        """Whether it is in progress and has its lock."""
         if self.busy and not self.locked:
             self.lose()
         return self.busy
 
     def learned(self, state: LockState, renewed: bool) -> None:
-        """What Redis says of the lock."""
+        """Process what Redis says about the lock."""
         if not self.busy:
             return
         if state is LockState.LOST:
@@ -127,7 +127,7 @@ class Processing(Emitter):
     # -- the end --
 
     def lose(self) -> None:
-        """The lock is ours no more."""
+        """The lock is no longer ours."""
         self._end(ProcessingState.LOCK_LOST, Finished(LOCK_LOST), "lock_lost", "inactive")
 
     def over(self, finished: Finished) -> None:

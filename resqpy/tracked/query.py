@@ -1,7 +1,7 @@
-"""Which tasks are asked for, in which order, from where on. Pure.
+"""Queries: which tasks match, in which order, from which position. Pure.
 
-A cursor is the place of the last task seen (its time and id), signed with the query, so that tasks
-that come and go shift nothing and a cursor of another query is refused.
+A cursor is the position of the last task seen (its time and id), signed with the query, so that tasks that
+come and go don't shift it and a cursor of another query is rejected.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from resqpy.base.when import LATEST_MS, Moment, moment_ms
 from resqpy.tracked.checks import check_tags, word_or_none
 from resqpy.tracked.record import Record, TaskStatus
 
-MOST_PER_PAGE = 1000
+MAX_PAGE_SIZE = 1000
 
 
 class SortBy(StrEnum):
-    """By what tasks are sorted."""
+    """The sort order of tasks."""
 
     CREATED = "created"
     MODIFIED = "modified"
@@ -35,12 +35,12 @@ class SortBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of what is asked for.
+    """A part of a query.
 
     Attributes:
-        sets: sorted sets of the order.
-        others: sorted sets of another order. What is wanted stands in all these sets.
-        one_of: sorted sets in one of which it stands, if there are any.
+        sets: sorted sets with the order.
+        others: sorted sets with another order. Matching tasks are in all these sets.
+        one_of: sorted sets of which matching tasks are in at least one, if there are any.
         after: score and id of the row before the first one wanted.
     """
 
@@ -52,12 +52,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for. All conditions must hold; None and () are none.
+    """A query. All conditions must hold; None and () mean no condition.
 
     Attributes:
         statuses: a task must have one of them.
         tags: a task must have all of them.
-        ranges: the times that must lie within a range.
+        ranges: the ranges in which times must lie.
     """
 
     type: str | None = None
@@ -71,7 +71,7 @@ class Query:
     ascending: bool = True
 
     def matches(self, record: Record, now_ms: int) -> bool:
-        """Whether a record is asked for."""
+        """Whether a record matches."""
         return (
             self.type in (None, record.type)
             and self.application in (None, record.application)
@@ -83,9 +83,7 @@ class Query:
         )
 
     def whole_sets(self, keys: Keys) -> Sequence[str]:
-        """The sorted sets that together have all that is asked for, and nothing else; none: there are
-        no such sets.
-        """
+        """The sorted sets that together contain exactly the matching tasks; empty: there are none such."""
         others = [each for each in (self.application, self.user) if each is not None]
         kinds = self.type is not None or bool(self.statuses)
         if self.ranges or self.priority is not None or kinds + len(self.tags) + len(others) > 1:
@@ -95,7 +93,7 @@ class Query:
         return self._section(keys, (), None).sets
 
     def beyond(self, score: int) -> bool:
-        """Whether a place in the order is behind all that is asked for."""
+        """Whether a position in the order is after all matching tasks."""
         own = self._own_range
         if own is None:
             return False
@@ -103,7 +101,7 @@ class Query:
 
     @property
     def _own_range(self) -> TimeRange | None:
-        """That of the times by which it is sorted."""
+        """The range of the times by which it is sorted."""
         return next((each for each in self.ranges if each.name == self.sort.value), None)
 
     def _start(self) -> tuple[int, str] | None:
@@ -117,7 +115,7 @@ class Query:
         return tuple(keys.tasks_by("status", each.value, *kind) for each in self.statuses)
 
     def sections(self, keys: Keys, place: Position | None) -> list[Section]:
-        """The sorted sets to be read, one after the other, from a place on."""
+        """The sorted sets to read, one after the other, from a position on."""
         after = self._start() if place is None else (place.score, place.task_id)
         if self.sort is not SortBy.STATUS:
             return [self._section(keys, self.statuses, after)]
@@ -127,7 +125,7 @@ class Query:
         ]
 
     def in_order(self, place: Position | None) -> list[TaskStatus]:
-        """The status of each section, where it is sorted by status."""
+        """The status of each section, if sorted by status."""
         statuses = [each for each in TaskStatus if not self.statuses or each in self.statuses]
         if not self.ascending:
             statuses.reverse()
@@ -138,7 +136,7 @@ class Query:
     def _section(
         self, keys: Keys, statuses: Sequence[TaskStatus], after: tuple[int, str] | None
     ) -> Section:
-        """The sorted sets in which all stand that is asked for."""
+        """The sorted sets that contain all matching tasks."""
         kind = () if self.type is None else ("type", self.type)
         named = [("tag", tag) for tag in self.tags]
         named += [("application", self.application)] if self.application is not None else []
@@ -159,18 +157,18 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """Times from one on, and before another, in microseconds."""
+    """A half-open range of times in microseconds."""
 
     name: str
     since: int
     until: int
 
     def has(self, time_us: int | None) -> bool:
-        """Whether a time lies within it."""
+        """Whether it contains a time."""
         return time_us is not None and self.since <= time_us < self.until
 
     def of(self, record: Record) -> int | None:
-        """The time of a record that is meant."""
+        """The relevant time of a record."""
         if self.name == "due":
             return None if record.next_run_ms is None else record.next_run_ms * 1000
         times = {"created": record.created_us, "modified": record.updated_us}
@@ -190,7 +188,7 @@ Times = tuple[Moment | None, Moment | None]
 
 
 class Conditions(TypedDict, total=False):
-    """Which tasks are asked for; all conditions must hold.
+    """The conditions of a query; all of them must hold.
 
     Attributes:
         type: the name of a task.
@@ -198,9 +196,9 @@ class Conditions(TypedDict, total=False):
         tags: a task must have all of them.
         application, user: who created it.
         priority: -9 to 9.
-        created, modified, completed, due: `(since, until)`: when it was created, changed last, ended, or
-            runs next: milliseconds since the epoch or aware datetimes, the second one excluded; None:
-            no bound.
+        created, modified, completed, due: `(since, until)`: when it was created, last changed, ended, or
+            runs next: milliseconds since the epoch or aware datetimes, the second one excluded; None: no
+            bound.
     """
 
     type: str | None
@@ -232,13 +230,13 @@ _NAMES = frozenset(QueryOptions.__annotations__)
 
 
 def make_query(options: QueryOptions | Conditions) -> Query:
-    """A query from what a user says.
+    """A query from a user's options.
 
     Raises:
-        UsageError: what is wrong, with what there is.
+        UsageError: what is wrong, and what is possible.
     """
     if wrong := sorted(set(options) - _NAMES):
-        hint = near_match(wrong[0], _NAMES) or "; what stands in a payload is none: give tasks tags"
+        hint = near_match(wrong[0], _NAMES) or "; payloads can't be searched: give tasks tags"
         raise UnknownOption(f"unknown condition {wrong[0]!r}{hint}")
     priority = options.get("priority")
     times: Mapping[str, Any] = options
@@ -260,14 +258,14 @@ def _statuses(given: str | Sequence[str] | None) -> tuple[TaskStatus, ...]:
         return ()
     several = [given] if isinstance(given, str) else list(given)
     if not several:
-        raise UsageError("status: an empty list names none; leave it out to ask for any")
+        raise UsageError("status: an empty list matches nothing; leave it out to match any")
     named = {_one_of("status", each, list(TaskStatus)) for each in several}
     return tuple(each for each in TaskStatus if each.value in named)
 
 
 def _range(name: str, given: object) -> TimeRange:
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise UsageError(f"{name}: {given!r} is not (since, until); None stands for no bound")
+        raise UsageError(f"{name}: {given!r} is not (since, until); None means no bound")
     since, until = given
     since_ms = 0 if since is None else moment_ms(since, name)
     until_ms = LATEST_MS if until is None else moment_ms(until, name)
@@ -278,14 +276,14 @@ def _one_of(what: str, value: object, known: Sequence[str]) -> str:
     if value not in known:
         names = list(map(str, known))
         hint = near_match(str(value), names)
-        raise UsageError(f"{what} {value!r} is not known{hint} ({', '.join(names)})")
+        raise UsageError(f"{what} {value!r} is unknown{hint} ({', '.join(names)})")
     return str(value)
 
 
 def check_page_size(size: object) -> int:
-    """The page size, if it can be one."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_PER_PAGE:
-        raise UsageError(f"page size {size!r}: a whole number from 1 to {MOST_PER_PAGE} is meant")
+    """The page size, if it is valid."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_PAGE_SIZE:
+        raise UsageError(f"page size {size!r}: must be a whole number from 1 to {MAX_PAGE_SIZE}")
     return size
 
 
@@ -293,28 +291,28 @@ def check_page_size(size: object) -> int:
 
 
 def write_cursor(query: Query, place: Position) -> str:
-    """A text that says where to go on."""
+    """A text that says where to continue."""
     status = None if place.status is None else place.status.value
     parts = [_sign(query), place.score, place.task_id, status]
     return base64.urlsafe_b64encode(codec.encode_text(parts)).decode().rstrip("=")
 
 
 def read_cursor(query: Query, cursor: str) -> Position:
-    """The place that a cursor names.
+    """The position in a cursor.
 
     Raises:
-        WrongCursor: it is of another query, or no cursor at all.
+        WrongCursor: it belongs to another query, or is not a cursor.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         sign, score, task_id, status = codec.decode_text(base64.urlsafe_b64decode(padded))
         place = Position(int(score), str(task_id), None if status is None else TaskStatus(status))
     except (ValueError, TypeError, AttributeError) as error:
-        raise WrongCursor(f"{cursor!r} is no cursor; pass what the last page gave") from error
+        raise WrongCursor(f"{cursor!r} is not a cursor; pass the one of the last page") from error
     if sign != _sign(query):
         raise WrongCursor(
-            "this cursor belongs to another query; ask with the same conditions, sort and "
-            "direction, or without a cursor from the start"
+            "this cursor belongs to another query; use the same conditions, sort and direction, or start "
+            "without a cursor"
         )
     return place
 

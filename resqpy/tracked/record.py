@@ -1,8 +1,8 @@
-"""The record of a tracked task, and the end of one delivery of it, as frozen values. Pure; `tracked/records.py`
-writes and reads them.
+"""The record of a tracked task, and the end of one delivery of it, as immutable values. Pure;
+`tracked/records.py` writes and reads them.
 
-Times are milliseconds since the epoch (`_ms`); those by which records are sorted are microseconds
-(`_us`), so that they hardly ever coincide.
+Times are milliseconds since the epoch (`_ms`); those by which records are sorted are microseconds (`_us`),
+so that they hardly ever coincide.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base import codec
 from resqpy.base.backoff import Backoff
-from resqpy.base.error_text import class_of, words_of
+from resqpy.base.error_text import class_of, message_of
 from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.traceback_text import lines_of
 from resqpy.tracked.merge import Patch
 
 __all__ = [
-    "LOCK_MS", "EndKind", "Ending", "LastRun", "Record", "Retries", "TaskError", "TaskLock",
+    "LOCK_MS", "LastRun", "Record", "Retries", "RunEnd", "RunEndKind", "TaskError", "TaskLock",
     "TaskStatus", "but", "error_from_dict", "error_of", "error_to_dict", "made_of", "status_of",
 ]  # fmt: skip
 
 LOCK_MS = 30_000  # irontask's default
-_BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it costs more than a run should
+_BARE = '{"kind":"%s","at":%d}'  # what most ends are; encoding it would cost more than a run should
 
 
 class TaskStatus(StrEnum):
-    """What a task is at; the order is the one in which `query` sorts by status."""
+    """The status of a task; the order is the one in which `query` sorts by status."""
 
     SCHEDULED = "scheduled"
     PENDING = "pending"
@@ -62,7 +62,7 @@ def status_of(
     enabled: bool,
     now_ms: int,
 ) -> TaskStatus:
-    """The status by what a record says, and the time. A lock that has expired is none.
+    """The status that follows from a record and the time. An expired lock counts as none.
 
     | cancelled | retried | next run | last run    | locked | enabled | due | status     |
     |-----------|---------|----------|-------------|--------|---------|-----|------------|
@@ -91,7 +91,7 @@ def status_of(
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The run that completed or failed last."""
+    """The last run that completed or failed."""
 
     start_ms: int
     finish_ms: int
@@ -103,7 +103,7 @@ class TaskError:
     """Why a run failed.
 
     Attributes:
-        type: the kind of thing that went wrong; `runtime` for what a handler raised.
+        type: the kind of error; `runtime` for what a handler raised.
     """
 
     name: str
@@ -114,13 +114,13 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Retries(RetryPolicy):
-    """What happens when a run fails: a policy, and how it is carried out.
+    """What happens when a run fails: a policy and its options.
 
     Attributes:
         linked: the next attempt is a new task, linked to this one.
-        at_most_once: a run that started is never repeated, not even if its end isn't known.
-        said: what its creator said himself, of `retries` and `backoff`; the rest is the definition's
-            of the task, and where that says nothing, a preset's.
+        at_most_once: a run that has started is never repeated, even if its end is unknown.
+        said: which of `retries` and `backoff` its creator set; the rest comes from the task's definition,
+            else from a preset.
     """
 
     most: int | None = 4
@@ -135,8 +135,8 @@ class TaskLock:
     """Who runs the task.
 
     Attributes:
-        token: worker id and run; nobody else has it.
-        until_ms: when it ends, unless it is renewed.
+        token: worker id and run; unique.
+        until_ms: when it expires unless renewed.
         since_ms: when this delivery began.
     """
 
@@ -147,22 +147,22 @@ class TaskLock:
 
 @dataclass(frozen=True)
 class Record:
-    """All that is known of a task.
+    """Everything known about a task.
 
     Attributes:
-        version: grows with each change but the renewal of the lock.
-        status: as it was at the last change; `status_at` tells what it is by now.
+        version: incremented with each change except renewals of the lock.
+        status: as of the last change; `status_at` returns it as of a time.
         payload, result: JSON texts.
-        sent: the payload in the job, where it was changed since; the job's bytes never change.
+        sent: the payload in the job, if it was changed since; the job's bytes never change.
         interval: milliseconds, or a cron expression (in `timezone`).
-        end_ms: no run starts from then on.
+        end_ms: no run starts after that.
         run_start_ms: when the current run began; it may take several deliveries.
         runs: how many runs completed or failed.
-        attempts, deliveries: of the current run, without the one that is going on.
-        retain_ms: how long the record is kept after its end; None: for ever, 0: not at all.
+        attempts, deliveries: of the current run, without the one in progress.
+        retain_ms: how long the record is kept after its end; None: forever, 0: not at all.
         longest_ms: how long one delivery may take before its lock is no longer renewed; 0: no limit.
-        ending: how a run ended that could not be applied in the step that ended it.
-        entry: its last end stands in the failed list.
+        ending: the end of a run that could not be applied in the step that ended it.
+        entry: its last end is in the failed list.
     """
 
     id: str
@@ -206,7 +206,7 @@ class Record:
     entry: bool = False
 
     def status_at(self, now_ms: int) -> TaskStatus:
-        """What the status is at a time."""
+        """The status at a time."""
         return status_of(
             cancelled=self.cancelled_ms is not None,
             retried=self.retried_by is not None,
@@ -218,37 +218,37 @@ class Record:
         )
 
     def left_alone(self, now_ms: int) -> bool:
-        """Whether its lock is over while it runs: whoever ran it has died, or is too late."""
+        """Whether its lock has expired while it runs: its worker has died, or is too late."""
         if self.status not in {TaskStatus.RUNNING, TaskStatus.DISABLING}:
             return False
         return self.lock is None or self.lock.until_ms <= now_ms
 
     def past_end(self, now_ms: int) -> bool:
-        """Whether its end has passed, so that nothing of it starts any more."""
+        """Whether its end has passed, so that no run starts any more."""
         return self.end_ms is not None and self.end_ms <= now_ms
 
     @property
     def attempts_left(self) -> int | None:
-        """How many times the current run may still be tried again; None: without limit."""
+        """How many times the current run may still be retried; None: unlimited."""
         return self.retries.left(self.attempts)
 
     @property
     def retries_remaining(self) -> int | None:
-        """The same as a task shows it: 0 once it has failed for good."""
+        """The same for display: 0 once it has failed permanently."""
         over = self.status in {TaskStatus.FAILED, TaskStatus.RETRIED}
         return 0 if over else self.attempts_left
 
     @property
     def may_repeat(self) -> bool:
-        """Whether an attempt that went wrong is followed by another."""
+        """Whether a failed attempt is followed by another."""
         return self.attempts_left != 0
 
 
 def made_of(values: dict[str, Any]) -> Record:
-    """A record of the values it has; what is not among them is as usual.
+    """A record with these values; missing ones have their defaults.
 
     Raises:
-        KeyError: it can't be without one.
+        KeyError: a required one is missing.
     """
     made = object.__new__(Record)
     made.__dict__.update(_USUAL)
@@ -270,8 +270,8 @@ if TYPE_CHECKING:
 else:
 
     def but(record: Record, **changes: Any) -> Record:
-        """The record with some values changed: `dataclasses.replace`, ten times as fast (2 µs; each
-        run of a task makes five).
+        """The record with some values changed: `dataclasses.replace`, ten times as fast (2 µs; each run of
+        a task makes five).
         """
         made = object.__new__(Record)
         made.__dict__.update(record.__dict__)
@@ -282,7 +282,7 @@ else:
 # -- the end of a delivery --
 
 
-class EndKind(StrEnum):
+class RunEndKind(StrEnum):
     """irontask's ways to finish (and `veto`: a plugin of ours forbade the run)."""
 
     COMPLETE = "complete"
@@ -295,18 +295,18 @@ class EndKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """An end.
+class RunEnd:
+    """The end of a delivery.
 
     Attributes:
         at_us: when.
-        delay_ms: until the next run or attempt; None: as the task's own rules have it.
+        delay_ms: until the next run or attempt; None: by the task's own rules.
         result: JSON text.
-        patch: what the run changed in the payload.
-        new_id: the id of the task that takes over, should a linked retry follow.
+        patch: the run's changes of the payload.
+        new_id: the id of the task that takes over if a linked retry follows.
     """
 
-    kind: EndKind
+    kind: RunEndKind
     at_us: int
     delay_ms: int | None = None
     error: TaskError | None = None
@@ -321,12 +321,12 @@ class Ending:
 
     @property
     def bare(self) -> bool:
-        """Whether nothing is said of it but what it is and when."""
+        """Whether it has only a kind and a time."""
         said = (self.delay_ms, self.error, self.result, self.patch, self.new_id or None)
         return said == (None, None, None, None, None)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in a record, until somebody applies it; what is not said has no member."""
+        """The form kept in a record until somebody applies it; unset fields are omitted."""
         said = {
             "delay": self.delay_ms,
             "error": None if self.error is None else error_to_dict(self.error),
@@ -339,17 +339,17 @@ class Ending:
 
     @property
     def note(self) -> str | bytes:
-        """The same as a text."""
+        """The same as text."""
         if self.bare:
             return _BARE % (self.kind.value, self.at_us)
         return codec.encode_text(self.to_dict())
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Ending:
-        """Read `to_dict()` back."""
+    def from_dict(cls, data: Mapping[str, Any]) -> RunEnd:
+        """Parse `to_dict()`."""
         error = data.get("error")
         return cls(
-            EndKind(data["kind"]),
+            RunEndKind(data["kind"]),
             int(data["at"]),
             data.get("delay"),
             None if error is None else error_from_dict(error),
@@ -360,7 +360,7 @@ class Ending:
 
 
 def error_to_dict(error: TaskError) -> dict[str, Any]:
-    """An error as JSON has it; the first three are those of Extra Horizon's `task_failed`."""
+    """An error as JSON values; the first three are those of Extra Horizon's `task_failed`."""
     shown: dict[str, Any] = {"type": error.type, "name": error.name, "message": error.message}
     if error.backtrace:
         shown["backtrace"] = list(error.backtrace)
@@ -368,7 +368,7 @@ def error_to_dict(error: TaskError) -> dict[str, Any]:
 
 
 def error_from_dict(data: Mapping[str, Any]) -> TaskError:
-    """Read `error_to_dict()` back."""
+    """Parse `error_to_dict()`."""
     return TaskError(
         str(data.get("name", "")),
         str(data.get("message", "")),
@@ -378,6 +378,6 @@ def error_from_dict(data: Mapping[str, Any]) -> TaskError:
 
 
 def error_of(error: BaseException) -> TaskError:
-    """What a record keeps of an error."""
+    """The part of an error that a record keeps."""
     lines = tuple(map(codec.clean, lines_of(error)))
-    return TaskError(class_of(error), codec.clean(words_of(error)), backtrace=lines)
+    return TaskError(class_of(error), codec.clean(message_of(error)), backtrace=lines)

@@ -1,7 +1,7 @@
-"""A tracked task's record as the fields of a Redis hash, and back.
+"""The record of a tracked task as fields of a Redis hash, and back.
 
-What has its usual value has no field: most records stay small enough for Redis' compact encoding.
-One field is the scripts' own: `guards`, the locks that a task which was never taken still holds.
+Fields with their default value are omitted: most records stay small enough for Redis' compact encoding. One
+field belongs to the scripts: `guards`, the locks still held by a task that was never claimed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _show_interval(interval: int | str | None) -> Shown:
     return (("interval", None if interval is None else str(interval)), ("cron", None))
 
 
-_USUAL_WAIT = Backoff()  # it is not written
+_USUAL_WAIT = Backoff()  # the default is not written
 
 
 def _show_retries(retries: Retries) -> Shown:
@@ -77,7 +77,7 @@ def _show_retries(retries: Retries) -> Shown:
     yield "said", " ".join(retries.said) or None
 
 
-# attribute -> field, text of its value, and the value that has no field
+# attribute -> field, text of its value, and the value that is omitted
 _ONE: dict[str, tuple[str, Callable[[Any], str], object]] = {
     "version": ("v", str, None),
     "status": ("status", str, None),
@@ -131,7 +131,7 @@ def _shown(attribute: str, value: object) -> Shown:
 
 
 def to_fields(record: Record) -> Fields:
-    """All fields that a record has."""
+    """All fields of a record."""
     values = record.__dict__
     return {
         field: text
@@ -142,7 +142,7 @@ def to_fields(record: Record) -> Fields:
 
 
 def changed(before: Record, after: Record) -> tuple[Fields, list[str]]:
-    """The fields that another state of a record has otherwise, and those that it has no more."""
+    """The fields in which another state of a record differs, and those it no longer has."""
     old = before.__dict__
     fields: Fields = {}
     gone: list[str] = []
@@ -195,7 +195,7 @@ _POLICY = ("retries", "backoff", "linked", "once", "said")
 
 
 def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
-    """The record of fields that `to_fields` made."""
+    """The record from fields made by `to_fields`."""
     values: dict[str, Any] = {"id": task_id}
     field = ""
     try:
@@ -217,7 +217,7 @@ def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
 def _retries(
     most: str | None, backoff: str | None, linked: str | None, once: str | None, said: str | None
 ) -> Retries:
-    """They are the same for many tasks, and reading them costs more than a run should."""
+    """They are the same for many tasks, and parsing them costs more than a run should."""
     wait = _USUAL_WAIT if backoff is None else Backoff.parse(backoff)
     tries = int(most or "0")
     most_often = None if tries < 0 else tries
@@ -225,7 +225,7 @@ def _retries(
 
 
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
-    """The record of an HGETALL's reply.
+    """The record from an HGETALL reply.
 
     Raises:
         MalformedTask: somebody has changed it.
@@ -236,6 +236,6 @@ def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
         return from_fields(task_id, dict(zip(names, texts, strict=True)))
     except (ValueError, TypeError, KeyError, AttributeError, ResqpyError) as error:
         raise MalformedTask(
-            f"the record of the tracked task {task_id} can't be read ({error}): it is left as it is; find "
-            "out who wrote to its key"
+            f"the record of the tracked task {task_id} can't be read ({error}): it is left alone; find out who "
+            "wrote to its key"
         ) from error

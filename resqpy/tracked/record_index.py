@@ -1,4 +1,4 @@
-"""In which sorted sets a tracked task stands: a function of its record. Pure.
+"""The sorted sets that contain a tracked task: a function of its record. Pure.
 
 | sorted set | of | score |
 |---|---|---|
@@ -9,7 +9,7 @@
 | locks | running tasks | end of the lock |
 | scheduled | scheduled tasks | when due |
 | pending | pending tasks | since when due |
-| expiring | ended tasks that are not kept for ever | end of the retention |
+| expiring | ended tasks that are not kept forever | end of the retention |
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def status_sets(keys: Keys) -> dict[str, str]:
 
 
 def entries(keys: Keys, record: Record) -> Entries:
-    """Key of the sorted set -> score."""
+    """Sorted sets by key, with the score."""
     names = _names(keys, record.type)
     created = record.created_us
     found = dict.fromkeys((*names.created, *names.status[record.status]), created)
@@ -72,7 +72,7 @@ def _filters(record: Record) -> list[tuple[str, str]]:
 
 
 def _waiting(keys: Keys, record: Record) -> Entries:
-    """The sets by which the leader finds what has to be seen to."""
+    """The sets in which the leader finds what it has to handle."""
     found: Entries = {}
     if record.status is TaskStatus.SCHEDULED and record.next_run_ms is not None:
         found[keys.tasks_scheduled] = record.next_run_ms
@@ -86,8 +86,8 @@ def _waiting(keys: Keys, record: Record) -> Entries:
 
 
 def moves(keys: Keys, before: Record, after: Record) -> list[tuple[str, int | str]]:
-    """The sorted sets that a task leaves (an empty text) or in which it gets another score, from one
-    state to the next: the difference of their entries, at a fraction of what those cost.
+    """The sorted sets that a task leaves (an empty text) or in which its score changes, from one state to
+    the next: the difference of their entries, at a fraction of the cost.
     """
     names = _names(keys, after.type)
     found: list[tuple[str, int | str]] = []

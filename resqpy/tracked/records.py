@@ -1,4 +1,4 @@
-"""Records of tracked tasks: read, and written in steps that hold only if nobody was faster."""
+"""Records of tracked tasks: read, and written in steps that fail if somebody else was faster."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Guard, guard_words
 from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.errors import MalformedTask
-from resqpy.tracked.record import Ending, Record, TaskStatus, error_to_dict
+from resqpy.tracked.record import Record, RunEnd, TaskStatus, error_to_dict
 from resqpy.tracked.transitions import Change
 
 _log = logging.getLogger("resqpy.tracked")
-_told: deque[str] = deque(maxlen=1000)  # ids of records that can't be read
+_told: deque[str] = deque(maxlen=1000)  # ids of unreadable records that were reported
 
 # -- read --
 
 
 async def get_many(store: Store, ids: Sequence[str]) -> list[Record | None]:
-    """Records by id, in one round trip; None where there is none, or one that can't be read, which is told."""
+    """Records by id, in one round trip; None if missing, or if unreadable, which is reported."""
     replies = await store.pipeline([("HGETALL", store.keys.task(each)) for each in ids])
     return [
         _readable(task_id, flat) if flat else None
@@ -59,14 +59,14 @@ async def get(store: Store, task_id: str) -> Record | None:
 
 
 async def get_now(store: Store, task_id: str) -> tuple[Record | None, int]:
-    """One record, and what time it is there (microseconds). One round trip."""
+    """One record, and Redis' time (microseconds). One round trip."""
     flat, time = await store.pipeline([("HGETALL", store.keys.task(task_id)), ("TIME",)])
     time_us = int(time[0]) * 1_000_000 + int(time[1])
     return (record_fields.from_flat(task_id, flat) if flat else None), time_us
 
 
 async def ids_until(store: Store, key: str, until: int, most: int) -> list[str]:
-    """Ids of one of the leader's sorted sets with a score up to a number, lowest first."""
+    """Ids in one of the leader's sorted sets with a score up to a limit, lowest first."""
     found: list[bytes] = await store.call("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, most)
     return [each.decode() for each in found]
 
@@ -75,25 +75,25 @@ async def ids_until(store: Store, key: str, until: int, most: int) -> list[str]:
 
 
 def same_version(store: Store, record: Record) -> Command:
-    """The condition that nobody changed a record."""
+    """The condition that nobody has changed a record."""
     return ("REQUIRE", store.keys.task(record.id), "v", record.version)
 
 
 def same_lock(store: Store, record: Record) -> Command:
-    """The condition that a record's lock is still the one we know."""
+    """The condition that a record's lock is still the same."""
     token = "" if record.lock is None else record.lock.token
     return ("REQUIRE", store.keys.task(record.id), "lock", token)
 
 
 def same_term(store: Store, record: Record) -> Command:
-    """The condition that nobody renewed a record's lock, which is no new version."""
+    """The condition that nobody has renewed a record's lock, which does not change the version."""
     until: Arg = "" if record.lock is None else record.lock.until_ms
     return ("REQUIRE", store.keys.task(record.id), "locked", until)
 
 
 def hold(store: Store, record: Record, note: str | bytes) -> Command:
-    """For the exchange, before a step: it holds if record and lock are still as we know them; where
-    only the lock is, a note is left in the record.
+    """For the exchange, before a step: the condition that record and lock are unchanged; if only the lock
+    is, a note is left in the record.
     """
     keys, lock = store.keys, record.lock
     token = "" if lock is None else lock.token
@@ -101,24 +101,24 @@ def hold(store: Store, record: Record, note: str | bytes) -> Command:
 
 
 async def write(store: Store, commands: Sequence[Command]) -> bool:
-    """Do commands in one step; False where a condition among them did not hold.
+    """Execute commands in one step; False if a condition among them failed.
 
-    Conditions stand first. There are commands that Redis has not: see `lua/task_write.lua`.
+    Conditions come first. Some commands are not Redis commands: see `lua/task_write.lua`.
     """
     return await try_to_write(store, commands) is Written.DONE
 
 
 class Written(Enum):
-    """What came of a step."""
+    """Result of a step."""
 
     FORBIDDEN = -1  # by a lock
-    OTHERWISE = 0  # a condition did not hold
+    OTHERWISE = 0  # a condition failed
     DONE = 1
-    ANOTHER_TIME = 2  # it is not the time of which it was said that it is
+    ANOTHER_TIME = 2  # Redis' time differs from the expected one
 
 
 def now_command(now_us: int) -> Command:
-    """The condition that it is about the time at which a step was decided upon, by Redis' clock."""
+    """The condition that a step is executed about when it was decided, by Redis' clock."""
     return ("NOW", now_us // 1000, _ABOUT_MS)
 
 
@@ -128,10 +128,10 @@ _ABOUT_MS = 1000
 async def try_to_write(
     store: Store, commands: Sequence[Command], *, durably: bool = False
 ) -> Written:
-    """The same where locks are asked, too: `guards_command`, behind the conditions.
+    """The same including locks: `guards_command`, after the conditions.
 
     Args:
-        durably: wait for replicas, where that is wanted for enqueues.
+        durably: wait for replicas, if configured for enqueues.
     """
     args: list[Arg] = [len(commands)]
     for command in commands:
@@ -142,8 +142,8 @@ async def try_to_write(
 
 
 def guards_command(guards: Sequence[Guard]) -> Command:
-    """The command that takes locks: all, or none and nothing is written. They are noted in the record,
-    and freed when the task is taken, or ends without that.
+    """The command that takes locks: all, or none and nothing is written. They are noted in the record, and
+    freed when the task is claimed, or ends without that.
     """
     return ("GUARDS", len(guards), *guard_words(guards))
 
@@ -156,14 +156,14 @@ def change_commands(
     Args:
         before: None: the task is created.
         after: None: it is removed.
-        place: put its job where the new state wants it, and take it from where the old had it.
+        place: put its job where the new state requires it, and remove it from where the old one had it.
     """
     told = after
     if after is not None and after.retain_ms == 0 and after.status.final:
         after = None
     commands = _place_commands(store, before, after) if place else []
     if before is not None and before.lock is None and (told is None or told.status.final):
-        commands.append(("FREE", store.keys.task(before.id)))  # of locks: it won't be taken
+        commands.append(("FREE", store.keys.task(before.id)))  # of locks: it won't be claimed
     if after is None and before is not None:
         commands.append(("DEL", store.keys.task(before.id)))
     return [*commands, _step_command(store, before, after, event_of(before, told))]
@@ -178,15 +178,14 @@ def end_commands(store: Store, change: Change, *, place: bool = True) -> list[Co
 
 
 def guarded(
-    store: Store, record: Record, ending: Ending, before: Sequence[Command], change: Change,
+    store: Store, record: Record, ending: RunEnd, before: Sequence[Command], change: Change,
     *, place: bool = True,
 ) -> list[Command]:  # fmt: skip
-    """An end for the exchange. It holds if the lock is still ours; where somebody else changed the
-    record since (disabled it, saved its payload), the end is noted in it, and applied by whoever
-    reads the record next.
+    """An end for the exchange. It is written if the lock is still ours; if somebody else has changed the
+    record (disabled it, saved its payload), the end is noted in it and applied by the next reader.
 
     Args:
-        before: what is written if the lock is ours, changed record or not.
+        before: written if the lock is ours, whether the record has changed or not.
     """
     holds = hold(store, record, ending.note)
     step = end_commands(store, change, place=place)
@@ -195,8 +194,8 @@ def guarded(
     return [holds, *step]
 
 
-def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
-    """What notes an end in a record, to be applied by whoever reads it; the lock counts as over."""
+def note_commands(store: Store, task_id: str, ending: RunEnd) -> list[Command]:
+    """The commands that note an end in a record, to be applied by the next reader; the lock counts as expired."""
     key = store.keys.task(task_id)
     return [
         ("HSET", key, "ending", ending.note, "locked", "0"),
@@ -208,7 +207,7 @@ def note_commands(store: Store, task_id: str, ending: Ending) -> list[Command]:
 def _step_command(
     store: Store, before: Record | None, after: Record | None, event: bytes | None
 ) -> Command:
-    """All but the job, as one command: see `lua/record_step.lua`."""
+    """Everything except the job, as one command: see `lua/record_step.lua`."""
     known = after or before
     assert known is not None
     keys = store.keys
@@ -231,7 +230,7 @@ def _changed(before: Record | None, after: Record | None) -> tuple[Mapping[str, 
 
 
 def _moves(keys: Keys, before: Record | None, after: Record | None) -> Sequence[tuple[str, Arg]]:
-    """Sorted sets and the score that the task has in them from now on; empty: it leaves them."""
+    """Sorted sets and the task's new score in them; empty: it leaves them."""
     if before is not None and after is not None:
         return record_index.moves(keys, before, after)
     if after is not None:
@@ -284,7 +283,7 @@ def _put(store: Store, record: Record, place: int) -> list[Command]:
 
 
 def place_by_start(store: Store, commands: Sequence[Command], record: Record) -> list[Command]:
-    """The commands, but a task that was due before now is pushed before those due later."""
+    """The commands, changed so that a task that was already due is pushed before those due later."""
     key, job = store.keys.queue(queue_of(record)), job_of(record)
     prefix, due = store.keys.task(""), record.next_run_ms or 0
     return [
@@ -305,7 +304,7 @@ def _take_away(store: Store, record: Record, place: int) -> list[Command]:
 
 
 def hasten_command(store: Store, record: Record) -> Command:
-    """The command that moves a scheduled task's job to its queue before its second has come."""
+    """The command that moves a scheduled task's job to its queue early."""
     assert record.next_run_ms is not None
     keys, job, queue = store.keys, job_of(record), queue_of(record)
     second = ceil_second(record.next_run_ms)
@@ -316,7 +315,7 @@ def hasten_command(store: Store, record: Record) -> Command:
 
 
 def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:
-    """The commands that put a pending task's job into its queue, because it is nowhere."""
+    """The commands that put a pending task's job into its queue, because it is missing."""
     if _place(record) != 0:
         return []
     looked: Command = ("ZADD", store.keys.tasks_pending, "XX", now_ms, record.id)
@@ -327,10 +326,10 @@ def place_again(store: Store, record: Record, now_ms: int) -> list[Command]:
 
 
 def event_of(before: Record | None, after: Record | None) -> bytes | None:
-    """What a step is worth telling, as it is published; None if the status is the same.
+    """The event for a step, as published; None if the status is unchanged.
 
-    The type is `task_` and the new status, or `task_created`, `task_removed`. `task_failed` has exactly
-    the content of Extra Horizon's event.
+    The type is `task_` and the new status, or `task_created`, `task_removed`. `task_failed` has exactly the
+    content of Extra Horizon's event.
     """
     known = after or before
     assert known is not None
@@ -352,7 +351,7 @@ def event_of(before: Record | None, after: Record | None) -> bytes | None:
 
 
 def event_text(record: Record, kind: str, more: bytes = b"") -> bytes:
-    """An event, its text put together: encoding it costs more than a run of a task should."""
+    """An event, concatenated as text: encoding it costs more than a run of a task should."""
     return _EVENT % (kind.encode(), record.id.encode(), type_json(record.type), more)
 
 

@@ -1,9 +1,9 @@
-"""What the leader does for tracked tasks; each part is done in batches, and again after a crash.
+"""What the leader does for tracked tasks; each part works in batches, and is repeated after a crash.
 
-- Scheduled tasks whose time has come are pending.
-- Runs whose lock has ended are tried again, or end as `zombieTaskCleaned`.
-- Pending tasks whose job is nowhere any more (a foreign worker took it and said nothing, somebody
-  deleted it) are treated alike.
+- Scheduled tasks that are due become pending.
+- Runs whose lock has expired are retried, or end as `zombieTaskCleaned`.
+- Pending tasks whose job is missing (a foreign worker took it and reported nothing, somebody deleted it)
+  are treated alike.
 - Records whose retention is over are removed.
 """
 
@@ -19,28 +19,28 @@ from resqpy.store import workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.leader import fenced
 from resqpy.tracked import records, settling
-from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus
+from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskError, TaskStatus
 from resqpy.tracked.settling import entries_of, tells
 from resqpy.tracked.transitions import Change, apply
 
 BATCH = 200
 LOST_AFTER_MS = 300_000
-_MOST_SOUGHT = 50  # tasks whose job is looked for at a time
+_MAX_SEARCHED = 50  # tasks whose job is searched for at a time
 _SHORTEST_S = 0.05
-_MOST_PER_QUERY = 1000  # tasks that a query settles before it looks
+_MAX_PER_QUERY = 1000  # tasks that a query updates before it searches
 
 
 async def recover_lost(
     store: Store, now_us: int, lost_after_ms: int, most: int, fence: settling.Fence = ()
 ) -> int:
-    """Find tasks that have been pending for long without a job, and settle them; how many.
+    """Find tasks that have long been pending without a job, and handle them; returns how many.
 
-    A foreign worker took it and said nothing, somebody deleted it, a delayed item vanished. They are
-    looked for by their record, the longest waiting first; those are the ones nearest to the head of
-    their queue, so that a look costs little however long the queue is.
+    A foreign worker took the job and reported nothing, somebody deleted it, a delayed item vanished. They
+    are searched for by their record, the longest waiting first; those should be nearest to the head of
+    their queue, so that a search is cheap however long the queue is.
 
     Args:
-        fence: what must hold when one is settled: it is decided by more than the task's record.
+        fence: an additional condition, because the decision depends on more than the task's record.
     """
     keys, now_ms = store.keys, now_us // 1000
     ids = await records.ids_until(store, keys.tasks_pending, now_ms - lost_after_ms, most)
@@ -50,7 +50,7 @@ async def recover_lost(
         worked = await _worked_on(store, {record.id for record in missing})
         missing = [record for record in missing if record.id not in worked]
     entries = await _told(store, missing) if missing else {}
-    # a job that somebody put back while we looked elsewhere is in its queue by now
+    # a job that somebody put back meanwhile is in its queue by now
     missing = [record for record in missing if not await _waits(store, record)]
     looked = {record.id for record in suspects} - {record.id for record in missing}
     if looked:
@@ -77,7 +77,7 @@ async def _waits(store: Store, record: Record) -> bool:
 
 
 async def _worked_on(store: Store, ids: set[str]) -> set[str]:
-    """Those of the ids whose job some worker, of any language, has in hand."""
+    """Those of the ids whose job is being run by a worker of any language."""
     found: set[str] = set()
     for record in await workers.records(store, await workers.ids(store)):
         data = None if record is None else codec.decode_lenient(record)
@@ -90,7 +90,7 @@ async def _worked_on(store: Store, ids: set[str]) -> set[str]:
 
 
 async def _told(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]:
-    """What foreign workers left in the failed list of these tasks, the latest of each."""
+    """What foreign workers wrote to the failed list about these tasks, the latest of each."""
     sought = {record.id: record for record in missing}
     found = entries_of(store, sought)
     return {task_id: entry async for task_id, entry in found if tells(sought[task_id], entry)}
@@ -99,20 +99,20 @@ async def _told(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]
 async def _settle(
     store: Store, record: Record, entry: FailedJob | None, now_us: int, fence: settling.Fence
 ) -> bool:
-    """A task without a job: it failed elsewhere, or nobody knows."""
+    """Handle a task without a job: it failed elsewhere, or nobody knows."""
     if entry is None:
         return await settling.recover(store, record, now_us, fence=fence) is not None
     error = TaskError(
         entry.exception or "Error", entry.error or "", backtrace=tuple(entry.backtrace)
     )
-    change = apply(record, Ending(EndKind.FAIL, now_us, error=error))
+    change = apply(record, RunEnd(RunEndKind.FAIL, now_us, error=error))
     return await settling.step(store, change, fence=fence)
 
 
-async def settle_due(store: Store, most: int = _MOST_PER_QUERY) -> int:
-    """Let the records say what time alone has changed; how many were changed.
+async def settle_due(store: Store, most: int = _MAX_PER_QUERY) -> int:
+    """Update the records with what has changed by time alone; returns how many were changed.
 
-    One round trip where there is nothing to do. The time is Redis'.
+    One round trip if there is nothing to do. The time is Redis'.
     """
     keys = store.keys
     time, due, over = await store.pipeline(
@@ -138,14 +138,14 @@ async def settle_due(store: Store, most: int = _MOST_PER_QUERY) -> int:
 
 
 def _passed(first: list[bytes], now_us: int) -> bool:
-    """Whether the first of a sorted set of times has come."""
+    """Whether the earliest time in a sorted set has passed."""
     return bool(first) and float(first[1]) <= now_us // 1000
 
 
 async def _each(
     store: Store, key: str, ids: list[str], function: Callable[[Record], Awaitable[bool]]
 ) -> int:
-    """Do something with each record that a sorted set names; how often it was done."""
+    """Apply a function to each record that a sorted set names; returns how often it succeeded."""
     done = 0
     for start in range(0, len(ids), BATCH):
         part = ids[start : start + BATCH]
@@ -159,21 +159,21 @@ async def _each(
 
 
 async def _due(store: Store, record: Record, now_us: int) -> bool:
-    """The time of a scheduled task has come."""
+    """A scheduled task is due."""
     if record.status is not TaskStatus.SCHEDULED or (record.next_run_ms or 0) > now_us // 1000:
         return False
     return await settling.fall_due(store, record, now_us)
 
 
 async def _expired(store: Store, record: Record, now_us: int) -> bool:
-    """The lock of a run has ended."""
+    """The lock of a run has expired."""
     if not record.left_alone(now_us // 1000):
         return False
     return await settling.recover(store, record, now_us) is not None
 
 
 async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
-    """Remove records whose retention is over; how many."""
+    """Remove records whose retention is over; returns how many."""
     ids = await records.ids_until(store, store.keys.tasks_expiring, now_ms - 1, most)
 
     async def remove(record: Record) -> bool:
@@ -187,14 +187,14 @@ async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
 class TrackedChore:
     """The leader's part, as a chore.
 
-    Its steps hold only for the very record they were decided upon, so most need no fence: queries
-    take some of them as well. That a job is nowhere is no matter of the record alone: those steps
-    hold only for the leader.
+    Its steps only succeed if the record is unchanged, so most need no fence: queries execute some of them
+    as well. Whether a job is missing does not depend on the record alone: those steps only succeed for the
+    leader.
 
     Args:
-        lost_after_ms: how long a task may be pending without a job before that counts as an attempt
-            whose outcome nobody knows.
-        pause_s: the longest time between two looks.
+        lost_after_ms: how long a task may be pending without a job before that counts as an attempt with
+            unknown outcome.
+        pause_s: the longest time between two checks.
     """
 
     name = "tracked"
@@ -209,22 +209,22 @@ class TrackedChore:
         self._pause_s = pause_s
 
     async def run(self, leadership: Leadership) -> float | None:
-        """Do what is to be done now; seconds until the next look."""
+        """Do what is to be done now; returns the seconds until the next check."""
         fence = [("LEADS", key, leadership.token) for key in leadership.fence]
         with fenced():
             return await self.look(leadership.clock.now_us(), fence)
 
     async def look(self, now_us: int, fence: settling.Fence = ()) -> float:
-        """One look; seconds until the next."""
+        """One check; returns the seconds until the next."""
         settled = await settle_due(self._store, BATCH)
-        lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MOST_SOUGHT, fence)
+        lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MAX_SEARCHED, fence)
         removed = await remove_old(self._store, now_us // 1000, BATCH)
-        if max(settled, removed) >= BATCH or lost >= _MOST_SOUGHT:
+        if max(settled, removed) >= BATCH or lost >= _MAX_SEARCHED:
             return 0.0
         return await self._until_next(now_us // 1000)
 
     async def _until_next(self, now_ms: int) -> float:
-        """Seconds until something is due, as far as that is known."""
+        """Seconds until something is due, as far as known."""
         keys = self._store.keys
         heads = await self._store.pipeline(
             [

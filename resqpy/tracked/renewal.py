@@ -1,5 +1,5 @@
-"""The locks of all tracked tasks that run in a process, renewed in one batch by a thread of its own,
-so that a blocked event loop does not lose them.
+"""The locks of all tracked tasks that run in a process, renewed in batches by a separate thread, so that a
+blocked event loop does not lose them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from resqpy.tracked.processing import Processing
 _log = logging.getLogger("resqpy.tracked")
 
 _NEVER, _IDLE = float("inf"), float("-inf")  # instead of a time
-_AGAIN_S = 1.0  # until a thread that could not begin is tried again
+_AGAIN_S = 1.0  # before another attempt to start the thread
 _END_WITHIN_S = 5.0
 _IDLE_S = 2.0  # without a lock, after which the thread ends
-_TOGETHER_S = 0.05  # what is due this soon goes with what is due now
-_AFTER_S = 0.001  # so that a timer that is early by a hair still finds the lock over
+_TOGETHER_S = 0.05  # locks due this soon are renewed together with those due now
+_AFTER_S = 0.001  # so that a timer that fires slightly early still finds the lock expired
 
 
 class LockKeeper:
-    """Keeps locks until they are let go. Its thread begins with the first lock.
+    """Renews locks until they are released. Its thread starts with the first lock.
 
     Args:
-        options: the Redis; the thread has a connection of its own.
+        options: the Redis; the thread has its own connection.
     """
 
     def __init__(self, options: RedisOptions, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -55,12 +55,12 @@ class LockKeeper:
                 self._wake(self._helper)
 
     def let_go(self, lock: HeldLock) -> None:
-        """Renew it no more."""
+        """Stop renewing it."""
         with self._mutex:
             self._locks.pop(lock.token, None)
 
     def close(self) -> None:
-        """Renew nothing any more; returns when the thread is gone."""
+        """Stop renewing everything; returns when the thread is gone."""
         with self._mutex:
             self._locks.clear()
             helper, self._helper = self._helper, None
@@ -70,14 +70,14 @@ class LockKeeper:
             helper.stop(_END_WITHIN_S)
 
     def _begin(self) -> None:
-        """Begin the thread; one that can't begin is tried again. Under the mutex."""
+        """Start the thread, retrying if that fails. Call with the mutex held."""
         helper = HelperThread("resqpy-task-locks", self._renew_until_idle, _tell_death)
         self._helper, self._wakes_at_s = helper, _NEVER
         try:
             helper.start()
         except ThreadFailed as error:
             self._helper = None
-            _log.error("no lock of a tracked task is renewed for now: %s", error)
+            _log.error("locks of tracked tasks are not being renewed: %s", error)
             asyncio.get_running_loop().call_later(_AGAIN_S, self._begin_again)
 
     def _begin_again(self) -> None:
@@ -103,7 +103,7 @@ class LockKeeper:
             await store.close()
 
     def _until_next(self) -> float | None:
-        """Seconds until a lock is due; None: nothing to do any more, the thread ends."""
+        """Seconds until a lock is due; None: there is nothing to do, the thread ends."""
         now_s = self._clock.monotonic()
         with self._mutex:
             if self._locks:
@@ -141,8 +141,8 @@ def _postpone(locks: Iterable[HeldLock], now_s: float) -> None:
 
 
 class LockWatch:
-    """Tells each processing of tracked tasks when its lock is over, with one timer for all of a process:
-    a timer for each would cost more than the run of a small task.
+    """Notifies the processing of tracked tasks when their locks expire, with one timer per process: one per
+    lock would cost more than the run of a small task.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -152,13 +152,13 @@ class LockWatch:
         self._at_s = _NEVER
 
     def add(self, processing: Processing) -> None:
-        """Watch it until it is over."""
+        """Watch it until its lock expires."""
         self._watched.add(processing)
         if processing.lock_until_s < self._at_s:
             self._set_timer(processing.lock_until_s)
 
     def remove(self, processing: Processing) -> None:
-        """It is over; the timer may go off for nothing."""
+        """Stop watching it; the timer may fire for nothing."""
         self._watched.discard(processing)
 
     def _set_timer(self, at_s: float) -> None:

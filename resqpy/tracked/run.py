@@ -1,4 +1,4 @@
-"""A run and the tracked task that it runs, from the claim to the end."""
+"""A run and its tracked task, from the claim to the end."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.tracked.locks import ClaimResult, HeldLock
 from resqpy.tracked.merge import Patch
 from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
-from resqpy.tracked.record import Ending, EndKind
+from resqpy.tracked.record import RunEnd, RunEndKind
 from resqpy.tracked.transitions import Change, change_of, fails
 
 _log = logging.getLogger("resqpy.tracked")
 
-_LOST_GRACE_S = 5.0  # that a handler gets to end when the lock is lost
+_LOST_GRACE_S = 5.0  # granted to a handler to end when the lock is lost
 
 Interceptor = Callable[[ActiveTask, Callable[[], Awaitable[Finished | None]]], Awaitable[None]]
 
 _OUTCOMES = {
-    EndKind.COMPLETE.value: OutcomeKind.SUCCESS,
-    EndKind.DELETE.value: OutcomeKind.SUCCESS,
-    EndKind.FAIL.value: OutcomeKind.FAILURE,
-    EndKind.RETRY.value: OutcomeKind.RETRIED,
-    EndKind.DEFER.value: OutcomeKind.DELAYED,
-    EndKind.RELEASE.value: OutcomeKind.SKIPPED,
-    EndKind.VETO.value: OutcomeKind.SKIPPED,
+    RunEndKind.COMPLETE.value: OutcomeKind.SUCCESS,
+    RunEndKind.DELETE.value: OutcomeKind.SUCCESS,
+    RunEndKind.FAIL.value: OutcomeKind.FAILURE,
+    RunEndKind.RETRY.value: OutcomeKind.RETRIED,
+    RunEndKind.DEFER.value: OutcomeKind.DELAYED,
+    RunEndKind.RELEASE.value: OutcomeKind.SKIPPED,
+    RunEndKind.VETO.value: OutcomeKind.SKIPPED,
     FORCE_RELEASE: OutcomeKind.SKIPPED,
     LOCK_LOST: OutcomeKind.SKIPPED,
 }
 _KINDS = {
-    OutcomeKind.SUCCESS: EndKind.COMPLETE,
-    OutcomeKind.FAILURE: EndKind.FAIL,
-    OutcomeKind.RETRIED: EndKind.RETRY,
-    OutcomeKind.DELAYED: EndKind.DEFER,
-    OutcomeKind.SKIPPED: EndKind.VETO,
-    OutcomeKind.RETURNED: EndKind.RELEASE,
+    OutcomeKind.SUCCESS: RunEndKind.COMPLETE,
+    OutcomeKind.FAILURE: RunEndKind.FAIL,
+    OutcomeKind.RETRIED: RunEndKind.RETRY,
+    OutcomeKind.DELAYED: RunEndKind.DEFER,
+    OutcomeKind.SKIPPED: RunEndKind.VETO,
+    OutcomeKind.RETURNED: RunEndKind.RELEASE,
 }
 
 
 class _Intercepting:
-    """An interceptor of runs as a hook, which has a limit of time."""
+    """An interceptor of runs as a hook with a time limit."""
 
     def __init__(self, task: ActiveTask, interceptor: Interceptor) -> None:
         self._task = task
@@ -81,15 +81,15 @@ class _Intercepting:
 
 
 class TrackedRun(Claimed):
-    """One delivery of a task: what its handler did becomes the outcome of the job and the task's end.
+    """One delivery of a task: turns what its handler did into the outcome of the job and the task's end.
 
     Args:
         claimed: the task, with our lock.
-        interceptors: stand around what is called of the active task; see `intercepting`.
+        interceptors: wrap the verbs of the active task; see `intercepting`.
 
     Attributes:
-        task: what the handler holds.
-        lock: to be renewed as long as the handler runs.
+        task: what the handler receives.
+        lock: must be renewed while the handler runs.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TrackedRun(Claimed):
         super().__init__(claimed)
         record = self.claimed
         self.run = run
-        self._settling: tuple[Change, Ending, BaseException | None] | None = None
+        self._settling: tuple[Change, RunEnd, BaseException | None] | None = None
         self._clock = clock
         self._changes: Patch | None = None  # of the payload, once the handler has returned
         entry = partial(_failed_entry, ref(run), clock)
@@ -106,19 +106,19 @@ class TrackedRun(Claimed):
         self.lock: HeldLock = HeldLock(claimed, clock, self.task.processing.learned)
         self.task.processing.hold(self.lock)
         self.task.on("lock_lost", self._cancel_later)
-        own = codec.decode_text(record.payload)  # what a task does to its inputs is not saved
+        own = codec.decode_text(record.payload)  # a task's changes of its inputs are not saved
         run.job = replace(run.job, args=[own, *run.job.args[1:]])
         run.lifecycle = self
 
-    # -- what others ask --
+    # -- called by others --
 
     def adopt(self, policy: RetryPolicy) -> bool:
-        """Let a plugin's policy hold as far as the task's creator said nothing else."""
+        """Apply a plugin's policy to everything that the task's creator left open."""
         self.task.record = with_policy(self.task.record, policy)
         return True
 
     def attempts(self) -> Attempts | None:
-        """The attempts, unless the end is settled already."""
+        """The attempts, unless the end is already written."""
         record, retries = self.task.record, self.task.record.retries
         if not self.task.processing.busy:
             return None
@@ -126,10 +126,10 @@ class TrackedRun(Claimed):
         delay_ms = retries.backoff.delay_ms(record.attempts, random.random) if said else None
         return Attempts(record.attempts, record.attempts_left, delay_ms)
 
-    # -- the handler runs --
+    # -- while the handler runs --
 
     async def intercepted(self, call_next: CallNext, interceptor: Interceptor) -> None:
-        """Run it with an interceptor around; the end is written before that hears of it."""
+        """Run it inside an interceptor; the end is written before the interceptor sees it."""
         called = False
 
         async def once() -> Finished | None:
@@ -155,7 +155,7 @@ class TrackedRun(Claimed):
             await self.task.release(save_payload=False)
 
     def _cancel_later(self) -> None:
-        """A handler that goes on without its lock must not keep its slot for ever."""
+        """A handler that continues without its lock must not occupy its slot forever."""
         asyncio.get_running_loop().call_later(_LOST_GRACE_S, self._cancel)
 
     def _cancel(self) -> None:
@@ -163,10 +163,10 @@ class TrackedRun(Claimed):
         if run.runner is not None and run.slot is not None:
             run.runner.cancel(run.slot, run)
 
-    # -- it is over: how the job ends --
+    # -- afterwards: how the job ends --
 
     async def conclude(self, *, write: bool = False) -> None:
-        """Decide how the run ends; unless it is to be written at once, that is done with it."""
+        """Decide how the run ends; unless it must be written immediately, nothing else is needed."""
         run, processing = self.run, self.task.processing
         if processing.state is ProcessingState.FINISHING:
             await self._settled()
@@ -179,17 +179,17 @@ class TrackedRun(Claimed):
             self._keep_changes()
         if run.outcome is None and run.error is not None and not run.cancelled:
             self._try_again(run.error)
-        if write or processing.disabled:  # somebody changed the record: this needs its own step
+        if write or processing.disabled:  # somebody changed the record: this needs a separate step
             await self._write_now()
 
     async def _settled(self) -> None:
-        """Wait for a finishing call that nobody waited for."""
+        """Wait for a finishing call that was not awaited."""
         over = asyncio.Event()
         self.task.once("state_changed", lambda _: over.set())
         await over.wait()
 
     def _as_finished(self, finished: Finished) -> None:
-        """The record is written: the job's end only counts and is told."""
+        """The record is written: the job's end is only counted and reported."""
         run, kind, error = self.run, _OUTCOMES[finished.result], finished.error
         run.error = None
         result = run.result if kind is OutcomeKind.SUCCESS else None
@@ -199,7 +199,7 @@ class TrackedRun(Claimed):
         run.outcome = Outcome(kind, result, error, finished.delay_ms or 0, info)
 
     def _keep_changes(self) -> None:
-        """A handler that returns with a payload that is no JSON has failed, as one that raises."""
+        """A handler that returns with a payload that is not JSON has failed, as if it had raised."""
         try:
             self._changes = self.task.changes()
         except InvalidJob as error:
@@ -230,19 +230,19 @@ class TrackedRun(Claimed):
 
     # -- how the task ends, and what that writes --
 
-    def _ending(self, outcome: Outcome) -> Ending:
-        """An outcome as the end of a task."""
+    def _ending(self, outcome: Outcome) -> RunEnd:
+        """The end of a task for an outcome."""
         task, kind = self.task, _KINDS[outcome.kind]
-        if kind is EndKind.COMPLETE:
+        if kind is RunEndKind.COMPLETE:
             patch = task.changes() if self._changes is None else self._changes
             result = _result_text(outcome.result, f"task {task.id} ({task.type})")
             return task.ending(kind, None, patch=patch, result=result)
-        if kind in (EndKind.RETRY, EndKind.DEFER):
+        if kind in (RunEndKind.RETRY, RunEndKind.DEFER):
             return task.ending(kind, outcome.delay_ms, outcome.error)
         once = task.record.retries.at_most_once and self.run.performed
-        if kind is EndKind.RELEASE and once:
-            return task.ending(EndKind.FAIL, None, outcome.error or WorkerStopped())
-        if kind is EndKind.VETO:
+        if kind is RunEndKind.RELEASE and once:
+            return task.ending(RunEndKind.FAIL, None, outcome.error or WorkerStopped())
+        if kind is RunEndKind.VETO:
             return task.ending(kind, None, JobCancelled("a plugin forbade the run"))
         return task.ending(kind, None, outcome.error)
 
@@ -258,15 +258,15 @@ class TrackedRun(Claimed):
         if fails(task.record, ending):
             before += failed_commands(run, outcome.error or WorkerStopped(), self._clock)
         place = True
-        if ending.kind is EndKind.RELEASE:  # it was not the task's wish: back to the head
+        if ending.kind is RunEndKind.RELEASE:  # not the task's wish: back to the head
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
         self._settling = change, ending, outcome.error
         return records.guarded(run.store, task.record, ending, before, change, place=place)
 
     def settled(self, run: Run, *, written: bool) -> None:
-        """The end is settled. What refers to each other lets go, so that it is freed at once: leaving
-        that to the garbage collector costs a sixth of a small run.
+        """The end is written. Break reference cycles, so that everything is freed at once: leaving that to
+        the garbage collector costs a sixth of a small run.
         """
         run.lifecycle = Claimed(self.claim, self.task)
         if self._settling is None:
@@ -280,24 +280,24 @@ class TrackedRun(Claimed):
 
 
 def _failed_entry(run: ReferenceType[Run], clock: Clock, error: BaseException) -> Sequence[Command]:
-    """What puts a run into the failed list, as long as somebody has it."""
+    """Makes the failed entry of a run while somebody holds a reference to it."""
     going_on = run()
     return [] if going_on is None else failed_commands(going_on, error, clock)
 
 
 def active_task(run: Run) -> ActiveTask | None:
-    """The tracked task that a run processes, if it is one."""
+    """The tracked task that a run processes, if any."""
     return run.lifecycle.task if isinstance(run.lifecycle, Claimed) else None
 
 
 def _result_text(result: object, task: str) -> str | None:
-    """JSON of what a run returned; None where it returned nothing, or what JSON can't say: its work is
-    done, so it must not be tried again for that.
+    """JSON of a run's result; None if there is none or it can't be encoded: its work is done, so it must
+    not be retried for that.
     """
     if result is None:
         return None
     try:
         return codec.encode_value(result, "result")
     except InvalidJob as error:
-        _log.warning("%s was completed, but its result is not kept: %s", task, error)
+        _log.warning("%s was completed, but its result was dropped: %s", task, error)
         return None

@@ -1,4 +1,4 @@
-"""Steps that somebody must take for a task that nobody runs: by whoever comes across it."""
+"""Cleanup of abandoned tasks: steps taken by whoever comes across one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Fence = Sequence[Command]
 
 
 async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[str, FailedJob]]:
-    """Id and entry of failed tasks that nobody has retried since: Ruby's `requeue` leaves them, marked. To
-    look costs what the failed list is long, 500 a round trip.
+    """Id and entry of failed tasks that nobody has retried: Ruby's `requeue` leaves them, marked. Costs one
+    round trip per 500 entries of the failed list.
     """
     at = 0
     while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
@@ -38,8 +38,8 @@ async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[
 
 
 def tells(record: Record, entry: FailedJob) -> bool:
-    """Whether a foreign worker wrote an entry of a waiting task, and not of a run before: what our
-    workers write, the record knows. Their times are whole seconds.
+    """Whether a foreign worker wrote an entry about a waiting task, and not about an earlier run: entries
+    of our workers are known from the record. Their times are whole seconds.
     """
     if entry.exception == ZOMBIE or incarnation_of(entry.worker or "") is not None:
         return False
@@ -56,7 +56,7 @@ async def step(
     fence: Fence = (),
     more: Sequence[Command] = (),
 ) -> bool:
-    """Write a step, and more with it, if the record is still the one it was decided upon."""
+    """Write a step, and more commands with it, if the record has not changed."""
     assert change.before is not None
     version = records.same_version(store, change.before)
     commands = [*fence, version, *more, *placed(store, change, place=place)]
@@ -64,7 +64,7 @@ async def step(
 
 
 def placed(store: Store, change: Change, *, place: bool = True) -> list[Command]:
-    """The commands of a step; the earlier its start, the further ahead a task stands in its queue."""
+    """The commands of a step; tasks with an earlier start are placed further ahead in their queue."""
     commands = records.end_commands(store, change, place=place)
     after = change.after
     if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
@@ -73,8 +73,8 @@ def placed(store: Store, change: Change, *, place: bool = True) -> list[Command]
 
 
 async def fall_due(store: Store, record: Record, now_us: int) -> bool:
-    """The time of a scheduled task has come. Where that is no whole second, its job still stands in
-    the delayed list: it goes to its queue at once. Where its end has passed, it runs no more.
+    """A scheduled task is due. If its time is not a whole second, its job is still in the delayed list:
+    move it to its queue now. If its end has passed, it runs no more.
     """
     if record.past_end(now_us // 1000):
         return await end_unrun(store, record, now_us)
@@ -88,12 +88,12 @@ async def fall_due(store: Store, record: Record, now_us: int) -> bool:
 async def recover(
     store: Store, record: Record, now_us: int, *, place: bool = True, fence: Fence = ()
 ) -> Record | None:
-    """Settle a run whose worker is gone, by its record; the record after that, None if there is none
-    or somebody else was faster.
+    """Finish a run whose worker is gone, by its record; returns the new record, None if there is none or
+    somebody else was faster.
 
     Args:
         place: put its job into its queue, if it is to run again.
-        fence: what must hold besides.
+        fence: an additional condition.
     """
     change = expired(record, now_us, new_task_id() if record.retries.linked else "")
     unchanged = (records.same_version(store, record), records.same_term(store, record))
@@ -107,13 +107,13 @@ async def recover(
 
 
 def _failed_now(record: Record, change: Change) -> bool:
-    """Whether this step is the failure, and not one that was noted with its entry."""
+    """Whether this step is the failure, and not one that was already written with its entry."""
     after = change.after
     return record.ending is None and after is not None and after.entry and after.runs > record.runs
 
 
 def _entry(store: Store, record: Record, change: Change) -> list[Command]:
-    """The failed entry of a run that nobody can tell of any more."""
+    """The failed entry of a run whose outcome is unknown."""
     assert change.after is not None
     error = change.after.error
     worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
@@ -137,13 +137,13 @@ async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = 
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:
-    """Let a failed task run once more, if its failed entry is gone or says that it was retried."""
+    """Let a failed task run once more, if its failed entry is gone or marked as retried."""
     async for _ in entries_of(store, [record.id]):
         return False
     return await step(store, revived(record, now_us), place=False)
 
 
 async def forgotten(store: Store, record: Record) -> list[Command]:
-    """What takes a failed task from the failed list, so that nobody retries it there once more."""
+    """The commands that remove a failed task from the failed list, so that it is not retried there."""
     failed = store.keys.failed
     return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]

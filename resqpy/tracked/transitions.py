@@ -1,4 +1,4 @@
-"""What becomes of a tracked task: (record, what happened, now) → record. Pure.
+"""State transitions of tracked tasks: (record, what happened, now) → record. Pure.
 
 | what happened | next run | attempts | deliveries | runs | error |
 |---|---|---|---|---|---|
@@ -7,8 +7,8 @@
 | retry | after the delay or backoff (no attempt left: as fail) | +1 | +1 | | set |
 | retry, linked | none: `retried`, and a new task takes over | | | | set |
 | defer | after the delay | | +1 | | |
-| release, worker stopped | as it was: at once | | +1 | | |
-| lock expired, delivery lost | at once (no attempt left: as zombie) | +1 | +1 | | |
+| release, worker stopped | as before: immediately | | +1 | | |
+| lock expired, delivery lost | immediately (no attempt left: as zombie) | +1 | +1 | | |
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from resqpy.base.clock import iso_utc
 from resqpy.base.cron.cron import CronSchedule
 from resqpy.schedules.schedule import CronTimes, Grid
 from resqpy.tracked.merge import Patch, merged
-from resqpy.tracked.record import Ending, EndKind, LastRun, Record, TaskError, but
+from resqpy.tracked.record import LastRun, Record, RunEnd, RunEndKind, TaskError, but
 
 Interval = int | str | None
-NEVER_RUNS = TaskError("neverRuns", "its first run would start when its recurrence is over")
+NEVER_RUNS = TaskError("neverRuns", "its first run would start after the end of its recurrence")
 ZOMBIE = "zombieTaskCleaned"  # Extra Horizon's name
-MOST_LINKS = 100  # tasks that a linked retry names: the first one, and the latest
+MAX_LINKS = 100  # tasks that a linked retry names: the first one, and the latest
 
 
 def first_run(
@@ -39,7 +39,7 @@ def first_run(
     start_ms: int | None = None,
     end_ms: int | None = None,
 ) -> int | None:
-    """The first run: at `start_ms`, else at the first time a cron expression names, else now."""
+    """The first run: at `start_ms`, else at the first time of a cron expression, else now."""
     if start_ms is not None:
         return before_end(start_ms, end_ms)
     if isinstance(interval, str):
@@ -48,7 +48,7 @@ def first_run(
 
 
 def following_run(record: Record, started_ms: int) -> int | None:
-    """The run after one that was started at a time; None if there is none."""
+    """The run after one started at a time; None if there is none."""
     if isinstance(record.interval, str):
         return before_end(cron_after(record.interval, record.timezone, started_ms), record.end_ms)
     if record.interval is None:
@@ -57,36 +57,36 @@ def following_run(record: Record, started_ms: int) -> int | None:
 
 
 def or_why_not(record: Record, why: TaskError = NEVER_RUNS) -> Record:
-    """The record; where it never ran and never will, with that as its error."""
+    """The record; if it never ran and never will, with that as its error."""
     if record.next_run_ms is not None or record.last_run or record.error:
         return record
     return but(record, error=why)
 
 
 def why_ended(record: Record) -> TaskError:
-    """Why a task that waited runs no more: its end has passed. The error of an attempt stays."""
+    """Why a waiting task runs no more: its end has passed. The error of an attempt is kept."""
     assert record.end_ms is not None
     end = iso_utc(record.end_ms * 1000)
     if record.run_start_ms is None:
-        return TaskError("neverRuns", f"its end, {end}, had passed when its run was to start")
+        return TaskError("neverRuns", f"its end, {end}, had passed when its run was due")
     if record.error is None:
-        return TaskError("endPassed", f"its end, {end}, had passed when its run was to go on")
-    words = f"{record.error.message} (not tried again: the task's end, {end}, has passed)"
-    return replace(record.error, message=words)
+        return TaskError("endPassed", f"its end, {end}, had passed when its run was to continue")
+    message = f"{record.error.message} (not retried: the task's end, {end}, has passed)"
+    return replace(record.error, message=message)
 
 
 def before_end(run_ms: int | None, end_ms: int | None) -> int | None:
-    """The time, unless the recurrence is over by then."""
+    """The time, unless it is after the end of the recurrence."""
     if run_ms is None or (end_ms is not None and end_ms <= run_ms):
         return None
     return run_ms
 
 
 def cron_after(expression: str, timezone: str | None, after_ms: int) -> int | None:
-    """The first time an expression names after a moment, in milliseconds.
+    """The first time of an expression after a moment, in milliseconds.
 
     Raises:
-        InvalidCron: with what is wrong.
+        InvalidCron: what is wrong.
     """
     return CronTimes(CronSchedule.parse(expression, timezone)).next_after(after_ms)
 
@@ -107,7 +107,7 @@ class Change:
 
 
 def settled(before: Record, after: Record, now_us: int) -> Record:
-    """`after` with its status at a time, and what follows from a change of it."""
+    """`after` with its status at a time, and the consequences of a change of status."""
     now_ms = now_us // 1000
     status = after.status_at(now_ms)
     moved = status is not before.status
@@ -130,47 +130,47 @@ def _retain_until(record: Record, now_ms: int) -> int | None:
 # -- the end of a delivery --
 
 
-def apply(record: Record, ending: Ending, random: Callable[[], float] = lambda: 0.0) -> Change:
-    """What an end makes of a task that was running."""
-    if ending.kind is EndKind.DELETE:
+def apply(record: Record, ending: RunEnd, random: Callable[[], float] = lambda: 0.0) -> Change:
+    """The result of an end for a running task."""
+    if ending.kind is RunEndKind.DELETE:
         return Change(record, None)
     ended = record if record.ending is None else but(record, ending=None)
     if ending.patch:
         ended = with_payload(ended, ending.patch)
-    if ending.kind is EndKind.RETRY:
+    if ending.kind is RunEndKind.RETRY:
         return _retried(record, ended, ending, random)
     after = but(_ENDS[ending.kind](ended, ending), lock=None)
     return Change(record, settled(record, after, ending.at_us))
 
 
-def change_of(record: Record, ending: Ending) -> Change:
-    """What an end makes of the task."""
+def change_of(record: Record, ending: RunEnd) -> Change:
+    """The change caused by an end."""
     return apply(record, ending, chance)
 
 
-def fails(record: Record, ending: Ending) -> bool:
-    """Whether an end is a failure that is not tried again: it belongs in the failed list."""
-    hopeless = ending.kind is EndKind.RETRY and not record.may_repeat
-    return hopeless or ending.kind is EndKind.FAIL
+def fails(record: Record, ending: RunEnd) -> bool:
+    """Whether an end is a failure that is not retried: it belongs in the failed list."""
+    hopeless = ending.kind is RunEndKind.RETRY and not record.may_repeat
+    return hopeless or ending.kind is RunEndKind.FAIL
 
 
 def with_payload(record: Record, patch: Patch) -> Record:
-    """The record with a changed payload; the payload in its job stays known."""
+    """The record with a changed payload; the payload in its job is remembered."""
     payload = codec.encode_text(merged(codec.decode_text(record.payload), patch)).decode()
     sent = record.payload if record.sent is None else record.sent
     return but(record, payload=payload, sent=None if payload == sent else sent)
 
 
-def _complete(record: Record, ending: Ending) -> Record:
+def _complete(record: Record, ending: RunEnd) -> Record:
     return _run_over(record, ending, succeeded=True, error=None, result=ending.result, entry=False)
 
 
-def _fail(record: Record, ending: Ending) -> Record:
+def _fail(record: Record, ending: RunEnd) -> Record:
     return _run_over(record, ending, succeeded=False, error=ending.error, result=None, entry=True)
 
 
-def _run_over(record: Record, ending: Ending, *, succeeded: bool, **more: Any) -> Record:
-    """The run is over; the next one is what the delay or the interval says."""
+def _run_over(record: Record, ending: RunEnd, *, succeeded: bool, **more: Any) -> Record:
+    """The run has ended; the delay or the interval determines the next one."""
     started_ms = ending.at_ms if record.lock is None else record.lock.since_ms
     if ending.delay_ms is not None:
         next_run_ms: int | None = ending.at_ms + ending.delay_ms
@@ -188,31 +188,31 @@ def _run_over(record: Record, ending: Ending, *, succeeded: bool, **more: Any) -
     )
 
 
-def _defer(record: Record, ending: Ending) -> Record:
+def _defer(record: Record, ending: RunEnd) -> Record:
     delay_ms = ending.delay_ms or 0
     return but(record, next_run_ms=ending.at_ms + delay_ms, deliveries=record.deliveries + 1)
 
 
-def _release(record: Record, _: Ending) -> Record:
+def _release(record: Record, _: RunEnd) -> Record:
     return but(record, deliveries=record.deliveries + 1)
 
 
-def _veto(record: Record, ending: Ending) -> Record:
+def _veto(record: Record, ending: RunEnd) -> Record:
     return but(
         record, next_run_ms=None, run_start_ms=None, cancelled_ms=ending.at_ms, error=ending.error
     )
 
 
-_ENDS: dict[EndKind, Callable[[Record, Ending], Record]] = {
-    EndKind.COMPLETE: _complete,
-    EndKind.FAIL: _fail,
-    EndKind.DEFER: _defer,
-    EndKind.RELEASE: _release,
-    EndKind.VETO: _veto,
+_ENDS: dict[RunEndKind, Callable[[Record, RunEnd], Record]] = {
+    RunEndKind.COMPLETE: _complete,
+    RunEndKind.FAIL: _fail,
+    RunEndKind.DEFER: _defer,
+    RunEndKind.RELEASE: _release,
+    RunEndKind.VETO: _veto,
 }
 
 
-def _retried(before: Record, ended: Record, ending: Ending, random: Callable[[], float]) -> Change:
+def _retried(before: Record, ended: Record, ending: RunEnd, random: Callable[[], float]) -> Change:
     if not before.may_repeat:
         after = but(_fail(ended, replace(ending, delay_ms=None)), lock=None)
         return Change(before, settled(before, after, ending.at_us))
@@ -233,7 +233,7 @@ def _retried(before: Record, ended: Record, ending: Ending, random: Callable[[],
     return Change(before, settled(before, after, ending.at_us))
 
 
-def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int) -> Change:
+def _taken_over(before: Record, ended: Record, ending: RunEnd, next_run_ms: int) -> Change:
     """Extra Horizon's retry: the task ends as `retried`, a new one with its properties follows."""
     over = _run_over(ended, replace(ending, delay_ms=None), succeeded=False)
     old = but(over, lock=None, next_run_ms=None, error=ending.error, retried_by=ending.new_id)
@@ -252,7 +252,7 @@ def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int)
         runs=0,
         attempts=before.attempts + 1,
         deliveries=0,
-        retry_for=(*before.retry_for[:1], *before.retry_for[1:][-MOST_LINKS + 2 :], before.id),
+        retry_for=(*before.retry_for[:1], *before.retry_for[1:][-MAX_LINKS + 2 :], before.id),
         created_us=ending.at_us,
         completed_us=None,
     )
@@ -264,14 +264,14 @@ def _taken_over(before: Record, ended: Record, ending: Ending, next_run_ms: int)
 
 
 def expired(record: Record, now_us: int, new_id: str = "") -> Change:
-    """The lock expired, or a delivery was lost: nobody knows what the run did."""
+    """The lock expired, or a delivery was lost: the outcome of the run is unknown."""
     if record.ending is not None:
-        return apply(record, Ending.from_dict(codec.decode_text(record.ending)))
+        return apply(record, RunEnd.from_dict(codec.decode_text(record.ending)))
     if not record.may_repeat:
         return zombie(record, now_us)
     if record.retries.linked and new_id:
         error = TaskError(ZOMBIE, _UNKNOWN)
-        ending = Ending(EndKind.RETRY, now_us, delay_ms=0, error=error, new_id=new_id)
+        ending = RunEnd(RunEndKind.RETRY, now_us, delay_ms=0, error=error, new_id=new_id)
         return apply(record, ending)
     after = but(
         record,
@@ -283,18 +283,18 @@ def expired(record: Record, now_us: int, new_id: str = "") -> Change:
 
 
 _UNKNOWN = (
-    "the outcome of the run is not known: its worker died or froze, or another client took the job"
+    "the outcome of the run is unknown: its worker died or froze, or another client took the job"
 )
 
 
 def zombie(record: Record, now_us: int) -> Change:
-    """The run ends as failed, since nobody will ever know what it did."""
-    ending = Ending(EndKind.FAIL, now_us, error=TaskError(ZOMBIE, _UNKNOWN))
+    """The run ends as failed, because its outcome will never be known."""
+    ending = RunEnd(RunEndKind.FAIL, now_us, error=TaskError(ZOMBIE, _UNKNOWN))
     return apply(record, ending)
 
 
 def untaken(record: Record, now_us: int) -> Change:
-    """It was taken, but its delivery did not begin: as if it had not been taken."""
+    """It was claimed, but its delivery did not begin: as if it had not been claimed."""
     assert record.lock is not None
     first = record.run_start_ms == record.lock.since_ms
     after = but(record, lock=None, run_start_ms=None if first else record.run_start_ms)
@@ -302,21 +302,21 @@ def untaken(record: Record, now_us: int) -> Change:
 
 
 def ended_unrun(record: Record, now_us: int) -> Change:
-    """Its end has passed while it waited: it runs no more. A run that was under way has failed."""
+    """Its end has passed while it waited: it runs no more. An unfinished run has failed."""
     if record.run_start_ms is not None:
-        ending = Ending(EndKind.FAIL, now_us, error=why_ended(record))
+        ending = RunEnd(RunEndKind.FAIL, now_us, error=why_ended(record))
         return apply(record, ending)
     after = or_why_not(but(record, next_run_ms=None), why_ended(record))
     return Change(record, settled(record, after, now_us))
 
 
 def due(record: Record, now_us: int) -> Change:
-    """The time of a scheduled task has come."""
+    """A scheduled task is due."""
     return Change(record, settled(record, record, now_us))
 
 
 def revived(record: Record, now_us: int) -> Change:
-    """Somebody wants a failed task to be tried once more, from the beginning of its attempts."""
+    """A failed task is tried once more, with all its attempts."""
     after = but(
         record,
         next_run_ms=now_us // 1000,
@@ -330,19 +330,19 @@ def revived(record: Record, now_us: int) -> Change:
 
 
 def hurried(record: Record, now_us: int) -> Change:
-    """Somebody wants a waiting task to run now."""
+    """A waiting task runs now."""
     after = but(record, next_run_ms=now_us // 1000)
     return Change(record, settled(record, after, now_us))
 
 
 def cancelled(record: Record, now_us: int) -> Change:
-    """A task that has not started will not."""
+    """A task that has not started is cancelled."""
     after = but(record, next_run_ms=None, cancelled_ms=now_us // 1000)
     return Change(record, settled(record, after, now_us))
 
 
 def enabled(record: Record, now_us: int, *, recompute: bool = False) -> Change:
-    """A task may run again; with `recompute`, at the next time its interval names."""
+    """A task may run again; with `recompute`, at the next time of its interval."""
     after = but(record, enabled=True)
     if recompute and record.interval is not None and record.next_run_ms is not None:
         after = but(after, next_run_ms=following_run(record, now_us // 1000))
@@ -350,10 +350,10 @@ def enabled(record: Record, now_us: int, *, recompute: bool = False) -> Change:
 
 
 def disabled(record: Record, now_us: int) -> Change:
-    """A task may not run; a run that goes on is told so."""
+    """A task must not run; a current run is notified."""
     return Change(record, settled(record, but(record, enabled=False), now_us))
 
 
 def saved(record: Record, patch: Patch, now_us: int) -> Change:
-    """A payload was changed."""
+    """The payload was changed."""
     return Change(record, settled(record, with_payload(record, patch), now_us))

@@ -31,26 +31,26 @@ from resqpy.tracked.transitions import Change
 Parts = tuple[str, Mapping[str, Any] | None, CreateOptions]
 NewTask = tuple[str, Mapping[str, Any] | None] | Parts
 
-_AT_ONCE = 500  # tasks that are created at the same time
+_AT_ONCE = 500  # tasks created concurrently
 _WAITING = (TaskStatus.SCHEDULED, TaskStatus.PENDING)
 CANCELLABLE = (*_WAITING, TaskStatus.DISABLED)
 RETRIABLE = (*_WAITING, TaskStatus.FAILED)
 
 
 class Tracked(TaskQueries):
-    """Creates tracked tasks and does with them what can be done from outside their runs.
+    """Creates tracked tasks and manages them from outside their runs.
 
     Args:
-        types: the tasks that can be run, to refuse others; None: any.
-        queue_of: the queue of a task, where its creator names none.
-        definition_of: a task, whose plugins are asked when one is created; None: it is not known.
-        defaults: a preset's name, or what a new task is like where nothing is said.
+        types: the known tasks, to reject others; None: any.
+        queue_of: the queue of a task, if its creator names none.
+        definition_of: a task's definition, whose plugins are called when one is created; None: unknown.
+        defaults: a preset's name, or default options.
 
     Attributes:
-        clock: that of Redis, as far as we know it: a lock that one clock takes for over while another
-            doesn't would let a task run twice.
-        interceptors: stand around each verb; see `intercepting`.
-        waiting: for the end of tasks.
+        clock: an estimate of Redis' clock: if clocks disagreed about an expired lock, a task could run
+            twice.
+        interceptors: wrap each verb; see `intercepting`.
+        waiting: waits for the end of tasks.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Tracked(TaskQueries):
         self._last_us = 0
 
     def _now_us(self) -> int:
-        """Now, and later than ever before, so that no two of our tasks have one time."""
+        """Now, but later than every earlier call, so that no two of our tasks have the same time."""
         self._last_us = max(self.clock.now_us(), self._last_us + 1)
         return self._last_us
 
@@ -90,7 +90,7 @@ class Tracked(TaskQueries):
         payload: Mapping[str, Any] | None = None,
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
-        """Create a task, and the job that runs it. One round trip (the first in a minute: two).
+        """Create a task, and the job that runs it. One round trip (two for the first in a minute).
 
         Args:
             task_type: the name of a task.
@@ -108,9 +108,7 @@ class Tracked(TaskQueries):
         await guards.before()
         record = guards.record(record)
         written = await self._write_new(record, guards, records.now_command(record.created_us))
-        if (
-            written is Written.ANOTHER_TIME
-        ):  # a clock was stepped, we were suspended, or a hook was slow
+        if written is Written.ANOTHER_TIME:  # a clock jumped, we were suspended, or a hook was slow
             await self._hear_time(anew=True)
             options["id"] = record.id
             record = guards.record(self._new(task_type, payload, options)[1])
@@ -119,7 +117,7 @@ class Tracked(TaskQueries):
             raise guards.refusal()
         if written is Written.OTHERWISE:
             raise DuplicateTask(
-                f"there is a task {record.id!r} already; use another id, or remove it first"
+                f"a task {record.id!r} exists already; use another id, or remove it first"
             )
         await guards.after()
         return self._task(record)
@@ -134,12 +132,12 @@ class Tracked(TaskQueries):
         return await records.try_to_write(self.store, commands, durably=True)
 
     async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
-        """Create many tasks, `(task_type, payload)` or `(task_type, payload, options)` each, some
-        hundred of them at the same time. All are checked before the first is written.
+        """Create many tasks, `(task_type, payload)` or `(task_type, payload, options)` each, a few hundred
+        concurrently. All are checked before the first is written.
 
         Returns:
-            For each the task; None where there is one with this id already, or a plugin or a middleware
-            forbids it. So asking again with the same ids creates what is missing, and nothing twice.
+            For each the task; None if one with this id exists, or a plugin or a middleware forbids it. So
+                repeating the call with the same ids creates only what is missing.
 
         Raises:
             UnknownTask, UsageError: which of them is wrong, and how; nothing was written.
@@ -180,13 +178,13 @@ class Tracked(TaskQueries):
         return definition, new_record(kind, payload, options, defaults, queue, self._now_us())
 
     def _check(self, kind: str, payload: Mapping[str, Any] | None) -> None:
-        """Refuse a type, or a payload, of which is known that nobody can run it."""
+        """Reject a type or payload that is known to be invalid."""
         known = None if self._types is None else self._types()
         if known is not None and kind not in known:
             names = ", ".join(sorted(known)) or "none"
             raise UnknownTask(
-                f"no task of the name {kind!r} is defined{near_match(kind, known)} (tasks: {names}); "
-                "define it, or register a handler for it"
+                f"no task named {kind!r} is defined{near_match(kind, known)} (tasks: {names}); define it, or "
+                "register a handler for it"
             )
 
     @intercepted("get", "task_id")
@@ -224,7 +222,7 @@ class Tracked(TaskQueries):
 
     @intercepted("save", "task_id", "patch")
     async def save_patch(self, task_id: str, patch: Patch) -> Record:
-        """Change a payload; what others changed in other parts stays."""
+        """Change a payload; changes by others to other parts are kept."""
         return await self._step(task_id, lambda r, now_us: transitions.saved(r, patch, now_us))
 
     @intercepted("cancel", "task_id")
@@ -232,18 +230,18 @@ class Tracked(TaskQueries):
         """Cancel a task that has not started.
 
         Raises:
-            TaskStateError: it runs, or is over.
+            TaskStateError: it is running, or has ended.
             UnknownTaskId: there is none.
         """
         return await self._step(task_id, transitions.cancelled, "cancelled", CANCELLABLE)
 
     @intercepted("retry", "task_id")
     async def retry(self, task_id: str) -> Record:
-        """Run a task now: one that waits for its time or its next attempt, or one that failed, which
-        leaves the failed list.
+        """Run a task now: one that waits for its time or its next attempt, or one that failed, which leaves
+        the failed list.
 
         Raises:
-            TaskStateError: it runs, was completed, cancelled or disabled, or its end has passed.
+            TaskStateError: it is running, completed, cancelled or disabled, or its end has passed.
             UnknownTaskId: there is none.
         """
 
@@ -258,11 +256,11 @@ class Tracked(TaskQueries):
 
     @intercepted("enable", "task_id")
     async def enable(self, task_id: str, *, recompute_next_run: bool = False) -> Record:
-        """Let a disabled task run again.
+        """Allow a disabled task to run again.
 
         Args:
-            recompute_next_run: a recurring task runs at the next time its interval names, not at
-                one that has passed.
+            recompute_next_run: a recurring task runs at the next time of its interval, not at one that has
+                passed.
         """
 
         def step(record: Record, now_us: int) -> Change:
@@ -274,7 +272,7 @@ class Tracked(TaskQueries):
 
     @intercepted("disable", "task_id")
     async def disable(self, task_id: str) -> Record:
-        """Disable a task; a run that is under way is told so and may release it."""
+        """Disable a task; a current run is notified and may release it."""
 
         def step(record: Record, now_us: int) -> Change:
             return (
@@ -285,9 +283,9 @@ class Tracked(TaskQueries):
 
     @intercepted("remove", "task_id")
     async def remove(self, task_id: str) -> bool:
-        """Remove a task, whatever it is at; False if there is none.
+        """Remove a task in any status; False if there is none.
 
-        A run that goes on can write nothing any more.
+        A current run can write nothing any more.
         """
         task_id = sought_task_id(task_id)
         while (record := await records.get(self.store, task_id)) is not None:
@@ -296,10 +294,10 @@ class Tracked(TaskQueries):
         return False
 
     def all(self, **conditions: Unpack[Conditions]) -> Selection:
-        """All tasks that meet the conditions, to do something with each of them.
+        """All tasks that match the conditions, to apply a verb to each.
 
         Raises:
-            UsageError: a condition is wrong.
+            UsageError: a condition is invalid.
         """
         make_query(conditions)
         return Selection(self, conditions)
@@ -313,11 +311,11 @@ class Tracked(TaskQueries):
         *,
         forget: bool = False,
     ) -> Record:
-        """Take a step from how the task is at that moment.
+        """Execute a step based on the task's current state.
 
         Args:
-            done: what the step would have done, for who asked for it in vain.
-            allowed: the statuses in which it may be taken; none: any.
+            done: what the step would have done, for the error message.
+            allowed: the statuses in which it is allowed; none: any.
             forget: a failed task leaves the failed list.
         """
         while True:

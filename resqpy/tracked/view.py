@@ -1,4 +1,4 @@
-"""What can be seen of a tracked task, whether it waits or runs."""
+"""The readable properties of a tracked task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST = (
 
 
 class RunTimes(NamedTuple):
-    """The run that completed or failed last."""
+    """The last run that completed or failed."""
 
     start_time: datetime
     finish_time: datetime
@@ -31,10 +31,10 @@ class RunTimes(NamedTuple):
 
 
 class TaskView:
-    """Read-only properties over a record: numbers are milliseconds, times are aware datetimes in UTC.
+    """Read-only properties of a record: numbers are milliseconds, times are aware datetimes in UTC.
 
     Attributes:
-        record: all that is known, as it was when we last heard of it.
+        record: everything known, as of the last read or write.
         payload: the task's inputs.
     """
 
@@ -61,7 +61,7 @@ class TaskView:
 
     @property
     def status(self) -> TaskStatus:
-        """What it is at now, by what we know."""
+        """The current status, as far as we know."""
         return self.record.status_at(self._clock.now_ms())
 
     @property
@@ -76,12 +76,12 @@ class TaskView:
 
     @property
     def attempts(self) -> int:
-        """Attempts of the current run that went wrong."""
+        """Failed attempts of the current run."""
         return self.record.attempts
 
     @property
     def deliveries(self) -> int:
-        """Deliveries of the current run, without the one that is going on."""
+        """Deliveries of the current run, without the one in progress."""
         return self.record.deliveries
 
     @property
@@ -101,7 +101,7 @@ class TaskView:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Words by which it is found."""
+        """Words by which it can be found."""
         return self.record.tags
 
     # -- times --
@@ -113,27 +113,27 @@ class TaskView:
 
     @property
     def last_updated_time(self) -> datetime:
-        """When its record changed last."""
+        """When its record was last changed."""
         return _moment(self.record.updated_us // 1000)
 
     @property
     def status_changed_time(self) -> datetime:
-        """When its status changed last."""
+        """When its status last changed."""
         return _moment(self.record.changed_ms)
 
     @property
     def start_time(self) -> datetime | None:
-        """When it was to run first, where that was said."""
+        """When it was to run first, if specified."""
         return _moment_or_none(self.record.start_ms)
 
     @property
     def end_time(self) -> datetime | None:
-        """The end of its recurrence: no run starts from then on."""
+        """The end of its recurrence: no run starts after that."""
         return _moment_or_none(self.record.end_ms)
 
     @property
     def next_run_time(self) -> datetime | None:
-        """When it runs next; past while it is pending or runs; None: not at all."""
+        """When it runs next; in the past while it is pending or running; None: never."""
         return _moment_or_none(self.record.next_run_ms)
 
     @property
@@ -143,7 +143,7 @@ class TaskView:
 
     @property
     def last_run(self) -> RunTimes | None:
-        """The run that completed or failed last."""
+        """The last run that completed or failed."""
         run = self.record.last_run
         if run is None:
             return None
@@ -162,34 +162,34 @@ class TaskView:
 
     @property
     def retain_until(self) -> datetime | None:
-        """When its record goes; None: never, or not before it has ended."""
+        """When its record expires; None: never, or not before it has ended."""
         return _moment_or_none(self.record.retain_until_ms)
 
     @property
     def locked_until(self) -> datetime | None:
-        """When the lock of the run that goes on ends, unless it is renewed."""
+        """When the lock of the current run expires, unless renewed."""
         return None if self.record.lock is None else _moment(self.record.lock.until_ms)
 
-    # -- what was said when it was created --
+    # -- as specified at creation --
 
     @property
     def priority(self) -> int:
-        """-9 to 9; the higher runs first."""
+        """-9 to 9; higher runs first."""
         return self.record.priority
 
     @property
     def timezone(self) -> str | None:
-        """That of the cron expression; None: UTC."""
+        """The zone of the cron expression; None: UTC."""
         return self.record.timezone
 
     @property
     def retries(self) -> int | None:
-        """How many times a failed run is tried again; None: for ever."""
+        """How many times a failed run is retried; None: unlimited."""
         return self.record.retries.most
 
     @property
     def retries_remaining(self) -> int | None:
-        """How many times the current run may still be tried again; None: for ever; 0: it has failed."""
+        """How many times the current run may still be retried; None: unlimited; 0: it has failed."""
         return self.record.retries_remaining
 
     @property
@@ -199,19 +199,17 @@ class TaskView:
 
     @property
     def linked(self) -> bool:
-        """Whether each attempt is a new task, linked to the one before."""
+        """Whether each attempt is a new task, linked to the previous one."""
         return self.record.retries.linked
 
     @property
     def at_most_once(self) -> bool:
-        """Whether a run that started is never repeated."""
+        """Whether a run that has started is never repeated."""
         return self.record.retries.at_most_once
 
     @property
     def retry_for_task_ids(self) -> tuple[str, ...]:
-        """The tasks that this one retries, the first of them first; of more than 100 the first one
-        and the latest 99.
-        """
+        """The tasks that this one retries, the oldest first; of more than 100 the first one and the latest 99."""
         return self.record.retry_for
 
     @property
@@ -231,7 +229,7 @@ class TaskView:
 
     @property
     def retain_for(self) -> int | None:
-        """How long its record is kept after its end; 0: not at all; None: for ever."""
+        """How long its record is kept after its end; 0: not at all; None: forever."""
         return self.record.retain_ms
 
     @property
@@ -241,13 +239,13 @@ class TaskView:
 
     @property
     def longest_execution(self) -> int | None:
-        """How long one delivery may take; None: no limit."""
+        """Time limit of one delivery; None: no limit."""
         return self.record.longest_ms
 
     # -- all of it --
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values; what is not set is None, times are ISO 8601."""
+        """All properties as JSON values; unset ones are None, times are ISO 8601."""
         backoff = self.record.retries.backoff
         return {
             **{name: _as_json(getattr(self, name)) for name in _FIRST},

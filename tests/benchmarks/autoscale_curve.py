@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from resqpy import MultiWorker, Queue, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
 
-LEAST, MOST = 1, 100
+LEAST, MAXIMUM = 1, 100
 BACKLOG = 50_000
 
 Job = Callable[[int], Awaitable[None]]
@@ -61,7 +61,7 @@ async def curve(url: str, job: Job, seconds: float, check_s: float = 0.5) -> lis
         worker = MultiWorker(
             url, {"job": job}, "load",
             WorkerOptions(stop_timeout_s=0.2),
-            ScalingOptions(LEAST, MOST, check_s=check_s),
+            ScalingOptions(LEAST, MAXIMUM, check_s=check_s),
         )  # fmt: skip
         began = time.perf_counter()
 
@@ -80,7 +80,7 @@ async def main(seconds: float) -> None:
     """Print the curves."""
     with PrivateServer() as server:
         for name, job in LOADS.items():
-            print(f"\n{name} jobs, {LEAST} to {MOST} task processors")
+            print(f"\n{name} jobs, {LEAST} to {MAXIMUM} task processors")
             steps = await curve(server.url, job, seconds)
             for before, step in zip([None, *steps], steps, strict=False):
                 if before is None or (before.size, before.verb) != (step.size, step.verb):

@@ -34,7 +34,7 @@ async def nothing(n: int) -> None: ...
 """
 
 
-class Walk:
+class Progress:
     """The code that was gone through."""
 
     def __init__(self) -> None:
@@ -63,16 +63,16 @@ class Walk:
         )
 
 
-async def walks(root: Path, url: str) -> dict[str, Walk]:
+async def walks(root: Path, url: str) -> dict[str, Progress]:
     """All of them, each gone twice, so that what is made at the first use is there at the second."""
     (root / "tasks").mkdir()
     (root / "tasks" / "nothing.py").write_text(PROJECT)
     settings = {"redis.url": url, "tasks.min_task_processors": 1, "tasks.max_task_processors": 1}
     project = Project.load(root, "test", settings, environ={})
-    found: dict[str, Walk] = {}
+    found: dict[str, Progress] = {}
     async with Process(project, worker=False, scheduler=False):
         for _ in range(2):
-            found["enqueue"] = Walk()
+            found["enqueue"] = Progress()
             with found["enqueue"].watched():
                 await api.tasks.enqueue("nothing", {"n": 1})
     process = Process(project, worker=True, scheduler=False)
@@ -87,12 +87,12 @@ async def walks(root: Path, url: str) -> dict[str, Walk]:
         "tracked create to complete": api.tracked.create,
     }
     for name, way in [*ways.items(), *ways.items()]:
-        found[name] = Walk()
+        found[name] = Progress()
         await worker.pool.idle()
         with found[name].watched():
             await way("nothing", {"n": 1})
             await ended.get()
-    found["stop"] = Walk()
+    found["stop"] = Progress()
     with found["stop"].watched():
         await process.stop()
     return found

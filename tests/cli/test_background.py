@@ -27,7 +27,7 @@ async def test_a_pid_file_is_held_by_one(program: Program, redis: Redis, root: P
     first.send_signal(signal.SIGINT)
 
     assert pid == str(first.pid)
-    assert (code, f"runs already: process {pid}" in output) == (Exit.RUNNING, True)
+    assert (code, f"already running: process {pid}" in output) == (Exit.RUNNING, True)
     assert ended(first)[0] == 0
     assert not path.exists()
 
@@ -52,7 +52,7 @@ def test_a_daemon_that_cant_write_its_log_says_so(program: Program) -> None:
     """To who started it, with an exit code."""
     code, output = ended(program("worker", "--daemon", "--logfile", "/dev/null/x"))
 
-    assert (code, "can't write the log file" in output) == (Exit.USAGE, True)
+    assert (code, "cannot write the log file" in output) == (Exit.USAGE, True)
 
 
 async def test_a_daemon_leaves_the_terminal(program: Program, redis: Redis, root: Path) -> None:
@@ -69,7 +69,7 @@ async def test_a_daemon_leaves_the_terminal(program: Program, redis: Redis, root
 
     assert (code, f"kill {pid}" in output) == (0, True)
     assert session == int(pid)
-    assert (again, "runs already" in refused) == (Exit.RUNNING, True)
+    assert (again, "already running" in refused) == (Exit.RUNNING, True)
     assert '"event": "process started"' in log.read_text()
 
 

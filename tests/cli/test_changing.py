@@ -75,7 +75,7 @@ def test_a_dry_run_says_what_is_done(command: str, done: str, resqpy: Call, clie
         ("failed retry --class Mail --queue other", "'other'"),
         ("delayed remove --at 4000000000500", "2096-10-02 07:06:42 UTC"),
         ("delayed run --at 4000000999000", "2096-10-02 07:06:43 UTC"),
-        ("workers clean --older-than 1h", "none has worked on one job for so long"),
+        ("workers clean --older-than 1h", "none has run its job for that long"),
     ],
 )
 @pytest.mark.parametrize("way", ["--dry-run", "--yes"])
@@ -190,7 +190,7 @@ def test_a_retry_that_did_less_says_so(resqpy: Call, client: Client) -> None:
     said = resqpy("failed", "retry", "--all", "--yes")
 
     assert (said.code, client.llen("resque:failed")) == (Exit.NO, 1)
-    assert said.out.startswith("1 failed job retried; 1 of the 2")
+    assert said.out.startswith("1 failed job retried; 1 of 2")
     assert "remove" not in said.out + said.err
 
 
@@ -225,7 +225,7 @@ async def test_what_is_gone_meanwhile_is_told(
     said = await asyncio.to_thread(resqpy, "jobs", "remove", "q", "--class", "Mail")
 
     assert said.code == Exit.NO
-    assert said.out.startswith("1 job removed; 2 of the 3 that were found were gone meanwhile")
+    assert said.out.startswith("1 job removed; 2 of 3 were gone meanwhile")
 
 
 @pytest.mark.parametrize("given", ["now", "+1d", "-2h", "+90", "2030-01-31T12:00"])

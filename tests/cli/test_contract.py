@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from resqpy.cli.output.exits import Exit
-from resqpy.diagnosis.contract import MOST
+from resqpy.diagnosis.contract import MAXIMUM
 from tests.cli.conftest import Call
 from tests.support.inspecting import dumps, failed_entry
 
@@ -104,12 +104,12 @@ def test_classes_that_nobody_defines_are_named(resqpy: Call, client: Redis) -> N
 
 def test_names_without_end_fill_no_memory(resqpy: Call, client: Redis) -> None:
     """So many kinds are kept, the others are counted."""
-    _wait(client, "ruby", *[_job(f"Made{n}") for n in range(MOST + 50)])
+    _wait(client, "ruby", *[_job(f"Made{n}") for n in range(MAXIMUM + 50)])
 
     found = resqpy("doctor", "--jobs", "--json").json
 
-    assert len(found) == MOST + 1
-    assert "50 jobs of further classes" in found[-1]["problem"]
+    assert len(found) == MAXIMUM + 1
+    assert "50 jobs of other classes" in found[-1]["problem"]
 
 
 def test_it_needs_a_project_and_changes_nothing(

@@ -128,7 +128,7 @@ OURS = "h+scheduler-0abcdefg:7/1"
         ({RUBY: "ruby:1"}, "only 'ruby:1' (Ruby): periodic tasks (ticks) don't run"),
         ({LEASE: OURS, RUBY: OURS}, None),
         ({LEASE: OURS, RUBY: "ruby:1"}, None),
-        ({LEASE: OURS}, "leaves delayed jobs to Ruby's (scheduler.ruby_leads), which doesn't: delayed jobs (2)"),
+        ({LEASE: OURS}, "leaves delayed jobs to Ruby's (scheduler.ruby_leads), which does not: delayed jobs (2)"),
         # a leader of ours has died, and its lock for Ruby lasts longer than its lease
         ({RUBY: OURS, "resque:resqpy:leader:foreign": OURS}, "no scheduler leads: periodic tasks"),
     ],
@@ -359,7 +359,7 @@ def test_what_was_done_is_told(resqpy: Call, client: Redis) -> None:
     tried = resqpy("doctor", "--fix", "--dry-run")
     fixed = resqpy("doctor", "--fix", "--yes")
 
-    words = "give each the end that its value says, else 3 minutes"
+    words = "set the expiry in each lock's value, else 3 minutes"
     assert f"would be fixed: {words}" in tried.out
     assert f"fixed: {words} (1)" in fixed.out
 
@@ -402,10 +402,8 @@ def test_a_redis_that_takes_no_writes_is_named(resqpy: Call, tmp_path: Path) -> 
 
     assert said.code == Exit.NO
     assert "replica: this Redis is a read-only replica of 127.0.0.1:1" in said.out
-    assert "of the 102,400 bytes that it may have (maxmemory)" in said.out
-    assert (
-        "disk: Redis could not write to its disk the last time (rdb_last_bgsave_status)" in said.out
-    )
+    assert "of its 102,400 bytes (maxmemory)" in said.out
+    assert "disk: Redis failed to write to its disk (rdb_last_bgsave_status)" in said.out
 
 
 def test_a_redis_without_a_disk_is_named(resqpy: Call) -> None:

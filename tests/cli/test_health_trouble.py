@@ -36,7 +36,7 @@ async def test_a_used_port_ends_it_with_the_remedy(
         code, output = await asyncio.to_thread(ended, running, 60)
 
     assert code == Exit.USAGE
-    assert f"can't listen on port {port}" in output
+    assert f"cannot listen on port {port}" in output
     assert "--health-port" in output
     assert "fix the project" not in output
 
@@ -59,7 +59,7 @@ async def test_a_used_port_of_one_process_ends_all(
         code, output = await asyncio.to_thread(ended, running, 60)
 
     assert code == Exit.USAGE
-    assert f"can't listen on port {port}" in output
+    assert f"cannot listen on port {port}" in output
     assert await registered(redis, 0) == set()
 
 

@@ -210,7 +210,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(
 
     assert (said.code, said.out) == (Exit.ERROR, "")
     assert said.err.splitlines() == [
-        "resqpy: unexpected ZeroDivisionError: division by zero (--debug shows where)"
+        "resqpy: unexpected ZeroDivisionError: division by zero (use --debug for a traceback)"
     ]
     monkeypatch.setenv("RESQPY_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):

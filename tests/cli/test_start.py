@@ -29,7 +29,7 @@ async def test_start_reloads_on_change(
     text = file.read_text()
 
     file.write_text("x = 1 +\n")
-    await wait_for(lambda: "the old process works on" in log.read_text(), timeout=60)
+    await wait_for(lambda: "the old process continues" in log.read_text(), timeout=60)
     assert await registered(redis) == {first}
     file.write_text(text.replace("mail to", "letter to"))
     [second] = await wait_for(lambda: _others(redis, {first}), timeout=60)

@@ -137,7 +137,7 @@ def test_who_is_not_registered_and_has_a_record_is_shown(resqpy: Call, client: R
     assert said.out.count("not registered") == 3
     assert "3 workers that are not registered" in said.err
     assert (info.json["workers"], info.json["unregistered"]) == (1, 3)
-    assert "3 more on record" in resqpy("info").out
+    assert "3 more unregistered" in resqpy("info").out
     lost = [
         each
         for each in resqpy("task", "explain", "Mail", "--json").json
@@ -157,10 +157,10 @@ def test_how_far_they_were_looked_for_is_told(
     client.mset({f"resque:other:{n}": 1 for n in range(9000)})
     for name, record in RECORDS.items():
         client.set(f"resque:worker:{name}", record)
-    assert "resqpy doctor looks at all" not in resqpy("workers").err
+    assert "resqpy doctor scans all" not in resqpy("workers").err
     monkeypatch.setattr("resqpy.store.repair.unregistered._STEPS", 1)
 
     for view in ("workers", "info"):
-        assert "resqpy doctor looks at all" in resqpy(view).err
+        assert "resqpy doctor scans all" in resqpy(view).err
     for name in RECORDS:
         assert resqpy("workers", "clean", name, "--dry-run", "--json").json["workers"] == [name]

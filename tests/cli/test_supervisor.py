@@ -230,7 +230,7 @@ async def test_a_broken_deploy_stops_nobody(
     broken = root / "tasks" / "broken.py"
     broken.write_text("x = 1 +\n")
     supervisor.send_signal(signal.SIGHUP)
-    await in_log(log, "the old process works on")
+    await in_log(log, "the old process continues")
     left = await pids(redis)
     broken.unlink()
     supervisor.send_signal(signal.SIGHUP)

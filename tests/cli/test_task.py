@@ -114,7 +114,7 @@ def test_enqueue_later(resqpy: Call, client: Redis) -> None:
         (["sendMail", "to=a@x", "to=b@x"], Exit.USAGE, "'to' is given twice"),
         (["sendMail", "to=a@x", "--args", '{"to": "b@x"}'], Exit.USAGE, "'to' is given twice"),
         (["sendMail", "to=a@x", "--count", "0"], Exit.USAGE, "--count"),
-        (["sendMail", "to=a@x", "--count", "2", "--in", "1h"], Exit.USAGE, "--count is for now"),
+        (["sendMail", "to=a@x", "--count", "2", "--in", "1h"], Exit.USAGE, "--count"),
         (["to=a@x"], Exit.USAGE, "say which task"),
         (["sendMail", "to=a@x", "--in", "soon"], Exit.USAGE, "is not a duration"),
         (["sendMail", "to=a@x", "--at", "noon"], Exit.USAGE, "is no time"),
@@ -352,11 +352,11 @@ def delayed(client: Redis, second: int) -> None:
         ),
         (
             lambda client: client.set("resque:lock:sendMail:default:[]", int(time.time()) - 200_000),
-            "old lock", False, "a lock that ended 2 d 7 h ago",
+            "old lock", False, "a lock that expired 2 d 7 h ago",
         ),
         (
             lambda client: client.set("resque:workerslock:sendMail:default:[]", 4_000_000_000),
-            "locked", True, "keeps equal jobs from running, and ends in",
+            "locked", True, "prevents equal jobs from running, and expires in",
         ),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.record import Ending, EndKind, TaskError
+from resqpy.tracked.record import RunEnd, RunEndKind, TaskError
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 from tests.cli.conftest import Call, Program
@@ -87,7 +87,7 @@ def test_create_from_json(resqpy: Call) -> None:
         (("sendMial",), "did you mean 'sendMail'"),
         (("sendMail", "to"), "is not NAME=VALUE"),
         (("sendMail", "to=a@x", "to=b@x"), "'to' is given twice"),
-        (("sendMail", "{broken"), "no JSON"),
+        (("sendMail", "{broken"), "not JSON"),
         (("sendMail",), "input 'to' is required"),
         (("sendMail", "to=nobody"), "input 'to'"),
         (("sendMail", "to=a@x", "copies=2"), "input 'copies' is unknown"),
@@ -95,8 +95,8 @@ def test_create_from_json(resqpy: Call) -> None:
         (("sendMail", "--delay=-5s"), "is not a duration"),
         (("pay",), "define it"),
         (("sendMail", "to=a@x", "--interval", "61 * * * *"), "cron expression"),
-        (("sendMail", "--retries", "x"), "not `forever`"),
-        (("sendMail", "--start", "tomorrow"), "is no time"),
+        (("sendMail", "--retries", "x"), "`forever`"),
+        (("sendMail", "--start", "tomorrow"), "'tomorrow'"),
         (("sendMail", "to=a@x", "--priority", "12"), "from -9 to 9"),
     ],
 )
@@ -193,8 +193,8 @@ async def brought_to(tracked: Tracked, task_id: str, status: str) -> None:
         claim = await locks.claim(tracked.store, task_id, "sendMail", "me:1:q#x")
         assert claim.record is not None
         if status != "running":
-            kind = EndKind.COMPLETE if status == "completed" else EndKind.FAIL
-            change = apply(claim.record, Ending(kind, claim.now_us, error=TaskError("E", "no")))
+            kind = RunEndKind.COMPLETE if status == "completed" else RunEndKind.FAIL
+            change = apply(claim.record, RunEnd(kind, claim.now_us, error=TaskError("E", "no")))
             assert await settling.step(tracked.store, change)
     assert (await tracked.fetch(task_id)).status == status
 

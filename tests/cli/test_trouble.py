@@ -39,10 +39,10 @@ def _url(client: Redis, login: str) -> str:
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("redis://127.0.0.1:1/0", Exit.REDIS, "can't reach Redis"),
+        ("redis://127.0.0.1:1/0", Exit.REDIS, "cannot reach Redis"),
         ("http://127.0.0.1/", Exit.REDIS, "must specify one of the following schemes"),
-        ("redis://127.0.0.1/zero", Exit.REDIS, "the database 'zero' is no number"),
-        ("unix:///nowhere/redis.sock", Exit.REDIS, "can't reach Redis"),
+        ("redis://127.0.0.1/zero", Exit.REDIS, "the database 'zero' is not a number"),
+        ("unix:///nowhere/redis.sock", Exit.REDIS, "cannot reach Redis"),
     ],
 )
 def test_a_wrong_url_is_told(resqpy: Call, url: str, code: Exit, words: str) -> None:
@@ -57,7 +57,7 @@ def test_a_wrong_url_is_told(resqpy: Call, url: str, code: Exit, words: str) -> 
 @pytest.mark.parametrize("login", ["", ":wrong@"])
 def test_a_wrong_password_is_told(resqpy: Call, guarded: Redis, login: str) -> None:
     """Or none."""
-    words = "refuses the login"
+    words = "rejects the login"
     for command in LOOKS:
         said = resqpy(*command.split(), "--redis", _url(guarded, login))
 
@@ -74,7 +74,7 @@ def test_a_stranger_is_told_what_is_missing(resqpy: Call, guarded: Redis) -> Non
         said = resqpy(*command.split(), "--redis", url)
 
         assert (said.code, "NOPERM" in said.err) == (Exit.REDIS, True), command
-        assert "the user may not do" in said.err
+        assert "the user may not run" in said.err
 
 
 def test_doctor_says_what_it_could_not_look_at(resqpy: Call, guarded: Redis) -> None:
@@ -101,7 +101,7 @@ def test_doctor_judges_ages_by_its_own_clock_where_redis_tells_none(
     problems = [f"{each['name']}: {each['problem']}" for each in said.json]
     assert [each for each in problems if each.startswith("overdue: 1 delayed job")]
     [clock] = [each for each in problems if each.startswith("not looked at: its clock")]
-    assert clock.endswith("ages are judged by this machine's clock")
+    assert clock.endswith("ages are based on this machine's clock")
 
 
 def test_a_key_of_another_kind_is_named(resqpy: Call, client: Redis) -> None:

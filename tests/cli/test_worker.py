@@ -102,7 +102,7 @@ async def test_a_project_without_tasks_is_refused(program: Program, root: Path) 
 async def test_healthcheck_knows_a_live_worker(
     program: Program, redis: Redis, environ: dict[str, str], host: str | None
 ) -> None:
-    """0 while a worker lives on this host, however the config names it, and a scheduler leads; 6 before."""
+    """0 while a live worker on this host, however the config names it, and a scheduler leads; 6 before."""
     if host is not None:
         environ["RESQPY_TASKS_HOST"] = host
     before, _ = ended(program("healthcheck", "--worker", "--scheduler"))
@@ -113,7 +113,7 @@ async def test_healthcheck_knows_a_live_worker(
     after, output = ended(program("healthcheck", "--worker", "--scheduler"))
 
     assert (before, after) == (Exit.NO, Exit.OK)
-    assert "a worker lives on this host" in output
+    assert "a live worker on this host" in output
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])

@@ -55,7 +55,7 @@ VALUES = (
 
 # What events and roles have for their own engine.
 INTERNAL = {
-    "aside", "changes", "emit", "ending", "heard", "on_listener_error", "pool", "tell", "title",
+    "spawn", "changes", "emit", "ending", "has_listeners", "on_listener_error", "pool", "tell", "title",
     "write_end",
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ class Record(NamedTuple):
     job: int
 
 
-class End(NamedTuple):
+class EndedJob(NamedTuple):
     """An end as it is reported: what becomes of the job."""
 
     id: Id
@@ -64,7 +64,7 @@ class Request(NamedTuple):
     number: int
     incarnation: int
     epoch: int
-    ends: tuple[End, ...]
+    ends: tuple[EndedJob, ...]
     named: tuple[Id, ...]
     recover: bool
 
@@ -128,7 +128,7 @@ class Redis:
         if is_tracked(record.job):
             self.locks.setdefault(record.job, record.run)
 
-    def _end(self, end: End) -> None:
+    def _end(self, end: EndedJob) -> None:
         del self.records[end.id]
         self.marks.pop(end.id, None)
         job = end.record.job
@@ -254,14 +254,14 @@ class Process:
         if ends or named:
             self._put(ends, named, recover=False)
 
-    def _ends(self) -> list[End]:
+    def _ends(self) -> list[EndedJob]:
         return [
-            End((self.incarnation, n), slot.record, slot.ended)
+            EndedJob((self.incarnation, n), slot.record, slot.ended)
             for n, slot in self.slots.items()
             if slot.ended and slot.record is not None and not slot.reported
         ]
 
-    def _put(self, ends: list[End], named: list[int], *, recover: bool) -> None:
+    def _put(self, ends: list[EndedJob], named: list[int], *, recover: bool) -> None:
         for end in ends:
             self.slots[end.id[1]].reported = True
         for n in named:

@@ -18,7 +18,7 @@ SEEN = Memory(ceiling=10, patience=3, last_patience=10)
 @pytest.mark.parametrize(
     ("reading", "memory", "verb", "count", "words"),
     [
-        (Reading(1, 0, 50), CALM, "+", 1, "fewer than the least"),
+        (Reading(1, 0, 50), CALM, "+", 1, "fewer than the minimum"),
         (Reading(5, 5, 1), CALM, "+", 1, "5.0 of 5 busy"),
         (Reading(5, 5, 1), Memory(step=4), "+", 8, "busy"),  # steps double
         (Reading(5, 4.5, 1), Memory(step=4), "+", 1, "busy"),  # but only if all are busy
@@ -31,7 +31,7 @@ SEEN = Memory(ceiling=10, patience=3, last_patience=10)
         (Reading(2, 0, 1), CALM, "x", 0, "busy"),
         (Reading(5, 5, 11), CALM, "-", 1, "11.0 ms late"),
         (Reading(16, 16, 11), Memory(step=8), "-", 8, "late"),  # the last step is taken back
-        (Reading(2, 2, 500), CALM, "x", 0, "this is the least"),
+        (Reading(2, 2, 500), CALM, "x", 0, "this is the minimum"),
         (Reading(9, 9, 1), SEEN, "x", 0, "10 blocked the loop before"),
         (Reading(5, 5, 1), SEEN, "+", 1, "busy"),
         (Reading(9, 9, 1), Memory(10, 1, 10), "+", 1, "busy"),  # patience is at its end

@@ -14,8 +14,8 @@ from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import NewJob, Queue
 from resqpy.engine.scheduler.claims import Claims
-from resqpy.engine.scheduler.due import Judge
-from resqpy.engine.scheduler.promotion import Promotion, Teller
+from resqpy.engine.scheduler.due import DueItemPolicy
+from resqpy.engine.scheduler.promotion import EventReporter, Promotion
 from tests.support.inspecting import round_trips
 from tests.support.leading import Leading
 
@@ -122,8 +122,8 @@ def swell(job: Enqueuing) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (spoil, r"Changes.* task 'Echo'.*: args\[0\]\.when: datetime is not JSON"),
-        (lambda job: setattr(job, "args", {"a": 1}), "Changes.*: args: dict given"),
+        (spoil, r"task 'Echo'.*Changes.*: args\[0\]\.when: datetime is not JSON"),
+        (lambda job: setattr(job, "args", {"a": 1}), "Changes.*: args: .*dict"),
         (swell, "Changes.* has 16777"),
     ],
 )
@@ -175,12 +175,12 @@ async def test_where_the_bytes_stand_already(
 
     async with Leading(redis_url, START_MS) as leading:
         queue = Queue(leading.store, tasks(lambda job: job.args.append(1), plugins=["QueueLock"]))
-        judge, teller = Judge(queue, "w"), Teller(print, lambda _: False)
+        policy, reporter = DueItemPolicy(queue, "w"), EventReporter(print, lambda _: False)
         with caplog.at_level(logging.WARNING, "resqpy"):
-            await Promotion(queue.store, judge, teller, print, 60).run(
+            await Promotion(queue.store, policy, reporter, print, 60).run(
                 leading.leadership(shared=True)
             )
-            await Claims(queue, judge, teller).run(leading.leadership())
+            await Claims(queue, policy, reporter).run(leading.leadership())
             assert await waiting(redis) == [item]
             await redis.delete("resque:queue:q", *await redis.keys("resque:lock:*"))
             assert await queue.enqueue_delayed("Echo") == 1

@@ -21,7 +21,7 @@ from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import conclude, execute, failure
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import Taken
+from resqpy.store.exchange import ClaimedJob
 
 STORE = Store()
 WORKER = WorkerId("h+1-i", "1", "q")
@@ -33,7 +33,7 @@ def new_run(perform: Any, *plugins: Any, raw: bytes | None = None, **options: An
     raw = raw or codec.encode_job("C", "q", ["mode"])
     definition = define("C", perform, plugins=plugins, **options)
     run = Run(codec.decode_job(raw, "q"), definition, WORKER, STORE)
-    run.taken = Taken(0, "q", raw, b'{"queue":"q",')
+    run.taken = ClaimedJob(0, "q", raw, b'{"queue":"q",')
     return run
 
 

@@ -50,7 +50,7 @@ FAR_S = 3600.0
 
 
 @dataclass
-class Walk:
+class Progress:
     """One walk.
 
     Attributes:
@@ -259,9 +259,9 @@ async def abandon(worker: MultiWorker) -> None:
 async def walks(url: str, seeds: range) -> dict[int, Any]:
     """Several at once; those in which something went wrong."""
 
-    async def one(seed: int) -> tuple[list[str], Walk, list[str]]:
+    async def one(seed: int) -> tuple[list[str], Progress, list[str]]:
         async with ExchangeProxy(url, seed) as proxy:
-            walk = Walk(proxy.url, url, seed, 1)
+            walk = Progress(proxy.url, url, seed, 1)
             await walk.run(proxy)
             await proxy.settled()
             return await walk.problems(), walk, proxy.done

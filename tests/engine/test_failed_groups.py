@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.engine.inspect.failed_groups import MOST_GROUPS
+from resqpy.engine.inspect.failed_groups import MAX_GROUPS
 from resqpy.engine.inspect.resque import Resque
 from tests.support.inspecting import failed_entry
 from tests.support.recordings import INSTALLATIONS, replay
@@ -80,8 +80,8 @@ async def test_many_entries_of_many_kinds_need_little_memory(
     tracemalloc.stop()
 
     assert (found[0].class_name, found[0].count) == ("Same", number // 2)
-    assert len(found) == MOST_GROUPS + 1
-    assert [each.others for each in found].index(True) == MOST_GROUPS
+    assert len(found) == MAX_GROUPS + 1
+    assert [each.others for each in found].index(True) == MAX_GROUPS
     assert sum(each.count for each in found) == number
     assert peak < 20e6
 

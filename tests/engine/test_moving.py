@@ -106,7 +106,7 @@ async def test_a_wrong_queue_is_refused(queue: Queue, redis: Redis) -> None:
     await queue.enqueue("q", "a", [])
     await redis.set(TO, "no list")
 
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match="'q'"):
         await queue.move("q", "q")
     with pytest.raises(Exception, match="no list"):
         await queue.move("q", "other")

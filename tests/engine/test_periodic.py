@@ -117,7 +117,7 @@ def test_a_definition_knows_its_times() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"frequency": 1000, "cron": "* * * * *"}, "a task has one of them"),
+        ({"frequency": 1000, "cron": "* * * * *"}, "cron and frequency"),
         ({"frequency": -1}, "negative"),
         ({"cron": "* * *"}, "3 fields"),
         ({"cron": "* * * * *", "missed": "never"}, "'skip', 'once' or 'all'"),

@@ -13,7 +13,7 @@ from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import Exchange, SlotRef, Taken
+from resqpy.store.exchange import ClaimedJob, Exchange, SlotRef
 from tests.support.leading import LeadingScheduler
 
 INCARNATION = "abcd1234"
@@ -27,7 +27,7 @@ def worker_id(number: int, incarnation: str = INCARNATION) -> WorkerId:
 
 async def die_with(
     store: Store, *jobs: bytes, silent_s: float = 100, ids: Sequence[WorkerId] = ()
-) -> list[Taken]:
+) -> list[ClaimedJob]:
     """Let a process take jobs and die; its last sign of life was `silent_s` ago."""
     ids = ids or [worker_id(n + 1) for n in range(len(jobs))]
     await workers.register(store, INCARNATION, ids, "2026-11-21 00:00:00 +0000")

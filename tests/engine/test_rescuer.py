@@ -91,7 +91,7 @@ class Nobody:
 
     def tell(self, *_: Any) -> None: ...
 
-    def heard(self, _event: str) -> bool:
+    def has_listeners(self, _event: str) -> bool:
         return False
 
 

@@ -94,7 +94,7 @@ async def test_its_death_has_a_cause(
         raise cause
 
     role = new_role(kind, redis_url)
-    role.aside(breaks)
+    role.spawn(breaks)
     await role.start()
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
         await role.wait()
@@ -123,7 +123,7 @@ async def test_a_part_that_leaks_a_cancellation_begins_again(redis_url: str, kin
         await asyncio.sleep(3600)
 
     role = new_role(kind, redis_url)
-    role.aside(leaks)
+    role.spawn(leaks)
     async with role:
         await wait_for(lambda: len(begun) == 3)
         assert role.state is State.RUNNING
@@ -145,7 +145,7 @@ async def test_a_part_that_does_not_end_is_left(
                 continue
 
     role = new_role(kind, redis_url)
-    role.aside(stubborn)
+    role.spawn(stubborn)
     await role.start()
     await role.stop()
     assert role.state is State.STOPPED

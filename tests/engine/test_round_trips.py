@@ -12,7 +12,7 @@ from resqpy import Queue, Resque
 from resqpy.base import codec
 from resqpy.base.job_filter import JobFilter
 from resqpy.engine.inspect.failed_jobs import failed_of
-from resqpy.engine.inspect.walking import WINDOW, DelayedWalk, walk_queue
+from resqpy.engine.inspect.walking import WINDOW, DelayedSearch, search_queue
 from resqpy.store import delayed, sweep
 from tests.support.waiting import wait_for
 from tests.support.working import working
@@ -77,16 +77,16 @@ async def test_a_look_among_many_jobs(
         for look, trips in (
             (lambda: resque.scheduled_at("q", "Mail", [{"n": 999_999}]), 1 + pages + 1),
             (lambda: resque.del_delayed("q", "Mail", [{"n": 999_999}]), 2 + pages + 1),
-            (lambda: DelayedWalk(store, JobFilter("Other")).everywhere(), pages + 1),
-            (lambda: walk_queue(store, "q", JobFilter("Other")), 1 + pages),
+            (lambda: DelayedSearch(store, JobFilter("Other")).everywhere(), pages + 1),
+            (lambda: search_queue(store, "q", JobFilter("Other")), 1 + pages),
             (lambda: failed_of(resque, "Other"), 3 + pages),
         ):
             before = line.round_trips
             await look()
             assert line.round_trips - before == trips
         assert read == []
-        found = await walk_queue(store, "q", JobFilter("Mail"))
-        found_later = await DelayedWalk(store, JobFilter("Mail")).everywhere()
+        found = await search_queue(store, "q", JobFilter("Mail"))
+        found_later = await DelayedSearch(store, JobFilter("Mail")).everywhere()
         assert len(read) == found.found + found_later.found == pages * (WINDOW + delayed.PAGE)
 
 

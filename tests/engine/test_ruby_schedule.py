@@ -222,8 +222,8 @@ async def test_options_that_are_not_followed_are_told(redis_url: str) -> None:
         await scene.until(3)
         assert await scene.count() == 3
         assert sorted(scene.errors) == [
-            "Ruby's schedule 'x': not followed here: overlap",
-            "Ruby's schedule 'y': not followed here: name",
+            "Ruby's schedule 'x': not supported here: overlap",
+            "Ruby's schedule 'y': not supported here: name",
         ]
 
 
@@ -281,7 +281,7 @@ async def test_a_beginning_or_end_that_is_not_understood(redis_url: str, entry: 
         await scene.until(5)
         assert await scene.count() == 0
         [error] = scene.errors
-        assert "'x' is left out" in error
+        assert "schedule 'x'" in error
 
 
 async def test_schedules_that_only_a_ruby_process_knows_are_told(

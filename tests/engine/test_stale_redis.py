@@ -135,7 +135,7 @@ async def test_before_the_process_began(stale: Stale, busy: bool) -> None:
         await all_is_well(url, tally, work)
         if busy:
             assert "its end is void" in work.errors
-        assert "does not know this process" in work.errors
+        assert "no longer knows this process" in work.errors
     assert await gone(url) == set()
 
 

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_for
 
 LAST_S, CANCEL_S = 0.6, 0.2
 NEVER_S = 3600.0
-MOMENT_S = waiting._LEAST_S
+MOMENT_S = waiting._MIN_S
 
 
 class Given:
@@ -90,7 +90,7 @@ async def test_a_worker(redis_url: str, given: Given) -> None:
             WorkerOptions(stop_timeout_s=0.1, cancel_timeout_s=CANCEL_S, heartbeat_s=0.05),
             ScalingOptions(min_task_processors=2, max_task_processors=2),
         )
-        worker.aside(lambda: stubborn(over))
+        worker.spawn(lambda: stubborn(over))
         await worker.start()
         await queue.enqueue("q", "job")
         await begun.wait()
@@ -109,7 +109,7 @@ async def test_a_scheduler(redis_url: str, given: Given) -> None:
     over = asyncio.Event()
     async with Proxy(redis_url) as proxy:
         scheduler = Scheduler(silent_soon(proxy.url))
-        scheduler.aside(lambda: stubborn(over))
+        scheduler.spawn(lambda: stubborn(over))
         await scheduler.start()
         await wait_for(lambda: scheduler.leader)
         proxy.silence()

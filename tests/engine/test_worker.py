@@ -525,7 +525,7 @@ async def test_start_and_stop_in_any_order(redis_url: str, redis: Any) -> None:
         await worker.start()
     await asyncio.gather(worker.stop(), worker.stop(), worker.stop_now())
     await worker.stop()
-    with pytest.raises(PoolStateError, match="make a new one"):
+    with pytest.raises(PoolStateError):
         await worker.start()
     assert await dump(redis) == {}
 

@@ -124,7 +124,7 @@ def test_everything_wrong_is_told_at_once_with_file_line_and_near_match(files: F
         "config/logger.py:1: ZeroDivisionError: division by zero",
         "config/redis.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'",
         (
-            "config/tasks.py:9: prodcution() is for an environment nobody knows;"
+            "config/tasks.py:9: prodcution() is for an unknown environment;"
             " did you mean 'production'?"
         ),
         "config/task.py: there is no config section 'task'; did you mean 'tasks'?",
@@ -300,7 +300,7 @@ def test_a_secret_that_is_wrong_is_not_told(tmp_path: Path) -> None:
         load(tmp_path, RESQPY_REDIS_SENTINEL_OPTIONS="tiger")
 
     assert [each.message for each in raised.value.problems] == [
-        "environment variable RESQPY_REDIS_SENTINEL_OPTIONS: what it has is not a dict"
+        "environment variable RESQPY_REDIS_SENTINEL_OPTIONS: its value is not a dict"
     ]
 
 
@@ -310,13 +310,13 @@ def test_a_secret_that_is_wrong_is_not_told(tmp_path: Path) -> None:
         (
             "async def default(): return {}",
             (
-                "1: default() is async; a plain function is needed, for the config is read"
-                " before anything runs"
+                "1: default() is async, but the config is read before anything runs;"
+                " make it a plain function"
             ),
         ),
         (
             "def default(api): return {}",
-            "1: default() takes api, but gets nothing; `api` is imported",
+            "1: default() takes api, but gets nothing; import `api`",
         ),
         (
             "def default(): return {'tasks': {}}",
@@ -333,7 +333,7 @@ def test_a_secret_that_is_wrong_is_not_told(tmp_path: Path) -> None:
                 " did you mean 'tasks.worker_logging.re_enqueue'?"
             ),
         ),
-        ("raise SystemExit(1)", "1: SystemExit: it calls sys.exit(1) as it is loaded"),
+        ("raise SystemExit(1)", "1: SystemExit: it calls sys.exit(1) while it is loaded"),
     ],
 )
 def test_a_wrong_config_file_is_told(files: Files, text: str, told: str) -> None:
@@ -366,7 +366,7 @@ def test_resqpy_config_names_other_folders(files: Files) -> None:
     config = load(root, RESQPY_CONFIG="one, two")
 
     assert (config.tasks.timeout, config.tasks.check_timeout) == (3, 2)
-    with pytest.raises(ProjectErrors, match=r"RESQPY_CONFIG: .*three is no folder"):
+    with pytest.raises(ProjectErrors, match=r"RESQPY_CONFIG: .*three"):
         load(root, RESQPY_CONFIG="three")
 
 

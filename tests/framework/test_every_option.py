@@ -237,7 +237,7 @@ async def test_queues(make_project: MakeProject, queues: Any) -> None:
 
 @pytest.mark.parametrize(
     ("returned", "words"),
-    [([], "is not a list of queues"), (None, "is not a list of texts"), (OSError("no"), "OSError")],
+    [([], "queues"), (None, "is not a list of texts"), (OSError("no"), "OSError")],
 )
 async def test_a_function_that_names_no_queues(
     make_project: MakeProject, returned: Any, words: str
@@ -359,7 +359,7 @@ async def test_max_payload_and_retention_of_the_job(make_project: MakeProject) -
 
     assert failed.exception == "PayloadError"
     size = len('{"class":"large","queue":"a","args":[{"text":""}]}') + 200
-    assert failed.error == f"the job has {size} bytes; the most is 100 (tasks.max_payload)"
+    assert failed.error == f"the job has {size} bytes; the limit is 100 (tasks.max_payload)"
 
 
 async def test_host_and_connection_options(make_project: MakeProject, redis: Redis) -> None:

@@ -122,7 +122,7 @@ def test_an_input_that_is_called_as_what_a_run_is_given(
     problems = files.problems()
 
     assert (problems == []) is fine
-    assert all("an input needs another name" in each for each in problems)
+    assert all("run's parameter" in each for each in problems)
 
 
 INJECTED = """

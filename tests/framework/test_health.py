@@ -62,7 +62,7 @@ async def test_a_taken_port_is_told(make_project: MakeProject) -> None:
     """With the setting that is wrong."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=rf"can't listen on port {port}.*--health-port"):
+        with pytest.raises(UsageError, match=rf"cannot listen on port {port}.*--health-port"):
             await Process(make_project({"process.health_port": port})).start()
 
 

@@ -56,7 +56,7 @@ def test_type_hints_check_json_values(hint: Any, right: list[Any], wrong: list[A
 @pytest.mark.parametrize("hint", [set, bytes, set[int], complex, object().__class__ | bytes])
 def test_what_json_cant_carry_is_no_type_of_an_input(hint: Any) -> None:
     """It would arrive as something else."""
-    with pytest.raises(UsageError, match="JSON can't carry"):
+    with pytest.raises(UsageError, match="JSON"):
         check_of(hint)
 
 

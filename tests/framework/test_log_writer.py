@@ -122,7 +122,7 @@ def test_a_log_that_takes_nothing_is_told_on_standard_error(
         got += os.read(ours, 1000)
     os.close(full)
 
-    words = b"resqpy: the log can't be written: No space left on device; its lines are lost\n"
+    words = b"resqpy: the log cannot be written: No space left on device; its lines are lost\n"
     assert (writer.lost, got.count(words)) == (2, 1)
 
 
@@ -132,7 +132,7 @@ def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
     writer = LogWriter(theirs)
     before = log_writer.lines_lost()
     line = b"x" * 99 + b"\n"
-    count = 3 * log_writer.MOST_WAITING // len(line)
+    count = 3 * log_writer.MAX_WAITING // len(line)
     for _ in range(count):
         writer.put(line)
     got = b""
@@ -140,4 +140,4 @@ def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
         got += os.read(ours, 1 << 16)
 
     assert writer.lost == log_writer.lines_lost() - before > 0
-    assert f"{writer.lost} log lines were lost: whatever reads them was too slow" in got.decode()
+    assert f"{writer.lost} log lines were lost: their reader was too slow" in got.decode()

@@ -99,7 +99,7 @@ async def test_a_job_that_blocks_the_loop(make_project: MakeProject, *, within: 
     told = [line for line in log if "event loop" in line["event"]]
     assert [line["event"].split(":")[0] for line in told] == [
         "the event loop is blocked",
-        "the event loop goes on",
+        "the event loop is no longer blocked",
     ]
     assert all(line["at"].startswith("tasks/t.py:") and "in waits" in line["at"] for line in told)
     if not within or sys.version_info >= (3, 12):
@@ -159,5 +159,5 @@ async def test_the_thread_that_hears_signals_looks_too(make_project: MakeProject
 
     assert [(line["event"].split(":")[0], "in select" in line["at"]) for line in log] == [
         ("the event loop is blocked", True),
-        ("the event loop goes on", True),
+        ("the event loop is no longer blocked", True),
     ]

@@ -124,7 +124,7 @@ def test_a_loop_that_stands_still_is_told_at_once(redis_url: str) -> None:
     queue = Queue(redis_url)
     with asyncio.Runner() as runner:
         runner.run(queue.enqueue("q", "first"))
-        with pytest.raises(WrongLoop, match="another event loop, which does not run now"):
+        with pytest.raises(WrongLoop):
             asyncio.run(queue.enqueue("q", "second"))
         assert runner.run(queue.enqueue("q", "third"))
         found = runner.run(Inspector(queue).queued("q"))

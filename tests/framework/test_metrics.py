@@ -211,4 +211,4 @@ async def test_without_a_port_nothing_is_counted(make_project: MakeProject) -> N
     async with Process(project, worker=True) as process:
         worker = process.resque.multi_worker
         assert worker is not None
-        assert not worker.heard("success")
+        assert not worker.has_listeners("success")

@@ -95,13 +95,13 @@ async def test_all_three_by_class_factory_and_path(make_project: MakeProject) ->
             "'lib.parts.Quue'",
             "(lib.parts.Quue): 'lib.parts' has no 'Quue'; did you mean 'Queue'?",
         ),
-        ("'lib.nowhere.Queue'", "(lib.nowhere.Queue): can't import 'lib.nowhere.Queue'"),
-        ("'lib.parts.NUMBER'", "(lib.parts.NUMBER) is 1: neither a class nor a factory"),
+        ("'lib.nowhere.Queue'", "(lib.nowhere.Queue): cannot import 'lib.nowhere.Queue'"),
+        ("'lib.parts.NUMBER'", "(lib.parts.NUMBER) is 1, neither a class nor a factory"),
         (
             "'lib.parts.Half'",
             "can't be used: it has no enqueue_many, enqueue_at, enqueue_in, ",
         ),
-        ("'lib.parts.Short'", "its enqueue() doesn't take (queue, class_name, args)"),
+        ("'lib.parts.Short'", "its enqueue() doesn't accept (queue, class_name, args)"),
         ("7", "tasks.resque_overrides.queue: 7 is not a class, a factory, a dotted path or None"),
     ],
 )

@@ -158,7 +158,7 @@ async def test_a_redis_that_evicts_is_warned_of(
 
     told = [each for each in logs if "throw" in each["event"]]
     assert [each["event"] for each in told] == [
-        f"Redis may throw {each} away when its memory is full" for each in lost
+        f"Redis may evict {each} when its memory is full" for each in lost
     ]
     assert all(each["log_level"] == "warning" and "noeviction" in each["remedy"] for each in told)
 
@@ -177,7 +177,7 @@ async def test_a_worker_that_dies_inside_another_program_is_told(
             await until(lambda: any(each["log_level"] == "critical" for each in logs))
             await api.tasks.enqueue("wait", {"ms": 1})
     [told] = [each for each in logs if each["log_level"] == "critical"]
-    assert told["event"] == "no jobs are worked here any more"
+    assert told["event"] == "this process no longer runs jobs"
     assert "boom" in told["error"]
 
 

@@ -178,7 +178,7 @@ async def _answers(port: int, status: int) -> bool:
         (None, False, ["no scheduler leads, so periodic tasks and delayed jobs don't run"]),
         ("leader", True, []),
         ("node_leader", False, []),
-        ("node_leader", True, ["no scheduler of resqpy's leads, only 'x' (Node), so periodic tasks don't run"]),
+        ("node_leader", True, ["no resqpy scheduler leads, only 'x' (Node), so periodic tasks don't run"]),
     ],
 )  # fmt: skip
 async def test_a_worker_says_once_that_nobody_leads(

@@ -153,7 +153,7 @@ async def test_a_start_waits(
     place = f"Redis at redis://127.0.0.1:{late.port}/0"
     assert log.of_redis() == [
         f"cannot reach {place}; retrying for up to 30 s",
-        f"{place} is there again",
+        f"{place} is available again",
     ]
 
 
@@ -233,7 +233,7 @@ NO_REDIS = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (NO_REDIS, "is no Redis"),
+        (NO_REDIS, "is not Redis"),
         (b"-WRONGPASS invalid username-password pair or user is disabled.\r\n", "login"),
         (b"-NOAUTH Authentication required.\r\n", "login"),
         (b"-ERR DB index is out of range\r\n", "out of range"),
@@ -320,7 +320,7 @@ async def test_it_is_told_once_that_redis_goes_and_once_that_it_is_back(
             place = f"Redis at redis://127.0.0.1:{late.port}/0"
             assert log.of_redis() == [
                 f"cannot reach {place}; retrying",
-                f"{place} is there again",
+                f"{place} is available again",
             ]
             troubles = [each for each in log.lines if "trouble" in str(each["event"])]
             assert troubles == []
@@ -341,7 +341,7 @@ async def test_full_memory_is_told_once(make_project: MakeProject, log: Log, red
                 await api.tasks.length("default")
         finally:
             await redis.config_set("maxmemory", "0")
-        assert [each.partition(";")[0][-14:] for each in log.of_redis()] == ["can't work now"]
+        assert [each.partition(";")[0][-14:] for each in log.of_redis()] == ["fuses commands"]
 
 
 async def test_passwords_are_not_told(make_project: MakeProject, log: Log, late: Late) -> None:

@@ -175,14 +175,14 @@ HEAD = "from resqpy import Input, Task, task\n"
         (
             "from datetime import date\n@task()\ndef a(day: date): 'A.'",
             (
-                "4: task a: input 'day' is a date, which JSON can't carry; declare what JSON carries"
-                " (str, int, float, bool, list, dict, None) and make the rest of it in run, or give"
+                "4: task a: input 'day' is a date, which JSON can't represent; declare a JSON type"
+                " (str, int, float, bool, list, dict, None) and convert it in run, or give"
                 " the input a formatter"
             ),
         ),
         (
             "@task()\ndef a(*args): 'A.'",
-            "3: task a: run's parameter 'args' has no name to call it by; make it plain",
+            "3: task a: run's parameter 'args' can't be passed by name; use a normal one",
         ),
         (
             "@task()\ndef a(x: 'Nowhere'): 'A.'",
@@ -202,7 +202,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ("class A(Task):\n    'A.'\n    run = 3", "4: task A: run is 3, not a method"),
         (
             "@task()\ndef a():\n    'A.'\n    yield",
-            "3: task a: run has a yield, so calling it would run nothing; return a value instead",
+            "3: task a: run is a generator, so calling it would run nothing; return a value instead",
         ),
         (
             "class A:\n    queue = 'low'\n    def run(self, params, worker): ...",
@@ -214,7 +214,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(time_limit=0)\ndef a(): 'A.'",
-            "2: task a: time_limit is 0, so no run could end; None: there is no limit",
+            "2: task a: time_limit is 0, so no run could finish; None: no limit",
         ),
         (
             "@task(frequency=0.5)\ndef a(): 'A.'",

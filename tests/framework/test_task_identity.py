@@ -257,15 +257,15 @@ def test_tasks_are_found_wherever_they_stand(files: Files) -> None:
         (
             "@logged\n@task\ndef a(): 'A.'\n",
             (
-                "5: @task is not the outermost decorator of a, and what stands above it has no part in a "
-                "run; put @task on top"
+                "5: @task is not the outermost decorator of a, and those above it are not used in a run; "
+                "put @task on top"
             ),
         ),
         (
             "@nowrap\n@task(queue='low')\nasync def a(): 'A.'\n",
             (
-                "5: @task is not the outermost decorator of a, and what stands above it has no part in a "
-                "run; put @task on top"
+                "5: @task is not the outermost decorator of a, and those above it are not used in a run; "
+                "put @task on top"
             ),
         ),
         (
@@ -278,7 +278,7 @@ def test_tasks_are_found_wherever_they_stand(files: Files) -> None:
         (
             "@nowrap\nclass A(Task):\n  'A.'\n  def run(self): ...\n",
             (
-                "4: the decorator of class A puts something else in its place, which has no part in a "
+                "4: the decorator of class A replaces it by something else, which is not used in a "
                 "run; let it return the class"
             ),
         ),

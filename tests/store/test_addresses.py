@@ -22,13 +22,13 @@ from tests.support.waiting import wait_for
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://h/0?timeout=5", r"\?timeout= is not read here; use connect_timeout_s"),
+        ("redis://h/0?timeout=5", r"\?timeout=.*connect_timeout_s"),
         ("redis://h/0?socket_timeout=5", "use reply_timeout_s"),
         ("redis://h/0?max_connections=5", "resqpy has no pool"),
         ("redis://h/0?protocol=3", "RESP2"),
         ("redis://h/0?decode_responses=true", "jobs are bytes"),
-        ("redis://h/0?colour=red", r"nobody knows \?colour="),
-        ("redis://h/0?db=x", "'x' is no number"),
+        ("redis://h/0?colour=red", r"\?colour="),
+        ("redis://h/0?db=x", "'x'"),
         ("redis://h/0?health_check_interval=x", "health_check_interval"),
         ("redis://h:port/0", "its port is not a number"),
         ("redis://a:1,b:99999/0", "its port is not a number"),

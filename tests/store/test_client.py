@@ -129,9 +129,9 @@ async def test_connect_says_what_is_wrong(redis_server: PrivateServer, redis: An
     """A wrong password, a wrong database and no server are each named."""
     user = redis_server.url.replace("unix://", "unix://nobody:wrong@")
     for url, kind, words in (
-        (user, StoreMisconfigured, "login"),
-        (redis_server.url.replace("db=0", "db=9999"), StoreMisconfigured, "out of range"),
-        ("unix:///nowhere.sock", StoreUnavailable, "can't reach"),
+        (user, StoreMisconfigured, "username-password"),
+        (redis_server.url.replace("db=0", "db=9999"), StoreMisconfigured, "DB index"),
+        ("unix:///nowhere.sock", StoreUnavailable, "nowhere.sock"),
     ):
         store = Store(RedisOptions(url))
         with pytest.raises(kind, match=words):

@@ -16,7 +16,7 @@ from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.exchange import Ended, Exchange, Exchanged, SlotRef, Taken
+from resqpy.store.exchange import ClaimedJob, EndCommands, Exchange, Exchanged, SlotRef
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
@@ -42,7 +42,7 @@ class Desk:
 
     async def __call__(
         self,
-        ended: Sequence[Ended] = (),
+        ended: Sequence[EndCommands] = (),
         free: Sequence[SlotRef] = (),
         queues: Sequence[str] = ("q",),
         *,
@@ -65,9 +65,11 @@ async def desk(redis_url: str) -> AsyncIterator[Desk]:
     await made.close()
 
 
-def end(worker: WorkerId, taken: Taken, counts: str = "p", *commands: Sequence[Any]) -> Ended:
+def end(
+    worker: WorkerId, taken: ClaimedJob, counts: str = "p", *commands: Sequence[Any]
+) -> EndCommands:
     """The end of a taken job."""
-    return Ended(str(worker), taken.beginning, counts, list(commands))
+    return EndCommands(str(worker), taken.beginning, counts, list(commands))
 
 
 async def test_takes_for_free_slots_in_the_order_of_the_queues(desk: Desk, redis: Any) -> None:
@@ -181,7 +183,7 @@ async def test_a_lock_is_released_even_by_a_void_end(desk: Desk, redis: Any) -> 
     """RELEASE frees a lock that is still ours, and leaves another's alone."""
     await redis.hset("holder", mapping={"mine": "1", "lost": "1"})
     await redis.mset({"mine": "1", "lost": "2"})
-    ghost = Ended(
+    ghost = EndCommands(
         str(A), b"none", "p", [("RELEASE", "mine", "holder"), ("RELEASE", "lost", "holder")]
     )
 
@@ -291,7 +293,7 @@ async def test_a_queue_that_the_acl_forbids_is_a_clear_error(
     )  # fmt: skip
     desk = Desk(redis_server.url.replace("unix://", "unix://some:pw@"))
     try:
-        with pytest.raises(StoreMisconfigured, match="does not allow"):
+        with pytest.raises(StoreMisconfigured, match="EVALSHA"):
             await desk(free=PLACES, queues=["secret", "q"])
         assert (await desk(free=PLACES, queues=["q"])).taken == []
     finally:
@@ -416,7 +418,7 @@ async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:
     taken: list[bytes] = []
 
     async def work(desk: Desk, worker: WorkerId) -> None:
-        ended: list[Ended] = []
+        ended: list[EndCommands] = []
         while True:
             exchanged = await desk(ended, [SlotRef.of(worker)])
             if not exchanged.taken:

@@ -10,7 +10,7 @@ import pytest
 from resqpy.base.model import WorkerId
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.exchange import Ended, Exchange, Exchanged, Fence, SlotRef
+from resqpy.store.exchange import EndCommands, Exchange, Exchanged, Fence, SlotRef
 from tests.support.redis_state import dump
 
 ME = WorkerId("h+1-abc", "7", "*")
@@ -27,7 +27,7 @@ class Process:
         self.exchange = Exchange(self.store, incarnation="abc")
         self.calls = 0
 
-    async def ask(self, epoch: int, *ended: Ended, recover: bool = False) -> Exchanged:
+    async def ask(self, epoch: int, *ended: EndCommands, recover: bool = False) -> Exchanged:
         """One exchange for the free slot."""
         self.calls += 1
         at = f"2026-01-01T00:00:{self.calls:02d}.000000Z"
@@ -50,7 +50,7 @@ async def test_an_exchange_that_is_late_takes_nothing(process: Process, redis: A
     """What was sent before a lost reply comes after the recovery: the jobs stay where they are."""
     recovered = await process.ask(2, recover=True)
     [taken] = recovered.taken
-    await process.ask(2, Ended(str(ME), taken.beginning, "p"))
+    await process.ask(2, EndCommands(str(ME), taken.beginning, "p"))
     await redis.rpush(QUEUE, b'{"class":"C","args":[3]}')
     before = await dump(redis)
 
@@ -65,7 +65,7 @@ async def test_a_late_exchange_still_reports(process: Process, redis: Any) -> No
     [taken] = (await process.ask(1)).taken
     await redis.hset(GATES, "abc", 5)
 
-    late = await process.ask(1, Ended(str(ME), taken.beginning, "p"))
+    late = await process.ask(1, EndCommands(str(ME), taken.beginning, "p"))
 
     assert (late.fence, late.void, late.taken) == (Fence.AHEAD, [], [])
     assert await redis.get(RECORD) is None

@@ -12,8 +12,8 @@ from resqpy.base.errors import StoreError
 from resqpy.store import failures, queues
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.exchange import Ended, Exchange
-from resqpy.store.failures import Settling
+from resqpy.store.exchange import EndCommands, Exchange
+from resqpy.store.failures import EntryAction
 from resqpy.store.firing import Firing, fire
 from resqpy.store.queues import Guard, Push
 from tests.support.inspecting import failed_entry
@@ -95,7 +95,7 @@ async def test_a_retry_that_fails_at_its_second_entry(store: Store, redis: Any) 
     entries = [*map(failed_entries.decode, raw)]
     await redis.rpush("resque:failed", *raw)
     guards: list[list[Guard]] = [[], LOCKS, []]
-    wanted = [Settling(entries[n], n, "q", b"%d" % n, guards[n]) for n in range(3)]
+    wanted = [EntryAction(entries[n], n, "q", b"%d" % n, guards[n]) for n in range(3)]
     with pytest.raises(StoreError):
         await failures.settle(store, "failed", wanted)
     assert await redis.lrange("resque:failed", 0, -1) == raw[1:]
@@ -241,7 +241,7 @@ async def test_a_run_of_a_chain_that_can_not_be_due_again(store: Store, redis: A
     await redis.set("resque:worker:id", "record")
     exchange = Exchange(store, 1000)
     again = ("AGAIN", "spoiled", "out", "stopped", "task", "5", "200")
-    await exchange.run([Ended("id", b"record", "p", [again])], [], [], "now")
+    await exchange.run([EndCommands("id", b"record", "p", [again])], [], [], "now")
     await exchange.close()
     assert await redis.hget("out", "task") == b"5"
     assert not await redis.exists("resque:worker:id")

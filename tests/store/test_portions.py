@@ -14,9 +14,9 @@ from resqpy.store import delayed, failures, queues
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.line import Line
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.scripts import MOST_BYTES, portions
+from resqpy.store.connection.scripts import MAX_BYTES, portions
 from resqpy.store.delayed import Advance
-from resqpy.store.failures import Settling
+from resqpy.store.failures import EntryAction
 from resqpy.store.queues import Moved
 from resqpy.store.sweep import Item
 
@@ -58,7 +58,7 @@ KEPT = [JOBS[3], JOBS[6]]
 
 def within(store: Watched, calls: int) -> bool:
     """Whether several calls were made, none with more than it may be given."""
-    return len(store.given) >= calls and max(store.given) <= MOST_BYTES
+    return len(store.given) >= calls and max(store.given) <= MAX_BYTES
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(1, 100))
@@ -143,7 +143,7 @@ async def test_settling_failed_jobs(store: Watched, redis: Any) -> None:
     ]
     await redis.rpush("resque:failed", *entries)
     settlings = [
-        Settling(
+        EntryAction(
             failed_entries.decode(entries[item.index]),
             item.index,
             "q" if item.index % 2 else "",

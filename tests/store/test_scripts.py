@@ -16,7 +16,7 @@ from resqpy.base.model import FailedJob
 from resqpy.store import delayed, failures, queues, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.failures import Settling
+from resqpy.store.failures import EntryAction
 from resqpy.store.queues import Guard, Push
 from resqpy.store.sweep import Item
 from tests.support.inspecting import failed_entry
@@ -55,12 +55,12 @@ async def test_settle_all_kinds_at_once(store: Store, redis: Any) -> None:
         store,
         "failed",
         [
-            Settling(entries[1], 1),
-            Settling(entries[2], 2, "q", b"job 2"),
-            Settling(entries[3], 0, "q", b"job 3"),  # the index is wrong
-            Settling(entries[4], 4, "q", b"job 4", [Guard("absent", "held")]),
-            Settling(entry(99), -1),
-            Settling(lost, 6, "q"),
+            EntryAction(entries[1], 1),
+            EntryAction(entries[2], 2, "q", b"job 2"),
+            EntryAction(entries[3], 0, "q", b"job 3"),  # the index is wrong
+            EntryAction(entries[4], 4, "q", b"job 4", [Guard("absent", "held")]),
+            EntryAction(entry(99), -1),
+            EntryAction(lost, 6, "q"),
         ],
     )
 
@@ -80,9 +80,9 @@ async def test_settle_into_what_is_no_queue(store: Store, redis: Any) -> None:
         store,
         "failed",
         [
-            Settling(entries[0], 0, "q", b"job 0"),
-            Settling(entries[1], 1, "text", b"job 1", [Guard("lock", "lock", 60)]),
-            Settling(entries[2], 2, "q", b"job 2"),
+            EntryAction(entries[0], 0, "q", b"job 0"),
+            EntryAction(entries[1], 1, "text", b"job 1", [Guard("lock", "lock", 60)]),
+            EntryAction(entries[2], 2, "q", b"job 2"),
         ],
     )
     assert words == ["retried", "no list", "retried"]
@@ -98,7 +98,7 @@ async def test_settle_where_the_set_of_queues_is_none(store: Store, redis: Any) 
     await redis.set("resque:queues", "text")
     before = await dump(redis)
     with pytest.raises(StoreError, match="resque:queues is no set"):
-        await failures.settle(store, "failed", [Settling(entry(0), 0, "q", b"job 0")])
+        await failures.settle(store, "failed", [EntryAction(entry(0), 0, "q", b"job 0")])
     assert await dump(redis) == before
 
 
@@ -112,9 +112,9 @@ async def test_settle_asks_locks(value: str | None, word: str, store: Store, red
     if value is not None:
         await redis.set("lock", value)
     guards = [Guard("lock", "lock", 60)]
-    assert await failures.settle(store, "failed", [Settling(entry(1), 0, "q", b"j", guards)]) == [
-        word
-    ]
+    assert await failures.settle(
+        store, "failed", [EntryAction(entry(1), 0, "q", b"j", guards)]
+    ) == [word]
     assert (word == "vetoed") == (await redis.ttl("lock") == -1)
     assert await redis.llen(FAILED) == (word == "vetoed")
 
@@ -122,14 +122,16 @@ async def test_settle_asks_locks(value: str | None, word: str, store: Store, red
 async def test_settle_on_nothing(store: Store, redis: Any) -> None:
     """An empty list, a missing key, no settlings."""
     assert await failures.settle(store, "failed", []) == []
-    assert await failures.settle(store, "failed", [Settling(entry(1), 0, "q", b"j")]) == ["absent"]
+    assert await failures.settle(store, "failed", [EntryAction(entry(1), 0, "q", b"j")]) == [
+        "absent"
+    ]
     assert await dump(redis) == {}
 
 
 async def test_two_retry_one_entry(store: Store, redis: Any) -> None:
     """One of them does."""
     await redis.rpush(FAILED, entry(1).raw)
-    settling = Settling(entry(1), 0, "q", b"j")
+    settling = EntryAction(entry(1), 0, "q", b"j")
     words = await asyncio.gather(*(failures.settle(store, "failed", [settling]) for _ in range(5)))
     assert sorted(words) == [["absent"]] * 4 + [["retried"]]
     assert await redis.lrange("resque:queue:q", 0, -1) == [b"j"]
@@ -147,7 +149,7 @@ async def test_settle_on_a_key_of_another_kind(store: Store, redis: Any) -> None
     """An error, and nothing is done."""
     await redis.set(FAILED, "text")
     with pytest.raises(StoreError, match="WRONGTYPE"):
-        await failures.settle(store, "failed", [Settling(entry(1), 0, "q", b"j")])
+        await failures.settle(store, "failed", [EntryAction(entry(1), 0, "q", b"j")])
     assert set(await dump(redis)) == {FAILED}
 
 

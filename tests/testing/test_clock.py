@@ -75,7 +75,7 @@ async def test_a_task_with_a_cron(resqpy_process: Process) -> None:
 
 async def test_time_goes_on_only(resqpy_clock: ManualClock) -> None:
     """And two schedulers of different clocks are refused."""
-    with pytest.raises(UsageError, match="is over"):
+    with pytest.raises(UsageError):
         await resqpy_clock.advance_to(resqpy_clock.now_ms() - 1)
 
 

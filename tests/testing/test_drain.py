@@ -75,7 +75,7 @@ async def test_what_never_ends_is_told(resqpy_process: Process) -> None:
     await api.tasks.enqueue("again", {"left": 50})
     with pytest.raises(ResqpyError, match=r"does a task enqueue itself"):
         await drain(most=5)
-    with pytest.raises(ResqpyError, match=r"not done in 0.001 s"):
+    with pytest.raises(ResqpyError, match=r"0\.001 s"):
         await drain(timeout=1)
     await resqpy_process.resque.store.call("SET", "resque:pause-all-workers", "true")
     with pytest.raises(PoolStateError, match="paused"):

@@ -54,7 +54,7 @@ def codes(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
-def words_of(text: str) -> set[str]:
+def message_of(text: str) -> set[str]:
     """The names in the code of a text."""
     return {word for code in codes(text) for word in WORD.findall(code)}
 
@@ -64,7 +64,7 @@ def words_of(text: str) -> set[str]:
 )
 def test_each_name_of_theirs_has_a_row(title: str, name: str) -> None:
     """Every property, method and event of the three pages, as a whole name in the table of its system."""
-    assert [ours for theirs, ours in rows(title) if name in words_of(theirs)] != []
+    assert [ours for theirs, ours in rows(title) if name in message_of(theirs)] != []
 
 
 def _known() -> Iterator[str]:
@@ -97,7 +97,7 @@ def _known() -> Iterator[str]:
 def test_each_name_of_ours_exists(title: str) -> None:
     """A method, one of its arguments, a property, an event, a status, an option or an error."""
     known = set(_known())
-    named = {word for _, ours in rows(title) for word in words_of(ours)}
+    named = {word for _, ours in rows(title) for word in message_of(ours)}
     theirs = {"errorsToRetry"}  # named beside ours
     assert named - known - theirs == set()
     assert len(named) > 15
@@ -106,7 +106,7 @@ def test_each_name_of_ours_exists(title: str) -> None:
 def test_each_option_has_a_row() -> None:
     """Of `create` and `query`."""
     names = {*CreateOptions.__annotations__, *QueryOptions.__annotations__, *PRESETS, *TaskStatus}
-    assert names - words_of(TEXT) == set()
+    assert names - message_of(TEXT) == set()
 
 
 def test_each_verb_is_named() -> None:
@@ -119,4 +119,4 @@ def test_each_verb_is_named() -> None:
     }
     inner = {"processing", "record", "changes", "write_end", "ending", "save_patch"}
     blocks = set(WORD.findall("\n".join(re.findall(r"```.*?```", TEXT, re.DOTALL))))
-    assert verbs - words_of(TEXT) - blocks - inner == set()
+    assert verbs - message_of(TEXT) - blocks - inner == set()

@@ -122,7 +122,7 @@ async def test_between_attempts(tracked: Tracked, store: Store, redis: Redis) ->
     assert (after.runs, after.next_run_time) == (1, None)
     assert after.error is not None
     assert after.error.name == "ValueError"
-    assert after.error.message.startswith("boo (not tried again")
+    assert after.error.message.startswith("boo (not retried")
     (entry,) = await redis.lrange(KEYS.failed, 0, -1)
     assert codec.decode_text(entry)["exception"] == "ValueError"
 

@@ -152,7 +152,7 @@ async def test_an_interceptor_forbids(tracked: Tracked, redis: Redis) -> None:
 
     tracked.interceptors += [silent, loud]
     before = await dump(redis)
-    with pytest.raises(TaskRefused, match=f"remove of {task.id!r}: an interceptor forbids it"):
+    with pytest.raises(TaskRefused, match=f"remove of {task.id!r}"):
         await task.remove()
     with pytest.raises(PermissionError, match="no spam"):
         await tracked.create("mail", tags=["spam"])
@@ -223,7 +223,7 @@ async def test_an_interceptor_forbids_an_active_task(store: Store) -> None:
             await call_next()
 
     async def handler(task: ActiveTask) -> str:
-        with pytest.raises(TaskRefused, match=f"defer of '{task.id}': an interceptor forbids it"):
+        with pytest.raises(TaskRefused, match=f"defer of '{task.id}'"):
             await task.defer(5_000)
         told.append(task.processing_state)
         return "done"

@@ -775,7 +775,7 @@ async def test_a_plain_handler_and_events(tracked: Tracked, listen: Listen) -> N
     await processed(await listen("plain", handler))
 
     assert threads == [True]
-    assert refused[0].startswith("release() of a listener of an event")
+    assert refused[0].startswith("release()")
     assert (await known(tracked, created.id)).status == "running"
 
 

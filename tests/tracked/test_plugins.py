@@ -157,10 +157,10 @@ async def test_a_hook_that_changes_the_payload(api: TrackedApi, redis: Redis) ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("odd", r"Asked, .* task 'hooked' .*args\[0\]\.at: set is not JSON"),
+        ("odd", r"task 'hooked' .*Asked.*args\[0\]\.at: set is not JSON"),
         ("id", "task 'hooked'.*'_task_id' is reserved"),
         ("two", "Asked, .* task 'hooked'.*only argument"),
-        ("none", "task 'hooked'.* payload: list given"),
+        ("none", "task 'hooked'.* payload: .*list"),
     ],
 )
 async def test_a_hook_that_changes_it_to_what_can_not_be_written(

@@ -18,11 +18,11 @@ from resqpy.tracked import record_fields, record_index
 from resqpy.tracked.checks import check_task_id, new_task_id
 from resqpy.tracked.merge import difference, merged
 from resqpy.tracked.record import (
-    Ending,
-    EndKind,
     LastRun,
     Record,
     Retries,
+    RunEnd,
+    RunEndKind,
     TaskError,
     TaskLock,
     TaskStatus,
@@ -125,10 +125,10 @@ def running(**values: Any) -> Record:
     return record(**{**usual, **values})
 
 
-def ended(kind: EndKind, was: Record | None = None, **values: Any) -> Record:
+def ended(kind: RunEndKind, was: Record | None = None, **values: Any) -> Record:
     """What an end makes of it."""
-    error = TaskError("E", "m") if kind in (EndKind.FAIL, EndKind.RETRY) else None
-    change = apply(was or running(), Ending(kind, NOW * 1000, error=error, **values))
+    error = TaskError("E", "m") if kind in (RunEndKind.FAIL, RunEndKind.RETRY) else None
+    change = apply(was or running(), RunEnd(kind, NOW * 1000, error=error, **values))
     assert change.after is not None
     assert change.after.lock is None
     return change.after
@@ -136,44 +136,44 @@ def ended(kind: EndKind, was: Record | None = None, **values: Any) -> Record:
 
 def test_complete() -> None:
     """A completed run counts, and the counters of the run begin anew."""
-    after = ended(EndKind.COMPLETE, result="1")
+    after = ended(RunEndKind.COMPLETE, result="1")
     assert (after.status, after.runs, after.attempts, after.deliveries) == ("completed", 1, 0, 0)
     assert after.last_run == LastRun(NOW - 20_000, NOW, succeeded=True)
     assert (after.run_start_ms, after.next_run_ms, after.result) == (None, None, "1")
     assert (after.completed_us, after.retain_until_ms) == (NOW * 1000, None)
-    assert ended(EndKind.COMPLETE, running(retain_ms=500)).retain_until_ms == NOW + 500
+    assert ended(RunEndKind.COMPLETE, running(retain_ms=500)).retain_until_ms == NOW + 500
 
 
 def test_complete_of_a_recurring_task() -> None:
     """It runs again an interval after the start of this delivery, or after the delay given."""
-    after = ended(EndKind.COMPLETE, running(interval=60_000))
+    after = ended(RunEndKind.COMPLETE, running(interval=60_000))
     assert (after.status, after.next_run_ms) == ("scheduled", NOW + 30_000)
     assert after.completed_us is None
-    late = ended(EndKind.COMPLETE, running(interval=1000))
+    late = ended(RunEndKind.COMPLETE, running(interval=1000))
     assert (late.status, late.next_run_ms) == ("pending", NOW - 29_000)
-    assert ended(EndKind.COMPLETE, delay_ms=7).next_run_ms == NOW + 7
+    assert ended(RunEndKind.COMPLETE, delay_ms=7).next_run_ms == NOW + 7
 
 
 def test_fail() -> None:
     """A failed run is over; a recurring task goes on all the same."""
-    after = ended(EndKind.FAIL)
+    after = ended(RunEndKind.FAIL)
     assert (after.status, after.runs, after.error) == ("failed", 1, TaskError("E", "m"))
-    assert ended(EndKind.FAIL, running(interval=60_000)).status == "scheduled"
+    assert ended(RunEndKind.FAIL, running(interval=60_000)).status == "scheduled"
 
 
 def test_retry() -> None:
     """A retry waits for the backoff of its attempt, and fails where none is left."""
-    after = ended(EndKind.RETRY)
+    after = ended(RunEndKind.RETRY)
     assert (after.status, after.next_run_ms) == ("scheduled", NOW + 3500)
     assert (after.attempts, after.deliveries, after.runs) == (2, 3, 0)
     assert after.run_start_ms == NOW - 20_000
-    assert ended(EndKind.RETRY, delay_ms=5).next_run_ms == NOW + 5
-    assert ended(EndKind.RETRY, running(attempts=4)).status == "failed"
-    assert ended(EndKind.RETRY, running(attempts=4), delay_ms=5).next_run_ms is None
+    assert ended(RunEndKind.RETRY, delay_ms=5).next_run_ms == NOW + 5
+    assert ended(RunEndKind.RETRY, running(attempts=4)).status == "failed"
+    assert ended(RunEndKind.RETRY, running(attempts=4), delay_ms=5).next_run_ms is None
     for_ever = running(attempts=999, retries=Retries(None, Backoff.fixed(5)))
-    assert ended(EndKind.RETRY, for_ever).next_run_ms == NOW + 5
-    assert fails(running(attempts=4), Ending(EndKind.RETRY, 0))
-    assert not fails(running(), Ending(EndKind.RETRY, 0))
+    assert ended(RunEndKind.RETRY, for_ever).next_run_ms == NOW + 5
+    assert fails(running(attempts=4), RunEnd(RunEndKind.RETRY, 0))
+    assert not fails(running(), RunEnd(RunEndKind.RETRY, 0))
 
 
 def test_linked_retry() -> None:
@@ -181,7 +181,9 @@ def test_linked_retry() -> None:
     was = running(
         retries=Retries(3, Backoff.fixed(5), linked=True), retry_for=("older",), tags=("t",)
     )
-    change = apply(was, Ending(EndKind.RETRY, NOW * 1000, error=TaskError("E", "m"), new_id="new"))
+    change = apply(
+        was, RunEnd(RunEndKind.RETRY, NOW * 1000, error=TaskError("E", "m"), new_id="new")
+    )
     old, new = change.after, change.created
     assert old is not None
     assert new is not None
@@ -197,7 +199,7 @@ def test_linked_retries_without_limit() -> None:
     """A record names a hundred tasks that it retries at most: the first, and those before it."""
     task = running(retries=Retries(None, Backoff.fixed(5), linked=True))
     for count in range(1, 251):
-        ending = Ending(EndKind.RETRY, NOW * 1000, new_id=f"task-{count}")
+        ending = RunEnd(RunEndKind.RETRY, NOW * 1000, new_id=f"task-{count}")
         new = apply(task, ending).created
         assert new is not None
         task = replace(new, status=TaskStatus.RUNNING, lock=HELD)
@@ -208,13 +210,13 @@ def test_linked_retries_without_limit() -> None:
 
 def test_defer_and_release() -> None:
     """Neither is a failure."""
-    deferred = ended(EndKind.DEFER, delay_ms=9)
+    deferred = ended(RunEndKind.DEFER, delay_ms=9)
     assert (deferred.status, deferred.next_run_ms) == ("scheduled", NOW + 9)
     assert (deferred.attempts, deferred.deliveries) == (1, 3)
-    released = ended(EndKind.RELEASE)
+    released = ended(RunEndKind.RELEASE)
     assert (released.status, released.next_run_ms) == ("pending", NOW - 30_000)
     assert (released.attempts, released.deliveries) == (1, 3)
-    assert ended(EndKind.RELEASE, running(enabled=False)).status == "disabled"
+    assert ended(RunEndKind.RELEASE, running(enabled=False)).status == "disabled"
 
 
 def test_expired() -> None:
@@ -232,7 +234,7 @@ def test_expired() -> None:
 
 def test_an_end_that_was_noted_is_applied() -> None:
     """Who comes across a noted end applies that, and nothing else."""
-    ending = Ending(EndKind.COMPLETE, NOW * 1000, result='"done"', patch={"set": {"a": 1}})
+    ending = RunEnd(RunEndKind.COMPLETE, NOW * 1000, result='"done"', patch={"set": {"a": 1}})
     noted = running(ending=codec.encode_text(ending.to_dict()).decode(), attempts=4)
     after = expired(noted, (NOW + 5) * 1000).after
     assert after is not None
@@ -275,7 +277,7 @@ def test_backoff() -> None:
     assert Backoff.parse(Backoff(3, 1.5, 8, randomize=True).text()) == Backoff(
         3, 1.5, 8, randomize=True
     )
-    with pytest.raises(UsageError, match="not negative"):
+    with pytest.raises(UsageError, match="-1"):
         Backoff(-1)
 
 

@@ -12,7 +12,7 @@ from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import locks, records, settling
 from resqpy.tracked.query import SortBy
-from resqpy.tracked.record import Ending, EndKind, Record, TaskError, TaskStatus
+from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskError, TaskStatus
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 
@@ -114,7 +114,7 @@ class Session:
         claim = await locks.claim(self._store, task_id, kind, "me:1:q#x")
         if claim.ours and claim.record is not None:
             error = None if verb == "complete" else TaskError("E", "no")
-            ending = Ending(EndKind(verb), claim.now_us + 1, error=error)
+            ending = RunEnd(RunEndKind(verb), claim.now_us + 1, error=error)
             assert await settling.step(self._store, apply(claim.record, ending))
 
     async def page(self, size: int) -> None:

@@ -30,7 +30,7 @@ async def test_a_walk_is_given_up_and_goes_on(
 ) -> None:
     """Where most of a large set is not wanted."""
     monkeypatch.setattr("resqpy.tracked.finding._WINDOW", 3)
-    monkeypatch.setattr("resqpy.tracked.finding._MOST_IDS", 6)
+    monkeypatch.setattr("resqpy.tracked.finding._MAX_IDS", 6)
     tracked.store.scripts = False
     made = [
         await tracked.create("a", {}, id=f"x{n:02}", tags=["t"] * (n % 9 == 8)) for n in range(20)

@@ -49,7 +49,7 @@ LOCK = KEYS.queue_lock("once", "once", '[{"a":1}]')
 async def test_queue_lock(api: TrackedApi, redis: Redis) -> None:
     """Of two equal payloads the second is refused, whatever its id, until the first is taken."""
     first = await api.create("once", {"a": 1}, retain_for=None)
-    with pytest.raises(TaskRefused, match="QueueLock forbids it, because its equal waits already"):
+    with pytest.raises(TaskRefused, match="QueueLock"):
         await api.create("once", {"a": 1}, id="other")
     assert await api.get("other") is None
     await api.create("once", {"a": 2})

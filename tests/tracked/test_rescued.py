@@ -13,7 +13,7 @@ from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.due import DueItemPolicy
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
@@ -110,7 +110,7 @@ async def test_a_class_that_the_worker_does_not_know(
 async def test_enqueue_locks_are_not_asked_by_promotion(tracked: Tracked, store: Store) -> None:
     """A tracked task is never lost to an enqueue lock of a plain job."""
     queue = Queue(store, jobs={"mail": define("mail", print, plugins=["QueueLock"])})
-    judge = Judge(queue, "me")
+    judge = DueItemPolicy(queue, "me")
     task = await tracked.create("mail", {"a": 1}, queue="mail", delay=60_000)
     action = judge.action(records.job_of(task.record), 0)
     assert isinstance(action, Enqueue)

@@ -131,8 +131,8 @@ async def test_wrong_conditions(tracked: Tracked) -> None:
     await tracked.create("mail")
     with pytest.raises(UnknownOption, match="did you mean 'type'"):
         tracked.all(typ="mail")  # type: ignore[call-arg]
-    with pytest.raises(UsageError, match="status 'paused' is not known"):
+    with pytest.raises(UsageError, match="status 'paused'"):
         tracked.all(status="paused")
-    with pytest.raises(UsageError, match="status 'paused' is not known"):
+    with pytest.raises(UsageError, match="status 'paused'"):
         await tracked.count(status="paused")
     assert await tracked.count(status="pending") == 1

@@ -9,7 +9,7 @@ from resqpy.tracked import locks, settling
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.record import Ending, EndKind, TaskError
+from resqpy.tracked.record import RunEnd, RunEndKind, TaskError
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
@@ -33,7 +33,11 @@ OPTIONS: dict[str, CreateOptions] = {
     "disabled": {"enabled": False},
     "retried": {"linked": True},
 }
-ENDS = {"completed": EndKind.COMPLETE, "failed": EndKind.FAIL, "retried": EndKind.RETRY}
+ENDS = {
+    "completed": RunEndKind.COMPLETE,
+    "failed": RunEndKind.FAIL,
+    "retried": RunEndKind.RETRY,
+}
 
 
 async def in_status(tracked: Tracked, status: str) -> TrackedTask:
@@ -45,7 +49,7 @@ async def in_status(tracked: Tracked, status: str) -> TrackedTask:
         claim = await locks.claim(tracked.store, task.id, "mail", "worker:1:q#1")
         assert claim.record is not None
         if status in ENDS:
-            ending = Ending(ENDS[status], claim.now_us, error=TaskError("E", "m"), new_id="next")
+            ending = RunEnd(ENDS[status], claim.now_us, error=TaskError("E", "m"), new_id="next")
             assert await settling.step(tracked.store, apply(claim.record, ending))
     if status == "disabling":
         await task.disable()

@@ -35,7 +35,7 @@ async def test_removed_while_it_runs(
     assert heard == ["lock_lost", "event"]
     assert listener.active_count == 0
     assert [each.getMessage() for each in caplog.records if each.name == "resqpy.tracked"] == [
-        f"task {task.id} (gone) was removed, or its lock is over: what this run did is not written"
+        f"task {task.id} (gone) was removed, or its lock expired: the changes of this run were not written"
     ]
 
 

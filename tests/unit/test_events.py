@@ -46,7 +46,7 @@ def test_once() -> None:
     emitter.emit("said", 2)
     emitter.off("said", one.hear)
     assert one.heard == [1]
-    assert not emitter.heard("said")
+    assert not emitter.has_listeners("said")
 
 
 def test_off_of_all() -> None:

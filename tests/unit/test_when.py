@@ -67,7 +67,7 @@ def test_moments(value: Any, ms: int) -> None:
     ("value", "message"),
     [
         (datetime(2026, 1, 1), "no time zone"),  # noqa: DTZ001
-        (1_795_220_840, "can only be seconds, but milliseconds are meant: use 1795220840000"),
+        (1_795_220_840, "seconds.*1795220840000"),
         (-1, "not a time"), (1e15, "not a time"), (float("nan"), "not a time"), (True, "neither"),
         ("tomorrow", "neither"), (datetime.max.replace(tzinfo=UTC), "the year 10000"),
         (datetime(1969, 12, 31, tzinfo=UTC), "since 1970"), (253_402_300_799_001, "the year 10000"),

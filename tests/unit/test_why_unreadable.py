@@ -24,7 +24,7 @@ BEGIN = '{"xxxxx":"x","xxxx":["'
         (b'{"class":"A"} hunter2', 'not JSON at byte 14 of 21 (Extra data): {"xxxxx":"x"} hxxxxx0'),
         (b'{"class":"A","args":["\n"]}',
          f'not JSON at byte 22 of 26 (Invalid control character): {BEGIN}\\x0a"]}}'),
-        (rb'{"class":"A","args":["\ud83d"]}', "a lone surrogate among its"),
+        (rb'{"class":"A","args":["\ud83d"]}', "lone surrogate"),
         (b'{"class":"A","args":[1e999]}', "1e999 is beyond the range of a double"),
         (b'{"class":"A","args":[NaN]}', "NaN is not JSON"),
         (b'{"class":"A","args":' + b"[" * 98 + b"]" * 98 + b"}", "nested deeper than 98 levels"),

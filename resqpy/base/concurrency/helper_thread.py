@@ -1,7 +1,7 @@
-"""A thread of ours with an event loop: begun within a time, begun anew when it dies, its death told.
+"""Helper threads with an event loop: started within a time limit, restarted when they die, deaths reported.
 
-Where a process has too few descriptors or threads, none can be started: that is an error with its cause
-for who starts it, and never a wait without end.
+If the process is out of descriptors or threads, starting raises an error with the cause; it never waits
+forever.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 from resqpy.base.errors import ResqpyError
 
 _START_WITHIN_S = 10.0
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.5, 30.0  # until one that died is begun anew
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 30.0  # before a thread that died is restarted
 
 
 class ThreadFailed(ResqpyError):
-    """A thread of ours could not be started."""
+    """A helper thread could not be started."""
 
 
 class HelperThread:
-    """One such thread.
+    """One helper thread.
 
     Args:
-        name: what it is called.
-        work: what it does until the event it is given is set, or until it has nothing more to do.
-        on_death: called in the thread with what its work raised, before it is done anew.
+        name: the thread's name.
+        work: runs until the event it receives is set, or until it has nothing more to do.
+        on_death: called in the thread with the error that `work` raised, before it is restarted.
     """
 
     def __init__(
@@ -49,31 +49,31 @@ class HelperThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin.
+        """Start the thread.
 
         Raises:
-            ThreadFailed: it can't, and why.
+            ThreadFailed: it could not be started, and why.
         """
         try:
             self._thread.start()
         except (RuntimeError, MemoryError) as error:
-            raise ThreadFailed(f"can't start the thread {self._name}: {error}") from error
+            raise ThreadFailed(f"cannot start the thread {self._name}: {error}") from error
         if not self._ready.wait(_START_WITHIN_S):
             self._stop_asked.set()
             raise ThreadFailed(
-                f"the thread {self._name} did not begin within {_START_WITHIN_S:g} s"
+                f"the thread {self._name} did not start within {_START_WITHIN_S:g} s"
             )
         if self._failed is not None:
             raise ThreadFailed(
-                f"can't start the thread {self._name}: {self._failed}"
+                f"cannot start the thread {self._name}: {self._failed}"
             ) from self._failed
 
     def stop(self, within_s: float) -> None:
-        """End it, and wait so long for that."""
+        """Stop it, waiting at most this long."""
         self._stop_asked.set()
         if self._stopping is not None:
             self.call(self._stopping.set)
@@ -81,9 +81,9 @@ class HelperThread:
             self._thread.join(within_s)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call something on its loop, if it has one now."""
+        """Call a function on its loop, if it has one now."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # it is closed
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(function)
 
     # -- in the thread --
@@ -93,7 +93,7 @@ class HelperThread:
         while not self._stop_asked.is_set():
             try:
                 with asyncio.Runner() as runner:
-                    runner.get_loop()  # which may not be had, with too few descriptors
+                    runner.get_loop()  # fails when the process is out of descriptors
                     runner.run(self._live())
             except BaseException as error:
                 if not self._ready.is_set():
@@ -104,7 +104,7 @@ class HelperThread:
             else:
                 return
             self._stop_asked.wait(pause_s)
-            pause_s = min(pause_s * 2, _MOST_PAUSE_S)
+            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
 
     async def _live(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

@@ -1,7 +1,7 @@
-"""Users' code within a time: cancelled twice, then left alone.
+"""Run users' code with a time limit: cancel it twice, then abandon it.
 
-A coroutine may swallow its cancellation, so one is not enough, and two may not be either. Whoever waited
-goes on then; what is left behind runs for as long as it likes, and is told.
+A coroutine may swallow its cancellation, so one is not enough, and even two may not be. The caller then
+continues; the abandoned coroutine runs as long as it likes and is reported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 _log = logging.getLogger("resqpy")
 
-GRACE_S = 1.5  # that a coroutine gets after each of two cancellations
+GRACE_S = 1.5  # granted after each of two cancellations
 
 
 async def within(
@@ -28,17 +28,17 @@ async def within(
     on_abandoned: Callable[[OwnTask[Any]], None] | None = None,
     own_time: OwnTime | None = None,
 ) -> R:
-    """The result of a coroutine that gets so much time; one that returns in spite of its cancellation has
-    done its work.
+    """The result of a coroutine with a time limit; one that returns in spite of its cancellation counts as
+    done.
 
     Args:
-        late: makes the error that says that it took too long.
-        name: whose coroutine it is, for people.
-        on_abandoned: told of its task if that doesn't end; None: the log is told.
-        own_time: in place of the limit, for code that stands around something else.
+        late: makes the error raised when the time is over.
+        name: whose coroutine it is, for messages.
+        on_abandoned: called with its task if that doesn't end; None: log it.
+        own_time: replaces the limit, for code that wraps something else.
 
     Raises:
-        BaseException: what it raised; what `late` made, where its time was over.
+        BaseException: what it raised, or what `late` made.
     """
     task = own_task(_kept(coroutine), name, OWNER.get())
     cancelled: asyncio.CancelledError | None = None
@@ -64,11 +64,11 @@ async def within(
 
 
 class OwnTime:
-    """The time of code that stands around something else, which does not count: it has so many seconds
-    before, and so many behind.
+    """A time limit for code that wraps something else, whose time does not count: the limit applies before
+    and after it.
 
     Attributes:
-        over: is done when they are over.
+        over: done when the time is over.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -78,11 +78,11 @@ class OwnTime:
         self._timer = self._loop.call_later(seconds, self._end)
 
     def pause(self) -> None:
-        """Something else runs."""
+        """The wrapped code starts."""
         self._timer.cancel()
 
     def go_on(self) -> None:
-        """That is over."""
+        """The wrapped code has ended; the limit starts again."""
         self._timer.cancel()
         self._timer = self._loop.call_later(self._seconds, self._end)
 
@@ -92,14 +92,14 @@ class OwnTime:
 
 
 class _Kept(Generic[R]):
-    """What came of a coroutine. Out of a task, a SystemExit would end the loop."""
+    """The result of a coroutine. Raised out of a task, a SystemExit would end the loop."""
 
     def __init__(self, result: R | None, error: BaseException | None) -> None:
         self.error = error
         self._result = result
 
     def value(self) -> R:
-        """The result, or the error raised."""
+        """The result; raises the error if there was one."""
         if self.error is not None:
             raise self.error
         return cast("R", self._result)
@@ -115,7 +115,7 @@ async def _kept(coroutine: Coroutine[Any, Any, R]) -> _Kept[R]:
 
 
 async def _cut_off(task: OwnTask[Any]) -> bool:
-    """Cancel a task twice; whether it has ended."""
+    """Cancel a task twice; returns whether it ended."""
     for _ in range(2):
         task.end()
         await outlast(task, GRACE_S)
@@ -125,7 +125,7 @@ async def _cut_off(task: OwnTask[Any]) -> bool:
 
 
 async def outlast(future: asyncio.Future[Any], seconds: float) -> None:
-    """Wait so long for an end, also while we are cancelled."""
+    """Wait up to this long, even while we are cancelled."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not future.done() and (left_s := deadline - loop.time()) > 0:
@@ -140,7 +140,5 @@ def _error_of(task: OwnTask[_Kept[R]]) -> BaseException | None:
 
 
 def _tell(task: OwnTask[Any]) -> None:
-    words = (
-        "%s does not end when it is cancelled; it was given up, and may go on beside what follows"
-    )
-    _log.error(words, task.get_name())
+    message = "%s does not end when cancelled; it was abandoned and may still be running"
+    _log.error(message, task.get_name())

@@ -1,8 +1,8 @@
-"""Objects that live on one event loop, used from another one.
+"""Objects that belong to one event loop, used from another.
 
-A connection belongs to the loop on which it was used first. A call from another loop (an `asyncio.run`
-in a plain task, a view in a thread, a test's own loop) is handed to that loop, which does it once; where
-that loop can't, the caller is told so at once.
+A connection belongs to the loop that used it first. A call from another loop (an `asyncio.run` in a plain
+task, a view in a thread, a test's own loop) is handed to that loop, which runs it once; if that loop can't,
+the caller gets an error at once.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from resqpy.base.errors import OutcomeUnknown, WrongLoop
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LOOK_S = 1.0  # how often it is seen whether the other loop still runs
+_LOOK_S = 1.0  # how often to check whether the other loop still runs
 
 
 class Home:
     """The event loop of an object.
 
     Args:
-        what: what a person knows the object by.
-        on_move: called when another loop becomes its home: the first was closed, or is another process'.
+        what: the object's name in messages.
+        on_move: called when another loop takes over, because the first was closed or belongs to another
+            process.
 
     Attributes:
-        loop: the loop, once there is one.
+        loop: the loop; None until the first use.
     """
 
     __slots__ = ("_on_move", "_pid", "_thread", "_what", "loop")
@@ -42,10 +43,10 @@ class Home:
         self._thread = self._pid = 0
 
     def elsewhere(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that a call is to be handed to; None: the caller is at home.
+        """The loop to hand a call to; None: the current one.
 
         Raises:
-            WrongLoop: that loop can't do it: it stands still, or it waits for the caller.
+            WrongLoop: that loop can't run it: it is not running, or it waits for the caller.
         """
         running = asyncio.get_running_loop()
         home = self.loop
@@ -58,13 +59,13 @@ class Home:
             return None
         if not home.is_running():
             raise WrongLoop(
-                f"{self._what} belongs to another event loop, which does not run now; use it there, or "
-                "close that loop first"
+                f"{self._what} belongs to another event loop, which is not running now; use it "
+                "there, or close that loop first"
             )
         if self._thread == threading.get_ident():
             raise WrongLoop(
-                f"{self._what} belongs to the event loop that runs around this one in the same thread, "
-                "which would wait for itself; await the call there"
+                f"{self._what} belongs to the event loop that runs around this one in the same "
+                "thread, so it would wait for itself; await the call there"
             )
         return home
 
@@ -72,7 +73,7 @@ class Home:
 def hand_over(
     home: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]
 ) -> asyncio.Task[R]:
-    """Do something on another loop, and have its result on this one."""
+    """Run a function on another loop, and return its result here."""
     return asyncio.get_running_loop().create_task(_handed(home, function))
 
 
@@ -82,7 +83,7 @@ async def _handed(
     coroutine = function()
     try:
         theirs = asyncio.run_coroutine_threadsafe(coroutine, home)
-    except RuntimeError as error:  # closed since
+    except RuntimeError as error:  # closed in the meantime
         coroutine.close()
         raise WrongLoop("the event loop of this connection was closed; nothing was done") from error
     ours = asyncio.wrap_future(theirs)
@@ -96,12 +97,12 @@ async def _handed(
     finally:
         ours.cancel()
     raise OutcomeUnknown(
-        "the event loop that owns this connection stopped meanwhile; it may or may not have been done"
+        "the event loop that owns this connection stopped during the call; it may or may not have been done"
     )
 
 
 class HasHome(Protocol):
-    """An object that lives on one loop from its start on."""
+    """An object that belongs to one loop from its start."""
 
     home: Home
 
@@ -112,7 +113,7 @@ S = TypeVar("S", bound=HasHome)
 def on_its_loop(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """Decorate an async method: a call from another loop than that of the object is handed to it."""
+    """Decorate an async method: calls from another loop are handed to the object's loop."""
 
     @wraps(method)
     async def there(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,9 +1,9 @@
-"""Tasks of ours on a loop that users' code shares: a job can't cancel them.
+"""Our tasks on a loop shared with users' code: jobs can't cancel them.
 
-A job that says `for task in asyncio.all_tasks(): task.cancel()`, or `loop.stop()`, means its own. Each
-run is the owner of the code that it runs, by a context variable that its tasks and threads inherit; one
-of our tasks is cancelled by its owner, or by code that is no job's. So a loop that is being closed still
-cancels them all.
+A job that calls `for task in asyncio.all_tasks(): task.cancel()`, or `loop.stop()`, means its own tasks.
+Each run owns the code that it runs, by a context variable that its tasks and threads inherit; one of our
+tasks can be cancelled by its owner or by code outside any job. So a loop that is being closed still cancels
+them all.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _log = logging.getLogger("resqpy")
 
 OWNER: contextvars.ContextVar[object] = contextvars.ContextVar("resqpy_owner", default=None)
 
-_END_WITHIN_S = 3.0  # that what still runs gets at the end of a program
-_PASSES = 4  # of the loop, in which a cancellation has reached whoever awaits
+_END_WITHIN_S = 3.0  # granted to running tasks at the end of a program
+_PASSES = 4  # iterations of the loop within which a cancellation reaches the awaiting code
 _swept: set[asyncio.AbstractEventLoop] = set()
 
 
 class OwnTask(asyncio.Task[R]):
-    """A task that no job can cancel, but its own."""
+    """A task that only its own job can cancel."""
 
-    __slots__ = ("owner",)  # one is made for each job
+    __slots__ = ("owner",)  # one is created for each job
 
     owner: object
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it, unless a job asks for it that is not its owner."""
+        """Cancel it, unless the caller is a job that doesn't own it."""
         asking = OWNER.get()
         if asking is None or asking is self.owner:
             return super().cancel(msg)
@@ -42,14 +42,14 @@ class OwnTask(asyncio.Task[R]):
         return False
 
     def end(self) -> bool:
-        """Cancel it, whoever asks."""
+        """Cancel it, whoever calls."""
         return super().cancel()
 
 
 def own_task(
     coroutine: Coroutine[Any, Any, R], name: str | None = None, owner: object = None
 ) -> OwnTask[R]:
-    """Run a coroutine beside what runs, as a task of ours."""
+    """Start a coroutine as a task of ours."""
     token = OWNER.set(owner)  # for the context that the task copies
     try:
         task: OwnTask[R] = OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
@@ -60,8 +60,8 @@ def own_task(
 
 
 async def first_done(*futures: asyncio.Future[Any]) -> None:
-    """Return when one of several is done; for who belongs to no job: one that cancels all tasks does not
-    end the waiting.
+    """Wait until one of several is done. A job that cancels all tasks does not end the wait; for code
+    outside jobs.
     """
     while True:
         try:
@@ -74,7 +74,7 @@ async def first_done(*futures: asyncio.Future[Any]) -> None:
 
 
 def _spared() -> bool:
-    """Whether it was a job that cancelled who runs here."""
+    """Whether it was a job that cancelled the current task."""
     task = asyncio.current_task()
     if task is None or asyncio.get_running_loop() not in _swept:
         return False
@@ -86,7 +86,7 @@ def _note_sweep(loop: asyncio.AbstractEventLoop, asking: object) -> None:
     if loop in _swept:
         return
     _swept.add(loop)
-    _log.error("job %s cancelled tasks that are not its own; they go on", _name_of(asking))
+    _log.error("job %s cancelled tasks that are not its own; they continue", _name_of(asking))
     loop.call_soon_threadsafe(_forget_sweep, loop, _PASSES)
 
 
@@ -98,20 +98,20 @@ def _forget_sweep(loop: asyncio.AbstractEventLoop, passes: int) -> None:
 
 
 def is_cancelled() -> bool:
-    """Whether somebody cancelled who runs here; else a CancelledError has leaked out of something."""
+    """Whether the current task was cancelled; if not, a CancelledError leaked from elsewhere."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def uncancel() -> None:
-    """Forget that who runs here was cancelled: it was heard, and has done what it was to do."""
+    """Clear the cancellation of the current task, after acting on it."""
     task = asyncio.current_task()
     while task is not None and task.uncancel():
         pass
 
 
 def raise_if_cancelled(error: BaseException) -> None:
-    """Where users' code may raise anything: a cancellation that was asked for goes on its way."""
+    """For code where users' code may raise anything: a requested cancellation propagates."""
     if isinstance(error, asyncio.CancelledError) and is_cancelled():
         raise error
 
@@ -121,7 +121,7 @@ def _name_of(owner: object) -> str:
 
 
 def keep_running(loop: asyncio.AbstractEventLoop) -> None:
-    """Let no job stop the loop; uvloop's can't be told that, `run_on` goes on there."""
+    """Don't let jobs stop the loop; uvloop can't be patched, `run_on` handles it."""
     stop = loop.stop
     if getattr(stop, "__name__", "") == "stop_unless_asked_by_a_job":
         return
@@ -130,7 +130,7 @@ def keep_running(loop: asyncio.AbstractEventLoop) -> None:
         if OWNER.get() is None:
             stop()
         else:
-            _log.error("job %s asked to stop the event loop; it goes on", _name_of(OWNER.get()))
+            _log.error("job %s tried to stop the event loop; it continues", _name_of(OWNER.get()))
 
     with contextlib.suppress(AttributeError):
         loop.stop = stop_unless_asked_by_a_job  # type: ignore[method-assign]  # that it can be is how it is done
@@ -142,7 +142,7 @@ def run_on(
     """Run the main coroutine of a program to its end, whatever a job does to the loop.
 
     Args:
-        may_interrupt: whether a KeyboardInterrupt can be somebody's Ctrl-C.
+        may_interrupt: whether a KeyboardInterrupt can be a user's Ctrl-C.
     """
     loop = runner.get_loop()
     try:
@@ -156,7 +156,7 @@ def run_on(
 
 
 async def _end_all() -> bool:
-    """Cancel what still runs; whether all of it ended."""
+    """Cancel what still runs; returns whether all of it ended."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -164,9 +164,7 @@ async def _end_all() -> bool:
         await asyncio.wait(others, timeout=_END_WITHIN_S)
     left = [task for task in others if not task.done()]
     for task in left:
-        _log.error(
-            "%s does not end when it is cancelled; the program ends without it", task.get_name()
-        )
+        _log.error("%s does not end when cancelled; the program ends without it", task.get_name())
     return not left
 
 
@@ -180,7 +178,7 @@ def _run_further(
         stopped = stopped or (isinstance(error, KeyboardInterrupt) and not may_interrupt())
         if task.done() or loop.is_closed() or not stopped:
             raise
-        _log.exception("something in a job stopped the event loop; it goes on")
+        _log.exception("code in a job stopped the event loop; it continues")
 
 
 async def _as_own(coroutine: Coroutine[Any, Any, R]) -> OwnTask[R]:

@@ -1,4 +1,4 @@
-"""Calls that do nothing until they are awaited; one that nobody awaits is a lost job, and is told loudly."""
+"""Calls that do nothing until awaited; one that nobody awaits is a lost job and is logged as an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 Subject = Callable[[Any, tuple[Any, ...], dict[str, Any]], str]
 
-LOST: deque[str] = deque(maxlen=100)  # what was told, for who runs tests
+LOST: deque[str] = deque(maxlen=100)  # messages logged, for tests
 
 _log = logging.getLogger("resqpy")
 _MARK_OF_3_11 = getattr(asyncio.coroutines, "_is_coroutine", None)
@@ -27,10 +27,10 @@ _mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", lambda f
 
 
 class Pending(Coroutine[Any, Any, R]):
-    """A coroutine that tells if it was never begun.
+    """A coroutine that reports if it was never started.
 
     Args:
-        call: what was called, and with what, for its words.
+        call: describes the call, for the message.
         caller: file and line.
     """
 
@@ -59,21 +59,18 @@ class Pending(Coroutine[Any, Any, R]):
         return self._coroutine.throw(*error)
 
     def close(self) -> None:
-        """As a coroutine has it; who closes it knows that it was not awaited."""
+        """As a coroutine has it; an explicit close is not reported."""
         self._begun = True
         self._coroutine.close()
 
     def __del__(self) -> None:
         if self._begun or sys.is_finalizing():
             return
-        self._coroutine.close()  # so that Python doesn't warn as well
+        self._coroutine.close()  # so that Python doesn't warn too
         file, line = self._caller
-        words = (
-            f"{self._call()} was never awaited, so nothing was enqueued: write `await` before it "
-            f"({file}:{line})"
-        )
-        LOST.append(words)
-        _log.error(words)
+        message = f"{self._call()} was never awaited, so nothing was enqueued: add `await` ({file}:{line})"
+        LOST.append(message)
+        _log.error(message)
 
 
 def must_be_awaited(
@@ -82,11 +79,11 @@ def must_be_awaited(
     [Callable[Concatenate[S, P], Coroutine[Any, Any, R]]],
     Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
 ]:
-    """Decorate an async method: a call that is not awaited is an error in the log.
+    """Decorate an async method: a call that is not awaited logs an error.
 
     Args:
-        subject: what a call was about, in words; given the object and the arguments.
-        needs_loop: a call where no event loop runs raises `NoEventLoop` at once.
+        subject: describes what the call is about, from the object and the arguments.
+        needs_loop: a call without a running event loop raises `NoEventLoop` at once.
     """
 
     def decorate(
@@ -94,14 +91,14 @@ def must_be_awaited(
     ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
         @wraps(method)
         def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-            def words() -> str:
+            def message() -> str:
                 return f"{method.__name__} of {subject(self, args, kwargs)}"
 
             if needs_loop:
-                _need_loop(words)
+                _need_loop(message)
             frame = sys._getframe(1)  # noqa: SLF001 - of all ways to the caller the cheapest
             caller = (frame.f_code.co_filename, frame.f_lineno)
-            return Pending(method(self, *args, **kwargs), words, caller)
+            return Pending(method(self, *args, **kwargs), message, caller)
 
         vars(call)["_is_coroutine"] = _MARK_OF_3_11
         marked: Callable[Concatenate[S, P], Coroutine[Any, Any, R]] = _mark(call)
@@ -110,12 +107,12 @@ def must_be_awaited(
     return decorate
 
 
-def _need_loop(words: Callable[[], str]) -> None:
+def _need_loop(message: Callable[[], str]) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         raise NoEventLoop(
-            f"{words()}: no event loop runs here, so nobody can await it, and nothing was enqueued. Make "
-            "the function async and await the call; or await it in an async function that "
-            "`asyncio.run(…)` runs; or enqueue by resqpy.SyncQueue(url).enqueue(queue, task, [inputs])"
+            f"{message()}: no event loop is running, so the call can't be awaited, and nothing was enqueued. Make "
+            "the function async and await the call, run it with `asyncio.run(…)`, or use "
+            "resqpy.SyncQueue(url).enqueue(queue, task, [inputs])"
         ) from None

@@ -1,4 +1,4 @@
-"""Waiting with an end: for an event within a time, for the first of several; and how late an end comes."""
+"""Bounded waiting: for an event, for the first of several; and measuring the loop's delay."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether an event is set within so many seconds.
+    """Whether an event is set within this many seconds.
 
-    By `asyncio.timeout`: before Python 3.12 `asyncio.wait_for` may lose a cancellation.
+    Uses `asyncio.timeout`: before Python 3.12 `asyncio.wait_for` may lose a cancellation.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -31,7 +31,7 @@ async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
     """Return when one of several has ended; the others are cancelled.
 
     Raises:
-        Exception: whatever it raised.
+        Exception: what the first one raised.
     """
     waits = [own_task(each) for each in coroutines]
     try:
@@ -45,10 +45,10 @@ async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
 
 
 async def loop_delays(every_s: Callable[[], float]) -> AsyncIterator[float]:
-    """By how many seconds the event loop is late, again and again.
+    """Yield by how many seconds the event loop is late, repeatedly.
 
     Args:
-        every_s: asked for the seconds until the next time.
+        every_s: returns the seconds until the next measurement.
     """
     loop = asyncio.get_running_loop()
     while True:
@@ -59,8 +59,8 @@ async def loop_delays(every_s: Callable[[], float]) -> AsyncIterator[float]:
 
 
 async def in_own_thread(function: Callable[[], T]) -> T:
-    """What a blocking function returns. Not by `asyncio.to_thread`: tasks may hold all threads of its
-    pool, for ever.
+    """Run a blocking function in a thread. Not `asyncio.to_thread`, because tasks may occupy its whole pool
+    forever.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -84,14 +84,14 @@ async def in_own_thread(function: Callable[[], T]) -> T:
     return await future
 
 
-_LEAST_S = 0.05  # for what needs only a pass or two of the loop
+_MIN_S = 0.05  # enough for an iteration or two of the loop
 
 
 class Deadline:
-    """The end of a time that begins now.
+    """A deadline that starts now.
 
     Args:
-        seconds: how long it is.
+        seconds: its length.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -99,5 +99,5 @@ class Deadline:
         self._over_s = self._loop.time() + seconds
 
     def left(self, most_s: float) -> float:
-        """How long a step may take: what is left, but no longer than `most_s`; and a moment in any case."""
-        return max(_LEAST_S, min(most_s, self._over_s - self._loop.time()))
+        """How long a step may take: the time left, at most `most_s`, and always a short moment."""
+        return max(_MIN_S, min(most_s, self._over_s - self._loop.time()))

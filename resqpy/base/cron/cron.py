@@ -2,15 +2,15 @@
 
 Called by the scheduler and by `resqpy schedule`. Pure: it never asks what time it is.
 
-The format is crontab(5)'s with what rufus-scheduler 3.8 (fugit 1.5) adds and minus what is
-ambiguous: see docs/reference/cron.md. Croniter expands the fields; it is never asked for a date, as
-near a change of the clocks its answers are not exact. For these Debian's cron(8) is the rule:
+The format is that of crontab(5), plus the additions of rufus-scheduler 3.8 (fugit 1.5), minus what is
+ambiguous: see docs/reference/cron.md. Croniter only expands the fields, because its dates are inexact
+around daylight saving changes. There we follow Debian's cron(8):
 
-- A *wildcard* job (the minute or the hour field begins with `*`) fires at every instant whose local
-  time its fields name: not in an hour that is skipped, twice in an hour that is repeated.
-- A *fixed-time* job (any other, whatever its seconds are) fires once at the first instant after a
-  gap, if one or more of its times were skipped. In a repeated hour it fires the first time only.
-- Changes of three hours and more are corrections: every job goes by the new local time at once.
+- A *wildcard* job (the minute or the hour field begins with `*`) fires at every instant whose local time
+  its fields name: not in an hour that is skipped, twice in an hour that is repeated.
+- A *fixed-time* job (any other, regardless of its seconds) fires once at the first instant after a gap, if
+  one or more of its times were skipped. In a repeated hour it fires the first time only.
+- Changes of three hours and more are corrections: every job follows the new local time at once.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 Mark = Literal["normal", "skipped", "doubled"]
 
-CORRECTION_S = 3 * 3600  # from here on a change of the clock is a correction: Debian's cron(8)
+CORRECTION_S = 3 * 3600  # a larger clock change is a correction: Debian's cron(8)
 
 _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
-# In the order of croniter: minute, hour, day of the month, month, weekday, second.
+# In croniter's order: minute, hour, day of the month, month, weekday, second.
 _BOUNDS = (range(60), range(24), range(1, 32), range(1, 13), range(7), range(60))
 
 
 class InvalidCron(UsageError):
-    """A cron expression can't be understood."""
+    """A cron expression is invalid."""
 
 
 class Fire(NamedTuple):
-    """One time at which a schedule fires, or of which `omitted` tells why it doesn't."""
+    """A time at which a schedule fires, or would have fired: `omitted` lists those."""
 
     at: datetime  # the instant, UTC
     named: datetime  # the local time that the expression names, without zone; it may not exist
@@ -62,21 +62,21 @@ class Fire(NamedTuple):
 
     @property
     def local(self) -> datetime:
-        """The instant as the clocks of the zone show it."""
+        """The instant in local time."""
         return self.at.astimezone(self.zone)
 
     @property
     def note(self) -> str:
-        """What is special about it, for people; empty if nothing is."""
+        """A remark for people; empty for ordinary times."""
         return _NOTES[self.mark, self.runs]
 
 
 _NOTES: dict[tuple[Mark, bool], str] = {
     ("normal", True): "",
-    ("skipped", True): "skipped local time, run right after the gap",
-    ("skipped", False): "skipped local time, no run of its own",
-    ("doubled", True): "doubled local time, run",
-    ("doubled", False): "doubled local time, run at its first coming only",
+    ("skipped", True): "skipped local time, runs right after the gap",
+    ("skipped", False): "skipped local time, does not run",
+    ("doubled", True): "repeated local time, runs",
+    ("doubled", False): "repeated local time, runs the first time only",
 }
 
 
@@ -86,20 +86,20 @@ class CronSchedule:
 
     expression: str
     zone: tzinfo
-    fixed_time: bool = field(compare=False)  # no `*` at the start of minute and hour
+    fixed_time: bool = field(compare=False)  # neither minute nor hour begins with `*`
     days: Days = field(compare=False, repr=False)
     times: array[int] = field(compare=False, repr=False)  # seconds of the day, ascending
 
     @classmethod
     def parse(cls, expression: str, timezone: str | tzinfo | None = None) -> CronSchedule:
-        """Understand an expression of five fields, or six with the seconds first, or a macro.
+        """Parse an expression of five fields, six with seconds first, or a macro.
 
         Args:
-            expression: may end in a zone (`0 9 * * * Europe/Berlin`), which then counts.
+            expression: may end in a zone (`0 9 * * * Europe/Berlin`), which takes precedence.
             timezone: the zone of an expression that names none; UTC if not given.
 
         Raises:
-            InvalidCron: with what is wrong and what to write instead.
+            InvalidCron: what is wrong and what to write instead.
         """
         try:
             fields = parse_fields(expression)
@@ -120,12 +120,12 @@ class CronSchedule:
         return getattr(self.zone, "key", None) or str(self.zone)
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first fire later than an aware moment; None only at the end of the calendar."""
+        """The first fire after an aware moment; None only at the end of the calendar."""
         fire = next(self._from(floor_s(_aware(moment)) + 1), None)
         return fire and fire.at
 
     def previous_before(self, moment: datetime) -> datetime | None:
-        """The last fire earlier than an aware moment; None only at the start of the calendar."""
+        """The last fire before an aware moment; None only at the start of the calendar."""
         until = ceil_s(_aware(moment))
         for stretch in stretches_until(self.zone, until):
             second = self._last_in(stretch, until)
@@ -134,7 +134,7 @@ class CronSchedule:
         return None
 
     def between(self, start: datetime, end: datetime) -> Iterator[Fire]:
-        """All fires with `start <= at < end` in order: what `next_after` gives again and again."""
+        """All fires with `start <= at < end` in order."""
         last = _aware(end)
         for fire in self._from(ceil_s(_aware(start))):
             if fire.at >= last:
@@ -142,9 +142,9 @@ class CronSchedule:
             yield fire
 
     def omitted(self, start: datetime, end: datetime) -> Iterator[Fire]:
-        """The named local times within `start <= at < end` that don't fire, because clocks change.
+        """The local times within `start <= at < end` that don't fire because the clocks change.
 
-        A skipped one stands at the instant of the change, a doubled one at its second coming.
+        A skipped one is placed at the instant of the change, a repeated one at its second occurrence.
         """
         since, until = ceil_s(_aware(start)), ceil_s(_aware(end))
         for stretch in stretches_from(self.zone, since):
@@ -162,9 +162,9 @@ class CronSchedule:
             yield from self._ordinary(stretch, low)
 
     def _ordinary(self, stretch: Stretch, low: int) -> Iterator[Fire]:
-        """The fires of a stretch whose local time is in it, from local second `low` on."""
+        """The fires of a stretch from local second `low` on."""
         begin, end, offset, before, after = stretch
-        single, no_longer = begin + before, end + after  # in between no local time comes twice
+        single, no_longer = begin + before, end + after  # no local time in between is repeated
         zone, epoch = self.zone, EPOCH - timedelta(seconds=offset)
         for local in self._locals(low, end + offset):
             since = timedelta(0, local)
@@ -187,15 +187,15 @@ class CronSchedule:
         return next(self._locals(start + stretch.before, start + stretch.offset), None)
 
     def _first_local(self, stretch: Stretch) -> int:
-        """The local second of a stretch from which on its named times are fires of their own."""
+        """The first local second of a stretch that fires as its own time."""
         start, jump = stretch.start + stretch.offset, stretch.offset - stretch.before
         if self.fixed_time and -CORRECTION_S < jump < 0:
-            return start - jump  # they have run before the clocks were set back
+            return start - jump  # these already ran before the clocks were set back
         stands_for_it = self._makeup(stretch) is not None
         return start + 1 if stands_for_it else start
 
     def _left_out(self, stretch: Stretch) -> Iterator[tuple[int, int, Mark]]:
-        """(second, local second, mark) of what doesn't fire due to the change before a stretch."""
+        """(second, local second, mark) of what doesn't fire because of the change before a stretch."""
         start, offset = stretch.start, stretch.offset
         makeup, first = self._makeup(stretch), self._first_local(stretch)
         for local in self._locals(start + stretch.before, start + offset):
@@ -243,7 +243,7 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _expand(fields: Fields) -> tuple[array[int], Days]:
-    """The seconds of the day and the days that plain fields name."""
+    """The seconds of the day and the days named by plain fields."""
     from croniter import croniter  # noqa: PLC0415 - few who import this meet an expression
 
     text = " ".join(part or "*" for part in fields[:6])
@@ -266,5 +266,5 @@ def _expand(fields: Fields) -> tuple[array[int], Days]:
 def _times(
     seconds: tuple[int, ...], minutes: tuple[int, ...], hours: tuple[int, ...]
 ) -> array[int]:
-    """Seconds of the day: shared between schedules, as one of every second holds 86,400."""
+    """Seconds of the day, shared between schedules: one that fires every second has 86,400."""
     return array("i", [h * 3600 + m * 60 + s for h in hours for m in minutes for s in seconds])

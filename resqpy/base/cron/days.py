@@ -1,6 +1,6 @@
 """Which days a cron expression names: month, day of the month, weekday; used by `base/cron` only.
 
-Days are counted from 1970-01-01, which makes them comparable with local seconds divided by 86,400.
+Days are counted from 1970-01-01, so they compare with local seconds divided by 86,400.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Weekday(NamedTuple):
     """One weekday of the fifth field: `fri`, `fri#2`, `fri#-1` or `fri%2+1`."""
 
     day: int  # 0 is Sunday
-    nth: int = 0  # the how-manieth in its month, from the end if negative; 0 is any
-    every: int = 1  # weeks
+    nth: int = 0  # its number in the month, from the end if negative; 0 is any
+    every: int = 1  # every so many weeks
     plus: int = 0
 
 
 class Days(NamedTuple):
-    """The three day fields. If both kinds of days are restricted, either is enough (crontab(5))."""
+    """The three day fields. If both day of the month and weekday are restricted, either matches (crontab(5))."""
 
     months: tuple[int, ...]
     monthdays: tuple[int, ...] | None  # negative from the end; None is any
@@ -60,11 +60,11 @@ class Days(NamedTuple):
             month -= 1
 
     def ever(self) -> bool:
-        """Whether there is such a day at all."""
+        """Whether any such day exists."""
         return any(_days(self, year, month - 1) for year in WHOLE_CYCLE for month in self.months)
 
     def names(self, day: date, month_length: int) -> bool:
-        """Whether a day of a named month is meant."""
+        """Whether a day of a named month matches."""
         by_date = self.monthdays is None or any(
             day.day == (number if number > 0 else month_length + 1 + number)
             for number in self.monthdays

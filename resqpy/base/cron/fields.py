@@ -1,7 +1,7 @@
-"""The text of a cron expression taken apart, checked and put in plain words, for `base/cron` only.
+"""Parses the text of a cron expression; for `base/cron` only.
 
-What comes out is read the same way by every version of croniter, by rufus-scheduler 3.8 (fugit 1.5)
-and by a person. Where these disagree the text is refused. The formats: docs/reference/cron.md.
+The result is read the same way by every version of croniter, by rufus-scheduler 3.8 (fugit 1.5) and by
+people. Where these disagree the text is rejected. The formats: docs/reference/cron.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Refused(ValueError):
 
 
 class Fields(NamedTuple):
-    """An expression in plain words; the texts hold `*`, numbers, ranges and steps only."""
+    """A parsed expression; the texts hold only `*`, numbers, ranges and steps."""
 
     second: str
     minute: str
@@ -50,8 +50,8 @@ class _Kind(NamedTuple):
     name: str
     low: int
     high: int
-    names: tuple[str, ...] = ()  # of `low` and the following
-    also: int | None = None  # one more number, which means `low`: 24 o'clock, weekday 7
+    names: tuple[str, ...] = ()  # of `low` and the numbers after it
+    also: int | None = None  # another number for `low`: 24 o'clock, weekday 7
 
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -73,10 +73,10 @@ _OFFSET = re.compile(r"([+-])([01]\d|2[0-3]):?([0-5]\d)", re.ASCII)
 
 
 def parse_fields(expression: str) -> Fields:
-    """Take an expression apart.
+    """Parse an expression.
 
     Raises:
-        Refused: with what is wrong and what to write instead.
+        Refused: what is wrong and what to write instead.
     """
     texts, zone = _split(expression)
     second, minute, hour, monthday, month, weekday = texts
@@ -99,7 +99,7 @@ def parse_fields(expression: str) -> Fields:
 
 @lru_cache(maxsize=1024)
 def find_zone(zone: str | tzinfo | None) -> tzinfo:
-    """The time zone of a name of the tz database or of an offset such as `+02:00`; UTC for None."""
+    """The time zone with a tz database name or an offset such as `+02:00`; UTC for None."""
     if zone is None or isinstance(zone, tzinfo):
         return zone or UTC
     offset = _OFFSET.fullmatch(zone)
@@ -108,8 +108,8 @@ def find_zone(zone: str | tzinfo | None) -> tzinfo:
         return timezone(size if offset[1] == "+" else -size)
     try:
         return ZoneInfo(zone if _ZONE_NAME.fullmatch(zone) else "")
-    except (KeyError, ValueError, OSError):  # OSError: a folder of the database, as "Europe"
-        refuse(f"time zone {zone!r} is not known; write one such as Europe/Berlin or +02:00")
+    except (KeyError, ValueError, OSError):  # OSError: a directory such as "Europe"
+        refuse(f"time zone {zone!r} is unknown; write one such as Europe/Berlin or +02:00")
 
 
 def refuse(why: str) -> NoReturn:
@@ -135,7 +135,7 @@ def _expand_macro(text: str) -> str:
     if not text.startswith("@"):
         return text
     if text not in MACROS:
-        refuse(f"{text!r} is not one of {', '.join(MACROS)}")
+        refuse(f"{text!r} is not a known macro ({', '.join(MACROS)})")
     return MACROS[text]
 
 
@@ -145,20 +145,20 @@ def _is_zone(text: str) -> bool:
 
 
 def _monthdays(parts: list[str]) -> tuple[tuple[int, ...], str | None]:
-    """Days counted from the end, and all others as text."""
+    """Days counted from the end, and the others as text."""
     from_end = {number for part in parts for number in _days_from_end(part)}
     plain = [_plain(_MONTHDAY, _to_number(part)) for part in parts if not _days_from_end(part)]
     return tuple(sorted(from_end)), ",".join(plain) or None
 
 
 def _to_number(part: str) -> str:
-    """`25-l` as `25-31`: days that a month doesn't have do no harm."""
+    """`25-l` becomes `25-31`; days that a month doesn't have are harmless."""
     match = _TO_LAST.fullmatch(part)
     return f"{match[1]}-31" if match else part
 
 
 def _days_from_end(part: str) -> list[int]:
-    """`l` and `-1` are the last day, `-3--1` the last three; nothing if it isn't of that kind."""
+    """`l` and `-1` are the last day, `-3--1` the last three; empty if it is of another form."""
     if part in ("l", "last"):
         return [-1]
     match = _FROM_END.fullmatch(part)
@@ -167,12 +167,12 @@ def _days_from_end(part: str) -> list[int]:
     first = int(match[1])
     last = int(match[2] or 1) if "-" in part[1:] else first
     if not 31 >= first >= last >= 1:
-        refuse(f"day of the month {part!r} is not within -31 to -1, in this order")
+        refuse(f"day of the month {part!r} must be within -31 to -1, in ascending order")
     return [-number for number in range(last, first + 1)]
 
 
 def _weekdays(parts: list[str]) -> tuple[tuple[Weekday, ...], str | None]:
-    """Special weekdays, and all others as text."""
+    """Special weekdays, and the others as text."""
     special = {part: found for part in parts if (found := _special_weekday(part))}
     plain = [_plain_weekday(part, len(parts)) for part in parts if part not in special]
     return tuple(special.values()), ",".join(plain) or None
@@ -192,11 +192,11 @@ def _special_weekday(part: str) -> Weekday | None:
 def _plain_weekday(part: str, parts: int) -> str:
     if re.fullmatch(r"\*?/0?1", part, re.ASCII) or (part == "*" and parts > 1):
         refuse(
-            f"weekday {part!r}: crons disagree about what that means; write * alone, or the days"
+            f"weekday {part!r}: cron implementations disagree about it; write * alone, or the days"
         )
-    if re.fullmatch(r"\w+/\w+", part, re.ASCII):  # 1/2 is 1 alone for rufus
+    if re.fullmatch(r"\w+/\w+", part, re.ASCII):  # rufus reads 1/2 as 1 alone
         refuse(
-            f"weekday {part!r}: crons disagree about what that means; write a range, such as 1-5/2"
+            f"weekday {part!r}: cron implementations disagree about it; write a range, such as 1-5/2"
         )
     return _plain(_WEEKDAY, part)
 
@@ -209,13 +209,13 @@ def _plain(kind: _Kind, part: str) -> str:
     match = _RANGE.fullmatch(part)
     low, high, step = match.groups() if match else (None, None, None)
     if (low is None and step is None) or (low in (None, "*") and high is not None):
-        refuse(f"{kind.name} {part!r} is not understood; {_allowed(kind)}")
+        refuse(f"{kind.name} {part!r} is invalid; {_allowed(kind)}")
     if step is not None and not _STEP.fullmatch(step):
-        refuse(f"{kind.name} {part!r}: a step is a number from 1 to 99")
+        refuse(f"{kind.name} {part!r}: a step must be a number from 1 to 99")
     if low is None or low == "*":
         return "*" if step in (None, "1", "01") else f"*/{step}"
-    if high is None and step in ("1", "01"):  # 5/1 is 5 alone for rufus, 5-59 for others
-        refuse(f"{kind.name} {part!r}: crons disagree about what that means; write a range")
+    if high is None and step in ("1", "01"):  # rufus reads 5/1 as 5 alone, others as 5-59
+        refuse(f"{kind.name} {part!r}: cron implementations disagree about it; write a range")
     first = _number(kind, low)
     last = _number(kind, high) if high is not None else kind.high if step is not None else first
     return (
@@ -226,7 +226,7 @@ def _plain(kind: _Kind, part: str) -> str:
 
 
 def _plain_range(kind: _Kind, first: int, last: int) -> str:
-    """`first-last`, which goes round (`fri-mon`) where the last is less than the first."""
+    """`first-last`, which wraps around (`fri-mon`) if last is less than first."""
     start = kind.low if first == kind.also else first
     if last in (first, start):
         return str(start)
@@ -236,9 +236,9 @@ def _plain_range(kind: _Kind, first: int, last: int) -> str:
 
 
 def _stepped(kind: _Kind, part: str, first: int, last: int, step: int) -> str:
-    """Every so-manieth number on the way from the first to the last, which may go round."""
+    """Every nth number from first to last, which may wrap around."""
     if first == kind.also or (kind is _WEEKDAY and first > last):
-        refuse(f"{kind.name} {part!r}: crons disagree about what that means; list the numbers")
+        refuse(f"{kind.name} {part!r}: cron implementations disagree about it; list the numbers")
     if first < last <= kind.high:
         return f"{first}-{last}/{step}"
     above = range(first, min(last, kind.high) + 1 if first <= last else kind.high + 1)
@@ -252,10 +252,10 @@ def _number(kind: _Kind, text: str) -> int:
     top = kind.high if kind.also is None else kind.also
     digits = 1 if kind is _WEEKDAY else 2
     if not re.fullmatch(rf"\d{{1,{digits}}}", text, re.ASCII) or not kind.low <= int(text) <= top:
-        refuse(f"{kind.name} {text!r} is not understood; {_allowed(kind)}")
+        refuse(f"{kind.name} {text!r} is invalid; {_allowed(kind)}")
     return int(text)
 
 
 def _allowed(kind: _Kind) -> str:
     names = f" or {kind.names[0]} to {kind.names[-1]}" if kind.names else ""
-    return f"a {kind.name} is {kind.low} to {kind.high}{names}, or * or a list, range or step"
+    return f"{kind.name} is {kind.low} to {kind.high}{names}, or *, or a list, range or step"

@@ -1,7 +1,7 @@
 """Time zones as stretches of one UTC offset, in whole seconds since 1970; used by `base/cron` only.
 
-The zoneinfo module does not tell when an offset changes, so it is asked once a day and the exact
-second is found by halving. No zone of the tz database changes its offset and back within a day.
+The zoneinfo module does not say when an offset changes, so it is asked for each day, and the exact second
+is found by bisection. No zone of the tz database changes its offset and back within a day.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 EPOCH_ORDINAL = EPOCH.toordinal()
 DAY_S = 86_400
 ONE_SECOND = timedelta(seconds=1)
-FIRST_YEAR, LAST_YEAR = 2, MAXYEAR - 1  # a local time beside them still is a datetime
+FIRST_YEAR, LAST_YEAR = 2, MAXYEAR - 1  # local times of these years still fit a datetime
 
 
 class Stretch(NamedTuple):
-    """A time with one UTC offset; cut at the ends of UTC years too, where no offset changes."""
+    """A period with one UTC offset; also cut at the ends of UTC years, where the offset does not change."""
 
     start: int  # the first second of it, UTC
     end: int  # the first second after it, UTC
     offset: int  # seconds to add to UTC for local time
     before: int  # the offset just before `start`
-    after: int  # the offset from `end` on
+    after: int  # the offset from `end` onwards
 
 
 def floor_s(moment: datetime) -> int:
-    """The whole second in which an aware moment lies."""
+    """The whole second that contains an aware moment."""
     return (moment - EPOCH) // ONE_SECOND
 
 
@@ -42,7 +42,7 @@ def ceil_s(moment: datetime) -> int:
 
 
 def stretches_from(zone: tzinfo, second: int) -> Iterator[Stretch]:
-    """The stretch in which a second lies and all later ones, to the end of the calendar."""
+    """The stretch that contains a second and all later ones, to the end of the calendar."""
     for year in range(max(_year(second), FIRST_YEAR), LAST_YEAR + 1):
         yield from (stretch for stretch in stretches(zone, year) if stretch.end > second)
 
@@ -67,7 +67,7 @@ def stretches(zone: tzinfo, year: int) -> tuple[Stretch, ...]:
 
 
 def _changes(zone: tzinfo, first: int, last: int) -> Iterator[int]:
-    """Each second within `first < second < last` from which another offset is in force."""
+    """Each second within `first < second < last` at which the offset changes."""
     if isinstance(zone, timezone):
         return
     known = first

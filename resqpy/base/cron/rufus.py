@@ -1,9 +1,9 @@
-"""What resque-scheduler's schedule entries mean, and which of them its Ruby process survives.
+"""What resque-scheduler's schedule entries mean, and which of them crash its Ruby process.
 
 Formats: rufus-scheduler 3.8.2 with fugit 1.5.2, called by resque-scheduler 4 and 5; recorded in
-ruby-07-cron-formats and ruby-07-cron-broken. One entry of `persistent_schedules` that Ruby refuses
-ends every dynamic Ruby scheduler, at its start and while it runs; `why_not_rufus` is asked before
-anything is written there. Used by the scheduler for Ruby's schedules.
+ruby-07-cron-formats and ruby-07-cron-broken. One invalid entry in `persistent_schedules` ends every dynamic
+Ruby scheduler, at its start and while it runs; `why_not_rufus` is called before anything is written there.
+Used by the scheduler for Ruby's schedules.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from resqpy.base.cron.local_time import DAY_S
 from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import moment_of
 
-# The options that say when an `every` begins and when it ends. What can't be followed to the letter is refused:
-# half understood, a schedule would run for ever, or at other times than in Ruby. Rufus looks in this order.
+# The options that say when an `every` begins and when it ends. Those that can't be followed exactly are
+# rejected: half understood, a schedule would run forever, or at other times than in Ruby. In rufus' order of
+# precedence.
 FIRST = ("first", "first_time", "first_at", "first_in")
 LAST = ("last", "last_at", "last_in")
 BOUNDS = frozenset({*FIRST, *LAST, "times"})
@@ -35,13 +36,13 @@ BOUNDS = frozenset({*FIRST, *LAST, "times"})
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When a schedule begins and ends; None: nothing is said.
+    """When a schedule begins and ends; None: not specified.
 
     Attributes:
-        first_in_ms: until the first run, from when the schedule is seen first.
-        first_at_ms: when the first run is; the others follow at their distance.
-        last_at_ms: after this it runs no more.
-        times: it runs so often.
+        first_in_ms: delay of the first run after the schedule is first seen.
+        first_at_ms: when the first run is; the others follow at the interval.
+        last_at_ms: no runs after this.
+        times: number of runs.
     """
 
     first_in_ms: int | None = None
@@ -53,14 +54,14 @@ class Bounds:
 def bounds(
     options: Mapping[str, object], duration_ms: Callable[[object], int], zone: str | None
 ) -> Bounds:
-    """What options say of the beginning and the end.
+    """Parse the options for the beginning and the end.
 
     Args:
-        duration_ms: reads an interval.
+        duration_ms: parses an interval.
         zone: of times that name none.
 
     Raises:
-        ValueError: what can't be followed.
+        ValueError: an option that is not supported.
     """
     in_ms, at_ms = _first(options, duration_ms, zone)
     return Bounds(in_ms, at_ms, _last(options, zone), _times(options.get("times")))
@@ -86,8 +87,8 @@ def _last(options: Mapping[str, object], zone: str | None) -> int | None:
     at_ms = _moment(options[name], zone)
     if at_ms is None:
         raise ValueError(
-            f"option {name} is {options[name]!r}, but is to be a time such as 2030-01-31T12:00:00Z: a "
-            "duration counts from the start of a Ruby process, which is not known here"
+            f"option {name} is {options[name]!r}, but must be a time such as 2030-01-31T12:00:00Z: a duration "
+            "counts from the start of a Ruby process, which is not known here"
         )
     return at_ms
 
@@ -96,12 +97,12 @@ def _times(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"option times is {value!r}, but is to be a whole number from 1 on")
+        raise ValueError(f"option times is {value!r}, but must be a positive whole number")
     return value
 
 
 def _moment(value: object, zone: str | None) -> int | None:
-    """Milliseconds since the epoch of a time with its date; None where it is none."""
+    """Milliseconds since the epoch of a time with a date; None if it is none."""
     if not isinstance(value, str) or not value[:4].isdigit() or value[4:5] not in ("-", "/"):
         return None
     text, found = value.strip(), _zone(zone)
@@ -124,10 +125,10 @@ def _zone(name: str | None) -> tzinfo | None:
         return None
 
 
-SHORTEST_S = 0.3  # rufus-scheduler's own frequency; it dies of a shorter `every`
+SHORTEST_S = 0.3  # rufus-scheduler's own frequency; a shorter `every` crashes it
 LONGEST_SEARCH_DAYS = 1500  # fugit gives up after 2,048 steps, most of them days
 LEAP_YEAR = 2024
-TUESDAY = 2  # rufus's weeks begin with it, an hour late in summer
+TUESDAY = 2  # rufus' weeks begin on Tuesday, an hour late in summer
 _SEARCHED = (day_number(LEAP_YEAR, 1, 1), day_number(LEAP_YEAR + 40, 1, 1))
 
 _UNITS_S = {
@@ -148,25 +149,25 @@ _PART = re.compile(
     r"|(?P<s>[sS](?i:ec(?:ond)?)?[sS]?))|\Z)",
     re.ASCII,
 )
-_SEPARATOR = re.compile(r"(?:[ \t,]|and)*", re.IGNORECASE)  # may be nothing
+_SEPARATOR = re.compile(r"(?:[ \t,]|and)*", re.IGNORECASE)  # may be empty
 _ISO = re.compile(r"P((?:-?\d+[YMWD])*)(?:T((?:-?\d+[HM]|-?(?:\d*\.)?\d+S)+))?", re.ASCII)
 _ISO_PART = re.compile(r"(-?(?:\d*\.)?\d+)([A-Z])", re.ASCII)
 _OPTIONS = frozenset({"first_in", "times", "overlap"})
 
 
 class InvalidEvery(UsageError):
-    """An interval can't be understood."""
+    """An interval is invalid."""
 
 
 class Every(NamedTuple):
     """An `every` entry: `"30s"` or `["30s", {"first_in": "5s"}]`."""
 
     period_ms: int
-    first_in_ms: int | None = None  # until the first run; a period if None
-    other: tuple[str, ...] = ()  # names of options of rufus that are not followed here
+    first_in_ms: int | None = None  # until the first run; None: one period
+    other: tuple[str, ...] = ()  # names of rufus options that are not supported here
     first_at_ms: int | None = None  # when the first run is
-    last_at_ms: int | None = None  # after which it runs no more
-    times: int | None = None  # how often it runs
+    last_at_ms: int | None = None  # no runs after this
+    times: int | None = None  # number of runs
 
 
 def parse_every(value: object) -> int:
@@ -175,15 +176,15 @@ def parse_every(value: object) -> int:
     A bare number is seconds, as in Ruby; a month is 30 days and a year is 365.
 
     Raises:
-        InvalidEvery: it is not understood, or not longer than zero.
+        InvalidEvery: it is invalid, or not longer than zero.
     """
     seconds = _seconds(value)
     if seconds is None or not math.isfinite(seconds):
         raise InvalidEvery(
-            f"interval {value!r} is not understood; write one such as 30s, 5m, 1h10m, 1.5h or PT5M"
+            f"interval {value!r} is invalid; write one such as 30s, 5m, 1h10m, 1.5h or PT5M"
         )
     if round(seconds * 1000) <= 0:
-        raise InvalidEvery(f"interval {value!r} is not at least a millisecond; write a longer one")
+        raise InvalidEvery(f"interval {value!r} is shorter than a millisecond; write a longer one")
     return round(seconds * 1000)
 
 
@@ -194,7 +195,7 @@ def parse_every_entry(value: object, zone: str | None = None) -> Every:
         zone: of times in its options that name none.
 
     Raises:
-        InvalidEvery: the interval, or an option that says when it begins or ends, is not understood.
+        InvalidEvery: the interval, or an option for the beginning or the end, is invalid.
     """
     period, options = _with_options(value)
     period_ms = parse_every(period)
@@ -212,13 +213,13 @@ def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
     """A `cron` with or without options.
 
     Raises:
-        InvalidCron: the expression is not understood, or an option says when it begins or ends.
+        InvalidCron: the expression is invalid, or an option sets a beginning or an end.
     """
     text, options = _with_options(value)
     if said := sorted(options.keys() & BOUNDS):
         raise InvalidCron(
-            f"cron expression {text!r}: options {', '.join(said)} say when it begins or ends, which is not "
-            "followed here"
+            f"cron expression {text!r}: the options {', '.join(said)} set its beginning or "
+            "end, which is not supported here"
         )
     if not isinstance(text, str):
         raise InvalidCron(f"cron expression {text!r}: it is not text")
@@ -226,18 +227,18 @@ def parse_cron_entry(value: object, zone: str | None = None) -> CronSchedule:
 
 
 def other_options(value: object) -> tuple[str, ...]:
-    """Names of options of a `cron` or `every` that are not followed here."""
+    """Names of options of a `cron` or `every` that are not supported here."""
     _, options = _with_options(value)
     return tuple(sorted(options.keys() - BOUNDS))
 
 
 def why_not_rufus(entry: object) -> str | None:
-    """What a Ruby scheduler would die of, or do otherwise than we; None if it takes the entry.
+    """Why a Ruby scheduler would crash on this entry or treat it differently; None if it is safe.
 
-    Stricter than rufus where that is simpler: refusing costs nothing, as ours are kept elsewhere.
+    Stricter than rufus where that is simpler: a rejection costs nothing, because ours are stored elsewhere.
     """
     if not isinstance(entry, dict):
-        return f"the entry is {type(entry).__name__}, but is to be an object"
+        return f"the entry must be an object, got {type(entry).__name__}"
     return next(filter(None, _objections(entry)), None)
 
 
@@ -245,7 +246,7 @@ def _objections(entry: Mapping[str, object]) -> Iterable[str | None]:
     cron, every = entry.get("cron"), entry.get("every")
     for name in ("rails_env", "env"):
         if not isinstance(entry.get(name), str | None):
-            yield f"`{name}` is {entry[name]!r}, but is to be text"
+            yield f"`{name}` must be text, got {entry[name]!r}"
     if cron is None and every is None:
         yield "it has neither `cron` nor `every`"
     if cron is not None:
@@ -270,7 +271,7 @@ def _seconds(value: object) -> float | None:
 
 
 def _plain_seconds(text: str) -> float | None:
-    """`1h10m`, `1h and 10 minutes`, `2h -10m`: a sign counts up to the next blank or `and`."""
+    """`1h10m`, `1h and 10 minutes`, `2h -10m`: a sign applies up to the next blank or `and`."""
     total, position, sign = 0.0, 0, 1
     while True:
         if text[position : position + 1] in ("+", "-"):
@@ -296,7 +297,7 @@ def _iso_seconds(text: str) -> float | None:
 
 
 def _with_options(value: object) -> tuple[object, Mapping[str, object]]:
-    """As resque-scheduler reads it: options count only as the second of two."""
+    """As resque-scheduler reads it: options count only as the second of two elements."""
     if not isinstance(value, list) or not value:
         return value, {}
     has_options = len(value) == 2 and isinstance(value[1], dict)
@@ -306,13 +307,13 @@ def _with_options(value: object) -> tuple[object, Mapping[str, object]]:
 def _objection_to_every(value: object) -> str | None:
     period, options = _with_options(value)
     if not isinstance(period, str):
-        return f"`every` is {value!r}, but is to be text"
+        return f"`every` must be text, got {value!r}"
     try:
         milliseconds = parse_every(period)
     except InvalidEvery as error:
         return str(error)
     if milliseconds < SHORTEST_S * 1000:
-        return f"`every` {period!r} is shorter than {SHORTEST_S} s, which rufus refuses"
+        return f"`every` {period!r} is shorter than {SHORTEST_S} s, which rufus rejects"
     return _objection_to_options(options)
 
 
@@ -323,10 +324,10 @@ def _objection_to_options(options: Mapping[str, object]) -> str | None:
             f"options {', '.join(unknown)}: only {', '.join(sorted(_OPTIONS))} are known to be safe"
         )
     if not isinstance(options.get("overlap", True), bool):
-        return f"option overlap is {options['overlap']!r}, but is to be true or false"
+        return f"option overlap must be true or false, got {options['overlap']!r}"
     times = options.get("times")
     if times is not None and (isinstance(times, bool) or not isinstance(times, int)):
-        return f"option times is {times!r}, but is to be a whole number"
+        return f"option times must be a whole number, got {times!r}"
     try:
         parse_every(options.get("first_in", "1s"))
     except InvalidEvery as error:
@@ -339,7 +340,7 @@ def _objection_to_options(options: Mapping[str, object]) -> str | None:
 
 def _objection_to_cron(value: object) -> str | None:
     if not isinstance(value, str):
-        return f"`cron` is {value!r}, but is to be text"
+        return f"`cron` must be text, got {value!r}"
     if value != value.strip() or not value:
         return f"`cron` {value!r} begins or ends with a blank, or is empty"
     try:
@@ -353,9 +354,9 @@ def _objection_to_cron(value: object) -> str | None:
 def _objection_to_zone(schedule: CronSchedule, text: str) -> str | None:
     zone, minutes = text.rsplit(" ", maxsplit=1)[-1], schedule.zone.utcoffset(None)
     if "\t" in text:
-        return f"`cron` {text!r} holds a tab; write spaces"
+        return f"`cron` {text!r} contains a tab; use spaces"
     if zone[0] in "+-" and minutes is not None and not _rufus_knows_offset(minutes):
-        return f"offset {zone!r}: rufus knows whole quarters of an hour below 12 hours only"
+        return f"offset {zone!r}: rufus supports only quarter hours below 12 hours"
     return None
 
 
@@ -368,13 +369,13 @@ def _objection_to_days(days: Days, months: list[str]) -> str | None:
     special = [rule for rule in rules if rule.nth or rule.every > 1]
     named = Counter(rule.day for rule in rules)
     if any(named[rule.day] > 1 for rule in special):
-        return "a weekday with # or % is named twice; Ruby regards only the first or dies of it"
+        return "a weekday with # or % is named twice; Ruby uses only the first or crashes"
     if any(rule.day == TUESDAY and rule.every > 1 for rule in special):
-        return "Ruby misses Tuesdays with % as long as summer time is kept"
+        return "Ruby misses Tuesdays with % during summer time"
     if days.monthdays and days.weekdays and "*" not in months and _drops_a_month(days):
-        return "a month without such a day; Ruby drops its weekdays, too"
+        return "a month without such a day; Ruby then ignores its weekdays too"
     if special and _longest_wait(days) > LONGEST_SEARCH_DAYS:
-        return "it fires so seldom that Ruby gives up searching, and dies of it"
+        return "it fires so rarely that Ruby gives up searching and crashes"
     return None
 
 

@@ -1,8 +1,8 @@
-"""Options: each has its twin in the environment, and the help shows it.
+"""Options: each has an equivalent environment variable, shown in the help.
 
-A flag beats the environment, which beats the files of `config/`. Options that say the same as a
-setting of the config are read by the config (so they have its variables, the historic ones too); the
-others by click, as RESQPY_<COMMAND>_<OPTION>.
+A flag takes precedence over the environment, which takes precedence over the files of `config/`. Options
+that correspond to a setting are read by the config (so they have its variables, including historic ones);
+the others by click, as RESQPY_<COMMAND>_<OPTION>.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CommandOption(click.Option):
             )
 
     def variables(self, ctx: click.Context) -> list[str]:
-        """Its environment variables, the first to be asked first."""
+        """Its environment variables, in order of precedence."""
         if self.setting is not None:
             from resqpy.framework.config.merge import KNOWN, variable_of
 
@@ -55,7 +55,7 @@ class CommandOption(click.Option):
     def handle_parse_result(
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
     ) -> tuple[Any, list[str]]:
-        """A wrong value is told as the variable's, where one gave it: it may be set elsewhere."""
+        """An invalid value from a variable is reported as the variable's, because it may be set elsewhere."""
         try:
             return super().handle_parse_result(ctx, opts, args)
         except click.BadParameter as error:
@@ -94,11 +94,11 @@ def setting(path: str, *names: str, **more: Any) -> Callable[[F], F]:
 
 
 def flag(path: str, *names: str, **more: Any) -> Callable[[F], F]:
-    """A yes-or-no option that overrides a setting of the config."""
+    """A boolean option that overrides a setting of the config."""
     return setting(path, *names, is_flag=True, **more)
 
 
-# -- the options that all commands have --
+# -- the shared options --
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -121,18 +121,18 @@ def _shared(*names: str, to: str, variable: str, **more: Any) -> CommandOption:
 
 
 def shared_options() -> list[CommandOption]:
-    """New ones for one command: where the project is, which Redis, how errors look."""
+    """New ones for one command: project, Redis, display of errors."""
     return [
         _shared("--root", "-C", to="root", variable="RESQPY_ROOT",
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
-                metavar="DIR", help="The project's folder (default: this one or above)."),
+                metavar="DIR", help="The project's directory (default: this one or above)."),
         _shared("--app", "-A", to="app", variable="RESQPY_APP", metavar="MODULES",
                 help="Modules with tasks, with commas, as myapp.jobs or 'myapp.*.tasks' (default: those of "
                 "[tool.resqpy], else tasks/)."),
         _shared("--env", "-e", to="environment", variable="RESQPY_ENV", metavar="NAME",
-                help="The environment whose config counts (default: development)."),
+                help="The config environment (default: development)."),
         CommandOption(["--redis", "-r"], setting="redis.url", metavar="URL",
-               help="Another Redis than the config's: redis://, rediss:// or unix://."),
+               help="Use this Redis instead of the config's: redis://, rediss:// or unix://."),
         CommandOption(["--namespace", "-N"], setting="redis.namespace", metavar="NAME",
                help="Prefix of every Redis key (default: resque)."),
         _shared("--debug", to="debug", variable="RESQPY_DEBUG", is_flag=True,

@@ -1,4 +1,4 @@
-"""From the shared options to a project and its Redis; for commands that have begun to work."""
+"""From the shared options to a project and its Redis; for running commands."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from resqpy.cli.output import printing as output
 if TYPE_CHECKING:
     from resqpy.engine.inspect.resque import Resque
     from resqpy.framework.process.process import Process
-    from resqpy.framework.project.place import Place
+    from resqpy.framework.project.place import ProjectDirectory
     from resqpy.framework.project.project import Project
     from resqpy.framework.tasks.spec import TaskSpec
-    from resqpy.store.walk import Walk
+    from resqpy.store.walk import Progress
 
 
 T = TypeVar("T")
-P = TypeVar("P", bound="Place")
+P = TypeVar("P", bound="ProjectDirectory")
 
 
 def load_project(settings: Settings) -> Project:
@@ -47,45 +47,45 @@ def _checked_project(settings: Settings) -> Project:
     return project
 
 
-def load_place(settings: Settings) -> Place:
-    """The project's config; no file of its tasks is run.
+def load_place(settings: Settings) -> ProjectDirectory:
+    """The project's config; no task file is run.
 
     Raises:
         ProjectErrors: all that is wrong with the config.
     """
-    from resqpy.framework.project.place import Place
+    from resqpy.framework.project.place import ProjectDirectory
 
-    place = Place.of(settings.root, settings.environment, settings.parsed())
+    place = ProjectDirectory.of(settings.root, settings.environment, settings.parsed())
     settings.redaction = Redaction(place.config.logger.filtered)
     return place
 
 
-def load_without_tasks(settings: Settings) -> Place:
-    """The same, where its Redis will be asked."""
+def load_without_tasks(settings: Settings) -> ProjectDirectory:
+    """The same, if its Redis will be used."""
     return _reachable(load_place(settings), settings)
 
 
 def _reachable(place: P, settings: Settings) -> P:
-    """Refuse to start a Redis in a folder that is no project: somebody is in the wrong place."""
+    """Refuse to start a Redis in a directory without a project, which is probably the wrong one."""
     if place.uses_embedded_redis and not settings.has_project:
-        raise no_project(settings.root, "name a Redis by --redis or REDIS_URL")
+        raise no_project(settings.root, "specify a Redis with --redis or REDIS_URL")
     return place
 
 
 def ask(look: Callable[[Resque], Awaitable[T]], definitions: Mapping[str, Any] | None = None) -> T:
-    """Run something with a queue and inspector of the project's Redis, and end."""
+    """Run something with a queue and inspector of the project's Redis."""
     with load_without_tasks(current()) as place:
         return _run(place, definitions or {}, look)
 
 
 def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
-    """The same with a queue that knows the tasks: for what asks their plugins."""
+    """The same with a queue that knows the tasks, for calls of their plugins."""
     with load_project(current()) as project:
         return _run(project, project.registry.definitions, lambda queue: look(queue, project))
 
 
 def registered_tasks() -> list[TaskSpec]:
-    """The project's tasks by name; no Redis is asked."""
+    """The project's tasks by name, without using Redis."""
     project = _checked_project(current())
     need_tasks(project)
     for each in project.warnings:
@@ -104,7 +104,7 @@ def task_of(project: Project, name: str) -> TaskSpec:
 
 
 def need_tasks(project: Project) -> None:
-    """Tell who is in the wrong folder so; without a project, only installed packages bring tasks."""
+    """Report the wrong directory; without a project, only installed packages provide tasks."""
     if not project.registry.tasks and not current().has_project:
         raise no_project(project.root)
 
@@ -130,11 +130,13 @@ def new_process() -> Process:
     project = load_project(current())
     configure(replace(project.config.logger, level="warning"), project.name)
     process = Process(project, worker=False, scheduler=False)
-    process.patient = False  # somebody sits before it
+    process.patient = False  # a user is waiting
     return process
 
 
-def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]) -> T:
+def _run(
+    place: ProjectDirectory, definitions: Mapping[str, Any], look: Callable[[Resque], Awaitable[T]]
+) -> T:
     import asyncio
 
     from resqpy.engine.inspect.resque import Resque
@@ -142,7 +144,7 @@ def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], 
     async def all_of_it() -> T:
         options = await asyncio.to_thread(place.connection)
         async with Resque(options, definitions) as queue:
-            queue.store.scripts = False  # whoever only looks needs no right to run them
+            queue.store.scripts = False  # read-only commands need no permission to run scripts
             await queue.connect()
             found = await look(queue)
             await _tell_junk(queue)
@@ -153,31 +155,31 @@ def _run(place: Place, definitions: Mapping[str, Any], look: Callable[[Resque], 
 
 
 async def _tell_junk(queue: Resque) -> None:
-    """Say which keys were of another kind than they should be."""
+    """Report keys of the wrong type."""
     junk = sorted(queue.store.junk.items())
     kinds = await queue.store.kinds([key for key, _ in junk])
     for (key, wanted), kind in zip(junk, kinds, strict=True):
-        output.warn(f"{output.text(key)} is not a {wanted} ({kind}): taken for empty")
+        output.warn(f"{output.text(key)} is not a {wanted} ({kind}): treated as empty")
 
 
-# -- the bar of a terminal while a command walks over many thousand entries --
+# -- a progress bar on a terminal, for scans of many entries --
 
 
-_AFTER_S = 0.4  # what takes less needs no bar
+_AFTER_S = 0.4  # shorter scans need no bar
 _EVERY_S = 0.1
-_LARGE = 2000  # entries; a smaller walk is a part of another one
+_LARGE = 2000  # entries; a smaller scan is part of another one
 _WIDTH = 30
 
 
 class _Bar:
-    """The bar of one command; it shows the walk that took the last step."""
+    """The progress bar of one command; it shows the scan that took the last step."""
 
     def __init__(self) -> None:
         self._began_s = self._drawn_s = SYSTEM_CLOCK.monotonic()
         self._shown = False
 
-    def watch(self, walk: Walk) -> None:
-        """Draw how far a walk is, now and then."""
+    def watch(self, walk: Progress) -> None:
+        """Draw the progress, from time to time."""
         if walk.total < _LARGE:
             return
         now_s = SYSTEM_CLOCK.monotonic()
@@ -193,13 +195,13 @@ class _Bar:
         output.redraw(words[:width])
 
     def erase(self) -> None:
-        """Take it from the screen."""
+        """Erase it."""
         if self._shown:
             self._shown = False
             output.redraw("")
 
 
-def _line(walk: Walk) -> str:
+def _line(walk: Progress) -> str:
     """`[████      ]  37 %  370,000 of 1,000,000  failed`."""
     part = min(1.0, walk.done / walk.total)
     full = round(part * _WIDTH)
@@ -211,7 +213,7 @@ def _line(walk: Walk) -> str:
 
 @contextmanager
 def _walks_shown() -> Iterator[None]:
-    """Show the walks of this block, if a person sees them."""
+    """Show the progress of scans in this block, if a person is watching."""
     if not sys.stderr.isatty():
         yield
         return

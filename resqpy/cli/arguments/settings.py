@@ -1,5 +1,5 @@
-"""What the options that all commands share have said, and which folder is the project's: this one, or the
-nearest above that is one, as git and cargo search. The help asks for it, so nothing heavy is imported here.
+"""The values of the shared options, and the project's directory: this one, or the nearest project above, as
+git and cargo search. Used by the help, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ CONFIG, CODE = "config", ("tasks", "modules")
 
 
 def is_project(root: Path) -> bool:
-    """Whether a folder has anything of a project in it."""
+    """Whether a directory contains anything of a project."""
     return any((root / name).is_dir() for name in (CONFIG, *CODE)) or has_table(root)
 
 
 def find_root() -> Path:
-    """The project's folder as seen from the current one; the current one where none is found.
+    """The project's directory as seen from the current one; the current one if none is found.
 
     The current folder is a project if anything of one is in it. One above must have `[tool.resqpy]` in its
     pyproject.toml, or `config/` beside `tasks/` or `modules/`, since a lone `tasks/` or `config/` up there
@@ -33,21 +33,21 @@ def find_root() -> Path:
         here = Path.cwd()
         found = Path() if is_project(here) else _above(here)
         return _without_module(here, found)
-    except OSError:  # the folder is gone, or may not be read
+    except OSError:  # the directory is gone, or not readable
         return Path()
 
 
 def no_project(root: Path, *more: str) -> click.UsageError:
-    """The error for a folder that is no project.
+    """The error for a directory without a project.
 
     Args:
-        more: what else may be done about it.
+        more: additional remedies.
     """
     above = next((each for each in root.resolve().parents if is_project(each)), None)
     remedies = (
-        "go to a project's folder",
+        "go to a project's directory",
         "name its modules with tasks by --app (as --app myapp.jobs)",
-        "name one by --root" + ("" if above is None else f" (as --root {above})"),
+        "specify one with --root" + ("" if above is None else f" (as --root {above})"),
         *more,
         "or make one by `resqpy new DIR`, or of an application that is there by `resqpy init`",
     )
@@ -73,7 +73,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _without_module(here: Path, found: Path) -> Path:
-    """A module's folder looks like a project; it is a part of the one that has it in `modules/`."""
+    """A module's directory looks like a project; it is part of the one that has it in `modules/`."""
     modules = (here / found).parent
     whole = modules.name == "modules" and _is_whole(modules.parent)
     return modules.parent if whole else found
@@ -114,12 +114,12 @@ class Settings:
         return self.app is not None or is_project(self.root)
 
     def override(self, path: str, *, value: Any, flag: str) -> None:
-        """Note what a flag says of a setting."""
+        """Set a setting from a flag."""
         self.overrides[path] = value
         self.flags[path] = flag
 
     def parsed(self) -> dict[str, Any]:
-        """The overrides as the config wants them.
+        """The overrides, parsed for the config.
 
         Raises:
             click.ClickException: a flag's value is wrong; the message names the flag.

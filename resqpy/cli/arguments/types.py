@@ -19,7 +19,7 @@ from resqpy.cli.arguments.settings import Settings
 
 
 class Type(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
-    """What an option or argument takes, read by a function that raises `ValueError` with what is wrong."""
+    """The type of an option or argument, parsed by a function that raises `ValueError` with what is wrong."""
 
     def __init__(self, name: str, read: Callable[[Any], Any]) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Type(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
 def _with_unit(value: Any) -> str:
     text = str(value).strip()
     if re.fullmatch(r"\d+(\.\d+)?", text) and text.strip("0."):
-        raise ValueError(f"{text} has no unit; say {text}s or {text}ms")
+        raise ValueError(f"{text} has no unit; use {text}s or {text}ms")
     return text
 
 
@@ -44,7 +44,7 @@ def _pair(value: Any) -> tuple[str, str]:
         return value
     name, _, kind = str(value).partition(":")
     if not name.isidentifier():
-        raise ValueError(f"{name!r} is no name of a parameter")
+        raise ValueError(f"{name!r} is not a parameter name")
     return name, kind or "str"
 
 
@@ -61,14 +61,14 @@ def _moment(value: Any) -> datetime | int:
         found = datetime.fromisoformat(text)
         return found if found.tzinfo else found.astimezone()
     raise ValueError(
-        f"{text!r} is no time; give one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h"
+        f"{text!r} is not a time; use one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h"
     )
 
 
 def _span(value: Any) -> tuple[datetime | int | None, ...]:
     since, dots, until = str(value).partition("..")
     if not dots or not (since.strip() or until.strip()):
-        raise ValueError(f"{value!r} is no FROM..TO; give one such as -1d..now, or 2030-01-31..")
+        raise ValueError(f"{value!r} is not FROM..TO; use one such as -1d..now, or 2030-01-31..")
     return tuple(_moment(each) if each.strip() else None for each in (since, until))
 
 
@@ -81,35 +81,35 @@ def _json(value: Any) -> Any:
     try:
         found = decode_text(text)
     except ValueError as error:
-        raise ValueError(f"this is no JSON: {error} (in a shell: '{{\"name\": 1}}')") from error
+        raise ValueError(f"this is not JSON: {error} (in a shell: '{{\"name\": 1}}')") from error
     if not isinstance(found, (dict, list)):
         raise ValueError(f"{text} is neither an object nor a list")  # noqa: TRY004 - as above
     return found
 
 
-# A duration that must say its unit: Resque's INTERVAL is in seconds, our config in milliseconds.
+# A duration with a mandatory unit: Resque's INTERVAL is in seconds, our config in milliseconds.
 WITH_UNIT = Type("duration", _with_unit)
 # A duration: `5s`, `10m`, `2h`, `+1d`, or milliseconds.
 MILLISECONDS = Type("duration", lambda value: parse_duration(str(value).strip().removeprefix("+")))
 # ISO 8601 (without a zone: the local one), `now`, `+1d`, `-2h`, or milliseconds since the epoch.
 MOMENT = Type("time", _moment)
-# Times from one on and before another, `-1d..now`; either may be left out.
+# A half-open period, `-1d..now`; either end may be omitted.
 SPAN = Type("span", _span)
 # An object or a list; `-` reads it from standard input.
 JSON = Type("json", _json)
-# `name:type`, as `generate task --input` takes it.
+# `name:type`, for `generate task --input`.
 PAIR = Type("name:type", _pair)
 
 
 def read_pairs(words: Sequence[str], form: str, known: Iterable[str] = ()) -> dict[str, str]:
-    """The values by their keys.
+    """The values by key.
 
     Args:
-        form: what a word should be, for who wrote another.
+        form: the expected form, for the message.
         known: keys that were given in another way.
 
     Raises:
-        click.UsageError: a word is no pair, or a key is given twice.
+        click.UsageError: a word is not a pair, or a key is given twice.
     """
     taken, found = set(known), dict[str, str]()
     for word in words:
@@ -124,7 +124,7 @@ def read_pairs(words: Sequence[str], form: str, known: Iterable[str] = ()) -> di
 
 
 def json_or_text(text: str) -> Any:
-    """What a word says as JSON; the word itself where it is none."""
+    """A word as JSON; the word itself if it is not JSON."""
     from resqpy.base.codec import decode_text
 
     try:
@@ -134,12 +134,12 @@ def json_or_text(text: str) -> Any:
 
 
 def task_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Those that begin so. What a file of the project prints is not for the shell, and a project that
-    is broken has no names to offer: a command will say what is wrong with it.
+    """Task names with a prefix. Output of the project's files is not for the shell, and a broken project
+    offers no names: a command will report what is wrong with it.
     """
     from resqpy.framework.project.project import Project
 
-    if ctx.params.get("inputs"):  # the name is there; what follows are inputs
+    if ctx.params.get("inputs"):  # the name is complete; inputs follow
         return []
     settings = ctx.ensure_object(Settings)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

@@ -1,1 +1,1 @@
-"""A module for each command, or group of commands, of `resqpy`."""
+"""One module per command, or group of commands, of `resqpy`."""

@@ -17,18 +17,18 @@ from resqpy.cli.output.exits import Exit
 
 if TYPE_CHECKING:
     from resqpy.framework.config.merge import Setting
-    from resqpy.framework.project.place import Place
+    from resqpy.framework.project.place import ProjectDirectory
 
 
 @click.group(cls=Group, default="show")
 def config() -> None:
-    """Show the config, and where each value came from."""
+    """Show the config, and where each value comes from."""
 
 
 @config.command()
 @click.argument("names", nargs=-1, metavar="[SECTION|SETTING]…")
-@option("--origin", is_flag=True, help="Also where each value came from, and its variable.")
-@option("--changed", is_flag=True, help="Only what differs from the defaults.")
+@option("--origin", is_flag=True, help="Also show where each value comes from, and its variable.")
+@option("--changed", is_flag=True, help="Only settings that differ from the defaults.")
 def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
     """Show the settings (secrets as ***); all, or those of some sections: `tasks`, `tasks.timeout`."""
     settings = current()
@@ -47,7 +47,7 @@ def show(names: tuple[str, ...], *, origin: bool, changed: bool) -> None:
     )
 
 
-def _server(place: Place) -> dict[str, Any]:
+def _server(place: ProjectDirectory) -> dict[str, Any]:
     """The Redis that commands of this project ask: its URL, and of an embedded one whether it runs."""
     from resqpy.base.masking import masked_url
 

@@ -20,8 +20,8 @@ from resqpy.cli.output import printing as output
 def console(*, code: str | None) -> None:
     """A Python prompt with the project started: `await api.tasks.enqueue(…)`.
 
-    `api`, `project` and `process` are there, and the project's tasks by their Python names. There is
-    no worker in it.
+    `api`, `project` and `process` are defined, and the project's tasks by their Python names. It runs no
+    worker.
     """
     from resqpy.cli.interactive import prompt
 

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
     from resqpy.engine.inspect.resque import Resque
-    from resqpy.engine.inspect.walking import Walked
+    from resqpy.engine.inspect.walking import SearchResult
 
 
 @click.group(cls=Group, default="list")
 def delayed() -> None:
-    """Show jobs that wait for their time; remove some, or let them run now."""
+    """Show delayed jobs; remove some, or run them now."""
 
 
 @delayed.command("list")
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
 @option("--queue", metavar="NAME", help="Only jobs for this queue.")
 @option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
-@option("--overdue", is_flag=True, help="Only jobs whose time has come.")
-@option("--limit", default=50, show_default=True, help="At the most so many.")
+@option("--overdue", is_flag=True, help="Only jobs that are overdue.")
+@option("--limit", default=50, show_default=True, help="At most this many.")
 def list_(
     *, class_name: str | None, queue: str | None, args: Any, overdue: bool, limit: int
 ) -> None:  # fmt: skip
@@ -76,7 +76,7 @@ CHOICE = options(
         "--at",
         type=MOMENT,
         metavar="TIME",
-        help="Everything that is due at this time: ISO 8601, `now`, `+1d`, or milliseconds.",
+        help="Everything due at this time: ISO 8601, `now`, `+1d`, or milliseconds.",
     ),
     option("--class", "class_name", metavar="NAME", help="Jobs of this task."),
     option("--queue", metavar="NAME", help="With --class: only for this queue."),
@@ -88,26 +88,26 @@ def _chosen(
     at: datetime | int | None, class_name: str | None, queue: str | None, args: Any
 ) -> JobFilter:
     if (at is None) == (class_name is None):
-        raise click.UsageError("say which: --at TIME, or --class NAME")
+        raise click.UsageError("specify --at TIME or --class NAME")
     return wanted_jobs(class_name, args, queue)
 
 
 @delayed.command(cls=Command, destroys=True)
 @CHOICE
-@option("--dry-run", is_flag=True, help="Only tell how many there are.")
+@option("--dry-run", is_flag=True, help="Only show how many there are.")
 def remove(
     *, at: datetime | int | None, class_name: str | None, queue: str | None, args: Any, dry_run: bool
 ) -> int:  # fmt: skip
     """Remove delayed jobs: all of a time, or those of a task.
 
-    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
+    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than found.
     """
     from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.removing import delete_delayed_jobs
 
     wanted = _chosen(at, class_name, queue, args)
 
-    async def walk(resque: Resque, dry_run: bool) -> Walked:
+    async def walk(resque: Resque, dry_run: bool) -> SearchResult:
         return await delete_delayed_jobs(resque.store, wanted, at=at, dry_run=dry_run)
 
     what = BulkChange("delayed job", "removed", lambda jobs: f"Remove {jobs}?")
@@ -116,30 +116,30 @@ def remove(
 
 @delayed.command("run", cls=Command, destroys=True)
 @CHOICE
-@option("--limit", type=click.IntRange(1), metavar="N", help="The first N of them (default: all).")
-@option("--dry-run", is_flag=True, help="Only tell how many there are.")
+@option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N (default: all).")
+@option("--dry-run", is_flag=True, help="Only show how many there are.")
 def run(
     *, at: datetime | int | None, class_name: str | None, queue: str | None, args: Any,
     limit: int | None, dry_run: bool,
 ) -> int:  # fmt: skip
-    """Let delayed jobs run now: all of a time, or those of a task.
+    """Run delayed jobs now: all of a time, or those of a task.
 
-    Each goes to the tail of its queue with its exact bytes, in the step in which it leaves its time. What
-    a hook or lock of its task forbids stays delayed; so do tracked tasks. Exit code 6 if there is none,
-    or fewer were enqueued than were found.
+    Each moves to the tail of its queue with its exact bytes, in one step. Jobs that a hook or lock of their
+    task forbids stay delayed; so do tracked tasks. Exit code 6 if there is none, or fewer were enqueued
+    than found.
     """
     from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.advancing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)
 
-    async def walk(resque: Resque, dry_run: bool) -> Walked:
+    async def walk(resque: Resque, dry_run: bool) -> SearchResult:
         return await Advancing(resque).walk(wanted, at=at, most=limit, dry_run=dry_run)
 
     what = BulkChange(
         "delayed job",
         "enqueued",
-        lambda jobs: f"Let {jobs} run now?",
+        lambda jobs: f"Run {jobs} now?",
         "were gone meanwhile, or a plugin forbids them",
     )
     return change(what, walk, wanted, dry_run=dry_run, hooks=True, at=at)

@@ -23,30 +23,29 @@ if TYPE_CHECKING:
 
 
 @command(destroys=True)
-@option("--fix", is_flag=True, help="Put right what can be put right, after asking.")
-@option("--dry-run", is_flag=True, help="With --fix: only tell what would be done.")
+@option("--fix", is_flag=True, help="Fix what can be fixed, after asking.")
+@option("--dry-run", is_flag=True, help="With --fix: only show what would be done.")
 @option(
     "--jobs",
     is_flag=True,
-    help="Look instead whether this project's tasks take the jobs that are there.",
+    help="Instead, check whether this project's tasks accept the existing jobs.",
 )
 @option(
     "--undo",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take back what an earlier --fix changed: it says which file that is.",
+    help="Undo what an earlier --fix changed, from the file that it named.",
 )
 def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
-    """Look for what is wrong with a Resque installation, also one without any Python.
+    """Find out what is wrong with a Resque installation, with or without Python.
 
-    It loads the project, too, where the folder has one, and tells what is wrong with its files.
+    It also loads the project, if the directory has one, and reports errors in its files.
 
-    It only reads, unless --fix is given, and looks at every key, in steps. Exit code 6 if something is
-    wrong. --fix writes a file from which --undo takes its changes back.
+    It only reads, unless --fix is given, and scans all keys, in steps. Exit code 6 if something is wrong.
+    --fix writes a file for --undo.
 
-    --jobs is for a project that is about to be deployed: it checks the inputs of all waiting, delayed
-    and failed jobs of its tasks, and names classes that it does not know. 6 if a job that waits would
-    fail.
+    --jobs is for a project about to be deployed: it checks the inputs of all waiting, delayed and failed
+    jobs of its tasks, and lists classes that it does not know. 6 if a waiting job would fail.
     """
     if undo is not None:
         return _take_back(undo, dry_run=dry_run)
@@ -77,7 +76,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
 
 
 def _loaded_project(settings: Settings) -> Project | None:
-    """The project with whatever is wrong in it; None: the folder is none."""
+    """The project, including its errors; None: the directory has none."""
     if not settings.has_project:
         return None
     from resqpy.framework.project.project import Project
@@ -88,7 +87,7 @@ def _loaded_project(settings: Settings) -> Project | None:
 
 
 def _problems_of(project: Project) -> list[Problem]:
-    """What keeps it from being loaded, and what in it is allowed and hardly meant."""
+    """The errors that prevent loading it, and its warnings."""
     from resqpy.diagnosis.problem import Problem
 
     wrong = [Problem("project", str(each)) for each in project.errors]
@@ -104,7 +103,7 @@ async def _repair(
     try:
         return await repair(resque.store, problems, file)
     finally:
-        output.note(f"to take this back: resqpy doctor --undo {quote(str(file.path))}")
+        output.note(f"to undo this: resqpy doctor --undo {quote(str(file.path))}")
 
 
 def _take_back(path: Path, *, dry_run: bool) -> int:
@@ -113,7 +112,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
     commands = read(path)
     if not dry_run:
-        output.confirm(f"Take back {output.counted(len(commands), 'change')} of {path.name}?")
+        output.confirm(f"Undo {output.counted(len(commands), 'change')} of {path.name}?")
 
     async def do(resque: Resque) -> list[str]:
         return [] if dry_run else await take_back(resque.store, commands)
@@ -123,9 +122,9 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
         output.warn(words)
     done = 0 if dry_run else len(commands) - len(refused)
     result = {"changes": len(commands), "taken_back": done, "dry_run": dry_run}
-    told = f"{output.counted(len(commands), 'change')} would be taken back"
+    told = f"{output.counted(len(commands), 'change')} would be undone"
     if not dry_run:
-        told = f"{output.counted(done, 'change')} taken back"
+        told = f"{output.counted(done, 'change')} undone"
     output.show(result, lambda: output.say(told))
     return Exit.NO if refused else Exit.OK
 
@@ -135,7 +134,7 @@ def _look_at_jobs(*, fix: bool) -> int:
     from resqpy.framework.tasks.task_call import params_of
 
     if fix:
-        raise click.UsageError("--fix can't change jobs or tasks: --jobs only looks")
+        raise click.UsageError("--fix can't change jobs or tasks: --jobs only checks")
     settings = current()
 
     async def look(resque: Resque, project: Project) -> list[Problem]:
@@ -148,7 +147,7 @@ def _look_at_jobs(*, fix: bool) -> int:
 
 
 def _confirm(problems: Sequence[Problem]) -> None:
-    output.confirm(f"Put right: {', '.join(each.name for each in problems)}?")
+    output.confirm(f"Fix: {', '.join(each.name for each in problems)}?")
 
 
 def _as_json(problem: Problem, fixed: dict[str, int]) -> dict[str, object]:
@@ -171,7 +170,7 @@ def _print(found: Sequence[Problem], fixed: dict[str, int], *, promised: bool) -
             done = output.paint("fixed", fg="green")
             output.say("    ", done, f": {each.remedy} ({fixed[each.name]})")
         elif each.remedy:
-            would = "--fix would do it: " if each.fix is not None else ""
+            would = "--fix would fix it: " if each.fix is not None else ""
             would = "would be fixed: " if would and promised else would
             output.say(f"    → {would}{each.remedy}")
     output.note_place(each.remedy for each in found)

@@ -22,7 +22,7 @@ FILTERS = options(
     option("--class", "class_name", multiple=True, metavar="NAME",
            help="Only jobs of this task (may be repeated)."),
     option("--exception", multiple=True, metavar="NAME",
-           help="Only jobs that failed by this exception (may be repeated)."),
+           help="Only jobs that failed with this exception (may be repeated)."),
     option("--queue", multiple=True, metavar="NAME",
            help="Only jobs that failed in this queue (may be repeated)."),
 )  # fmt: skip
@@ -35,8 +35,8 @@ def failed() -> None:
 
 @failed.command("list")
 @FILTERS
-@option("--limit", default=20, show_default=True, help="At the most so many.")
-@option("--oldest", is_flag=True, help="The oldest first, not the latest.")
+@option("--limit", default=20, show_default=True, help="At most this many.")
+@option("--oldest", is_flag=True, help="Oldest first.")
 def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
     """Show failed jobs, the latest first."""
     from resqpy.cli.selection.failed import Filters
@@ -72,7 +72,7 @@ def _none(wanted: dict[str, tuple[str, ...]]) -> str:
 
 @failed.command()
 @FILTERS
-@option("--limit", default=20, show_default=True, help="At the most so many groups.")
+@option("--limit", default=20, show_default=True, help="Show at most this many groups.")
 def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
     """Count failed jobs by task and exception, the largest group first."""
     from resqpy.cli.selection.failed import Filters
@@ -110,7 +110,7 @@ def _print_one(entry: FailedJob) -> None:
         "failed": _when(entry.failed_at),
     }
     if entry.retried_at is not None:
-        shown["retried"] = f"{_when(entry.retried_at)}, by Ruby, which leaves it in the list"
+        shown["retried"] = f"{_when(entry.retried_at)}, by Ruby, which keeps it in the list"
     shown |= {"worker": entry.worker, "exception": entry.exception, "error": entry.error}
     output.properties(shown)
     for line in entry.backtrace:
@@ -118,7 +118,7 @@ def _print_one(entry: FailedJob) -> None:
 
 
 def _when(written: Any) -> Any:
-    """A time as people read it; one that can't be told as it was written."""
+    """A time for display; unchanged if it can't be parsed."""
     from resqpy.base.foreign_time import moment_of
 
     ms = moment_of(written)
@@ -130,34 +130,34 @@ def _when(written: Any) -> Any:
 @FILTERS
 @option("--all", "all_of_them", is_flag=True, help="All failed jobs.")
 @option(
-    "--to-queue", metavar="NAME", help="Not to the queue in which they failed, but to this one."
+    "--to-queue", metavar="NAME", help="Use this queue instead of the one in which they failed."
 )
 @option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
-    help="So many a second at the most, for what can't bear all of them at once.",
+    help="At most this many per second, to limit the load.",
 )
 @option(
     "--retried",
     is_flag=True,
-    help="Also those that Ruby has retried already, which it leaves in the list.",
+    help="Include those that Ruby has retried already, which it keeps in the list.",
 )
-@option("--dry-run", is_flag=True, help="Only tell what would be retried.")
+@option("--dry-run", is_flag=True, help="Only show what would be retried.")
 def retry(
     ids: tuple[str, ...], *, all_of_them: bool, to_queue: str | None, rate: float | None,
     retried: bool, dry_run: bool, **wanted: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Put failed jobs back into their queues, with their exact bytes.
 
-    The locks and enqueue hooks of their tasks are asked; a job that they forbid stays. Exit code 6 if
-    no job is meant, or fewer were retried than were found.
+    The locks and enqueue hooks of their tasks apply; a job that they forbid stays. Exit code 6 if no job
+    matches, or fewer were retried than found.
     """
     from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
     if ids and rate:
-        raise click.UsageError("--rate is for --all and for filters, not for single ids")
+        raise click.UsageError("--rate is for --all and filters, not for single ids")
 
     async def one(resque: Resque, entry: FailedJob) -> bool:
         return await resque.retry_and_remove_failed(entry, to_queue)
@@ -177,13 +177,13 @@ def retry(
 @click.argument("ids", nargs=-1, metavar="[ID]…")
 @FILTERS
 @option("--all", "all_of_them", is_flag=True, help="All failed jobs.")
-@option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@option("--dry-run", is_flag=True, help="Only show what would be removed.")
 def remove(
     ids: tuple[str, ...], *, all_of_them: bool, dry_run: bool, **wanted: tuple[str, ...]
 ) -> int:
-    """Remove failed jobs for ever.
+    """Remove failed jobs permanently.
 
-    Exit code 6 if no job is meant, or fewer were removed than were found.
+    Exit code 6 if no job matches, or fewer were removed than found.
     """
     from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
 

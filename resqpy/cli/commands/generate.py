@@ -25,15 +25,15 @@ def generate() -> None:
 
 
 _manners = options(
-    option("--dry-run", is_flag=True, help="Only tell what would be written."),
-    option("--force", is_flag=True, help="Overwrite files that are there."),
+    option("--dry-run", is_flag=True, help="Only show what would be written."),
+    option("--force", is_flag=True, help="Overwrite existing files."),
 )
 
 
 def _named(kind: str, name: str | None, flag: str | None, module: str | None = None) -> Name:
-    """The name as an argument, or as ActionHero's `--name`; a module's is not said twice."""
+    """The name as an argument, or as ActionHero's `--name`; a module's prefix is not repeated."""
     if name is None and flag is None:
-        raise click.UsageError(f"say its name: resqpy generate {kind} NAME")
+        raise click.UsageError(f"the name is missing: resqpy generate {kind} NAME")
     made = Name.of((flag or name or "").removeprefix(f"{module}."))
     check_free(kind, made)
     return made
@@ -41,7 +41,7 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
 
 @generate.command()
 @click.argument("name", required=False)
-@option("--name", "-n", "flag", metavar="NAME", help="The name, where it is no argument.")
+@option("--name", "-n", "flag", metavar="NAME", help="The name, instead of the argument.")
 @option("--queue", "-q", default="default", show_default=True, metavar="NAME", help="Its queue.")
 @option("--description", "-d", metavar="WORDS", help="What it does.")
 @option(
@@ -49,12 +49,16 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
     "-f",
     type=MILLISECONDS,
     metavar="DURATION",
-    help="Run by itself so often: milliseconds, or 30s, 5m, 1h.",
+    help="Run periodically: milliseconds, or 30s, 5m, 1h.",
 )
-@option("--cron", metavar="EXPRESSION", help="Run by itself at these times, as '30 7 * * mon-fri'.")
-@option("--timezone", metavar="ZONE", help="Of --cron, as Europe/Berlin (default: the project's).")
+@option("--cron", metavar="EXPRESSION", help="Run at these times, such as '30 7 * * mon-fri'.")
+@option(
+    "--timezone",
+    metavar="ZONE",
+    help="Zone of --cron, as Europe/Berlin (default: the project's).",
+)
 @option("--plugin", "plugins", multiple=True, metavar="NAME", help="A plugin (may be repeated).")
-@option("--retry", type=int, metavar="N", help="Try again so often if it fails.")
+@option("--retry", type=int, metavar="N", help="How often to retry if it fails.")
 @option("--timeout", type=MILLISECONDS, metavar="DURATION", help="A run that takes longer fails.")
 @option("--blocking", is_flag=True, help="A plain function, which runs in a thread.")
 @option(
@@ -62,9 +66,9 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
     "inputs",
     type=PAIR,
     multiple=True,
-    help="An input: to:str, count:int, note:str? (may be left out); may be repeated.",
+    help="An input: to:str, count:int, note:str? (optional); may be repeated.",
 )
-@option("--module", metavar="NAME", help="In modules/NAME/; its name begins with NAME.")
+@option("--module", metavar="NAME", help="Put it into modules/NAME/ and prefix its name.")
 @_manners  # fmt: skip
 def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wanted: Any) -> None:
     """Write a task and its test."""
@@ -84,11 +88,11 @@ def task(*, name: str | None, flag: str | None, force: bool, dry_run: bool, **wa
 
 
 def _simple(kind: str, folder: str, words: str) -> None:
-    """Add a command for what has no options of its own."""
+    """Add a command for a kind without options of its own."""
 
     @generate.command(kind, help=words)
     @click.argument("name", required=False)
-    @option("--name", "-n", "flag", metavar="NAME", help="The name, where it is no argument.")
+    @option("--name", "-n", "flag", metavar="NAME", help="The name, instead of the argument.")
     @option("--description", "-d", metavar="WORDS", help="What it does.")
     @_manners
     def one(
@@ -109,7 +113,7 @@ def _simple(kind: str, folder: str, words: str) -> None:
         path = os.path.normpath(f"{code}/{folder}/{made.snake}.py")
         writer.add(path, render(f"generate/{kind}.py", values))
         if kind != "config":
-            # Beside a task of this name, whose test is tests/test_NAME.py.
+            # Besides a task of the same name, whose test is tests/test_NAME.py.
             own = made.snake if made.snake.endswith(kind) else f"{made.snake}_{kind}"
             writer.add(f"tests/test_{own}.py", render(f"generate/{kind}_test.py", values))
         _write(writer)
@@ -140,7 +144,7 @@ def _writer(*, force: bool, dry_run: bool) -> tuple[Writer, Layout]:
 
 
 def _write(writer: Writer) -> None:
-    """Write, and say at once if the project can't be loaded with it."""
+    """Write, and report immediately if the project can't be loaded with it."""
     writer.write()
     if writer.dry_run:
         return
@@ -151,7 +155,7 @@ def _write(writer: Writer) -> None:
         output.warn(str(problem))
 
 
-# -- names that nothing new can have --
+# -- reserved names --
 
 
 _IMPORTED = re.compile(r"^from [\w.]+ import (.+)$", re.MULTILINE)
@@ -160,19 +164,19 @@ OF_API = ("config", "log", "redis", "registry", "resque", "tasks", "tracked")
 
 
 def check_free(kind: str, name: Name) -> None:
-    """Refuse a name that would not work.
+    """Reject a name that would not work.
 
     Args:
         kind: `task`, `plugin`, …
 
     Raises:
-        click.UsageError: with what has the name.
+        click.UsageError: says what uses the name.
     """
     if keyword.iskeyword(name.snake) or keyword.iskeyword(name.pascal):
-        raise click.UsageError(f"{name.given!r} is a word of Python, so no file can have this name")
+        raise click.UsageError(f"{name.given!r} is a Python keyword, so no file can have this name")
     if name.pascal in _imported(kind):
         raise click.UsageError(
-            f"a {kind} is made with {name.pascal}, so it can't have that name itself"
+            f"a {kind} is derived from {name.pascal}, so it can't have that name itself"
         )
     own = _OWN.get(kind)
     if own is not None:
@@ -189,14 +193,14 @@ def _imported(kind: str) -> set[str]:
     )
 
 
-# By kind: the spelling that is compared, with what, and what is said of it.
+# By kind: the spelling that is compared, with what, and the message.
 _OWN = {
-    "command": ("kebab", "resqpy.cli.main:COMMANDS", "`resqpy {}` is there already"),
+    "command": ("kebab", "resqpy.cli.main:COMMANDS", "`resqpy {}` already exists"),
     "config": (
         "snake",
         "resqpy.framework.config.sections:SECTIONS",
         "config/{}.py is for settings of resqpy itself",
     ),
     "initializer": ("camel", f"{__name__}:OF_API", "api.{} is resqpy's own"),
-    "plugin": ("pascal", "resqpy.plugins:__all__", "{} is a plugin that resqpy brings"),
+    "plugin": ("pascal", "resqpy.plugins:__all__", "{} is a built-in plugin"),
 }

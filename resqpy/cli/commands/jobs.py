@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
     from resqpy.engine.inspect.resque import Resque
-    from resqpy.engine.inspect.walking import Walked
+    from resqpy.engine.inspect.walking import SearchResult
 
 
 @click.group(cls=Group, default="list", default_takes_words=True)
 def jobs() -> None:
-    """Show the jobs that wait in a queue, or in all; move or remove some.
+    """Show the waiting jobs of a queue, or of all; move or remove some.
 
     `resqpy jobs QUEUE` is `resqpy jobs list QUEUE`.
     """
@@ -36,7 +36,7 @@ ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 
 def wanted_jobs(class_name: str | None, args: Any, queue: str | None = None) -> JobFilter:
-    """The jobs that the options of a command mean."""
+    """The jobs that match a command's options."""
     from resqpy.base.job_filter import JobFilter
     from resqpy.framework.api.tasks_api import as_args
 
@@ -47,10 +47,8 @@ def wanted_jobs(class_name: str | None, args: Any, queue: str | None = None) -> 
 @click.argument("queue", required=False)
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
 @option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
-@option(
-    "--limit", type=click.IntRange(0), default=50, show_default=True, help="At the most so many."
-)
-@option("--offset", type=click.IntRange(0), default=0, help="Leave out so many.")
+@option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most this many.")
+@option("--offset", type=click.IntRange(0), default=0, help="Skip this many.")
 def list_(
     queue: str | None, *, class_name: str | None, args: Any, limit: int, offset: int
 ) -> None:  # fmt: skip
@@ -75,7 +73,7 @@ def list_(
 
 
 async def _known(resque: Resque, queue: str) -> list[str]:
-    """The queue, if there is one of this name; one may hold jobs and not be in the set of queues."""
+    """The queue, if there is one of this name, even if it is missing from the set of queues."""
     names = await resque.queues()
     if queue not in names and not await resque.length(queue):
         raise output.fail(Exit.NOT_FOUND, f"there is no queue {queue!r}{near_match(queue, names)}")
@@ -108,18 +106,18 @@ async def _page(jobs: AsyncIterator[Job], offset: int, limit: int) -> list[Job]:
 @click.argument("queue")
 @option("--class", "class_name", required=True, metavar="NAME", help="The task's name.")
 @option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
-@option("--dry-run", is_flag=True, help="Only tell how many there are.")
+@option("--dry-run", is_flag=True, help="Only show how many there are.")
 def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
     """Remove jobs from a queue by their task, and by their arguments.
 
-    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than were found.
+    Whichever language wrote them. Exit code 6 if there is none, or fewer were removed than found.
     """
     from resqpy.cli.selection.changing import BulkChange, change
     from resqpy.engine.queue.removing import delete_jobs
 
     wanted = wanted_jobs(class_name, args)
 
-    async def walk(resque: Resque, dry_run: bool) -> Walked:
+    async def walk(resque: Resque, dry_run: bool) -> SearchResult:
         await _known(resque, queue)
         return await delete_jobs(resque.store, queue, wanted, dry_run=dry_run)
 
@@ -132,15 +130,15 @@ def remove(queue: str, *, class_name: str, args: Any, dry_run: bool) -> int:
 @click.argument("to_queue")
 @option("--class", "class_name", metavar="NAME", help="Only jobs of this task.")
 @option("--args", type=JSON, metavar="JSON", help=ARGS_HELP)
-@option("--limit", type=click.IntRange(1), metavar="N", help="The first N of them (default: all).")
-@option("--dry-run", is_flag=True, help="Only tell how many there are.")
+@option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N (default: all).")
+@option("--dry-run", is_flag=True, help="Only show how many there are.")
 def move(
     queue: str, to_queue: str, *, class_name: str | None, args: Any, limit: int | None, dry_run: bool
 ) -> int:  # fmt: skip
-    """Move jobs that wait to the tail of another queue, in their order.
+    """Move waiting jobs to the tail of another queue, in order.
 
-    Each is in one of both queues all the time, and takes its QueueLock with it. Tracked tasks stay, and
-    jobs whose equal waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
+    Each is always in exactly one of the two queues, and keeps its QueueLock. Tracked tasks stay, and jobs
+    if an equal one waits in the other queue under such a lock. Exit code 6 if none or fewer were moved.
     """
     from resqpy.base.keys import check_queue_name
     from resqpy.cli.selection.changing import BulkChange, change
@@ -149,7 +147,7 @@ def move(
     wanted = wanted_jobs(class_name, args)
     check_queue_name(to_queue)
 
-    async def walk(resque: Resque, dry_run: bool) -> Walked:
+    async def walk(resque: Resque, dry_run: bool) -> SearchResult:
         await _known(resque, queue)
         return await move_jobs(resque.store, queue, to_queue, wanted, most=limit, dry_run=dry_run)
 
@@ -157,7 +155,7 @@ def move(
         "job",
         "moved",
         lambda jobs: f"Move {jobs}{wanted} from {queue!r} to {to_queue!r}?",
-        "were gone meanwhile, or wait there under a lock already",
+        "were gone meanwhile, or already wait there under a lock",
         f" to {to_queue!r}",
     )
     return change(what, walk, replace(wanted, queue=queue), dry_run=dry_run)

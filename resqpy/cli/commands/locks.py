@@ -17,7 +17,7 @@ from resqpy.diagnosis import texts
 if TYPE_CHECKING:
     from resqpy.engine.inspect.resque import Resque
 
-_NAMES = 1000  # among which the nearest is looked for
+_NAMES = 1000  # searched for the nearest
 
 
 @click.group(cls=Group, default="list")
@@ -27,10 +27,14 @@ def locks() -> None:
 
 @locks.command("list")
 @option(
-    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At the most so many."
+    "--limit",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="At most this many.",
 )
 def list_(*, limit: int) -> None:
-    """Show the locks and when each ends. It looks at every key of the database, in steps."""
+    """Show the locks and when each expires. It scans all keys of the database, in steps."""
     from resqpy.store import locks
 
     async def look(resque: Resque) -> tuple[int, dict[str, str]]:
@@ -55,9 +59,9 @@ def _ends_ms(value: str) -> int | None:
 
 @locks.command(cls=Command, destroys=True)
 @click.argument("name")
-@option("--dry-run", is_flag=True, help="Only tell whether it is there.")
+@option("--dry-run", is_flag=True, help="Only show whether it exists.")
 def remove(name: str, *, dry_run: bool) -> int:
-    """Remove a lock by its name, as `resqpy locks` shows it. Exit code 6 if it is gone meanwhile."""
+    """Remove a lock by its name in `resqpy locks`. Exit code 6 if it is gone meanwhile."""
     from resqpy.store import locks
 
     async def look(resque: Resque) -> str:
@@ -67,21 +71,21 @@ def remove(name: str, *, dry_run: bool) -> int:
 
     found, removed = ask(look), 0
     if not dry_run:
-        output.confirm(f"Remove the lock {name!r}, which somebody may rely on?")
+        output.confirm(f"Remove the lock {name!r}, which may still be in use?")
         removed = ask(lambda resque: resque.del_lock(found))
     gone = not dry_run and not removed
-    words = "would be removed" if dry_run else "removed" if removed else "not removed: it is gone"
+    message = "would be removed" if dry_run else "removed" if removed else "not removed: it is gone"
     result = {"lock": name, "removed": removed, "dry_run": dry_run}
-    output.show(result, lambda: output.say(f"{name} {words}"))
+    output.show(result, lambda: output.say(f"{name} {message}"))
     return Exit.NO if gone else Exit.OK
 
 
 def _only(name: str, locks: list[str]) -> str:
-    """The lock that is shown by a name, which leaves out what harms a terminal."""
+    """The lock with a displayed name, which lacks characters that are unsafe for a terminal."""
     found = [each for each in locks if output.text(each) == name]
     if len(found) > 1:
         raise output.fail(Exit.USAGE, f"{len(found)} locks are shown as {name!r}")
     if not found:
-        words = f"there is no lock {name!r}{near_match(name, locks[:_NAMES])}"
-        raise output.fail(Exit.NOT_FOUND, words)
+        message = f"there is no lock {name!r}{near_match(name, locks[:_NAMES])}"
+        raise output.fail(Exit.NOT_FOUND, message)
     return found[0]

@@ -17,7 +17,7 @@ from resqpy.cli.scaffold.writing import Name, Writer, render, templates_below
 EXTRA = {
     "plugins/": "code around the run of single tasks",
     "initializers/": "what is set up when a process starts",
-    "deploy/": "systemd, Kubernetes, Redis users: examples with the right stop times",
+    "deploy/": "systemd, Kubernetes, Redis users: examples with matching stop times",
     "wheels/": "what Docker and CI install from here: put resqpy's wheel into it",
 }
 _OPTIONAL = (*EXTRA, "Dockerfile", "compose.yaml", ".dockerignore", ".github/")
@@ -25,16 +25,16 @@ _OPTIONAL = (*EXTRA, "Dockerfile", "compose.yaml", ".dockerignore", ".github/")
 
 @command(project=False)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@option("--name", metavar="NAME", help="The project's name (default: the folder's).")
+@option("--name", metavar="NAME", help="The project's name (default: the directory's).")
 @option("--minimal", is_flag=True, help="Only tasks, tests and config.")
 @option(
     "--force", is_flag=True, help="Write into a folder that is not empty, but over no file in it."
 )
-@option("--dry-run", is_flag=True, help="Only tell what would be written.")
+@option("--dry-run", is_flag=True, help="Only show what would be written.")
 def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_run: bool) -> None:
-    """Make a project: tasks with tests, config, and examples of how to deploy it.
+    """Create a project: tasks with tests, config, and deployment examples.
 
-    It passes its own lint, types and tests at once.
+    It passes its own lint, types and tests immediately.
     """
     if not force and directory.is_dir() and any(_visible(directory)):
         raise output.fail(
@@ -42,7 +42,9 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
             f"{directory} is not empty; --force writes there all the same, over no file, and `resqpy init` "
             "makes a project of an application that is there",
         )
-    project = Name.of(name or directory.resolve().name, "--name gives the project another one")
+    project = Name.of(
+        name or directory.resolve().name, "use --name to give the project another one"
+    )
     values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
         "version": package_version("resqpy"),
@@ -59,11 +61,11 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
         _tell_next(directory)
 
 
-_MARGIN_MS = 8000  # for what else a stop does: initializers, a slow Redis
+_MARGIN_MS = 8000  # for the other parts of a stop: initializers, a slow Redis
 
 
 def _stop_times() -> dict[str, str]:
-    """How long jobs get at a stop, and how long who stops a worker must wait: one number in all files."""
+    """How long jobs get at a stop, and how long the service manager must wait: the same numbers in all files."""
     from resqpy.framework.config.sections import TasksConfig
 
     defaults = TasksConfig()
@@ -76,7 +78,7 @@ def _stop_times() -> dict[str, str]:
 
 
 def _visible(directory: Path) -> list[Path]:
-    """What is in a folder but `.git` and the like."""
+    """The content of a directory except `.git` and the like."""
     return [path for path in directory.iterdir() if not path.name.startswith(".")]
 
 

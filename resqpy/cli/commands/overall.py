@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@option("--every", is_flag=True, help="Also of workers long gone; it looks at every key.")
+@option("--every", is_flag=True, help="Include workers long gone; scans all keys.")
 def stats(*, every: bool) -> None:
     """Show the counters: processed, failed, and both for each worker."""
 
@@ -35,18 +35,18 @@ def stats(*, every: bool) -> None:
 
 @command()
 def leader() -> None:
-    """Show who leads: the schedulers' locks of all three languages.
+    """Show who leads: the schedulers' locks in all three languages.
 
-    It warns of a lock that never ends, of two leaders at once, and of schedules that rest while resqpy
-    leads because only a Ruby process knows them. It looks at every key of the database, in steps.
+    It warns about a lock that never expires, two leaders at once, and schedules that don't run while resqpy
+    leads because only a Ruby process knows them. It scans all keys of the database, in steps.
     """
     from resqpy.diagnosis.leaders import leaders
 
     prefix = load_place(current()).config.scheduler.ruby_lock_prefix
     found, wrong = ask(lambda resque: leaders(resque.store, prefix))
     output.listing(found, leader_json, ("lock of", "leader", "ends"), _leader_cells, empty="")
-    for words in wrong:
-        output.warn(words)
+    for message in wrong:
+        output.warn(message)
 
 
 def _leader_cells(lock: Any) -> tuple[str, str, str]:
@@ -60,10 +60,10 @@ def _leader_cells(lock: Any) -> tuple[str, str, str]:
 @command()
 @option("--prometheus", is_flag=True, help="Print metrics in the text format of Prometheus.")
 def info(*, prometheus: bool) -> None:
-    """Show the whole at a glance: queues, workers, failed and delayed jobs, the leader.
+    """Show a summary: queues, workers, failed and delayed jobs, the leader.
 
-    Also how many workers are not registered and have something on record, as far as some ten thousand keys
-    show it; `resqpy workers` names them, and `resqpy doctor` looks at all keys.
+    Also counts workers that are not registered but have a record, as far as a scan of some ten thousand
+    keys finds them; `resqpy workers` lists them, and `resqpy doctor` scans all keys.
     """
     from resqpy.diagnosis.workers import installation
 
@@ -85,7 +85,7 @@ def _print_metrics() -> None:
 
 
 def _print_info(shown: dict[str, Any]) -> None:
-    others = f"; {shown['unregistered']:,} more on record but not registered: see resqpy workers"
+    others = f"; {shown['unregistered']:,} more unregistered: see resqpy workers"
     output.properties(
         {
             "waiting": output.counted(shown["waiting"], "job"),
@@ -106,13 +106,13 @@ def _print_info(shown: dict[str, Any]) -> None:
 
 @command()
 def pause() -> None:
-    """Pause all workers, Ruby's and resqpy's: they finish what they run, and take nothing more."""
+    """Pause all workers, Ruby's and resqpy's: they finish their jobs and take no more."""
     _set_paused(paused=True)
 
 
 @command()
 def resume() -> None:
-    """Let all workers work again, after `resqpy pause`."""
+    """Resume all workers after `resqpy pause`."""
     _set_paused(paused=False)
 
 
@@ -126,24 +126,24 @@ def _set_paused(*, paused: bool) -> None:
         return changed, unbound_by_pause(found, resque.clock.now_ms())
 
     changed, unbound = ask(do)
-    words = "paused" if paused else "resumed"
+    message = "paused" if paused else "resumed"
     output.show(
         {"paused": paused, "changed": changed},
-        lambda: output.say(f"all workers {words}" if changed else f"they were {words} already"),
+        lambda: output.say(f"all workers {message}" if changed else f"they were {message} already"),
     )
     if unbound:
         output.warn(pause_words(unbound))
 
 
 @command()
-@option("--worker", is_flag=True, help="There must be a live worker on this host.")
-@option("--scheduler", is_flag=True, help="Some scheduler must lead.")
+@option("--worker", is_flag=True, help="Require a live worker on this host.")
+@option("--scheduler", is_flag=True, help="Require that some scheduler leads.")
 @option("--max-age", type=int, default=120, show_default=True, metavar="SECONDS",
-        help="How old a worker's last sign of life may be.")  # fmt: skip
+        help="Maximum age of a worker's last heartbeat.")  # fmt: skip
 def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
     """Health check: exit code 0 if healthy, else 6 (or 4: Redis can't be reached).
 
-    Without options it asks only whether Redis answers.
+    Without options it only checks whether Redis answers.
     """
     from resqpy.diagnosis.workers import lives_on
     from resqpy.engine.worker.identity import host_name
@@ -166,11 +166,11 @@ def healthcheck(*, worker: bool, scheduler: bool, max_age: int) -> int:
 
 
 def _print_health(found: dict[str, Any]) -> None:
-    words = {
+    message = {
         "redis": ("Redis answers", ""),
-        "worker": ("a worker lives on this host", "no live worker on this host"),
+        "worker": ("a live worker on this host", "no live worker on this host"),
         "scheduler": ("a scheduler leads", "no scheduler leads"),
     }
     for name, good in found.items():
         sign = output.paint("ok  ", fg="green") if good else output.paint("bad ", fg="red")
-        output.say(sign, " ", words[name][0 if good else 1])
+        output.say(sign, " ", message[name][0 if good else 1])

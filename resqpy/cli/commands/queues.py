@@ -25,8 +25,8 @@ def queues() -> None:
 
 
 @queues.command("list")
-@option("--match", default="*", metavar="GLOB", help="Only queues whose name fits.")
-@option("--waiting", is_flag=True, help="Only queues in which jobs wait.")
+@option("--match", default="*", metavar="GLOB", help="Only queues whose name matches.")
+@option("--waiting", is_flag=True, help="Only queues with waiting jobs.")
 def list_(*, match: str, waiting: bool) -> None:
     """Show all queues and how many jobs wait in each."""
 
@@ -48,25 +48,25 @@ def list_(*, match: str, waiting: bool) -> None:
 
 @queues.command(cls=Command, destroys=True)
 @click.argument("name")
-@option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@option("--dry-run", is_flag=True, help="Only show what would be done.")
 def delete(name: str, *, dry_run: bool) -> None:
-    """Delete a queue and all jobs that wait in it."""
+    """Delete a queue and all its jobs."""
     from resqpy.store.queues import lengths
 
     async def look(inspector: Inspector) -> int:
         names = await inspector.queues()
         [length] = await lengths(inspector.store, [name])
         if name not in names and not length:
-            words = f"there is no queue {name!r}{near_match(name, names)}"
-            raise output.fail(Exit.NOT_FOUND, words)
+            message = f"there is no queue {name!r}{near_match(name, names)}"
+            raise output.fail(Exit.NOT_FOUND, message)
         return length
 
     length = ask(look)
     if not dry_run:
         output.confirm(f"Delete the queue {name!r} with {output.counted(length, 'job')}?")
         length = ask(lambda resque: resque.del_queue(name))
-    words = "would be deleted" if dry_run else "deleted"
+    message = "would be deleted" if dry_run else "deleted"
     output.show(
         {"queue": name, "jobs": length, "dry_run": dry_run},
-        lambda: output.say(f"{output.counted(length, 'job')} {words} with the queue {name!r}"),
+        lambda: output.say(f"{output.counted(length, 'job')} {message} with the queue {name!r}"),
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
 def schedule() -> None:
-    """Show what runs by itself, Ruby's schedules too, and when; pause, resume, trigger one.
+    """Show periodic tasks and schedules, including Ruby's, and their times; pause, resume, trigger one.
 
     With --from TIME and --to TIME: all runs in between, as `schedule fires`.
     """
@@ -52,7 +52,7 @@ def list_() -> None:
         schedule_json,
         ("name", "kind", "when", "state", "last", "next"),
         lambda each: _entry_cells(each, now_ms),
-        empty="nothing runs by itself",
+        empty="no periodic tasks or schedules",
     )
 
 
@@ -66,12 +66,12 @@ def _entry_cells(entry: Schedule, now_ms: int) -> tuple[str, ...]:
 
 
 @schedule.command()
-@option("--from", "start", type=MOMENT, metavar="TIME", help="From when on (default: now).")
-@option("--to", "end", type=MOMENT, metavar="TIME", help="Until when (default: a day later).")
+@option("--from", "start", type=MOMENT, metavar="TIME", help="Its start (default: now).")
+@option("--to", "end", type=MOMENT, metavar="TIME", help="Its end (default: a day later).")
 @option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True,
-        help="At the most so many; that there are more is said.")  # fmt: skip
+        help="Show at most this many; a warning says if there are more.")  # fmt: skip
 def fires(*, start: datetime | int | None, end: datetime | int | None, limit: int) -> None:
-    """Show all runs between two times, also the local times that a clock change leaves out or doubles."""
+    """Show all runs between two times, including local times skipped or repeated by a clock change."""
     begin = _moment(SYSTEM_CLOCK.now_ms() if start is None else start)
     until = begin + timedelta(days=1) if end is None else _moment(end)
 
@@ -90,7 +90,7 @@ def fires(*, start: datetime | int | None, end: datetime | int | None, limit: in
             texts.local(texts.ms_of(each.at)), each.name, f"{each.local:%Y-%m-%d %H:%M:%S %Z}",
             each.note or ("" if each.runs else "does not run"),
         ),
-        empty="nothing runs in this time",
+        empty="nothing runs in this period",
     )  # fmt: skip
 
 
@@ -101,21 +101,21 @@ def _moment(value: datetime | int) -> datetime:
 @schedule.command()
 @click.argument("name", shell_complete=task_names)
 def pause(name: str) -> None:
-    """Let a periodic task, or a schedule of Ruby's, rest."""
-    _change(name, "pause", "paused", "it was paused already")
+    """Pause a periodic task, or a Ruby schedule."""
+    _change(name, "pause", "paused", "it was already paused")
 
 
 @schedule.command()
 @click.argument("name", shell_complete=task_names)
 def resume(name: str) -> None:
-    """Let it run again: after a pause, a stop, or a failed run that has ended it."""
+    """Resume it: after a pause, a stop, or a failed run that ended it."""
     _change(name, "resume", "resumed", "it was neither paused nor stopped")
 
 
 @schedule.command()
 @click.argument("name", shell_complete=task_names)
 def trigger(name: str) -> int:
-    """Enqueue it now, whatever its times."""
+    """Enqueue it now, regardless of its times."""
     done = _change(name, "trigger", "enqueued", "its one job is under way, or a plugin forbids it")
     return Exit.OK if done else Exit.NO
 

@@ -46,15 +46,15 @@ _ENTRIES = {name: entry for name, entry in TRACKED.items() if name != "list"}
 def task() -> None:
     """Show, enqueue and run the project's tasks, and explain why one does not run.
 
-    Tracked tasks, each with a record of its own, can be created, found, changed and watched as well.
+    Tracked tasks, which have records, can also be created, found, changed and watched.
     """
 
 
 @task.command("list")
-@option("--tracked", is_flag=True, help="Tracked tasks, not definitions; so do the next options.")
+@option("--tracked", is_flag=True, help="Tracked tasks; implied by the following options.")
 @CONDITIONS
 @option("--queue", metavar="NAME", help="Only tasks of this queue.")
-@option("--periodic", is_flag=True, help="Only tasks that run by themselves.")
+@option("--periodic", is_flag=True, help="Only periodic tasks.")
 def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any) -> None:
     """Show the project's tasks; with --tracked or a condition on them, tracked tasks."""
     said = {
@@ -71,7 +71,7 @@ def list_(*, queue: str | None, periodic: bool, tracked: bool, **conditions: Any
     empty = (
         "no such tasks"
         if queue or periodic
-        else "no tasks; make one by `resqpy generate task NAME`"
+        else "no tasks; create one with `resqpy generate task NAME`"
     )
     output.show([_as_json(each) for each in found], lambda: _list(found, empty))
 
@@ -161,24 +161,22 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 
 # And ActionHero's `--name` and `--args`.
 NAME_AND_INPUTS = options(
-    click.argument(
-        "inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…", shell_complete=task_names
-    ),
+    click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…", shell_complete=task_names),
     option("--args", "-a", type=JSON, metavar="JSON",
-           help="The inputs as a JSON object, besides KEY=VALUE; - reads standard input."),
+           help="The inputs as a JSON object, in addition to KEY=VALUE; - reads standard input."),
     option("--name", "-n", "named", metavar="NAME", shell_complete=task_names,
-           help="The task, where it is no argument."),
+           help="The task, instead of the argument."),
 )  # fmt: skip
 
 
 def read_name_and_inputs(
     named: str | None, args: Any, inputs: tuple[str, ...]
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """The task's name, its inputs from JSON, and those that are words."""
+    """The task's name, its inputs from JSON, and those given as words."""
     words = list(inputs)
     name = named or (words.pop(0) if words and "=" not in words[0] else None)
     if name is None:
-        raise click.UsageError("say which task: `resqpy task list` shows them")
+        raise click.UsageError("the task is missing: `resqpy task list` shows them")
     if args is not None and not isinstance(args, dict):
         raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
     given = args or {}
@@ -197,7 +195,7 @@ def checked_inputs(task: TaskSpec, given: dict[str, Any], words: dict[str, str])
 
 
 def _value(task: TaskSpec, key: str, text: str) -> Any:
-    """A word as JSON, unless it is none, or the input is a text and nothing else."""
+    """A word as JSON, unless it is not JSON or the input accepts only text."""
     value = json_or_text(text)
     return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text
 
@@ -212,19 +210,19 @@ def _value(task: TaskSpec, key: str, text: str) -> Any:
     "delay",
     type=MILLISECONDS,
     metavar="DURATION",
-    help="Not now but later: 5s, 10m, 2h, or milliseconds.",
+    help="Enqueue it for later: 5s, 10m, 2h, or milliseconds.",
 )
-@option("--at", type=MOMENT, metavar="TIME", help="Not now but then: ISO 8601, or milliseconds.")
-@option("--queue", metavar="NAME", help="Not to the task's queue but to this one.")
+@option("--at", type=MOMENT, metavar="TIME", help="Enqueue it for then: ISO 8601, or milliseconds.")
+@option("--queue", metavar="NAME", help="Use this queue instead of the task's.")
 @option(
     "--count",
     default=1,
     show_default=True,
     type=click.IntRange(1),
     metavar="N",
-    help="So many times.",
+    help="Enqueue it this many times.",
 )
-@option("--dry-run", is_flag=True, help="Only check the inputs, and tell what would be done.")  # fmt: skip
+@option("--dry-run", is_flag=True, help="Only check the inputs and show the result.")  # fmt: skip
 def enqueue(
     *, inputs: tuple[str, ...], named: str | None, args: Any, delay: int | None,
     at: datetime | int | None, queue: str | None, count: int, dry_run: bool,
@@ -234,9 +232,9 @@ def enqueue(
     For example: resqpy task enqueue sendMail to=ada@example.com
     """
     if delay is not None and at is not None:
-        raise click.UsageError("--in and --at are two times; say one")
+        raise click.UsageError("--in and --at can't be combined")
     if count > 1 and not (delay is None and at is None):
-        raise click.UsageError("--count is for now: equal jobs that are due at one time are one")
+        raise click.UsageError("--count: equal jobs that are due at one time are one")
     name, given, words_given = read_name_and_inputs(named, args, inputs)
 
     async def do(process: Any) -> int:
@@ -249,7 +247,7 @@ def enqueue(
             return int(await tasks.enqueue_in(delay, name, given, queue))
         if at is not None:
             return int(await tasks.enqueue_at(at, name, given, queue))
-        if count == 1:  # a queue that was replaced may do more in `enqueue`
+        if count == 1:  # a replaced queue may do more in `enqueue`
             return int(await tasks.enqueue(name, given, queue))
         return sum(await tasks.enqueue_many([(name, given, queue)] * count))
 
@@ -320,15 +318,15 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 
 
 class _Raised(Exception):
-    """Carries what a task raised to where it is told."""
+    """Carries a task's error to where it is reported."""
 
 
 def _tell(error: BaseException) -> None:
-    from resqpy.base.error_text import class_of, words_of
+    from resqpy.base.error_text import class_of, message_of
     from resqpy.engine.traceback_text import lines_of
 
     if output.wants_json():
-        output.json({"exception": class_of(error), "error": words_of(error)})
+        output.json({"exception": class_of(error), "error": message_of(error)})
     for line in lines_of(error):
         output.note(line)
 
@@ -337,7 +335,7 @@ def _tell(error: BaseException) -> None:
 @click.argument("name", shell_complete=task_names)
 @option("--queue", metavar="NAME", help="If it was enqueued to another queue than its own.")
 def explain(name: str, *, queue: str | None) -> int:
-    """Say why a task does not run, or when it will. Exit code 6 if something is in its way."""
+    """Explain why a task does not run, or when it will. Exit code 6 if something prevents it."""
     from resqpy.diagnosis.explaining import Explanation
     from resqpy.framework.config.connection import scheduler_options
 

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     default="1s",
     show_default=True,
     metavar="DURATION",
-    help="How often to look.",
+    help="Seconds or duration between updates.",
 )
 @option("--rounds", type=click.IntRange(1), metavar="N",
-        help="End after N looks (default: q or Ctrl-C ends it).")  # fmt: skip
+        help="Stop after N updates (default: until q or Ctrl-C).")  # fmt: skip
 def top(*, interval: str, rounds: int | None) -> int:
-    """Show queues, workers and rates, live. q or Ctrl-C ends it, any other key looks at once.
+    """Show queues, workers and rates, live. q or Ctrl-C quits, any other key updates immediately.
 
-    Ctrl-Z gives the terminal back until `fg`. While Redis is away it waits for it.
+    Ctrl-Z suspends it until `fg`. While Redis is unreachable it waits.
     """
     from resqpy.cli.interactive import top as live
     from resqpy.cli.interactive.terminal import terminal
@@ -48,6 +48,6 @@ def top(*, interval: str, rounds: int | None) -> int:
         with terminal() as place, live.interruptible(place):
             await live.watch(resque, place, seconds, rounds)
 
-    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):  # ways to end it
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):  # ways to quit
         ask(look)
     return Exit.OK

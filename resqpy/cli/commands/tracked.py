@@ -31,12 +31,12 @@ SECTION = "Tracked tasks"
 
 TRACKED = {
     "create": Entry("tracked:create", "Create a tracked task.", SECTION),
-    "get": Entry("tracked:get", "Show all that is known of one.", SECTION),
+    "get": Entry("tracked:get", "Show everything known about one.", SECTION),
     "list": Entry("tracked:list_", "Find tracked tasks, page by page.", SECTION),
-    "cancel": Entry("tracked:cancel", "Cancel what has not started.", SECTION),
-    "retry": Entry("tracked:retry", "Run now what waits, or what failed.", SECTION),
+    "cancel": Entry("tracked:cancel", "Cancel tasks that have not started.", SECTION),
+    "retry": Entry("tracked:retry", "Run waiting or failed tasks now.", SECTION),
     "remove": Entry("tracked:remove", "Remove tasks in any state.", SECTION),
-    "enable": Entry("tracked:enable", "Let a disabled task run again.", SECTION),
+    "enable": Entry("tracked:enable", "Enable a disabled task.", SECTION),
     "disable": Entry("tracked:disable", "Disable a task.", SECTION),
     "watch": Entry("tracked:watch", "Follow the changes of tasks as they happen.", SECTION),
 }
@@ -55,28 +55,28 @@ def tracked() -> None:
 @click.argument("payload", nargs=-1, metavar="[JSON | NAME=VALUE…]")
 @option("--id", "id_", metavar="ID", help="Unique; generated if not given.")
 @option("--queue", metavar="NAME", help="Where its job waits (default: the task's own queue).")
-@option("--priority", type=int, metavar="N", help="-9 to 9; the higher runs first.")
+@option("--priority", type=int, metavar="N", help="-9 to 9; higher runs first.")
 @option(
-    "--tag", "tags", multiple=True, metavar="WORD", help="A word to find it by; may be said again."
+    "--tag", "tags", multiple=True, metavar="WORD", help="A word to find it by; may be repeated."
 )
 @option("--start", metavar="TIME", help="When: ISO 8601 with a zone, or milliseconds since 1970.")
-@option("--delay", metavar="DURATION", help="How long from now, as 5s, 10m or 500ms.")
-@option("--interval", metavar="DURATION|CRON", help="Run again and again.")
-@option("--timezone", metavar="ZONE", help="That of a cron expression (default: UTC).")
-@option("--end", metavar="TIME", help="No run starts from then on.")
-@option("--retries", metavar="N|forever", help="How often a failed run is tried again.")
+@option("--delay", metavar="DURATION", help="How long from now, such as 5s, 10m or 500ms.")
+@option("--interval", metavar="DURATION|CRON", help="Run repeatedly.")
+@option("--timezone", metavar="ZONE", help="Time zone of a cron expression (default: UTC).")
+@option("--end", metavar="TIME", help="No run starts after this.")
+@option("--retries", metavar="N|forever", help="How often a failed run is retried.")
 @option("--backoff", metavar="DURATION", help="How long to wait before each retry.")
 @option("--linked", is_flag=True, default=None, help="Each attempt is a new task.")
-@option("--at-most-once", is_flag=True, default=None, help="A run that started is never repeated.")
+@option("--at-most-once", is_flag=True, default=None, help="A started run is never repeated.")
 @option(
     "--retain-for", metavar="DURATION|forever", help="How long the record is kept after its end."
 )
 @option("--lock-duration", metavar="DURATION", help="How long a lock lasts until it is renewed.")
-@option("--longest-execution", metavar="DURATION", help="How long a run may take; 0: no limit.")
+@option("--longest-execution", metavar="DURATION", help="Time limit of a run; 0: no limit.")
 @option("--disabled", is_flag=True, help="It waits until it is enabled.")
 @option("--application", metavar="NAME", help="Who creates it.")
 @option("--user", metavar="NAME", help="Who creates it.")
-@option("--any-type", is_flag=True, help="Also a task that the project doesn't define.")
+@option("--any-type", is_flag=True, help="Allow a task that the project doesn't define.")
 def create(
     task_type: str, payload: tuple[str, ...], *, any_type: bool, disabled: bool, **given: Any
 ) -> None:
@@ -94,7 +94,7 @@ def create(
 
 
 def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bool) -> TrackedTask:
-    """With the project's tasks, so that an unknown type is refused and a queue is known."""
+    """With the project's tasks, so that an unknown type is rejected and the queue is known."""
     from resqpy.framework.api.tracking import TrackedApi
     from resqpy.tracked.verbs import Tracked
 
@@ -110,13 +110,13 @@ def _with_tasks(do: Callable[[Tracked], Awaitable[TrackedTask]], *, any_type: bo
 
 
 def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
-    """Without the project's tasks: records say all that is needed."""
+    """Without the project's tasks: records contain all that is needed."""
     from resqpy.tracked.verbs import Tracked
 
     return ask(lambda queue: do(Tracked(queue.store)))
 
 
-# -- what is said of a new task --
+# -- options of a new task --
 
 
 _FOR_EVER = ("forever", "ever", "none")
@@ -134,14 +134,14 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = codec.decode_text(text)
     except ValueError as error:
-        raise click.UsageError(f"the payload is no JSON: {error}") from error
+        raise click.UsageError(f"the payload is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise click.UsageError("the payload is no JSON object")
+        raise click.UsageError("the payload is not a JSON object")
     return value
 
 
 def create_options(given: Mapping[str, Any]) -> CreateOptions:
-    """The options of `create` from what was said; what was not said is left out."""
+    """The arguments of `create` from a command's options; unset ones are omitted."""
     said = {name: value for name, value in given.items() if value not in (None, (), "")}
     made: dict[str, Any] = {}
     for name, value in said.items():
@@ -165,11 +165,11 @@ def _moment(name: str, text: str) -> datetime | int:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.UsageError(f"--{name}: {text!r} is no time: {error}") from error
+        raise click.UsageError(f"--{name}: {text!r} is not a time: {error}") from error
 
 
 def _interval(name: str, text: str) -> int | str:
-    """A duration is one word, a cron expression has several, or begins with `@`."""
+    """A duration is one word; a cron expression has several, or begins with `@`."""
     return text if " " in text.strip() or text.startswith("@") else _duration(name, text)
 
 
@@ -177,7 +177,7 @@ def _times(name: str, text: str) -> int | None:
     if text in _FOR_EVER:
         return None
     if not text.isdigit():
-        raise click.UsageError(f"--{name}: {text!r} is no number, and not `forever`")
+        raise click.UsageError(f"--{name}: {text!r} is neither a number nor `forever`")
     return int(text)
 
 
@@ -204,7 +204,7 @@ _READERS = {
 @command()
 @click.argument("task_id", metavar="ID")
 def get(task_id: str) -> None:
-    """Show all that is known of a task."""
+    """Show everything known about a task."""
     found = _found(_ask(lambda tracked: tracked.get(task_id)), task_id)
     shown = tracked_json(found, output.redaction())
     output.show(
@@ -224,7 +224,7 @@ def _found(task: TrackedTask | None, task_id: str) -> TrackedTask:
 
 
 def _which(how: str) -> list[Callable[[Any], Any]]:
-    """The options that say which tasks are meant."""
+    """The options that select tasks."""
     span = {"type": SPAN, "metavar": "FROM..TO"}
     return [
         option("--type", "type", metavar="NAME", help=f"{how} those of a task."),
@@ -235,19 +235,19 @@ def _which(how: str) -> list[Callable[[Any], Any]]:
         option("--application", metavar="NAME", help=f"{how} those that it created."),
         option("--user", metavar="NAME", help=f"{how} those that they created."),
         option("--priority", type=int, metavar="N", help=f"{how} those of a priority."),
-        option("--created", **span, help=f"{how} those created within a time, as -1d..now."),
-        option("--modified", **span, help=f"{how} those changed last within a time."),
-        option("--completed", **span, help=f"{how} those that ended within a time."),
-        option("--due", **span, help=f"{how} those that run next within a time, as now..+1h."),
+        option("--created", **span, help=f"{how} those created within a period, such as -1d..now."),
+        option("--modified", **span, help=f"{how} those last changed within a period."),
+        option("--completed", **span, help=f"{how} those that ended within a period."),
+        option("--due", **span, help=f"{how} those due within a period, such as now..+1h."),
     ]  # fmt: skip
 
 
 CONDITIONS = options(
     *_which("Only"),
-    option("--sort", metavar="ORDER", help="created (usual), modified, completed or status."),
-    option("--desc", is_flag=True, help="The other way round."),
-    option("--limit", default=25, show_default=True, metavar="N", help="Tasks in a page."),
-    option("--cursor", metavar="TEXT", help="Go on behind the page before."),
+    option("--sort", metavar="ORDER", help="created (default), modified, completed or status."),
+    option("--desc", is_flag=True, help="Descending order."),
+    option("--limit", default=25, show_default=True, metavar="N", help="Tasks per page."),
+    option("--cursor", metavar="TEXT", help="Continue after the previous page."),
 )
 
 
@@ -300,7 +300,7 @@ CHOICE = options(
     click.argument("ids", nargs=-1, metavar="[ID]…"),
     *_which("All"),
     option("--all", "all_of_them", is_flag=True, help="All tracked tasks."),
-    option("--dry-run", is_flag=True, help="Only tell to which it would be done."),
+    option("--dry-run", is_flag=True, help="Only show what would be done."),
 )
 
 
@@ -328,14 +328,14 @@ def retry(ids: Sequence[str], **given: Any) -> int:
     "--recompute", is_flag=True, help="Run at the next time of the interval, not at a past one."
 )
 def enable(ids: Sequence[str], *, recompute: bool, **given: Any) -> int:
-    """Let disabled tasks run again."""
+    """Enable disabled tasks."""
     return _change(ids, given, "enable", "enabled", options={"recompute_next_run": recompute})
 
 
 @command(destroys=True)
 @CHOICE
 def disable(ids: Sequence[str], **given: Any) -> int:
-    """Let tasks not run; what runs is told so."""
+    """Disable tasks; current runs are notified."""
     return _change(ids, given, "disable", "disabled")
 
 
@@ -349,7 +349,7 @@ def remove(ids: Sequence[str], **given: Any) -> int:
 
 
 def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any) -> int:
-    """Do something with the tasks that are chosen; see `TrackedWork` for the words."""
+    """Change the selected tasks; see `TrackedWork`."""
     from resqpy.cli.selection.tracked import TrackedChoice, TrackedWork, carry_out
 
     dry_run = given.pop("dry_run")
@@ -362,12 +362,12 @@ def _change(ids: Sequence[str], given: dict[str, Any], *words: Any, **more: Any)
 @command()
 @click.argument("ids", nargs=-1, metavar="[ID…]")
 @option("--type", "task_type", metavar="NAME", help="Only those of a task.")
-@option("--until-ended", is_flag=True, help="End when all these tasks have; 6 if one failed.")
+@option("--until-ended", is_flag=True, help="Exit when all have ended; 6 if one failed.")
 def watch(ids: tuple[str, ...], *, task_type: str | None, until_ended: bool) -> int:
-    """Follow the changes of all tasks, or of some, as they happen; Ctrl-C ends it."""
+    """Follow the changes of all tasks, or of some, as they happen; Ctrl-C stops it."""
     from resqpy.cli.interactive.watch import Watch
 
     if until_ended and not ids:
-        raise click.UsageError("--until-ended: say which tasks")
+        raise click.UsageError("--until-ended: specify which tasks")
     result: int = _ask(lambda tracked: Watch(tracked, ids, task_type, until_ended).run())
     return result

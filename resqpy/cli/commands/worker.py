@@ -11,33 +11,33 @@ from resqpy.cli.group import command
 
 WORKING: tuple[Decorator, ...] = (
     setting("tasks.queues", "--queues", "-q", metavar="LIST",
-            help="Queues by priority, with commas: names, globs, '*', '!not_this' (default: *)."),
+            help="Queues by priority: names, globs, '*', '!not_this' (default: *)."),
     setting("tasks.min_task_processors", "--min", type=int, metavar="N",
-            help="The fewest jobs at a time (default: 1)."),
+            help="Minimum number of concurrent jobs (default: 1)."),
     setting("tasks.max_task_processors", "--max", type=int, metavar="N",
-            help="The most jobs at a time (default: 10)."),
+            help="Maximum number of concurrent jobs (default: 10)."),
     setting("tasks.timeout", "--interval", type=WITH_UNIT, metavar="DURATION",
-            help="How long to sleep between looks for work where Redis can't wake us, as 5s or "
-            "500ms; 0: as --burst."),
+            help="How long to wait between checks for work if Redis can't wake us up, as 5s; 0: as "
+                 "--burst."),
     setting("tasks.stop_timeout", "--timeout", "-t", type=WITH_UNIT, metavar="DURATION",
-            help="How long running jobs may go on at a stop (default: 25s)."),
+            help="How long running jobs may continue at a stop (default: 25s)."),
 )  # fmt: skip
 
 LIMITS: tuple[Decorator, ...] = (
     flag("process.burst", "--burst", help="Stop when the queues are empty."),
     setting("process.max_jobs", "--max-jobs", type=int, metavar="N", help="Stop after N jobs."),
     setting("process.max_memory", "--max-memory", metavar="SIZE",
-            help="Stop when the process has more memory than this, as 512MB."),
+            help="Stop when the process has more memory than this, such as 512MB."),
 )  # fmt: skip
 
 SURROUNDINGS: tuple[Decorator, ...] = (
-    setting("process.pidfile", "--pidfile", metavar="FILE", help="Write the process id there."),
+    setting("process.pidfile", "--pidfile", metavar="FILE", help="Write the process id here."),
     flag("process.daemon", "--daemon", help="Go to the background."),
     setting("process.health_port", "--health-port", type=int, metavar="PORT",
-            help="Answer GET /live, /ready and /metrics there, for probes and Prometheus."),
+            help="Serve GET /live, /ready and /metrics on this port, for probes and Prometheus."),
     setting("process.health_host", "--health-host", metavar="ADDRESS",
-            help="Answer them on this address (default: 127.0.0.1; 0.0.0.0: on all)."),
-    setting("logger.file", "--logfile", metavar="FILE", help="Append the log there."),
+            help="Serve them on this address (default: 127.0.0.1; 0.0.0.0: on all)."),
+    setting("logger.file", "--logfile", metavar="FILE", help="Append the log to this file."),
     setting("logger.format", "--json-logs", is_flag=True, flag_value="json",
             help="Log JSON, also on a terminal."),
     setting("logger.level", "--log-level", metavar="LEVEL", help="debug, info, warning, error."),
@@ -50,15 +50,15 @@ SURROUNDINGS: tuple[Decorator, ...] = (
     setting("process.processes", "--processes", "-p", type=int, metavar="N",
             help="Run and supervise N processes (default: 1)."),
     flag("tasks.scheduler", "--scheduler/--no-scheduler",
-         help="Run a scheduler too; delayed and periodic jobs need one somewhere."),
+         help="Also run a scheduler, which delayed and periodic jobs need somewhere."),
     *LIMITS,
     *SURROUNDINGS,
 )  # fmt: skip
 def worker() -> NoReturn:
-    """Work jobs until told to stop.
+    """Run jobs until told to stop.
 
-    TERM or Ctrl-C: running jobs get their time to end; a second one: now. QUIT: they get all time.
-    USR2 and CONT pause and resume, TSTP takes no more jobs, USR1 cancels what runs, TTIN writes all
+    TERM or Ctrl-C: running jobs get time to finish; a second one: stop now. QUIT: they get unlimited time.
+    USR2 and CONT pause and resume, TSTP takes no more jobs, USR1 cancels running jobs, TTIN writes all
     stacks to the log, HUP replaces the processes one by one (with --processes).
     """
     settings = current()
@@ -78,15 +78,15 @@ def _interval_zero_means_burst(settings: Settings) -> None:
 @command(json=False)
 @options(
     setting("scheduler.timeout", "--interval", type=WITH_UNIT, metavar="DURATION",
-            help="How long to sleep between looks where Redis can't wake us, as 5s or 500ms."),
+            help="How long to wait between checks if Redis can't wake us up, such as 5s or 500ms."),
     setting("scheduler.foreign_lock_ttl", "--lock-timeout", type=WITH_UNIT, metavar="DURATION",
-            help="How long Ruby's and Node's leader locks live (default: 180s)."),
+            help="Lifetime of Ruby's and Node's leader locks (default: 180s)."),
     *SURROUNDINGS,
 )  # fmt: skip
 def scheduler() -> NoReturn:
-    """Move delayed and periodic jobs to their queues; work none.
+    """Move delayed and periodic jobs to their queues; run none.
 
-    Any number may run: one leads, also beside the schedulers of Ruby and Node.
+    Any number may run: one leads, also among the schedulers of Ruby and Node.
     """
     from resqpy.cli.processes import fleet
 
@@ -102,8 +102,8 @@ def scheduler() -> NoReturn:
 def start(*, reload: bool) -> int:
     """Worker and scheduler in one process, for development.
 
-    When a Python file of the project changes (not in tests/), the running jobs end and a new process
-    begins. Ctrl-C stops it when the running jobs have ended; a second one at once.
+    When a Python file of the project changes (not in tests/), the running jobs finish and a new process
+    starts. Ctrl-C stops it after the running jobs; a second one immediately.
     """
     from resqpy.cli.processes import fleet
 

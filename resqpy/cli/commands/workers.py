@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group, default="list")
 def workers() -> None:
-    """Show the workers of all languages; clean up after dead ones, cancel what one runs."""
+    """Show the workers of all languages; clean up after dead ones, cancel the job of one."""
 
 
 @workers.command("list")
-@option("--working", is_flag=True, help="Only those that work on a job.")
+@option("--working", is_flag=True, help="Only those that are running a job.")
 @option("--queue", metavar="NAME", help="Only those that name this queue.")
 def list_(*, working: bool, queue: str | None) -> None:
-    """Show who is registered, what they work on, and when they were last seen.
+    """Show registered workers, their jobs, and their last heartbeats.
 
-    Also who is not and has something on record, a job perhaps, as far as some ten thousand keys show it;
-    `resqpy doctor` looks at all.
+    Also workers that are not registered but have a record, perhaps with a job, as far as a scan of some ten
+    thousand keys finds them; `resqpy doctor` scans all.
     """
     from resqpy.diagnosis.workers import all_workers, unregistered_workers
 
@@ -55,9 +55,7 @@ def list_(*, working: bool, queue: str | None) -> None:
     )
     if others:
         what = output.counted(len(others), "worker that is", "workers that are")
-        output.warn(
-            f"{what} not registered, but on record as at work: resqpy doctor says what to do"
-        )
+        output.warn(f"{what} not registered, but whose record has a job: see resqpy doctor")
     views.tell_how_far(everything=everything)
 
 
@@ -67,22 +65,22 @@ def list_(*, working: bool, queue: str | None) -> None:
     "--older-than",
     type=MILLISECONDS,
     metavar="DURATION",
-    help="All whose job runs for longer, as 2h.",
+    help="All whose job has run for longer, such as 2h.",
 )
 @option(
-    "--spare-live", is_flag=True, help="With --older-than: not those seen in the last 5 minutes."
+    "--spare-live", is_flag=True, help="With --older-than: skip those seen in the last 5 minutes."
 )
-@option("--dry-run", is_flag=True, help="Only tell who would be cleaned up.")  # fmt: skip
+@option("--dry-run", is_flag=True, help="Only show which ones would be cleaned up.")  # fmt: skip
 def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_run: bool) -> int:
-    """Take a dead worker (host:pid, or its full id) out of Redis; its job goes to the failed list.
+    """Remove a dead worker (host:pid, or its full id) from Redis; its job goes to the failed list.
 
-    It ends no process: a job that still runs goes on, so a retry may run it twice. Exit code 6 if no job
-    has run for so long.
+    This does not end a process: a running job continues, so a retry may run it twice. Exit code 6 if no job
+    has run for that long.
     """
-    from resqpy.store.walk import Walk
+    from resqpy.store.walk import Progress
 
     if (worker is None) == (older_than is None):
-        raise click.UsageError("say who: a worker, or --older-than DURATION")
+        raise click.UsageError("specify a worker, or --older-than DURATION")
 
     async def look(resque: Resque) -> list[str]:
         if older_than is not None:
@@ -90,7 +88,7 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
         return await _named(resque, str(worker))
 
     async def do(resque: Resque) -> int:
-        walk, jobs = Walk("workers", len(chosen)), 0
+        walk, jobs = Progress("workers", len(chosen)), 0
         for each in chosen:
             jobs += await resque.force_clean_worker(each) is not None
             walk.step(1)
@@ -100,21 +98,21 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     if chosen and not dry_run:
         output.confirm(f"Clean up after {output.counted(len(chosen), 'worker')}?")
         jobs = ask(do)
-    words = (
+    message = (
         "would be removed"
         if dry_run
         else f"removed; {output.counted(jobs, 'job')} moved to the failed list"
     )
-    why = "" if chosen else ": none has worked on one job for so long (see `resqpy workers`)"
+    why = "" if chosen else ": none has run its job for that long (see `resqpy workers`)"
     output.show(
         {"workers": chosen, "failed_jobs": jobs, "dry_run": dry_run},
-        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {words}{why}"),
+        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {message}{why}"),
     )
     return Exit.OK if chosen else Exit.NO
 
 
 async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[str]:
-    """Whose job runs for longer."""
+    """Workers whose job has run for longer."""
     from resqpy.diagnosis.workers import all_workers
 
     now_ms, found = await resque.now_ms(), await all_workers(resque)
@@ -125,7 +123,7 @@ async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[s
 
 
 async def _named(resque: Resque, worker: str) -> list[str]:
-    """Those of a name, or the one with an id; also who is not registered and has something on record."""
+    """Those with a name, or the one with an id; including unregistered ones with a record."""
     from resqpy.store import workers
     from resqpy.store.repair import unregistered
 
@@ -138,8 +136,8 @@ async def _named(resque: Resque, worker: str) -> list[str]:
     if found := [each for each in others if WorkerId.parse(each).name == worker]:
         return found
     near = near_match(worker, [*(who.name for who in known.values()), *others])
-    words = f"there is no worker {worker!r}{near} (see `resqpy workers`)"
-    raise output.fail(Exit.NOT_FOUND, words)
+    message = f"there is no worker {worker!r}{near} (see `resqpy workers`)"
+    raise output.fail(Exit.NOT_FOUND, message)
 
 
 @workers.command()
@@ -152,20 +150,20 @@ def cancel(worker: str) -> int:
         busy = {each: work for each, work in (await resque.all_working_on()).items() if work}
         found = [each for each in busy if worker in {each, WorkerId.parse(each).name}]
         if not found:
-            words = f"no worker {worker!r} works on a job{near_match(worker, busy)}"
-            raise output.fail(Exit.NOT_FOUND, words)
+            message = f"no worker {worker!r} is running a job{near_match(worker, busy)}"
+            raise output.fail(Exit.NOT_FOUND, message)
         return {each: await publish_cancel(resque.store, each, busy[each].run_at) for each in found}
 
     asked = ask(do)
     deaf = list(asked.values()).count(0)
-    words = "asked to cancel"
+    message = "asked to cancel"
     if deaf:
-        words = "nobody listens: it is no resqpy worker, or it is dead"
+        message = "nobody listens: it is not a resqpy worker, or it is dead"
     if 0 < deaf < len(asked):
-        words = (
-            f"{len(asked) - deaf} of {len(asked)} workers asked to cancel; of the others {words}"
+        message = (
+            f"{len(asked) - deaf} of {len(asked)} workers asked to cancel; of the others {message}"
         )
     output.show(
-        {"workers": list(asked), "heard_by": max(asked.values())}, lambda: output.say(words)
+        {"workers": list(asked), "heard_by": max(asked.values())}, lambda: output.say(message)
     )
     return Exit.NO if deaf else Exit.OK

@@ -1,4 +1,4 @@
-"""A Python prompt beside the event loop of a started project; `await` is allowed at the top."""
+"""A Python prompt on the event loop of a started project; `await` is allowed at the top level."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resqpy.framework.process.process import Process
 
 
 def run(text: str | None) -> Any:
-    """Run a text, and return what its last expression is; without one, ask for input till its end."""
+    """Run a text, and return the value of its last expression; without one, prompt until end of input."""
     if text is not None:
         return with_process(lambda process: _evaluated(text, _names(process)))
     process, life = new_process(), Life()
@@ -34,7 +34,7 @@ def run(text: str | None) -> Any:
 
 
 def _wait(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
-    """Do something on the project's loop; Ctrl-C here cancels it there."""
+    """Run something on the project's loop; Ctrl-C here cancels it there."""
     done = asyncio.run_coroutine_threadsafe(work, life.loop)
     try:
         return done.result()
@@ -54,14 +54,14 @@ def _names(process: Process) -> dict[str, Any]:
 
 def _banner(process: Process) -> str:
     return (
-        f"resqpy {package_version('resqpy')}, project {process.project.name}; await is allowed:\n"
-        "  await api.tasks.enqueue(name, inputs)   await api.tasks.details()   exit() ends it"
+        f"resqpy {package_version('resqpy')}, project {process.project.name}; await is allowed:\n  await "
+        "api.tasks.enqueue(name, inputs)   await api.tasks.details()   exit() quits"
     )
 
 
 class _Prompt(code.InteractiveConsole):
-    """Runs each input on the project's loop. It reads here, in the main thread: so Ctrl-C ends a line, or
-    what a line began, and never the console.
+    """Runs each input on the project's loop. It reads in the main thread, so that Ctrl-C ends a line, or
+    what a line started, and never the console.
     """
 
     def __init__(self, names: dict[str, Any], life: Life) -> None:
@@ -69,7 +69,7 @@ class _Prompt(code.InteractiveConsole):
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._life = life
         with contextlib.suppress(ImportError):
-            import readline  # lines can be edited, and those before come again
+            import readline  # enables line editing and history
             import rlcompleter
 
             readline.set_completer(rlcompleter.Completer(names).complete)
@@ -84,7 +84,7 @@ class _Prompt(code.InteractiveConsole):
             self.write("".join(traceback.format_exception(_from_input(error))))
 
     async def _ran(self, code: CodeType) -> BaseException | None:
-        """What it raised; given back, because `exit()` must not end the loop."""
+        """Its error; returned, because `exit()` must not end the loop."""
         try:
             value = FunctionType(code, self.locals)()
             if inspect.isawaitable(value):
@@ -95,7 +95,7 @@ class _Prompt(code.InteractiveConsole):
 
 
 def _from_input(error: BaseException) -> BaseException:
-    """An error with the frames that begin in what was typed."""
+    """An error with only the frames from what was typed."""
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename != "<console>":
         frame = frame.tb_next
@@ -103,7 +103,7 @@ def _from_input(error: BaseException) -> BaseException:
 
 
 async def _evaluated(text: str, names: dict[str, Any]) -> Any:
-    """Run a text; what its last expression is."""
+    """Run a text; returns the value of its last expression."""
     tree = ast.parse(text, "<code>", "exec")
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         value = tree.body[-1].value

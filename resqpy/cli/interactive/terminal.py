@@ -1,4 +1,4 @@
-"""A terminal that a command has for itself: its other screen, single keys, and all as it was at the end."""
+"""A terminal used by a full-screen command: alternate screen, single keys, restored at the end."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import click
 
 from resqpy.cli.output import printing as output
 
-_ENTER = "\x1b[?1049h\x1b[?25l"  # the other screen, no cursor
+_ENTER = "\x1b[?1049h\x1b[?25l"  # the alternate screen, no cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 
 
 class Terminal:
-    """Where lines are shown again and again.
+    """Shows lines repeatedly.
 
     Attributes:
-        live: a person watches; else the lines are printed one look after the other.
+        live: a person is watching; otherwise each update is printed after the previous one.
     """
 
     def __init__(self, modes: _Modes, *, live: bool) -> None:
@@ -30,14 +30,14 @@ class Terminal:
         self._modes = modes
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines now."""
+        """The current columns and lines."""
         if not self.live:
             return 120, 40
         size = shutil.get_terminal_size((80, 24))
         return size.columns, size.lines
 
     def show(self, lines: Sequence[str]) -> None:
-        """Show lines in the place of those before. In one write, so that nothing flickers."""
+        """Replace the lines shown. In one write, so that nothing flickers."""
         if not self.live:
             click.echo("\n".join(map(output.joined, lines)))
             return
@@ -53,13 +53,11 @@ class Terminal:
         ready, _, _ = select.select([sys.stdin], [], [], 0)
         if not ready:
             return None
-        pressed = os.read(sys.stdin.fileno(), 64)  # an arrow is several bytes
-        return pressed[:1].decode("latin-1") or "q"  # the end of input ends it too
+        pressed = os.read(sys.stdin.fileno(), 64)  # an arrow key has several bytes
+        return pressed[:1].decode("latin-1") or "q"  # the end of input quits too
 
     def leave_to(self, stop: Callable[[], None]) -> None:
-        """Give the terminal back while something goes on, such as a stop of this program; then take it
-        again.
-        """
+        """Give the terminal back during something, such as suspending this program; then take it again."""
         if self.live:
             click.echo(_LEAVE, nl=False)
         self._modes.give_back()
@@ -71,7 +69,7 @@ class Terminal:
 
 @contextmanager
 def terminal() -> Iterator[Terminal]:
-    """The terminal, or what stands in its place; it is left as it was, whatever happens."""
+    """The terminal, or a substitute; it is restored, whatever happens."""
     modes = _Modes()
     if not sys.stdout.isatty():
         yield Terminal(modes, live=False)
@@ -86,10 +84,10 @@ def terminal() -> Iterator[Terminal]:
 
 
 class _Modes:
-    """The modes in which keys come at once and are not shown; Ctrl-C stays what it is.
+    """The modes in which keys arrive immediately and are not echoed; Ctrl-C stays what it is.
 
     Attributes:
-        taken: whether they are so; else no keys are to be had.
+        taken: whether they are set; otherwise no keys can be read.
     """
 
     def __init__(self) -> None:
@@ -97,7 +95,7 @@ class _Modes:
         self._before: list[Any] = []
 
     def take(self) -> None:
-        """Set them, where the input is a terminal."""
+        """Set them, if the input is a terminal."""
         try:
             import termios
             import tty
@@ -109,7 +107,7 @@ class _Modes:
             self.taken = True
 
     def give_back(self) -> None:
-        """Set those that were before."""
+        """Restore the previous modes."""
         if self.taken:
             import termios
 

@@ -1,4 +1,4 @@
-"""`resqpy top`: look again and again, two round trips a look, whatever the size of the installation."""
+"""`resqpy top`: repeated updates, two round trips each, whatever the size of the installation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SMALLEST_INTERVAL_S = 0.1
 
 @dataclass
 class _Seen:
-    """What was seen last, for rates, and while Redis is away."""
+    """The last update, for rates, and while Redis is unreachable."""
 
     look: Sample | None = None
     trouble: str = ""
@@ -33,7 +33,7 @@ class _Seen:
 
 @contextmanager
 def interruptible(terminal: Terminal) -> Iterator[None]:
-    """Ctrl-Z stops the program till `fg`, TERM ends it, and both give the terminal back before."""
+    """Ctrl-Z suspends the program until `fg`, TERM ends it, and both restore the terminal first."""
     task = asyncio.current_task()
     assert task is not None
 
@@ -46,10 +46,10 @@ def interruptible(terminal: Terminal) -> Iterator[None]:
 
 
 async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int | None) -> None:
-    """Show the screen until somebody ends it, or so many times.
+    """Show the screen until the user quits, or this many times.
 
     Raises:
-        StoreUnavailable, OutcomeUnknown: Redis is away, and nobody watches who could wait.
+        StoreUnavailable, OutcomeUnknown: Redis is unreachable, and nobody is watching.
     """
     seen = _Seen()
     number = 0
@@ -79,14 +79,14 @@ async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
 
 
 async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds: float) -> bool:
-    """Wait for the next look; whether somebody ended it. Another size is drawn at once."""
+    """Wait for the next update; returns whether the user quit. A new size is drawn immediately."""
     ends_s = SYSTEM_CLOCK.monotonic() + seconds
     while (left := ends_s - SYSTEM_CLOCK.monotonic()) > 0:
         await asyncio.sleep(min(left, 0.1))
         key = terminal.key()
         if key in {"q", "Q", "\x03"}:
             return True
-        if key is not None:  # any other: look now
+        if key is not None:  # any other: update now
             return False
         if terminal.size() != size:
             size = terminal.size()
@@ -99,7 +99,7 @@ async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds:
 
 _BAR = 24  # columns
 _NAME = 40  # columns of the longest name
-_OTHER_LINES = 9  # heads, empty lines, the counters
+_OTHER_LINES = 9  # headings, empty lines, the counters
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class Counted:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look.
+    """One update.
 
     Attributes:
-        before: the counters of the look before it; None: it is the first.
+        before: the counters of the previous update; None: it is the first.
     """
 
     details: Details
@@ -125,12 +125,12 @@ class Sample:
 
 
 def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[str]:
-    """The lines to be shown, none wider than the terminal."""
+    """The lines of the screen, none wider than the terminal."""
     room = max(6, lines - _OTHER_LINES)
     made: list[str] = []
     if trouble:
         made.append(
-            output.paint(output.cut(output.text(f"trying again: {trouble}"), columns), fg="red")
+            output.paint(output.cut(output.text(f"retrying: {trouble}"), columns), fg="red")
         )
     if look is not None:
         made += _head(look, columns)
@@ -140,7 +140,7 @@ def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[
 
 
 def _head(look: Sample, columns: int) -> Iterator[str]:
-    """The counters, on as many lines as they need."""
+    """The counters, on as many lines as necessary."""
     details, now = look.details, look.counted
     before = look.before
     waiting = sum(details["queues"].values())
@@ -166,7 +166,7 @@ def _rate(before: Counted | None, now: Counted, name: str) -> str:
     if before is None or now.at_s <= before.at_s:
         return "-"
     rate = (getattr(now, name) - getattr(before, name)) / (now.at_s - before.at_s)
-    return f"{max(0.0, rate):,.0f}/s"  # a counter may be set back
+    return f"{max(0.0, rate):,.0f}/s"  # a counter may be reset
 
 
 def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:

@@ -20,11 +20,11 @@ _WELL = ("task_completed", "task_cancelled")
 
 
 class Watch:
-    """Prints what happens.
+    """Prints changes.
 
     Args:
-        ids: only these tasks; none: all. Where Redis was away, they are looked at again.
-        until_ended: end when all of them have ended.
+        ids: only these tasks; none: all. After Redis was unreachable, they are read again.
+        until_ended: return when all of them have ended.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class Watch:
         self._ids = dict.fromkeys(ids)
         self._type = task_type
         self._left = set(ids) if until_ended else None
-        self._again = asyncio.Event()  # there is reason to look: all ended, or Redis is back
+        self._again = asyncio.Event()  # a reason to check: all ended, or Redis is back
         self._well = True
 
     async def run(self) -> int:
-        """Watch; the exit code."""
+        """Watch; returns the exit code."""
         async with TaskEvents(self._tracked.store) as events:
             events.on(ANY, self._happened)
             events.on(CONNECTED, self._again.set)
-            output.note("watching; Ctrl-C ends it")
+            output.note("watching; Ctrl-C stops")
             for task_id in self._ids:
                 if not await self._show_now(task_id):
                     raise output.fail(Exit.NOT_FOUND, f"there is no task {task_id!r}")
@@ -55,13 +55,13 @@ class Watch:
             self._again.clear()
             if self._left == set():
                 return
-            output.note("Redis was away; what happened meanwhile is not shown")
+            output.note("Redis was unreachable; changes in the meantime are not shown")
             for task_id in [*(self._left or ())]:
                 if not await self._show_now(task_id):
                     self._ended(REMOVED, task_id)
 
     async def _show_now(self, task_id: str) -> bool:
-        """How a task is now; it may have ended already. False: there is none."""
+        """Show a task's current status; it may have ended already. False: there is none."""
         task = await self._tracked.get(task_id)
         if task is not None:
             self._happened(f"task_{task.status}", _content(task))
@@ -91,7 +91,7 @@ class Watch:
 
 
 def _content(task: TrackedTask) -> dict[str, Any]:
-    """The content of the event that told of a task's status."""
+    """The content of an event with a task's status."""
     content: dict[str, Any] = {"id": task.id, "functionName": task.type}
     if task.status is TaskStatus.FAILED and task.error is not None:
         error = task.error

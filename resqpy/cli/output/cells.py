@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def length(number: int) -> str:
-    """How many jobs wait in a queue, or why nobody can tell."""
+    """How many jobs wait in a queue, or why that is unknown."""
     return number.words if isinstance(number, NoList) else str(number)
 
 
 def job_cells(job: Job) -> tuple[str, str]:
-    """The class and the arguments of a job, or why it is none."""
+    """The class and the arguments of a job, or why it is invalid."""
     if isinstance(job, UnreadableJob):
         return "(unreadable)", f"{len(job.raw)} bytes: {job.problem}"
     return job.class_name, args(job.args)
 
 
 def args(values: Sequence[Any]) -> str:
-    """Arguments as one line; ActionHero's one object without the list around it."""
+    """Arguments as one line; ActionHero's single object without the list around it."""
     only = values[0] if len(values) == 1 and isinstance(values[0], dict) else list(values)
     return output.compact(output.redaction().shown(only))
 
@@ -41,7 +41,7 @@ def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
     when = texts.distance(failed_ms) if failed_ms else entry.failed_at
     return (
         failed_id(entry)[:ID_LENGTH],
-        when if entry.retried_at is None else f"{when} (retried)",  # Ruby leaves what it retried
+        when if entry.retried_at is None else f"{when} (retried)",  # Ruby keeps what it retried
         entry.class_name or "(unreadable)",
         entry.queue,
         _first_line(": ".join(filter(None, (entry.exception, entry.error)))) or None,
@@ -49,7 +49,7 @@ def failed_cells(entry: FailedJob) -> tuple[str | None, ...]:
 
 
 def _first_line(words: str) -> str:
-    """An error in a table: Ruby's come with the lines of source around them."""
+    """An error in a table: Ruby's errors contain lines of source."""
     first, _, more = words.partition("\n")
     return f"{first} …" if more.strip() else first
 
@@ -81,7 +81,7 @@ _TIMES = ("_time", "_until")
 
 
 def properties(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """What a thing has, by its names in JSON, as names and cells for people."""
+    """The JSON properties of something, as names and cells for people."""
     return {name.removesuffix("_ms").replace("_", " "): _property(name, value)
             for name, value in shown.items()}  # fmt: skip
 
@@ -126,11 +126,11 @@ def worker_cells(worker: SeenWorker, now_ms: int) -> tuple[str, ...]:
 
 
 def tell_how_far(*, everything: bool) -> None:
-    """Say of a look for workers that are not registered that it did not go over all keys."""
+    """Say that a search for unregistered workers did not scan all keys."""
     from resqpy.store.repair.unregistered import KEYS_LOOKED_AT
 
     if not everything:
         output.note(
-            f"(records of workers that are not registered: looked for among {KEYS_LOOKED_AT:,} keys at the "
-            "most; resqpy doctor looks at all)"
+            f"(records of unregistered workers: searched in at most {KEYS_LOOKED_AT:,} keys; resqpy doctor "
+            "scans all)"
         )

@@ -1,6 +1,6 @@
-"""What commands print: tables for people, JSON for programs; questions on a terminal only.
+"""Output of commands: tables for people, JSON for programs; prompts on a terminal only.
 
-All that is printed goes through here, where secrets are hidden and foreign text is made fit for a terminal.
+All output goes through here, where secrets are hidden and foreign text is made safe for a terminal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GAP = "  "
 
 
 class Painted(str):
-    """A text that was made here of what is fit to be printed, with colours."""
+    """A text with colours, already safe to print."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ def paint(words: Any, **style: Any) -> Painted:
 
 
 def joined(*parts: str) -> Painted:
-    """Parts as one line: what is not painted is made fit."""
+    """Parts as one line; those that are not painted are made safe."""
     return Painted("".join(each if isinstance(each, Painted) else text(each) for each in parts))
 
 
@@ -46,22 +46,22 @@ def say(*parts: str, err: bool = False) -> None:
 
 
 def say_block(words: str) -> None:
-    """Print several lines that were made here, as they are but for what can't be printed."""
+    """Print several lines that were made here, without unprintable characters."""
     click.echo(fit(words), nl=False)
 
 
 def trouble(words: str, settings: Settings | None = None) -> None:
-    """Tell of an error, on standard error; it may have several lines."""
+    """Report an error on standard error; it may have several lines."""
     click.echo(f"{paint('resqpy:', fg='red')} {fit(words, settings)}", err=True)
 
 
 def redraw(words: str) -> None:
-    """Show a line of standard error anew, in the place of what it was."""
+    """Replace a line of standard error."""
     click.echo(f"\r{text(words)}\x1b[K", err=True, nl=False)
 
 
 def fit(words: str, settings: Settings | None = None) -> str:
-    """Lines made fit to be printed."""
+    """Lines made safe to print."""
     rule = redaction() if settings is None else settings.redaction
     return printable(rule.text(words), "\n\t")
 
@@ -70,7 +70,7 @@ _DEFAULT = Redaction()
 
 
 def redaction() -> Redaction:
-    """What hides secrets: the project's, once its config is known."""
+    """Hides secrets; with the project's settings once its config is loaded."""
     context = click.get_current_context(silent=True)
     settings = context.find_object(Settings) if context is not None else None
     return _DEFAULT if settings is None else settings.redaction
@@ -82,7 +82,7 @@ def wants_json() -> bool:
 
 
 def json(value: Any) -> None:
-    """Print a value as JSON; of a list, an element a line."""
+    """Print a value as JSON; a list with one element per line."""
     if isinstance(value, list) and value:
         lines = ",\n".join(f"  {compact(each)}" for each in value)
         click.echo(f"[\n{lines}\n]")
@@ -98,7 +98,7 @@ def compact(value: Any) -> str:
 
 
 def show(value: Any, for_people: Callable[[], None]) -> None:
-    """Print JSON where it is wanted, else call what prints for people."""
+    """Print JSON if requested, else call the function that prints for people."""
     if wants_json():
         json(value)
     else:
@@ -114,7 +114,7 @@ def listing(
     empty: str,
     right: Sequence[str] = (),
 ) -> None:
-    """Print things, of each what it is in JSON, or its row of a table; see `table`."""
+    """Print items, each as JSON or as a row of a table; see `table`."""
     show(
         [as_json(each) for each in found],
         lambda: table(heads, [cells(each) for each in found], empty=empty, right=right),
@@ -124,11 +124,11 @@ def listing(
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, right: Sequence[str] = ()
 ) -> None:
-    """Print a table; the last column is cut where the terminal ends.
+    """Print a table; the last column is cut at the width of the terminal.
 
     Args:
-        empty: what is said where there are no rows.
-        right: columns that stand at the right: numbers.
+        empty: printed if there are no rows.
+        right: right-aligned columns: numbers.
     """
     cells = [[text(cell) for cell in row] for row in rows]
     if not cells:
@@ -147,7 +147,7 @@ def lines(
     right: Sequence[str] = (),
     columns: int = 10_000,
 ) -> list[str]:
-    """Rows of cells as lines of a table, of which the last column is cut where the terminal ends."""
+    """Rows of cells as lines of a table, with the last column cut at the width of the terminal."""
     if not rows:
         return []
     widths = [max(columns_of(row[n]) for row in rows) for n in range(len(heads))]
@@ -167,7 +167,7 @@ def _line(
 
 
 def columns_of(shown: str) -> int:
-    """How many columns of a terminal a text takes: signs of East Asia and emoji take two."""
+    """How many columns of a terminal a text occupies: East Asian characters and emoji take two."""
     if shown.isascii():
         return len(shown)
     return sum(_sign_columns(sign) for sign in shown)
@@ -180,7 +180,7 @@ def _sign_columns(sign: str) -> int:
 
 
 def cut(shown: str, width: int) -> str:
-    """A text that fits into so many columns."""
+    """A text cut to this many columns."""
     if columns_of(shown) <= width:
         return shown
     left, kept = width - 1, []
@@ -197,7 +197,7 @@ def _columns() -> int:
 
 
 def text(value: Any) -> str:
-    """A value as a cell: one line that can be printed, whatever somebody wrote."""
+    """A value as a cell: one printable line, whatever somebody wrote."""
     if value is None:
         return "-"
     return printable(redaction().text(value if isinstance(value, str) else str(value)))
@@ -211,12 +211,12 @@ def properties(rows: Mapping[str, Any]) -> None:
 
 
 def note(words: str) -> None:
-    """Say something beside the result, so not where programs read."""
+    """Print a remark on standard error, so that it is not part of the result."""
     click.echo(fit(words), err=True)
 
 
 def note_place(remedies: Iterable[str]) -> None:
-    """Say that commands which were told need the flags by which this one was told where to look."""
+    """Say that the suggested commands need the same location flags as this one."""
     ctx = click.get_current_context()
     flags = [
         each.opts[0]
@@ -225,21 +225,21 @@ def note_place(remedies: Iterable[str]) -> None:
         and ctx.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE
     ]
     if flags and any("resqpy " in each for each in remedies):
-        note(f"(give the commands that are named here the same {', '.join(flags)})")
+        note(f"(run the suggested commands with the same {', '.join(flags)})")
 
 
 def warn(words: str) -> None:
-    """Say what may be a trouble."""
+    """Print a warning."""
     click.echo(f"{paint('warning:', fg='yellow')} {fit(words)}", err=True)
 
 
 def fail(code: Exit, words: str) -> click.ClickException:
-    """An error to be raised: one line and an exit code."""
+    """An exception that ends the command with one line and an exit code."""
     return Failure(words, code)
 
 
 class Failure(click.ClickException):
-    """An error of one line."""
+    """An error with a one-line message."""
 
     def __init__(self, words: str, code: int) -> None:
         super().__init__(words)
@@ -250,18 +250,18 @@ class Failure(click.ClickException):
 
 
 def confirm(question: str) -> None:
-    """Ask before something is destroyed; off a terminal `--yes` is needed.
+    """Ask before something is destroyed; without a terminal `--yes` is required.
 
     Raises:
-        click.ClickException: the answer is no, or nobody is there to be asked.
+        click.ClickException: the answer is no, or nobody can be asked.
     """
     if current().yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         command = click.get_current_context().command
         can_try = any(param.name == "dry_run" for param in command.params)
-        hint = "say --yes (or --dry-run)" if can_try else "say --yes"
-        raise fail(Exit.USAGE, f"{question} Nobody can be asked here: {hint}")
+        hint = "use --yes (or --dry-run)" if can_try else "use --yes"
+        raise fail(Exit.USAGE, f"{question} There is no terminal to ask on: {hint}")
     if not click.confirm(fit(question), err=True):
         raise fail(Exit.NO, "nothing was done")
 

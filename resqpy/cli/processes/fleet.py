@@ -1,4 +1,4 @@
-"""Which processes a command of the group "Run" starts: this one, or several under a supervisor."""
+"""The processes that a command of the group "Run" starts: this one, or several under a supervisor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resqpy.framework.config.merge import variable_of
 from resqpy.framework.logs.log import configure, get_logger
 from resqpy.framework.logs.writer import guard_standard_streams
 from resqpy.framework.project.layout import FILE
-from resqpy.framework.project.place import Place
+from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.project import Project
 
 # What the supervisor does, so its children must not.
@@ -32,7 +32,7 @@ OURS = {"process.processes": 1, "process.pidfile": "", "process.daemon": False}
 
 
 def worker(settings: Settings) -> NoReturn:
-    """Work jobs, in as many processes as the config says; ends the program."""
+    """Run jobs, in as many processes as configured; ends the program."""
     if SUPERVISED in os.environ:
         running.end(running.work(settings, worker=True, scheduler=None))
     project = session.load_without_tasks(settings)
@@ -45,7 +45,7 @@ def worker(settings: Settings) -> NoReturn:
 
 
 def scheduler(settings: Settings) -> NoReturn:
-    """Stand for election as scheduler, work no jobs; ends the program."""
+    """Stand for election as scheduler, run no jobs; ends the program."""
     project = session.load_without_tasks(settings)
     with _surroundings(project):
         code = running.work(settings, worker=False, scheduler=True)
@@ -61,7 +61,7 @@ def start(settings: Settings, *, reload: bool) -> int:
         True  # bytecode of a file that is saved twice in a second may be stale
     )
     settings.override("tasks.scheduler", value=True, flag="start")
-    # With an error in a file the project is watched all the same.
+    # The project is watched even if a file has an error.
     project = Project.load(
         settings.root, settings.environment, settings.parsed(), tasks=settings.modules
     )
@@ -83,7 +83,7 @@ def start(settings: Settings, *, reload: bool) -> int:
         return asyncio.run(supervise())
 
 
-def _supervise(settings: Settings, project: Place) -> int:
+def _supervise(settings: Settings, project: ProjectDirectory) -> int:
     guard_standard_streams()
     configure(project.config.logger, project.name)
     process = project.config.process
@@ -105,7 +105,7 @@ def _supervise(settings: Settings, project: Place) -> int:
 
 
 @contextlib.contextmanager
-def _surroundings(project: Place) -> Iterator[None]:
+def _surroundings(project: ProjectDirectory) -> Iterator[None]:
     process = project.config.process
     background = Background.enter() if process.daemon else None
     with pid_file(process.pidfile):
@@ -115,8 +115,8 @@ def _surroundings(project: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept_redis(project: Place) -> Iterator[None]:
-    """Keep an embedded Redis while children come and go."""
+def _kept_redis(project: ProjectDirectory) -> Iterator[None]:
+    """Keep an embedded Redis running while children come and go."""
     with project:
         if project.uses_embedded_redis:
             project.connection()
@@ -124,7 +124,7 @@ def _kept_redis(project: Place) -> Iterator[None]:
 
 
 def _environ(settings: Settings) -> dict[str, str]:
-    """The flags of this call as the variables that say the same, for the children."""
+    """The flags of this call as equivalent environment variables for the children."""
     said = {variable_of(path): _text(value) for path, value in (settings.overrides | OURS).items()}
     said["RESQPY_ROOT"] = str(settings.root.resolve())
     if settings.app is not None:
@@ -145,7 +145,7 @@ def _text(value: Any) -> str:
 # -- changed files, for `resqpy start` --
 
 
-# Folders that no running task imports from; hidden ones and virtual environments are left out too.
+# Directories that no running task imports from; hidden ones and virtual environments are skipped too.
 LEFT_OUT = ("__pycache__", "build", "deploy", "dist", "docs", "node_modules", "tests")
 EVERY_S = 0.4
 
@@ -172,7 +172,7 @@ def _state(root: Path) -> dict[Path, int]:
 
 
 def files_of(root: Path) -> Iterator[tuple[Path, int]]:
-    """The files that are watched, and when each was changed."""
+    """The watched files, and when each was changed."""
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if _is_watched(Path(folder, name))]
         for path in (Path(folder, each) for each in names if each.endswith((".py", FILE))):
@@ -191,14 +191,14 @@ def _is_watched(folder: Path) -> bool:
 
 
 class Background:
-    """This process as one that goes on without its terminal; who started it waits for `settle`."""
+    """Detaches this process from its terminal; the caller's process waits for `settle`."""
 
     def __init__(self, told: int) -> None:
         self._told = told
 
     @classmethod
     def enter(cls) -> Background:
-        """Go on in a new process and session. What started us ends with 0 when we have settled, or
+        """Continue in a new process and session. The original process exits with 0 when we have settled, or
         with our exit code if we end before that.
         """
         heard, told = os.pipe()
@@ -209,7 +209,7 @@ class Background:
             return cls(told)
         os.close(told)
         if os.read(heard, 1):
-            output.say(f"started in the background; stop it by: kill {pid}")
+            output.say(f"started in the background; stop it with: kill {pid}")
             sys.stdout.flush()
             os._exit(Exit.OK)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -218,7 +218,7 @@ class Background:
         """Leave the terminal.
 
         Args:
-            log: where what is printed goes; None: nowhere.
+            log: receives printed output; None: discard it.
 
         Raises:
             click.ClickException: the log can't be written.
@@ -226,7 +226,7 @@ class Background:
         try:
             target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise fail(Exit.USAGE, f"can't write the log file: {error}") from error
+            raise fail(Exit.USAGE, f"cannot write the log file: {error}") from error
         empty = os.open(os.devnull, os.O_RDONLY)
         for number, source in ((0, empty), (1, target), (2, target)):
             os.dup2(source, number)
@@ -237,7 +237,7 @@ class Background:
 
 @contextlib.contextmanager
 def pid_file(path: str | None) -> Iterator[None]:
-    """Hold a pid file for the time of the block. Its lock dies with us, so a stale one is no trouble.
+    """Hold a pid file within the block. Its lock dies with us, so a stale one does no harm.
 
     Raises:
         click.ClickException: another process holds it.
@@ -249,13 +249,13 @@ def pid_file(path: str | None) -> Iterator[None]:
         try:
             file = stack.enter_context(Path(path).open("a+", encoding="ascii"))
         except OSError as error:
-            raise fail(Exit.USAGE, f"can't write the pid file: {error}") from error
+            raise fail(Exit.USAGE, f"cannot write the pid file: {error}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             other = file.read().strip()
-            raise fail(Exit.RUNNING, f"runs already: process {other} holds {path}") from None
+            raise fail(Exit.RUNNING, f"already running: process {other} holds {path}") from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

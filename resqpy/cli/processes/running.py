@@ -1,4 +1,4 @@
-"""A process of workers, from its options to its end."""
+"""A worker process, from its options to its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from resqpy.base.concurrency.own_tasks import run_on
-from resqpy.base.error_text import repr_of, told, words_of
+from resqpy.base.error_text import message_of, repr_of, told
 from resqpy.base.errors import ImportFailed
 from resqpy.base.imports import import_dotted
 from resqpy.cli.arguments import session
@@ -33,7 +33,7 @@ NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
 
 
 def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
-    """Run a process until it is told to stop; its exit code, with which the caller is to `end`."""
+    """Run a process until it is told to stop; returns its exit code, for `end`."""
     guard_standard_streams()
     supervisor = _Supervisor()
     project = session.load_project(settings)
@@ -53,7 +53,7 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
         run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor), may_interrupt)
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
-    except BaseException as error:  # SystemExit too: it is no order to end with 0
+    except BaseException as error:  # SystemExit too: it must not end the process with 0
         if settings.debug:
             raise
         code = code_of(error)
@@ -64,8 +64,8 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
 def _tell_the_end(
     error: BaseException, settings: Settings, config: LoggerConfig, *, started: bool
 ) -> None:
-    """Before the start is done, the words are all that there is to know; no plain line in a JSON log."""
-    words, only_json = words_of(error) or repr_of(error), fills_standard_error(config)
+    """Before the start is complete, the message is all there is to know; no plain line in a JSON log."""
+    words, only_json = message_of(error) or repr_of(error), fills_standard_error(config)
     if not only_json:
         output.trouble(words, settings)
     if started:
@@ -75,14 +75,14 @@ def _tell_the_end(
 
 
 def _number() -> int | None:
-    number = os.environ.pop(NUMBER, "")  # not for the programs that tasks start
+    number = os.environ.pop(NUMBER, "")  # not for programs that tasks start
     return int(number) if number.isdigit() else None
 
 
 def end(code: int) -> NoReturn:
-    """End the program by force, since a thread that never returns must not hold it."""
+    """End the program by force, because a thread that never returns must not block it."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or missing
             stream.flush()
     _end_daemons()
     log_writer.flush()
@@ -90,7 +90,7 @@ def end(code: int) -> NoReturn:
 
 
 def _end_daemons() -> None:
-    """What Python does at its end where a task has used `multiprocessing`."""
+    """What Python does at exit if a task has used `multiprocessing`."""
     used = sys.modules.get("multiprocessing.process")
     for child in used.active_children() if used is not None else ():
         if child.daemon:
@@ -98,7 +98,7 @@ def _end_daemons() -> None:
 
 
 def _new_runner() -> asyncio.Runner:
-    """On uvloop, where it is installed."""
+    """With uvloop, if it is installed."""
     try:
         return asyncio.Runner(loop_factory=import_dotted("uvloop:new_event_loop"))
     except ImportFailed:
@@ -148,8 +148,8 @@ def _place(project: Project) -> str:
 
 
 class _Supervisor:
-    """The way to our supervisor, if there is one: it says when we may work and hears when we are ready,
-    and we stop when it is gone, however it ended.
+    """The connection to our supervisor, if there is one: it says when we may work and is told when we are
+    ready, and we stop when it is gone, however it ended.
 
     Attributes:
         started: whether we were ready.
@@ -162,8 +162,8 @@ class _Supervisor:
         self.started = False
 
     def lets_go(self) -> bool:
-        """Tell that the project is loaded, and wait until the process whose place we take has ended;
-        False: the supervisor is gone.
+        """Report that the project is loaded, and wait until the process that we replace has ended; False:
+        the supervisor is gone.
         """
         if self._socket is None:
             return True
@@ -181,10 +181,10 @@ class _Supervisor:
             asyncio.get_running_loop().add_reader(self._socket, self._gone)
 
     def tell_ready(self) -> None:
-        """Tell that we have started."""
+        """Report that we have started."""
         self.started = True
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it is gone, which the loop is about to hear
+            with contextlib.suppress(OSError):  # it is gone, which the loop is about to notice
                 self._socket.send(READY)
 
     def _gone(self) -> None:
@@ -194,7 +194,7 @@ class _Supervisor:
             self._process.request_stop()
 
     def close(self) -> None:
-        """Forget it."""
+        """Close it."""
         socket, self._socket = self._socket, None
         if socket is not None:
             asyncio.get_running_loop().remove_reader(socket)

@@ -1,5 +1,5 @@
-"""What a service manager (systemd, `Type=notify`) is told: that we work, that we stop, that our event loop
-goes round.
+"""Notifies a service manager (systemd, `Type=notify`): that we work, that we stop, that our event loop is
+responsive.
 
 Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -12,13 +12,13 @@ import socket
 
 from resqpy.framework.logs.log import get_logger
 
-# A child that had them would speak in our name.
+# A child that inherited them would speak for us.
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class ServiceManager:
-    """The way to it; where there is none, nothing is told. To be made on the loop that is to be watched:
-    its signs of life come from there, so they end when it hangs.
+    """The connection to it; without one, nothing is sent. Create it on the loop to be watched: the watchdog
+    messages come from there, so they stop when it hangs.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class ServiceManager:
             self._watching = asyncio.create_task(self._watch(int(every_us) / 2e6))
 
     def ready(self) -> None:
-        """We work."""
+        """Report that we work."""
         self._tell("READY=1")
 
     def stopping(self) -> None:
-        """We stop; that may last."""
+        """Report that we stop, which may take a while."""
         self._tell("STOPPING=1")
 
     def close(self) -> None:
-        """Give no more signs of life."""
+        """Stop the watchdog messages."""
         if self._watching is not None:
             self._watching.cancel()
 
@@ -54,4 +54,4 @@ class ServiceManager:
                 way.setblocking(False)  # noqa: FBT003 - its signature
                 way.sendto(words.encode(), self._address)
         except OSError as error:
-            get_logger().warning("the service manager does not hear us", error=repr(error))
+            get_logger().warning("cannot reach the service manager", error=repr(error))

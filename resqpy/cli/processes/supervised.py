@@ -1,7 +1,7 @@
-"""One process of a supervisor, from the supervisor's side of the pair of sockets between them.
+"""A supervisor's end of the socket pair to one process.
 
-The process says LOADED when its project is loaded, and waits for GO; it says READY when it works. When
-one end is gone, the other one hears it.
+The process sends LOADED when its project is loaded, and waits for GO; it sends READY when it works. Each
+end notices when the other one is gone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from resqpy.framework.process.signals import kill_group, number
 
-SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket that leads to the supervisor
+SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket to the supervisor
 LOADED, GO, READY = b"l", b"g", b"r"
 
 
 class Supervised:
-    """A process. It leads a process group of its own, so that a Ctrl-C on the terminal reaches it once,
-    through us.
+    """A process. It leads its own process group, so that a Ctrl-C on the terminal reaches it once, through
+    us.
 
     Args:
         on_ready: called when it works.
@@ -27,7 +27,7 @@ class Supervised:
     Attributes:
         loaded: its project is loaded; it waits for `go`.
         ready: it works.
-        ended: it is no more.
+        ended: it has ended.
     """
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Supervised:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Begin: with these arguments of `resqpy`."""
+        """Start `resqpy` with these arguments."""
         with self._theirs as theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "resqpy.cli", *arguments),
@@ -73,7 +73,7 @@ class Supervised:
     async def _watch(self) -> None:
         assert self._process is not None
         self.code = await self._process.wait()
-        if self.code:  # what its jobs have started must not run beside their next runs
+        if self.code:  # processes started by its jobs must not run beside their next runs
             kill_group(self._process.pid)
         self._tasks[0].cancel()
         await asyncio.wait(self._tasks[:1])
@@ -82,7 +82,7 @@ class Supervised:
 
     @property
     def pid(self) -> int:
-        """Its number, once it was started."""
+        """Its process id, once started."""
         return self._process.pid if self._process is not None else 0
 
     def go(self) -> None:
@@ -98,19 +98,19 @@ class Supervised:
             self._process.send_signal(number(name))
 
     def signal_when_ready(self, name: str) -> None:
-        """The same as soon as it works: it would end one that still begins."""
+        """The same as soon as it works: the signal would end one that is still starting."""
         if self.ready.is_set():
             self.signal(name)
         else:
             self._kept.append(name)
 
     def kill(self) -> None:
-        """End it and all in its group at once, whatever its event loop does."""
+        """Kill it and its group immediately, whatever its event loop does."""
         if self._process is not None and self._process.returncode is None:
             kill_group(self._process.pid)
 
     async def comes_to(self, state: asyncio.Event, within_s: float) -> bool:
-        """Whether it is `loaded` or `ready` within a time; False where it has ended before."""
+        """Whether it is `loaded` or `ready` within a time; False if it ends before."""
         waits = [asyncio.ensure_future(each.wait()) for each in (state, self.ended)]
         try:
             await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)

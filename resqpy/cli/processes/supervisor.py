@@ -1,5 +1,6 @@
-"""Several processes of workers under one: restarts what dies, kills what does not stop, forwards signals,
-rolls on HUP: a new process has loaded its project before the old one is told to stop.
+"""Supervises several worker processes: restarts dead ones, kills those that don't stop, forwards signals,
+and replaces them one by one on HUP: a new process has loaded its project before the old one is told to
+stop.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from resqpy.framework.process.signals import (
     number,
 )
 
-FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 30.0
-STEADY_S = 60.0  # who lived so long begins again with the first pause
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
+STEADY_S = 60.0  # after this long without a crash the restart delay is reset
 READY_WITHIN_S = 60.0
 FORWARDED = ("USR1", "USR2", "CONT", "TSTP", "TTIN")
 STOPPING = ("TERM", "INT")
-# A new start would end the same way.
+# A restart would fail the same way.
 FINAL = (Exit.USAGE, Exit.PROJECT)
 
 _DEADLY = {
@@ -38,7 +39,7 @@ _DEADLY = {
 
 @dataclass(frozen=True)
 class Grace:
-    """How many seconds a process gets to stop, before it is killed.
+    """How many seconds a process gets to stop before it is killed.
 
     Attributes:
         in_order: after the first TERM.
@@ -50,7 +51,7 @@ class Grace:
 
     @classmethod
     def of(cls, tasks: TasksConfig) -> Grace:
-        """What the config says, and some seconds in which a process ends itself."""
+        """As configured, and some seconds in which a process ends by itself."""
         cancel_s = tasks.cancel_timeout / 1000
         return cls(tasks.stop_timeout / 1000 + cancel_s + 15.0, cancel_s + NOW_WITHIN_S + 2.0)
 
@@ -61,9 +62,9 @@ class _Child:
 
     index: int
     process: Supervised | None = None
-    successor: Supervised | None = None  # loaded, and waits until the process has ended
+    successor: Supervised | None = None  # loaded, and waits until the old process has ended
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # once
-    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a new one, at once
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  # a new one, immediately
 
 
 class Supervisor:
@@ -74,8 +75,8 @@ class Supervisor:
         count: how many.
         grace: how long they get to stop.
         burst: a child that ends with 0 is not replaced.
-        stubborn: not even a project that can't be loaded ends us; we wait for `roll`.
-        vary: what stands in the environment of a child besides, by its number (from 0).
+        stubborn: even a project that can't be loaded doesn't end us; we wait for `roll`.
+        vary: additional environment of a child, by its number (from 0).
     """
 
     def __init__(
@@ -94,19 +95,19 @@ class Supervisor:
         self._environ = {name: given[name] for name in given if name not in VARIABLES}
         self._grace = grace
         self._urgency = Urgency()
-        self._all: set[Supervised] = set()  # also successors
+        self._all: set[Supervised] = set()  # including successors
         self._children = [_Child(index + 1) for index in range(count)]
         self._burst, self._stubborn, self._vary = burst, stubborn, vary
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
-        self._worked = False  # whether a child was ever ready
-        self._renewed = self._again = False  # of a roll: a new process began; another roll is due
+        self._worked = False  # whether any child was ever ready
+        self._renewed = self._again = False  # of a roll: replaced one; another is due
         self._log = get_logger()
         self._terminal = ControllingTerminal()
 
     async def run(self) -> int:
-        """Until a signal says stop, or all children have ended for good; the exit code."""
+        """Run until a signal requests a stop, or all children have ended; returns the exit code."""
         manager = ServiceManager()
         telling = asyncio.create_task(self._tell(manager))
         with listening(self._handlers()):
@@ -123,7 +124,7 @@ class Supervisor:
         return self._code
 
     async def _tell(self, manager: ServiceManager) -> None:
-        """Tell it when all have been ready, and when we stop."""
+        """Notify the service manager when all have been ready, and when we stop."""
         for child in self._children:
             await child.ready.wait()
         manager.ready()
@@ -160,7 +161,7 @@ class Supervisor:
                 died = {"process": child.index, "code": code} | _signal_of(code)
                 self._log.warning("process died", **died, again_in_s=pause_s)
                 await self._first(pause_s, self._stopping, child.wanted)
-                pause_s = min(pause_s * 2, MOST_PAUSE_S)
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     async def _live(self, child: _Child) -> int:
         """Let a process work, and return its exit code when it has ended."""
@@ -182,12 +183,12 @@ class Supervisor:
         environ = {**self._environ, **self._vary(child.index - 1)}
         await process.start(self._arguments, environ)
         self._all = {each for each in self._all if not each.ended.is_set()} | {process}
-        if self._stopping.is_set():  # whoever asked for that did not see it
+        if self._stopping.is_set():  # the request came before it existed
             process.signal("TERM")
         return process
 
     async def _replace(self, child: _Child, code: int) -> bool:
-        """Whether another one follows one that ended."""
+        """Whether to replace a process that ended."""
         if child.wanted.is_set():
             return True
         final = _is_final(code, ready=child.ready.is_set(), worked=self._worked)
@@ -244,7 +245,7 @@ class Supervisor:
 
     def _kill(self, process: Supervised) -> None:
         if not process.ended.is_set():
-            self._log.error("process did not stop in its time: killed", pid=process.pid)
+            self._log.error("process did not stop in time: killed", pid=process.pid)
             process.kill()
 
     def _hang_up(self) -> None:
@@ -254,8 +255,8 @@ class Supervisor:
             self.roll()
 
     def roll(self) -> None:
-        """Replace all, one after the other: the new one has loaded its project before the old one gets
-        its time to stop, and is ready before the next one goes. Children that wait are started.
+        """Replace all, one after the other: the new one has loaded its project before the old one is told
+        to stop, and is ready before the next one is replaced. Waiting children are started.
         """
         for child in self._children:
             if child.process is None:
@@ -263,7 +264,7 @@ class Supervisor:
         if self._rolling is None or self._rolling.done():
             self._rolling = asyncio.get_running_loop().create_task(self._roll_all())
         elif self._renewed and any(child.process is not None for child in self._children):
-            self._again = True  # a new one may have been loaded before what this is about
+            self._again = True  # a new one may have been loaded before the latest change
 
     async def _roll_all(self) -> None:
         self._again = True
@@ -277,14 +278,14 @@ class Supervisor:
                 return
 
     async def _renew(self, child: _Child) -> bool:
-        """Replace a process; False: the others are better left as they are."""
+        """Replace a process; False: leave the others as they are."""
         self._renewed = True
         new = await self._begin(child)
         if not await new.comes_to(new.loaded, READY_WITHIN_S):
             new.kill()
             if not self._stopping.is_set():
                 self._log.error(
-                    "the new code can't be loaded: the old process works on", process=child.index
+                    "the new code cannot be loaded: the old process continues", process=child.index
                 )
             return False
         old, child.successor = child.process, new
@@ -300,14 +301,14 @@ class Supervisor:
 
 
 def _signal_of(code: int) -> dict[str, str]:
-    """The signal that ended a process, by name, with what sends the most usual one."""
+    """The signal that ended a process, by name, and the usual cause of KILL."""
     return {"signal": _DEADLY.get(-code, str(-code))} if code < 0 else {}
 
 
 def _is_final(code: int, *, ready: bool, worked: bool) -> bool:
-    """Whether a new start would end the same way. Once a child was ready it is another matter: somebody is
-    about to fix what a deploy broke, and the others work on. A wrong setting may be one child's own, as its
-    port is.
+    """Whether a restart would fail the same way. After a child was ready that no longer holds: somebody is
+    about to fix what a deploy broke, and the others continue. A wrong setting may be one child's own,
+    such as its port.
 
     Args:
         ready: that child was, once.

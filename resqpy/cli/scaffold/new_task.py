@@ -46,7 +46,7 @@ class NewInput(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """As `run` has it."""
+        """As a parameter of `run`."""
         return (
             f"{self.name}: {self.hint} | None = None"
             if self.optional
@@ -55,7 +55,7 @@ class NewInput(NamedTuple):
 
 
 def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
-    """Inputs from `name:type`, those that may be left out last.
+    """Inputs from `name:type`, optional ones last.
 
     Raises:
         click.ClickException: a type that inputs can't have.
@@ -77,14 +77,14 @@ def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
     return sorted(found, key=lambda each: each.optional)
 
 
-# `run` gets these without being asked for, or as something else than an input.
+# `run` receives these automatically, or as something else than an input.
 _NO_INPUTS = ("self", "params", "inputs", "worker")
 
 
 def _why_not(name: str) -> str:
     if keyword.iskeyword(name):
-        return "it is a word of Python"
-    return "`run` has it for something else" if name in _NO_INPUTS else "it is there twice"
+        return "it is a Python keyword"
+    return "`run` uses it for something else" if name in _NO_INPUTS else "it is given twice"
 
 
 def package_for(layout: Layout, module: str | None) -> str:
@@ -121,7 +121,7 @@ def package_for(layout: Layout, module: str | None) -> str:
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task that is to be written.
+    """A task to be written.
 
     Attributes:
         options: as the command has them.
@@ -140,7 +140,7 @@ class NewTask:
         """Check what was asked for.
 
         Raises:
-            click.ClickException: with what is wrong.
+            click.ClickException: what is wrong.
         """
         inputs, code = read_inputs(options["inputs"]), os.path.relpath(layout.root, layout.folder)
         try:
@@ -156,23 +156,21 @@ class NewTask:
         check_queue_name(self.options["queue"])
         for option, value in (("queue", self.options["queue"]), *self._plugins()):
             if not _PLAIN.fullmatch(value):
-                raise UsageError(
-                    f"--{option} {value!r} has signs that don't stand in code as they are"
-                )
+                raise UsageError(f"--{option} {value!r} has characters that need escaping in code")
         if self._module is not None and not _MODULE.fullmatch(self._module):
-            raise UsageError(f"--module {self._module!r} is no name: letters, digits and _ are")
+            raise UsageError(f"--module {self._module!r} is not a name (letters, digits, _)")
         if self._module is not None and keyword.iskeyword(self._module):
-            raise UsageError(f"--module {self._module!r} is a word of Python")
+            raise UsageError(f"--module {self._module!r} is a Python keyword")
         cron, frequency = self.options["cron"], self.options["frequency"]
         if cron is not None:
             CronSchedule.parse(cron, self.options["timezone"] or "UTC")
         if cron is not None and frequency:
-            raise UsageError("--cron and --frequency: a task has one of them")
+            raise UsageError("--cron and --frequency can't be combined")
         required = [each.name for each in self.inputs if not each.optional]
         if required and (cron is not None or frequency):
             raise UsageError(
-                f"a periodic task can't have required inputs ({', '.join(required)}); "
-                f"say --input {required[0]}:type?"
+                f"a periodic task can't have required inputs ({', '.join(required)}); use --input "
+                f"{required[0]}:type?"
             )
 
     def _plugins(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Writing files from templates: for `resqpy new` and `resqpy generate`."""
+"""Writes files from templates: for `resqpy new` and `resqpy generate`."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _SUFFIX = ".tmpl"
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-MOST_COLUMNS = 100  # of a line of the project, see its pyproject.toml
-MOST_WORDS = 80  # of a description, which is one line of a docstring
+MAX_COLUMNS = 100  # line length of the project, see its pyproject.toml
+MAX_DESCRIPTION = 80  # of a description, which is one line of a docstring
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name in the spellings that code has for it."""
+    """A name in the spellings used in code."""
 
     given: str
 
     @classmethod
     def of(cls, text: str, remedy: str = "") -> Name:
-        """Check a name that a person gives.
+        """Check a user's name.
 
         Args:
-            remedy: what to do about another one.
+            remedy: what to do about an invalid one.
 
         Raises:
-            click.ClickException: it can't be made a name in Python.
+            click.ClickException: it can't be made a Python name.
         """
         if not _NAME.fullmatch(text) or not _WORD.findall(text):
             raise click.UsageError(
-                f"{text!r} is no name: a letter comes first, then letters, digits, _, - and ."
-                + (f"; {remedy}" if remedy else "")
+                f"{text!r} is not a valid name: it must begin with a letter, followed by letters, digits, "
+                "_, - and ." + (f"; {remedy}" if remedy else "")
             )
         return cls(text)
 
@@ -77,15 +77,15 @@ def template(name: str) -> str:
 
 
 def render(name: str, values: Mapping[str, str]) -> str:
-    """A template with its holes filled."""
+    """A template with its placeholders filled."""
     return _HOLE.sub(lambda hole: values.get(hole[1], hole[0]), template(name))
 
 
 def spread(indent: int, head: str, items: Sequence[str], tail: str) -> str:
-    """Code between brackets as a formatter leaves it: in one line, or in one for each item."""
+    """Code between brackets as a formatter leaves it: on one line, or one line per item."""
     space = " " * indent
     line = f"{space}{head}{', '.join(items)}{tail}"
-    if len(line) <= MOST_COLUMNS:
+    if len(line) <= MAX_COLUMNS:
         return line
     return "\n".join(
         [f"{space}{head}", *(f"{space}    {each}," for each in items), f"{space}{tail}"]
@@ -99,16 +99,16 @@ def sentence(words: str) -> str:
         click.ClickException: it is too long for that.
     """
     line = " ".join(words.split())
-    if len(line) > MOST_WORDS:
+    if len(line) > MAX_DESCRIPTION:
         raise click.UsageError(
-            f"--description: at the most {MOST_WORDS} characters; the rest goes to the docstring"
+            f"--description: at most {MAX_DESCRIPTION} characters; put the rest into the docstring"
         )
     line = line.replace("\\", "\\\\").replace('"', "'")
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
 def templates_below(folder: str) -> Iterator[str]:
-    """The paths of the files that a folder of templates makes, sorted."""
+    """The paths of the files that a template directory makes, sorted."""
     root = TEMPLATES / folder
     for path in sorted(root.rglob(f"*{_SUFFIX}")):
         yield path.relative_to(root).as_posix().removesuffix(_SUFFIX)
@@ -120,7 +120,7 @@ class Writer:
     already stays as it is.
 
     Args:
-        root: below which they are.
+        root: their base directory.
         force: overwrite.
         dry_run: only tell.
         remedy: what to do about a file that stands in the way.
@@ -134,7 +134,7 @@ class Writer:
     _ends: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, text: str) -> None:
-        """A file to be written, by `write`."""
+        """Add a file for `write`."""
         self._texts[path] = text
 
     def append(self, path: str, text: str) -> None:
@@ -161,7 +161,7 @@ class Writer:
             try:
                 self._write_all(verbs)
             except OSError as error:
-                raise output.fail(Exit.USAGE, f"can't write there: {error}") from error
+                raise output.fail(Exit.USAGE, f"cannot write there: {error}") from error
         self._tell(verbs)
 
     def _has(self, path: str, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What commands that change many things have in common: they count, ask, do it, and tell."""
+"""Shared by commands that change many things: they count, ask, act, and report."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from resqpy.cli.output.exits import Exit
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.inspect.resque import Resque
-from resqpy.engine.inspect.walking import Walked
+from resqpy.engine.inspect.walking import SearchResult
 from resqpy.store import delayed
 
-Walk = Callable[[Resque, bool], Awaitable[Walked]]  # the second: a dry run
+Progress = Callable[[Resque, bool], Awaitable[SearchResult]]  # the second: a dry run
 
 _QUEUES = 50
-_JOBS = 200  # of each queue, and of those that are delayed
+_JOBS = 200  # of each queue, and delayed ones
 
 
 @dataclass(frozen=True)
 class BulkChange:
-    """What becomes of things.
+    """A bulk change.
 
     Attributes:
-        noun: what they are: "job".
-        done: what became of them: "removed".
-        question: what a person is asked, given "3 jobs"; None: nothing.
-        why_less: why it may not be done to all that were found.
-        where: stands behind what is told.
+        noun: what is changed: "job".
+        done: what happened: "removed".
+        question: the question for a person, given "3 jobs"; None: none.
+        why_less: why some of those found may not be changed.
+        where: appended to the result.
     """
 
     noun: str
@@ -44,7 +44,7 @@ class BulkChange:
     where: str = ""
 
     def carry_out(self, found: int, act: Callable[[], int], *, dry_run: bool) -> int:
-        """Ask, and do it to all that were found; to how many it was done, or would be."""
+        """Ask, and change everything that was found; returns how many were changed, or would be."""
         if dry_run or not found:
             return found
         if self.question is not None:
@@ -66,15 +66,15 @@ class BulkChange:
         told: str | None = None,
         more: tuple[str, str] = ("", ""),
     ) -> Exit:
-        """Tell to how many it was done, with the exit code: NO where there were more.
+        """Report how many were changed, with the exit code: NO if fewer than found.
 
         Args:
-            told: instead of the usual words.
-            more: before and behind what is told of those to which it was not done.
+            told: instead of the usual text.
+            more: before and after the number of those that were not changed.
         """
         told = told or f"{self.words(number, dry_run=dry_run)}{self.where}{more[0]}"
         if number < found:
-            told += f"; {found - number:,} of the {found:,} that were found {self.why_less}"
+            told += f"; {found - number:,} of {found:,} {self.why_less}"
         done = {"found": found, self.done: 0 if dry_run else number}
         output.show({**done, **result, "dry_run": dry_run}, lambda: output.say(told + more[1]))
         return Exit.NO if number < found else Exit.OK
@@ -82,24 +82,24 @@ class BulkChange:
 
 def change(
     what: BulkChange,
-    walk: Walk,
+    walk: Progress,
     wanted: JobFilter,
     *,
     dry_run: bool,
     hooks: bool = False,
     at: Moment | None = None,
 ) -> Exit:
-    """Do something to the jobs that are meant, after asking; the exit code.
+    """Change the matching jobs, after asking; returns the exit code.
 
-    It is NO where none is meant, then with the nearest, and where less was done than was found.
+    It is NO if none matches, then with the nearest one, or if fewer were changed than found.
 
     Args:
-        walk: finds them, and does it unless it is a dry run.
-        hooks: the hooks and locks of the project's tasks are asked.
-        at: the time at which they are due, where that is all that was asked for.
+        walk: finds them, and changes them unless it is a dry run.
+        hooks: call the hooks and check the locks of the project's tasks.
+        at: the time at which they are due, if that was the only condition.
     """
 
-    def run(*, dry: bool) -> Walked:
+    def run(*, dry: bool) -> SearchResult:
         if hooks:
             return ask_with_tasks(lambda resque, _: walk(resque, dry))
         return ask(lambda resque: walk(resque, dry))
@@ -111,20 +111,20 @@ def change(
         return what.tell(seen.found, number, result, dry_run=dry_run)
     near = ask(lambda it: nearest(it, wanted) if at is None else nearest_time(it, at))
     others = output.counted(seen.looked_at, what.noun)
-    why = f"none of the {others} that were looked at matches" if seen.looked_at else "there is none"
+    why = f"none of the {others} examined matches" if seen.looked_at else "there is none"
     told = f"{what.words(f'no {what.noun}', dry_run=dry_run)}: {why}{near}"
     result["nearest"] = near.removeprefix("; ") or None
     what.tell(0, 0, result, dry_run=dry_run, told=told)
     return Exit.NO
 
 
-# -- the job that is most like one that is not there --
+# -- the job most similar to one that does not exist --
 
 
 async def nearest(inspector: Inspector, wanted: JobFilter) -> str:
-    """`; the nearest is …`, with what is different; an empty text where nothing is like it.
+    """`; the nearest is …`, with the differences; an empty text if nothing is similar.
 
-    It looks at the first jobs of some queues, and at the first that are delayed.
+    It examines the first jobs of some queues, and the first delayed ones.
     """
     best: tuple[int, str] | None = None
     names: dict[str, None] = {}
@@ -139,7 +139,7 @@ async def nearest(inspector: Inspector, wanted: JobFilter) -> str:
 
 
 async def nearest_time(inspector: Inspector, at: Moment) -> str:
-    """`; the nearest time is …`, where something is delayed; an empty text where nothing is."""
+    """`; the nearest time is …`, if something is delayed; else an empty text."""
     second = ceil_second(moment_ms(at))
     found = await delayed.around(inspector.store, second)
     if not found:

@@ -1,4 +1,4 @@
-"""Which failed jobs a command is about, by their ids or by what they are, and what it does to them."""
+"""Which failed jobs a command selects, by id or by filters, and what it does to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOKED_AT, _PAGE = 1000, 500  # entries, to name the nearest
 
 @dataclass(frozen=True)
 class Filters:
-    """Which failed jobs are meant; empty: any."""
+    """Filters for failed jobs; empty: any."""
 
     class_name: tuple[str, ...]
     exception: tuple[str, ...]
@@ -34,7 +34,7 @@ class Filters:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """As the `Inspector` takes them."""
+        """As the `Inspector` expects them."""
         return {name: list(each) or None for name, each in vars(self).items()}
 
     def __bool__(self) -> bool:
@@ -42,10 +42,10 @@ class Filters:
 
 
 class FailedChoice:
-    """The failed jobs that a command is about.
+    """The failed jobs that a command selects.
 
     Args:
-        again: also those that Ruby has retried already and left in the list; ids name any.
+        again: include those that Ruby has retried already and left in the list; ids select any.
     """
 
     def __init__(
@@ -53,15 +53,14 @@ class FailedChoice:
     ) -> None:
         if bool(ids) + bool(filters) + all_of_them != 1:
             raise click.UsageError(
-                "say which: ids (see `resqpy failed list`), or --class, --exception or --queue, "
-                "or --all"
+                "specify ids (see `resqpy failed list`), or --class, --exception or --queue, or --all"
             )
         self.ids = ids
         self.filters = filters
         self.again = again
 
     async def count(self, resque: Resque) -> tuple[int, int]:
-        """How many there are, and how many more but for Ruby, which has retried them."""
+        """How many there are, and how many more that Ruby has retried."""
         if self.ids:
             return len(await by_ids(resque, self.ids)), 0
         if self.again and not self.filters:
@@ -82,12 +81,12 @@ def carry_out(
     why_less: str = "were gone meanwhile",
     rate: float | None = None,
 ) -> int:
-    """Count them, ask, and do it; the exit code.
+    """Count them, ask, and act; returns the exit code.
 
     Args:
-        one, many: do it to an entry, and to all that are chosen.
+        one, many: act on an entry, and on all that are selected.
         question: "Remove"; "": nothing is asked.
-        rate: so many a second; None: at once.
+        rate: per second; None: unlimited.
     """
 
     async def act(resque: Resque, _: Any) -> int:
@@ -112,7 +111,7 @@ def carry_out(
 
 
 async def _nearest(resque: Resque, filters: Filters) -> str:
-    """What the first entries have instead, of the kind of filter that fits none of them."""
+    """What the first entries have instead, for the filter that matches none of them."""
     entries = [entry async for entry in _first(resque)]
     if not entries:
         return ": there are no failed jobs"
@@ -133,7 +132,7 @@ async def _first(resque: Resque) -> AsyncIterator[FailedJob]:
 
 
 async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:
-    """The entries whose ids begin so.
+    """The entries whose ids have these prefixes.
 
     Raises:
         click.ClickException: there is none, or there are several.
@@ -152,7 +151,7 @@ async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:
 
 
 async def _entries(inspector: Resque) -> AsyncIterator[tuple[str, bytes]]:
-    """The bytes of all failed entries, with the list in which they stand."""
+    """The bytes of all failed entries, with their list."""
     for name in await inspector.failed_lists():
         async for raw in every(inspector.store, inspector.store.keys.failed_list(name)):
             yield name, raw

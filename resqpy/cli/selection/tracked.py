@@ -1,4 +1,4 @@
-"""Which tracked tasks a command is about, by their ids or by what they are, and what it does to them."""
+"""Which tracked tasks a command selects, by id or by conditions, and what it does to them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from resqpy.tracked.verbs import Tracked
 
 @dataclass(frozen=True)
 class TrackedWork:
-    """What becomes of them.
+    """A change of tasks.
 
     Attributes:
         verb: of `Tracked` and `Selection`.
-        done: the word for what has been done.
-        statuses: in which it may be done; none: in any.
-        becomes: what a task is then, if that is another word than `done`.
-        options: what the verb is given besides.
+        done: the participle of the verb.
+        statuses: in which it is allowed; none: any.
+        becomes: the new status, if different from `done`.
+        options: arguments of the verb.
     """
 
     verb: str
@@ -39,7 +39,7 @@ class TrackedWork:
 
 
 def said_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The conditions that were said; statuses may be one word with commas."""
+    """The conditions from the options; statuses may be one comma-separated word."""
     said = {
         name: value
         for name, value in given.items()
@@ -52,7 +52,7 @@ def said_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class TrackedChoice:
-    """The tasks that a command is about.
+    """The tasks that a command selects.
 
     Args:
         given: the options of the command: `all_of_them`, and conditions.
@@ -63,8 +63,8 @@ class TrackedChoice:
         all_of_them = bool(said.pop("all_of_them", False))
         if bool(ids) + bool(said) + all_of_them != 1:
             raise click.UsageError(
-                "say which: ids (see `resqpy tracked list`), or conditions as that command has them "
-                "(--type, --status, --tag, …), or --all"
+                "specify ids (see `resqpy tracked list`), or conditions as for that command (--type, --status, "
+                "--tag, …), or --all"
             )
         self.ids = ids
         self.conditions: Conditions = {}
@@ -72,13 +72,13 @@ class TrackedChoice:
 
 
 def carry_out(choice: TrackedChoice, work: TrackedWork, *, dry_run: bool) -> int:
-    """Do it, or tell to which tasks it would be done; the exit code."""
+    """Execute it, or show for which tasks it would be done; returns the exit code."""
     if choice.ids:
         return _each(choice.ids, work, dry_run=dry_run)
     return _all(choice.conditions, work, dry_run=dry_run)
 
 
-# -- by what they are --
+# -- by conditions --
 
 
 def _all(conditions: Conditions, work: TrackedWork, *, dry_run: bool) -> int:
@@ -97,7 +97,7 @@ def _all(conditions: Conditions, work: TrackedWork, *, dry_run: bool) -> int:
     number, end = what.carry_out(found, act, dry_run=dry_run), ""
     if left:
         allowed = ", ".join(work.statuses)
-        end = f"; left as they are: {words_of(left)} (only {allowed} ones can be {work.done})"
+        end = f"; skipped: {counts_of(left)} (only {allowed} ones can be {work.done})"
     elif not found:
         end = _ask(lambda tracked: nearest_task(tracked, conditions))
     code = what.tell(found, number, {"left": left}, dry_run=dry_run, more=("", end))
@@ -107,7 +107,7 @@ def _all(conditions: Conditions, work: TrackedWork, *, dry_run: bool) -> int:
 async def _count(
     tracked: Tracked, conditions: Conditions, work: TrackedWork
 ) -> tuple[int, dict[str, int]]:
-    """To how many it can be done, and how many more are meant, by their statuses."""
+    """To how many it can be done, and how many others match, by status."""
     found = await tracked.all(**conditions).count(work.statuses)
     if not work.statuses or await tracked.count(**conditions) == found:
         return found, {}
@@ -123,7 +123,7 @@ def _ask(do: Callable[[Tracked], Awaitable[Any]]) -> Any:
 
 
 def _each(ids: Sequence[str], work: TrackedWork, *, dry_run: bool) -> int:
-    """Do it to each; what can't be done is told, and the others are done."""
+    """Do it to each; failures are reported, and the others are done."""
     done = f"would be {work.done}" if dry_run else work.becomes or work.done
     do = _may if dry_run else _do
     missing: list[str] = []
@@ -150,7 +150,7 @@ def _each(ids: Sequence[str], work: TrackedWork, *, dry_run: bool) -> int:
 
 async def _do(tracked: Tracked, task_id: str, work: TrackedWork) -> None:
     if not await getattr(tracked, work.verb)(task_id, **work.options):
-        await tracked.fetch(task_id)  # says that there is none
+        await tracked.fetch(task_id)  # raises if there is none
 
 
 async def _may(tracked: Tracked, task_id: str, work: TrackedWork) -> None:
@@ -167,7 +167,7 @@ def _print_results(results: dict[str, str], done: str) -> None:
             output.warn(result)
 
 
-# -- what there is instead, where none is what was looked for --
+# -- suggestions if nothing was found --
 
 
 _LOOKED_AT = 1000  # tasks, for their names
@@ -175,7 +175,7 @@ _NAMED = {"type": "type", "tags": "tag", "application": "application", "user": "
 
 
 async def nearest_task(tracked: Tracked, conditions: Conditions) -> str:
-    """Which condition no task meets, with the nearest name; all of them together, or that there is no task."""
+    """Which condition no task meets, with the nearest name; or that no task meets all, or that there is none."""
     if not await tracked.count():
         return ": there are no tracked tasks"
     if not conditions:
@@ -195,16 +195,16 @@ async def nearest_id(tracked: Tracked, task_id: str) -> str:
 
 
 async def _by_status(tracked: Tracked, conditions: Conditions) -> str:
-    """Whether it is the status alone that none has, and which they have."""
+    """Whether only the status doesn't match, and which statuses exist."""
     others = cast("Conditions", {k: v for k, v in conditions.items() if k != "status"})
     if "status" not in conditions or not (there := await by_status(tracked, others)):
         return ": none meets these conditions" + (" together" if len(conditions) > 1 else "")
     statuses = " or ".join(_values(conditions["status"]))
-    return f": none is {statuses}; {'others are' if others else 'there are'} {words_of(there)}"
+    return f": none is {statuses}; {'others are' if others else 'there are'} {counts_of(there)}"
 
 
 async def by_status(tracked: Tracked, conditions: Conditions) -> dict[str, int]:
-    """How many of the tasks that meet some conditions are at what."""
+    """The number of matching tasks by status."""
     said = _values(conditions.get("status"))
     found = {}
     for status in TaskStatus:
@@ -214,7 +214,7 @@ async def by_status(tracked: Tracked, conditions: Conditions) -> dict[str, int]:
     return {status: number for status, number in found.items() if number}
 
 
-def words_of(numbers: dict[str, int]) -> str:
+def counts_of(numbers: dict[str, int]) -> str:
     """`2 running, 1 completed`."""
     return ", ".join(f"{number:,} {status}" for status, number in numbers.items())
 

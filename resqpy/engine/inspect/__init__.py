@@ -1,5 +1,5 @@
-"""What is in Redis, read without changing it, and the acts that repair it.
+"""Reading what is in Redis, and repairing it.
 
-`Inspector` reads; `Resque` puts all verbs into one object. What is odd is skipped and told, never a reason
-for a view to fail.
+`Inspector` reads; `Resque` combines all verbs in one object. Malformed data is skipped and reported; it
+never makes a view fail.
 """

@@ -1,4 +1,4 @@
-"""Failed jobs by what failed how: a few lines for a hundred thousand entries."""
+"""Failed jobs grouped by task and exception: a few lines for a hundred thousand entries."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob
 
-MOST_GROUPS = 1000  # names that somebody makes up anew for each job must not fill the memory
+MAX_GROUPS = 1000  # names that are unique for each job must not fill the memory
 
 
 @dataclass(slots=True)
 class FailedGroup:
-    """The failed jobs of one task that failed by one exception.
+    """The failed jobs of one task with one exception.
 
     Attributes:
-        class_name: the task; None: of entries without a readable job.
-        exception: the exception; None: of entries that name none.
+        class_name: the task; None: entries without a readable job.
+        exception: the exception; None: entries that name none.
         count: how many there are.
-        first_ms, last_ms: when the first and the last of them failed, in milliseconds since the
-            epoch; None where no entry tells.
+        first_ms, last_ms: when the first and the last of them failed, in milliseconds since the epoch; None
+            if no entry has a time.
         example: one of them, the last.
-        others: the group of all beyond the thousandth, whatever their task and exception.
+        others: the group of everything beyond the thousandth, whatever task and exception.
     """
 
     class_name: str | None
@@ -46,12 +46,12 @@ class FailedGroup:
 
 
 async def grouped(entries: AsyncIterator[FailedJob]) -> list[FailedGroup]:
-    """Groups of entries by task and exception, the largest first; what is left over last."""
+    """Groups of entries by task and exception, the largest first; the rest last."""
     groups: dict[tuple[str | None, str | None], FailedGroup] = {}
     others: FailedGroup | None = None
     async for entry in entries:
         name = entry.class_name or None, entry.exception or None
-        if name in groups or len(groups) < MOST_GROUPS:
+        if name in groups or len(groups) < MAX_GROUPS:
             group = groups.setdefault(name, FailedGroup(*name, entry))
         else:
             group = others = others or FailedGroup(None, None, entry, others=True)

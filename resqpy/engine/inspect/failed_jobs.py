@@ -1,7 +1,7 @@
 """Failed jobs: the part of the `Inspector` that lists, removes and retries them.
 
-An entry is known by its exact bytes, so it doesn't matter who wrote it, and its job goes back with
-its exact text: nothing is rounded, renamed or dropped (traps 15, 16, 23).
+An entry is identified by its exact bytes, whoever wrote it, and its job goes back with its exact text:
+nothing is rounded, renamed or dropped (traps 15, 16, 23).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Names = str | Sequence[str] | None
 
 
 class Pace:
-    """So many things a second, evenly: for who must not fall upon others with all of them at once.
+    """Rate limiter for bulk operations.
 
     Args:
-        rate: things a second; None: as fast as it goes.
+        rate: operations per second; None: unlimited.
 
     Raises:
         UsageError: the rate is not above 0.
@@ -39,19 +39,19 @@ class Pace:
 
     def __init__(self, rate: float | None) -> None:
         if rate is not None and not rate > 0:
-            raise UsageError(f"rate {rate!r}: give a number above 0, so many a second, or None")
+            raise UsageError(f"rate {rate!r}: pass a number above 0 (per second), or None")
         self._rate = rate
         self._due_s = SYSTEM_CLOCK.monotonic()
 
     def parts(self, things: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Things in parts, between which there is a `rest`."""
+        """The items in parts, with a `rest` between them."""
         step = len(things) if self._rate is None else int(self._rate / _PARTS_A_SECOND)
         step = max(1, step)
         for start in range(0, len(things), step):
             yield things[start : start + step]
 
     async def rest(self, done: int) -> None:
-        """Wait as long as so many things may take; what was late is not caught up."""
+        """Wait for the time that `done` operations may take; delays are not made up for."""
         if self._rate is None or not done:
             return
         now_s = SYSTEM_CLOCK.monotonic()
@@ -60,13 +60,13 @@ class Pace:
 
 
 class FailedJobs(Inspecting):
-    """Lists, removes and retries failed jobs, of all failed lists together.
+    """Lists, removes and retries failed jobs in all failed lists.
 
-    There is one list unless Ruby uses its RedisMultiQueue backend (`failed_lists`); a `FailedJob`
-    knows the list it stands in.
+    There is one list unless Ruby uses its RedisMultiQueue backend (`failed_lists`); a `FailedJob` knows its
+    list.
     """
 
-    # -- looking --
+    # -- reading --
 
     async def failed_lists(self) -> dict[str, int]:
         """The failed lists and how many entries each has; `failed` comes first."""
@@ -79,7 +79,7 @@ class FailedJobs(Inspecting):
     async def failed(self, start: int = 0, stop: int = 99) -> list[FailedJob]:
         """Failed jobs by position, oldest first, both ends included; -1 is the last.
 
-        Without bounds the first hundred. Several lists count as one, one behind the other.
+        The first hundred by default. Several lists count as one, concatenated.
         """
         lists = await self.failed_lists()
         if len(lists) == 1:
@@ -92,9 +92,9 @@ class FailedJobs(Inspecting):
     async def each_failed(
         self, *, class_name: Names = None, exception: Names = None, queue: Names = None
     ) -> AsyncGenerator[FailedJob, None]:
-        """All jobs that have failed by now, oldest first, page by page, filtered if wanted.
+        """All jobs that have failed by now, oldest first, page by page, optionally filtered.
 
-        Entries may be removed while this goes on: those that follow are not missed.
+        Entries may be removed meanwhile: no others are missed.
         """
         async with aclosing(
             self._each(Wanted.of(class_name, exception, queue), with_job=True)
@@ -107,7 +107,7 @@ class FailedJobs(Inspecting):
     ) -> list[FailedGroup]:
         """All failed jobs, or some, by task and exception, the largest group first.
 
-        One walk in bounded memory: beyond a thousand groups the rest is one.
+        One pass in bounded memory: everything beyond a thousand groups is one group.
         """
         wanted = Wanted.of(class_name, exception, queue)
         return await grouped(self._each(wanted, with_job=False))
@@ -118,15 +118,15 @@ class FailedJobs(Inspecting):
                 if (entry := wanted.entry(raw, name, with_job=with_job)) is not None:
                     yield entry
 
-    # -- one --
+    # -- single entries --
 
     async def remove_failed(self, entry: FailedJob | bytes) -> int:
-        """Remove an entry (or one with these exact bytes); how many were removed: 0 or 1.
+        """Remove an entry (or one with these exact bytes); returns how many were removed: 0 or 1.
 
-        One round trip. What was kept for it elsewhere goes with it.
+        One round trip. Data kept separately for it is removed too.
         """
         entry = self._entry(entry)
-        words = await failures.settle(self.store, entry.source, [failures.Settling(entry)])
+        words = await failures.settle(self.store, entry.source, [failures.EntryAction(entry)])
         return words.count("removed")
 
     async def retry_and_remove_failed(
@@ -134,8 +134,8 @@ class FailedJobs(Inspecting):
     ) -> bool:
         """Move the job of an entry back to the tail of its queue, with its exact bytes.
 
-        Entry and job change in one step: the job is never in both places, nor in none. The enqueue
-        hooks and locks of its task's plugins are asked first.
+        Entry and job change in one step: the job is never in both places, nor in none. The enqueue hooks
+        and locks of its task's plugins are checked first.
 
         Args:
             queue: another queue than the one it failed in.
@@ -144,20 +144,20 @@ class FailedJobs(Inspecting):
             False if a plugin forbade it; then the entry stays (node-resque loses the job).
 
         Raises:
-            NotInFailed: there is no such entry any more.
+            NotInFailed: the entry no longer exists.
             UsageError: the entry names no queue, or has no job.
-            StoreError: what Redis has under the name of the queue is no queue.
+            StoreError: the key of the queue is not a list.
         """
         entry = self._entry(entry)
         [word] = await Retrying(self._queue).all(entry.source, [(-1, entry)], queue, strict=True)
         if word == "lost":
-            raise NotInFailed("the bytes of this job, which were kept apart from it, are gone")
+            raise NotInFailed("the bytes of this job, which were kept separately, are gone")
         if word == "absent":
             raise NotInFailed
         if word == "no list":
             raise StoreError(
-                f"the queue {queue or entry.queue!r} is no list in Redis, so no job can go there; say "
-                "where it is to go: retry_and_remove_failed(entry, queue='…'), or --to-queue"
+                f"the queue {queue or entry.queue!r} is not a list in Redis, so no job can go there; choose "
+                "another: retry_and_remove_failed(entry, queue='…'), or --to-queue"
             )
         return word == "retried"
 
@@ -166,18 +166,18 @@ class FailedJobs(Inspecting):
         if isinstance(entry, bytes):
             return Wanted().read(entry, FAILED)
         if not isinstance(entry, FailedJob):
-            raise UsageError(f"{entry!r} is no failed job; give an entry of `failed()`")
+            raise UsageError(f"{entry!r} is not a failed job; pass an entry of `failed()`")
         return entry
 
-    # -- many --
+    # -- many entries --
 
     async def remove_all_failed(
         self, *, class_name: Names = None, exception: Names = None, queue: Names = None
     ) -> int:
-        """Remove all failed jobs, or those of some tasks, exceptions or queues; how many.
+        """Remove all failed jobs, or those of some tasks, exceptions or queues; returns how many.
 
-        One round trip for some hundred entries, safe while others fail. What fails after this has
-        begun stays, unless everything is removed.
+        One round trip for a few hundred entries, safe while others fail. What fails after this has begun
+        stays, unless everything is removed.
         """
         wanted = Wanted.of(class_name, exception, queue)
         removed = 0
@@ -188,7 +188,7 @@ class FailedJobs(Inspecting):
             sweep = Sweep(self.store, self.store.keys.failed_list(name))
             while page := await sweep.page():
                 chosen = wanted.choose(page, name)
-                settlings = [failures.Settling(entry, index) for index, entry in chosen]
+                settlings = [failures.EntryAction(entry, index) for index, entry in chosen]
                 words = await failures.settle(self.store, name, settlings)
                 sweep.removed(_settled(chosen, words))
                 removed += words.count("removed")
@@ -204,25 +204,25 @@ class FailedJobs(Inspecting):
         rate: float | None = None,
         retried: bool = False,
     ) -> int:
-        """Retry all failed jobs, or those of some tasks, exceptions or queues; how many.
+        """Retry all failed jobs, or those of some tasks, exceptions or queues; returns how many.
 
-        In the order in which they failed; two round trips for some hundred entries. What can't be
-        retried stays: no queue, no job, or a plugin that forbids it. What fails after this has
-        begun is not retried, so a job that fails again at once does no harm.
+        In the order in which they failed; two round trips for a few hundred entries. What can't be retried
+        stays: no queue, no job, or a plugin that forbids it. What fails after this has begun is not
+        retried, so a job that fails again immediately does no harm.
 
         Args:
             to_queue: another queue than those in which they failed.
-            rate: so many a second at the most, evenly; None: as fast as it goes.
-            retried: also those that Ruby has retried already, which it leaves in the list.
+            rate: at most this many per second, evenly spaced; None: unlimited.
+            retried: include those that Ruby has retried already, which it leaves in the list.
         """
         wanted = Wanted.of(class_name, exception, queue, retried=retried)
         return await self._retry_all(wanted, to_queue, pace=Pace(rate))
 
     async def retry_stuck_jobs(self, upper_limit: int | None = None) -> int:
-        """Retry the jobs whose workers were cleaned up by force, by Node or by us; how many.
+        """Retry the jobs whose workers were cleaned up by force, by Node or by us; returns how many.
 
         Args:
-            upper_limit: look at so many failed jobs at the most.
+            upper_limit: examine at most this many failed jobs.
         """
         return await self._retry_all(Wanted(only_stuck=True, retried=False), most=upper_limit)
 
@@ -249,8 +249,8 @@ class FailedJobs(Inspecting):
 
 
 async def failed_of(jobs: FailedJobs, class_name: str) -> tuple[int, FailedJob | None]:
-    """How many jobs of a task have failed, and the last of them: one walk in bounded memory, which reads of
-    an entry no more than its class.
+    """How many jobs of a task have failed, and the last of them: one pass in bounded memory that reads only
+    the class of each entry.
     """
     wanted, number, lasts = Wanted.of(class_name, None, None), 0, list[FailedJob]()
     for name in await jobs.failed_lists():
@@ -269,7 +269,7 @@ def _settled(chosen: Sequence[tuple[int, FailedJob]], words: Sequence[str]) -> s
 
 
 def _parts(lists: dict[str, int], start: int, stop: int) -> list[tuple[str, int, int]]:
-    """Which part of each list lies between two positions of all lists together."""
+    """Which part of each list is between two positions in all lists together."""
     total, before = sum(lists.values()), 0
     start = max(0, start + total) if start < 0 else start
     stop = stop + total if stop < 0 else stop

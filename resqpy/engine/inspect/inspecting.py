@@ -1,8 +1,8 @@
-"""What all parts of the `Inspector` share: the queue object whose Redis they look at."""
+"""Common base of all parts of the `Inspector`: the queue object whose Redis they read."""
 
 from __future__ import annotations
 
-from resqpy.base.clock import Clock, told_ms
+from resqpy.base.clock import Clock, test_ms
 from resqpy.engine.queue.client import Client, Connection
 from resqpy.engine.queue.queue import Queue
 from resqpy.store.connection.client import Store
@@ -27,8 +27,8 @@ class Inspecting(Client):
         self.clock: Clock = self._queue.clock
 
     async def now_ms(self) -> int:
-        """What time it is by Redis' clock, by which all that is looked at was written (or by the clock
-        that a test has set), in milliseconds since the epoch.
+        """Redis' time, with which everything inspected was written (or that of a test's clock), in
+        milliseconds since the epoch.
         """
-        told = told_ms(self.clock)
+        told = test_ms(self.clock)
         return await self.store.time_us() // 1000 if told is None else told

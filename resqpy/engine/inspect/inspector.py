@@ -1,4 +1,4 @@
-"""The read side and the repairs: counts, lists and cleans what is in Redis, whoever wrote it."""
+"""Reads and repairs: counts, lists and cleans up what is in Redis, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ class Details(TypedDict):
     """The whole installation at a glance.
 
     Keys:
-        queues: jobs that wait, by queue.
-        workers: what each worker works on, by full id; None for those that wait.
-        stats: counters, of all together and of the registered workers.
-        leader: which scheduler leads.
-        failed: failed jobs, of all failed lists.
-        delayed: times at which something is due.
+        queues: number of waiting jobs by queue. workers: the job of each worker, by full id; None if idle.
+            stats: counters, global and of the registered workers. leader: which scheduler leads. failed:
+            failed jobs in all failed lists. delayed: times at which something is due.
     """
 
     queues: dict[str, int]
@@ -33,41 +30,41 @@ class Details(TypedDict):
 
 
 class Inspector(WaitingJobs, FailedJobs, WorkerCare):
-    """Everything that can be seen and repaired: node-resque's verbs in Python names, and more.
+    """Everything that can be read and repaired: node-resque's verbs with Python names, and more.
 
-    Lists have bounds, walks through everything are async iterators (`each_queued`, `each_delayed`,
+    Lists are bounded; iterations over everything are async iterators (`each_queued`, `each_delayed`,
     `each_failed`). Numbers are milliseconds. Nothing here runs a job.
 
     Args:
-        queue: a `Queue`, whose connection and plugins are shared; or a `Store`, `RedisOptions` or
-            URL, for a connection of its own.
+        queue: a `Queue`, whose connection and plugins are shared; or a `Store`, `RedisOptions` or URL, for
+            a separate connection.
     """
 
     async def locks(self) -> dict[str, str]:
-        """The locks of QueueLock and JobLock by name, with the epoch second at which each ends.
+        """The locks of QueueLock and JobLock by name, with the epoch second at which each expires.
 
-        They have no index: this looks at every key of the database, in steps.
+        They have no index: this scans all keys of the database, in steps.
         """
         return await locks.every(self.store)
 
     async def del_lock(self, name: str) -> int:
-        """Delete a lock by the name under which `locks` has it; how many there were (0 or 1)."""
+        """Delete a lock by the name in `locks`; returns how many there were (0 or 1)."""
         return await locks.delete(self.store, name)
 
     async def stats(self) -> dict[str, int]:
-        """All counters: `processed`, `failed`, and both for each worker that there ever was.
+        """All counters: `processed`, `failed`, and both for each worker that ever existed.
 
-        They have no index: this looks at every key of the database, in steps; `details` has those
-        of the registered workers without.
+        They have no index: this scans all keys of the database, in steps; `details` has those of the
+        registered workers without a scan.
         """
         return await overview.counters(self.store)
 
     async def leader(self) -> str | None:
-        """Which scheduler leads, by the name it has in Node's lock, else in Ruby's; None: nobody."""
+        """Which scheduler leads, by its name in Node's lock, else in Ruby's; None: nobody."""
         return await overview.leader(self.store)
 
     async def details(self) -> Details:
-        """Queues with lengths, workers and what they do, counters, leader. Two round trips."""
+        """Queues with lengths, workers and their jobs, counters, leader. Two round trips."""
         seen = await overview.look(self.store)
         return {
             "queues": seen.queues,

@@ -1,4 +1,4 @@
-"""One object with both sides: enqueue and delete, look and repair."""
+"""One object for both sides: enqueue and delete, read and repair."""
 
 from __future__ import annotations
 

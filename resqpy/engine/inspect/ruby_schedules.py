@@ -1,4 +1,4 @@
-"""The verbs on Ruby's schedules: list, write, remove, pause, trigger."""
+"""The verbs for Ruby's schedules: list, write, remove, pause, trigger."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from resqpy.store.queues import Push
 
 
 class RubyScheduleVerbs:
-    """resque-scheduler's `set_schedule` and others, for schedules that Ruby's clients see, too.
+    """resque-scheduler's `set_schedule` and others, for schedules shared with Ruby's clients.
 
     Args:
-        queue: a `Queue`; its tasks' queues count where a schedule names none.
+        queue: a `Queue`; provides the queue of a task where a schedule names none.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -28,7 +28,7 @@ class RubyScheduleVerbs:
         self._store = queue.store
 
     async def schedules(self) -> dict[str, Any]:
-        """All that is there, as it is written; None where it can't be read."""
+        """All schedules, as written; None if unreadable."""
         seen = await store.look(self._store)
         return {name: codec.decode_lenient(raw) for name, raw in seen.entries.items()}
 
@@ -37,26 +37,26 @@ class RubyScheduleVerbs:
 
         Args:
             config: `cron` or `every`, `class` (default: the name), `queue`, `args`, `description`,
-                `rails_env` and whatever else is to be kept.
+                `rails_env` and any other keys, which are kept.
 
         Raises:
-            InvalidSchedule: it would end Ruby's schedulers; nothing was written.
+            InvalidSchedule: it would crash Ruby's schedulers; nothing was written.
         """
         if not name or not isinstance(name, str):
-            raise InvalidSchedule(f"the name of a schedule is {name!r}, but is to be a text")
+            raise InvalidSchedule(f"the name of a schedule must be text, got {name!r}")
         await store.put(self._store, name, ruby_schedule.encode(name, config))
 
     async def remove_schedule(self, name: str) -> bool:
-        """Remove a schedule; False if there was none of that name."""
+        """Remove a schedule; False if there is none of that name."""
         return await store.remove(self._store, name)
 
     async def pause(self, name: str) -> bool:
-        """Let a schedule rest while a scheduler of ours runs it; Ruby's don't know of that."""
+        """Pause a schedule while one of our schedulers runs it; Ruby's ignore that."""
         await self._schedule(name)
         return await store.pause(self._store, name, paused=True)
 
     async def resume(self, name: str) -> bool:
-        """Run a paused schedule again; False if it was not paused."""
+        """Resume a paused schedule; False if it was not paused."""
         return await store.pause(self._store, name, paused=False)
 
     async def trigger(self, name: str) -> bool:

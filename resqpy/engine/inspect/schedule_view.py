@@ -1,5 +1,5 @@
-"""What `resqpy schedule` shows: all that runs by itself, when it ran last and when it does next. And
-what it does: pause, resume, trigger.
+"""The data of `resqpy schedule`: everything that runs by itself, when it ran last and runs next. And its
+actions: pause, resume, trigger.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from resqpy.store.ruby_schedule import SeenRuby
 
 
 class ScheduleView:
-    """Looks, and changes what runs by itself.
+    """Shows and changes what runs by itself.
 
     Args:
-        queue: a `Queue` with the tasks of this process, if it has any; no scheduler is needed.
-        options: for Ruby's time zone and environment, as the scheduler has them.
+        queue: a `Queue` with the tasks of this process, if any; no scheduler is needed.
+        options: Ruby's time zone and environment, as configured for the scheduler.
     """
 
     def __init__(self, queue: Queue, options: LeaderOptions | None = None) -> None:
@@ -84,12 +84,12 @@ class ScheduleView:
     # -- pause, resume, trigger --
 
     async def pause(self, name: str) -> bool:
-        """Let a task, or else a schedule of Ruby's, rest; False if it does."""
+        """Pause a task, or else a Ruby schedule; False if it was paused already."""
         return await (await self._verbs(name)).pause(name)
 
     async def resume(self, name: str) -> bool:
-        """Let it run again, a task also if it was stopped or a failed run has ended it; False if it was
-        under way already.
+        """Resume it, including a task that was stopped or whose chain ended with a failed run; False if it
+        was running already.
         """
         verbs = await self._verbs(name)
         resumed = await verbs.resume(name)
@@ -98,9 +98,7 @@ class ScheduleView:
         return await self._tasks.enqueue_recurrent_job(name) or resumed
 
     async def trigger(self, name: str) -> bool:
-        """Enqueue it now, whatever its times; False if its one job is under way, or a plugin
-        forbids it.
-        """
+        """Enqueue it now, regardless of its times; False if its one job is under way, or a plugin forbids it."""
         return await (await self._verbs(name)).trigger(name)
 
     async def _verbs(self, name: str) -> RecurrentJobs | RubyScheduleVerbs:
@@ -112,6 +110,6 @@ class ScheduleView:
             return self._ruby
         names = sorted({*tasks, *schedules})
         raise UnknownTask(
-            f"nothing that runs by itself is named {name!r}{near_match(name, names)} "
+            f"no periodic task or schedule is named {name!r}{near_match(name, names)} "
             f"(there are: {', '.join(names) or 'none'})"
         )

@@ -1,4 +1,4 @@
-"""The jobs that wait, in queues and for their time: the part of the `Inspector` that lists them."""
+"""Waiting jobs, queued and delayed: the part of the `Inspector` that lists them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from resqpy.base.model import Job
 from resqpy.base.queue_priority import family
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
-from resqpy.engine.inspect.walking import DelayedWalk
+from resqpy.engine.inspect.walking import DelayedSearch
 from resqpy.store import delayed, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import every
 
-_HEAD = 20  # most times have few jobs; these are read with those of others
+_HEAD = 20  # most times have few jobs; these are read together with those of other times
 
 
 class WaitingJobs(Inspecting):
-    """Lists queues and delayed jobs. What can't be read as a job is shown as an `UnreadableJob`."""
+    """Lists queues and delayed jobs. What can't be read as a job is returned as an `UnreadableJob`."""
 
     # -- queues --
 
@@ -30,7 +30,7 @@ class WaitingJobs(Inspecting):
         return await queues.names(self.store)
 
     async def length(self, queue: str) -> int:
-        """How many jobs wait in a queue and its sub-queues; delayed ones don't count."""
+        """How many jobs wait in a queue and its sub-queues, without delayed ones."""
         return sum(await queues.lengths(self.store, family(queue)))
 
     async def lengths(self) -> dict[str, int]:
@@ -41,7 +41,7 @@ class WaitingJobs(Inspecting):
     async def queued(self, queue: str, start: int = 0, stop: int = 99) -> list[Job]:
         """Jobs of a queue by position, both ends included; -1 is the last.
 
-        Without bounds the first hundred; `each_queued` walks through all.
+        The first hundred by default; `each_queued` iterates over all.
         """
         raws = await queues.page(self.store, self.store.keys.queue(queue), start, stop)
         return [reading.show_job(raw, queue) for raw in raws]
@@ -49,7 +49,7 @@ class WaitingJobs(Inspecting):
     async def each_queued(self, queue: str) -> AsyncGenerator[Job, None]:
         """All jobs that wait in a queue now, the next to run first, page by page.
 
-        Jobs that are taken meanwhile are not missed by those that follow them.
+        If jobs are taken meanwhile, no others are missed.
         """
         async for raw in every(self.store, self.store.keys.queue(queue)):
             yield reading.show_job(raw, queue)
@@ -61,31 +61,31 @@ class WaitingJobs(Inspecting):
     ) -> list[int]:
         """When a job is due, whichever language wrote it: milliseconds since the epoch, sorted.
 
-        One round trip where nothing else is delayed. Else all that is delayed is looked at, for the job may be
-        written otherwise: one more for each five hundred times at which something is due.
+        One round trip if nothing else is delayed. Otherwise all delayed jobs are examined, because the job
+        may be spelled differently: one more round trip per five hundred times at which something is due.
         (node-resque answers in seconds here and in milliseconds in `timestamps`.)
         """
         wanted = JobFilter.of(class_name, args, queue)
         known, index = await delayed.seconds_and_index(self.store, wanted.texts())
         found = set(known)
         if any(int(each) not in found for each in filter(delayed.is_second, index)):
-            found |= (await DelayedWalk(self.store, wanted).everywhere(but=set(known))).times
+            found |= (await DelayedSearch(self.store, wanted).everywhere(but=set(known))).times
         return [second * 1000 for second in sorted(found)]
 
     async def timestamps(self, start: int = 0, stop: int = 999) -> list[int]:
         """The times at which something is due, earliest first: milliseconds since the epoch.
 
-        By position, both ends included; without bounds the first thousand. What a foreign client
-        left in the index and is no second, or a second that was emptied, is not shown.
+        By position, both ends included; the first thousand by default. Index members that are not seconds,
+        and seconds without jobs, are left out.
         """
         members = await delayed.seconds(self.store, start, stop)
         due = [member for member in members if delayed.is_second(member)]
         return [int(member) * 1000 for member in await delayed.filled(self.store, due)]
 
     async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = 99) -> list[Job]:
-        """Jobs that are due at a time (milliseconds or an aware datetime), in their order.
+        """Jobs due at a time (milliseconds or an aware datetime), in order.
 
-        The time is rounded up to a second, as in `enqueue_at`. Without bounds the first hundred.
+        The time is rounded up to a second, as in `enqueue_at`. The first hundred by default.
         """
         key = self.store.keys.delayed(ceil_second(moment_ms(timestamp)))
         return [
@@ -97,7 +97,7 @@ class WaitingJobs(Inspecting):
         return await delayed.count(self.store)
 
     async def all_delayed(self, limit: int = 1000) -> dict[int, list[Job]]:
-        """The first delayed jobs by their time, in milliseconds; `limit` jobs at the most."""
+        """The earliest delayed jobs by time, in milliseconds; at most `limit` jobs."""
         found: dict[int, list[Job]] = {}
         left = limit
         async with aclosing(self.each_delayed()) as jobs:
@@ -109,7 +109,7 @@ class WaitingJobs(Inspecting):
     async def each_delayed(self) -> AsyncGenerator[tuple[int, Job], None]:
         """All delayed jobs with their time in milliseconds, earliest first, page by page.
 
-        One round trip for some hundred times, and further ones for those with many jobs.
+        One round trip for a few hundred times, and more for those with many jobs.
         """
         async for second, raw in delayed_items(self.store):
             yield second * 1000, reading.show_delayed(raw)
@@ -124,7 +124,7 @@ async def delayed_items(store: Store) -> AsyncGenerator[tuple[int, bytes], None]
 
 
 async def _items(store: Store, second: int, head: list[bytes]) -> AsyncGenerator[bytes, None]:
-    """All items of a second whose first ones are known."""
+    """All items of a second, given its first ones."""
     if len(head) < _HEAD:
         for raw in head:
             yield raw

@@ -1,6 +1,6 @@
-"""Walks over jobs that wait, in windows: they find by content, and what is done is done to exact bytes.
+"""Searches in waiting jobs, page by page: jobs are found by content and changed by exact bytes.
 
-A dry run and an act are the same walk; the act only does something to what was found.
+A dry run and a real run use the same search; the real one also changes what was found.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item, Sweep
 
 WINDOW = 1000
-_HEAD = 20  # most times have few jobs; these are read with those of others
+_HEAD = 20  # most times have few jobs; these are read together with those of other times
 
 Chosen = Sequence[Item]
-Act = Callable[[Chosen], Awaitable[set[int]]]  # the indices of those to which it was done
+Act = Callable[[Chosen], Awaitable[set[int]]]  # the indices of those that were changed
 ActAt = Callable[[int, Chosen], Awaitable[set[int]]]  # with the second at which they are due
 
 
 @dataclass(slots=True)
-class Walked:
-    """What came of a walk.
+class SearchResult:
+    """Result of a search.
 
     Attributes:
-        looked_at: jobs it looked at.
-        found: how many are meant.
-        first: of a queue: how many stand before the first that was found.
-        done: how many of them it was done to: others were gone meanwhile, or had to stay.
-        times: at which seconds delayed ones were found, or were changed.
+        looked_at: number of jobs examined.
+        found: number of matching jobs.
+        first: in a queue: how many jobs are before the first match.
+        done: how many were changed: others were gone meanwhile, or had to stay.
+        times: the seconds at which delayed ones were found, or were changed.
     """
 
     looked_at: int = 0
@@ -47,12 +47,12 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class QueueRange:
-    """Which part of a queue is walked over.
+    """Which part of a queue is searched.
 
     Attributes:
         start: the first position.
-        visits: so many jobs are looked at; None: as many as there are now.
-        most: so many are chosen at the most; None: all.
+        visits: maximum number of jobs examined; None: as many as there are now.
+        most: maximum number chosen; None: all.
     """
 
     start: int = 0
@@ -63,7 +63,7 @@ class QueueRange:
 ALL = QueueRange()
 
 
-async def walk_queue(
+async def search_queue(
     store: Store,
     queue: str,
     wanted: JobFilter,
@@ -71,17 +71,17 @@ async def walk_queue(
     *,
     part: QueueRange = ALL,
     but: Callable[[Job], bool] | None = None,
-) -> Walked:
-    """Walk over a queue; what is enqueued after this has begun is not looked at.
+) -> SearchResult:
+    """Search a queue; what is enqueued after this has begun is not examined.
 
     Args:
-        act: done to what is found; None: a dry run.
-        but: jobs that are left out, though they are meant.
+        act: changes what is found; None: a dry run.
+        but: jobs to skip although they match.
     """
     sweep = Sweep(
         store, store.keys.queue(queue), start=part.start, most=part.visits, step=WINDOW
     )  # fmt: skip
-    walked, left = Walked(), part.most
+    walked, left = SearchResult(), part.most
     while left != 0 and (page := await sweep.page()):
         chosen = [
             item
@@ -103,13 +103,13 @@ async def walk_queue(
     return walked
 
 
-class DelayedWalk:
-    """A walk over delayed jobs.
+class DelayedSearch:
+    """A search in delayed jobs.
 
     Args:
-        act: done to what is found; None: a dry run.
-        but: jobs that are left out, though they are meant.
-        most: so many are chosen at the most, the earliest first; None: all.
+        act: changes what is found; None: a dry run.
+        but: jobs to skip although they match.
+        most: maximum number chosen, the earliest first; None: all.
     """
 
     def __init__(
@@ -126,10 +126,10 @@ class DelayedWalk:
         self._act = act
         self._but = but
         self._left = most
-        self.walked: Walked = Walked()
+        self.walked: SearchResult = SearchResult()
 
-    async def everywhere(self, *, but: Collection[int] = ()) -> Walked:
-        """All that is delayed, some hundred times in a round trip; not the seconds of `but`."""
+    async def everywhere(self, *, but: Collection[int] = ()) -> SearchResult:
+        """All delayed jobs, a few hundred times per round trip; not the seconds in `but`."""
         async for page in delayed.every_head(self._store, _HEAD):
             further: list[Coroutine[Any, Any, object]] = []
             for second, head in page:
@@ -145,7 +145,7 @@ class DelayedWalk:
         return self.walked
 
     def _begin(self, second: int, head: Sequence[bytes]) -> Coroutine[Any, Any, object] | None:
-        """Look at the first jobs of a second; what else is to be done there."""
+        """Examine the first jobs of a second; returns what else is to be done there."""
         if len(head) >= _HEAD:
             return self.at(second)
         chosen = self._choose(list(map(Item, count(), head)))
@@ -154,7 +154,7 @@ class DelayedWalk:
         self._note(second, len(chosen))
         return None
 
-    async def at(self, second: int) -> Walked:
+    async def at(self, second: int) -> SearchResult:
         """What is due at one second."""
         sweep = Sweep(self._store, self._store.keys.delayed(second), step=WINDOW)
         while self._left != 0 and (page := await sweep.page()):
@@ -183,7 +183,7 @@ class DelayedWalk:
         return gone
 
     def _note(self, second: int, number: int) -> None:
-        """So many were found at a second, or were changed there."""
+        """Count jobs found at a second, or changed there."""
         if number:
             self.walked.times.add(second)
         if self._left is not None:

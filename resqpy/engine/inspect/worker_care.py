@@ -1,8 +1,7 @@
-"""Workers: the part of the `Inspector` that shows them, and clears up after those that are stuck.
+"""Workers: the part of the `Inspector` that shows them, and cleans up after stuck ones.
 
-A worker is known by its full id, `host:pid:queues`, as it stands in the set of workers; so two
-registrations with one name are two (trap 21), and it doesn't matter whether a record says whose it
-is (trap 20).
+A worker is identified by its full id, `host:pid:queues`, as in the set of workers; so two registrations
+with one name are two (trap 21), and it doesn't matter whether a record names its worker (trap 20).
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.worker.identity import host_name
 from resqpy.store import workers
 
-KILLED = "Worker Timeout (killed manually)"  # node-resque's words
-FRESH_MS = 300_000  # a younger sign of life means: it lives; Ruby has the same five minutes
+KILLED = "Worker Timeout (killed manually)"  # node-resque's text
+FRESH_MS = 300_000  # a younger heartbeat means that it is alive; Ruby uses the same five minutes
 _ATTEMPTS = 5
 
 
 class WorkerCare(Inspecting):
-    """Shows workers of all languages, and clears up after them."""
+    """Shows workers of all languages, and cleans up after them."""
 
     async def workers(self) -> dict[str, WorkerId]:
         """All registered workers: by full id, its host, pid and queues."""
@@ -34,17 +33,17 @@ class WorkerCare(Inspecting):
     async def working_on(
         self, worker: str | WorkerId, queues: str | None = None
     ) -> WorkingOn | None:
-        """What a worker works on; None if it waits.
+        """The job that a worker runs; None if it is idle.
 
         Args:
-            worker: its full id, or its name (`host:pid`), then with its queues or looked up.
+            worker: its full id, or its name (`host:pid`), with its queues or looked up.
         """
         worker_id = await self._find(worker, queues)
         [record] = await workers.records(self.store, [worker_id])
         return reading.show_record(worker_id, record)
 
     async def all_working_on(self) -> dict[str, WorkingOn | None]:
-        """What each worker works on, by full id; None for those that wait. Two round trips."""
+        """The job of each worker, by full id; None if idle. Two round trips."""
         ids = await workers.ids(self.store)
         records = await workers.records(self.store, ids)
         return {
@@ -55,14 +54,14 @@ class WorkerCare(Inspecting):
     async def cancel_running(self, worker: str | WorkerId, queues: str | None = None) -> bool:
         """Ask the process of a resqpy worker, wherever it runs, to cancel the worker's job.
 
-        The job fails as `JobCancelled`; one that takes no notice of a cancellation goes on. Ruby's
-        and Node's workers can't be asked.
+        The job fails as `JobCancelled`; one that ignores the cancellation continues. Ruby's and Node's
+        workers don't support this.
 
         Args:
             worker: its full id, or its name.
 
         Returns:
-            False if it runs nothing of ours, or no process listens.
+            False if it runs no job of ours, or no process listens.
         """
         worker_id = await self._find(worker, queues)
         [record] = await workers.records(self.store, [worker_id])
@@ -74,15 +73,15 @@ class WorkerCare(Inspecting):
     async def force_clean_worker(
         self, worker: str | WorkerId, queues: str | None = None
     ) -> FailedJob | None:
-        """Take a worker out of everything that names it; its job goes to the failed list.
+        """Remove a worker from all keys that name it; its job goes to the failed list.
 
-        It does not end a process: a job that still runs goes on, so retrying it may run it twice
-        (trap 8). All is done in one step: registration, record, heartbeat, ping and statistics go,
-        and with them the JobLocks of a job of ours. A failure is counted where a job failed, not
-        for an idle or unknown worker as node-resque does.
+        This does not end a process: a running job continues, so retrying it may run it twice (trap 8).
+        Everything happens atomically: registration, record, heartbeat, ping and statistics are removed, and
+        the JobLocks of a job of ours. A failure is counted only if a job failed, not for an idle or unknown
+        worker as node-resque does.
 
         Args:
-            worker: its full id, also where only leftovers of it are there; or its name.
+            worker: its full id, even if only leftovers exist; or its name.
 
         Returns:
             The failed entry; None if it had no job.
@@ -102,16 +101,16 @@ class WorkerCare(Inspecting):
     async def clean_old_workers(
         self, age: Duration, *, spare_live: bool = False
     ) -> dict[str, FailedJob]:
-        """Clean up, by `force_clean_worker`, after workers whose job has run for too long.
+        """Clean up, with `force_clean_worker`, after workers whose job has run for too long.
 
-        It goes by the age of the run, as in node-resque: a long job in a worker that lives is old
-        too, unless `spare_live` says otherwise. A run whose start can't be told is left alone.
-        (resqpy's scheduler takes back the jobs of its dead workers by itself.)
+        As in node-resque the age of the run decides: a long job in a live worker is old too, unless
+        `spare_live` is set. A run whose start is unknown is left alone. (resqpy's scheduler takes back the
+        jobs of its own dead workers by itself.)
 
         Args:
             age: milliseconds or a timedelta.
-            spare_live: leave workers with a heartbeat (Ruby, resqpy) or ping (Node) of the last
-                five minutes alone.
+            spare_live: skip workers with a heartbeat (Ruby, resqpy) or ping (Node) within the last five
+                minutes.
 
         Returns:
             The failed entries by full worker id.
@@ -142,8 +141,7 @@ class WorkerCare(Inspecting):
         ]
         if len(named) > 1:
             raise UsageError(
-                f"{len(named)} workers have the name {text!r}; give the full id of one: "
-                f"{', '.join(named[:5])}"
+                f"{len(named)} workers have the name {text!r}; use the full id of one: {', '.join(named[:5])}"
             )
         return named[0] if named else text
 

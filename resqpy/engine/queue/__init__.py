@@ -1,5 +1,4 @@
-"""Jobs before they run: enqueued, delayed, moved, removed; and what periodic tasks are in Redis.
+"""Jobs before they run: enqueued, delayed, moved, removed; and the verbs for periodic tasks.
 
-`Queue` is the door; `client.py` packs what it sends. Jobs are found by what they mean and removed by
-their bytes (`removing.py`).
+`Queue` is the entry point. Jobs are found by content and removed by their bytes (`removing.py`).
 """

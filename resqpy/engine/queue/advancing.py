@@ -1,4 +1,4 @@
-"""Letting delayed jobs run now, with the enqueue hooks and locks of their tasks."""
+"""Runs delayed jobs now, with the enqueue hooks and locks of their tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from resqpy.base.codec import has_record
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
 from resqpy.base.when import Moment, ceil_second, moment_ms
-from resqpy.engine.inspect.walking import Chosen, DelayedWalk, Walked
+from resqpy.engine.inspect.walking import Chosen, DelayedSearch, SearchResult
 from resqpy.engine.plugin import Enqueuing
 from resqpy.store import delayed
 from resqpy.store.delayed import Advance
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Advancing:
-    """Moves delayed jobs to their queues before their time, whichever language wrote them.
+    """Moves delayed jobs to their queues early, whichever language wrote them.
 
     Args:
         queue: has the tasks.
@@ -36,10 +36,10 @@ class Advancing:
         at: Moment | None = None,
         most: int | None = None,
         dry_run: bool = False,
-    ) -> Walked:
-        """Move those that are meant, or only count them; all, or those of one time."""
+    ) -> SearchResult:
+        """Move the matching jobs, or only count them; at all times, or at one."""
         act = None if dry_run else self._advance
-        walk = DelayedWalk(self._queue.store, wanted, act, but=self._stays, most=most)
+        walk = DelayedSearch(self._queue.store, wanted, act, but=self._stays, most=most)
         if at is None:
             return await walk.everywhere()
         return await walk.at(ceil_second(moment_ms(at)))

@@ -1,4 +1,4 @@
-"""What stands on a connection to Redis, its own or a shared one, and is closed with it."""
+"""Base of objects that use a connection to Redis, their own or a shared one, and are closed with it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Connection = Store | RedisOptions | str | None
 
 
 class Closing(Protocol):
-    """Something that is closed."""
+    """Something that can be closed."""
 
     async def close(self) -> None: ...
 
 
 def as_store(connection: Connection) -> tuple[Store, bool]:
-    """A store for what a user gives as connection, and whether it is ours to close."""
+    """A store for the connection a user passed, and whether it is ours to close."""
     if isinstance(connection, Store):
         return connection, False
     if isinstance(connection, str):
@@ -34,11 +34,11 @@ class Client:
     _owned: Closing | None = None
 
     async def connect(self) -> None:
-        """Reach Redis, to say early what is wrong with it."""
+        """Connect to Redis, to report problems early."""
         await self.store.connect()
 
     async def close(self) -> None:
-        """Close the connection, if it is our own."""
+        """Close the connection if it is our own."""
         if self._owned is not None:
             await self._owned.close()
 

@@ -1,4 +1,4 @@
-"""The enqueue hooks of tasks' plugins: asked before a job's bytes are made, and told when it is enqueued."""
+"""The enqueue hooks of tasks' plugins: called before a job's bytes are made, and after it was enqueued."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _log = logging.getLogger("resqpy")
 
 
 class JobHooks:
-    """Those of some tasks, each within its time.
+    """The hooks of some tasks, each with its time limit.
 
     Args:
-        definitions: the tasks by name; a job of another has no hooks.
+        definitions: the tasks by name; other jobs have no hooks.
     """
 
     def __init__(self, definitions: Mapping[str, Definition]) -> None:
@@ -33,15 +33,15 @@ class JobHooks:
         self._told: set[tuple[str, str]] = set()
 
     async def before(self, job: Enqueuing) -> Plugin | None:
-        """Ask the hooks of a job, which may change `job.args`; the plugin that forbids it.
+        """Call the hooks of a job, which may change `job.args`; returns the plugin that forbids it.
 
         Raises:
-            InvalidJob, InvalidInputs: what a hook has made of them can't be enqueued.
+            InvalidJob, InvalidInputs: a hook changed the arguments to something that can't be enqueued.
         """
         if not (hooks := self._of(job)):
             return None
         given = job.args
-        job.args = deepcopy(given)  # what the caller gave stays as it is
+        job.args = deepcopy(given)  # the caller's object stays unchanged
         seen = repr(job.args)  # `==` would not tell 1 from True
         try:
             for plugin in hooks:
@@ -56,7 +56,7 @@ class JobHooks:
         return None
 
     async def after(self, job: Enqueuing) -> None:
-        """Tell the hooks of a job that it is enqueued."""
+        """Call the hooks of a job that was enqueued."""
         try:
             for plugin in self._of(job):
                 await _limited(plugin, plugin.after_enqueue(job), job)
@@ -69,35 +69,35 @@ class JobHooks:
         return () if definition is None else definition.enqueue_hooks
 
     def _changed(self, plugin: Plugin, job: Enqueuing, given: list[Any]) -> list[Any]:
-        """The arguments that a hook has changed, checked; those of bytes that are written stay."""
+        """The arguments that a hook has changed, checked; those of existing bytes are ignored."""
         name = job.class_name
-        whose = f"{plugin.name}, a plugin or middleware, made of the arguments of task {name!r}"
+        whose = f"the arguments of task {name!r} changed by {plugin.name}, a plugin or middleware,"
         if job.fixed:
             self._tell_once(plugin.name, name, whose)
             return deepcopy(given)
         try:
             raw = codec.encode_job(name, job.queue, job.args)
-            args = codec.decode_job(raw, job.queue).args  # the plugin may go on using its own
+            args = codec.decode_job(raw, job.queue).args  # the plugin may keep using its own object
             if (check := self._definitions[name].check) is not None:
                 check(args)
         except UsageError as error:
-            raise type(error)(f"what {whose} can't be enqueued: {error}") from error
+            raise type(error)(f"{whose} can't be enqueued: {error}") from error
         return args
 
     def _tell_once(self, plugin: str, task: str, whose: str) -> None:
         if (plugin, task) not in self._told:
             self._told.add((plugin, task))
             _log.warning(
-                "what %s is left out (told once): the bytes of a job that was delayed, has failed, or "
-                "stands in a schedule of Ruby's are written already, so hooks can only forbid it",
+                "%s are ignored (reported once): the bytes of a job that was delayed, has failed, or comes "
+                "from a Ruby schedule already exist, so hooks can only forbid it",
                 whose,
             )
 
 
 async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing) -> R:
-    """What a hook returns, within its time."""
+    """What a hook returns, within its time limit."""
     seconds = plugin.hook_limit_s
     if seconds is None:
         return await hook
-    where = f"in the enqueue of task {job.class_name!r}"
+    where = f"while enqueuing task {job.class_name!r}"
     return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)

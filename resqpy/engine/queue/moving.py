@@ -1,4 +1,4 @@
-"""Moving jobs that wait from one queue to another: the part of the `Queue` that does it."""
+"""Moves waiting jobs from one queue to another: a part of the `Queue`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.job_filter import JobFilter
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.engine.inspect.walking import Chosen, QueueRange, Walked, walk_queue
+from resqpy.engine.inspect.walking import Chosen, QueueRange, SearchResult, search_queue
 from resqpy.store import queues
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import Moved
@@ -31,17 +31,18 @@ class Moving:
         args: Sequence[Any] | None = None,
         most: int | None = None,
     ) -> int:
-        """Move jobs that wait to the tail of another queue, in their order, with their exact bytes
-        but for the name of the queue. Each is in one of both queues all the time.
+        """Move waiting jobs to the tail of another queue, in order, with their exact bytes except the name
+        of the queue. Each is always in exactly one of the two queues.
 
-        A round trip for some hundred jobs, safe while others enqueue and work; what is enqueued after
-        this has begun stays. The lock of a QueueLock goes with its job; the job stays where its equal
-        waits in the other queue under such a lock. Tracked tasks stay: their records name their queue.
+        One round trip for a few hundred jobs, safe while others enqueue and work; what is enqueued after
+        this has begun stays. The lock of a QueueLock moves with its job; a job stays if an equal one
+        already waits in the other queue under such a lock. Tracked tasks stay, because their records name
+        their queue.
 
         Args:
-            class_name: only jobs of this task; None: all, also what can't be read.
-            args: only jobs with these arguments; None: whatever they are.
-            most: so many at the most; None: all.
+            class_name: only jobs of this task; None: all, including unreadable ones.
+            args: only jobs with these arguments; None: any.
+            most: at most this many; None: all.
 
         Returns:
             How many were moved.
@@ -51,7 +52,7 @@ class Moving:
             UsageError: both are the same.
         """
         if check_queue_name(to_queue) == queue:
-            raise UsageError(f"the jobs are in the queue {queue!r} already")
+            raise UsageError(f"source and target are the same queue, {queue!r}")
         wanted = JobFilter.of(class_name, args)
         return (await move_jobs(self.store, queue, to_queue, wanted, most=most)).done
 
@@ -64,20 +65,20 @@ async def move_jobs(
     *,
     most: int | None = None,
     dry_run: bool = False,
-) -> Walked:
-    """Move the jobs that are meant, as `Queue.move` does, or only count them."""
+) -> SearchResult:
+    """Move the matching jobs, as `Queue.move` does, or only count them."""
     if check_queue_name(to_queue) == queue:
-        raise UsageError(f"the jobs are in the queue {queue!r} already")
+        raise UsageError(f"source and target are the same queue, {queue!r}")
 
     async def move(chosen: Chosen) -> set[int]:
         moved = [_moved(store.keys, each, queue, to_queue) for each in chosen]
         return await queues.move(store, queue, to_queue, moved)
 
     act = None if dry_run else move
-    return await walk_queue(store, queue, wanted, act, part=QueueRange(most=most), but=_has_record)
+    return await search_queue(store, queue, wanted, act, part=QueueRange(most=most), but=_recorded)
 
 
-def _has_record(job: Job) -> bool:
+def _recorded(job: Job) -> bool:
     return has_record(job.args)
 
 

@@ -15,7 +15,7 @@ from resqpy.store.queues import Guard
 OnceKeys = str | Sequence[str | None]
 
 ONCE_WITHIN_MS = 86_400_000  # longer than anybody repeats a call
-_MOST_BYTES = 512
+_MAX_BYTES = 512
 
 
 class Once:
@@ -67,6 +67,6 @@ def _checked(key: object) -> str:
         size = len(key.encode())
     except UnicodeEncodeError as error:
         raise UsageError(f"once: {key!r} has a lone surrogate, which can't be written") from error
-    if size > _MOST_BYTES:
-        raise UsageError(f"once: the key {key[:40]!r}… has {size} bytes; the most is {_MOST_BYTES}")
+    if size > _MAX_BYTES:
+        raise UsageError(f"once: the key {key[:40]!r}… has {size} bytes; the most is {_MAX_BYTES}")
     return key

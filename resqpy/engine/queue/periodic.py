@@ -1,6 +1,6 @@
-"""The verbs on periodic tasks: start, stop, pause, resume, trigger; for `api.tasks` and `resqpy schedule`.
+"""The verbs for periodic tasks: start, stop, pause, resume, trigger; for `api.tasks` and `resqpy schedule`.
 
-They need no scheduler in this process, and know also the tasks that only other processes have.
+They need no scheduler in this process, and include tasks that only other processes have.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class RecurrentJobs:
     # -- ActionHero's verbs --
 
     async def enqueue_recurrent_job(self, name: str) -> bool:
-        """Start a periodic task, also one that was stopped, or that a failure has ended.
+        """Start a periodic task, including one that was stopped or ended by a failure.
 
         Returns:
-            False if it was under way.
+            False if it was already running.
 
         Raises:
             UnknownTask: no process has a periodic task of that name.
@@ -45,20 +45,20 @@ class RecurrentJobs:
         return name in await self._announce({name: task}, START)
 
     async def enqueue_all_recurrent_jobs(self) -> list[str]:
-        """Start all periodic tasks of this process, as each process does when it starts; the names of
-        those that begin. What was stopped by hand stays so: start it by its name.
+        """Start all periodic tasks of this process, as each process does when it starts; returns the names
+        of those started. Tasks stopped by hand stay stopped: start them by name.
         """
         return await self._announce(self.tasks, BOOT) if self.tasks else []
 
     async def _announce(self, tasks: dict[str, Periodic], how: str) -> list[str]:
-        """By the clock of Redis, as all schedulers go by that, or by the one that a test has set."""
+        """By Redis' clock, which all schedulers use, or by a test's clock."""
         clock = self._queue.clock
         now_ms = None if clock is SYSTEM_CLOCK else clock.now_ms()
         return await store.announce(self._store, tasks, how, now_ms)
 
     async def stop_recurrent_job(self, name: str) -> int:
-        """Stop a periodic task until `enqueue_recurrent_job` starts it again, and remove its jobs
-        that wait or are delayed. A running one ends, and is the last.
+        """Stop a periodic task until `enqueue_recurrent_job` starts it again, and remove its waiting and
+        delayed jobs. A running one finishes, and is the last.
 
         Returns:
             How many jobs were removed; the next run of the task counts as one.
@@ -75,24 +75,24 @@ class RecurrentJobs:
     # -- pause, resume, trigger --
 
     async def pause(self, name: str) -> bool:
-        """Enqueue a task no more until `resume`; its cron times meanwhile are left out.
+        """Stop enqueuing a task until `resume`; its cron times meanwhile are skipped.
 
         Returns:
-            False if it was paused.
+            False if it was already paused.
         """
         await self._task(name)
         return await store.pause(self._store, name, paused=True)
 
     async def resume(self, name: str) -> bool:
-        """Enqueue a paused task again; False if it was not paused."""
+        """Resume a paused task; False if it was not paused."""
         await self._task(name)
         return await store.pause(self._store, name, paused=False)
 
     async def trigger(self, name: str) -> bool:
-        """Enqueue a task now, whatever its times, also if it is paused or stopped.
+        """Enqueue a task now, regardless of its times, even if it is paused or stopped.
 
         Returns:
-            False if a task with a frequency is under way already, or if a plugin forbids it.
+            False if a task with a frequency is already under way, or if a plugin forbids it.
         """
         task = await self._task(name)
         seen = await store.look(self._store)
@@ -103,7 +103,7 @@ class RecurrentJobs:
         return await self._trigger_chain(name, task, seen.due[name], seen.time_us // 1000)
 
     async def _trigger_chain(self, name: str, task: Periodic, due_ms: int, now_ms: int) -> bool:
-        """The chain's own next job, now instead of later: so there is one at a time."""
+        """The chain's own next job, now instead of later, so that there is only one at a time."""
         context = Enqueuing(name, task.queue, list(task.args), self._queue)
         if not await self._queue.before_enqueue(context):
             return False

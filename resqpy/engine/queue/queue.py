@@ -1,4 +1,4 @@
-"""The write side: enqueue and delete. Counting, listing and cleaning are `Inspector`'s."""
+"""The write side: enqueue and delete. Counting, listing and cleaning up are in `Inspector`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.clock import SYSTEM_CLOCK, Clock, told_ms
+from resqpy.base.clock import SYSTEM_CLOCK, Clock, test_ms
 from resqpy.base.concurrency.pending import must_be_awaited
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
 from resqpy.base.job_filter import JobFilter
@@ -43,12 +43,12 @@ def _jobs(*_: object) -> str:
 
 
 class Queue(Removing, Moving):
-    """Enqueues jobs so that Ruby, Node and Python workers can run them.
+    """Enqueues jobs that Ruby, Node and Python workers can run.
 
     Args:
         connection: a `Store`, `RedisOptions` or a URL.
-        jobs: tasks by name, for their plugins' hooks; a job whose task is not among them is
-            enqueued without hooks, as in node-resque.
+        jobs: tasks by name, for their plugins' hooks; jobs of other tasks are enqueued without hooks, as in
+            node-resque.
     """
 
     def __init__(
@@ -147,8 +147,8 @@ class Queue(Removing, Moving):
         """Enqueue many jobs, `(queue, class_name, args)` each, in one round trip for up to 10,000 jobs or a MiB
         of them.
 
-        Either all are checked and good, or nothing is written. The hooks of all are asked before the first
-        is written; they may change its arguments.
+        If one of them is invalid, nothing is written. The hooks of all are called before the first is
+        written; they may change the arguments.
 
         Args:
             once: a text that names this very call, of the same jobs in the same order; or a list with one
@@ -184,7 +184,7 @@ class Queue(Removing, Moving):
         return done
 
     def _pushes(self, jobs: Sequence[NewJob], marks: Once | None) -> list[Push]:
-        """All checked; the locks of those with hooks are not known before these were asked."""
+        """All checked; locks of jobs with hooks are unknown until the hooks have been called."""
         pushes: list[Push] = []
         try:
             for number, job in enumerate(jobs):
@@ -206,7 +206,7 @@ class Queue(Removing, Moving):
         return Push(queue, raw, (*once, *self.guards(queue, class_name, args)))
 
     def guards(self, queue: str, class_name: str, args: Sequence[Any]) -> Sequence[Guard]:
-        """The locks of a job's plugins that Redis asks while pushing."""
+        """The locks of a job's plugins that are checked while pushing."""
         definition = self.definitions.get(class_name)
         if definition is None or not definition.guarding:
             return ()
@@ -252,18 +252,18 @@ class Queue(Removing, Moving):
         return Push(job.queue, raw, (*once, *self.guards(job.queue, job.class_name, job.args)))
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
-        """Ask the hooks of a job's plugins, which may change `job.args`; False if one forbids it.
+        """Call the hooks of a job's plugins, which may change `job.args`; False if one forbids it.
 
         Raises:
-            InvalidJob, InvalidInputs: what a hook has made of them can't be enqueued.
+            InvalidJob, InvalidInputs: a hook changed the arguments to something that can't be enqueued.
         """
         return await self._hooks.before(job) is None
 
     async def after_enqueue(self, job: Enqueuing) -> None:
-        """Tell the hooks of a job's plugins that it is enqueued."""
+        """Call the hooks of a job that was enqueued."""
         await self._hooks.after(job)
 
-    # -- later --
+    # -- delayed --
 
     @must_be_awaited(_later)
     async def enqueue_at(
@@ -277,9 +277,9 @@ class Queue(Removing, Moving):
         once: str | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        """Enqueue a job when a time has come; it is never started earlier.
+        """Enqueue a job at a time; it never starts earlier.
 
-        The layout knows whole seconds; the time is rounded up to one. A time that is due already
+        The layout has only whole seconds, so the time is rounded up. If the time is in the past the job
         goes straight to the queue. Hooks run when the scheduler moves the job to its queue.
 
         Args:
@@ -315,14 +315,14 @@ class Queue(Removing, Moving):
         if once is not None:
             [mark] = Once(self.store.keys, [once], once_within, 1).guards(class_name, 0)
         added = await delayed.add(
-            self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=told_ms(self.clock), once=mark
+            self.store, item, texts, at_ms=at_ms, in_ms=in_ms, now_ms=test_ms(self.clock), once=mark
         )
         if added.stored or added.due:
             return None if added.due else ENQUEUED
         if not added.once and not suppress:
             raise DuplicateDelayedJob(
-                f"Job already enqueued at this time with same arguments: {class_name!r} in "
-                f"{queue!r} at {added.second}; pass suppress_duplicate_task_error=True to let it be"
+                f"Job already enqueued at this time with same arguments: {class_name!r} in {queue!r} at "
+                f"{added.second}; pass suppress_duplicate_task_error=True to get False instead"
             )
         return Enqueued(ONCE if added.once else DUPLICATE)
 
@@ -338,8 +338,8 @@ class Queue(Removing, Moving):
         once: str | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`. It is
-        counted by Redis' clock, so that of this machine may be wrong.
+        """Enqueue a job after a delay: milliseconds or a timedelta; see `enqueue_at`. The delay is counted
+        by Redis' clock, so this machine's clock may be wrong.
         """
         job, more = (queue, class_name, args), once_words(once, once_within)
         suppress, done = suppress_duplicate_task_error, None
@@ -355,16 +355,16 @@ class Queue(Removing, Moving):
         queue: str | None = None,
         most: int | None = None,
     ) -> int:
-        """Let delayed jobs run now, whichever language wrote them: each goes to the tail of its queue,
-        with its exact bytes, in the step in which it leaves its time.
+        """Run delayed jobs now, whichever language wrote them: each moves to the tail of its queue, with
+        its exact bytes, in one step.
 
-        What a hook or lock of its task forbids stays delayed; so does a tracked task, whose record says
-        when it runs, and a job that names no queue and has no task here.
+        Jobs that a hook or lock of their task forbids stay delayed; so do tracked tasks, whose record says
+        when they run, and jobs that name no queue and have no task here.
 
         Args:
-            args: only jobs with these arguments; None: whatever they are.
-            queue: only jobs for this queue; None: for any.
-            most: so many at the most, the earliest first; None: all.
+            args: only jobs with these arguments; None: any.
+            queue: only jobs for this queue; None: any.
+            most: at most this many, the earliest first; None: all.
 
         Returns:
             How many were enqueued.
@@ -379,12 +379,12 @@ def _told(guard: Guard | None) -> Enqueued:
 
 
 def say_which(error: UsageError, number: int, count: int) -> None:
-    """Put the place of a wrong job among several before what is wrong with it."""
+    """Prefix an error with the position of the wrong job among several."""
     if count > 1:
         error.args = (f"job {number} (of 0 to {count - 1}): {error}; nothing was enqueued",)
 
 
 def _check_shape(job: Any) -> None:
-    """Refuse what only looks like a job: a text of three letters has three parts as well."""
+    """Reject what only looks like a job: a text of three letters has three parts too."""
     if not isinstance(job, tuple | list) or len(job) != 3:
         raise InvalidJob(f"{job!r} is not (queue, class_name, args)")

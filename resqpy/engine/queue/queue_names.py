@@ -1,7 +1,7 @@
 """Which queues a worker works, in which order: names, `*`, shell globs, `!exclusions`.
 
-As Ruby's resque has it: what each pattern finds is sorted bytewise, in the order of the patterns,
-and no queue comes twice. Who works a queue works its sub-queues of higher and lower priority too
+As in Ruby's resque: the matches of each pattern are sorted bytewise, in the order of the patterns, and no
+queue occurs twice. A worker of a queue also works its sub-queues of higher and lower priority
 (`base/queue_priority.py`), each in its place: `default^5`, `default`, `default^-3`.
 """
 
@@ -18,7 +18,7 @@ _WILDCARDS = frozenset("*?[]{}")
 
 
 def is_plain(spec: str) -> bool:
-    """Whether it is the name of a queue: no pattern, no exclusion."""
+    """Whether it is a queue's name: neither pattern nor exclusion."""
     return not (spec.startswith("!") or _WILDCARDS & set(spec))
 
 
@@ -26,13 +26,13 @@ class QueueNames:
     """The queues of a worker.
 
     Args:
-        specs: names, patterns and exclusions, or one text with commas, as `QUEUES` has it.
+        specs: names, patterns and exclusions, or one comma-separated text, as in `QUEUES`.
 
     Attributes:
-        known: how many queues there were when they were last resolved, wanted or not.
+        known: how many queues there were when they were last resolved, matching or not.
 
     Raises:
-        InvalidQueueName: a name that can't stand in a worker's identity.
+        InvalidQueueName: a name that can't be part of a worker's identity.
     """
 
     def __init__(self, specs: str | Sequence[str] = "*") -> None:
@@ -43,7 +43,7 @@ class QueueNames:
         for spec in self.specs:
             if "," in spec:
                 raise InvalidQueueName(
-                    f"queue {spec!r}: a comma separates queues; such a queue is worked by '*' only"
+                    f"queue {spec!r}: a comma separates queues; only '*' works such a queue"
                 )
         self._excluded = tuple(spec[1:] for spec in self.specs if spec.startswith("!"))
         self._wanted = tuple(spec for spec in self.specs if not spec.startswith("!")) or ("*",)
@@ -56,7 +56,7 @@ class QueueNames:
 
     @property
     def text(self) -> str:
-        """As it stands in a worker's id; never changes."""
+        """The text in a worker's id; never changes."""
         return ",".join(self.specs)
 
     @property
@@ -65,11 +65,11 @@ class QueueNames:
         return self._names
 
     def resolve(self, known: Iterable[str]) -> list[str]:
-        """Find the queues, when these are all there are; names without a pattern count even if
-        unknown.
+        """Match the patterns against all existing queues; names without a pattern are included even if they
+        don't exist.
 
         Returns:
-            Those among them that can't be worked, because their names are not UTF-8.
+            Matching queues that can't be worked because their names are not UTF-8.
         """
         everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))
         if everything == self._known:
@@ -94,7 +94,7 @@ class QueueNames:
         )
 
     def prefixes(self, keys: Keys) -> list[str]:
-        """Beginnings of the keys whose change may mean work."""
+        """Prefixes of the keys whose changes may mean work."""
         if self.dynamic:
             return [keys.queue(""), keys.queues, keys.pause]
         names = [spec for spec in self._wanted if not self._is_excluded(spec)]
@@ -102,7 +102,7 @@ class QueueNames:
 
 
 def _families(names: Iterable[str]) -> dict[str, list[str]]:
-    """Queues with their sub-queues, by the queue, in the order in which they came."""
+    """Queues with their sub-queues, by queue, in the given order."""
     families: dict[str, list[str]] = {}
     for name in names:
         families.setdefault(split_priority(name)[0], []).append(name)
@@ -110,7 +110,7 @@ def _families(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _matching(families: dict[str, list[str]], pattern: str) -> Iterable[str]:
-    """The queues that a pattern finds, each family in the order of its priorities."""
+    """The queues that match a pattern, each family in the order of its priorities."""
     for base, names in families.items():
         whole = fnmatchcase(base, pattern)
         yield from _in_order(name for name in names if whole or fnmatchcase(name, pattern))

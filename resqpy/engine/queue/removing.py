@@ -1,4 +1,4 @@
-"""Deleting what waits: the part of the `Queue` that takes jobs away again."""
+"""Deletes waiting jobs: a part of the `Queue`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from resqpy.engine.inspect.walking import (
     ALL,
     WINDOW,
     Chosen,
-    DelayedWalk,
+    DelayedSearch,
     QueueRange,
-    Walked,
-    walk_queue,
+    SearchResult,
+    search_queue,
 )
 from resqpy.engine.queue.client import Client
 from resqpy.store import delayed, queues
@@ -28,7 +28,7 @@ class Removing(Client):
     """Deletes queues, jobs and delayed jobs, whichever language wrote them."""
 
     async def del_queue(self, queue: str) -> int:
-        """Delete a queue and all its jobs; how many there were."""
+        """Delete a queue and all its jobs; returns how many there were."""
         return await queues.delete(self.store, queue)
 
     async def delete(
@@ -36,11 +36,11 @@ class Removing(Client):
     ) -> int:
         """Remove jobs by name and arguments, whichever language wrote them.
 
-        One round trip for what is written as Ruby, Node and resqpy do in a queue of up to a thousand
-        jobs; beyond that all of them are looked at.
+        One round trip for jobs spelled as Ruby, Node and resqpy do, in a queue of up to a thousand jobs;
+        beyond that all jobs are examined.
 
         Args:
-            count: how many at the most; 0: all; negative: from the tail.
+            count: maximum number; 0: all; negative: from the tail.
 
         Returns:
             How many were removed.
@@ -66,7 +66,7 @@ class Removing(Client):
             last.extend(chosen)
             return set()
 
-        await walk_queue(self.store, queue, wanted, keep)
+        await search_queue(self.store, queue, wanted, keep)
         removed = 0
         while last:
             part = [last.pop() for _ in range(min(WINDOW, len(last)))]
@@ -78,8 +78,8 @@ class Removing(Client):
     ) -> int:
         """Remove all jobs of one task from a part of a queue, both ends included.
 
-        A round trip for a thousand jobs, safe while others enqueue and work. What is enqueued
-        after this has begun stays.
+        One round trip per thousand jobs, safe while others enqueue and work. What is enqueued after this
+        has begun stays.
 
         Returns:
             How many were removed.
@@ -94,11 +94,11 @@ class Removing(Client):
     async def del_delayed(self, queue: str, class_name: str, args: Sequence[Any] = ()) -> list[int]:
         """Remove a job from all times at which it is due, whichever language wrote it.
 
-        One round trip where nothing else is delayed. Else all that is delayed is looked at, for the job may be
-        written otherwise: one more for each five hundred times at which something is due.
+        One round trip if nothing else is delayed. Otherwise all delayed jobs are examined, because the job
+        may be spelled differently: one more round trip per five hundred times at which something is due.
 
         Returns:
-            The times at which it was, in milliseconds since the epoch, sorted.
+            The times at which it was due, in milliseconds since the epoch, sorted.
         """
         wanted = JobFilter.of(class_name, args, queue)
         removed = await delayed.remove_and_look(self.store, wanted.texts())
@@ -114,44 +114,43 @@ class Removing(Client):
     async def del_delayed_by_function(
         self, class_name: str, *, queue: str | None = None, args: Sequence[Any] | None = None
     ) -> int:
-        """Remove the delayed jobs of one task, whenever they are due; how many.
+        """Remove the delayed jobs of one task, whenever they are due; returns how many.
 
-        A few round trips for some hundred times, safe while others enqueue and a scheduler works.
-        What is enqueued after this has begun may stay.
+        A few round trips for a few hundred times, safe while others enqueue and a scheduler works. What is
+        enqueued after this has begun may stay.
 
         Args:
-            queue: only jobs for this queue; None: for any.
-            args: only jobs with these arguments; None: whatever they are.
+            queue: only jobs for this queue; None: any.
+            args: only jobs with these arguments; None: any.
         """
         return (await delete_delayed_jobs(self.store, JobFilter.of(class_name, args, queue))).done
 
     async def del_delayed_at(self, timestamp: Moment) -> int:
-        """Remove everything that is due at one time; how many jobs there were.
+        """Remove everything that is due at one time; returns how many jobs there were.
 
         Args:
-            timestamp: milliseconds or an aware datetime; rounded up to a second, as `enqueue_at`
-                does.
+            timestamp: milliseconds or an aware datetime; rounded up to a second, as in `enqueue_at`.
         """
         return await delayed.remove_at(self.store, ceil_second(moment_ms(timestamp)))
 
 
 async def delete_jobs(
     store: Store, queue: str, wanted: JobFilter, *, part: QueueRange = ALL, dry_run: bool = False
-) -> Walked:
-    """Remove the jobs of a queue that are meant, or only count them."""
+) -> SearchResult:
+    """Remove the matching jobs of a queue, or only count them."""
 
     async def drop(chosen: Chosen) -> set[int]:
         gone = await queues.drop(store, queue, chosen)
         return {item.index for item in gone}
 
-    return await walk_queue(store, queue, wanted, None if dry_run else drop, part=part)
+    return await search_queue(store, queue, wanted, None if dry_run else drop, part=part)
 
 
 async def delete_delayed_jobs(
     store: Store, wanted: JobFilter, *, at: Moment | None = None, dry_run: bool = False
-) -> Walked:
-    """Remove the delayed jobs that are meant, or only count them; all, or those of one time."""
-    walk = DelayedWalk(store, wanted) if dry_run else _removing_walk(store, wanted)
+) -> SearchResult:
+    """Remove the matching delayed jobs, or only count them; at all times, or at one."""
+    walk = DelayedSearch(store, wanted) if dry_run else _removing_walk(store, wanted)
     if at is None:
         return await walk.everywhere()
     second = ceil_second(moment_ms(at))
@@ -161,8 +160,8 @@ async def delete_delayed_jobs(
     return walked
 
 
-def _removing_walk(store: Store, wanted: JobFilter) -> DelayedWalk:
+def _removing_walk(store: Store, wanted: JobFilter) -> DelayedSearch:
     async def drop(second: int, chosen: Chosen) -> set[int]:
         return await delayed.drop(store, second, chosen)
 
-    return DelayedWalk(store, wanted, drop)
+    return DelayedSearch(store, wanted, drop)

@@ -1,4 +1,4 @@
-"""Which failed jobs are meant, and how they get back into their queues."""
+"""Selects failed jobs and puts them back into their queues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resqpy.base.model import FailedJob, Job
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
 from resqpy.store import failures
-from resqpy.store.failures import Settling
+from resqpy.store.failures import EntryAction
 from resqpy.store.sweep import Item
 
 Chosen = Sequence[tuple[int, FailedJob]]
@@ -21,10 +21,10 @@ Chosen = Sequence[tuple[int, FailedJob]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A choice of failed jobs; None means: any.
+    """Filter for failed jobs; None means any.
 
     Attributes:
-        retried: also those that Ruby has retried already and left in the list.
+        retried: include those that Ruby has retried already and left in the list.
     """
 
     class_names: frozenset[str] | None = None
@@ -42,16 +42,16 @@ class Wanted:
         *,
         retried: bool = True,
     ) -> Self:
-        """The choice that a user makes: one name or several of each kind."""
+        """The filter for a user's arguments: one name or several of each kind."""
         return cls(_names(class_name), _names(exception), _names(queue), retried=retried)
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether everything matches."""
         return self == Wanted()
 
     def entry(self, raw: bytes, source: str, *, with_job: bool = True) -> FailedJob | None:
-        """The entry, if it is wanted."""
+        """The entry, if it matches."""
         if not self._may_want(raw):
             return None
         data = codec.decode_lenient(raw)
@@ -61,18 +61,18 @@ class Wanted:
         return entry if self._wants(entry) else None
 
     def names(self, raw: bytes) -> bool:
-        """Whether an entry names one of the classes wanted."""
+        """Whether an entry has one of the wanted classes."""
         wanted = self.class_names or ()
         return self._may_want(raw) and failed_entries.class_in(codec.decode_lenient(raw)) in wanted
 
     def _may_want(self, raw: bytes) -> bool:
-        """A quick look at the bytes: False only where the class can't be one of those wanted."""
+        """A quick check of the bytes: False only if the class can't be one of the wanted ones."""
         if self.class_names is None or b"\\" in raw:
             return True
         return any(each.encode("utf-8", "surrogateescape") in raw for each in self.class_names)
 
     def choose(self, page: Sequence[Item], source: str) -> list[tuple[int, FailedJob]]:
-        """The wanted ones among items of a list, with their indices."""
+        """The matching entries among items of a list, with their indices."""
         read = ((item.index, self.entry(item.raw, source)) for item in page)
         return [(index, entry) for index, entry in read if entry is not None]
 
@@ -97,7 +97,7 @@ def _names(given: str | Sequence[str] | None) -> frozenset[str] | None:
 
 
 class Retrying:
-    """Retries entries with the hooks and locks of their tasks, as an enqueue has them."""
+    """Retries entries, applying the enqueue hooks and locks of their tasks."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -105,15 +105,15 @@ class Retrying:
     async def all(
         self, source: str, chosen: Chosen, to_queue: str | None = None, *, strict: bool = False
     ) -> list[str]:
-        """Retry entries of one list in one round trip, in their order.
+        """Retry entries of one list in one round trip, in order.
 
         Args:
             chosen: index (or -1) and entry.
-            strict: raise where an entry can't be retried, instead of leaving it.
+            strict: raise if an entry can't be retried, instead of skipping it.
 
         Returns:
-            For each what `failures.settle` says, "forbidden" where a hook forbade it, or
-            "impossible" where it names no queue or has no job.
+            For each the result of `failures.settle`, "forbidden" if a hook forbade it, or "impossible" if
+                it names no queue or has no job.
         """
         words, settlings, jobs = [""] * len(chosen), [], []
         for place, (index, entry) in enumerate(chosen):
@@ -130,7 +130,7 @@ class Retrying:
 
     async def _prepare(
         self, index: int, entry: FailedJob, to_queue: str | None, strict: bool
-    ) -> tuple[Settling | None, Enqueuing | None, str]:
+    ) -> tuple[EntryAction | None, Enqueuing | None, str]:
         try:
             queue = _queue_of(entry, to_queue)
             raw = _bytes_of(entry, queue)
@@ -139,15 +139,15 @@ class Retrying:
                 raise
             return None, None, "impossible"
         job = _readable(raw, queue)
-        if job is None:  # what can't be read has no task whose plugins could be asked
-            return Settling(entry, index, queue, raw), None, ""
-        if has_record(job.args):  # asked when it was created
-            return Settling(entry, index, queue, raw), None, ""
+        if job is None:  # an unreadable job has no task whose plugins could be called
+            return EntryAction(entry, index, queue, raw), None, ""
+        if has_record(job.args):  # they were called when it was created
+            return EntryAction(entry, index, queue, raw), None, ""
         context = Enqueuing(job.class_name, queue, job.args, self._queue, fixed=True)
         if not await self._queue.before_enqueue(context):
             return None, None, "forbidden"
         guards = self._queue.guards(queue, job.class_name, job.args)
-        return Settling(entry, index, queue, raw, guards), context, ""
+        return EntryAction(entry, index, queue, raw, guards), context, ""
 
 
 def _named_queue(entry: FailedJob) -> str | None:
@@ -159,18 +159,18 @@ def _named_queue(entry: FailedJob) -> str | None:
 def _queue_of(entry: FailedJob, to_queue: str | None) -> str:
     queue = to_queue or _named_queue(entry)
     if not queue:
-        raise UsageError("this failed entry names no queue; say which: retry(entry, queue='…')")
+        raise UsageError("this failed entry names no queue; choose one: retry(entry, queue='…')")
     return queue
 
 
 def _bytes_of(entry: FailedJob, queue: str) -> bytes:
-    """The job as it is pushed; for what is kept apart, the script takes the bytes from there."""
+    """The job to push; if it is kept separately, the script takes the bytes from there."""
     if entry.unreadable is not None:
         return b""
     raw = entry.job_raw
     if raw is None:
         raise UsageError(
-            "this failed entry has no job that could be retried; `resqpy failed show` shows what it has"
+            "this failed entry has no job that could be retried; `resqpy failed show` shows its content"
         )
     if entry.was_cleaned_by_force and entry.backtrace[2:] != ["resqpy"]:
         raw = codec.mend_args(raw)

@@ -1,5 +1,5 @@
-"""The leader: elected among all schedulers, it moves what is due and looks after the dead.
+"""The leader: elected among all schedulers, it promotes due jobs and rescues those of dead workers.
 
-`Scheduler` owns an `Election` and its chores, each a loop of its own that writes behind the fence of the
-leadership (`election.py`). Which chores there are is said where a process is put together.
+`Scheduler` owns an `Election` and its chores, each with its own loop and with writes fenced by the
+leadership (`election.py`). The chores are chosen where a process is put together.
 """

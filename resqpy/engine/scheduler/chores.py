@@ -1,20 +1,20 @@
-"""What a leader does: chores, each in a loop of its own, so that none waits for another.
+"""Chores, the work of a leader: each has its own loop, so that none waits for another.
 
 The contract of a chore:
 
-- `scope` says what it needs: "own" runs while we lead among the resqpy schedulers, "shared" only
-  while we hold Ruby's and Node's locks as well.
-- `run(leadership)` does what is to be done now and returns the seconds until it wants to run again
-  (None: the default, `timeout_s`). It runs at once when we become leader, when a key changes whose
-  name begins with one of `prefixes`, whoever changed it, and when `Scheduler.wake(name)` is called.
-- It writes by `leadership.run(script, …)` only: those scripts ask for the leader's token first and
-  raise `Deposed` where another leads by now. `Deposed` may leave `run`; it is no error.
-- It must be written so that it can be killed at any await and done again by a successor, which
-  knows nothing of it but what stands in Redis.
+- `scope` says what it needs: "own" runs while we lead among the resqpy schedulers, "shared" only while we
+  also hold Ruby's and Node's locks.
+- `run(leadership)` does what is to be done now and returns the seconds until it wants to run again (None:
+  the default, `timeout_s`). It runs immediately when we become leader, when a key with one of `prefixes`
+  changes, whoever changed it, and when `Scheduler.wake(name)` is called.
+- It writes only by `leadership.run(script, …)`: those scripts check the leader's token first and raise
+  `Deposed` if another scheduler leads. `Deposed` may leave `run`; it is not an error.
+- It may be killed at any await; a successor, which knows only what is in Redis, must be able to repeat its
+  work.
 - Time is `leadership.clock.now_ms()`: Redis' clock, the only one that all schedulers share.
-- What else it raises is told by the event `error`; it is run again after a pause, the others go on.
+- Other errors are emitted as the event `error`; it runs again after a pause, and the others continue.
 
-A chore is not cancelled when we stop leading; what it writes then is refused.
+A chore is not cancelled when we lose the leadership; its later writes are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from resqpy.base.errors import Deposed
 from resqpy.engine.scheduler.election import Leadership, Scope
 
 _FIRST_RETRY_S = 0.25
-_GAP_S = 0.005  # a thousand changes in a burst are one reason to look
+_GAP_S = 0.005  # a burst of a thousand changes needs only one look
 
 
 class Chore(Protocol):
@@ -37,7 +37,7 @@ class Chore(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in errors and by `Scheduler.wake`."""
+        """Its name in errors and for `Scheduler.wake`."""
 
     @property
     def scope(self) -> Scope:
@@ -45,19 +45,19 @@ class Chore(Protocol):
 
     @property
     def prefixes(self) -> Sequence[str]:
-        """Beginnings of the keys whose change wakes it."""
+        """Prefixes of the keys whose changes wake it."""
 
     async def run(self, leadership: Leadership) -> float | None:
-        """Do what is to be done now; seconds until the next time, None for the default."""
+        """Do what is to be done now; returns the seconds until the next time, None for the default."""
 
 
 class ChoreLoop:
-    """Runs one chore whenever it wants to run and may.
+    """Runs one chore whenever it wants to run and is allowed to.
 
     Args:
-        leadership: asked before each run.
-        on_error: told what it raised.
-        default_s: seconds to the next run where it names none.
+        leadership: called before each run.
+        on_error: called with errors.
+        default_s: seconds to the next run if the chore returns None.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ChoreLoop:
         self._woken.set()
 
     def stand(self) -> None:
-        """Run soon if we lead now and did not, or not in this epoch, when it last ran."""
+        """Run soon if we lead now and did not, or not in this epoch, at the last run."""
         leadership = self._leadership(self.chore.scope)
         if leadership is not None and leadership.token != self._token:
             self._woken.set()
@@ -92,7 +92,7 @@ class ChoreLoop:
             self._woken.set()
 
     async def run(self) -> None:
-        """For ever; cancel to end."""
+        """Run until cancelled."""
         while True:
             self._woken.clear()
             leadership = self._leadership(self.chore.scope)
@@ -104,7 +104,7 @@ class ChoreLoop:
         try:
             wait_s = await self.chore.run(leadership)
         except Deposed:
-            self._token = None  # the next round of the election tells who leads
+            self._token = None  # the next round of the election finds out who leads
             return None
         except BaseException as error:
             raise_if_cancelled(error)

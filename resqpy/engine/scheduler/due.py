@@ -1,4 +1,4 @@
-"""What becomes of an item that is due: pure rules, no Redis."""
+"""What to do with a due item: pure rules, no Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from resqpy.base import codec, failed_entries, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.codec import has_record
-from resqpy.base.error_text import class_of, words_of
+from resqpy.base.error_text import class_of, message_of
 from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job
 from resqpy.engine.definition import Definition
@@ -17,16 +17,16 @@ from resqpy.engine.queue.queue import Queue
 from resqpy.store.promote import Action, Claim, Enqueue, Fail
 from resqpy.store.queues import DELAYED
 
-# Named in the failed entry of a job that names no queue: where it goes if it is retried by hand.
+# For a failed job that names no queue: its queue if it is retried by hand.
 FALLBACK_QUEUE = "default"
 
 
-class Judge:
-    """Knows the tasks.
+class DueItemPolicy:
+    """Decides on due items by their tasks.
 
     Args:
         queue: has the definitions and their guards.
-        worker: who we are, in failed entries.
+        worker: our name, for failed entries.
     """
 
     def __init__(self, queue: Queue, worker: str) -> None:
@@ -34,12 +34,12 @@ class Judge:
         self._worker = worker
 
     def looked_at(self) -> list[str]:
-        """The tasks whose items can't be moved without a look."""
+        """The tasks whose items can't be moved without inspection."""
         known = self._queue.definitions.items()
         return [name for name, task in known if task.guarding or task.enqueue_hooks]
 
     def action(self, item: bytes, now_ms: int) -> Action:
-        """What is done with an item of a delayed list."""
+        """What to do with an item of a delayed list."""
         try:
             job = read(item, self._queue.definitions.get)
         except PayloadError as error:
@@ -51,13 +51,13 @@ class Judge:
         return self.enqueue(job)
 
     def enqueue(self, job: Job) -> Enqueue:
-        """Push it, with the guards of its task; one with a record has none, as when it is created."""
+        """Push it, with the guards of its task; a job with a record has none, as at its creation."""
         if has_record(job.args):
             return Enqueue(job.queue, ())
         return Enqueue(job.queue, self._queue.guards(job.queue, job.class_name, job.args))
 
     def context(self, job: Job) -> Enqueuing:
-        """How enqueue hooks see it."""
+        """The job as enqueue hooks see it."""
         return Enqueuing(job.class_name, job.queue, job.args, self._queue, fixed=True)
 
     def fail(self, item: bytes, error: BaseException, now_ms: int) -> Fail:
@@ -69,7 +69,7 @@ class Judge:
             queue=queue,
             worker=self._worker,
             exception=class_of(error),
-            error=words_of(error),
+            error=message_of(error),
             backtrace=[],
             failed_at=failed_at_utc(now_ms),
         )
@@ -77,10 +77,10 @@ class Judge:
 
 
 def read(item: bytes, definition: Callable[[str], Definition | None]) -> Job:
-    """The job of a delayed item, with the queue it names or its task's own.
+    """The job of a delayed item, with the queue it names or that of its task.
 
     Raises:
-        PayloadError: it can't be read, or there is no queue for it.
+        PayloadError: it can't be read, or no queue is known for it.
     """
     queue = codec.delayed_queue(item)
     job = codec.decode_job(item, queue or FALLBACK_QUEUE)

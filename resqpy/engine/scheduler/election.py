@@ -1,16 +1,14 @@
-"""The election: who of all schedulers leads, in two scopes.
+"""The election of a leader among all schedulers, in two scopes.
 
-Among themselves resqpy schedulers elect by a lease; its holder alone does what only resqpy does
-(scope "own"). What Ruby's and Node's schedulers do as well (scope "shared") it does only while it
-also holds both of their locks. A Ruby or Node scheduler that holds one keeps us waiting with that
-part alone.
+resqpy schedulers elect by a lease; only its holder does resqpy's own work (scope "own"). Work that Ruby's
+and Node's schedulers also do (scope "shared") it does only while it also holds both of their locks. While a
+Ruby or Node scheduler holds one, only the shared part waits.
 
-The lease is renewed by the event loop that does the leader's work, on a connection of its own, and
-not by a thread: a lease says that the work gets done. A loop that is busy renews late by
-milliseconds, one that is blocked for less than three quarters of the lease loses nothing, and one
-that is blocked longer can't promote anything, so another should lead (the foreign locks stay under
-our token meanwhile, and the successor takes them over). What the blocked leader does when it wakes
-up is fenced: every script asks for its token first.
+The lease is renewed by the event loop that does the leader's work, on its own connection, and not by a
+thread: a lease says that the work gets done. A busy loop renews a few milliseconds late. A loop blocked for
+less than three quarters of the lease loses nothing. A loop blocked for longer can't promote anything, so
+another scheduler should lead (the foreign locks keep our token meanwhile, and the successor takes them
+over). When the blocked leader wakes up its writes are fenced: every script checks its token first.
 """
 
 from __future__ import annotations
@@ -32,16 +30,16 @@ from resqpy.store.leader import Ballot
 Scope = Literal["own", "shared"]
 
 _AGAIN_S = 1.0  # after an error
-_AFTER_LEASE_S = 0.02  # Redis lets a key expire within a few milliseconds
+_AFTER_LEASE_S = 0.02  # Redis expires keys within a few milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """The right to write as the leader, for as long as the fence holds.
+    """The right to write as the leader, while the fence holds.
 
     Attributes:
         token: `<name>/<epoch>`, the value of all keys of the fence.
-        fence: the keys that must have it: the lease; in the shared scope the foreign locks too.
+        fence: the keys that must hold it: the lease; in the shared scope the foreign locks too.
         clock: Redis' clock.
     """
 
@@ -52,14 +50,14 @@ class Leadership:
 
     @property
     def epoch(self) -> int:
-        """One more at each change of the leader."""
+        """Incremented at each change of leader."""
         return int(self.token.rpartition("/")[2])
 
     async def run(self, script: str, keys: Sequence[Arg], args: Sequence[Arg] = ()) -> Any:
-        """Run a write script behind the fence.
+        """Run a fenced write script.
 
-        Its first keys are the fence (1 key in the own scope, 3 in the shared one), its first
-        argument is the token, and it must begin with this:
+        Its first keys are the fence (1 key in the own scope, 3 in the shared one), its first argument is
+        the token, and it must begin with this:
 
             for k = 1, 3 do -- or 1, 1
               if redis.call('GET', KEYS[k]) ~= ARGV[1] then
@@ -68,22 +66,22 @@ class Leadership:
             end
 
         Raises:
-            Deposed: another leads; nothing was written.
+            Deposed: another scheduler leads; nothing was written.
         """
         return await leader.run_fenced(self.store, self.fence, self.token, script, keys, args)
 
 
 class Election:
-    """Stands for election until it is stopped.
+    """Stands for election until stopped.
 
     Args:
-        name: who we are; no other scheduler may have it.
-        on_change: called when the answer of `leadership` may have changed.
-        on_error: called when Redis could not be asked.
+        name: our name; no other scheduler may have it.
+        on_change: called when the result of `leadership` may have changed.
+        on_error: called when Redis could not be queried.
 
     Attributes:
         foreign_leader: the value of a lock that a Ruby or Node scheduler holds.
-        clock: Redis' clock, noted at each round.
+        clock: Redis' clock, updated in each round.
     """
 
     def __init__(
@@ -111,7 +109,7 @@ class Election:
         self.clock: RedisClock = RedisClock(clock)
 
     def leadership(self, scope: Scope = "own") -> Leadership | None:
-        """The leadership in one scope, while it is surely ours; None: we follow."""
+        """The leadership in one scope, while it is certainly ours; None: another scheduler leads."""
         ballot = self._ballot
         if ballot is None or not ballot.leading or self._clock.monotonic() >= self._valid_until:
             return None
@@ -123,14 +121,14 @@ class Election:
         return Leadership(self._store, ballot.token, (lease, *self._locks), self.clock)
 
     async def run(self) -> None:
-        """Stand for election for ever; cancel to end."""
+        """Stand for election until cancelled."""
         pause_s = 0.0
         while True:
             await asyncio.sleep(pause_s)
             pause_s = await self._round()
 
     async def _round(self) -> float:
-        """Ask once; seconds until the next time."""
+        """Campaign once; returns the seconds until the next time."""
         try:
             self._asking = own_task(self.ask(), "election")
             ballot = await asyncio.shield(self._asking)
@@ -144,7 +142,7 @@ class Election:
         return min(interval_s, max(ballot.lease_ms, 0) / 1000 + _AFTER_LEASE_S)
 
     async def ask(self) -> Ballot:
-        """Take or renew the lease if it can be had."""
+        """Take or renew the lease if possible."""
         options, asked = self._options, self._clock.monotonic()
         ballot = await leader.campaign(
             self._store,
@@ -162,9 +160,9 @@ class Election:
 
     async def resign(self) -> None:
         """Give up what is still ours, so that others need not wait."""
-        if self._asking is not None:  # it may be giving us the lease just now
+        if self._asking is not None:  # it may be obtaining the lease just now
             await asyncio.wait([self._asking])
-            self._asking.exception()  # told already, or of no interest any more
+            self._asking.exception()  # already reported, or no longer of interest
         ballot, self._ballot = self._ballot, None
         try:
             if ballot is not None and ballot.leading:

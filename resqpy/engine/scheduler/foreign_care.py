@@ -1,14 +1,14 @@
-"""Dead Ruby and Node workers: their jobs go to the failed list, by the rules of their own side.
+"""Dead Ruby and Node workers: their jobs go to the failed list, by the rules of their own implementations.
 
-- A Node worker is dead when its ping is older than `stuck_worker_timeout`, as for node-resque's
-  scheduler; a worker without a ping that can be read is left alone.
+- A Node worker is dead when its ping is older than `stuck_worker_timeout`, as for node-resque's scheduler;
+  a worker without a readable ping is left alone.
 - A Ruby worker is dead when its heartbeat is older than `ruby_prune_after`, as for a Ruby worker that
-  starts, and than five beats of its shop (`RubyPulse`); one without a heartbeat is left alone. Only
-  one process prunes at a time: we take Ruby's own lock for it.
-- With `retry_stuck_jobs` the jobs go back to their queues. What Node recorded went through Lua's
-  JSON (`[]` became `{}`, digits were lost), so such a job is told as one to look at.
-- A ping without a worker stops Node's schedulers (trap 10): a stale one is removed. So is the heartbeat
-  of a worker that is not registered any more, and has given no sign of life for an hour.
+  starts, and than five of its heartbeat intervals (`RubyPulse`); one without a heartbeat is left alone.
+  Only one process prunes at a time: we take Ruby's own lock for it.
+- With `retry_stuck_jobs` the jobs go back to their queues. What Node recorded went through Lua's JSON (`[]`
+  became `{}`, digits were lost), so such a job is reported for inspection.
+- A ping without a worker stops Node's schedulers (trap 10): a stale one is removed. So is a heartbeat, more
+  than an hour old, of a worker that is no longer registered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from resqpy.store.leader import other_ruby_leader
 
 _GHOST_AFTER_MS = 3_600_000
 _LOOK_EVERY_S = 60.0
-_SCAN_EVERY_MS = 3_600_000  # stray pings have no index: looking for them walks over every key
+_SCAN_EVERY_MS = 3_600_000  # stray pings have no index: finding them needs a scan over all keys
 
 Tell = Callable[..., None]
 
@@ -38,9 +38,9 @@ class ForeignCareChore:
     """Cleans up after dead workers of other languages.
 
     Args:
-        inspector: its `force_clean_worker` and retries are used.
-        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)` and
-            as `tell("error", error)`.
+        inspector: provides `force_clean_worker` and retries.
+        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)` and as
+            `tell("error", error)`.
     """
 
     name = "foreign_care"
@@ -57,7 +57,7 @@ class ForeignCareChore:
         self._pulse = RubyPulse(options.ruby_prune_after_ms)
 
     async def run(self, leadership: Leadership) -> float | None:
-        """Look for the dead; seconds until the next look."""
+        """Clean up after dead workers; returns the seconds until the next check."""
         now_ms = leadership.clock.now_ms()
         ids = [each for each in await workers.ids(self._store) if incarnation_of(each) is None]
         signs = await workers.signs_of_life(self._store, ids)
@@ -76,7 +76,7 @@ class ForeignCareChore:
         return min(_LOOK_EVERY_S, max(1.0, self._options.stuck_worker_timeout_ms / 4000))
 
     def _silence(self, worker_id: str, ping: bytes | None, now_ms: int) -> int:
-        """Milliseconds of silence of a dead worker; 0: it lives, or nobody can tell."""
+        """Milliseconds of silence of a dead worker; 0: it is alive, or that is unknown."""
         limit_ms = self._options.stuck_worker_timeout_ms
         if ping is not None and limit_ms:
             seen_ms = reading.ping_time_ms(ping)
@@ -111,4 +111,4 @@ class ForeignCareChore:
         if old:
             await self._store.call("DEL", *old)
             words = b", ".join(old).decode("utf-8", "replace")
-            self._tell("error", ResqpyError(f"removed pings that no worker belongs to: {words}"))
+            self._tell("error", ResqpyError(f"removed pings without a worker: {words}"))

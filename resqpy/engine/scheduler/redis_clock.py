@@ -1,25 +1,25 @@
-"""Redis' clock as seen from here: the one clock that all processes of an installation share.
+"""An estimate of Redis' clock, the one clock that all processes of an installation share.
 
-It is estimated from Redis' answers and a clock of ours that never steps, so that neither a step of
-this machine's clock nor a wrong one matters.
+It is based on Redis' answers and our monotonic clock, so neither a jump of this machine's clock nor a wrong
+clock matters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from resqpy.base.clock import Clock, told_ms
+from resqpy.base.clock import Clock, test_ms
 from resqpy.store.connection.client import Store
 
 
 class RedisClock:
-    """An estimate that is a little behind, never ahead (by the way of the answer).
+    """An estimate that is slightly behind, never ahead (by the latency of the reply).
 
     Args:
-        clock: before the first answer, its time is taken for Redis'.
+        clock: used until the first answer.
 
     Attributes:
-        monotonic: seconds of our clock that never steps.
+        monotonic: seconds of our monotonic clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,13 +29,13 @@ class RedisClock:
         self._heard_s = float("-inf")
 
     def note(self, time_us: int) -> None:
-        """Redis has just said what time it is, in microseconds since the epoch."""
+        """Record Redis' time, just received, in microseconds since the epoch."""
         self._heard_s = self.monotonic()
         self._ahead_us = time_us - self._heard_s * 1_000_000
 
     def note_between(self, time_us: int, asked_s: float) -> None:
-        """Redis said what time it is, at some moment since we asked: where the estimate agrees with
-        that, it stays, for an answer may have waited here before somebody saw it.
+        """Record a time that Redis returned at some moment since the request: if the estimate is consistent
+        with it, it stays, because the reply may have waited here before it was processed.
         """
         self._heard_s = self.monotonic()
         least_us = time_us - self._heard_s * 1_000_000
@@ -44,7 +44,7 @@ class RedisClock:
 
     @property
     def age_s(self) -> float:
-        """How long ago Redis last said what time it is; infinite: never yet."""
+        """Seconds since Redis last told its time; infinite: never."""
         return self.monotonic() - self._heard_s
 
     def now_us(self) -> int:
@@ -57,7 +57,7 @@ class RedisClock:
 
 
 class FollowingClock(RedisClock):
-    """A clock that a test has set: what Redis says is no matter to it."""
+    """A clock set by a test: Redis' time is ignored."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -65,18 +65,18 @@ class FollowingClock(RedisClock):
         self._followed = clock
 
     def note(self, time_us: int) -> None:
-        """It is no matter to us."""
+        """Ignored."""
 
     def note_between(self, time_us: int, asked_s: float) -> None:
-        """Nor is this."""
+        """Ignored."""
 
     def now_us(self) -> int:
         return self._followed.now_us()
 
 
 async def shared_clock(clock: Clock, store: Store) -> RedisClock:
-    """Redis' clock, which has just been asked; or the one that a test has set."""
-    if told_ms(clock) is not None:
+    """Redis' clock, which has just been queried; or the one that a test has set."""
+    if test_ms(clock) is not None:
         return FollowingClock(clock)
     shared = RedisClock(clock)
     await hear(shared, store)
@@ -84,6 +84,6 @@ async def shared_clock(clock: Clock, store: Store) -> RedisClock:
 
 
 async def hear(clock: RedisClock, store: Store) -> None:
-    """Ask Redis what time it is."""
+    """Query Redis' time."""
     asked_s = clock.monotonic()
     clock.note_between(await store.time_us(), asked_s)

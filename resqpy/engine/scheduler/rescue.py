@@ -1,16 +1,15 @@
-"""The rescue of jobs that died with their worker: resqpy's own, by the heartbeat of the process.
+"""Rescue of jobs whose worker died: resqpy's own, by the heartbeat of the process.
 
-A job goes back to the head of its queue; to failed where its run was marked as one that must not be
-repeated, or where its queue is no list any more. A job that was rescued three times and is lost once
-more, in a process in which it was the only one, is a poison pill and goes to failed. Jobs that were
-lost together can't be told apart, so one that was lost twice before runs alone in its process
-(`engine/worker/running.py`): then it is known who kills.
-A job with a record beside it always goes back: the record counts attempts, and drops what is not to run.
-The count stands beside the job, never in it, and is forgotten when the job succeeds.
+A job goes back to the head of its queue; or to failed if its run was marked as not repeatable, or if its
+queue is no longer a list. A job that was rescued three times and is lost again, in a process in which it
+was the only one, is a poison pill and goes to failed. Jobs lost together can't be told apart, so one that
+was lost twice before runs alone in its process (`engine/worker/running.py`): then we know which one kills
+the worker. A job with a record always goes back: the record counts attempts, and drops what must not run.
+The count is stored beside the job, never in it, and is forgotten when the job succeeds.
 
-A process is buried in this order (docs/why/exchange.md): its gate is shut, so that nothing it has sent
-takes a job any more; the records of all ids that it ever had are read; it is forgotten. A record of an id
-that nobody knows is searched for now and then, and made known: then the rule for the dead applies.
+A process is buried in this order (docs/why/exchange.md): its gate is closed, so that nothing it has sent
+can take a job; the records of all ids that it ever had are read; it is forgotten. Now and then we search
+for records of unknown ids and register them, so that they are handled like other dead workers.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ from resqpy.base.errors import (
     WorkerDied,
 )
 from resqpy.base.foreign_time import moment_of
-from resqpy.engine.options import MOST_RESCUES
+from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours
 from resqpy.store import rescue, workers
 from resqpy.store.connection.client import Arg, Store
-from resqpy.store.rescue import Remains, Verdict
+from resqpy.store.rescue import Remains, RescueDecision
 
 _REMEMBERED_S = 72 * 3600
-_PAGE, _PAGES = 1000, 20  # keys in one step of a search, steps in one run
+_PAGE, _PAGES = 1000, 20  # keys per step of a search, steps per run
 _SEARCH_PAUSE_S = 0.2
 _SEARCH_EVERY_S, _SEARCH_SHARE = (
     30.0,
     100,
-)  # a search every so often, or so many times as long as it took
-_SEARCH_LASTS_S = 600  # at the most
+)  # a search at this interval, or this many times its own duration
+_SEARCH_LASTS_S = 600  # at most
 
 _LEFT = (
-    "belongs to a worker that died, but has another kind than resqpy writes: it is left as it is; find "
-    "out who wrote it"
+    "belongs to a worker that died, but has another type than resqpy writes: it was left "
+    "alone; find out who wrote it"
 )
 
 Tell = Callable[..., None]
@@ -57,18 +56,18 @@ T = TypeVar("T")
 
 
 class RescueChore:
-    """Takes back what dead resqpy workers left.
+    """Takes back what dead resqpy workers left behind.
 
     Args:
-        dead_after_s: seconds without a sign of life.
-        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, before it
-            as `tell("put_back", worker id, queue, class, times)` of a job that is back in its queue, lost
-            so many times with its worker, and as `tell("error", error)`.
+        dead_after_s: seconds without a heartbeat.
+        tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, before it as
+            `tell("put_back", worker id, queue, class, times)` for a job that is back in its queue after
+            this many losses with its worker, and as `tell("error", error)`.
 
     Attributes:
-        searching: there is more to be looked at soon.
-        beside_older: a leader leads that can't read ids of today's form: only processes that have them are
-            looked after. It forgets such a process when that is silent for long, and nothing else of it.
+        searching: there is more to look at soon.
+        beside_older: the leader can't read ids of today's form: only processes that have them are handled.
+            That leader forgets such a process when it is silent for long, and does nothing else with it.
     """
 
     name = "rescue"
@@ -85,7 +84,7 @@ class RescueChore:
         self.beside_older: bool = False
 
     async def run(self, leadership: Leadership) -> float:
-        """Look for the dead; seconds until the next look."""
+        """Rescue jobs of dead workers; returns the seconds until the next check."""
         now_s = leadership.clock.now_ms() / 1000
         alive = await rescue.processes(self._store)
         lives = await rescue.lives(self._store)
@@ -115,8 +114,8 @@ class RescueChore:
         lives: Mapping[str, bytes],
         now_s: float,
     ) -> dict[str, float]:
-        """Note processes again that somebody forgot, by the last heartbeat of their workers; without one,
-        they have to give a sign of life from now on.
+        """Register processes again that somebody removed, by the last heartbeat of their workers; without
+        one they get a grace period from now on.
         """
         found = dict[str, float]()
         for each in orphans:
@@ -128,15 +127,15 @@ class RescueChore:
         return found
 
     def _refused(self, incarnation: str, error: StoreError) -> None:
-        """Redis refused something of one burial: it is told once, and holds up none of the others."""
+        """Redis refused something in one burial: report it once, and continue with the others."""
         if type(error) is not StoreError:
             raise error
-        words = f"the jobs of the dead process {incarnation} could not be taken back: {error}"
-        told, notes = StoreError(words), getattr(error, "__notes__", ())
-        for note in notes:  # what was mended, so that the next time it can be done
+        message = f"the jobs of the dead process {incarnation} could not be taken back: {error}"
+        told, notes = StoreError(message), getattr(error, "__notes__", ())
+        for note in notes:  # what was repaired, so that the next attempt can succeed
             told.add_note(note)
-        if notes or words not in self._told:
-            self._told.add(words)
+        if notes or message not in self._told:
+            self._told.add(message)
             self._tell("error", told)
 
     async def _members(self) -> dict[str, list[str]]:
@@ -153,8 +152,8 @@ class RescueChore:
         living: Mapping[str, float],
         members: Mapping[str, Sequence[str]],
     ) -> None:
-        """Rescue what stands on records of ids that a living process has no more: each sign of life is
-        given for all that it has. Only a failover to a replica that lacked something leaves such.
+        """Rescue jobs in records of ids that a live process no longer has: each heartbeat covers all its
+        ids. Only a failover to an incomplete replica leaves such records.
         """
         owner = {each: one for one in living for each in members.get(one, ())}
         beats = await rescue.heartbeats(self._store, [*owner])
@@ -199,7 +198,9 @@ class RescueChore:
         before_s: float,
         silent_s: float,
     ) -> bool:
-        """Take jobs back, the latest taken first: so the queue's head is as it was; whether all are."""
+        """Take jobs back, the latest claimed first, so that the queue's head is as before; returns whether
+        all were.
+        """
         remains.sort(key=lambda left: left.run_at, reverse=True)
         lost = [left for left in remains if left.raw is not None]
         counts = await rescue.counts(self._store, [left.digest for left in lost])
@@ -207,8 +208,8 @@ class RescueChore:
         complete = True
         for left in remains:
             rescued, alone = known.get(left.worker_id, 0), len(lost) == 1
-            verdict = _verdict(left, rescued, leadership.clock.now_ms(), alone=alone)
-            done = await self._carry_out(leadership, left, incarnation, before_s, verdict)
+            decision = _decision(left, rescued, leadership.clock.now_ms(), alone=alone)
+            done = await self._carry_out(leadership, left, incarnation, before_s, decision)
             complete = complete and done is not None
             if done is not None:
                 entry = done.entry and codec.decode_lenient(done.entry)
@@ -224,29 +225,27 @@ class RescueChore:
         left: Remains,
         incarnation: str,
         before_s: float,
-        verdict: Verdict,
-    ) -> Verdict | None:
-        """What was done, which is to fail the job where its queue is no list; None: nothing."""
-        keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, verdict)
+        decision: RescueDecision,
+    ) -> RescueDecision | None:
+        """What was done, which is to fail the job if its queue is not a list; None: nothing."""
+        keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, decision)
         try:
             foreign = await leadership.run("rescue", keys, args)
         except StoreError as error:
-            if type(error) is not StoreError or left.raw is None or verdict.entry is not None:
+            if type(error) is not StoreError or left.raw is None or decision.entry is not None:
                 raise
             refused = StoreError(f"the job can't go back to its queue: {error}")
         else:
             for key in foreign or ():
-                words = f"{key.decode('utf-8', 'replace')!r} {_LEFT}"
-                self._tell("error", StoreError(words))
-            return None if foreign is None else verdict
+                message = f"{key.decode('utf-8', 'replace')!r} {_LEFT}"
+                self._tell("error", StoreError(message))
+            return None if foreign is None else decision
         failing = _fail(left, refused, leadership.clock.now_ms())
         return await self._carry_out(leadership, left, incarnation, before_s, failing)
 
 
 class Search:
-    """The search for records of ids that stand nowhere else, a few steps at a time, by one process
-    after the other.
-    """
+    """The search for records of unlisted ids, a few steps at a time, by one process after the other."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -255,10 +254,10 @@ class Search:
         self._forbidden = False
 
     async def go_on(self, leadership: Leadership) -> bool:
-        """The next steps of the search, if it is time for one; whether there are more.
+        """The next steps of the search, if it is time for one; returns whether there are more.
 
         Raises:
-            StoreMisconfigured: once: this Redis user may not walk over keys, so that others must.
+            StoreMisconfigured: once: this Redis user may not scan keys, so another process must.
         """
         if self._forbidden:
             return False
@@ -308,28 +307,27 @@ def _only(names: Collection[str], found: dict[str, T]) -> dict[str, T]:
     return {each: value for each, value in found.items() if each in names}
 
 
-def _verdict(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Verdict:
-    """What becomes of a job that was rescued so often before."""
+def _decision(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> RescueDecision:
+    """What becomes of a job that was rescued this often before."""
     if left.raw is None:
-        return Verdict()
-    if _has_record(left):  # its record says what may be run again; a copy too many is dropped
-        return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
+        return RescueDecision()
+    if _has_record(left):  # its record says what may run again; a surplus copy is dropped
+        return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}")
     if left.broken:
         return _fail(left, PayloadError(left.broken), now_ms)
     if left.once:
         return _fail(left, WorkerDied(), now_ms)
-    if alone and rescued >= MOST_RESCUES:
+    if alone and rescued >= MAX_RESCUES:
         error = PoisonPill(
-            f"the job was lost with its worker {rescued + 1} times, the last time as the only one "
-            "in its process; it kills its worker, or something takes it for dead: mend the cause "
-            "before you retry it"
+            f"the job's worker died {rescued + 1} times, the last time with this job as the only one; it kills "
+            "its worker, or something makes the worker look dead: fix the cause before you retry it"
         )
         return _fail(left, error, now_ms)
-    return Verdict(count=f"{rescued + 1}/{now_ms // 1000}")
+    return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}")
 
 
 def _has_record(left: Remains) -> bool:
-    """Whether the job has a record beside it."""
+    """Whether the job has a record."""
     if left.broken or TASK_ID.encode() not in (left.raw or b""):
         return False
     try:
@@ -340,14 +338,14 @@ def _has_record(left: Remains) -> bool:
 
 
 def _class_of(left: Remains) -> str | None:
-    """The class of a job, which may be junk."""
+    """The class of a job, which may be unreadable."""
     try:
         return codec.decode_job(left.raw or b"", left.queue).class_name
     except PayloadError:
         return None
 
 
-def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:
+def _fail(left: Remains, error: ResqpyError, now_ms: int) -> RescueDecision:
     job, kept = reading.for_failed(left.raw or b"", left.queue, can_keep=left.apart)
     entry = failed_entries.encode(
         job_json=job,
@@ -358,4 +356,4 @@ def _fail(left: Remains, error: ResqpyError, now_ms: int) -> Verdict:
         backtrace=[],
         failed_at=failed_at_utc(now_ms),
     )
-    return Verdict(entry, kept)
+    return RescueDecision(entry, kept)

@@ -1,8 +1,8 @@
-"""When a Ruby worker counts as dead: its shop says how often its workers beat, not we.
+"""When a Ruby worker counts as dead: its own heartbeat interval decides.
 
-Ruby prunes a worker whose heartbeat is older than `Resque.prune_interval`, five minutes unless the shop
-says otherwise; workers beat once in `Resque.heartbeat_interval`, a fifth of that. Neither stands in Redis,
-but both show: a pruning lock lives for one heartbeat interval, and beats can be watched.
+Ruby prunes a worker whose heartbeat is older than `Resque.prune_interval`, five minutes by default; workers
+send one per `Resque.heartbeat_interval`, a fifth of that. Neither is stored in Redis, but both can be
+observed: a pruning lock lives for one heartbeat interval, and heartbeats can be watched.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRUNE_AFTER_MS = 300_000  # Ruby's own
-BEATS = 5  # so many may be missed: Ruby's own proportion
-_UNKNOWN = 2  # so much longer a worker is watched whose beat was never seen
+BEATS = 5  # missed heartbeats before a worker is dead: Ruby's own ratio
+_UNKNOWN = 2  # factor for workers whose interval was never observed
 
 
 @dataclass(slots=True)
 class _Beat:
-    """The last beat of a worker.
+    """The last heartbeat of a worker.
 
     Attributes:
         since_ms: when we saw it first.
-        beats: whether we saw the worker beat, and not only its last beat.
+        beats: whether we have seen it change.
     """
 
     at_ms: int
@@ -29,10 +29,10 @@ class _Beat:
 
 
 class RubyPulse:
-    """Watches the beats of Ruby's workers.
+    """Watches the heartbeats of Ruby's workers.
 
     Args:
-        prune_after_ms: the shop's prune interval; None: nobody has said.
+        prune_after_ms: the configured prune interval; None: unknown.
     """
 
     def __init__(self, prune_after_ms: int | None = None) -> None:
@@ -41,11 +41,11 @@ class RubyPulse:
         self._seen: dict[str, _Beat] = {}
 
     def note_interval(self, interval_ms: int) -> None:
-        """The installation has shown that its workers beat as seldom as this."""
+        """The installation's heartbeat interval is at least this."""
         self._shown_ms = max(self._shown_ms, BEATS * interval_ms)
 
     def note(self, beats: dict[str, int], now_ms: int) -> None:
-        """The last beats of all workers, by id."""
+        """The last heartbeats of all workers, by id."""
         self._seen = {who: self._noted(who, at_ms, now_ms) for who, at_ms in beats.items()}
 
     def _noted(self, who: str, at_ms: int, now_ms: int) -> _Beat:
@@ -59,7 +59,7 @@ class RubyPulse:
         return _Beat(at_ms, now_ms, beats=True)
 
     def silence_ms(self, who: str, now_ms: int) -> int:
-        """For how long a dead worker has been silent; 0: it lives, or that can't be told yet."""
+        """How long a dead worker has been silent; 0: it is alive, or that is unknown yet."""
         seen = self._seen.get(who)
         limit_ms = max(self._said_ms or PRUNE_AFTER_MS, self._shown_ms)
         if seen is None or now_ms - seen.at_ms <= limit_ms:

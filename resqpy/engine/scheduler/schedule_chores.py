@@ -1,7 +1,7 @@
 """The chores of a scheduler that fire schedules, with the enqueue hooks of the tasks.
 
-Locks are asked in the script that enqueues. Hooks of one's own run before it, so **they run at least
-once**: a leader that dies in between leaves the job to its successor, which runs them again.
+Locks are checked in the script that enqueues. Hooks run before it, so **they run at least once**: a leader
+that dies in between leaves the job to its successor, which runs them again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from resqpy.store.queues import Guard
 
 
 class ScheduleHooks:
-    """Asks and tells the hooks of a task whose job the leader enqueues by itself.
+    """Calls the enqueue hooks of a task whose job the leader enqueues.
 
     Args:
         queue: has the tasks.
@@ -33,13 +33,13 @@ class ScheduleHooks:
         self._emit = emit
 
     def guards(self, queue: str, name: str, args: Sequence[Any]) -> Sequence[Guard]:
-        """The locks that are asked in the script."""
+        """The locks to check in the script."""
         return self._queue.guards(queue, name, args)
 
     async def allowed(
         self, queue: str, name: str, args: Sequence[Any], *, fixed: bool
     ) -> Sequence[Any] | None:
-        """The arguments as the hooks leave them; None: one forbids it, or raises."""
+        """The arguments after the hooks; None: one forbids it, or raises."""
         job = Enqueuing(name, queue, list(args), self._queue, fixed=fixed)
         try:
             return job.args if await self._queue.before_enqueue(job) else None
@@ -49,7 +49,7 @@ class ScheduleHooks:
             return None
 
     async def enqueued(self, queue: str, name: str, args: Sequence[Any], at_ms: int) -> None:
-        """Tell the hooks and the listeners of `enqueue` (ms, job)."""
+        """Call the hooks and the listeners of `enqueue` (ms, job)."""
         self._emit("enqueue", at_ms, {"class": name, "queue": queue, "args": list(args)})
         try:
             await self._queue.after_enqueue(Enqueuing(name, queue, list(args), self._queue))
@@ -61,7 +61,7 @@ class ScheduleHooks:
 def schedule_chores(
     queue: Queue, announcer: Announcer, options: LeaderOptions, emit: Emit
 ) -> list[ScheduleChore]:
-    """One for each kind of schedules, so that none waits for another.
+    """One per kind of schedule, so that none waits for another.
 
     Args:
         announcer: this process'.
@@ -79,7 +79,7 @@ def schedule_chores(
 def ruby_source(
     queue: Queue, options: LeaderOptions, on_error: Callable[[Exception], None]
 ) -> RubySource:
-    """Ruby's schedules as the options say, with the queues of our tasks."""
+    """The source of Ruby's schedules with these options, and the queues of our tasks."""
     return RubySource(
         queue.store, task_queues(queue), options.ruby_timezone, options.ruby_env, on_error
     )

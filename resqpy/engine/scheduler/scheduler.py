@@ -1,4 +1,4 @@
-"""The role of a scheduler: to stand for election, and to do the chores of a leader while it is one."""
+"""The role of a scheduler: to stand for election, and to run the chores while it leads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from resqpy.engine.worker import identity
 from resqpy.schedules.announcing import Announcer, own_tasks
 from resqpy.store.connection.tracker import Tracker
 
-_RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, that the last steps of a stop get
+_RESIGN_S, _CLOSE_S = 3.0, 1.0  # of LAST_S, for the last steps of a stop
 
 
 class SchedulerRole(Role):
-    """Stands for election, and does its chores while it leads; what they are, the framework's `Scheduler` says."""
+    """Stands for election, and runs its chores while it leads; the framework's `Scheduler` chooses them."""
 
     leads: ClassVar[bool] = True
 
@@ -51,7 +51,7 @@ class SchedulerRole(Role):
 
     @property
     def leader(self) -> bool:
-        """Whether we lead among the resqpy schedulers: for user code with a timetable of its own."""
+        """Whether we lead among the resqpy schedulers: for user code with its own timetable."""
         return self.leadership() is not None
 
     @property
@@ -61,7 +61,7 @@ class SchedulerRole(Role):
 
     @property
     def promoting(self) -> bool:
-        """Whether we hold Ruby's and Node's locks as well, and so promote what is due."""
+        """Whether we also hold Ruby's and Node's locks, and so promote due jobs."""
         return self._election is not None and self._election.leadership("shared") is not None
 
     @property
@@ -73,7 +73,7 @@ class SchedulerRole(Role):
         """The right to write as leader in the own scope, if we have it."""
         return self._election.leadership("own") if self._election is not None else None
 
-    # -- life --
+    # -- life cycle --
 
     async def _begin(self) -> None:
         election = self._election = Election(
@@ -82,12 +82,12 @@ class SchedulerRole(Role):
         self._loops = {chore.name: self._loop(chore, election) for chore in self.chores}
         self.emit("start")
         for side in (election.run, *(loop.run for loop in self._loops.values())):
-            self.aside(side)
+            self.spawn(side)
         if self.announcer.tasks:
-            self.aside(self.announcer.run)
+            self.spawn(self.announcer.run)
         prefixes = [prefix for chore in self.chores for prefix in chore.prefixes]
-        if prefixes:  # without any, Redis would tell of every key
-            self.aside(self._new_tracker(prefixes).run)
+        if prefixes:  # without any, Redis would report every key
+            self.spawn(self._new_tracker(prefixes).run)
 
     def _new_tracker(self, prefixes: list[str]) -> Tracker:
         return Tracker(
@@ -110,7 +110,7 @@ class SchedulerRole(Role):
             loop.changed(keys)
 
     def _elected(self) -> None:
-        """The election had a round: tell what is new, and let the chores look who leads."""
+        """The election had a round: emit changes, and let the chores check who leads."""
         leads = self.leader
         if leads != self._led:
             self._led = leads
@@ -119,7 +119,7 @@ class SchedulerRole(Role):
             loop.stand()
 
     def _trouble(self, error: BaseException) -> None:
-        """Tell of an error."""
+        """Report an error."""
         self.emit("error", error)
 
     @on_its_loop

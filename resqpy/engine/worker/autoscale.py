@@ -1,10 +1,9 @@
-"""How many task processors: node-resque's rule, made honest.
+"""The number of task processors: node-resque's rule, with better measurements.
 
-Pure functions over what was measured, and a sampler that measures. node-resque asks how many are
-busy at one instant and takes one late timer for the whole truth; we use the share of the interval
-that slots were busy and the upper quartile of many samples. We remember the size at which the loop
-was blocked, so that mixed work settles instead of swinging; and steps in one direction double, so
-that a hundred processors are reached in four seconds and not in fifty.
+Pure functions over measurements, and a sampler that measures. node-resque looks at one instant and one late
+timer; we use the share of the interval in which slots were busy and the upper quartile of many samples. We
+remember the size at which the loop was blocked, so that mixed work settles instead of oscillating; and
+steps in one direction double, so that a hundred processors are reached in four seconds instead of fifty.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from resqpy.engine.options import ScalingOptions
 
 GROW, SHRINK, STAY, STOP = "+", "-", "x", "--"
 
-_FIRST_PATIENCE = 10  # checks to wait before a size that blocked the loop is tried again
-_MOST_PATIENCE = 160
-_SATURATED, _BUSY, _IDLE = 0.95, 0.8, 0.5  # shares of busy slots; between the last two all is well
+_FIRST_PATIENCE = 10  # checks before a size that blocked the loop is tried again
+_MAX_PATIENCE = 160
+_SATURATED, _BUSY, _IDLE = 0.95, 0.8, 0.5  # shares of busy slots; no change between the last two
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was measured since the last decision.
+    """The measurements since the last decision.
 
     Attributes:
-        busy: slots busy, on the average.
+        busy: average number of busy slots.
         delay_ms: how late the event loop was.
     """
 
@@ -39,12 +38,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier decisions teach.
+    """What earlier decisions have shown.
 
     Attributes:
-        ceiling: the size at which the loop was blocked last; None: none.
+        ceiling: the size at which the loop was last blocked; None: none.
         patience: checks left until the ceiling is forgotten.
-        last_patience: how long the patience was; it doubles each time.
+        last_patience: the previous patience; it doubles each time.
         step: by how many the last decision grew, or, negative, shrank.
     """
 
@@ -56,7 +55,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ScalingDecision:
-    """What to do, and why.
+    """A decision and its reason.
 
     Attributes:
         count: how many more or fewer.
@@ -73,7 +72,7 @@ def decide(reading: Reading, options: ScalingOptions, memory: Memory) -> Scaling
     late = f"the loop is {reading.delay_ms:.1f} ms late"
     least = options.min_task_processors
     if reading.size < max(least, 1):
-        return _grow(reading, options, memory, "fewer than the least")
+        return _grow(reading, options, memory, "fewer than the minimum")
     if reading.delay_ms > options.max_event_loop_delay_ms:
         return _when_blocked(reading, least, memory, late)
     memory = _older(memory)
@@ -88,9 +87,9 @@ def decide(reading: Reading, options: ScalingOptions, memory: Memory) -> Scaling
 
 def _when_blocked(reading: Reading, least: int, memory: Memory, late: str) -> ScalingDecision:
     if reading.size <= max(least, 1):
-        return _stay(memory, f"{late}, but this is the least")
-    patience = min(max(memory.last_patience * 2, _FIRST_PATIENCE), _MOST_PATIENCE)
-    undo = -(memory.step // 2) if memory.step > 0 else memory.step  # twice that is what follows
+        return _stay(memory, f"{late}, but this is the minimum")
+    patience = min(max(memory.last_patience * 2, _FIRST_PATIENCE), _MAX_PATIENCE)
+    undo = -(memory.step // 2) if memory.step > 0 else memory.step  # the next step doubles it
     blocked = Memory(reading.size, patience, patience, undo)
     return _shrink(reading, least, blocked, late)
 
@@ -132,9 +131,9 @@ class Sampler:
     """Measures the delay of the event loop and how many slots are busy.
 
     Args:
-        busy: how many slots are busy now.
-        every_s: seconds between samples, on the average: at even distances, jobs that come in waves
-            would always, or never, be met.
+        busy: returns how many slots are busy now.
+        every_s: average seconds between samples: at regular intervals, jobs that come in waves would be met
+            always, or never.
     """
 
     def __init__(self, busy: Callable[[], int], every_s: float) -> None:
@@ -150,7 +149,7 @@ class Sampler:
             self._busy_seen.append(self._busy())
 
     def read(self) -> tuple[float, float]:
-        """The upper quartile of the delays in ms and the average of busy slots since the last time."""
+        """The upper quartile of the delays in ms and the average of busy slots since the last call."""
         delays, busy = self._delays_ms or [0.0], self._busy_seen or [self._busy()]
         self._delays_ms, self._busy_seen = [], []
         delays.sort()

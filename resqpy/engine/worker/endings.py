@@ -1,4 +1,4 @@
-"""From an outcome to what Redis is told: the table of endings.
+"""From an outcome to the commands that it writes: the table of endings.
 
 | outcome | written in the step that ends the run | counts as |
 |---|---|---|
@@ -7,33 +7,33 @@
 | retried | the delayed item | failed |
 | delayed | the delayed item | – |
 | skipped | – | – |
-| returned | the job, at the head of its queue (at the tail where it is left to others) | – |
+| returned | the job, at the head of its queue (at the tail if it is left to others) | – |
 """
 
 from __future__ import annotations
 
 from resqpy.base import codec, failed_entries, periodic
-from resqpy.base.clock import Clock, failed_at_utc, told_ms
-from resqpy.base.error_text import class_of, words_of
+from resqpy.base.clock import Clock, failed_at_utc, test_ms
+from resqpy.base.error_text import class_of, message_of
 from resqpy.base.errors import PayloadError
 from resqpy.engine.outcome import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker.newer import LEFT_TO_OTHERS
 from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
-from resqpy.store.exchange import Ended
+from resqpy.store.exchange import EndCommands
 
 _GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)
 
 
-def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
-    """What the exchange reports of a run that ended."""
+def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
+    """What the exchange reports about a run that ended."""
     lifecycle = run.lifecycle
     commands = _commands(run, outcome, clock) if lifecycle.plain else []
     commands += run.effects
     commands += _chain(run, outcome)
     taken = run.taken
-    # What is kept apart from the record goes; but bytes that a lifecycle's end moves elsewhere are its own.
+    # Bytes kept apart from the record are deleted, unless a lifecycle's end moves them elsewhere.
     if taken.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
     if taken.rescues and outcome.kind is not OutcomeKind.RETURNED:
@@ -44,7 +44,7 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> Ended:
         commands += run.on_return if outcome.kind is OutcomeKind.RETURNED else ()
         commands += lifecycle.end(run, outcome)
     worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
-    return Ended(worker_id, taken.beginning, outcome.kind.counts, commands)
+    return EndCommands(worker_id, taken.beginning, outcome.kind.counts, commands)
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
@@ -66,7 +66,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
         queue=run.queue,
         worker=str(run.worker_id),
         exception=class_of(error),
-        error=words_of(error),
+        error=message_of(error),
         backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
         failed_at=failed_at_utc(clock.now_ms()),
     )
@@ -74,7 +74,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
 
 
 def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command]]:
-    """The job as it may stand in a failed entry, and what keeps its bytes if it may not."""
+    """The job in a form that a failed entry can hold, and the command that keeps its bytes otherwise."""
     if not isinstance(error, PayloadError):
         return run.job.raw, []
     taken = run.taken
@@ -90,7 +90,7 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
     item = codec.with_queue(run.job)
-    return [delayed.delay_command(run.store, outcome.delay_ms, item, told_ms(clock))]
+    return [delayed.delay_command(run.store, outcome.delay_ms, item, test_ms(clock))]
 
 
 def _returned(run: Run, outcome: Outcome) -> Command:
@@ -100,9 +100,9 @@ def _returned(run: Run, outcome: Outcome) -> Command:
 
 
 def _chain(run: Run, outcome: Outcome) -> list[Command]:
-    """What makes the chain of a periodic task due again, if this is its job.
+    """Makes the chain of a periodic task due again, if this is its job.
 
-    A job that goes back to its queue, is tried again or waits for a lock is still the chain's one job.
+    A job that goes back to its queue, is retried or waits for a lock is still the chain's one job.
     """
     definition = run.definition
     if definition is None or definition.periodic is None or outcome.kind in _GOES_ON:
@@ -116,5 +116,5 @@ def _chain(run: Run, outcome: Outcome) -> list[Command]:
 
 
 def failed_commands(run: Run, error: BaseException, clock: Clock) -> list[Command]:
-    """What puts a run into the failed list."""
+    """The commands that put a run into the failed list."""
     return _failed(run, Outcome(OutcomeKind.FAILURE, error=error), clock)

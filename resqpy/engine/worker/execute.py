@@ -1,4 +1,4 @@
-"""One job, from its run to its outcome. Nothing here writes to Redis but a plugin's lock."""
+"""One job, from its run to its outcome. Nothing here writes to Redis except a plugin's lock."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from resqpy.engine.worker.threads import ThreadRunner
 
 
 def unknown_task(name: str, known: Iterable[str] = ()) -> UnknownTask:
-    """The failure of a job whose task this worker doesn't have; it begins as node-resque's."""
+    """The failure of a job whose task this worker doesn't have; it begins like node-resque's."""
     words = f'No job defined for class "{name}"{_hint(name, tuple(known))}'
     return UnknownTask(f"{words}; deploy that task to the workers of its queue, then retry the job")
 
 
-@lru_cache(maxsize=100)  # one class that nobody has may have many jobs
+@lru_cache(maxsize=100)  # many jobs may have the same unknown class
 def _hint(name: str, known: tuple[str, ...]) -> str:
     return near_match(name, known, MISSPELLED)
 
 
 async def execute(run: Run, threads: ThreadRunner, known: Iterable[str] = ()) -> Outcome:
-    """Run a job with its plugins; whatever happens is an outcome.
+    """Run a job with its plugins; whatever happens becomes an outcome.
 
     Args:
-        known: the names of all tasks, of which one may be meant.
+        known: the names of all tasks, for suggestions.
     """
     definition = run.definition
     if definition is None:
@@ -70,13 +70,13 @@ async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
         if not limit.over and (run.cancelled or run.interrupted):
             raise
         _plugin_failed(run, limit.error() if limit.over else _cancelled(run, error))
-    except BaseException as error:  # SystemExit too, as of a task
+    except BaseException as error:  # SystemExit too, as with a task
         _reraise_from_keyboard(error)
         _plugin_failed(run, error)
 
 
 def _plugin_failed(run: Run, error: BaseException) -> None:
-    """A plugin's error fails the job, whatever was decided; but not one that the worker stopped."""
+    """A plugin's error fails the job, whatever was decided; unless the worker stopped the job."""
     if run.interrupted and isinstance(run.error, WorkerStopped):
         return
     if error is not run.error and error.__context__ is None:
@@ -85,7 +85,7 @@ def _plugin_failed(run: Run, error: BaseException) -> None:
 
 
 async def _perform(run: Run, threads: ThreadRunner) -> None:
-    """The task's own function; what it raises is kept in the run."""
+    """The task's own function; its error is stored in the run."""
     definition = run.definition
     assert definition is not None
     run.performed = True
@@ -105,25 +105,25 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
 
 
 def _reraise_from_keyboard(error: BaseException) -> None:
-    """Somebody's Ctrl-C ends the program, also in the midst of a task."""
+    """A user's Ctrl-C ends the program, even within a task."""
     if isinstance(error, KeyboardInterrupt) and may_interrupt():
         raise error
 
 
 def _cancelled(run: Run, error: asyncio.CancelledError) -> BaseException:
-    """Who cancelled the job? If nobody of us did, that is an error like any other: something that it
-    awaits was cancelled, or it cancelled itself.
+    """Who cancelled the job? If it was not us, that is an error like any other: something that it awaits
+    was cancelled, or it cancelled itself.
     """
     if run.interrupted:
         return WorkerStopped()
     task = asyncio.current_task()
     while task is not None and not run.inline and task.uncancel():
-        pass  # as often as it was cancelled: what follows is not to be
+        pass  # once per cancellation: what follows must not be cancelled
     if run.cancelled:
         return JobCancelled()
     add_note(
         error,
-        "nobody asked for it: the job, or something that it awaited, was cancelled from within",
+        "not requested: the job, or something that it awaited, was cancelled from within",
     )
     return error
 
@@ -156,17 +156,17 @@ async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> obje
 
 
 def failure(error: BaseException) -> Outcome:
-    """The outcome of an error."""
+    """The outcome for an error."""
     return Outcome(OutcomeKind.FAILURE, error=error)
 
 
 def conclude(run: Run) -> Outcome:
-    """What becomes of the job, from what is known at the end of the run."""
+    """The outcome of the job, from what is known at the end of the run."""
     if run.interrupted and isinstance(run.error, WorkerStopped):
         once = run.definition is not None and run.definition.at_most_once
         return failure(run.error) if once and run.performed else RETURNED
     if run.cancelled and isinstance(run.error, JobCancelled):
-        return failure(run.error)  # not to be tried again: somebody wanted it to end
+        return failure(run.error)  # not retried: somebody cancelled it
     if run.outcome is not None:
         return run.outcome
     if run.error is not None:

@@ -1,8 +1,8 @@
-"""A forked child of a process that works jobs works none of them.
+"""A forked child of a process that runs jobs runs none of them.
 
-A child that ends by itself (of `multiprocessing`, or by `os._exit`) is its task's own matter. One that comes
-back to where jobs are worked, since a task called `os.fork` and let the child go on, would do
-all that its parent does a second time: it is ended with a message.
+A child that ends by itself (of `multiprocessing`, or by `os._exit`) is the task's own business. One that
+returns to the code that runs jobs, because a task called `os.fork` and let the child continue, would repeat
+everything that its parent does: it is ended with a message.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ T = TypeVar("T")
 
 EXIT_CODE = 70
 _WORDS = (
-    "resqpy: process {pid} is a forked child of a worker and came back from its task (os.fork without "
-    "os._exit), where it would work its parent's jobs: it was ended. Use multiprocessing or subprocess, "
-    "or end the child by os._exit in the task.\n"
+    "resqpy: process {pid} is a forked child of a worker and returned from its task (os.fork without "
+    "os._exit), where it would run its parent's jobs: it was ended. Use multiprocessing or subprocess, or end "
+    "the child with os._exit in the task.\n"
 )
 
 _loops: WeakValueDictionary[int, asyncio.AbstractEventLoop] = WeakValueDictionary()  # by thread
 
 
 class _Generation:
-    """How often this process was forked off, from the first one on."""
+    """How many forks lie between the first process and this one."""
 
     number = 0
 
 
 def works_here() -> None:
-    """Note that jobs are worked on the running loop."""
+    """Note that jobs run on the current loop."""
     _loops[threading.get_ident()] = asyncio.get_running_loop()
 
 
 def generation() -> int:
-    """A number that a forked child has another one of."""
+    """A number that differs in a forked child."""
     return _Generation.number
 
 
 def end_child(born: int) -> None:
-    """End this process if it was forked off since its `generation` was asked for."""
+    """End this process if it was forked after its `generation` was read."""
     if born != _Generation.number:
         _end()
 
 
 def called(function: Callable[..., T], *args: object) -> T:
-    """What a plain function returns: once, also if it forks."""
+    """The result of a plain function: returned once, even if it forks."""
     born = _Generation.number
     try:
         return function(*args)
@@ -74,11 +74,11 @@ def _in_child() -> None:
     if loop is None or not loop.is_running():
         return
     steps = 1
-    ready = getattr(loop, "_ready", None)  # of asyncio's own loops; uvloop shows it to nobody
+    ready = getattr(loop, "_ready", None)  # of asyncio's own loops; uvloop's is not accessible
     if isinstance(ready, deque):
         steps += len(ready)
         ready.clear()
-    for _ in range(steps):  # as many as the loop is about to take out
+    for _ in range(steps):  # as many as the loop is about to remove
         loop.call_soon(_end)
 
 

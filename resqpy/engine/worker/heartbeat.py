@@ -1,8 +1,7 @@
-"""Signs of life from a thread with a connection and an event loop of its own.
+"""Heartbeats from a thread with its own connection and event loop.
 
-A blocked event loop or a long job can't stop them (only a C extension that keeps the interpreter's
-lock can). The same script looks for work and for the pause key, so it is also the safety net of the
-wake-up.
+A blocked event loop or a long job can't stop them (only a C extension that holds the interpreter's lock
+can). The same script checks for work and for the pause key, so it is also the fallback of the wake-up.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from resqpy.store.repair.junk import Mending
 
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0
-_KEPT_S = 60.0  # that our state is kept when we are not heard of any more
+_KEPT_S = 60.0  # how long our state is kept after our last heartbeat
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a sign of life brought back.
+    """What a heartbeat returned.
 
     Attributes:
         work: queues that have jobs.
-        more_work: there may be others.
+        more_work: whether others may have some.
         registered: how many workers had been forgotten.
         queues: how many queues there are.
         ids: for whom it was, and those before it that were not answered.
@@ -53,7 +52,7 @@ class Beat:
 
 @dataclass
 class Vitals:
-    """What the thread tells of us; replaced as a whole, never changed in place."""
+    """The state that the thread publishes; replaced as a whole, never modified."""
 
     incarnation: str
     ids: tuple[WorkerId, ...]
@@ -66,8 +65,8 @@ class Heartbeat:
     """The thread.
 
     Args:
-        vitals: asked before each beat.
-        on_beat: called in the thread with what came back.
+        vitals: called before each beat.
+        on_beat: called in the thread with the result.
         on_error: called in the thread when Redis can't be reached.
     """
 
@@ -91,24 +90,24 @@ class Heartbeat:
         self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
     def start(self) -> None:
-        """Begin to beat; the first beat is one interval away.
+        """Start; the first beat comes after one interval.
 
         Raises:
-            ThreadFailed: there can be no thread for it.
+            ThreadFailed: its thread can't be started.
         """
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; returns when it is gone (it is in the middle of nothing for long)."""
+        """Stop the thread; returns when it is gone (which never takes long)."""
         self._thread.stop(_END_WITHIN_S)
 
     def _died(self, error: BaseException) -> None:
-        told = ResqpyError(f"the heartbeat's thread died; restarting it: {repr_of(error)}")
+        told = ResqpyError(f"the heartbeat's thread died; it is restarted: {repr_of(error)}")
         told.__cause__ = error
         self._on_error(told)
 
     def beat_now(self) -> None:
-        """Beat before its time: there is something to tell. From any thread."""
+        """Beat early, because something has changed. From any thread."""
         if self._loop is not None and self._wake is not None:
             with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
                 self._loop.call_soon_threadsafe(self._wake.set)
@@ -130,7 +129,7 @@ class Heartbeat:
             await store.close()
 
     async def _tell(self, store: Store, incarnation: str, state: str) -> None:
-        """Tell of our state where it is not just working; it costs a round trip then, and else none."""
+        """Publish our state unless it is normal operation, which costs no round trip."""
         if state or self._told:
             keep_s = max(_KEPT_S, 5 * self._interval_s)
             await workers.tell_state(store, incarnation, state, keep_s)
@@ -147,7 +146,7 @@ class Heartbeat:
         except ResqpyError as error:
             self._on_error(error)
             return False
-        except Exception as error:  # the thread must not die of it
+        except Exception as error:  # the thread must survive
             self._on_error(ResqpyError(f"a heartbeat failed: {repr_of(error)}"))
             return False
         return True
@@ -160,7 +159,7 @@ async def _any_of(stopping: asyncio.Event, wake: asyncio.Event, within_s: float)
 
 
 async def beat(store: Store, vitals: Vitals) -> Beat:
-    """One sign of life. One round trip."""
+    """One heartbeat. One round trip."""
     keys, args = workers.beat_call(
         store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
     )

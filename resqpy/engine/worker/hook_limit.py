@@ -1,4 +1,4 @@
-"""How long a plugin's own code may take in a run; what it stands around does not count."""
+"""The time limit of a plugin's own code in a run; the wrapped run does not count."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Call = Callable[[], Awaitable[Any]]
 
 
 class Around(Protocol):
-    """What stands around a run: a plugin, or something like it."""
+    """Something that wraps a run: a plugin, for example."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
     @property
     def hook_limit_s(self) -> float | None:
-        """How long its own code may take before and behind the run."""
+        """How long its own code may take before the run, and again after it."""
 
     def around(self, run: Run, call_next: Call, /) -> Coroutine[Any, Any, None]:
-        """The whole run."""
+        """Wraps the run."""
 
 
 class HookLimit:
-    """Watches one plugin in one run. When its time is over it is cancelled, once more after a while, and
-    then the run ends without it.
+    """Watches one plugin in one run. When its time is over it is cancelled, a second time after a while,
+    and then the run ends without it.
 
     Attributes:
         over: its time is over.
@@ -54,7 +54,7 @@ class HookLimit:
 
         async def untimed() -> Any:
             self._pause()
-            self.over = False  # it went on in spite of it, and is done with this part
+            self.over = False  # it continued in spite of it, and has finished this part
             try:
                 return await call_next()
             finally:
@@ -68,7 +68,7 @@ class HookLimit:
             self._pause()
 
     def error(self) -> HookTimeout:
-        """What is said of it."""
+        """The error about it."""
         where = f"{self._when} the run of task {self._run.class_name!r}"
         return late(self._plugin, where, self._seconds)
 
@@ -94,10 +94,10 @@ class HookLimit:
 
 
 def late(plugin: Around, where: str, seconds: float | None) -> HookTimeout:
-    """What is said of a plugin that took too long."""
+    """The error about a plugin that exceeded its limit."""
     return HookTimeout(
-        f"{plugin.name}, a plugin or middleware, took longer {where} than its hook_timeout of "
-        f"{seconds or 0:g} s: find out what it waits for, or set a longer hook_timeout in its class"
+        f"{plugin.name}, a plugin or middleware, exceeded its hook_timeout of {seconds or 0:g} s {where}: find "
+        "out what it waits for, or set a longer hook_timeout in its class"
     )
 
 

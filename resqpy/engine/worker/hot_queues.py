@@ -1,9 +1,8 @@
-"""Which queues an exchange names: all where they are few; of many only those that may have jobs.
+"""Which queues an exchange names: all if they are few; of many only those that may have jobs.
 
-An exchange costs something for each queue that it names, so that with ten thousand queues almost all
-of its time would go to empty ones. A queue may have a job when nobody has looked yet, when Redis told
-of a change, or when the last look did not come to its end. A change that is told while an exchange is
-under way counts after it.
+Each queue costs the exchange something, so with ten thousand queues almost all of its time would go to
+empty ones. A queue may have a job if nobody has looked yet, if Redis reported a change, or if the last look
+was not completed. A change reported during an exchange counts after it.
 """
 
 from __future__ import annotations
@@ -11,29 +10,29 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 
-MANY = 128  # queues that an exchange names at the most, but in the one look at all of them
+MANY = 128  # maximum number of queues in an exchange, except for the one look at all
 
 
 class HotQueues:
-    """Those of a pool.
+    """The hot queues of a pool.
 
     Attributes:
-        told: how often anything was told; a number for `emptied`.
-        left_out: they are many, and a job began or ended since all were told.
+        told: counts reported changes; passed to `emptied`.
+        left_out: they are many, and a job started or ended since all were reported.
     """
 
     def __init__(self) -> None:
         self.told: int = 0
         self.left_out: bool = False
         self._names: Sequence[str] = ()
-        self._rank: dict[str, int] = {}  # in the order of priority; empty: they are few
-        self._hot: list[str] = []  # in that order
-        self._told_at: dict[str, int] = {}  # of each that is hot
+        self._rank: dict[str, int] = {}  # in order of priority; empty: they are few
+        self._hot: list[str] = []  # in the same order
+        self._told_at: dict[str, int] = {}  # for each hot queue
         self._next: Sequence[str] = ()
         self._all = True  # the next look is one at all
 
     def follow(self, names: Sequence[str]) -> None:
-        """These are the queues, in the order of priority; new ones may have jobs."""
+        """Set the queues, in order of priority; new ones may have jobs."""
         if names is self._names:
             return
         before, self._names = self._rank, names
@@ -44,7 +43,7 @@ class HotQueues:
         self._hot = sorted(hot, key=self._rank.__getitem__)
 
     def tell(self, names: Iterable[str]) -> bool:
-        """These have changed; whether it is worth a look."""
+        """These have changed; returns whether a look is needed."""
         self.told += 1
         known = [name for name in names if name in self._rank]
         for name in known:
@@ -61,7 +60,7 @@ class HotQueues:
         self._hot = list(self._rank)
 
     def next(self) -> Sequence[str]:
-        """What the next exchange names; the same object as long as it is the same."""
+        """What the next exchange names; the same object while it is unchanged."""
         if not self._rank or (self._all and len(self._hot) == len(self._rank)):
             self._all = False
             return self._names
@@ -71,9 +70,7 @@ class HotQueues:
         return self._next
 
     def emptied(self, names: Iterable[str], told: int) -> bool:
-        """An exchange that was sent when `told` was so high found these empty; whether others may
-        have jobs.
-        """
+        """An exchange sent when `told` had this value found these empty; returns whether others may have jobs."""
         for name in names:
             if self._told_at.get(name, told + 1) <= told:
                 del self._told_at[name]

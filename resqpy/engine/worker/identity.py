@@ -1,4 +1,4 @@
-"""Who we are: identities that neither Ruby nor a namesake with pid 1 can confuse."""
+"""Worker identities that neither Ruby nor a container with the same host name and pid 1 can confuse."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def new_incarnation() -> str:
-    """Eight signs that name one life of one process."""
+    """Eight characters that identify one life of one process."""
     return "".join(secrets.choice(_SIGNS) for _ in range(8))
 
 
 def host_name(given: str | None = None) -> str:
-    """The name of this host, or the given one, without the signs that separate the parts of an id."""
+    """The name of this host, or the given one, without the characters that separate the parts of an id."""
     return (given or socket.gethostname()).replace(":", "_").replace(",", "_") or "localhost"
 
 
 def worker_id(number: int, incarnation: str, queues: str, host: str | None = None) -> WorkerId:
-    """`HOST+resqpy:PID-N-incarnation:queues`: one host for all of a machine to resque-web, which Ruby's
-    pruning never takes for its own.
+    """`HOST+resqpy:PID-N-incarnation:queues`: for resque-web all workers of a machine have one host, which
+    Ruby's pruning never takes for its own.
     """
     place = f"{os.getpid()}-{number}-{incarnation}"
     return WorkerId(f"{host_name(host)}{_SIGN}", place, queues)
 
 
-# Before, ids were `HOST+N-incarnation:PID:queues`. Processes of both forms work side by side
+# Formerly ids were `HOST+N-incarnation:PID:queues`. Processes with both forms work side by side
 # (docs/reference/wire.md).
 _SIGN = "+resqpy"
 _OURS = re.compile(r"^([^:]*)\+resqpy:(\d+)-(\d+)-([a-z0-9]{8}):.+$", re.DOTALL)
@@ -41,11 +41,11 @@ _EARLIER = re.compile(r"^([^:]*)\+(\d+)-([a-z0-9]{8}):(\d+):.+$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """What one of our worker ids says.
+    """The parts of one of our worker ids.
 
     Attributes:
         number: of the slot.
-        earlier: it has the form that leaders before version 2 can read, too.
+        earlier: it has the form that leaders before version 2 can read too.
     """
 
     host: str
@@ -56,7 +56,7 @@ class Ours:
 
 
 def ours(worker_id: WorkerId | str) -> Ours | None:
-    """Read a worker id of ours, of either form; None: it is a foreign one."""
+    """Parse a worker id of ours, of either form; None: it is a foreign one."""
     text = str(worker_id)
     if match := _OURS.match(text):
         return Ours(match[1], int(match[2]), int(match[3]), match[4])
@@ -66,7 +66,7 @@ def ours(worker_id: WorkerId | str) -> Ours | None:
 
 
 def place_of(worker_id: WorkerId) -> tuple[str, str]:
-    """Host and pid of the process whose worker it is, of any language."""
+    """Host and pid of a worker's process, in any language."""
     read = ours(worker_id)
     return (read.host, str(read.pid)) if read else (worker_id.host, worker_id.pid)
 
@@ -78,7 +78,7 @@ def incarnation_of(worker_id: str) -> str | None:
 
 
 def number_of(worker: WorkerId) -> int:
-    """The N of a worker id that `worker_id` made; 0: it is nobody's slot."""
+    """The N of a worker id made by `worker_id`; 0: it is not a slot's."""
     read = ours(worker)
     return read.number if read else 0
 
@@ -89,16 +89,16 @@ def life(most: int, queues: str, host: str | None = None) -> bytes:
     return codec.encode_text({**fields, "form": _FORM})
 
 
-_FORM = 2  # of the ids; a life without one is of a process whose ids have the earlier form
-_MOST_SLOTS = 100_000  # of one process; what says more is not of our making
+_FORM = 2  # of the ids; a life without one belongs to a process whose ids have the earlier form
+_MAX_SLOTS = 100_000  # of one process; a larger value was not written by us
 
 
 def ids_of(incarnation: str, life: bytes) -> list[str]:
-    """All ids that a process ever had; none where somebody has made something else of its life."""
+    """All ids that a process ever had; none if its life is malformed."""
     said = codec.decode_lenient(life)
     match said:
         case {"host": str(host), "pid": int(pid), "queues": str(queues), "most": int(most)}:
-            numbers = range(1, min(most, _MOST_SLOTS) + 1)
+            numbers = range(1, min(most, _MAX_SLOTS) + 1)
             if said.get("form") == _FORM:
                 return [f"{host}{_SIGN}:{pid}-{n}-{incarnation}:{queues}" for n in numbers]
             return [f"{host}+{n}-{incarnation}:{pid}:{queues}" for n in numbers]
@@ -106,15 +106,15 @@ def ids_of(incarnation: str, life: bytes) -> list[str]:
 
 
 def leader_name(given: str | None) -> str:
-    """`HOST+scheduler-INCARNATION:PID:2`: like the names of Ruby's and Node's, and never one of theirs
-    or of another of ours, even where one configuration names many processes. By the 2 others see that it
+    """`HOST+scheduler-INCARNATION:PID:2`: similar to the names of Ruby's and Node's, but never equal to one
+    of theirs or of another of ours, even if one configuration names many processes. The 2 shows that it
     reads both forms of worker ids.
     """
     return f"{given or host_name()}+scheduler-{new_incarnation()}:{os.getpid()}:{_FORM}"
 
 
 def reads_our_ids(token: str) -> bool:
-    """Whether a leader, by its token, is one that reads what `worker_id` makes."""
+    """Whether a leader, by its token, reads the ids that `worker_id` makes."""
     return _READS_OURS.search(token) is not None
 
 

@@ -1,7 +1,7 @@
-"""Whether a KeyboardInterrupt in a task can be somebody's Ctrl-C.
+"""Whether a KeyboardInterrupt in a task can be a user's Ctrl-C.
 
-Where a program has answered SIGINT in another way (`framework/process/signals.py`), it can't: then the task raised
-it itself, and it is a failure like any other. Where nobody did, Python raises it in whatever runs, and
+If the program has a SIGINT handler (`framework/process/signals.py`), it can't: then the task raised it
+itself, and it is a failure like any other. Without one, Python raises it in whatever code is running, and
 it must end the program.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_answered: list[None] = []  # one for each program part that answers SIGINT by itself
+_answered: list[None] = []  # one for each part of the program that handles SIGINT itself
 
 
 @contextmanager
 def answered_elsewhere() -> Iterator[None]:
-    """Say that Ctrl-C raises nothing while this lasts."""
+    """Declare that Ctrl-C raises nothing within the block."""
     _answered.append(None)
     try:
         yield

@@ -1,4 +1,6 @@
-"""What was cut off and does not end: counted, told, and bounded. Child processes are not bounded."""
+"""Abandoned coroutines, threads and child processes: what was cut off and does not end. Counted, reported,
+and bounded, except child processes.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from typing import Any
 
 from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.errors import ResqpyError
+from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.run import Run
-from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.threads import ThreadRunner
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_TERM, _KILL = 15, 9  # of all systems that have /proc
+_TERM, _KILL = 15, 9  # on all systems that have /proc
 _END_WITHIN_S = 2.0
 _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
@@ -28,7 +30,7 @@ class Child:
     """A child process.
 
     Attributes:
-        began_s: seconds after the machine's start; a number that is used again has another one.
+        began_s: seconds after the machine's start; distinguishes processes with a reused pid.
     """
 
     pid: int
@@ -37,15 +39,15 @@ class Child:
 
     @property
     def lives(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is still running."""
         return _child(self.pid) == self
 
 
 def begun_within(seconds: float, thread: int) -> list[Child]:
-    """The living children that a thread has started within so many seconds until now.
+    """The live children that a thread has started within this many seconds.
 
     Args:
-        thread: its native id; of a coroutine the thread of its loop, which starts others' children too.
+        thread: its native id; for a coroutine the thread of its loop, which also starts others' children.
     """
     try:
         uptime_s = float(Path("/proc/uptime").read_text("ascii").split()[0])
@@ -87,29 +89,29 @@ def _child(pid: int) -> Child | None:
 
 
 def _is_helper(pid: int) -> bool:
-    """Of the standard library's, for the whole process."""
+    """One of the standard library's helpers for the whole process."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        message = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return any(each in words for each in _HELPERS)
+    return any(each in message for each in _HELPERS)
 
 
-MOST = 100  # that one process bears
+MAXIMUM = 100  # limit for one process
 
 
 class LeftBehind:
-    """Coroutines, threads and child processes of jobs that have ended for everybody else.
+    """Coroutines, threads and child processes of jobs that have otherwise ended.
 
     Args:
-        events: told of each.
-        die: ends the worker, which then must be restarted.
+        events: receives each of them.
+        die: ends the worker, which must then be restarted.
 
     Attributes:
         threads: the threads of plain functions.
     """
 
-    def __init__(self, events: Events, die: Callable[[BaseException], None] | None) -> None:
+    def __init__(self, events: EventSink, die: Callable[[BaseException], None] | None) -> None:
         self.threads: ThreadRunner | None = None
         self._events = events
         self._die = die
@@ -118,37 +120,37 @@ class LeftBehind:
 
     @property
     def coroutines(self) -> int:
-        """How many of them still run."""
+        """How many of them are still running."""
         return len(self._tasks)
 
     @property
     def functions(self) -> int:
-        """How many plain functions still run, in threads of their own."""
+        """How many plain functions are still running, in threads of their own."""
         return 0 if self.threads is None else self.threads.abandoned
 
     def add(self, task: OwnTask[Any]) -> None:
-        """A coroutine does not end when it is cancelled."""
+        """A coroutine does not end when cancelled."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self.tell(f"the coroutine of {task.get_name()}")
 
     def tell(self, what: str = "a plain function in a thread") -> None:
-        """Tell of one; with too many of them the worker ends, since only a new process is rid of them."""
+        """Report one; if there are too many the worker ends, because only a new process can get rid of them."""
         count = self.coroutines + self.functions
-        words = f"{count} such are left in this process"
-        told = f"{what} was cut off and does not end; its slot goes on without it ({words})"
+        message = f"{count} such are left in this process"
+        told = f"{what} was cut off and does not end; its slot continues without it ({message})"
         tell_error(self._events, ResqpyError(told))
-        if count >= MOST and self._die is not None:
+        if count >= MAXIMUM and self._die is not None:
             self._die(ResqpyError(f"{told}; this process must be restarted"))
 
     @property
     def children(self) -> int:
-        """How many child processes still run."""
+        """How many child processes are still running."""
         self._children = {each for each in self._children if each.lives}
         return len(self._children)
 
     def look_for_children(self, run: Run, ran_s: float) -> None:
-        """A job was cut off: what it has started may go on, beside its next run."""
+        """A job was cut off: processes that it started may continue, beside its next run."""
         thread = run.thread or threading.get_native_id()
         found = [each for each in begun_within(ran_s, thread) if each not in self._children]
         if not found:
@@ -159,11 +161,11 @@ class LeftBehind:
             end(found)
         named = ", ".join(f"{each.pid} ({each.name})" for each in found)
         whose = "its" if run.thread else "its or another coroutine's"
-        words = "are ended" if ends else "go on"
+        message = "are ended" if ends else "continue"
         tell_error(
             self._events,
             ResqpyError(
-                f"{run.class_name} was cut off; {whose} child processes {words}: {named}; "
+                f"{run.class_name} was cut off; {whose} child processes {message}: {named}; "
                 f"{self.children} such are left by this process"
             ),
         )

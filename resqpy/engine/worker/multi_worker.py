@@ -28,9 +28,9 @@ from resqpy.engine.worker.worker import BaseWorker
 class MultiWorker(BaseWorker):
     """Between `min_task_processors` and `max_task_processors` slots in one process.
 
-    Events: those of `Worker` with the number of the slot in front (behind the error of `error`),
-    and `multi_worker_action` (verb, delay in ms, reason) at each decision: `+` more, `-` fewer, `x` as
-    it is, `--` stop.
+    Events: those of `Worker` with the slot number first (after the error in `error`), and
+    `multi_worker_action` (verb, delay in ms, reason) at each decision: `+` more, `-` fewer, `x` unchanged,
+    `--` stop.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class MultiWorker(BaseWorker):
         least, most = self.scaling.min_task_processors, self.scaling.max_task_processors
         if not 0 <= least <= most or most < 1:
             raise UsageError(
-                f"between {least} and {most} task processors can't be run; "
-                "0 <= min_task_processors <= max_task_processors and at least 1 at the most"
+                f"cannot run between {least} and {most} task processors; 0 <= min_task_processors <= "
+                "max_task_processors and max_task_processors >= 1 are required"
             )
 
     def _size(self) -> int:
@@ -58,8 +58,8 @@ class MultiWorker(BaseWorker):
         await super()._begin()
         if self.scaling.min_task_processors < self.scaling.max_task_processors:
             sampler = Sampler(lambda: len(self.pool.slots.busy), self.scaling.check_s / 10)
-            self.aside(sampler.run)
-            self.aside(partial(self._scale, sampler))
+            self.spawn(sampler.run)
+            self.spawn(partial(self._scale, sampler))
 
     async def _scale(self, sampler: Sampler) -> None:
         memory = Memory()
@@ -84,13 +84,13 @@ class MultiWorker(BaseWorker):
                 self.tell("error", None, error, None, None)
 
     async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
-        """As `Worker.stop`; tells `--` first."""
+        """As `Worker.stop`; emits `--` first."""
         if self._pool is not None and self._stopped is None:
             self.emit("multi_worker_action", STOP, 0.0, "stopping")
         await super().stop(timeout_s)
 
     def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
-        """Tell the listeners, with the number of the slot."""
+        """Call the listeners, with the slot number."""
         number = slot.number if slot is not None else 0
         if event == "error":
             self.emit(event, details[0], number, *details[1:])

@@ -1,9 +1,10 @@
-"""Jobs for newer code than this process has, while a deploy rolls: they are left to a process that has it.
+"""Jobs for newer code than this process has, during a rolling deploy: they are left to a process that has
+it.
 
-A job whose class is unknown here, or whose inputs this version of its task refuses, is delayed for a moment
-while another live process announces the class (or the task with other inputs); but for no longer than a few
-minutes from when this process first met the like. Then it fails, as it does at once where nobody announces
-anything. Where no scheduler leads, which would move a delayed job, it is put back to the tail of its queue.
+A job whose class is unknown here, or whose inputs this version of its task rejects, is delayed for a moment
+while another live process announces the class (or the task with other inputs); but only for a few minutes
+after this process first met such a job. Then it fails, and immediately if nobody announces anything. If no
+scheduler leads, which would move a delayed job, it is put back to the tail of its queue.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from resqpy.store import known_tasks
 from resqpy.store.connection.client import Store
 
 PATIENCE_S = 300.0  # how long jobs of one class are left to others
-_FORGET_S = 3600.0  # a class that was not met for so long is met for the first time
-_PAUSE_S = 1.0  # before a job is put back, so that it does not come and go in a frenzy
-_ASK_S = 5.0  # how long an answer of Redis' counts
+_FORGET_S = 3600.0  # a class not met for this long counts as new
+_PAUSE_S = 1.0  # before a job is put back, so that it does not circulate too fast
+_ASK_S = 5.0  # how long an answer of Redis is cached
 
 _DELAY_MS = 2000
 DELAYED = Outcome(OutcomeKind.DELAYED, delay_ms=_DELAY_MS, info={"delay": _DELAY_MS, "newer": True})
@@ -39,7 +40,7 @@ def names_of(definitions: Definitions) -> list[str]:
 
 
 class Newer:
-    """What other processes know that this one doesn't.
+    """What other processes know and this one doesn't.
 
     Args:
         incarnation: this process.
@@ -60,7 +61,7 @@ class Newer:
         self._asked_at: float | None = None
 
     async def announce(self) -> None:
-        """Let others know what this process knows."""
+        """Announce what this process knows."""
         if self._own:
             await known_tasks.note(self._store, self._incarnation, sorted(self._own))
 
@@ -70,7 +71,7 @@ class Newer:
             await known_tasks.forget(self._store, self._incarnation)
 
     async def settle(self, run: Run, outcome: Outcome) -> Outcome:
-        """What becomes of a run: its own outcome, or it is left to others."""
+        """The final outcome of a run: its own, or it is left to others."""
         if not self._may_be_newer(run, outcome) or not self._has_time(run.class_name):
             return outcome
         try:
@@ -118,7 +119,7 @@ class Newer:
 def _told(run: Run) -> UnknownTask:
     what = "is unknown here" if run.definition is None else "takes other inputs here"
     return UnknownTask(
-        f"task {run.class_name!r} {what}, and another live worker announces it: its jobs are left to that "
-        f"one for up to {PATIENCE_S / 60:g} minutes, and fail then (a deploy under way? else two projects "
-        "share a Redis: give each a redis.namespace or queues of its own)"
+        f"task {run.class_name!r} {what}, and another live worker announces it: its jobs are left to that one "
+        f"for up to {PATIENCE_S / 60:g} minutes, and then fail (a deploy in progress? if two projects share "
+        "this Redis, give each its own redis.namespace or queues)"
     )

@@ -4,9 +4,9 @@
                            └►  store.exchange  ───┘
     each job:  execute(run) → Outcome → "ended" list → wakes dispatch
 
-While an exchange is in flight further ends collect for the next: batching with no timer and no
-knob. Never more jobs are taken than slots are free. Only the dispatcher reports and takes. What it
-does when an exchange is not answered, and why nothing is lost by that: docs/why/exchange.md.
+While an exchange is in flight further ends collect for the next: batching without a timer or a setting.
+Never more jobs are claimed than slots are free. Only the dispatcher reports and claims. What it does if an
+exchange is not answered, and why nothing is lost by that: docs/why/exchange.md.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.concurrency.waiting import is_set_within
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.engine.definition import Definitions
+from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue.queue_names import QueueNames
-from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.hot_queues import MANY, HotQueues
 from resqpy.engine.worker.reporting import Reporting
-from resqpy.engine.worker.running import End, Runner, Suspects
+from resqpy.engine.worker.running import CrashSuspects, EndedJob, Runner
 from resqpy.engine.worker.slots import Slot, Slots
 from resqpy.store import queues as queue_store
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import Exchange, Exchanged, Fence, Taken
+from resqpy.store.exchange import ClaimedJob, Exchange, Exchanged, Fence
 
 _FORGOTTEN = (
-    "Redis does not know this process any more: it was taken for dead while Redis could not hear it, or "
-    "Redis has lost its data. It registers again; jobs that ran meanwhile may run twice"
+    "Redis no longer knows this process: it was presumed dead while it could not reach Redis, or Redis lost "
+    "its data. It registers again; jobs that were running meanwhile may run twice"
 )
 
 _SPOILED = (
-    "is malformed or was written by another program: it is left as it is, and its task processor is not "
-    "used any more; find out who wrote it"
+    "is malformed or was written by another program: it is left alone, and its task processor is no longer "
+    "used; find out who wrote it"
 )
 
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0  # after an error of Redis
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0  # after a Redis error
 
 
 class Pool:
     """Slots and their dispatcher.
 
     Args:
-        events: who is told of what happens.
-        worker: the object that tasks and plugins get as their worker.
+        events: receives events.
+        worker: the object that tasks and plugins see as their worker.
 
     Attributes:
-        quiet: take nothing more, for as long as it is set.
-        for_good: it will not be taken back.
-        stopping: take nothing more, for good.
+        quiet: take no jobs while it is set.
+        for_good: it will not be unset.
+        stopping: take no more jobs, permanently.
         paused: all workers are paused, by a key in Redis.
-        on_recovered: called when Redis, which was away, is there again.
-        most_in_flight: exchanges that may be under way at once.
+        on_recovered: called when Redis can be reached again.
+        most_in_flight: maximum number of concurrent exchanges.
     """
 
     most_in_flight: int = 1
@@ -68,7 +68,7 @@ class Pool:
         definitions: Definitions,
         queues: QueueNames,
         options: WorkerOptions,
-        events: Events,
+        events: EventSink,
         *,
         worker: Any = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -85,7 +85,7 @@ class Pool:
         self.runner: Runner = Runner(
             store, definitions, options, clock, self.reporting.add, worker=worker, events=events
         )
-        self.suspects: Suspects = Suspects(self.runner.begin)
+        self.suspects: CrashSuspects = CrashSuspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = self.for_good = False
         self.on_recovered: Callable[[], None] = lambda: None
         self._options = options
@@ -102,7 +102,7 @@ class Pool:
         self._flights: set[OwnTask[None]] = set()
         self._error: BaseException | None = None
 
-    # -- what others want --
+    # -- called by others --
 
     async def open_slots(self, count: int) -> None:
         """Add slots."""
@@ -113,22 +113,22 @@ class Pool:
         self.look()
 
     def close_slots(self, count: int) -> None:
-        """Take slots away, idle ones first; a busy one goes when its job has ended."""
+        """Remove slots, idle ones first; a busy one is removed when its job has ended."""
         self.slots.close(count)
         self.look()
 
     def look(self) -> None:
-        """There may be work: ask for it."""
+        """There may be work: look for it."""
         self._look = True
         self._wake.set()
 
     def names_changed(self) -> None:
-        """The set of queue names changed, or may have."""
+        """The set of queue names has changed, or may have."""
         self._names_stale = True
         self.look()
 
     def queues_changed(self, names: Iterable[str] | None) -> None:
-        """There may be work in these queues; None: in any, also in new ones."""
+        """There may be work in these queues; None: in any, including new ones."""
         if names is None:
             self.hot.tell_all()
             self.names_changed()
@@ -136,8 +136,8 @@ class Pool:
             self.look()
 
     def cancel(self, worker_id: str, run_at: str | None = None) -> bool:
-        """Cancel the job that a slot is running; False if it runs none, or another than that of
-        `run_at`. It fails as `JobCancelled`.
+        """Cancel the job that a slot is running; False if it runs none, or a different run than `run_at`.
+        It fails as `JobCancelled`.
         """
         for slot in self.slots.all:
             if str(slot.worker_id) == worker_id and slot.run is not None:
@@ -146,7 +146,7 @@ class Pool:
         return False
 
     async def idle(self) -> None:
-        """Return when no job runs and none is on its way."""
+        """Return when no job is running or being claimed."""
         while self._serving or self._flights or self.slots.busy or self.reporting.doubt:
             self._changed.clear()
             await self._changed.wait()
@@ -166,7 +166,7 @@ class Pool:
                     pause_s = 0.0
                     self.on_recovered()
             except StoreError as error:
-                pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MOST_PAUSE_S)
+                pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), _MAX_PAUSE_S)
                 tell_error(self._events, error)
                 await is_set_within(self._halting, pause_s)
                 self._wake.set()
@@ -175,8 +175,8 @@ class Pool:
                 self._changed.set()
 
     async def halt(self, within_s: float) -> None:
-        """Let the dispatcher end after the exchanges that are in flight; if that takes too long, its
-        owner may cancel it.
+        """Let the dispatcher end after the exchanges in flight; if that takes too long, its owner may
+        cancel it.
         """
         self._halting.set()
         self._wake.set()
@@ -192,7 +192,7 @@ class Pool:
                 await asyncio.wait(self._flights, timeout=within_s)
 
     async def _serve(self) -> bool:
-        """What is to be done now, one exchange at the most; whether Redis answered."""
+        """One step, with at most one exchange; returns whether Redis answered."""
         self._serving = True
         reporting, error = self.reporting, self._error
         if error is not None:
@@ -213,7 +213,7 @@ class Pool:
         return reporting.in_flight == 0
 
     async def _replace(self) -> None:
-        """Let slots go that are closing, and open those that are missing."""
+        """Remove closing slots, and open missing ones."""
         for slot in await self.slots.retire():
             self._events.tell("end", slot)
         self.tell_spoiled()
@@ -222,7 +222,7 @@ class Pool:
             await self.open_slots(missing)
 
     async def _send(self, *, taking: bool, looking: bool) -> None:
-        while looking and self._names_stale:  # again, where they changed while we asked
+        while looking and self._names_stale:  # again, if they changed meanwhile
             await self._resolve()
         ended = self.reporting.next_ended(len(self.slots.all), more=looking)
         free = self._free(ended, taking, looking)
@@ -230,7 +230,7 @@ class Pool:
             return
         self.hot.follow(self.queues.names)
         names = self.hot.next() if taking else []
-        if self._events.heard("poll"):
+        if self._events.has_listeners("poll"):
             self._tell_poll(free, names)
         self._look = False
         if self.most_in_flight == 1:
@@ -239,7 +239,7 @@ class Pool:
         flight = own_task(self._exchange(ended, free, names), "exchange")
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
-        await asyncio.sleep(0)  # so that it is on its way before the next
+        await asyncio.sleep(0)  # so that it is sent before the next
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
@@ -250,15 +250,15 @@ class Pool:
         self._wake.set()
         self._changed.set()
 
-    async def _exchange(self, ended: list[End], free: list[Slot], names: Sequence[str]) -> None:
+    async def _exchange(self, ends: list[EndedJob], free: list[Slot], names: Sequence[str]) -> None:
         told = self.hot.told
         try:
-            exchanged = await self.reporting.call(ended, free, names)
+            exchanged = await self.reporting.call(ends, free, names)
         except BaseException:
             self._look = True
             raise
         more = self.hot.emptied(names[: exchanged.looked], told)
-        self._after(ended, free, exchanged, more=more or exchanged.full)
+        self._after(ends, free, exchanged, more=more or exchanged.full)
 
     async def _recover(self) -> None:
         """Find out what became of the exchanges that were not answered."""
@@ -267,12 +267,12 @@ class Pool:
             self._forgotten = False
         ended, named, exchanged = await self.reporting.recover(self.slots.all)
         self._after(ended, named, exchanged)
-        self.look()  # it took nothing
+        self.look()  # it claimed nothing
 
     async def report_all(self) -> bool:
-        """For a stop, without a dispatcher: report all that has ended, the latest taken first, so that
-        returned jobs stand at the head of their queues as they did before, and return what was taken
-        unheard; whether no more is to be reported.
+        """For a stop, without a dispatcher: report all ended jobs, the latest claimed first, so that
+        returned jobs are at the head of their queues in the original order, and return jobs whose claim
+        got no reply; returns whether nothing is left to report.
         """
         reporting = self.reporting
         while reporting.doubt or reporting.ended:
@@ -291,11 +291,11 @@ class Pool:
             self._names_stale = True
             raise
         for name in self.queues.resolve(known):
-            self._tell_broken(name, "its name is not UTF-8, so no worker could be shown with it")
+            self._tell_broken(name, "its name is not UTF-8, so it can't be part of a worker's id")
 
-    def _free(self, ended: list[End], taking: bool, idle_too: bool) -> list[Slot]:
-        """Slots that a job may be taken for: those reported as ended in the same exchange; and,
-        where there may be more work, the idle ones.
+    def _free(self, ended: list[EndedJob], taking: bool, idle_too: bool) -> list[Slot]:
+        """Slots for which jobs may be claimed: those reported as ended in the same exchange; and, if there
+        may be more work, the idle ones.
         """
         free = [end.slot for end in ended if taking and not end.slot.closing]
         if idle_too:
@@ -310,7 +310,7 @@ class Pool:
     # -- after an exchange --
 
     def _after(
-        self, ended: list[End], free: list[Slot], exchanged: Exchanged, *, more: bool = False
+        self, ended: list[EndedJob], free: list[Slot], exchanged: Exchanged, *, more: bool = False
     ) -> None:
         for queue, words in exchanged.broken:
             self._tell_broken(queue, f"{words}; find out who writes to it, or check the ACL user")
@@ -318,7 +318,7 @@ class Pool:
             self._give_up(free[index])
         self.reporting.settle(ended, exchanged)
         if any(end.slot.closing for end in ended):
-            self._wake.set()  # so that they go, though no work may come
+            self._wake.set()  # so that they are removed even if no work comes
         if ended or exchanged.taken:
             self.hot.left_out = len(self.queues.names) > MANY
         self._begin(free, exchanged.taken)
@@ -329,12 +329,12 @@ class Pool:
             self._fenced(exchanged.fence)
         if more and not self.paused:
             self.look()
-        elif exchanged.nothing and self._events.heard("pause"):
+        elif exchanged.nothing and self._events.has_listeners("pause"):
             self._rest(free)
 
     def _rest(self, free: list[Slot]) -> None:
-        """Tell that there is nothing to do; where nothing runs, of no queue that was left out either:
-        what the last job has pushed may not be told yet.
+        """Emit that there is nothing to do; if nothing is running, all queues must have been looked at: the
+        last job's pushes may not have been reported yet.
         """
         if self.hot.left_out and not self.slots.busy:
             self.queues_changed(None)
@@ -342,19 +342,19 @@ class Pool:
         for slot in free:
             self._events.tell("pause", slot)
 
-    def _begin(self, free: list[Slot], jobs: list[Taken]) -> None:
-        heard = self._events.heard("job")
+    def _begin(self, free: list[Slot], jobs: list[ClaimedJob]) -> None:
+        has_listeners = self._events.has_listeners("job")
         unwanted: list[Slot] = []
         for taken in jobs:
             slot = free[taken.index]
             run = self.runner.take(slot, taken)
-            if heard:
+            if has_listeners:
                 self._events.tell("job", slot, run.queue, run.job)
-            if self.quiet or self.stopping:  # since that exchange was asked, or since that event
+            if self.quiet or self.stopping:  # since that exchange was sent, or since that event
                 unwanted.append(slot)
             elif not self.suspects.hold(slot, run):
                 self.runner.begin(slot, run)
-        for slot in reversed(unwanted):  # the latest first, so that the queue is as it was
+        for slot in reversed(unwanted):  # the latest first, so that the queue is as before
             if slot.run is not None:
                 self.runner.return_untouched(slot, slot.run)
 
@@ -365,21 +365,21 @@ class Pool:
             self._events.tell("error", None, error, queue, None)
 
     def _fenced(self, fence: Fence) -> None:
-        """Nothing could be taken: the recovery that follows makes it right."""
+        """Nothing could be claimed: the recovery that follows fixes that."""
         if fence is Fence.ABSENT and not self._forgotten:
             tell_error(self._events, StoreError(_FORGOTTEN))
         self._forgotten = self._forgotten or fence is not Fence.AHEAD
         self._wake.set()
 
     def _give_up(self, slot: Slot) -> None:
-        """What a slot has on record is no job of ours: it goes, and another takes its place."""
+        """The slot's record is not a job of ours: the slot is replaced."""
         if not slot.closing:
             slot.closing = True
             self._missing += 1
             self.look()
 
     def tell_spoiled(self) -> None:
-        """Tell of what stands on records of slots that are gone, and is not their own."""
+        """Report records of removed slots that are not their own."""
         for worker_id in self.slots.spoiled[self._told_spoiled :]:
             self._told_spoiled += 1
             tell_error(self._events, StoreError(f"the record of worker {worker_id} {_SPOILED}"))

@@ -1,4 +1,4 @@
-"""What a process of workers is at, where it does not simply work: told with its heartbeat, so that others
+"""The state of a worker process other than normal operation: published with its heartbeat, so that others
 see it.
 """
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 WORKING = ""
 PAUSED = "paused"  # until somebody resumes it
-QUIET = "quiet"  # takes no more jobs, for good
+QUIET = "quiet"  # takes no more jobs, permanently
 STOPPING = "stopping"
-STUCK = "stuck"  # each slot has a job that should have ended and does not, or the event loop stands still
+STUCK = "stuck"  # each slot has a job that should have ended, or the event loop is blocked
 
 WORDS = {
     PAUSED: "paused; the signal CONT resumes it",
-    QUIET: "quiet: it takes no more jobs; a new start does",
-    STOPPING: "stopping: it ends what it runs",
-    STUCK: "stuck: its jobs neither end nor can be cut off; look at its stacks (the signal TTIN), restart it",
+    QUIET: "quiet: it takes no more jobs; restart it",
+    STOPPING: "stopping: it finishes its jobs",
+    STUCK: "stuck: its jobs neither end nor can be cut off; look at its stacks (signal TTIN), then restart it",
 }
-_GRACE_S = 1.0  # that a job gets to end after its time limit, besides `cancel_timeout`
+_GRACE_S = 1.0  # granted to a job after its time limit, besides `cancel_timeout`
 
 
 def state_of(pool: Pool, cancel_timeout_s: float, clock: Clock = SYSTEM_CLOCK) -> str:
-    """The state of a process by its pool; may be asked in any thread."""
+    """The state of a process, from its pool; from any thread."""
     if pool.stopping:
         return STOPPING
     if is_stuck(pool, cancel_timeout_s, clock):
@@ -39,7 +39,7 @@ def state_of(pool: Pool, cancel_timeout_s: float, clock: Clock = SYSTEM_CLOCK) -
 
 
 def is_stuck(pool: Pool, cancel_timeout_s: float, clock: Clock = SYSTEM_CLOCK) -> bool:
-    """Whether no slot will take a job any more by itself."""
+    """Whether no slot will ever take a job by itself."""
     slots, now_s = pool.slots.all, clock.monotonic()
     return bool(slots) and all(
         _overdue(slot, now_s - cancel_timeout_s - _GRACE_S) for slot in slots

@@ -1,4 +1,4 @@
-"""What Redis has still to hear: ended jobs, and the exchange by which it hears of them."""
+"""Ended jobs that Redis has not been told about, and the exchange that reports them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from collections.abc import Callable, Sequence
 from resqpy.base.clock import Clock, iso_utc
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
+from resqpy.engine.event_sink import EventSink, tell_end, tell_error
 from resqpy.engine.outcome import OutcomeKind
-from resqpy.engine.telling import Events, tell_end, tell_error
-from resqpy.engine.worker.running import End
+from resqpy.engine.worker.running import EndedJob
 from resqpy.engine.worker.slots import Slot
 from resqpy.store.exchange import Exchange, Exchanged, Fence
 
 FIRST_EPOCH = 1
 
-_WRITE_AGAIN_S = 1.0  # after which an end that Redis refused is reported again
+_WRITE_AGAIN_S = 1.0  # before an end that Redis refused is reported again
 
-_WAVE = 25  # slots; up to so many are always served in one round trip
+_WAVE = 25  # slots; up to this many are always served in one round trip
 _SMALL_PART, _PARTS = 8, 16
 _WAITED_MS = 4
-_SLOTS_A_MS = 25  # a no-op job lasts as long as it takes the others to begin: 1 ms for so many
+_SLOTS_A_MS = 25  # a no-op job lasts as long as it takes the others to start: 1 ms for this many
 
 
 def part(count: int, lasted_ms: int, slots: int, *, much: bool = False) -> int:
-    """How many of the jobs that have ended are reported in one exchange.
+    """How many of the ended jobs are reported in one exchange.
 
-    Jobs that wait end in waves: those that began together end together, and if they are reported
-    together they begin together again, each slot idle until the whole wave is through. Reported
-    in small parts they spread, and the slots are busy at different times. (Measured: 100 slots
-    with jobs of 10 ms do 8,800 a second instead of 7,600; 200 slots 16,800 instead of 12,300.)
-    Jobs that hardly last gain nothing by that: for them, one large exchange is the cheapest. But
-    where much is to be written of each, half of the slots are served at a time, so
-    that we work while Redis does.
+    Jobs that wait end in waves: those that started together end together, and if they are reported together
+    they start together again, with each slot idle until the whole wave is done. Reported in small parts
+    they spread out, and the slots are busy at different times. (Measured: 100 slots with jobs of 10 ms do
+    8,800 a second instead of 7,600; 200 slots 16,800 instead of 12,300.) Very short jobs gain nothing from
+    that: for them, one large exchange is cheapest. But if each end writes much, half of the slots are
+    served at a time, so that we work while Redis does.
     """
     if much and lasted_ms < _WAITED_MS:
         return min(count, max(_SMALL_PART, slots // 2))
@@ -50,43 +49,43 @@ class Reporting:
 
     Attributes:
         ended: to be reported by the next exchange.
-        doubt: an exchange was not answered, so it may have been done or not. Until a recovery was
-            answered, no other is sent, and no slot goes.
-        in_flight: how many exchanges are not answered yet.
-        epoch: of the next exchange; each recovery has a higher one, which shuts out all before it.
+        doubt: an exchange was not answered, so it may have been executed or not. Until a recovery is
+            answered, no other is sent, and no slot is removed.
+        in_flight: number of unanswered exchanges.
+        epoch: of the next exchange; each recovery increases it, which shuts out all earlier exchanges.
     """
 
     def __init__(
         self,
         clock: Clock,
-        events: Events,
+        events: EventSink,
         wake: Callable[[], None],
         exchange: Exchange,
     ) -> None:
-        self.ended: list[End] = []
+        self.ended: list[EndedJob] = []
         self.doubt: bool = False
         self.in_flight: int = 0
         self.epoch: int = FIRST_EPOCH
         self.exchange: Exchange = exchange
-        self._refused: list[End] = []
+        self._refused: list[EndedJob] = []
         self._clock = clock
         self._events = events
         self._wake = wake
         self._last_us = 0
         self._met = False  # Redis has answered an exchange
 
-    def add(self, end: End) -> None:
+    def add(self, end: EndedJob) -> None:
         """A job has ended."""
         self.ended.append(end)
         self._wake()
 
-    def all_ended(self) -> list[End]:
-        """What is to be reported now; it is the caller's from here on."""
+    def all_ended(self) -> list[EndedJob]:
+        """Take the ended jobs; ownership passes to the caller."""
         ended, self.ended = self.ended, []
         return ended
 
-    def next_ended(self, slots: int, *, more: bool) -> list[End]:
-        """What the next exchange reports. It is all where no more jobs wait for the slots."""
+    def next_ended(self, slots: int, *, more: bool) -> list[EndedJob]:
+        """The ended jobs for the next exchange; all of them if no more jobs wait for the slots."""
         if not self.ended or not more:
             return self.all_ended()
         first = self.ended[0]
@@ -97,13 +96,13 @@ class Reporting:
             self._wake()
         return ended
 
-    async def call(self, ended: list[End], named: list[Slot], names: Sequence[str]) -> Exchanged:
-        """One exchange that takes jobs for the named slots."""
-        return await self._call(ended, named, names, recover=False)
+    async def call(self, ends: list[EndedJob], free: list[Slot], names: Sequence[str]) -> Exchanged:
+        """One exchange that claims jobs for the free slots."""
+        return await self._call(ends, free, names, recover=False)
 
-    async def recover(self, slots: Sequence[Slot]) -> tuple[list[End], list[Slot], Exchanged]:
-        """The exchange after one that was not answered: it reports all that has ended, asks every slot
-        that may have been given a job, and takes nothing. Answered and not fenced, it ends the doubt.
+    async def recover(self, slots: Sequence[Slot]) -> tuple[list[EndedJob], list[Slot], Exchanged]:
+        """The exchange after one that was not answered: it reports all ended jobs, checks every slot that
+        may have been given a job, and claims nothing. Once answered and not fenced, it ends the doubt.
         """
         self.try_refused()
         ended = sorted(self.all_ended(), key=lambda end: -end.run.sequence)
@@ -115,7 +114,7 @@ class Reporting:
         return ended, named, exchanged
 
     async def _call(
-        self, ended: list[End], named: list[Slot], names: Sequence[str], *, recover: bool
+        self, ended: list[EndedJob], named: list[Slot], names: Sequence[str], *, recover: bool
     ) -> Exchanged:
         self.in_flight += 1
         for slot in named:
@@ -145,9 +144,9 @@ class Reporting:
             self.epoch = max(self.epoch, exchanged.gate)
         return exchanged
 
-    def _lost(self, ended: list[End], error: BaseException) -> None:
-        """It may have been done or not, and so may the others that are in flight: report all again,
-        and ask for what was taken.
+    def _lost(self, ended: list[EndedJob], error: BaseException) -> None:
+        """It may have been executed or not, and so may the others in flight: report everything again, and
+        ask for what was claimed.
         """
         self.doubt = True
         self.exchange.reset()
@@ -156,15 +155,15 @@ class Reporting:
             end.in_doubt |= isinstance(error, OutcomeUnknown) or not isinstance(error, StoreError)
 
     def _run_at(self) -> str:
-        """Now, and later than ever before: the time names the run."""
+        """Now, but later than every earlier call: the time identifies the run."""
         self._last_us = max(self._clock.now_us(), self._last_us + 1)
         return iso_utc(self._last_us)
 
-    def settle(self, ended: list[End], exchanged: Exchanged) -> None:
-        """Free the slots of those whose end is written, and tell of it."""
+    def settle(self, ended: list[EndedJob], exchanged: Exchanged) -> None:
+        """Free the slots of those whose end is written, and emit events."""
         unwritten = dict(exchanged.unwritten)
         void = set(exchanged.void)
-        quiet = not (void or self._events.heard("success"))
+        quiet = not (void or self._events.has_listeners("success"))
         for index, end in enumerate(ended):
             if index in unwritten:
                 self._refuse(end, unwritten[index])
@@ -174,18 +173,17 @@ class Reporting:
                 if not quiet or end.outcome.kind is not OutcomeKind.SUCCESS:
                     tell_end(self._events, end, void=index in void)
 
-    def _refuse(self, end: End, words: str) -> None:
-        """Redis refused what belongs to the end, so the job is still on record: try again later."""
-        error = StoreError(f"the end of a job could not be written, trying again: {words}")
+    def _refuse(self, end: EndedJob, words: str) -> None:
+        """Redis refused commands of the end, so the job is still in its record: retry later."""
+        error = StoreError(f"the end of a job could not be written, retrying: {words}")
         tell_error(self._events, error, end)
         if not self._refused:
             asyncio.get_running_loop().call_later(_WRITE_AGAIN_S, self.try_refused)
         self._refused.append(end)
 
     def doubt_if_lost(self) -> None:
-        """A connection that was lost while nothing was in flight is a doubt, too: Redis may be another
-        one now, a replica that brought records back; and a request that was repeated on the way may
-        still arrive.
+        """A connection lost while nothing was in flight is also a doubt: Redis may now be a replica that
+        restored old records; and a request that was repeated on the way may still arrive.
         """
         self.doubt = self.doubt or self._is_lost
 
@@ -195,11 +193,11 @@ class Reporting:
 
     @property
     def done(self) -> bool:
-        """Whether Redis has heard of all that has ended, and of nothing it is in doubt."""
+        """Whether everything is reported and nothing is in doubt."""
         return not (self.ended or self._refused or self.in_flight or self.doubt)
 
     def try_refused(self) -> bool:
-        """Report what was refused with the next exchange; whether there is any."""
+        """Report refused ends with the next exchange; returns whether there are any."""
         refused, self._refused = self._refused, []
         self.ended += refused
         if refused:
@@ -207,10 +205,10 @@ class Reporting:
         return bool(refused)
 
 
-def _settled(events: Events, end: End, *, written: bool) -> None:
-    """Tell the lifecycle of the job; what that raises is told as an error."""
+def _settled(events: EventSink, end: EndedJob, *, written: bool) -> None:
+    """Notify the lifecycle of the job; its errors are emitted."""
     try:
         end.run.lifecycle.settled(end.run, written=written)
     except Exception as error:
-        problem = ResqpyError(f"what follows the end of a job failed: {repr_of(error)}")
+        problem = ResqpyError(f"the job's lifecycle failed after its end: {repr_of(error)}")
         tell_error(events, problem, end)

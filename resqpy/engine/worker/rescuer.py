@@ -1,9 +1,9 @@
-"""The rescue in a worker process, so that it does not depend on a scheduler.
+"""Rescue in a worker process, so that it does not depend on a scheduler.
 
-A sign of life brings back whether nobody has looked for dead processes of late; then the process takes a
-lease, and unless a scheduler leads, does what the chore of the leader does. Beside a leader of an older
-version, which can't read the ids of today's workers, it does so for their processes. The lease ends by
-itself soon after its holder has died.
+A heartbeat returns whether nobody has checked for dead processes recently; then the process takes a lease
+and, unless a scheduler leads, does the work of the leader's chore. Beside a leader of an older version,
+which can't read the ids of today's workers, it does so for their processes. The lease expires by itself
+soon after its holder has died.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import Deposed, ResqpyError
+from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.heartbeat import Beat
 from resqpy.engine.worker.identity import reads_our_ids
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 
-_SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; one that is cut off is gone on with
+_SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; an interrupted one is continued
 
 
 class Rescuer:
-    """Does the rescue when it is needed.
+    """Rescues jobs when needed.
 
     Args:
-        name: of this process, unlike any other.
+        name: of this process; unique.
     """
 
     def __init__(
-        self, store: Store, options: WorkerOptions, events: Events, name: str, clock: Clock
+        self, store: Store, options: WorkerOptions, events: EventSink, name: str, clock: Clock
     ) -> None:
         self._store = store
         self._events = events
@@ -42,7 +42,7 @@ class Rescuer:
         self._clock = clock
         self._chore = RescueChore(store, options.rescue_after_s, self._tell)
         self._rests_ms = int(options.rescue_after_s * 1000)
-        # no longer than that: it must not outlive a holder that is killed, as by the job it took back
+        # not longer: it must not outlive a holder that is killed, for example by the job it took back
         self._lease_ms = max(self._rests_ms, int(_SHORTEST_LEASE_S * 1000))
         self._needed = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Rescuer:
             self._events.tell(event, None, *details)
 
     def heard(self, beat: Beat) -> None:
-        """A sign of life was given, and this came back."""
+        """Process the result of a heartbeat."""
         if beat.unwatched:
             self._needed.set()
 
@@ -70,8 +70,8 @@ class Rescuer:
                 tell_error(self._events, error)
 
     async def _look(self, leadership: Leadership) -> float:
-        """What the chore does, as far as no leader does it."""
-        [token] = await self._store.call("MGET", self._store.keys.leader)  # nil of another type
+        """Do the work of the chore, unless a leader does it."""
+        [token] = await self._store.call("MGET", self._store.keys.leader)  # nil for another type
         if token is not None and reads_our_ids(decode_name(token)):
             self._chore.searching = False
             return 0.0

@@ -1,4 +1,4 @@
-"""What a task returned: its result, or something that has yet to run, which is no success.
+"""What a task returned: its result, or something that still has to run, which is not a success.
 
 | returned | by a plain function | by an async one |
 |---|---|---|
@@ -18,15 +18,15 @@ from typing import Any
 
 from resqpy.base.errors import TaskUnfinished
 
-# Types of results that are finished, which callers may ask first: that spares a coroutine for each job.
+# Types of finished results, for a quick check by callers: that saves a coroutine per job.
 NEED_NO_LOOK = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
 
 
 async def finished(result: object, *, plain: bool) -> object:
-    """The result, once nothing of it has yet to run.
+    """The result, once nothing of it still has to run.
 
     Args:
-        plain: it comes of a plain function, not of an async one.
+        plain: it was returned by a plain function, not by an async one.
 
     Raises:
         TaskUnfinished: what it is, and what to do.
@@ -37,9 +37,9 @@ async def finished(result: object, *, plain: bool) -> object:
         result = await result
     while (future := _future_of(result)) is not None:
         result = await future
-    if words := _unfinished(result):
+    if message := _unfinished(result):
         _close(result)
-        raise TaskUnfinished(f"the task returned {words}")
+        raise TaskUnfinished(f"the task returned {message}")
     return result
 
 
@@ -52,34 +52,34 @@ def _future_of(result: object) -> asyncio.Future[Any] | None:
 
 
 def _unfinished(result: object) -> str:
-    """What a result is, if it has yet to run, and what to do; an empty text for any other."""
+    """What a result is, if it still has to run, and what to do; an empty text for any other."""
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         return (
-            "a generator, so nothing of it ran: it has a yield, perhaps behind a decorator or in a "
-            "function that it calls; go through it, and return a value"
+            "a generator, so nothing of it ran: it has a yield, perhaps behind a decorator or in a function "
+            "that it calls; exhaust it, and return a value"
         )
     if isinstance(result, Coroutine):
         return (
-            "a coroutine, so nothing of it ran: an await is missing, in the task or in the wrapper "
-            "of a decorator (`return await function(…)`)"
+            "a coroutine, so nothing of it ran: an await is missing, in the task or in the wrapper of a "
+            "decorator (`return await function(…)`)"
         )
     if isinstance(result, asyncio.Future):
-        return "a future of another event loop, which nobody can await here; return what it gives"
+        return "a future of another event loop, which can't be awaited here; return its result"
     if inspect.isawaitable(result):
-        return f"a {type(result).__name__}, which has yet to be awaited: await it in the task"
+        return f"a {type(result).__name__}, which still has to be awaited: await it in the task"
     return ""
 
 
 def _close(result: object) -> None:
-    """It never runs; so Python need not warn of a coroutine that was never awaited."""
+    """It never runs, so Python need not warn about a coroutine that was never awaited."""
     close = getattr(result, "close", None)
     if callable(close) and not inspect.isasyncgen(result):
-        with contextlib.suppress(Exception):  # of its own `finally`, say
+        with contextlib.suppress(Exception):  # e.g. of its own `finally`
             close()
 
 
 def yields(function: Any) -> bool:
-    """Whether calling a function, or an object, gives a generator and runs nothing."""
+    """Whether calling a function, or an object, returns a generator and runs nothing."""
     own = getattr(type(function), "__call__", None)  # noqa: B004 - that of an object
     return any(
         inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)

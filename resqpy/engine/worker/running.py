@@ -1,4 +1,4 @@
-"""One job in its slot: begun, worked, cancelled, ended. What becomes of it is handed on as an `End`."""
+"""One job in its slot: started, run, cancelled, ended. The result is passed on as an `EndedJob`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from resqpy.base.errors import (
 )
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definitions
+from resqpy.engine.event_sink import EventSink
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
 from resqpy.engine.run import Run
-from resqpy.engine.telling import Events
 from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import conclude, execute, failure
 from resqpy.engine.worker.keyboard import may_interrupt
@@ -34,25 +34,25 @@ from resqpy.engine.worker.slots import Slot
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import Ended, Taken
+from resqpy.store.exchange import ClaimedJob, EndCommands
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
 _MAY_HAVE_RUN = (
-    "an at-most-once job whose start was noted came back, after a failover of Redis for example: it may "
+    "an at-most-once job that was marked as started came back, for example after a failover of Redis: it may "
     "have run already, and is not run again"
 )
 CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
 
 
 def run_of(
-    taken: Taken, worker_id: WorkerId, store: Store, definitions: Definitions, max_payload: int
+    taken: ClaimedJob, worker_id: WorkerId, store: Store, definitions: Definitions, max_payload: int
 ) -> Run:
-    """The run of a taken job; `error` is a `PayloadError` where it can't be read."""
+    """The run of a claimed job; `error` is a `PayloadError` if it can't be read."""
     problem: PayloadError | None = None
     try:
         job = _decode(taken, max_payload)
     except PayloadError as error:
-        problem = error.with_traceback(None)  # what is wrong is in its words, not in our code
+        problem = error.with_traceback(None)  # the message says what is wrong, our stack does not
         job = Job("", [], taken.queue, taken.raw or b"")
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
@@ -60,25 +60,25 @@ def run_of(
     if taken.along is not None:
         try:
             run.lifecycle = definitions.lifecycle.begun(taken.along)
-        except ResqpyError as error:  # what stands beside the job can't be read
+        except ResqpyError as error:  # the record beside the job can't be read
             run.error = PayloadError(str(error))
     return run
 
 
-def _decode(taken: Taken, max_payload: int) -> Job:
+def _decode(taken: ClaimedJob, max_payload: int) -> Job:
     if taken.raw is None:
         raise PayloadError(
-            f"the job has {taken.held} bytes; the most is {max_payload} (tasks.max_payload)"
+            f"the job has {taken.held} bytes; the limit is {max_payload} (tasks.max_payload)"
         )
     job = codec.decode_job(taken.raw, taken.queue)
     if job.class_name == failed_entries.UNREADABLE:
-        raise PayloadError("the job could not be read before, and a foreign client retried it")
+        raise PayloadError("the job could not be read earlier, and a foreign client retried it")
     return job
 
 
-class Suspects:
-    """Jobs that were lost with their worker twice: each runs alone in its process. If the process dies once
-    more, it is known who kills it (`engine/scheduler/rescue.py`), and no other job is lost with it.
+class CrashSuspects:
+    """Jobs whose worker died twice: each runs alone in its process. If the process dies again, we know
+    which job kills it (`engine/scheduler/rescue.py`), and no other job is lost with it.
 
     Args:
         begin: starts a job in its slot.
@@ -91,21 +91,21 @@ class Suspects:
 
     @property
     def active(self) -> bool:
-        """Whether one waits or runs: then no other job may be taken."""
+        """Whether one waits or runs: then no other job may be claimed."""
         return bool(self._waiting) or self._running is not None
 
     def hold(self, slot: Slot, run: Run) -> bool:
-        """Keep a job that was just taken until it may run; False if it is no suspect."""
+        """Hold a job that was just claimed until it may run; False if it is not a suspect."""
         if run.taken.rescues < RUNS_ALONE_AFTER:
             return False
         self._waiting.append((slot, run))
         return True
 
     def settle(self, busy: Sequence[Slot]) -> bool:
-        """After an exchange: begin the next if nothing else runs; True if the last one is through.
+        """After an exchange: start the next if nothing else runs; True if the last one is done.
 
         Args:
-            busy: slots with a job, those of the suspects among them.
+            busy: slots with a job, including those of suspects.
         """
         if not self.active:
             return False
@@ -119,8 +119,8 @@ class Suspects:
         return not self.active
 
 
-class End:
-    """A job that has ended, and what Redis is to be told.
+class EndedJob:
+    """A job that has ended, and what to report about it.
 
     Attributes:
         in_doubt: it was reported and the reply was lost, so the end may be written already.
@@ -128,11 +128,11 @@ class End:
 
     __slots__ = ("duration_ms", "in_doubt", "outcome", "report", "run", "slot")
 
-    def __init__(self, slot: Slot, run: Run, outcome: Outcome, report: Ended, ms: int) -> None:
+    def __init__(self, slot: Slot, run: Run, outcome: Outcome, end: EndCommands, ms: int) -> None:
         self.slot: Slot = slot
         self.run: Run = run
         self.outcome: Outcome = outcome
-        self.report: Ended = report
+        self.report: EndCommands = end
         self.duration_ms: int = ms
         self.in_doubt: bool = False
 
@@ -146,11 +146,11 @@ class Runner:
 
     Args:
         on_end: called with the end of each job.
-        worker: the object that tasks and plugins get as their worker.
-        events: told of what does not end when it is cut off.
+        worker: the object that tasks and plugins see as their worker.
+        events: receives what does not end when it is cut off.
 
     Attributes:
-        settle: asked what becomes of a run that ended.
+        settle: decides the final outcome of a run.
     """
 
     def __init__(
@@ -159,10 +159,10 @@ class Runner:
         definitions: Definitions,
         options: WorkerOptions,
         clock: Clock,
-        on_end: Callable[[End], None],
+        on_end: Callable[[EndedJob], None],
         *,
         worker: Any,
-        events: Events,
+        events: EventSink,
     ) -> None:
         self.left: LeftBehind = LeftBehind(events, getattr(worker, "die", None))
         self.threads: ThreadRunner = ThreadRunner(options.max_threads or 1, self.left.tell)
@@ -176,7 +176,7 @@ class Runner:
         self._sequence = 0
         self.settle: Settle = _as_it_is
 
-    def take(self, slot: Slot, taken: Taken) -> Run:
+    def take(self, slot: Slot, taken: ClaimedJob) -> Run:
         """Put a job into its slot."""
         self._sequence += 1
         run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
@@ -187,7 +187,7 @@ class Runner:
         return run
 
     def begin(self, slot: Slot, run: Run) -> None:
-        """Start the job; one that can't be read has failed already."""
+        """Start the job; an unreadable one has already failed."""
         if isinstance(run.error, PayloadError):
             self.end(slot, run, failure(run.error))
         else:
@@ -195,7 +195,7 @@ class Runner:
             run.runner = self
 
     def return_untouched(self, slot: Slot, run: Run) -> None:
-        """Put a job back that was never begun; one that can't be read fails all the same."""
+        """Put a job back that was never started; an unreadable one still fails."""
         unreadable = isinstance(run.error, PayloadError)
         self.end(slot, run, conclude(run) if unreadable else RETURNED)
 
@@ -213,11 +213,11 @@ class Runner:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and may_interrupt():
                 raise
-            outcome = failure(error)  # a fault of ours; the slot must not stay busy for ever
+            outcome = failure(error)  # our own bug; the slot must not stay busy forever
         self.end(slot, run, outcome)
 
     async def _not_begun(self, run: Run) -> Outcome | None:
-        """The outcome of a run that is not to begin; None: it begins."""
+        """The outcome of a run that must not start; None: it starts."""
         if run.interrupted:
             return RETURNED
         if run.cancelled:
@@ -225,7 +225,7 @@ class Runner:
         return await self._note(run)
 
     async def _note(self, run: Run) -> Outcome | None:
-        """Note that an at-most-once job starts; if that can't be noted, it does not start."""
+        """Mark an at-most-once job as started; if that fails, it does not start."""
         try:
             mark = await workers.mark_at_most_once(self._store, str(run.worker_id), run.beginning)
         except StoreError:
@@ -237,13 +237,13 @@ class Runner:
         return None if mark is workers.Mark.NOTED else RETURNED
 
     def end(self, slot: Slot, run: Run, outcome: Outcome) -> None:
-        """Settle what becomes of a job, unless that is settled already."""
+        """Decide the outcome of a job, unless that is done already."""
         if run.ended:
             return
         run.ended = True
         try:
             report = ended(run, outcome, self._clock)
-        except BaseException as error:  # what a plugin decided can't be written
+        except BaseException as error:  # a plugin's decision can't be encoded
             outcome = failure(error)
             run.effects = []
             report = ended(run, outcome, self._clock)
@@ -251,12 +251,12 @@ class Runner:
         if isinstance(run.error, CUT_OFF):
             self.left.look_for_children(run, ran_s)
         ms = int(ran_s * 1000)
-        self._on_end(End(slot, run, outcome, report, ms))
+        self._on_end(EndedJob(slot, run, outcome, report, ms))
 
-    # -- before their time --
+    # -- early ends --
 
     def cancel(self, slot: Slot, only: Run | None = None) -> bool:
-        """Cancel the job of a slot, which fails as `JobCancelled`; False where it is too late.
+        """Cancel the job of a slot, which fails as `JobCancelled`; False if it is too late.
 
         Args:
             only: the run that is meant.
@@ -272,7 +272,7 @@ class Runner:
         return True
 
     def _cancel_again(self, slot: Slot, run: Run) -> None:
-        """It may have swallowed the first one; in the end its slot goes on without it."""
+        """It may have swallowed the first cancellation; finally its slot continues without it."""
         if slot.task is not None and not (run.task_done or run.ended):
             slot.task.end()
             asyncio.get_running_loop().call_later(
@@ -280,7 +280,7 @@ class Runner:
             )
 
     def go_on_without(self, slot: Slot, run: Run, error: BaseException) -> None:
-        """Settle the end of a run whose coroutine does not end."""
+        """Decide the end of a run whose coroutine does not end."""
         task = slot.task
         if run.ended or task is None or (run.task_done and isinstance(error, JobCancelled)):
             return
@@ -290,8 +290,8 @@ class Runner:
 
     @staticmethod
     def interrupt(slot: Slot) -> OwnTask[None] | None:
-        """Cancel the job because the worker stops, which returns it to its queue; its task, if it
-        is still under way.
+        """Cancel the job because the worker stops, which returns it to its queue; or only its task, if that
+        is still running.
         """
         run, task = slot.run, slot.task
         if run is None or task is None or run.ended:
@@ -303,7 +303,7 @@ class Runner:
         return task
 
     def give_up(self, slot: Slot) -> None:
-        """Settle the end of a job that does not end when it is cancelled."""
+        """Decide the end of a job that does not end when cancelled."""
         run = slot.run
         if run is None or run.ended:
             return

@@ -1,4 +1,4 @@
-"""The slots of one process: each a Resque worker of its own to Ruby's and Node's eyes."""
+"""The slots of one process: each is a separate Resque worker for Ruby and Node."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Slot:
     """A place for one job.
 
     Attributes:
-        run: the job it has, from its taking until its end is written.
-        closing: it gets no further job, and goes when it is idle.
-        offered: how many exchanges name it that are not answered yet.
-        place: what the exchange is told of it.
+        run: its job, from the claim until its end is written.
+        closing: it gets no further job, and is removed when idle.
+        offered: how many unanswered exchanges name it.
+        place: the slot as the exchange refers to it.
     """
 
     __slots__ = ("closing", "number", "offered", "place", "run", "task", "worker_id")
@@ -41,19 +41,19 @@ class Slot:
 
     @property
     def idle(self) -> bool:
-        """It has no job, and surely none is on its way."""
+        """It has no job, and certainly none is on its way."""
         return self.run is None and not self.offered
 
 
 class Slots:
-    """The slots, and what Redis knows of them.
+    """The slots, and their registration in Redis.
 
     Attributes:
-        all: replaced as a whole, never changed in place: the heartbeat's thread reads it.
-        incarnation: names this life of this process.
+        all: replaced as a whole, never modified: the heartbeat's thread reads it.
+        incarnation: identifies this life of this process.
         started: when it began, as Ruby writes it.
-        spoiled: ids that have left, but stay registered, because something is on their record; their
-            numbers are not used again.
+        spoiled: ids that have left, but stay registered because their record is not empty; their numbers
+            are not reused.
     """
 
     def __init__(self, store: Store, queues: str, host: str | None, clock: Clock) -> None:
@@ -64,12 +64,12 @@ class Slots:
         self._queues = queues
         self._host = host
         self._most = 0
-        self._gone: list[WorkerId] = []  # still to be taken out of Redis
+        self._gone: list[WorkerId] = []  # still to be removed from Redis
         self.spoiled: list[WorkerId] = []
 
     @property
     def size(self) -> int:
-        """How many there are, those that are closing not counted."""
+        """How many there are, without closing ones."""
         return sum(not slot.closing for slot in self.all)
 
     @property
@@ -83,10 +83,10 @@ class Slots:
         return tuple(slot.worker_id for slot in self.all)
 
     async def open(self, count: int, epoch: int | None = None) -> list[Slot]:
-        """Make it `count` more, and make them known; those that are closing stay, first of all.
+        """Add `count` slots and register them; closing ones are kept first.
 
         Args:
-            epoch: of the first exchange, for a process that begins.
+            epoch: of the first exchange, for a process that starts.
 
         Returns:
             The new ones.
@@ -108,7 +108,7 @@ class Slots:
         return fresh
 
     async def rejoin(self, epoch: int) -> None:
-        """Be known again, to a Redis that has forgotten us or in which we were taken for dead."""
+        """Register again, in a Redis that has forgotten us or where we were presumed dead."""
         await self._register(self.worker_ids, epoch)
 
     async def _register(self, ids: Sequence[WorkerId], epoch: int | None) -> None:
@@ -126,14 +126,14 @@ class Slots:
         return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
     def close(self, count: int) -> None:
-        """Make it `count` fewer, idle ones first; a busy one goes when its job has ended."""
+        """Remove `count` slots, idle ones first; a busy one is removed when its job has ended."""
         staying = [slot for slot in self.all if not slot.closing]
         for slot in sorted(staying, key=lambda slot: (slot.run is not None, -slot.number))[:count]:
             slot.closing = True
 
     async def retire(self) -> list[Slot]:
-        """Let go of the idle ones that are closing; only while no exchange is in doubt, for that might
-        have given them a job.
+        """Remove the idle closing ones; only while no exchange is in doubt, because it might have given
+        them a job.
         """
         leaving = [slot for slot in self.all if slot.closing and slot.idle]
         if leaving:
@@ -146,7 +146,7 @@ class Slots:
         return leaving
 
     def beaten(self, ids: Iterable[WorkerId]) -> bool:
-        """A sign of life was given for these; whether one of them has left meanwhile, and so has
+        """A heartbeat was sent for these; returns whether one of them was removed meanwhile, and so has
         been registered again by it.
         """
         ghosts = set(ids) - set(self.worker_ids)

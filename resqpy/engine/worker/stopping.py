@@ -1,4 +1,4 @@
-"""How a worker stops: let running jobs end, cancel the rest, put what did not end back."""
+"""How a worker stops: let running jobs finish, cancel the rest, put unfinished jobs back."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import contextlib
 
 from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import StoreError
+from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.pool import Pool
 
-_REPORT_WITHIN_S = 3.0  # that Redis gets to hear of the last ends
-_HALT_WITHIN_S = 2.0  # that an exchange in flight gets
-_HEARD_WITHIN_S = 5.0  # that Redis gets to say what it may have given us, where nothing runs
+_REPORT_WITHIN_S = 3.0  # for reporting the last ends
+_HALT_WITHIN_S = 2.0  # for an exchange in flight
+_HEARD_WITHIN_S = 5.0  # for Redis to say what it may have given us, if nothing is running
 _PAUSE_S = 0.2
-_REFUSALS = 5  # of the last ends, until they are left on record for the rescue
+_REFUSALS = 5  # of the last ends, before they are left in their records for the rescue
 
 
 class Stopping:
-    """The steps of a stop, in their order."""
+    """The steps of a stop, in order."""
 
-    def __init__(self, pool: Pool, options: WorkerOptions, events: Events) -> None:
+    def __init__(self, pool: Pool, options: WorkerOptions, events: EventSink) -> None:
         self._pool = pool
         self._options = options
         self._events = events
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
-        """Wait for running jobs no longer."""
+        """Stop waiting for running jobs."""
         self._hurry.set()
 
     async def drain(self, timeout_s: float | None, dispatcher: asyncio.Task[None] | None) -> None:
-        """Take nothing more and wait until nothing runs, time is up, `hurry` is called, or there is
-        no dispatcher any more that could report an end. For a Redis that does not answer, where nothing
-        is to be reported, it does not wait long.
+        """Claim nothing more and wait until nothing runs, time is up, `hurry` is called, or the dispatcher,
+        which would report an end, is gone. If Redis does not answer and there is nothing to report, it
+        does not wait long.
         """
         self._pool.stopping = True
         self._pool.look()
@@ -57,12 +57,12 @@ class Stopping:
             left_s = _HEARD_WITHIN_S if self._pool.slots.busy else left_s - _PAUSE_S
 
     async def halt(self, deadline: Deadline) -> None:
-        """Let the dispatcher end, with the exchange that is in flight."""
+        """Let the dispatcher end, with the exchange in flight."""
         with contextlib.suppress(TimeoutError):
             await self._pool.halt(deadline.left(_HALT_WITHIN_S))
 
     async def interrupt(self) -> None:
-        """Cancel what still runs, wait a little, and settle what does not end."""
+        """Cancel what still runs, wait a little, and decide what does not end."""
         pool = self._pool
         found = (pool.runner.interrupt(slot) for slot in pool.slots.busy)
         tasks = [task for task in found if task is not None]
@@ -72,7 +72,7 @@ class Stopping:
             pool.runner.give_up(slot)
 
     async def report(self, deadline: Deadline) -> None:
-        """Tell Redis the last ends and leave. What can't be told stays on record, where the rescue
+        """Report the last ends and leave. What can't be reported stays in its record, where the rescue
         finds it.
         """
         try:
@@ -94,8 +94,8 @@ class Stopping:
             await asyncio.sleep(_PAUSE_S)
 
     async def unregister(self) -> None:
-        """Take the process out of what others see, unless it is in doubt what stands on its records:
-        then it goes without a word, and the rescue looks after them.
+        """Remove the process from what others see, unless the content of its records is in doubt: then it
+        leaves silently, and the rescue handles them.
         """
         slots = self._pool.slots.all
         try:
@@ -109,11 +109,11 @@ class Stopping:
 
 
 _TOO_LATE = (
-    "Redis did not hear of the last jobs in time; they are still on record, and go back to their queues "
-    "when this process is taken for dead"
+    "the last jobs could not be reported to Redis in time; they are still in their records, and go back to "
+    "their queues when this process is presumed dead"
 )
 
 _NOT_HEARD = (
-    "Redis did not answer in time; a job that it may have given this process last is still on record, and "
-    "goes back to its queue when this process is taken for dead"
+    "Redis did not answer in time; a job that it may just have given this process is still in its record, and "
+    "goes back to its queue when this process is presumed dead"
 )

@@ -1,4 +1,4 @@
-"""Plain functions run in threads, bounded in number, with their context kept."""
+"""Plain functions run in threads, limited in number, with their context."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from resqpy.base.errors import ResqpyError
 
 _log = logging.getLogger("resqpy")
 
-_END_WITHIN_S = 1.0  # that an interrupted function gets
+_END_WITHIN_S = 1.0  # granted to an interrupted function
 
 
 class ThreadRunner:
     """Threads for plain functions.
 
-    A thread can't be cancelled as a coroutine can: an error is raised in it, which Python code
-    meets at its next step and a call into C only when it returns. Who has waited long enough for
-    that goes on without the thread; its place is made good, so that no later job waits for it.
-    The threads are daemons: a process can end although one still runs (those of
-    `concurrent.futures` would be waited for).
+    A thread can't be cancelled like a coroutine: an error is raised in it, which Python code sees at its
+    next step and a call into C only when it returns. After waiting long enough the caller continues without
+    the thread, which is replaced, so that no later job waits for it. The threads are daemons: a process can
+    end although one is still running (those of `concurrent.futures` would be waited for).
 
     Args:
-        most: how many functions run at the same time.
-        on_abandoned: called when a thread was let go.
+        most: maximum number of concurrent functions.
+        on_abandoned: called when a thread was abandoned.
 
     Attributes:
-        abandoned: how many threads were let go and still run.
+        abandoned: how many abandoned threads are still running.
     """
 
     def __init__(self, most: int, on_abandoned: Callable[[], None] = lambda: None) -> None:
@@ -44,7 +43,7 @@ class ThreadRunner:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._open = 0  # calls that wait or run, but not the abandoned
+        self._open = 0  # calls that wait or run, without abandoned ones
 
     async def run(self, function: Callable[..., Any], args: list[Any]) -> Any:
         """Call it in a thread; a cancellation is passed on to the thread.
@@ -73,11 +72,11 @@ class ThreadRunner:
             more = self._is_short()
         self._calls.put(call)
         if more and not self._start() and not self._threads:
-            call.interrupt()  # whatever thread comes to it later passes it over
+            call.interrupt()  # the thread that gets it later skips it
             raise ResqpyError("this process can't start a thread, which a plain function needs")
 
     def _abandon(self, call: _Call) -> None:
-        """Let the thread go; whoever waits for one gets another."""
+        """Abandon the thread; a waiting call gets another one."""
         with self._lock:
             if call.ended:
                 return
@@ -91,20 +90,20 @@ class ThreadRunner:
         self._on_abandoned()
 
     def _is_short(self) -> bool:
-        """Whether another thread is needed; it is counted already. Under the lock."""
+        """Whether another thread is needed; if so, it is already counted. Call with the lock held."""
         if self._threads >= min(self._open, self.most):
             return False
         self._threads += 1
         return True
 
     def _start(self) -> bool:
-        """Whether it could; those that there are take its calls."""
+        """Returns False if it failed; existing threads take its calls."""
         try:
             threading.Thread(target=self._serve, name="resqpy-job", daemon=True).start()
         except RuntimeError as error:
             with self._lock:
                 self._threads -= 1
-            _log.error("can't start another thread for plain functions: %s", error)
+            _log.error("cannot start another thread for plain functions: %s", error)
             return False
         return True
 
@@ -119,7 +118,7 @@ class ThreadRunner:
                 self._open -= 1
 
     def close(self) -> None:
-        """Let the threads end; what runs is not waited for."""
+        """Let the threads end; running calls are not waited for."""
         with self._lock:
             count, self._threads = self._threads, 0
         for _ in range(count):
@@ -127,11 +126,11 @@ class ThreadRunner:
 
 
 class Interrupted(BaseException):
-    """Raised in a thread whose job was cancelled or ran out of time."""
+    """Raised in a thread whose job was cancelled or exceeded its time limit."""
 
 
 def _run_through(call: _Call) -> None:
-    """Run a call; `Interrupted` may strike anywhere in here, but never later."""
+    """Run a call; `Interrupted` may be raised anywhere in here, but never later."""
     try:
         call.work()
     except Interrupted:
@@ -181,11 +180,11 @@ class _Call:
             self._error = error
 
     def close(self) -> None:
-        """No interruption from here on; tell the loop. May be called again if it was cut off."""
+        """No interruption from here on; notify the loop. May be called again if it was cut off."""
         with self._lock:
             self._thread = None
         for _ in range(2):
-            pass  # one under way strikes here at the latest: Python looks when it jumps back
+            pass  # a pending one is raised here at the latest: Python checks at backward jumps
         self.closed = True
         try:
             self._loop.call_soon_threadsafe(self._settle)
@@ -199,16 +198,16 @@ class _Call:
         if error is None:
             self.future.set_result(self._result)
         elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
-            # A future takes none of them, and the second would end all coroutines that await it.
+            # A future accepts none of them, and the second would end all coroutines that await it.
             wrapped = RuntimeError(f"the function raised {repr_of(error)}")
             wrapped.__cause__ = error
             self.future.set_exception(wrapped)
         else:
             self.future.set_exception(error)
-        self.future.exception()  # after an interruption nobody may ask
+        self.future.exception()  # after an interruption nobody may read it
 
     def interrupt(self) -> bool:
-        """Raise `Interrupted` where the thread is now; False if it never started and never will."""
+        """Raise `Interrupted` in the thread now; False if it never started and never will."""
         with self._lock:
             self._cancelled = True
             if self._thread is not None:
@@ -217,5 +216,5 @@ class _Call:
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> None:
-    """Raise an error in a thread. It is never taken back: by NULL, Python 3.11 hangs under a tracer."""
+    """Raise an error in a thread. It is never revoked: with NULL, Python 3.11 hangs under a tracer."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

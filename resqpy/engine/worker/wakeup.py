@@ -1,4 +1,4 @@
-"""What wakes an idle worker: Redis' tracking, the heartbeat, and polling where tracking can't be."""
+"""What wakes an idle worker: Redis' tracking, the heartbeat, and polling if tracking is not available."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.waiting import in_own_thread
 from resqpy.base.errors import StoreError
+from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.telling import Events, tell_error
 from resqpy.engine.worker.heartbeat import Beat, Heartbeat, Vitals
 from resqpy.engine.worker.pool import Pool
 from resqpy.engine.worker.process_state import STUCK, state_of
@@ -25,13 +25,13 @@ class Wakeup:
     """Watches Redis for a pool."""
 
     def __init__(
-        self, store: Store, pool: Pool, options: WorkerOptions, events: Events, clock: Clock
+        self, store: Store, pool: Pool, options: WorkerOptions, events: EventSink, clock: Clock
     ) -> None:
         self._pool = pool
         self._events = events
         self._timeout_s = options.timeout_s
         self._cancel_timeout_s = options.cancel_timeout_s
-        self._unheard = 0  # heartbeats of which the event loop has not heard yet
+        self._unheard = 0  # heartbeats that the event loop has not processed yet
         self._names_key, self._pause_key = store.keys.queues.encode(), store.keys.pause.encode()
         self._queue_prefix = store.keys.queue("").encode()
         self._loop = asyncio.get_running_loop()
@@ -53,7 +53,7 @@ class Wakeup:
         )
 
     def _soon(self, function: Any, *args: Any) -> None:
-        """Call on the loop, from another thread; a loop that is closed by now is no matter."""
+        """Call on the loop, from another thread; ignored if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(partial(function, *args))
         except RuntimeError:
@@ -81,11 +81,11 @@ class Wakeup:
         self._pool.cancel(order["cancel"], run_at if isinstance(run_at, str) else None)
 
     def _on_fallback(self, error: Exception) -> None:
-        words = f"Redis can't wake us up ({error}); polling every {self._timeout_s:g} s instead"
-        tell_error(self._events, StoreError(words))
+        message = f"Redis can't wake us up ({error}); polling every {self._timeout_s:g} s instead"
+        tell_error(self._events, StoreError(message))
 
     async def poll(self) -> None:
-        """Look every `timeout` where Redis can't wake us up."""
+        """Check every `timeout` if Redis can't wake us up."""
         while True:
             await asyncio.sleep(self._timeout_s)
             if not self.tracker.live:
@@ -100,7 +100,7 @@ class Wakeup:
         return Vitals(slots.incarnation, slots.worker_ids, slots.started, queues, state)
 
     def _beaten(self, beat: Beat) -> None:
-        """In the thread of the heartbeat."""
+        """Runs in the heartbeat's thread."""
         self._unheard += 1
         self._soon(self._on_beat, beat)
 
@@ -118,5 +118,5 @@ class Wakeup:
             self._pool.queues_changed(beat.work)
 
     async def stop(self) -> None:
-        """End the heartbeat; until then it would register again who has left."""
+        """Stop the heartbeat; otherwise it would register removed workers again."""
         await in_own_thread(self.heartbeat.stop)

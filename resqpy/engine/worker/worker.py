@@ -1,6 +1,6 @@
-"""Workers: one slot (`Worker`) or as many as the event loop bears (`MultiWorker`).
+"""Workers: one slot (`Worker`) or as many as the event loop can handle (`MultiWorker`).
 
-Both keep the events of node-resque, by the same names in snake case.
+Both have the events of node-resque, with the same names in snake case.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import Definitions, definitions
+from resqpy.engine.event_sink import tell_error
 from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
 from resqpy.engine.outcome import OutcomeKind
 from resqpy.engine.queue.client import Connection
@@ -27,7 +28,6 @@ from resqpy.engine.queue.queue_names import QueueNames
 from resqpy.engine.role import LAST_S, Role, within_limit
 from resqpy.engine.run import Run
 from resqpy.engine.scheduler.redis_clock import RedisClock, hear, shared_clock
-from resqpy.engine.telling import tell_error
 from resqpy.engine.worker import forks, identity
 from resqpy.engine.worker.execute import execute
 from resqpy.engine.worker.newer import Newer
@@ -39,18 +39,18 @@ from resqpy.engine.worker.wakeup import Wakeup
 from resqpy.store import plugin_locks
 from resqpy.store.connection.reach import persevere
 
-_HEAR_EVERY_S = 300.0  # what time it is; in between it is known to some milliseconds
-# Of LAST_S, the seconds that the last steps of a stop get, whatever is in their way.
+_HEAR_EVERY_S = 300.0  # between queries of Redis' time, which drifts by some milliseconds
+# Of LAST_S, the seconds for the last steps of a stop, whatever delays them.
 _HEARTBEAT_S, _UNREGISTER_S, _CLOSE_S = 2.0, 2.0, 1.0
 
 
 class BaseWorker(Role):
-    """What `Worker` and `MultiWorker` share.
+    """The common part of `Worker` and `MultiWorker`.
 
     Args:
         connection: a `Store`, `RedisOptions` or a URL.
         jobs: tasks by name; see `resqpy.engine.definition.definitions`.
-        queues: names in order of priority, `*`, globs, `!exclusions`; a list, or one text with commas.
+        queues: names in order of priority, `*`, globs, `!exclusions`; a list, or one comma-separated text.
 
     Attributes:
         queue: for tasks and plugins that enqueue, on the same Redis.
@@ -121,11 +121,11 @@ class BaseWorker(Role):
             self._pool = None
             raise
         for side in (self._dispatch, wakeup.tracker.run, wakeup.poll, wakeup.rescuer.run):
-            self.aside(side)
-        self.aside(self._keep_time)
+            self.spawn(side)
+        self.spawn(self._keep_time)
 
     async def _keep_time(self) -> None:
-        """Ask Redis now and then what time it is: this machine may have slept."""
+        """Query Redis' time periodically: this machine may have slept."""
         while isinstance(self._clock, RedisClock):
             await asyncio.sleep(_HEAR_EVERY_S)
             try:
@@ -141,10 +141,10 @@ class BaseWorker(Role):
     # -- control --
 
     def pause(self, *, for_good: bool = False) -> None:
-        """Take no more jobs until `resume`; what runs goes on.
+        """Take no more jobs until `resume`; running ones continue.
 
         Args:
-            for_good: others are told that nobody will resume it.
+            for_good: show others that nobody will resume it.
         """
         self.pool.quiet, self.pool.for_good = True, for_good
         self._tell_state()
@@ -156,7 +156,7 @@ class BaseWorker(Role):
         self._tell_state()
 
     def _tell_state(self) -> None:
-        """Let others see at once that we rest, or work again."""
+        """Publish immediately that we are paused, or working again."""
         if self._wakeup is not None:
             self._wakeup.heartbeat.beat_now()
 
@@ -166,10 +166,10 @@ class BaseWorker(Role):
 
     @on_its_loop
     async def stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
-        """Take no more, let running jobs end, cancel the rest, put what did not end back.
+        """Take no more jobs, let running ones finish, cancel the rest, put unfinished jobs back.
 
         Args:
-            timeout_s: seconds that running jobs get; None: without limit. Default: the option.
+            timeout_s: seconds for running jobs; None: no limit. Default: the option.
         """
         if timeout_s is not None and timeout_s < 0:
             timeout_s = self.options.stop_timeout_s
@@ -177,7 +177,7 @@ class BaseWorker(Role):
 
     @on_its_loop
     async def stop_now(self) -> None:
-        """Cancel what runs at once, also while a patient `stop` is under way."""
+        """Cancel running jobs now, also while a graceful `stop` is in progress."""
         if self._stopping is not None:
             self._stopping.hurry()
         await self.stop(0)
@@ -196,8 +196,8 @@ class BaseWorker(Role):
         await stopping.report(deadline)
         for most_s, what, step in (
             (_HEARTBEAT_S, "the end of the heartbeat", wakeup.stop),
-            (_UNREGISTER_S, "telling Redis that we leave", stopping.unregister),
-            (_UNREGISTER_S, "withdrawing what is known here", self._withdraw),
+            (_UNREGISTER_S, "unregistering from Redis", stopping.unregister),
+            (_UNREGISTER_S, "withdrawing the announced tasks", self._withdraw),
             (_CLOSE_S, "closing the pool", self.pool.close),
             (_CLOSE_S, "closing the connection", self._close_store),
         ):
@@ -208,54 +208,54 @@ class BaseWorker(Role):
             await self._known(self._newer.withdraw())
 
     async def _known(self, noting: Coroutine[Any, Any, None]) -> None:
-        """Note or withdraw which tasks are known here: no work depends on it."""
+        """Announce or withdraw the tasks known here; errors don't matter."""
         try:
             await noting
         except StoreError as error:
             self._trouble(error)
 
     def _left(self, error: Exception, run: Run) -> None:
-        """Tell that jobs of a class are left to other workers."""
+        """Report that jobs of a class are left to other workers."""
         self.tell("error", None, error, run.queue, run.job)
 
     def _trouble(self, error: Exception) -> None:
-        """Tell of an error that concerns no single job."""
+        """Emit an error that concerns no single job."""
         tell_error(self, error)
 
     def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
-        """Tell the listeners."""
+        """Call the listeners."""
         self.emit(event, *details)
 
     # -- without Redis --
 
     async def perform_inline(self, name: str, args: Sequence[Any] = ()) -> Any:
-        """Run a task here and now, with its plugins; nothing is written but by plugins.
+        """Run a task here and now, with its plugins; only plugins write anything.
 
         Raises:
             UnknownTask: no such task.
             Exception: whatever the task raised.
         """
         if self.running:
-            raise PoolStateError("perform_inline can not be used on a started worker")
+            raise PoolStateError("perform_inline can't be used on a started worker")
         return await perform_inline(self, name, args)
 
 
 class Worker(BaseWorker):
     """One slot: runs one job after the other.
 
-    Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue`
-    (queue, job, info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms),
-    `skipped` (queue, job) where a plugin forbade the run, `error` (error, queue, job), `pause`.
+    Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue` (queue, job,
+    info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms), `skipped` (queue, job) if
+    a plugin forbade the run, `error` (error, queue, job), `pause`.
     """
 
 
 async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> Any:
-    """Run a task with its plugins, and give back what it returns. Where a plugin forbids the run, that is
-    None, and the event `skipped` tells of it.
+    """Run a task with its plugins, and return its result. If a plugin forbids the run, that is None, and
+    the event `skipped` is emitted.
 
     Raises:
         UnknownTask: no such task.
-        Exception: whatever the task raised, also where a plugin would have it tried again.
+        Exception: whatever the task raised, even if a plugin would retry it.
     """
     definition = worker.definitions.get(name)
     if definition is None:
@@ -274,7 +274,7 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
         await plugin_locks.settle(worker.store, run.effects)
     finally:
         threads.close()
-    if caller and caller.cancelling() > cancels:  # not the task: who waits for it was to end
+    if caller and caller.cancelling() > cancels:  # not the task's own: the caller was cancelled
         raise asyncio.CancelledError
     error = outcome.error if outcome.error is not None else run.error
     if error is not None and outcome.kind in (OutcomeKind.FAILURE, OutcomeKind.RETRIED):

@@ -1,8 +1,8 @@
-"""`api`: the door for user code to the process that runs here. Nothing inside resqpy reads it but
-what users hold: tasks' own `enqueue`, middleware, initializers.
+"""`api`: gives user code access to the process that runs here. Inside resqpy only code called by users
+reads it: tasks' own `enqueue`, middleware, initializers.
 
-A process opens it at its start. Tests, and programs with several processes in one, use `bound`,
-which holds for the current context only.
+A process binds it when it starts. Tests, and programs with several processes in one, use `bound`, which is
+limited to the current context.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 class Bound:
-    """What the door leads to: one process' things by name. Initializers add theirs."""
+    """What `api` refers to: the objects of one process by name. Initializers add theirs."""
 
     def __init__(self, **things: Any) -> None:
         self.things: dict[str, Any] = things
 
 
 class Api:
-    """The door.
+    """Access to the current process.
 
     Attributes:
         tasks: enqueue, inspect and repair: ActionHero's `api.tasks`.
         tracked: tracked tasks.
         resque: the queue, the worker and the scheduler themselves.
-        config: the frozen config.
+        config: the immutable config.
         registry: all tasks with their properties.
         log: a structlog logger.
 
-    Whatever an initializer's `initialize` returns is an attribute of the initializer's name.
+    Whatever an initializer's `initialize` returns is available as an attribute with the initializer's name.
     """
 
     if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Api:
         return _now() is not None
 
 
-_opened: list[Bound] = []  # the last one counts; those before it come back when it is closed
+_opened: list[Bound] = []  # the last one is active
 _local: ContextVar[Bound | None] = ContextVar("resqpy_api", default=None)
 
 api: Api = Api()
@@ -84,34 +84,34 @@ def _now() -> Bound | None:
 
 
 def current() -> Bound:
-    """What the door leads to now.
+    """What `api` refers to now.
 
     Raises:
-        NotStarted: nothing, with what to do.
+        NotStarted: nothing; says what to do.
     """
     bound = _now()
     if bound is None:
         raise NotStarted(
-            "api: no resqpy process was started here; use `async with resqpy.open_project('.'):` "
-            "around this code, or `lifespan=resqpy.lifespan('.')` in a web application"
+            "api: no resqpy process has been started here; use `async with resqpy.open_project('.'):` around "
+            "this code, or `lifespan=resqpy.lifespan('.')` in a web application"
         )
     return bound
 
 
-def open_door(bound: Bound) -> None:
-    """Let the door lead here, from everywhere in this program."""
+def bind(bound: Bound) -> None:
+    """Let `api` refer to this, everywhere in this program."""
     _opened.append(bound)
 
 
-def close_door(bound: Bound) -> None:
-    """Let the door lead here no more, but where it led before."""
+def unbind(bound: Bound) -> None:
+    """Undo `bind`: `api` refers to what it did before."""
     if bound in _opened:
         _opened.remove(bound)
 
 
 @contextmanager
 def bound(to: Bound) -> Iterator[Api]:
-    """Let the door lead somewhere else, in this context only."""
+    """Let `api` refer to something else, in this context only."""
     token = _local.set(to)
     try:
         yield api

@@ -1,7 +1,7 @@
-"""The synchronous door: all verbs of `Queue` and `Inspector` without an event loop in the caller.
+"""The synchronous API: all verbs of `Queue` and `Inspector` without an event loop in the caller.
 
-For Django views, Flask, scripts and threads. The work is done by the async objects themselves, on a
-loop in a thread of its own; no verb is written twice.
+For Django views, Flask, scripts and threads. The async objects do the work, on a loop in a separate thread;
+no verb is written twice.
 
     from resqpy import SyncQueue
 
@@ -10,9 +10,9 @@ loop in a thread of its own; no verb is written twice.
     for job in queue.each_failed(exception="SMTPException"):
         queue.retry_and_remove_failed(job)
 
-Safe from any thread, and after a fork (gunicorn, uWSGI, multiprocessing): the child gets a loop and
-connections of its own at its first call. Inside a coroutine it works too, but stops that coroutine's
-loop while it waits; use `Resque` there.
+Safe from any thread, and after a fork (gunicorn, uWSGI, multiprocessing): the child gets its own loop and
+connections at its first call. It also works inside a coroutine, but blocks its loop meanwhile; use `Resque`
+there.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _ITEMS_PER_STEP = 100
 
 
 class Closable(Protocol):
-    """An async object that a door can stand before."""
+    """An async object that can be used synchronously."""
 
     async def close(self) -> None:
         """Close its connections."""
 
 
-class Door:
-    """A synchronous door before an async object, which is made anew in every process.
+class SyncFacade:
+    """A synchronous wrapper of an async object, which is created anew in every process.
 
     Args:
-        make: makes the object; called once in each process that uses the door.
+        make: creates the object; called once in each process.
         timeout: milliseconds or a timedelta that a call waits.
     """
 
@@ -64,7 +64,7 @@ class Door:
         """Run a coroutine function of the async object, and wait for its result.
 
         Raises:
-            UsageError: called inside a hook that runs on the door's own loop.
+            UsageError: called inside a hook that runs on this object's own loop.
             OutcomeUnknown: no answer in time; it may or may not have been done.
         """
         life = LOOP_THREAD.life()
@@ -72,14 +72,14 @@ class Door:
         return LOOP_THREAD.call(life, lambda: function(target), self._timeout_s)
 
     def walk(self, function: Callable[[Any], AsyncGenerator[R, None]]) -> Iterator[R]:
-        """Walk through an async generator of the async object, some items at a time."""
+        """Iterate over an async generator of the async object, several items at a time."""
         life = LOOP_THREAD.life()
         items = function(self._target(life))
 
         def step(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
             if life is not LOOP_THREAD.life():
                 raise UsageError(
-                    "this walk began in another process, or before close(); start over"
+                    "this iteration began in another process, or before close(); start over"
                 )
             return LOOP_THREAD.call(life, work, self._timeout_s)
 
@@ -92,7 +92,7 @@ class Door:
 
     def _target(self, life: Life) -> Any:
         target = life.targets.get(id(self))
-        if target is None:  # made twice where two threads are first together; one is kept
+        if target is None:  # created twice if two threads come first together; one is kept
             target = life.targets.setdefault(id(self), self._make())
         return target
 
@@ -111,7 +111,7 @@ class Door:
 
 
 def _close_target(key: int) -> None:
-    """A door that nobody has any more was not closed."""
+    """An object that was dropped without being closed."""
     life = LOOP_THREAD.life_if_any()
     target = life.targets.pop(key, None) if life is not None else None
     if life is not None and target is not None:
@@ -148,8 +148,8 @@ class SyncVerb(Generic[P, R]):
     @overload
     def __get__(self, door: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self, door: Door, owner: type | None = None) -> Callable[P, R]: ...
-    def __get__(self, door: Door | None, owner: type | None = None) -> Any:
+    def __get__(self, door: SyncFacade, owner: type | None = None) -> Callable[P, R]: ...
+    def __get__(self, door: SyncFacade | None, owner: type | None = None) -> Any:
         if door is None:
             return self
         name = self.method.__name__
@@ -164,20 +164,20 @@ class SyncVerb(Generic[P, R]):
 async def _patiently(
     target: Any, function: Callable[[Any], Coroutine[Any, Any, R]], timeout_s: float
 ) -> R:
-    store = getattr(target, "store", None)  # what stands behind the door may have none
+    store = getattr(target, "store", None)  # the wrapped object may have none
     if isinstance(store, Store) and not store.waited_for:
         await reach(store, min(store.options.startup_timeout_s, timeout_s / 2))
     return await function(target)
 
 
-class SyncQueue(Door):
+class SyncQueue(SyncFacade):
     """All verbs of `Queue` and `Inspector`, for synchronous code; see there what each does.
 
     Args:
         connection: `RedisOptions` or a URL.
-        jobs: tasks by name, for their plugins' hooks, as in `Queue`. Hooks run on the door's loop.
+        jobs: tasks by name, for their plugins' hooks, as in `Queue`. Hooks run on this object's loop.
         timeout: milliseconds or a timedelta that a call waits.
-        make: makes another object than a `Resque` to stand behind the door.
+        make: creates another object than a `Resque` to wrap.
     """
 
     def __init__(
@@ -190,13 +190,13 @@ class SyncQueue(Door):
     ) -> None:
         if not isinstance(connection, (RedisOptions, str, type(None))):
             raise UsageError(
-                f"SyncQueue: {type(connection).__name__} given; pass RedisOptions or a URL, for a "
-                "connection belongs to the loop and the process that opened it"
+                f"SyncQueue: expected RedisOptions or a URL, got {type(connection).__name__}; a connection "
+                "belongs to the loop and the process that opened it"
             )
         super().__init__(make or (lambda: Resque(connection, jobs)), timeout)
 
     def run(self, function: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
-        """As the door's; the first call in a process waits for Redis, as a start does."""
+        """Like the base class; the first call in a process waits for Redis, as at a start."""
         return super().run(lambda target: _patiently(target, function, self._timeout_s))
 
     def end(self) -> None:

@@ -1,6 +1,6 @@
-"""An event loop in a thread of its own, for synchronous code; a new one in every forked process.
+"""An event loop in a separate thread, for synchronous code; a new one in every forked process.
 
-There is one for the whole process, started when it is first needed, ended when the interpreter ends.
+There is one per process, started on first use, ended when the interpreter ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Life:
     """One loop in one thread of one process.
 
     Attributes:
-        targets: what lives on the loop, by whose it is.
+        targets: the objects that live on the loop, by owner.
     """
 
     def __init__(self) -> None:
@@ -57,11 +57,11 @@ class Life:
             self.loop.close()
 
     def _run(self) -> None:
-        """Until it is to end: a hook that raises SystemExit, or stops the loop, ends nobody else's calls."""
+        """Runs until it is stopped: a hook that raises SystemExit, or stops the loop, doesn't end other calls."""
         try:
             self.loop.run_forever()
         except BaseException:
-            _log.exception("something in a hook stopped the loop of the blocking door; it goes on")
+            _log.exception("code in a hook stopped the loop of the synchronous API; it continues")
 
     async def _close(self) -> None:
         closing = [target.close() for target in self.targets.values()]
@@ -81,12 +81,12 @@ class Life:
 
 def _no_thread(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the blocking door can't start its thread: {error}; nothing was done, try again later"
+        f"cannot start the thread of the synchronous API: {error}; nothing was done, try again later"
     )
 
 
 class LoopThread:
-    """The loop of this process, whichever process that is."""
+    """The loop of the current process, also after a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -96,35 +96,35 @@ class LoopThread:
         atexit.register(self.close)
 
     def life(self) -> Life:
-        """The loop; begun here where this process has none yet."""
+        """The loop; started if this process has none yet."""
         life = self._life
         if life is not None and life.pid == os.getpid() and life.thread.is_alive():
             return life
         with self._lock:
             if self._life is not None and self._life.pid != os.getpid():
-                self._forget()  # a fork that told nobody
+                self._forget()  # a fork that was not reported
             if self._life is None or not self._life.thread.is_alive():
                 self._life = Life()
             return self._life
 
     def life_if_any(self) -> Life | None:
-        """The loop of this process, where it has one."""
+        """The loop of this process, if it has one."""
         life = self._life
         return life if life is not None and life.pid == os.getpid() else None
 
     def start(self, life: Life, function: Callable[[], Coroutine[Any, Any, R]]) -> Future[R]:
-        """Run a coroutine on the loop, without waiting for it."""
+        """Start a coroutine on the loop, without waiting for it."""
         coroutine = _begin(function)
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, life.loop)
         except RuntimeError:
             coroutine.close()
-            raise StoreUnavailable("the blocking door was closed; nothing was done") from None
+            raise StoreUnavailable("the synchronous API was closed; nothing was done") from None
 
     def _forget(self) -> None:
         """In a forked child: the parent's loop has no thread here, and its sockets are the parent's.
 
-        It is kept unused, for closing it would take the parent's sockets out of the parent's loop.
+        It is kept, unused: closing it would close the parent's sockets in the parent's loop.
         """
         self._lock = threading.Lock()
         if self._life is not None:
@@ -137,19 +137,19 @@ class LoopThread:
         """Run a coroutine on the loop, and wait for its result.
 
         Raises:
-            UsageError: asked on the loop's own thread, where waiting would be for ever.
+            UsageError: called on the loop's own thread, which would wait forever.
             OutcomeUnknown: no answer in time; it may or may not have been done.
         """
         if threading.current_thread() is life.thread:
             raise UsageError(
-                "the blocking door was used inside one of its own hooks, which would wait for "
-                "itself: use the hook's own (async) queue object there"
+                "the synchronous API was used inside one of its own hooks, which would wait for itself: use "
+                "the hook's own (async) queue object there"
             )
         future = self.start(life, function)
         try:
             return future.result(timeout_s)
         except CancelledError:
-            raise OutcomeUnknown("the blocking door was closed meanwhile") from None
+            raise OutcomeUnknown("the synchronous API was closed during the call") from None
         except TimeoutError:
             if future.done():
                 raise
@@ -157,10 +157,10 @@ class LoopThread:
                 f"no answer within {timeout_s:g} s; it may or may not have been done"
             ) from None
         finally:
-            future.cancel()  # nobody waits any more; no matter if it is done
+            future.cancel()  # nobody waits any more, even if it is done
 
     def close(self) -> None:
-        """End the loop; the next call begins another."""
+        """Stop the loop; the next call starts another."""
         with self._lock:
             life, self._life = self._life, None
         if life is not None and life.pid == os.getpid():

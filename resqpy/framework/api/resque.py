@@ -1,4 +1,4 @@
-"""`api.resque`: the queue, the multi worker and the scheduler of this process, ours or replaced."""
+"""`api.resque`: the queue, the multi worker and the scheduler of this process, or their replacements."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from resqpy.engine.worker.multi_worker import MultiWorker
     from resqpy.framework.api.scheduler import Scheduler
 
-_QUEUES_WITHIN_S = 60.0  # that the function for the names of the queues gets
+_QUEUES_WITHIN_S = 60.0  # time limit of the function that returns the queues
 
 
 class ResqueParts:
     """The parts of one process.
 
     Attributes:
-        queue: enqueues and deletes; ours has the inspector's verbs as well.
-        inspector: looks and repairs, on the same connection.
+        queue: enqueues and deletes; ours has the inspector's verbs too.
+        inspector: reads and repairs, on the same connection.
         recurrent: starts and stops periodic tasks.
-        multi_worker: None where this process works no jobs.
-        scheduler: None where this process has none.
+        multi_worker: None if this process runs no jobs.
+        scheduler: None if this process has none.
         store: the Redis of all of them.
         task_locks: renews the locks of all tracked tasks that run in this process.
     """
@@ -68,7 +68,7 @@ class ResqueParts:
         self.task_interceptors: list[VerbInterceptor] = []
 
     async def make_worker(self) -> None:
-        """Make the multi worker; it is not started yet."""
+        """Create the multi worker without starting it."""
         config = self._project.config
         deliveries = Deliveries(self.task_locks, verb_interceptors=self.task_interceptors)
         definitions = with_tracking(self._project.registry.definitions, deliveries)
@@ -84,14 +84,14 @@ class ResqueParts:
         """A worker that is never started, for `perform_inline`.
 
         Args:
-            definitions: in place of the project's.
+            definitions: instead of the project's.
         """
         worker = Worker(self.store, definitions or self._project.registry.definitions)
-        worker.queue = self.queue  # where it is replaced, another kind
+        worker.queue = self.queue  # of another class, if replaced
         return worker
 
     async def _queues(self) -> Any:
-        """The names of the queues; a function is asked once, when the process starts."""
+        """The names of the queues; a function is called once, when the process starts."""
         queues: Any = self._project.config.tasks.queues
         if not callable(queues):
             return queues
@@ -99,13 +99,13 @@ class ResqueParts:
             return QUEUES.check(
                 await within(_called(queues), _QUEUES_WITHIN_S, _late, "tasks.queues")
             )
-        except Exception as error:  # a user's function may raise anything
+        except Exception as error:  # users' functions may raise anything
             name = getattr(queues, "__qualname__", repr(queues))
-            words = str(error) if isinstance(error, UsageError) else repr_of(error)
-            raise UsageError(f"tasks.queues: the function {name}: {words}") from error
+            message = str(error) if isinstance(error, UsageError) else repr_of(error)
+            raise UsageError(f"tasks.queues: the function {name}: {message}") from error
 
     def make_scheduler(self) -> None:
-        """Make the scheduler; it is not started yet."""
+        """Create the scheduler without starting it."""
         self.scheduler = self._parts["scheduler"](
             self.store, self._project.registry.definitions, scheduler_options(self._project.config)
         )

@@ -1,4 +1,4 @@
-"""The scheduler, with all that it does while it leads."""
+"""The scheduler, with everything that it does while it leads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.queue.client import Connection
 from resqpy.engine.scheduler.chores import Chore
 from resqpy.engine.scheduler.claims import Claims
-from resqpy.engine.scheduler.due import Judge
+from resqpy.engine.scheduler.due import DueItemPolicy
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore
 from resqpy.engine.scheduler.orphans import Orphans
-from resqpy.engine.scheduler.promotion import Promotion, Teller
+from resqpy.engine.scheduler.promotion import EventReporter, Promotion
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.scheduler.scheduler import SchedulerRole
@@ -23,23 +23,23 @@ from resqpy.tracked.recovery import TrackedChore
 
 
 class Scheduler(SchedulerRole):
-    """Moves due jobs to their queues, and what else one process of a cluster has to do.
+    """Moves due jobs to their queues, and does the other work of which there must be only one in a cluster.
 
-    Any number may run; one leads, whatever language the others are written in.
+    Any number may run; one leads, even among schedulers in other languages.
 
     Args:
         connection: a `Store`, `RedisOptions` or a URL.
         jobs: tasks by name, for their plugins' hooks.
 
     Attributes:
-        name: who we are in the locks.
+        name: our name in the locks.
         queue: enqueues for the chores, with the tasks' hooks.
-        announcer: tells the others which periodic tasks there are here.
-        chores: what is done as leader; to be changed before `start` only.
+        announcer: announces the periodic tasks of this process.
+        chores: the work of a leader; may be changed before `start` only.
 
-    Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed
-    entry, seconds), `put_back` (worker name, queue, class, times) of a job that was lost so many times with
-    its worker, `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
+    Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed entry,
+    seconds), `put_back` (worker name, queue, class, times) of a job whose worker died that many times,
+    `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
     `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
     """
 
@@ -57,18 +57,21 @@ class Scheduler(SchedulerRole):
 
 
 def standard_chores(scheduler: Scheduler) -> list[Chore]:
-    """All built-in chores, new ones for each scheduler."""
+    """All built-in chores, new objects for each scheduler."""
     queue, options, emit = scheduler.queue, scheduler.options, scheduler.emit
-    judge, teller = Judge(queue, scheduler.name), Teller(emit, scheduler.heard)
+    policy, reporter = (
+        DueItemPolicy(queue, scheduler.name),
+        EventReporter(emit, scheduler.has_listeners),
+    )
     return [
         Promotion(
             scheduler.store,
-            judge,
-            teller,
+            policy,
+            reporter,
             on_claimed=partial(scheduler.wake, Claims.name),
             longest_s=options.timeout_s,
         ),
-        Claims(queue, judge, teller),
+        Claims(queue, policy, reporter),
         Orphans(scheduler.store, emit),
         RescueChore(scheduler.store, options.rescue_after_s, emit),
         ForeignCareChore(Inspector(queue), options, emit),

@@ -1,7 +1,7 @@
-"""`api.tasks`: ActionHero's verbs, in its argument order, on the tasks of this project.
+"""`api.tasks`: ActionHero's verbs, in its argument order, for the tasks of this project.
 
-A task is named by its name or by what defines it (the class, the decorated function). Inputs are a dict;
-`inputs` and `args` of what other clients enqueued may be a list, which is then taken as it is.
+A task is identified by its name or its definition (the class, the decorated function). Inputs are a dict;
+`inputs` and `args` of jobs enqueued by other clients may be a list, which is then used unchanged.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def _about(place: int, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
 
 class _Same(Generic[P, R]):
-    """A verb that is the queue's or the inspector's own.
+    """A verb delegated to the queue or the inspector.
 
     Args:
         of: which part has it.
-        older: names that arguments had here.
+        older: former names of its arguments here.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TasksApi:
         once: str | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        """Enqueue a job; it is processed as soon as a task processor is free.
+        """Enqueue a job; it runs as soon as a task processor is free.
 
         Args:
             queue: another than the task's own.
@@ -130,11 +130,11 @@ class TasksApi:
         once: str | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        """Enqueue a job when a time has come.
+        """Enqueue a job at a time.
 
         Args:
-            timestamp: milliseconds since the epoch, or an aware datetime; a number that can only be
-                seconds is refused.
+            timestamp: milliseconds since the epoch, or an aware datetime; a number that can only be seconds
+                is rejected.
             suppress_duplicate_task_error: return False instead of raising.
             once, once_within: as `enqueue` has them.
 
@@ -157,7 +157,7 @@ class TasksApi:
         once: str | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> bool:
-        """Enqueue a job when a time has passed: milliseconds or a timedelta; see `enqueue_at`."""
+        """Enqueue a job after a delay: milliseconds or a timedelta; see `enqueue_at`."""
         job, more = TaskJob(task_name, inputs, queue), once_words(once, once_within)
         suppress = suppress_duplicate_task_error
         return bool(await self.enqueuer.after(delay, job, suppress=suppress, **more))
@@ -171,25 +171,25 @@ class TasksApi:
         once: OnceKeys | None = None,
         once_within: Duration = ONCE_WITHIN_MS,
     ) -> list[bool]:
-        """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the
-        queue, or both, left out. Either all are right, or nothing is written.
+        """Enqueue many jobs in one round trip: `task.job(…)`, or `(task, inputs, queue)` with the queue, or
+        both, left out. If one of them is invalid, nothing is written.
 
         Args:
             once: a text that names this very call, of the same jobs in the same order; or a list with one
                 for each job (None: it has none). See `enqueue`.
 
         Raises:
-            UnknownTask, InvalidInputs: which of them is wrong, and how.
+            UnknownTask, InvalidInputs: which of them is invalid, and why.
         """
         more = once_words(once, once_within)
-        if front:  # a queue in place of ours need not know it
+        if front:  # a replaced queue need not support it
             more["front"] = True
         return [*map(bool, await self.enqueuer.many(jobs, **more))]
 
     # -- periodic tasks --
 
     async def enqueue_recurrent_job(self, task_name: Any) -> bool:
-        """Start a periodic task, also one that was stopped; False if it was under way already.
+        """Start a periodic task, including one that was stopped; False if it was already running.
 
         Raises:
             UnknownTask: no process has a periodic task of that name.
@@ -197,13 +197,13 @@ class TasksApi:
         return await self.recurrent.enqueue_recurrent_job(self._name(task_name))
 
     async def enqueue_all_recurrent_jobs(self) -> list[str]:
-        """Start all periodic tasks of this process, as it does by itself when it starts with a worker
-        or a scheduler; the names of those that began. What was stopped by hand stays so.
+        """Start all periodic tasks of this process, as it does itself when it starts with a worker or a
+        scheduler; returns the names of those started. Tasks stopped by hand stay stopped.
         """
         return await self.recurrent.enqueue_all_recurrent_jobs()
 
     async def stop_recurrent_job(self, task_name: Any) -> int:
-        """Stop a periodic task until `enqueue_recurrent_job`; how many of its jobs were removed."""
+        """Stop a periodic task until `enqueue_recurrent_job`; returns how many of its jobs were removed."""
         return await self.recurrent.stop_recurrent_job(self._name(task_name))
 
     # -- find and remove by task --
@@ -213,23 +213,23 @@ class TasksApi:
         return await self.inspector.scheduled_at(queue, self._name(task_name), as_args(args))
 
     async def delete(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
-        """Remove jobs from a queue by task and inputs (ActionHero's `del`); how many.
+        """Remove jobs from a queue by task and inputs (ActionHero's `del`); returns how many.
 
         Args:
-            count: how many at the most; 0: all; negative: from the tail.
+            count: maximum number; 0: all; negative: from the tail.
         """
         return await self._queue.delete(queue, self._name(task_name), as_args(args), count)
 
-    del_ = delete  # nearer to the seed's name
+    del_ = delete  # close to ActionHero's name
 
     async def del_by_function(
         self, queue: str, task_name: Any, start: int = 0, stop: int = -1
     ) -> int:
-        """Remove all jobs of a task from a queue, whatever their inputs; how many."""
+        """Remove all jobs of a task from a queue, whatever their inputs; returns how many."""
         return await self._queue.del_by_function(queue, self._name(task_name), start, stop)
 
     async def del_delayed(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
-        """Remove a delayed job from all times at which it is due; those times in milliseconds."""
+        """Remove a delayed job from all times at which it is due; returns those times in milliseconds."""
         return await self._queue.del_delayed(queue, self._name(task_name), as_args(args))
 
     del_delayed_at = _Same(Queue.del_delayed_at, "_queue")
@@ -242,12 +242,12 @@ class TasksApi:
         queue: str | None = None,
         most: int | None = None,
     ) -> int:
-        """Let delayed jobs of a task run now, before their time; how many (ours).
+        """Run delayed jobs of a task now, before their time; returns how many (resqpy only).
 
         Args:
-            args: only jobs with these inputs; None: whatever they are.
-            queue: only jobs for this queue; None: for any.
-            most: so many at the most, the earliest first; None: all.
+            args: only jobs with these inputs; None: any.
+            queue: only jobs for this queue; None: any.
+            most: at most this many, the earliest first; None: all.
         """
         return await self._queue.enqueue_delayed(
             self._name(task_name),
@@ -264,12 +264,12 @@ class TasksApi:
         args: Args = None,
         most: int | None = None,
     ) -> int:
-        """Move jobs that wait to the tail of another queue, in their order; how many (ours).
+        """Move waiting jobs to the tail of another queue, in order; returns how many (resqpy only).
 
         Args:
             task_name: only jobs of this task; None: all.
-            args: only jobs with these inputs; None: whatever they are.
-            most: so many at the most; None: all.
+            args: only jobs with these inputs; None: any.
+            most: at most this many; None: all.
         """
         return await self._queue.move(
             queue,
@@ -279,7 +279,7 @@ class TasksApi:
             most=most,
         )
 
-    # -- whatever the task --
+    # -- independent of tasks --
 
     del_queue = _Same(Queue.del_queue, "_queue")
     queues = _Same(Inspector.queues)
@@ -301,11 +301,11 @@ class TasksApi:
     details = _Same(Inspector.details)
 
     async def delayed_at(self, timestamp: Moment, start: int = 0, stop: int = -1) -> list[Job]:
-        """The jobs that are due at a time, in their order; without bounds all of them."""
+        """The jobs due at a time, in order; all of them by default."""
         return await self.inspector.delayed_at(timestamp, start, stop)
 
     def _name(self, task: Any) -> str:
-        """A name as it is: jobs of tasks that others define can be found, too."""
+        """A name is used unchanged: jobs of tasks that are defined elsewhere can be found too."""
         return task if isinstance(task, str) else self._registry.task(task).name
 
 

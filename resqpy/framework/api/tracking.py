@@ -32,7 +32,7 @@ from resqpy.tracked.renewal import LockKeeper
 from resqpy.tracked.run import Interceptor, active_task
 from resqpy.tracked.verbs import NewTask, Tracked
 
-MOST_AT_ONCE = 1000  # tasks that one listener runs
+MAX_CONCURRENCY = 1000  # tasks that one listener runs
 
 StateChange = Callable[[TrackedTask], Awaitable[None] | None]
 
@@ -42,22 +42,22 @@ def _words(task_type: object = "?", *_: object, **__: object) -> str:
 
 
 class TrackedApi(Tracked):
-    """The verbs of `Tracked`, and what runs tasks that are no project tasks. An async context.
+    """The verbs of `Tracked`, and what runs tasks that are not project tasks. An async context manager.
 
-    A project's own tasks are run by its workers. For other types there are handlers: `listen` with a
-    function that takes the active task, `register_handler` with a function that takes the payload.
-    Such a type has a queue of its own, named like the type.
+    A project's own tasks are run by its workers. Other types have handlers: `listen` with a function that
+    takes the active task, `register_handler` with a function that takes the payload. Such a type has a
+    queue of its own, with the name of the type.
 
     Args:
-        registry: the project's tasks; where there are any, another type is refused unless it has a
-            handler here.
+        registry: the project's tasks; if there are any, other types are rejected unless they have a handler
+            here.
         defaults: `irontask`, `extra_horizon`, `twin`, or a `TaskDefaults`.
-        keeper: renews the locks; None: one of our own.
-        interceptors: the list of them, where others have it too; None: one of our own.
+        keeper: renews the locks; None: create one.
+        interceptors: a shared list; None: create one.
 
     Attributes:
-        events: what happens to tracked tasks anywhere; `await events.start()` to hear of it.
-        interceptors: functions that stand around each verb, of active tasks here too; append yours.
+        events: events of tracked tasks anywhere; `await events.start()` to receive them.
+        interceptors: functions that wrap each verb, also of active tasks here; append yours.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class TrackedApi(Tracked):
         payload: Mapping[str, Any] | None = None,
         **options: Unpack[CreateOptions],
     ) -> TrackedTask:
-        """Create a task. What is not said of its retries is as its definition has it. See `Tracked`.
+        """Create a task. Its definition provides the retry options that are left out. See `Tracked`.
 
         Raises:
-            InvalidInputs: the payload is not what a task of the project takes; nothing was written.
+            InvalidInputs: the payload does not match the inputs of the project's task; nothing was written.
         """
         return await super().create(task_type, payload, **options)
 
@@ -111,16 +111,16 @@ class TrackedApi(Tracked):
         return await super().create_many(tasks)
 
     def _check(self, task_type: str, payload: Mapping[str, Any] | None) -> None:
-        """The inputs as an enqueue does; a handler of this process takes what it likes."""
+        """Check the inputs like an enqueue; a handler of this process accepts anything."""
         super()._check(task_type, payload)
         tasks = {} if self._registry is None else self._registry.tasks
         if task_type in tasks and task_type not in self.listeners:
             given = {} if payload is None else payload
-            if isinstance(given, Mapping):  # else it is refused as no JSON object
+            if isinstance(given, Mapping):  # otherwise it is rejected as no JSON object
                 tasks[task_type].inputs.check(given)
 
     def _known_definition(self, task_type: str) -> Definition | None:
-        """What runs the tasks of a type, here or in the project's workers."""
+        """The definition of the tasks of a type, here or in the project's workers."""
         if task_type in self.listeners:
             return self.listeners[task_type].definition
         return None if self._registry is None else self._registry.definitions.get(task_type)
@@ -140,18 +140,18 @@ class TrackedApi(Tracked):
         """Process the tasks of a type here.
 
         Args:
-            handler: a function that takes the `ActiveTask`, async or plain; or a task of the
-                project (a `Task` class, a decorated function, or its name).
+            handler: a function that takes the `ActiveTask`, async or plain; or a task of the project (a
+                `Task` class, a decorated function, or its name).
             concurrency: how many run at the same time, 1 to 1000.
             queue: where their jobs wait; default: the type's own queue.
             interceptor: see `Deliveries`.
-            state_change_callback: called with the task when it begins to run and when that ended.
+            state_change_callback: called with the task when it starts to run and when it has ended.
 
         Returns:
             The listener, started if this object is.
 
         Raises:
-            UsageError: the type has a handler already, or an argument can't be what it should be.
+            UsageError: the type already has a handler, or an argument is invalid.
         """
         check_word("task type", task_type)
         if task_type in self.listeners:
@@ -183,7 +183,7 @@ class TrackedApi(Tracked):
         return listener
 
     async def _begin(self, task_type: str) -> None:
-        """Start a listener; one that can't start is none."""
+        """Start a listener; one that can't start is removed."""
         try:
             await self.listeners[task_type].start()
         except BaseException:
@@ -214,9 +214,9 @@ class TrackedApi(Tracked):
 
         Args:
             module: dotted path.
-            method: name of a function in it, async or plain, that takes the payload; what it
-                returns is the result.
-            state_change_callback: called with the task when it begins to run and when that ended.
+            method: name of a function in it, async or plain, that takes the payload; its return value is
+                the result.
+            state_change_callback: called with the task when it starts to run and when it has ended.
             concurrency: how many run at the same time; one after the other by default.
 
         Raises:
@@ -231,7 +231,7 @@ class TrackedApi(Tracked):
         )
 
     async def unregister_handler(self, task_type: str) -> None:
-        """Run tasks of a type no more; those that run are released."""
+        """Stop running tasks of a type; running ones are released."""
         listener = self.listeners.pop(task_type, None)
         if listener is not None and not listener.destroyed:
             await listener.destroy()
@@ -241,22 +241,22 @@ class TrackedApi(Tracked):
         if listener is not None:
             listener.tell(callback, TrackedTask(record, self))
 
-    # -- life --
+    # -- life cycle --
 
     async def start(self) -> None:
-        """Begin to run tasks that have a handler here."""
+        """Start running tasks that have a handler here."""
         self._started = True
         for listener in self.listeners.values():
             await listener.start()
 
     def pause(self) -> None:
-        """Begin no further task; `start` goes on."""
+        """Start no more tasks; `start` resumes."""
         self._started = False
         for listener in self.listeners.values():
             listener.stop()
 
     async def stop(self) -> None:
-        """Run no tasks any more; those that run are released."""
+        """Stop running tasks; running ones are released."""
         self._started = False
         gone = map(self.unregister_handler, list(self.listeners))
         results = await asyncio.gather(*gone, return_exceptions=True)
@@ -280,12 +280,14 @@ def _check_callback(what: str, function: object) -> None:
 
 
 def _check_concurrency(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_AT_ONCE:
-        raise UsageError(f"concurrency {value!r}: a whole number from 1 to {MOST_AT_ONCE} is meant")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONCURRENCY:
+        raise UsageError(
+            f"concurrency {value!r}: must be a whole number from 1 to {MAX_CONCURRENCY}"
+        )
     return value
 
 
 def current_task() -> ActiveTask | None:
-    """The tracked task that is being processed here; None where the job is no tracked one."""
+    """The tracked task that is being processed here; None if the job is not a tracked one."""
     run = current_run.get(None)
     return None if run is None else active_task(run)

@@ -1,8 +1,8 @@
-"""The config: defaults, `config/` files, environment variables and flags, merged, checked, frozen.
+"""The config: defaults, `config/` files, environment variables and flags, merged, checked, immutable.
 
-Of two who say something, the later in this row counts: built-in default, a module's `config/`, the
-project's `default()`, its function for the environment, an environment variable, a flag. Where each
-value came from is kept (`resqpy config show --origin`).
+Later sources override earlier ones: built-in default, a module's `config/`, the project's `default()`, its
+function for the environment, an environment variable, a flag. The origin of each value is kept (`resqpy
+config show --origin`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT_ENVIRONMENT = "development"
 
 
 class UserSection(Mapping[str, Any]):
-    """A section of the project's own, read by key or by attribute."""
+    """A section of the project's own, accessed by key or attribute."""
 
     def __init__(self, name: str, values: Mapping[str, Any]) -> None:
         self._name = name
@@ -86,7 +86,7 @@ class Config:
         return own[name]
 
     def origin(self, path: str) -> str:
-        """Where `tasks.timeout` and the like came from."""
+        """Where a setting such as `tasks.timeout` came from."""
         return next(each.origin for each in self.settings if each.path == path)
 
 
@@ -108,7 +108,7 @@ def load_config(
     """Read the config of a project.
 
     Args:
-        root: the project's folder; it need not have a `config/`.
+        root: the project's directory; it need not have a `config/`.
         env: the environment; None: see `environment_of`.
         overrides: values of flags by path, `{"tasks.timeout": 100}`.
         environ: instead of `os.environ`.
@@ -116,7 +116,7 @@ def load_config(
         code: the folder with `modules/`, where it is another.
 
     Raises:
-        ProjectErrors: something is wrong, and nobody collects.
+        ProjectErrors: something is wrong, and `problems` was not given.
     """
     environ = os.environ if environ is None else environ
     collected = Problems(root) if problems is None else problems
@@ -129,7 +129,7 @@ def load_config(
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where values come from."""
+    """The sources of values."""
 
     root: Path
     code: Path
@@ -138,7 +138,7 @@ class _Sources:
     overrides: Mapping[str, Any]
 
     def merged(self, problems: Problems) -> Merge:
-        """All that is said, in order; the project's own words first tell which modules count."""
+        """All values, in order; the project's own settings decide first which modules count."""
         own = self._layers(problems)
         wanted = self._merge(own, Problems(self.root)).values["general.modules"]
         modules = [
@@ -152,7 +152,7 @@ class _Sources:
         return merge
 
     def _check_environment(self, layers: list[Layer], problems: Problems) -> None:
-        """A misspelled environment would run with the settings of none."""
+        """A misspelled environment would have no settings at all."""
         hint = near_match(self.environment, USUAL_ENVIRONMENTS)
         known = {*USUAL_ENVIRONMENTS, *(layer.function for layer in layers)}
         if hint and self.environment not in known:

@@ -1,4 +1,4 @@
-"""From the config to the options of the store, the workers and the scheduler: the one translation of
+"""Converts the config to the options of the store, the workers and the scheduler: the one translation of
 units (milliseconds outside, seconds inside).
 """
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def _made(kind: type[T], config: Config, **others: Any) -> T:
-    """Options of a kind: what the config says of them, and others that it says in another way."""
+    """Build options from the config, and others that the config expresses differently."""
     values = {each.path: each.value for each in config.settings}
     for path, option in KNOWN.items():
         if option.source is not None and issubclass(kind, option.source[0]):
@@ -33,10 +33,10 @@ def _in_unit(name: str, kind: Any, value: Any) -> Any:
 
 
 def redis_options(config: Config, url: str | None = None) -> RedisOptions:
-    """Which Redis.
+    """How to connect to Redis.
 
     Args:
-        url: instead of what the config says.
+        url: overrides the config.
     """
     redis = config.redis
     return _made(
@@ -49,7 +49,7 @@ def redis_options(config: Config, url: str | None = None) -> RedisOptions:
 
 
 def url_of(redis: RedisConfig) -> str:
-    """The URL of a host, port, database and login."""
+    """The URL for a host, port, database and login."""
     scheme = "rediss" if redis.ssl else "redis"
     login = ""
     if redis.user or redis.password:
@@ -60,12 +60,12 @@ def url_of(redis: RedisConfig) -> str:
 
 
 def worker_options(config: Config) -> WorkerOptions:
-    """How workers work."""
+    """Options of workers."""
     return _made(WorkerOptions, config)
 
 
 def scaling_options(config: Config) -> ScalingOptions:
-    """Between how many task processors; a worker that is asked for works, whatever zeros say."""
+    """The range of task processors; a worker that was requested runs even if both are 0."""
     tasks, usual = config.tasks, ScalingOptions()
     least, most = tasks.min_task_processors, tasks.max_task_processors
     if most == 0:
@@ -75,7 +75,7 @@ def scaling_options(config: Config) -> ScalingOptions:
 
 
 def scheduler_options(config: Config) -> SchedulerOptions:
-    """How the scheduler leads."""
+    """Options of the scheduler."""
     own = config.scheduler.timeout
     timeout_ms = config.tasks.timeout if own is None else own
     return _made(SchedulerOptions, config, timeout_s=timeout_ms / 1000)

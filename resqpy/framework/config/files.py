@@ -1,4 +1,4 @@
-"""The files of `config/`: a section each, `default()` and a function for each environment.
+"""The files of `config/`: one section each, with `default()` and a function per environment.
 
 They are run under private module names, so a `config/redis.py` never shadows the package `redis`.
 """
@@ -22,11 +22,11 @@ USUAL_ENVIRONMENTS = ("default", "development", "test", "staging", "production")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one function of one file says.
+    """The result of one function of one file.
 
     Attributes:
         values: as the function returned them, nested.
-        origin: what a person is told.
+        origin: description for people.
     """
 
     section: str
@@ -37,7 +37,7 @@ class Layer:
 
 
 def read_layers(folder: Path, environment: str, problems: Problems) -> Iterator[Layer]:
-    """What the files of a folder say for an environment, the general before the special."""
+    """The settings in a directory's files for an environment, general before specific."""
     for path in python_files(folder, problems):
         try:
             module = import_file(path, f"_resqpy_config.{folder.parent.name}.{path.stem}")
@@ -52,7 +52,7 @@ def _layers_of(
 ) -> Iterator[Layer]:
     functions = _functions(module)
     _check_names(functions, path, problems)
-    for name in ("default", environment):  # these may be imported as well
+    for name in ("default", environment):  # these may be imported too
         if inspect.isfunction(found := getattr(module, name, None)):
             functions[name] = found
     if "default" not in functions and environment not in functions:
@@ -75,9 +75,7 @@ def _check_names(functions: Mapping[str, Any], path: Path, problems: Problems) -
     for name in functions:
         hint = near_match(name, USUAL_ENVIRONMENTS)
         if hint and name not in USUAL_ENVIRONMENTS:
-            problems.add(
-                f"{name}() is for an environment nobody knows{hint}", path, line_of(path, name)
-            )
+            problems.add(f"{name}() is for an unknown environment{hint}", path, line_of(path, name))
 
 
 def _layer(
@@ -98,28 +96,28 @@ def _layer(
 
 
 def _not_callable(function: Callable[..., Any]) -> str:
-    """Why a function can't be called as one of the config is; an empty text if it can."""
+    """Why a function can't be called as a config function; an empty text if it can."""
     if inspect.iscoroutinefunction(function):
-        return "is async; a plain function is needed, for the config is read before anything runs"
+        return "is async, but the config is read before anything runs; make it a plain function"
     needed = [
         name
         for name, each in inspect.signature(function).parameters.items()
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
-    return f"takes {', '.join(needed)}, but gets nothing; `api` is imported" if needed else ""
+    return f"takes {', '.join(needed)}, but gets nothing; import `api`" if needed else ""
 
 
 def folders_of(root: Path, given: str | None) -> list[Path]:
-    """The folders with config: `config/`, or those of RESQPY_CONFIG (with commas), later ones first
-    in the last word.
+    """The config directories: `config/`, or those of RESQPY_CONFIG (comma-separated), later ones take
+    precedence.
 
     Raises:
-        ImportFailed: a folder that was named is not there.
+        ImportFailed: a directory that was named does not exist.
     """
     if not given:
         return [root / "config"]
     folders = [root / part.strip() for part in given.split(",") if part.strip()]
     for folder in folders:
         if not folder.is_dir():
-            raise ImportFailed(f"RESQPY_CONFIG: {folder} is no folder")
+            raise ImportFailed(f"RESQPY_CONFIG: {folder} is not a directory")
     return folders

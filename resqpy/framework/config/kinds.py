@@ -1,6 +1,6 @@
-"""Kinds of settings: how a value is checked, and how one is read from an environment variable.
+"""Types of settings: how a value is checked, and how it is read from an environment variable.
 
-Who declares a setting names its kind; nobody else parses a text or compares types.
+A declared setting names its type; no other code parses texts or compares types.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from resqpy.store.connection.options import checked_limits
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of setting.
+    """A type of setting.
 
     Attributes:
-        words: what a person is told is wanted.
-        check: takes what a config file gives and returns what is kept; raises UsageError.
-        parse: makes of a text what a config file could have given.
+        words: what is expected, for messages.
+        check: takes what a config file returns and returns what is kept; raises UsageError.
+        parse: converts a text to what a config file could have returned.
     """
 
     words: str
@@ -37,11 +37,11 @@ class Kind:
 
 
 def wrong(value: Any, words: str) -> UsageError:
-    """The error for a value of another kind."""
+    """The error for a value of the wrong type."""
     return UsageError(f"{masked('', value)!r} is not {words}")
 
 
-# -- yes and no, numbers, texts --
+# -- booleans, numbers, texts --
 
 _YES = frozenset({"1", "true", "yes", "on", "y", "t"})
 _NO = frozenset({"0", "false", "no", "off", "n", "f", ""})
@@ -64,7 +64,7 @@ FLAG = Kind("True or False", _check_flag, _parse_flag)
 
 
 def whole(least: int, words: str, *, most: float = inf, optional: bool = False) -> Kind:
-    """A whole number that is neither too small nor too large; `optional` takes None as well."""
+    """An integer within bounds; `optional` accepts None too."""
 
     def check(value: Any) -> int | None:
         if value is None and optional:
@@ -76,8 +76,8 @@ def whole(least: int, words: str, *, most: float = inf, optional: bool = False) 
     return Kind(words, check, lambda text: _number(text, int, words))
 
 
-PORT = whole(1, "the number of a port, 1 to 65535", most=65535)
-PORT_OR_NONE = whole(1, "the number of a port, 1 to 65535, or None", most=65535, optional=True)
+PORT = whole(1, "a port number, 1 to 65535", most=65535)
+PORT_OR_NONE = whole(1, "a port number, 1 to 65535, or None", most=65535, optional=True)
 
 
 def _number(text: str, make: Callable[[str], Any], words: str) -> Any:
@@ -102,7 +102,7 @@ FILE_OR_NONE = Kind("the path of a file or None", TEXT_OR_NONE.check)
 
 
 def choice(*words: str) -> Kind:
-    """One of a few words."""
+    """One of several words."""
     told = "one of " + ", ".join(words)
 
     def check(value: Any) -> str:
@@ -182,7 +182,7 @@ ZONE = Kind("a time zone", _check_zone)
 
 
 def split(text: str) -> list[str]:
-    """The parts of a text with commas."""
+    """The parts of a comma-separated text."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -202,7 +202,7 @@ def _check_queues(value: Any) -> Any:
         return value
     queues = _check_texts(value)
     if not queues:
-        raise wrong(value, "a list of queues with at least one in it (['*'] for all)")
+        raise wrong(value, "a non-empty list of queues (['*'] for all)")
     return queues
 
 
@@ -240,17 +240,17 @@ QUEUE_LIMITS = Kind(
     _parse_mapping,
 )
 
-# -- places of Redis servers --
+# -- addresses of Redis servers --
 
 
 def _check_host(value: Any) -> str | None:
     host: str | None = TEXT_OR_NONE.check(value)
     if host is not None and any(sign in host for sign in "/@?# "):
-        raise UsageError(f"what it has is not {_HOST}")
+        raise UsageError(f"its value is not {_HOST}")
     return host
 
 
-_HOST = "a host name or address alone; user and password are settings of their own"
+_HOST = "a host name or address only; set user and password separately"
 HOST_OR_NONE = Kind(_HOST, _check_host)
 
 
@@ -270,14 +270,14 @@ def _address(value: Any) -> tuple[str, int] | None:
         if separator and scheme not in ("redis", "rediss"):
             return None
         return f"{scheme}{separator}{_check_host(name)}", int(port)
-    except (TypeError, ValueError):  # a URL among them: its words may have a password in them
+    except (TypeError, ValueError):  # e.g. a URL: the error message may contain a password
         return None
 
 
 _ADDRESSES = "a list of (host, port) or host:port (rediss://host:port for TLS), without a login"
 ADDRESSES = Kind(_ADDRESSES, _check_addresses, split)
 
-# -- log levels, by the names of syslog too, which ActionHero uses --
+# -- log levels, including the names of syslog, which ActionHero uses --
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _OTHER_NAMES = {

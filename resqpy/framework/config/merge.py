@@ -1,4 +1,4 @@
-"""Merging what several sources say of one setting, checking it, and keeping where it came from."""
+"""Merges the sources of each setting, checks the values, and keeps their origin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and where it came from.
+    """A value and its origin.
 
     Attributes:
         path: `tasks.timeout`.
@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def masked(self) -> Any:
-        """The value without secrets."""
+        """The value with secrets hidden."""
         if isinstance(self.value, str) and "://" in self.value:
             return masked_url(self.value)
         if self.secret:
@@ -45,7 +45,7 @@ class Setting:
         return masked(self.path.rpartition(".")[2], self.value)
 
     def shown(self) -> str:
-        """The same for a person."""
+        """The same as text for people."""
         return MASK if self.masked == MASK else repr(self.masked)
 
 
@@ -62,7 +62,7 @@ KNOWN: dict[str, Option] = {
 
 
 class Merge:
-    """The settings while sources are applied, the weakest first."""
+    """The settings while sources are applied, lowest precedence first."""
 
     def __init__(self, environment: str, problems: Problems) -> None:
         self.environment = environment
@@ -80,7 +80,7 @@ class Merge:
     # -- files --
 
     def apply(self, layer: Layer) -> None:
-        """What a function of a config file says."""
+        """Apply a function of a config file."""
         if layer.section in SECTIONS:
             self._apply_known(layer, layer.section, layer.values)
         elif hint := near_match(layer.section, SECTIONS, MISSPELLED):
@@ -110,7 +110,7 @@ class Merge:
             self._complain(layer, path.rpartition(".")[2], f"{path}: {error}")
             return
         if checked is not None and KNOWN[path].kind is FILE_OR_NONE:
-            checked = str(self._problems.root / checked)  # wherever the process is started
+            checked = str(self._problems.root / checked)  # independent of the working directory
         self._keep(path, checked, layer.origin)
 
     def _complain(self, layer: Layer, name: Any, message: str) -> None:
@@ -123,7 +123,7 @@ class Merge:
     # -- environment variables --
 
     def apply_environ(self, environ: Mapping[str, str]) -> None:
-        """What environment variables say: ours before the historic ones."""
+        """Apply environment variables: ours take precedence over the historic ones."""
         for path, option in KNOWN.items():
             self._apply_historic(path, option, environ)
             self._apply_variable(path, option, environ)
@@ -185,7 +185,7 @@ class Merge:
     # -- flags --
 
     def apply_overrides(self, overrides: Mapping[str, Any]) -> None:
-        """What flags say: values by path; None means that the flag was not given."""
+        """Apply flags: values by path; None means that the flag was not given."""
         for path, value in overrides.items():
             if value is None:
                 continue
@@ -200,7 +200,7 @@ class Merge:
     # -- the result --
 
     def check_together(self) -> None:
-        """What is right by itself may be wrong beside another."""
+        """Check settings that depend on each other."""
         least, most = (self.values[f"tasks.{each}_task_processors"] for each in ("min", "max"))
         if least > most > 0:
             self._problems.add(
@@ -227,7 +227,7 @@ def _in_environment(declared: type, environment: str) -> Mapping[str, Any]:
 
 
 def unknown(path: str) -> str:
-    """The message for a setting that nobody knows, with the nearest at its place."""
+    """The message for an unknown setting, with the nearest name at its place."""
     group, _, name = path.rpartition(".")
     if name in SECTIONS and name == group:
         return f"unknown setting {path!r}; the file is the section: return its settings themselves"
@@ -238,7 +238,7 @@ def unknown(path: str) -> str:
 
 
 def _line_with(path: Path, function: str, key: str) -> int | None:
-    """The line of a function in which a key stands, else the function's."""
+    """The line of a function that contains a key, else the function's."""
     start = line_of(path, function)
     lines = path.read_text("utf-8", errors="replace").splitlines()
     for number in range(start or 1, len(lines) + 1):
@@ -255,8 +255,8 @@ Values = dict[str, Any]
 class OwnSections:
     """The project's own sections by name: any file in `config/` that resqpy itself doesn't read.
 
-    As in ActionHero, what a function for an environment says is merged into what `default()` says, dicts in
-    dicts included.
+    As in ActionHero, the result of an environment's function is merged into that of `default()`, including
+    nested dicts.
 
     Attributes:
         origins: where each value came from, by path.
@@ -267,7 +267,7 @@ class OwnSections:
         self.origins: dict[str, str] = {}
 
     def apply(self, layer: Layer) -> Iterator[tuple[str, str]]:
-        """What a function of a config file says; yields names that it can't change, and why."""
+        """Apply a function of a config file; yields names that it can't change, and why."""
         values = self.values.setdefault(layer.section, {})
         for name, value in layer.values.items():
             if layer.function != "default" and values and name not in values:
@@ -289,15 +289,15 @@ class OwnSections:
             self._put(inner, key, each, f"{path}.{key}", origin)
 
     def settings(self) -> Iterator[tuple[str, Any]]:
-        """All values by path; those in dicts one by one."""
+        """All values by path; those in dicts individually."""
         for section, values in self.values.items():
             yield from _leaves(section, values)
 
     def set_from_text(self, path: str, text: str, origin: str) -> None:
-        """What an environment variable says, read as the kind of value that is there.
+        """Set a value from an environment variable, parsed like the existing value.
 
         Raises:
-            UsageError: it can't be read so.
+            UsageError: it can't be parsed.
         """
         *above, name = path.split(".")
         values: Any = self.values
@@ -316,7 +316,7 @@ def _leaves(path: str, values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _like(value: Any, text: str) -> Any:
-    """A text as the kind of value that the section's `default()` has."""
+    """Parse a text as the type of value that the section's `default()` has."""
     if isinstance(value, bool):
         return FLAG.parse(text)
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""How a section of the config is declared: a frozen dataclass whose fields say kind and meaning."""
+"""How a section of the config is declared: a frozen dataclass whose fields have type and description."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from resqpy.framework.config.kinds import Kind
 
 @dataclass(frozen=True, slots=True)
 class Historic:
-    """An environment variable by which Resque, ActionHero or Heroku say the same.
+    """An equivalent environment variable of Resque, ActionHero or Heroku.
 
     Attributes:
-        convert: makes a text in our unit of theirs (seconds become milliseconds); None for "not said".
+        convert: converts its text to our unit (seconds become milliseconds); None for "not set".
     """
 
     name: str
@@ -28,10 +28,10 @@ class Option:
 
     Attributes:
         path: `timeout`, `worker_logging.failure`; below the name of its section.
-        default: what holds when nobody says anything.
-        words: what it means.
+        default: the value if nothing sets it.
+        words: its description.
         historic: older names of its environment variable; the first that is set counts.
-        secret: not to be shown.
+        secret: must not be shown.
         source: the engine's options that declare it, and its name there.
     """
 
@@ -44,15 +44,15 @@ class Option:
     source: tuple[type, str] | None = None
 
     def checked(self, value: Any) -> Any:
-        """What is kept for a value from a config file or a flag.
+        """The checked value from a config file or a flag.
 
         Raises:
-            UsageError: it is wrong; a secret one is not quoted.
+            UsageError: it is invalid; a secret one is not quoted.
         """
         return self._told(lambda: self.kind.check(value))
 
     def parsed(self, text: str) -> Any:
-        """The same of a text.
+        """The same from text.
 
         Raises:
             UsageError: as `checked`.
@@ -65,7 +65,7 @@ class Option:
         except UsageError:
             if not self.secret:
                 raise
-        raise UsageError(f"what it has is not {self.kind.words}")
+        raise UsageError(f"its value is not {self.kind.words}")
 
 
 def option(
@@ -86,13 +86,13 @@ def option(
         "default": default,
         "source": source,
     }
-    return field(  # {} may be no plain default
+    return field(  # a dict can't be a plain default
         default_factory=lambda: default, metadata=entry, repr=not secret
     )
 
 
 def same(options: type, name: str, kind: Kind, *historic: str | Historic) -> Any:
-    """A field that options of the engine declare; their seconds are our milliseconds."""
+    """A field that the engine's options declare; seconds there are milliseconds here."""
     declared = next(each for each in fields(options) if each.name == name)
     default: Any = declared.default
     if name.endswith("_s"):
@@ -101,12 +101,12 @@ def same(options: type, name: str, kind: Kind, *historic: str | Historic) -> Any
 
 
 def part(section: type) -> Any:
-    """A field that is a group of settings of its own."""
+    """A field that is a group of settings."""
     return field(default_factory=section, metadata={"part": section})
 
 
 def options_of(section: type, prefix: str = "") -> Iterator[Option]:
-    """All settings of a section, its groups included."""
+    """All settings of a section, including groups."""
     for each in fields(section):
         if "part" in each.metadata:
             yield from options_of(each.metadata["part"], f"{prefix}{each.name}.")
@@ -131,5 +131,5 @@ def build(section: type, values: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def seconds(text: str) -> str:
-    """Resque's seconds in our unit; a text with a unit says it itself."""
+    """Convert Resque's seconds to our unit; a text may also have a unit."""
     return text if text.strip()[-1:].isalpha() else f"{text.strip()}s"

@@ -1,6 +1,7 @@
-"""The sections of the config that resqpy reads, `config/<section>.py`; those of `tasks` have ActionHero's names.
+"""The sections of the config that resqpy reads, `config/<section>.py`; those of `tasks` have ActionHero's
+names.
 
-What the engine or the store has as well is declared there, with its default and its meaning.
+Settings of the engine or the store are declared there, with default and description.
 """
 
 from __future__ import annotations
@@ -51,17 +52,19 @@ class GeneralConfig:
     name: str | None = option(
         None,
         TEXT_OR_NONE,
-        "The application's name, in each log line; None: the folder's name.",
+        "The application's name, in each log line; None: the directory's name.",
         "APP_NAME",
     )
     timezone: str = option("UTC", ZONE, "The time zone of cron tasks that name none.")
     modules: tuple[str, ...] = option(
-        ("*",), TEXTS, "Which folders below modules/ are loaded, in this order; '*': all others."
+        ("*",),
+        TEXTS,
+        "Which directories below modules/ are loaded, in this order; '*': all others.",
     )
     packages: bool = option(
         True,
         FLAG,
-        "Whether installed packages may bring tasks, plugins and initializers (entry points).",
+        "Whether installed packages may provide tasks, plugins and initializers (entry points).",
     )
 
 
@@ -82,14 +85,14 @@ class WorkerLogging:
         "info", EVENT_LEVEL, "A task succeeded, or its run was forbidden: the one line of a job."
     )
     re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
-    start: str | None = option("debug", EVENT_LEVEL, "A task processor begins.")
-    end: str | None = option("debug", EVENT_LEVEL, "A task processor ends.")
+    start: str | None = option("debug", EVENT_LEVEL, "A task processor starts.")
+    end: str | None = option("debug", EVENT_LEVEL, "A task processor stops.")
     cleaning_worker: str | None = option(
         "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
     )
     poll: str | None = option("debug", EVENT_LEVEL, "A task processor looks for work.")
-    ping: str | None = option("debug", EVENT_LEVEL, "A sign of life was sent.")
-    job: str | None = option("debug", EVENT_LEVEL, "A job was taken and begins.")
+    ping: str | None = option("debug", EVENT_LEVEL, "A heartbeat was sent.")
+    job: str | None = option("debug", EVENT_LEVEL, "A job was taken and starts.")
     pause: str | None = option("debug", EVENT_LEVEL, "There is no work.")
     internal_error: str | None = option("error", EVENT_LEVEL, "An error of the worker itself.")
     multi_worker_action: str | None = option("debug", EVENT_LEVEL, "More or fewer processors.")
@@ -99,16 +102,16 @@ class WorkerLogging:
 class SchedulerLogging:
     """The level at which each event of the scheduler is logged; None: not at all."""
 
-    start: str | None = option("info", EVENT_LEVEL, "The scheduler begins.")
-    end: str | None = option("info", EVENT_LEVEL, "The scheduler ends.")
+    start: str | None = option("info", EVENT_LEVEL, "The scheduler starts.")
+    end: str | None = option("info", EVENT_LEVEL, "The scheduler stops.")
     leader: str | None = option("info", EVENT_LEVEL, "This scheduler leads from now on.")
     follower: str | None = option("info", EVENT_LEVEL, "Another scheduler leads from now on.")
-    poll: str | None = option("debug", EVENT_LEVEL, "The scheduler looks for what is due.")
+    poll: str | None = option("debug", EVENT_LEVEL, "The scheduler checks what is due.")
     enqueue: str | None = option("debug", EVENT_LEVEL, "A delayed or periodic job was enqueued.")
     re_enqueue: str | None = option(
-        "debug", EVENT_LEVEL, "The job of a periodic task was lost: it is enqueued anew."
+        "debug", EVENT_LEVEL, "The job of a periodic task was lost: it is enqueued again."
     )
-    working_timestamp: str | None = option("debug", EVENT_LEVEL, "Jobs of a second are moved.")
+    working_timestamp: str | None = option("debug", EVENT_LEVEL, "The jobs of a second are moved.")
     transferred_job: str | None = option("debug", EVENT_LEVEL, "A delayed job entered its queue.")
     cleaning_worker: str | None = option(
         "info", EVENT_LEVEL, "A dead worker is removed, its job put back."
@@ -134,13 +137,13 @@ class TasksConfig:
     }
 
     scheduler: bool = option(
-        False, FLAG, "Whether this process runs a scheduler: delayed and periodic jobs need one."
+        False, FLAG, "Whether this process runs a scheduler, which delayed and periodic jobs need."
     )
     queues: Queues = option(
         ("*",),
         QUEUES,
-        "The queues to work, in order of priority: names, globs, '*', '!not_this'; "
-        "or a function, also an async one, that returns such a list when the process starts.",
+        "The queues to work, in order of priority: names, globs, '*', '!not_this'; or a function, plain or "
+        "async, that returns such a list when the process starts.",
         "QUEUES",
         "QUEUE",
     )
@@ -148,25 +151,24 @@ class TasksConfig:
     scheduler_logging: SchedulerLogging = part(SchedulerLogging)
     timeout: int = same(WorkerOptions, "timeout_s", TIME, Historic("INTERVAL", _interval))
     min_task_processors: int = option(
-        0, whole(0, "a whole number, 0 or more"), "The fewest jobs at a time; 0: none need run."
+        0, whole(0, "a whole number, 0 or more"), "Minimum number of concurrent jobs; 0: none."
     )
     max_task_processors: int = option(
         0,
         whole(0, "a whole number, 0 or more"),
-        "The most jobs at a time; 0: this process works none "
-        "(`resqpy worker` and `resqpy start` then take 10).",
+        "Maximum number of concurrent jobs; 0: this process runs none (`resqpy worker` and `start` use 10).",
     )
     check_timeout: int = same(ScalingOptions, "check_s", TIME)
     max_event_loop_delay: float = same(ScalingOptions, "max_event_loop_delay_ms", FINE_DELAY)
     to_disconnect_processors: bool = option(
         True,
         FLAG,
-        "Accepted and without effect: all task processors share one connection to Redis, "
-        "so there is none to close when one ends.",
+        "Accepted without effect: all task processors share one connection to Redis, so there is none to close "
+        "when one stops.",
     )
     resque_overrides: ResqueOverrides = part(ResqueOverrides)
     connection_options: Mapping[str, Any] = option(
-        {}, MAPPING, "Further keywords of redis-py's Connection for workers, queue and scheduler."
+        {}, MAPPING, "More keywords of redis-py's Connection for workers, queue and scheduler."
     )
     queue_limits: Mapping[str, int] | None = same(RedisOptions, "queue_limits", QUEUE_LIMITS)
     full_queue_wait: int = same(RedisOptions, "full_queue_wait_s", DURATION)
@@ -185,7 +187,7 @@ class TasksConfig:
     tracked_preset: str = option(
         "irontask",
         choice("irontask", "extra_horizon", "twin"),
-        "What a tracked task is like where its creator says nothing: as in which system.",
+        "The preset for options of a tracked task that its creator omits.",
     )
 
 
@@ -194,7 +196,7 @@ class SchedulerOptions(LeaderOptions):
     """How a scheduler leads and what it does."""
 
     task_lost_after_ms: int = described(
-        300_000, "A tracked task that has been pending for so long without a job anywhere was lost."
+        300_000, "A tracked task that has been pending for this long without a job counts as lost."
     )
 
 
@@ -205,8 +207,7 @@ class SchedulerConfig:
     timeout: int | None = option(
         None,
         DURATION_OR_NONE,
-        "How long to sleep between looks for due jobs where Redis can't wake us up; "
-        "None: tasks.timeout.",
+        "How long to wait between checks for due jobs if Redis can't wake us up; None: tasks.timeout.",
         Historic("RESQUE_SCHEDULER_INTERVAL", seconds),
     )
     lease: int = same(LeaderOptions, "lease_s", TIME)
@@ -227,7 +228,7 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RedisConfig:
-    """Which Redis."""
+    """How to connect to Redis."""
 
     url: str | None = option(
         None,
@@ -236,7 +237,7 @@ class RedisConfig:
         "REDIS_URL",
         secret=True,
     )
-    host: str | None = option(None, HOST_OR_NONE, "The host, where there is no url.", "REDIS_HOST")
+    host: str | None = option(None, HOST_OR_NONE, "The host, if there is no url.", "REDIS_HOST")
     port: int = option(6379, PORT, "The port, with host.", "REDIS_PORT")
     db: int = option(0, whole(0, "a database number"), "The database, with host.", "REDIS_DB")
     user: str | None = option(None, TEXT_OR_NONE, "The ACL user, with host.")
@@ -250,7 +251,7 @@ class RedisConfig:
     sentinel_options: Mapping[str, Any] = option(
         {},
         MAPPING,
-        "How to log in to the Sentinels themselves: username, password; ssl, for TLS.",
+        "The login for the Sentinels themselves: username, password; ssl, for TLS.",
         secret=True,
     )
     cluster: bool = same(RedisOptions, "cluster", FLAG)
@@ -285,7 +286,7 @@ class LoggerConfig:
     format: str = option(
         "auto",
         choice("auto", "console", "json"),
-        "For people ('console') or machines ('json'); 'auto': people on a terminal.",
+        "Human-readable ('console') or JSON ('json'); 'auto': human-readable on a terminal.",
         "LOGFORMAT",
     )
     file: str | None = option(
@@ -295,7 +296,7 @@ class LoggerConfig:
         False, FLAG, "Whether a job's line shows its inputs (filtered and shortened)."
     )
     filtered: tuple[str, ...] = option(
-        SECRETS, TEXTS, "Values whose names contain one of these words are not shown."
+        SECRETS, TEXTS, "Values whose names contain one of these words are hidden."
     )
     max_string: int = option(
         100, whole(1, "a whole number above 0"), "Longer texts in inputs are cut."
@@ -311,13 +312,13 @@ def _zero_means_burst(text: str) -> str | None:
 
 
 def _count(text: str) -> str | None:
-    """`0` is no number of processes; Resque's rake task refuses it too."""
+    """`0` is not a valid number of processes; Resque's rake task rejects it too."""
     return text.strip() or None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessConfig:
-    """A process of workers."""
+    """A worker process."""
 
     processes: int = option(
         1,
@@ -336,7 +337,7 @@ class ProcessConfig:
     max_jobs: int | None = option(
         None,
         whole(1, "a whole number above 0, or None", optional=True),
-        "Stop after so many jobs.",
+        "Stop after this many jobs.",
     )
     max_memory: int | None = option(
         None, SIZE_OR_NONE, "Stop when the process has more memory than this: bytes, or '512MB'."
@@ -344,19 +345,18 @@ class ProcessConfig:
     health_port: int | None = option(
         None,
         PORT_OR_NONE,
-        "Answer over HTTP there: GET /live, /ready and /metrics. With several processes, the first has "
+        "Answer HTTP requests there: GET /live, /ready and /metrics. With several processes, the first uses "
         "this port, the second the next one, and so on.",
     )
     health_host: str = option(
         "127.0.0.1",
         TEXT,
-        "The address of this machine that answers them: '0.0.0.0' or '::' for all, as probes of Kubernetes "
-        "need.",
+        "The local address for them: '0.0.0.0' or '::' for all, as Kubernetes probes need.",
     )
     signals: str = option(
         "modern",
         choice("modern", "resque"),
-        "What TERM and INT mean: 'modern' lets running jobs end first, 'resque' stops at once.",
+        "What TERM and INT mean: 'modern' lets running jobs finish first, 'resque' stops immediately.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What workers and schedulers tell, as lines of the log: each event at the level that the config has.
+"""Events of workers and schedulers as log lines, each at the configured level.
 
 An event whose level is filtered out gets no listener, so it costs nothing.
 """
@@ -21,14 +21,14 @@ from resqpy.engine.traceback_text import lines_of, place_of
 from resqpy.framework.config.config import Config
 from resqpy.framework.logs.log import Filter, get_logger, of_slot
 
-_MOST_OF_AN_ERROR = 1000  # letters
+_MAX_ERROR_CHARS = 1000  # characters
 _KEPT = "its exact bytes are in the failed list (resqpy failed)"
 Line = tuple[str, dict[str, Any]]
 Describe = Callable[..., Line | None]
 
 
 class Emitting(Protocol):
-    """What has events."""
+    """Something that emits events."""
 
     def on(self, event: str, listener: Any) -> Any: ...
 
@@ -37,7 +37,7 @@ class EventLog:
     """Logs the events of the parts of a process.
 
     Args:
-        root: the project's folder, below which a failure's place is told.
+        root: the project's directory; the location of a failure is given relative to it.
     """
 
     def __init__(self, config: Config, root: Path) -> None:
@@ -48,7 +48,7 @@ class EventLog:
         self._filter = Filter(config.logger)
 
     def follow_worker(self, worker: Emitting) -> None:
-        """Log the events of a `MultiWorker`: they begin with the number of the task processor."""
+        """Log the events of a `MultiWorker`, whose first argument is the number of the task processor."""
         levels = self._config.tasks.worker_logging
         self._listen(
             worker, "start", levels.start, lambda number: ("worker started", of_slot(number))
@@ -110,9 +110,7 @@ class EventLog:
 
     def _of(self, number: int, queue: str, job: Job) -> dict[str, Any]:
         told = {
-            **_task(
-                job.class_name or codec.class_of(job.raw)
-            ),  # the bytes may name it all the same
+            **_task(job.class_name or codec.class_of(job.raw)),  # the bytes may still contain it
             "queue": queue,
             **of_slot(number),
             **_of_run(current_run.get(None)),
@@ -159,12 +157,12 @@ class EventLog:
 
 
 def _task(name: Any) -> dict[str, Any]:
-    """The field of that name; none where nobody knows it, or it is only ours for what can't be read."""
+    """The field of that name; none if unknown, or if it is our placeholder for unreadable jobs."""
     return {"task": name} if name and name != UNREADABLE else {}
 
 
 def _of_run(run: Run | None) -> dict[str, Any]:
-    """What is known of a run besides its job: which attempt it is, and what its lifecycle knows."""
+    """What is known of a run besides its job: the attempt number, and what its lifecycle adds."""
     if run is None:
         return {}
     if run.attempt is None:
@@ -173,7 +171,7 @@ def _of_run(run: Run | None) -> dict[str, Any]:
 
 
 def _unless_away(describe: Describe) -> Describe:
-    """That Redis is away is told once for all parts (`process/parts.py`), not by each of them."""
+    """An unreachable Redis is reported once for all parts (process/parts.py), not by each of them."""
 
     def described(error: Any, *details: Any) -> Line | None:
         away = isinstance(error, StoreUnavailable | OutcomeUnknown)
@@ -198,13 +196,13 @@ def _cleaning(worker: Any, *details: Any) -> Line:
 
 
 def _put_back(worker: str, queue: str, task: str | None, times: int) -> Line:
-    """A job that was lost with its worker, so many times by now, and is back at the head of its queue."""
+    """A job whose worker died, for the nth time, and which is back at the head of its queue."""
     told = {**_task(task), "queue": queue, "worker": worker, "times_lost": times}
     return "job put back: its worker died", told
 
 
 def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
-    """A job that was lost with its worker and is not run again; None: it is, or there was none."""
+    """A job whose worker died and that is not run again; None: it is, or there was none."""
     if not entry:
         return None
     get = entry.get if isinstance(entry, Mapping) else partial(getattr, entry)
@@ -231,13 +229,13 @@ def _scheduler_error(error: Any, *_: Any) -> Line:
 
 
 def _words(error: Any) -> str:
-    """An error's class and words: not as short as inputs, for it is what a person looks for."""
+    """An error's class and message: not shortened like inputs, because people need it."""
     if not isinstance(error, BaseException):
         return str(error)
     words = told(error)
     if notes := notes_of(error):
         words += f" ({'; '.join(notes)})"
-    return words if len(words) <= _MOST_OF_AN_ERROR else f"{words[:_MOST_OF_AN_ERROR]}…"
+    return words if len(words) <= _MAX_ERROR_CHARS else f"{words[:_MAX_ERROR_CHARS]}…"
 
 
 def _scaling(verb: str, delay_ms: float, reason: str) -> Line:

@@ -1,7 +1,7 @@
-"""Logs, by structlog: for people on a terminal, JSON elsewhere. The only place that configures them.
+"""Logging with structlog: human-readable on a terminal, JSON elsewhere. The only place that configures it.
 
-While a job runs, each line that is logged says which: task, queue and worker are added when a line
-is written, so a job that logs nothing pays nothing.
+While a job runs, each line names it: task, queue and worker are added when a line is written, so a job that
+logs nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from resqpy.framework.config.sections import LoggerConfig
 from resqpy.framework.logs.writer import LogStream, log_stream
 
 _OF_LINES = ("traceback", "stacks", "exception", "stack", "dump")
-_DEEPEST = 4  # levels of a value that are shown
+_DEEPEST = 4  # displayed levels of a value
 
 
 def configure(
@@ -59,7 +59,7 @@ def configure(
 
 
 def fills_standard_error(config: LoggerConfig) -> bool:
-    """Whether standard error has the log, as JSON: then no plain line may stand between."""
+    """Whether standard error receives the log as JSON: then no plain text may be written to it."""
     return config.file is None and not _for_people(config, sys.stderr)
 
 
@@ -68,15 +68,15 @@ def _for_people(config: LoggerConfig, file: TextIO) -> bool:
 
 
 def configure_if_nobody_did(config: LoggerConfig, name: str) -> None:
-    """Set up logs unless the program that we are part of has its own way."""
+    """Set up logging unless the surrounding program has configured its own."""
     if not structlog.is_configured():
         configure(config, name)
 
 
 @contextmanager
 def to_standard_library() -> Iterator[None]:
-    """Hand all lines to the standard library's logging, which a test's runner catches; unless structlog
-    is set up already.
+    """Forward all lines to the standard library's logging, where a test runner captures them; unless
+    structlog is configured already.
     """
     if structlog.is_configured():
         yield
@@ -104,11 +104,11 @@ def _file(config: LoggerConfig, stream: TextIO | None) -> Any:
     try:
         return LogStream(os.open(config.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666))
     except OSError as error:
-        raise UsageError(f"can't write the log file: {error}") from error
+        raise UsageError(f"cannot write the log file: {error}") from error
 
 
 class _LineLogger:
-    """What structlog hands each line to."""
+    """Receives each line from structlog."""
 
     def __init__(self, file: TextIO) -> None:
         self._write = file.write
@@ -120,7 +120,7 @@ class _LineLogger:
 
 
 def _lines_were_lost(processors: Sequence[Any], count: int, why: str) -> str:
-    """The line that tells so; it may be asked for in any thread, whatever job it is in."""
+    """The line that reports lost lines; called in any thread, whatever job is running there."""
     line: Any = {"event": f"log lines were lost: {why}", "count": count}
     for each in processors:
         line = each(None, "warning", line)
@@ -143,23 +143,23 @@ def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool)
 
 
 def _fit_for_terminal(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
-    """Without the passwords of URLs, and what would steer a terminal; a traceback keeps its lines."""
+    """Removes passwords in URLs and terminal control sequences; a traceback keeps its lines."""
     fit: dict[str, Any] = {}
     for key, value in line.items():
         keep = "\n\t" if key in _OF_LINES else ""
         fit[key] = printable(masked_text(value), keep) if isinstance(value, str) else value
     if text := fit.pop("traceback", None) or fit.pop("stacks", None):
-        fit["exception"] = text  # which the renderer shows as lines of their own
+        fit["exception"] = text  # the renderer shows it on separate lines
     return fit
 
 
 def _bound(said: Mapping[str, Any]) -> Any:
-    """The same facts in each line."""
+    """The same fields in each line."""
     return lambda _logger, _method, line: {**said, **line}
 
 
 def _ordered(said: Mapping[str, Any]) -> Any:
-    """The same beginning for each JSON line: when, how grave, what, who."""
+    """The same order in each JSON line: time, level, event, origin."""
 
     def order(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
         keys: tuple[str, ...] = ("timestamp", "level", "event")
@@ -171,7 +171,7 @@ def _ordered(said: Mapping[str, Any]) -> Any:
 
 def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
     if on_terminal:
-        plain = structlog.dev.plain_traceback  # they are text by then, of which structlog 25 warns
+        plain = structlog.dev.plain_traceback  # already text, about which structlog 25 warns
         return [
             structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=24, exception_formatter=plain)
         ]
@@ -204,7 +204,7 @@ def _configure_standard_library(
 
 
 def _is_basic(handler: logging.Handler) -> bool:
-    """Whether it writes to the screen, as `logging.basicConfig` has it: each line would come twice."""
+    """Whether it writes to the screen, as set up by `logging.basicConfig`: each line would appear twice."""
     screen = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
     return type(handler) is logging.StreamHandler and handler.stream in screen
 
@@ -222,7 +222,7 @@ def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutab
 
 
 def of_slot(number: int) -> dict[str, Any]:
-    """Which task processor a line is of, as `worker`."""
+    """The `worker` field: which task processor a line belongs to."""
     return {"worker": f"#{number}"} if number else {}
 
 
@@ -232,7 +232,7 @@ def get_logger(**bound: Any) -> Any:
 
 
 class Filter(Redaction):
-    """Makes of inputs and results what may be seen in a log: no secrets, nothing endless."""
+    """Makes inputs and results safe to log: no secrets, limited length."""
 
     def __init__(self, config: LoggerConfig) -> None:
         super().__init__(config.filtered, config.max_string, config.max_items, _DEEPEST)

@@ -1,10 +1,10 @@
-"""Writes log lines in a thread of its own, so that a reader that is slow, stopped or gone, a full disk or
-a closed terminal never holds up what is logged about. A job that closes standard output neither ends the log
-nor lets its lines reach whatever gets that number next, a connection to Redis for example.
+"""Writes log lines in a separate thread, so that a slow, stopped or dead reader, a full disk or a closed
+terminal never blocks the code that logs. A job that closes standard output neither ends the log nor
+redirects its lines to whatever gets that descriptor next, such as a connection to Redis.
 
-Lines wait in a bounded buffer. What does not fit, or can't be written, is dropped and counted, and told
-in one line as soon as writing works again. A forked child writes its own lines at once, for it has no
-such thread, and none of its parent's.
+Lines wait in a bounded buffer. Lines that don't fit or can't be written are dropped and counted, and
+reported in one line as soon as writing works again. A forked child writes its own lines directly, because
+it has no such thread, and none of its parent's.
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-MOST_WAITING = 4 * 1024 * 1024  # bytes in the buffer of one file
-FLUSH_WITHIN_S = 2.0  # that the end of a program waits for its last lines
-_SLOW = (
-    "whatever reads them was too slow or stood still, and the buffer of "
-    f"{MOST_WAITING // 1024**2} MiB was full"
-)
+MAX_WAITING = 4 * 1024 * 1024  # bytes in the buffer of one file
+FLUSH_WITHIN_S = 2.0  # how long the end of a program waits for its last lines
+_SLOW = f"their reader was too slow or had stopped, and the buffer of {MAX_WAITING // 1024**2} MiB was full"
 _SCREEN = 2  # standard error
 _CHUNK = 64 * 1024
-_BLOCKED_S = 1.0  # between looks at a file that takes nothing now
-_LOOK_S = 0.002  # between looks whether all is written
+_BLOCKED_S = 1.0  # between attempts on a file that accepts nothing now
+_LOOK_S = 0.002  # between checks whether everything is written
 
 _writers: dict[tuple[int, int], LogWriter] = {}
 _all: weakref.WeakSet[LogWriter] = weakref.WeakSet()
@@ -44,38 +41,40 @@ def _plain_notice(lost: int, why: str) -> str:
 
 
 class LogWriter:
-    """The way to one file.
+    """Writes to one file.
 
     Args:
         number: the file descriptor; it stays open.
 
     Attributes:
-        notice: the line that tells how many were lost, and why.
-        lost: how many were lost in all.
+        notice: makes the line that reports how many were lost, and why.
+        lost: how many were lost in total.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.notice: Callable[[int, str], str] = _plain_notice
         self.lost: int = 0
-        self._own = -1  # a duplicate, while the thread lives
+        self._own = -1  # a duplicate, while the thread is alive
         self._told = 0
         self._why = ""
         self._told_on_screen = False
         self._held = 0
         self._lines: SimpleQueue[bytes] = SimpleQueue()
-        self._lock = threading.RLock()  # a signal handler may log while its thread is in `put`
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: a signal handler may log while its thread is in `put`
         self._thread: threading.Thread | None = None
         self._direct = False
         _all.add(self)
 
     def put(self, data: bytes) -> None:
-        """Have something written; returns at once, whatever the file does."""
+        """Queue data for writing; returns immediately, whatever the file does."""
         if self._direct:
             self._write(data)
             return
         with self._lock:
-            if self._held and self._held + len(data) > MOST_WAITING:
+            if self._held and self._held + len(data) > MAX_WAITING:
                 self.lost += data.count(b"\n")
                 self._why = _SLOW
                 return
@@ -85,7 +84,7 @@ class LogWriter:
                 self._start()
 
     def flush(self, within_s: float = FLUSH_WITHIN_S) -> bool:
-        """Wait until all is written, or so long; whether it is."""
+        """Wait until everything is written, at most this long; returns whether it is."""
         until_s = time.monotonic() + within_s
         while self._held and time.monotonic() < until_s:
             with self._lock:
@@ -99,7 +98,7 @@ class LogWriter:
         self._thread = thread
         try:
             thread.start()
-        except RuntimeError:  # no more threads: the next line tries again
+        except RuntimeError:  # out of threads: the next line tries again
             self._thread = None
 
     # -- in the thread --
@@ -109,13 +108,13 @@ class LogWriter:
             while True:
                 self._write_some(self._next())
         finally:
-            self._thread = None  # whatever ended it: the next line starts another
+            self._thread = None  # whatever ended it, the next line starts another
 
     def _write_some(self, data: bytes) -> None:
         try:
             self._write(data)
             if self._held == len(data) and self.lost > self._told:
-                self._write(b"")  # nobody knows when the next line comes
+                self._write(b"")  # the next line may come much later
         finally:
             with self._lock:
                 self._held -= len(data)
@@ -132,7 +131,7 @@ class LogWriter:
         return b"".join(parts)
 
     def _write(self, data: bytes) -> None:
-        """Write a chunk, behind the line that tells of what was lost before it."""
+        """Write a chunk, preceded by the line that reports what was lost before it."""
         lost = self.lost
         notice = self.notice(lost - self._told, self._why).encode() if lost > self._told else b""
         if rest := self._rest(notice + data):
@@ -142,12 +141,12 @@ class LogWriter:
             self._told = lost
 
     def _rest(self, data: bytes) -> bytes:
-        """Write; what could not be written."""
+        """Write; returns what could not be written."""
         view = memoryview(data)
         while view:
             try:
                 view = view[os.write(self._target(), view) :]
-            except BlockingIOError:  # somebody who shares the file made it so
+            except BlockingIOError:  # another user of the file set it to non-blocking
                 _wait_until_writable(self._target())
             except OSError as error:
                 self._why = f"they could not be written: {error.strerror}"
@@ -156,17 +155,17 @@ class LogWriter:
         return bytes(view)
 
     def _tell_on_screen(self, error: OSError) -> None:
-        """A file that takes nothing can't say so: standard error does, once, where it is another one."""
+        """A file that accepts nothing can't report it: standard error does, once, if it is another file."""
         told, self._told_on_screen = self._told_on_screen, True
         with contextlib.suppress(OSError):
             screen = os.fstat(_SCREEN)
             if not told and not os.path.samestat(screen, os.fstat(self._target())):
-                words = f"resqpy: the log can't be written: {error.strerror}; its lines are lost\n"
+                words = f"resqpy: the log cannot be written: {error.strerror}; its lines are lost\n"
                 writer_of(_SCREEN).put(words.encode())
 
     def _target(self) -> int:
-        """The file, or another to which its number was turned; the duplicate, once the number is closed or
-        that of a connection.
+        """The file, or what its descriptor was redirected to; the duplicate, once the descriptor is closed
+        or belongs to a connection.
         """
         if self._direct:
             return self.number
@@ -182,7 +181,7 @@ class LogWriter:
         return self.number
 
     def forget(self) -> None:
-        """In a forked child: the lines that wait are the parent's."""
+        """In a forked child: the waiting lines belong to the parent."""
         self._lock = threading.RLock()
         self._lines = SimpleQueue()
         self._held, self._told, self._thread, self._direct = 0, self.lost, None, True
@@ -192,7 +191,7 @@ class LogWriter:
 
 
 def _state(number: int) -> os.stat_result | None:
-    """What a descriptor leads to; None: it is closed."""
+    """What a descriptor refers to; None: it is closed."""
     try:
         return os.fstat(number)
     except OSError:
@@ -206,8 +205,8 @@ def _wait_until_writable(number: int) -> None:
 
 
 def writer_of(number: int) -> LogWriter:
-    """The writer to what a descriptor leads to: one for all that lead there, so that lines keep their
-    order.
+    """The writer for what a descriptor refers to: one for all descriptors of the same file, so that lines
+    keep their order.
     """
     state = os.fstat(number)
     return _writers.setdefault((state.st_dev, state.st_ino), LogWriter(number))
@@ -219,14 +218,14 @@ def lines_lost() -> int:
 
 
 def flush(within_s: float = FLUSH_WITHIN_S) -> None:
-    """Let all lines be written, but wait no longer than so for all of them."""
+    """Wait until all lines are written, at most this long in total."""
     until_s = time.monotonic() + within_s
     for each in tuple(_all):
         each.flush(max(0.0, until_s - time.monotonic()))
 
 
 class _Raw(io.RawIOBase):
-    """A writer as the file below a text stream."""
+    """A writer as the raw file of a text stream."""
 
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
@@ -247,14 +246,14 @@ class _Raw(io.RawIOBase):
         return os.isatty(self.writer.number)
 
     def close(self) -> None:
-        """Nothing: the descriptor is somebody else's."""
+        """Does nothing: the descriptor belongs to somebody else."""
 
 
 class LogStream(io.TextIOWrapper):
     """A text stream that never blocks and never fails.
 
     Attributes:
-        writer: where its text goes.
+        writer: receives its text.
     """
 
     def __init__(self, number: int, encoding: str = "utf-8") -> None:
@@ -264,13 +263,13 @@ class LogStream(io.TextIOWrapper):
 
 
 class DirectStream:
-    """A stream that is not a file of the system's (a test's), written at once; what fails is counted."""
+    """A stream that is not a system file (a test's), written directly; failures are counted."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write, as well as may be."""
+        """Write, ignoring failures."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
 
@@ -285,19 +284,19 @@ class DirectStream:
 
 
 def log_stream(stream: TextIO) -> Any:
-    """A stream's text, written by a thread where it is standard output or error."""
+    """A stream for log text, written by a thread for standard output and error."""
     if isinstance(stream, LogStream):
         return stream
     try:
         number = stream.fileno()
     except (OSError, ValueError, AttributeError):
         return DirectStream(stream)
-    # Any other may be closed by whoever opened it, and its number be another file's.
+    # Others may be closed by their owner, and their descriptor reused.
     return LogStream(number) if number in {1, 2} else DirectStream(stream)
 
 
 def guard_standard_streams() -> None:
-    """From now on `print`, and all that writes to standard output and error, neither waits nor fails."""
+    """From now on `print`, and everything that writes to standard output and error, neither blocks nor fails."""
     _fill_standard_numbers()
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
@@ -309,14 +308,14 @@ def guard_standard_streams() -> None:
 
 
 def _fill_standard_numbers() -> None:
-    """Of a program that was started with some of them closed (`2>&-`): else a connection to Redis would
-    have the number of standard error.
+    """For programs started with some of them closed (`2>&-`): otherwise a connection to Redis would get the
+    number of standard error.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            nothing = os.open(os.devnull, os.O_RDWR)  # the lowest free number
             os.dup2(nothing, number)
             if nothing != number:
                 os.close(nothing)

@@ -5,7 +5,7 @@
     async with resqpy.open_project("."):
         await api.tasks.enqueue("sendWelcomeEmail", {"to": "ada@example.com"})
 
-Signals belong to the other program, and so do logs if it has set up structlog.
+Signals are left to the other program, and so are logs if it has set up structlog.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def open_project(
     scheduler: bool = False,
     tasks: Sequence[str] | None = None,
 ) -> AsyncIterator[Process]:
-    """A project's process for the time of the block; without a worker it only enqueues and inspects.
+    """A project's process for the duration of the block; without a worker it only enqueues and inspects.
 
     Args:
         tasks: the modules with tasks, as in `Project.load`.
@@ -73,7 +73,7 @@ def lifespan(
 async def _alive(
     root: Root, *, worker: bool | None, scheduler: bool | None, tasks: Sequence[str] | None
 ) -> AsyncIterator[Process]:
-    """A project's process; what ends its worker before its time is told in the log."""
+    """A project's process; an unexpected end of its worker is logged."""
     project = Project.load(root, tasks=tasks)
     configure_if_nobody_did(project.config.logger, project.name)
     async with Process(project, worker, scheduler) as process:
@@ -85,8 +85,8 @@ async def _alive(
 
 
 async def _watch(process: Process) -> None:
-    """The other program goes on; nobody but the log would know that its jobs wait."""
+    """The other program continues; without the log nobody would know that its jobs wait."""
     try:
         await process.wait()
     except Exception as error:
-        get_logger().critical("no jobs are worked here any more", error=repr_of(error))
+        get_logger().critical("this process no longer runs jobs", error=repr_of(error))

@@ -1,5 +1,5 @@
-"""`process.health_port`: probes and metrics over HTTP, served by a thread, so also while a job blocks the
-event loop: then the process is live, and not ready.
+"""`process.health_port`: probes and metrics over HTTP, served by a separate thread, so also while a job
+blocks the event loop: then the process is live, but not ready.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from resqpy.framework.process.process import Process
 
 _REQUEST_WITHIN_S, _REDIS_WITHIN_S, _END_WITHIN_S = 5.0, 2.0, 5.0
-_HUNG_AFTER_S = 300.0  # a loop that is blocked for so long is not live
-_LOOK_S = 0.25  # between looks whether the loop goes on
-_MOST_CONNECTIONS = 16  # the oldest goes when one more comes; and as many wait to be seen
-_MOST_BYTES = 1 << 16  # of a request
+_HUNG_AFTER_S = 300.0  # a loop that is blocked for this long is not live
+_LOOK_S = 0.25  # between checks of the loop
+_MAX_CONNECTIONS = 16  # beyond it the oldest is closed; as many may wait in the backlog
+_MAX_BYTES = 1 << 16  # of a request
 _AGAIN_S = 1.0  # until another connection is accepted, where there are too few descriptors
 _PATHS = ["/live", "/ready", "/metrics"]
 _JSON = "application/json"
@@ -41,10 +41,10 @@ _WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
 class HealthInitializer(Initializer):
-    """Answers `GET /live`, `/ready` and `/metrics` from before the boot until all has stopped.
+    """Answers `GET /live`, `/ready` and `/metrics` from before the boot until everything has stopped.
 
     Args:
-        metrics: the text of `/metrics`.
+        metrics: returns the text of `/metrics`.
     """
 
     name: ClassVar[str] = "health"
@@ -61,14 +61,14 @@ class HealthInitializer(Initializer):
         self._loop = asyncio.get_running_loop()
         self._listens: Future[None] = Future()
         self._thread: HelperThread | None = None
-        self._requests: dict[OwnTask[None], socket.socket] = {}  # the oldest first
+        self._requests: dict[OwnTask[None], socket.socket] = {}  # oldest first
 
     async def initialize(self) -> None:
-        """Listen.
+        """Start listening.
 
         Raises:
-            UsageError: the port is taken, or this machine has no such address.
-            ThreadFailed: there can be no thread for it.
+            UsageError: the port is in use, or this machine has no such address.
+            ThreadFailed: its thread can't be started.
         """
         if self._process.project.config.process.health_port is None:
             return
@@ -81,7 +81,7 @@ class HealthInitializer(Initializer):
         self._started = True
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._thread is not None:
             await in_own_thread(partial(self._thread.stop, _END_WITHIN_S))
 
@@ -96,7 +96,7 @@ class HealthInitializer(Initializer):
                 sockets = [stack.enter_context(each) for each in await _bound(host, port)]
                 for each in sockets:
                     each.settimeout(0)
-                    each.listen(_MOST_CONNECTIONS)
+                    each.listen(_MAX_CONNECTIONS)
             except OSError as error:
                 if self._listens.done():
                     raise
@@ -119,7 +119,7 @@ class HealthInitializer(Initializer):
 
     @staticmethod
     def _died(error: BaseException) -> None:
-        get_logger().error("the thread of the probes died; restarting it", error=repr_of(error))
+        get_logger().error("the thread of the probes died; it is restarted", error=repr_of(error))
 
     def _accept_from(self, listening: socket.socket) -> None:
         """Let connections in, one in a turn of the loop, while the oldest of too many goes. asyncio's own
@@ -143,7 +143,7 @@ class HealthInitializer(Initializer):
         request.add_done_callback(self._close)
         self._requests[request] = one
         staying = [each for each in self._requests if not each.cancelling()]
-        if len(staying) > _MOST_CONNECTIONS:
+        if len(staying) > _MAX_CONNECTIONS:
             staying[0].end()
 
     def _close(self, request: asyncio.Task[None]) -> None:
@@ -177,7 +177,7 @@ class HealthInitializer(Initializer):
         return _response(503, _JSON, _json({**facts, "state": STUCK, **_blocked(watch.look())}))
 
     async def _on_loop(self, answer: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
-        """Have it answered by the loop that works the jobs; in a task that no job can cancel."""
+        """Run it on the loop that runs the jobs, in a task that no job can cancel."""
         answered: Future[bytes] = Future()
 
         async def run() -> None:
@@ -194,7 +194,7 @@ class HealthInitializer(Initializer):
             self._loop.call_soon_threadsafe(lambda: own_task(run(), "probe"))
         return await asyncio.wrap_future(answered)
 
-    # -- on the loop that works the jobs --
+    # -- on the loop that runs the jobs --
 
     async def _metrics_told(self) -> bytes:
         return _response(200, prometheus.CONTENT_TYPE, await self._metrics())
@@ -212,7 +212,7 @@ class HealthInitializer(Initializer):
         return _response(200 if ready else 503, _JSON, _json({"ready": ready, **facts}))
 
     async def _has_redis(self) -> bool:
-        """Whether Redis takes what we write: a replica answers, too. Nothing has that key."""
+        """Whether Redis accepts our writes: a replica would answer too. The key never exists."""
         if not self._started:
             return False
         try:
@@ -240,28 +240,28 @@ async def _read(one: socket.socket) -> bytes:
     """
     request, loop = b"", asyncio.get_running_loop()
     while b"\r\n\r\n" not in request:
-        read = await loop.sock_recv(one, _MOST_BYTES)
+        read = await loop.sock_recv(one, _MAX_BYTES)
         request += read
-        if not read or len(request) > _MOST_BYTES:
+        if not read or len(request) > _MAX_BYTES:
             raise ConnectionError("no request")
     return request
 
 
 def _cant_listen(host: str, port: int, error: OSError) -> str:
-    words = f"process.health_port: can't listen on port {port} of {host}"
+    message = f"process.health_port: cannot listen on port {port} of {host}"
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{words}: another program has it; give this process another port (--health-port), or stop "
-            "the other one"
+            f"{message}: another program uses it; give this process another port (--health-port), or stop the "
+            "other one"
         )
     if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
         return (
-            f"{words}: this machine has no such address ({error}); set process.health_host "
-            "(--health-host) to one that it has, as 127.0.0.1, or 0.0.0.0 for all"
+            f"{message}: this machine has no such address ({error}); set process.health_host (--health-host) to "
+            "one that it has, such as 127.0.0.1, or 0.0.0.0 for all"
         )
     if error.errno == errno.EACCES:
-        return f"{words}: this user may not; choose a port above 1023"
-    return f"{words}: {error}"
+        return f"{message}: permission denied; choose a port above 1023"
+    return f"{message}: {error}"
 
 
 def _blocked(silent_s: float) -> dict[str, float]:

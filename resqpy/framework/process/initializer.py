@@ -1,4 +1,4 @@
-"""Initializers: what a project sets up at boot and takes down at the end; and the order of a boot."""
+"""Initializers: what a project sets up at boot and tears down at the end; and their order."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _KNOWN = ("name", "initialize", "start", "stop", "start_timeout", "stop_timeout"
 class Initializer:
     """Base of all initializers: override what you need; the methods may be async or plain.
 
-    The lower the priority, the earlier. Resqpy's own: redis (100), then the queue and `api.tasks`
-    (200) are initialized before a project's; worker and scheduler are started last (9000) and stopped
-    first (100), so whatever a task needs is there while it runs. Redis goes last (99999).
+    Lower priorities run earlier. Resqpy's own initializers, redis (100), then the queue and `api.tasks`
+    (200), are initialized before a project's; worker and scheduler are started last (9000) and stopped
+    first (100), so whatever a task needs exists while it runs. Redis is stopped last (99999).
 
-    At a stop, of those with the same priority the last that was initialized is the first.
+    When stopping, initializers with the same priority are stopped in reverse order of initialization.
 
     Attributes:
-        name: `api.<name>` is what `initialize` returns. Default: the class's name with a small first
+        name: `api.<name>` is what `initialize` returns. Default: the class's name with a lower-case first
             letter.
-        start_timeout: how long `initialize` and `start` may take each, milliseconds or a timedelta: then
-            they are cancelled, and the process does not start. None: without limit.
-        stop_timeout: how long `stop` may take, milliseconds or a timedelta: then it is cancelled and
-            the others are stopped.
+        start_timeout: time limit for each of `initialize` and `start`, milliseconds or a timedelta: then
+            they are cancelled, and the process does not start. None: no limit.
+        stop_timeout: time limit for `stop`, milliseconds or a timedelta: then it is cancelled and the
+            others are stopped.
     """
 
     name: ClassVar[str] = ""
@@ -45,13 +45,13 @@ class Initializer:
     stop_timeout: ClassVar[Duration | None] = 10_000
 
     def initialize(self) -> Any:
-        """Make what `api.<name>` is to be; None: nothing."""
+        """Create what `api.<name>` refers to; None: nothing."""
 
     def start(self) -> Any:
-        """Begin to work; everything is initialized."""
+        """Start working; everything is initialized."""
 
     def stop(self) -> Any:
-        """End; called if it was initialized, also where `start` failed or was not reached."""
+        """Stop; called if it was initialized, even if `start` failed or was not reached."""
 
     @classmethod
     def title(cls) -> str:
@@ -60,10 +60,11 @@ class Initializer:
 
 
 def check_initializer(found: Any) -> type[Initializer]:
-    """An initializer, if it can be used.
+    """The initializer, if it is valid.
 
     Raises:
-        UsageError: it is none, a name in it is misspelled, or a priority or time limit is no number.
+        UsageError: it is not an initializer, a name in it is misspelled, or a priority or time limit is not
+            a number.
     """
     if not (isinstance(found, type) and issubclass(found, Initializer)):
         raise UsageError(f"{found!r} is not a class derived from Initializer")
@@ -85,7 +86,7 @@ class Boot:
 
     Args:
         initializers: resqpy's own and the project's.
-        bound: gets what each `initialize` returns, under the initializer's name.
+        bound: receives what each `initialize` returns, under the initializer's name.
     """
 
     def __init__(self, initializers: Sequence[Initializer], bound: Bound) -> None:
@@ -119,7 +120,7 @@ class Boot:
             await self._called(each, each.start, "start")
 
     async def _called(self, each: Initializer, method: Any, what: str) -> Any:
-        """Call it; its words alone ("no such file") would not tell whose they are."""
+        """Call it; the error's message alone ("no such file") would not tell which one failed."""
         try:
             return await _limited(each, method, what, each.start_timeout)
         except Exception as error:
@@ -129,14 +130,14 @@ class Boot:
             raise
 
     async def stop(self) -> None:
-        """Stop all that were initialized, among equals the last first; one that fails or hangs keeps
-        none of the others from it.
+        """Stop all that were initialized, in reverse order among equals; one that fails or hangs doesn't
+        prevent the others.
         """
         made, self._made = self._made[::-1], []
         for each in sorted(made, key=lambda one: one.stop_priority):
             try:
                 await _limited(each, each.stop, "stop", each.stop_timeout)
-            except BaseException as error:  # a user's code may raise anything
+            except BaseException as error:  # users' code may raise anything
                 raise_if_cancelled(error)
                 get_logger().error(
                     "initializer failed to stop",
@@ -147,14 +148,16 @@ class Boot:
 
 
 async def _limited(each: Initializer, method: Any, what: str, limit: Duration | None) -> Any:
-    """Call it within its time; without a limit no process would begin or end because of one that hangs."""
+    """Call it with its time limit; without one, an initializer that hangs would block the start or end of
+    the process.
+    """
     if limit is None:
         return await _called(method)
     seconds = duration_s(limit)
     option = "stop_timeout" if what == "stop" else "start_timeout"
     name = f"initializer {each.title()!r}"
-    words = f"{name}: its {what} took longer than its {option} of {seconds:g} s"
-    return await within(_called(method), seconds, lambda: HookTimeout(words), f"{what} of {name}")
+    message = f"{name}: its {what} exceeded its {option} of {seconds:g} s"
+    return await within(_called(method), seconds, lambda: HookTimeout(message), f"{what} of {name}")
 
 
 async def _called(method: Any) -> Any:

@@ -1,5 +1,5 @@
-"""Whether the event loop goes on, asked from other threads. One that is blocked is told of, with what blocks
-it, and once more when it goes on. And its tasks and the stacks of all threads, as text, for a process that hangs.
+"""Monitors the event loop from other threads. A blocked loop is logged, with what blocks it, and again when
+it continues. Also dumps its tasks and the stacks of all threads, for a process that hangs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _REMEDY = (
 
 
 class LoopWatch:
-    """Watches a loop. Whoever has a thread calls `look` now and then.
+    """Watches a loop. Code in other threads calls `look` regularly.
 
     Args:
-        root: the project's folder, whose code is named.
+        root: the project's directory, to find its code in stacks.
     """
 
     def __init__(self, root: Path) -> None:
@@ -37,7 +37,7 @@ class LoopWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._looking = threading.Lock()
-        self._asked_s: float | None = None  # when a question was put that is not answered yet
+        self._asked_s: float | None = None  # when an unanswered request was sent
         self._answered_s = float("-inf")
         self._told: dict[str, Any] | None = None
 
@@ -46,7 +46,7 @@ class LoopWatch:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
     def look(self) -> float:
-        """For how many seconds the loop has not answered. From any thread."""
+        """How many seconds the loop has not answered. From any thread."""
         with self._looking:
             asked_s, now_s = self._asked_s, SYSTEM_CLOCK.monotonic()
             if asked_s is None:
@@ -56,13 +56,13 @@ class LoopWatch:
             if silent_s < BLOCKED_AFTER_S:
                 return silent_s
             frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented for this very use
-            if _waits(frame):  # the whole process was stopped, and goes on
+            if _waits(frame):  # the whole process was suspended, and continues
                 return 0.0
             if self._told is None:
                 self._told = {**self._of_task(), **self._place(frame)}
-                words = "the event loop is blocked: nothing else that runs on it goes on meanwhile"
+                message = "the event loop is blocked: nothing else that runs on it can continue"
                 get_logger().warning(
-                    words, blocked_s=round(silent_s, 1), **self._told, remedy=_REMEDY
+                    message, blocked_s=round(silent_s, 1), **self._told, remedy=_REMEDY
                 )
             return silent_s
 
@@ -76,15 +76,15 @@ class LoopWatch:
             self._asked_s = None
 
     def _answer(self, asked_s: float) -> None:
-        """On the loop."""
+        """Runs on the loop."""
         self._asked_s, self._answered_s = None, SYSTEM_CLOCK.monotonic()
         told, self._told = self._told, None
         if told is not None:
             silent_s = round(self._answered_s - asked_s, 1)
-            get_logger().warning("the event loop goes on", blocked_s=silent_s, **told)
+            get_logger().warning("the event loop is no longer blocked", blocked_s=silent_s, **told)
 
     def _of_task(self) -> dict[str, Any]:
-        """The job that runs on the loop, or what else does."""
+        """The job that runs on the loop, or whatever else runs there."""
         task = asyncio.current_task(self._loop)
         run = getattr(task, "owner", None)
         context = getattr(task, "get_context", None)  # Python 3.12
@@ -95,7 +95,7 @@ class LoopWatch:
         return {} if task is None else {"runs": task.get_name()}
 
     def _place(self, frame: FrameType | None) -> dict[str, str]:
-        """The innermost line of the project's code on the stack; where there is none, of any code."""
+        """The innermost line of the project's code on the stack; if there is none, of any code."""
         innermost = frame
         while frame is not None:
             path = Path(frame.f_code.co_filename)
@@ -112,8 +112,8 @@ def _at(frame: FrameType, path: Path) -> str:
 
 
 def _waits(frame: FrameType | None) -> bool:
-    """Whether the loop itself waits for something to do, as an idle one: asyncio's stands in its selector,
-    uvloop's has no frame behind whoever runs it.
+    """Whether the idle loop is waiting for events: asyncio's is in its selector, uvloop's has no frame
+    below its caller's.
     """
     back = frame and frame.f_back
     if frame is None or back is None:
@@ -129,7 +129,7 @@ def _module(frame: FrameType) -> str:
 
 
 def dump(loop: asyncio.AbstractEventLoop) -> str:
-    """The text; in any thread, so also while the loop is blocked."""
+    """The text; from any thread, so also while the loop is blocked."""
     out = io.StringIO()
     tasks = asyncio.all_tasks(loop)
     print(f"{len(tasks)} tasks", file=out)

@@ -1,5 +1,5 @@
-"""What a process can tell of itself in numbers, for `GET /metrics`: its task processors, its jobs, its
-event loop, whether it leads; and what is in Redis, the same from whatever process one asks.
+"""Metrics for `GET /metrics`: of a process, its task processors, jobs, event loop and leadership; and of
+the installation in Redis, the same from every process.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class JobCounts:
     """Jobs by task and outcome, and how long they ran.
 
     Args:
-        names: the tasks that have a row of their own. Anybody may enqueue jobs of any name; those that
-            no task here works share one, so that nobody can fill the memory with rows.
+        names: the tasks that have a row of their own. Anybody may enqueue jobs of any name; those without a
+            task here share one row, so that nobody can fill the memory with rows.
     """
 
     def __init__(self, names: Container[str]) -> None:
@@ -72,23 +72,23 @@ class JobCounts:
         self._ended[row, outcome] += 1
         if row not in self._durations:
             self._durations[row] = Histogram(_JOB_S)
-        # Events have whole milliseconds, rounded down: the middle is right in the long run.
+        # Events have whole milliseconds, rounded down: adding half is right on average.
         self._durations[row].observe((ms + 0.5) / 1000)
 
     def metrics(self) -> list[Metric]:
-        """What was counted since the start."""
+        """The counts since the start."""
         jobs = Metric(
             "resqpy_jobs_total",
             "counter",
-            "Jobs that ended in this process; re_enqueued: tried again later, or waiting for a lock; "
-            "skipped: a plugin or middleware forbade the run.",
+            "Jobs that ended in this process; re_enqueued: retried later, or waiting for a lock; skipped: "
+            "forbidden by a plugin or middleware.",
         )
         for (task, outcome), number in sorted(self._ended.items()):
             jobs.add(number, task=task, outcome=outcome)
         durations = Metric(
             "resqpy_job_duration_seconds",
             "histogram",
-            "How long jobs took in this process that succeeded or failed.",
+            "How long jobs ran in this process that succeeded or failed.",
         )
         for task, histogram in sorted(self._durations.items()):
             durations.add(histogram, task=task)
@@ -107,16 +107,16 @@ class LoopDelay:
             self._seen.observe(delay_s)
 
     def metrics(self) -> list[Metric]:
-        """What was seen since the start."""
-        words = f"How late the event loop of this process was, seen every {_SAMPLE_S} s."
+        """The measurements since the start."""
+        words = f"How late the event loop of this process was, sampled every {_SAMPLE_S} s."
         return [metric("resqpy_event_loop_delay_seconds", "histogram", words, self._seen)]
 
 
 def of_parts(resque: ResqueParts | None) -> list[Metric]:
-    """What the parts of a process are at: nothing of those that it has not, or not yet."""
+    """Metrics of the parts of a process; nothing for missing parts."""
     version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
     version.add(1, version=package_version("resqpy"))
-    words = "Log lines of this process that were lost: they could not be written, or their reader is slow."
+    words = "Log lines of this process that were lost: they could not be written, or their reader was too slow."
     found = [version, metric("resqpy_log_lines_lost_total", "counter", words, lines_lost())]
     if resque is not None and resque.multi_worker is not None:
         found += _of_worker(resque.multi_worker)
@@ -130,22 +130,22 @@ def of_parts(resque: ResqueParts | None) -> list[Metric]:
 def _of_worker(worker: Any) -> list[Metric]:
     try:
         slots, scaling = worker.pool.slots, worker.scaling
-    except (PoolStateError, AttributeError):  # not started, or not of our making
+    except (PoolStateError, AttributeError):  # not started, or not our class
         return []
     state = state_of(worker.pool, worker.options.cancel_timeout_s)
-    states = Metric("resqpy_worker_state", "gauge", "What this process of workers is at.")
+    states = Metric("resqpy_worker_state", "gauge", "The state of this worker process.")
     for name in ("working", *WORDS):
         states.add(int(name == (state or "working")), state=name)
     numbers = (
         ("", "Task processors of this process.", slots.size),
-        ("_busy", "Task processors that run a job.", len(slots.busy)),
-        ("_min", "The least number of task processors.", scaling.min_task_processors),
-        ("_max", "The greatest number of task processors.", scaling.max_task_processors),
+        ("_busy", "Task processors that are running a job.", len(slots.busy)),
+        ("_min", "The minimum number of task processors.", scaling.min_task_processors),
+        ("_max", "The maximum number of task processors.", scaling.max_task_processors),
     )
     left = Metric(
         "resqpy_left_behind",
         "gauge",
-        "Coroutines, plain functions and child processes of jobs that were cut off and do not end.",
+        "Coroutines, plain functions and child processes of jobs that were cut off and have not ended.",
     )
     for kind in ("coroutines", "functions", "children"):
         left.add(getattr(worker.pool.runner.left, kind), kind=kind)
@@ -156,12 +156,12 @@ def _of_worker(worker: Any) -> list[Metric]:
     return [states, *processors, left]
 
 
-_KEPT_S = 5.0  # so that however many ask us, Redis is asked seldom
+_KEPT_S = 5.0  # so that Redis is queried rarely, however often metrics are requested
 _REDIS_WITHIN_S = 2.0
 
 
 class Installation:
-    """Asks Redis, and keeps what it said for a while."""
+    """Queries Redis, and caches the result for a while."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -171,7 +171,7 @@ class Installation:
         self._trouble = ""
 
     async def metrics(self) -> list[Metric]:
-        """What there is; only `resqpy_redis_up` where Redis does not answer."""
+        """The metrics; only `resqpy_redis_up` if Redis does not answer."""
         async with self._asking:
             if SYSTEM_CLOCK.monotonic() >= self._until:
                 self._kept = await self._ask()
@@ -199,16 +199,14 @@ class Installation:
 
 
 async def count_all(store: Store) -> overview.Numbers:
-    """Count everything, tracked tasks by their status too."""
+    """Count everything, including tracked tasks by status."""
     return await overview.count(store, status_sets(store.keys))
 
 
 def metrics_of(numbers: overview.Numbers) -> list[Metric]:
-    """The numbers of an installation."""
-    queues = Metric("resqpy_queue_jobs", "gauge", "Jobs that wait.")
-    odd = Metric(
-        "resqpy_odd_keys", "gauge", "Keys that are not of the kind that Resque keeps there."
-    )
+    """The metrics of an installation."""
+    queues = Metric("resqpy_queue_jobs", "gauge", "Waiting jobs.")
+    odd = Metric("resqpy_odd_keys", "gauge", "Keys of another type than Resque keeps there.")
     for name, count in numbers.queues.items():
         if isinstance(count, NoList):
             odd.add(1, key=f"queue:{name}")
@@ -216,13 +214,13 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
             queues.add(count, queue=name)
     for key in numbers.odd:
         odd.add(1, key=key)
-    failed = Metric("resqpy_failed_jobs", "gauge", "Jobs on the failed lists.")
+    failed = Metric("resqpy_failed_jobs", "gauge", "Jobs in the failed lists.")
     for name, count in numbers.failed.items():
         failed.add(count, list=name)
     tracked = Metric("resqpy_tracked_tasks", "gauge", "Tracked tasks.")
     for status, count in numbers.sets.items():
         tracked.add(count, status=status)
-    times = "Seconds at which something that is delayed is due."
+    times = "Seconds at which a delayed job is due."
     return [
         queues,
         failed,

@@ -1,5 +1,5 @@
-"""The parts of a process but its probes: Redis (first to come, last to go), the queue with worker and scheduler,
-`api.tasks`, `api.tracked`, and what `GET /metrics` answers.
+"""The initializers of a process except its probes: Redis (first to start, last to stop), the queue with
+worker and scheduler, `api.tasks`, `api.tracked`, and the answer of `GET /metrics`.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from resqpy.store.connection.reach import reach
 from resqpy.store.connection.reachability import Away, Back
 from resqpy.store.leader import led, standing
 
-_LOOK_AFTER_S = 2.0  # schedulers that start with us have time to be elected
+_LOOK_AFTER_S = 2.0  # schedulers that start together with us have time to be elected
 
 
 async def tell_if_nobody_leads(store: Store, ruby_prefix: str, *, periodic: bool) -> None:
-    """Warn where no scheduler leads; it looks once, soon after the start.
+    """Warn if no scheduler leads; checked once, soon after the start.
 
     Args:
-        periodic: this process has periodic tasks, which only a scheduler of resqpy runs.
+        periodic: this process has periodic tasks, which only a resqpy scheduler runs.
     """
     await asyncio.sleep(_LOOK_AFTER_S)
     try:
         found = led(await standing(store, ruby_prefix))
     except StoreError:
-        return  # others tell of a Redis that is away
+        return  # an unreachable Redis is reported elsewhere
     if not found.periodic and (periodic or not found.delayed):
         get_logger().warning(found.idle, remedy=f"start one: {found.remedy}")
 
 
 class ResqueInitializer(Initializer):
-    """The parts of `api.resque`.
+    """The parts in `api.resque`.
 
     Args:
         bound: has the connection.
@@ -75,10 +75,10 @@ class ResqueInitializer(Initializer):
         self._scheduler = scheduler
         self.resque: ResqueParts | None = None
         self._looking: asyncio.Task[None] | None = None
-        self.timeout_s: float | None = FROM_OPTIONS  # that running jobs get at the stop
+        self.timeout_s: float | None = FROM_OPTIONS  # for running jobs at the stop
 
     async def initialize(self) -> ResqueParts:
-        """Make them all, so that user code can listen to their events before they start."""
+        """Create them all, so that user code can listen to their events before they start."""
         log = EventLog(self._project.config, self._project.root)
         self.resque = resque = ResqueParts(self._project, self._bound.things["redis"], log)
         if self._worker:
@@ -88,7 +88,7 @@ class ResqueInitializer(Initializer):
         return resque
 
     async def start(self) -> None:
-        """Begin: the scheduler stands for election, the worker takes jobs."""
+        """Start: the scheduler stands for election, the worker takes jobs."""
         assert self.resque is not None
         if self._worker or self._scheduler:
             _warn_of_eviction(self._bound.things["redis"])
@@ -110,7 +110,7 @@ class ResqueInitializer(Initializer):
             self._looking = asyncio.create_task(look)
 
     async def stop(self) -> None:
-        """End, worker and scheduler side by side."""
+        """Stop worker and scheduler concurrently."""
         if self._looking is not None:
             self._looking.cancel()
         if self.resque is None:
@@ -123,20 +123,20 @@ class ResqueInitializer(Initializer):
 
 
 def _warn_of_eviction(store: Store) -> None:
-    """The failure that nobody sees: a cache that is full throws jobs away, and tells nobody."""
+    """A failure that nobody notices: a full cache silently evicts jobs."""
     if store.evicts is not None:
         lost = "locks" if store.evicts.startswith("volatile") else "jobs"
         get_logger().warning(
-            f"Redis may throw {lost} away when its memory is full",
+            f"Redis may evict {lost} when its memory is full",
             maxmemory_policy=store.evicts,
-            remedy="set maxmemory-policy noeviction, or use a Redis of its own for jobs",
+            remedy="set maxmemory-policy noeviction, or use a separate Redis for jobs",
         )
 
 
 async def misspelled_queues(
     specs: Iterable[str], project: Project, resque: ResqueParts
 ) -> dict[str, str]:
-    """What is wrong with the names of queues that nobody uses, and that are nearly those of others."""
+    """Problems with names of queues that nobody uses and that are similar to existing ones."""
     own = {task.queue for task in project.registry}
     unused = [each for each in specs if is_plain(each) and each not in own]
     known = own | set(await resque.inspector.queues()) if unused else own
@@ -145,14 +145,14 @@ async def misspelled_queues(
 
 
 def _meant(name: str, known: set[str]) -> str:
-    """The queue that is called nearly so, or those that stand in the name with blanks between them."""
+    """The queue with a similar name, or the queues listed with blanks instead of commas."""
     parts = name.split()
     if len(parts) > 1 and known & {*parts}:
         return f"; did you mean {','.join(parts)!r}, with commas?"
     return near_match(name, known, MISSPELLED)
 
 
-_CLOSE_S = 2.0  # that what is in flight gets at the end
+_CLOSE_S = 2.0  # for commands in flight at the end
 
 
 class RedisInitializer(Initializer):
@@ -174,16 +174,16 @@ class RedisInitializer(Initializer):
         self._store: Store | None = None
 
     async def initialize(self) -> Store:
-        """Reach Redis; an embedded one may have to be started, which blocks, so in a thread."""
+        """Connect to Redis. An embedded one may have to be started, which blocks, so that is done in a thread."""
         options = await in_own_thread(self._project.connection)
         self._store = Store(options)
         try:
-            if self._patient:  # else somebody sits before it, who gets the error
+            if self._patient:  # otherwise a user waits for the error
                 options.reachability.listen(partial(_tell, place_of(options)))
                 await reach(self._store)
             else:
                 await self._store.connect()
-        except BaseException:  # what did not begin is not stopped by anybody else
+        except BaseException:  # nobody else stops what did not start
             await self.stop()
             raise
         return self._store
@@ -196,20 +196,20 @@ class RedisInitializer(Initializer):
 
 
 def _tell(place: str, change: Away | Back) -> None:
-    """One line when Redis goes, and one when it is back, whoever has noticed."""
+    """One log line when Redis becomes unreachable, and one when it is back, whoever noticed."""
     if isinstance(change, Back):
-        get_logger().warning(f"{place} is there again", away_s=round(change.away_s, 1))
+        get_logger().warning(f"{place} is available again", away_s=round(change.away_s, 1))
         return
-    if change.within_s == 0:  # who has asked is told
+    if change.within_s == 0:  # the caller gets the error
         return
-    words = f"{place} can't work now" if change.refused else f"cannot reach {place}"
+    words = f"{place} refuses commands" if change.refused else f"cannot reach {place}"
     limit = "" if change.within_s is None else f" for up to {change.within_s:g} s"
     write = get_logger().error if change.within_s is None else get_logger().warning
     write(f"{words}; retrying{limit}", error=str(change.error))
 
 
 class TasksInitializer(Initializer):
-    """The verbs on the project's tasks."""
+    """The verbs for the project's tasks."""
 
     name: ClassVar[str] = "tasks"
     load_priority: ClassVar[int] = 210
@@ -224,7 +224,7 @@ class TasksInitializer(Initializer):
         self._announcing: OwnTask[None] | None = None
 
     def initialize(self) -> TasksApi:
-        """Make it."""
+        """Create it."""
         return TasksApi(self._project.registry, self._resque)
 
     @property
@@ -233,8 +233,8 @@ class TasksInitializer(Initializer):
         return resque
 
     async def start(self) -> None:
-        """Announce the periodic tasks, as a scheduler does for its own process: another process' may
-        lead, and need not have our code.
+        """Announce the periodic tasks, as a scheduler does for its own process: the leader may be another
+        process without our code.
         """
         resque = self._resque
         if resque.multi_worker is None or resque.scheduler is not None:
@@ -243,10 +243,10 @@ class TasksInitializer(Initializer):
         if not tasks:
             return
         announcer = Announcer(resque.store, tasks, _announcing_failed)
-        self._announcing = own_task(announcer.run(), "announce periodic tasks")
+        self._announcing = own_task(announcer.run(), "announcing periodic tasks")
 
     async def stop(self) -> None:
-        """Announce no more."""
+        """Stop announcing."""
         if self._announcing is not None:
             self._announcing.end()
             with contextlib.suppress(asyncio.CancelledError):
@@ -255,7 +255,7 @@ class TasksInitializer(Initializer):
 
 def _announcing_failed(error: Exception) -> None:
     if isinstance(error, StoreUnavailable | OutcomeUnknown):
-        return  # told once for all parts (`process/parts.py`)
+        return  # reported once for all parts (process/parts.py)
     get_logger().warning("could not announce the periodic tasks", error=str(error))
 
 
@@ -275,7 +275,7 @@ class TrackedInitializer(Initializer):
         self._tracked: TrackedApi | None = None
 
     def initialize(self) -> TrackedApi:
-        """Make it; user code may register handlers before it starts."""
+        """Create it; user code may register handlers before it starts."""
         resque = self._bound.things["resque"]
         self._tracked = TrackedApi(
             resque.store,
@@ -287,12 +287,12 @@ class TrackedInitializer(Initializer):
         return self._tracked
 
     async def start(self) -> None:
-        """Begin to run tasks that have a handler in this process."""
+        """Start running tasks that have a handler in this process."""
         if self._tracked is not None:
             await self._tracked.start()
 
     async def stop(self) -> None:
-        """Release what runs."""
+        """Release the running tasks."""
         if self._tracked is not None:
             await self._tracked.stop()
 
@@ -326,13 +326,13 @@ class MetricsInitializer(Initializer):
             self._jobs.follow(resque.multi_worker)
 
     def stop(self) -> None:
-        """Watch the loop no more, and leave Redis, which goes next."""
+        """Stop watching the loop, and release Redis, which stops next."""
         self._installation = None
         if self._watching is not None:
             self._watching.end()
 
     async def text(self) -> bytes:
-        """All metrics, of this process and of what is in Redis."""
+        """All metrics, of this process and of the installation."""
         found = [*of_parts(self._resque), *self._jobs.metrics(), *self._delay.metrics()]
         if self._installation is not None:
             found += await self._installation.metrics()

@@ -1,4 +1,4 @@
-"""A process: a project at work. Boots it, waits, and stops in order.
+"""A process runs a project: boots it, waits, and stops it in order.
 
 async with Process(Project.load("."), worker=True):
     await api.tasks.enqueue("sendWelcomeEmail", {"to": "ada@example.com"})
@@ -21,7 +21,7 @@ from resqpy.base.errors import PoolStateError, ResqpyError, UsageError
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.engine.worker.process_state import WORKING, state_of
-from resqpy.framework.api.api import Api, Bound, api, close_door, open_door
+from resqpy.framework.api.api import Api, Bound, api, bind, unbind
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.config.sections import ProcessConfig
 from resqpy.framework.logs.log import get_logger
@@ -40,18 +40,18 @@ from resqpy.framework.project.project import Project
 
 
 class Process:
-    """A project at work in this program.
+    """Runs a project in this program.
 
     Args:
         project: loaded; if something is wrong with it, `start` raises that.
-        worker: whether it works jobs. None: if the config has `max_task_processors` above 0. True
-            with a config of 0: from 1 to 10.
+        worker: whether it runs jobs. None: if the config has `max_task_processors` above 0. True with a
+            config of 0: 1 to 10 task processors.
         scheduler: whether it stands for election as scheduler. None: `tasks.scheduler`.
 
     Attributes:
-        api: what `api` leads to while it runs.
+        api: what `api` refers to while it runs.
         patient: whether `start` waits for Redis.
-        loop_watch: whether its event loop goes on.
+        loop_watch: monitors its event loop.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Process:
             raise PoolStateError("this process was not started")
         return self._resque.resque
 
-    # -- life --
+    # -- life cycle --
 
     async def start(self) -> None:
         """Boot: initializers, then scheduler and worker.
@@ -96,15 +96,15 @@ class Process:
             StoreError: Redis can't be reached or used.
         """
         if self._boot is not None:
-            raise PoolStateError("this process was started already; make a new one")
+            raise PoolStateError("this process was started already; create a new one")
         self.project.check()
-        self.home.elsewhere()  # it lives here from now on
+        self.home.elsewhere()  # it belongs to this loop from now on
         self.loop_watch.begin()
         self.bound.things["log"] = get_logger()
         for each in self.project.warnings:
             get_logger().warning(str(each))
         self._boot = Boot(self._initializers(), self.bound)
-        open_door(self.bound)
+        bind(self.bound)
         try:
             await self._boot.initialize()
             if self.resque.multi_worker is not None:  # before its first job
@@ -129,10 +129,10 @@ class Process:
 
     @on_its_loop
     async def wait(self) -> None:
-        """Return when somebody asks for a stop, or a limit is reached.
+        """Return when a stop is requested, or a limit is reached.
 
         Raises:
-            Exception: what killed the worker or the scheduler.
+            Exception: the error that ended the worker or the scheduler.
         """
         worker, scheduler = self.resque.multi_worker, self.resque.scheduler
         waits: list[Coroutine[Any, Any, object]] = [self._wanted.wait()]
@@ -151,7 +151,7 @@ class Process:
         """Stop in order; calling it twice does no harm.
 
         Args:
-            timeout_s: seconds that running jobs get; None: without limit; default: the config's.
+            timeout_s: seconds for running jobs; None: no limit; default: the config's.
         """
         if self._boot is None:
             return
@@ -164,14 +164,14 @@ class Process:
         try:
             await boot.stop()
         finally:
-            close_door(self.bound)
+            unbind(self.bound)
 
     async def run(
         self,
         on_started: Callable[[], None] = lambda: None,
         on_stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start, work until a signal (or a limit) says stop, and stop: the life of `resqpy worker`.
+        """Start, work until a signal (or a limit) requests a stop, and stop: the life of `resqpy worker`.
 
         Args:
             on_started: called when it has started.
@@ -191,14 +191,14 @@ class Process:
                 await self.stop(self._resque.timeout_s)
 
     async def _start_unless_stopped(self) -> bool:
-        """Start, but not longer than until somebody asks for a stop; whether it has started."""
+        """Start, unless a stop is requested first; returns whether it has started."""
         starting = asyncio.create_task(self.start())
         wanted = asyncio.create_task(self._wanted.wait())
         try:
             await asyncio.wait({starting, wanted}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wanted.cancel()
-            starting.cancel()  # no matter if it is done
+            starting.cancel()  # harmless if it is done
         try:
             await starting
         except asyncio.CancelledError:
@@ -212,10 +212,10 @@ class Process:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    # -- what signals ask for; nothing here waits --
+    # -- requests of signals; nothing here waits --
 
     def request_stop(self, timeout_s: float | None = FROM_OPTIONS) -> None:
-        """Let `wait` return, and give running jobs so long; asked again: stop now."""
+        """Let `wait` return, and give running jobs this long; a second request stops immediately."""
         if self._wanted.is_set():
             self.request_stop_now()
             return
@@ -223,7 +223,7 @@ class Process:
         self._wanted.set()
 
     def request_stop_now(self) -> None:
-        """Cancel what runs, also while a patient stop is under way."""
+        """Cancel running jobs, also while a graceful stop is in progress."""
         self._resque.timeout_s = 0
         self._wanted.set()
         worker = self._multi_worker
@@ -232,20 +232,20 @@ class Process:
 
     @property
     def stopping(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._wanted.is_set()
 
     def pause(self, *, for_good: bool = False) -> None:
-        """Take no more jobs for now, or for good."""
+        """Stop taking jobs, for now or permanently."""
         worker = self._multi_worker
         if worker is not None:
             with contextlib.suppress(PoolStateError):  # not started yet, or stopped
-                # one that replaces ours may know no difference
+                # a replacement may not support the argument
                 worker.pause(for_good=True) if for_good and _is_ours(worker) else worker.pause()
 
     @property
     def state(self) -> str:
-        """What the worker is at; empty: it works."""
+        """The state of the worker; empty: normal operation."""
         worker = self._multi_worker
         if worker is None or not _is_ours(worker):
             return WORKING
@@ -261,12 +261,10 @@ class Process:
                 self._multi_worker.resume()
 
     def abort_jobs(self) -> None:
-        """Cancel all running jobs; they fail, the worker goes on."""
+        """Cancel all running jobs; they fail, the worker continues."""
         worker = self._multi_worker
         if worker is not None:
-            for worker_id in getattr(
-                worker, "worker_ids", ()
-            ):  # one that replaces ours may have none
+            for worker_id in getattr(worker, "worker_ids", ()):  # a replacement may not have it
                 worker.cancel(str(worker_id))
 
     @property
@@ -283,7 +281,7 @@ _CHECK_S = 1.0
 
 
 class Limits:
-    """When a process of workers has done enough: `process.burst`, `max_jobs`, `max_memory`."""
+    """Limits of a worker process: `process.burst`, `max_jobs`, `max_memory`."""
 
     def __init__(self, config: ProcessConfig, worker: Any) -> None:
         self._config = config
@@ -298,7 +296,7 @@ class Limits:
             worker.on("pause", self._idle)
 
     def _begins(self, *_: Any) -> None:
-        """One more than may be: a paused worker puts it back as it was."""
+        """Job one more than allowed may have been taken: a paused worker puts it back."""
         self._begun += 1
         if self._begun > (self._config.max_jobs or 0):
             self._worker.pause()
@@ -322,13 +320,13 @@ class Limits:
         """Return when a limit is reached.
 
         Raises:
-            UsageError: the process has more than `max_memory` before its first job.
+            UsageError: the process exceeds `max_memory` before its first job.
         """
         most = self._config.max_memory
         if most is not None and (now := memory()) > most:
             raise UsageError(
-                f"process.max_memory is {most:,} bytes, and this process has {now:,} before its first "
-                "job, so it would end at once for ever; set it higher"
+                f"process.max_memory is {most:,} bytes, and this process already has {now:,} before its first "
+                "job, so it would always end immediately; increase it"
             )
         while not self._done.is_set():
             if most is None:
@@ -340,7 +338,7 @@ class Limits:
 
 
 def memory() -> int:
-    """Bytes of memory that the process has now (where the system doesn't tell: had at its most)."""
+    """Bytes of memory used by the process (on some systems: its maximum)."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except OSError:

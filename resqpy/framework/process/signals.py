@@ -1,17 +1,18 @@
 """Signals: installed while a process runs, restored after it. The only place that knows them.
 
-They are heard by a thread, to which the interpreter writes each one's number, so also while a task
-blocks the event loop. What they ask for is done on the loop. A loop that does not answer any more
-can't stop in order: then the thread ends the process, and what ran stays on record for the rescue.
+A thread receives them, to which the interpreter writes each signal's number, so they work while a task
+blocks the event loop. The requested action runs on the loop. A loop that no longer answers can't stop in
+order: then the thread ends the process, and running jobs stay in their records for the rescue.
 
 | signal | meaning (profile "modern") |
 |---|---|
-| TERM, INT | let running jobs end (25 s), then cancel them; a second one, 0.25 s later: now; a third: by force |
-| QUIT | let running jobs end, without limit |
+| TERM, INT | let running jobs finish (25 s), then cancel them; a second one, at least 0.25 s later: now; a
+third: by force |
+| QUIT | let running jobs finish, without limit |
 | HUP | as TERM: the terminal is gone; under nohup, nothing |
-| USR1 | cancel the running jobs, work on |
+| USR1 | cancel the running jobs, continue working |
 | USR2, CONT | pause, resume |
-| TSTP | take no more jobs, for good |
+| TSTP | take no more jobs, permanently |
 | TTIN | write all tasks and stacks to the log |
 
 In the profile "resque", TERM and INT stop at once, as Ruby's workers do.
@@ -40,24 +41,24 @@ if TYPE_CHECKING:
 
 Handlers = Mapping[signal.Signals, Callable[[], None]]
 
-# A service manager tells each process of a service, and a supervisor its children: that is one request
-# to stop, not two.
+# A service manager signals every process of a service, and a supervisor its children: that is one request to
+# stop, not two.
 SAME_WITHIN_S = 0.25
-LOOK_S = 0.25  # between looks whether the loop answers
-SILENT_S = {1: 10.0, 2: 2.0}  # without an answer, by the urgency: it is ended
-NOW_WITHIN_S = 20.0  # that a stop "now" may last besides `tasks.cancel_timeout`
+LOOK_S = 0.25  # between checks whether the loop answers
+SILENT_S = {1: 10.0, 2: 2.0}  # without an answer, by urgency: then the process is ended
+NOW_WITHIN_S = 20.0  # limit of a stop "now", besides `tasks.cancel_timeout`
 BY_FORCE = 1  # the exit code
 
 
 class Urgency:
-    """How often a stop was asked for: 1: in order, 2: now, 3: by force."""
+    """How often a stop was requested: 1: in order, 2: now, 3: by force."""
 
     def __init__(self) -> None:
         self.level: int = 0
         self._asked_s = float("-inf")
 
     def rise(self) -> int:
-        """One more request; the level, or 0 if it is the same request as the last one."""
+        """One more request; returns the level, or 0 if it is the same request as the last one."""
         now_s = SYSTEM_CLOCK.monotonic()
         same = now_s - self._asked_s < SAME_WITHIN_S
         if not same:
@@ -67,7 +68,7 @@ class Urgency:
 
 
 class _Handlers:
-    """What each signal does to a process; called in the thread that hears them."""
+    """What each signal does to a process; called in the receiving thread."""
 
     def __init__(self, process: Process, loop: asyncio.AbstractEventLoop) -> None:
         self._process = process
@@ -116,7 +117,7 @@ class _Handlers:
             self._at_last_s = now_s + NOW_WITHIN_S + tasks.cancel_timeout / 1000
             self._on_loop(self._process.request_stop_now)
         else:
-            self._end("stopping by force: asked for three times")
+            self._end("stopping by force: requested three times")
 
     def drain(self) -> None:
         self._log("stopping when the running jobs have ended")
@@ -145,26 +146,26 @@ class _Handlers:
         get_logger().warning("tasks and stacks", dump=dump(self._loop))
 
     @staticmethod
-    def _log(words: str, **more: object) -> None:
-        get_logger().info(words, **more)
+    def _log(message: str, **more: object) -> None:
+        get_logger().info(message, **more)
 
     # -- a stop that does not end --
 
     def look(self) -> None:
-        """Whether the loop answers; called again and again."""
+        """Check whether the loop answers; called repeatedly."""
         silent_s, now_s = self._watch.look(), SYSTEM_CLOCK.monotonic()
         silent_s = min(silent_s, now_s - self._until_s)
         if silent_s >= SILENT_S[max(1, min(self._urgency.level, 2))]:
             self._end("the event loop is blocked, so the process is ended by force")
         if now_s >= self._at_last_s:
-            self._end("the stop does not end, so the process is ended by force")
+            self._end("the stop does not finish, so the process is ended by force")
 
     @staticmethod
-    def _end(words: str) -> NoReturn:
+    def _end(message: str) -> NoReturn:
         """End the process, whatever its loop does."""
         try:
-            remedy = "running jobs stay on record, from where they are put back to their queues"
-            get_logger().critical(words, remedy=remedy, stacks=stacks())
+            remedy = "running jobs stay in their records and are put back to their queues"
+            get_logger().critical(message, remedy=remedy, stacks=stacks())
             log_writer.flush()
         finally:
             os._exit(BY_FORCE)
@@ -172,7 +173,7 @@ class _Handlers:
 
 @contextmanager
 def handled(process: Process) -> Iterator[None]:
-    """Let signals act on a process, in the main thread only; then as it was before."""
+    """Let signals control a process, in the main thread only; restores the handlers afterwards."""
     handlers = _Handlers(process, asyncio.get_running_loop())
     with answered_elsewhere(), _installed(handlers.all(), handlers.look):
         yield
@@ -180,7 +181,7 @@ def handled(process: Process) -> Iterator[None]:
 
 @contextmanager
 def listening(handlers: Mapping[str, Callable[[], None]]) -> Iterator[None]:
-    """Let signals call functions on the loop, by their names (`"TERM"`); then as it was before."""
+    """Let signals call functions on the loop, by name (`"TERM"`); restores the handlers afterwards."""
     loop = asyncio.get_running_loop()
 
     def on_loop(handler: Callable[[], None]) -> Callable[[], None]:
@@ -196,8 +197,8 @@ def _call_soon(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> 
 
 
 class ControllingTerminal:
-    """The terminal from which this program was started, if it was. Where it is closed, everything on it
-    gets HUP, which otherwise asks a supervisor for new processes.
+    """The terminal from which this program was started, if any. When it is closed, all its processes get
+    HUP, which otherwise asks a supervisor for new processes.
     """
 
     def __init__(self) -> None:
@@ -222,15 +223,15 @@ def _has_terminal() -> bool:
 
 
 def number(name: str) -> int:
-    """The number of a signal by its name, `"TERM"`: for who sends one."""
+    """The number of a signal by its name, `"TERM"`, for sending it."""
     return signal.Signals[f"SIG{name}"].value
 
 
 class _Ears:
-    """Hears signals in a thread, by the numbers that the interpreter writes into a pipe.
+    """Receives signals in a thread, by the numbers that the interpreter writes into a pipe.
 
     Args:
-        look: called again and again in the thread.
+        look: called repeatedly in the thread.
     """
 
     def __init__(self, handlers: Handlers, look: Callable[[], None]) -> None:
@@ -241,15 +242,15 @@ class _Ears:
             os.set_blocking(end, False)
         self._before: dict[signal.Signals, object] = {}
         self._pipe_before = -1
-        self._theirs = -1  # where numbers go that are none of ours
+        self._theirs = -1  # receives the numbers of other signals
         self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Begin; in the main thread.
+        """Start; in the main thread.
 
         Raises:
-            ValueError: this is another thread, so signals are somebody else's matter.
+            ValueError: this is another thread, so signals are not ours to handle.
         """
         self._take_pipe()
         self._pipe_before = self._theirs
@@ -257,12 +258,12 @@ class _Ears:
         self._take(self.handlers)
         _open.append(self)
         thread = threading.Thread(target=self._main, name="resqpy-signals", daemon=True)
-        with suppress(RuntimeError):  # no more threads: then the main thread hears alone
+        with suppress(RuntimeError):  # out of threads: then the main thread handles them alone
             thread.start()
             self._thread = thread
 
     def close(self) -> None:
-        """End, and let signals act as before."""
+        """Stop, and restore the previous handlers."""
         if self in _open:
             _open.remove(self)
             for each, old in self._before.items():
@@ -289,7 +290,7 @@ class _Ears:
             signal.siginterrupt(each, False)  # noqa: FBT003 - its signature
 
     def _take_pipe(self) -> bool:
-        """Have the numbers written to us; whether they were written to somebody else."""
+        """Redirect the numbers to our pipe; returns whether they went elsewhere."""
         before = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
         if before != self._written:
             self._theirs = before
@@ -313,7 +314,7 @@ class _Ears:
                 _call_soon(self._loop, self._take_back)
 
     def _replaced(self) -> list[signal.Signals]:
-        """The signals that a job, or a library that it uses, took from us."""
+        """The signals whose handlers a job, or a library that it uses, has replaced."""
         mine = self.handlers if _open[-1:] == [self] else ()
         return [each for each in mine if signal.getsignal(each) != self._in_main_thread]
 
@@ -322,11 +323,11 @@ class _Ears:
             return
         self._take(replaced)
         self._take_pipe()
-        words = "a job, or a library that it uses, replaced signal handlers; they were put back"
-        get_logger().warning(words, signals=[each.name for each in replaced])
+        message = "a job, or a library that it uses, replaced signal handlers; they were restored"
+        get_logger().warning(message, signals=[each.name for each in replaced])
 
     def _hear(self) -> bool:
-        """Act on the signals that came; whether to go on."""
+        """Handle the received signals; returns whether to continue."""
         try:
             numbers = os.read(self._heard, 64)
         except BlockingIOError:
@@ -343,12 +344,12 @@ class _Ears:
     def _guarded(function: Callable[[], None]) -> None:
         try:
             function()
-        except Exception as error:  # the thread must not die of it
-            get_logger().error("a signal could not be acted on", error=repr(error))
+        except Exception as error:  # the thread must survive
+            get_logger().error("a signal could not be handled", error=repr(error))
 
 
 _open: list[_Ears] = []
-_masks: dict[int, set[Any]] = {}  # of threads that fork at this moment
+_masks: dict[int, set[Any]] = {}  # of threads that are forking now
 
 
 def _before_fork() -> None:
@@ -375,7 +376,7 @@ os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_ch
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process that leads a group, and all in its group, at once."""
+    """Kill a process group by its leader's pid."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The Python files of a project's folders, and the folders of its modules."""
+"""Finds the Python files of a project's directories, and the directories of its modules."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from resqpy.framework.project.problems import Problems
 
 
 def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> list[Path]:
-    """Those in a folder, sorted, but private and hidden ones. A folder that is not there has none; one
-    that may not be read is a problem, lest a worker runs on defaults.
+    """The files in a directory, sorted, without private and hidden ones. A missing directory has none; an
+    unreadable one is a problem, so that no worker runs with defaults by mistake.
 
     Args:
-        deep: those in the folders below as well, and the `__init__.py` of each.
+        deep: include subdirectories, and the `__init__.py` of each.
     """
 
     def unreadable(error: OSError) -> None:
@@ -35,8 +35,8 @@ def _public(names: list[str]) -> list[str]:
 
 
 def module_folders(root: Path, wanted: Sequence[str], problems: Problems) -> list[Path]:
-    """The folders of the modules, as in Stellar, in the order in which they are loaded: `modules/<name>/` has
-    its own `tasks/`, `config/`, `initializers/` …. A task of a module that doesn't name itself is called
+    """The directories of the modules, as in Stellar, in loading order: `modules/<name>/` has its own
+    `tasks/`, `config/`, `initializers/` …. A task of a module that doesn't set its name is called
     `<module>.<name>`.
 
     Args:

@@ -1,5 +1,5 @@
-"""Finds what a project consists of: tasks, plugins, middleware and initializers, in files below its
-folder and in installed packages. All that is wrong is collected, nothing is raised.
+"""Finds the parts of a project: tasks, plugins, middleware and initializers, in files of its directory and
+in installed packages. All problems are collected, nothing is raised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from resqpy.base.error_text import repr_of
 from resqpy.base.errors import ImportFailed, UsageError
-from resqpy.base.imports import Brought, import_entry_points, import_own, misspelled
+from resqpy.base.imports import EntryPointObject, import_entry_points, import_own, misspelled
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
 from resqpy.framework.process.initializer import Initializer, check_initializer
 from resqpy.framework.project.files import python_files
@@ -47,10 +47,10 @@ class Loader:
         self._seen: dict[int, Any] = {}
 
     def load(self, modules: list[Path], *, packages: bool) -> None:
-        """Load what installed packages bring, the project's folders, and those of its modules.
+        """Load what installed packages provide, the project's directories, and those of its modules.
 
-        Tasks come after the plugins and middleware that they name; a plugin of the project stands in
-        for a package's of the same name.
+        Tasks are loaded after the plugins and middleware that they name; a plugin of the project replaces a
+        package's of the same name.
         """
         folders = [self._layout.root, *modules]
         if packages:
@@ -65,7 +65,7 @@ class Loader:
             self._each_brought("resqpy.tasks", self._add_packaged_tasks)
         self._tell_unnamed({each.name for each in modules})
 
-    def _each_brought(self, group: str, add: Callable[[Brought], None]) -> None:
+    def _each_brought(self, group: str, add: Callable[[EntryPointObject], None]) -> None:
         for each in import_entry_points(group):
             if isinstance(each.thing, ImportFailed):
                 self._problems.add(str(each.thing))
@@ -97,7 +97,7 @@ class Loader:
             yield path, module
 
     def _load_parts(self, folder: Path) -> None:
-        """Plugins, middleware and initializers: they stand before the tasks that name them."""
+        """Plugins, middleware and initializers: they are loaded before the tasks that name them."""
         registry = self.registry
         parts: list[tuple[str, type, Callable[[Any], None]]] = [
             ("plugins", Plugin, self._add_own_plugin),
@@ -113,8 +113,8 @@ class Loader:
         try:
             add(found)
         except Exception as error:  # a user's constructor may raise anything
-            words = str(error) if isinstance(error, UsageError) else repr_of(error)
-            self._problems.add(words, path, line_of(path, found.__qualname__))
+            message = str(error) if isinstance(error, UsageError) else repr_of(error)
+            self._problems.add(message, path, line_of(path, found.__qualname__))
 
     def _add_plugin(self, plugin: Any) -> None:
         if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
@@ -124,7 +124,7 @@ class Loader:
         self.registry.plugins[plugin.__name__] = plugin
 
     def _add_own_plugin(self, plugin: Any) -> None:
-        """One of the project's, which may stand in for a package's, but not for another of its own."""
+        """One of the project's, which may replace a package's, but not another of its own."""
         name = plugin.__name__
         if name in self._own_plugins:
             raise UsageError(f"there is already a plugin {name!r}")
@@ -137,7 +137,7 @@ class Loader:
     # -- tasks --
 
     def _load_tasks(self, folders: list[Path]) -> None:
-        """First what each file defines itself, then what it has of others: both are found, once."""
+        """First what each file defines itself, then what it imports: both are found, once."""
         found = dict(self._task_files(folders))
         files = [(path, loaded, self._module_of(path, folders)) for path, loaded in found.items()]
         for path, loaded, module in files:
@@ -146,7 +146,7 @@ class Loader:
             for defined in own_tasks(loaded):
                 self._add_task(defined, path, module)
             for each in lost:
-                self._problems.add(each.words, path, each.line)
+                self._problems.add(each.message, path, each.line)
         for path, loaded, module in files:
             for defined in named_tasks(loaded):
                 self._add_task(defined, path, module)
@@ -190,7 +190,7 @@ class Loader:
                     line_of(path, qualname) or (place.line if place else None),
                 )
 
-    def _add_packaged_tasks(self, brought: Brought) -> None:
+    def _add_packaged_tasks(self, brought: EntryPointObject) -> None:
         found = brought.thing
         definitions = (
             list({id(each): each for each in (*own_tasks(found), *named_tasks(found))}.values())
@@ -216,7 +216,7 @@ class Loader:
             task = written(defined)
         except Exception as error:  # a task's constructor may raise anything
             self._problems.add(
-                f"{defined!r} can't be made: {repr_of(error)}",
+                f"{defined!r} can't be created: {repr_of(error)}",
                 path,
                 line_of(path, defined.__qualname__),
             )
@@ -240,8 +240,8 @@ class Loader:
         name: str | None,
         message: str,
     ) -> None:
-        words = f"{message} (in the package {package})" if package else message
-        self._problems.add(words, path, line_of(path, qualname, name) or made_at)
+        message = f"{message} (in the package {package})" if package else message
+        self._problems.add(message, path, line_of(path, qualname, name) or made_at)
 
     def _warn_of_task(
         self, path: Path, qualname: str, made_at: int | None, name: str | None, message: str
@@ -262,28 +262,26 @@ def _own_classes(module: ModuleType, base: type) -> list[type]:
     return list(dict.fromkeys(own))  # one may have two names
 
 
-# -- which tasks a file brings, and what in it somebody wrote as a task and no worker would run as such --
+# -- the tasks of a file, and what was written as a task but would not be found as such --
 
-_MOST_HELD = 1000  # things in a container that is looked into: a table of data holds no tasks
+_MAX_ITEMS = 1000  # items in a container that is searched: a table of data holds no tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What is wrong with how a task stands in its file.
+    """What is wrong with how a task is written in its file.
 
     Attributes:
-        defined: the task; it is not to be added. None: none was made.
+        defined: the task, which must not be added. None: none was made.
     """
 
-    words: str
+    message: str
     line: int | None
     defined: Any = None
 
 
 def own_tasks(module: ModuleType) -> list[Any]:
-    """The tasks that were defined while a file ran; a class without `run` that others derive from is
-    none, nor is a private one.
-    """
+    """The tasks that were defined while a file ran; base classes without `run` and private ones are excluded."""
     defined = defined_by(module)
     bases = _bases(defined)
     return [
@@ -295,8 +293,8 @@ def own_tasks(module: ModuleType) -> list[Any]:
 
 
 def named_tasks(module: ModuleType) -> list[Any]:
-    """The tasks that a file has by a name or in a container, wherever they were defined; of classes
-    only those that nobody derives from.
+    """The tasks that a file has by name or in a container, wherever they were defined; of classes only
+    those without subclasses.
     """
     names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
     held = {id(each): each for value in names.values() for each in _held(value)}
@@ -319,12 +317,12 @@ def _held(value: Any, depth: int = 3) -> Iterator[Any]:
         yield value
     elif isinstance(value, Mapping | list | tuple | set | frozenset) and depth:
         inside = list(value.values() if isinstance(value, Mapping) else value)
-        for each in inside if len(inside) <= _MOST_HELD else ():
+        for each in inside if len(inside) <= _MAX_ITEMS else ():
             yield from _held(each, depth - 1)
 
 
 def lost_tasks(module: ModuleType, path: Path) -> Iterator[Lost]:
-    """What somebody wrote as a task and nobody would find, or would find as another one."""
+    """What was written as a task but would not be found, or would be found as another one."""
     statements, names = statements_of(path), vars(module)
     for statement in statements:
         now = names.get(statement.name)
@@ -334,19 +332,19 @@ def lost_tasks(module: ModuleType, path: Path) -> Iterator[Lost]:
                 yield from _misnamed(statement, defined)
             elif is_definition(now) and len(others) > 1:
                 line = int(others.pop())
-                words = f"{statement.name} is defined twice: this one hides that of line "
-                yield Lost(words + ", ".join(others), line, defined)
+                message = f"{statement.name} is defined twice: this one hides that of line "
+                yield Lost(message + ", ".join(others), line, defined)
             elif id(defined) not in {id(each) for each in named_tasks(module)}:
                 yield Lost(_covered(statement, defined), statement.line)
     for value in names.values():
         if looks_like_a_task(value) and value.__module__ == module.__name__:
             lines = [each.line for each in statements if each.name == value.__name__]
-            words = f"class {value.__name__} looks like a task, but doesn't derive from Task"
-            yield Lost(words, lines[-1] if lines else None)
+            message = f"class {value.__name__} looks like a task, but doesn't derive from Task"
+            yield Lost(message, lines[-1] if lines else None)
 
 
 def _defined_in(statement: Statement, module: ModuleType) -> list[Any]:
-    """What a class or a function at the top of a file made a task: itself, not what it has inside."""
+    """The task defined by a class or function at the top level of a file, without what is nested in it."""
     return [
         each
         for each in defined_by(module)
@@ -357,7 +355,7 @@ def _defined_in(statement: Statement, module: ModuleType) -> list[Any]:
 
 
 def _inside_class(defined: FunctionTask[..., Any]) -> bool:
-    """Whether a function stands in the body of a class."""
+    """Whether a function is in the body of a class."""
     outer = without_partials(defined.function).__qualname__.rpartition(".")[0]
     return bool(outer) and not outer.endswith("<locals>")
 
@@ -367,20 +365,20 @@ def _misnamed(statement: Statement, defined: Any) -> Iterator[Lost]:
         return
     name = without_partials(defined.function).__name__
     if name != statement.name:
-        words = (
-            f"the decorator below @task hides the function {statement.name} (it is {name!r} now): "
-            "let it use functools.wraps"
+        message = (
+            f"the decorator below @task hides the function {statement.name} (it is {name!r} now): let it use "
+            "functools.wraps"
         )
-        yield Lost(words, statement.line, defined)
+        yield Lost(message, statement.line, defined)
 
 
 def _covered(statement: Statement, defined: Any) -> str:
     if isinstance(defined, type):
         return (
-            f"the decorator of class {statement.name} puts something else in its place, which has no "
-            "part in a run; let it return the class"
+            f"the decorator of class {statement.name} replaces it by something else, which is not used in a "
+            "run; let it return the class"
         )
     return (
-        f"@task is not the outermost decorator of {statement.name}, and what stands above it has no "
-        "part in a run; put @task on top"
+        f"@task is not the outermost decorator of {statement.name}, and those above it are not used in a run; "
+        "put @task on top"
     )

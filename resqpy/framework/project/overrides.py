@@ -1,8 +1,8 @@
-"""`tasks.resque_overrides`: another queue, multi worker or scheduler in place of ours.
+"""`tasks.resque_overrides`: replaces our queue, multi worker or scheduler.
 
-A replacement is called as ours is: a queue with (store, definitions), a multi worker with (store,
-definitions, queues, options, scaling), a scheduler with (store, definitions, options). Deriving from
-ours is the shortest way.
+A replacement is called like ours: a queue with (store, definitions), a multi worker with (store,
+definitions, queues, options, scaling), a scheduler with (store, definitions, options). Deriving from our
+class is the easiest way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.config import Config
 
-# Ours, and what a replacement must offer, to be called as ours is.
+# Our class, and what a replacement must have, with the same signatures.
 PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "queue": (
         Resque,
@@ -38,7 +38,7 @@ PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part that is made once, by ours or by its replacement.
+    """A part that is created once, by our class or its replacement.
 
     Attributes:
         make: a class or a factory.
@@ -49,17 +49,17 @@ class Part:
     shown: str
 
     def __call__(self, *arguments: Any) -> Any:
-        """Make it.
+        """Create it.
 
         Raises:
-            UsageError: it doesn't take these arguments, or lacks something.
+            UsageError: it doesn't accept these arguments, or lacks something.
         """
         try:
             made = self.make(*arguments)
         except TypeError as error:
             raise UsageError(
-                f"{self.shown} can't be called as our {self.name} is, with {len(arguments)} "
-                f"arguments (see resqpy/framework/project/overrides.py): {error}"
+                f"{self.shown} can't be called like our {self.name}, with {len(arguments)} arguments (see "
+                f"resqpy/framework/project/overrides.py): {error}"
             ) from error
         if not isinstance(self.make, type):
             check_contract(self.name, made, f"{self.shown} returned a {type(made).__name__}; it")
@@ -67,7 +67,7 @@ class Part:
 
 
 def part(name: str, config: Config) -> Part:
-    """The part of a name, as the config has it.
+    """The part of a name, as configured.
 
     Raises:
         UsageError: what is wrong with the replacement.
@@ -82,7 +82,7 @@ def part(name: str, config: Config) -> Part:
     if isinstance(make, type):
         check_contract(name, make, shown)
     elif not callable(make):
-        raise UsageError(f"{shown} is {make!r}: neither a class nor a factory")
+        raise UsageError(f"{shown} is {make!r}, neither a class nor a factory")
     return Part(name, make, shown)
 
 
@@ -100,13 +100,13 @@ def _imported(path: str, shown: str) -> Any:
 
 
 def check_contract(kind: str, part: Any, what: str) -> None:
-    """Check that a class or an object offers what is asked of a part of its kind.
+    """Check that a class or an object has what a part of its kind needs.
 
     Args:
-        what: how a person knows it: the path in the config and what it says.
+        what: its description in messages: the path in the config and its value.
 
     Raises:
-        UsageError: all that is missing or takes other arguments.
+        UsageError: everything that is missing or takes other arguments.
     """
     ours, names = PARTS[kind]
     problems = []
@@ -120,7 +120,7 @@ def check_contract(kind: str, part: Any, what: str) -> None:
 
 
 def _wrong_call(wanted: Any, part: Any, name: str) -> list[str]:
-    """What keeps a method from being called as ours is, each argument by its place."""
+    """What prevents calling a method like ours, with each argument by position."""
     method = getattr(part, name)
     if not callable(method):
         return [f"its {name!r} is {method!r}, not a method"]
@@ -130,7 +130,7 @@ def _wrong_call(wanted: Any, part: Any, name: str) -> list[str]:
     try:
         inspect.signature(method).bind(*itself, *[None] * len(names))
     except TypeError as error:
-        return [f"its {name}() doesn't take ({', '.join(names)}): {error}"]
+        return [f"its {name}() doesn't accept ({', '.join(names)}): {error}"]
     return []
 
 

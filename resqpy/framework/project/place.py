@@ -1,5 +1,5 @@
-"""Where a project is: its folder, its config, its Redis. All that a look at the Redis needs; the
-project's code isn't loaded for it.
+"""A project's directory, config and Redis: all that is needed to inspect its Redis; the project's code
+isn't loaded.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from resqpy.embedded import EmbeddedServer
 
 
-class Place:
-    """A folder with a config.
+class ProjectDirectory:
+    """A directory with a config.
 
     Attributes:
         root: the folder.
@@ -40,8 +40,8 @@ class Place:
         root: str | os.PathLike[str] = ".",
         env: str | None = None,
         overrides: Mapping[str, Any] | None = None,
-    ) -> Place:
-        """Read the config of a folder; as `Project.load`, but without its code.
+    ) -> ProjectDirectory:
+        """Read the config of a directory; like `Project.load`, but without its code.
 
         Raises:
             ProjectErrors: all that is wrong with the config.
@@ -51,7 +51,7 @@ class Place:
         layout = Layout.of(folder, problems)
         config = load_config(folder, env, overrides, problems=problems, code=layout.root)
         problems.check()
-        return Place(layout, config)
+        return ProjectDirectory(layout, config)
 
     @property
     def name(self) -> str:
@@ -59,11 +59,11 @@ class Place:
         return self.config.general.name or self.root.name
 
     def connection(self) -> RedisOptions:
-        """The Redis that the config names; where it names none, the project's embedded one, which is
-        started if it doesn't run yet (this blocks until it answers) and lasts until `close`.
+        """The configured Redis; if none is configured, the project's embedded one, which is started if
+        necessary (this blocks until it answers) and is used until `close`.
 
         Raises:
-            EmbeddedRedisError: there is no server to be had.
+            EmbeddedRedisError: no server is available.
         """
         if not self.uses_embedded_redis:
             return redis_options(self.config)
@@ -75,12 +75,12 @@ class Place:
 
     @property
     def uses_embedded_redis(self) -> bool:
-        """Whether `connection` leads to the project's own embedded Redis."""
+        """Whether `connection` uses the project's own embedded Redis."""
         redis = self.config.redis
         return redis.url is None and redis.host is None and not redis.sentinels
 
     def close(self) -> None:
-        """Give up the embedded Redis, if one is used; calling it twice does no harm."""
+        """Release the embedded Redis, if one is used; calling it twice does no harm."""
         embedded, self._embedded = self._embedded, None
         if embedded is not None:
             embedded.close()

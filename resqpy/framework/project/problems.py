@@ -1,4 +1,4 @@
-"""What is wrong with a project: collected while it is loaded, shown together."""
+"""Problems of a project: collected while it is loaded, shown together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from resqpy.base.errors import LoadFailed
 
 @dataclass(frozen=True, slots=True)
 class ProjectProblem:
-    """One thing that is wrong, with its place.
+    """One problem, with its location.
 
     Attributes:
-        file: where, as a person would name it: below the project's folder.
+        file: the path, relative to the project's directory if possible.
     """
 
     message: str
@@ -44,7 +44,7 @@ class Problems:
     """Collects problems of a project's files.
 
     Args:
-        root: the project's folder.
+        root: the project's directory.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,11 +53,11 @@ class Problems:
         self.warnings: list[ProjectProblem] = []
 
     def add(self, message: str, path: Path | None = None, line: int | None = None) -> None:
-        """Note a problem."""
+        """Add a problem."""
         self._note(self.found, message, path, line)
 
     def warn(self, message: str, path: Path | None = None, line: int | None = None) -> None:
-        """Note what is allowed and hardly meant."""
+        """Add a warning about something allowed but probably unintended."""
         self._note(self.warnings, message, path, line)
 
     def _note(
@@ -68,16 +68,16 @@ class Problems:
             problems.append(problem)
 
     def add_error(self, error: BaseException, path: Path) -> None:
-        """Note what running a file raised, at the file's own line that led to it."""
-        words = told(error)
+        """Add an error raised by running a file, at the file's own line that led to it."""
+        message = told(error)
         if isinstance(error, SyntaxError):
-            words = f"SyntaxError: {error.msg}"
+            message = f"SyntaxError: {error.msg}"
         if isinstance(error, SystemExit):
-            words = f"SystemExit: it calls sys.exit({error.code!r}) as it is loaded"
-        self.add(words + self._elsewhere(error, path), path, _line_in(error, path))
+            message = f"SystemExit: it calls sys.exit({error.code!r}) while it is loaded"
+        self.add(message + self._elsewhere(error, path), path, _line_in(error, path))
 
     def _elsewhere(self, error: BaseException, path: Path) -> str:
-        """Where it was raised, if a file led there through another one of the project."""
+        """Where it was raised, if the file got there through another file of the project."""
         places = [(Path(frame.filename), frame.lineno) for frame in _frames(error)]
         if isinstance(error, SyntaxError) and error.filename:
             places.append((Path(error.filename), error.lineno))
@@ -88,16 +88,16 @@ class Problems:
         return f" (in {self.name(file)}:{line})"
 
     def check(self) -> None:
-        """Raise all that was found.
+        """Raise all problems.
 
         Raises:
-            ProjectErrors: something was.
+            ProjectErrors: there are some.
         """
         if self.found:
             raise ProjectErrors(self.found)
 
     def name(self, path: Path) -> str:
-        """A path as a person would name it."""
+        """A path for people."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
@@ -119,10 +119,10 @@ def _frames(error: BaseException) -> traceback.StackSummary:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A class or a function at the top of a file.
+    """A class or a function at the top level of a file.
 
     Attributes:
-        first, line, last: of its first decorator, of its name, of its end.
+        first, line, last: the lines of its first decorator, its name, its end.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Statement:
 
 
 def statements_of(path: Path) -> list[Statement]:
-    """All classes and functions at the top of a file: of two with one name, Python knows the last."""
+    """All classes and functions at the top level of a file: of two with one name, Python keeps the last."""
     return [
         Statement(
             node.name,

@@ -1,4 +1,4 @@
-"""A project: its folder with config, tasks and the rest, loaded and checked; and its Redis."""
+"""A project: its directory with config, tasks and the rest, loaded and checked; and its Redis."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from resqpy.framework.project.files import module_folders
 from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.loader import Loader
 from resqpy.framework.project.overrides import PARTS, part
-from resqpy.framework.project.place import Place
+from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.problems import Problems, ProjectErrors, ProjectProblem
 from resqpy.framework.project.registry import Registry
 
 
-class Project(Place):
+class Project(ProjectDirectory):
     """A loaded project.
 
     Attributes:
-        root: its folder.
-        config: frozen; where a setting was wrong, its default.
-        registry: the tasks that are right.
+        root: its directory.
+        config: immutable; invalid settings have their defaults.
+        registry: the valid tasks.
         errors: all that is wrong; `check` raises it.
-        warnings: what is allowed and hardly meant; told in the log and by `resqpy doctor`.
+        warnings: what is allowed but probably unintended; reported in the log and by `resqpy doctor`.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Project(Place):
         environ: Mapping[str, str] | None = None,
         tasks: Sequence[str] | None = None,
     ) -> Self:
-        """Load a folder: config, plugins, middleware, initializers, tasks. Never raises for what is
-        wrong in them: see `errors` and `check`. A folder without any of it is a project, too.
+        """Load a directory: config, plugins, middleware, initializers, tasks. Never raises for problems in
+        them: see `errors` and `check`. A directory without any of it is a project too.
 
         Args:
             env: the environment; None: RESQPY_ENV, else `test` under pytest, else `development`.
-            overrides: settings by path that win over all others, as flags do:
-                `{"tasks.timeout": 100}`; None as a value means "not given".
+            overrides: settings by path that override all others, like flags: `{"tasks.timeout": 100}`; None
+                as a value means "not given".
             environ: instead of `os.environ`.
             tasks: dotted names of the modules with tasks, instead of those that `[tool.resqpy]` in
                 pyproject.toml names: `["myapp.jobs", "myapp.*.tasks"]`.
@@ -88,7 +88,7 @@ class Project(Place):
 
 
 def _check_overrides(config: Config, problems: Problems) -> None:
-    """Find out at once whether the replaced parts can be used."""
+    """Find out early whether the replaced parts can be used."""
     for name in PARTS:
         try:
             part(name, config)

@@ -29,7 +29,7 @@ class Registry:
     """The tasks.
 
     Args:
-        name_of: a file as a person would name it.
+        name_of: formats a path for people.
 
     Attributes:
         tasks: by name, with all properties.
@@ -46,7 +46,7 @@ class Registry:
         self.plugins: dict[str, type[Plugin]] = {}
         self.middleware: MiddlewareSet = MiddlewareSet()
         self.initializers: list[Any] = []
-        self._by_definition: dict[int, TaskSpec] = {}  # each spec keeps its definition
+        self._by_definition: dict[int, TaskSpec] = {}  # each spec keeps its definition alive
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(self.tasks.values())
@@ -56,11 +56,11 @@ class Registry:
 
     @property
     def periodic(self) -> list[TaskSpec]:
-        """The tasks that run again and again."""
+        """The periodic tasks."""
         return [task for task in self if task.periodic]
 
     def add(self, task: TaskSpec, complain: Callable[[str | None, str], None]) -> None:
-        """Add a task, if its plugins and middleware are right and its name is free."""
+        """Add a task, if its plugins and middleware are valid and its name is free."""
         if (other := self.tasks.get(task.name)) is not None:
             place = self._name_of(other.file) + (f":{other.line}" if other.line else "")
             complain("name", f"there is already a task {task.name!r}, in {place}")
@@ -107,7 +107,7 @@ class Registry:
         )
 
     def _plugin(self, wanted: Any) -> Any:
-        """A plugin of the project by its name; anything else is for the engine to find."""
+        """A plugin of the project by name; anything else is left to the engine."""
         if not isinstance(wanted, str) or "." in wanted or ":" in wanted:
             return wanted
         hint = near_match(wanted, self.plugins, MISSPELLED)
@@ -118,7 +118,7 @@ class Registry:
     # -- finding --
 
     def task(self, wanted: Any) -> TaskSpec:
-        """A task by its name, or by what defines it: a class or a decorated function.
+        """A task by its name, or by its definition: a class or a decorated function.
 
         Raises:
             UnknownTask: with the nearest name.
@@ -132,7 +132,7 @@ class Registry:
         return found
 
     def _original_of(self, wanted: Any) -> TaskSpec | None:
-        """The task of which a definition is a copy: somebody ran the file by another name."""
+        """The task whose definition was copied: somebody ran the file under another name."""
         identity = _identity(wanted)
         same = [each for each in self if identity and _identity(each.defined) == identity]
         return same[0] if len(same) == 1 else None
@@ -144,13 +144,13 @@ class Registry:
         if not is_definition(wanted):
             return f"{wanted!r} is neither the name of a task nor a task (tasks: {known})"
         return (
-            f"the task {_shown(wanted)} is none of this project's, so no worker would run it: import it "
+            f"the task {_shown(wanted)} does not belong to this project, so no worker would run it: import it "
             f"by its name in a file in tasks/ (tasks: {known})"
         )
 
 
 def _identity(defined: Any) -> tuple[Any, ...] | None:
-    """What is the same in a copy of a definition, made where its file was run a second time."""
+    """What a copy of a definition, made by running its file a second time, has in common with it."""
     place = place_of(defined)
     if place is None:
         return None
@@ -161,7 +161,7 @@ def _identity(defined: Any) -> tuple[Any, ...] | None:
 
 
 def _shown(defined: Any) -> str:
-    """A definition as a person knows it, with its place."""
+    """A definition and its location, for people."""
     named = without_partials(defined.function) if isinstance(defined, FunctionTask) else defined
     place = place_of(defined)
     where = "" if place is None else f" (of {place.file}:{place.line})"
@@ -169,7 +169,7 @@ def _shown(defined: Any) -> str:
 
 
 def registry_of(defined: Any) -> Registry:
-    """A registry with the one task that a class or a decorated function defines."""
+    """A registry with the one task of a class or a decorated function."""
     problems: list[str] = []
 
     def complain(_: str | None, message: str) -> None:

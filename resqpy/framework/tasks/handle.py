@@ -1,7 +1,7 @@
-"""The verbs on a task itself: `send_email.enqueue(to="…")`, checked by a type checker.
+"""The verbs of a task itself: `send_email.enqueue(to="…")`, checked by a type checker.
 
-They know the task's parameters by the signature of its `run`, and find the task in the process that
-`api` leads to.
+They know the task's parameters from the signature of its `run`, and find the task in the process that `api`
+refers to.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 W = TypeVar("W")
 
-WHOLE = ("params", "inputs")  # parameters of `run` that get all inputs as a dict
-GIVEN = (*WHOLE, "worker")  # parameters of `run` that are no inputs themselves
+WHOLE = ("params", "inputs")  # parameters of `run` that receive all inputs as a dict
+GIVEN = (*WHOLE, "worker")  # parameters of `run` that are not inputs themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ def _named(handle: Handle[Any], _args: Any, _kwargs: Any) -> str:
 
 
 def task_words(task: Any) -> str:
-    """A task in words: by its name, or by what defines it."""
+    """A task for messages: by its name, or by its definition."""
     return f"task {task if isinstance(task, str) else getattr(task, '__name__', task)!r}"
 
 
 class Handle(Generic[P]):
-    """A task, with its own way to enqueue it.
+    """A task with its own verbs for enqueueing.
 
     Args:
-        task: what was defined: a class derived from `Task`, or a function.
+        task: the definition: a class derived from `Task`, or a function.
         run: the function whose parameters are the inputs.
         queue: another queue than the task's.
         once: `once` and `once_within` of a call that may be repeated.
@@ -73,7 +73,7 @@ class Handle(Generic[P]):
         """The same task, enqueued to another queue.
 
         Raises:
-            InvalidQueueName: no queue can be called so.
+            InvalidQueueName: the name is invalid.
         """
         return Handle(self._task, self._run, check_queue_name(queue), self._once)
 
@@ -139,7 +139,7 @@ class Handle(Generic[P]):
             raise AttributeError(name if name[:1] == "_" else other_verb(self._task, name))
 
 
-# What other libraries call our verbs.
+# Names of our verbs in other libraries.
 OTHER_VERBS = {
     "delay": "enqueue", "send": "enqueue", "apply_async": "enqueue", "perform_async": "enqueue",
     "perform_later": "enqueue", "defer": "enqueue", "kiq": "enqueue", "enqueue_job": "enqueue",
@@ -149,7 +149,7 @@ OTHER_VERBS = {
 
 
 def other_verb(task: Any, name: str) -> str:
-    """What is told of an attribute that a task hasn't, with the verb that was meant."""
+    """The message about a missing attribute of a task, with the verb that was probably meant."""
     title = getattr(task, "__name__", task)
     verb = OTHER_VERBS.get(name)
     known = [each for each in vars(Handle) if not each.startswith("_")]
@@ -158,7 +158,7 @@ def other_verb(task: Any, name: str) -> str:
 
 
 class OtherVerb:
-    """A verb of another library on a task class: it is no attribute, and says which is meant."""
+    """Another library's verb on a task class: not an attribute; its error names our verb."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -170,10 +170,10 @@ class OtherVerb:
 def inputs_of(
     run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The inputs by name, of a call as `run` would take it.
+    """The inputs by name, for the arguments of a call.
 
     Raises:
-        InvalidInputs: more positional ones than `run` has.
+        InvalidInputs: more positional arguments than `run` has.
     """
     if not args:
         return dict(kwargs)
@@ -216,7 +216,7 @@ class _HasRun(Protocol[P]):
 
 
 class _Verb(Generic[T]):
-    """A verb that a class or an instance of it has: what `Handle` has under this name."""
+    """A verb on a class or an instance: the attribute of `Handle` with this name."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name

@@ -1,9 +1,9 @@
-"""The inputs of a task: declared, by `inputs` or by the type hints of `run`, and checked.
+"""The inputs of a task: declared by `inputs` or by the type hints of `run`, and checked.
 
-They are checked twice: when a job is enqueued, so that the caller hears of it, and before the run,
-because foreign clients don't check. What is enqueued is what the caller gave, or what enqueue hooks made
-of it: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job
-by what was enqueued.
+They are checked twice: when a job is enqueued, so that the caller gets the error, and before the run,
+because foreign clients don't check. What is enqueued is what the caller passed, possibly changed by enqueue
+hooks: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job by
+what was enqueued.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from resqpy.base.codec import TASK_ID
-from resqpy.base.error_text import class_of, words_of
+from resqpy.base.error_text import class_of, message_of
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.masking import HIDDEN, SECRETS, Redaction
@@ -30,12 +30,12 @@ class Input:
     """One input of a task.
 
     Attributes:
-        required: a job without it is refused. None: as the parameter of `run` says (required if it has
-            no default); not required where there is no such parameter.
-        default: taken where it is missing; a function is called for each run.
-        validator: given the value; it raises, returns False, or returns a text that says what is
-            wrong. Anything else means that the value is fine.
-        formatter: makes of the value what `run` gets; before the validator, as in ActionHero.
+        required: a job without it is rejected. None: as the parameter of `run` says (required if it has no
+            default); not required if there is no such parameter.
+        default: used if it is missing; a function is called for each run.
+        validator: receives the value; it raises, returns False, or returns a text that says what is wrong.
+            Anything else means that the value is valid.
+        formatter: converts the value to what `run` receives; before the validator, as in ActionHero.
         type: a type hint; JSON's values only, unless there is a formatter.
         description: for people.
     """
@@ -54,7 +54,7 @@ class Input:
 
     @property
     def is_required(self) -> bool:
-        """Whether a job without it is refused."""
+        """Whether a job without it is rejected."""
         return bool(self.required) and not self.has_default
 
 
@@ -84,7 +84,7 @@ def as_input(name: str, declared: Any) -> Input:
         if function is not None and not callable(function):
             raise UsageError(f"input {name!r}: its {what} is {function!r}, not a function")
         if inspect.iscoroutinefunction(function):
-            raise UsageError(f"input {name!r}: its {what} is async; a plain function is needed")
+            raise UsageError(f"input {name!r}: its {what} is async; it must be a plain function")
     return made
 
 
@@ -93,7 +93,7 @@ class Inputs(Mapping[str, Input]):
 
     Args:
         declared: by name.
-        extra: inputs that nobody declared are let through.
+        extra: undeclared inputs are accepted.
 
     Raises:
         UsageError: a type hint that JSON has no values for.
@@ -107,11 +107,11 @@ class Inputs(Mapping[str, Input]):
         self._redaction = Redaction()
 
     def hide(self, words: Sequence[str]) -> None:
-        """Show no value in an error whose name contains one of these words."""
+        """Hide values in errors if their name contains one of these words."""
         self._redaction = Redaction((*SECRETS, *words))
 
     def quoted(self, value: Any, most: int = 80) -> str:
-        """A value for an error's words, which logs and the failed list keep: without secrets."""
+        """A value for an error message, which logs and the failed list keep: without secrets."""
         shown = self._redaction.shown(value) if isinstance(value, _WITH_NAMES) else value
         text = self._redaction.text(repr(shown))
         return text if len(text) <= most else f"{text[:most]}…"
@@ -127,23 +127,23 @@ class Inputs(Mapping[str, Input]):
 
     @property
     def required(self) -> list[str]:
-        """The names of those without which a job is refused."""
+        """The names of the required inputs."""
         return [name for name, each in self._declared.items() if each.is_required]
 
     @property
     def version(self) -> str:
-        """Stands for what is taken: another version of the task that takes other inputs has another."""
+        """Identifies the declared inputs: a version of the task with other inputs has another value."""
         parts = [
             (name, each.is_required, name_of(each.type)) for name, each in self._declared.items()
         ]
         return hashlib.sha256(repr((sorted(parts), self.extra)).encode()).hexdigest()[:8]
 
     def fits(self, name: str, value: Any) -> bool:
-        """Whether a value is of the type of an input; of one that nobody declared, any is."""
+        """Whether a value matches the type of an input; undeclared inputs accept any."""
         return name not in self._checks or self._checks[name](value)
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What `run` gets for what was given: with defaults, formatted and validated.
+        """What `run` receives for the given inputs: with defaults, formatted and validated.
 
         Raises:
             InvalidInputs: all that is wrong.
@@ -167,7 +167,7 @@ class Inputs(Mapping[str, Input]):
         ]
 
     def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:
-        """Put the input's final value in place, or tell what is wrong with it."""
+        """Put the input's final value in place, or return what is wrong with it."""
         if name not in given:
             if declared.is_required:
                 return f"input {name!r} is required"
@@ -180,8 +180,8 @@ class Inputs(Mapping[str, Input]):
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
-        except Exception as error:  # a user's function may raise anything: it means "not valid"
-            verdict = words_of(error) or class_of(error)
+        except Exception as error:  # users' functions may raise anything: it means "not valid"
+            verdict = message_of(error) or class_of(error)
         if verdict is False:
             return f"input {name!r} is not valid: {self._told(name, value)}"
         if not isinstance(verdict, str):
@@ -193,14 +193,14 @@ class Inputs(Mapping[str, Input]):
         return f"a {kind}" if self._redaction.hides(name) else f"{self.quoted(value, 60)} ({kind})"
 
     def _without(self, name: str, value: Any, words: str) -> str:
-        """The words of a validator or formatter, which may quote what it was given."""
+        """The message of a validator or formatter, which may quote its argument."""
         if self._redaction.hides(name) and str(value):
             words = words.replace(str(value), HIDDEN)
         return self._redaction.text(words)
 
 
 def _fresh(default: Any) -> Any:
-    """A default for one run: a list that one run changes must not be the next one's."""
+    """A default for one run: a list that one run changes must not affect the next."""
     if callable(default):
         return default()
     return deepcopy(default) if isinstance(default, list | dict | set) else default
@@ -216,7 +216,7 @@ def _check(name: str, declared: Input) -> Check:
 
 
 def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:
-    """An input that is declared by a parameter of `run`, and perhaps in `inputs` as well.
+    """An input declared by a parameter of `run`, and possibly in `inputs` too.
 
     Args:
         default: the parameter's; `inspect.Parameter.empty` for none.

@@ -1,6 +1,6 @@
 """Middleware: code around the enqueueing and the run of tasks, for all tasks or for those that name it.
 
-It stands on the engine's plugins: one plugin for each middleware of a task, inside the task's own
+It is built on the engine's plugins: one plugin for each middleware of a task, inside the task's own
 plugins, so that a retry sees what a `pre_processor` raised.
 """
 
@@ -27,11 +27,11 @@ class Middleware:
     """Base of all middleware: override the hooks you need; they may be async or plain.
 
     Attributes:
-        name: by which tasks name it. Default: the class's name with a small first letter.
-        everywhere: it belongs to all tasks (ActionHero's `global`).
-        priority: the lower the earlier before a task, and the later after it.
-        hook_timeout: how long each of its hooks may take (milliseconds or a timedelta): then it is
-            cancelled, and the enqueue or the job fails with `HookTimeout`. None: without limit.
+        name: by which tasks refer to it. Default: the class's name with a lower-case first letter.
+        everywhere: it applies to all tasks (ActionHero's `global`).
+        priority: lower ones run earlier before a task, and later after it.
+        hook_timeout: time limit of each of its hooks (milliseconds or a timedelta): then it is cancelled,
+            and the enqueue or the job fails with `HookTimeout`. None: no limit.
     """
 
     name: ClassVar[str] = ""
@@ -40,8 +40,8 @@ class Middleware:
     hook_timeout: ClassVar[Duration | None] = 30_000
 
     def pre_enqueue(self, job: Enqueuing) -> Any:
-        """Before a job is enqueued: may change `job.args`. Returning False forbids it, raising tells the
-        caller why.
+        """Before a job is enqueued: may change `job.args`. Returning False forbids it; an error is raised
+        to the caller.
         """
 
     def post_enqueue(self, job: Enqueuing) -> Any:
@@ -55,12 +55,12 @@ class Middleware:
 
     @classmethod
     def title(cls) -> str:
-        """The name by which tasks name it."""
+        """The name by which tasks refer to it."""
         return cls.name or cls.__name__[:1].lower() + cls.__name__[1:]
 
 
 class MiddlewarePlugin(Plugin):
-    """One middleware of one task as the engine sees it."""
+    """One middleware of one task as a plugin for the engine."""
 
     def __init__(self, middleware: Middleware, task: TaskSpec) -> None:
         super().__init__()
@@ -69,12 +69,12 @@ class MiddlewarePlugin(Plugin):
 
     @property
     def name(self) -> str:
-        """That of the middleware."""
+        """The middleware's name."""
         return self._middleware.title()
 
     @property
     def hook_limit_s(self) -> float | None:
-        """That of the middleware."""
+        """The middleware's limit."""
         limit = self._middleware.hook_timeout
         return None if limit is None else duration_s(limit, f"hook_timeout of {self.name}")
 
@@ -88,7 +88,7 @@ class MiddlewarePlugin(Plugin):
 
 
 class EnqueueMiddlewarePlugin(MiddlewarePlugin):
-    """The same, for one that has to do with enqueueing: others must not cost a hook there."""
+    """The same with enqueue hooks; others must not cost anything there."""
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
         return await _result(self._middleware.pre_enqueue(job)) is not False
@@ -124,8 +124,8 @@ class MiddlewareSet:
         """Add a class.
 
         Raises:
-            InvalidTask: its name is taken, its priority is no number, or a method has nearly the name
-                of a hook.
+            InvalidTask: its name is taken, its priority is not a number, or a method's name is a misspelled
+                hook.
         """
         name = kind.title()
         if name in self._by_name:
@@ -139,10 +139,10 @@ class MiddlewareSet:
         self._by_name[name] = kind()
 
     def of(self, task: TaskSpec) -> list[Plugin]:
-        """The plugins of the middleware of a task, the outermost first.
+        """The plugins of a task's middleware, outermost first.
 
         Raises:
-            InvalidTask: it names one that isn't there.
+            InvalidTask: it names a middleware that doesn't exist.
         """
         chosen = [each for each in self._by_name.values() if each.everywhere]
         for wanted in task.middleware:
@@ -161,7 +161,6 @@ class MiddlewareSet:
         if name not in self._by_name:
             known = ", ".join(self.names) or "none"
             raise InvalidTask(
-                f"there is no middleware {name!r}{near_match(str(name), self._by_name)} "
-                f"(there is: {known})"
+                f"there is no middleware {name!r}{near_match(str(name), self._by_name)} (known: {known})"
             )
         return self._by_name[name]

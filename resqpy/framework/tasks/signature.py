@@ -1,4 +1,4 @@
-"""What the parameters of `run` say: which of them are inputs, and how it is to be called."""
+"""The parameters of `run`: which of them are inputs, and how to call it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """How `run` is called.
+    """How to call `run`.
 
     Attributes:
         whole: its parameter for the dict of all inputs.
-        names: its parameters for single inputs; `defaults` has what they have in Python.
+        names: its parameters for single inputs; `defaults` has their Python defaults.
         worker: it takes the worker.
-        rest: it takes inputs that it doesn't name (`**others`).
+        rest: it takes undeclared inputs (`**others`).
     """
 
     whole: str | None
@@ -50,10 +50,10 @@ class Signature:
 
 
 def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.Parameter]]:
-    """How a function is called, and its parameters that are inputs.
+    """How to call a function, and which of its parameters are inputs.
 
     Raises:
-        UsageError: a parameter that can't be given.
+        UsageError: a parameter that can't be passed.
     """
     parameters = dict(inspect.signature(run).parameters)
     _refuse_the_seeds(parameters)
@@ -61,7 +61,7 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
     rest = inspect.Parameter.VAR_KEYWORD in kinds
     for name, each in parameters.items():
         if each.kind not in (*_BY_NAME, inspect.Parameter.VAR_KEYWORD):
-            raise UsageError(f"run's parameter {name!r} has no name to call it by; make it plain")
+            raise UsageError(f"run's parameter {name!r} can't be passed by name; use a normal one")
     single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
     whole = [name for name in WHOLE if name in single]
     own = {name: each for name, each in single.items() if name not in GIVEN}
@@ -77,17 +77,17 @@ _NEXT = ("next", "callback", "cb", "done")
 
 
 def _refuse_the_seeds(parameters: Mapping[str, inspect.Parameter]) -> None:
-    """`run(api, params, next)`, as ActionHero had it once, would have inputs of those names."""
+    """`run(api, params, next)`, ActionHero's old form, would be taken for inputs of those names."""
     if "api" in parameters and any(name in parameters for name in (*_NEXT, *GIVEN)):
         raise UsageError(
-            f"run takes ({', '.join(parameters)}), which is JavaScript's form; here it is "
-            "`async def run(self, params, worker)`, or the inputs by name: `from resqpy import api` "
-            "gives the api, returning is success, raising is failure"
+            f"run takes ({', '.join(parameters)}), which is JavaScript's form; here it is `async def run(self, "
+            "params, worker)`, or the inputs by name: `from resqpy import api` provides the api, returning "
+            "means success, raising means failure"
         )
 
 
 def _check_given(run: Callable[..., Any], signature: Signature) -> None:
-    """A hint of a parameter that is no input: it must not be one that only an input could have."""
+    """The hint of a parameter that is not an input must not be one that only an input could have."""
     parameters = inspect.signature(run).parameters
     for name in filter(None, ("worker" if signature.worker else None, signature.whole)):
         check = _json_check(run, name, parameters[name])
@@ -95,13 +95,13 @@ def _check_given(run: Callable[..., Any], signature: Signature) -> None:
         value: Any = object() if name == "worker" else {}
         if check is not None and not check(value):
             raise UsageError(
-                f"run's parameter {name!r} gets {gets}, which is no "
-                f"{name_of(parameters[name].annotation)}; an input needs another name"
+                f"run's parameter {name!r} receives {gets}, which is not "
+                f"{name_of(parameters[name].annotation)}; rename the input"
             )
 
 
 def _json_check(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Check | None:
-    """The check of a hint; None for one that can't be read or is of no JSON value."""
+    """The check for a hint; None if it can't be read or is not a JSON type."""
     try:
         hint = _hint(run, name, parameter)
         return None if is_typeddict(hint) else check_of(hint)
@@ -140,7 +140,7 @@ def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> A
     stub = SimpleNamespace(__annotations__={name: hint})
     try:
         resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)
-    except Exception as error:  # an annotation is any expression
+    except Exception as error:  # an annotation may be any expression
         raise UsageError(
             f"the type hint {hint!r} of input {name!r} can't be read: {error}"
         ) from error
@@ -148,7 +148,7 @@ def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> A
 
 
 def _declared_by(hint: Any, name: str, declared: Input | None) -> Input | None:
-    """What `Annotated[int, Input(…)]` says, or the entry in `inputs`."""
+    """What `Annotated[int, Input(…)]` declares, or the entry in `inputs`."""
     inside = [each for each in get_args(hint)[1:] if isinstance(each, Input)]
     if get_origin(hint) is not Annotated or not inside:
         return declared

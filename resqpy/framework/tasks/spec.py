@@ -1,4 +1,4 @@
-"""A task as a user wrote it, class or function, read in one way; and its frozen spec, all properties checked."""
+"""A task as a user wrote it, class or function, in one form; and its immutable spec, all properties checked."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class TaskSpec:
 
     Attributes:
         frequency_ms: 0: none.
-        schedule: what `cron` says; None: nothing.
+        schedule: the parsed `cron`; None: none.
         retry: the options of the plugin Retry; None: no retry.
         run: the user's function, bound.
         module: the module it belongs to; None: the project.
-        package: name and version of the installed package that brought it; None: none did.
+        package: name and version of the installed package that provides it; None: none.
         defined: what the user wrote: a class or a `FunctionTask`.
     """
 
@@ -61,7 +61,7 @@ class TaskSpec:
 
     @property
     def periodic(self) -> bool:
-        """Whether it runs again and again."""
+        """Whether it is periodic."""
         return self.frequency_ms > 0 or self.schedule is not None
 
 
@@ -71,7 +71,7 @@ class WrittenTask:
 
     Attributes:
         own: the properties that were set, by name.
-        run: as it stands there; None: there is none.
+        run: as written; None: there is none.
     """
 
     defined: Any
@@ -109,7 +109,7 @@ def written(defined: Any) -> WrittenTask:
 
 
 def without_partials(function: Any) -> Any:
-    """The function itself, of one to which `functools.partial` gave some of its arguments."""
+    """The underlying function of a `functools.partial`."""
     while isinstance(function, partial):
         function = function.func
     return function
@@ -120,7 +120,7 @@ def _first_lines(words: str | None) -> str:
 
 
 def looks_like_a_task(thing: Any) -> bool:
-    """Whether a class has what a task has, but doesn't derive from `Task`: nobody would find it."""
+    """Whether a class looks like a task but doesn't derive from `Task`: it would not be found."""
     if not isinstance(thing, type) or issubclass(thing, Task):
         return False
     own = vars(thing)

@@ -1,4 +1,4 @@
-"""From what a user wrote to the spec of a task, or to all that is wrong with it."""
+"""Turns what a user wrote into the spec of a task, or into a list of all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100}
 
 
 class SpecBuilder:
-    """Checks one task, property by property, and notes all that is wrong.
+    """Checks one task, property by property, and reports all that is wrong.
 
     Args:
         complain: called with the property's name and a message.
         timezone: of cron tasks that name none.
-        warn: called likewise of what is allowed and hardly meant.
+        warn: called likewise about what is allowed but probably unintended.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SpecBuilder:
         self._task = task
         self._warn = warn
         self._own = dict(task.own)
-        if self._own["plugin_options"] == []:  # so it stands in the tasks of ActionHero's page
+        if self._own["plugin_options"] == []:  # as in the examples of ActionHero's page
             self._own["plugin_options"] = {}
         self._tell = complain
         self._wrong = False
@@ -71,9 +71,9 @@ class SpecBuilder:
             return None
         return spec
 
-    def _complain(self, name: str | None, message: str) -> None:
+    def _complain(self, name: str | None, words: str) -> None:
         self._wrong = True
-        self._tell(name, f"{self._task.title}: {message}")
+        self._tell(name, f"{self._task.title}: {words}")
 
     def _name(self, module: str | None) -> str:
         given = self._own["name"]
@@ -83,7 +83,7 @@ class SpecBuilder:
         return f"{prefix}{self._task.default_name}"
 
     def _simple(self) -> dict[str, Any]:
-        """Properties that are kept as they are, if they are of the type that `Task` declares."""
+        """Properties that are kept unchanged, if they have the type that `Task` declares."""
         self._refuse_unknown()
         for name, kind in _SIMPLE.items():
             self._need(name, *_TYPES[kind])
@@ -94,12 +94,12 @@ class SpecBuilder:
         }
 
     def _refuse_unknown(self) -> None:
-        """An attribute that is nearly a property's name is one that was misspelled."""
+        """An attribute whose name is close to a property's is a misspelling."""
         defined = self._task.defined
         for name, value in vars(defined).items() if isinstance(defined, type) else ():
             hint = near_match(name, PROPERTIES, MISSPELLED)
             own = name.startswith("_") or hasattr(Task, name) or hasattr(type(value), "__get__")
-            if hint and not own:  # methods and what else is called are the user's own
+            if hint and not own:  # methods and other names are the user's own
                 self._complain(name, f"unknown property {name!r}{hint}")
 
     def _need(self, name: str, kind: Any, words: str) -> None:
@@ -120,7 +120,7 @@ class SpecBuilder:
             return otherwise
 
     def _converted(self) -> dict[str, Any]:
-        """Properties that are kept in another form."""
+        """Properties that are converted."""
         own = self._own
         if own["cron"] and own["frequency"]:
             self._complain("cron", "cron and frequency are both set; a task has one of them")
@@ -138,7 +138,7 @@ class SpecBuilder:
         }
 
     def _warn_of_units(self) -> None:
-        """Numbers are milliseconds, and some people mean seconds; a `timedelta` says what it means."""
+        """Numbers are milliseconds, but some people mean seconds; a `timedelta` is explicit."""
         for name, least in _RARELY_LESS_MS.items():
             given = self._own[name]
             if isinstance(given, int | float) and 0 < given < least:
@@ -149,7 +149,7 @@ class SpecBuilder:
                 )
 
     def _description(self) -> str:
-        """What it says; without a word (PYTHONOPTIMIZE=2 takes the docstrings away) the name will do."""
+        """Its description; if empty (PYTHONOPTIMIZE=2 removes docstrings) the name is used."""
         task = self._task
         return str(self._own["description"] or task.default_description or task.default_name)
 
@@ -179,11 +179,11 @@ class SpecBuilder:
             if not hasattr(self._task.run, "__wrapped__"):
                 raise
             raise UsageError(
-                f"{error}; or if a decorator gives it to run, let that one set `__signature__` without it"
+                f"{error}; or, if a decorator passes it to run, let that one set `__signature__` without it"
             ) from error
 
     def _run(self) -> Any:
-        """`run`; None if it is nothing that can be run."""
+        """`run`; None if it can't be run."""
         run: Any = self._task.run
         if run is None:
             names = [each for each in vars(self._task.defined) if not each.startswith("__")]
@@ -198,7 +198,7 @@ class SpecBuilder:
             self._wrong = True
             self._tell(None, words)
         elif yields(run):
-            words = "run has a yield, so calling it would run nothing; return a value instead"
+            words = "run is a generator, so calling it would run nothing; return a value instead"
             self._complain("run", words)
         else:
             self._warn_of_a_hidden_yield(run)
@@ -209,13 +209,13 @@ class SpecBuilder:
         inner = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
         if yields(inner):
             words = (
-                "there is a yield in run, behind a decorator: unless that goes through all of it, each "
-                "job fails as TaskUnfinished"
+                "run contains a yield behind a decorator: unless the decorator exhausts it, each job fails as "
+                "TaskUnfinished"
             )
             self._warn(None, f"{self._task.title}: {words}")
 
     def _method(self) -> str | None:
-        """The name of the method that was decorated, where it should have been a function."""
+        """The name of the decorated method, which should have been a function."""
         if isinstance(self._task.defined, type):
             return None
         first = next(iter(_parameters(self._task.run)), None)
@@ -236,7 +236,7 @@ class SpecBuilder:
 def _parameters(run: Any) -> list[str]:
     try:
         return list(inspect.signature(run).parameters)
-    except (TypeError, ValueError):  # of some functions in C nobody knows them
+    except (TypeError, ValueError):  # unknown for some C functions
         return []
 
 
@@ -256,7 +256,7 @@ def _limit_ms(given: Any) -> int | None:
         return None
     milliseconds = duration_ms(given, "time_limit")
     if not milliseconds:
-        raise UsageError(f"time_limit is {given!r}, so no run could end; None: there is no limit")
+        raise UsageError(f"time_limit is {given!r}, so no run could finish; None: no limit")
     return milliseconds
 
 
@@ -272,7 +272,7 @@ def _retry(given: Any) -> Mapping[str, Any] | None:
     if isinstance(given, Mapping):
         return given
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise UsageError(f"retry is {given!r}, not a number of times or a dict of Retry's options")
+        raise UsageError(f"retry is {given!r}, neither a number nor a dict of Retry's options")
     return {"retry_limit": given + 1}  # node-resque counts the first attempt
 
 

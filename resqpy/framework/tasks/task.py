@@ -1,7 +1,7 @@
 """How a task is defined: a class derived from `Task`, or a function with `@task`.
 
-Both only hold what was written; `spec.py` checks it and makes the frozen spec when a project is loaded,
-so that all that is wrong can be told at once, with file and line.
+Both only store what was written; `spec.py` checks it and makes the immutable spec when a project is loaded,
+so that all errors can be reported at once, with file and line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from resqpy.framework.tasks.handle import (
     Verb,
 )
 
-# Each definition notes itself in the module that was being run then, so a task is found by having been defined,
-# whatever name or container holds it, or none.
+# Each definition is recorded in the module that is being run at that time, so a task is found because it was
+# defined, whatever name or container holds it, if any.
 _DEFINED = "__resqpy_defined__"  # in a module: what was defined while it ran
 _PLACE = "__resqpy_place__"  # of a definition
 
 
 @dataclass(frozen=True, slots=True)
 class DefinedAt:
-    """The line at the top of a module that led to a definition.
+    """The top-level line of a module that led to a definition.
 
     Attributes:
         module: the module's name.
@@ -47,7 +47,7 @@ class DefinedAt:
 
 
 def note(defined: Any) -> None:
-    """Note a definition and its place; one that is made while no module runs has none."""
+    """Record a definition and its location; one made while no module runs has none."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
@@ -59,7 +59,7 @@ def note(defined: Any) -> None:
 
 
 def place_of(defined: Any) -> DefinedAt | None:
-    """Where something was defined, if a module was run then."""
+    """Where something was defined, if a module was being run then."""
     place = getattr(defined, _PLACE, None)
     return place if isinstance(place, DefinedAt) else None
 
@@ -76,37 +76,37 @@ NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Task:
-    """A task. One instance is made when the project is loaded; it keeps nothing of a single run.
+    """A task. One instance is created when the project is loaded; it keeps no state of a single run.
 
-    `run` does the work, on the event loop if it is async, else in a thread. It takes `params` (a dict
-    of all inputs) and `worker`, as in ActionHero, or the inputs by name: `run(self, to: str)`.
-    Returning is success, raising is failure.
+    `run` does the work, on the event loop if it is async, else in a thread. It takes `params` (a dict of
+    all inputs) and `worker`, as in ActionHero, or the inputs by name: `run(self, to: str)`. Returning means
+    success, raising means failure.
 
     Attributes:
-        name: unique; as it stands in Redis. Default: from the class or function. `SendWelcomeEmail` is
-            `sendWelcomeEmail`, a function keeps its name, in a module both get `<module>.` in front. A
-            name that is given is kept as it is.
-        description: for people who list tasks. Default: the docstring, else the name.
-        queue: where it is enqueued unless the caller says another.
+        name: unique; used in Redis. Default: from the class or function. `SendWelcomeEmail` is
+            `sendWelcomeEmail`, a function keeps its name, in a module both get the prefix `<module>.`. An
+            explicit name is used unchanged.
+        description: for lists of tasks. Default: the docstring, else the name.
+        queue: where it is enqueued unless the caller names another.
         frequency: milliseconds, or a `timedelta`, from one run to the next; 0: it is not periodic.
         cron: a cron expression instead, with five fields or six (seconds first).
         timezone: of `cron`. Default: `general.timezone`.
-        missed: what becomes of cron times at which no scheduler ran: `skip`, `once`, `all`.
+        missed: what to do about cron times at which no scheduler ran: `skip`, `once`, `all`.
         missed_window: how far back `once` and `all` look. Default: a day.
         plugins: built-in ones by name (`"QueueLock"`), your own (`plugins/*.py`) by class name, others by
             dotted path, or classes. The first is the outermost.
         plugin_options: by plugin name.
-        middleware: by name or class, besides those that are everywhere.
+        middleware: by name or class, in addition to those that apply everywhere.
         inputs: `Input`s (or dicts) by name; the type hints of `run` count as well.
-        extra_inputs: inputs that nobody declared are let through.
-        retry: how often to try again, or a dict of Retry's options.
+        extra_inputs: accept undeclared inputs.
+        retry: how often to retry, or a dict of Retry's options.
         time_limit: milliseconds or a `timedelta`; a run that takes longer is cancelled and fails as
-            `JobTimeout`. One that swallows its cancellation is cancelled again and then left behind: its
-            slot goes on, and the log tells of it.
-        at_most_once: a run that started is never repeated, even if its worker dies: it fails.
+            `JobTimeout`. One that swallows its cancellation is cancelled again and then abandoned: its slot
+            continues, and the log reports it.
+        at_most_once: a run that has started is never repeated, even if its worker dies: it fails.
         end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
-            it has started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
-        re_enqueue_on_exception: a periodic task goes on after a run that failed.
+            it started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
+        re_enqueue_on_exception: a periodic task continues after a failed run.
     """
 
     name: ClassVar[str] = ""
@@ -136,7 +136,7 @@ class Task:
 
     @classmethod
     def __resqpy_definition__(cls) -> Any:
-        """What the engine takes for it, also without a project."""
+        """The definition for the engine, also without a project."""
         return _definition_of(cls)
 
     enqueue = Verb[Enqueue]()
@@ -156,11 +156,11 @@ _DEFAULTS = {name: getattr(Task, name) for name in PROPERTIES}
 
 
 class FunctionTask(Handle[P], Generic[P, R]):
-    """A task made of a function; calling it calls the function.
+    """A task made from a function; calling it calls the function.
 
     Attributes:
-        function: what was decorated.
-        properties: what `@task(…)` was given.
+        function: the decorated function.
+        properties: the arguments of `@task(…)`.
     """
 
     def __init__(self, function: Callable[P, R], properties: Mapping[str, Any]) -> None:
@@ -174,7 +174,7 @@ class FunctionTask(Handle[P], Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def __resqpy_definition__(self) -> Any:
-        """What the engine takes for it, also without a project."""
+        """The definition for the engine, also without a project."""
         return _definition_of(self)
 
 
@@ -196,14 +196,14 @@ class _Decorator:
                 f"@task is for functions; let the class {function.__name__} derive from resqpy.Task"
             )
         if isinstance(function, partial) and not self._properties["name"]:
-            raise TypeError(f"{function!r} has no name of its own; give the task one: task('name')")
+            raise TypeError(f"{function!r} has no name; name the task: task('name')")
         if not (inspect.isroutine(function) or isinstance(function, partial)):
             raise TypeError(f"@task is for functions, not for {function!r}")
         return FunctionTask(function, self._properties)
 
 
 class Properties(TypedDict, total=False):
-    """What `@task(…)` takes besides the name; see `Task`."""
+    """The arguments of `@task(…)` besides the name; see `Task`."""
 
     description: str
     queue: str
@@ -233,12 +233,12 @@ def task(function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 @overload
 def task(name: str = "", **properties: Unpack[Properties]) -> _Decorator: ...
 def task(name: Any = "", **properties: Any) -> Any:
-    """Make a task of a function: `@task`, or `@task(queue="mail", retry=3)`.
+    """Make a task from a function: `@task`, or `@task(queue="mail", retry=3)`.
 
-    The properties are those of `Task`. The default of the name is the function's name as it stands.
+    The properties are those of `Task`. The default name is the function's name, unchanged.
 
     Raises:
-        TypeError: an unknown property, with the nearest; or what is decorated is no function.
+        TypeError: an unknown property, with the nearest; or the decorated object is not a function.
     """
     for unknown in properties.keys() - set(PROPERTIES):
         raise TypeError(f"@task has no property {unknown!r}{near_match(unknown, PROPERTIES)}")
@@ -253,7 +253,7 @@ def _definition_of(defined: Any) -> Any:
 
 
 def is_definition(thing: Any) -> bool:
-    """Whether a thing defines a task: not `Task` itself, nor a base class without `run`."""
+    """Whether an object defines a task: not `Task` itself, nor a base class without `run`."""
     if isinstance(thing, FunctionTask):
         return True
     return isinstance(thing, type) and issubclass(thing, Task) and thing is not Task

@@ -1,4 +1,4 @@
-"""One call of a task: the inputs as checked, for middleware and `run`; kept in the engine's run."""
+"""One call of a task: the checked inputs, for middleware and `run`; kept in the engine's run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TaskCall:
 
     Attributes:
         task: the task's spec.
-        params: what `run` gets; middleware may change it.
+        params: what `run` receives; middleware may change it.
         run: the engine's run: the job, its queue, its worker.
     """
 
@@ -56,7 +56,7 @@ class TaskCall:
 
 
 def call_of(task: TaskSpec, run: Run) -> TaskCall:
-    """The call of a run; the inputs are checked when it is first asked for.
+    """The call of a run; the inputs are checked on first access.
 
     Raises:
         InvalidInputs: what is wrong with them.
@@ -74,12 +74,12 @@ def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
         InvalidInputs: what is wrong.
     """
     given = args[0] if args else {}
-    if given is None or given == []:  # PHP's empty array, which is a list and an object in one
+    if given is None or given == []:  # PHP's empty array can mean a list or an object
         given = {}
     if len(args) > 1 or not isinstance(given, Mapping):
         raise InvalidInputs(
-            f"task {task.name!r} takes one object with its inputs as its only argument; "
-            f"the job's args are {task.inputs.quoted(list(args))}"
+            f"task {task.name!r} takes one object with its inputs as its only argument; the job's args are "
+            f"{task.inputs.quoted(list(args))}"
         )
     return task.inputs.check(given)
 

@@ -26,7 +26,7 @@ _DICTS = (dict, Mapping, typing.MutableMapping)
 
 
 def check_of(hint: Any) -> Check:
-    """A function that tells whether a JSON value is what a hint says.
+    """A function that tells whether a JSON value matches a hint.
 
     Raises:
         UsageError: JSON has no such values.
@@ -54,14 +54,14 @@ def _check_of_generic(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Che
         inner = check_of(arguments[1]) if len(arguments) > 1 else _PLAIN[Any]
         return lambda v: isinstance(v, Mapping) and all(inner(each) for each in v.values())
     raise UsageError(
-        f"is a {name_of(hint)}, which JSON can't carry; declare what JSON carries (str, int, float, "
-        "bool, list, dict, None) and make the rest of it in run, or give the input a formatter"
+        f"is a {name_of(hint)}, which JSON can't represent; declare a JSON type (str, int, float, bool, list, "
+        "dict, None) and convert it in run, or give the input a formatter"
     )
 
 
 def _list_check(origin: Any, arguments: tuple[Any, ...]) -> Check:
     if origin in {set, frozenset}:
-        raise UsageError("is a set, which JSON can't carry; declare a list")
+        raise UsageError("is a set, which JSON can't represent; declare a list")
     if origin is tuple and Ellipsis not in arguments and arguments:
         checks = [check_of(each) for each in arguments]
         return lambda value: (
@@ -74,7 +74,7 @@ def _list_check(origin: Any, arguments: tuple[Any, ...]) -> Check:
 
 
 def _typed_dict_check(hint: Any) -> Check:
-    """The keys that must be there, and the values of those it names; others are let through."""
+    """The required keys, and the types of the declared ones; others are accepted."""
     checks = {name: check_of(each) for name, each in typing.get_type_hints(hint).items()}
     required: frozenset[str] = hint.__required_keys__
 

@@ -1,8 +1,8 @@
-"""The door to Redis: commands, transactions and scripts, with errors translated at the border.
+"""Access to Redis: commands, transactions and scripts, with errors translated.
 
-A reply that says "not now" (`LOADING`, `READONLY`, `BUSY`, …) becomes `StoreUnavailable`: nothing
-was done. A lost connection becomes `OutcomeUnknown`. Nothing is repeated here but a script that
-the server did not know (`NOSCRIPT`: it did not run).
+A reply that says "not now" (`LOADING`, `READONLY`, `BUSY`, …) becomes `StoreUnavailable`: nothing was done.
+A lost connection becomes `OutcomeUnknown`. Nothing is retried here except a script that the server did not
+know (`NOSCRIPT`: it did not run).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Arg = str | bytes | int | float
 OLDEST_SERVER = (6, 2)
 
 _KEEPS = "noeviction"
-# What commands that look are for, and what they answer where nothing is.
+# The type each read command expects, and its reply if the key does not exist.
 _KINDS = {"LLEN": "list", "LRANGE": "list", "LINDEX": "list", "SMEMBERS": "set", "SCARD": "set",
           "ZCARD": "sorted set", "ZRANGE": "sorted set", "ZSCAN": "sorted set", "HGETALL": "hash",
           "HMGET": "hash", "HLEN": "hash", "GET": "string"}  # fmt: skip
 _COUNTS = ("ZCARD", "SCARD", "LLEN", "HLEN")
-_LOADS = 20  # of a script, until it is there when it is called
-_NAMED_KEYS = 6  # of a script, where one of them has another kind or may not be touched
+_LOADS = 20  # of a script, until it is present when called
+_NAMED_KEYS = 6  # of a script, named when one of them has another type or is forbidden
 
 
 class Store:
@@ -55,13 +55,13 @@ class Store:
 
     Attributes:
         keys: the key names of the installation.
-        line: the connection on which everybody's commands travel.
-        scripts: whether looks may use scripts, which not every Redis user may run.
-        evicts: the policy by which Redis may throw keys away, as `connect` found it; None: it keeps all.
-        junk: keys that `look` found to be of another kind, and what they should be.
-        waited_for: a start has waited for this Redis (store/connection/reach.py).
-        mending: called where a key was of another kind than it should be; what it did, in words. None:
-            this process only looks.
+        line: the shared connection for commands.
+        scripts: whether reads may use scripts, which some Redis users must not run.
+        evicts: Redis' eviction policy, as found by `connect`; None: it evicts nothing.
+        junk: keys of another type found by `look`, and the type they should have.
+        waited_for: whether startup has waited for this Redis (store/connection/reach.py).
+        mending: called when a key has the wrong type; returns messages about what it did. None: this
+            process is read-only.
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
@@ -79,25 +79,26 @@ class Store:
     def new_line(
         self, *, eager: bool = False, depth: int = 1, reply_timeout_s: float | None = None
     ) -> Line:
-        """A further connection, for who must not wait behind others; `eager`, `depth`: see `Line`.
+        """An additional connection, for callers that must not wait behind others; `eager`, `depth`: see
+        `Line`.
 
         Args:
-            reply_timeout_s: None: the options'.
+            reply_timeout_s: None: that of the options.
         """
         options = self.options
         wait_s = options.reply_timeout_s if reply_timeout_s is None else reply_timeout_s
         return Line(self.open_connection, wait_s, options.reachability, eager=eager, depth=depth)
 
     async def connect(self) -> None:
-        """Reach Redis once, to say early and clearly what is wrong with it. One round trip.
+        """Connect to Redis once, to report problems early and clearly. One round trip.
 
         Raises:
-            StoreUnavailable: nobody is there.
+            StoreUnavailable: it can't be reached.
             StoreMisconfigured: too old, a Cluster without `cluster=True`, a wrong login.
         """
         replies = await self.line.send([("INFO", "server"), ("INFO", "memory")])
         if all(isinstance(each, Exception) and is_forbidden(each) for each in replies):
-            return  # a user who may not ask: what is wrong will show itself
+            return  # this user may not ask; errors surface on first use
         info, memory = (_fields(self.checked(each, ("INFO",))) for each in replies)
         policy = memory.get("maxmemory_policy", _KEEPS)
         bound = memory.get("maxmemory", "0") != "0"
@@ -105,13 +106,13 @@ class Store:
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
         if version < OLDEST_SERVER:
             raise StoreMisconfigured(
-                f"Redis {info['redis_version']} is too old; 6.2 or later is needed"
+                f"Redis {info['redis_version']} is too old; 6.2 or later is required"
             )
-        mode = info.get("redis_mode", info.get("server_mode"))  # as Valkey calls it
+        mode = info.get("redis_mode", info.get("server_mode"))  # Valkey's name for it
         if mode == "cluster" and not self.options.cluster:
             raise StoreMisconfigured(
-                "this Redis is a node of a Cluster: set cluster=True and a namespace that is a "
-                f"hash tag, '{{{self.keys.namespace}}}'"
+                "this Redis is a node of a Cluster: set cluster=True and use a hash tag as "
+                "namespace, '{{self.keys.namespace}}'"
             )
 
     async def info(self, section: str) -> dict[str, str]:
@@ -119,11 +120,11 @@ class Store:
         return _fields(await self.call("INFO", section))
 
     async def check_writable(self) -> None:
-        """Ask for a write that changes nothing (no queue has an empty name): a replica refuses it. A user
-        without that right is asked no more than an answer.
+        """Try a write that changes nothing (no queue has an empty name): a replica refuses it. A user
+        without that right only needs an answer.
 
         Raises:
-            StoreError: Redis is away, or takes no writes.
+            StoreError: Redis can't be reached or accepts no writes.
         """
         try:
             await self.call("DEL", self.keys.queue(""))
@@ -141,14 +142,14 @@ class Store:
         return (await self.all_checked(replies, [command], line))[0]
 
     async def pipeline(self, commands: Sequence[Command], line: Line | None = None) -> list[Any]:
-        """Several commands in one round trip; the first error is raised after all were done."""
+        """Several commands in one round trip; the first error is raised after all were executed."""
         if not commands:
             return []
         replies = await (line or self.line).send(commands)
         return await self.all_checked(replies, commands, line)
 
     async def look(self, commands: Sequence[Command]) -> list[Any]:
-        """As `pipeline`, for who only looks: a key that is of another kind counts as empty, and is noted."""
+        """Like `pipeline`, for reads only: a key of the wrong type counts as empty and is noted."""
         replies = await self.line.send(commands) if commands else []
         pairs = zip(replies, commands, strict=True)
         return [self._seen(reply, command) for reply, command in pairs]
@@ -157,12 +158,12 @@ class Store:
         if isinstance(reply, Exception) and error_text(reply).startswith(WRONG_KIND):
             key = command[1]
             name = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key)
-            self.junk[name] = _KINDS.get(str(command[0]), "key of ours")
+            self.junk[name] = _KINDS.get(str(command[0]), "resqpy key")
             return _nothing(command)
         return self.checked(reply, command)
 
     async def kinds(self, keys: Sequence[str]) -> list[str]:
-        """What some keys are, by Redis' words; a sorted set is a "zset". One round trip."""
+        """The Redis types of some keys; a sorted set is a "zset". One round trip."""
         replies = await self.line.send([("TYPE", key) for key in keys]) if keys else []
         return [each.decode() if isinstance(each, bytes) else "?" for each in replies]
 
@@ -200,10 +201,10 @@ class Store:
         return (await self.run_then(name, keys, args, (), line))[0]
 
     async def run_durably(self, name: str, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
-        """Run a script that enqueues: where the options want it, its writes are on replicas, too.
+        """Run a script that enqueues; if configured, wait for replicas to confirm its writes.
 
         Raises:
-            UnderReplicated: they are written, but not on so many.
+            UnderReplicated: it was written, but too few replicas confirmed.
         """
         replicas = self._replicas
         if replicas is None:
@@ -221,13 +222,13 @@ class Store:
         then: Sequence[Command],
         line: Line | None = None,
     ) -> list[Any]:
-        """Run a script and commands behind it, in one round trip (two the first time): all replies."""
+        """Run a script and then commands, in one round trip (two the first time): all replies."""
         wanted, used = script(name), line or self.line
         commands = [("EVALSHA", wanted.sha, len(keys), *keys, *args), *then]
         shown: list[Command] = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]
         replies, loads = await used.send(commands), 0
         while isinstance(replies[-len(commands)], exceptions.NoScriptError) and loads < _LOADS:
-            loads += 1  # more than once where somebody flushes the scripts all the time
+            loads += 1  # more than once if somebody keeps flushing the scripts
             replies = await used.send([("SCRIPT", "LOAD", wanted.text), *commands])
         shown = [("SCRIPT", "LOAD"), *shown] if loads else shown
         return (await self.all_checked(replies, shown, line))[-len(commands) :]
@@ -246,15 +247,13 @@ class Store:
             raise
 
     async def mend(self, error: StoreError) -> None:
-        """Put right what a key of another kind stands for, as far as it is one of ours; that is
-        added to the error.
-        """
+        """Repair the key of the wrong type behind an error, if it is one of ours; a note is added to the error."""
         if self.mending is not None and WRONG_KIND in str(error):
             for words in await self.mending():
                 error.add_note(words)
 
     def checked(self, reply: Any, command: Command, line: Line | None = None) -> Any:
-        """A reply; one that is an error is raised as one of ours."""
+        """The reply; an error reply is raised as one of our errors."""
         if not isinstance(reply, Exception):
             return reply
         text = error_text(reply)
@@ -265,7 +264,7 @@ class Store:
         raise error from reply
 
     async def close(self) -> None:
-        """Close the connection; what is in flight is waited for."""
+        """Close the connection after waiting for what is in flight."""
         await self.line.close()
         if self._replicas is not None:
             await self._replicas.line.close()
@@ -299,7 +298,7 @@ class _Replicas:
 
 
 def _nothing(command: Command) -> Any:
-    """What a command that looks answers where nothing is."""
+    """What a read command returns if the key does not exist."""
     name = str(command[0])
     if name in _COUNTS:
         return 0

@@ -1,8 +1,8 @@
-"""How a connection is opened: plain, by Sentinel, or to the Cluster node that has our hash slot.
+"""Opens connections: directly, through Sentinels, or to the Cluster node that owns our hash slot.
 
-All three give redis-py connections that never retry by themselves: a write must not be repeated
-blindly, and only the caller knows whether it may be. Sentinels and Cluster nodes are asked anew for
-each connection; of several, the next is asked where one does not answer.
+The redis-py connections never retry by themselves: a write must not be repeated blindly, and only the
+caller knows whether it may be. Sentinels and Cluster nodes are queried for each new connection; if one does
+not answer, the next is tried.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ Finder = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def resolve_aside(loop: asyncio.AbstractEventLoop) -> None:
-    """Let names of hosts that no job asks for be resolved in threads of our own, as uvloop does by itself:
-    users' tasks may hold all threads of the loop's pool.
+    """Resolve host names outside jobs in our own threads, as uvloop does: users' tasks may occupy all
+    threads of the loop's pool.
     """
     resolve: Any = loop.getaddrinfo
     if getattr(resolve, "__name__", "") == _MARK:
@@ -59,7 +59,7 @@ def resolve_aside(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def opener(options: RedisOptions, keys: Keys) -> Opener:
-    """A function that opens a new connection to the Redis that takes our writes now."""
+    """A function that opens a new connection to the Redis that currently accepts our writes."""
     url, hosts = hosts_of(options.url)
     base = pool_of(url, _arguments(options))
     place = place_of(options)
@@ -91,9 +91,9 @@ def _as_store_error(error: ResqpyError) -> StoreError:
 def _finder(
     options: RedisOptions, keys: Keys, login: dict[str, Any], kind: Any, hosts: int
 ) -> Finder | None:
-    """Who is asked where the server is; None: it is named."""
+    """How to discover the server; None: it is given."""
     if options.url.startswith("unix:") and (options.cluster or options.sentinels):
-        raise StoreMisconfigured("a unix socket leads to one server; give redis:// or rediss://")
+        raise StoreMisconfigured("a unix socket leads to one server; use redis:// or rediss://")
     if options.cluster:
         check_cluster_namespace(keys)
         return _Cluster(options, keys, login, kind).owner
@@ -101,14 +101,14 @@ def _finder(
         return _Sentinels(options).master
     if hosts > 1 or options.seeds:
         raise StoreMisconfigured(
-            "several hosts are named: for a Redis Cluster set cluster=True (redis.cluster), for "
-            "Sentinels name them in sentinels (redis.sentinels)"
+            "several hosts are given: for a Redis Cluster set cluster=True "
+            "(redis.cluster), for Sentinels list them in sentinels (redis.sentinels)"
         )
     return None
 
 
 async def _connected(connection: AbstractConnection, timeout_s: float) -> AbstractConnection:
-    """Connect and log in; a server that accepts and then says nothing counts as gone too."""
+    """Connect and log in; a server that accepts and then stays silent counts as unreachable."""
     try:
         async with asyncio.timeout(timeout_s):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types there
@@ -125,17 +125,17 @@ def _arguments(options: RedisOptions) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "protocol": 2,
-        "encoding_errors": "surrogateescape",  # names that are no UTF-8 come and go as they are
+        "encoding_errors": "surrogateescape",  # names that are not UTF-8 are passed through
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
-        "socket_timeout": None,  # a timeout of our own: redis-py's costs a task per command
+        "socket_timeout": None,  # we use our own timeout: redis-py's costs a task per command
         **local,
         **options.extra,
     }
 
 
 async def _asked(connection: AbstractConnection, timeout_s: float, *command: str) -> Any:
-    """The reply to one command on a connection made for it."""
+    """The reply to one command, on a connection opened for it."""
     await _connected(connection, timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
@@ -146,7 +146,7 @@ async def _asked(connection: AbstractConnection, timeout_s: float, *command: str
 
 
 class _Sentinels:
-    """Asks who is the master; a Sentinel that answered is asked first the next time."""
+    """Asks the Sentinels for the master; one that answered is asked first the next time."""
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
@@ -184,19 +184,19 @@ def check_cluster_namespace(keys: Keys) -> None:
     """A Cluster needs the whole installation in one slot.
 
     Raises:
-        StoreMisconfigured: the namespace is no hash tag.
+        StoreMisconfigured: the namespace is not a hash tag.
     """
     start, end = keys.prefix.find("{"), keys.prefix.find("}")
     if start < 0 or end <= start + 1:
         raise StoreMisconfigured(
-            f"on a Redis Cluster the namespace must be a hash tag so that all keys share one slot: "
-            f"use '{{{keys.namespace}}}' instead of {keys.namespace!r} "
-            "(for Ruby and Node too; it is another installation than the one without the braces)"
+            "on a Redis Cluster the namespace must be a hash tag so that all keys share "
+            f"one slot: use '{{{keys.namespace}}}' instead of {keys.namespace!r} (in Ruby "
+            "and Node too; without the braces it is a different installation)"
         )
 
 
 class _Cluster:
-    """Asks who has our hash slot: a node that was seen before, or one of the seeds."""
+    """Asks who owns our hash slot: a node seen before, or one of the seeds."""
 
     def __init__(self, options: RedisOptions, keys: Keys, login: dict[str, Any], kind: Any) -> None:
         self._options = options
@@ -217,16 +217,16 @@ class _Cluster:
             owner = self._read(slots, each)
             if owner is not None:
                 return {"host": owner.host, "port": owner.port}
-            words = f"the node {each} knows of none that has our hash slot {self._slot}"
+            words = f"the node {each} knows no owner of our hash slot {self._slot}"
             wrong.append(StoreUnavailable(words))
-        raise _worst("can't reach the Redis Cluster", wrong)
+        raise _worst("cannot reach the Redis Cluster", wrong)
 
     async def _ask(self, node: Address) -> Any:
         made = self._kind(**{**self._login, "host": node.host, "port": node.port})
         return await _asked(made, self._options.connect_timeout_s, "CLUSTER", "SLOTS")
 
     def _read(self, slots: Any, asked: Address) -> Address | None:
-        """Note all nodes, so that any seed may go; the one that has our slot."""
+        """Remember all nodes, so that every seed may disappear; returns the owner of our slot."""
         found: list[Address] = [asked]
         owner = None
         for first, last, *nodes in slots:
@@ -239,13 +239,13 @@ class _Cluster:
 
 
 def _node(node: Sequence[Any], asked: Address) -> Address:
-    """A node as CLUSTER SLOTS names it; without a host it is where the asked one is."""
+    """A node from CLUSTER SLOTS; without a host it is the one that was asked."""
     host = (node[0] or b"").decode()
     return Address(asked.host if host in ("", "?") else host, int(node[1]), asked.tls)
 
 
 def _worst(words: str, wrong: Sequence[ResqpyError]) -> StoreError:
-    """One error of several: that waiting can't mend it, where that holds for all."""
+    """One error for several: permanent only if all of them are."""
     kind = StoreMisconfigured if wrong and _hopeless(wrong) else StoreUnavailable
     return kind(f"{words}: {'; '.join(dict.fromkeys(map(str, wrong))) or 'none is named'}")
 

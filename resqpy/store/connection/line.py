@@ -1,7 +1,7 @@
-"""One connection on which everybody's commands travel together (group commit).
+"""One connection shared by many callers (group commit).
 
-What is asked for in one turn of the event loop, or while a flush is in flight, goes together:
-batching without a timer and without a knob. A caller that is cancelled harms nobody else.
+Commands issued in one iteration of the event loop, or while a flush is in flight, are sent together:
+batching without a timer or a setting. Cancelling one caller does not affect the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _packed(command: Command) -> bytes:
     try:
         packed: bytes = _pack(command if type(command) is tuple else tuple(command))
         return packed
-    except UnicodeEncodeError:  # a foreign name that is no UTF-8 goes back as it came
+    except UnicodeEncodeError:  # a foreign name that is not UTF-8 is sent back unchanged
         return bytes(_pack(tuple(map(_escaped, command))))
 
 
@@ -40,12 +40,12 @@ def _escaped(word: str | bytes | float) -> bytes | float:
 
 
 class _Asked:
-    """What one caller asked for: packed commands, how many, who waits for the replies, which came."""
+    """One caller's request: the packed commands, their number, the waiting future, the replies received."""
 
     __slots__ = ("count", "future", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command], future: Replies) -> None:
-        # packed here, so that what can't be written harms its own caller and nobody else
+        # packed here, so that an argument that can't be encoded affects only its caller
         self.packed = b"".join(map(_packed, commands))
         self.count = len(commands)
         self.future = future
@@ -53,7 +53,7 @@ class _Asked:
 
 
 class Line:
-    """A self-healing connection. Error replies come back as values; see `Store` for their meaning.
+    """A self-healing connection. Error replies are returned as values; see `Store` for their meaning.
 
     Args:
         open_connection: how to get a new one.
@@ -65,7 +65,7 @@ class Line:
         depth: send although so many, less one, are in flight.
 
     Attributes:
-        round_trips: how many flushes there were (tests count them).
+        round_trips: number of flushes (counted in tests).
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class Line:
     def send(self, commands: Sequence[Command]) -> Replies:
         """The replies of the commands, in order; error replies are values among them.
 
-        The future raises `StoreUnavailable` where nothing was sent, `OutcomeUnknown` where the
-        connection was lost before the replies were there.
+        The future raises `StoreUnavailable` if nothing was sent, `OutcomeUnknown` if the connection was
+        lost before the replies arrived.
 
         Raises:
-            WrongLoop: this loop is not the line's, and that one can't do it.
+            WrongLoop: this is not the line's loop, and that one can't do it.
         """
         if (home := self._home.elsewhere()) is not None:
             return hand_over(home, partial(self._sent, commands))
@@ -125,16 +125,16 @@ class Line:
         return await self.send(commands)
 
     def _moved(self) -> None:
-        """The loop on which all this was begun is gone, or is another process'."""
+        """The loop on which this started is gone, or belongs to another process."""
         self._wire = self._opening = self._watch = None
         self._flush_planned = self._leave = False
         self._waiting, self._in_flight = [], deque()
 
-    # -- out --
+    # -- sending --
 
     def _flush(self) -> None:
-        """Send all that waits, on a connection made anew where the last one is known to be dead:
-        then nothing is in doubt.
+        """Send everything that waits; if the last connection is known to be dead, on a new one, so that
+        nothing is in doubt.
         """
         self._flush_planned = False
         if self._opening is not None or not self._waiting:
@@ -164,12 +164,12 @@ class Line:
             self._opening = None
         self._flush()
 
-    # -- in --
+    # -- receiving --
 
     def _on_replies(self, wire: Wire, replies: list[Any]) -> None:
         flight = self._in_flight
         for reply in replies:
-            if not flight:  # nobody asked: a server that throws us out, say
+            if not flight:  # not requested: a server that disconnects us, for example
                 wire.abort()
                 return
             asked = flight[0]
@@ -201,7 +201,7 @@ class Line:
     # -- a silent server --
 
     def _watch_for_replies(self) -> None:
-        """One timer for many flushes: each only moves the time at which it has an effect."""
+        """One timer for many flushes: each flush only moves its deadline."""
         loop = asyncio.get_running_loop()
         self._give_up_at = loop.time() + self._reply_timeout_s
         if self._watch is None:
@@ -217,7 +217,7 @@ class Line:
         else:
             self._watch = loop.call_at(self._give_up_at, self._look_for_replies)
 
-    # -- the end --
+    # -- closing --
 
     def _drop(self) -> None:
         wire, self._wire = self._wire, None
@@ -225,17 +225,17 @@ class Line:
             wire.close()
 
     def reopen(self) -> None:
-        """Leave this connection (it leads to a replica, say): the next flush opens another.
+        """Drop this connection (it leads to a replica, for example): the next flush opens another.
 
-        What is in flight on it now may end: it gets its replies there.
+        Commands in flight may complete: they get their replies on the old connection.
         """
         self._leave = True
 
     def reset(self) -> None:
-        """Close the connection at once: whoever waits for a reply on it gets `OutcomeUnknown`."""
+        """Close the connection at once: callers waiting for a reply get `OutcomeUnknown`."""
         self._drop()
         lost, self._in_flight = self._in_flight, deque()
-        _fail(lost, OutcomeUnknown("the connection to Redis was given up"))
+        _fail(lost, OutcomeUnknown("the connection to Redis was dropped"))
         self._flush()
 
     async def close(self) -> None:
@@ -260,11 +260,11 @@ def _unsent(error: BaseException) -> BaseException:
         return error
     if isinstance(error, Exception):
         return translate_connect(error)
-    return StoreUnavailable("the loop ended before anything was sent")
+    return StoreUnavailable("the event loop ended before anything was sent")
 
 
 def _fail(batch: Iterable[_Asked], error: BaseException) -> None:
     for asked in batch:
         if not asked.future.done():
             asked.future.set_exception(error)
-            asked.future.exception()  # it may be that nobody waits any more
+            asked.future.exception()  # perhaps nobody waits any more

@@ -1,4 +1,4 @@
-"""Which Redis, and how to get there: the one place of its defaults, which the config and the docs read."""
+"""How to connect to Redis: the one place for the defaults, which config and docs read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from resqpy.store.connection.reachability import Reachability
 
 @dataclass(frozen=True)
 class RedisOptions:
-    """Where Redis is.
+    """How to connect to Redis.
 
     Attributes:
-        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database in it.
-            With `cluster` it may name several hosts: `redis://a:7000,b:7000`.
-        sentinel_kwargs: how to log in to the Sentinels themselves; `ssl`: by TLS.
-        extra: further keywords of redis-py's `Connection` (certificates, for example).
-        reachability: what all connections made by these options report.
+        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database in it. With
+            `cluster` it may name several hosts: `redis://a:7000,b:7000`.
+        sentinel_kwargs: the login for the Sentinels themselves; `ssl`: use TLS.
+        extra: additional keywords of redis-py's `Connection` (certificates, for example).
+        reachability: what all connections made with these options report.
     """
 
     url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
@@ -31,26 +31,26 @@ class RedisOptions:
     )
     sentinels: Sequence[tuple[str, int] | str] = described(
         (),
-        "The Sentinels, 'rediss://host:port' for TLS; then url or host give user, password and database.",
+        "The Sentinels, 'rediss://host:port' for TLS; login and database then come from url or host.",
     )
-    sentinel_service: str = described("mymaster", "The Sentinels' name of the master.")
+    sentinel_service: str = described("mymaster", "The Sentinels' name for the master.")
     sentinel_kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cluster: bool = described(
-        False, "Whether it is a node of a Redis Cluster; url may name several: redis://a,b,c."
+        False, "Whether it is a Redis Cluster; url may name several nodes: redis://a,b,c."
     )
     seeds: Sequence[tuple[str, int]] = described(
-        (), "Further nodes of the Cluster; one that can be reached is enough."
+        (), "More nodes of the Cluster; one reachable node is enough."
     )
     connect_timeout_s: float = described(5.0, "How long a connection may take to open.")
-    reply_timeout_s: float = described(15.0, "How long Redis may be silent.")
+    reply_timeout_s: float = described(15.0, "How long Redis may take to reply.")
     startup_timeout_s: float = described(
-        30.0, "How long a worker, a scheduler or an application waits for Redis at its start."
+        30.0, "How long a worker, a scheduler or an application waits for Redis when it starts."
     )
     wait_replicas: int = described(
-        0, "How many replicas must confirm what is enqueued before that returns; 0: none."
+        0, "How many replicas must confirm an enqueue before it returns; 0: none."
     )
     wait_timeout_s: float = described(
-        1.0, "How long they may take; then UnderReplicated is raised."
+        1.0, "How long the replicas may take; then UnderReplicated is raised."
     )
     queue_limits: Mapping[str, int] | None = described(
         None,

@@ -1,4 +1,4 @@
-"""The wait of a start for its Redis: a database that comes up beside us, a failover under way."""
+"""Waiting for Redis at startup: a database that starts together with us, or a failover in progress."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from resqpy.store.connection.client import Store
 
 T = TypeVar("T")
 
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 1.0
-_NOBODYS = "resqpy asks whether this Redis takes writes"  # no job is like this
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 1.0
+_NOBODYS = "resqpy checks whether this Redis accepts writes"  # no job looks like this
 
 
 async def reach(store: Store, within_s: float | None = None) -> None:
-    """Return when Redis is there and takes writes; what waiting can't mend is raised at once.
+    """Return when Redis is reachable and accepts writes; problems that waiting can't solve are raised at
+    once.
 
     Args:
-        within_s: seconds; None: the options'.
+        within_s: seconds; None: as configured.
 
     Raises:
-        StoreUnavailable: it was not there in this time.
-        StoreMisconfigured: it can't be used like this.
+        StoreUnavailable: it did not become available in time.
+        StoreMisconfigured: it can't be used as configured.
     """
     options = store.options
     limit_s = options.startup_timeout_s if within_s is None else within_s
@@ -36,7 +37,7 @@ async def reach(store: Store, within_s: float | None = None) -> None:
             if left_s <= 0:
                 raise _gave_up(error, limit_s) from error
             await asyncio.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 2, _MOST_PAUSE_S)
+            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
         options.reachability.answered(surely=True)
     finally:
         options.reachability.starting(None)
@@ -44,11 +45,11 @@ async def reach(store: Store, within_s: float | None = None) -> None:
 
 
 async def persevere(store: Store, write: Callable[[], Awaitable[T]]) -> T:
-    """Do a write of a start until it is surely done: the connection may break once more, or its reply
-    get lost. Only for what may be done twice.
+    """Repeat a write at startup until it has certainly been done, although the connection may break again
+    or a reply get lost. Only for idempotent writes.
 
     Raises:
-        StoreUnavailable: it could not be done within the time of a start.
+        StoreUnavailable: it could not be done within the startup time.
     """
     limit_s = store.options.startup_timeout_s
     deadline_s = SYSTEM_CLOCK.monotonic() + limit_s
@@ -63,7 +64,7 @@ async def persevere(store: Store, write: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _what_keeps(store: Store) -> StoreError | None:
-    """What keeps us from writing there, and may pass."""
+    """A temporary problem that prevents writing there."""
     try:
         await store.connect()
         await _ask_for_a_write(store)
@@ -78,7 +79,7 @@ async def _ask_for_a_write(store: Store) -> None:
         store.checked(reply, ("LREM",))
     except (StoreUnavailable, OutcomeUnknown):
         raise
-    except StoreError:  # who may not even do that: what is wrong will show itself
+    except StoreError:  # this user may not even do that; errors surface on first use
         return
 
 

@@ -1,4 +1,4 @@
-"""Whether this process has its Redis: all its connections report here, and each change is told once."""
+"""Whether this process can reach Redis: all its connections report here, and each change is reported once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 
-QUIET_S = 3.0  # without a refusal, until a Redis that answered by one counts as being back
+QUIET_S = 3.0  # without a refusal, until a Redis that refused commands counts as available again
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Redis can't be reached, or refuses to work.
+    """Redis can't be reached, or refuses commands.
 
     Attributes:
-        refused: it answered, and did not do it.
-        within_s: for how long the start waits; None: who is at work tries until it is back.
+        refused: it answered, but refused.
+        within_s: how long the startup waits; None: running roles retry until it is back.
     """
 
     error: StoreError
@@ -28,7 +28,7 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """It is there again.
+    """Redis is available again.
 
     Attributes:
         away_s: for how long it was not.
@@ -41,10 +41,10 @@ Listener = Callable[[Away | Back], None]
 
 
 class Reachability:
-    """What the connections to one Redis say of it, from whatever thread.
+    """The state of one Redis as reported by its connections, from any thread.
 
     Attributes:
-        away: it is not there; asked before `answered` is called, which costs more.
+        away: it is unavailable; check this before calling `answered`, which costs more.
     """
 
     def __init__(self) -> None:
@@ -56,22 +56,22 @@ class Reachability:
         self._within_s: float | None = None
 
     def listen(self, listener: Listener) -> None:
-        """Tell of each change; called in the thread that noticed it."""
+        """Call a listener at each change, in the thread that noticed it."""
         self._listeners.append(listener)
 
     def starting(self, within_s: float | None) -> None:
-        """A start waits for so long; None: no more."""
+        """A startup waits this long; None: no longer."""
         self._within_s = within_s
 
     def failed(
         self, error: StoreError, *, refused: bool = False, begun_s: float | None = None
     ) -> None:
-        """Something could not be done.
+        """A command failed.
 
         Args:
-            refused: it answered, and did not do it.
-            begun_s: when that was begun, by the clock that never steps: what was begun before it came
-                back says nothing new.
+            refused: it answered, but refused.
+            begun_s: when the command was sent, by the monotonic clock: one sent before Redis came back says
+                nothing new.
         """
         if not isinstance(error, StoreUnavailable | OutcomeUnknown):
             return
@@ -87,7 +87,7 @@ class Reachability:
             self._tell(Away(error, refused, self._within_s))
 
     def answered(self, *, surely: bool = False) -> None:
-        """Something was done; surely: just what was refused before."""
+        """A command succeeded; surely: the one that was refused before."""
         with self._lock:
             now_s = SYSTEM_CLOCK.monotonic()
             if not self.away or (self._refuses and not surely and now_s - self._last_s < QUIET_S):

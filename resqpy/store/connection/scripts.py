@@ -1,10 +1,11 @@
-"""The Lua scripts: one operation a file, called by digest. Each floor has its own in its folder `lua/`; what
-`exchange.lua` takes along with a job and writes beside its end is `lifecycle.lua` of a floor above.
+"""The Lua scripts: one operation per file, called by digest. Each package has its own in its folder `lua/`;
+what `exchange.lua` takes along with a job and writes beside its end is `lifecycle.lua` of a package
+above.
 
-All are read when this is imported: a process goes on with the scripts that it began with, also where
-its files are replaced by another version's while it runs.
+All are read at import: a process keeps using the scripts that it started with, even if its files are
+replaced by another version while it runs.
 
-What one call of a script is given is bounded in bytes (`portions`), for Redis serves nobody while a script runs.
+The input of one script call is bounded in bytes (`portions`), because Redis is blocked while a script runs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """The script `<name>.lua`; a line `-- include other` stands for `other.lua`."""
+    """The script `<name>.lua`; a line `-- include other` is replaced by `other.lua`."""
     text = _whole(name)
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
@@ -43,13 +44,13 @@ def _whole(name: str) -> bytes:
 
 T = TypeVar("T")
 
-MOST_BYTES = 1 << 20  # copied and compared in a few milliseconds
+MAX_BYTES = 1 << 20  # copied and compared in a few milliseconds
 
 
 def portions(
-    items: Iterable[T], size: Callable[[T], int], most: int = MOST_BYTES
+    items: Iterable[T], size: Callable[[T], int], most: int = MAX_BYTES
 ) -> Iterator[list[T]]:
-    """The items in their order, in lists of so many bytes at the most, each with one item at least."""
+    """The items in order, in lists of at most this many bytes, but at least one item each."""
     portion: list[T] = []
     total = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""Listening to a channel, on a connection of its own that is made anew when it breaks."""
+"""Listens to a channel, on its own connection, which is reopened when it breaks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from redis.asyncio.connection import AbstractConnection
 from resqpy.base.errors import StoreError
 from resqpy.store.connection.client import Store
 
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 2.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
 _PING_EVERY_S, _PONG_WITHIN_S = 10.0, 5.0
 
 
 class Subscription:
-    """Listens until it is cancelled. What is published while it is not connected is missed.
+    """Listens until cancelled. Messages published while it is disconnected are missed.
 
     Args:
         on_message: called with each message.
-        on_connect: called when it listens, at the first time and after each break.
+        on_connect: called when it starts listening, the first time and after each break.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Subscription:
         self._on_connect = on_connect
 
     async def run(self) -> None:
-        """Listen for ever; cancel to end."""
+        """Listen until cancelled."""
         pause_s = _FIRST_PAUSE_S
         while True:
             connection: AbstractConnection | None = None
@@ -49,7 +49,7 @@ class Subscription:
                 pause_s = _FIRST_PAUSE_S
                 await self._listen(connection)
             except (exceptions.RedisError, StoreError, OSError, EOFError, TimeoutError):
-                pause_s = min(pause_s * 2, _MOST_PAUSE_S)
+                pause_s = min(pause_s * 2, _MAX_PAUSE_S)
             finally:
                 if connection is not None:
                     await connection.disconnect(nowait=True)

@@ -1,9 +1,9 @@
-"""Wake-up without polling: Redis tells when a queue changes, whoever changed it.
+"""Wake-up without polling: Redis reports changes of queues, whoever made them.
 
-Server-assisted client-side caching in broadcast mode, on a RESP2 connection that redirects to
-itself and subscribes to `__redis__:invalidate` (works from 6.2 on, without any server setting;
-redis-py's RESP3 default loses the pushes in asyncio). The same connection listens to resqpy's own
-control channel. Where the server or a proxy forbids tracking, the owner falls back to polling.
+Uses server-assisted client-side caching in broadcast mode, on a RESP2 connection that redirects to itself
+and subscribes to `__redis__:invalidate` (works from 6.2 on, without any server setting; redis-py's RESP3
+default loses the pushes in asyncio). The same connection listens to resqpy's own control channel. If the
+server or a proxy forbids tracking, the owner falls back to polling.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from resqpy.store.connection.client import Store
 _INVALIDATE = b"__redis__:invalidate"
 PING_EVERY_S = 10.0
 PONG_WITHIN_S = 5.0
-_FIRST_PAUSE_S, _MOST_PAUSE_S, _FORBIDDEN_PAUSE_S = 0.05, 2.0, 60.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S, _FORBIDDEN_PAUSE_S = 0.05, 2.0, 60.0
 
 
 class Tracker:
-    """Listens until it is closed; reconnects by itself.
+    """Listens until closed; reconnects by itself.
 
     Args:
-        prefixes: beginnings of the keys that matter.
-        on_change: called with the changed keys; None means: anything may have changed (a flush, or
-            a connection made anew, between whose lives changes were missed).
+        prefixes: prefixes of the keys to watch.
+        on_change: called with the changed keys; None: anything may have changed (a flush, or a new
+            connection, before which changes were missed).
         on_control: called with each message on the control channel.
-        on_fallback: called with the reason when tracking can't be had, once.
+        on_fallback: called once with the reason if tracking is not available.
 
     Attributes:
-        live: whether changes are told; the owner polls while they are not.
+        live: whether changes are reported; the owner polls while they are not.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Tracker:
         self.pong_within_s = PONG_WITHIN_S
 
     async def run(self) -> None:
-        """Listen for ever; cancel to end."""
+        """Listen until cancelled."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -70,14 +70,14 @@ class Tracker:
                 self._fall_back(error)
                 pause_s = _FORBIDDEN_PAUSE_S
             except (exceptions.RedisError, StoreError, OSError, EOFError):
-                pause_s = min(pause_s * 2, _MOST_PAUSE_S)
+                pause_s = min(pause_s * 2, _MAX_PAUSE_S)
             finally:
                 self.live = False
                 await self._disconnect()
             await asyncio.sleep(pause_s)
 
     def renew(self) -> None:
-        """Leave the connection for a new one: Redis was away, and may be another server now."""
+        """Replace the connection: Redis was unreachable and may be another server now."""
         writer = getattr(self._connection, "_writer", None)
         if writer is not None:
             writer.transport.abort()
@@ -99,7 +99,7 @@ class Tracker:
         self.live = allowed
 
     async def _track(self, connection: AbstractConnection) -> bool:
-        """Ask to be told of changes; False where that is forbidden (orders are still listened to)."""
+        """Enable tracking; False if that is forbidden (control messages are still received)."""
         prefixes = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
         try:
             await connection.send_command("CLIENT", "ID")
@@ -115,7 +115,7 @@ class Tracker:
         return True
 
     async def _listen(self) -> None:
-        """Hand on messages; a ping in every quiet spell finds a half-open connection."""
+        """Forward messages; a ping in every idle period detects a half-open connection."""
         connection = self._connection
         assert connection is not None
         waiting_for_pong = False
@@ -152,7 +152,7 @@ class Tracker:
 
 
 def without_overlap(prefixes: Sequence[str]) -> list[str]:
-    """The shortest of prefixes that begin with one another: Redis refuses both together."""
+    """The prefixes without those that begin with another one: Redis refuses both together."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not kept or not prefix.startswith(kept[-1]):

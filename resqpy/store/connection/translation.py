@@ -1,7 +1,7 @@
-"""What the client library, the socket layer and the server say went wrong, as errors of ours.
+"""Translates errors of the client library, the socket layer and the server into ours.
 
-What waiting may mend is `StoreUnavailable`: nothing was done. A connection that was lost before the
-reply is `OutcomeUnknown` (store/connection/line.py). What waiting can't mend is `StoreMisconfigured`.
+What may pass is `StoreUnavailable`: nothing was done. A connection that was lost before the reply is
+`OutcomeUnknown` (store/connection/line.py). What waiting can't solve is `StoreMisconfigured`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Command = Sequence[str | bytes | int | float]
 
 WRONG_KIND = "WRONGTYPE"
 
-# Replies that mean: not done, ask again later (perhaps elsewhere).
+# Replies that mean: not done, retry later (perhaps elsewhere).
 _NOT_NOW = ("LOADING", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM ",
             "MISCONF", "UNKILLABLE", "NOSCRIPT", "ERR max number of clients", "NOMASTERLINK")  # fmt: skip
 ELSEWHERE = ("READONLY", "MOVED", "ASK ", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN")
@@ -36,34 +36,33 @@ _BY_CLASS = {
     exceptions.BusyLoadingError: "LOADING",
 }
 
-# How Redis 6.2 wraps what a command inside a script said, raised or handed on by the script.
+# How Redis 6.2 wraps errors of commands inside a script.
 _IN_SCRIPT = re.compile(
     r"^(?:ERR )?(?:Error running script .*?|@user_script: \d+): -([A-Z]+ .*)", re.DOTALL
 )
 
-# What it says where the user may not do a command, by itself or in a script.
+# What it says if the user may not run a command, directly or in a script.
 _FORBIDDEN = re.compile(r"^NOPERM|The user executing the script can't|ACL failure in script")
 
 _OTHER_NAME = (
-    "its certificate is for another name than this address. Connect by the name in it (with Sentinel: "
-    "`sentinel resolve-hostnames yes` and `sentinel announce-hostnames yes` there), or let the "
-    "certificate name the address too; or give up that check by ssl_check_hostname=False in "
-    "tasks.connection_options"
+    "its certificate is for another name than this address. Connect by the name in it (with Sentinel: set "
+    "`sentinel resolve-hostnames yes` and `sentinel announce-hostnames yes`), or add the address to the "
+    "certificate, or disable that check by ssl_check_hostname=False in tasks.connection_options"
 )
 _NOT_TRUSTED = (
-    "its certificate is not trusted: name that of its authority by ssl_ca_certs in "
-    "tasks.connection_options"
+    "its certificate is not trusted: set ssl_ca_certs in tasks.connection_options to the "
+    "certificate of its authority"
 )
-# Words in an error of the TLS layer, and what to do.
+# Texts in errors of the TLS layer, and what to do.
 _TLS = {
-    "WRONG_VERSION_NUMBER": "it speaks no TLS there: redis:// instead of rediss://",
+    "WRONG_VERSION_NUMBER": "it does not use TLS: use redis:// instead of rediss://",
     "match": _OTHER_NAME,
     "certificate": _NOT_TRUSTED,
 }
 
 
 def error_text(error: BaseException) -> str:
-    """The server's words with their code in front, which redis-py takes off for some."""
+    """The server's message including its code, which redis-py removes from some."""
     text = str(error)
     if inside := _IN_SCRIPT.match(text):
         return inside.group(1)
@@ -72,45 +71,45 @@ def error_text(error: BaseException) -> str:
 
 
 def is_forbidden(error: Exception) -> bool:
-    """Whether the user may not do it."""
+    """Whether the user lacks the permission."""
     return _FORBIDDEN.search(error_text(error)) is not None
 
 
 _REMEDIES = {
-    "OOM": "; its memory is full: raise its maxmemory, or make room (resqpy info shows what waits)",
-    "READONLY": "; it is a replica: name its primary (redis.url), or Sentinels or a Cluster, which know it",
-    "MISCONF": "; its disk is full or its folder is not writable: its own log says more",
+    "OOM": "; its memory is full: raise its maxmemory, or free some (see resqpy info)",
+    "READONLY": "; it is a replica: connect to its primary (redis.url), or use Sentinels or a Cluster",
+    "MISCONF": "; its disk is full or its directory is not writable: see its own log",
 }
-_NO_DATABASE = "; the number at the end of the URL is to be below `databases` in its redis.conf"
+_NO_DATABASE = "; the number at the end of the URL must be below `databases` in its redis.conf"
 _LOGIN = "check user and password (redis.url, or redis.user and redis.password)"
 
 
 def translate(text: str, command: Command = ()) -> StoreError:
-    """An error reply of the server as one of ours.
+    """An error reply of the server as one of our errors.
 
     Args:
-        command: what was asked for, of which forbidden ones are named; a script by its file and keys.
+        command: the command, named if it is forbidden; a script by its file and keys.
     """
     if text.startswith(_NOT_NOW + ELSEWHERE):
         remedy = next((words for code, words in _REMEDIES.items() if text.startswith(code)), "")
-        return StoreUnavailable(f"Redis can't do this now, and did not: {text}{remedy}")
+        return StoreUnavailable(f"Redis did not execute the command: {text}{remedy}")
     if _FORBIDDEN.search(text):
-        return StoreMisconfigured(f"Redis does not allow this: {text}; {_missing_right(command)}")
+        return StoreMisconfigured(f"Redis forbids this: {text}; {_missing_right(command)}")
     if text.startswith(_REFUSED_LOGIN):
-        return StoreMisconfigured(f"Redis refuses the login: {text}; {_LOGIN}")
+        return StoreMisconfigured(f"Redis rejects the login: {text}; {_LOGIN}")
     if text.startswith(WRONG_KIND):
         return StoreError(
-            f"Redis answered: {text}; {_shown(command)!r} met a key that is not Resque's: find out whose "
-            "it is, or name another namespace"
+            f"Redis replied: {text}; {_shown(command)!r} met a key that is not Resque's: "
+            "find out whose it is, or use another namespace"
         )
-    return StoreError(f"Redis answered: {text}")
+    return StoreError(f"Redis replied: {text}")
 
 
 def translate_connect(error: BaseException, place: str = "Redis") -> ResqpyError:
-    """What went wrong before anything was sent, whatever class it has.
+    """An error that happened before anything was sent, whatever its class.
 
     Args:
-        place: the server, in words.
+        place: description of the server.
     """
     chain = list(_chain(error))
     for each in chain:
@@ -121,14 +120,14 @@ def translate_connect(error: BaseException, place: str = "Redis") -> ResqpyError
             return found
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
         return StoreUnavailable(
-            f"can't reach {place}: it accepts connections and doesn't answer (is rediss:// right, "
-            "which speaks TLS, or redis://, which doesn't?)"
+            f"cannot reach {place}: it accepts connections but does not answer (is "
+            "rediss:// right, which uses TLS, or redis://, which doesn't?)"
         )
-    return StoreUnavailable(f"can't reach {place}: {_words(error)}")
+    return StoreUnavailable(f"cannot reach {place}: {_words(error)}")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from: redis-py hides the words of the server in a cause."""
+    """The error and its causes: redis-py hides the server's message in a cause."""
     seen: list[BaseException] = []
     todo: list[BaseException | None] = [error]
     while todo:
@@ -140,17 +139,17 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _refusal(error: BaseException, place: str) -> StoreError | None:
-    """What says that waiting does not help, or that the server can't do it now."""
+    """An error for which waiting does not help, or that the server can't handle now."""
     text = error_text(error)
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
-        return StoreMisconfigured(f"{place} refuses the login: {text}; {_LOGIN}")
+        return StoreMisconfigured(f"{place} rejects the login: {text}; {_LOGIN}")
     if isinstance(error, exceptions.InvalidResponse | UnicodeDecodeError):
-        return StoreMisconfigured(f"what answers as {place} is no Redis: {text[:100]}")
+        return StoreMisconfigured(f"the server at {place} is not Redis: {text[:100]}")
     if isinstance(error, exceptions.ResponseError):
         if isinstance(found := translate(text), StoreUnavailable):
             return found
         remedy = _NO_DATABASE if "DB index" in text else ""
-        return StoreMisconfigured(f"{place} refuses the connection: {text}{remedy}")
+        return StoreMisconfigured(f"{place} rejects the connection: {text}{remedy}")
     if "SSL" in text or "certificate" in text:
         return _of_tls(text, place)
     if isinstance(error, exceptions.DataError | TypeError | ValueError):
@@ -173,13 +172,13 @@ def _words(error: BaseException) -> str:
 def _missing_right(command: Command) -> str:
     """Redis names neither the key nor, in a script, the command; its own log (ACL LOG) does."""
     return (
-        f"the user may not do {_shown(command)!r}. `ACL LOG` on the server names the key or command "
-        "that it lacks; the rights of each role are in deploy/redis/users.acl of a new project"
+        f"the user may not run {_shown(command)!r}. `ACL LOG` on the server names the missing key or command; "
+        "deploy/redis/users.acl of a new project has the rights of each role"
     )
 
 
 def _shown(command: Command) -> str:
-    """A command and its first key, a script and its keys: any may be the one; no payload."""
+    """A command and its first key, or a script and its keys, any of which may be the cause; never a payload."""
     shown = command if command[:1] == ("EVALSHA",) else command[:2]
     words = (each.decode(errors="replace") if isinstance(each, bytes) else str(each)
              for each in shown)  # fmt: skip

@@ -1,8 +1,7 @@
-"""An open connection without redis-py's streams: bytes out, replies in, no task between.
+"""An open connection without redis-py's streams: bytes out, replies in, no task in between.
 
-redis-py opens the connection (address, TLS, login, database); then its transport is taken over.
-A reply reaches its caller in one turn of the event loop less at each end, which is half the time of
-a single enqueue.
+redis-py opens the connection (address, TLS, login, database); then its transport is taken over. A reply
+reaches its caller one event loop iteration earlier at each end, which halves the time of a single enqueue.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _NOTHING_YET = object()
 
 
 class Wire(asyncio.Protocol):
-    """The transport of a connection, and what is done with what comes in.
+    """The transport of a connection, and the handling of replies.
 
     Args:
         connection: opened by redis-py; it is ours from here on.
@@ -38,7 +37,7 @@ class Wire(asyncio.Protocol):
         on_replies: Callable[[Wire, list[Any]], None],
         on_lost: Callable[[Wire, Exception | None], None],
     ) -> None:
-        self._connection = connection  # its stream would close the transport if it were let go
+        self._connection = connection  # if it were dropped, its stream would close the transport
         self._transport = cast("asyncio.Transport", _writer_of(connection).transport)
         self._on_replies = on_replies
         self._on_lost = on_lost
@@ -56,11 +55,11 @@ class Wire(asyncio.Protocol):
         return not (self._lost or self._transport.is_closing())
 
     def send(self, packed: bytes) -> None:
-        """Send commands; what the socket does not take now waits in the transport."""
+        """Send commands; what the socket does not accept now waits in the transport."""
         self._transport.write(packed)
 
     def close(self) -> None:
-        """Close it; nobody is told any more."""
+        """Close it; no callback is called any more."""
         self._lost = True
         self._connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - needs no task
 
@@ -69,7 +68,7 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def let_go(self, nothing: int) -> None:
-        """In a forked child: what it sends must not mix with what its parent sends."""
+        """In a forked child: its output must not mix with that of its parent."""
         own = self._transport.get_extra_info("socket")
         if own is not None and own.fileno() >= 0:
             os.dup2(nothing, own.fileno(), inheritable=False)
@@ -108,7 +107,7 @@ os.register_at_fork(after_in_child=_in_child)
 def _writer_of(connection: AbstractConnection) -> asyncio.StreamWriter:
     writer = connection._writer  # noqa: SLF001 - redis-py has no door to it
     if writer is None:
-        raise exceptions.ConnectionError("closed as soon as it was opened")
+        raise exceptions.ConnectionError("closed immediately after it was opened")
     return writer
 
 

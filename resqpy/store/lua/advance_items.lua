@@ -1,13 +1,13 @@
--- Move delayed jobs of one second to their queues before their time: each is in one of both all the time.
+-- Move delayed jobs of one second to their queues early: each is always in exactly one of the two.
 --
 -- KEYS 1   delayed:<second>   2  prefix of the timestamps: sets   3  set of queue names
 -- ARGV 1   the member that the sets have for the second           2  number of jobs; for each:
 --            its index (a hint that saves a search), its bytes, queue name, queue key, number of
 --            guards, guards (guards.lua)
--- Returns  for each job 1 moved, 0 it was not there any more, -1 a guard forbids it: it stays, or the
+-- Returns  for each job 1 moved, 0 it was gone, -1 a guard forbids it: it stays, or the
 --          error that kept it where it was
 -- Read by  Ruby and Node: delayed:<second>, timestamps:<item>, queues, queue:<name>
-local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local GONE = '\0resqpy: gone\0' -- only present inside this script
 local at, done, marked = 3, {}, 0
 
 local function word()
@@ -29,7 +29,7 @@ end
 
 local function advance(place, item, queue, key, guards)
   local set = KEYS[2] .. item
-  local indexed = redis.pcall('SREM', set, ARGV[1]) == 1 -- before its own DelayQueueLock is asked
+  local indexed = redis.pcall('SREM', set, ARGV[1]) == 1 -- before its own DelayQueueLock is checked
   local fine, taken = pcall(pass, guards)
   local problem = -1
   if not fine then

@@ -1,17 +1,17 @@
--- A process' sign of life: registers its workers (again, should they be missing), beats for each
--- as Ruby does, and tells whether there is work and whether all workers are paused.
+-- Heartbeat of a process: registers its workers (again, if they are missing), writes a Ruby heartbeat for
+-- each, and returns whether there is work and whether all workers are paused.
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
 --      5   queues    6  resqpy's gates      7  resqpy's lives       8  resqpy's rescuer
 --      9…  the queues to look at
 -- ARGV 1   incarnation of the process
 --      2   when its workers started, as Ruby writes it
---      3   epoch of its gate, which is opened; empty: a sign of life alone never opens a gate
---      4   its life as JSON, from which its ids can be made; empty: that is known
+--      3   epoch of its gate, which is opened; empty: a heartbeat alone never opens a gate
+--      4   its life as JSON, which gives its ids; empty: already stored
 --      5   number of workers; for each: id, key of its start
 -- Returns  Redis' time (seconds, microseconds), which of the queues have jobs {index…}, the first
---          hundred or so; others may have some (0/1), paused (0/1), newly registered,
---          how many queues there are, nobody has looked for the dead of late (0/1)
+--          hundred or so; whether others may have some (0/1), paused (0/1), newly registered,
+--          number of queues, whether no rescuer has been active recently (0/1)
 -- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -41,14 +41,14 @@ end
 local seen = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
 local noted = redis.pcall('ZADD', KEYS[3], seen, ARGV[1])
 if type(noted) == 'table' and noted.err then
-  -- at full memory: after a write that needs none, Redis refuses no others
+  -- at full memory: after a write that needs no memory, Redis accepts the others of the script
   redis.call('DEL', KEYS[1] .. ':')
   redis.call('ZADD', KEYS[3], seen, ARGV[1])
 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[6], ARGV[1], ARGV[3]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[7], ARGV[1], ARGV[4]) end
 if #ids > 0 then
-  for w = 1, #ids, 1000 do -- more can't be unpacked at once
+  for w = 1, #ids, 1000 do -- unpack has a limit
     local last = math.min(w + 999, #ids)
     redis.call('HSET', KEYS[2], unpack(fields, 2 * w - 1, 2 * last))
     fresh = fresh + redis.call('SADD', KEYS[1], unpack(ids, w, last))
@@ -71,7 +71,7 @@ for q = 9, #KEYS, 100 do
     end
   end
 end
-local known = redis.call('MGET', KEYS[4], KEYS[8]) -- nil of a key of another type
+local known = redis.call('MGET', KEYS[4], KEYS[8]) -- nil for a key of another type
 local paused = known[1] and known[1]:lower():match('^%s*true%s*$') and 1 or 0
 return { time[1], time[2], work, more, paused, fresh, redis.call('SCARD', KEYS[5]),
   known[2] and 0 or 1 }

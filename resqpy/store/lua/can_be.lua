@@ -1,9 +1,9 @@
--- Shared by other scripts (`-- include can_be`): whether a key can be of a kind, which is asked before the
--- first write: a script that meets an error half-way is not taken back.
+-- Shared by other scripts (`-- include can_be`): whether a key has, or can get, a type. Checked before the
+-- first write, because a script that fails half-way is not rolled back.
 --
 -- KEYS     none
 -- ARGV     none
--- Returns  (can_be) whether it is of that kind, or is not there
+-- Returns  (can_be) whether it has that type or does not exist
 local function can_be(kind, key)
   local found = redis.call('TYPE', key).ok
   return found == kind or found == 'none'

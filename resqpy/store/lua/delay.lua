@@ -1,9 +1,9 @@
--- Store a delayed item, unless it is there already at that second or a second beside it.
+-- Store a delayed item, unless it is already there at that second or a neighbouring one.
 --
 -- KEYS 1   delayed_queue_schedule      2  prefix of delayed lists      3  timestamps:<item>
--- ARGV 1   "in": so long from now; "at": at that time
+-- ARGV 1   "in": from now; "at": at that time
 --      2   milliseconds
---      3   what time it is (ms since the epoch); empty: Redis' time
+--      3   the current time (ms since the epoch); empty: Redis' time
 --      4   item
 --      5   the key that says that this very call has made a job; empty: none
 --      6   milliseconds that it holds
@@ -30,8 +30,8 @@ for k = 7, #ARGV do
     end
   end
 end
-redis.call('ZADD', KEYS[1], second, second) -- first: an item that the index has not is not found in time
+redis.call('ZADD', KEYS[1], second, second) -- first: an item that is not in the index would never be found
 redis.call('RPUSH', KEYS[2] .. second, ARGV[4])
-redis.call('SADD', KEYS[3], 'delayed:' .. second) -- asked above, so it is a set
+redis.call('SADD', KEYS[3], 'delayed:' .. second) -- its type was checked above
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], '1', 'PX', ARGV[6]) end
 return { 1, second }

@@ -1,12 +1,12 @@
--- Shared by other scripts (`-- include delayed_item`): whether an item waits for its time. The index is
--- asked where, and the lists whether it is so: entries of the index stay behind where others removed the
--- item or lost their connection.
+-- Shared by other scripts (`-- include delayed_item`): whether an item is delayed. The index says where, the
+-- lists whether it is still there: index entries are left behind when others remove the item or lose their
+-- connection.
 --
 -- KEYS     none
 -- ARGV     none
--- Returns  (is_seen) whether an item is found in the list of a second, as far as that is looked at;
+-- Returns  (is_seen) whether an item is found in the searched part of a second's list;
 --          (stands) whether it is in the list; (waits) whether the item of a timestamps: set is in any
-local MOST_SOUGHT = 5000 -- items of a second that are looked at; of a longer list, the index is believed
+local MOST_SOUGHT = 5000 -- items of a second that are searched; beyond that, the index is trusted
 
 local function is_seen(list, item)
   return type(redis.pcall('LPOS', list, item, 'MAXLEN', MOST_SOUGHT)) == 'number'

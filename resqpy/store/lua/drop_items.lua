@@ -4,7 +4,7 @@
 -- ARGV      for each item two words: index, bytes
 -- Returns   for each item 1 removed, 0 it was not there
 -- Read by   Ruby and Node: queue:<name>
-local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local GONE = '\0resqpy: gone\0' -- only present inside this script
 local done, marked = {}, 0
 for a = 1, #ARGV, 2 do
   local place = tonumber(ARGV[a])

@@ -1,10 +1,10 @@
--- Shared by other scripts (`-- include due`): when something is due. Redis' own clock counts, because
--- the clocks of the machines may be wrong; a test may tell another time.
+-- Shared by other scripts (`-- include due`): when something is due, by Redis' own clock, because the clocks
+-- of the machines may be wrong; a test may pass another time.
 --
 -- KEYS     none
 -- ARGV     none
--- Returns  (now_ms) milliseconds since the epoch: those told, or Redis' own where that is empty;
---          (due_second) the first whole second that is not before a time in milliseconds, as text;
+-- Returns  (now_ms) milliseconds since the epoch: the given ones, or Redis' own if that is empty;
+--          (due_second) the first whole second not before a time in milliseconds, as text;
 --          (lock_value) what node-resque writes into a lock: the rounded second of now, how many
 --          seconds it holds, and 1
 local function now_ms(told)

@@ -1,12 +1,12 @@
--- Push jobs at the tail of their queues, unless a lock forbids it; all or nothing of each job.
--- The locks of node-resque's QueueLock and DelayQueueLock are taken here, so that a job that is
--- not pushed never leaves one behind.
+-- Push jobs at the tail of their queues, unless a lock forbids it; each job atomically. The locks of
+-- node-resque's QueueLock and DelayQueueLock are taken here, so that a job that is not pushed never leaves one
+-- behind.
 --
 -- KEYS 1         set of queue names
 -- ARGV 1         RPUSH or LPUSH
 --      2         number of jobs; for each job:
 --                queue name, queue key, payload, number of guards; for each guard three words:
---                  "lock", key, seconds it holds   (QueueLock: vetoes while its time is not over)
+--                  "lock", key, seconds it holds   (QueueLock: vetoes until it expires)
 --                  "absent", key, 0                (vetoes while the key exists)
 --                  "delayed", timestamps: key, 0   (DelayQueueLock: vetoes while that item is delayed)
 --                  "once", key, milliseconds       (vetoes while the key of an earlier call is there)

@@ -1,31 +1,31 @@
--- Report the jobs that ended and take jobs for the free slots, in one step:
+-- Report the jobs that ended and claim jobs for the free slots, in one step:
 --
---   Report  each end whose run is still on its worker's record: its commands, then the record goes
---   Fence   an exchange of an epoch that is over, or of a process that was taken for dead, only reports
---   Find    after a lost reply: a slot that was thought free but has a record gets that job back
---   Take    a job for each free slot, in the queues' order: it leaves its queue and is on the record
+--   Report  each end whose run is still in its worker's record: its commands; then delete the record
+--   Fence   an exchange with an old epoch, or of a process that was presumed dead, only reports
+--   Find    after a lost reply: a slot presumed free that has a record gets that job back
+--   Take    a job for each free slot, in the queues' order: it moves from its queue to the record
 --
 -- Safe to run twice, and late: an end counts only if it removes its own record, nothing is taken for a
 -- slot that has one, nor behind the fence. Why that is enough: docs/why/exchange.md.
--- No payload is decoded and encoded again. Nothing that a foreigner may have put in our
+-- No payload is decoded and encoded again. Nothing that others may have put in our
 -- way (a key of another type, say) stops it half-way.
 --
 -- KEYS 1   pause-all-workers        2  stat:processed         3  stat:failed
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
---      9   resqpy's gates: the epoch of each process; no field: it takes nothing
+--      9   resqpy's gates: the epoch of each process; no field: it claims nothing
 --      10… those that lifecycle.lua needs
 --      …   the queues, in order of priority
--- ARGV 1   run_at of what is taken (unlike any before, so that it names the run)
---      2   "1": the last reply was lost, look for records in the slots thought free
---      3   the most bytes of a job that are sent to the worker
---      4   payload that stands in a record for bytes that foreign readers could not bear
+-- ARGV 1   run_at of claimed jobs (unique, so that it identifies the run)
+--      2   "1": the last reply was lost, look for records of the slots presumed free
+--      3   maximum bytes of a job sent to the worker
+--      4   placeholder in a record for bytes that would break foreign readers
 --      5   incarnation of the process; empty: there is no fence     6  epoch of the exchange
---      7   number of keys that lifecycle.lua needs; 0: nothing is taken along with a job
---      8   what lifecycle.lua needs besides
+--      7   number of keys that lifecycle.lua needs; 0: nothing is claimed along with a job
+--      8   the argument for lifecycle.lua
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
---          it counts as), number of commands; for each command: number of words, words
+--          it counts as), number of commands; for each: number of arguments, arguments
 --          (see exchange_ends.lua)
 --      …   number of free slots; for each: worker id, the end of its record
 -- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
@@ -35,9 +35,9 @@
 --            false | as above…},
 --          broken queues {queue, error…},
 --          more may be waiting (0/1); indices from 1; queue counts from 1,
---          how many of the queues, from the first, have nothing left to be taken,
+--          how many of the queues, from the first, have nothing left to claim,
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
---          the epoch of the gate; ARGV 1, so that no answer is taken for that of another exchange
+--          the epoch of the gate; ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
 local at = 9
 local function word()

@@ -1,20 +1,19 @@
--- Shared by exchange.lua (`-- include exchange_ends`): each end whose run is still on its worker's record
--- is written with its commands, and the record goes.
+-- Shared by exchange.lua (`-- include exchange_ends`): each end whose run is still in its worker's record is
+-- written with its commands, and the record is deleted.
 --
 -- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
--- Returns  void, unwritten: as there; (written) how many were not those; stuck: by worker id, whose end is not written
+-- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written
 --
--- The commands of an end:
--- All are done or none, in their order. Beside those of Redis:
+-- The commands of an end: All are executed or none, in order. Besides those of Redis:
 --   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
 --                              it (take_job_lock.lua), even if the end is void
---   REQUIRE hash field value   skips what follows, up to OTHERWISE, where the field has another value
---   OTHERWISE                  what follows is done only if what stands before it was skipped; where
---                              that is skipped too, or is not there, the end is void, but over
---   DELAY …                    stores a delayed item that is due so long from now (delayed.py)
+--   REQUIRE hash field value   skips what follows, up to OTHERWISE, if the field has another value
+--   OTHERWISE                  what follows is executed only if what precedes it was skipped; if
+--                              that is skipped too, or missing, the end is void, but complete
+--   DELAY …                    stores a delayed item (delayed.py)
 --   LOCK lock seconds          takes a QueueLock, if nobody has it
---   AGAIN …                    lets a periodic chain go on, whatever the conditions (periodic_again.lua)
+--   AGAIN …                    continues a periodic chain, whatever the conditions (periodic_again.lua)
 --   HOLD …, STEP …             write the record beside a job (lifecycle.lua)
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed, written = 0, 0, 0
@@ -29,7 +28,7 @@ end
 local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
   ZADD = 'zset', ZREM = 'zset', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash' }
 
--- What would keep the commands from being done, asked before the first of them.
+-- What would prevent the commands, checked before the first of them.
 local function obstacle(commands)
   for _, command in ipairs(commands) do
     local key, kind, wanted = nil, nil, TYPES[command[1]]
@@ -116,9 +115,9 @@ for index = 1, tonumber(word()) do
   else
     local problem, held = nil, true
     if #commands > 0 then
-      -- a write that needs no memory first: after one, Redis refuses no others for want of it
+      -- first a write that needs no memory: after it, Redis refuses no others for lack of it
       redis.call('DEL', record .. ':')
-      -- what raises an error (a missing right, say) is the problem of this end, not of the others
+      -- an error (a missing permission, for example) is the problem of this end, not of the others
       local fine, said, holds = pcall(carry_out, commands)
       if fine then
         problem, held = said, holds

@@ -1,5 +1,5 @@
--- Shared by exchange.lua (`-- include exchange_find`): the free slots; one that was thought free but has a
--- record gets the job of that back.
+-- Shared by exchange.lua (`-- include exchange_find`): the free slots; one presumed free that has a record
+-- gets its job back.
 --
 -- KEYS     those of exchange.lua: 4, 5 and 8
 -- ARGV     2 there; from `word()`: number of free slots, and for each what the header there says
@@ -14,16 +14,16 @@ end
 local found = {}
 local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 
--- How often the job of a dead worker was put back before; '' where it never was.
+-- How often the job of a dead worker was put back before; '' if never.
 local function rescued(payload)
   return rescues and redis.call('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
 
--- Whether a slot has a job already; that is what it gets, then.
+-- Whether a slot already has a job; if so, it gets that.
 local function find(slot)
   local record = redis.pcall('GET', record_of .. slot[2])
   if not record then return false end
-  if type(record) ~= 'string' then record = '' end -- a key of another type: nothing can be taken there
+  if type(record) ~= 'string' then record = '' end -- a key of another type: nothing can be claimed there
   local bytes, sha1 = get(held_of .. slot[2]), ''
   local size = bytes and #bytes or -1
   if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end

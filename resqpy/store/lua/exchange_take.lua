@@ -8,7 +8,7 @@ paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
 local taken, broken, next_free = {}, {}, 1
 
--- Put a job on the record of the next free slot; false if there is none.
+-- Put a job into the record of the next free slot; false if there is none.
 local function place(q, payload)
   local fit = #payload <= most and presentable(payload) -- what is not sent is kept apart
   while next_free <= #free do
@@ -33,11 +33,11 @@ local function place(q, payload)
   return false
 end
 
--- An exchange is over when it has looked at so many bytes, or moved so many: Redis serves nobody
--- meanwhile. The first job of an exchange is taken whatever its size. A large one is not looked at.
+-- Limits of an exchange, in bytes examined and moved, because Redis is blocked meanwhile. The first job of an
+-- exchange is claimed whatever its size. A large one is not examined.
 local LOOK, MOVE = 65536, 1048576
--- How many are popped at once, and the size from which they are popped one by one: what is popped and
--- is too much for this exchange is pushed back.
+-- How many are popped at once, and the size from which they are popped one by one: what exceeds the limits is
+-- pushed back.
 local AT_ONCE, RATHER_LARGE = 16, 4096
 local looked, moved, over = 0, 0, false
 
@@ -73,7 +73,7 @@ if paused == 0 and #free > 0 then
   for q = 1, #KEYS - FIXED do
     local problem = take_from(q)
     if problem then
-      -- no error takes the place of a reply that tells what was done
+      -- no error replaces a reply that says what was done
       local done = #taken > 0 or written > 0
       if not done and not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
       broken[#broken + 1] = q

@@ -1,8 +1,8 @@
--- Gives locks without an end one: that which their value names, if it is to come; else a short one.
+-- Gives locks that never expire an expiry: the time in their value if it is in the future, else a short one.
 --
 -- KEYS     locks
--- ARGV 1   seconds of the short end
--- Returns  how many had no end
+-- ARGV 1   seconds of the short expiry
+-- Returns  how many had no expiry
 -- Read by  Ruby and Node: locks of plugins and of leaders
 local now = tonumber(redis.call('TIME')[1])
 local given = 0

@@ -1,7 +1,7 @@
--- Shared by other scripts (`-- include fence`): nothing is done for a scheduler that leads no more.
--- The including script says in `fence` how many keys are asked.
+-- Shared by other scripts (`-- include fence`): nothing is done for a scheduler that is no longer the leader.
+-- The including script sets `fence` to the number of keys to check.
 --
--- KEYS 1…  the leader's lease; where Ruby's and Node's locks are needed too, these behind it
+-- KEYS 1…  the leader's lease; followed by Ruby's and Node's locks if they are needed too
 -- ARGV 1   the leader's token
 -- Returns  the error DEPOSED, or nothing: the including script goes on
 for k = 1, fence do

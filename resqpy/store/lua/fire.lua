@@ -1,5 +1,5 @@
--- Jobs of a schedule enter their queue, and the notes of what is settled move with them: one step, so
--- that each time fires once, whoever dies when.
+-- Enqueues the jobs of a schedule and updates the notes of what has been handled, atomically, so that each
+-- time fires once even if a process dies.
 --
 -- KEYS 1…  the fence (as many keys as ARGV 2 says); then
 --      +1  set of queue names      +2  queue:<name>
@@ -7,10 +7,10 @@
 -- ARGV 1   the leader's token      2  number of fence keys
 --      3   queue name              4  number of jobs
 --      5…  each job with its guards (guards.lua); then
---          the number of expectations; of each: HGET or ZSCORE, position of the key, field, the value as
---          it was read (empty: none); then, to the end, what is written, of each: "always", "pushed"
---          (a job was enqueued) or "refused" (none was), number of its words behind the key, command,
---          position of the key, those words
+--          the number of expectations; for each: HGET or ZSCORE, position of the key, field, the value as
+--          it was read (empty: none); then, to the end, the writes, for each: "always", "pushed"
+--          (a job was enqueued) or "refused" (none was), number of its arguments after the key, command,
+--          position of the key, those arguments
 -- Returns  how many jobs were enqueued, -1: an expectation fails, nothing was done
 -- Read by  Ruby and Node: queues, queue:<name>; Ruby: delayed:last_enqueued_at
 local fence = tonumber(ARGV[2])
@@ -33,8 +33,8 @@ for _ = 1, tonumber(word()) do
   if found ~= expected then return -1 end
 end
 
--- A chain that is neither due nor noted as enqueued would end: what is written with a push needs keys of
--- these kinds, which is asked before.
+-- A chain that is neither due nor noted as enqueued would end. So the keys written with a push must have these
+-- types, checked first.
 local KINDS = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset' }
 local pushed, locks, notes = 0, {}, {}
 
@@ -61,7 +61,7 @@ local fine, problem = pcall(function()
     if locks[j] then redis.call('RPUSH', queue, jobs[j]) end
   end
 end)
-if not fine then -- the first can't be pushed, so none can: nothing is settled
+if not fine then -- if the first can't be pushed, none can: nothing is handled
   for _, taken in ipairs(locks) do free(taken or NONE) end
   return redis.error_reply(type(problem) == 'table' and problem.err or tostring(problem))
 end

@@ -1,4 +1,4 @@
--- Forget heartbeats of workers that are not registered, if they are still the ones that were seen.
+-- Forget heartbeats of workers that are not registered, if they have not changed since they were read.
 --
 -- KEYS 1   workers   2  workers:heartbeat
 -- ARGV     for each: worker id, its heartbeat

@@ -1,7 +1,7 @@
--- Shared by other scripts (`-- include forget_worker`): a worker that is gone, or about to be, goes out
--- of every key that names it, and the JobLocks that its job still holds are freed.
--- The including script says in `gone` where these keys begin, and in `worker` the worker's id.
--- A key of another kind than we write is somebody else's: it is left as it is, and stands in `foreign`.
+-- Shared by other scripts (`-- include forget_worker`): removes a worker that is gone, or about to be, from
+-- all keys that name it, and frees the JobLocks that its job still holds. The including script sets `gone` to
+-- the position where these keys begin, and `worker` to the worker's id. A key of another type than we write
+-- belongs to somebody else: it is left alone and listed in `foreign`.
 --
 -- KEYS gone    workers               +1  workers:heartbeat     +2  resqpy's at_most_once
 --      +3      worker:<id>           +4  resqpy's held bytes   +5  resqpy's job_locks of the worker

@@ -1,5 +1,5 @@
--- Shared by other scripts (`-- include guards`): the locks that are asked in the step that pushes a
--- job, as in enqueue.lua. Reads its words from `word()`, which the including script defines.
+-- Shared by other scripts (`-- include guards`): the locks that are checked in the step that pushes a job, as
+-- in enqueue.lua. Reads its arguments from `word()`, which the including script defines.
 --
 -- KEYS     none
 -- ARGV     number of guards; for each: "lock", "absent", "delayed", "once" or "room", key, seconds (of "once":
@@ -10,7 +10,7 @@
 
 -- include delayed_item
 
-local NONE = {} -- most jobs have none: they cost no table and no TIME
+local NONE = {} -- most jobs have none: no table, no TIME
 
 local function read_guards()
   local count = tonumber(word())
@@ -30,9 +30,9 @@ local function pass(guards)
   for g, guard in ipairs(guards) do
     local fine
     if guard[1] == 'lock' then
-      -- a value that is no number, or a time that is over, is taken over, as node-resque does
+      -- a value that is not a number, or a time that is over, is replaced, as node-resque does
       local held = redis.pcall('GET', guard[2])
-      if type(held) == 'table' then -- no lock can be there
+      if type(held) == 'table' then -- a key of another type can't be a lock
         free(taken)
         redis.call('GET', guard[2])
       end

@@ -1,8 +1,8 @@
--- Hold a JobLock longer, if it is still ours: its job goes on.
+-- Extend a JobLock, if it is still ours: its job is still running.
 --
 -- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
 -- ARGV 1   how many seconds it holds from now; see take_job_lock.lua
--- Returns  1 held, 0 it is not ours any more
+-- Returns  1 extended, 0 it is no longer ours
 -- Read by  Node: workerslock:<…>
 
 -- include due

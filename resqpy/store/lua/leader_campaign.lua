@@ -1,11 +1,11 @@
--- Take or renew the lease of resqpy's leader and, as its holder, both foreign locks or none of them.
--- A foreign lock that is recorded as taken by a resqpy leader is ours to take over: who comes here
--- holds the lease, so that leader's lease is gone.
+-- Take or renew the lease of resqpy's leader and, as its holder, both foreign locks or none of them. A foreign
+-- lock that is recorded as taken by a resqpy leader may be taken over: the caller holds the lease here, so the
+-- other leader's lease is gone.
 --
 -- KEYS 1   the lease   2  its epoch   3  the record of the foreign locks   4… the foreign locks
 -- ARGV 1   our name    2  milliseconds of the lease     3  seconds of the foreign locks
 -- Returns  leading (0/1), the leader's token, milliseconds until its lease ends, foreign locks held
---          (0/1), who else holds one or false, Redis' time (seconds, microseconds)
+--          (0/1), the other holder of one or false, Redis' time (seconds, microseconds)
 -- Read by  Ruby: its master lock; Node: its leader lock
 -- include spare_memory
 
@@ -27,7 +27,7 @@ local function stranger(token)
   return false
 end
 
--- One more than before; after junk, a number that no leader can have had yet.
+-- Increment; if the value is junk, a number that no leader can have had yet.
 local function next_epoch()
   local epoch = redis.pcall('INCR', KEYS[2])
   if type(epoch) == 'number' then return epoch end
@@ -37,7 +37,7 @@ local function next_epoch()
 end
 
 local token = redis.call('GET', KEYS[1])
--- a lease without an end was written by nobody who leads: it gets one
+-- a lease without an expiry was not written by a leader: give it one
 if token and redis.call('PTTL', KEYS[1]) == -1 then redis.call('SET', KEYS[1], token, 'PX', ARGV[2]) end
 if token and token:match('^(.*)/%d+$') ~= ARGV[1] then
   return { 0, token, redis.call('PTTL', KEYS[1]), 0, stranger(token), time[1], time[2] }

@@ -1,4 +1,4 @@
--- Give up the lease and the foreign locks, each only where it is still ours.
+-- Give up the lease and the foreign locks, each only if it is still ours.
 --
 -- KEYS 1…  the lease, the record of the foreign locks, the foreign locks
 -- ARGV 1   our token

@@ -1,13 +1,13 @@
--- Take slots that are gone, or their whole process, out of all keys that name them. One with a record
--- stays, and the process with it: so the rescue finds what is on it.
+-- Remove closed slots, or their whole process, from all keys that name them. A slot with a record stays, and
+-- the process with it, so that the rescue finds its job.
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  resqpy's gates
---      5   resqpy's lives            6  what the process is at      7  resqpy's at_most_once
+--      5   resqpy's lives            6  the process' state      7  resqpy's at_most_once
 -- ARGV 1   incarnation of the process
---      2   "1": the process leaves, and takes nothing any more
+--      2   "1": the process leaves and takes no more jobs
 --      3   number of workers; for each: id, and the keys of its record, its held bytes, its start, its
 --          two counters
--- Returns  the places of those that stay, from 1
+-- Returns  the positions of those that stay, from 1
 -- Read by  Ruby: all but resqpy's own; Node: workers
 if ARGV[2] == '1' then
   redis.pcall('HDEL', KEYS[4], ARGV[1])

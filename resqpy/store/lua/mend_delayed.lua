@@ -1,10 +1,9 @@
--- Makes the index of delayed jobs fit their lists again, each looked at anew: a list that the index does
--- not have is added, an entry of the index without a list goes, and so does an entry of a timestamps:
--- set whose second has no list.
+-- Makes the index of delayed jobs match their lists, checking each again: adds lists missing from the index,
+-- removes index entries without a list, and entries of timestamps: sets whose second has no list.
 --
 -- KEYS 1   delayed_queue_schedule    2   prefix of delayed lists    3-  timestamps: sets
 -- ARGV 1-  members of the index (seconds as text), as many as there are
--- Returns  how many were put right
+-- Returns  how many were repaired
 -- Read by  Ruby and Node: all of them
 local schedule, lists = KEYS[1], KEYS[2]
 local mended = 0

@@ -1,10 +1,9 @@
--- One step of a walk over all keys: puts delayed lists that the index does not know back into it, and
--- drops entries of timestamps: sets whose second is long over and has no list any more (they would
--- keep a DelayQueueLock shut for ever).
+-- One step of a scan over all keys: adds delayed lists that are missing from the index, and drops entries of
+-- timestamps: sets whose second is long past and has no list (they would block a DelayQueueLock forever).
 --
 -- KEYS 1-3 the fence: resqpy's lease, Ruby's lock, Node's lock
 --      4   delayed_queue_schedule    5  prefix of delayed lists    6  prefix of timestamps: sets
--- ARGV 1   the leader's token        2  cursor of the walk         3  keys in a step
+-- ARGV 1   the leader's token        2  cursor of the scan         3  keys per step
 --      4   pattern of all keys of the installation    5  age in seconds from which an entry is old
 -- Returns  the next cursor, the seconds put back {second…}, entries dropped
 -- Read by  Ruby and Node: all of them

@@ -1,14 +1,13 @@
--- Move jobs of one queue to the tail of another, each in one step: it is in one of both all the time.
--- The lock of a QueueLock goes with its job; where an equal job waits already under the other queue's
--- lock, the job stays where it is.
+-- Move jobs of one queue to the tail of another, each atomically. The lock of a QueueLock moves with its job;
+-- if an equal job already waits under the other queue's lock, the job stays.
 --
--- KEYS 1    the queue they leave    2  the queue they go to    3  set of queue names
--- ARGV 1    name of the queue they go to; then for each job five words: its index (a hint that saves a
+-- KEYS 1    the source queue    2  the target queue    3  set of queue names
+-- ARGV 1    name of the target queue; then for each job five arguments: its index (a hint that saves a
 --           search), its bytes, its bytes there, key of its lock here (empty: none), key of its lock there
--- Returns   for each job 1 moved, 0 it was not there any more, -1 its lock there is taken; or the error
+-- Returns   for each job 1 moved, 0 it was gone, -1 its lock there is taken; or the error
 --           of the first that Redis refused: it stays, and those before it are moved
 -- Read by   Ruby and Node: queues, queue:<name>, lock:<…>
-local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local GONE = '\0resqpy: gone\0' -- only present inside this script
 local done, marked = {}, 0
 
 -- include can_be

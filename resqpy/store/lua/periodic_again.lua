@@ -1,6 +1,6 @@
--- Shared by other scripts (`-- include periodic_again`): the run of a periodic task's job has ended,
--- so the chain goes on, on the grid of its times, by Redis' clock. Not if the job is not the chain's
--- own (somebody enqueued or retried it by hand), or if the chain was stopped.
+-- Shared by other scripts (`-- include periodic_again`): the run of a periodic task's job has ended, so the
+-- chain continues on the grid of its times, by Redis' clock. Not if the job is not the chain's own (it was
+-- enqueued or retried by hand), or if the chain was stopped.
 --
 -- KEYS     none
 -- ARGV     none
@@ -24,6 +24,6 @@ local function again(command)
     next_ms = next_ms + (math.floor((now - next_ms) / step) + 1) * step
   end
   local noted = redis.pcall('ZADD', due, string.format('%.0f', next_ms), name)
-  -- where that is refused the chain stays in `out`, from which periodic_mend.lua lets it go on
+  -- if that is refused the chain stays in `out`, from which periodic_mend.lua restarts it
   if type(noted) == 'number' then redis.call('HDEL', out, name) end
 end

@@ -1,13 +1,13 @@
--- A process says which periodic tasks it has; the chains of those with a frequency begin, unless
--- they are under way somewhere, and the clock of those with a cron starts.
+-- A process announces its periodic tasks; chains of those with a frequency start unless they are running
+-- somewhere, and the clock of those with a cron starts.
 --
 -- KEYS 1   resqpy's periodic:tasks    2  periodic:seen     3  periodic:due
 --      4   periodic:out               5  periodic:stopped  6  resqpy's cron
--- ARGV 1   "boot": replace what is told of a task, and begin a chain that a failure has ended;
---          "renew": only tell what nobody has told; "start": begin a chain whatever has ended it
+-- ARGV 1   "boot": replace the announcement of a task, and start a chain that a failure ended;
+--          "renew": only add missing announcements; "start": start a chain whatever ended it
 --      2   now in ms since the epoch, or empty: Redis' clock
 --      3…  for each task: name, its announcement, its cron schedule as a text (empty: a frequency)
--- Returns  the names of the chains that begin, and of the stopped cron tasks that go on
+-- Returns  the names of the chains that start, and of the stopped cron tasks that resume
 -- Read by  only resqpy
 local tasks, seen, due, out, stopped, cron = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local how, now = ARGV[1], ARGV[2]
@@ -16,7 +16,7 @@ if now == '' then
   now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
--- Whether nothing keeps a task from running, and whether something did until now.
+-- Whether nothing stops a task from running, and whether something did until now.
 local function may_go_on(name)
   local why = redis.call('HGET', stopped, name)
   if not why then return true, false end
@@ -36,7 +36,7 @@ for a = 3, #ARGV, 3 do
     known = told
   end
   redis.call('ZADD', seen, now, name)
-  if known == told then -- where another version of the task was announced later, that one counts
+  if known == told then -- if another version of the task was announced later, that one wins
     local may, begins = may_go_on(name)
     if schedule ~= '' then
       redis.call('HSETNX', cron, name, now .. ' ' .. schedule)

@@ -1,4 +1,4 @@
--- Look for the one job of a chain: is it anywhere? If it is nowhere, the chain may go on without it.
+-- Look for the one job of a chain. If it is nowhere, the chain may continue without it.
 --
 -- KEYS 1   the leader's lease (the fence)
 --      2   resqpy's periodic:due     3  periodic:out            4  workers
@@ -8,7 +8,7 @@
 --      3   the time (ms) for which its job was enqueued, as it was read
 --      4   the time at which the chain is due next; empty: only look
 --      5   the job
---      6…  what the record of a worker that has the job holds: all of them
+--      6…  substrings that the record of a worker running the job contains: all of them
 -- Returns  where the job is: "over" (its run ended meanwhile), "queue", "delayed", "claimed" or
 --          the worker's id; "mended" or "lost"
 -- Read by  Ruby and Node: workers, worker:<id>, queue:<name>, timestamps:<job>
@@ -37,6 +37,6 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[4])) do
   if has_it(record) or (record and redis.pcall('GET', KEYS[9] .. id) == job) then return id end
 end
 if ARGV[4] == '' then return 'lost' end
-redis.call('ZADD', due, ARGV[4], name) -- first: where it is refused, the chain stays where it is
+redis.call('ZADD', due, ARGV[4], name) -- first: if it is refused, the chain stays where it is
 redis.call('HDEL', out, name)
 return 'mended'

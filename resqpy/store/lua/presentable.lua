@@ -1,26 +1,25 @@
--- Shared by other scripts (`-- include presentable`): is a text a job that Ruby and Node can read?
--- Yes where read_strict (base/json_check.py) takes it and JavaScript can hold its integers. A text of
--- more than LOOKED_AT bytes is not looked at, nor are numbers from 1e100 on among more than 8 KiB of
--- numbers: Redis serves nobody while this runs. cjson finds nearly all faults, in C. What it takes
--- without being JSON (broken UTF-8, control characters, a NUL and what follows it, `1.`, `-.5`, 1e999)
--- is asked before and after it.
+-- Shared by other scripts (`-- include presentable`): is a text a job that Ruby and Node can read? Yes if
+-- read_strict (base/json_check.py) accepts it and JavaScript can represent its integers. A text of more than
+-- LOOKED_AT bytes is not checked, nor are numbers from 1e100 among more than 8 KiB of numbers, because Redis
+-- is blocked meanwhile. cjson finds nearly all faults, in C. What it accepts although it is not JSON (broken
+-- UTF-8, control characters, a NUL and what follows it, `1.`, `-.5`, 1e999) is checked before and after it.
 --
 -- KEYS     none
 -- ARGV     none
--- Returns  (the function) the decoded job, to be looked at and never encoded again, or nil
+-- Returns  (the function) the decoded job, for inspection, never to be encoded again, or nil
 local LOOKED_AT = 65536
 local strict
 
 local function decode(text)
   if not strict then
-    strict = cjson.new() -- with settings of its own: those of `cjson` belong to every script
+    strict = cjson.new() -- its own instance: settings of `cjson` affect every script
     strict.decode_max_depth(98)
     strict.decode_invalid_numbers(false)
   end
   return pcall(strict.decode, text)
 end
 
--- The characters beyond ASCII, the frequent ones first, and none of them a surrogate, become blanks.
+-- Characters beyond ASCII, the frequent ones first, excluding surrogates, become blanks.
 local function is_utf8(text)
   local characters = { '[\194-\223][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
     '\240[\144-\191][\128-\191][\128-\191]', '\224[\160-\191][\128-\191]', '\237[\128-\159][\128-\191]',
@@ -33,31 +32,31 @@ local function is_utf8(text)
   return false
 end
 
--- Line breaks and tabs may stand between the values, no control character in a text, a NUL nowhere.
+-- Line breaks and tabs are allowed between values, control characters in texts and NULs nowhere.
 local function has_forbidden_control(text)
   if text:find('^%C*$') then return false end
   return text:find('\0', 1, true) or text:gsub('\\.', ''):gsub('"[^"\1-\31]*"', ''):find('"', 1, true)
 end
 
--- Whether a number among the digits of a text may be beyond a double: 1e100 and more, or 200 digits.
+-- Whether a number among the digits of a text may exceed a double: 1e100 and more, or 200 digits.
 local function may_be_huge(text)
-  if not text:find('%d%d%d') then return false end -- nearly always, and the cheapest of the questions
+  if not text:find('%d%d%d') then return false end -- the usual case, and the cheapest check
   if text:find('e%+?%d%d%d') or text:find('E', 1, true) and text:find('E%+?%d%d%d') then return true end
   local hundred = #text >= 199 and '^' .. ('%d'):rep(100)
-  for at = 100, #text - 99, 100 do -- 200 digits in a row have a hundred from one of these places on
+  for at = 100, #text - 99, 100 do -- 200 digits in a row cover a whole hundred
     if text:find(hundred, at) then return true end
   end
   return false
 end
 
--- Whether a text that cjson took has `1.` or `-.5`, or a number beyond a double. First the quick
--- questions, which take digits within texts for numbers.
+-- Whether a text that cjson accepted has `1.` or `-.5`, or a number beyond a double. The quick checks come
+-- first; they take digits within texts for numbers.
 local function has_odd_number(text, job)
   local dot = text:find('.', 1, true) and (text:find('[.]%D') or text:find('-.', 1, true))
   if not dot and not may_be_huge(text) then return false end
   local bones = text:gsub('\\.', ''):gsub('%b""', '"')
   if dot and (bones:find('[.]%D') or bones:find('-.', 1, true)) then return true end
-  -- infinity is refused by whoever writes JSON, too
+  -- every JSON writer rejects infinity too
   return may_be_huge(bones) and (#bones > 8192 or not pcall(strict.encode, job))
 end
 

@@ -1,17 +1,17 @@
--- Move what is due to its queues: each item enters its queue in the step in which it leaves its
--- delayed list. Stops at an item that must be looked at (its task has hooks or locks, it can't be
--- read, it names no queue) and returns the head of that list instead.
+-- Move due items to their queues: each enters its queue in the step in which it leaves its delayed list. Stops
+-- at an item that must be inspected (its task has hooks or locks, it can't be read, it names no queue) and
+-- returns the head of that list instead.
 --
 -- KEYS 1-3 the fence: resqpy's lease, Ruby's lock, Node's lock
 --      4   delayed_queue_schedule       5  set of queue names       6  prefix of delayed lists
 --      7   prefix of timestamps: sets   8  prefix of queues
--- ARGV 1   the leader's token           2  most items               3  most bytes
---      4   most items to be returned    5  "1": tell the items moved
---      6…  names of the tasks whose jobs must be looked at
--- Returns  Redis' time (seconds, microseconds), score of what is next or false,
---          seconds worked on {second, items moved…}, items moved {second, item…} if to be told,
---          oddities {second, what was done about it…},
---          a second and the items to be looked at {second, item…}
+-- ARGV 1   the leader's token           2  maximum items            3  maximum bytes
+--      4   maximum items returned       5  "1": return the items moved
+--      6…  names of the tasks whose jobs must be inspected
+-- Returns  Redis' time (seconds, microseconds), score of the next item or false,
+--          seconds worked on {second, items moved…}, items moved {second, item…} if requested,
+--          malformed members {second, what was done about it…},
+--          a second and the items to inspect {second, item…}
 -- Read by  Ruby and Node: all of them
 local fence = 3
 -- include fence
@@ -20,7 +20,7 @@ local fence = 3
 
 local schedule, queues, lists, sets, queue_prefix = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local most, bytes, page_size, tell = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local most_bytes = bytes -- the first item may have more
+local most_bytes = bytes -- the first item may exceed it
 local looked_at = {}
 for a = 6, #ARGV do looked_at[ARGV[a]] = true end
 
@@ -35,7 +35,7 @@ local function odd(member, what)
   oddities[#oddities + 1] = what
 end
 
--- The queue of an item that may be moved as it is.
+-- The queue of an item that can be moved unchanged.
 local function queue_of(item)
   local job = presentable(item)
   if not job or looked_at[job['class']] then return nil end
@@ -63,7 +63,7 @@ local function read_page(member)
   end
 end
 
--- Move items of one second; how many, and whether the list is empty now.
+-- Move items of one second; returns how many, and whether the list is empty now.
 local function move(member)
   local count = 0
   while most > 0 and bytes > 0 do
@@ -90,7 +90,7 @@ local function move(member)
   return count, false
 end
 
--- A careless writer has a fraction in the index and the list under the whole second.
+-- A careless writer put a fraction into the index and the list under the whole second.
 local function find_list_beside(member)
   local number = tonumber(member)
   if not number or number ~= number or number < 0 or number > 2 ^ 53 then return end
@@ -111,7 +111,7 @@ end
 while most > 0 and bytes > 0 and #page == 0 do
   local member = redis.call('ZRANGEBYSCORE', schedule, '-inf', now, 'LIMIT', 0, 1)[1]
   if not member then break end
-  -- a text of more digits is no second, and may be no score
+  -- longer digits are not a second, and may not fit a score
   if #member < 16 and member:match('^%d+$') and tonumber(member) > now then
     redis.call('ZADD', schedule, member, member)
     odd(member, 'its score was another second; corrected')

@@ -1,16 +1,16 @@
--- Decide on single items of a delayed list, or of the list of claimed ones: each leaves the list in
--- the step in which it goes where it goes. An item that is not there any more goes nowhere.
+-- Move single items out of a delayed list, or the list of claimed ones, each atomically. An item that is gone
+-- is skipped.
 --
 -- KEYS 1…  the fence (as many keys as ARGV 2 says); then
 --      +1  the list   +2  set of queue names   +3  failed   +4  resqpy's list of claimed items
 -- ARGV 1   the leader's token           2  number of fence keys
---      3   the member of timestamps: sets that stands for the list, or an empty text
+--      3   the list's member in timestamps: sets, or an empty text
 --      4   number of items; for each: its text in the list, its timestamps: key, then one of
 --            "push", queue name, queue key, payload, number of guards, guards (as in enqueue.lua)
 --            "fail", failed entry, key under which the payload is kept or an empty text, payload
 --            "claim", its text in the list of claimed items, number of guards, guards
 --            "drop"
--- Returns  for each item: 1 done, 0 dropped because a guard forbids it, -1 it was not there, or the
+-- Returns  for each item: 1 done, 0 dropped because a guard forbids it, -1 it was gone, or the
 --          error that kept it where it was
 -- Read by  Ruby and Node: delayed:<second>, timestamps:<item>, queues, queue:<name>, failed
 local fence = tonumber(ARGV[2])
@@ -26,7 +26,7 @@ local member = word()
 
 -- include guards
 
--- A lock that is left behind would forbid the next try, and the item would be dropped.
+-- A lock left behind would forbid the next attempt, and the item would be dropped.
 local function guarded(guards, step)
   local taken = pass(guards)
   if not taken then return 0 end
@@ -78,8 +78,8 @@ for index = 1, tonumber(word()) do
   if redis.call('LREM', list, 1, item) == 0 then
     done[index] = -1
   else
-    -- Where an equal one stands beside it, the index knows that it does; one that is too far behind to be
-    -- seen is not worth an entry for each item of a long list.
+    -- Keep the index entry if an equal item remains; one too far back to be seen is not worth an entry for
+    -- each item of a long list.
     local indexed = member ~= '' and not is_seen(list, item) and redis.pcall('SREM', set, member) == 1
     local fine, result = pcall(what)
     if not fine then

@@ -1,8 +1,8 @@
--- Free a JobLock, if it is still ours. (A run that ends in an exchange has it done there.)
+-- Free a JobLock, if it is still ours. (Runs that end in an exchange free it there.)
 --
 -- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
 -- ARGV     none
--- Returns  1 freed, 0 it was not ours any more
+-- Returns  1 freed, 0 it was no longer ours
 -- Read by  Node: workerslock:<…>
 local lock, holder = KEYS[1], KEYS[2]
 local value = redis.call('HGET', holder, lock)

@@ -1,7 +1,7 @@
--- Remove items of a list that have one of several texts: the spellings of one job.
+-- Remove items of a list that equal one of several texts: the spellings of one job.
 --
 -- KEYS 1    a list
--- ARGV 1    how many at the most; 0: all; negative: from the tail
+-- ARGV 1    maximum number; 0: all; negative: from the tail
 --      2…   texts
 -- Returns   how many were removed
 -- Read by   Ruby and Node: queue:<name>, delayed:<second>, failed

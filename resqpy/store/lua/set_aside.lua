@@ -1,8 +1,8 @@
--- Move what stands under a key of resqpy's own, and is of another kind, out of the way.
+-- Move a value of the wrong type under one of resqpy's own keys out of the way.
 --
--- KEYS 1   the key       2  where it goes to; if something is there already, with a number behind it
--- ARGV 1   the key's own kind
--- Returns  the kind that it had and where it is now, or false: nothing was in the way
+-- KEYS 1   the key       2  the target; if it exists, a number is appended
+-- ARGV 1   the right type of the key
+-- Returns  the type that it had and where it is now, or false: nothing was wrong
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == ARGV[1] or kind == 'none' then return false end
 local target, number = KEYS[2], 1

@@ -1,18 +1,18 @@
--- Remove failed entries, or move the job of each back to the tail of its queue: entry and job
--- change in one step. An entry is known by its bytes; its index is a hint that saves a search.
+-- Remove failed entries, or move the job of each back to the tail of its queue: entry and job change in one
+-- step. An entry is identified by its bytes; its index is a hint that saves a search.
 --
 -- KEYS 1   a list of failed entries     2  set of queue names
 -- ARGV 1   number of entries; for each:
---            index (-1: unknown), the entry, key of the bytes kept aside for it (or an empty text),
---            queue name (empty: only remove), queue key, the job's bytes (not asked where bytes are
---            kept aside: those are the job), number of guards; for each guard three words:
+--            index (-1: unknown), the entry, key of the bytes kept separately (or an empty text),
+--            queue name (empty: only remove), queue key, the job's bytes (ignored if bytes are
+--            kept separately: those are the job), number of guards; for each guard:
 --              "lock" key seconds, or "absent" key 0 (see enqueue.lua)
 -- Returns  for each entry "removed", "retried", "vetoed" (it stays), "absent" (no such entry),
---          "lost" (the bytes kept aside are gone; it stays) or "no list" (its queue is none; it stays);
+--          "lost" (the bytes kept separately are gone; it stays) or "no list" (its queue is not a list; it
 --          or the error of the first that Redis refused: it stays, and those before it are done
 -- Read by  Ruby and Node: all of them
 local at, done, marked = 2, {}, 0
-local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local GONE = '\0resqpy: gone\0' -- only present inside this script
 
 local function word()
   at = at + 1
@@ -28,7 +28,7 @@ local function place_of(index, entry)
   return redis.call('LPOS', KEYS[1], entry)
 end
 
--- without a mark the indices that follow would be wrong
+-- without a mark the following indices would be wrong
 local function take_out(place)
   redis.call('LSET', KEYS[1], place, GONE)
   marked = marked + 1

@@ -1,9 +1,9 @@
--- Take a JobLock, and note who has it.
+-- Take a JobLock, and record its holder.
 --
 -- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
--- ARGV 1   how many seconds it holds; its value is the second at which it is over, by Redis' clock
---      2   "1": asked again, because the first reply was lost
--- Returns  1 taken, 0 somebody has it
+-- ARGV 1   lifetime in seconds; its value is the second at which it expires, by Redis' clock
+--      2   "1": repeated, because the first reply was lost
+-- Returns  1 taken, 0 somebody else has it
 -- Read by  Node: workerslock:<…>
 
 -- include due
@@ -17,7 +17,7 @@ if redis.call('SET', lock, value, 'EX', seconds, 'NX') then
     redis.call('DEL', lock) -- nobody would free it
     return redis.error_reply(noted.err)
   end
-  -- a little longer than the lock: what a killed worker leaves goes by itself
+  -- a little longer than the lock: what a killed worker leaves expires by itself
   redis.call('EXPIRE', holder, seconds + 60)
   return 1
 end

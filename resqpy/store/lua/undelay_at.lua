@@ -2,7 +2,7 @@
 --
 -- KEYS 1   delayed_queue_schedule   2  delayed:<second>   3  prefix of the timestamps: sets
 -- ARGV 1   second                   2  the member that the sets have for it
---      3   most items               4  most bytes
+--      3   maximum items            4  maximum bytes
 -- Returns  how many were removed, how many are left
 -- Read by  Ruby and Node: all three
 local removed, bytes = 0, 0

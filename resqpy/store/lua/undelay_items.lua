@@ -5,14 +5,14 @@
 --      2…  for each item two words: index, text
 -- Returns  for each item 1 removed, 0 it was not there
 -- Read by  Ruby and Node: all of them
-local GONE = '\0resqpy: gone\0' -- stands in the list only inside this script
+local GONE = '\0resqpy: gone\0' -- only present inside this script
 local done, marked = {}, 0
 for a = 2, #ARGV, 2 do
   local place, item = tonumber(ARGV[a]), ARGV[a + 1]
   if redis.call('LINDEX', KEYS[1], place) ~= item then place = redis.call('LPOS', KEYS[1], item) end
   if place then
     redis.call('LSET', KEYS[1], place, GONE)
-    redis.pcall('SREM', KEYS[2] .. item, ARGV[1]) -- an error here would leave the marks behind
+    redis.pcall('SREM', KEYS[2] .. item, ARGV[1]) -- an error here would leave the markers behind
     marked = marked + 1
   end
   done[#done + 1] = place and 1 or 0

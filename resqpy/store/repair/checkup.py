@@ -1,4 +1,4 @@
-"""What has no index and is found only by a walk over all keys: for `resqpy doctor`, never for workers."""
+"""Finds what has no index, by scanning all keys: for `resqpy doctor`, never for workers."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from resqpy.store.queues import decode_name
 from resqpy.store.repair.unregistered import may_be_id
 from resqpy.store.walk import KEYS_PER_STEP, keyspace_walk
 
-MOST = 10_000  # of each kind of finding; what is beyond shows when these are put right
+MAXIMUM = 10_000  # of each kind of finding; the rest shows up once these are repaired
 _SHORT_END_S = 180
-_NAMESPACE_OF = (b":queues", b":workers")  # sets that each installation has
+_NAMESPACE_OF = (b":queues", b":workers")  # sets that every installation has
 
 
 @dataclass
 class Survey:
-    """What a walk found.
+    """Result of a scan.
 
     Attributes:
-        keys: how many there are in the database, about.
-        unlisted_queues: names of queues that the set of queues does not have.
-        unindexed: seconds with delayed jobs that the index does not have.
+        keys: approximate number of keys in the database.
+        unlisted_queues: queues missing from the set of queues.
+        unindexed: seconds with delayed jobs that are missing from the index.
         empty_seconds: entries of the index without a list.
         lost_timestamps: keys of the reverse index with entries that lead nowhere.
-        endless_locks: keys of plugin locks that never end.
-        ruby_locks: those among such keys that Ruby's resque-lock has, which are meant to have no end.
-        unknown_records: ids of workers that have something on record, and are not registered.
-        others: names that look like those of queues or delayed jobs, and the kind that they are.
-        other_namespaces: of installations beside this one.
+        endless_locks: keys of plugin locks that never expire.
+        ruby_locks: those of them that belong to Ruby's resque-lock, which never expire by design.
+        unknown_records: ids of workers that have a record and are not registered.
+        others: keys of another type whose names look like queues or delayed jobs, and that type.
+        other_namespaces: of other installations in this database.
     """
 
     keys: int = 0
@@ -45,7 +45,7 @@ class Survey:
 
 
 async def survey(store: Store) -> Survey:
-    """Walk over all keys of the database, in bounded memory."""
+    """Scan all keys of the database in bounded memory."""
     walk = _Survey(store, await _index(store), await _known_queues(store))
     async for page in _all_keys(store):
         await walk.look_at(page)
@@ -53,11 +53,11 @@ async def survey(store: Store) -> Survey:
 
 
 class _Survey:
-    """One walk. What is found by its name is asked for its kind before it counts.
+    """One scan. What is found by name is checked for its type before it counts.
 
     Args:
-        index: the seconds that the index of delayed jobs has.
-        known: names of the queues that the set of queues has.
+        index: the seconds in the index of delayed jobs.
+        known: names in the set of queues.
     """
 
     def __init__(self, store: Store, index: set[str], known: set[bytes]) -> None:
@@ -73,9 +73,9 @@ class _Survey:
         self._found = Survey()
 
     def done(self) -> Survey:
-        """What was found."""
+        """The result."""
         found = self._found
-        found.empty_seconds = sorted(self._unseen)[:MOST]
+        found.empty_seconds = sorted(self._unseen)[:MAXIMUM]
         for names in (
             found.unindexed,
             found.unlisted_queues,
@@ -87,7 +87,7 @@ class _Survey:
         return found
 
     async def look_at(self, page: Sequence[bytes]) -> None:
-        """Look at some keys."""
+        """Examine some keys."""
         self._found.keys += len(page)
         sets, lists, locks, records = list[bytes](), list[bytes](), list[bytes](), list[bytes]()
         for key in page:
@@ -108,7 +108,7 @@ class _Survey:
         await self._look_at_records(records)
 
     def _is_lost(self, name: bytes) -> bool:
-        """Whether a name is that of a queue or of delayed jobs that nothing names."""
+        """Whether a name is that of a queue, or of delayed jobs, that no index names."""
         if name.startswith(b"queue:"):
             return name[6:] not in self._known
         if not (name.startswith(b"delayed:") and name[8:].isdigit()):
@@ -122,13 +122,13 @@ class _Survey:
             short = name.removeprefix(self._store.keys.prefix)
             what, _, rest = short.partition(":")
             found = self._found.unlisted_queues if what == "queue" else self._found.unindexed
-            if kind == "list" and len(found) < MOST:
+            if kind == "list" and len(found) < MAXIMUM:
                 found.append(rest)
             elif kind not in ("list", "none"):
                 self._found.others[short] = kind
 
     async def _look_at_records(self, ids: Sequence[bytes]) -> None:
-        """Which of them are those of workers that are not registered."""
+        """Which of them belong to workers that are not registered."""
         records = [each for each in ids if may_be_id(decode_name(each))]
         if not self._workers.issuperset(records):
             [members] = await self._store.look([("SMEMBERS", self._store.keys.workers)])
@@ -136,7 +136,7 @@ class _Survey:
         unknown = [decode_name(each) for each in records if each not in self._workers]
         kinds = await self._store.kinds(list(map(self._store.keys.worker, unknown)))
         for each, kind in zip(unknown, kinds, strict=True):
-            if kind != "none" and len(self._found.unknown_records) < MOST:
+            if kind != "none" and len(self._found.unknown_records) < MAXIMUM:
                 self._found.unknown_records.append(each)
 
     async def _look_at_sets(self, keys: Sequence[bytes]) -> None:
@@ -147,7 +147,7 @@ class _Survey:
         there = await self._store.pipeline([("EXISTS", key) for key in lists])
         lost = {member for member, exists in zip(members, there, strict=True) if not exists}
         for key, entries in zip(keys, sets, strict=True):
-            if len(self._found.lost_timestamps) < MOST and not lost.isdisjoint(entries):
+            if len(self._found.lost_timestamps) < MAXIMUM and not lost.isdisjoint(entries):
                 self._found.lost_timestamps.append(key)
 
     async def _look_at_locks(self, keys: Sequence[bytes]) -> None:
@@ -156,7 +156,7 @@ class _Survey:
         kinds = await self._store.kinds([decode_name(key) for key in endless])
         for key, kind in zip(endless, kinds, strict=True):
             found = self._found.ruby_locks if _is_ruby_s(key) else self._found.endless_locks
-            if kind == "string" and len(found) < MOST:
+            if kind == "string" and len(found) < MAXIMUM:
                 found.append(key)
 
 
@@ -166,7 +166,7 @@ async def _known_queues(store: Store) -> set[bytes]:
 
 
 async def _index(store: Store) -> set[str]:
-    """The members of the index; none that stays is missed, whatever is promoted meanwhile."""
+    """The members of the index; members that stay are never missed, even if others are promoted meanwhile."""
     members: set[str] = set()
     cursor = b"0"
     while True:
@@ -179,7 +179,7 @@ async def _index(store: Store) -> set[str]:
 
 
 async def _all_keys(store: Store) -> AsyncIterator[list[bytes]]:
-    """A page of keys at a time; some may come twice."""
+    """Keys, one page at a time; some may occur twice."""
     cursor, walk = b"0", await keyspace_walk(store)
     while True:
         cursor, keys = await store.call("SCAN", cursor, "COUNT", KEYS_PER_STEP)
@@ -196,24 +196,24 @@ def _note_namespace(found: Survey, key: bytes) -> None:
 
 
 def _is_ruby_s(lock: bytes) -> bool:
-    """Whether resque-lock named it: `lock:Class-[1, 2]`, where Node has `lock:Class:queue:[1,2]`."""
+    """Whether resque-lock created it: `lock:Class-[1, 2]`, while Node's is `lock:Class:queue:[1,2]`."""
     return lock.partition(b"[")[0].endswith(b"-")
 
 
-# -- putting right; everything is looked at anew --
+# -- repairs; everything is checked again --
 
 
 async def mend_delayed(store: Store, seconds: Sequence[str], sets: Sequence[bytes]) -> int:
-    """Make the index fit the lists again; how many entries were put right."""
+    """Make the index match the lists again; returns how many entries were repaired."""
     keys: list[Arg] = [store.keys.schedule, store.keys.delayed(""), *sets]
     return int(await store.run("mend_delayed", keys, list(seconds)))
 
 
 async def expire_locks(store: Store, locks: Sequence[Arg]) -> int:
-    """Give locks without an end one; how many had none."""
+    """Give locks that never expire an expiry; returns how many there were."""
     return int(await store.run("expire_lock", list(locks), [_SHORT_END_S]))
 
 
 async def list_queues(store: Store, names: Sequence[str]) -> int:
-    """Put queues into the set of queues; how many were not there."""
+    """Add queues to the set of queues; returns how many were missing."""
     return int(await store.call("SADD", store.keys.queues, *names))

@@ -1,6 +1,6 @@
-"""Junk under the keys that only resqpy knows: a list of somebody's where a hash of ours is to be, say.
+"""Values of the wrong type under keys that only resqpy uses, for example a list where we keep a hash.
 
-It is moved out of the way, to `resqpy:junk:<name>`, and told; never deleted.
+They are moved to `resqpy:junk:<name>` and reported; never deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.keys import Keys
 from resqpy.store.connection.client import Store
 
-# What stands under the keys that only resqpy knows, by which junk there is known.
+# The type of each resqpy-only key, to recognize wrong ones.
 _WORKING = {
     "processes": "zset",
     "known_tasks": "hash",
@@ -48,10 +48,10 @@ _STATUSES = (
 
 
 def own_kinds(keys: Keys, *, leading: bool) -> dict[str, str]:
-    """Redis' type of each key of ours that has one name in an installation.
+    """The Redis type of each of our keys that exists once per installation.
 
     Args:
-        leading: also those that only schedulers touch.
+        leading: include those that only schedulers use.
     """
     names = {**_WORKING, **_LEADING} if leading else _WORKING
     kinds = {getattr(keys, name): kind for name, kind in names.items()}
@@ -64,9 +64,9 @@ _AT_MOST_EVERY_S = 1.0
 
 
 async def found(store: Store, *, leading: bool) -> dict[str, str]:
-    """The keys of ours that have another kind than they should, and that kind. One round trip.
+    """Our keys that have the wrong type, and that type. One round trip.
 
-    What the user may not ask for is left out.
+    Keys that the user may not access are left out.
     """
     kinds = own_kinds(store.keys, leading=leading)
     replies = await store.line.send([("TYPE", key) for key in kinds])
@@ -79,24 +79,24 @@ async def found(store: Store, *, leading: bool) -> dict[str, str]:
 
 
 async def set_aside(store: Store, *, leading: bool) -> list[str]:
-    """Move what is found out of the way; what was done, in words."""
+    """Move the wrong values away; returns a message for each."""
     kinds, words = own_kinds(store.keys, leading=leading), []
     for key in await found(store, leading=leading):
         target = store.keys.junk(key)
         if moved := await store.run("set_aside", [key, target], [kinds[key]]):
             kind, where = (each.decode() for each in moved)
             words.append(
-                f"{key!r} was a {kind} where resqpy keeps a {kinds[key]}: it was moved to {where!r}, "
-                "and resqpy goes on without it; find out who wrote it"
+                f"{key!r} was a {kind} where resqpy keeps a {kinds[key]}: it was moved to "
+                f"{where!r}, and resqpy continues without it; find out who wrote it"
             )
     return words
 
 
 class Mending:
-    """Moves junk out of a role's way, not more often than each second.
+    """Moves wrong values out of a role's way, at most once per second.
 
     Attributes:
-        leading: also the keys of schedulers.
+        leading: include the keys of schedulers.
     """
 
     def __init__(self, store: Store, *, leading: bool) -> None:
@@ -105,7 +105,7 @@ class Mending:
         self.leading = leading
 
     async def __call__(self) -> list[str]:
-        """What was done, in words."""
+        """Messages about what was done."""
         now_s = SYSTEM_CLOCK.monotonic()
         if now_s - self._looked_s < _AT_MOST_EVERY_S:
             return []

@@ -1,6 +1,6 @@
-"""What takes a repair back: the commands that put right what `resqpy doctor --fix` has changed.
+"""Undo for `resqpy doctor --fix`: the commands that revert its repairs.
 
-They are found by looking before and behind each repair. None of them overwrites what came meanwhile.
+They are derived from the state before and after each repair. None of them overwrites later changes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Touched:
 
     Attributes:
         strings: keys of strings.
-        sets: keys of sets, whole.
+        sets: keys of whole sets.
         members: single members of sets, by key.
         scores: single members of sorted sets, by key.
         fields: single fields of hashes, by key.
-        whole: keys of any kind.
+        whole: keys of any type.
     """
 
     strings: Sequence[Arg] = ()
@@ -38,7 +38,7 @@ class Touched:
     whole: Sequence[Arg] = ()
 
     def asked(self) -> Iterator[Command]:
-        """The commands that show it, in the order of `changes`."""
+        """The commands that read it, in the order of `changes`."""
         for key in self.strings:
             yield ("GET", key)
             yield ("PTTL", key)
@@ -51,10 +51,10 @@ class Touched:
 
 
 class Undo:
-    """The commands that take repairs back.
+    """The commands that revert repairs.
 
     Attributes:
-        commands: by what was repaired.
+        commands: by repair.
     """
 
     def __init__(self, store: Store) -> None:
@@ -63,15 +63,15 @@ class Undo:
         self._now = ""
 
     def begin(self, name: str) -> None:
-        """What is repaired from here on."""
+        """Set the name of the repair that follows."""
         self._now = name
 
     def add(self, *commands: Command) -> None:
-        """Note commands."""
+        """Add commands."""
         self.commands.setdefault(self._now, []).extend(commands)
 
     async def watch(self, touched: Touched, repair: Callable[[], Awaitable[int]]) -> int:
-        """Do a repair, and note what takes it back; what it says."""
+        """Run a repair and record what reverts it; returns its result."""
         asked = list(touched.asked())
         before = await self._store.look(asked)
         try:
@@ -92,7 +92,7 @@ def _changes(
 
 
 def _string(command: Command, old: Any, new: Any, ttl: Any) -> Iterator[Command]:
-    """A key that has gone comes back, unless there is another; a counter is counted back."""
+    """A deleted key is restored unless there is a new one; a counter is counted back."""
     if new is None:
         yield ("SET", command[1], old, "NX", *(("PX", ttl) if ttl > 0 else ()))
     elif _is_number(old) and _is_number(new):
@@ -141,10 +141,10 @@ def _is_number(value: Any) -> bool:
 
 
 async def take_back(store: Store, commands: Sequence[Command]) -> list[str]:
-    """Do the commands; what Redis said where it did one not.
+    """Run the commands; returns Redis' errors, if any.
 
     Raises:
-        UsageError: one of them is nothing that takes a repair back; none was done.
+        UsageError: one of them does not revert a repair; none was run.
     """
     prefix = store.keys.prefix.encode()
     for command in commands:
@@ -152,7 +152,7 @@ async def take_back(store: Store, commands: Sequence[Command]) -> list[str]:
         raw = key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogateescape")
         if command[0] not in ALLOWED or not raw.startswith(prefix):
             raise UsageError(
-                f"{command[0]!r} of {key!r} takes no repair back in {store.keys.prefix!r}"
+                f"{command[0]!r} of {key!r} does not revert a repair in {store.keys.prefix!r}"
             )
     replies = await store.line.send(commands) if commands else []
     return [

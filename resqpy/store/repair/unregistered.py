@@ -1,5 +1,5 @@
-"""Records of workers that do not stand in the set of workers: what is in them may be a job, and those who go
-by the set never see it.
+"""Records of workers that are not in the set of workers: they may contain a job that nobody finds through
+that set.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from resqpy.store.queues import decode_name
 from resqpy.store.walk import KEYS_PER_STEP
 
 _STEPS = 20
-KEYS_LOOKED_AT = _STEPS * KEYS_PER_STEP  # at the most: some 20 ms of the server
+KEYS_LOOKED_AT = _STEPS * KEYS_PER_STEP  # at most: some 20 ms of the server
 
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    """What was found.
+    """Result of the scan.
 
     Attributes:
-        records: by the workers' ids.
-        everything: whether all keys were looked at.
+        records: by worker id.
+        everything: whether all keys were scanned.
     """
 
     records: dict[str, bytes]
@@ -30,7 +30,7 @@ class Unregistered:
 
 
 async def look(store: Store) -> Unregistered:
-    """Walk over the first keys of the database, in steps; over none as a Redis user who may not."""
+    """Scan the first keys of the database, in steps; none if the Redis user may not."""
     names, cursor = set[str](), 0
     try:
         for _ in range(_STEPS):
@@ -48,7 +48,7 @@ async def look(store: Store) -> Unregistered:
 
 
 def may_be_id(name: str) -> bool:
-    """Whether what a key is named behind `worker:` is the id of a worker: Node's pings and the times at which
-    workers started stand there, too.
+    """Whether the rest of a key after `worker:` is a worker id: Node's pings and workers' start times have
+    that prefix too.
     """
     return not (name.startswith("ping:") or name.endswith(":started"))

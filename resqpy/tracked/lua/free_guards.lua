@@ -1,11 +1,11 @@
--- Shared by other scripts (`-- include free_guards`): frees the locks that the creation of a tracked
--- task took (QueueLock's), as far as they are still its own: they have the value that they had then.
+-- Shared by other scripts (`-- include free_guards`): frees the locks that the creation of a tracked task took
+-- (QueueLock's), if they are still its own: they have the same value as then.
 --
 -- KEYS     none; the record, and the locks that it names
 -- ARGV     none
 -- Returns  (free_guards) nothing
 local function free_guards(record)
-  local held = redis.call('HGET', record, 'guards') or '' -- of each: length of its key:value:key
+  local held = redis.call('HGET', record, 'guards') or '' -- for each: length of its key:value:key
   if held ~= '' then redis.call('HDEL', record, 'guards') end
   local at = 1
   while at <= #held do

@@ -1,5 +1,5 @@
--- Shared by exchange.lua (`-- include lifecycle`): what tracked tasks add to it. Their records are taken
--- along with their jobs, and written by the ends of their runs.
+-- Shared by exchange.lua (`-- include lifecycle`): what tracked tasks add to it. Their records are claimed
+-- with their jobs, and written by the ends of their runs.
 --
 -- KEYS 10  prefix of records of tracked tasks    11  tasks:locks    12  tasks:scheduled
 --      13  tasks:pending                         14  prefix of tasks:by:
@@ -19,7 +19,7 @@ local function hold(command)
   if now.err or now[1] ~= command[4] then return false, false end
   if now[2] == command[5] then return true, false end
   redis.call('HSET', command[2], 'ending', command[6], 'locked', '0')
-  redis.pcall('HINCRBY', command[2], 'v', 1) -- one that somebody has spoiled holds nothing up
+  redis.pcall('HINCRBY', command[2], 'v', 1) -- a counter that somebody broke must not stop us
   redis.pcall('ZADD', command[7], 0, command[3])
   return false, true
 end
@@ -28,13 +28,13 @@ end
 
 -- include task_take
 
-local LASTS = 30000 -- ms, of a lock whose record says nothing
+local LASTS = 30000 -- ms; the lifetime of a lock whose record does not say
 local ALONG = tonumber(ARGV[7]) > 0
 local task_names = { '', KEYS[11], KEYS[12], KEYS[13], KEYS[14] }
 local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
 
--- A tracked task whose job is spelled as we spell it is taken in the same step: one look at both ends
--- of the bytes is enough. Of any other the worker asks when it has read the job.
+-- A tracked task whose job is spelled as we do is claimed in the same step: a look at both ends of the bytes
+-- is enough. For other spellings the worker claims after reading the job.
 local function take_along(payload, worker, run)
   if not ALONG or payload:sub(-4) ~= '"}]}' then return false end
   local _, last = payload:find(ID, -240, true)

@@ -1,26 +1,26 @@
--- Shared by other scripts (`-- include record_step`): writes a step of a tracked task, from one state
--- to the next. As one command, because most of what a run of a task costs are words.
+-- Shared by other scripts (`-- include record_step`): writes a step of a tracked task, from one state to the
+-- next. As one command, because most of a run's cost is the number of arguments.
 --
 -- KEYS     none
 -- ARGV     "STEP", the record, id, channel, what is published (empty: nothing),
 --          number of sorted sets; for each: its key, the score (empty: it leaves that set)
 --          number of changed fields; for each: field, value
---          the fields that it has no more
--- Returns  (slice) the words from one place to another; (step) nothing; (step_obstacle) why it can't be done, asked before, or nothing
+--          the fields to delete
+-- Returns  (slice) the arguments from one position to another; (step) nothing; (step_obstacle) why it can't be done, checked before, or nothing
 local function slice(words, first, last)
   if last - first < 1000 then return { unpack(words, first, last) } end
-  local part = {} -- more can't be unpacked at once
+  local part = {} -- unpack has a limit
   for w = first, last do part[#part + 1] = words[w] end
   return part
 end
 
 local LEAVES = ''
-local seen = {} -- the kinds of sets: nothing but a zset is made of them while the script runs
+local seen = {} -- types of the sets: while the script runs, a missing one can only become a zset
 
 local function kind_of(key)
   local kind = seen[key]
   if not kind then
-    kind = redis.pcall('TYPE', key).ok or 'none' -- an older users.acl forbids to ask
+    kind = redis.pcall('TYPE', key).ok or 'none' -- an older users.acl forbids TYPE
     seen[key] = kind
   end
   return kind

@@ -1,8 +1,8 @@
--- A worker takes a tracked task whose job it was given; see task_take.lua.
+-- A worker claims a tracked task whose job it received; see task_take.lua.
 --
 -- KEYS 1   the record   2  tasks:locks   3  tasks:scheduled   4  tasks:pending   5  prefix of tasks:by:
 -- ARGV 1   id   2  type   3  token of the lock
---      4   how long the lock lasts (ms), where the record says nothing else
+--      4   lifetime of the lock (ms) if the record has none
 --      5   the channel   6  JSON of the type
 -- Returns  false where there is no such record; else claimed (0/1), Redis' time (microseconds), the
 --          record as field, value…

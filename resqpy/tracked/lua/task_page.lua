@@ -1,17 +1,18 @@
--- Records of tracked tasks in an order, from a place on, that stand in several sorted sets: those of a
--- type, with a status, with a tag, … Only ids are looked at here, never a record.
+-- Ids of tracked tasks, in order, from a position on, that are in several sorted sets: those of a type, with a
+-- status, with a tag, … Records are not read here.
 --
 -- KEYS     the sorted sets: of the first section those of the order, any of which may be read, and
 --          then those of other orders, and those in one of which an id must stand; then of the second
 --          section, …
--- ARGV 1   "asc" or "desc"    2  the most rows    3  number of sections; for each:
---          number of its sets of the order, of its other sets, of those it must be in one of, score and id of the row before the
+-- ARGV 1   "asc" or "desc"    2  maximum rows     3  number of sections; for each:
+--          number of its sets of the order, of its other sets, of those it must be in one of, score and id of
+--          the row before the
 --          first wanted ("" and "")
--- Returns  the rows: for each number of its section, id, score; and where it was given up after many
---          ids that are not wanted: such a row to go on behind, else nothing
+-- Returns  the rows: for each number of its section, id, score; and if it stopped after many
+--          ids that don't match: such a row to continue after, else nothing
 -- Read by  resqpy only
-local MOST_IDS = 2000 -- looked at in one call
-local FEW = 1000 -- of another order, so few may be sorted here
+local MOST_IDS = 2000 -- examined in one call
+local FEW = 1000 -- few enough ids of another order to be sorted here
 local ascending, most, sections = ARGV[1] == 'asc', tonumber(ARGV[2]), tonumber(ARGV[3])
 local rows, left = {}, MOST_IDS
 
@@ -24,7 +25,7 @@ local function smallest(sets)
   return best, size
 end
 
-local function less(a, b) -- by bytes as in sorted sets: `<` goes by the language of the server
+local function less(a, b) -- by bytes as in sorted sets: `<` uses the server's locale
   for i = 1, math.min(#a, #b) do
     local x, y = a:byte(i), b:byte(i)
     if x ~= y then return x < y end
@@ -60,7 +61,7 @@ local function slice(key, score, offset, count)
     'LIMIT', offset, count)
 end
 
--- in the order of a set, from a place on; where it is given up, the last row that was looked at
+-- in the order of a set, from a position on; if it stops early, the last row that was examined
 local function walk(section, key, sets, one_of, score, after)
   local offset, checked = 0, #sets > 1 or #one_of > 0
   while #rows < most do
@@ -107,7 +108,7 @@ for section = 1, sections do
   local key, size = smallest(of_order)
   local small, few = smallest(others)
   for _, other in ipairs(others) do of_order[#of_order + 1] = other end
-  -- a walk looks at size / few ids for each row
+  -- a walk examines size / few ids per row
   if small and few <= FEW and few * few < size * most then
     sort(section, small, key, of_order, one_of, ARGV[at + 3], ARGV[at + 4])
   else

@@ -1,9 +1,9 @@
--- Renew the locks of all tracked tasks that one process runs, or just look how they are.
--- The time is Redis' own; a lock that has ended is not renewed.
+-- Renew the locks of all tracked tasks that one process runs, or only read their state. The time is Redis'
+-- own; an expired lock is not renewed.
 --
 -- KEYS 1   tasks:locks   2…  the records
--- ARGV     for each record: id, token of its lock, how long it is to last from now on (ms; 0: as it is)
--- Returns  for each: 0 the lock is another's or over, 1 it is ours, 2 it is ours and the task disabled
+-- ARGV     for each record: id, token of its lock, its new lifetime from now on (ms; 0: unchanged)
+-- Returns  for each: 0 the lock is somebody else's or expired, 1 it is ours, 2 it is ours and the task disabled
 -- Read by  resqpy only
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,4 +1,4 @@
--- Where the job of a tracked task waits, if it waits anywhere.
+-- Where the job of a tracked task waits, if anywhere.
 --
 -- KEYS 1   queue:<name>   2  prefix of the delayed lists
 -- ARGV     for each spelling of the job: its text, its timestamps: key

@@ -1,9 +1,9 @@
--- Shared by other scripts (`-- include task_take`): a worker takes a tracked task whose job it was
--- given, if the task is due, its end has not passed and nobody runs it. The time is Redis' own, so that the clocks of workers
--- need not agree. Needs `free_guards`: the locks of what waits are freed.
+-- Shared by other scripts (`-- include task_take`): a worker claims a tracked task whose job it received, if
+-- the task is due, its end has not passed and nobody runs it. The time is Redis' own, so that the clocks of
+-- workers need not agree. Needs `free_guards`: the locks of waiting tasks are freed.
 --
 -- KEYS     as names: the record, tasks:locks, tasks:scheduled, tasks:pending, and the prefix of tasks:by:
--- ARGV     id, type, token of the lock, how long it lasts where the record says nothing else (ms),
+-- ARGV     id, type, token of the lock, its lifetime if the record has none (ms),
 --          the channel, JSON of the type
 -- Returns  (take_task) nil where there is no such record; else claimed (0/1), Redis' time
 --          (microseconds), the record as field, value…
@@ -16,7 +16,7 @@ local function take_task(names, id, wanted, token, lasts, channel, type_json)
   local time = redis.call('TIME')
   local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
   local now_us = time[1] .. string.format('%06d', time[2])
-  if lock == token and tonumber(locked) > tonumber(now) then -- the reply of the first time was lost
+  if lock == token and tonumber(locked) > tonumber(now) then -- the first reply was lost
     return { 1, now_us, redis.call('HGETALL', record) }
   end
   local waits = status == 'pending' or (status == 'scheduled' and tonumber(due) <= tonumber(now))

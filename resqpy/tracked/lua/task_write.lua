@@ -1,23 +1,23 @@
--- Do commands, if the records they were decided upon are still as they were.
+-- Execute commands, if the records that they are based on have not changed.
 --
 -- KEYS 1   the record of a tracked task
 -- ARGV 1   number of commands; for each: number of words, words.
---          A command "REQUIRE hash field value" ends it all where the field has another value; an
---          empty value means that there must be no such field.
---          A command "LEADS key token" refuses it all to a scheduler that leads no more.
---          A command "NOW milliseconds tolerance" ends it all where Redis' time is another.
+--          A command "REQUIRE hash field value" stops if the field has another value; an
+--          empty value means that the field must not exist.
+--          A command "LEADS key token" stops if the scheduler is no longer the leader.
+--          A command "NOW milliseconds tolerance" stops if Redis' time differs.
 --          A command "PLACE queue job due prefix" pushes a job before those at the tail of its queue
 --          that are tracked tasks due later; `prefix` is that of the records.
 --          A command "GUARDS number (kind key seconds)…" takes locks, as in enqueue.lua; they are
---          freed where Redis refuses a command after it, and else noted in the record.
+--          freed if Redis refuses a later command, and otherwise noted in the record.
 --          A command "FREE record" frees what is noted there; see free_guards.lua.
 --          A command "STEP …" is that of record_step.lua.
 --          A command "HASTEN delayed job timestamps member queues name queue" moves a job from its
 --          delayed list to its queue, if it is there, and is not one of very many.
--- Returns  1 done, 0 something was otherwise and nothing was done after that, -1 a lock forbade it,
---          2 it is another time
+-- Returns  1 done, 0 a condition failed and nothing was done after that, -1 a lock forbade it,
+--          2 Redis' time differs
 -- Read by  Ruby and Node, where a task's job is placed: queues, queue:*, delayed*, timestamps:*, lock:*
-local MOST = 500 -- jobs that are looked at to find a place, or one of them
+local MOST = 500 -- jobs that are examined to find a position, or one of them
 
 local function later(job, due, prefix)
   local id = job:match('"_task_id":"([^"\\]+)"')
@@ -38,7 +38,7 @@ end
 
 local function hasten(delayed, job, timestamps, member, queues, name, queue)
   local kind = redis.call('TYPE', queue).ok
-  local many = redis.pcall('LLEN', delayed) -- an error where it is no list
+  local many = redis.pcall('LLEN', delayed) -- an error if it is not a list
   if type(many) ~= 'number' or many > MOST or (kind ~= 'list' and kind ~= 'none') then return end
   if redis.call('LREM', delayed, 1, job) == 0 then return end
   redis.call('SREM', timestamps, member)
@@ -80,7 +80,7 @@ local function carry_out(command)
   end
 end
 
--- What would keep commands from being done, asked before the first of them.
+-- What would prevent commands, checked before the first of them.
 local function obstacle(commands)
   for _, command in ipairs(commands) do
     local key, kind, wanted

@@ -1,4 +1,4 @@
-"""The events of a worker: node-resque's, by the same names in snake case."""
+"""The events of a worker: node-resque's, with the same names in snake case."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from resqpy.engine.run import current_run
 if TYPE_CHECKING:
     from typing import Any
 
-    from resqpy.engine.worker.running import End
+    from resqpy.engine.worker.running import EndedJob
     from resqpy.engine.worker.slots import Slot
 
 
-class Events(Protocol):
-    """Who is told of what happens."""
+class EventSink(Protocol):
+    """Receives events."""
 
     def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
-        """Something happened; `slot` is None for what concerns all."""
+        """Emit an event; `slot` is None if it concerns all."""
 
-    def heard(self, event: str) -> bool:
-        """Whether anybody listens: what is costly to tell needn't be told to nobody."""
+    def has_listeners(self, event: str) -> bool:
+        """Whether anybody listens; events without listeners need not be built."""
 
 
-def tell_end(events: Events, end: End, *, void: bool) -> None:
-    """Tell how a job ended, once that is written. Listeners find its run as `current_run`."""
+def tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
+    """Emit the events for a job's end, once it is written. Listeners find its run as `current_run`."""
     token = current_run.set(end.run)
     try:
         _tell_end(events, end, void=void)
@@ -34,10 +34,10 @@ def tell_end(events: Events, end: End, *, void: bool) -> None:
         current_run.reset(token)
 
 
-def _tell_end(events: Events, end: End, *, void: bool) -> None:
+def _tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
     slot, run, outcome = end.slot, end.run, end.outcome
     if void and not end.in_doubt:
-        if run.lifecycle.plain:  # else its record was changed, and its lifecycle tells of it
+        if run.lifecycle.plain:  # else its lifecycle reports the changed record
             tell_error(events, StoreError(_VOID), end)
     elif outcome.kind is OutcomeKind.SUCCESS:
         events.tell("success", slot, run.queue, run.job, outcome.result, end.duration_ms)
@@ -47,15 +47,15 @@ def _tell_end(events: Events, end: End, *, void: bool) -> None:
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
     elif (
         outcome.kind is OutcomeKind.SKIPPED and run.outcome is None
-    ):  # else somebody else tells of it
+    ):  # else somebody else reports it
         events.tell("skipped", slot, run.queue, run.job)
 
 
 _VOID = "the job was taken from this worker while it ran; its end is void"
 
 
-def tell_error(events: Events, error: Exception, end: End | None = None) -> None:
-    """Tell of an error that concerns one job, or all of us."""
+def tell_error(events: EventSink, error: Exception, end: EndedJob | None = None) -> None:
+    """Emit an error that concerns one job, or all."""
     if end is None:
         events.tell("error", None, error, None, None)
     else:
