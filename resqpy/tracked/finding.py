@@ -194,9 +194,9 @@ class TaskQueries:
     def _task(self, record: Record) -> TrackedTask:
         raise NotImplementedError
 
-    async def _hear_time(self, *, anew: bool = False) -> None:
+    async def _hear_time(self, *, again: bool = False) -> None:
         """Get Redis' time, unless we got it recently."""
-        if anew or self.clock.age_s > _TIME_KEPT_S:
+        if again or self.clock.age_s > _TIME_KEPT_S:
             asked_s = self.clock.monotonic()
             self.clock.note_between(await self.store.time_us(), asked_s)
 

@@ -99,7 +99,7 @@ async def _told(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]
 async def _settle(
     store: Store, record: Record, entry: FailedJob | None, now_us: int, fence: settling.Fence
 ) -> bool:
-    """Handle a task without a job: it failed elsewhere, or nobody knows."""
+    """Handle a task without a job: it failed elsewhere, or its state is unknown."""
     if entry is None:
         return await settling.recover(store, record, now_us, fence=fence) is not None
     error = TaskError(

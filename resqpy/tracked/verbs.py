@@ -109,7 +109,7 @@ class Tracked(TaskQueries):
         record = guards.record(record)
         written = await self._write_new(record, guards, records.now_command(record.created_us))
         if written is Written.ANOTHER_TIME:  # a clock jumped, we were suspended, or a hook was slow
-            await self._hear_time(anew=True)
+            await self._hear_time(again=True)
             options["id"] = record.id
             record = guards.record(self._new(task_type, payload, options)[1])
             written = await self._write_new(record, guards)

@@ -266,7 +266,7 @@ def test_generate_follows_the_table(
     ("table", "words"),
     [
         ('tasks = ["shop.tasks"]', "mkdir"),
-        ('tasks = ["*.tasks"]', "say --module NAME"),
+        ('tasks = ["*.tasks"]', "use --module NAME"),
     ],
 )
 def test_generate_says_where_it_can_not(resqpy: Call, app: Path, table: str, words: str) -> None:

@@ -85,7 +85,7 @@ def test_a_misspelled_command_gets_a_hint(resqpy: Call) -> None:
         (["worker", "--health-port", "99999"], Exit.USAGE, "99999 is not a port number"),
         (["worker", "--logfile", "/dev/null/x"], Exit.USAGE, "cannot write the log file"),
         (["new", "/dev/null/x"], Exit.USAGE, "cannot write there"),
-        (["new", "/dev/null/7 days"], Exit.USAGE, "use --name for another one"),
+        (["new", "/dev/null/7 days"], Exit.USAGE, "--name"),
         (["config", "show", "taks"], Exit.NOT_FOUND, "did you mean 'tasks'?"),
         (["healthcheck", "--scheduler"], Exit.NO, ""),
     ],

@@ -106,7 +106,7 @@ def package_for(layout: Layout, module: str | None) -> str:
         named = [each for each in named if module in each.split(".")]
         named += [each.replace("*", module) for each in open_ones]
     if not named:
-        words = "no pattern has a place for it" if module else "say --module NAME for the *"
+        words = "no pattern has a place for it" if module else "use --module NAME to replace the *"
         raise UsageError(f"--module {module or 'is missing'}: {words}; tasks are in {shown}")
     places = {each: layout.root.joinpath(*each.split(".")) for each in named}
     for package, place in places.items():

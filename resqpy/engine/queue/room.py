@@ -33,7 +33,7 @@ class Room:
         self.limits: Mapping[str, int] = store.options.queue_limits or {}
 
     async def push(self, jobs: Sequence[Push], *, front: bool) -> list[Guard | None]:
-        """As `queues.push`; what finds no room is pushed when there is some. The time to wait begins anew
+        """As `queues.push`; what finds no room is pushed when there is some. The time to wait restarts
         with each job that finds room.
         """
         told: list[Guard | None] = [_NO_ROOM] * len(jobs)

@@ -17,7 +17,7 @@ from resqpy.engine.options import ScalingOptions
 
 GROW, SHRINK, STAY, STOP = "+", "-", "x", "--"
 
-_FIRST_PATIENCE = 10  # checks before a size that blocked the loop is tried again
+_FIRST_PATIENCE = 10  # checks before a size that blocked the loop is retried
 _MAX_PATIENCE = 160
 _SATURATED, _BUSY, _IDLE = 0.95, 0.8, 0.5  # shares of busy slots; no change between the last two
 

@@ -48,7 +48,7 @@ class Closable(Protocol):
 
 
 class SyncFacade:
-    """A synchronous wrapper of an async object, which is created anew in every process.
+    """A synchronous wrapper of an async object, created once in every process.
 
     Args:
         make: creates the object; called once in each process.

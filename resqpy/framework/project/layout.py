@@ -81,7 +81,7 @@ class Layout:
         return found
 
     def nothing_named(self, pattern: str) -> str:
-        """What a person is told of a pattern by which there is nothing."""
+        """Explain that nothing matches this pattern."""
         parts = pattern.split(".")
         for count in range(len(parts) - 1, -1, -1):
             if beside := self.named(".".join((*parts[:count], "*"))):
