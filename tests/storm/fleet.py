@@ -55,6 +55,15 @@ class Member:
         """Its number."""
         return self.process.pid
 
+    @property
+    def hears(self) -> bool:
+        """Whether it has begun to listen to TERM: one that still loads its code just dies of it."""
+        status = Path(f"/proc/{self.pid}/status")
+        if self.process.returncode is not None or not status.exists():
+            return True
+        [caught] = [line.split()[1] for line in status.read_text().splitlines() if "SigCgt" in line]
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
     def freeze(self) -> None:
         """Let it stand still."""
         if self.process.returncode is None:

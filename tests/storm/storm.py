@@ -46,10 +46,11 @@ class Storm:
     Attributes:
         count: how many jobs.
         roles: the processes that are always there.
-        rest_s: the pause between two faults, in the mean.
+        rest_s: the pause after a fault, in the mean.
+        jobs_a_fault: so many jobs are enqueued for each fault.
         processes: whether processes are killed, stopped and frozen.
         connections: whether connections and Redis are disturbed.
-        short: each fault comes once.
+        short: all is over with the last job that is enqueued.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Storm:
     seed: int
     roles: Sequence[Role] = ROLES
     rest_s: float = 0.5
+    jobs_a_fault: int = 1200
     processes: bool = True
     connections: bool = True
     short: bool = False
@@ -82,18 +84,20 @@ class Storm:
             try:
                 for role in self.roles:
                     await fleet.start(role, weather.url())
-                enqueueing = asyncio.create_task(self._enqueue(server.url))
+                enqueueing = asyncio.create_task(self._enqueue(server.url, weather))
 
                 async def over() -> bool:
                     rest = 0 if self.short else await self._rest(redis)
                     return enqueueing.done() and rest < self.count // 10
 
-                await weather.blow(over, self.rest_s, 0 if self.short else self.count // 400)
+                await weather.blow(over, self.rest_s, self.jobs_a_fault)
                 await enqueueing
                 await fleet.replace_the_dead(weather.url)
                 await self._come_to_rest(fleet, redis)
+                await wait_for(lambda: all(each.hears for each in fleet.members), 60)
                 for member in [*fleet.members]:
-                    assert await fleet.stop(member) == 0, self._log(fleet)
+                    code = await fleet.stop(member)
+                    assert code == 0, f"{member.role}: {code}\n{self._log(fleet)}"
             finally:
                 await fleet.close()
             return await audit(redis, Notes(fleet.notes), self.asked)
@@ -106,12 +110,13 @@ class Storm:
             redis = await stack.enter_async_context(Redis.from_url(server.url, socket_timeout=10))
             yield server, proxies, redis
 
-    async def _enqueue(self, url: str) -> None:
-        """In portions, so that the faults meet all of it; what fails is done again: no number is lost."""
-        store = Store(RedisOptions(url))
+    async def _enqueue(self, url: str, weather: Weather) -> None:
+        """A portion for each fault, so that it meets work; what fails is done again: no number is lost."""
+        store, step = Store(RedisOptions(url)), self.jobs_a_fault
         async with Queue(url) as queue, closed(store):
-            for first in range(0, self.count, 500):
-                numbers = range(first, min(first + 500, self.count))
+            for number, first in enumerate(range(0, self.count, step)):
+                await wait_for(lambda number=number: weather.rounds > number, 300)  # type: ignore[misc]
+                numbers = range(first, min(first + step, self.count))
                 await self._portion(queue, Tracked(store), [*numbers])
 
     async def _portion(self, queue: Queue, tracked: Tracked, numbers: list[int]) -> None:

@@ -39,7 +39,8 @@ async def test_a_storm(tmp_path: Path, tell: Tell) -> None:
     """Three thousand jobs of all kinds; each fault at least once: nothing is lost, what may begin once
     begins once, and nothing is left behind.
     """
-    await prove(Storm(tmp_path, 3_000, random.randrange(10**6), rest_s=0.3, short=True), tell)
+    seed = random.randrange(10**6)
+    await prove(Storm(tmp_path, 3_000, seed, rest_s=0.3, jobs_a_fault=300, short=True), tell)
 
 
 @pytest.mark.promise("reply lost")
@@ -49,12 +50,13 @@ async def test_a_storm(tmp_path: Path, tell: Tell) -> None:
 async def test_a_storm_around_redis(tmp_path: Path, tell: Tell) -> None:
     """Connections break and Redis dies, and no process does: each job runs, and once."""
     seed = random.randrange(10**6)
-    await prove(Storm(tmp_path, 3_000, seed, rest_s=0.3, short=True, processes=False), tell)
+    storm = Storm(tmp_path, 3_000, seed, rest_s=0.3, jobs_a_fault=500, short=True, processes=False)
+    await prove(storm, tell)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 async def test_a_great_storm(tmp_path: Path, tell: Tell, keep: Keep) -> None:
     """A hundred and twenty thousand jobs of all kinds."""
-    storm = Storm(tmp_path, 120_000, random.randrange(10**6), rest_s=4)
+    storm = Storm(tmp_path, 120_000, random.randrange(10**6), rest_s=3)
     keep("great", await prove(storm, tell))

@@ -46,6 +46,7 @@ def storm(folder: Path, older: Path, count: int, *, short: bool) -> Storm:
         connections=False,
         short=short,
         rest_s=0.5 if short else 2,
+        jobs_a_fault=400 if short else 300,
         weather_type=swapping(older),
     )
 

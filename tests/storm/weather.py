@@ -23,6 +23,9 @@ class Weather:
         roles: what is started in the place of what was ended, each by one of its own.
         processes: whether processes are killed, stopped and frozen.
         connections: whether connections and Redis are disturbed.
+
+    Attributes:
+        rounds: of how many faults the jobs may be enqueued by now.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Weather:
         connections: bool = True,
     ) -> None:
         self.done: Counter[str] = Counter()
+        self.rounds = 0
         self._fleet = fleet
         self._server = server
         self._proxies = proxies
@@ -52,33 +56,34 @@ class Weather:
         return self._chance.choice(self._proxies).url
 
     async def blow(
-        self, over: Callable[[], Awaitable[bool]], rest_s: float, notes_between: int = 0
+        self, over: Callable[[], Awaitable[bool]], rest_s: float, jobs_a_fault: int
     ) -> None:
-        """One fault after the other, each at least once, until it is over.
+        """One fault after the other, each at least once, until it is over. For each of them some jobs are
+        enqueued, and it comes in the midst of them, however fast they are worked.
 
         Args:
-            rest_s: the pause between two, in the mean.
-            notes_between: what the tasks must have noted between two: where a machine is so slow that
-                processes are killed as fast as they come up, nothing would ever be done.
+            rest_s: the pause after one, in the mean.
         """
         faults = [*self._faults]
         self._chance.shuffle(faults)
         while faults or not await over():
             fault = faults.pop() if faults else self._chance.choice(self._faults)
+            notes = self._fleet.notes.stat().st_size
+            self.rounds += 1
+            share = self._chance.random() * jobs_a_fault
+            await self._work_goes_on(notes + 1 + int(share * _BYTES_OF_A_NOTE))
             self.done[getattr(fault, "__name__", "?")] += 1
-            before = self._fleet.notes.stat().st_size
             await fault()
             await self._fleet.replace_the_dead(self.url)
             await asyncio.sleep(self._chance.uniform(0, 2 * rest_s))
-            await self._work_goes_on(before + notes_between * _BYTES_OF_A_NOTE)
         await asyncio.gather(*self._frozen)
 
     async def _work_goes_on(self, bytes_noted: int) -> None:
         """Until so much is noted; not for ever, for what stands still may need another fault to go on."""
-        for _ in range(300):
+        for _ in range(3000):
             if self._fleet.notes.stat().st_size >= bytes_noted:
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.005)
 
     async def kill(self) -> None:
         """Kill -9."""
