@@ -134,7 +134,7 @@ async def test_heartbeat(make_project: MakeProject) -> None:
         worker = api.resque.multi_worker
         assert worker is not None
         worker.on("ping", lambda *_: pings.append(1))
-        await until(lambda: len(pings) >= 3, timeout=4)
+        await until(lambda: len(pings) >= 3)  # by default in 30 s
 
 
 async def test_scheduler_timeout(make_project: MakeProject) -> None:
@@ -145,7 +145,7 @@ async def test_scheduler_timeout(make_project: MakeProject) -> None:
         scheduler = api.resque.scheduler
         assert scheduler is not None
         scheduler.on("poll", lambda *_: polls.append(1))
-        await until(lambda: len(polls) >= 3, timeout=4)
+        await until(lambda: len(polls) >= 6)  # by default in 25 s
 
 
 async def test_cancel_timeout(make_project: MakeProject) -> None:

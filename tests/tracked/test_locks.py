@@ -68,10 +68,10 @@ async def test_one_batch_for_all_that_run(
 
 async def test_a_blocked_loop_keeps_its_lock(tracked: Tracked, store: Store) -> None:
     """A handler that blocks the event loop for longer than its lock lasts has it all the same."""
-    task = await tracked.create("job", queue="jobs", lock_duration=1200)
+    task = await tracked.create("job", queue="jobs", lock_duration=3000)
 
     async def job(_: Any) -> str:
-        time.sleep(2.0)  # noqa: ASYNC251 - that is what is tested
+        time.sleep(3.5)  # noqa: ASYNC251 - that is what is tested
         return "done"
 
     async with Workshop(store, {"job": job}, queues="jobs"):
