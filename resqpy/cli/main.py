@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 import click
 
-from resqpy.cli.arguments.settings import Settings, find_root
+from resqpy.cli.arguments.settings import Settings
 from resqpy.cli.group import Entry, LazyGroup
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.exits import Exit, code_of
+from resqpy.framework.project.root import project_root
 
 RUN, LOOK, TASKS, PROJECT = "Run", "Look and repair", "Tasks", "Project"
 
@@ -217,7 +218,7 @@ def without_login(arguments: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("RESQPY_ROOT") or find_root()) / "commands"
+    return project_root() / "commands"
 
 
 def own_names() -> list[str]:

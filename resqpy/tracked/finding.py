@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -232,8 +232,8 @@ class TaskQueries:
 
     async def iterate(
         self, page_size: int = 100, **conditions: Unpack[QueryOptions]
-    ) -> AsyncIterator[TrackedTask]:
-        """All tasks that `query` would return, page by page."""
+    ) -> AsyncGenerator[TrackedTask, None]:
+        """All tasks that `query` would give, page by page."""
         cursor: str | None = None
         while True:
             page = await self.query(cursor=cursor, page_size=page_size, **conditions)

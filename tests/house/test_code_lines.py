@@ -19,11 +19,11 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (1380, 12),
     "embedded": (480, 7),
     "engine": (5892, 70),
-    "framework": (6012, 50),
+    "framework": (6398, 52),
     "plugins": (333, 5),
     "resqpy": (140, 1),
     "schedules": (720, 7),
-    "store": (4785, 38),
+    "store": (4920, 39),
     "testing": (545, 9),
     "tracked": (4215, 28),
 }

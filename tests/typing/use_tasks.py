@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from resqpy import Enqueued, Task, Worker, task
+from resqpy import Enqueued, Task, TrackedTask, Worker, api, task
 
 
 @task(queue="high")
@@ -131,6 +131,45 @@ async def fine_classes() -> None:
     await Stellar.enqueue_in(1, anything=1)
     await ParamsOnly.enqueue(anything=1)
     await ParamsOnly().enqueue_in(1, anything=1)
+
+
+def fine_without_a_loop() -> None:
+    """The same verbs in synchronous code."""
+    assert_type(send_email.sync.enqueue(to="x"), Enqueued)
+    assert_type(
+        send_email.sync.on("low").enqueue_in(timedelta(minutes=1), "x", subject="y"), Enqueued
+    )
+    assert_type(send_email.sync.once("a", within=1000).enqueue_at(10, "x"), Enqueued)
+    assert_type(send_email.sync.enqueue_many([send_email.job("x"), {"to": "y"}]), list[Enqueued])
+    send_email.on("low").once("a").sync.enqueue("x")
+    assert_type(Mail.sync.enqueue("x", copies=2), Enqueued)
+    assert_type(Mail().sync.on("low").enqueue_in(1, to="x"), Enqueued)
+    Old.sync.enqueue(anything=1)
+    Stellar.sync.enqueue_in(1, anything=1)
+    with_worker.sync.enqueue(to="x")
+    assert_type(api.sync.tasks.enqueue("send_email", {"to": "x"}, once="a"), bool)
+    assert_type(api.sync.tasks.enqueue_many([send_email.job("x")]), list[bool])
+    assert_type(api.sync.tasks.length("default"), int)
+    made = api.sync.tracked.create("send_email", {"to": "x"}, delay=5000)
+    assert_type(made, TrackedTask)
+    assert_type(api.sync.run(made.remove), bool)
+    assert_type([each.id for each in api.sync.tracked.iterate()], list[str])
+
+
+def wrong_without_a_loop() -> None:
+    """None of this is right."""
+    send_email.sync.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    send_email.sync.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    send_email.sync.enqueue(too="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    send_email.sync.enqueue_in("soon", to="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    send_email.sync.on("low").enqueue(t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    send_email.sync.enqueue_many(["x"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Mail.sync.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Mail.sync.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Mail.sync.enqueue_at(1, t="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    api.sync.tasks.length(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    api.sync.tasks.enqueue("send_email", queu="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    api.sync.tracked.create("send_email", dely=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def wrong() -> None:

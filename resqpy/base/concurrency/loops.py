@@ -69,6 +69,13 @@ class Home:
             )
         return home
 
+    def running(self) -> asyncio.AbstractEventLoop | None:
+        """The loop, while it runs in this process."""
+        home = self.loop
+        if home is None or self._pid != os.getpid() or not home.is_running():
+            return None
+        return home
+
 
 def hand_over(
     home: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]

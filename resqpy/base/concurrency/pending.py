@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import opcode
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
+from types import FrameType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from resqpy.base.errors import NoEventLoop
@@ -74,7 +76,7 @@ class Pending(Coroutine[Any, Any, R]):
 
 
 def must_be_awaited(
-    subject: Subject, *, needs_loop: bool = False
+    subject: Subject, *, sync: Callable[[Any], str] | None = None
 ) -> Callable[
     [Callable[Concatenate[S, P], Coroutine[Any, Any, R]]],
     Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
@@ -82,8 +84,10 @@ def must_be_awaited(
     """Decorate an async method: a call that is not awaited logs an error.
 
     Args:
-        subject: describes what the call is about, from the object and the arguments.
-        needs_loop: a call without a running event loop raises `NoEventLoop` at once.
+        subject: what a call was about, in words; given the object and the arguments.
+        sync: what has the same verb for code without an event loop, given the object; a call where none runs
+            raises `NoEventLoop` at once, which names it, unless it is the argument of a call, such as
+            `asyncio.run`. None: it may be awaited later.
     """
 
     def decorate(
@@ -94,9 +98,9 @@ def must_be_awaited(
             def message() -> str:
                 return f"{method.__name__} of {subject(self, args, kwargs)}"
 
-            if needs_loop:
-                _need_loop(message)
             frame = sys._getframe(1)  # noqa: SLF001 - of all ways to the caller the cheapest
+            if sync is not None:
+                _need_loop(message, lambda: f"{sync(self)}.{method.__name__}(…)", frame)
             caller = (frame.f_code.co_filename, frame.f_lineno)
             return Pending(method(self, *args, **kwargs), message, caller)
 
@@ -107,12 +111,27 @@ def must_be_awaited(
     return decorate
 
 
-def _need_loop(message: Callable[[], str]) -> None:
+_PAST = opcode.opmap.get("CACHE", 0)  # follows an instruction, and is none
+_CALLS = {opcode.opmap[each] for each in ("PRECALL", "CALL") if each in opcode.opmap}
+
+
+def _is_handed_on(frame: FrameType) -> bool:
+    """Whether the next thing that the caller does is a call with it: `asyncio.run(send.enqueue(…))`, in which
+    the loop begins after what it is to run was made.
+    """
+    code, at = frame.f_code.co_code, frame.f_lasti + 2
+    while at < len(code) and code[at] == _PAST:
+        at += 2
+    return at < len(code) and code[at] in _CALLS
+
+
+def _need_loop(words: Callable[[], str], instead: Callable[[], str], frame: FrameType) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        if _is_handed_on(frame):
+            return  # if it is not awaited, that is logged, as in a loop
         raise NoEventLoop(
-            f"{message()}: no event loop is running, so the call can't be awaited, and nothing was enqueued. Make "
-            "the function async and await the call, run it with `asyncio.run(…)`, or use "
-            "resqpy.SyncQueue(url).enqueue(queue, task, [inputs])"
+            f"{words()}: no event loop runs here, so nobody can await it, and nothing was enqueued. In "
+            f"synchronous code write {instead()}; or make the function async and await the call"
         ) from None

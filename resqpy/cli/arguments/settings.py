@@ -1,5 +1,5 @@
-"""The values of the shared options, and the project's directory: this one, or the nearest project above, as
-git and cargo search. Used by the help, so nothing heavy is imported here.
+"""What the options that all commands share have said. The help asks for it, so nothing heavy is imported
+here.
 """
 
 from __future__ import annotations
@@ -11,30 +11,7 @@ from typing import Any
 import click
 
 from resqpy.base.masking import Redaction
-from resqpy.framework.project.layout import has_table
-
-CONFIG, CODE = "config", ("tasks", "modules")
-
-
-def is_project(root: Path) -> bool:
-    """Whether a directory contains anything of a project."""
-    return any((root / name).is_dir() for name in (CONFIG, *CODE)) or has_table(root)
-
-
-def find_root() -> Path:
-    """The project's directory as seen from the current one; the current one if none is found.
-
-    The current folder is a project if anything of one is in it. One above must have `[tool.resqpy]` in its
-    pyproject.toml, or `config/` beside `tasks/` or `modules/`, since a lone `tasks/` or `config/` up there
-    may be anybody's; and its owner must be the same, so that nobody's code is run because he put it into
-    /tmp.
-    """
-    try:
-        here = Path.cwd()
-        found = Path() if is_project(here) else _above(here)
-        return _without_module(here, found)
-    except OSError:  # the directory is gone, or not readable
-        return Path()
+from resqpy.framework.project.root import find_root, is_project, modules_of
 
 
 def no_project(root: Path, *more: str) -> click.UsageError:
@@ -55,28 +32,6 @@ def no_project(root: Path, *more: str) -> click.UsageError:
         f"there is no project in {root.resolve()} (no tasks/, no config/ and no [tool.resqpy] in a "
         f"pyproject.toml): {', '.join(remedies)}"
     )
-
-
-def _above(here: Path) -> Path:
-    owner = here.stat().st_uid
-    for folder in here.parents:
-        if folder.stat().st_uid != owner:
-            break
-        if _is_whole(folder):
-            return folder
-    return Path()
-
-
-def _is_whole(folder: Path) -> bool:
-    usual = (folder / CONFIG).is_dir() and any((folder / name).is_dir() for name in CODE)
-    return usual or has_table(folder)
-
-
-def _without_module(here: Path, found: Path) -> Path:
-    """A module's directory looks like a project; it is part of the one that has it in `modules/`."""
-    modules = (here / found).parent
-    whole = modules.name == "modules" and _is_whole(modules.parent)
-    return modules.parent if whole else found
 
 
 @dataclass
@@ -104,9 +59,7 @@ class Settings:
     @property
     def modules(self) -> tuple[str, ...] | None:
         """The modules with tasks that were named; None: those of the project."""
-        if self.app is None:
-            return None
-        return tuple(each.strip() for each in self.app.split(",") if each.strip())
+        return modules_of(self.app)
 
     @property
     def has_project(self) -> bool:

@@ -11,10 +11,11 @@ import click
 
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
-from resqpy.cli.arguments.settings import Settings, current, is_project
+from resqpy.cli.arguments.settings import Settings, current
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.exits import Exit
+from resqpy.framework.project.root import is_project
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.problem import Problem

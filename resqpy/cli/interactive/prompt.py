@@ -15,7 +15,7 @@ from typing import Any
 
 from resqpy.base.imports import package_version
 from resqpy.cli.arguments.session import new_process, with_process
-from resqpy.framework.api.loop_thread import Life
+from resqpy.framework.api.loop_thread import OwnLife
 from resqpy.framework.process.process import Process
 
 
@@ -23,7 +23,8 @@ def run(text: str | None) -> Any:
     """Run a text, and return the value of its last expression; without one, prompt until end of input."""
     if text is not None:
         return with_process(lambda process: _evaluated(text, _names(process)))
-    process, life = new_process(), Life()
+    process, life = new_process(), OwnLife()
+    life.begin()
     try:
         _wait(life, process.start())
         _Prompt(_names(process), life).interact(_banner(process), "")
@@ -33,8 +34,8 @@ def run(text: str | None) -> Any:
     return None
 
 
-def _wait(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
-    """Run something on the project's loop; Ctrl-C here cancels it there."""
+def _wait(life: OwnLife, work: Coroutine[Any, Any, Any]) -> Any:
+    """Do something on the project's loop; Ctrl-C here cancels it there."""
     done = asyncio.run_coroutine_threadsafe(work, life.loop)
     try:
         return done.result()
@@ -64,7 +65,7 @@ class _Prompt(code.InteractiveConsole):
     what a line started, and never the console.
     """
 
-    def __init__(self, names: dict[str, Any], life: Life) -> None:
+    def __init__(self, names: dict[str, Any], life: OwnLife) -> None:
         super().__init__(names)
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._life = life

@@ -10,23 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import NotStarted
-from resqpy.base.imports import near_match
+from resqpy.base.imports import import_dotted, near_match
 
 if TYPE_CHECKING:
+    from resqpy.base.concurrency.loops import Home
     from resqpy.framework.api.resque import ResqueParts
+    from resqpy.framework.api.sync import SyncApi
     from resqpy.framework.api.tasks_api import TasksApi
     from resqpy.framework.api.tracking import TrackedApi
     from resqpy.framework.config.config import Config
+    from resqpy.framework.project.project import Project
     from resqpy.framework.project.registry import Registry
 
 
 class Bound:
-    """What `api` refers to: the objects of one process by name. Initializers add theirs."""
+    """What the door leads to: one process' things by name. Initializers add theirs.
 
-    def __init__(self, **things: Any) -> None:
+    Attributes:
+        project: the process'.
+        home: its event loop.
+        sync: the way of synchronous code to it, once that was asked for.
+    """
+
+    def __init__(
+        self, project: Project | None = None, home: Home | None = None, **things: Any
+    ) -> None:
+        self.project = project
+        self.home = home
+        self.sync: Any = None
         self.things: dict[str, Any] = things
 
 
@@ -40,6 +55,7 @@ class Api:
         config: the immutable config.
         registry: all tasks with their properties.
         log: a structlog logger.
+        sync: `tasks` and `tracked` for code without an event loop; it needs no process.
 
     Whatever an initializer's `initialize` returns is available as an attribute with the initializer's name.
     """
@@ -51,6 +67,14 @@ class Api:
         config: Config
         registry: Registry
         log: Any
+
+    @cached_property
+    def sync(self) -> SyncApi:
+        """The same verbs for code without an event loop."""
+        found: SyncApi = import_dotted(
+            "resqpy.framework.api.sync:SYNC"
+        )  # it knows projects, they this
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -64,13 +88,13 @@ class Api:
         return things[name]
 
     def __dir__(self) -> list[str]:
-        bound = _now()
+        bound = now()
         return [*super().__dir__(), *(bound.things if bound else ())]
 
     @property
     def started(self) -> bool:
         """Whether a process was started here."""
-        return _now() is not None
+        return now() is not None
 
 
 _opened: list[Bound] = []  # the last one is active
@@ -79,7 +103,8 @@ _local: ContextVar[Bound | None] = ContextVar("resqpy_api", default=None)
 api: Api = Api()
 
 
-def _now() -> Bound | None:
+def now() -> Bound | None:
+    """What the door leads to now; None: nothing."""
     return _local.get() or (_opened[-1] if _opened else None)
 
 
@@ -89,11 +114,12 @@ def current() -> Bound:
     Raises:
         NotStarted: nothing; says what to do.
     """
-    bound = _now()
+    bound = now()
     if bound is None:
         raise NotStarted(
-            "api: no resqpy process has been started here; use `async with resqpy.open_project('.'):` around "
-            "this code, or `lifespan=resqpy.lifespan('.')` in a web application"
+            "api: no resqpy process was started here; use `async with resqpy.open_project('.'):` "
+            "around this code, or `lifespan=resqpy.lifespan('.')` in a web application; synchronous code "
+            "needs none: api.sync.tasks.enqueue(…), or task.sync.enqueue(…)"
         )
     return bound
 

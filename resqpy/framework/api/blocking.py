@@ -47,7 +47,24 @@ class Closable(Protocol):
         """Close its connections."""
 
 
-class SyncFacade:
+class Way:
+    """What has `SyncVerb`s: it leads to the async object that has the methods."""
+
+    def run(self, function: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+        """Run a coroutine function of the async object, and wait for its result."""
+        raise NotImplementedError
+
+    def walk(self, function: Callable[[Any], AsyncGenerator[R, None]]) -> Iterator[R]:
+        """Walk through an async generator of the async object, some items at a time."""
+        raise NotImplementedError
+
+    def call(self, method: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call an async method, and have what it gives."""
+        way: Any = self.walk if isasyncgenfunction(method) else self.run
+        return way(lambda target: getattr(target, method.__name__)(*args, **kwargs))
+
+
+class SyncFacade(Way):
     """A synchronous wrapper of an async object, created once in every process.
 
     Args:
@@ -67,17 +84,24 @@ class SyncFacade:
             UsageError: called inside a hook that runs on this object's own loop.
             OutcomeUnknown: no answer in time; it may or may not have been done.
         """
-        life = LOOP_THREAD.life()
+        return self._run(function, self._timeout_s)
+
+    def _run(self, function: Callable[[Any], Coroutine[Any, Any, R]], timeout_s: float | None) -> R:
+        life = self._life()
         target = self._target(life)
-        return LOOP_THREAD.call(life, lambda: function(target), self._timeout_s)
+        return LOOP_THREAD.call(life, lambda: function(target), timeout_s)
+
+    def _life(self) -> Life:
+        """The loop that does the work."""
+        return LOOP_THREAD.life()
 
     def walk(self, function: Callable[[Any], AsyncGenerator[R, None]]) -> Iterator[R]:
-        """Iterate over an async generator of the async object, several items at a time."""
-        life = LOOP_THREAD.life()
+        """Walk through an async generator of the async object, some items at a time."""
+        life = self._life()
         items = function(self._target(life))
 
         def step(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-            if life is not LOOP_THREAD.life():
+            if life is not self._life():
                 raise UsageError(
                     "this iteration began in another process, or before close(); start over"
                 )
@@ -87,7 +111,7 @@ class SyncFacade:
             while some := step(lambda: _some(items)):
                 yield from some
         finally:
-            if life is LOOP_THREAD.life_if_any():
+            if not life.gone:
                 LOOP_THREAD.start(life, items.aclose)
 
     def _target(self, life: Life) -> Any:
@@ -142,23 +166,18 @@ class SyncVerb(Generic[P, R]):
         method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]],
     ) -> None: ...
     def __init__(self, method: Any) -> None:
-        self.method = method
+        def call(door: Way, *args: Any, **kwargs: Any) -> Any:
+            return door.call(method, args, kwargs)
+
+        self._call = update_wrapper(call, method)
         self.__doc__ = method.__doc__
 
     @overload
     def __get__(self, door: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self, door: SyncFacade, owner: type | None = None) -> Callable[P, R]: ...
-    def __get__(self, door: SyncFacade | None, owner: type | None = None) -> Any:
-        if door is None:
-            return self
-        name = self.method.__name__
-        way: Any = door.walk if isasyncgenfunction(self.method) else door.run
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return way(lambda target: getattr(target, name)(*args, **kwargs))
-
-        return update_wrapper(call, MethodType(self.method, door))
+    def __get__(self, door: Way, owner: type | None = None) -> Callable[P, R]: ...
+    def __get__(self, door: Way | None, owner: type | None = None) -> Any:
+        return self if door is None else MethodType(self._call, door)
 
 
 async def _patiently(

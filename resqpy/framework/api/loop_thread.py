@@ -30,22 +30,53 @@ class Life:
         targets: the objects that live on the loop, by owner.
     """
 
-    def __init__(self) -> None:
+    thread: threading.Thread | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: asyncio.AbstractEventLoop = loop
         self.pid: int = os.getpid()
         self.targets: dict[int, Any] = {}
-        self._ending = False
-        self.thread: threading.Thread = threading.Thread(
-            target=self._main, name="resqpy-blocking", daemon=True
-        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be done there any more."""
+        return self.pid != os.getpid() or self.loop.is_closed()
+
+
+class OthersLife(Life):
+    """A loop that somebody else runs, in another thread."""
+
+
+class OwnLife(Life):
+    """One whose thread is there for it, once it has begun; what is asked for before waits for that."""
+
+    thread: threading.Thread
+
+    def __init__(self) -> None:
         try:
-            self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+            super().__init__(asyncio.new_event_loop())
         except OSError as error:
             raise _no_thread(error) from error
+        self._begun = self._ending = False
+        self.thread = threading.Thread(target=self._main, name="resqpy-blocking", daemon=True)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be done there any more."""
+        return super().gone or (self._begun and not self.thread.is_alive())
+
+    def begin(self) -> None:
+        """Start the thread.
+
+        Raises:
+            StoreUnavailable: there can be none.
+        """
         try:
             self.thread.start()
         except RuntimeError as error:
             self.loop.close()
             raise _no_thread(error) from error
+        self._begun = True
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -90,25 +121,27 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._life: Life | None = None
-        self._left_behind: list[Life] = []
+        self._life: OwnLife | None = None
+        self._left_behind: list[OwnLife] = []
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.close)
 
-    def life(self) -> Life:
-        """The loop; started if this process has none yet."""
+    def life(self) -> OwnLife:
+        """The loop; begun here where this process has none yet."""
         life = self._life
-        if life is not None and life.pid == os.getpid() and life.thread.is_alive():
+        if life is not None and not life.gone:
             return life
-        with self._lock:
+        with self._lock:  # nothing in here may wait: greenlets share it in their one thread
             if self._life is not None and self._life.pid != os.getpid():
-                self._forget()  # a fork that was not reported
-            if self._life is None or not self._life.thread.is_alive():
-                self._life = Life()
-            return self._life
+                self._forget()  # a fork that told nobody
+            if self._life is not None and not self._life.gone:
+                return self._life
+            life = self._life = OwnLife()
+        life.begin()
+        return life
 
-    def life_if_any(self) -> Life | None:
-        """The loop of this process, if it has one."""
+    def life_if_any(self) -> OwnLife | None:
+        """The loop of this process, where it has one."""
         life = self._life
         return life if life is not None and life.pid == os.getpid() else None
 
@@ -132,7 +165,7 @@ class LoopThread:
             self._life = None
 
     def call(
-        self, life: Life, function: Callable[[], Coroutine[Any, Any, R]], timeout_s: float
+        self, life: Life, function: Callable[[], Coroutine[Any, Any, R]], timeout_s: float | None
     ) -> R:
         """Run a coroutine on the loop, and wait for its result.
 

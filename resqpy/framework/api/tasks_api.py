@@ -34,6 +34,10 @@ def _about(place: int, _: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     return task_words(args[place] if len(args) > place else kwargs.get("task_name"))
 
 
+def _sync_of(_: TasksApi) -> str:
+    return "api.sync.tasks"
+
+
 class _Same(Generic[P, R]):
     """A verb delegated to the queue or the inspector.
 
@@ -90,7 +94,7 @@ class TasksApi:
 
     # -- enqueue --
 
-    @must_be_awaited(partial(_about, 0), needs_loop=True)
+    @must_be_awaited(partial(_about, 0), sync=_sync_of)
     async def enqueue(
         self,
         task_name: Any,
@@ -118,7 +122,7 @@ class TasksApi:
         job, more = TaskJob(task_name, inputs, queue), once_words(once, once_within)
         return bool(await self.enqueuer.now(job, **more))
 
-    @must_be_awaited(partial(_about, 1), needs_loop=True)
+    @must_be_awaited(partial(_about, 1), sync=_sync_of)
     async def enqueue_at(
         self,
         timestamp: Moment,
@@ -145,7 +149,7 @@ class TasksApi:
         suppress = suppress_duplicate_task_error
         return bool(await self.enqueuer.at(timestamp, job, suppress=suppress, **more))
 
-    @must_be_awaited(partial(_about, 1), needs_loop=True)
+    @must_be_awaited(partial(_about, 1), sync=_sync_of)
     async def enqueue_in(
         self,
         delay: Duration,
@@ -162,7 +166,7 @@ class TasksApi:
         suppress = suppress_duplicate_task_error
         return bool(await self.enqueuer.after(delay, job, suppress=suppress, **more))
 
-    @must_be_awaited(lambda *_: "several tasks", needs_loop=True)
+    @must_be_awaited(lambda *_: "several tasks", sync=_sync_of)
     async def enqueue_many(
         self,
         jobs: Iterable[TaskJob | tuple[Any, ...]],

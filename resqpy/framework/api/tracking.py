@@ -41,6 +41,10 @@ def _words(task_type: object = "?", *_: object, **__: object) -> str:
     return f"tracked task {task_type!r}"
 
 
+def _sync_of(_: TrackedApi) -> str:
+    return "api.sync.tracked"
+
+
 class TrackedApi(Tracked):
     """The verbs of `Tracked`, and what runs tasks that are not project tasks. An async context manager.
 
@@ -91,7 +95,7 @@ class TrackedApi(Tracked):
         tasks = {} if self._registry is None else self._registry.tasks
         return tasks[task_type].queue if task_type in tasks else task_type
 
-    @must_be_awaited(lambda _, args, more: _words(*args, **more), needs_loop=True)
+    @must_be_awaited(lambda _, args, more: _words(*args, **more), sync=_sync_of)
     async def create(
         self,
         task_type: str,
@@ -105,7 +109,7 @@ class TrackedApi(Tracked):
         """
         return await super().create(task_type, payload, **options)
 
-    @must_be_awaited(lambda *_: "tracked tasks", needs_loop=True)
+    @must_be_awaited(lambda *_: "tracked tasks", sync=_sync_of)
     async def create_many(self, tasks: Iterable[NewTask]) -> list[TrackedTask | None]:
         """Create many tasks; see `Tracked`."""
         return await super().create_many(tasks)

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from resqpy.base.concurrency.loops import Home, on_its_loop
 from resqpy.base.concurrency.own_tasks import own_task
-from resqpy.base.concurrency.waiting import first_of, is_set_within
+from resqpy.base.concurrency.waiting import first_of, in_own_thread, is_set_within
 from resqpy.base.errors import PoolStateError, ResqpyError, UsageError
 from resqpy.engine.options import FROM_OPTIONS
 from resqpy.engine.worker.multi_worker import MultiWorker
@@ -62,14 +62,16 @@ class Process:
         self.worker: bool = tasks.max_task_processors > 0 if worker is None else worker
         self.scheduler: bool = tasks.scheduler if scheduler is None else scheduler
         self.patient: bool = True
-        self.bound: Bound = Bound(config=project.config, registry=project.registry)
+        self.home: Home = Home("this process")
+        self.bound: Bound = Bound(
+            project, self.home, config=project.config, registry=project.registry
+        )
         self.api: Api = api
         self._boot: Boot | None = None
         self._limits: Limits | None = None
         self._resque = ResqueInitializer(
             project, self.bound, worker=self.worker, scheduler=self.scheduler
         )
-        self.home: Home = Home("this process")
         self.loop_watch: LoopWatch = LoopWatch(project.root)
         self._wanted = asyncio.Event()
         self._hurry: asyncio.Task[None] | None = None
@@ -165,6 +167,8 @@ class Process:
             await boot.stop()
         finally:
             unbind(self.bound)
+            if self.bound.sync is not None:
+                await in_own_thread(self.bound.sync.close)
 
     async def run(
         self,

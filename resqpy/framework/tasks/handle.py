@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import update_wrapper
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from resqpy.base.concurrency.pending import must_be_awaited
@@ -19,6 +21,9 @@ from resqpy.base.model import Enqueued
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.queue.once import ONCE_WITHIN_MS, once_words
 from resqpy.framework.api.api import api
+
+if TYPE_CHECKING:
+    from resqpy.framework.api.enqueuer import Enqueuer
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -42,6 +47,10 @@ def _named(handle: Handle[Any], _args: Any, _kwargs: Any) -> str:
     return task_words(handle._task)  # noqa: SLF001 - it is of this module
 
 
+def _sync_of(handle: Handle[Any]) -> str:
+    return f"{handle.title}.sync"
+
+
 def task_words(task: Any) -> str:
     """A task for messages: by its name, or by its definition."""
     return f"task {task if isinstance(task, str) else getattr(task, '__name__', task)!r}"
@@ -55,6 +64,7 @@ class Handle(Generic[P]):
         run: the function whose parameters are the inputs.
         queue: another queue than the task's.
         once: `once` and `once_within` of a call that may be repeated.
+        enqueuer: what enqueues; None: that of the process to which `api` leads.
     """
 
     def __init__(
@@ -63,11 +73,22 @@ class Handle(Generic[P]):
         run: Callable[..., Any],
         queue: str | None = None,
         once: Mapping[str, Any] | None = None,
+        enqueuer: Enqueuer | None = None,
     ) -> None:
         self._task = task
         self._run = run
         self._queue = queue
         self._once = once or {}
+        self._enqueuer = enqueuer
+
+    def through(self, enqueuer: Enqueuer) -> Handle[P]:
+        """The same task, enqueued by something else than the process to which `api` leads."""
+        return Handle(self._task, self._run, self._queue, self._once, enqueuer)
+
+    @property
+    def sync(self) -> SyncHandle[P]:
+        """The same verbs for code without an event loop: `send_email.sync.enqueue(to="…")`."""
+        return SyncHandle(self)
 
     def on(self, queue: str) -> Handle[P]:
         """The same task, enqueued to another queue.
@@ -87,7 +108,16 @@ class Handle(Generic[P]):
         """
         return Handle(self._task, self._run, self._queue, once_words(key, within))
 
-    @must_be_awaited(_named, needs_loop=True)
+    @property
+    def title(self) -> str:
+        """The name that the task has in the code."""
+        return str(getattr(self._task, "__name__", self._task))
+
+    @property
+    def _by(self) -> Enqueuer:
+        return self._enqueuer or api.tasks.enqueuer
+
+    @must_be_awaited(_named, sync=_sync_of)
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """Enqueue a job; what is returned is true if it is, and else says why not (`refused`).
 
@@ -95,21 +125,21 @@ class Handle(Generic[P]):
             InvalidInputs: what is wrong with the inputs.
             NotStarted: no process was started here.
         """
-        return await api.tasks.enqueuer.now(self._job(args, kwargs), **self._once)
+        return await self._by.now(self._job(args, kwargs), **self._once)
 
-    @must_be_awaited(_named, needs_loop=True)
+    @must_be_awaited(_named, sync=_sync_of)
     async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; refused, too, if the same
         job is due within a second of that time already.
         """
-        return await api.tasks.enqueuer.after(delay, self._job(args, kwargs), **self._once)
+        return await self._by.after(delay, self._job(args, kwargs), **self._once)
 
-    @must_be_awaited(_named, needs_loop=True)
+    @must_be_awaited(_named, sync=_sync_of)
     async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime; refused,
         too, if the same job is due within a second of that time already.
         """
-        return await api.tasks.enqueuer.at(timestamp, self._job(args, kwargs), **self._once)
+        return await self._by.at(timestamp, self._job(args, kwargs), **self._once)
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
         """A job for `enqueue_many`.
@@ -124,14 +154,14 @@ class Handle(Generic[P]):
     def _job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaskJob:
         return TaskJob(self._task, inputs_of(self._run, args, kwargs), self._queue)
 
-    @must_be_awaited(_named, needs_loop=True)
+    @must_be_awaited(_named, sync=_sync_of)
     async def enqueue_many(self, jobs: Iterable[TaskJob | Mapping[str, Any]]) -> list[Enqueued]:
         """Enqueue many jobs in one round trip: of `job(…)`, or dicts of inputs."""
         wanted = [
             each if isinstance(each, TaskJob) else TaskJob(self._task, each, self._queue)
             for each in jobs
         ]
-        return await api.tasks.enqueuer.many(wanted, **self._once)
+        return await self._by.many(wanted, **self._once)
 
     if not TYPE_CHECKING:
 
@@ -139,7 +169,82 @@ class Handle(Generic[P]):
             raise AttributeError(name if name[:1] == "_" else other_verb(self._task, name))
 
 
-# Names of our verbs in other libraries.
+class _SyncVerb(Generic[T]):
+    """A verb of a handle that waits for the result itself."""
+
+    def __init__(self, method: Any) -> None:
+        function = method.__wrapped__  # it is awaited: nobody can forget that
+
+        def call(task: SyncHandle[Any], *args: Any, **kwargs: Any) -> Any:
+            return api.sync.enqueue_of(task.handle, function, args, kwargs)
+
+        self._call = update_wrapper(call, method)
+        self.__doc__ = method.__doc__
+
+    def _bind(self, instance: Any) -> Any:
+        return MethodType(self._call, instance)
+
+
+class SyncTaskVerb(_SyncVerb[T]):
+    """`enqueue`: called with the inputs."""
+
+    def __get__(self, instance: SyncHandle[P], owner: Any) -> Callable[P, T]:
+        verb: Callable[P, T] = self._bind(instance)
+        return verb
+
+
+class SyncLaterVerb(_SyncVerb[T], Generic[W, T]):
+    """`enqueue_in`, `enqueue_at`: called with a delay or a time, then the inputs."""
+
+    def __get__(self, instance: SyncHandle[P], owner: Any) -> Callable[Concatenate[W, P], T]:
+        verb: Callable[Concatenate[W, P], T] = self._bind(instance)
+        return verb
+
+
+class SyncManyVerb(_SyncVerb[T], Generic[Q, T]):
+    """`enqueue_many`: called with what the async one is called with."""
+
+    def __init__(self, method: Callable[Concatenate[Any, Q], Coroutine[Any, Any, T]]) -> None:
+        super().__init__(method)
+
+    def __get__(self, instance: object, owner: Any) -> Callable[Q, T]:
+        verb: Callable[Q, T] = self._bind(instance)
+        return verb
+
+
+class SyncHandle(Generic[P]):
+    """A task for code without an event loop; its verbs are those of a `Handle`.
+
+    They lead to the process that is open in this program; where none is, to the project that the command line
+    would find, which is opened at the first call.
+
+    Args:
+        handle: the task.
+    """
+
+    def __init__(self, handle: Handle[P]) -> None:
+        self.handle = handle
+
+    def on(self, queue: str) -> SyncHandle[P]:
+        """The same task, enqueued to another queue; see `Handle.on`."""
+        return SyncHandle(self.handle.on(queue))
+
+    def once(self, key: str, *, within: Duration = ONCE_WITHIN_MS) -> SyncHandle[P]:
+        """The same task, for a call that may be repeated; see `Handle.once`."""
+        return SyncHandle(self.handle.once(key, within=within))
+
+    enqueue = SyncTaskVerb[Enqueued](Handle.enqueue)
+    enqueue_in = SyncLaterVerb[Duration, Enqueued](Handle.enqueue_in)
+    enqueue_at = SyncLaterVerb[Moment, Enqueued](Handle.enqueue_at)
+    enqueue_many = SyncManyVerb(Handle.enqueue_many)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(name if name[:1] == "_" else other_verb(self.handle.title, name))
+
+
+# What other libraries call our verbs.
 OTHER_VERBS = {
     "delay": "enqueue", "send": "enqueue", "apply_async": "enqueue", "perform_async": "enqueue",
     "perform_later": "enqueue", "defer": "enqueue", "kiq": "enqueue", "enqueue_job": "enqueue",
@@ -277,6 +382,17 @@ class HandleVerb(_Verb[Any], Generic[Q]):
     def __get__(
         self, instance: object, owner: Callable[[], _HasRun[P]]
     ) -> Callable[Q, Handle[P]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+class SyncTask(_Verb[Any]):
+    """`Task.sync`: a handle for code without an event loop."""
+
+    @overload
+    def __get__(self, instance: object, owner: Callable[[], _TakesAll]) -> SyncHandle[...]: ...
+    @overload
+    def __get__(self, instance: object, owner: Callable[[], _HasRun[P]]) -> SyncHandle[P]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self._bind(instance, owner)
 

@@ -23,6 +23,7 @@ from resqpy.framework.tasks.handle import (
     LaterVerb,
     ManyVerb,
     OtherVerb,
+    SyncTask,
     TaskJob,
     Verb,
 )
@@ -146,6 +147,7 @@ class Task:
     job = Verb[TaskJob]()
     on = HandleVerb(Handle.on)
     once = HandleVerb(Handle.once)
+    sync = SyncTask()
 
 
 for _name in OTHER_VERBS:

@@ -61,7 +61,7 @@ def resolve_aside(loop: asyncio.AbstractEventLoop) -> None:
 def opener(options: RedisOptions, keys: Keys) -> Opener:
     """A function that opens a new connection to the Redis that currently accepts our writes."""
     url, hosts = hosts_of(options.url)
-    base = pool_of(url, _arguments(options))
+    base = pool_of(url, arguments_of(options))
     place = place_of(options)
     find = _finder(options, keys, base.connection_kwargs, base.connection_class, len(hosts))
 
@@ -118,7 +118,8 @@ async def _connected(connection: AbstractConnection, timeout_s: float) -> Abstra
     return connection
 
 
-def _arguments(options: RedisOptions) -> dict[str, Any]:
+def arguments_of(options: RedisOptions) -> dict[str, Any]:
+    """The keywords of redis-py's connection, besides those in the URL."""
     local = {} if options.url.startswith("unix:") else {
         "socket_connect_timeout": options.connect_timeout_s,
         "socket_keepalive": True,

@@ -27,11 +27,12 @@ Replies = asyncio.Future[list[Any]]
 _pack: Any = hiredis.pack_command
 
 
-def _packed(command: Command) -> bytes:
+def packed(command: Command) -> bytes:
+    """A command's bytes."""
     try:
-        packed: bytes = _pack(command if type(command) is tuple else tuple(command))
-        return packed
-    except UnicodeEncodeError:  # a foreign name that is not UTF-8 is sent back unchanged
+        whole: bytes = _pack(command if type(command) is tuple else tuple(command))
+        return whole
+    except UnicodeEncodeError:  # a foreign name that is no UTF-8 goes back as it came
         return bytes(_pack(tuple(map(_escaped, command))))
 
 
@@ -45,8 +46,8 @@ class _Asked:
     __slots__ = ("count", "future", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command], future: Replies) -> None:
-        # packed here, so that an argument that can't be encoded affects only its caller
-        self.packed = b"".join(map(_packed, commands))
+        # packed here, so that what can't be written harms its own caller and nobody else
+        self.packed = b"".join(map(packed, commands))
         self.count = len(commands)
         self.future = future
         self.replies: list[Any] = []

@@ -16,7 +16,7 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-_NOTHING_YET = object()
+NOTHING_YET = object()
 
 
 class Wire(asyncio.Protocol):
@@ -41,11 +41,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", _writer_of(connection).transport)
         self._on_replies = on_replies
         self._on_lost = on_lost
-        self._reader = hiredis.Reader(
-            protocolError=exceptions.InvalidResponse,
-            replyError=_error_reply,
-            notEnoughData=_NOTHING_YET,
-        )
+        self._reader = replies_reader()
         self._lost = False
         self._transport.set_protocol(self)
         _open.add(self)
@@ -79,7 +75,7 @@ class Wire(asyncio.Protocol):
         reader, replies = self._reader, list[Any]()
         reader.feed(data)
         try:
-            while (reply := reader.gets()) is not _NOTHING_YET:
+            while (reply := reader.gets()) is not NOTHING_YET:
                 replies.append(reply)
         except exceptions.InvalidResponse:
             self.abort()
@@ -109,6 +105,15 @@ def _writer_of(connection: AbstractConnection) -> asyncio.StreamWriter:
     if writer is None:
         raise exceptions.ConnectionError("closed immediately after it was opened")
     return writer
+
+
+def replies_reader() -> Any:
+    """What makes replies of bytes; an error reply is a value, and `NOTHING_YET` says that more must come."""
+    return hiredis.Reader(
+        protocolError=exceptions.InvalidResponse,
+        replyError=_error_reply,
+        notEnoughData=NOTHING_YET,
+    )
 
 
 def _error_reply(text: str) -> Exception:
