@@ -499,7 +499,7 @@ def test_console_runs_code_in_the_started_project(resqpy: Call, client: Redis) -
     """`await` is allowed, the project's tasks have their names."""
     said = resqpy("console", "-c", "await SendMail.enqueue(to='ada@example.com')")
 
-    assert (said.code, said.out) == (0, "True\n")
+    assert (said.code, said.out) == (0, "Enqueued(refused=None, id=None)\n")
     assert client.llen("resque:queue:default") == 1
 
 

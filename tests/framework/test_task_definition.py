@@ -157,7 +157,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(retry=-1)\ndef a(): 'A.'",
-            "2: task a: retry is -1, not a number of times or a dict of Retry's options",
+            "2: task a: retry is -1, neither a number nor a dict of Retry's options",
         ),
         ("@task(plugins='Retry')\ndef a(): 'A.'", "2: task a: plugins is 'Retry', not a list"),
         (
@@ -193,7 +193,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(middleware=['auht'])\ndef a(): 'A.'",
-            "2: there is no middleware 'auht' (there is: none)",
+            "2: there is no middleware 'auht' (known: none)",
         ),
         (
             "@task()\nclass A: ...",
@@ -225,7 +225,7 @@ HEAD = "from resqpy import Input, Task, task\n"
             "@task(plugins=['Retry'], plugin_options={'Retry': 3})\ndef a(): 'A.'",
             "2: task a: plugin_options of 'Retry' are 3, not a dict",
         ),
-        ("import sys\nsys.exit(3)", "3: SystemExit: it calls sys.exit(3) as it is loaded"),
+        ("import sys\nsys.exit(3)", "3: SystemExit: it calls sys.exit(3) while it is loaded"),
         (
             "from . import b",
             "2: ImportError: cannot import name 'b' from 'tasks' (unknown location)",

@@ -218,7 +218,7 @@ async def test_an_id_that_nobody_has(tracked: Tracked, redis: Redis, verb: str) 
         with pytest.raises(UnknownTaskId, match="there is no task 'nobody'"):
             await getattr(tracked, verb)("nobody")
         for wrong in (5, None, b"x", LONE, ""):
-            with pytest.raises(UsageError, match="task id 5"):
+            with pytest.raises(UsageError, match="task id"):
                 await getattr(tracked, verb)(wrong)
 
 
@@ -228,7 +228,7 @@ async def test_an_id_that_can_not_be_one(tracked: Tracked, redis: Redis, verb: s
     async with unchanged(redis):
         assert not await getattr(tracked, verb)("nobody")
         for wrong in (5, None, b"x", LONE, ""):
-            with pytest.raises(UsageError, match="task id 5"):
+            with pytest.raises(UsageError, match="task id"):
                 await getattr(tracked, verb)(wrong)
 
 
