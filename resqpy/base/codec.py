@@ -99,6 +99,16 @@ def _fixed(digits: str, point: int) -> str:
 
 json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+
+def json_for_people(default: Callable[[Any], Any]) -> Callable[[Any], str]:
+    """An encoder of JSON for people, such as that of a log; not for queues.
+
+    Args:
+        default: converts values that JSON lacks.
+    """
+    return json.JSONEncoder(default=default, ensure_ascii=False).encode
+
+
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes of one job
 
 

@@ -83,7 +83,7 @@ class Emitter:
         for listener in tuple(listeners):
             try:
                 result = listener(*args)
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     self._follow(event, result)
             except KeyboardInterrupt:
                 raise

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from resqpy.base import codec
 from resqpy.base.error_text import printable, printable_json
 from resqpy.base.errors import UsageError
 from resqpy.base.masking import Redaction, masked_text, text_of
@@ -177,9 +178,11 @@ def _renderer(*, on_terminal: bool, colors: bool) -> list[Any]:
         ]
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(default=text_of, ensure_ascii=False),
-        lambda _logger, _method, text: printable_json(masked_text(text)),
+        lambda _logger, _method, line: printable_json(masked_text(_as_json(line))),
     ]
+
+
+_as_json = codec.json_for_people(text_of)
 
 
 def _configure_standard_library(
@@ -213,11 +216,11 @@ def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutab
     """Add what is known of the job in whose run the line is logged."""
     run = current_run.get(None)
     if run is not None:
-        if run.class_name:
-            line.setdefault("task", run.class_name)
-        line.setdefault("queue", run.queue)
-        for key, value in of_slot(number_of(run.worker_id)).items():
-            line.setdefault(key, value)
+        if run.job.class_name:
+            line.setdefault("task", run.job.class_name)
+        line.setdefault("queue", run.job.queue)
+        if "worker" not in line:
+            line.update(of_slot(run.slot.number if run.slot else number_of(run.worker_id)))
     return line
 
 
