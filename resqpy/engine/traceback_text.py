@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import traceback
+from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any
 
 from resqpy.base.error_text import shortened, told
 
@@ -15,6 +20,8 @@ _OURS = tuple(
     for folder in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
 )
 _MAX_LINES = 200
+_MAX_FRAMES = 100
+_MAX_CACHED = 256  # frames
 
 
 def lines_of(error: BaseException) -> list[str]:
@@ -28,11 +35,56 @@ def lines_of(error: BaseException) -> list[str]:
 
 
 def _whole(error: BaseException) -> list[str]:
-    whole = traceback.TracebackException.from_exception(error, limit=-100)
-    for part in _parts(whole):
-        kept = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
-        part.stack = traceback.StackSummary.from_list(kept)
+    whole = traceback.TracebackException.from_exception(error, limit=0)
+    for part, its_error in _parts(whole, error):
+        part.stack = _Frames(_foreign_frames(its_error))
     return list(whole.format())
+
+
+def _foreign_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    steps = deque[TracebackType](maxlen=_MAX_FRAMES)
+    step = error.__traceback__
+    while step is not None:
+        if not step.tb_frame.f_code.co_filename.startswith(_OURS):
+            steps.append(step)
+        step = step.tb_next
+    codes = [(each.tb_frame.f_code, each) for each in steps]
+    return [_frame(code, code.co_filename, each.tb_lasti, each.tb_lineno) for code, each in codes]
+
+
+class _Frames(traceback.StackSummary):
+    """Frames with cached text: in an incident the same error is raised again and again."""
+
+    def format_frame_summary(self, frame_summary: traceback.FrameSummary, **options: Any) -> str:
+        key = (
+            frame_summary.filename,
+            frame_summary.lineno,
+            frame_summary.colno,
+            frame_summary.name,
+        )
+        text = _texts.get(key)
+        if text is None:
+            if len(_texts) >= _MAX_CACHED:
+                _texts.clear()
+            text = _texts[key] = super().format_frame_summary(frame_summary, **options)
+        return text
+
+
+_texts: dict[tuple[object, ...], str] = {}
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def _frame(code: CodeType, file: str, at: int, line: int) -> traceback.FrameSummary:
+    """A frame as the standard library reads it.
+
+    Args:
+        file: part of the cache key, as code objects that differ only in their file are equal.
+    """
+    positions = next(islice(code.co_positions(), at // 2, None), (None, None, None, None))
+    _, end_line, column, end_column = positions
+    return traceback.FrameSummary(
+        file, line, code.co_name, end_lineno=end_line, colno=column, end_colno=end_column
+    )
 
 
 def place_of(error: BaseException, root: Path) -> str | None:
@@ -53,11 +105,19 @@ def place_of(error: BaseException, root: Path) -> str | None:
     return f"{file.removeprefix(begin)}:{line}"
 
 
-def _parts(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+def _parts(
+    whole: traceback.TracebackException, error: BaseException
+) -> Iterator[tuple[traceback.TracebackException, BaseException]]:
     """The error, its causes and the errors that it contains."""
-    waiting: list[traceback.TracebackException | None] = [whole]
+    waiting: list[tuple[traceback.TracebackException | None, BaseException | None]]
+    waiting = [(whole, error)]
     while waiting:
-        part = waiting.pop()
-        if part is not None:
-            yield part
-            waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
+        part, its_error = waiting.pop()
+        if part is not None and its_error is not None:
+            yield part, its_error
+            waiting += [
+                (part.__cause__, its_error.__cause__),
+                (part.__context__, its_error.__context__),
+            ]
+            if part.exceptions and isinstance(its_error, BaseExceptionGroup):
+                waiting += zip(part.exceptions, its_error.exceptions, strict=False)

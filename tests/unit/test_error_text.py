@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +107,50 @@ def test_causes_in_a_circle_and_a_long_chain() -> None:
     for _ in range(2000):
         nested = ExceptionGroup("group", [nested])
     assert lines_of(nested)
+
+
+def _fail(number: int) -> None:
+    raise ValueError(number)
+
+
+def _chain() -> None:
+    try:
+        _fail(1)
+    except ValueError as error:
+        raise KeyError("x") from error
+
+
+def _group() -> None:
+    try:
+        _chain()
+    except KeyError as first:
+        try:
+            _fail(2)
+        except ValueError as second:
+            raise ExceptionGroup("both", [first, second]) from None
+
+
+def _deep(number: int = 20) -> None:
+    return _deep(number - 1) if number else _fail(3)
+
+
+@pytest.mark.parametrize("function", [_chain, _group, _deep])
+def test_a_traceback_is_the_one_of_the_standard_library(function: Callable[[], None]) -> None:
+    """The first time, and from what was kept of it."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - of each its own
+        function()
+    whole = "".join(traceback.format_exception(raised.value)).splitlines()
+    for _ in range(2):
+        assert list(filter(None, lines_of(raised.value))) == list(filter(None, whole))
+
+
+def test_equal_functions_in_two_files(tmp_path: Path) -> None:
+    """Their code objects are equal; each traceback names its own file."""
+    for name in ("one", "two"):
+        file = tmp_path / f"{name}.py"
+        file.write_text("def fail():\n    raise ValueError\n")
+        names: dict[str, Any] = {}
+        exec(compile(file.read_text(), str(file), "exec"), names)
+        with pytest.raises(ValueError) as raised:  # noqa: PT011
+            names["fail"]()
+        assert any(str(file) in line for line in lines_of(raised.value))
