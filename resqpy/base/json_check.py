@@ -104,6 +104,7 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_scan_once: Any = _decoder.scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls
 
 
 def _any_int(text: str) -> int | float:
@@ -130,16 +131,26 @@ def read_strict(raw: bytes) -> Any:
     """
     text = raw.decode("utf-8")
     try:
-        value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
-        if end != len(text):
-            value = _decoder.decode(text)  # accepts blanks around it, or raises
+        value, end = _scan_once(text, 0) if text.startswith("{") else (None, -1)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if raw.count(b"[") + raw.count(b"{") > _DEEPEST_READ and depth(value) > _DEEPEST_READ:
+    except StopIteration:
+        value, end = None, -1
+    if end != len(text):
+        value = _decode(text)  # accepts blanks around it, or raises
+    many = len(raw) > _DEEPEST_READ and raw.count(b"[") + raw.count(b"{") > _DEEPEST_READ
+    if many and depth(value) > _DEEPEST_READ:
         raise ValueError(f"nested deeper than {_DEEPEST_READ} levels")
-    if b"\\ud" in raw or b"\\uD" in raw:
+    if b"\\u" in raw and (b"\\ud" in raw or b"\\uD" in raw):
         json.dumps(value, ensure_ascii=False).encode()  # raises for a lone surrogate
     return value
+
+
+def _decode(text: str) -> Any:
+    try:
+        return _decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def depth(value: Any) -> int:

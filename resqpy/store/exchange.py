@@ -6,16 +6,21 @@ nothing: docs/why/exchange.md has the argument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
+from itertools import repeat
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from resqpy.base import codec, worker_records
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import WorkerId
 from resqpy.store.connection.client import Arg, Store
-from resqpy.store.connection.line import Line
+from resqpy.store.connection.line import Line, Replies
+from resqpy.store.connection.scripts import script
 from resqpy.store.rescue import noted_count
 
 
@@ -58,29 +63,44 @@ class ExtensionReply(NamedTuple):
     asked_s: float
 
 
-@dataclass(slots=True)  # not frozen: that would make each of them three times as expensive
-class ClaimedJob:
-    """A job for a slot.
+@dataclass(slots=True)
+class JobClaim:
+    """How a job was claimed. Ordinary jobs of one exchange and one queue share one.
 
     Attributes:
-        index: which of the free slots.
-        raw: the job's bytes; None if they are too many to be sent.
+        beginning: of the record; it identifies the run.
+        run_at: the time in the record.
         held: how many bytes are kept apart from the record; -1 if they are in it.
         sha1: the digest of what was not sent.
         rescues: how often its worker has died before.
-        run_at: the time that identifies the run.
         along: what was claimed along with it.
     """
 
-    index: int
     queue: str
-    raw: bytes | None
     beginning: bytes
+    run_at: str = ""
     held: int = -1
     sha1: str = ""
     rescues: int = 0
-    run_at: str = ""
     along: ExtensionReply | None = None
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing but the record must be removed at its end."""
+        return self.held < 0 and not self.rescues
+
+
+class ClaimedJob(NamedTuple):
+    """A job for a slot.
+
+    Attributes:
+        slot: the index of the slot.
+        raw: the job's bytes; None if they are too many to be sent.
+    """
+
+    slot: int
+    raw: bytes | None
+    claim: JobClaim
 
 
 class Fence(IntEnum):
@@ -97,7 +117,8 @@ class Exchanged:
     """The result of an exchange.
 
     Attributes:
-        void: indices of ends that did not count (their record was gone).
+        void: indices of ends that did not count (their record was gone); those of `succeeded` come
+            after those of `ended`.
         unwritten: ends whose commands Redis refused, with its message; report them again.
         full: all that could be claimed at once was claimed, so more may be waiting.
         broken: queues that are not lists, with Redis' message.
@@ -121,16 +142,65 @@ class Exchanged:
     looked: int = 0
 
 
+class SlotFrame(NamedTuple):
+    """The common parts of the worker ids of a process, and of the ends of their records: what stands before
+    and after the word in which they differ.
+    """
+
+    before_in_id: bytes
+    after_in_id: bytes
+    before_in_record: bytes
+    after_in_record: bytes
+
+
+_NO_FRAME = SlotFrame(b"", b"", b"", b"")
+_frame = cache(SlotFrame)  # the same object for the same arguments
+
+
 class SlotRef(NamedTuple):
-    """A slot in the script's arguments: its worker id, and the end of its records."""
+    """A slot in the script's arguments: only the word in which its worker id differs from the others of its
+    process.
+    """
 
     worker_id: str
-    ending: bytes
+    word: bytes
+    frame: SlotFrame
 
     @classmethod
-    def of(cls, worker_id: WorkerId) -> SlotRef:
-        """Created once per slot."""
-        return cls(str(worker_id), worker_records.suffix(worker_id.name))
+    def of(cls, worker_id: WorkerId, word: str = "") -> SlotRef:
+        """Created once per slot.
+
+        Args:
+            word: a part of the worker's name that needs no escape in JSON; if it is not in the name, the
+                whole name is used.
+        """
+        name = worker_id.name
+        before, word, after = name.rpartition(word) if word and word in name else ("", name, "")
+        start, end = worker_records.suffix(before)[:-2], worker_records.suffix(after)
+        end = end[end.index(b':"') + 2 :]
+        frame = _frame(before.encode(), f"{after}:{worker_id.queues}".encode(), start, end)
+        return cls(str(worker_id), word.encode(), frame)
+
+
+class Request(NamedTuple):
+    """An exchange that was sent.
+
+    Attributes:
+        groups: the slots that it names.
+        ended: how many ends it reports individually.
+    """
+
+    replies: Replies
+    keys: Sequence[Arg]
+    args: Sequence[Arg]
+    groups: Mapping[bytes, Sequence[SlotRef]]
+    queues: Sequence[str]
+    ended: int
+    recover: bool
+    asked_s: float
+
+
+NO_SLOTS: Mapping[bytes, Sequence[SlotRef]] = MappingProxyType({})
 
 
 class Exchange:
@@ -178,26 +248,27 @@ class Exchange:
         """The exchange's own connection."""
         return self._line
 
-    async def run(
+    def send(
         self,
         ended: Sequence[EndCommands],
         free: Sequence[SlotRef],
         queues: Sequence[str],
         run_at: str,
         *,
+        succeeded: Mapping[bytes, Sequence[SlotRef]] = NO_SLOTS,
         recover: bool = False,
         epoch: int = 1,
         asked_s: float = 0.0,
-    ) -> Exchanged:
-        """One exchange.
-
-        Raises:
-            OutcomeUnknown: no answer, or that of another exchange.
+    ) -> Request:
+        """Send one exchange.
 
         Args:
+            free: all of one process, like those of `succeeded`.
             queues: in order of priority; a new list object for a new value.
             run_at: ISO 8601; must differ from that of every earlier exchange.
-            recover: a reply was lost: return the records of slots presumed free.
+            succeeded: slots whose run succeeded and writes nothing at its end, by the beginning of their
+                records; their next job replaces it. In the reply, they come before `free`.
+            recover: a reply was lost: return the records of slots presumed free. Then `succeeded` is empty.
             epoch: incremented with each recovery; exchanges with a lower one then claim nothing.
             asked_s: now, by the worker's monotonic clock.
         """
@@ -205,24 +276,44 @@ class Exchange:
             self._queues = queues
             self._names = [*map(codec.encode_text, queues)]
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
+        groups = {**succeeded, b"": free} if free else succeeded
         args: list[Arg] = [run_at, int(recover), self._max_payload, worker_records.HELD_PAYLOAD]
         args += (self._incarnation, epoch, *self._along)
-        args += self._names
-        args.append(len(ended))
-        for end in ended:
-            _pack_end(args, end)
-        args.append(len(free))
-        for place in free:
-            args += place
-        reply = await self._store.run("exchange", self._keys, args, self._line)
-        if reply[-1] != run_at.encode():
-            raise OutcomeUnknown(
-                "Redis, or a proxy before it, sent the reply to another command; reconnecting"
-            )
-        exchanged = _unpack(reply, free, queues, run_at, asked_s, recover=recover)
-        for _, words in exchanged.unwritten[:1]:
-            await self._store.mend(StoreError(words))
+        _pack(args, ended, groups, self._names)
+        sha = script("exchange").sha
+        replies = self._line.send([("EVALSHA", sha, len(self._keys), *self._keys, *args)])
+        return Request(replies, self._keys, args, groups, queues, len(ended), recover, asked_s)
+
+    def arrived(self, request: Request) -> Exchanged | None:
+        """The result of an exchange whose reply is there; None: more is needed, call `answer`.
+
+        Raises:
+            OutcomeUnknown: no answer, or that of another exchange.
+            StoreUnavailable: it was not sent.
+        """
+        [reply] = request.replies.result()
+        if isinstance(reply, Exception):
+            return None
+        exchanged = _unpack(reply, request)
+        return None if exchanged.unwritten else exchanged
+
+    async def answer(self, request: Request) -> Exchanged:
+        """The result of an exchange; the script is loaded if Redis did not know it.
+
+        Raises:
+            OutcomeUnknown: no answer, or that of another exchange.
+            StoreError: Redis refused it.
+        """
+        call = ("exchange", request.keys, request.args)
+        [reply] = await self._store.run_then(*call, (), self._line, sent=request.replies)
+        exchanged = _unpack(reply, request)
+        for _, problem in exchanged.unwritten[:1]:
+            await self._store.mend(StoreError(problem))
         return exchanged
+
+    async def run(self, *args: Any, **kwargs: Any) -> Exchanged:
+        """One exchange: `send` and `answer`."""
+        return await self.answer(self.send(*args, **kwargs))
 
     def reset(self) -> None:
         """Close the connection, so that nothing in flight on it is answered any more."""
@@ -233,57 +324,85 @@ class Exchange:
         await self._line.close()
 
 
-def _pack_end(args: list[Arg], end: EndCommands) -> None:
-    args += (end.worker_id, end.beginning, end.counts, len(end.commands))
-    for command in end.commands:
-        args.append(len(command))
-        args += command
+def _pack(
+    args: list[Arg],
+    ended: Sequence[EndCommands],
+    groups: Mapping[bytes, Sequence[SlotRef]],
+    queue_names: Sequence[bytes],
+) -> None:
+    frame = next((slots[0].frame for slots in groups.values()), _NO_FRAME)
+    args += (*frame, *queue_names, len(ended))
+    for end in ended:
+        args += (end.worker_id, end.beginning, end.counts, len(end.commands))
+        for command in end.commands:
+            args += (len(command), *command)
+    args.append(len(groups))
+    for beginning, slots in groups.items():
+        words = [slot.word for slot in slots if slot.frame is frame]
+        if len(words) != len(slots):
+            raise ValueError("slots of several processes in one exchange")
+        args += (beginning, len(words), *words)
 
 
-def _unpack(
-    reply: Any,
-    free: Sequence[SlotRef],
-    queues: Sequence[str],
-    run_at: str,
-    asked_s: float,
-    *,
-    recover: bool,
-) -> Exchanged:
-    paused, void, unwritten, flat, found, broken, more, looked, fenced, gate, _ = reply
-    beginnings = {n: worker_records.prefix(queues[n - 1], run_at) for n in set(flat[1::7])}
-    taken = [
-        ClaimedJob(
-            index - 1,
-            queues[queue - 1],
-            raw,
-            beginnings[queue],
-            held,
-            sha1.decode(),
-            noted_count(rescues),
-            run_at,
-            ExtensionReply(along, asked_s) if along else None,
+def _unpack(reply: Any, request: Request) -> Exchanged:
+    if reply[-1].decode() != request.args[0]:
+        raise OutcomeUnknown(
+            "Redis, or a proxy before it, sent the reply to another command; reconnecting"
         )
-        for index, queue, raw, held, sha1, rescues, along in zip(*[iter(flat)] * 7, strict=True)
-    ]
-    rows = zip(*[iter(found)] * 7, strict=True)
-    again = [(row[0] - 1, _found(row, free[row[0] - 1].worker_id, asked_s)) for row in rows]
+    paused, void, void_slots, unwritten, jobs, rows, special, *rest = reply
+    found, broken, more, looked, fenced, gate, run_at = rest
+    queues, ended, asked_s = request.queues, request.ended, request.asked_s
+    taken, again = _taken(jobs, rows, special, queues, run_at.decode(), asked_s), []
+    if found:
+        slots = [slot for group in request.groups.values() for slot in group]
+        told = ((row, slots[row[0] - 1].worker_id) for row in _by(7, found))
+        again = [(row[0] - 1, _found(row, worker_id, asked_s)) for row, worker_id in told]
+        taken = [*(each for _, each in again if each is not None), *taken]
     return Exchanged(
         paused=bool(paused),
-        taken=[*(each for _, each in again if each is not None), *taken] if again else taken,
-        void=[index - 1 for index in void],
-        unwritten=[(i - 1, words.decode()) for i, words in _pairs(unwritten)],
-        broken=[(queues[i - 1], words.decode("utf-8", "replace")) for i, words in _pairs(broken)],
+        taken=taken,
+        void=[*(index - 1 for index in void), *(ended + index - 1 for index in void_slots)],
+        unwritten=[(i - 1, words.decode()) for i, words in _by(2, unwritten)],
+        broken=[(queues[i - 1], words.decode("utf-8", "replace")) for i, words in _by(2, broken)],
         full=bool(more),
         unusable=[index for index, each in again if each is None],
         fence=Fence(fenced),
         gate=gate,
-        nothing=not (recover or fenced or taken or found),
+        nothing=not (request.recover or fenced or taken or found),
         looked=looked,
     )
 
 
-def _pairs(flat: list[Any]) -> Any:
-    return zip(flat[::2], flat[1::2], strict=True)
+def _taken(
+    jobs: list[bytes],
+    rows: list[int],
+    special: list[Any],
+    queues: Sequence[str],
+    run_at: str,
+    asked_s: float,
+) -> list[ClaimedJob]:
+    """The claimed jobs, in the order of their queues."""
+
+    def claim(queue: int, *more: Any) -> JobClaim:
+        name = queues[queue - 1]
+        return JobClaim(name, worker_records.prefix(name, run_at), run_at, *more)
+
+    taken: list[ClaimedJob] = []
+    shared = {queue: claim(queue) for queue in set(rows[1::3])}
+    for slot, queue, count in _by(3, rows):
+        raws = jobs[len(taken) : len(taken) + count]
+        taken += map(ClaimedJob, range(slot - 1, slot - 1 + count), raws, repeat(shared[queue]))
+    for slot, queue, raw, held, sha1, rescues, along in _by(7, special):
+        beside = ExtensionReply(along, asked_s) if along else None
+        told = claim(queue, held, sha1.decode(), noted_count(rescues), beside)
+        taken.append(ClaimedJob(slot - 1, raw, told))
+    if special:
+        taken.sort(key=itemgetter(0))
+    return taken
+
+
+def _by(size: int, flat: Sequence[Any]) -> Iterator[Any]:
+    return zip(*[iter(flat)] * size, strict=True)
 
 
 def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | None:
@@ -294,14 +413,13 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | N
     working_on = worker_records.decode_own(worker_id, record)
     if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
-    return ClaimedJob(
-        index - 1,
+    claim = JobClaim(
         working_on.queue,
-        working_on.job_raw if size < 0 else held,
         record[: record.index(working_on.job_raw)],
+        working_on.run_at or "",
         size,
         sha1.decode(),
         noted_count(rescues),
-        working_on.run_at or "",
         ExtensionReply(along, asked_s) if along else None,
     )
+    return ClaimedJob(index - 1, working_on.job_raw if size < 0 else held, claim)

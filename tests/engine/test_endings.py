@@ -21,7 +21,7 @@ from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import conclude, execute, failure
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import ClaimedJob
+from resqpy.store.exchange import JobClaim
 
 STORE = Store()
 WORKER = WorkerId("h+1-i", "1", "q")
@@ -33,7 +33,7 @@ def new_run(perform: Any, *plugins: Any, raw: bytes | None = None, **options: An
     raw = raw or codec.encode_job("C", "q", ["mode"])
     definition = define("C", perform, plugins=plugins, **options)
     run = Run(codec.decode_job(raw, "q"), definition, WORKER, STORE)
-    run.taken = ClaimedJob(0, "q", raw, b'{"queue":"q",')
+    run.claim = JobClaim("q", b'{"queue":"q",')
     return run
 
 
@@ -224,7 +224,7 @@ def test_effects_are_written_with_the_end() -> None:
     """What plugins want written, the held bytes and the mark of an at-most-once job go with it."""
     run = new_run(good, at_most_once=True)
     run.effects = [("DEL", "lock")]
-    run.taken.held = 10
+    run.claim.held = 10
     report = ended(run, Outcome(OutcomeKind.SUCCESS), CLOCK)
     assert [command[0] for command in report.commands] == ["DEL", "DEL", "HDEL"]
 

@@ -247,8 +247,10 @@ async def abandon(worker: MultiWorker) -> None:
     assert wakeup is not None
     worker._ending = True
     running = [slot.task for slot in pool.slots.all if slot.task is not None]
-    for task in (*worker._tasks, *pool._flights, *running):
+    for task in (*worker._tasks, *running):
         task.end()
+    for flight in tuple(pool._flights):
+        flight.cancel()
     await asyncio.to_thread(wakeup.heartbeat.stop)
     pool.reporting.exchange.reset()
     await asyncio.wait([*worker._tasks, *running], timeout=5)

@@ -56,11 +56,11 @@ def requests_of(work: Working) -> list[int]:
     reporting, named = work.worker.pool.reporting, list[int]()
     call = reporting.call
 
-    async def counted(ended: Any, free: Any, names: Sequence[str]) -> Any:
+    async def counted(wave: Any, names: Sequence[str]) -> Any:
         named.append(len(names))
-        return await call(ended, free, names)
+        return await call(wave, names)
 
-    reporting.call = counted  # type: ignore[method-assign, assignment]
+    reporting.call = counted  # type: ignore[method-assign]
     return named
 
 

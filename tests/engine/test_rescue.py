@@ -136,7 +136,7 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
     """A run that was marked as not to be repeated ends in the failed list."""
     async with Scene(redis_url) as scene:
         (taken,) = await die_with(scene.store, JOB)
-        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning)
+        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.claim.beginning)
         await scene.look()
         entry = await the_entry(redis)
         failed = failed_entries.decode(entry)
@@ -161,7 +161,7 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
     async with Scene(redis_url) as scene:
         bad = b'{"class":"Echo","args":["' + b"\xff" * 70_000 + b'"]}'
         (taken,) = await die_with(scene.store, bad)
-        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.beginning)
+        await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.claim.beginning)
         await scene.look()
         failed = failed_entries.decode(await the_entry(redis))
         assert failed.unreadable is not None

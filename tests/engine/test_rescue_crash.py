@@ -54,7 +54,7 @@ class Dead:
         )
 
     async def _mark(self, name: str, taken: Any) -> None:
-        await workers.mark_at_most_once(self._store, name, taken.beginning)
+        await workers.mark_at_most_once(self._store, name, taken.claim.beginning)
         self.once.append(taken.raw)
 
     async def close(self) -> None:

@@ -56,7 +56,7 @@ async def test_what_may_begin_once_fails(redis_url: str, redis: Any) -> None:
     store = Store(RedisOptions(redis_url))
     try:
         (taken,) = await die_with(store, JOB)
-        await workers.mark_at_most_once(store, str(worker_id(1)), taken.beginning)
+        await workers.mark_at_most_once(store, str(worker_id(1)), taken.claim.beginning)
     finally:
         await store.close()
 

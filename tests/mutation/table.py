@@ -214,10 +214,17 @@ MUTANTS = (
         "tests/store/test_fence.py::test_an_exchange_that_is_late_takes_nothing",
     ),
     Mutant(
+        "a record that is not its own stays as it was",
+        "resqpy/store/lua/exchange_take.lua",
+        "if type(old) == 'string' then redis.call('SET', key, old) end",
+        "if type(old) == 'number' then redis.call('SET', key, old) end",
+        "tests/store/test_exchange.py::test_replacing_does_what_reporting_and_taking_do",
+    ),
+    Mutant(
         "pausing all workers pauses them",
         "resqpy/store/lua/exchange_take.lua",
-        "if paused == 0 and #free > 0 then",
-        "if #free > 0 then",
+        "if paused == 0 and last_slot > 0 then",
+        "if last_slot > 0 then",
         "tests/store/test_exchange.py::test_paused",
     ),
     Mutant(

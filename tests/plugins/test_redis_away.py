@@ -16,7 +16,7 @@ from resqpy.embedded import PrivateServer
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
 from resqpy.plugins.patience import patiently
-from resqpy.store.exchange import ClaimedJob
+from resqpy.store.exchange import JobClaim
 from tests.plugins.stage import Gate, Stage
 
 
@@ -60,7 +60,7 @@ async def test_asking_again_says_whether_it_may_have_been_done(redis_url: str) -
     """Refused, it was not; after a lost reply, it may have been, from then on."""
     worker = Worker(redis_url, {})
     run = Run(Job("job", [], "q", b"{}"), None, WorkerId("h", "1", "q"), worker.store)
-    inline, run.taken = run.taken, ClaimedJob(0, "q", b"{}", b"{")
+    inline, run.claim = run.claim, JobClaim("q", b"{")
     errors = [StoreUnavailable(), OutcomeUnknown(), StoreUnavailable()]
     asked: list[bool] = []
 
@@ -73,7 +73,7 @@ async def test_asking_again_says_whether_it_may_have_been_done(redis_url: str) -
     assert await patiently(run, ask) == "answer"
     assert asked == [False, False, True, True]
 
-    run.taken = inline
+    run.claim = inline
     errors.append(StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         await patiently(run, ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.exchange import ClaimedJob, EndCommands, Exchange, Exchanged, SlotRef
+from resqpy.store.exchange import NO_SLOTS, ClaimedJob, EndCommands, Exchange, Exchanged, SlotRef
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
@@ -47,10 +47,13 @@ class Desk:
         queues: Sequence[str] = ("q",),
         *,
         recover: bool = False,
+        succeeded: Mapping[bytes, Sequence[SlotRef]] = NO_SLOTS,
     ) -> Exchanged:
         self.calls += 1
         run_at = f"2026-01-01T00:00:{self.calls:02d}.000000Z"
-        return await self.exchange.run(ended, free, list(queues), run_at, recover=recover)
+        return await self.exchange.run(
+            ended, free, list(queues), run_at, recover=recover, succeeded=succeeded
+        )
 
     async def close(self) -> None:
         await self.exchange.close()
@@ -69,7 +72,7 @@ def end(
     worker: WorkerId, taken: ClaimedJob, counts: str = "p", *commands: Sequence[Any]
 ) -> EndCommands:
     """The end of a taken job."""
-    return EndCommands(str(worker), taken.beginning, counts, list(commands))
+    return EndCommands(str(worker), taken.claim.beginning, counts, list(commands))
 
 
 async def test_takes_for_free_slots_in_the_order_of_the_queues(desk: Desk, redis: Any) -> None:
@@ -79,7 +82,7 @@ async def test_takes_for_free_slots_in_the_order_of_the_queues(desk: Desk, redis
 
     exchanged = await desk(free=PLACES, queues=["none", "q", "r"])
 
-    assert [(t.index, t.queue, t.raw, t.held) for t in exchanged.taken] == [
+    assert [(t.slot, t.claim.queue, t.raw, t.claim.held) for t in exchanged.taken] == [
         (0, "q", job(1), -1),
         (1, "r", job(2), -1),
     ]
@@ -91,7 +94,7 @@ async def test_takes_for_free_slots_in_the_order_of_the_queues(desk: Desk, redis
         "payload": {"class": "C", "queue": "q", "args": [1]},
         "worker": "h+1-abc:7",
     }
-    assert state[RECORD_A].encode().startswith(exchanged.taken[0].beginning)
+    assert state[RECORD_A].encode().startswith(exchanged.taken[0].claim.beginning)
     assert state["resque:queue:r"] == [job(3).decode()]
 
 
@@ -133,8 +136,8 @@ async def test_the_same_report_twice_counts_once(desk: Desk, redis: Any) -> None
     again = await desk(report, PLACES, recover=True)
 
     assert again.void == [0]
-    assert [(t.index, t.raw, t.beginning) for t in again.taken] == [
-        (t.index, t.raw, t.beginning) for t in once.taken
+    assert [(t.slot, t.raw, t.claim.beginning) for t in again.taken] == [
+        (t.slot, t.raw, t.claim.beginning) for t in once.taken
     ]
     assert await dump(redis) == state
 
@@ -319,7 +322,7 @@ async def test_recorded_payloads_never_break_a_record(desk: Desk, redis: Any, na
     record = await redis.get(RECORD_A)
     assert taken.raw == raw
     assert isinstance(read_strict(record)["payload"], dict)
-    if taken.held >= 0:
+    if taken.claim.held >= 0:
         assert await redis.get(f"resque:resqpy:held:{A}") == raw
     else:
         assert worker_records.payload(record) == raw
@@ -339,8 +342,8 @@ async def test_a_large_job_is_not_sent_and_not_lost(redis_url: str, redis: Any) 
     again = await desk(free=PLACES, recover=True)
 
     for taken in (first.taken[0], again.taken[0]):
-        assert (taken.raw, taken.held) == (None, len(raw))
-        assert taken.sha1 == codec.digest(raw)
+        assert (taken.raw, taken.claim.held) == (None, len(raw))
+        assert taken.claim.sha1 == codec.digest(raw)
     assert (len(first.taken), first.full) == (1, True)
     assert again.taken[1].raw == job(1)
     assert await redis.strlen(f"resque:resqpy:held:{A}") == len(raw)
@@ -395,7 +398,7 @@ async def test_a_long_list_of_flat_objects_stands_in_its_record(desk: Desk, redi
 
     (taken,) = (await desk(free=PLACES[:1])).taken
 
-    assert taken.held == -1
+    assert taken.claim.held == -1
     assert worker_records.payload(await redis.get(RECORD_A)) == raw
 
 
@@ -407,8 +410,115 @@ async def test_a_record_that_is_not_ours_is_left_alone(desk: Desk, redis: Any) -
     exchanged = await desk(free=PLACES)
 
     assert exchanged.unusable == [0]
-    assert [(t.index, t.raw) for t in exchanged.taken] == [(1, job(1))]
+    assert [(t.slot, t.raw) for t in exchanged.taken] == [(1, job(1))]
     assert await redis.get(RECORD_A) == b"junk"
+
+
+# -- a run that succeeded: its record is replaced in one command --
+
+STANDS = ("its own", "gone", "another run's", "cut short", "Ruby's", "empty", "list", "hash")
+
+
+async def stand(redis: Any, key: str, what: str, own: bytes) -> None:
+    """Put something where the record of a run is expected."""
+    texts = {
+        "another run's": own.replace(b"2026", b"2025"),
+        "cut short": own[: own.index(b"payload")],
+        "Ruby's": b'{"queue":"q","run_at":"2026-01-01T00:00:01Z","payload":{"class":"C","args":[]}}',
+        "empty": b"",
+    }
+    if what != "its own":
+        await redis.delete(key)
+    if what in texts:
+        await redis.set(key, texts[what])
+    elif what == "list":
+        await redis.rpush(key, own)
+    elif what == "hash":
+        await redis.hset(key, "payload", own)
+
+
+@pytest.mark.parametrize("first", STANDS)
+@pytest.mark.parametrize("second", STANDS)
+async def test_replacing_does_what_reporting_and_taking_do(
+    redis_url: str, redis: Any, first: str, second: str
+) -> None:
+    """Whatever stands on the records, and however many jobs wait: the same is written, told and given as
+    by a report that looks before it writes. Foreign bytes stay as they are.
+    """
+    raws = [job(3), b"no job", b'{"class":"C","args":["%s"]}' % (b"x" * 2000), job(6)]
+    for waiting in range(len(raws) + 1):
+        states, replies = [], []
+        for replacing in (True, False):
+            await redis.flushdb()
+            desk = Desk(redis_url, max_payload=1000)
+            await redis.rpush("resque:queue:q", job(1), job(2))
+            taken = (await desk(free=PLACES)).taken
+            for worker, what in ((A, first), (B, second)):
+                key = f"resque:worker:{worker}"
+                await stand(redis, key, what, await redis.get(key))
+            await redis.rpush("resque:queue:q", *raws[:waiting], b"last")
+            await redis.rpop("resque:queue:q")
+            beginning = taken[0].claim.beginning
+            if replacing:
+                reply = await desk(free=[], succeeded={beginning: PLACES})
+            else:
+                reply = await desk([end(A, taken[0]), end(B, taken[1])], PLACES)
+            states.append(await dump(redis))
+            replies.append(reply)
+            await desk.close()
+        assert states[0] == states[1], waiting
+        assert replies[0] == replies[1], waiting
+
+
+async def test_an_end_counts_where_nothing_may_be_taken(redis_url: str, redis: Any) -> None:
+    """A pause, a right that is missing, or no queue: the run that succeeded is reported all the same."""
+    rights = {
+        "": ["+@all", "&*", "~*"],
+        "some": ["+@all", "-lpop", "~*"],
+        "few": ["+@all", "-set", "~*"],
+    }
+    for user, rules in rights.items():
+        await redis.flushdb()
+        desk = Desk(redis_url)
+        await redis.rpush("resque:queue:q", job(1), job(2))
+        (taken,) = (await desk(free=PLACES[:1])).taken
+        succeeded = {taken.claim.beginning: PLACES[:1]}
+        if user:
+            await redis.execute_command("ACL", "SETUSER", user, "on", ">p", *rules)
+            await desk.close()
+            desk = Desk(redis_url.replace("://", f"://{user}:p@"))
+            desk.calls = 5
+        else:
+            await redis.set("resque:pause-all-workers", "true")
+        reply = await desk(succeeded=succeeded)
+        assert (reply.taken, reply.void, bool(reply.broken)) == ([], [], bool(user))
+        assert await redis.get(f"resque:stat:processed:{A}") == b"1"
+        assert await redis.get("resque:stat:processed") == b"1"
+        assert await redis.lrange("resque:queue:q", 0, -1) == [job(2)]
+        assert await redis.get(RECORD_A) is None
+        await desk.close()
+        if user:
+            await redis.execute_command("ACL", "DELUSER", user)
+
+
+async def test_slots_of_two_processes_are_not_mixed(desk: Desk) -> None:
+    """An exchange names what its slots have in common once."""
+    other = SlotRef.of(WorkerId("h+1-abc", "7", "other"))
+    with pytest.raises(ValueError, match="several processes"):
+        await desk(free=[*PLACES, other])
+
+
+@pytest.mark.parametrize("host", ["h", "h-1-2", 'h"\\ü', "-1-"])
+async def test_a_slot_is_named_by_a_word(desk: Desk, redis: Any, host: str) -> None:
+    """The script makes the same id and the same record of it."""
+    ids = [WorkerId(f"{host}+resqpy", f"77-{n}-abcdefgh", "a,b") for n in (1, 10)]
+    refs = [SlotRef.of(each, f"-{n}-") for each, n in zip(ids, (1, 10), strict=True)]
+    await redis.rpush("resque:queue:q", job(1), job(2))
+    await desk(free=refs)
+    for each in ids:
+        record = await redis.get(f"resque:worker:{each}")
+        assert record.endswith(worker_records.suffix(each.name))
+        assert worker_records.decode_own(str(each), record) is not None
 
 
 async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:
@@ -443,7 +553,7 @@ async def test_junk_where_rescues_are_counted(desk: Desk, redis: Any, kind: str)
     before = await redis.dump("resque:resqpy:rescues")
     await redis.rpush("resque:queue:q", job(1), job(2))
 
-    assert [each.rescues for each in (await desk(free=PLACES)).taken] == [0, 0]
+    assert [each.claim.rescues for each in (await desk(free=PLACES)).taken] == [0, 0]
     assert await redis.dump("resque:resqpy:rescues") == before
 
 

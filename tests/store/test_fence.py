@@ -50,7 +50,7 @@ async def test_an_exchange_that_is_late_takes_nothing(process: Process, redis: A
     """What was sent before a lost reply comes after the recovery: the jobs stay where they are."""
     recovered = await process.ask(2, recover=True)
     [taken] = recovered.taken
-    await process.ask(2, EndCommands(str(ME), taken.beginning, "p"))
+    await process.ask(2, EndCommands(str(ME), taken.claim.beginning, "p"))
     await redis.rpush(QUEUE, b'{"class":"C","args":[3]}')
     before = await dump(redis)
 
@@ -65,7 +65,7 @@ async def test_a_late_exchange_still_reports(process: Process, redis: Any) -> No
     [taken] = (await process.ask(1)).taken
     await redis.hset(GATES, "abc", 5)
 
-    late = await process.ask(1, EndCommands(str(ME), taken.beginning, "p"))
+    late = await process.ask(1, EndCommands(str(ME), taken.claim.beginning, "p"))
 
     assert (late.fence, late.void, late.taken) == (Fence.AHEAD, [], [])
     assert await redis.get(RECORD) is None

@@ -208,7 +208,7 @@ async def die_with_the_claim(store: Store, task_id: str) -> None:
     reply = await exchange.run([], [SlotRef.of(dead)], ["mail"], at)
     await exchange.close()
     [taken] = reply.taken
-    assert taken.along is not None
+    assert taken.claim.along is not None
     await store.call("ZINCRBY", store.keys.processes, -100, INCARNATION)
 
 

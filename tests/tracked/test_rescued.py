@@ -44,7 +44,7 @@ async def die_in_a_run(tracked: Tracked, redis_url: str, **options: Any) -> str:
     async with Scene(redis_url) as scene:
         (taken,) = await die_with(scene.store, records.job_of(task.record))
         (worker,) = await workers.ids(scene.store)
-        await workers.mark_at_most_once(scene.store, worker, taken.beginning)
+        await workers.mark_at_most_once(scene.store, worker, taken.claim.beginning)
         claim = await locks.claim(scene.store, task.id, "pay", f"{worker}#x")
         assert claim.ours
         await asyncio.sleep(SHORT / 1000 + 0.01)

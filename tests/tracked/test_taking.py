@@ -77,7 +77,7 @@ async def test_a_taken_task_whose_reply_was_lost(tracked: Tracked, store: Store)
         async def forget_first(*args: Any, **more: Any) -> Any:
             found = await run(*args, **more)
             if found.taken and not lost:
-                lost.append(found.taken[0].along)
+                lost.append(found.taken[0].claim.along)
                 raise OutcomeUnknown("lost")
             return found
 

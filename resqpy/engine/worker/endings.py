@@ -32,19 +32,19 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
     commands = _commands(run, outcome, clock) if lifecycle.plain else []
     commands += run.effects
     commands += _chain(run, outcome)
-    taken = run.taken
+    claim = run.claim
     # Bytes kept apart from the record are deleted, unless a lifecycle's end moves them elsewhere.
-    if taken.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
+    if claim.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
-    if taken.rescues and outcome.kind is not OutcomeKind.RETURNED:
-        commands.append(rescue.forget_command(run.store, taken.sha1 or codec.digest(run.job.raw)))
+    if claim.rescues and outcome.kind is not OutcomeKind.RETURNED:
+        commands.append(rescue.forget_command(run.store, claim.sha1 or codec.digest(run.job.raw)))
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if not lifecycle.plain:
         commands += run.on_return if outcome.kind is OutcomeKind.RETURNED else ()
         commands += lifecycle.end(run, outcome)
     worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
-    return EndCommands(worker_id, taken.beginning, outcome.kind.counts, commands)
+    return EndCommands(worker_id, claim.beginning, outcome.kind.counts, commands)
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
@@ -77,11 +77,11 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
     """The job in a form that a failed entry can hold, and the command that keeps its bytes otherwise."""
     if not isinstance(error, PayloadError):
         return run.job.raw, []
-    taken = run.taken
-    size = taken.held if taken.held >= 0 else len(run.job.raw)
+    claim = run.claim
+    size = claim.held if claim.held >= 0 else len(run.job.raw)
     if size <= failed_entries.INLINE_UNREADABLE:
         return failed_entries.unreadable_job(run.job.raw, run.queue), []
-    digest = taken.sha1 or codec.digest(run.job.raw)
+    digest = claim.sha1 or codec.digest(run.job.raw)
     kept = failed_entries.kept_name(digest)
     keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
     return failed_entries.unreadable_reference(digest, size, run.queue, kept), [keep]

@@ -94,14 +94,22 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
             run.result = await _call(run, threads)
         else:
             run.result = await _call_limited(run, threads, definition.time_limit_s)
-    except asyncio.CancelledError as error:
-        run.error = _cancelled(run, error)
-        if run.interrupted:
-            raise
     except BaseException as error:  # SystemExit too: a task must not end the worker
-        _reraise_from_keyboard(error)
-        run.error = error
+        if not note_failure(run, error):
+            raise
     run.task_done = True
+
+
+def note_failure(run: Run, error: BaseException) -> bool:
+    """Store the error of the task's function in the run; False if it was cancelled because the worker
+    stops.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        run.error = _cancelled(run, error)
+        return not run.interrupted
+    _reraise_from_keyboard(error)
+    run.error = error
+    return True
 
 
 def _reraise_from_keyboard(error: BaseException) -> None:

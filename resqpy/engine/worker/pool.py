@@ -5,18 +5,20 @@
     each job:  execute(run) → Outcome → "ended" list → wakes dispatch
 
 While an exchange is in flight further ends collect for the next: batching without a timer or a setting.
-Never more jobs are claimed than slots are free. Only the dispatcher reports and claims. What it does if an
-exchange is not answered, and why nothing is lost by that: docs/why/exchange.md.
+Two can be in flight, each for half of the slots, so that Redis works while we do. Never more jobs are claimed
+than slots are free. Only the dispatcher reports and claims. What it does if an exchange is not answered, and
+why nothing is lost by that: docs/why/exchange.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.concurrency.waiting import is_set_within
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.engine.definition import Definitions
@@ -24,12 +26,12 @@ from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue.queue_names import QueueNames
 from resqpy.engine.worker.hot_queues import MANY, HotQueues
-from resqpy.engine.worker.reporting import Reporting
-from resqpy.engine.worker.running import CrashSuspects, EndedJob, Runner
+from resqpy.engine.worker.reporting import Reporting, Wave
+from resqpy.engine.worker.running import CrashSuspects, Runner
 from resqpy.engine.worker.slots import Slot, Slots
 from resqpy.store import queues as queue_store
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import ClaimedJob, Exchange, Exchanged, Fence
+from resqpy.store.exchange import ClaimedJob, Exchange, Exchanged, Fence, Request
 
 _FORGOTTEN = (
     "Redis no longer knows this process: it was presumed dead while it could not reach Redis, or Redis lost "
@@ -41,7 +43,22 @@ _SPOILED = (
     "used; find out who wrote it"
 )
 
+_FEW = 4  # idle slots that are named first: each has a cost, and a wake-up is mostly for one job
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0  # after a Redis error
+
+
+class Flight(NamedTuple):
+    """An exchange in flight.
+
+    Attributes:
+        names: the queues that it names.
+        told: `HotQueues.told` when it was sent.
+    """
+
+    wave: Wave
+    names: Sequence[str]
+    told: int
+    request: Request
 
 
 class Pool:
@@ -60,7 +77,7 @@ class Pool:
         most_in_flight: maximum number of concurrent exchanges.
     """
 
-    most_in_flight: int = 1
+    most_in_flight: int = 2
 
     def __init__(
         self,
@@ -88,19 +105,20 @@ class Pool:
         self.suspects: CrashSuspects = CrashSuspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = self.for_good = False
         self.on_recovered: Callable[[], None] = lambda: None
+        self._clock = clock
         self._options = options
         self._events = events
-        self._changed = asyncio.Event()
-        self._halting = asyncio.Event()
-        self._serving = False
-        self._look = True
+        self._changed, self._halting = asyncio.Event(), asyncio.Event()
+        self._serving = self._forgotten = False
+        self._look, self._more = (
+            True,
+            False,
+        )  # whether there may be work; whether the last reply said so
         self._names_stale = True
         self._told_broken: set[str] = set()
-        self._told_spoiled = 0
-        self._forgotten = False
-        self._missing = 0  # slots to be opened in place of others
-        self._flights: set[OwnTask[None]] = set()
-        self._error: BaseException | None = None
+        self._told_spoiled = self._missing = 0  # missing: slots to be opened in place of others
+        self._flights: set[asyncio.Future[Any]] = set()
+        self._error: Exception | None = None
 
     # -- called by others --
 
@@ -186,7 +204,7 @@ class Pool:
                     self._changed.clear()
                     await self._changed.wait()
         finally:
-            for flight in self._flights:
+            for flight in tuple(self._flights):
                 flight.cancel()
             if self._flights:
                 await asyncio.wait(self._flights, timeout=within_s)
@@ -207,8 +225,16 @@ class Pool:
             return False
         await self._replace()
         taking = not (self.quiet or self.stopping or self.suspects.active)
+        if not taking and reporting.in_flight:
+            return False  # the reply may bring more jobs that are returned
         looking = taking and self._look
-        if reporting.ended or looking:
+        if reporting.in_flight:
+            due = reporting.worth_another(len(self.slots.all)) or (
+                looking and bool(self.slots.idle(1))
+            )
+        else:
+            due = bool(reporting.ended) or looking
+        if due:
             await self._send(taking=taking, looking=looking)
         return reporting.in_flight == 0
 
@@ -224,49 +250,75 @@ class Pool:
     async def _send(self, *, taking: bool, looking: bool) -> None:
         while looking and self._names_stale:  # again, if they changed meanwhile
             await self._resolve()
-        ended = self.reporting.next_ended(len(self.slots.all), more=looking)
-        free = self._free(ended, taking, looking)
-        if not ended and not free:
+        ended = self.reporting.next_ended(
+            len(self.slots.all), more=looking or (taking and self._more)
+        )
+        if not taking:  # returned jobs keep their order at the head of their queues
+            ended.sort(key=lambda end: -end.run.sequence)
+        # if there may be more work, idle slots are named too: first a few, then all
+        idle = self.slots.idle(len(self.slots.all) if self._more else _FEW) if looking else []
+        if not (ended or idle):
             return
+        wave = Wave(ended, idle, taking=taking)
         self.hot.follow(self.queues.names)
         names = self.hot.next() if taking else []
         if self._events.has_listeners("poll"):
-            self._tell_poll(free, names)
+            self._tell_poll(wave.slots, names)
         self._look = False
-        if self.most_in_flight == 1:
-            await self._exchange(ended, free, names)
-            return
-        flight = own_task(self._exchange(ended, free, names), "exchange")
-        self._flights.add(flight)
-        flight.add_done_callback(self._landed)
-        await asyncio.sleep(0)  # so that it is sent before the next
-
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        if flight.cancelled():
-            self._error = self._error or OutcomeUnknown("an exchange was cancelled")
-        elif flight.exception() is not None:
-            self._error = self._error or flight.exception()
-        self._wake.set()
-        self._changed.set()
-
-    async def _exchange(self, ends: list[EndedJob], free: list[Slot], names: Sequence[str]) -> None:
-        told = self.hot.told
         try:
-            exchanged = await self.reporting.call(ends, free, names)
+            request = self.reporting.send(wave, names)
         except BaseException:
             self._look = True
             raise
-        more = self.hot.emptied(names[: exchanged.looked], told)
-        self._after(ends, free, exchanged, more=more or exchanged.full)
+        flight = Flight(wave, names, self.hot.told, request)
+        self._flights.add(request.replies)
+        request.replies.add_done_callback(partial(self._replied, flight))
+
+    def _replied(self, flight: Flight, replies: asyncio.Future[Any]) -> None:
+        """A reply arrived, or the exchange failed. It is nearly always handled here, without a task."""
+        self._flights.discard(replies)
+        try:
+            exchanged = self.reporting.arrived(flight.wave, flight.request)
+            if exchanged is not None:
+                self._land(flight, exchanged)
+        except asyncio.CancelledError:
+            self._failed(OutcomeUnknown("an exchange was cancelled"))
+        except Exception as error:
+            self._failed(error)
+        else:
+            if exchanged is None:
+                answering = own_task(self._answer(flight), "exchange")
+                self._flights.add(answering)
+                answering.add_done_callback(self._flights.discard)
+        self._wake.set()
+        self._changed.set()
+
+    async def _answer(self, flight: Flight) -> None:
+        try:
+            self._land(flight, await self.reporting.answer(flight.wave, flight.request))
+        except asyncio.CancelledError:
+            self._failed(OutcomeUnknown("an exchange was cancelled"))
+        except Exception as error:
+            self._failed(error)
+        self._wake.set()
+        self._changed.set()
+
+    def _land(self, flight: Flight, exchanged: Exchanged) -> None:
+        emptied = self.hot.emptied(flight.names[: exchanged.looked], flight.told)
+        self._more = emptied or exchanged.full
+        self._after(flight.wave, exchanged, more=self._more)
+
+    def _failed(self, error: Exception) -> None:
+        """An exchange was not answered, or its reply can't be handled: the dispatcher raises the error."""
+        self._look = True
+        self._error = self._error or error
 
     async def _recover(self) -> None:
         """Find out what became of the exchanges that were not answered."""
         if self._forgotten:
             await self.slots.rejoin(self.reporting.epoch)
             self._forgotten = False
-        ended, named, exchanged = await self.reporting.recover(self.slots.all)
-        self._after(ended, named, exchanged)
+        self._after(*await self.reporting.recover(self.slots.all))
         self.look()  # it claimed nothing
 
     async def report_all(self) -> bool:
@@ -280,7 +332,8 @@ class Pool:
                 await self._recover()
             ended = sorted(reporting.all_ended(), key=lambda end: -end.run.sequence)
             if ended:
-                self._after(ended, [], await reporting.call(ended, [], []))
+                wave = Wave(ended)
+                self._after(wave, await reporting.call(wave, []))
         return reporting.done
 
     async def _resolve(self) -> None:
@@ -293,15 +346,6 @@ class Pool:
         for name in self.queues.resolve(known):
             self._tell_broken(name, "its name is not UTF-8, so it can't be part of a worker's id")
 
-    def _free(self, ended: list[EndedJob], taking: bool, idle_too: bool) -> list[Slot]:
-        """Slots for which jobs may be claimed: those reported as ended in the same exchange; and, if there
-        may be more work, the idle ones.
-        """
-        free = [end.slot for end in ended if taking and not end.slot.closing]
-        if idle_too:
-            free += [slot for slot in self.slots.all if slot.idle and not slot.closing]
-        return free
-
     def _tell_poll(self, free: list[Slot], names: Sequence[str]) -> None:
         for slot in free:
             for name in names:
@@ -309,20 +353,20 @@ class Pool:
 
     # -- after an exchange --
 
-    def _after(
-        self, ended: list[EndedJob], free: list[Slot], exchanged: Exchanged, *, more: bool = False
-    ) -> None:
+    def _after(self, wave: Wave, exchanged: Exchanged, *, more: bool = False) -> None:
+        ended, slots = wave.ended, wave.slots
         for queue, words in exchanged.broken:
             self._tell_broken(queue, f"{words}; find out who writes to it, or check the ACL user")
         for index in exchanged.unusable:
-            self._give_up(free[index])
+            self._give_up(slots[index])
         self.reporting.settle(ended, exchanged)
         if any(end.slot.closing for end in ended):
             self._wake.set()  # so that they are removed even if no work comes
         if ended or exchanged.taken:
             self.hot.left_out = len(self.queues.names) > MANY
-        self._begin(free, exchanged.taken)
-        if self.suspects.settle(self.slots.busy):
+        self._begin(slots, exchanged.taken)
+        # an exchange in flight may bring a job that would run beside a suspect
+        if self.reporting.in_flight == 0 and self.suspects.settle(self.slots.busy):
             self.look()
         self.paused = exchanged.paused
         if exchanged.fence is not Fence.OPEN:
@@ -330,29 +374,30 @@ class Pool:
         if more and not self.paused:
             self.look()
         elif exchanged.nothing and self._events.has_listeners("pause"):
-            self._rest(free)
+            self._rest(slots)
 
-    def _rest(self, free: list[Slot]) -> None:
+    def _rest(self, slots: list[Slot]) -> None:
         """Emit that there is nothing to do; if nothing is running, all queues must have been looked at: the
         last job's pushes may not have been reported yet.
         """
         if self.hot.left_out and not self.slots.busy:
             self.queues_changed(None)
             return
-        for slot in free:
+        for slot in slots:
             self._events.tell("pause", slot)
 
-    def _begin(self, free: list[Slot], jobs: list[ClaimedJob]) -> None:
+    def _begin(self, slots: list[Slot], jobs: list[ClaimedJob]) -> None:
         has_listeners = self._events.has_listeners("job")
         unwanted: list[Slot] = []
-        for taken in jobs:
-            slot = free[taken.index]
-            run = self.runner.take(slot, taken)
+        now_s = self._clock.monotonic()
+        for index, raw, claim in jobs:
+            slot = slots[index]
+            run = self.runner.take(slot, raw, claim, now_s)
             if has_listeners:
                 self._events.tell("job", slot, run.queue, run.job)
             if self.quiet or self.stopping:  # since that exchange was sent, or since that event
                 unwanted.append(slot)
-            elif not self.suspects.hold(slot, run):
+            elif not (claim.rescues and self.suspects.hold(slot, run)):
                 self.runner.begin(slot, run)
         for slot in reversed(unwanted):  # the latest first, so that the queue is as before
             if slot.run is not None:

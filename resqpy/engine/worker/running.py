@@ -10,7 +10,7 @@ from typing import Any
 from resqpy.base import codec, failed_entries
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.limited import GRACE_S
-from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.own_tasks import OWNER, OwnTask
 from resqpy.base.errors import (
     JobCancelled,
     JobTimeout,
@@ -23,18 +23,21 @@ from resqpy.base.errors import (
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definitions
 from resqpy.engine.event_sink import EventSink
+from resqpy.engine.lifecycle import PLAIN
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
-from resqpy.engine.run import Run
+from resqpy.engine.run import Run, current_run
+from resqpy.engine.worker import forks
 from resqpy.engine.worker.endings import ended
-from resqpy.engine.worker.execute import conclude, execute, failure
+from resqpy.engine.worker.execute import conclude, execute, failure, note_failure
 from resqpy.engine.worker.keyboard import may_interrupt
 from resqpy.engine.worker.left_behind import LeftBehind
+from resqpy.engine.worker.results import NEED_NO_LOOK, finished
 from resqpy.engine.worker.slots import Slot
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
-from resqpy.store.exchange import ClaimedJob, EndCommands
+from resqpy.store.exchange import EndCommands, JobClaim
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
 _MAY_HAVE_RUN = (
@@ -45,32 +48,37 @@ CUT_OFF = (JobCancelled, JobTimeout, WorkerStopped)
 
 
 def run_of(
-    taken: ClaimedJob, worker_id: WorkerId, store: Store, definitions: Definitions, max_payload: int
+    raw: bytes | None,
+    claim: JobClaim,
+    worker_id: WorkerId,
+    store: Store,
+    definitions: Definitions,
+    max_payload: int,
 ) -> Run:
     """The run of a claimed job; `error` is a `PayloadError` if it can't be read."""
     problem: PayloadError | None = None
     try:
-        job = _decode(taken, max_payload)
+        job = _decode(raw, claim, max_payload)
     except PayloadError as error:
         problem = error.with_traceback(None)  # the message says what is wrong, our stack does not
-        job = Job("", [], taken.queue, taken.raw or b"")
+        job = Job("", [], claim.queue, raw or b"")
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
-    run.taken = taken
-    if taken.along is not None:
+    run.claim = claim
+    if claim.along is not None:
         try:
-            run.lifecycle = definitions.lifecycle.begun(taken.along)
+            run.lifecycle = definitions.lifecycle.begun(claim.along)
         except ResqpyError as error:  # the record beside the job can't be read
             run.error = PayloadError(str(error))
     return run
 
 
-def _decode(taken: ClaimedJob, max_payload: int) -> Job:
-    if taken.raw is None:
+def _decode(raw: bytes | None, claim: JobClaim, max_payload: int) -> Job:
+    if raw is None:
         raise PayloadError(
-            f"the job has {taken.held} bytes; the limit is {max_payload} (tasks.max_payload)"
+            f"the job has {claim.held} bytes; the limit is {max_payload} (tasks.max_payload)"
         )
-    job = codec.decode_job(taken.raw, taken.queue)
+    job = codec.decode_job(raw, claim.queue)
     if job.class_name == failed_entries.UNREADABLE:
         raise PayloadError("the job could not be read earlier, and a foreign client retried it")
     return job
@@ -96,7 +104,7 @@ class CrashSuspects:
 
     def hold(self, slot: Slot, run: Run) -> bool:
         """Hold a job that was just claimed until it may run; False if it is not a suspect."""
-        if run.taken.rescues < RUNS_ALONE_AFTER:
+        if run.claim.rescues < RUNS_ALONE_AFTER:
             return False
         self._waiting.append((slot, run))
         return True
@@ -124,17 +132,40 @@ class EndedJob:
 
     Attributes:
         in_doubt: it was reported and the reply was lost, so the end may be written already.
+        special: the commands to report; None: it succeeded, and there are none.
     """
 
-    __slots__ = ("duration_ms", "in_doubt", "outcome", "report", "run", "slot")
+    __slots__ = ("duration_ms", "in_doubt", "outcome", "run", "slot", "special")
 
-    def __init__(self, slot: Slot, run: Run, outcome: Outcome, end: EndCommands, ms: int) -> None:
+    def __init__(
+        self, slot: Slot, run: Run, outcome: Outcome, special: EndCommands | None, ms: int
+    ) -> None:
         self.slot: Slot = slot
         self.run: Run = run
         self.outcome: Outcome = outcome
-        self.report: EndCommands = end
+        self.special: EndCommands | None = special
         self.duration_ms: int = ms
         self.in_doubt: bool = False
+
+    @property
+    def report(self) -> EndCommands:
+        """What to report if its record is not replaced directly."""
+        return self.special or EndCommands(self.slot.place.worker_id, self.run.claim.beginning, "p")
+
+
+def _own_fault(error: BaseException) -> Outcome:
+    """The outcome if our own code failed: the slot must not stay busy forever."""
+    if isinstance(error, KeyboardInterrupt) and may_interrupt():
+        raise error
+    return failure(error)
+
+
+def _is_bare(run: Run) -> bool:
+    """Whether nothing but the success itself must be written at the end of a successful run."""
+    definition = run.definition
+    if definition is None or not definition.bare or run.effects:
+        return False
+    return run.lifecycle is PLAIN and run.claim.bare
 
 
 async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
@@ -176,23 +207,23 @@ class Runner:
         self._sequence = 0
         self.settle: Settle = _as_it_is
 
-    def take(self, slot: Slot, taken: ClaimedJob) -> Run:
+    def take(self, slot: Slot, raw: bytes | None, claim: JobClaim, now_s: float) -> Run:
         """Put a job into its slot."""
         self._sequence += 1
-        run = run_of(taken, slot.worker_id, self._store, self._definitions, self._max_payload)
+        run = run_of(raw, claim, slot.worker_id, self._store, self._definitions, self._max_payload)
         run.worker, run.slot, run.clock = self._worker, slot, self._clock
-        run.sequence = self._sequence
-        run.started = self._clock.monotonic()
+        run.sequence, run.started = self._sequence, now_s
         slot.run = run
         return run
 
     def begin(self, slot: Slot, run: Run) -> None:
         """Start the job; an unreadable one has already failed."""
-        if isinstance(run.error, PayloadError):
+        if run.error is not None:
             self.end(slot, run, failure(run.error))
         else:
-            slot.task = own_task(self._work(slot, run), run.class_name, run)
             run.runner = self
+            slot.task = task = OwnTask(self._work(slot, run), name=run.job.class_name)
+            task.owner = run
 
     def return_untouched(self, slot: Slot, run: Run) -> None:
         """Put a job back that was never started; an unreadable one still fails."""
@@ -200,7 +231,32 @@ class Runner:
         self.end(slot, run, conclude(run) if unreadable else RETURNED)
 
     async def _work(self, slot: Slot, run: Run) -> None:
+        OWNER.set(run)
         run.begun = True
+        definition = run.definition
+        if definition is None or not definition.direct or run.interrupted or run.cancelled:
+            await self._work_through(slot, run)
+            return
+        # The same as `execute` for such a run, without its nested coroutines.
+        current_run.set(run)
+        run.performed = True
+        born = forks.generation()
+        try:
+            result = await definition.perform(*run.job.args)
+            forks.end_child(born)
+            if type(result) not in NEED_NO_LOOK:
+                result = await finished(result, plain=False)
+            run.result = result
+            run.task_done = True
+        except BaseException as error:
+            forks.end_child(born)
+            run.task_done = note_failure(run, error)
+        outcome = conclude(run)
+        if outcome.kind is OutcomeKind.FAILURE:
+            outcome = await self._settled(run, outcome)
+        self.end(slot, run, outcome)
+
+    async def _work_through(self, slot: Slot, run: Run) -> None:
         once = run.definition is not None and run.definition.at_most_once
         try:
             outcome = None
@@ -208,13 +264,17 @@ class Runner:
                 outcome = await self._not_begun(run)
             if outcome is None:
                 outcome = await execute(run, self.threads, self._definitions)
-            if outcome.kind is OutcomeKind.FAILURE:
-                outcome = await self.settle(run, outcome)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and may_interrupt():
-                raise
-            outcome = failure(error)  # our own bug; the slot must not stay busy forever
+            outcome = _own_fault(error)
+        if outcome.kind is OutcomeKind.FAILURE:
+            outcome = await self._settled(run, outcome)
         self.end(slot, run, outcome)
+
+    async def _settled(self, run: Run, outcome: Outcome) -> Outcome:
+        try:
+            return await self.settle(run, outcome)
+        except BaseException as error:
+            return _own_fault(error)
 
     async def _not_begun(self, run: Run) -> Outcome | None:
         """The outcome of a run that must not start; None: it starts."""
@@ -241,17 +301,18 @@ class Runner:
         if run.ended:
             return
         run.ended = True
-        try:
-            report = ended(run, outcome, self._clock)
-        except BaseException as error:  # a plugin's decision can't be encoded
-            outcome = failure(error)
-            run.effects = []
-            report = ended(run, outcome, self._clock)
+        special = None
+        if not (outcome.kind is OutcomeKind.SUCCESS and _is_bare(run)):
+            try:
+                special = ended(run, outcome, self._clock)
+            except BaseException as error:  # a plugin's decision can't be encoded
+                outcome = failure(error)
+                run.effects = []
+                special = ended(run, outcome, self._clock)
         ran_s = self._clock.monotonic() - run.started
-        if isinstance(run.error, CUT_OFF):
+        if run.error is not None and isinstance(run.error, CUT_OFF):
             self.left.look_for_children(run, ran_s)
-        ms = int(ran_s * 1000)
-        self._on_end(EndedJob(slot, run, outcome, report, ms))
+        self._on_end(EndedJob(slot, run, outcome, special, int(ran_s * 1000)))
 
     # -- early ends --
 

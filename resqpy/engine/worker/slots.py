@@ -33,7 +33,7 @@ class Slot:
     def __init__(self, number: int, worker_id: WorkerId) -> None:
         self.number: int = number
         self.worker_id: WorkerId = worker_id
-        self.place: SlotRef = SlotRef.of(worker_id)
+        self.place: SlotRef = SlotRef.of(worker_id, f"-{number}-")
         self.run: Run | None = None
         self.task: OwnTask[None] | None = None
         self.closing: bool = False
@@ -76,6 +76,13 @@ class Slots:
     def busy(self) -> list[Slot]:
         """Those with a job whose end is not written yet."""
         return [slot for slot in self.all if slot.run is not None]
+
+    def idle(self, maximum: int) -> list[Slot]:
+        """Those that a job can be claimed for, up to a maximum."""
+        return list(itertools.islice(
+            (each for each in self.all if each.run is None and not (each.offered or each.closing)),
+            maximum,
+        ))  # fmt: skip
 
     @property
     def worker_ids(self) -> tuple[WorkerId, ...]:

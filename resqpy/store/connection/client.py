@@ -21,7 +21,7 @@ from resqpy.base.errors import (
 )
 from resqpy.base.keys import Keys
 from resqpy.store.connection.connect import Opener, opener
-from resqpy.store.connection.line import Line
+from resqpy.store.connection.line import Line, Replies
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.connection.scripts import script
 from resqpy.store.connection.translation import (
@@ -221,12 +221,17 @@ class Store:
         args: Sequence[Arg],
         then: Sequence[Command],
         line: Line | None = None,
+        sent: Replies | None = None,
     ) -> list[Any]:
-        """Run a script and then commands, in one round trip (two the first time): all replies."""
+        """Run a script and then commands, in one round trip (two the first time): all replies.
+
+        Args:
+            sent: the replies, if it was sent already.
+        """
         wanted, used = script(name), line or self.line
         commands = [("EVALSHA", wanted.sha, len(keys), *keys, *args), *then]
         shown: list[Command] = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]
-        replies, loads = await used.send(commands), 0
+        replies, loads = await (sent or used.send(commands)), 0
         while isinstance(replies[-len(commands)], exceptions.NoScriptError) and loads < _LOADS:
             loads += 1  # more than once if somebody keeps flushing the scripts
             replies = await used.send([("SCRIPT", "LOAD", wanted.text), *commands])

@@ -3,7 +3,8 @@
 --   Report  each end whose run is still in its worker's record: its commands; then delete the record
 --   Fence   an exchange with an old epoch, or of a process that was presumed dead, only reports
 --   Find    after a lost reply: a slot presumed free that has a record gets that job back
---   Take    a job for each free slot, in the queues' order: it moves from its queue to the record
+--   Take    a job for each free slot, in the queues' order: it moves from its queue to the record. It
+--           directly replaces the record of a run that succeeded and writes nothing at its end
 --
 -- Safe to run twice, and late: an end counts only if it removes its own record, nothing is taken for a
 -- slot that has one, nor behind the fence. Why that is enough: docs/why/exchange.md.
@@ -23,14 +24,18 @@
 --      5   incarnation of the process; empty: there is no fence     6  epoch of the exchange
 --      7   number of keys that lifecycle.lua needs; 0: nothing is claimed along with a job
 --      8   the argument for lifecycle.lua
+--      9…12  what stands before and after the word of a slot: in its worker id, and in the end of its record
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each: number of arguments, arguments
 --          (see exchange_ends.lua)
---      …   number of free slots; for each: worker id, the end of its record
--- Returns  paused (0/1), void ends {index…}, unwritten ends {index, error…},
---          taken {slot, queue, payload | false, bytes held or -1, sha1, rescues or '',
---            false | what lifecycle.lua took along…},
+--      …   number of groups of slots; for each: the beginning of the records of their successful runs
+--          (empty: the slots are free), number of slots, their words
+-- Returns  paused (0/1), void ends {index…}, void ends of successful runs {slot…},
+--          unwritten ends {index, error…},
+--          taken {payload…}; their slots: {first slot, queue, number of consecutive slots…};
+--          taken with more details: {slot, queue, payload | false, bytes held or -1, sha1,
+--            rescues or '', false | what lifecycle.lua took along…},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1, rescues or '',
 --            false | as above…},
 --          broken queues {queue, error…},
@@ -39,7 +44,7 @@
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 9
+local at = 13
 local function word()
   at = at + 1
   return ARGV[at - 1]
@@ -48,6 +53,7 @@ end
 local FIXED = 9 + tonumber(ARGV[7])
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
+local id_before, id_after, end_before, end_after = unpack(ARGV, 9, 12)
 local queue_json = {}
 for q = 1, #KEYS - FIXED do queue_json[q] = word() end
 
@@ -63,4 +69,5 @@ end
 -- include exchange_find
 -- include exchange_take
 
-return { paused, void, unwritten, taken, found, broken, more, looked, fenced, gate, run_at }
+return { paused, void, void_slots, unwritten, jobs, rows, special, found, broken, more, looked, fenced, gate,
+  run_at }

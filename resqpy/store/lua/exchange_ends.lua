@@ -3,7 +3,8 @@
 --
 -- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
--- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written
+-- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written;
+--          (count) counts an end; (count_all) updates the totals
 --
 -- The commands of an end: All are executed or none, in order. Besides those of Redis:
 --   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
@@ -17,6 +18,22 @@
 --   HOLD …, STEP …             write the record beside a job (lifecycle.lua)
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed, written = 0, 0, 0
+
+local function count(id, counts)
+  if counts == 'p' then
+    processed = processed + 1
+    redis.pcall('INCR', KEYS[6] .. id)
+  elseif counts == 'f' then
+    failed = failed + 1
+    redis.pcall('INCR', KEYS[7] .. id)
+  end
+end
+
+local function count_all()
+  if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
+  if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
+  processed, failed = 0, 0
+end
 
 local function release(lock, holder)
   local value = redis.pcall('HGET', holder, lock)
@@ -132,17 +149,12 @@ for index = 1, tonumber(word()) do
     else
       redis.call('DEL', record)
       written = written + 1
-      if not held then
+      if held then
+        count(id, counts)
+      else
         void[#void + 1] = index
-      elseif counts == 'p' then
-        processed = processed + 1
-        redis.pcall('INCR', KEYS[6] .. id)
-      elseif counts == 'f' then
-        failed = failed + 1
-        redis.pcall('INCR', KEYS[7] .. id)
       end
     end
   end
 end
-if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
-if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
+count_all()

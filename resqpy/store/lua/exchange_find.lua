@@ -1,54 +1,83 @@
--- Shared by exchange.lua (`-- include exchange_find`): the free slots; one presumed free that has a record
--- gets its job back.
+-- Shared by exchange.lua (`-- include exchange_find`): the slots; one presumed free that has a record gets
+-- its job back.
 --
 -- KEYS     those of exchange.lua: 4, 5 and 8
--- ARGV     2 there; from `word()`: number of free slots, and for each what the header there says
--- Returns  free: of { index, worker id, the end of its record }; found: as there; (rescued) how often a
---          job was put back; (find) whether a slot has a job, which it gets, then
-local free = {} -- of { index, worker id, the end of its record }
-for index = 1, tonumber(word()) do
-  local id, ending = word(), word()
-  if not stuck[id] then free[#free + 1] = { index, id, ending } end
+-- ARGV     2 there; from `word()`: the groups of slots, as the header there says
+-- Returns  words: of the slots, by index; begun: the beginning of the record, for slots with a successful run
+--          whose end is not written; succeeded: whether there were any; void_slots, found: as there;
+--          last_slot: the last that may get a job; busy: slots that get none; (id_of) a worker id; (rescued)
+--          how often a job was put back; (find) whether a slot has a job, which it gets, then; (end_rest)
+--          writes the ends of the slots in `begun`
+local words, begun, succeeded, last_slot, void_slots = {}, {}, false, 0, {}
+for _ = 1, tonumber(word()) do
+  local beginning, size = word(), tonumber(word())
+  succeeded = succeeded or beginning ~= ''
+  for index = last_slot + 1, last_slot + size do
+    words[index] = word()
+    begun[index] = beginning ~= '' and beginning
+  end
+  last_slot = last_slot + size
+end
+
+local function id_of(index)
+  return id_before .. words[index] .. id_after
+end
+
+local function end_rest()
+  for index = 1, #words do
+    local was = begun[index]
+    if was then
+      local id = id_of(index)
+      begun[index] = false
+      if redis.pcall('GETRANGE', record_of .. id, 0, #was - 1) == was then
+        redis.call('DEL', record_of .. id)
+        count(id, 'p')
+      else
+        void_slots[#void_slots + 1] = index
+      end
+    end
+  end
 end
 
 local found = {}
-local rescues = #free > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
+local rescues = last_slot > 0 and redis.call('TYPE', KEYS[8]).ok == 'hash'
 
 -- How often the job of a dead worker was put back before; '' if never.
 local function rescued(payload)
   return rescues and redis.call('HGET', KEYS[8], redis.sha1hex(payload)) or ''
 end
 
--- Whether a slot already has a job; if so, it gets that.
-local function find(slot)
-  local record = redis.pcall('GET', record_of .. slot[2])
+-- Whether a slot already has a job; if so, it gets that, or nothing if its end could not be written.
+local function find(index)
+  local id = id_of(index)
+  if stuck[id] then return true end
+  local record = redis.pcall('GET', record_of .. id)
   if not record then return false end
   if type(record) ~= 'string' then record = '' end -- a key of another type: nothing can be claimed there
-  local bytes, sha1 = get(held_of .. slot[2]), ''
+  local bytes, sha1 = get(held_of .. id), ''
   local size = bytes and #bytes or -1
   if size > most then bytes, sha1 = false, redis.sha1hex(bytes) end
   local n = #found
-  found[n + 1], found[n + 2], found[n + 3] = slot[1], record, bytes
+  found[n + 1], found[n + 2], found[n + 3] = index, record, bytes
   found[n + 4], found[n + 5] = size, sha1
   found[n + 6], found[n + 7] = '', false
   -- a quotation mark in a queue's name is escaped, so neither mark can be part of one
   local _, first = record:find(',"run_at":"', 1, true)
   local last, start = record:find('","payload":', first, true)
-  local payload = bytes or (first and last and size < 0 and record:sub(start + 1, -#slot[3] - 1))
+  local ending = #end_before + #words[index] + #end_after
+  local payload = bytes or (first and last and size < 0 and record:sub(start + 1, -ending - 1))
   if payload then
     found[n + 6] = rescued(payload)
     found[n + 7] = found[n + 6] == '' and first and last
-      and take_along(payload, slot[2], record:sub(first + 1, last - 1))
+      and take_along(payload, id, record:sub(first + 1, last - 1))
   end
   return true
 end
 
+local busy = {} -- slots that get no job, by index
+if fenced > 0 or ARGV[2] == '1' then end_rest() end
 if fenced > 0 then
-  free = {}
+  last_slot = 0
 elseif ARGV[2] == '1' then
-  local really = {}
-  for _, slot in ipairs(free) do
-    if not find(slot) then really[#really + 1] = slot end
-  end
-  free = really
+  for index = 1, last_slot do busy[index] = find(index) end
 end

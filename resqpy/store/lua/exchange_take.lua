@@ -2,33 +2,71 @@
 --
 -- KEYS     those of exchange.lua: 1, 4, 5 and the queues
 -- ARGV     1, 3 and 4 there
--- Returns  paused, taken, broken, more, looked: as there
+-- Returns  paused, jobs, rows, special, broken, more, looked: as there
 local paused = get(KEYS[1])
 paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
 
-local taken, broken, next_free = {}, {}, 1
+local jobs, rows, special, broken, next_slot = {}, {}, {}, {}, 1
+local beginnings = {} -- of records, by queue
 
--- Put a job into the record of the next free slot; false if there is none.
+-- Write the record of a slot that has none, or replace that of its successful run, whose end counts then.
+-- Returns whether it was written, and an error. The old record is compared only after it was replaced, which
+-- saves a command for each job: one that is not that run's is restored at once.
+local function put(index, id, record)
+  local key, was = record_of .. id, begun[index]
+  local old = was and redis.pcall('SET', key, record, 'GET') or redis.pcall('SET', key, record, 'NX')
+  local problem = type(old) == 'table' and old.err
+  if problem and not problem:find('WRONGTYPE', 1, true) then return false, problem end
+  if not was then return old and not problem end
+  begun[index] = false
+  if type(old) == 'string' and old:find(was, 1, true) == 1 then
+    count(id, 'p')
+    return true
+  end
+  void_slots[#void_slots + 1] = index
+  if type(old) == 'string' then redis.call('SET', key, old) end
+  return not old
+end
+
+-- Add a job to the reply.
+local function tell(index, q, payload, fit, id)
+  local large, again = #payload > most, rescued(payload)
+  local along = again == '' and take_along(payload, id, run_at)
+  if fit and again == '' and not along then
+    local n = #rows
+    if rows[n - 1] ~= q or rows[n - 2] + rows[n] ~= index then
+      n = n + 3
+      rows[n - 2], rows[n - 1], rows[n] = index, q, 0
+    end
+    jobs[#jobs + 1] = payload
+    rows[n] = rows[n] + 1
+    return
+  end
+  local n = #special
+  special[n + 1], special[n + 2], special[n + 3] = index, q, (not large) and payload or false
+  special[n + 4], special[n + 5] = fit and -1 or #payload, large and redis.sha1hex(payload) or ''
+  special[n + 6], special[n + 7] = again, along
+end
+
+-- Put a job into the record of the next free slot; false if there is none, or with an error.
 local function place(q, payload)
   local fit = #payload <= most and presentable(payload) -- what is not sent is kept apart
-  while next_free <= #free do
-    local slot = free[next_free]
-    next_free = next_free + 1
-    local record = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
-      .. (fit and payload or stand_in) .. slot[3]
-    if redis.call('SET', record_of .. slot[2], record, 'NX') then
-      if not fit then redis.call('SET', held_of .. slot[2], payload) end
-      local large = #payload > most
-      local n = #taken
-      taken[n + 1], taken[n + 2] = slot[1], q
-      taken[n + 3] = (not large) and payload or false
-      taken[n + 4] = fit and -1 or #payload
-      taken[n + 5] = large and redis.sha1hex(payload) or ''
-      taken[n + 6] = rescued(payload)
-      taken[n + 7] = taken[n + 6] == '' and take_along(payload, slot[2], run_at)
+  while next_slot <= last_slot do
+    local index = next_slot
+    next_slot = index + 1
+    local id = id_of(index)
+    local there, problem = false, nil
+    if not busy[index] then
+      there, problem = put(index, id, beginnings[q] .. (fit and payload or stand_in) .. end_before
+        .. words[index] .. end_after)
+    end
+    if problem then return false, problem end
+    if there then
+      if not fit then redis.call('SET', held_of .. id, payload) end
+      tell(index, q, payload, fit, id)
       return true
     end
-    find(slot)
+    if not busy[index] then find(index) end
   end
   return false
 end
@@ -50,39 +88,44 @@ local function is_too_much(payload)
 end
 
 local function take_from(q)
-  local key, count = KEYS[FIXED + q], 1
-  while next_free <= #free and not over do
-    local payloads = redis.pcall('LPOP', key, count)
+  local key, wanted = KEYS[FIXED + q], 1
+  beginnings[q] = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
+  while next_slot <= last_slot and not over do
+    local payloads = redis.pcall('LPOP', key, wanted)
     if not payloads then return end
     if payloads.err then return payloads.err end
     local largest = 0
     for p = 1, #payloads do
-      if is_too_much(payloads[p]) or not place(q, payloads[p]) then
+      local placed, problem = false, nil
+      if not is_too_much(payloads[p]) then placed, problem = place(q, payloads[p]) end
+      if not placed then
         for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
-        return
+        return problem
       end
       largest = math.max(largest, #payloads[p])
     end
-    if #payloads < count then return end
-    count = largest > RATHER_LARGE and 1 or math.min(AT_ONCE, #free - next_free + 1)
+    if #payloads < wanted then return end
+    wanted = largest > RATHER_LARGE and 1 or math.min(AT_ONCE, last_slot - next_slot + 1)
   end
 end
 
 local more, looked = 0, 0
-if paused == 0 and #free > 0 then
+if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local problem = take_from(q)
     if problem then
       -- no error replaces a reply that says what was done
-      local done = #taken > 0 or written > 0
+      local done = #jobs > 0 or #special > 0 or written > 0 or succeeded
       if not done and not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
       broken[#broken + 1] = q
       broken[#broken + 1] = problem
     end
-    if next_free > #free or over then
-      more = #taken > 0 and 1 or 0
+    if next_slot > last_slot or over then
+      more = (#jobs > 0 or #special > 0) and 1 or 0
       break
     end
     looked = q
   end
 end
+end_rest()
+count_all()
