@@ -49,8 +49,7 @@ if TYPE_CHECKING:
         WrongLoop as WrongLoop,
     )
     from resqpy.base.model import Enqueued as Enqueued, FailedJob as FailedJob, Job as Job
-    from resqpy.engine.inspect.inspector import Inspector as Inspector
-    from resqpy.engine.inspect.resque import Resque as Resque
+    from resqpy.engine.inspect.inspector import Inspector as Inspector, Resque as Resque
     from resqpy.engine.options import (
         ScalingOptions as ScalingOptions,
         WorkerOptions as WorkerOptions,
@@ -78,12 +77,12 @@ if TYPE_CHECKING:
     from resqpy.framework.project.project import Project as Project
     from resqpy.framework.tasks.handle import Handle as Handle, TaskJob as TaskJob
     from resqpy.framework.tasks.inputs import Input as Input
-    from resqpy.framework.tasks.middleware import Middleware as Middleware
+    from resqpy.framework.tasks.middleware import Middleware as Middleware, TaskCall as TaskCall
     from resqpy.framework.tasks.task import Task as Task, task as task
-    from resqpy.framework.tasks.task_call import TaskCall as TaskCall
     from resqpy.store.connection.client import Store as Store
     from resqpy.store.connection.options import RedisOptions as RedisOptions
     from resqpy.tracked.active import ActiveTask as ActiveTask
+    from resqpy.tracked.delivery import Listener as Listener
     from resqpy.tracked.errors import (
         AlreadyFinished as AlreadyFinished,
         AlreadySaving as AlreadySaving,
@@ -98,7 +97,6 @@ if TYPE_CHECKING:
         UnknownTaskId as UnknownTaskId,
     )
     from resqpy.tracked.handle import TrackedTask as TrackedTask
-    from resqpy.tracked.listener import Listener as Listener
 
 # The same at run time, where nothing is imported before it is used.
 _NAMES = {
@@ -111,12 +109,11 @@ _NAMES = {
         WorkerStopped WrongCursor WrongLoop
     """,
     "base.model": "Enqueued FailedJob Job",
-    "engine.inspect.inspector": "Inspector",
+    "engine.inspect.inspector": "Inspector Resque",
     "engine.worker.multi_worker": "MultiWorker",
     "engine.options": "ScalingOptions WorkerOptions",
     "engine.plugin": "CallNext Enqueuing Plugin",
     "engine.queue.queue": "Queue",
-    "engine.inspect.resque": "Resque",
     "engine.run": "Run current_run",
     "engine.worker.worker": "Worker",
     "framework.api.api": "api",
@@ -125,14 +122,13 @@ _NAMES = {
     "framework.tasks.handle": "Handle TaskJob",
     "framework.process.initializer": "Initializer",
     "framework.tasks.inputs": "Input",
-    "framework.tasks.middleware": "Middleware",
+    "framework.tasks.middleware": "Middleware TaskCall",
     "framework.process.process": "Process",
     "framework.project.problems": "ProjectErrors ProjectProblem",
     "framework.project.project": "Project",
     "framework.api.scheduler": "Scheduler",
     "framework.config.sections": "SchedulerOptions",
     "framework.tasks.task": "Task task",
-    "framework.tasks.task_call": "TaskCall",
     "framework.api.tracking": "TrackedApi current_task",
     "store.connection.client": "Store",
     "store.connection.options": "RedisOptions",
@@ -143,7 +139,7 @@ _NAMES = {
         TaskRefused TaskStateError TrackedError UnknownTaskId
     """,
     "tracked.handle": "TrackedTask",
-    "tracked.listener": "Listener",
+    "tracked.delivery": "Listener",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts any name

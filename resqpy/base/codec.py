@@ -12,19 +12,21 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from resqpy.base import js
+from resqpy.base import json_rules
 from resqpy.base.errors import InvalidJob, PayloadError
-from resqpy.base.js import decimal, respell
-from resqpy.base.json_check import (
+from resqpy.base.json_rules import (
     LENIENT,
     MAX_NESTING,
     QUICK,
+    decimal,
     explain,
+    member_text,
     plain,
     read_strict,
+    replace_member,
+    respell,
     why_unreadable,
 )
-from resqpy.base.members import member_text, replace_member
 from resqpy.base.model import Job
 
 # -- the id of the record beside a job --
@@ -143,7 +145,7 @@ def encode_args(args: Sequence[Any]) -> str:
     if plain(args):
         text = _plain_text(args)
         if text.isascii() or is_utf8(text):
-            return js.small_floats(text)
+            return json_rules.small_floats(text)
     problem = explain(args)
     if problem is None:  # subclasses of the plain types: check what JSON makes of them
         return encode_args(json.loads(json_text(args)))
@@ -196,8 +198,8 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
     spelled; the first text is ours.
     """
     ours = encode_args(args)
-    python = js.respell(ours, repr) if "." in ours or "e" in ours else ours
-    texts = dict.fromkeys((ours, js.stringify(list(args)), *float_spellings(ours), python))
+    python = json_rules.respell(ours, repr) if "." in ours or "e" in ours else ours
+    texts = dict.fromkeys((ours, json_rules.stringify(list(args)), *float_spellings(ours), python))
     name, q = json_text(class_name), json_text(queue)
     orders = ('{{"class":{0},"queue":{1},"args":{2}}}', '{{"class":{0},"args":{2}}}',
               '{{"class":{0},"args":{2},"queue":{1}}}')  # fmt: skip
@@ -206,12 +208,12 @@ def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:
 
 def lock_args(args: Sequence[Any]) -> str:
     """The arguments as they appear in a lock's name: JavaScript's `JSON.stringify`."""
-    return js.stringify(without_task_id(args))
+    return json_rules.stringify(without_task_id(args))
 
 
 def retry_args(args: Sequence[Any]) -> str:
     """The arguments as they appear in the keys of Retry: joined by `-`."""
-    return "-".join(map(js.text_of, without_task_id(args)))
+    return "-".join(map(json_rules.text_of, without_task_id(args)))
 
 
 def decode_job(raw: bytes, queue: str) -> Job:

@@ -4,6 +4,11 @@ possible.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 
 class ResqpyError(Exception):
     """Something went wrong in resqpy."""
@@ -152,3 +157,101 @@ class PoisonPill(ResqpyError):
 
 class WrongCursor(UsageError):
     """This cursor belongs to another query."""
+
+
+# The text of an error, for everything that shows one. Reading it never raises.
+#
+# `str(error)`, `repr(error)`, the class and the notes run users' code, which may raise anything, even
+# `SystemExit`, or return megabytes.
+
+_MAX_CHARS = 10_000  # characters of a message or of one line
+_MAX_NOTES = 20
+
+
+def class_of(error: BaseException) -> str:
+    """The name of the error's class."""
+    return _asked(lambda: type(error).__qualname__, "class name")
+
+
+def message_of(error: BaseException) -> str:
+    """`str(error)`."""
+    return _asked(lambda: str(error), "__str__")
+
+
+def repr_of(error: BaseException) -> str:
+    """`repr(error)`."""
+    return _asked(lambda: repr(error), "__repr__")
+
+
+def told(error: BaseException) -> str:
+    """Class and message, as in the last line of a traceback."""
+    name, words = class_of(error), message_of(error)
+    return f"{name}: {words}" if words else name
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The error's notes; users' code may have put anything into `__notes__`."""
+    try:
+        notes: Any = error.__notes__
+        whole = [notes] if isinstance(notes, str) else list(notes)[:_MAX_NOTES]
+    except BaseException:  # see above
+        return []
+    return [_asked(partial(str, note), "note") for note in whole]
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """`error.add_note`, if the error accepts one."""
+    try:
+        error.add_note(note)
+    except BaseException:  # see above
+        return
+
+
+def shortened(text: str) -> str:
+    """The text, cut to the maximum length."""
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}…"
+
+
+def _asked(ask: Callable[[], Any], what: str) -> str:
+    try:
+        return shortened(str.__str__(ask()))
+    except BaseException as broken:  # see above
+        return f"<the error's own {what} raised {type.__getattribute__(type(broken), '__name__')}>"
+
+
+# Letters and marks that are invisible though `isprintable` accepts them.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with invisible characters escaped.
+
+    Args:
+        keep: characters to leave as they are, such as a newline.
+    """
+    if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
+        return text
+    clean = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(_escaped(sign) if _bad(sign) and sign not in keep else sign for sign in clean)
+
+
+def printable_json(text: str) -> str:
+    """JSON of the same value, with invisible characters as JSON escapes; they occur in strings only."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(_json_escaped(s) if _bad(s) and s not in "\n\r\t" else s for s in text)
+
+
+def _bad(sign: str) -> bool:
+    return not sign.isprintable() or (sign > "\x7f" and _UNSEEN.match(sign) is not None)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+def _json_escaped(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from resqpy.base.error_text import repr_of
-from resqpy.base.errors import ImportFailed
+from resqpy.base.errors import ImportFailed, repr_of
 
 
 def import_dotted(path: str) -> Any:

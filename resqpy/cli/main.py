@@ -18,7 +18,7 @@ import click
 from resqpy.cli.arguments.settings import Settings
 from resqpy.cli.group import Entry, LazyGroup
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit, code_of
+from resqpy.cli.output.printing import Exit, code_of
 from resqpy.framework.project.root import project_root
 
 RUN, LOOK, TASKS, PROJECT = "Run", "Look and repair", "Tasks", "Project"
@@ -165,8 +165,7 @@ def _wants_debug(arguments: list[str]) -> bool:
 
 def _told(error: Exception, settings: Settings) -> int:
     """Report an error in one line (the problems of a project have one each)."""
-    from resqpy.base.error_text import told
-    from resqpy.base.errors import ResqpyError
+    from resqpy.base.errors import ResqpyError, told
 
     code = code_of(error)
     words = str(error)

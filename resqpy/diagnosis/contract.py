@@ -10,14 +10,14 @@ from typing import Any, Generic, TypeVar
 
 from resqpy.base.errors import InvalidInputs
 from resqpy.base.imports import near_match
+from resqpy.base.keys import split_priority
 from resqpy.base.masking import Redaction
 from resqpy.base.model import UnreadableJob
-from resqpy.base.queue_priority import split_priority
+from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.explaining import ExplainedTask
-from resqpy.diagnosis.problem import Problem
 from resqpy.diagnosis.texts import compact, counted
-from resqpy.diagnosis.views import failed_id
-from resqpy.engine.inspect.resque import Resque
+from resqpy.diagnosis.workers import failed_id
+from resqpy.engine.inspect.inspector import Resque
 
 T = TypeVar("T", bound=ExplainedTask)
 

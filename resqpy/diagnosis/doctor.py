@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from shlex import quote
+from typing import Any
 
-from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured, StoreUnavailable
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
+from resqpy.base.errors import (
+    OutcomeUnknown,
+    StoreError,
+    StoreMisconfigured,
+    StoreUnavailable,
+    UsageError,
+)
 from resqpy.base.model import NoList, UnreadableJob
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.keyspace import junk_problems, keyspace_problems
-from resqpy.diagnosis.leaders import lock_problems, ruby_problems
-from resqpy.diagnosis.problem import Found, Problem
+from resqpy.diagnosis.checks import (
+    Found,
+    Problem,
+    junk_problems,
+    keyspace_problems,
+    lock_problems,
+    resting_problems,
+    ruby_problems,
+    worker_problems,
+)
 from resqpy.diagnosis.texts import counted, named
-from resqpy.diagnosis.views import ID_LENGTH, failed_id
-from resqpy.diagnosis.worker_problems import resting_problems, worker_problems
-from resqpy.diagnosis.workers import SeenWorker, all_workers, pause_words, unbound_by_pause
-from resqpy.engine.inspect.resque import Resque
+from resqpy.diagnosis.workers import (
+    ID_LENGTH,
+    SeenWorker,
+    all_workers,
+    failed_id,
+    pause_words,
+    unbound_by_pause,
+)
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.worker.process_state import PAUSED
-from resqpy.store import delayed, known_tasks, overview
+from resqpy.engine.worker.heartbeat import PAUSED
+from resqpy.store import delayed, overview, workers
+from resqpy.store.connection.client import Store
 from resqpy.store.leader import LeaderLock, led, standing
-from resqpy.store.repair.undo import Touched, Undo
+from resqpy.store.repair.undo import Command, Touched, Undo
 
 SKEW_MS = 2000  # tolerated difference of two clocks
 OVERDUE_MS = 60_000  # more than a scheduler needs
@@ -219,7 +243,7 @@ class Diagnosis:
             yield Problem("unworked queue", *_of_unworked(waiting))
 
     async def _versions(self) -> Found:
-        found = sorted(await known_tasks.versions(self._store))
+        found = sorted(await workers.versions(self._store))
         if found:
             yield Problem(
                 "tasks of two versions",
@@ -369,3 +393,90 @@ async def _unled_problems(
 async def _delayed_jobs(resque: Resque) -> int:
     seconds = await delayed.seconds(resque.store, 0, LOOKED_AT - 1)
     return sum(await delayed.lengths(resque.store, seconds))
+
+
+# The file that undoes the repairs of `resqpy doctor --fix`: `resqpy doctor --undo FILE`.
+
+_ABOUT = "undoes what `resqpy doctor --fix` changed: resqpy doctor --undo THIS-FILE"
+
+
+class UndoFile:
+    """The file with the undo commands.
+
+    Raises:
+        UsageError: it can't be written; nothing was repaired yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write({})
+
+    @classmethod
+    def new(cls, folder: Path) -> UndoFile:
+        """One whose name contains the time."""
+        now = iso_utc(SYSTEM_CLOCK.now_ms() * 1000)[:19].replace(":", "").replace("-", "")
+        return cls(folder / f"resqpy-undo-{now}-{os.getpid()}.json")
+
+    def write(self, commands: Mapping[str, Sequence[Command]]) -> None:
+        """Write everything known so far."""
+        undo = [
+            {
+                "problem": name,
+                "commands": [[_shown(each) for each in command] for command in several],
+            }
+            for name, several in commands.items()
+        ]
+        lines = ",\n".join(codec.encode_text(each).decode() for each in undo)
+        about = codec.encode_text(_ABOUT).decode()
+        try:
+            self.path.write_text(f'{{"about":{about},"undo":[\n{lines}\n]}}\n', encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"the undo file cannot be written ({error}); run this in a directory where it can be"
+            ) from error
+
+
+async def repair(store: Store, problems: Sequence[Problem], file: UndoFile) -> dict[str, int]:
+    """Fix problems, and save in a file how to undo that; returns how many things were fixed, by problem."""
+    undo, fixed = Undo(store), dict[str, int]()
+    try:
+        for each in problems:
+            if each.fix is not None:
+                undo.begin(each.name)
+                fixed[each.name] = await each.fix(undo)
+                file.write(undo.commands)
+    finally:
+        file.write(undo.commands)
+    return fixed
+
+
+def read(path: Path) -> list[Command]:
+    """The commands of a file, the last repair first.
+
+    Raises:
+        UsageError: it is not an undo file.
+    """
+    try:
+        data = codec.decode_text(path.read_text(encoding="utf-8"))
+        several = [each["commands"] for each in data["undo"]]
+        return [tuple(map(_arg, command)) for commands in reversed(several) for command in commands]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not an undo file of `doctor --fix`: {error!r}") from error
+
+
+def _shown(arg: Any) -> Any:
+    """An argument of a command: unchanged if it is text, else in base64."""
+    if not isinstance(arg, bytes):
+        return arg if isinstance(arg, int) else _shown(str(arg).encode("utf-8", "surrogateescape"))
+    try:
+        return arg.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(arg).decode()}
+
+
+def _arg(shown: Any) -> Any:
+    if isinstance(shown, dict):
+        return base64.b64decode(shown["base64"], validate=True)
+    if not isinstance(shown, str | int):
+        raise TypeError(f"{shown!r} is not an argument of a command")
+    return shown

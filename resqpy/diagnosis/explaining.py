@@ -10,8 +10,8 @@ from typing import Protocol
 
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
-from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import WorkerId
+from resqpy.base.reading import JobFilter
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.texts import counted
 from resqpy.diagnosis.workers import (
@@ -22,12 +22,12 @@ from resqpy.diagnosis.workers import (
     unregistered_workers,
 )
 from resqpy.engine.inspect.failed_jobs import failed_of
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.inspect.walking import DelayedSearch, search_queue
 from resqpy.engine.options import LeaderOptions
+from resqpy.engine.worker.heartbeat import WORDS
 from resqpy.engine.worker.identity import place_of
-from resqpy.engine.worker.process_state import WORDS
 from resqpy.store import locks
 from resqpy.store.leader import led, standing
 from resqpy.store.overview import is_paused

@@ -8,7 +8,7 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.codec import encode_text
-from resqpy.base.error_text import printable_json
+from resqpy.base.errors import printable_json
 from resqpy.base.masking import Redaction
 
 _CALENDAR = range(-62_000_000_000_000, 253_000_000_000_000)  # ms: the years 5 to 9987

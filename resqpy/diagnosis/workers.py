@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from resqpy.base import reading
+from resqpy.base import codec, reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
-from resqpy.base.model import WorkerId, WorkingOn
+from resqpy.base.model import FailedJob, Job, UnreadableJob, WorkerId, WorkingOn
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
-from resqpy.engine.queue.queue_names import QueueNames
-from resqpy.engine.scheduler.ruby_pulse import BEATS
+from resqpy.engine.scheduler.foreign_care import BEATS
 from resqpy.engine.worker.identity import incarnation_of, place_of
-from resqpy.store import foreign, workers
+from resqpy.engine.worker.queues import QueueNames
+from resqpy.store import workers
 from resqpy.store.overview import is_paused
-from resqpy.store.repair import unregistered
+from resqpy.store.repair import checkup
+
+if TYPE_CHECKING:
+    from resqpy.engine.inspect.failed_jobs import FailedGroup
+    from resqpy.schedules.schedule import Schedule, ScheduledFire
+    from resqpy.store.leader import LeaderLock
+    from resqpy.tracked.handle import TrackedTask
+
 
 Life = Literal["lives", "silent", "can't tell"]
 
@@ -107,7 +114,7 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
     working = await inspector.all_working_on()
     ids = list(working)
     signs = await workers.signs_of_life(inspector.store, ids)
-    shown_ms = BEATS * await foreign.shown_interval_ms(inspector.store)
+    shown_ms = BEATS * await workers.shown_interval_ms(inspector.store)
     patience_ms = max(FRESH_MS, shown_ms)
     whose = {each: incarnation_of(each) or "" for each in ids}
     states = await workers.states(inspector.store, [each for each in whose.values() if each])
@@ -126,7 +133,7 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
 
 async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], bool]:
     """Workers that are not registered but have a record; and whether all keys were scanned."""
-    found = await unregistered.look(inspector.store)
+    found = await checkup.look(inspector.store)
     signs = await workers.signs_of_life(inspector.store, list(found.records))
     return [
         SeenWorker(
@@ -211,8 +218,106 @@ class InstallationSummary:
 
 async def installation(inspector: Inspector) -> InstallationSummary:
     """Read it."""
-    others = await unregistered.look(inspector.store)
+    others = await checkup.look(inspector.store)
     paused = await is_paused(inspector.store)
     return InstallationSummary(
         await inspector.details(), paused, len(others.records), others.everything
     )
+
+
+# Jobs, failed jobs, schedules, leaders and tracked tasks as JSON.
+
+ID_LENGTH = 10  # displayed hex digits of a failed entry's digest
+
+
+def job_json(job: Job, redaction: Redaction) -> dict[str, Any]:
+    """A job."""
+    shown = {"class": job.class_name, "queue": job.queue, "args": job.args, **job.extra}
+    if isinstance(job, UnreadableJob):
+        return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
+    redacted: dict[str, Any] = redaction.shown(shown)
+    return redacted
+
+
+def failed_id(entry: FailedJob) -> str:
+    """The id of an entry in commands: the digest of its bytes."""
+    return codec.digest(entry.raw)
+
+
+def failed_json(entry: FailedJob, redaction: Redaction, *, backtrace: bool) -> dict[str, Any]:
+    """A failed entry."""
+    failed_ms = moment_of(entry.failed_at)
+    shown = {
+        "id": failed_id(entry),
+        "class": entry.class_name,
+        "queue": entry.queue,
+        "args": redaction.shown(entry.args),
+        "exception": entry.exception,
+        "error": entry.error,
+        "worker": entry.worker,
+        "failed_at": texts.iso(failed_ms),
+        "failed_at_ms": failed_ms,
+        "retried_at": texts.iso(moment_of(entry.retried_at)),
+        "list": entry.source,
+    }
+    return {**shown, "backtrace": entry.backtrace} if backtrace else shown
+
+
+def group_json(group: FailedGroup) -> dict[str, Any]:
+    """A group of failed jobs."""
+    return {
+        "class": group.class_name,
+        "exception": group.exception,
+        "count": group.count,
+        "others": group.others,
+        "first_at": texts.iso(group.first_ms),
+        "first_at_ms": group.first_ms,
+        "last_at": texts.iso(group.last_ms),
+        "last_at_ms": group.last_ms,
+        "example": failed_id(group.example),
+        "example_error": group.example.error,
+    }
+
+
+def tracked_json(task: TrackedTask, redaction: Redaction) -> dict[str, Any]:
+    """A tracked task."""
+    shown = task.to_json()
+    return {**shown, "payload": redaction.shown(shown["payload"])}
+
+
+def schedule_json(entry: Schedule) -> dict[str, Any]:
+    """A periodic task or schedule."""
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "when": entry.timing,
+        "class": entry.class_name,
+        "queue": entry.queue or None,
+        "state": entry.state,
+        "problem": entry.problem or None,
+        "last": texts.iso(texts.ms_of(entry.last)),
+        "next": texts.iso(texts.ms_of(entry.next)),
+    }
+
+
+def fire_json(fire: ScheduledFire) -> dict[str, Any]:
+    """A time at which it runs, or would have run."""
+    return {
+        "at": texts.iso(texts.ms_of(fire.at)),
+        "name": fire.name,
+        "kind": fire.kind,
+        "runs": fire.runs,
+        "local": fire.local.isoformat(),
+        "note": fire.note or None,
+    }
+
+
+def leader_json(lock: LeaderLock) -> dict[str, Any]:
+    """The lock of a leader."""
+    return {
+        "language": lock.language,
+        "leader": lock.holder,
+        "held_by_resqpy": lock.ours,
+        "ttl_ms": lock.ttl_ms,
+        "key": lock.key,
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from resqpy.embedded.binary import find_binary
 from resqpy.embedded.private import PrivateServer
+from resqpy.embedded.process import find_binary
 from resqpy.embedded.shared import EmbeddedServer, acquire, look
 
 __all__ = ["EmbeddedServer", "PrivateServer", "acquire", "find_binary", "look"]

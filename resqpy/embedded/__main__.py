@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded.binary import find_binary
 from resqpy.embedded.keeper import keep
+from resqpy.embedded.process import find_binary
 
 
 def main(arguments: list[str]) -> int:

@@ -13,8 +13,14 @@ import time
 from pathlib import Path
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded.binary import major_version
-from resqpy.embedded.process import POLL_S, end, launch, send_signal, wait_until_ready
+from resqpy.embedded.process import (
+    POLL_S,
+    end,
+    launch,
+    major_version,
+    send_signal,
+    wait_until_ready,
+)
 from resqpy.embedded.shared import open_lock
 
 PROBE_S = 0.2  # checking for a keeper holds its lock for an instant

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded.binary import find_binary
-from resqpy.embedded.process import ask, check_length, launch, url_of, wait_until_ready
+from resqpy.embedded.process import ask, check_length, find_binary, launch, url_of, wait_until_ready
 
 
 class PrivateServer:

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded.binary import find_binary
-from resqpy.embedded.process import POLL_S, check_length, pid_behind, state, url_of
+from resqpy.embedded.process import POLL_S, check_length, find_binary, pid_behind, state, url_of
 
 RUNTIME_ROOT = Path("/tmp")  # noqa: S108 - short, and the same in each shell; made private below
 UNREACHABLE_AFTER_S = 10.0

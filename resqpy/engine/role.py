@@ -15,23 +15,77 @@ import logging
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from resqpy.base.clock import Clock
 from resqpy.base.concurrency.loops import Home, on_its_loop
 from resqpy.base.concurrency.own_tasks import (
+    Deadline,
     OwnTask,
     first_done,
     is_cancelled,
     keep_running,
     own_task,
 )
-from resqpy.base.concurrency.waiting import Deadline
 from resqpy.base.errors import PoolStateError, ResqpyError, StoreError
 from resqpy.base.events import Emitter
-from resqpy.engine.queue.client import Connection, as_store
-from resqpy.store.connection.client import Store
-from resqpy.store.connection.reach import persevere, reach
+from resqpy.engine.lifecycle import OutcomeKind
+from resqpy.engine.run import current_run
+from resqpy.store.connection.client import Store, persevere, reach
+from resqpy.store.connection.options import RedisOptions
 from resqpy.store.repair.junk import Mending
+
+if TYPE_CHECKING:
+    from resqpy.engine.worker.running import EndedJob
+    from resqpy.engine.worker.slots import Slot
+
+
+# Base of objects that use a connection to Redis, their own or a shared one, and are closed with it.
+
+Connection = Store | RedisOptions | str | None
+
+
+class Closing(Protocol):
+    """Something that can be closed."""
+
+    async def close(self) -> None: ...
+
+
+def as_store(connection: Connection) -> tuple[Store, bool]:
+    """A store for the connection a user passed, and whether it is ours to close."""
+    if isinstance(connection, Store):
+        return connection, False
+    if isinstance(connection, str):
+        connection = RedisOptions(url=connection)
+    return Store(connection), True
+
+
+class Client:
+    """Base of `Queue` and `Inspector`."""
+
+    store: Store
+    clock: Clock
+    _owned: Closing | None = None
+
+    async def connect(self) -> None:
+        """Connect to Redis, to report problems early."""
+        await self.store.connect()
+
+    async def close(self) -> None:
+        """Close the connection if it is our own."""
+        if self._owned is not None:
+            await self._owned.close()
+
+    async def end(self) -> None:
+        """node-resque's name for `close`."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
 
 _log = logging.getLogger("resqpy")
 
@@ -270,3 +324,53 @@ def _raisable(error: BaseException, role: str) -> Exception:
     wrapped = ResqpyError(f"the {role} died of {type(error).__name__}")
     wrapped.__cause__ = error
     return wrapped
+
+
+# The events of a worker: node-resque's, with the same names in snake case.
+
+
+class EventSink(Protocol):
+    """Receives events."""
+
+    def tell(self, event: str, slot: Slot | None, *details: Any) -> None:
+        """Emit an event; `slot` is None if it concerns all."""
+
+    def has_listeners(self, event: str) -> bool:
+        """Whether anybody listens; events without listeners need not be built."""
+
+
+def tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
+    """Emit the events for a job's end, once it is written. Listeners find its run as `current_run`."""
+    token = current_run.set(end.run)
+    try:
+        _tell_end(events, end, void=void)
+    finally:
+        current_run.reset(token)
+
+
+def _tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
+    slot, run, outcome = end.slot, end.run, end.outcome
+    if void and not end.in_doubt:
+        if run.lifecycle.plain:  # else its lifecycle reports the changed record
+            tell_error(events, StoreError(_VOID), end)
+    elif outcome.kind is OutcomeKind.SUCCESS:
+        events.tell("success", slot, run.queue, run.job, outcome.result, end.duration_ms)
+    elif outcome.kind is OutcomeKind.FAILURE:
+        events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
+    elif outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
+        events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
+    elif (
+        outcome.kind is OutcomeKind.SKIPPED and run.outcome is None
+    ):  # else somebody else reports it
+        events.tell("skipped", slot, run.queue, run.job)
+
+
+_VOID = "the job was taken from this worker while it ran; its end is void"
+
+
+def tell_error(events: EventSink, error: Exception, end: EndedJob | None = None) -> None:
+    """Emit an error that concerns one job, or all."""
+    if end is None:
+        events.tell("error", None, error, None, None)
+    else:
+        events.tell("error", end.slot, error, end.run.queue, end.run.job)

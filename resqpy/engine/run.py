@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base import periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
-from resqpy.engine.lifecycle import PLAIN, JobLifecycle
-from resqpy.engine.outcome import Command, Outcome
+from resqpy.engine.lifecycle import PLAIN, Command, JobLifecycle, Outcome
 from resqpy.store.exchange import JobClaim
 
 if TYPE_CHECKING:

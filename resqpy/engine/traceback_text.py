@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
-from resqpy.base.error_text import shortened, told
+from resqpy.base.errors import shortened, told
 
 _OURS = tuple(
     str(Path(folder).parent) + "/"

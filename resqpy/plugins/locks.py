@@ -6,22 +6,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from resqpy.base import codec
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
-from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, UsageError
 from resqpy.base.keys import Keys
 from resqpy.base.when import Duration, duration_ms, lock_seconds
-from resqpy.engine.outcome import Outcome, OutcomeKind
+from resqpy.engine.lifecycle import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
-from resqpy.plugins.patience import patiently
-from resqpy.store import plugin_locks
-from resqpy.store.plugin_locks import JobLockKey
+from resqpy.store import locks
+from resqpy.store.locks import JobLockKey
 from resqpy.store.queues import DELAYED, Guard
+
+# Retries requests until Redis answers: a claimed job must not fail because Redis is unreachable.
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+
+
+async def patiently(run: Run, ask: Callable[[bool], Awaitable[T]]) -> T:
+    """What `ask` returns once Redis is reachable; a stop or a cancellation ends the wait.
+
+    Args:
+        ask: called with True if an earlier call may have succeeded although its reply was lost.
+
+    Raises:
+        StoreUnavailable, OutcomeUnknown: only for a run without a worker (`perform_inline`).
+    """
+    again, pause_s = False, _FIRST_PAUSE_S
+    while True:
+        try:
+            return await ask(again)
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            if run.inline:
+                raise
+            again = again or isinstance(error, OutcomeUnknown)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
 
 DEFAULT_LOCK_TIMEOUT = timedelta(hours=1)  # node-resque's 3600 seconds
 
@@ -118,9 +146,7 @@ class JobLock(KeyedLock):
         return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s)
 
     async def _taken(self, run: Run, key: JobLockKey) -> bool:
-        return await patiently(
-            run, lambda again: plugin_locks.take_job_lock(run.store, key, again=again)
-        )
+        return await patiently(run, lambda again: locks.take_job_lock(run.store, key, again=again))
 
     def _blocked(self, run: Run, key: JobLockKey) -> None:
         run.vetoed = True
@@ -148,7 +174,7 @@ class _Renewal:
         held = True
         while held:
             try:
-                held = await plugin_locks.hold_job_lock(self._run.store, self._key)
+                held = await locks.hold_job_lock(self._run.store, self._key)
             except StoreError:
                 held = True  # Redis may be back before the lock expires
             if held:
@@ -185,8 +211,8 @@ class QueueLock(KeyedLock):
             await call_next()
             return
         key = self._key(run.store.keys, run)
-        await patiently(run, lambda _: plugin_locks.free_queue_lock(run.store, key))
-        run.on_return.append(plugin_locks.lock_command(key, self.lock_timeout_s))
+        await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
+        run.on_return.append(locks.lock_command(key, self.lock_timeout_s))
         await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:

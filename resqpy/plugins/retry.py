@@ -7,20 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from resqpy.base import codec, failed_entries
-from resqpy.base.backoff import Backoff
+from resqpy.base import codec, job_records
 from resqpy.base.clock import failed_at_utc
-from resqpy.base.error_text import told
-from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped
+from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped, told
 from resqpy.base.imports import import_dotted
-from resqpy.base.when import Duration, duration_ms
-from resqpy.engine.lifecycle import Attempts, RetryPolicy
-from resqpy.engine.outcome import Outcome, OutcomeKind
+from resqpy.base.when import Backoff, Duration, duration_ms
+from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.patience import patiently
-from resqpy.store import plugin_locks
+from resqpy.plugins.locks import patiently
+from resqpy.store import locks
 
 EXPONENTIAL = "exponential"
 MAX_MS = 86_400_000  # upper limit of doubling: a day
@@ -142,12 +139,12 @@ class Retry(Plugin):
 
     async def _failed(self, run: Run, error: BaseException) -> None:
         key, failure_key = _keys(run)
-        count = 1 + await patiently(run, lambda _: plugin_locks.attempts(run.store, key))
+        count = 1 + await patiently(run, lambda _: locks.attempts(run.store, key))
         run.attempt = (count + 1, self.retry_limit)
         if not self._again(run, error, Attempts(count, self.policy.left(count))):
             self._forget(run)
             return
-        run.effects += plugin_locks.count_commands(key, self.count_s)
+        run.effects += locks.count_commands(key, self.count_s)
         run.effects.append(("SETEX", failure_key, self.count_s, _failure(run, error)))
 
     def _counted(self, run: Run) -> None:
@@ -187,7 +184,7 @@ def _keys(run: Run) -> tuple[str, str]:
 
 
 def _failure(run: Run, error: BaseException) -> bytes:
-    return failed_entries.encode_retry_failure(
+    return job_records.encode_retry_failure(
         args=run.args,
         class_name=run.class_name,
         queue=run.queue,

@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from resqpy.base import ruby_schedule
-from resqpy.base.cron.rufus import Every
+from resqpy.base.cron import ruby
+from resqpy.base.cron.ruby import Every, RubySchedule, ruby_time
 from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import LATEST_MS, moment_of
-from resqpy.base.ruby_schedule import RubySchedule, ruby_time
-from resqpy.schedules.announcing import ReadOnce
-from resqpy.schedules.chore import Leader, Look
 from resqpy.schedules.schedule import (
     LATEST,
     ON_TIME_MS,
     CronTimes,
     Grid,
+    Leader,
+    Look,
     MissedRule,
     Plan,
     Schedule,
     State,
     Times,
 )
+from resqpy.schedules.tasks import ReadOnce
 from resqpy.store import ruby_schedule as store
 from resqpy.store.connection.client import Store
-from resqpy.store.firing import DueJob, Firing
+from resqpy.store.periodic import DueJob, Firing
 from resqpy.store.ruby_schedule import SeenRuby, only_ruby_s
 
 NEVER_MS = LATEST_MS
@@ -122,7 +122,7 @@ class RubySource:
         Raises:
             UsageError: why it can't be run.
         """
-        schedule = ruby_schedule.parse(name, raw, self._zone)
+        schedule = ruby.parse(name, raw, self._zone)
         queue_of(schedule, self._queue_of_task)
         if schedule.other:
             words = ", ".join(schedule.other)

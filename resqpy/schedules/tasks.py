@@ -11,19 +11,22 @@ has been handled. The note of a different schedule is ignored, so changing a sch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
 
-from resqpy.base.errors import StoreError
+from resqpy.base import periodic
+from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.foreign_time import noted_ms
-from resqpy.base.periodic import Periodic
-from resqpy.schedules.announcing import Announcer
-from resqpy.schedules.chore import Emit, Leader, Look
-from resqpy.schedules.repair import ChainRepair
+from resqpy.base.periodic import Periodic, next_on_grid
 from resqpy.schedules.schedule import (
     RESTING,
     CronTimes,
+    Emit,
     Grid,
+    Leader,
+    Look,
     MissedRule,
     Plan,
     Schedule,
@@ -31,8 +34,213 @@ from resqpy.schedules.schedule import (
 )
 from resqpy.store import periodic as store
 from resqpy.store.connection.client import Store
-from resqpy.store.firing import DueJob, Firing
-from resqpy.store.periodic import Seen
+from resqpy.store.periodic import BOOT, LOST, MENDED, RENEW, DueJob, Firing, Seen
+
+# Broken chains: the one job of a periodic task was lost, so that nothing would make it due again.
+#
+# Causes: a worker died with an at-most-once run; a foreign worker, which knows nothing of chains, ran it;
+# somebody deleted it; Redis was flushed. If a chain's job did not end within its period we look for it; if it
+# is nowhere, twice in a row (between two commands of a Ruby worker a job is nowhere), the chain becomes due
+# again.
+
+SHORTEST_MS = 1000  # chains of faster tasks are checked once per second
+LONGEST_MS = 30_000  # between two checks for a long-running job
+STRANGER_MS = 60_000  # before repairing a task that this process does not have
+SECOND_LOOK_MS = 300
+FORGET_AFTER_MS = 7 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A search for the job of a chain."""
+
+    at_ms: int
+    next_ms: int
+    lost: bool = False
+
+
+class ChainRepair:
+    """Repairs the chains of tasks with a frequency.
+
+    Args:
+        own: the tasks of this process.
+        emit: the scheduler's; emits `re_enqueue` (ms, job) for a repaired chain.
+    """
+
+    def __init__(self, redis: Store, own: Mapping[str, Periodic], emit: Emit) -> None:
+        self._store = redis
+        self._own = own
+        self._emit = emit
+        self._looks: dict[str, _Look] = {}
+
+    async def run(
+        self, leader: Leader, seen: Seen, tasks: Mapping[str, Periodic], now_ms: int
+    ) -> int:
+        """Repair broken chains; returns when (ms) to check again.
+
+        Args:
+            tasks: all active tasks.
+        """
+        await self._forget(leader, seen, now_ms)
+        for name, due_ms in seen.due.items():
+            if name in tasks:
+                await self._correct(leader, name, tasks[name], due_ms, now_ms)
+        self._looks = {name: look for name, look in self._looks.items() if name in seen.out}
+        next_ms = now_ms + LONGEST_MS
+        for name, task in tasks.items():
+            if task.frequency_ms is None or name in seen.due or name in seen.stopped:
+                continue
+            if name in seen.out:
+                look_ms = await self._look_for(leader, name, task, seen.out[name], now_ms)
+                next_ms = min(next_ms, look_ms)
+            else:
+                await store.set_due(self._store, leader, name, None, now_ms)
+                next_ms = now_ms
+        return next_ms
+
+    async def _correct(
+        self, leader: Leader, name: str, task: Periodic, due_ms: int, now_ms: int
+    ) -> None:
+        """A clock was set back, or the task's frequency changed, or it has a cron now."""
+        if task.frequency_ms is None:
+            await store.set_due(self._store, leader, name, due_ms, None)
+        elif due_ms > now_ms + task.frequency_ms + SHORTEST_MS:
+            new_ms = now_ms + task.frequency_ms
+            await store.set_due(self._store, leader, name, due_ms, new_ms)
+
+    async def _look_for(
+        self, leader: Leader, name: str, task: Periodic, at_ms: int, now_ms: int
+    ) -> int:
+        """Look for the job of a chain, if it is time; returns when (ms) to check again."""
+        period_ms = max(task.frequency_ms or 0, SHORTEST_MS)
+        look = self._looks.get(name)
+        if look is None or look.at_ms != at_ms:
+            patience_ms = period_ms if name in self._own else max(period_ms, STRANGER_MS)
+            look = self._looks[name] = _Look(at_ms, at_ms + patience_ms)
+        if now_ms < look.next_ms:
+            return look.next_ms
+        due_ms = _missed_ms(at_ms, task.frequency_ms or 0, now_ms) if look.lost else None
+        found = await store.find_or_mend(self._store, leader, name, task, at_ms, due_ms)
+        if found == MENDED:
+            self._emit("re_enqueue", due_ms, {"class": name, "queue": task.queue})
+            return now_ms
+        lost = found == LOST
+        pause_ms = SECOND_LOOK_MS if lost else min(period_ms, LONGEST_MS)
+        self._looks[name] = _Look(at_ms, now_ms + pause_ms, lost)
+        return now_ms + pause_ms
+
+    async def _forget(self, leader: Leader, seen: Seen, now_ms: int) -> None:
+        for name, announced_ms in seen.announced.items():
+            if announced_ms < now_ms - FORGET_AFTER_MS:
+                await store.forget(self._store, leader, name, announced_ms)
+
+
+def _missed_ms(at_ms: int, step_ms: int, now_ms: int) -> int:
+    """The last of a chain's times that has passed."""
+    return max(next_on_grid(at_ms, step_ms, now_ms) - step_ms, at_ms + step_ms)
+
+
+# Periodic tasks are data: each process announces its own, and the leader runs what is announced.
+#
+# So a leader with other code, or another version of it, runs them too. A task that nobody announces any more
+# becomes inactive after a minute and is forgotten after a week.
+
+RENEW_EVERY_S = 15.0
+INACTIVE_AFTER_MS = 60_000
+_AGAIN_S = 1.0  # after an error
+
+OnError = Callable[[Exception], None]
+T = TypeVar("T")
+
+
+class _Task(Protocol):
+    @property
+    def periodic(self) -> Periodic | None: ...
+
+
+def own_tasks(definitions: Mapping[str, _Task]) -> dict[str, Periodic]:
+    """The periodic tasks of a process."""
+    return {name: task.periodic for name, task in definitions.items() if task.periodic is not None}
+
+
+class ReadOnce(Generic[T]):
+    """Parses texts that are read from Redis repeatedly: each only once.
+
+    Args:
+        read: parses the text of a name; raises UsageError.
+        on_error: called once for each text that can't be parsed.
+    """
+
+    def __init__(
+        self, read: Callable[[str, bytes], T], on_error: Callable[[str, UsageError], None]
+    ) -> None:
+        self._read = read
+        self._on_error = on_error
+        self._known: dict[str, tuple[bytes, T | None]] = {}
+
+    def all(self, texts: Mapping[str, bytes]) -> dict[str, T]:
+        """The parsed values, by name; unreadable texts are left out."""
+        self._known = {name: self._one(name, raw) for name, raw in texts.items()}
+        return {name: value for name, (_, value) in self._known.items() if value is not None}
+
+    def _one(self, name: str, raw: bytes) -> tuple[bytes, T | None]:
+        known = self._known.get(name)
+        if known is not None and known[0] == raw:
+            return known
+        try:
+            return raw, self._read(name, raw)
+        except UsageError as error:
+            self._on_error(name, error)
+            return raw, None
+
+
+class Announcer:
+    """Announces a process' periodic tasks while the process lives, and reads those of all processes.
+
+    Args:
+        on_error: called once for each unreadable announcement, and on problems with Redis.
+
+    Attributes:
+        tasks: this process' own, by name; they are active whoever announces them.
+    """
+
+    def __init__(self, redis: Store, tasks: Mapping[str, Periodic], on_error: OnError) -> None:
+        self.tasks: dict[str, Periodic] = dict(tasks)
+        self._store = redis
+        self._on_error = on_error
+        self._reader = ReadOnce(
+            lambda _, raw: periodic.decode(raw),
+            lambda name, error: on_error(UsageError(f"periodic task {name!r}: {error}")),
+        )
+
+    async def run(self) -> None:
+        """Announce until cancelled. The first announcement replaces those of other processes."""
+        how = BOOT
+        while True:
+            try:
+                await store.announce(self._store, self.tasks, how)
+            except StoreError as error:
+                self._on_error(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                how = RENEW
+                await asyncio.sleep(RENEW_EVERY_S)
+
+    async def mend(self, seen: Seen, now_ms: int) -> bool:
+        """Announce missing tasks again, because Redis was flushed; returns whether there were any."""
+        missing = {name: task for name, task in self.tasks.items() if name not in seen.tasks}
+        if missing:
+            await store.announce(self._store, missing, RENEW, now_ms)
+        return bool(missing)
+
+    def active(self, seen: Seen, now_ms: int) -> dict[str, Periodic]:
+        """The tasks that some process still has."""
+        tasks = self._reader.all(seen.tasks)
+        return {name: task for name, task in tasks.items() if self.is_active(name, seen, now_ms)}
+
+    def is_active(self, name: str, seen: Seen, now_ms: int) -> bool:
+        """Whether some process still has a task."""
+        return name in self.tasks or now_ms - seen.announced.get(name, 0) <= INACTIVE_AFTER_MS
 
 
 class _TaskSource:

@@ -15,12 +15,11 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from resqpy.base import codec, worker_records
+from resqpy.base import codec, job_records
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import WorkerId
-from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.client import Arg, Store, script
 from resqpy.store.connection.line import Line, Replies
-from resqpy.store.connection.scripts import script
 from resqpy.store.rescue import noted_count
 
 
@@ -176,7 +175,7 @@ class SlotRef(NamedTuple):
         """
         name = worker_id.name
         before, word, after = name.rpartition(word) if word and word in name else ("", name, "")
-        start, end = worker_records.suffix(before)[:-2], worker_records.suffix(after)
+        start, end = job_records.work_suffix(before)[:-2], job_records.work_suffix(after)
         end = end[end.index(b':"') + 2 :]
         frame = _frame(before.encode(), f"{after}:{worker_id.queues}".encode(), start, end)
         return cls(str(worker_id), word.encode(), frame)
@@ -277,7 +276,7 @@ class Exchange:
             self._names = [*map(codec.encode_text, queues)]
             self._keys = [*self._fixed, *map(self._store.keys.queue, queues)]
         groups = {**succeeded, b"": free} if free else succeeded
-        args: list[Arg] = [run_at, int(recover), self._max_payload, worker_records.HELD_PAYLOAD]
+        args: list[Arg] = [run_at, int(recover), self._max_payload, job_records.HELD_PAYLOAD]
         args += (self._incarnation, epoch, *self._along)
         _pack(args, ended, groups, self._names)
         sha = script("exchange").sha
@@ -385,7 +384,7 @@ def _taken(
 
     def claim(queue: int, *more: Any) -> JobClaim:
         name = queues[queue - 1]
-        return JobClaim(name, worker_records.prefix(name, run_at), run_at, *more)
+        return JobClaim(name, job_records.work_prefix(name, run_at), run_at, *more)
 
     taken: list[ClaimedJob] = []
     shared = {queue: claim(queue) for queue in set(rows[1::3])}
@@ -410,7 +409,7 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | N
     of this slot's.
     """
     index, record, held, size, sha1, rescues, along = row
-    working_on = worker_records.decode_own(worker_id, record)
+    working_on = job_records.decode_own_work(worker_id, record)
     if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
     claim = JobClaim(

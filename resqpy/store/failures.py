@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
-from resqpy.store.connection.client import Arg, Store
-from resqpy.store.connection.scripts import portions
+from resqpy.store.connection.client import Arg, Store, portions
 from resqpy.store.queues import Guard, decode_name, guard_words
-from resqpy.store.walk import Progress, is_watched
+from resqpy.store.sweep import Progress, is_watched
 
 
 def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
@@ -46,7 +45,7 @@ async def _further(store: Store) -> list[str]:
 async def page(store: Store, name: str, start: int, stop: int) -> list[FailedJob]:
     """Entries of one list, both ends included, as in LRANGE."""
     [raws] = await store.look([("LRANGE", store.keys.failed_list(name), start, stop)])
-    return [failed_entries.decode(raw, name) for raw in raws]
+    return [job_records.decode_failed(raw, name) for raw in raws]
 
 
 # -- removing and retrying --
@@ -108,7 +107,7 @@ async def clear(store: Store, name: str, step: int = 1000) -> int:
     while raws := await store.call("LPOP", key, step):
         walk.step(len(raws))
         kept = [
-            entry.unreadable for raw in raws if (entry := failed_entries.decode(raw)).unreadable
+            entry.unreadable for raw in raws if (entry := job_records.decode_failed(raw)).unreadable
         ]
         if kept:
             await store.call("UNLINK", *(keys.unreadable(each) for each in kept if each))

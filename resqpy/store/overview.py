@@ -12,7 +12,7 @@ from resqpy.base.keys import FAILED
 from resqpy.base.model import WorkerId
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name, lengths_told
-from resqpy.store.walk import matching
+from resqpy.store.sweep import matching
 
 PAUSED = b"true"  # node-resque ignores that key
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import NoList
-from resqpy.store.connection.client import Arg, Store
-from resqpy.store.connection.scripts import portions
+from resqpy.store.connection.client import Arg, Store, portions
 from resqpy.store.connection.translation import Command
 from resqpy.store.sweep import Item
 

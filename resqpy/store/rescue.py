@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resqpy.base import codec, worker_records
+from resqpy.base import codec, job_records
 from resqpy.store import workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
-from resqpy.store.walk import glob_literal
+from resqpy.store.sweep import glob_literal
 
 _TOO_LONG = 10  # digits of a count
 _UNREADABLE = "the worker died, and its record can't be read"
@@ -139,10 +139,10 @@ async def make_known(store: Store, worker_id: str, incarnation: str, now: str) -
 async def _read(store: Store, worker_id: str, record: bytes | None, mark: bytes) -> Remains:
     if record is None:
         return Remains(worker_id, None, mark=mark)
-    work = worker_records.decode_own(worker_id, record)
+    work = job_records.decode_own_work(worker_id, record)
     if work is None or work.job_raw is None:
         return Remains(worker_id, record, raw=record, mark=mark, broken=_UNREADABLE)
-    raw, apart = work.job_raw, work.job_raw == worker_records.HELD_PAYLOAD
+    raw, apart = work.job_raw, work.job_raw == job_records.HELD_PAYLOAD
     if apart:
         held = await workers.held(store, worker_id)
         if held is None:

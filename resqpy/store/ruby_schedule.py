@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base.keys import Keys
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.translation import Command
-from resqpy.store.firing import Expected, Firing, fire
-from resqpy.store.promote import FencingToken
+from resqpy.store.delayed import FencingToken
+from resqpy.store.periodic import Expected, Firing, fire
 from resqpy.store.queues import decode_name
 
 if TYPE_CHECKING:
-    from resqpy.base.ruby_schedule import RubySchedule
+    from resqpy.base.cron.ruby import RubySchedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from resqpy.embedded.private import PrivateServer
     from resqpy.testing.clock import ManualClock, manual_clock
     from resqpy.testing.draining import Drained, DrainedJob, drain
-    from resqpy.testing.enqueued import EnqueuedJob, delete_enqueued, find_enqueued
-    from resqpy.testing.events import Event, capture_events
+    from resqpy.testing.enqueued import (
+        EnqueuedJob,
+        Event,
+        capture_events,
+        delete_enqueued,
+        find_enqueued,
+        run_full_task,
+        run_task,
+    )
     from resqpy.testing.synchronous import SyncRunner
-    from resqpy.testing.tasks import run_full_task, run_task
 
 __all__ = [
     "Drained",
@@ -47,17 +53,17 @@ _MODULES = {
     "Drained": "testing.draining",
     "DrainedJob": "testing.draining",
     "EnqueuedJob": "testing.enqueued",
-    "Event": "testing.events",
+    "Event": "testing.enqueued",
     "ManualClock": "testing.clock",
     "PrivateServer": "embedded.private",
     "SyncRunner": "testing.synchronous",
-    "capture_events": "testing.events",
+    "capture_events": "testing.enqueued",
     "delete_enqueued": "testing.enqueued",
     "drain": "testing.draining",
     "find_enqueued": "testing.enqueued",
     "manual_clock": "testing.clock",
-    "run_full_task": "testing.tasks",
-    "run_task": "testing.tasks",
+    "run_full_task": "testing.enqueued",
+    "run_task": "testing.enqueued",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts any name

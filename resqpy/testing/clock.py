@@ -11,8 +11,8 @@ from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, Moment, duration_ms, moment_ms
 from resqpy.framework.api.api import api
 from resqpy.store import delayed
+from resqpy.testing.draining import Promoter, promoter
 from resqpy.testing.enqueued import EnqueuedJob
-from resqpy.testing.promoting import Promoter, promoter
 
 
 class ManualClock:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
+from resqpy.base.errors import UsageError
+from resqpy.base.events import Emitter
 from resqpy.base.model import Job
+from resqpy.engine.definition import Definition, define
 from resqpy.framework.api.api import api
+from resqpy.framework.tasks.middleware import performer
+from resqpy.framework.tasks.spec import TaskSpec
 from resqpy.store import delayed, queues
 
 
@@ -96,3 +103,122 @@ async def _name(task: Any) -> str:
             return task
     name: str = api.registry.task(task).name
     return name
+
+
+# Captures the events of workers and schedulers in a list.
+
+# All events except those emitted at each check for work: request `poll` and `pause` by name.
+USUAL = (
+    "start",
+    "end",
+    "job",
+    "success",
+    "failure",
+    "re_enqueue",
+    "skipped",
+    "error",
+    "multi_worker_action",
+    "leader",
+    "follower",
+    "enqueue",
+    "working_timestamp",
+    "transferred_job",
+    "cleaning_worker",
+    "clean_stuck_worker",
+    "put_back",
+)
+
+
+class Event(NamedTuple):
+    """An emitted event.
+
+    Attributes:
+        args: the arguments of listeners.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+
+
+@contextmanager
+def capture_events(emitter: Emitter | None, *names: str) -> Iterator[list[Event]]:
+    """Capture the events that a worker or a scheduler emits within the block.
+
+    Args:
+        emitter: `api.resque.multi_worker`, `api.resque.scheduler`, or one created by hand.
+        names: which; default: all except `poll`, `ping` and `pause`.
+
+    Raises:
+        UsageError: it is None: the process has no such part.
+    """
+    if emitter is None:
+        raise UsageError(
+            "this process has no such part: start it with worker=True or scheduler=True"
+        )
+    events: list[Event] = []
+    listeners = {name: _keeper(events, name) for name in names or USUAL}
+    for name, listener in listeners.items():
+        emitter.on(name, listener)
+    try:
+        yield events
+    finally:
+        for name, listener in listeners.items():
+            emitter.off(name, listener)
+
+
+def _keeper(events: list[Event], name: str) -> Callable[..., None]:
+    def keep(*args: Any) -> None:
+        events.append(Event(name, args))
+
+    return keep
+
+
+# Runs a task here and now, without a worker: ActionHero's `runTask` and `runFullTask`.
+
+
+async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
+    """Run only a task's `run`: inputs are checked, formatted and completed as before any run; plugins and
+    middleware are not involved, and nothing is written to Redis.
+
+    Args:
+        task: its name, its class or the decorated function.
+
+    Returns:
+        What `run` returned, unchanged.
+
+    Raises:
+        UnknownTask: with the nearest name.
+        InvalidInputs: all that is wrong with the inputs.
+        Exception: whatever the task raised.
+    """
+    spec = api.registry.task(task)
+    limit = spec.time_limit_ms
+    bare = define(
+        spec.name,
+        performer(spec, middleware=False),
+        time_limit=None if limit is None else timedelta(milliseconds=limit),
+    )
+    return await _perform(spec, bare, inputs)
+
+
+async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
+    """Run a task as a worker does, with its plugins and its middleware, but now, and with its error raised
+    instead of written to the failed list.
+
+    Args:
+        task: its name, its class or the decorated function.
+
+    Returns:
+        What it returned; None if a plugin or middleware prevented the run.
+
+    Raises:
+        UnknownTask, InvalidInputs: as in `run_task`.
+        Exception: whatever the task raised, also if it would be retried.
+    """
+    spec = api.registry.task(task)
+    return await _perform(spec, api.registry.definitions[spec.name], inputs)
+
+
+async def _perform(spec: TaskSpec, definition: Definition, inputs: Mapping[str, Any] | None) -> Any:
+    worker = api.resque.inline_worker({**api.registry.definitions, spec.name: definition})
+    return await worker.perform_inline(spec.name, [dict(inputs or {})])

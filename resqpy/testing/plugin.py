@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call() -> Generator[None, Any, None]:
     """Fail a test in which an enqueue was never awaited."""
     outcome = yield
-    pending = sys.modules.get("resqpy.base.concurrency.pending")
+    pending = sys.modules.get("resqpy.base.concurrency.loops")
     lost = list(pending.LOST) if pending is not None else []
     if pending is not None:
         pending.LOST.clear()

@@ -10,15 +10,20 @@ from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, UsageError
 from resqpy.base.when import Duration, duration_ms
-from resqpy.engine.outcome import Command
+from resqpy.engine.lifecycle import Command
 from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.checks import new_task_id, payload_text
 from resqpy.tracked.errors import AlreadySaving, FinishInProgress, LockLost
-from resqpy.tracked.intercepting import VerbInterceptor, intercepted_task
-from resqpy.tracked.merge import Patch, difference
-from resqpy.tracked.processing import FORCE_RELEASE, Finished, Processing, ProcessingState
-from resqpy.tracked.record import Record, RunEnd, RunEndKind, error_of
+from resqpy.tracked.processing import (
+    FORCE_RELEASE,
+    Finished,
+    Processing,
+    ProcessingState,
+    VerbInterceptor,
+    intercepted_task,
+)
+from resqpy.tracked.record import Patch, Record, RunEnd, RunEndKind, difference, error_of
 from resqpy.tracked.transitions import Change, change_of, fails, saved
 from resqpy.tracked.view import TaskView
 

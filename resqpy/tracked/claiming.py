@@ -8,25 +8,172 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
-from resqpy.base.clock import Clock
+from resqpy.base import job_records
+from resqpy.base.clock import Clock, failed_at_utc
+from resqpy.base.codec import task_id_of
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from resqpy.base.keys import Keys
-from resqpy.engine.lifecycle import PLAIN, JobLifecycle
-from resqpy.engine.outcome import SKIPPED, Command, Outcome, OutcomeKind
+from resqpy.base.foreign_time import moment_of
+from resqpy.base.keys import FAILED, Keys
+from resqpy.base.model import FailedJob
+from resqpy.engine.lifecycle import PLAIN, SKIPPED, Command, JobLifecycle, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.worker.endings import failed_commands
-from resqpy.store import delayed, queues
+from resqpy.engine.worker.identity import incarnation_of
+from resqpy.store import delayed, failures, queues
+from resqpy.store.connection.client import Store
 from resqpy.store.exchange import ClaimExtension, ExtensionReply
-from resqpy.tracked import locks, records, settling
+from resqpy.tracked import locks, records
 from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.checks import new_task_id
 from resqpy.tracked.errors import MalformedTask, TrackedError, UnknownTaskId
 from resqpy.tracked.locks import ClaimResult
 from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskStatus, error_of
-from resqpy.tracked.transitions import change_of, untaken
+from resqpy.tracked.transitions import (
+    ZOMBIE,
+    Change,
+    change_of,
+    due,
+    ended_unrun,
+    expired,
+    revived,
+    untaken,
+)
+
+# Cleanup of abandoned tasks: steps taken by whoever comes across one.
+
+_STEP = 500
+Fence = Sequence[Command]
+
+
+async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[str, FailedJob]]:
+    """Id and entry of failed tasks that nobody has retried: Ruby's `requeue` leaves them, marked. Costs one
+    round trip per 500 entries of the failed list.
+    """
+    at = 0
+    while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
+        for entry in entries:
+            task_id = task_id_of(entry.args)
+            if task_id in ids and entry.retried_at is None:
+                assert task_id is not None
+                yield task_id, entry
+        at += _STEP
+
+
+def tells(record: Record, entry: FailedJob) -> bool:
+    """Whether a foreign worker wrote an entry about a waiting task, and not about an earlier run: entries
+    of our workers are known from the record. Their times are whole seconds.
+    """
+    if entry.exception == ZOMBIE or incarnation_of(entry.worker or "") is not None:
+        return False
+    before_ms = 0 if record.last_run is None else record.last_run.finish_ms
+    failed_ms = moment_of(entry.failed_at)
+    return failed_ms is None or failed_ms + 999 >= max(record.next_run_ms or 0, before_ms)
+
+
+async def step(
+    store: Store,
+    change: Change,
+    *,
+    place: bool = True,
+    fence: Fence = (),
+    more: Sequence[Command] = (),
+) -> bool:
+    """Write a step, and more commands with it, if the record has not changed."""
+    assert change.before is not None
+    version = records.same_version(store, change.before)
+    commands = [*fence, version, *more, *placed(store, change, place=place)]
+    return await records.write(store, commands)
+
+
+def placed(store: Store, change: Change, *, place: bool = True) -> list[Command]:
+    """The commands of a step; tasks with an earlier start are placed further ahead in their queue."""
+    commands = records.end_commands(store, change, place=place)
+    after = change.after
+    if after is None or after.next_run_ms is None or after.next_run_ms * 1000 >= after.updated_us:
+        return commands
+    return records.place_by_start(store, commands, after)
+
+
+async def fall_due(store: Store, record: Record, now_us: int) -> bool:
+    """A scheduled task is due. If its time is not a whole second, its job is still in the delayed list:
+    move it to its queue now. If its end has passed, it runs no more.
+    """
+    if record.past_end(now_us // 1000):
+        return await end_unrun(store, record, now_us)
+    commands: list[Command] = [records.same_version(store, record)]
+    if record.next_run_ms is not None and record.next_run_ms % 1000:
+        commands.append(records.hasten_command(store, record))
+    commands += records.end_commands(store, due(record, now_us), place=False)
+    return await records.write(store, commands)
+
+
+async def recover(
+    store: Store, record: Record, now_us: int, *, place: bool = True, fence: Fence = ()
+) -> Record | None:
+    """Finish a run whose worker is gone, by its record; returns the new record, None if there is none or
+    somebody else was faster.
+
+    Args:
+        place: put its job into its queue, if it is to run again.
+        fence: an additional condition.
+    """
+    change = expired(record, now_us, new_task_id() if record.retries.linked else "")
+    unchanged = (records.same_version(store, record), records.same_term(store, record))
+    commands: list[Command] = [*fence, *unchanged]
+    if _failed_now(record, change):
+        commands += _entry(store, record, change)
+    commands += placed(store, change, place=place)
+    if place and record.status is TaskStatus.PENDING and change.after is not None:
+        commands += records.place_again(store, change.after, now_us // 1000)
+    return change.after if await records.write(store, commands) else None
+
+
+def _failed_now(record: Record, change: Change) -> bool:
+    """Whether this step is the failure, and not one that was already written with its entry."""
+    after = change.after
+    return record.ending is None and after is not None and after.entry and after.runs > record.runs
+
+
+def _entry(store: Store, record: Record, change: Change) -> list[Command]:
+    """The failed entry of a run whose outcome is unknown."""
+    assert change.after is not None
+    error = change.after.error
+    worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
+    entry = job_records.encode_failed(
+        job_json=records.job_of(record),
+        queue=records.queue_of(record),
+        worker=worker,
+        exception="" if error is None else error.name,
+        error="" if error is None else error.message,
+        backtrace=[] if error is None else list(error.backtrace),
+        failed_at=failed_at_utc(change.after.updated_us // 1000),
+    )
+    return [failures.push_command(store, entry)]
+
+
+async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = True) -> bool:
+    """Its end has passed while it waited; False if somebody else was faster."""
+    change = ended_unrun(record, now_us)
+    entry = _entry(store, record, change) if _failed_now(record, change) else ()
+    return await step(store, change, place=place, more=entry)
+
+
+async def revive(store: Store, record: Record, now_us: int) -> bool:
+    """Let a failed task run once more, if its failed entry is gone or marked as retried."""
+    async for _ in entries_of(store, [record.id]):
+        return False
+    return await step(store, revived(record, now_us), place=False)
+
+
+async def forgotten(store: Store, record: Record) -> list[Command]:
+    """The commands that remove a failed task from the failed list, so that it is not retried there."""
+    failed = store.keys.failed
+    return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]
+
 
 _TRIES = 4  # of a claim: each removes one obstacle
 _WAIT_MS = 2000  # a task that comes at most this early is waited for in its slot
@@ -215,13 +362,13 @@ async def _clear_way(run: Run, claim: ClaimResult) -> bool:
         run.error = TrackedError(f"task {record.id!r} is {record.type!r}, not {run.class_name!r}")
         return False
     if obstacle is Obstacle.RECOVER:
-        await settling.recover(run.store, record, claim.now_us, place=False)
+        await recover(run.store, record, claim.now_us, place=False)
         return True
     if obstacle is Obstacle.ENDED and not await _end_unrun(run, claim):
         return True
     if obstacle is Obstacle.EARLY and await _wait(run, record, claim.now_us // 1000):
         return True
-    if obstacle is Obstacle.REVIVE and await settling.revive(run.store, record, claim.now_us):
+    if obstacle is Obstacle.REVIVE and await revive(run.store, record, claim.now_us):
         return True
     run.outcome = SKIPPED
     return False
@@ -229,7 +376,7 @@ async def _clear_way(run: Run, claim: ClaimResult) -> bool:
 
 async def _end_unrun(run: Run, claim: ClaimResult) -> bool:
     assert claim.record is not None
-    return await settling.end_unrun(run.store, claim.record, claim.now_us, place=False)
+    return await end_unrun(run.store, claim.record, claim.now_us, place=False)
 
 
 async def _wait(run: Run, record: Record, now_ms: int) -> bool:

@@ -7,21 +7,24 @@ from datetime import timedelta
 from typing import Any, TypedDict
 
 from resqpy.base import codec
-from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UnknownOption, UsageError
 from resqpy.base.imports import near_match
-from resqpy.base.keys import check_queue_name
-from resqpy.base.queue_priority import check_priority, with_priority
-from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
+from resqpy.base.keys import check_priority, check_queue_name, with_priority
+from resqpy.base.when import Backoff, Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition
-from resqpy.engine.outcome import Command
+from resqpy.engine.lifecycle import Command
 from resqpy.engine.plugin import Enqueuing
-from resqpy.engine.queue.enqueue_hooks import JobHooks
-from resqpy.engine.queue.queue import Queue
+from resqpy.engine.queue.queue import JobHooks, Queue
 from resqpy.store.connection.client import Store
 from resqpy.tracked import records
-from resqpy.tracked.checks import check_tags, check_task_id, new_task_id, payload_text, word_or_none
-from resqpy.tracked.defaults import TaskDefaults
+from resqpy.tracked.checks import (
+    TaskDefaults,
+    check_tags,
+    check_task_id,
+    new_task_id,
+    payload_text,
+    word_or_none,
+)
 from resqpy.tracked.errors import TaskRefused
 from resqpy.tracked.record import Record, Retries, TaskStatus, but
 from resqpy.tracked.transitions import cron_after, first_run, or_why_not, settled

@@ -12,7 +12,7 @@ from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import StoreUnavailable
 from resqpy.base.events import Emitter
 from resqpy.store.connection.client import Store
-from resqpy.store.connection.subscription import Subscription
+from resqpy.store.connection.tracker import Subscription
 from resqpy.tracked import records
 from resqpy.tracked.errors import UnknownTaskId
 from resqpy.tracked.record import LastRun, Record, TaskStatus, but, error_from_dict
@@ -44,9 +44,8 @@ class TaskEvents(Emitter):
 
     def __init__(self, store: Store) -> None:
         super().__init__()
-        self._subscription = Subscription(
-            store, store.keys.events, self._hand_on, on_connect=self._connected
-        )
+        channels = {store.keys.events.encode(): self._hand_on}
+        self._subscription = Subscription(store, channels, self._connected)
         self._listens = asyncio.Event()
         self._task: OwnTask[None] | None = None
 

@@ -6,12 +6,9 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
-from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.client import Arg, RedisClock, Store
 from resqpy.tracked import records
-from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.intercepting import VerbInterceptor, intercepted
-from resqpy.tracked.query import (
+from resqpy.tracked.handle import (
     MAX_PAGE_SIZE,
     Conditions,
     Position,
@@ -19,11 +16,13 @@ from resqpy.tracked.query import (
     QueryOptions,
     Section,
     SortBy,
+    TrackedTask,
     check_page_size,
     make_query,
     read_cursor,
     write_cursor,
 )
+from resqpy.tracked.processing import VerbInterceptor, intercepted
 from resqpy.tracked.record import Record, TaskStatus
 from resqpy.tracked.recovery import settle_due
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.backoff import Backoff
 from resqpy.base.errors import ResqpyError
+from resqpy.base.when import Backoff
 from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.record import (
     LOCK_MS,

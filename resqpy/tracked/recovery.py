@@ -18,9 +18,9 @@ from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.store import workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.leader import fenced
-from resqpy.tracked import records, settling
+from resqpy.tracked import claiming, records
+from resqpy.tracked.claiming import entries_of, tells
 from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskError, TaskStatus
-from resqpy.tracked.settling import entries_of, tells
 from resqpy.tracked.transitions import Change, apply
 
 BATCH = 200
@@ -31,7 +31,7 @@ _MAX_PER_QUERY = 1000  # tasks that a query updates before it searches
 
 
 async def recover_lost(
-    store: Store, now_us: int, lost_after_ms: int, most: int, fence: settling.Fence = ()
+    store: Store, now_us: int, lost_after_ms: int, most: int, fence: claiming.Fence = ()
 ) -> int:
     """Find tasks that have long been pending without a job, and handle them; returns how many.
 
@@ -97,16 +97,16 @@ async def _told(store: Store, missing: Iterable[Record]) -> dict[str, FailedJob]
 
 
 async def _settle(
-    store: Store, record: Record, entry: FailedJob | None, now_us: int, fence: settling.Fence
+    store: Store, record: Record, entry: FailedJob | None, now_us: int, fence: claiming.Fence
 ) -> bool:
     """Handle a task without a job: it failed elsewhere, or its state is unknown."""
     if entry is None:
-        return await settling.recover(store, record, now_us, fence=fence) is not None
+        return await claiming.recover(store, record, now_us, fence=fence) is not None
     error = TaskError(
         entry.exception or "Error", entry.error or "", backtrace=tuple(entry.backtrace)
     )
     change = apply(record, RunEnd(RunEndKind.FAIL, now_us, error=error))
-    return await settling.step(store, change, fence=fence)
+    return await claiming.step(store, change, fence=fence)
 
 
 async def settle_due(store: Store, most: int = _MAX_PER_QUERY) -> int:
@@ -162,14 +162,14 @@ async def _due(store: Store, record: Record, now_us: int) -> bool:
     """A scheduled task is due."""
     if record.status is not TaskStatus.SCHEDULED or (record.next_run_ms or 0) > now_us // 1000:
         return False
-    return await settling.fall_due(store, record, now_us)
+    return await claiming.fall_due(store, record, now_us)
 
 
 async def _expired(store: Store, record: Record, now_us: int) -> bool:
     """The lock of a run has expired."""
     if not record.left_alone(now_us // 1000):
         return False
-    return await settling.recover(store, record, now_us) is not None
+    return await claiming.recover(store, record, now_us) is not None
 
 
 async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
@@ -179,7 +179,7 @@ async def remove_old(store: Store, now_ms: int, most: int = BATCH) -> int:
     async def remove(record: Record) -> bool:
         if record.retain_until_ms is None or record.retain_until_ms >= now_ms:
             return False
-        return await settling.step(store, Change(record, None))
+        return await claiming.step(store, Change(record, None))
 
     return await _each(store, store.keys.tasks_expiring, ids, remove)
 
@@ -214,7 +214,7 @@ class TrackedChore:
         with fenced():
             return await self.look(leadership.clock.now_us(), fence)
 
-    async def look(self, now_us: int, fence: settling.Fence = ()) -> float:
+    async def look(self, now_us: int, fence: claiming.Fence = ()) -> float:
         """One check; returns the seconds until the next."""
         settled = await settle_due(self._store, BATCH)
         lost = await recover_lost(self._store, now_us, self._lost_after_ms, _MAX_SEARCHED, fence)

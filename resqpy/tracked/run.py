@@ -15,23 +15,27 @@ from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.own_tasks import uncancel
 from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
-from resqpy.engine.lifecycle import Attempts, RetryPolicy
-from resqpy.engine.outcome import Command, Outcome, OutcomeKind
-from resqpy.engine.plugin import CallNext
+from resqpy.engine.lifecycle import Attempts, Command, Outcome, OutcomeKind, RetryPolicy
+from resqpy.engine.plugin import CallNext, HookLimit
 from resqpy.engine.run import Run
 from resqpy.engine.worker.endings import failed_commands
-from resqpy.engine.worker.hook_limit import HookLimit
 from resqpy.store import queues
 from resqpy.tracked import records
 from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.checks import with_policy
 from resqpy.tracked.claiming import Claimed
-from resqpy.tracked.defaults import with_policy
 from resqpy.tracked.errors import TrackedError
-from resqpy.tracked.intercepting import VerbInterceptor, limit_s, name_of
 from resqpy.tracked.locks import ClaimResult, HeldLock
-from resqpy.tracked.merge import Patch
-from resqpy.tracked.processing import FORCE_RELEASE, LOCK_LOST, Finished, ProcessingState
-from resqpy.tracked.record import RunEnd, RunEndKind
+from resqpy.tracked.processing import (
+    FORCE_RELEASE,
+    LOCK_LOST,
+    Finished,
+    ProcessingState,
+    VerbInterceptor,
+    limit_s,
+    name_of,
+)
+from resqpy.tracked.record import Patch, RunEnd, RunEndKind
 from resqpy.tracked.transitions import Change, change_of, fails
 
 _log = logging.getLogger("resqpy.tracked")

@@ -22,8 +22,7 @@ from resqpy.base import codec
 from resqpy.base.clock import iso_utc
 from resqpy.base.cron.cron import CronSchedule
 from resqpy.schedules.schedule import CronTimes, Grid
-from resqpy.tracked.merge import Patch, merged
-from resqpy.tracked.record import LastRun, Record, RunEnd, RunEndKind, TaskError, but
+from resqpy.tracked.record import LastRun, Patch, Record, RunEnd, RunEndKind, TaskError, but, merged
 
 Interval = int | str | None
 NEVER_RUNS = TaskError("neverRuns", "its first run would start after the end of its recurrence")

@@ -10,21 +10,17 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import near_match
 from resqpy.engine.definition import Definition
-from resqpy.engine.outcome import Command
-from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.connection.client import Store
-from resqpy.tracked import records, settling, transitions
-from resqpy.tracked.checks import sought_task_id
+from resqpy.engine.lifecycle import Command
+from resqpy.store.connection.client import RedisClock, Store
+from resqpy.tracked import claiming, records, transitions
+from resqpy.tracked.checks import TaskDefaults, defaults_of, preset, sought_task_id
 from resqpy.tracked.creating import CreateOptions, EnqueueGuards, new_record
-from resqpy.tracked.defaults import TaskDefaults, defaults_of, preset
 from resqpy.tracked.errors import DuplicateTask, TaskRefused, TaskStateError, UnknownTaskId
 from resqpy.tracked.events import Waiting
 from resqpy.tracked.finding import TaskQueries
-from resqpy.tracked.handle import Selection, TrackedTask
-from resqpy.tracked.intercepting import VerbInterceptor, intercepted
-from resqpy.tracked.merge import Patch
-from resqpy.tracked.query import Conditions, make_query
-from resqpy.tracked.record import Record, TaskStatus
+from resqpy.tracked.handle import Conditions, Selection, TrackedTask, make_query
+from resqpy.tracked.processing import VerbInterceptor, intercepted
+from resqpy.tracked.record import Patch, Record, TaskStatus
 from resqpy.tracked.records import Written
 from resqpy.tracked.transitions import Change
 
@@ -127,7 +123,7 @@ class Tracked(TaskQueries):
             ("REQUIRE", self.store.keys.task(record.id), "v", ""),
             *more,
             *guards.commands(),
-            *settling.placed(self.store, Change(None, record)),
+            *claiming.placed(self.store, Change(None, record)),
         ]
         return await records.try_to_write(self.store, commands, durably=True)
 
@@ -210,7 +206,7 @@ class Tracked(TaskQueries):
             self.clock.note_between(time_us, asked_s)
             if record is None or not record.ending:
                 return record
-            await settling.recover(self.store, record, self._now_us())
+            await claiming.recover(self.store, record, self._now_us())
 
     async def _known(self, task_id: str) -> Record:
         record = await self._read(task_id)
@@ -289,7 +285,7 @@ class Tracked(TaskQueries):
         """
         task_id = sought_task_id(task_id)
         while (record := await records.get(self.store, task_id)) is not None:
-            if await settling.step(self.store, Change(record, None)):
+            if await claiming.step(self.store, Change(record, None)):
                 return True
         return False
 
@@ -322,7 +318,7 @@ class Tracked(TaskQueries):
             record = await self._known(task_id)
             now_us = self._now_us()
             if record.left_alone(now_us // 1000):  # that is an attempt, whatever follows
-                await settling.recover(self.store, record, now_us)
+                await claiming.recover(self.store, record, now_us)
                 continue
             status = record.status_at(now_us // 1000)
             if allowed and status not in allowed:
@@ -330,8 +326,8 @@ class Tracked(TaskQueries):
             change = step(record, now_us)
             assert change.after is not None
             in_failed = forget and status is TaskStatus.FAILED and record.entry
-            more = await settling.forgotten(self.store, record) if in_failed else ()
-            if change.after is record or await settling.step(self.store, change, more=more):
+            more = await claiming.forgotten(self.store, record) if in_failed else ()
+            if change.after is record or await claiming.step(self.store, change, more=more):
                 return change.after
 
 

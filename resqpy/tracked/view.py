@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from resqpy.base import codec
-from resqpy.base.backoff import Backoff
 from resqpy.base.clock import Clock
+from resqpy.base.when import Backoff
 from resqpy.tracked.record import Record, TaskError, TaskStatus, error_to_dict
 
 _FIRST = (

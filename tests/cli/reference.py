@@ -10,7 +10,7 @@ import click
 
 from resqpy.cli.arguments.flags import CommandOption
 from resqpy.cli.main import COMMANDS, cli
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 BEGIN = "<!-- generated: python -m tests.cli.reference -->\n"

@@ -8,7 +8,7 @@ from redis import Redis
 
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import major_version
+from resqpy.embedded.process import major_version
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue
-from resqpy.store.connection.scripts import script
+from resqpy.store.connection.client import script
 from tests.cli.conftest import Program
 from tests.cli.processes import ended
 from tests.support.proxy import Proxy

@@ -10,7 +10,7 @@ from redis import Redis as Client
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 from tests.unit.test_job_filter import SAME
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis.contract import MAXIMUM
 from tests.cli.conftest import Call
 from tests.support.inspecting import dumps, failed_entry

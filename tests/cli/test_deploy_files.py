@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.config.config import load_config
 from tests.cli.conftest import Call
 from tests.cli.reference import commands

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.embedded import PrivateServer
 from tests.cli.conftest import Call, Program
 

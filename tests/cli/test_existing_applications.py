@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended
 from tests.support.shell import write

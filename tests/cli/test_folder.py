@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.project.root import find_root
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended

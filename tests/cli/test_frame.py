@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.cli.arguments.flags import CommandOption
 from resqpy.cli.main import COMMANDS
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 from tests.cli.reference import commands
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resqpy.cli.commands.generate import OF_API
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from tests.cli.conftest import Call

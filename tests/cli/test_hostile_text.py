@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from resqpy import Resque
-from resqpy.base.error_text import printable, printable_json
+from resqpy.base.errors import printable, printable_json
 from resqpy.cli.interactive.top import Counted, Sample, screen
 from tests.cli.conftest import Call
 

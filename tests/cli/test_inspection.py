@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue, Worker
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call, Said
 from tests.support import recordings
 

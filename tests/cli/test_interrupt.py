@@ -15,7 +15,7 @@ import click
 import pytest
 
 from resqpy.cli.main import cli, run
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 from tests.support.pty_program import PtyProgram
 

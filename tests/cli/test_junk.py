@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.keys import Keys
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.store.repair.junk import own_kinds
 from tests.cli.conftest import Call
 from tests.support.junk import KINDS, put_junk

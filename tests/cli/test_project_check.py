@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
 COVERED = "def logged(f):\n    return lambda: f()\n\nfrom resqpy import task\n@logged\n@task\ndef a(): 'A.'\n"

@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from resqpy.cli.main import cli
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.config.merge import KNOWN
 from tests.cli.conftest import Call
 from tests.support.source import PACKAGE

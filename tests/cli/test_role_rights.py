@@ -10,7 +10,7 @@ import pytest
 
 from resqpy.base.keys import Keys
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import find_binary, major_version
+from resqpy.embedded.process import find_binary, major_version
 from tests.cli.roles import ROLES, Guarded, users
 
 KEYS = Keys()

@@ -19,9 +19,9 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError
 
 from resqpy.base.errors import StoreMisconfigured
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import find_binary, in_wheel
+from resqpy.embedded.process import find_binary, in_wheel
 from resqpy.framework.api.api import api
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.store.connection.client import Store

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from resqpy.cli.main import without_login
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call, Program
 from tests.support.waiting import wait_for
 

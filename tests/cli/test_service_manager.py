@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.processes.service_manager import ServiceManager
+from resqpy.cli.processes.supervisor import ServiceManager
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, registered
 from tests.support.waiting import wait_for

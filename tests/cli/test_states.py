@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
 QUEUE = "default"  # of the task sendMail
@@ -158,7 +158,7 @@ def test_how_far_they_were_looked_for_is_told(
     for name, record in RECORDS.items():
         client.set(f"resque:worker:{name}", record)
     assert "resqpy doctor scans all" not in resqpy("workers").err
-    monkeypatch.setattr("resqpy.store.repair.unregistered._STEPS", 1)
+    monkeypatch.setattr("resqpy.store.repair.checkup._STEPS", 1)
 
     for view in ("workers", "info"):
         assert "resqpy doctor scans all" in resqpy(view).err

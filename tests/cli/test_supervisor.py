@@ -19,7 +19,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.cli.processes.supervisor import Grace
 from resqpy.framework.config.sections import TasksConfig
 from tests.cli.conftest import Program

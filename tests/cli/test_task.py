@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
 

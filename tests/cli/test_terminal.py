@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.embedded import PrivateServer
 from tests.support.pty_program import PtyProgram
 

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from resqpy.tracked import locks, settling
+from resqpy.tracked import claiming, locks
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.record import RunEnd, RunEndKind, TaskError
 from resqpy.tracked.transitions import apply
@@ -195,7 +195,7 @@ async def brought_to(tracked: Tracked, task_id: str, status: str) -> None:
         if status != "running":
             kind = RunEndKind.COMPLETE if status == "completed" else RunEndKind.FAIL
             change = apply(claim.record, RunEnd(kind, claim.now_us, error=TaskError("E", "no")))
-            assert await settling.step(tracked.store, change)
+            assert await claiming.step(tracked.store, change)
     assert (await tracked.fetch(task_id)).status == status
 
 

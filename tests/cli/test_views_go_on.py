@@ -9,7 +9,7 @@ import pytest
 from redis import Redis as Client
 
 from resqpy.base.keys import Keys
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 from tests.support.junk import KINDS
 

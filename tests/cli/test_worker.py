@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended, registered
 from tests.support.waiting import wait_for

@@ -17,9 +17,9 @@ from resqpy.engine.run import Run
 from resqpy.framework.tasks.handle import Handle, _Verb
 from resqpy.tracked import errors as tracked_errors
 from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.delivery import Listener
 from resqpy.tracked.handle import Selection, TrackedTask
-from resqpy.tracked.intercepting import Operation
-from resqpy.tracked.listener import Listener
+from resqpy.tracked.processing import Operation
 from tests.docs.pages import DOCS
 
 DOC = DOCS / "reference" / "api.md"

@@ -8,7 +8,7 @@ import pytest
 
 from resqpy import MultiWorker, ScalingOptions
 from resqpy.base.errors import UsageError
-from resqpy.engine.worker.autoscale import Memory, Reading, Sampler, decide
+from resqpy.engine.worker.multi_worker import Memory, Reading, Sampler, decide
 
 OPTIONS = ScalingOptions(min_task_processors=2, max_task_processors=20)
 CALM = Memory()

@@ -13,9 +13,7 @@ from resqpy.base.errors import InvalidJob
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import NewJob, Queue
-from resqpy.engine.scheduler.claims import Claims
-from resqpy.engine.scheduler.due import DueItemPolicy
-from resqpy.engine.scheduler.promotion import EventReporter, Promotion
+from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, Promotion
 from tests.support.inspecting import round_trips
 from tests.support.leading import Leading
 

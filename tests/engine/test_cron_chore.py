@@ -21,11 +21,9 @@ from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.worker.worker import Worker
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
-from resqpy.schedules.announcing import Announcer, own_tasks
-from resqpy.schedules.chore import ScheduleChore
-from resqpy.schedules.schedule import ON_TIME_MS
-from resqpy.store.firing import CHANGED, DueJob, fire
-from resqpy.store.periodic import cron_firing
+from resqpy.schedules.schedule import ON_TIME_MS, ScheduleChore
+from resqpy.schedules.tasks import Announcer, own_tasks
+from resqpy.store.periodic import CHANGED, DueJob, cron_firing, fire
 from tests.support.leading import Leading
 from tests.support.waiting import wait_for
 

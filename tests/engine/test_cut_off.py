@@ -200,7 +200,7 @@ async def test_too_many_of_them_end_the_worker(
     redis_url: str, redis: Any, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a new process is rid of them: it dies with that as its cause, and loses nothing."""
-    monkeypatch.setattr("resqpy.engine.worker.left_behind.MAXIMUM", 3)
+    monkeypatch.setattr("resqpy.engine.worker.threads.MAXIMUM", 3)
     jobs = {"bad": {"perform": stubborn.itself, "time_limit": 20}}
     async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
         await queue.enqueue_many([("q", "bad", [])] * 6)

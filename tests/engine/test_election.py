@@ -11,10 +11,9 @@ import pytest
 from resqpy.base.clock import FixedClock
 from resqpy.embedded import PrivateServer
 from resqpy.engine.scheduler.election import Election
-from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
 

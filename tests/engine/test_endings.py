@@ -13,8 +13,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, FixedClock
 from resqpy.base.errors import JobCancelled, WorkerStopped
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import define
-from resqpy.engine.lifecycle import JobLifecycle
-from resqpy.engine.outcome import RETURNED, SKIPPED, Command, Outcome, OutcomeKind
+from resqpy.engine.lifecycle import RETURNED, SKIPPED, Command, JobLifecycle, Outcome, OutcomeKind
 from resqpy.engine.plugin import Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.endings import ended

@@ -21,12 +21,11 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.engine.definition import define
 from resqpy.engine.scheduler.election import Leadership
-from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.engine.worker.pool import Pool
 from resqpy.store import workers
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.exchange_proxy import ExchangeProxy
 from tests.support.proxy import Proxy

@@ -11,8 +11,8 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.engine.inspect.failed_groups import MAX_GROUPS
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.failed_jobs import MAX_GROUPS
+from resqpy.engine.inspect.inspector import Resque
 from tests.support.inspecting import failed_entry
 from tests.support.recordings import INSTALLATIONS, replay
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from resqpy import Queue
 from resqpy.base.errors import StoreError
 from resqpy.embedded import PrivateServer
-from resqpy.store.connection.scripts import script
+from resqpy.store.connection.client import script
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.working import Working, working

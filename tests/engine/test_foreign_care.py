@@ -11,7 +11,7 @@ from resqpy.base.clock import SYSTEM_CLOCK, iso_utc
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore
 from resqpy.framework.config.sections import SchedulerOptions
-from resqpy.store import foreign
+from resqpy.store import workers
 from tests.support.leading import LeadingScheduler
 
 NODE = "host:11+1:mail"
@@ -200,5 +200,5 @@ async def test_a_registered_worker_keeps_its_heartbeat(redis_url: str, redis: An
             return await run(name, *args, **more)
 
         scene.store.run = late  # type: ignore[method-assign]
-        assert await foreign.drop_ghost_beats(scene.store, SYSTEM_CLOCK.now_ms()) == 0
+        assert await workers.drop_ghost_beats(scene.store, SYSTEM_CLOCK.now_ms()) == 0
         assert await redis.hlen(keys.heartbeats) == 2

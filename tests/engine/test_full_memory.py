@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from resqpy import Queue
 from resqpy.base.errors import StoreUnavailable
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import find_binary, in_wheel
+from resqpy.embedded.process import find_binary, in_wheel
 from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for
 from tests.support.working import working

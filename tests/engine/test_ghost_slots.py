@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import OutcomeUnknown
-from resqpy.store.connection.scripts import script
+from resqpy.store.connection.client import script
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 from tests.support.working import Working, working

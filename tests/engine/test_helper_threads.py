@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy import MultiWorker, SyncQueue
-from resqpy.base.concurrency.helper_thread import HelperThread, ThreadFailed
+from resqpy.base.concurrency.loops import HelperThread, ThreadFailed
 from resqpy.base.errors import StoreUnavailable
 from resqpy.engine.role import State
 from resqpy.framework.api.loop_thread import LOOP_THREAD
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 async def test_what_dies_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its owner is told of each death, with the cause; then it works on, until it is stopped."""
-    monkeypatch.setattr("resqpy.base.concurrency.helper_thread._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("resqpy.base.concurrency.loops._FIRST_PAUSE_S", 0.01)
     deaths: list[BaseException] = []
     begun: list[int] = []
     causes: list[BaseException] = [OSError(24, "Too many open files"), SystemExit(1)]

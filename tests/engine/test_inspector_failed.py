@@ -10,7 +10,7 @@ import pytest
 
 from resqpy.base.errors import NotInFailed, StoreError, UsageError
 from resqpy.base.model import FORCED_CLEAN, FailedJob
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.store.queues import Guard
 from tests.support.inspecting import dumps, failed_entry, round_trips

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.model import UnreadableJob
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from tests.support.inspecting import round_trips
 from tests.support.recordings import recorded_values, replay
 

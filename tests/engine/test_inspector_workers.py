@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries, worker_records
+from resqpy.base import job_records
 from resqpy.base.clock import FixedClock, iso_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.worker import Worker
 from resqpy.store import workers
 from tests.support.inspecting import dumps, failed_entry, round_trips
@@ -52,7 +52,7 @@ async def register(redis: Any, worker_id: str, record: bytes | None = None) -> N
 
 def ours(job: bytes, run_at: str = "2026-11-21T00:00:00.000001Z", queue: str = "q") -> bytes:
     """A record as our exchange writes it."""
-    return worker_records.prefix(queue, run_at) + job + worker_records.suffix("h+1-abcdefgh:7")
+    return job_records.work_prefix(queue, run_at) + job + job_records.work_suffix("h+1-abcdefgh:7")
 
 
 def ruby(job: bytes, run_at: str = "2026-11-21T00:00:00Z") -> bytes:
@@ -169,13 +169,13 @@ async def test_a_busy_worker_is_cleaned(
 async def test_held_bytes_are_kept(size: int, resque: Resque, redis: Any) -> None:
     """A job whose bytes could not stand in the record comes back exactly, whatever its size."""
     poison = b"\xff" * size
-    await register(redis, OURS, ours(worker_records.HELD_PAYLOAD))
+    await register(redis, OURS, ours(job_records.HELD_PAYLOAD))
     await redis.set(f"resque:resqpy:held:{OURS}", poison)
 
     entry = await resque.force_clean_worker(OURS)
 
     assert entry is not None
-    assert entry.class_name == failed_entries.UNREADABLE
+    assert entry.class_name == job_records.UNREADABLE
     assert await redis.keys("resque:resqpy:held:*") == []
     assert await resque.retry_and_remove_failed(entry)
     assert await redis.lrange("resque:queue:q", 0, -1) == [poison]
@@ -185,7 +185,7 @@ async def test_held_bytes_are_kept(size: int, resque: Resque, redis: Any) -> Non
 async def test_held_bytes_that_are_a_good_job(resque: Resque, redis: Any) -> None:
     """What was held only because it is large stands in the entry as it is."""
     job = dumps({"class": "A", "args": ["x" * 70_000]})
-    await register(redis, OURS, ours(worker_records.HELD_PAYLOAD))
+    await register(redis, OURS, ours(job_records.HELD_PAYLOAD))
     await redis.set(f"resque:resqpy:held:{OURS}", job)
 
     entry = await resque.force_clean_worker(OURS)
@@ -220,7 +220,7 @@ async def test_junk_around_a_worker_does_not_hold_its_cleaning_up(
     assert again is None
     assert await redis.smembers("resque:workers") == set()
     [entry] = await redis.lrange("resque:failed", 0, -1)
-    assert failed_entries.decode(entry).worker == "\\udcff:1"
+    assert job_records.decode_failed(entry).worker == "\\udcff:1"
 
 
 async def test_an_idle_worker_counts_no_failure(resque: Resque, redis: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue
-from resqpy.base import failed_entries, worker_records
+from resqpy.base import job_records
 from tests.support.waiting import wait_for
 
 
@@ -58,7 +58,7 @@ class Drain:
         redis = self.redis
         queued = await redis.lrange("resque:queue:q", 0, -1)
         failed = [
-            failed_entries.decode(e).job_raw for e in await redis.lrange("resque:failed", 0, -1)
+            job_records.decode_failed(e).job_raw for e in await redis.lrange("resque:failed", 0, -1)
         ]
         delayed = [
             item
@@ -80,7 +80,7 @@ class Drain:
         for key in await self.redis.keys("resque:worker:*:q"):
             worker_id = key.removeprefix(b"resque:worker:")
             held = await self.redis.get(b"resque:resqpy:held:" + worker_id)
-            found.append(held or worker_records.payload(await self.redis.get(key)) or b"")
+            found.append(held or job_records.payload_of_work(await self.redis.get(key)) or b"")
         assert len(await self.redis.keys("resque:resqpy:held:*")) <= len(found)
         return found
 

@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.embedded import PrivateServer
 from resqpy.engine.worker.heartbeat import Vitals, beat
-from resqpy.engine.worker.hot_queues import MANY, HotQueues
+from resqpy.engine.worker.queues import MANY, HotQueues
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
@@ -43,7 +43,8 @@ async def push(redis: Any, *queues: str) -> None:
 def deafen(work: Working) -> None:
     """Redis' messages are lost, and the worker doesn't know it."""
     assert work.worker._wakeup is not None
-    work.worker._wakeup.tracker._on_change = lambda _: None
+    tracker = work.worker._wakeup.tracker
+    tracker._channels = dict.fromkeys(tracker._channels, lambda _: None)
 
 
 def queues_of(work: Working) -> list[str]:

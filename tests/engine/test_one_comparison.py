@@ -9,11 +9,9 @@ import pytest
 
 from resqpy import Resque
 from resqpy.base.errors import StoreError
-from resqpy.base.job_filter import JobFilter
+from resqpy.base.reading import JobFilter
 from resqpy.engine.plugin import Plugin
-from resqpy.engine.queue.advancing import Advancing
-from resqpy.engine.queue.moving import move_jobs
-from resqpy.engine.queue.removing import delete_delayed_jobs, delete_jobs
+from resqpy.engine.queue.removing import Advancing, delete_delayed_jobs, delete_jobs, move_jobs
 from tests.unit.test_job_filter import SAME
 
 ARGS = [{"to": "ü/é", "n": 1}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from resqpy.engine.scheduler.orphans import Orphans
+from resqpy.engine.scheduler.foreign_care import Orphans
 from resqpy.framework.api.scheduler import Scheduler
 from tests.support.waiting import wait_for
 

@@ -20,7 +20,7 @@ from resqpy.engine.run import current_run
 from resqpy.engine.worker.worker import Worker
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
-from resqpy.schedules import announcing
+from resqpy.schedules import tasks
 from tests.support.waiting import wait_for
 
 Jobs = Mapping[str, Any]
@@ -457,7 +457,7 @@ async def test_a_task_that_nobody_has_any_more_is_not_run(
     ours = verbs(Runs().job(100))
     await ours.enqueue_all_recurrent_jobs()
     seconds, _ = await redis.time()
-    old = seconds * 1000 - announcing.INACTIVE_AFTER_MS - 1000
+    old = seconds * 1000 - tasks.INACTIVE_AFTER_MS - 1000
     await redis.zadd("resque:resqpy:periodic:seen", {"tick": old})
     scheduler = await start(Scheduler, {})
     await wait_for(lambda: scheduler.leader)

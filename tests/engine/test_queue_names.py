@@ -6,7 +6,7 @@ import pytest
 
 from resqpy.base.errors import InvalidQueueName
 from resqpy.base.keys import Keys
-from resqpy.engine.queue.queue_names import QueueNames
+from resqpy.engine.worker.queues import QueueNames
 
 KNOWN = ["zeta", "Alpha", "_low", "mail_a", "mail_b", "mail_x", "a:b"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.model import WorkerId
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
@@ -139,7 +139,7 @@ async def test_at_most_once_goes_to_failed(redis_url: str, redis: Redis) -> None
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.claim.beginning)
         await scene.look()
         entry = await the_entry(redis)
-        failed = failed_entries.decode(entry)
+        failed = job_records.decode_failed(entry)
         assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hgetall("resque:resqpy:at_most_once") == {}
@@ -152,7 +152,7 @@ async def test_a_record_that_is_not_ours_is_kept(redis_url: str, redis: Redis) -
         await die_with(scene.store, JOB)
         await redis.set(f"resque:worker:{worker_id(1)}", b"what is this?")
         await scene.look()
-        failed = failed_entries.decode(await the_entry(redis))
+        failed = job_records.decode_failed(await the_entry(redis))
         assert (failed.exception, failed.job_raw) == ("PayloadError", b"what is this?")
 
 
@@ -163,7 +163,7 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
         (taken,) = await die_with(scene.store, bad)
         await workers.mark_at_most_once(scene.store, str(worker_id(1)), taken.claim.beginning)
         await scene.look()
-        failed = failed_entries.decode(await the_entry(redis))
+        failed = job_records.decode_failed(await the_entry(redis))
         assert failed.unreadable is not None
         assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
 
@@ -179,7 +179,7 @@ async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, re
         await die_with(scene.store, JOB)
         await scene.look()
         entry = await the_entry(redis)
-        assert failed_entries.decode(entry).exception == "PoisonPill"
+        assert job_records.decode_failed(entry).exception == "PoisonPill"
         assert await redis.llen("resque:queue:mail") == 0
         assert await redis.hlen("resque:resqpy:rescues") == 0
 
@@ -203,7 +203,7 @@ async def test_a_queue_that_is_no_list_harms_nobody_else(redis_url: str, redis: 
         await redis.set("resque:queue:mail", "no list")
         await scene.look()
         raws = await redis.lrange("resque:failed", 0, -1)
-        entries = [failed_entries.decode(raw) for raw in raws]  # type: ignore[arg-type]
+        entries = [job_records.decode_failed(raw) for raw in raws]  # type: ignore[arg-type]
         assert [entry.exception for entry in entries] == ["StoreError", "StoreError"]
         assert entries[1].job_raw == JOB
         assert await redis.zcard("resque:resqpy:processes") == 0

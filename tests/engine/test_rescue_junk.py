@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries, worker_records
+from resqpy.base import job_records
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import workers
 from tests.engine.test_rescue import INCARNATION, JOB, Scene, die_with, the_entry, worker_id
@@ -59,7 +59,7 @@ async def test_bytes_kept_apart_that_are_gone(redis_url: str, redis: Any, kind: 
         if kind is not None:
             await put_junk(redis, held, kind)
         await scene.look()
-    failed = failed_entries.decode(await the_entry(redis))
+    failed = job_records.decode_failed(await the_entry(redis))
     assert (failed.exception, failed.job_raw) == ("PayloadError", record)
     assert await redis.lrange("resque:queue:mail", 0, -1) == [OTHER]
     assert await forgotten(redis)
@@ -86,7 +86,7 @@ async def test_records_that_are_none_of_ours(redis_url: str, redis: Any, record:
         await redis.set(f"resque:worker:{ID}", record)
         await scene.look()
         [told] = [told for told in scene.told_of("clean_stuck_worker") if told[0] == ID]
-    failed = failed_entries.decode(await the_entry(redis))
+    failed = job_records.decode_failed(await the_entry(redis))
     assert failed.exception == "PayloadError"
     assert failed.job_raw == record
     assert told[1]["exception"] == "PayloadError"
@@ -102,7 +102,7 @@ async def test_one_burial_that_redis_refuses(redis_url: str, redis: Any) -> None
         await workers.register(scene.store, "other123", [other], "x")
         await redis.set(
             f"resque:worker:{other}",
-            worker_records.prefix("odd", "2026") + OTHER + worker_records.suffix(other.name),
+            job_records.work_prefix("odd", "2026") + OTHER + job_records.work_suffix(other.name),
         )
         await redis.zadd("resque:resqpy:processes", {"other123": 1})
         await redis.set("resque:queue:mail", "no list")

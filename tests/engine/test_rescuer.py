@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.model import WorkerId
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.worker.rescuer import Rescuer
+from resqpy.engine.worker.wakeup import Rescuer
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
@@ -63,7 +63,7 @@ async def test_what_may_begin_once_fails(redis_url: str, redis: Any) -> None:
     async with working(redis_url, {"Echo": lambda *args: ran.append(args)}, "mail", **OPTIONS):
         await wait_for(lambda: one_process(redis), message="one process is left")
 
-    failed = failed_entries.decode(await the_entry(redis))
+    failed = job_records.decode_failed(await the_entry(redis))
     assert (failed.exception, failed.job_raw, failed.queue) == ("WorkerDied", JOB, "mail")
     assert ran == []
     assert await redis.llen("resque:queue:mail") == 0

@@ -10,7 +10,7 @@ import pytest
 
 from resqpy import Queue, Resque
 from resqpy.base import codec
-from resqpy.base.job_filter import JobFilter
+from resqpy.base.reading import JobFilter
 from resqpy.engine.inspect.failed_jobs import failed_of
 from resqpy.engine.inspect.walking import WINDOW, DelayedSearch, search_queue
 from resqpy.store import delayed, sweep

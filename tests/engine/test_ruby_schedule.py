@@ -11,18 +11,17 @@ from typing import Any, Self
 import pytest
 
 from resqpy.base.cron.cron import CronSchedule
+from resqpy.base.cron.ruby import InvalidSchedule, parse, ruby_time
 from resqpy.base.errors import Deposed, UsageError
 from resqpy.base.periodic import to_ms
-from resqpy.base.ruby_schedule import InvalidSchedule, parse, ruby_time
-from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
-from resqpy.engine.inspect.schedule_view import ScheduleView
+from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs, ScheduleView
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.framework.config.sections import SchedulerOptions
-from resqpy.schedules.announcing import Announcer
-from resqpy.schedules.chore import ScheduleChore
 from resqpy.schedules.ruby import machine_zone
+from resqpy.schedules.schedule import ScheduleChore
+from resqpy.schedules.tasks import Announcer
 from tests.support.leading import Leading
 
 START = datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.scheduler.chores import ChoreLoop
 from resqpy.engine.scheduler.election import Leadership, Scope
+from resqpy.engine.scheduler.scheduler import ChoreLoop
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
 from tests.support.scheduling import StartScheduler, schedulers

@@ -7,10 +7,18 @@ from typing import Any, Literal
 
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.scheduler.schedule_chores import ScheduleHooks
-from resqpy.schedules.chore import Leader, Look, ScheduleChore
-from resqpy.schedules.schedule import Grid, MissedRule, Plan, Schedule, Unreadable
+from resqpy.schedules.schedule import (
+    Grid,
+    Leader,
+    Look,
+    MissedRule,
+    Plan,
+    Schedule,
+    ScheduleChore,
+    Unreadable,
+)
 from resqpy.store.connection.client import Store
-from resqpy.store.firing import DueJob, Expected, Firing
+from resqpy.store.periodic import DueJob, Expected, Firing
 from tests.support.leading import Leading
 
 START_MS = 1_767_225_600_000

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue
-from resqpy.base import worker_records
+from resqpy.base import job_records
 from resqpy.base.model import WorkerId
 from tests.support.junk import KINDS, put_junk
 from tests.support.waiting import wait_for
@@ -25,9 +25,9 @@ async def no_op(*_: Any) -> None:
 def of(name: str) -> bytes:
     """A record as a worker of that name would write it."""
     return (
-        worker_records.prefix("q", "2026-11-21T00:00:00.000000Z")
+        job_records.work_prefix("q", "2026-11-21T00:00:00.000000Z")
         + JOB
-        + worker_records.suffix(name)
+        + job_records.work_suffix(name)
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Queue
-from resqpy.base import worker_records
+from resqpy.base import job_records
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from tests.support.waiting import wait_for
@@ -180,8 +180,8 @@ async def test_records_that_nobody_knows(redis_url: str, redis: Any) -> None:
     tally = Tally()
     tally.gate.set()
     lost = WorkerId("host+3-abcd1234", "1", "q")
-    record = worker_records.prefix("q", "2026-11-21T00:00:00.000000Z") + JOB
-    await redis.set(f"resque:worker:{lost}", record + worker_records.suffix(lost.name))
+    record = job_records.work_prefix("q", "2026-11-21T00:00:00.000000Z") + JOB
+    await redis.set(f"resque:worker:{lost}", record + job_records.work_suffix(lost.name))
     others = {
         "resque:worker:host:1:q": b'{"queue":"q","run_at":"2026","payload":' + JOB + b"}",
         "resque:worker:host+3-abcd1234:2:q": b"what?",

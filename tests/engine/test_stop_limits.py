@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from resqpy import MultiWorker, Queue, RedisOptions, ScalingOptions, Scheduler, WorkerOptions
-from resqpy.base.concurrency import waiting
-from resqpy.base.concurrency.waiting import Deadline
+from resqpy.base.concurrency import own_tasks
+from resqpy.base.concurrency.own_tasks import Deadline
 from resqpy.engine import role
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 
 LAST_S, CANCEL_S = 0.6, 0.2
 NEVER_S = 3600.0
-MOMENT_S = waiting._MIN_S
+MOMENT_S = own_tasks._MIN_S
 
 
 class Given:

@@ -108,7 +108,10 @@ async def test_the_heartbeat_finds_work_where_the_wakeup_is_deaf(
     async with working(redis_url, {"no_op": no_op}, "*", timeout_s=60, heartbeat_s=0.2) as work:
         await work.until_quiet()
         assert work.worker._wakeup is not None
-        work.worker._wakeup.tracker._on_change = lambda _: None  # deaf, and doesn't know it
+        tracker = work.worker._wakeup.tracker
+        tracker._channels = dict.fromkeys(
+            tracker._channels, lambda _: None
+        )  # deaf, and doesn't know it
         await push(redis, "q")
         await work.until(1)
         await push(redis, "new")

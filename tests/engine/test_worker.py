@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from resqpy import Inspector, Queue, Worker
-from resqpy.base import failed_entries
+from resqpy.base import job_records
+from resqpy.base.concurrency.own_tasks import answered_elsewhere
 from resqpy.base.errors import InvalidQueueName, PoolStateError, UnknownTask
-from resqpy.base.json_check import read_strict
-from resqpy.engine.worker.keyboard import answered_elsewhere
+from resqpy.base.json_rules import read_strict
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
@@ -229,7 +229,7 @@ async def test_bad_jobs_fail_and_their_bytes_are_kept(
     entries = await redis.lrange("resque:failed", 0, -1)
     for entry in entries:
         read_strict(entry)
-        assert failed_entries.decode(entry).job_raw == raw
+        assert job_records.decode_failed(entry).job_raw == raw
     assert len(entries) + len(work.args("success")) == 2
     left = await dump(redis)
     assert not [key for key in left if "held" in str(key) or "worker:" in str(key)]
@@ -243,7 +243,7 @@ async def test_a_huge_job_fails_and_can_be_recovered(redis_url: str, redis: Any)
         await work.until(1)
         assert work.args("failure")[0][2].raw == b""
     [entry] = await redis.lrange("resque:failed", 0, -1)
-    kept = failed_entries.decode(entry).unreadable
+    kept = job_records.decode_failed(entry).unreadable
     assert kept is not None
     assert len(entry) < 2000
     assert await redis.get(f"resque:resqpy:unreadable:{kept}") == raw
@@ -563,5 +563,5 @@ def test_a_comma_in_a_queue_name_is_refused() -> None:
 
 def test_base64_of_poison_is_what_unreadable_says() -> None:
     """The bytes inside an entry are plain base64, for whoever wants to see them."""
-    job = json.loads(failed_entries.unreadable_job(b"\xff", "q"))
+    job = json.loads(job_records.unreadable_job(b"\xff", "q"))
     assert base64.b64decode(job["args"][0]) == b"\xff"

@@ -15,7 +15,7 @@ from resqpy.base.clock import iso_utc
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import Keys
 from resqpy.engine.definition import define
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked

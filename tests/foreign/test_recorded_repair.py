@@ -11,7 +11,7 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.model import Job, UnreadableJob
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from tests.support.recordings import recordings, replay
 from tests.support.redis_state import dump
 

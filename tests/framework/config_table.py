@@ -8,8 +8,8 @@ import inspect
 import re
 from pathlib import Path
 
+from resqpy.framework.config.kinds import Option
 from resqpy.framework.config.merge import KNOWN
-from resqpy.framework.config.option import Option
 from resqpy.framework.config.sections import SECTIONS
 from resqpy.framework.tasks.task import PROPERTIES, Task
 

@@ -20,7 +20,7 @@ from redis import Redis
 
 from resqpy.base.errors import InvalidJob, OutcomeUnknown, ResqpyError, StoreUnavailable, UsageError
 from resqpy.base.model import FailedJob
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.framework.api.blocking import SyncFacade, SyncQueue, SyncVerb
 from resqpy.framework.api.loop_thread import LOOP_THREAD

@@ -19,8 +19,7 @@ from resqpy.base.errors import StoreError, StoreUnavailable
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.framework.api.api import api
-from resqpy.framework.config.config import load_config
-from resqpy.framework.config.connection import redis_options
+from resqpy.framework.config.config import load_config, redis_options
 from resqpy.framework.process.process import Process
 from resqpy.store import workers
 from resqpy.store.connection.client import Store

@@ -16,8 +16,9 @@ from redis.asyncio import Redis
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.framework.api.api import api
-from resqpy.framework.config.config import Config, load_config
-from resqpy.framework.config.connection import (
+from resqpy.framework.config.config import (
+    Config,
+    load_config,
     redis_options,
     scaling_options,
     scheduler_options,
@@ -28,7 +29,7 @@ from resqpy.framework.config.merge import KNOWN
 from resqpy.framework.logs.events import EventLog
 from resqpy.framework.logs.log import Filter
 from resqpy.framework.process.process import Process
-from resqpy.tracked.defaults import preset
+from resqpy.tracked.checks import preset
 from tests.framework.conftest import Files, MakeProject, until
 from tests.support.waiting import PATIENCE_S
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.concurrency.helper_thread import HelperThread
+from resqpy.base.concurrency.loops import HelperThread
 from resqpy.base.errors import UsageError
 from resqpy.embedded import PrivateServer
 from resqpy.framework.process.health import HealthInitializer

@@ -11,9 +11,8 @@ import pytest
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
-from resqpy.framework.tasks.inputs import Input, Inputs
-from resqpy.framework.tasks.signature import merge_inputs
-from resqpy.framework.tasks.type_hints import check_of
+from resqpy.framework.tasks.inputs import Input, Inputs, check_of
+from resqpy.framework.tasks.spec import merge_inputs
 from tests.framework.conftest import MakeProject, until
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from resqpy.framework.process import health, loop_watch
+from resqpy.framework.process import health
 from resqpy.framework.process.process import Process
 from resqpy.framework.process.signals import handled
 from tests.framework.conftest import MakeProject, until
@@ -46,8 +46,8 @@ TASKS = '''
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_watch, "BLOCKED_AFTER_S", 0.3)
-    monkeypatch.setattr(loop_watch, "ASKED_EVERY_S", 0.02)
+    monkeypatch.setattr(health, "BLOCKED_AFTER_S", 0.3)
+    monkeypatch.setattr(health, "ASKED_EVERY_S", 0.02)
     monkeypatch.setattr(health, "_LOOK_S", 0.02)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy import Queue, Store, TrackedApi
-from resqpy.base.concurrency.pending import LOST, must_be_awaited
+from resqpy.base.concurrency.loops import LOST, must_be_awaited
 from resqpy.base.errors import InvalidTask, NoEventLoop
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process

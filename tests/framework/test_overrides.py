@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.api.api import api

@@ -14,7 +14,7 @@ import structlog
 from resqpy import Worker
 from resqpy.embedded import PrivateServer
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.worker.process_state import PAUSED, QUIET, STOPPING, STUCK
+from resqpy.engine.worker.heartbeat import PAUSED, QUIET, STOPPING, STUCK
 from resqpy.framework.process.metrics import of_parts
 from resqpy.framework.process.parts import tell_if_nobody_leads
 from resqpy.framework.process.process import Process

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base.errors import DuplicateDelayedJob, UsageError
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.framework.api.api import api
 from resqpy.framework.api.tasks_api import TasksApi
 from resqpy.framework.process.process import Process

@@ -14,18 +14,18 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3250, 37),
-    "cli": (4810, 50),
-    "diagnosis": (1380, 12),
-    "embedded": (480, 7),
-    "engine": (6055, 70),
-    "framework": (6400, 52),
-    "plugins": (333, 5),
+    "base": (3120, 23),
+    "cli": (4740, 44),
+    "diagnosis": (1370, 7),
+    "embedded": (480, 6),
+    "engine": (5800, 44),
+    "framework": (6400, 45),
+    "plugins": (325, 4),
     "resqpy": (140, 1),
-    "schedules": (720, 7),
-    "store": (5054, 39),
-    "testing": (545, 9),
-    "tracked": (4215, 28),
+    "schedules": (700, 4),
+    "store": (4970, 27),
+    "testing": (530, 6),
+    "tracked": (4185, 20),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -13,7 +13,6 @@ from tests.support.source import docstring, name, python_files, tree
 # What may be larger, and why: growth is a visible decision. Names as the test prints them.
 EXCEPTIONS: dict[str, str] = {
     "base/keys.py:Keys": "one short method for each key of the wire format",
-    "base/keys.py": "one short method for each key of the wire format",
     "tracked/view.py:TaskView": "one line for each property of a task",
     "engine/worker/pool.py:Pool": "the dispatcher with all its states, to be read in one place",
     "engine/worker/pool.py": "the dispatcher with all its states, to be read in one place",
@@ -72,7 +71,7 @@ def nesting() -> Iterator[Size]:
 
 LIMITS: list[tuple[Callable[[], Iterator[Size]], int]] = [
     (function_lines, 40),
-    (file_lines, 400),
+    (file_lines, 600),
     (class_methods, 20),
     (constructor_parameters, 7),
     (nesting, 3),

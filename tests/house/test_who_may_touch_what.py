@@ -21,7 +21,7 @@ ALLOWED = {
     "click": ("cli/",),
     "click.echo": (
         "cli/output/printing.py",
-        "cli/interactive/terminal.py",
+        "cli/interactive/top.py",
     ),  # makes foreign text fit for a terminal
     "click.style": ("cli/output/printing.py",),
     "click.secho": (),
@@ -29,8 +29,8 @@ ALLOWED = {
     "starlette": ("web/",),
     "json": (
         "base/codec.py",  # the payloads
-        "base/js.py",  # numbers and texts as JavaScript prints them
-        "base/json_check.py",  # what would harm a foreign reader
+        "base/json_rules.py",  # numbers and texts as JavaScript prints them
+        "base/json_rules.py",  # what would harm a foreign reader
     ),
     "signal": (
         "framework/process/signals.py",
@@ -38,7 +38,7 @@ ALLOWED = {
     ),
     "importlib": (
         "base/imports.py",
-        "embedded/binary.py",  # looks for a wheel's folder without importing it
+        "embedded/process.py",  # looks for a wheel's folder without importing it
     ),
     "__import__": (),
     "time.time": ("base/clock.py",),
@@ -47,7 +47,7 @@ ALLOWED = {
     "datetime.utcnow": ("base/clock.py",),
     "datetime.today": ("base/clock.py",),
     "date.today": ("base/clock.py",),
-    "asyncio.wait_for": (),  # may lose a cancellation before Python 3.12: see base/concurrency/waiting.py
+    "asyncio.wait_for": (),  # may lose a cancellation before Python 3.12: see base/concurrency/own_tasks.py
     "structlog.configure": ("framework/logs/log.py",),
     "logging.basicConfig": ("framework/logs/log.py",),
 }

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import codec, js, worker_records
-from resqpy.engine.inspect.resque import Resque
+from resqpy.base import codec, job_records, json_rules
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.worker import Worker
 from tests.support.foreign import ForeignError, NodeDriver
 from tests.support.inspecting import dumps, failed_entry
@@ -75,7 +75,7 @@ async def test_we_print_arguments_as_node_does(node: NodeDriver) -> None:
     texts = await asyncio.gather(*(node.call("queue.encode", "q", "A", args) for args in values))
 
     for args, text in zip(values, texts, strict=True):
-        assert text == f'{{"class":"A","queue":"q","args":{js.stringify(args)}}}'
+        assert text == f'{{"class":"A","queue":"q","args":{json_rules.stringify(args)}}}'
         assert text.encode() in codec.spellings("A", "q", args)
 
 
@@ -270,8 +270,8 @@ async def test_both_forms_of_our_ids_are_names_to_node(
     later = ["box+resqpy:7-1-abcd1234", "box+resqpy:7-2-abcd1234"]
     for name in (*old, *later):
         await redis.sadd("resque:workers", f"{name}:q,r")
-        record = worker_records.prefix("q", "2026-01-01T00:00:00.000000Z")
-        record += b'{"class":"Echo","queue":"q","args":[]}' + worker_records.suffix(name)
+        record = job_records.work_prefix("q", "2026-01-01T00:00:00.000000Z")
+        record += b'{"class":"Echo","queue":"q","args":[]}' + job_records.work_suffix(name)
         await redis.set(f"resque:worker:{name}:q,r", record)
 
     assert await node.call("queue.workers") == dict.fromkeys((*old, *later), "q,r")
@@ -311,8 +311,8 @@ async def test_node_retries_what_we_cleaned(
     start_node: Any, node: NodeDriver, resque: Resque, redis: Any
 ) -> None:
     """Its `retryStuckJobs` knows our entry, and we know its."""
-    record = worker_records.prefix("q", "2026-01-01T00:00:00.000000Z")
-    record += b'{"class":"Echo","queue":"q","args":[]}' + worker_records.suffix("h+1-abc:7")
+    record = job_records.work_prefix("q", "2026-01-01T00:00:00.000000Z")
+    record += b'{"class":"Echo","queue":"q","args":[]}' + job_records.work_suffix("h+1-abc:7")
     for pid in (7, 8):
         await redis.sadd("resque:workers", f"h+1-abc:{pid}:q")
         await redis.set(f"resque:worker:h+1-abc:{pid}:q", record)
@@ -390,5 +390,7 @@ async def test_one_bad_job_of_ours_can_not_exist(node: NodeDriver, resque: Resqu
 
     seen = [(await node.wait_event("success")).args[1]["args"] for _ in values]
 
-    assert [js.stringify(args) for args in seen] == [js.stringify(args) for args in values]
+    assert [json_rules.stringify(args) for args in seen] == [
+        json_rules.stringify(args) for args in values
+    ]
     assert dumps(seen)

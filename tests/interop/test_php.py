@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from resqpy import Queue
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from tests.support.foreign_php import PhpProgram
 from tests.support.interop_jobs import Ours
 from tests.support.scheduling import StartScheduler

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy.base import codec
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.worker import Worker
 from tests.interop.test_node_queue import ARGS, anything
 from tests.support.foreign import ForeignDied, ForeignError, RubyDriver

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.foreign_time import moment_of
-from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
+from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs
 from resqpy.engine.queue.queue import Queue
 from tests.support.foreign import RubyDriver
 from tests.support.scheduling import StartScheduler

@@ -47,7 +47,7 @@ MUTANTS = (
     ),
     Mutant(
         "`*` works all queues in the order of their names",
-        "resqpy/engine/queue/queue_names.py",
+        "resqpy/engine/worker/queues.py",
         'everything = sorted(known, key=lambda name: name.encode("utf-8", "surrogateescape"))',
         "everything = sorted(known, reverse=True)",
         "tests/engine/test_queue_names.py::test_what_a_worker_works",
@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "inputs are checked before a run, whoever enqueued them",
-        "resqpy/framework/tasks/task_call.py",
+        "resqpy/framework/tasks/middleware.py",
         "return task.inputs.check(given)",
         "return dict(given)",
         "tests/framework/test_run.py::test_what_a_foreign_client_enqueues_is_checked_before_the_run",
@@ -138,7 +138,7 @@ MUTANTS = (
     ),
     Mutant(
         "what an enqueue hook changes is enqueued",
-        "resqpy/engine/queue/enqueue_hooks.py",
+        "resqpy/engine/queue/queue.py",
         "job.args = self._changed(plugin, job, given)",
         "job.args = deepcopy(given)",
         "tests/engine/test_changing_hooks.py::test_what_a_hook_changes_is_enqueued",
@@ -236,7 +236,7 @@ MUTANTS = (
     ),
     Mutant(
         "more task processors where all are busy",
-        "resqpy/engine/worker/autoscale.py",
+        "resqpy/engine/worker/multi_worker.py",
         "if share > _BUSY:",
         "if share > 1:",
         "tests/engine/test_autoscale.py::test_the_rule",
@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant(
         "where no scheduler runs, a worker rescues",
-        "resqpy/engine/worker/rescuer.py",
+        "resqpy/engine/worker/wakeup.py",
         "if beat.unwatched:",
         "if beat is None:",
         "tests/engine/test_rescuer.py::test_a_worker_alone",
@@ -320,7 +320,7 @@ MUTANTS = (
     ),
     Mutant(
         "a query by a range of times",
-        "resqpy/tracked/query.py",
+        "resqpy/tracked/handle.py",
         "return time_us is not None and self.since <= time_us < self.until",
         "return time_us is not None and self.since <= time_us",
         "tests/tracked/test_query_ranges.py::test_what_a_walk_finds",

@@ -310,21 +310,21 @@ async def test_two_processes_race_for_one_lock(make_stage: MakeStage) -> None:
 async def test_a_lost_reply_neither_blocks_nor_doubles(redis_url: str) -> None:
     """Asked again, who has the lock has it; another does not."""
     from resqpy import Store
-    from resqpy.store import plugin_locks
+    from resqpy.store import locks
     from resqpy.store.connection.options import RedisOptions
-    from resqpy.store.plugin_locks import JobLockKey
+    from resqpy.store.locks import JobLockKey
 
     store = Store(RedisOptions(url=redis_url))
     ours, other = JobLockKey("lock", "ours", 9), JobLockKey("lock", "other", 9)
-    take = plugin_locks.take_job_lock
+    take = locks.take_job_lock
     assert await take(store, ours)
     assert not await take(store, ours)
     assert await take(store, ours, again=True)
     assert not await take(store, other, again=True)
-    assert not await plugin_locks.hold_job_lock(store, other)
-    await plugin_locks.settle(store, [other.release_command])
+    assert not await locks.hold_job_lock(store, other)
+    await locks.settle(store, [other.release_command])
     assert await store.call("EXISTS", "lock") == 1
-    await plugin_locks.settle(store, [ours.release_command, ours.release_command])
+    await locks.settle(store, [ours.release_command, ours.release_command])
     assert await store.call("DBSIZE") == 0
     await store.close()
 

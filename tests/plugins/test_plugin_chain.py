@@ -11,7 +11,7 @@ from resqpy import Plugin, Worker
 from resqpy.base.errors import WorkerStopped
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.definition import Definition, define
-from resqpy.engine.outcome import Outcome, OutcomeKind
+from resqpy.engine.lifecycle import Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing
 from resqpy.engine.run import Run
 from resqpy.engine.worker.execute import execute

@@ -15,7 +15,7 @@ from resqpy.base.model import Job, WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
-from resqpy.plugins.patience import patiently
+from resqpy.plugins.locks import patiently
 from resqpy.store.exchange import JobClaim
 from tests.plugins.stage import Gate, Stage
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from resqpy import Plugin
-from resqpy.base.backoff import Backoff
 from resqpy.base.errors import UsageError
+from resqpy.base.when import Backoff
 from resqpy.engine.definition import define
 from resqpy.engine.run import Run
 from resqpy.plugins import Retry

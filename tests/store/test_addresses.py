@@ -14,7 +14,7 @@ from resqpy import RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, UsageError
 from resqpy.embedded import PrivateServer
 from resqpy.framework.config.kinds import ADDRESSES
-from resqpy.store.connection.address import hosts_of, place_of, sentinels_of
+from resqpy.store.connection.connect import hosts_of, place_of, sentinels_of
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 

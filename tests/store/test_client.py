@@ -12,7 +12,7 @@ from redis import exceptions
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import in_wheel
+from resqpy.embedded.process import in_wheel
 from resqpy.store.connection.client import Store, error_text, translate
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import Exchange, SlotRef

@@ -16,7 +16,7 @@ from resqpy import MultiWorker, Queue, RedisOptions, Store
 from resqpy.base.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.masking import masked_url
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import in_wheel
+from resqpy.embedded.process import in_wheel
 from resqpy.store.connection.translation import translate_connect
 from tests.support.ports import close_server, free_port
 from tests.support.waiting import wait_for

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import codec, worker_records
+from resqpy.base import codec, job_records
 from resqpy.base.errors import StoreError, StoreMisconfigured
-from resqpy.base.json_check import read_strict
+from resqpy.base.json_rules import read_strict
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.store.connection.client import Store
@@ -325,7 +325,7 @@ async def test_recorded_payloads_never_break_a_record(desk: Desk, redis: Any, na
     if taken.claim.held >= 0:
         assert await redis.get(f"resque:resqpy:held:{A}") == raw
     else:
-        assert worker_records.payload(record) == raw
+        assert job_records.payload_of_work(record) == raw
 
 
 # -- large jobs --
@@ -399,7 +399,7 @@ async def test_a_long_list_of_flat_objects_stands_in_its_record(desk: Desk, redi
     (taken,) = (await desk(free=PLACES[:1])).taken
 
     assert taken.claim.held == -1
-    assert worker_records.payload(await redis.get(RECORD_A)) == raw
+    assert job_records.payload_of_work(await redis.get(RECORD_A)) == raw
 
 
 async def test_a_record_that_is_not_ours_is_left_alone(desk: Desk, redis: Any) -> None:
@@ -517,8 +517,8 @@ async def test_a_slot_is_named_by_a_word(desk: Desk, redis: Any, host: str) -> N
     await desk(free=refs)
     for each in ids:
         record = await redis.get(f"resque:worker:{each}")
-        assert record.endswith(worker_records.suffix(each.name))
-        assert worker_records.decode_own(str(each), record) is not None
+        assert record.endswith(job_records.work_suffix(each.name))
+        assert job_records.decode_own_work(str(each), record) is not None
 
 
 async def test_two_processes_share_a_queue(redis_url: str, redis: Any) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.errors import StoreError
 from resqpy.store import failures, queues
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import EndCommands, Exchange
 from resqpy.store.failures import EntryAction
-from resqpy.store.firing import Firing, fire
+from resqpy.store.periodic import Firing, fire
 from resqpy.store.queues import Guard, Push
 from tests.support.inspecting import failed_entry
 from tests.support.redis_state import dump
@@ -92,7 +92,7 @@ async def test_an_advance_that_fails_at_its_second_job(store: Store, redis: Any)
 async def test_a_retry_that_fails_at_its_second_entry(store: Store, redis: Any) -> None:
     """The first is retried, the others stay."""
     raw = [failed_entry(b'{"class":"A","args":[%d]}' % n) for n in range(3)]
-    entries = [*map(failed_entries.decode, raw)]
+    entries = [*map(job_records.decode_failed, raw)]
     await redis.rpush("resque:failed", *raw)
     guards: list[list[Guard]] = [[], LOCKS, []]
     wanted = [EntryAction(entries[n], n, "q", b"%d" % n, guards[n]) for n in range(3)]

@@ -11,7 +11,7 @@ import pytest
 from resqpy import Queue
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.embedded import PrivateServer
-from resqpy.embedded.binary import find_binary, major_version
+from resqpy.embedded.process import find_binary, major_version
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.proxy import Proxy

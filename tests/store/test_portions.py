@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.store import delayed, failures, queues
-from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.client import MAX_BYTES, Arg, Store, portions
 from resqpy.store.connection.line import Line
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.scripts import MAX_BYTES, portions
 from resqpy.store.delayed import Advance
 from resqpy.store.failures import EntryAction
 from resqpy.store.queues import Moved
@@ -130,7 +129,7 @@ async def test_advancing(store: Watched, redis: Any) -> None:
 async def test_settling_failed_jobs(store: Watched, redis: Any) -> None:
     """Some are removed, some are tried again; each in its step."""
     entries = [
-        failed_entries.encode(
+        job_records.encode_failed(
             job_json=raw,
             queue="q",
             worker="w",
@@ -144,7 +143,7 @@ async def test_settling_failed_jobs(store: Watched, redis: Any) -> None:
     await redis.rpush("resque:failed", *entries)
     settlings = [
         EntryAction(
-            failed_entries.decode(entries[item.index]),
+            job_records.decode_failed(entries[item.index]),
             item.index,
             "q" if item.index % 2 else "",
             item.raw,

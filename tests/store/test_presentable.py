@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from resqpy.base import codec
-from resqpy.base.json_check import read_strict
+from resqpy.base.json_rules import read_strict
 from resqpy.embedded import PrivateServer
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import Store, script
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.scripts import script
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from resqpy.store import promote
+from resqpy.store import delayed
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.promote import Action, Claim, Decision, Drop, Enqueue, Fail
+from resqpy.store.delayed import Action, Claim, Decision, Drop, Enqueue, Fail
 from resqpy.store.queues import Guard
 from tests.support.redis_state import dump
 
@@ -58,15 +58,15 @@ def job(number: int) -> bytes:
 
 async def test_a_step_is_bounded_and_says_what_is_left(store: Store, redis: Any) -> None:
     """No more than a batch moves in one step; the next second is told."""
-    await delay(redis, *(job(number) for number in range(promote.BATCH + 10)))
+    await delay(redis, *(job(number) for number in range(delayed.BATCH + 10)))
     await delay(redis, job(-1), second=2_000_000_000)
 
-    first = await promote.move_due(store, Held())
-    second = await promote.move_due(store, Held())
+    first = await delayed.move_due(store, Held())
+    second = await delayed.move_due(store, Held())
 
-    assert (first.worked, first.next_s) == ([(b"1000", promote.BATCH)], 1000)
+    assert (first.worked, first.next_s) == ([(b"1000", delayed.BATCH)], 1000)
     assert (second.worked, second.next_s) == ([(b"1000", 10)], 2_000_000_000)
-    assert await redis.llen("resque:queue:q") == promote.BATCH + 10
+    assert await redis.llen("resque:queue:q") == delayed.BATCH + 10
 
 
 @pytest.mark.parametrize(("size", "most"), [(1_000, 64), (10_000, 6), (40_000, 1), (60_000, 1)])
@@ -77,7 +77,7 @@ async def test_a_step_is_bounded_in_bytes(store: Store, redis: Any, size: int, m
     steps = 0
 
     while await redis.llen("resque:queue:q") < len(large):
-        moved = await promote.move_due(store, Held())
+        moved = await delayed.move_due(store, Held())
         assert moved.page == []
         assert 0 < moved.worked[0][1] <= most
         steps += 1
@@ -93,7 +93,7 @@ async def test_it_stops_at_what_must_be_looked_at_and_shows_the_head(
     special = b'{"class":"B","queue":"q","args":[]}'
     await delay(redis, job(1), special, job(2))
 
-    moved = await promote.move_due(store, Held(), ["B"], tell=True)
+    moved = await delayed.move_due(store, Held(), ["B"], tell=True)
 
     assert moved.told == [(b"1000", job(1))]
     assert (moved.member, moved.page) == (b"1000", [special, job(2)])
@@ -112,7 +112,7 @@ async def test_decisions_are_carried_out_each_in_one_step(store: Store, redis: A
         Enqueue("q"),
     ]
 
-    results = await promote.decide_delayed(
+    results = await delayed.decide_delayed(
         store, Held(), b"1000",
         [Decision(job(number), b"1000", action) for number, action in enumerate(actions, 1)],
     )  # fmt: skip
@@ -135,11 +135,11 @@ async def test_a_vetoed_job_is_dropped_and_frees_the_locks_it_took(
     await delay(redis, ITEM)
     guards = [Guard("lock", "free", 60), Guard("lock", "held", 60)]
 
-    results = await promote.decide_delayed(
+    results = await delayed.decide_delayed(
         store, Held(), b"1000", [Decision(ITEM, b"1000", Enqueue("q", guards))]
     )
 
-    assert results == [promote.VETOED]
+    assert results == [delayed.VETOED]
     assert await redis.exists("free", "resque:queue:q", "resque:delayed:1000") == 0
 
 
@@ -150,7 +150,7 @@ async def test_what_redis_refuses_stays_where_it_was(store: Store, redis: Any) -
     before = await state(redis)
     guards = [Guard("lock", "free", 60)]
 
-    [result] = await promote.decide_delayed(
+    [result] = await delayed.decide_delayed(
         store, Held(), b"1000", [Decision(ITEM, b"1000", Enqueue("q", guards))]
     )
 
@@ -164,7 +164,7 @@ async def test_of_equal_items_one_goes_at_a_time(store: Store, redis: Any) -> No
     """Ruby stores equal jobs of one second twice: both are promoted."""
     await delay(redis, ITEM, ITEM)
 
-    moved = await promote.move_due(store, Held())
+    moved = await delayed.move_due(store, Held())
 
     assert moved.worked == [(b"1000", 2)]
     assert await redis.lrange("resque:queue:q", 0, -1) == [ITEM, ITEM]
@@ -174,12 +174,12 @@ async def test_claimed_items_keep_their_second(store: Store, redis: Any) -> None
     """So that the events of a successor can name it."""
     await redis.rpush("resque:resqpy:claimed", b"12.5:" + ITEM)
 
-    [found] = await promote.claimed(store, 10)
-    results = await promote.decide_claimed(
+    [found] = await delayed.claimed(store, 10)
+    results = await delayed.decide_claimed(
         store, Held(fence=KEYS[:1]), [Decision(found.item, found.member, Enqueue("q"))]
     )
 
-    assert (found.member, found.item, results) == (b"12.5", ITEM, [promote.DONE])
+    assert (found.member, found.item, results) == (b"12.5", ITEM, [delayed.DONE])
     assert await redis.lrange("resque:queue:q", 0, -1) == [ITEM]
     assert not await redis.exists("resque:resqpy:claimed")
 
@@ -189,9 +189,9 @@ async def test_no_index_is_left_of_a_long_second(store: Store, redis: Any) -> No
     await delay(redis, job(1), job(2))
     await redis.rpush("resque:delayed:1000", *[b'{"class":"B","queue":"q","args":[]}'] * 5_001)
 
-    done = await promote.decide_delayed(
+    done = await delayed.decide_delayed(
         store, Held(), b"1000", [Decision(job(1), b"1000"), Decision(job(2), b"1000")]
     )
 
-    assert done == [promote.DONE, promote.DONE]
+    assert done == [delayed.DONE, delayed.DONE]
     assert await redis.keys("resque:timestamps:*") == []

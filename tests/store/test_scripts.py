@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.errors import StoreError
 from resqpy.base.model import FailedJob
 from resqpy.store import delayed, failures, queues, workers
@@ -35,7 +35,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 
 def entry(number: int) -> FailedJob:
     """One of several."""
-    return failed_entries.decode(failed_entry(b'{"class":"A","args":[%d]}' % number))
+    return job_records.decode_failed(failed_entry(b'{"class":"A","args":[%d]}' % number))
 
 
 # -- settle_failed --
@@ -46,8 +46,8 @@ async def test_settle_all_kinds_at_once(store: Store, redis: Any) -> None:
     entries = [entry(n) for n in range(6)]
     await redis.rpush(FAILED, *(each.raw for each in entries))
     await redis.set("held", "9999999999")
-    lost = failed_entries.decode(
-        failed_entry(failed_entries.unreadable_reference("d", 1, "q", "nowhere"))
+    lost = job_records.decode_failed(
+        failed_entry(job_records.unreadable_reference("d", 1, "q", "nowhere"))
     )
     await redis.rpush(FAILED, lost.raw)
 
@@ -155,7 +155,7 @@ async def test_settle_on_a_key_of_another_kind(store: Store, redis: Any) -> None
 
 async def test_clear_takes_kept_bytes_along(store: Store, redis: Any) -> None:
     """A page at a time."""
-    kept = failed_entry(failed_entries.unreadable_reference("d", 1, "q", "k"))
+    kept = failed_entry(job_records.unreadable_reference("d", 1, "q", "k"))
     await redis.rpush(FAILED, entry(1).raw, kept, *(entry(n).raw for n in range(20)))
     await redis.set("resque:resqpy:unreadable:k", b"bytes")
     assert await failures.clear(store, "failed", step=7) == 22
@@ -264,14 +264,14 @@ async def test_two_clean_one_worker(store: Store, redis: Any) -> None:
 
 READ_LATER = """
 from pathlib import Path
-from resqpy.store.connection import scripts
+from resqpy.store.connection import client
 
 def refuse(self):
     raise AssertionError(f"read while running: {self}")
 
-names = [each.stem for each in Path(scripts.__file__).parents[2].glob("*/lua/*.lua")]
+names = [each.stem for each in Path(client.__file__).parents[2].glob("*/lua/*.lua")]
 Path.read_bytes = Path.read_text = Path.open = refuse
-print(len({scripts.script(name).sha for name in names}) == len(names) > 30)
+print(len({client.script(name).sha for name in names}) == len(names) > 30)
 """
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resqpy.base import failed_entries, worker_records
+from resqpy.base import job_records
 
 ONCE = ("once", "tracked_once")
 
@@ -110,7 +110,7 @@ async def _failed(redis: Any, report: Report) -> dict[str, set[int]]:
     """The jobs that were given up by name: what may begin once, and what killed its worker thrice."""
     found: dict[str, set[int]] = defaultdict(set)
     for raw in await redis.lrange("resque:failed", 0, -1):
-        entry = failed_entries.decode(raw)
+        entry = job_records.decode_failed(raw)
         job = json.loads(entry.job_raw or b"{}")
         kind, args = job.get("class", "?"), job.get("args") or [{}]
         report.failed[f"{kind}: {entry.exception}"] += 1
@@ -128,7 +128,7 @@ async def _left(redis: Any) -> dict[str, int]:
             left["jobs in queues"] += await redis.llen(key)
         elif name.startswith("worker:") and await redis.type(key) == b"string":
             record = await redis.get(key)
-            left["jobs on records"] += worker_records.payload(record) is not None
+            left["jobs on records"] += job_records.payload_of_work(record) is not None
         elif name.startswith("resqpy:held:"):
             left["bytes kept beside a record"] += 1
         elif name.startswith(("lock:", "workerslock:")):

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from resqpy import MultiWorker, Plugin, ScalingOptions
-from resqpy.engine.outcome import Outcome, OutcomeKind
+from resqpy.engine.lifecycle import Outcome, OutcomeKind
 
 WEEK_MS = 7 * 86_400_000
 

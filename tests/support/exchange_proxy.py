@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from resqpy.store.connection.scripts import script
+from resqpy.store.connection.client import script
 from tests.support.ports import close_server
 
 FATES = ("cut", "lose", "tear", "hold", "delay", "repeat")

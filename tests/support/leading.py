@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 from resqpy.base.clock import FixedClock
-from resqpy.engine.scheduler.chores import Chore
 from resqpy.engine.scheduler.election import Leadership
-from resqpy.engine.scheduler.redis_clock import RedisClock
+from resqpy.engine.scheduler.scheduler import Chore
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.store import leader
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.waiting import wait_for
 

@@ -28,7 +28,7 @@ from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.plugins.locks import QueueLock
-from resqpy.store import promote
+from resqpy.store import delayed
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.line import Line
 from resqpy.store.connection.options import RedisOptions
@@ -145,7 +145,7 @@ def main() -> None:
     url, options = orders["url"], orders.get("options", {})
     end_with_parent()
     if orders.get("small"):
-        promote.BATCH, promote.PAGE = 50, 20
+        delayed.BATCH, delayed.STEP = 50, 20
     for death in orders.get("deaths", ()):
         live_and_die(url, options, death)
     asyncio.run(live(url, options, None))

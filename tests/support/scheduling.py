@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from resqpy.engine.scheduler.chores import Chore
+from resqpy.engine.scheduler.scheduler import Chore
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
 

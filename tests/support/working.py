@@ -90,18 +90,19 @@ async def at_rest(worker: MultiWorker) -> None:
 
 async def _all_heard(worker: MultiWorker, tracker: Tracker) -> None:
     """Return when the tracker has got what Redis had for it: a message comes behind all of that."""
-    heard, word, hand_on = asyncio.Event(), uuid.uuid4().hex.encode(), tracker._on_control
-    assert hand_on is not None
+    heard, word = asyncio.Event(), uuid.uuid4().hex.encode()
+    control = worker.store.keys.own("control").encode()
+    hand_on = tracker._channels[control]
 
     def note(message: bytes) -> None:
         heard.set() if message == word else hand_on(message)
 
-    tracker._on_control = note
+    tracker._channels[control] = note
     try:
-        await worker.store.call("PUBLISH", worker.store.keys.own("control"), word)
+        await worker.store.call("PUBLISH", control, word)
         await asyncio.wait_for(heard.wait(), PATIENCE_S)
     finally:
-        tracker._on_control = hand_on
+        tracker._channels[control] = hand_on
 
 
 QUIET = tuple(event for event in EVENTS if event not in ("poll", "pause"))

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.store.connection.client import Store
-from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.processing import LockKeeper
 from resqpy.tracked.verbs import Tracked
 from tests.interop.conftest import (  # noqa: F401 - fixtures of real Node and Ruby, and their marks
     node,

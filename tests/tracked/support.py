@@ -18,12 +18,11 @@ from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.tracked import record_fields, record_index
-from resqpy.tracked.delivery import Deliveries, with_tracking
+from resqpy.tracked import record_fields, records
+from resqpy.tracked.delivery import Deliveries, Handler, Listener, definition_of, with_tracking
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.listener import Handler, Listener, definition_of
+from resqpy.tracked.processing import LockKeeper
 from resqpy.tracked.recovery import settle_due
-from resqpy.tracked.renewal import LockKeeper
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 
@@ -184,7 +183,7 @@ async def check_indexes(client: Redis) -> None:
         task_id = key.removeprefix(prefix).decode()
         flat = [word for pair in (await redis.hgetall(key)).items() for word in pair]
         record = record_fields.from_flat(task_id, flat)
-        for name, score in record_index.entries(KEYS, record).items():
+        for name, score in records.entries(KEYS, record).items():
             wanted[name][task_id] = score
     found: dict[str, dict[str, int]] = {}
     async for key in redis.scan_iter(match=KEYS.own("tasks").encode() + b":*"):

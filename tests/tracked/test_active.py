@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from resqpy.base.errors import InvalidJob, UsageError
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.defaults import PRESETS, preset
+from resqpy.tracked.checks import PRESETS, preset
 from resqpy.tracked.errors import AlreadyFinished, AlreadySaving, FinishInProgress, LockLost
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

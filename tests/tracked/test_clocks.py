@@ -10,8 +10,7 @@ from redis.asyncio import Redis
 from resqpy.base.clock import SystemClock
 from resqpy.engine.definition import define
 from resqpy.engine.plugin import Enqueuing, Plugin
-from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import RedisClock, Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskStateError

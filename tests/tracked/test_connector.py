@@ -18,10 +18,9 @@ from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from resqpy.framework.tasks.task import Task, task
 from resqpy.store.connection.client import Store
-from resqpy.tracked.defaults import PRESETS, preset
+from resqpy.tracked.checks import PRESETS, preset
 from resqpy.tracked.finding import DEFAULT_PAGE_SIZE
-from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.query import make_query
+from resqpy.tracked.handle import TrackedTask, make_query
 from tests.support.waiting import wait_for
 from tests.tracked import modules
 from tests.tracked.support import KEYS, promoting, status_is

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from resqpy.base.backoff import Backoff
+from resqpy.base.when import Backoff
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.tasks.task import PROPERTIES
 from resqpy.plugins import Retry
 from resqpy.tracked import errors, processing
 from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.checks import PRESETS
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.defaults import PRESETS
+from resqpy.tracked.delivery import Listener
 from resqpy.tracked.events import TaskEvents
-from resqpy.tracked.handle import Selection, TrackedTask
-from resqpy.tracked.listener import Listener
-from resqpy.tracked.query import QueryOptions, SortBy
+from resqpy.tracked.handle import QueryOptions, Selection, SortBy, TrackedTask
 from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.transitions import ZOMBIE
 from resqpy.tracked.view import RunTimes

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from resqpy import Queue
-from resqpy.base import failed_entries, worker_records
+from resqpy.base import job_records
 from resqpy.engine.options import WorkerOptions
 from resqpy.store import workers
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import Store, script
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.scripts import script
 from resqpy.store.exchange import Exchange, SlotRef
 from resqpy.tracked.claiming import TakenTask
 from resqpy.tracked.errors import TaskStateError
@@ -335,7 +334,7 @@ async def test_a_mark_that_was_noted_before(redis: Any, redis_url: str) -> None:
             work.worker.pool._recover = marked  # type: ignore[method-assign]
             await work.until(1)
     assert once.ran == []
-    entry = failed_entries.decode((await redis.lrange(KEYS.failed, 0, -1))[0])
+    entry = job_records.decode_failed((await redis.lrange(KEYS.failed, 0, -1))[0])
     assert entry.exception == "WorkerDied"
     assert not await redis.exists(KEYS.at_most_once, KEYS.queue("q"))
 
@@ -347,7 +346,7 @@ async def test_a_mark_of_an_earlier_run(redis: Any, redis_url: str) -> None:
         await redis.hset(
             KEYS.at_most_once,
             str(worker_id(1)),
-            worker_records.prefix("mail", "2025-01-01T00:00:00.000000Z"),
+            job_records.work_prefix("mail", "2025-01-01T00:00:00.000000Z"),
         )
         await scene.look()
     assert await redis.lrange(KEYS.queue("mail"), 0, -1) == [JOB]

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.base.codec import TASK_ID
-from resqpy.base.members import replace_member
+from resqpy.base.json_rules import replace_member
 from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.recovery import TrackedChore

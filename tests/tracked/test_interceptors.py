@@ -17,7 +17,7 @@ from resqpy.framework.api.tracking import TrackedApi
 from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskRefused, TrackedError, UnknownTaskId
-from resqpy.tracked.intercepting import CallNext, Operation
+from resqpy.tracked.processing import CallNext, Operation
 from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
@@ -332,7 +332,7 @@ async def test_an_interceptor_of_runs_that_hangs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The slot is free again: what was not begun is released, what is done stays done."""
-    monkeypatch.setattr("resqpy.engine.worker.hook_limit.GRACE_S", 0.02)
+    monkeypatch.setattr("resqpy.engine.plugin.GRACE_S", 0.02)
     hangs, ran = Hangs(where, swallows=swallows), []
 
     async def interceptor(_: ActiveTask, call_next: Any) -> None:

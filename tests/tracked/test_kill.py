@@ -20,8 +20,8 @@ from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.store.connection.client import Store
 from resqpy.tracked.creating import CreateOptions
+from resqpy.tracked.delivery import definition_of
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.listener import definition_of
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked import victim

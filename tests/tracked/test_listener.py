@@ -18,6 +18,7 @@ from resqpy.base.errors import UsageError
 from resqpy.engine.options import WorkerOptions
 from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
+from resqpy.tracked.delivery import Listener
 from resqpy.tracked.errors import (
     AlreadyFinished,
     FinishInProgress,
@@ -25,7 +26,6 @@ from resqpy.tracked.errors import (
     LockLost,
     TrackedError,
 )
-from resqpy.tracked.listener import Listener
 from resqpy.tracked.processing import Finished, ProcessingState
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from resqpy.store.connection.client import Store
 from resqpy.tracked import locks
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.listener import definition_of
+from resqpy.tracked.delivery import definition_of
 from resqpy.tracked.locks import Held, LockState
 from resqpy.tracked.verbs import Tracked
 from tests.support.clocks import SteppedClock

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import failed_entries
+from resqpy.base import job_records
 from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
 from resqpy.store.connection.client import Store
@@ -53,7 +53,7 @@ async def test_its_job_fails_with_its_bytes_and_the_next_one_runs(
 
     async with Workshop(store, {"mail": mail}):
         await wait_for(both)
-    entry = failed_entries.decode((await redis.lrange("resque:failed", 0, -1))[0])
+    entry = job_records.decode_failed((await redis.lrange("resque:failed", 0, -1))[0])
     assert entry.job_raw == job
     assert spoiled.id in (entry.error or "")
     if "attempts" in fields:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base.backoff import Backoff
+from resqpy.base.when import Backoff
 from resqpy.engine.definition import define
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process

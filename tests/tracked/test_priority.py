@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from resqpy.base.errors import UsageError
-from resqpy.base.queue_priority import check_priority, family, split_priority, with_priority
-from resqpy.engine.inspect.resque import Resque
+from resqpy.base.keys import check_priority, family, split_priority, with_priority
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.queue.queue_names import QueueNames
+from resqpy.engine.worker.queues import QueueNames
 from resqpy.store import queues
 from resqpy.store.connection.client import Store
 from resqpy.tracked.verbs import Tracked

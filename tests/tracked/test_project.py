@@ -13,7 +13,7 @@ from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.intercepting import CallNext, Operation
+from resqpy.tracked.processing import CallNext, Operation
 from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, check_indexes, status_is
 

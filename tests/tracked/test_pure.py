@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from resqpy.base import codec
-from resqpy.base.backoff import Backoff
 from resqpy.base.codec import task_id_of, without_task_id
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import Keys
-from resqpy.tracked import record_fields, record_index
+from resqpy.base.when import Backoff
+from resqpy.tracked import record_fields, records
 from resqpy.tracked.checks import check_task_id, new_task_id
-from resqpy.tracked.merge import difference, merged
 from resqpy.tracked.record import (
     LastRun,
     Record,
@@ -26,6 +25,8 @@ from resqpy.tracked.record import (
     TaskError,
     TaskLock,
     TaskStatus,
+    difference,
+    merged,
 )
 from resqpy.tracked.transitions import ZOMBIE, apply, expired, fails, first_run, following_run
 
@@ -329,9 +330,9 @@ def test_what_changed(before: Record, after: Record) -> None:
 
     keys = Keys()
     sets: dict[str, Any] = {
-        **record_index.entries(keys, before),
-        **dict(record_index.moves(keys, before, after)),
+        **records.entries(keys, before),
+        **dict(records.moves(keys, before, after)),
     }
     assert {key: score for key, score in sets.items() if score != ""} == dict(
-        record_index.entries(keys, after)
+        records.entries(keys, after)
     )

@@ -10,8 +10,8 @@ from redis import Redis
 
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.tracked import locks, records, settling
-from resqpy.tracked.query import SortBy
+from resqpy.tracked import claiming, locks, records
+from resqpy.tracked.handle import SortBy
 from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskError, TaskStatus
 from resqpy.tracked.transitions import apply
 from resqpy.tracked.verbs import Tracked
@@ -115,7 +115,7 @@ class Session:
         if claim.ours and claim.record is not None:
             error = None if verb == "complete" else TaskError("E", "no")
             ending = RunEnd(RunEndKind(verb), claim.now_us + 1, error=error)
-            assert await settling.step(self._store, apply(claim.record, ending))
+            assert await claiming.step(self._store, apply(claim.record, ending))
 
     async def page(self, size: int) -> None:
         """Read the next page; behind the last, begin anew."""

@@ -15,8 +15,7 @@ from redis.asyncio import Redis
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import Deposed
 from resqpy.engine.scheduler.election import Leadership
-from resqpy.engine.scheduler.redis_clock import RedisClock
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked import locks, records
 from resqpy.tracked.recovery import TrackedChore

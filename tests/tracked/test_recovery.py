@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base import codec, failed_entries
+from resqpy.base import codec, job_records
 from resqpy.base.clock import failed_at_utc
 from resqpy.store.connection.client import Store
 from resqpy.tracked import locks, records
@@ -178,7 +178,7 @@ async def test_a_job_that_is_worked_on(tracked: Tracked, store: Store, redis: Re
 
 def entry_of(job: bytes, worker: str, failed_ms: int, **more: str) -> bytes:
     """A failed entry as Ruby writes it."""
-    return failed_entries.encode(
+    return job_records.encode_failed(
         job_json=job, queue="lost", worker=worker, exception=more.get("exception", "NameError"),
         error="no such thing", backtrace=["a.rb:1"], failed_at=failed_at_utc(failed_ms),
     )  # fmt: skip

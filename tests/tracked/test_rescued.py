@@ -13,14 +13,14 @@ from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.engine.definition import define
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.scheduler.due import DueItemPolicy
+from resqpy.engine.scheduler.promotion import DueItemPolicy
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.promote import Enqueue
+from resqpy.store.delayed import Enqueue
 from resqpy.tracked import locks, records
 from resqpy.tracked.verbs import Tracked
 from tests.engine.test_rescue import Scene, die_with

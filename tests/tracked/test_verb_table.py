@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.tracked import locks, settling
+from resqpy.tracked import claiming, locks
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.errors import TaskStateError
 from resqpy.tracked.handle import TrackedTask
@@ -50,7 +50,7 @@ async def in_status(tracked: Tracked, status: str) -> TrackedTask:
         assert claim.record is not None
         if status in ENDS:
             ending = RunEnd(ENDS[status], claim.now_us, error=TaskError("E", "m"), new_id="next")
-            assert await settling.step(tracked.store, apply(claim.record, ending))
+            assert await claiming.step(tracked.store, apply(claim.record, ending))
     if status == "disabling":
         await task.disable()
     found = await known(tracked, task.id)

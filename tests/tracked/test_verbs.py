@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
-from resqpy.base.backoff import Backoff
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.when import Backoff
 from resqpy.tracked import locks
 from resqpy.tracked.errors import AlreadySaving, TaskStateError, UnknownTaskId
 from resqpy.tracked.handle import TrackedTask

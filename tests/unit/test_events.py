@@ -10,8 +10,8 @@ import pytest
 from resqpy import MultiWorker, Scheduler, Worker
 from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
+from resqpy.tracked.delivery import Listener
 from resqpy.tracked.events import TaskEvents
-from resqpy.tracked.listener import Listener
 from resqpy.tracked.processing import Processing
 from tests.support.source import ROOT
 

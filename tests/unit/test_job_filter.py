@@ -8,7 +8,7 @@ import pytest
 
 from resqpy.base import reading
 from resqpy.base.errors import InvalidJob
-from resqpy.base.job_filter import JobFilter, same
+from resqpy.base.reading import JobFilter, same
 
 SAME = [  # what PHP, Python, Go, Java, traced Ruby and Node write of one job
     rb'{"class":"Mail","args":[{"to":"\u00fc\/\u00e9","n":1}],"id":"95d4","prefix":"","queue_time":1.5}',

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base import js
+from resqpy.base import json_rules
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from resqpy.base import js
 )  # fmt: skip
 def test_numbers(value: float, text: str) -> None:
     """ECMA-262, Number::toString."""
-    assert js.number(value) == text
+    assert json_rules.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_numbers(value: float, text: str) -> None:
 )
 def test_objects_and_lists(value: Any, text: str) -> None:
     """Keys that are array indices come first, by number."""
-    assert js.stringify(value) == text
+    assert json_rules.stringify(value) == text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_objects_and_lists(value: Any, text: str) -> None:
 )
 def test_texts(value: Any, text: str) -> None:
     """As node-resque joins them for the keys of Retry."""
-    assert js.text_of(value) == text
+    assert json_rules.text_of(value) == text
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_texts(value: Any, text: str) -> None:
 )  # fmt: skip
 def test_where_the_quick_ways_end(value: float, text: str) -> None:
     """Whole numbers that a double has exactly, and floats that Python writes without an exponent."""
-    assert js.number(value) == text
-    assert js.stringify([value]) == f"[{text}]"
+    assert json_rules.number(value) == text
+    assert json_rules.stringify([value]) == f"[{text}]"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.json_check import MAX_NESTING, depth, explain, plain, read_strict
+from resqpy.base.json_rules import MAX_NESTING, depth, explain, plain, read_strict
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resqpy.base.masking import Redaction, masked_text, masked_url
-from resqpy.store.connection.address import problem_of
+from resqpy.store.connection.connect import problem_of
 
 NEVER = "S3CR37"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.base.members import member_text, replace_member
+from resqpy.base.json_rules import member_text, replace_member
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from resqpy.base.prometheus import Histogram, Metric, metric, render
+from resqpy.framework.process.metrics import Histogram, Metric, metric, render
 
 
 def _read(*metrics: Metric) -> dict[tuple[str, str], float]:

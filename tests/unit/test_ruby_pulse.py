@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.engine.scheduler.ruby_pulse import PRUNE_AFTER_MS, RubyPulse
+from resqpy.engine.scheduler.foreign_care import PRUNE_AFTER_MS, RubyPulse
 
 MINUTE_MS = 60_000
 

@@ -12,7 +12,7 @@ import re
 import pytest
 
 from resqpy.base.cron.cron import InvalidCron
-from resqpy.base.cron.rufus import (
+from resqpy.base.cron.ruby import (
     Every,
     InvalidEvery,
     parse_cron_entry,

@@ -6,7 +6,7 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.errors import PayloadError
-from resqpy.base.json_check import shape_around
+from resqpy.base.json_rules import shape_around
 
 BEGIN = '{"xxxxx":"x","xxxx":["'
 

@@ -22,13 +22,17 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from resqpy.base.cron.days import Days, Weekday
-from resqpy.base.cron.fields import Fields, Refused, find_zone, parse_fields
-from resqpy.base.cron.local_time import (
+from resqpy.base.cron.fields import (
     DAY_S,
+    Days,
+    Fields,
+    Refused,
     Stretch,
+    Weekday,
     ceil_s,
+    find_zone,
     floor_s,
+    parse_fields,
     stretches_from,
     stretches_until,
 )

@@ -7,12 +7,192 @@ people. Where these disagree the text is rejected. The formats: docs/reference/c
 from __future__ import annotations
 
 import re
-from datetime import UTC, timedelta, timezone, tzinfo
+from calendar import monthrange
+from datetime import MAXYEAR, UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
-from resqpy.base.cron.days import Weekday
+from resqpy.base.when import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# Time zones as stretches of one UTC offset, in whole seconds since 1970; used by `base/cron` only.
+#
+# The zoneinfo module does not say when an offset changes, so it is asked for each day, and the exact second
+# is found by bisection. No zone of the tz database changes its offset and back within a day.
+
+EPOCH_ORDINAL = EPOCH.toordinal()
+DAY_S = 86_400
+ONE_SECOND = timedelta(seconds=1)
+FIRST_YEAR, LAST_YEAR = 2, MAXYEAR - 1  # local times of these years still fit a datetime
+
+
+class Stretch(NamedTuple):
+    """A period with one UTC offset; also cut at the ends of UTC years, where the offset does not change."""
+
+    start: int  # the first second of it, UTC
+    end: int  # the first second after it, UTC
+    offset: int  # seconds to add to UTC for local time
+    before: int  # the offset just before `start`
+    after: int  # the offset from `end` onwards
+
+
+def floor_s(moment: datetime) -> int:
+    """The whole second that contains an aware moment."""
+    return (moment - EPOCH) // ONE_SECOND
+
+
+def ceil_s(moment: datetime) -> int:
+    """The first whole second that is not before an aware moment."""
+    return -((EPOCH - moment) // ONE_SECOND)
+
+
+def stretches_from(zone: tzinfo, second: int) -> Iterator[Stretch]:
+    """The stretch that contains a second and all later ones, to the end of the calendar."""
+    for year in range(max(_year(second), FIRST_YEAR), LAST_YEAR + 1):
+        yield from (stretch for stretch in stretches(zone, year) if stretch.end > second)
+
+
+def stretches_until(zone: tzinfo, second: int) -> Iterator[Stretch]:
+    """The stretch of the last second before `second`, then the earlier ones, newest first."""
+    for year in range(min(_year(second), LAST_YEAR), FIRST_YEAR - 1, -1):
+        yield from (s for s in reversed(stretches(zone, year)) if s.start < second)
+
+
+@lru_cache(maxsize=4096)
+def stretches(zone: tzinfo, year: int) -> tuple[Stretch, ...]:
+    """The stretches of one UTC year in order."""
+    first, last = _january(year), _january(year + 1)
+    edges = [first, *_changes(zone, first, last), last]
+    offsets = [_offset(zone, edge) for edge in edges]
+    offsets.insert(0, _offset(zone, first - 1))
+    return tuple(
+        Stretch(edges[i], edges[i + 1], offsets[i + 1], offsets[i], offsets[i + 2])
+        for i in range(len(edges) - 1)
+    )
+
+
+def _changes(zone: tzinfo, first: int, last: int) -> Iterator[int]:
+    """Each second within `first < second < last` at which the offset changes."""
+    if isinstance(zone, timezone):
+        return
+    known = first
+    for asked in (*range(first + DAY_S, last, DAY_S), last - 1):
+        while _offset(zone, known) != _offset(zone, asked):
+            known = _next_change(zone, known, asked)
+            yield known
+        known = asked
+
+
+def _next_change(zone: tzinfo, low: int, high: int) -> int:
+    offset = _offset(zone, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+    return high
+
+
+def _offset(zone: tzinfo, second: int) -> int:
+    local = (EPOCH + timedelta(seconds=second)).astimezone(zone)
+    return (local.replace(tzinfo=UTC) - EPOCH) // ONE_SECOND - second
+
+
+def _year(second: int) -> int:
+    return (EPOCH + timedelta(seconds=second)).year
+
+
+def _january(year: int) -> int:
+    return (datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // ONE_SECOND
+
+
+# Which days a cron expression names: month, day of the month, weekday; used by `base/cron` only.
+#
+# Days are counted from 1970-01-01, so they compare with local seconds divided by 86,400.
+
+FIRST_TUESDAY = date(2019, 1, 1)  # rufus counts the weeks of `mon%2` from here
+WHOLE_CYCLE = range(2000, 2400)  # after 400 years the calendar repeats, weekdays included
+
+
+def day_number(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01."""
+    return date(year, month, day).toordinal() - EPOCH_ORDINAL
+
+
+class Weekday(NamedTuple):
+    """One weekday of the fifth field: `fri`, `fri#2`, `fri#-1` or `fri%2+1`."""
+
+    day: int  # 0 is Sunday
+    nth: int = 0  # its number in the month, from the end if negative; 0 is any
+    every: int = 1  # every so many weeks
+    plus: int = 0
+
+
+class Days(NamedTuple):
+    """The three day fields. If both day of the month and weekday are restricted, either matches (crontab(5))."""
+
+    months: tuple[int, ...]
+    monthdays: tuple[int, ...] | None  # negative from the end; None is any
+    weekdays: tuple[Weekday, ...] | None  # None is any
+
+    def between(self, first: int, last: int) -> Iterator[int]:
+        """The days within `first <= day <= last` in order."""
+        start = date.fromordinal(first + EPOCH_ORDINAL)
+        month = start.year * 12 + start.month - 1
+        stop = date.fromordinal(last + EPOCH_ORDINAL)
+        while month <= stop.year * 12 + stop.month - 1:
+            yield from (day for day in _days(self, *divmod(month, 12)) if first <= day <= last)
+            month += 1
+
+    def between_backwards(self, first: int, last: int) -> Iterator[int]:
+        """The same days, the last one first."""
+        start = date.fromordinal(first + EPOCH_ORDINAL)
+        stop = date.fromordinal(last + EPOCH_ORDINAL)
+        month = stop.year * 12 + stop.month - 1
+        while month >= start.year * 12 + start.month - 1:
+            days = reversed(_days(self, *divmod(month, 12)))
+            yield from (day for day in days if first <= day <= last)
+            month -= 1
+
+    def ever(self) -> bool:
+        """Whether any such day exists."""
+        return any(_days(self, year, month - 1) for year in WHOLE_CYCLE for month in self.months)
+
+    def names(self, day: date, month_length: int) -> bool:
+        """Whether a day of a named month matches."""
+        by_date = self.monthdays is None or any(
+            day.day == (number if number > 0 else month_length + 1 + number)
+            for number in self.monthdays
+        )
+        by_week = self.weekdays is None or any(
+            _falls(day, month_length, rule) for rule in self.weekdays
+        )
+        if self.monthdays is not None and self.weekdays is not None:
+            return by_date or by_week
+        return by_date and by_week
+
+
+def _falls(day: date, month_length: int, rule: Weekday) -> bool:
+    from_start = (day.day + 6) // 7
+    from_end = -((month_length - day.day) // 7 + 1)
+    week = (day - FIRST_TUESDAY).days // 7 + 1
+    return (
+        day.isoweekday() % 7 == rule.day
+        and rule.nth in (0, from_start, from_end)
+        and (week + rule.plus) % rule.every == 0
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _days(rule: Days, year: int, month0: int) -> tuple[int, ...]:
+    if month0 + 1 not in rule.months:
+        return ()
+    length = monthrange(year, month0 + 1)[1]
+    dates = (date(year, month0 + 1, number) for number in range(1, length + 1))
+    return tuple(day.toordinal() - EPOCH_ORDINAL for day in dates if rule.names(day, length))
+
 
 MACROS = {
     "@yearly": "0 0 1 1 *",

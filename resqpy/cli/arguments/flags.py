@@ -7,13 +7,21 @@ the others by click, as RESQPY_<COMMAND>_<OPTION>.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import UsageError
+from resqpy.base.when import parse_duration
 from resqpy.cli.arguments.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -150,3 +158,135 @@ def yes_option() -> CommandOption:
     """`--yes`."""
     return _shared("--yes", "-y", to="yes", variable="RESQPY_YES", is_flag=True,
                    help="Don't ask.")  # fmt: skip
+
+
+# The types of options and arguments: times, durations, JSON, and pairs.
+
+
+class Type(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
+    """The type of an option or argument, parsed by a function that raises `ValueError` with what is wrong."""
+
+    def __init__(self, name: str, read: Callable[[Any], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _with_unit(value: Any) -> str:
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text) and text.strip("0."):
+        raise ValueError(f"{text} has no unit; use {text}s or {text}ms")
+    return text
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    if isinstance(value, tuple):
+        return value
+    name, _, kind = str(value).partition(":")
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is not a parameter name")
+    return name, kind or "str"
+
+
+def _moment(value: Any) -> datetime | int:
+    text = str(value).strip()
+    if text.isdigit():
+        return int(text)
+    if text.lower() == "now":
+        return SYSTEM_CLOCK.now_ms()
+    with suppress(UsageError):
+        if sign := {"+": 1, "-": -1}.get(text[:1]):
+            return SYSTEM_CLOCK.now_ms() + sign * parse_duration(text[1:])
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.astimezone()
+    raise ValueError(
+        f"{text!r} is not a time; use one such as 2030-01-31T12:00, …+01:00, now, +1d or -2h"
+    )
+
+
+def _span(value: Any) -> tuple[datetime | int | None, ...]:
+    since, dots, until = str(value).partition("..")
+    if not dots or not (since.strip() or until.strip()):
+        raise ValueError(f"{value!r} is not FROM..TO; use one such as -1d..now, or 2030-01-31..")
+    return tuple(_moment(each) if each.strip() else None for each in (since, until))
+
+
+def _json(value: Any) -> Any:
+    from resqpy.base.codec import decode_text
+
+    if not isinstance(value, str):
+        return value
+    text = sys.stdin.read() if value == "-" else value
+    try:
+        found = decode_text(text)
+    except ValueError as error:
+        raise ValueError(f"this is not JSON: {error} (in a shell: '{{\"name\": 1}}')") from error
+    if not isinstance(found, (dict, list)):
+        raise ValueError(f"{text} is neither an object nor a list")  # noqa: TRY004 - as above
+    return found
+
+
+# A duration with a mandatory unit: Resque's INTERVAL is in seconds, our config in milliseconds.
+WITH_UNIT = Type("duration", _with_unit)
+# A duration: `5s`, `10m`, `2h`, `+1d`, or milliseconds.
+MILLISECONDS = Type("duration", lambda value: parse_duration(str(value).strip().removeprefix("+")))
+# ISO 8601 (without a zone: the local one), `now`, `+1d`, `-2h`, or milliseconds since the epoch.
+MOMENT = Type("time", _moment)
+# A half-open period, `-1d..now`; either end may be omitted.
+SPAN = Type("span", _span)
+# An object or a list; `-` reads it from standard input.
+JSON = Type("json", _json)
+# `name:type`, for `generate task --input`.
+PAIR = Type("name:type", _pair)
+
+
+def read_pairs(words: Sequence[str], form: str, known: Iterable[str] = ()) -> dict[str, str]:
+    """The values by key.
+
+    Args:
+        form: the expected form, for the message.
+        known: keys that were given in another way.
+
+    Raises:
+        click.UsageError: a word is not a pair, or a key is given twice.
+    """
+    taken, found = set(known), dict[str, str]()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{word!r} is not {form}")
+        if key in taken:
+            raise click.UsageError(f"{key!r} is given twice")
+        taken.add(key)
+        found[key] = value
+    return found
+
+
+def json_or_text(text: str) -> Any:
+    """A word as JSON; the word itself if it is not JSON."""
+    from resqpy.base.codec import decode_text
+
+    try:
+        return decode_text(text)
+    except ValueError:
+        return text
+
+
+def task_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Task names with a prefix. Output of the project's files is not for the shell, and a broken project
+    offers no names: a command will report what is wrong with it.
+    """
+    from resqpy.framework.project.project import Project
+
+    if ctx.params.get("inputs"):  # the name is complete; inputs follow
+        return []
+    settings = ctx.ensure_object(Settings)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        project = Project.load(settings.root, settings.environment, tasks=settings.modules)
+    return [name for name in sorted(project.registry.tasks) if name.startswith(incomplete)]

@@ -15,12 +15,12 @@ from resqpy.cli.arguments.settings import Settings, current, no_project
 from resqpy.cli.output import printing as output
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.process.process import Process
     from resqpy.framework.project.place import ProjectDirectory
     from resqpy.framework.project.project import Project
     from resqpy.framework.tasks.spec import TaskSpec
-    from resqpy.store.walk import Progress
+    from resqpy.store.sweep import Progress
 
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ def _run(
 ) -> T:
     import asyncio
 
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
 
     async def all_of_it() -> T:
         options = await asyncio.to_thread(place.connection)
@@ -217,7 +217,7 @@ def _walks_shown() -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from resqpy.store.walk import watched
+    from resqpy.store.sweep import watched
 
     bar = _Bar()
     with watched(bar.watch):

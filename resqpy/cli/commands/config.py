@@ -13,7 +13,7 @@ from resqpy.cli.arguments.session import load_place
 from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 if TYPE_CHECKING:
     from resqpy.framework.config.merge import Setting

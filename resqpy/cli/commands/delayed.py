@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import JSON, MOMENT, option, options
 from resqpy.cli.arguments.session import ask
-from resqpy.cli.arguments.types import JSON, MOMENT
 from resqpy.cli.commands.jobs import ARGS_HELP, wanted_jobs
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.views import job_json
+from resqpy.diagnosis.workers import job_json
 
 if TYPE_CHECKING:
-    from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.base.reading import JobFilter
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.engine.inspect.walking import SearchResult
 
 
@@ -39,7 +38,7 @@ def list_(
 ) -> None:  # fmt: skip
     """Show delayed jobs, the next first."""
     from resqpy.base import reading
-    from resqpy.base.job_filter import JobFilter
+    from resqpy.base.reading import JobFilter
     from resqpy.engine.inspect.waiting_jobs import delayed_items
 
     wanted = wanted_jobs(class_name, args, queue)
@@ -129,7 +128,7 @@ def run(
     than found.
     """
     from resqpy.cli.selection.changing import BulkChange, change
-    from resqpy.engine.queue.advancing import Advancing
+    from resqpy.engine.queue.removing import Advancing
 
     wanted = _chosen(at, class_name, queue, args)
 

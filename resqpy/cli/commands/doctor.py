@@ -14,12 +14,12 @@ from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
 from resqpy.cli.arguments.settings import Settings, current
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.project.root import is_project
 
 if TYPE_CHECKING:
-    from resqpy.diagnosis.problem import Problem
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.diagnosis.checks import Problem
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.project.project import Project
 
 
@@ -53,7 +53,7 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     if jobs:
         return _look_at_jobs(fix=fix)
     from resqpy.diagnosis.doctor import Diagnosis
-    from resqpy.framework.config.connection import scheduler_options
+    from resqpy.framework.config.config import scheduler_options
 
     settings = current()
     config = load_place(settings).config
@@ -89,7 +89,7 @@ def _loaded_project(settings: Settings) -> Project | None:
 
 def _problems_of(project: Project) -> list[Problem]:
     """The errors that prevent loading it, and its warnings."""
-    from resqpy.diagnosis.problem import Problem
+    from resqpy.diagnosis.checks import Problem
 
     wrong = [Problem("project", str(each)) for each in project.errors]
     return wrong + [Problem("project", str(each), grave=False) for each in project.warnings]
@@ -98,7 +98,7 @@ def _problems_of(project: Project) -> list[Problem]:
 async def _repair(
     resque: Resque, settings: Settings, problems: Sequence[Problem]
 ) -> dict[str, int]:
-    from resqpy.diagnosis.repair import UndoFile, repair
+    from resqpy.diagnosis.doctor import UndoFile, repair
 
     file = UndoFile.new(settings.root if is_project(settings.root) else Path.cwd())
     try:
@@ -108,7 +108,7 @@ async def _repair(
 
 
 def _take_back(path: Path, *, dry_run: bool) -> int:
-    from resqpy.diagnosis.repair import read
+    from resqpy.diagnosis.doctor import read
     from resqpy.store.repair.undo import take_back
 
     commands = read(path)
@@ -132,7 +132,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 def _look_at_jobs(*, fix: bool) -> int:
     from resqpy.diagnosis.contract import Contract
-    from resqpy.framework.tasks.task_call import params_of
+    from resqpy.framework.tasks.middleware import params_of
 
     if fix:
         raise click.UsageError("--fix can't change jobs or tasks: --jobs only checks")

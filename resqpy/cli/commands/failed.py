@@ -12,11 +12,11 @@ from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.views import failed_id, failed_json, group_json
+from resqpy.diagnosis.workers import failed_id, failed_json, group_json
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
 
 FILTERS = options(
     option("--class", "class_name", multiple=True, metavar="NAME",

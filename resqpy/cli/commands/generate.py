@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from resqpy.base.imports import import_dotted
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import MILLISECONDS, PAIR, option, options
 from resqpy.cli.arguments.settings import current, no_project
-from resqpy.cli.arguments.types import MILLISECONDS, PAIR
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.scaffold.writing import Name, Writer, render, sentence, template

@@ -12,7 +12,7 @@ from resqpy.base.imports import near_match
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.cli.scaffold.writing import Writer, render
 from resqpy.framework.project.layout import FILE, table_of
 

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.imports import near_match
-from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.flags import JSON, option
 from resqpy.cli.arguments.session import ask
-from resqpy.cli.arguments.types import JSON
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
-from resqpy.diagnosis.views import job_json
+from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis.workers import job_json
 
 if TYPE_CHECKING:
-    from resqpy.base.job_filter import JobFilter
     from resqpy.base.model import Job
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.base.reading import JobFilter
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.engine.inspect.walking import SearchResult
 
 
@@ -37,7 +36,7 @@ ARGS_HELP = "Only jobs with these arguments: an object of inputs, or a list."
 
 def wanted_jobs(class_name: str | None, args: Any, queue: str | None = None) -> JobFilter:
     """The jobs that match a command's options."""
-    from resqpy.base.job_filter import JobFilter
+    from resqpy.base.reading import JobFilter
     from resqpy.framework.api.tasks_api import as_args
 
     return JobFilter.of(class_name, None if args is None else as_args(args), queue)
@@ -142,7 +141,7 @@ def move(
     """
     from resqpy.base.keys import check_queue_name
     from resqpy.cli.selection.changing import BulkChange, change
-    from resqpy.engine.queue.moving import move_jobs
+    from resqpy.engine.queue.removing import move_jobs
 
     wanted = wanted_jobs(class_name, args)
     check_queue_name(to_queue)

@@ -11,11 +11,11 @@ from resqpy.cli.arguments.flags import option
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
 
 _NAMES = 1000  # searched for the nearest
 

@@ -10,7 +10,7 @@ from resqpy.base.imports import package_version
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.cli.scaffold.writing import Name, Writer, render, templates_below
 
 # What a project has besides tasks, tests and config.

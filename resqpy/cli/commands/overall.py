@@ -9,14 +9,13 @@ from resqpy.cli.arguments.session import ask, load_place
 from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import command
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.views import leader_json
+from resqpy.diagnosis.workers import leader_json
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.inspect.inspector import Inspector
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Inspector, Resque
 
 
 @command()
@@ -40,7 +39,7 @@ def leader() -> None:
     It warns about a lock that never expires, two leaders at once, and schedules that don't run while resqpy
     leads because only a Ruby process knows them. It scans all keys of the database, in steps.
     """
-    from resqpy.diagnosis.leaders import leaders
+    from resqpy.diagnosis.checks import leaders
 
     prefix = load_place(current()).config.scheduler.ruby_lock_prefix
     found, wrong = ask(lambda resque: leaders(resque.store, prefix))
@@ -77,8 +76,7 @@ def info(*, prometheus: bool) -> None:
 
 
 def _print_metrics() -> None:
-    from resqpy.base.prometheus import render
-    from resqpy.framework.process.metrics import count_all, metrics_of
+    from resqpy.framework.process.metrics import count_all, metrics_of, render
 
     found = ask(lambda resque: count_all(resque.store))
     output.say_block(render(metrics_of(found)).decode())

@@ -13,7 +13,7 @@ from resqpy.cli.arguments.flags import option
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Inspector

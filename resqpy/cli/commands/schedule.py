@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.flags import MOMENT, option, task_names
 from resqpy.cli.arguments.session import ask_with_tasks
-from resqpy.cli.arguments.types import MOMENT, task_names
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.views import fire_json, schedule_json
+from resqpy.diagnosis.workers import fire_json, schedule_json
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.schedule_view import ScheduleView
@@ -34,7 +33,7 @@ def schedule() -> None:
 
 def _ask(do: Callable[[ScheduleView], Awaitable[Any]]) -> Any:
     from resqpy.engine.inspect.schedule_view import ScheduleView
-    from resqpy.framework.config.connection import scheduler_options
+    from resqpy.framework.config.config import scheduler_options
 
     async def look(resque: Any, project: Any) -> Any:
         return await do(ScheduleView(resque, scheduler_options(project.config)))

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import (
+    JSON,
+    MILLISECONDS,
+    MOMENT,
+    json_or_text,
+    option,
+    options,
+    read_pairs,
+    task_names,
+)
 from resqpy.cli.arguments.session import (
     ask_with_tasks,
     load_project,
@@ -17,23 +26,15 @@ from resqpy.cli.arguments.session import (
     with_process,
 )
 from resqpy.cli.arguments.settings import current
-from resqpy.cli.arguments.types import (
-    JSON,
-    MILLISECONDS,
-    MOMENT,
-    json_or_text,
-    read_pairs,
-    task_names,
-)
 from resqpy.cli.commands.tracked import CONDITIONS, TRACKED, show_page
 from resqpy.cli.group import Group
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.explaining import Finding
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.process.process import Process
     from resqpy.framework.project.project import Project
     from resqpy.framework.tasks.spec import TaskSpec
@@ -322,7 +323,7 @@ class _Raised(Exception):
 
 
 def _tell(error: BaseException) -> None:
-    from resqpy.base.error_text import class_of, message_of
+    from resqpy.base.errors import class_of, message_of
     from resqpy.engine.traceback_text import lines_of
 
     if output.wants_json():
@@ -337,7 +338,7 @@ def _tell(error: BaseException) -> None:
 def explain(name: str, *, queue: str | None) -> int:
     """Explain why a task does not run, or when it will. Exit code 6 if something prevents it."""
     from resqpy.diagnosis.explaining import Explanation
-    from resqpy.framework.config.connection import scheduler_options
+    from resqpy.framework.config.config import scheduler_options
 
     async def look(resque: Resque, project: Project) -> list[Finding]:
         options = scheduler_options(project.config)

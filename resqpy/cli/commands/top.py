@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from resqpy.base.when import parse_duration
-from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.flags import WITH_UNIT, option
 from resqpy.cli.arguments.session import ask
-from resqpy.cli.arguments.types import WITH_UNIT
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
 
 
 @command(json=False)
@@ -38,7 +37,7 @@ def top(*, interval: str, rounds: int | None) -> int:
     Ctrl-Z suspends it until `fg`. While Redis is unreachable it waits.
     """
     from resqpy.cli.interactive import top as live
-    from resqpy.cli.interactive.terminal import terminal
+    from resqpy.cli.interactive.top import terminal
 
     if rounds is None and not sys.stdout.isatty():
         raise output.fail(Exit.USAGE, "top is for a terminal; `resqpy info --json` is for programs")

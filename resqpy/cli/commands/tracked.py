@@ -11,14 +11,13 @@ import click
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.base.when import parse_duration
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import SPAN, json_or_text, option, options, read_pairs
 from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
 from resqpy.cli.arguments.settings import current
-from resqpy.cli.arguments.types import SPAN, json_or_text, read_pairs
 from resqpy.cli.group import Entry, Group, command
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
-from resqpy.diagnosis.views import tracked_json
+from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis.workers import tracked_json
 from resqpy.tracked.creating import CreateOptions
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from resqpy.cli.arguments.flags import Decorator, flag, option, options, setting
+from resqpy.cli.arguments.flags import WITH_UNIT, Decorator, flag, option, options, setting
 from resqpy.cli.arguments.settings import Settings, current
-from resqpy.cli.arguments.types import WITH_UNIT
 from resqpy.cli.group import command
 
 WORKING: tuple[Decorator, ...] = (

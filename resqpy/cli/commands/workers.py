@@ -8,16 +8,15 @@ import click
 
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
-from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.flags import MILLISECONDS, option
 from resqpy.cli.arguments.session import ask
-from resqpy.cli.arguments.types import MILLISECONDS
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
 
 
 @click.group(cls=Group, default="list")
@@ -77,7 +76,7 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
     This does not end a process: a running job continues, so a retry may run it twice. Exit code 6 if no job
     has run for that long.
     """
-    from resqpy.store.walk import Progress
+    from resqpy.store.sweep import Progress
 
     if (worker is None) == (older_than is None):
         raise click.UsageError("specify a worker, or --older-than DURATION")
@@ -125,14 +124,14 @@ async def _older(resque: Resque, older_than: int, *, spare_live: bool) -> list[s
 async def _named(resque: Resque, worker: str) -> list[str]:
     """Those with a name, or the one with an id; including unregistered ones with a record."""
     from resqpy.store import workers
-    from resqpy.store.repair import unregistered
+    from resqpy.store.repair import checkup
 
     known = await resque.workers()
     if found := [each for each, who in known.items() if worker in {each, who.name}]:
         return found
     if (await workers.records(resque.store, [worker]))[0] is not None:
         return [worker]
-    others = (await unregistered.look(resque.store)).records
+    others = (await checkup.look(resque.store)).records
     if found := [each for each in others if WorkerId.parse(each).name == worker]:
         return found
     near = near_match(worker, [*(who.name for who in known.values()), *others])

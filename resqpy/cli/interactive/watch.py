@@ -8,7 +8,7 @@ from typing import Any
 
 from resqpy.base.clock import iso_utc
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.tracked.events import ANY, CONNECTED, TaskEvents
 from resqpy.tracked.handle import TrackedTask
 from resqpy.tracked.record import TaskStatus

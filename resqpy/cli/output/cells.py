@@ -10,11 +10,11 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob, Job, NoList, UnreadableJob, WorkerId
 from resqpy.cli.output import printing as output
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.views import ID_LENGTH, failed_id
+from resqpy.diagnosis.workers import ID_LENGTH, failed_id
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
-    from resqpy.engine.inspect.failed_groups import FailedGroup
+    from resqpy.engine.inspect.failed_jobs import FailedGroup
 
 
 def length(number: int) -> str:
@@ -127,7 +127,7 @@ def worker_cells(worker: SeenWorker, now_ms: int) -> tuple[str, ...]:
 
 def tell_how_far(*, everything: bool) -> None:
     """Say that a search for unregistered workers did not scan all keys."""
-    from resqpy.store.repair.unregistered import KEYS_LOOKED_AT
+    from resqpy.store.repair.checkup import KEYS_LOOKED_AT
 
     if not everything:
         output.note(

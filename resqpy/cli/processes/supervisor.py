@@ -7,22 +7,185 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.cli.output.exits import Exit
-from resqpy.cli.processes.service_manager import VARIABLES, ServiceManager
-from resqpy.cli.processes.supervised import Supervised
+from resqpy.cli.output.printing import Exit
 from resqpy.framework.config.sections import TasksConfig
 from resqpy.framework.logs.log import get_logger
 from resqpy.framework.process.signals import (
     NOW_WITHIN_S,
     ControllingTerminal,
     Urgency,
+    kill_group,
     listening,
     number,
 )
+
+# A supervisor's end of the socket pair to one process.
+#
+# The process sends LOADED when its project is loaded, and waits for GO; it sends READY when it works. Each
+# end notices when the other one is gone.
+
+SUPERVISED = "RESQPY_SUPERVISED"  # the number of the socket to the supervisor
+LOADED, GO, READY = b"l", b"g", b"r"
+
+
+class Supervised:
+    """A process. It leads its own process group, so that a Ctrl-C on the terminal reaches it once, through
+    us.
+
+    Args:
+        on_ready: called when it works.
+
+    Attributes:
+        loaded: its project is loaded; it waits for `go`.
+        ready: it works.
+        ended: it has ended.
+    """
+
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        self.loaded: asyncio.Event = asyncio.Event()
+        self.ready: asyncio.Event = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
+        self.code: int = 0
+        self._socket, self._theirs = socket.socketpair()
+        self._socket.setblocking(False)  # noqa: FBT003 - its signature
+        self._on_ready = on_ready
+        self._kept: list[str] = []  # signals
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Start `resqpy` with these arguments."""
+        with self._theirs as theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "resqpy.cli", *arguments),
+                env={**environ, SUPERVISED: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        self._tasks = [asyncio.create_task(each) for each in (self._hear(), self._watch())]
+
+    async def _hear(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while said := await loop.sock_recv(self._socket, 1):
+                self._said(said)
+        except OSError:  # it was killed
+            return
+
+    def _said(self, word: bytes) -> None:
+        if word == LOADED:
+            self.loaded.set()
+        else:
+            self.ready.set()
+            self._on_ready()
+            for name in self._kept:
+                self.signal(name)
+
+    async def _watch(self) -> None:
+        assert self._process is not None
+        self.code = await self._process.wait()
+        if self.code:  # processes started by its jobs must not run beside their next runs
+            kill_group(self._process.pid)
+        self._tasks[0].cancel()
+        await asyncio.wait(self._tasks[:1])
+        self._socket.close()
+        self.ended.set()
+
+    @property
+    def pid(self) -> int:
+        """Its process id, once started."""
+        return self._process.pid if self._process is not None else 0
+
+    def go(self) -> None:
+        """Let it work, as soon as it is loaded."""
+        try:
+            self._socket.send(GO)
+        except OSError:  # it has ended
+            return
+
+    def signal(self, name: str) -> None:
+        """Send it a signal, by its name: "TERM"."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number(name))
+
+    def signal_when_ready(self, name: str) -> None:
+        """The same as soon as it works: the signal would end one that is still starting."""
+        if self.ready.is_set():
+            self.signal(name)
+        else:
+            self._kept.append(name)
+
+    def kill(self) -> None:
+        """Kill it and its group immediately, whatever its event loop does."""
+        if self._process is not None and self._process.returncode is None:
+            kill_group(self._process.pid)
+
+    async def comes_to(self, state: asyncio.Event, within_s: float) -> bool:
+        """Whether it is `loaded` or `ready` within a time; False if it ends before."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (state, self.ended)]
+        try:
+            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        return state.is_set() and not self.ended.is_set()
+
+
+# Notifies a service manager (systemd, `Type=notify`): that we work, that we stop, that our event loop is
+# responsive.
+#
+# Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+
+# A child that inherited them would speak for us.
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+class ServiceManager:
+    """The connection to it; without one, nothing is sent. Create it on the loop to be watched: the watchdog
+    messages come from there, so they stop when it hangs.
+    """
+
+    def __init__(self) -> None:
+        address, every_us, watched = (os.environ.pop(name, "") for name in VARIABLES)
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._watching: asyncio.Task[None] | None = None
+        if address and every_us.isdigit() and watched in {"", str(os.getpid())}:
+            self._watching = asyncio.create_task(self._watch(int(every_us) / 2e6))
+
+    def ready(self) -> None:
+        """Report that we work."""
+        self._tell("READY=1")
+
+    def stopping(self) -> None:
+        """Report that we stop, which may take a while."""
+        self._tell("STOPPING=1")
+
+    def close(self) -> None:
+        """Stop the watchdog messages."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self, every_s: float) -> None:
+        while True:
+            self._tell("WATCHDOG=1")
+            await asyncio.sleep(every_s)
+
+    def _tell(self, words: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
+                way.setblocking(False)  # noqa: FBT003 - its signature
+                way.sendto(words.encode(), self._address)
+        except OSError as error:
+            get_logger().warning("cannot reach the service manager", error=repr(error))
+
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0  # after this long without a crash the restart delay is reset

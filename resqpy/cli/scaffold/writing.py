@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SUFFIX = ".tmpl"

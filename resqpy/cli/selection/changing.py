@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from resqpy.base.imports import near_match
-from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job, UnreadableJob
+from resqpy.base.reading import JobFilter
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.cli.arguments.session import ask, ask_with_tasks
 from resqpy.cli.output import cells as views, printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
-from resqpy.engine.inspect.inspector import Inspector
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Inspector, Resque
 from resqpy.engine.inspect.walking import SearchResult
 from resqpy.store import delayed
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from resqpy.base import codec, failed_entries
+from resqpy.base import codec, job_records
 from resqpy.base.imports import near_match
 from resqpy.base.model import FailedJob
 from resqpy.cli.arguments.session import ask_with_tasks
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.cli.selection.changing import BulkChange
 from resqpy.diagnosis import texts
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.store.sweep import every
 
 Function = Callable[..., Any]
@@ -142,7 +142,7 @@ async def by_ids(inspector: Resque, ids: Sequence[str]) -> list[FailedJob]:
         digest = codec.digest(raw)
         for wanted, matches in found.items():
             if digest.startswith(wanted):
-                matches[digest] = failed_entries.decode(raw, name)
+                matches[digest] = job_records.decode_failed(raw, name)
     for wanted, matches in found.items():
         if len(matches) != 1:
             what = "no failed job has" if not matches else f"{len(matches)} failed jobs have"

@@ -11,10 +11,10 @@ import click
 from resqpy.base.imports import near_match
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.output import printing as output
-from resqpy.cli.output.exits import Exit
+from resqpy.cli.output.printing import Exit
 from resqpy.cli.selection.changing import BulkChange
 from resqpy.tracked.errors import TaskStateError, TrackedError, UnknownTaskId
-from resqpy.tracked.query import Conditions
+from resqpy.tracked.handle import Conditions
 from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.verbs import Tracked
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from resqpy.base.clock import Clock, test_ms
-from resqpy.engine.queue.client import Client, Connection
 from resqpy.engine.queue.queue import Queue
+from resqpy.engine.role import Client, Connection
 from resqpy.store.connection.client import Store
 
 QueueOrConnection = Queue | Connection

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from resqpy.base import reading
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import WorkingOn
 from resqpy.engine.inspect.failed_jobs import FailedJobs
 from resqpy.engine.inspect.waiting_jobs import WaitingJobs
 from resqpy.engine.inspect.worker_care import WorkerCare
+from resqpy.engine.queue.queue import Queue
+from resqpy.engine.role import Connection
 from resqpy.store import locks, overview
 
 
@@ -74,3 +78,19 @@ class Inspector(WaitingJobs, FailedJobs, WorkerCare):
             "failed": seen.failed,
             "delayed": seen.delayed,
         }
+
+
+# One object for both sides: enqueue and delete, read and repair.
+
+
+class Resque(Queue, Inspector):
+    """A `Queue` and an `Inspector` on one connection; takes what `Queue` takes."""
+
+    def __init__(
+        self,
+        connection: Connection = None,
+        jobs: Mapping[str, Any] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        Queue.__init__(self, connection, jobs, clock)
+        Inspector.__init__(self, self)

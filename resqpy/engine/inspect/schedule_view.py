@@ -4,24 +4,92 @@ actions: pause, resume, trigger.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from resqpy.base import periodic
+from resqpy.base import codec, periodic
+from resqpy.base.cron import ruby
+from resqpy.base.cron.ruby import InvalidSchedule, RubySchedule
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.periodic import to_datetime
-from resqpy.engine.inspect.ruby_schedules import RubyScheduleVerbs
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.scheduler.schedule_chores import ruby_source
-from resqpy.schedules.announcing import Announcer
+from resqpy.engine.scheduler.schedule_chores import ruby_source, task_queues
+from resqpy.schedules.ruby import queue_of
 from resqpy.schedules.schedule import Schedule, Timetable, Unreadable
-from resqpy.schedules.tasks import task_schedule
-from resqpy.store import periodic as store, ruby_schedule as ruby_store
+from resqpy.schedules.tasks import Announcer, task_schedule
+from resqpy.store import periodic as store, queues, ruby_schedule as ruby_store
 from resqpy.store.periodic import Seen
+from resqpy.store.queues import Push
 from resqpy.store.ruby_schedule import SeenRuby
+
+# The verbs for Ruby's schedules: list, write, remove, pause, trigger.
+
+
+class RubyScheduleVerbs:
+    """resque-scheduler's `set_schedule` and others, for schedules shared with Ruby's clients.
+
+    Args:
+        queue: a `Queue`; provides the queue of a task where a schedule names none.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+
+    async def schedules(self) -> dict[str, Any]:
+        """All schedules, as written; None if unreadable."""
+        seen = await ruby_store.look(self._store)
+        return {name: codec.decode_lenient(raw) for name, raw in seen.entries.items()}
+
+    async def set_schedule(self, name: str, config: Mapping[str, Any]) -> None:
+        """Write a schedule, as Ruby's `set_schedule` with `persist: true` does.
+
+        Args:
+            config: `cron` or `every`, `class` (default: the name), `queue`, `args`, `description`,
+                `rails_env` and any other keys, which are kept.
+
+        Raises:
+            InvalidSchedule: it would crash Ruby's schedulers; nothing was written.
+        """
+        if not name or not isinstance(name, str):
+            raise InvalidSchedule(f"the name of a schedule must be text, got {name!r}")
+        await ruby_store.put(self._store, name, ruby.encode(name, config))
+
+    async def remove_schedule(self, name: str) -> bool:
+        """Remove a schedule; False if there is none of that name."""
+        return await ruby_store.remove(self._store, name)
+
+    async def pause(self, name: str) -> bool:
+        """Pause a schedule while one of our schedulers runs it; Ruby's ignore that."""
+        await self._schedule(name)
+        return await ruby_store.pause(self._store, name, paused=True)
+
+    async def resume(self, name: str) -> bool:
+        """Resume a paused schedule; False if it was not paused."""
+        return await ruby_store.pause(self._store, name, paused=False)
+
+    async def trigger(self, name: str) -> bool:
+        """Enqueue the job of a schedule now; False if a plugin of ours forbids it."""
+        schedule = await self._schedule(name)
+        try:
+            queue = queue_of(schedule, task_queues(self._queue))
+        except UsageError as error:
+            raise UsageError(f"schedule {name!r}: {error}") from error
+        guards = self._queue.guards(queue, schedule.class_name, schedule.arguments)
+        return (await queues.push(self._store, [Push(queue, schedule.job, guards)]))[0] is None
+
+    async def _schedule(self, name: str) -> RubySchedule:
+        entries = (await ruby_store.look(self._store)).entries
+        if name not in entries:
+            raise UsageError(
+                f"there is no schedule {name!r}{near_match(name, entries)} "
+                f"(schedules: {', '.join(sorted(entries)) or 'none'})"
+            )
+        return ruby.parse(name, entries[name])
 
 
 class ScheduleView:

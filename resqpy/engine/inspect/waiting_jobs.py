@@ -7,9 +7,9 @@ from contextlib import aclosing
 from typing import Any
 
 from resqpy.base import reading
-from resqpy.base.job_filter import JobFilter
+from resqpy.base.keys import family
 from resqpy.base.model import Job
-from resqpy.base.queue_priority import family
+from resqpy.base.reading import JobFilter
 from resqpy.base.when import Moment, ceil_second, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.inspect.walking import DelayedSearch

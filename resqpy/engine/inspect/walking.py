@@ -12,8 +12,8 @@ from itertools import count
 from typing import Any
 
 from resqpy.base import reading
-from resqpy.base.job_filter import JobFilter
 from resqpy.base.model import Job
+from resqpy.base.reading import JobFilter
 from resqpy.store import delayed
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item, Sweep

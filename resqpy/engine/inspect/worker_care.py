@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resqpy.base import failed_entries, reading
+from resqpy.base import job_records, reading
 from resqpy.base.clock import failed_at_utc
 from resqpy.base.errors import StoreUnavailable, UsageError
 from resqpy.base.foreign_time import moment_of
@@ -93,7 +93,7 @@ class WorkerCare(Inspecting):
             if record is not None:
                 entry, kept = _entry_for(worker_id, record, held, await self.now_ms())
             if await workers.clean(self.store, worker_id, record, entry, kept):
-                return None if entry is None else failed_entries.decode(entry)
+                return None if entry is None else job_records.decode_failed(entry)
         raise StoreUnavailable(
             f"the worker {worker_id!r} changes its job too fast to be cleaned up"
         )
@@ -158,7 +158,7 @@ def _entry_for(
     queue = (working_on.queue if working_on else None) or ""
     raw = held if held is not None else reading.job_in_record(record)
     job, kept = reading.for_failed(raw, queue, can_keep=held is not None)
-    entry = failed_entries.encode(
+    entry = job_records.encode_failed(
         job_json=job,
         queue=queue,
         worker=WorkerId.parse(worker_id).name,

@@ -12,10 +12,9 @@ from resqpy.base.imports import near_match
 from resqpy.base.periodic import Periodic
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
-from resqpy.schedules.announcing import own_tasks
+from resqpy.schedules.tasks import own_tasks
 from resqpy.store import delayed, periodic as store
-from resqpy.store.firing import DueJob, fire
-from resqpy.store.periodic import BOOT, START, chain_firing
+from resqpy.store.periodic import BOOT, START, DueJob, chain_firing, fire
 
 
 class RecurrentJobs:

@@ -2,30 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, test_ms
-from resqpy.base.concurrency.pending import must_be_awaited
-from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError
-from resqpy.base.job_filter import JobFilter
-from resqpy.base.keys import check_queue_name
+from resqpy.base.concurrency.limited import within
+from resqpy.base.concurrency.loops import must_be_awaited
+from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError, add_note
+from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import DUPLICATE, ENQUEUED, ONCE, Enqueued
-from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
-from resqpy.engine.definition import Definitions, definitions
-from resqpy.engine.plugin import Enqueuing
-from resqpy.engine.queue.advancing import Advancing
-from resqpy.engine.queue.client import Connection, as_store
-from resqpy.engine.queue.enqueue_hooks import JobHooks
-from resqpy.engine.queue.moving import Moving
-from resqpy.engine.queue.once import ONCE_WITHIN_MS, Once, OnceKeys, once_words
-from resqpy.engine.queue.removing import Removing
+from resqpy.base.reading import JobFilter
+from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
+from resqpy.engine.definition import Definition, Definitions, definitions
+from resqpy.engine.plugin import Enqueuing, Plugin, late
+from resqpy.engine.queue.removing import Advancing, Moving, Removing
 from resqpy.engine.queue.room import Room
+from resqpy.engine.role import Connection, as_store
 from resqpy.store import delayed, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import Guard, Push
+
+# Calls that may be repeated: while the key of a call is in Redis, the same call makes no second job.
+
+OnceKeys = str | Sequence[str | None]
+
+ONCE_WITHIN_MS = 86_400_000  # longer than anybody repeats a call
+_MAX_BYTES = 512
+
+
+class Once:
+    """What the jobs of one call are marked by.
+
+    Args:
+        once: a key for the call, whose jobs count by their places; or one for each job (None: it has none).
+        within: how long a job counts as made, in milliseconds or as a timedelta.
+        count: how many jobs there are.
+
+    Raises:
+        UsageError: what is wrong with them.
+    """
+
+    def __init__(self, keys: Keys, once: OnceKeys, within: Duration, count: int) -> None:
+        self._keys = keys
+        self._ms = duration_ms(within, "once_within")
+        if self._ms < 1:
+            raise UsageError(f"once_within: {within!r} is no time; give a millisecond or more")
+        several = once if isinstance(once, list | tuple) else None
+        self._whole = None if several is not None else _checked(once)
+        self._each: Sequence[str | None] = several or ()
+        if several is not None and len(several) != count:
+            raise UsageError(
+                f"once: {len(several)} keys for {count} jobs; give one for each, or a text"
+            )
+
+    def guards(self, class_name: str, number: int) -> Sequence[Guard]:
+        """What Redis asks of a job in the step that pushes it; nothing where it has no key."""
+        if self._whole is not None:
+            return self._made(class_name, self._whole, number)
+        key = self._each[number]
+        return () if key is None else self._made(class_name, _checked(key))
+
+    def _made(self, class_name: str, *words: str | int) -> Sequence[Guard]:
+        call = codec.encode_value([class_name, *words], "once")
+        return (Guard(ONCE, self._keys.once(call), self._ms, ONCE),)
+
+
+def once_words(once: OnceKeys | None, within: Duration) -> dict[str, Any]:
+    """What is passed on of a key; nothing where there is none, for a part that need not know it."""
+    return {} if once is None else {"once": once, "once_within": within}
+
+
+def _checked(key: object) -> str:
+    if not isinstance(key, str) or not key:
+        raise UsageError(f"once: {key!r} is no key; give a text that names this very call")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(f"once: {key!r} has a lone surrogate, which can't be written") from error
+    if size > _MAX_BYTES:
+        raise UsageError(f"once: the key {key[:40]!r}… has {size} bytes; the most is {_MAX_BYTES}")
+    return key
+
+
+# The enqueue hooks of tasks' plugins: called before a job's bytes are made, and after it was enqueued.
+
+R = TypeVar("R")
+
+_log = logging.getLogger("resqpy")
+
+
+class JobHooks:
+    """The hooks of some tasks, each with its time limit.
+
+    Args:
+        definitions: the tasks by name; other jobs have no hooks.
+    """
+
+    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+        self._definitions = definitions
+        self._told: set[tuple[str, str]] = set()
+
+    async def before(self, job: Enqueuing) -> Plugin | None:
+        """Call the hooks of a job, which may change `job.args`; returns the plugin that forbids it.
+
+        Raises:
+            InvalidJob, InvalidInputs: a hook changed the arguments to something that can't be enqueued.
+        """
+        if not (hooks := self._of(job)):
+            return None
+        given = job.args
+        job.args = deepcopy(given)  # the caller's object stays unchanged
+        seen = repr(job.args)  # `==` would not tell 1 from True
+        try:
+            for plugin in hooks:
+                if await _limited(plugin, plugin.before_enqueue(job), job) is False:
+                    return plugin
+                if repr(job.args) != seen:
+                    job.args = self._changed(plugin, job, given)
+                    seen = repr(job.args)
+        except Exception as error:
+            add_note(error, f"before task {job.class_name!r} was enqueued")
+            raise
+        return None
+
+    async def after(self, job: Enqueuing) -> None:
+        """Call the hooks of a job that was enqueued."""
+        try:
+            for plugin in self._of(job):
+                await _limited(plugin, plugin.after_enqueue(job), job)
+        except Exception as error:
+            add_note(error, f"after task {job.class_name!r} was enqueued")
+            raise
+
+    def _of(self, job: Enqueuing) -> tuple[Plugin, ...]:
+        definition = self._definitions.get(job.class_name)
+        return () if definition is None else definition.enqueue_hooks
+
+    def _changed(self, plugin: Plugin, job: Enqueuing, given: list[Any]) -> list[Any]:
+        """The arguments that a hook has changed, checked; those of existing bytes are ignored."""
+        name = job.class_name
+        whose = f"the arguments of task {name!r} changed by {plugin.name}, a plugin or middleware,"
+        if job.fixed:
+            self._tell_once(plugin.name, name, whose)
+            return deepcopy(given)
+        try:
+            raw = codec.encode_job(name, job.queue, job.args)
+            args = codec.decode_job(raw, job.queue).args  # the plugin may keep using its own object
+            if (check := self._definitions[name].check) is not None:
+                check(args)
+        except UsageError as error:
+            raise type(error)(f"{whose} can't be enqueued: {error}") from error
+        return args
+
+    def _tell_once(self, plugin: str, task: str, whose: str) -> None:
+        if (plugin, task) not in self._told:
+            self._told.add((plugin, task))
+            _log.warning(
+                "%s are ignored (reported once): the bytes of a job that was delayed, has failed, or comes "
+                "from a Ruby schedule already exist, so hooks can only forbid it",
+                whose,
+            )
+
+
+async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing) -> R:
+    """What a hook returns, within its time limit."""
+    seconds = plugin.hook_limit_s
+    if seconds is None:
+        return await hook
+    where = f"while enqueuing task {job.class_name!r}"
+    return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)
+
 
 NewJob = tuple[str, str, Sequence[Any]]
 

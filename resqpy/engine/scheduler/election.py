@@ -22,9 +22,8 @@ from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import ResqpyError
 from resqpy.engine.options import LeaderOptions
-from resqpy.engine.scheduler.redis_clock import RedisClock
 from resqpy.store import leader
-from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.client import Arg, RedisClock, Store
 from resqpy.store.leader import Ballot
 
 Scope = Literal["own", "shared"]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from resqpy.base import codec, failed_entries, reading, worker_records
+from resqpy.base import codec, job_records, reading
 from resqpy.base.clock import failed_at_utc, heartbeat_utc
 from resqpy.base.codec import TASK_ID, has_record
 from resqpy.base.errors import (
@@ -289,7 +289,7 @@ class Search:
         records = await workers.records(self._store, unknown)
         now = heartbeat_utc(leadership.clock.now_ms() / 1000)
         for each, record in zip(unknown, records, strict=True):
-            if record is not None and worker_records.payload(record) is not None:
+            if record is not None and job_records.payload_of_work(record) is not None:
                 incarnation = incarnation_of(each)
                 assert incarnation is not None
                 await rescue.make_known(self._store, each, incarnation, now)
@@ -347,7 +347,7 @@ def _class_of(left: Remains) -> str | None:
 
 def _fail(left: Remains, error: ResqpyError, now_ms: int) -> RescueDecision:
     job, kept = reading.for_failed(left.raw or b"", left.queue, can_keep=left.apart)
-    entry = failed_entries.encode(
+    entry = job_records.encode_failed(
         job_json=job,
         queue=left.queue,
         worker=left.worker_id,

@@ -13,10 +13,9 @@ from resqpy.base.concurrency.own_tasks import raise_if_cancelled
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
-from resqpy.schedules.announcing import Announcer
-from resqpy.schedules.chore import Emit, ScheduleChore, Source
 from resqpy.schedules.ruby import QueueOf, RubySource
-from resqpy.schedules.tasks import CronSource, FrequencySource
+from resqpy.schedules.schedule import Emit, ScheduleChore, Source
+from resqpy.schedules.tasks import Announcer, CronSource, FrequencySource
 from resqpy.store.queues import Guard
 
 

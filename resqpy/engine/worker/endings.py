@@ -12,11 +12,10 @@
 
 from __future__ import annotations
 
-from resqpy.base import codec, failed_entries, periodic
+from resqpy.base import codec, job_records, periodic
 from resqpy.base.clock import Clock, failed_at_utc, test_ms
-from resqpy.base.error_text import class_of, message_of
-from resqpy.base.errors import PayloadError
-from resqpy.engine.outcome import Command, Outcome, OutcomeKind
+from resqpy.base.errors import PayloadError, class_of, message_of
+from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker.newer import LEFT_TO_OTHERS
@@ -61,7 +60,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     error = outcome.error
     assert error is not None
     job_json, commands = _job_for_failed(run, error)
-    entry = failed_entries.encode(
+    entry = job_records.encode_failed(
         job_json=job_json,
         queue=run.queue,
         worker=str(run.worker_id),
@@ -79,12 +78,12 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
         return run.job.raw, []
     claim = run.claim
     size = claim.held if claim.held >= 0 else len(run.job.raw)
-    if size <= failed_entries.INLINE_UNREADABLE:
-        return failed_entries.unreadable_job(run.job.raw, run.queue), []
+    if size <= job_records.INLINE_UNREADABLE:
+        return job_records.unreadable_job(run.job.raw, run.queue), []
     digest = claim.sha1 or codec.digest(run.job.raw)
-    kept = failed_entries.kept_name(digest)
+    kept = job_records.kept_name(digest)
     keep = failures.keep_bytes_command(run.store, str(run.worker_id), kept)
-    return failed_entries.unreadable_reference(digest, size, run.queue, kept), [keep]
+    return job_records.unreadable_reference(digest, size, run.queue, kept), [keep]
 
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:

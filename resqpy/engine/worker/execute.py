@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
 from resqpy.base.concurrency.limited import within
-from resqpy.base.error_text import add_note
-from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped
+from resqpy.base.concurrency.own_tasks import may_interrupt
+from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped, add_note
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.engine.outcome import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
-from resqpy.engine.plugin import CallNext, Plugin
+from resqpy.engine.definition import NEED_NO_LOOK, finished
+from resqpy.engine.lifecycle import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
+from resqpy.engine.plugin import CallNext, HookLimit, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
-from resqpy.engine.worker.hook_limit import HookLimit
-from resqpy.engine.worker.keyboard import may_interrupt
-from resqpy.engine.worker.results import NEED_NO_LOOK, finished
 from resqpy.engine.worker.threads import ThreadRunner
 
 

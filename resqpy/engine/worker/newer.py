@@ -15,9 +15,9 @@ from collections.abc import Callable
 from resqpy.base.clock import Clock
 from resqpy.base.errors import InvalidInputs, StoreError, UnknownTask
 from resqpy.engine.definition import Definitions
-from resqpy.engine.outcome import Outcome, OutcomeKind
+from resqpy.engine.lifecycle import Outcome, OutcomeKind
 from resqpy.engine.run import Run
-from resqpy.store import known_tasks
+from resqpy.store import workers
 from resqpy.store.connection.client import Store
 
 PATIENCE_S = 300.0  # how long jobs of one class are left to others
@@ -63,12 +63,12 @@ class Newer:
     async def announce(self) -> None:
         """Announce what this process knows."""
         if self._own:
-            await known_tasks.note(self._store, self._incarnation, sorted(self._own))
+            await workers.note(self._store, self._incarnation, sorted(self._own))
 
     async def withdraw(self) -> None:
         """This process ends."""
         if self._own:
-            await known_tasks.forget(self._store, self._incarnation)
+            await workers.forget(self._store, self._incarnation)
 
     async def settle(self, run: Run, outcome: Outcome) -> Outcome:
         """The final outcome of a run: its own, or it is left to others."""
@@ -108,7 +108,7 @@ class Newer:
     async def _others_know(self, run: Run) -> bool:
         now = self._clock.monotonic()
         if self._asked_at is None or now - self._asked_at > _ASK_S:
-            others, self._led = await known_tasks.of_others(self._store, self._incarnation)
+            others, self._led = await workers.of_others(self._store, self._incarnation)
             self._others, self._asked_at = frozenset(others), now
         name = run.class_name
         if run.definition is None:

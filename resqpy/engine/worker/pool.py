@@ -18,14 +18,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.concurrency.own_tasks import own_task
-from resqpy.base.concurrency.waiting import is_set_within
+from resqpy.base.concurrency.own_tasks import is_set_within, own_task
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.engine.definition import Definitions
-from resqpy.engine.event_sink import EventSink, tell_error
 from resqpy.engine.options import WorkerOptions
-from resqpy.engine.queue.queue_names import QueueNames
-from resqpy.engine.worker.hot_queues import MANY, HotQueues
+from resqpy.engine.role import EventSink, tell_error
+from resqpy.engine.worker.queues import MANY, HotQueues, QueueNames
 from resqpy.engine.worker.reporting import Reporting, Wave
 from resqpy.engine.worker.running import CrashSuspects, Runner
 from resqpy.engine.worker.slots import Slot, Slots

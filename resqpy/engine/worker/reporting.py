@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from resqpy.base.clock import Clock, iso_utc
-from resqpy.base.error_text import repr_of
-from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError
-from resqpy.engine.event_sink import EventSink, tell_end, tell_error
-from resqpy.engine.lifecycle import PLAIN
-from resqpy.engine.outcome import OutcomeKind
+from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreError, repr_of
+from resqpy.engine.lifecycle import PLAIN, OutcomeKind
+from resqpy.engine.role import EventSink, tell_end, tell_error
 from resqpy.engine.worker.running import EndedJob
 from resqpy.engine.worker.slots import Slot
 from resqpy.store.exchange import EndCommands, Exchange, Exchanged, Fence, Request, SlotRef

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from resqpy.base import codec, failed_entries
+from resqpy.base import codec, job_records
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.limited import GRACE_S
-from resqpy.base.concurrency.own_tasks import OWNER, OwnTask
+from resqpy.base.concurrency.own_tasks import OWNER, OwnTask, may_interrupt
 from resqpy.base.errors import (
     JobCancelled,
     JobTimeout,
@@ -21,20 +21,16 @@ from resqpy.base.errors import (
     WorkerStopped,
 )
 from resqpy.base.model import Job, WorkerId
-from resqpy.engine.definition import Definitions
-from resqpy.engine.event_sink import EventSink
-from resqpy.engine.lifecycle import PLAIN
+from resqpy.engine.definition import NEED_NO_LOOK, Definitions, finished
+from resqpy.engine.lifecycle import PLAIN, RETURNED, Outcome, OutcomeKind
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
-from resqpy.engine.outcome import RETURNED, Outcome, OutcomeKind
+from resqpy.engine.role import EventSink
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
 from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import conclude, execute, failure, note_failure
-from resqpy.engine.worker.keyboard import may_interrupt
-from resqpy.engine.worker.left_behind import LeftBehind
-from resqpy.engine.worker.results import NEED_NO_LOOK, finished
 from resqpy.engine.worker.slots import Slot
-from resqpy.engine.worker.threads import ThreadRunner
+from resqpy.engine.worker.threads import LeftBehind, ThreadRunner
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
 from resqpy.store.exchange import EndCommands, JobClaim
@@ -79,7 +75,7 @@ def _decode(raw: bytes | None, claim: JobClaim, max_payload: int) -> Job:
             f"the job has {claim.held} bytes; the limit is {max_payload} (tasks.max_payload)"
         )
     job = codec.decode_job(raw, claim.queue)
-    if job.class_name == failed_entries.UNREADABLE:
+    if job.class_name == job_records.UNREADABLE:
         raise PayloadError("the job could not be read earlier, and a foreign client retried it")
     return job
 

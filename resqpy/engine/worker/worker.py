@@ -6,38 +6,144 @@ Both have the events of node-resque, with the same names in snake case.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
-from resqpy.base.concurrency.helper_thread import ThreadFailed
-from resqpy.base.concurrency.loops import on_its_loop
-from resqpy.base.concurrency.waiting import Deadline
+from resqpy.base.concurrency.loops import ThreadFailed, on_its_loop
+from resqpy.base.concurrency.own_tasks import Deadline
 from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import Definitions, definitions
-from resqpy.engine.event_sink import tell_error
+from resqpy.engine.lifecycle import OutcomeKind
 from resqpy.engine.options import FROM_OPTIONS, WorkerOptions
-from resqpy.engine.outcome import OutcomeKind
-from resqpy.engine.queue.client import Connection
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.queue.queue_names import QueueNames
-from resqpy.engine.role import LAST_S, Role, within_limit
+from resqpy.engine.role import LAST_S, Connection, EventSink, Role, tell_error, within_limit
 from resqpy.engine.run import Run
-from resqpy.engine.scheduler.redis_clock import RedisClock, hear, shared_clock
 from resqpy.engine.worker import forks, identity
 from resqpy.engine.worker.execute import execute
 from resqpy.engine.worker.newer import Newer
 from resqpy.engine.worker.pool import Pool
+from resqpy.engine.worker.queues import QueueNames
 from resqpy.engine.worker.slots import Slot
-from resqpy.engine.worker.stopping import Stopping
 from resqpy.engine.worker.threads import ThreadRunner
 from resqpy.engine.worker.wakeup import Wakeup
-from resqpy.store import plugin_locks
-from resqpy.store.connection.reach import persevere
+from resqpy.store import locks
+from resqpy.store.connection.client import RedisClock, hear, persevere, shared_clock
+
+# How a worker stops: let running jobs finish, cancel the rest, put unfinished jobs back.
+
+_REPORT_WITHIN_S = 3.0  # for reporting the last ends
+_HALT_WITHIN_S = 2.0  # for an exchange in flight
+_HEARD_WITHIN_S = 5.0  # for Redis to say what it may have given us, if nothing is running
+_PAUSE_S = 0.2
+_REFUSALS = 5  # of the last ends, before they are left in their records for the rescue
+
+
+class Stopping:
+    """The steps of a stop, in order."""
+
+    def __init__(self, pool: Pool, options: WorkerOptions, events: EventSink) -> None:
+        self._pool = pool
+        self._options = options
+        self._events = events
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Stop waiting for running jobs."""
+        self._hurry.set()
+
+    async def drain(self, timeout_s: float | None, dispatcher: asyncio.Task[None] | None) -> None:
+        """Claim nothing more and wait until nothing runs, time is up, `hurry` is called, or the dispatcher,
+        which would report an end, is gone. If Redis does not answer and there is nothing to report, it
+        does not wait long.
+        """
+        self._pool.stopping = True
+        self._pool.look()
+        waits: set[asyncio.Task[object]] = {
+            asyncio.ensure_future(self._pool.idle()),
+            asyncio.ensure_future(self._hurry.wait()),
+            asyncio.ensure_future(self._nothing_ran_of_late()),
+        }
+        watched = waits | ({dispatcher} if dispatcher is not None else set())
+        try:
+            await asyncio.wait(watched, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _nothing_ran_of_late(self) -> None:
+        left_s = _HEARD_WITHIN_S
+        while left_s > 0:
+            await asyncio.sleep(_PAUSE_S)
+            left_s = _HEARD_WITHIN_S if self._pool.slots.busy else left_s - _PAUSE_S
+
+    async def halt(self, deadline: Deadline) -> None:
+        """Let the dispatcher end, with the exchange in flight."""
+        with contextlib.suppress(TimeoutError):
+            await self._pool.halt(deadline.left(_HALT_WITHIN_S))
+
+    async def interrupt(self) -> None:
+        """Cancel what still runs, wait a little, and decide what does not end."""
+        pool = self._pool
+        found = (pool.runner.interrupt(slot) for slot in pool.slots.busy)
+        tasks = [task for task in found if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._options.cancel_timeout_s)
+        for slot in pool.slots.busy:
+            pool.runner.give_up(slot)
+
+    async def report(self, deadline: Deadline) -> None:
+        """Report the last ends and leave. What can't be reported stays in its record, where the rescue
+        finds it.
+        """
+        try:
+            async with asyncio.timeout(deadline.left(_REPORT_WITHIN_S)):
+                await self._report()
+        except TimeoutError:
+            words = _TOO_LATE if self._pool.reporting.ended else _NOT_HEARD
+            tell_error(self._events, StoreError(words))
+
+    async def _report(self) -> None:
+        refusals = 0
+        while refusals < _REFUSALS:
+            try:
+                if await self._pool.report_all():
+                    return
+                refusals += self._pool.reporting.try_refused()
+            except StoreError as error:
+                tell_error(self._events, error)
+            await asyncio.sleep(_PAUSE_S)
+
+    async def unregister(self) -> None:
+        """Remove the process from what others see, unless the content of its records is in doubt: then it
+        leaves silently, and the rescue handles them.
+        """
+        slots = self._pool.slots.all
+        try:
+            if not self._pool.reporting.doubt:
+                await self._pool.slots.leave()
+                self._pool.tell_spoiled()
+        except StoreError as error:
+            tell_error(self._events, error)
+        for slot in slots:
+            self._events.tell("end", slot)
+
+
+_TOO_LATE = (
+    "the last jobs could not be reported to Redis in time; they are still in their records, and go back to "
+    "their queues when this process is presumed dead"
+)
+
+_NOT_HEARD = (
+    "Redis did not answer in time; a job that it may just have given this process is still in its record, and "
+    "goes back to its queue when this process is presumed dead"
+)
+
 
 _HEAR_EVERY_S = 300.0  # between queries of Redis' time, which drifts by some milliseconds
 # Of LAST_S, the seconds for the last steps of a stop, whatever delays them.
@@ -271,7 +377,7 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
     cancels = caller.cancelling() if caller else 0
     try:
         outcome = await execute(run, threads)
-        await plugin_locks.settle(worker.store, run.effects)
+        await locks.settle(worker.store, run.effects)
     finally:
         threads.close()
     if caller and caller.cancelling() > cancels:  # not the task's own: the caller was cancelled

@@ -26,11 +26,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from resqpy.base.errors import UsageError
 from resqpy.base.when import Duration, duration_s
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.framework.api.loop_thread import LOOP_THREAD, Life
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import Store, reach
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.reach import reach
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,25 +7,23 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base.concurrency.limited import within
-from resqpy.base.error_text import repr_of
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import UsageError, repr_of
 from resqpy.engine.definition import Definition
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.worker.worker import Worker
-from resqpy.framework.config.connection import scaling_options, scheduler_options, worker_options
+from resqpy.framework.config.config import scaling_options, scheduler_options, worker_options
 from resqpy.framework.config.kinds import QUEUES
 from resqpy.framework.logs.events import EventLog
 from resqpy.framework.project.overrides import PARTS, part
 from resqpy.framework.project.project import Project
 from resqpy.store.connection.client import Store
 from resqpy.tracked.delivery import Deliveries, with_tracking
-from resqpy.tracked.intercepting import VerbInterceptor
-from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.processing import LockKeeper, VerbInterceptor
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspect.resque import Resque
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.engine.worker.multi_worker import MultiWorker
     from resqpy.framework.api.scheduler import Scheduler
 

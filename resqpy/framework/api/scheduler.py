@@ -8,16 +8,12 @@ from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.engine.inspect.inspector import Inspector
-from resqpy.engine.queue.client import Connection
-from resqpy.engine.scheduler.chores import Chore
-from resqpy.engine.scheduler.claims import Claims
-from resqpy.engine.scheduler.due import DueItemPolicy
-from resqpy.engine.scheduler.foreign_care import ForeignCareChore
-from resqpy.engine.scheduler.orphans import Orphans
-from resqpy.engine.scheduler.promotion import EventReporter, Promotion
+from resqpy.engine.role import Connection
+from resqpy.engine.scheduler.foreign_care import ForeignCareChore, Orphans
+from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, Promotion
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
-from resqpy.engine.scheduler.scheduler import SchedulerRole
+from resqpy.engine.scheduler.scheduler import Chore, SchedulerRole
 from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.tracked.recovery import TrackedChore
 

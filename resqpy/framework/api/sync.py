@@ -18,7 +18,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from resqpy.base.concurrency.loops import Home
 from resqpy.base.errors import NotStarted, UsageError
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.framework.api.api import Bound, bound, now
 from resqpy.framework.api.blocking import SyncFacade, SyncVerb, Way

@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
 
-from resqpy.base.concurrency.pending import must_be_awaited
+from resqpy.base.concurrency.loops import must_be_awaited
 from resqpy.base.imports import near_match
 from resqpy.base.model import Job
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.plugin import snake_case
-from resqpy.engine.queue.once import ONCE_WITHIN_MS, OnceKeys, once_words
 from resqpy.engine.queue.periodic import RecurrentJobs
-from resqpy.engine.queue.queue import Queue
+from resqpy.engine.queue.queue import ONCE_WITHIN_MS, OnceKeys, Queue, once_words
 from resqpy.framework.api.enqueuer import Enqueuer
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.project.registry import Registry

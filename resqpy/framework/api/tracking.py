@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
 
-from resqpy.base.concurrency.pending import must_be_awaited
-from resqpy.base.concurrency.waiting import in_own_thread
+from resqpy.base.concurrency.loops import must_be_awaited
+from resqpy.base.concurrency.own_tasks import in_own_thread
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
@@ -19,16 +19,19 @@ from resqpy.framework.project.registry import Registry, registry_of
 from resqpy.framework.tasks.task import is_definition
 from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
-from resqpy.tracked.checks import check_word
+from resqpy.tracked.checks import TaskDefaults, check_word
 from resqpy.tracked.creating import CreateOptions
-from resqpy.tracked.defaults import TaskDefaults
-from resqpy.tracked.delivery import Deliveries
+from resqpy.tracked.delivery import (
+    DEFAULT_CONCURRENCY,
+    Deliveries,
+    Handler,
+    Listener,
+    definition_of,
+)
 from resqpy.tracked.events import TaskEvents
 from resqpy.tracked.handle import TrackedTask
-from resqpy.tracked.intercepting import VerbInterceptor
-from resqpy.tracked.listener import DEFAULT_CONCURRENCY, Handler, Listener, definition_of
+from resqpy.tracked.processing import LockKeeper, VerbInterceptor
 from resqpy.tracked.record import Record
-from resqpy.tracked.renewal import LockKeeper
 from resqpy.tracked.run import Interceptor, active_task
 from resqpy.tracked.verbs import NewTask, Tracked
 

@@ -38,10 +38,14 @@ from resqpy.framework.config.kinds import (
     TEXTS,
     TIME,
     ZONE,
+    Historic,
     choice,
+    option,
+    part,
+    same,
+    seconds,
     whole,
 )
-from resqpy.framework.config.option import Historic, option, part, same, seconds
 from resqpy.store.connection.options import RedisOptions
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from resqpy.base import codec
-from resqpy.base.error_text import notes_of, told
-from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable
-from resqpy.base.failed_entries import UNREADABLE
+from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable, notes_of, told
+from resqpy.base.job_records import UNREADABLE
 from resqpy.base.model import Job
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.traceback_text import lines_of, place_of

@@ -17,8 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from resqpy.base import codec
-from resqpy.base.error_text import printable, printable_json
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import UsageError, printable, printable_json
 from resqpy.base.masking import Redaction, masked_text, text_of
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.identity import number_of

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from resqpy.base.error_text import repr_of
+from resqpy.base.errors import repr_of
 from resqpy.framework.logs.log import configure_if_nobody_did, get_logger
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 from resqpy.base.concurrency.limited import within
 from resqpy.base.concurrency.own_tasks import raise_if_cancelled
-from resqpy.base.error_text import repr_of
-from resqpy.base.errors import HookTimeout, ResqpyError, UsageError
+from resqpy.base.errors import HookTimeout, ResqpyError, UsageError, repr_of
 from resqpy.base.imports import misspelled
 from resqpy.base.when import Duration, duration_ms, duration_s
 from resqpy.framework.api.api import Bound

@@ -5,25 +5,124 @@ the installation in Redis, the same from every process.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.concurrency.waiting import loop_delays
+from resqpy.base.concurrency.own_tasks import loop_delays
 from resqpy.base.errors import OutcomeUnknown, PoolStateError, StoreError, StoreUnavailable
 from resqpy.base.imports import package_version
 from resqpy.base.model import NoList
-from resqpy.base.prometheus import Histogram, Metric, metric
-from resqpy.engine.worker.process_state import WORDS, state_of
+from resqpy.engine.worker.heartbeat import WORDS, state_of
 from resqpy.framework.logs.log import get_logger
 from resqpy.framework.logs.writer import lines_lost
 from resqpy.store import overview
 from resqpy.store.connection.client import Store
-from resqpy.tracked.record_index import status_sets
+from resqpy.tracked.records import status_sets
 
 if TYPE_CHECKING:
     from resqpy.framework.api.resque import ResqueParts
+
+
+# Metrics in the Prometheus text format, version 0.0.4.
+#
+# Source: https://prometheus.io/docs/instrumenting/exposition_formats/ ("Text-based format"), and
+# https://prometheus.io/docs/practices/naming/ for the names (base units, `_total` for counters).
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Kind = Literal["counter", "gauge", "histogram"]
+Labels = Mapping[str, str]
+
+
+class Histogram:
+    """Distribution of values.
+
+    Args:
+        bounds: the upper ends of the buckets, ascending; a value equal to one belongs to it.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds: Sequence[float] = bounds
+        self.counts: list[int] = [0] * (len(bounds) + 1)
+        self.total: float = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """All samples under one name.
+
+    Attributes:
+        values: by labels; `Histogram`s for a histogram.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    values: list[tuple[Labels, float | Histogram]] = field(default_factory=list)
+
+    def add(self, value: float | Histogram, **labels: str) -> None:
+        """Add a sample with its labels."""
+        self.values.append((labels, value))
+
+
+def metric(name: str, kind: Kind, words: str, value: float | Histogram) -> Metric:
+    """A metric with one value and no labels."""
+    return Metric(name, kind, words, [({}, value)])
+
+
+def render(metrics: Sequence[Metric]) -> bytes:
+    """The text; metrics without values are left out."""
+    lines: list[str] = []
+    for each in metrics:
+        if each.values:
+            lines += _lines(each)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _lines(metric: Metric) -> list[str]:
+    lines = [f"# HELP {metric.name} {_escaped(metric.help)}", f"# TYPE {metric.name} {metric.kind}"]
+    for labels, value in metric.values:
+        if isinstance(value, Histogram):
+            lines += _buckets(metric.name, labels, value)
+        else:
+            lines.append(_line(metric.name, labels, value))
+    return lines
+
+
+def _buckets(name: str, labels: Labels, histogram: Histogram) -> list[str]:
+    lines, count = [], 0
+    for bound, number in zip((*histogram.bounds, None), histogram.counts, strict=True):
+        count += number
+        end = "+Inf" if bound is None else f"{bound:g}"
+        lines.append(_line(f"{name}_bucket", {**labels, "le": end}, count))
+    total = _line(f"{name}_sum", labels, histogram.total)
+    return [*lines, total, _line(f"{name}_count", labels, count)]
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    pairs = ",".join(f'{key}="{_quoted(text)}"' for key, text in labels.items())
+    return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"
+
+
+def _escaped(text: str) -> str:
+    """Names in Redis may be any bytes; what is not UTF-8 is shown by its number."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return shown.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', r"\"")
 
 
 UNKNOWN = "(unknown)"

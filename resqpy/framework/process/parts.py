@@ -10,28 +10,26 @@ from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
-from resqpy.base import prometheus
-from resqpy.base.concurrency.own_tasks import OwnTask, own_task
-from resqpy.base.concurrency.waiting import in_own_thread
+from resqpy.base.concurrency.own_tasks import OwnTask, in_own_thread, own_task
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration
 from resqpy.engine.options import FROM_OPTIONS
-from resqpy.engine.queue.queue_names import is_plain
 from resqpy.engine.role import within_limit
+from resqpy.engine.worker.queues import is_plain
 from resqpy.framework.api.api import Bound
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.api.tasks_api import TasksApi
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.logs.events import EventLog
 from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process import metrics
 from resqpy.framework.process.initializer import Initializer
 from resqpy.framework.process.metrics import Installation, JobCounts, LoopDelay, of_parts
 from resqpy.framework.project.project import Project
-from resqpy.schedules.announcing import Announcer
-from resqpy.store.connection.address import place_of
-from resqpy.store.connection.client import Store
-from resqpy.store.connection.reach import reach
+from resqpy.schedules.tasks import Announcer
+from resqpy.store.connection.client import Store, reach
+from resqpy.store.connection.connect import place_of
 from resqpy.store.connection.reachability import Away, Back
 from resqpy.store.leader import led, standing
 
@@ -336,4 +334,4 @@ class MetricsInitializer(Initializer):
         found = [*of_parts(self._resque), *self._jobs.metrics(), *self._delay.metrics()]
         if self._installation is not None:
             found += await self._installation.metrics()
-        return prometheus.render(found)
+        return metrics.render(found)

@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from resqpy.base.concurrency.loops import Home, on_its_loop
-from resqpy.base.concurrency.own_tasks import own_task
-from resqpy.base.concurrency.waiting import first_of, in_own_thread, is_set_within
+from resqpy.base.concurrency.own_tasks import first_of, in_own_thread, is_set_within, own_task
 from resqpy.base.errors import PoolStateError, ResqpyError, UsageError
 from resqpy.engine.options import FROM_OPTIONS
+from resqpy.engine.worker.heartbeat import WORKING, state_of
 from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.engine.worker.process_state import WORKING, state_of
 from resqpy.framework.api.api import Api, Bound, api, bind, unbind
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.config.sections import ProcessConfig
 from resqpy.framework.logs.log import get_logger
-from resqpy.framework.process.health import HealthInitializer
+from resqpy.framework.process.health import HealthInitializer, LoopWatch
 from resqpy.framework.process.initializer import Boot
-from resqpy.framework.process.loop_watch import LoopWatch
 from resqpy.framework.process.parts import (
     MetricsInitializer,
     RedisInitializer,

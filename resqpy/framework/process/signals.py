@@ -31,10 +31,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.engine.worker.keyboard import answered_elsewhere
+from resqpy.base.concurrency.own_tasks import answered_elsewhere
 from resqpy.framework.logs import writer as log_writer
 from resqpy.framework.logs.log import get_logger
-from resqpy.framework.process.loop_watch import dump, stacks
+from resqpy.framework.process.health import dump, stacks
 
 if TYPE_CHECKING:
     from resqpy.framework.process.process import Process

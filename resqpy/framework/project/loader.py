@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from resqpy.base.error_text import repr_of
-from resqpy.base.errors import ImportFailed, UsageError
+from resqpy.base.errors import ImportFailed, UsageError, repr_of
 from resqpy.base.imports import EntryPointObject, import_entry_points, import_own, misspelled
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
 from resqpy.framework.process.initializer import Initializer, check_initializer

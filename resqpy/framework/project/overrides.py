@@ -14,7 +14,7 @@ from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
-from resqpy.engine.inspect.resque import Resque
+from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.config import Config

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from resqpy.framework.config.config import Config, load_config
-from resqpy.framework.config.connection import redis_options
+from resqpy.framework.config.config import Config, load_config, redis_options
 from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.problems import Problems
 from resqpy.store.connection.options import RedisOptions

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resqpy.base.error_text import told
-from resqpy.base.errors import LoadFailed
+from resqpy.base.errors import LoadFailed, told
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,10 @@ from resqpy.base.errors import (
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.plugin import Plugin
-from resqpy.framework.tasks.middleware import MiddlewareSet
+from resqpy.framework.tasks.middleware import MiddlewareSet, params_of, performer
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
-from resqpy.framework.tasks.task_call import params_of, performer
 
 
 class Registry:

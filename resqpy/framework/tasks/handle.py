@@ -13,13 +13,13 @@ from functools import update_wrapper
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from resqpy.base.concurrency.pending import must_be_awaited
+from resqpy.base.concurrency.loops import must_be_awaited
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.model import Enqueued
 from resqpy.base.when import Duration, Moment
-from resqpy.engine.queue.once import ONCE_WITHIN_MS, once_words
+from resqpy.engine.queue.queue import ONCE_WITHIN_MS, once_words
 from resqpy.framework.api.api import api
 
 if TYPE_CHECKING:

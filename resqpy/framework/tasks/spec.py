@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.framework.tasks.handle import GIVEN, WHOLE
+from resqpy.framework.tasks.inputs import Check, Input, check_of, merge_hint, name_of
 from resqpy.framework.tasks.task import PROPERTIES, FunctionTask, Task
 
 if TYPE_CHECKING:
     from resqpy.base.cron.cron import CronSchedule
     from resqpy.base.periodic import Missed
     from resqpy.framework.tasks.inputs import Inputs
-    from resqpy.framework.tasks.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +129,147 @@ def looks_like_a_task(thing: Any) -> bool:
         return False
     own = vars(thing)
     return callable(own.get("run")) and any(name in own for name in PROPERTIES)
+
+
+# The parameters of `run`: which of them are inputs, and how to call it.
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to call `run`.
+
+    Attributes:
+        whole: its parameter for the dict of all inputs.
+        names: its parameters for single inputs; `defaults` has their Python defaults.
+        worker: it takes the worker.
+        rest: it takes undeclared inputs (`**others`).
+    """
+
+    whole: str | None
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    worker: bool
+    rest: bool
+
+    def arguments(self, params: dict[str, Any], worker: Any) -> dict[str, Any]:
+        """The keywords of a call."""
+        if self.rest:
+            arguments = dict(params)
+        else:
+            defaults = self.defaults
+            arguments = {name: params.get(name, defaults.get(name)) for name in self.names}
+        if self.whole is not None:
+            arguments[self.whole] = params
+        if self.worker:
+            arguments["worker"] = worker
+        return arguments
+
+
+def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.Parameter]]:
+    """How to call a function, and which of its parameters are inputs.
+
+    Raises:
+        UsageError: a parameter that can't be passed.
+    """
+    parameters = dict(inspect.signature(run).parameters)
+    _refuse_the_seeds(parameters)
+    kinds = {each.kind for each in parameters.values()}
+    rest = inspect.Parameter.VAR_KEYWORD in kinds
+    for name, each in parameters.items():
+        if each.kind not in (*_BY_NAME, inspect.Parameter.VAR_KEYWORD):
+            raise UsageError(f"run's parameter {name!r} can't be passed by name; use a normal one")
+    single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
+    whole = [name for name in WHOLE if name in single]
+    own = {name: each for name, each in single.items() if name not in GIVEN}
+    empty = inspect.Parameter.empty
+    defaults = {name: each.default for name, each in own.items() if each.default is not empty}
+    made = Signature(
+        whole[0] if whole else None, tuple(own), defaults, worker="worker" in single, rest=rest
+    )
+    return made, own
+
+
+_NEXT = ("next", "callback", "cb", "done")
+
+
+def _refuse_the_seeds(parameters: Mapping[str, inspect.Parameter]) -> None:
+    """`run(api, params, next)`, ActionHero's old form, would be taken for inputs of those names."""
+    if "api" in parameters and any(name in parameters for name in (*_NEXT, *GIVEN)):
+        raise UsageError(
+            f"run takes ({', '.join(parameters)}), which is JavaScript's form; here it is `async def run(self, "
+            "params, worker)`, or the inputs by name: `from resqpy import api` provides the api, returning "
+            "means success, raising means failure"
+        )
+
+
+def _check_given(run: Callable[..., Any], signature: Signature) -> None:
+    """The hint of a parameter that is not an input must not be one that only an input could have."""
+    parameters = inspect.signature(run).parameters
+    for name in filter(None, ("worker" if signature.worker else None, signature.whole)):
+        check = _json_check(run, name, parameters[name])
+        gets = "the worker that runs the task" if name == "worker" else "the dict of all inputs"
+        value: Any = object() if name == "worker" else {}
+        if check is not None and not check(value):
+            raise UsageError(
+                f"run's parameter {name!r} receives {gets}, which is not "
+                f"{name_of(parameters[name].annotation)}; rename the input"
+            )
+
+
+def _json_check(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Check | None:
+    """The check for a hint; None if it can't be read or is not a JSON type."""
+    try:
+        hint = _hint(run, name, parameter)
+        return None if is_typeddict(hint) else check_of(hint)
+    except UsageError:
+        return None
+
+
+def merge_inputs(
+    run: Callable[..., Any], declared: Mapping[str, Input]
+) -> tuple[Signature, dict[str, Input]]:
+    """The inputs that `inputs` and the parameters of `run` declare together.
+
+    Raises:
+        UsageError: an input that `run` doesn't take, or a type hint that can't be resolved.
+    """
+    signature, own = signature_of(run)
+    _check_given(run, signature)
+    takes_all = signature.rest or signature.whole is not None
+    for name in declared:
+        if name not in own and not takes_all:
+            raise UsageError(
+                f"input {name!r} is declared, but run doesn't take it{near_match(name, own)}"
+            )
+    merged = {}
+    for name, each in own.items():
+        hint = _hint(run, name, each)
+        merged[name] = merge_hint(_declared_by(hint, name, declared.get(name)), hint, each.default)
+    return signature, {**declared, **merged}
+
+
+def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Any:
+    hint = parameter.annotation
+    if hint is inspect.Parameter.empty:
+        return Any
+    function = inspect.unwrap(without_partials(getattr(run, "__func__", run)))
+    stub = SimpleNamespace(__annotations__={name: hint})
+    try:
+        resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)
+    except Exception as error:  # an annotation may be any expression
+        raise UsageError(
+            f"the type hint {hint!r} of input {name!r} can't be read: {error}"
+        ) from error
+    return resolved[name]
+
+
+def _declared_by(hint: Any, name: str, declared: Input | None) -> Input | None:
+    """What `Annotated[int, Input(…)]` declares, or the entry in `inputs`."""
+    inside = [each for each in get_args(hint)[1:] if isinstance(each, Input)]
+    if get_origin(hint) is not Annotated or not inside:
+        return declared
+    if declared is not None:
+        raise UsageError(f"input {name!r} is declared twice: in inputs, and by its type hint")
+    return inside[-1]

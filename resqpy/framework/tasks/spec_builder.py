@@ -16,11 +16,9 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
-from resqpy.engine.definition import is_async
-from resqpy.engine.worker.results import yields
+from resqpy.engine.definition import is_async, yields
 from resqpy.framework.tasks.inputs import Input, Inputs, as_input
-from resqpy.framework.tasks.signature import merge_inputs
-from resqpy.framework.tasks.spec import TaskSpec, WrittenTask, without_partials
+from resqpy.framework.tasks.spec import TaskSpec, WrittenTask, merge_inputs, without_partials
 from resqpy.framework.tasks.task import PROPERTIES, Task
 
 Complain = Callable[[str | None, str], None]

@@ -21,9 +21,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from resqpy.base.errors import OutcomeUnknown
-from resqpy.store.connection.address import hosts_of, place_of, pool_of
 from resqpy.store.connection.client import Store
-from resqpy.store.connection.connect import arguments_of
+from resqpy.store.connection.connect import arguments_of, hosts_of, place_of, pool_of
 from resqpy.store.connection.line import Line, packed
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.connection.translation import Command, translate_connect

@@ -7,11 +7,18 @@ know (`NOSCRIPT`: it did not run).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 from redis import exceptions
 
+from resqpy.base.clock import SYSTEM_CLOCK, Clock, test_ms
 from resqpy.base.errors import (
     OutcomeUnknown,
     StoreError,
@@ -23,7 +30,6 @@ from resqpy.base.keys import Keys
 from resqpy.store.connection.connect import Opener, opener
 from resqpy.store.connection.line import Line, Replies
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.connection.scripts import script
 from resqpy.store.connection.translation import (
     ELSEWHERE,
     WRONG_KIND,
@@ -32,6 +38,60 @@ from resqpy.store.connection.translation import (
     is_forbidden,
     translate,
 )
+
+# The Lua scripts: one operation per file, called by digest. Each package has its own in its folder `lua/`;
+# what `exchange.lua` takes along with a job and writes beside its end is `lifecycle.lua` of a package
+# above.
+#
+# All are read at import: a process keeps using the scripts that it started with, even if its files are
+# replaced by another version while it runs.
+#
+# The input of one script call is bounded in bytes (`portions`), because Redis is blocked while a script runs.
+
+_TEXTS = {each.stem: each.read_bytes() for each in Path(__file__).parents[2].glob("*/lua/*.lua")}
+_INCLUDE = re.compile(rb"^-- include (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and digest."""
+
+    name: str
+    text: bytes
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script `<name>.lua`; a line `-- include other` is replaced by `other.lua`."""
+    text = _whole(name)
+    return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+def _whole(name: str) -> bytes:
+    return _INCLUDE.sub(lambda found: _whole(found[1].decode()), _TEXTS[name])
+
+
+T = TypeVar("T")
+
+MAX_BYTES = 1 << 20  # copied and compared in a few milliseconds
+
+
+def portions(
+    items: Iterable[T], size: Callable[[T], int], most: int = MAX_BYTES
+) -> Iterator[list[T]]:
+    """The items in order, in lists of at most this many bytes, but at least one item each."""
+    portion: list[T] = []
+    total = 0
+    for item in items:
+        if portion and total + size(item) > most:
+            yield portion
+            portion, total = [], 0
+        portion.append(item)
+        total += size(item)
+    if portion:
+        yield portion
+
 
 Arg = str | bytes | int | float
 
@@ -59,7 +119,7 @@ class Store:
         scripts: whether reads may use scripts, which some Redis users must not run.
         evicts: Redis' eviction policy, as found by `connect`; None: it evicts nothing.
         junk: keys of another type found by `look`, and the type they should have.
-        waited_for: whether startup has waited for this Redis (store/connection/reach.py).
+        waited_for: whether startup has waited for this Redis (store/connection/client.py).
         mending: called when a key has the wrong type; returns messages about what it did. None: this
             process is read-only.
     """
@@ -320,3 +380,166 @@ def _fields(info: bytes) -> dict[str, str]:
 
 
 __all__ = ["Arg", "OutcomeUnknown", "Store", "StoreUnavailable", "error_text", "translate"]
+
+
+# Waiting for Redis at startup: a database that starts together with us, or a failover in progress.
+
+Written = TypeVar("Written")
+
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 1.0
+_NOBODYS = "resqpy checks whether this Redis accepts writes"  # no job looks like this
+
+
+async def reach(store: Store, within_s: float | None = None) -> None:
+    """Return when Redis is reachable and accepts writes; problems that waiting can't solve are raised at
+    once.
+
+    Args:
+        within_s: seconds; None: as configured.
+
+    Raises:
+        StoreUnavailable: it did not become available in time.
+        StoreMisconfigured: it can't be used as configured.
+    """
+    options = store.options
+    limit_s = options.startup_timeout_s if within_s is None else within_s
+    deadline_s, pause_s = SYSTEM_CLOCK.monotonic() + limit_s, _FIRST_PAUSE_S
+    options.reachability.starting(limit_s)
+    try:
+        while (error := await _what_keeps(store)) is not None:
+            left_s = deadline_s - SYSTEM_CLOCK.monotonic()
+            if left_s <= 0:
+                raise _gave_up(error, limit_s) from error
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+        options.reachability.answered(surely=True)
+    finally:
+        options.reachability.starting(None)
+        store.waited_for = True
+
+
+async def persevere(store: Store, write: Callable[[], Awaitable[Written]]) -> Written:
+    """Repeat a write at startup until it has certainly been done, although the connection may break again
+    or a reply get lost. Only for idempotent writes.
+
+    Raises:
+        StoreUnavailable: it could not be done within the startup time.
+    """
+    limit_s = store.options.startup_timeout_s
+    deadline_s = SYSTEM_CLOCK.monotonic() + limit_s
+    while True:
+        try:
+            return await write()
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            left_s = deadline_s - SYSTEM_CLOCK.monotonic()
+            if left_s <= 0:
+                raise _gave_up(error, limit_s) from error
+            await reach(store, left_s)
+
+
+async def _what_keeps(store: Store) -> StoreError | None:
+    """A temporary problem that prevents writing there."""
+    try:
+        await store.connect()
+        await _ask_for_a_write(store)
+    except (StoreUnavailable, OutcomeUnknown) as error:
+        return error
+    return None
+
+
+async def _ask_for_a_write(store: Store) -> None:
+    (reply,) = await store.line.send([("LREM", store.keys.queue(""), 0, _NOBODYS)])
+    try:
+        store.checked(reply, ("LREM",))
+    except (StoreUnavailable, OutcomeUnknown):
+        raise
+    except StoreError:  # this user may not even do that; errors surface on first use
+        return
+
+
+def _gave_up(error: StoreError, limit_s: float) -> StoreUnavailable:
+    waited = f" (given up after {limit_s:g} s)" if limit_s > 0 else ""
+    return StoreUnavailable(f"{error}{waited}")
+
+
+# An estimate of Redis' clock, the one clock that all processes of an installation share.
+#
+# It is based on Redis' answers and our monotonic clock, so neither a jump of this machine's clock nor a wrong
+# clock matters.
+
+
+class RedisClock:
+    """An estimate that is slightly behind, never ahead (by the latency of the reply).
+
+    Args:
+        clock: used until the first answer.
+
+    Attributes:
+        monotonic: seconds of our monotonic clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.monotonic: Callable[[], float] = clock.monotonic
+        self._ahead_us = clock.now_us() - clock.monotonic() * 1_000_000
+        self._heard_s = float("-inf")
+
+    def note(self, time_us: int) -> None:
+        """Record Redis' time, just received, in microseconds since the epoch."""
+        self._heard_s = self.monotonic()
+        self._ahead_us = time_us - self._heard_s * 1_000_000
+
+    def note_between(self, time_us: int, asked_s: float) -> None:
+        """Record a time that Redis returned at some moment since the request: if the estimate is consistent
+        with it, it stays, because the reply may have waited here before it was processed.
+        """
+        self._heard_s = self.monotonic()
+        least_us = time_us - self._heard_s * 1_000_000
+        most_us = time_us - asked_s * 1_000_000
+        self._ahead_us = min(max(self._ahead_us, least_us), most_us)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since Redis last told its time; infinite: never."""
+        return self.monotonic() - self._heard_s
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch."""
+        return int(self.monotonic() * 1_000_000 + self._ahead_us)
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self.now_us() // 1000
+
+
+class FollowingClock(RedisClock):
+    """A clock set by a test: Redis' time is ignored."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.set_by_test: bool = True
+        self._followed = clock
+
+    def note(self, time_us: int) -> None:
+        """Ignored."""
+
+    def note_between(self, time_us: int, asked_s: float) -> None:
+        """Ignored."""
+
+    def now_us(self) -> int:
+        return self._followed.now_us()
+
+
+async def shared_clock(clock: Clock, store: Store) -> RedisClock:
+    """Redis' clock, which has just been queried; or the one that a test has set."""
+    if test_ms(clock) is not None:
+        return FollowingClock(clock)
+    shared = RedisClock(clock)
+    await hear(shared, store)
+    return shared
+
+
+async def hear(clock: RedisClock, store: Store) -> None:
+    """Query Redis' time."""
+    asked_s = clock.monotonic()
+    clock.note_between(await store.time_us(), asked_s)

@@ -9,7 +9,7 @@ server or a proxy forbids tracking, the owner falls back to polling.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -24,8 +24,87 @@ PONG_WITHIN_S = 5.0
 _FIRST_PAUSE_S, _MAX_PAUSE_S, _FORBIDDEN_PAUSE_S = 0.05, 2.0, 60.0
 
 
-class Tracker:
-    """Listens until closed; reconnects by itself.
+class Subscription:
+    """Listens to channels, on its own connection, which is reopened when it breaks. Messages published
+    while it is disconnected are missed.
+
+    Args:
+        channels: what is called with each message, by channel.
+        on_connect: called when it starts listening, the first time and after each break.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Mapping[bytes, Callable[[Any], None]],
+        on_connect: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._channels = dict(channels)
+        self._on_connect = on_connect
+        self._connection: AbstractConnection | None = None
+        self.ping_every_s = PING_EVERY_S
+        self.pong_within_s = PONG_WITHIN_S
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                connection = self._connection = await self._store.open_connection()
+                await self._begin(connection)
+                await connection.send_command("SUBSCRIBE", *self._channels)
+                for _ in self._channels:
+                    await self._within(connection.read_response())
+                self._on_connect()
+                pause_s = _FIRST_PAUSE_S
+                await self._listen(connection)
+            except (exceptions.RedisError, StoreError, OSError, EOFError) as error:
+                pause_s = self._pause_after(error) or min(pause_s * 2, _MAX_PAUSE_S)
+            finally:
+                await self._disconnect()
+            await asyncio.sleep(pause_s)
+
+    def renew(self) -> None:
+        """Replace the connection: Redis was unreachable and may be another server now."""
+        writer = getattr(self._connection, "_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _begin(self, connection: AbstractConnection) -> None:
+        """Prepare a new connection, before it subscribes."""
+
+    def _pause_after(self, error: Exception) -> float | None:
+        """Seconds until the next attempt; None: twice the last pause."""
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        """Forward messages; a ping in every idle period detects a half-open connection."""
+        waiting_for_pong = False
+        while True:
+            wait_s = self.pong_within_s if waiting_for_pong else self.ping_every_s
+            message = await connection.read_response(timeout=wait_s)
+            if message is not None:
+                waiting_for_pong = False
+                if isinstance(message, list) and message[0] == b"message":
+                    self._channels[message[1]](message[2])
+            elif waiting_for_pong:
+                raise ConnectionResetError("no answer to a ping")
+            else:
+                await connection.send_command("PING")
+                waiting_for_pong = True
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _within(self, reply: Any) -> Any:
+        async with asyncio.timeout(self.pong_within_s):  # wait_for may lose a cancellation (< 3.12)
+            return await reply
+
+
+class Tracker(Subscription):
+    """Reports changed keys while it runs.
 
     Args:
         prefixes: prefixes of the keys to watch.
@@ -44,62 +123,30 @@ class Tracker:
         prefixes: Sequence[str],
         on_change: Callable[[list[bytes] | None], None],
         on_control: Callable[[bytes], None] | None = None,
-        on_fallback: Callable[[Exception], None] | None = None,
+        on_fallback: Callable[[Exception], None] = lambda _: None,
     ) -> None:
-        self._store = store
-        self._prefixes = without_overlap(prefixes)
+        control = {} if on_control is None else {store.keys.own("control").encode(): on_control}
+        super().__init__(store, {_INVALIDATE: on_change, **control}, self._listening)
         self._on_change = on_change
-        self._on_control = on_control
+        self._prefixes = without_overlap(prefixes)
         self._on_fallback = on_fallback
-        self._connection: AbstractConnection | None = None
         self._fell_back = False
+        self._allowed = False
         self.live: bool = False
-        self.ping_every_s = PING_EVERY_S
-        self.pong_within_s = PONG_WITHIN_S
 
-    async def run(self) -> None:
-        """Listen until cancelled."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                await self._subscribe()
-                pause_s = _FIRST_PAUSE_S
-                self._on_change(None)
-                await self._listen()
-            except (exceptions.ResponseError, StoreMisconfigured) as error:
-                self._fall_back(error)
-                pause_s = _FORBIDDEN_PAUSE_S
-            except (exceptions.RedisError, StoreError, OSError, EOFError):
-                pause_s = min(pause_s * 2, _MAX_PAUSE_S)
-            finally:
-                self.live = False
-                await self._disconnect()
-            await asyncio.sleep(pause_s)
-
-    def renew(self) -> None:
-        """Replace the connection: Redis was unreachable and may be another server now."""
-        writer = getattr(self._connection, "_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+    def _pause_after(self, error: Exception) -> float | None:
+        if not isinstance(error, exceptions.ResponseError | StoreMisconfigured):
+            return None
+        self._fall_back(error)
+        return _FORBIDDEN_PAUSE_S
 
     def _fall_back(self, error: Exception) -> None:
-        if self._on_fallback is not None and not self._fell_back:
+        if not self._fell_back:
             self._on_fallback(error)
         self._fell_back = True
 
-    async def _subscribe(self) -> None:
-        connection = self._connection = await self._store.open_connection()
-        allowed = await self._track(connection)
-        channels = [_INVALIDATE]
-        if self._on_control is not None:
-            channels.append(self._store.keys.own("control").encode())
-        await connection.send_command("SUBSCRIBE", *channels)
-        for _ in channels:
-            await self._within(connection.read_response())
-        self.live = allowed
-
-    async def _track(self, connection: AbstractConnection) -> bool:
-        """Enable tracking; False if that is forbidden (control messages are still received)."""
+    async def _begin(self, connection: AbstractConnection) -> None:
+        """Enable tracking; if that is forbidden, control messages are still received."""
         prefixes = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
         try:
             await connection.send_command("CLIENT", "ID")
@@ -110,45 +157,17 @@ class Tracker:
             await self._within(connection.read_response())
         except exceptions.ResponseError as error:
             self._fall_back(error)
-            return False
-        self._fell_back = False
-        return True
+            self._allowed = False
+        else:
+            self._fell_back, self._allowed = False, True
 
-    async def _listen(self) -> None:
-        """Forward messages; a ping in every idle period detects a half-open connection."""
-        connection = self._connection
-        assert connection is not None
-        waiting_for_pong = False
-        while True:
-            wait_s = self.pong_within_s if waiting_for_pong else self.ping_every_s
-            message = await connection.read_response(timeout=wait_s)
-            if message is not None:
-                waiting_for_pong = False
-                self._hand_on(message)
-            elif waiting_for_pong:
-                raise ConnectionResetError("no answer to a ping")
-            else:
-                await connection.send_command("PING")
-                waiting_for_pong = True
-
-    def _hand_on(self, message: Any) -> None:
-        if not isinstance(message, list) or message[0] != b"message":
-            return
-        if message[1] == _INVALIDATE:
-            self._on_change(message[2])
-        elif self._on_control is not None:
-            self._on_control(message[2])
+    def _listening(self) -> None:
+        self.live = self._allowed
+        self._on_change(None)
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def _within(self, reply: Any) -> Any:
-        async with asyncio.timeout(
-            self.pong_within_s
-        ):  # wait_for may swallow a cancellation (< 3.12)
-            return await reply
+        self.live = False
+        await super()._disconnect()
 
 
 def without_overlap(prefixes: Sequence[str]) -> list[str]:

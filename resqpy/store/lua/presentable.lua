@@ -1,5 +1,5 @@
 -- Shared by other scripts (`-- include presentable`): is a text a job that Ruby and Node can read? Yes if
--- read_strict (base/json_check.py) accepts it and JavaScript can represent its integers. A text of more than
+-- read_strict (base/json_rules.py) accepts it and JavaScript can represent its integers. A text of more than
 -- LOOKED_AT bytes is not checked, nor are numbers from 1e100 among more than 8 KiB of numbers, because Redis
 -- is blocked meanwhile. cjson finds nearly all faults, in C. What it accepts although it is not JSON (broken
 -- UTF-8, control characters, a NUL and what follows it, `1.`, `-.5`, 1e999) is checked before and after it.

@@ -5,10 +5,58 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+from resqpy.base.errors import StoreMisconfigured
+from resqpy.store import rescue, workers
 from resqpy.store.connection.client import Arg, Store
+from resqpy.store.delayed import FencingToken
+from resqpy.store.leader import run_fenced
 from resqpy.store.queues import decode_name
-from resqpy.store.repair.unregistered import may_be_id
-from resqpy.store.walk import KEYS_PER_STEP, keyspace_walk
+from resqpy.store.sweep import KEYS_PER_STEP, glob_literal, keyspace_walk
+
+# Records of workers that are not in the set of workers: they may contain a job that nobody finds through
+# that set.
+
+_STEPS = 20
+KEYS_LOOKED_AT = _STEPS * KEYS_PER_STEP  # at most: some 20 ms of the server
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """Result of the scan.
+
+    Attributes:
+        records: by worker id.
+        everything: whether all keys were scanned.
+    """
+
+    records: dict[str, bytes]
+    everything: bool
+
+
+async def look(store: Store) -> Unregistered:
+    """Scan the first keys of the database, in steps; none if the Redis user may not."""
+    names, cursor = set[str](), 0
+    try:
+        for _ in range(_STEPS):
+            cursor, found = await rescue.records_page(store, cursor, KEYS_PER_STEP)
+            names.update(each for each in found if may_be_id(each))
+            if cursor == 0:
+                break
+    except StoreMisconfigured:
+        return Unregistered({}, everything=False)
+    [members] = await store.look([("SMEMBERS", store.keys.workers)])
+    unknown = sorted(names - set(map(decode_name, members)))
+    records = await workers.records(store, unknown)
+    pairs = zip(unknown, records, strict=True)
+    return Unregistered({name: raw for name, raw in pairs if raw is not None}, cursor == 0)
+
+
+def may_be_id(name: str) -> bool:
+    """Whether the rest of a key after `worker:` is a worker id: Node's pings and workers' start times have
+    that prefix too.
+    """
+    return not (name.startswith("ping:") or name.endswith(":started"))
+
 
 MAXIMUM = 10_000  # of each kind of finding; the rest shows up once these are repaired
 _SHORT_END_S = 180
@@ -217,3 +265,36 @@ async def expire_locks(store: Store, locks: Sequence[Arg]) -> int:
 async def list_queues(store: Store, names: Sequence[str]) -> int:
     """Add queues to the set of queues; returns how many were missing."""
     return int(await store.call("SADD", store.keys.queues, *names))
+
+
+# Delayed lists without an entry in the index, and entries without a list: left by processes that died
+# between two writes. They can only be found by scanning all keys, slowly.
+
+KEYS_A_STEP = 500
+OLD_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Result of one step of the scan.
+
+    Attributes:
+        cursor: where the next step begins; 0: the scan is complete.
+        found: seconds whose lists were added to the index.
+        dropped: entries of the reverse index that led nowhere.
+    """
+
+    cursor: int
+    found: list[bytes]
+    dropped: int
+
+
+async def mend(store: Store, fencing: FencingToken, cursor: int) -> Mended:
+    """One step. One round trip; takes the server about a millisecond."""
+    keys = store.keys
+    reply = await run_fenced(
+        store, fencing.fence, fencing.token, "mend_orphans",
+        [keys.schedule, keys.delayed(""), keys.timestamps("")],
+        [cursor, KEYS_A_STEP, glob_literal(keys.prefix) + "*", OLD_S],
+    )  # fmt: skip
+    return Mended(int(reply[0]), reply[1], reply[2])

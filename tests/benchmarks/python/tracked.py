@@ -8,7 +8,7 @@ import time
 from resqpy.engine.definition import definitions
 from resqpy.store.connection.client import Store
 from resqpy.tracked.delivery import Deliveries, with_tracking
-from resqpy.tracked.renewal import LockKeeper
+from resqpy.tracked.processing import LockKeeper
 from resqpy.tracked.verbs import Tracked
 from tests.benchmarks.python.common import Params, make_worker, options, run, say, stdin_ends
 from tests.benchmarks.python.drain import Watch

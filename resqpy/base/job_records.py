@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +16,16 @@ from resqpy.base.codec import (
     job_text,
     json_text,
 )
+from resqpy.base.json_rules import member_text
 from resqpy.base.keys import FAILED
-from resqpy.base.members import member_text
-from resqpy.base.model import FailedJob
+from resqpy.base.model import FailedJob, WorkerId, WorkingOn
 
 # The class of an entry whose job could not be read: its argument holds the bytes in base64.
 UNREADABLE = "resqpy.unreadable"
 INLINE_UNREADABLE = 65_536  # bytes; larger ones are kept in a key of their own
 
 
-def encode(
+def encode_failed(
     *,
     job_json: bytes,
     queue: str,
@@ -74,14 +75,14 @@ def kept_name(digest: str) -> str:
     return f"{digest}-{secrets.token_hex(4)}"
 
 
-def decode(raw: bytes, source: str = FAILED, *, with_job: bool = True) -> FailedJob:
+def decode_failed(raw: bytes, source: str = FAILED, *, with_job: bool = True) -> FailedJob:
     """Read a failed entry of any dialect, however malformed: unreadable fields are None, the bytes are
     kept.
 
     Args:
         with_job: False skips the job's exact bytes, which cost most.
     """
-    return made_of(decode_lenient(raw), raw, source, with_job=with_job)
+    return failed_of(decode_lenient(raw), raw, source, with_job=with_job)
 
 
 def class_in(data: Any) -> str | None:
@@ -91,7 +92,7 @@ def class_in(data: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def made_of(data: Any, raw: bytes, source: str, *, with_job: bool) -> FailedJob:
+def failed_of(data: Any, raw: bytes, source: str, *, with_job: bool) -> FailedJob:
     """Like `decode`, from the value that `decode_lenient` returned."""
     if not isinstance(data, dict):
         return FailedJob(raw, None, None, None, None, [], None, None, source=source)
@@ -150,3 +151,61 @@ def _unwrap(raw: bytes) -> tuple[bytes | None, str | None]:
     if raw.startswith(b'{"class":"resqpy.unreadable"'):
         return _job_in_failed(b"", decode_lenient(raw))
     return raw, None
+
+
+# The record of the job that a worker runs: its beginning, its end and what is between them.
+
+
+def work_prefix(queue: str, run_at: str) -> bytes:
+    """The beginning of a worker's record; `run_at` makes it unique for that worker."""
+    return f'{{"queue":{json_text(queue)},"run_at":"{run_at}","payload":'.encode()
+
+
+def work_suffix(name: str) -> bytes:
+    """The end of a worker's record; `worker` is the name Node gives it (trap 20)."""
+    return f',"worker":{json_text(name)}}}'.encode()
+
+
+# Placeholder for a job whose text would break a foreign reader.
+HELD_PAYLOAD = json_text({"class": UNREADABLE, "args": []}).encode()
+
+_PAYLOAD_MARK = b'","payload":'
+_RECORD_END = re.compile(rb',"worker":"(?:[^"\\]|\\.)*"\}\Z')
+
+
+def payload_of_work(record: bytes) -> bytes | None:
+    """The exact bytes of the job in one of our own records; None for a foreign one.
+
+    Safe because a quotation mark inside a JSON text is always escaped, so the marker can't occur in a
+    queue's name, and because Ruby's records end with the payload.
+    """
+    start, end = record.find(_PAYLOAD_MARK), _RECORD_END.search(record)
+    if not record.startswith(b'{"queue":"') or start < 0 or end is None:
+        return None
+    return record[start + len(_PAYLOAD_MARK) : end.start()]
+
+
+def decode_work(worker_id: str, record: bytes) -> WorkingOn | None:
+    """Read a worker's record of any dialect; None if it can't be read."""
+    data = decode_lenient(record)
+    if not isinstance(data, dict):
+        return None
+    ours, queue = payload_of_work(record), data.get("queue")
+    return WorkingOn(
+        worker_id=worker_id,
+        queue=queue if isinstance(queue, str) else None,
+        run_at=data.get("run_at"),
+        payload=data.get("payload"),
+        worker=data.get("worker"),
+        job_raw=ours,
+    )
+
+
+def decode_own_work(worker_id: str, record: bytes) -> WorkingOn | None:
+    """Read a record that this worker of ours wrote; None for any other, including another worker's."""
+    if not record.endswith((work_suffix(WorkerId.parse(worker_id).name), work_suffix(worker_id))):
+        return None
+    work = decode_work(worker_id, record)
+    if work is None or work.job_raw is None or work.queue is None:
+        return None
+    return work if isinstance(work.run_at, str) else None
