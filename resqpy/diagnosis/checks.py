@@ -18,7 +18,7 @@ from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.heartbeat import STOPPING, STUCK, WORDS
 from resqpy.store import delayed, ruby_schedule, workers
 from resqpy.store.connection.client import Store
-from resqpy.store.leader import LeaderLock, faults, other_ruby_leader, standing
+from resqpy.store.leader import LeaderLock, other_ruby_leader, standing
 from resqpy.store.repair import checkup, junk
 from resqpy.store.repair.undo import Touched, Undo
 from resqpy.store.ruby_schedule import only_ruby_s
@@ -68,7 +68,7 @@ _UNINDEXED = 200  # times at which something is due, that are examined
 def lock_problems(store: Store, locks: Sequence[LeaderLock]) -> Iterator[Problem]:
     """Problems with the leader locks."""
     python, ruby, node = locks
-    foreign = [each for each in (ruby, node) if each.holder is not None and not each.ours]
+    foreign = {each.holder for each in (ruby, node) if each.holder is not None and not each.ours}
     if len(foreign) == 2:
         yield Problem(
             "two leaders",
@@ -90,14 +90,12 @@ def lock_problems(store: Store, locks: Sequence[LeaderLock]) -> Iterator[Problem
 async def leaders(store: Store, ruby_prefix: str) -> tuple[list[LeaderLock], list[str]]:
     """Who leads in all three languages, and warnings."""
     locks = await standing(store, ruby_prefix)
-    _, ruby, _ = locks
-    others = await workers.other_ruby_leaders(store, ruby.key)
-    found = faults(locks)
-    found += [other_ruby_leader(key, holder) for key, holder in others.items()]
-    names = (await ruby_schedule.look(store)).only_ruby_s
-    if names and (ruby.ours or ruby.holder is None):
-        found.append(f"{only_ruby_s(names)} while a resqpy scheduler leads")
-    return locks, found
+    ruby = locks[1]
+    of_ruby = [
+        each async for each in ruby_problems(store, locks) if each.grave or ruby.holder is None
+    ]
+    problems = [*lock_problems(store, locks), *of_ruby]
+    return locks, [f"{each.words}: {each.remedy}" for each in problems]
 
 
 async def ruby_problems(store: Store, locks: Sequence[LeaderLock]) -> Found:

@@ -212,26 +212,3 @@ def other_ruby_leader(key: str, holder: str) -> str:
         "concurrently with the holder of the usual one, so jobs may be duplicated; give all schedulers the "
         "same prefix (RESQUE_SCHEDULER_MASTER_LOCK_PREFIX, scheduler.ruby_lock_prefix)"
     )
-
-
-def faults(locks: Sequence[LeaderLock]) -> list[str]:
-    """Problems with the leader locks, as messages.
-
-    Args:
-        locks: as returned by `standing`.
-    """
-    held = [lock for lock in locks if lock.holder is not None]
-    found = [
-        f"the lock of {lock.language} never expires: if {lock.holder!r} is dead, nobody "
-        f"takes over until {lock.key!r} is deleted"
-        for lock in held
-        if lock.ttl_ms is None
-    ]
-    promoting = {lock.holder: lock.language for lock in held if lock.language != "Python"}
-    if len(promoting) > 1:
-        who = " and ".join(f"{holder!r} ({language})" for holder, language in promoting.items())
-        found.append(
-            f"two leaders move delayed jobs, {who}, and neither checks the other's lock: "
-            "jobs may be lost or duplicated; stop one of them"
-        )
-    return found

@@ -15,6 +15,7 @@ from resqpy.cli.arguments.settings import Settings, current
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
 from resqpy.framework.project.root import is_project
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
     commands = read(path)
     if not dry_run:
-        output.confirm(f"Undo {output.counted(len(commands), 'change')} of {path.name}?")
+        output.confirm(f"Undo {texts.counted(len(commands), 'change')} of {path.name}?")
 
     async def do(resque: Resque) -> list[str]:
         return [] if dry_run else await take_back(resque.store, commands)
@@ -123,9 +124,9 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
         output.warn(words)
     done = 0 if dry_run else len(commands) - len(refused)
     result = {"changes": len(commands), "taken_back": done, "dry_run": dry_run}
-    told = f"{output.counted(len(commands), 'change')} would be undone"
+    told = f"{texts.counted(len(commands), 'change')} would be undone"
     if not dry_run:
-        told = f"{output.counted(done, 'change')} undone"
+        told = f"{texts.counted(done, 'change')} undone"
     output.show(result, lambda: output.say(told))
     return Exit.NO if refused else Exit.OK
 

@@ -86,13 +86,13 @@ def _print_info(shown: dict[str, Any]) -> None:
     others = f"; {shown['unregistered']:,} more unregistered: see resqpy workers"
     output.properties(
         {
-            "waiting": output.counted(shown["waiting"], "job"),
+            "waiting": texts.counted(shown["waiting"], "job"),
             "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
             + ", all paused" * shown["paused"]
             + others * bool(shown["unregistered"]),
             "processed": f"{shown['processed']:,}, {shown['failures']:,} failed",
-            "failed list": output.counted(shown["failed_jobs"], "job"),
-            "delayed": f"at {output.counted(shown['delayed_times'], 'time')}",
+            "failed list": texts.counted(shown["failed_jobs"], "job"),
+            "delayed": f"at {texts.counted(shown['delayed_times'], 'time')}",
             "leader": shown["leader"] or "nobody: periodic tasks and delayed jobs don't run",
         }
     )

@@ -14,6 +14,7 @@ from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Inspector
@@ -63,10 +64,10 @@ def delete(name: str, *, dry_run: bool) -> None:
 
     length = ask(look)
     if not dry_run:
-        output.confirm(f"Delete the queue {name!r} with {output.counted(length, 'job')}?")
+        output.confirm(f"Delete the queue {name!r} with {texts.counted(length, 'job')}?")
         length = ask(lambda resque: resque.del_queue(name))
     message = "would be deleted" if dry_run else "deleted"
     output.show(
         {"queue": name, "jobs": length, "dry_run": dry_run},
-        lambda: output.say(f"{output.counted(length, 'job')} {message} with the queue {name!r}"),
+        lambda: output.say(f"{texts.counted(length, 'job')} {message} with the queue {name!r}"),
     )

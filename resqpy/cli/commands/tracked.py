@@ -17,6 +17,7 @@ from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import Entry, Group, command
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
 from resqpy.diagnosis.workers import tracked_json
 from resqpy.tracked.creating import CreateOptions
 
@@ -343,7 +344,7 @@ def disable(ids: Sequence[str], **given: Any) -> int:
 def remove(ids: Sequence[str], **given: Any) -> int:
     """Remove tasks with their records, in any state."""
     if ids and not given["dry_run"]:
-        output.confirm(f"Remove {output.counted(len(ids), 'tracked task')}?")
+        output.confirm(f"Remove {texts.counted(len(ids), 'tracked task')}?")
     return _change(ids, given, "remove", "removed")
 
 

@@ -13,6 +13,7 @@ from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
@@ -53,7 +54,7 @@ def list_(*, working: bool, queue: str | None) -> None:
         empty="no workers",
     )
     if others:
-        what = output.counted(len(others), "worker that is", "workers that are")
+        what = texts.counted(len(others), "worker that is", "workers that are")
         output.warn(f"{what} not registered, but whose record has a job: see resqpy doctor")
     views.tell_how_far(everything=everything)
 
@@ -95,17 +96,17 @@ def clean(worker: str | None, *, older_than: int | None, spare_live: bool, dry_r
 
     chosen, jobs = ask(look), 0
     if chosen and not dry_run:
-        output.confirm(f"Clean up after {output.counted(len(chosen), 'worker')}?")
+        output.confirm(f"Clean up after {texts.counted(len(chosen), 'worker')}?")
         jobs = ask(do)
     message = (
         "would be removed"
         if dry_run
-        else f"removed; {output.counted(jobs, 'job')} moved to the failed list"
+        else f"removed; {texts.counted(jobs, 'job')} moved to the failed list"
     )
     why = "" if chosen else ": none has run its job for that long (see `resqpy workers`)"
     output.show(
         {"workers": chosen, "failed_jobs": jobs, "dry_run": dry_run},
-        lambda: output.say(f"{output.counted(len(chosen), 'worker')} {message}{why}"),
+        lambda: output.say(f"{texts.counted(len(chosen), 'worker')} {message}{why}"),
     )
     return Exit.OK if chosen else Exit.NO
 

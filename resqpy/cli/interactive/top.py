@@ -301,7 +301,7 @@ def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:
 def _working(details: Details, most: int, columns: int) -> Iterator[str]:
     workers = details["workers"]
     busy = [(each, work) for each, work in workers.items() if work is not None]
-    heading = f"{len(busy):,} of {output.counted(len(workers), 'worker')} at work"
+    heading = f"{len(busy):,} of {texts.counted(len(workers), 'worker')} at work"
     yield output.paint(output.cut(heading, columns), bold=True)
     now_ms = SYSTEM_CLOCK.now_ms()
     rows = []

@@ -301,8 +301,3 @@ def confirm(question: str) -> None:
         raise fail(Exit.USAGE, f"{question} There is no terminal to ask on: {hint}")
     if not click.confirm(fit(question), err=True):
         raise fail(Exit.NO, "nothing was done")
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 job`, `2 jobs`, `10,000 jobs`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

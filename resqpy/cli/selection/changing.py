@@ -47,12 +47,12 @@ class BulkChange:
         if dry_run or not found:
             return found
         if self.question is not None:
-            output.confirm(self.question(output.counted(found, self.noun)))
+            output.confirm(self.question(texts.counted(found, self.noun)))
         return act()
 
     def words(self, number: int | str, *, dry_run: bool) -> str:
         """`3 jobs removed`, `no job would be removed`."""
-        many = output.counted(number, self.noun) if isinstance(number, int) else number
+        many = texts.counted(number, self.noun) if isinstance(number, int) else number
         return f"{many} {'would be ' if dry_run else ''}{self.done}"
 
     def tell(
@@ -109,7 +109,7 @@ def change(
         number = what.carry_out(seen.found, lambda: run(dry=False).done, dry_run=dry_run)
         return what.tell(seen.found, number, result, dry_run=dry_run)
     near = ask(lambda it: nearest(it, wanted) if at is None else nearest_time(it, at))
-    others = output.counted(seen.looked_at, what.noun)
+    others = texts.counted(seen.looked_at, what.noun)
     why = f"none of the {others} examined matches" if seen.looked_at else "there is none"
     told = f"{what.words(f'no {what.noun}', dry_run=dry_run)}: {why}{near}"
     result["nearest"] = near.removeprefix("; ") or None
