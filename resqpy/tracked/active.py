@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -247,8 +246,7 @@ class ActiveTask(TaskView):
             await self._finish(RunEndKind.FAIL, None, reason, save_payload=save_payload)
             return
         if delay is None:
-            retries, attempts = self.record.retries, self.record.attempts
-            delay = retries.backoff.delay_ms(attempts, random.random)
+            delay = self.record.retry_delay_ms()
         await self._finish(RunEndKind.RETRY, delay, reason, save_payload=save_payload)
 
     @intercepted_task("defer", "delay")

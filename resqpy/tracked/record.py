@@ -8,7 +8,8 @@ so that they hardly ever coincide.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -298,6 +299,10 @@ class Record:
     def may_repeat(self) -> bool:
         """Whether a failed attempt is followed by another."""
         return self.attempts_left != 0
+
+    def retry_delay_ms(self, random: Callable[[], float] = random.random) -> int:
+        """Milliseconds until the next attempt, should this one fail."""
+        return self.retries.backoff.delay_ms(self.attempts, random)
 
 
 def made_of(values: dict[str, Any]) -> Record:

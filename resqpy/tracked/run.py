@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -127,7 +126,7 @@ class TrackedRun(Claimed):
         if not self.task.processing.busy:
             return None
         said = "backoff" in retries.said
-        delay_ms = retries.backoff.delay_ms(record.attempts, random.random) if said else None
+        delay_ms = record.retry_delay_ms() if said else None
         return Attempts(record.attempts, record.attempts_left, delay_ms)
 
     # -- while the handler runs --
@@ -214,7 +213,7 @@ class TrackedRun(Claimed):
         record = self.task.record
         if not record.may_repeat or isinstance(error, InvalidInputs):
             return
-        delay_ms = record.retries.backoff.delay_ms(record.attempts, random.random)
+        delay_ms = record.retry_delay_ms()
         info = {"delay": delay_ms, "attempt": record.attempts + 1, "error": error}
         self.run.outcome = Outcome(OutcomeKind.RETRIED, error=error, delay_ms=delay_ms, info=info)
 

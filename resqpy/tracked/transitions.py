@@ -217,7 +217,7 @@ def _retried(before: Record, ended: Record, ending: RunEnd, random: Callable[[],
         return Change(before, settled(before, after, ending.at_us))
     delay_ms = ending.delay_ms
     if delay_ms is None:
-        delay_ms = before.retries.backoff.delay_ms(before.attempts, random)
+        delay_ms = before.retry_delay_ms(random)
     next_run_ms = ending.at_ms + delay_ms
     if before.retries.linked and ending.new_id:
         return _taken_over(before, ended, ending, next_run_ms)
