@@ -15,8 +15,6 @@ EXCEPTIONS: dict[str, str] = {
     "base/keys.py:Keys": "one short method for each key of the wire format",
     "tracked/view.py:TaskView": "one line for each property of a task",
     "engine/worker/pool.py:Pool": "the dispatcher with all its states, to be read in one place",
-    "engine/worker/pool.py": "the dispatcher with all its states, to be read in one place",
-    "store/exchange.py": "what one script is given, and what it replies, to be read in one place",
 }
 
 FOLDERS = ("resqpy", "tasks", "config")
