@@ -24,6 +24,7 @@ RIGHTS = {
     "delayed": "rw rw rw r",
     "timestamps": "rw rw rw r",
     "queue_lock": "rw rw rw r",
+    "once": "rw rw rw r",
     "job_lock": "rw rw rw r",
     "task": "rw rw rw r",
     "task_locks": "rw rw rw r",
