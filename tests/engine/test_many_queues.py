@@ -55,13 +55,13 @@ def queues_of(work: Working) -> list[str]:
 def requests_of(work: Working) -> list[int]:
     """How many queues each exchange names from now on."""
     reporting, named = work.worker.pool.reporting, list[int]()
-    call = reporting.call
+    send = reporting.send
 
-    async def counted(wave: Any, names: Sequence[str]) -> Any:
+    def counted(wave: Any, names: Sequence[str], **more: Any) -> Any:
         named.append(len(names))
-        return await call(wave, names)
+        return send(wave, names, **more)
 
-    reporting.call = counted  # type: ignore[method-assign]
+    reporting.send = counted  # type: ignore[method-assign]
     return named
 
 

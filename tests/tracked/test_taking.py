@@ -9,9 +9,11 @@ from redis.asyncio import Redis
 from resqpy.base.errors import OutcomeUnknown
 from resqpy.engine.options import WorkerOptions
 from resqpy.store.connection.client import Store
+from resqpy.store.exchange import Exchanged, Request
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
+from tests.support.working import at_rest
 from tests.tracked.support import KEYS, Workshop, known, status_is
 
 
@@ -39,17 +41,18 @@ async def test_a_task_that_was_taken_and_not_begun(
     """What a worker takes in the moment in which it is told to pause goes back as it was."""
     ran: list[None] = []
     async with Workshop(store, {"mail": lambda *_: ran.append(None)}, queues="mail") as shop:
+        await at_rest(shop.worker)
         exchange = shop.worker.pool.reporting.exchange
-        run = exchange.run
+        arrived = exchange.arrived
 
-        async def and_pause(*args: Any, **more: Any) -> Any:
-            found = await run(*args, **more)
-            if found.taken:
-                exchange.run = run  # type: ignore[method-assign]
+        def and_pause(request: Request) -> Exchanged | None:
+            found = arrived(request)
+            if found is not None and found.taken:
+                exchange.arrived = arrived  # type: ignore[method-assign]
                 shop.worker.pause()
             return found
 
-        exchange.run = and_pause  # type: ignore[method-assign]
+        exchange.arrived = and_pause  # type: ignore[method-assign]
         task = await tracked.create("mail", {"a": 1}, queue="mail")
         await wait_for(lambda: shop.worker.pool.quiet)
         await wait_for(lambda: not shop.worker.pool.slots.busy)
@@ -70,18 +73,19 @@ async def test_a_taken_task_whose_reply_was_lost(tracked: Tracked, store: Store)
         ran.append(1)
 
     async with Workshop(store, {"mail": mail}, queues="mail") as shop:
+        await at_rest(shop.worker)
         exchange = shop.worker.pool.reporting.exchange
-        run = exchange.run
+        arrived = exchange.arrived
         lost: list[Any] = []
 
-        async def forget_first(*args: Any, **more: Any) -> Any:
-            found = await run(*args, **more)
-            if found.taken and not lost:
+        def forget_first(request: Request) -> Exchanged | None:
+            found = arrived(request)
+            if found is not None and found.taken and not lost:
                 lost.append(found.taken[0].claim.along)
                 raise OutcomeUnknown("lost")
             return found
 
-        exchange.run = forget_first  # type: ignore[method-assign]
+        exchange.arrived = forget_first  # type: ignore[method-assign]
         task = await tracked.create("mail", {"a": 1}, queue="mail")
         after = await status_is(tracked, task.id, "completed")
     assert lost[0] is not None

@@ -9,10 +9,12 @@ import pytest
 from resqpy.base.errors import OutcomeUnknown
 from resqpy.framework.api.tracking import current_task
 from resqpy.store.connection.client import Store
+from resqpy.store.exchange import Exchanged, Request
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.processing import Finished
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
+from tests.support.working import at_rest
 from tests.tracked.support import Listen, Workshop, processed, status_is
 
 
@@ -49,18 +51,19 @@ async def test_an_end_whose_reply_was_lost(tracked: Tracked, store: Store) -> No
         task.on("finished", heard.append)
 
     async with Workshop(store, {"mail": mail}, queues="mail") as shop:
+        await at_rest(shop.worker)
         exchange = shop.worker.pool.reporting.exchange
-        run = exchange.run
+        arrived = exchange.arrived
         lost: list[int] = []
 
-        async def forget_first(ended: Any, *args: Any, **more: Any) -> Any:
-            found = await run(ended, *args, **more)
-            if ended and not lost:
-                lost.append(len(ended))
+        def forget_first(request: Request) -> Exchanged | None:
+            found = arrived(request)
+            if request.ended and not lost:
+                lost.append(request.ended)
                 raise OutcomeUnknown("lost")
             return found
 
-        exchange.run = forget_first  # type: ignore[method-assign]
+        exchange.arrived = forget_first  # type: ignore[method-assign]
         task = await tracked.create("mail", queue="mail", lock_duration=600_000)
         after = await status_is(tracked, task.id, "completed")
         await wait_for(lambda: heard)
