@@ -156,7 +156,7 @@ async def test_a_redis_that_evicts_is_warned_of(
         finally:
             client.config_set("maxmemory", "0", "maxmemory-policy", "noeviction")
 
-    told = [each for each in logs if "throw" in each["event"]]
+    told = [each for each in logs if "evict" in each["event"]]
     assert [each["event"] for each in told] == [
         f"Redis may evict {each} when its memory is full" for each in lost
     ]
