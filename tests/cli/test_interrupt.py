@@ -38,7 +38,7 @@ OTHERS = (
     "tracked remove a --yes", "tracked watch",
 )  # fmt: skip
 # They ask no Redis, and have ended before anybody could press a key.
-AT_ONCE = {"version", "completion", "config show", "new", "task list", "task show"}
+AT_ONCE = {"version", "completion", "config show", "init", "new", "task list", "task show"}
 # Ctrl-C is how they are told to end: tests/cli/test_worker.py, test_start.py, test_background.py.
 TOLD_TO_END = {"start", "worker", "scheduler"}
 

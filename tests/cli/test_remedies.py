@@ -143,6 +143,9 @@ def test_a_command_that_is_told_works(
     (root / "tasks" / "ticks.py").write_text(
         'from resqpy import task\n\n\n@task(frequency=60_000)\ndef ticks() -> None:\n    """Tick."""\n'
     )
+    (root / "tasks" / "hello.py").write_text(  # what `init` makes
+        "from resqpy import task\n\n\n@task\nasync def hello(name: str) -> None: ...\n"
+    )
     job = {"class": "sendMail", "queue": "mail", "args": [{"to": "ada@example"}]}
     client.sadd("resque:queues", "mail")
     client.rpush("resque:queue:mail", json.dumps(job))
@@ -161,7 +164,7 @@ def test_a_command_that_is_told_works(
 
 def _as_read(words: str, resqpy: Call, root: Path) -> list[str]:
     """A command as a reader types it."""
-    names = shlex.split(words)
+    names = shlex.split(words, comments=True)
     for told_as, value in VALUES.items():
         if words.startswith(told_as):
             [entry] = resqpy("failed", "list", "--json").json
