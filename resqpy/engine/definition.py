@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Unpack
 
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
@@ -99,8 +99,31 @@ PluginSpec = str | type[Plugin] | Plugin
 Perform = Callable[..., Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRules:
+    """Properties of a task that workers obey; `resqpy.Task` has them under the same names.
+
+    Attributes:
+        at_most_once: a run that has started is never repeated.
+        end_children: processes started by a run are ended when the run is cut off.
+    """
+
+    at_most_once: bool = False
+    end_children: bool = False
+
+
+class Keywords(Timing, total=False):
+    """The same for `define`, and what makes a task periodic."""
+
+    at_most_once: bool
+    end_children: bool
+
+
+RULES = tuple(each.name for each in fields(RunRules))
+
+
 @dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(RunRules):
     """A task, ready to run.
 
     Attributes:
@@ -110,8 +133,6 @@ class Definition:
         enqueue_hooks: the plugins with enqueue hooks.
         guarding: the plugins with locks that are checked in Redis while pushing.
         time_limit_s: seconds until a run is cancelled and fails.
-        at_most_once: a run that has started is never repeated.
-        end_children: processes started by a run are ended when the run is cut off.
         queue: where its jobs go, if specified.
         periodic: how it runs by itself; None: it doesn't.
         version: identifies the inputs that it takes; empty if unknown.
@@ -128,8 +149,6 @@ class Definition:
     enqueue_hooks: tuple[Plugin, ...] = ()
     guarding: tuple[Plugin, ...] = ()
     time_limit_s: float | None = None
-    at_most_once: bool = False
-    end_children: bool = False
     queue: str | None = None
     periodic: Periodic | None = None
     version: str = ""
@@ -196,11 +215,9 @@ def define(
     plugins: Sequence[PluginSpec] = (),
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
-    at_most_once: bool = False,
-    end_children: bool = False,
     version: str = "",
     check: Callable[[Sequence[Any]], object] | None = None,
-    **timing: Unpack[Timing],
+    **more: Unpack[Keywords],
 ) -> Definition:
     """Make a definition.
 
@@ -211,12 +228,14 @@ def define(
         time_limit: milliseconds or a timedelta.
         version: identifies the inputs that it takes.
         check: raises a `UsageError` for arguments that it doesn't accept.
-        timing: what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`; see `periodic_of`.
+        more: the rules of `RunRules`, and what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`;
+            see `periodic_of`.
 
     Raises:
         InvalidTask, UnknownOption, ImportFailed: what is wrong, with the nearest known name.
     """
-    _check_perform(name, perform, end_children=end_children)
+    rules: Any = {rule: more[rule] for rule in RULES if rule in more}  # type: ignore[literal-required]  # its keys
+    _check_perform(name, perform, end_children=more.get("end_children", False))
     options = dict(plugin_options or {})
     made = tuple(_make_plugin(spec, options, name) for spec in plugins)
     if unused := set(options) - {plugin.name for plugin in made}:
@@ -232,17 +251,16 @@ def define(
         enqueue_hooks=tuple(p for p in made if overrides(p, *ENQUEUE_HOOKS)),
         guarding=tuple(p for p in made if overrides(p, "guards")),
         time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
-        at_most_once=at_most_once,
-        end_children=end_children,
-        queue=timing.get("queue"),
-        periodic=_periodic(name, timing),
+        queue=more.get("queue"),
+        periodic=_periodic(name, more),
         version=version,
         check=check,
+        **rules,
     )
 
 
-_FIELDS = {*inspect.signature(define).parameters, *Timing.__annotations__} - {
-    *("name", "version", "check", "timing")
+_FIELDS = {*inspect.signature(define).parameters, *Keywords.__annotations__} - {
+    *("name", "version", "check", "more")
 }
 
 

@@ -95,6 +95,8 @@ def _timing(task: TaskSpec) -> str:
 
 
 def _as_json(task: TaskSpec) -> dict[str, Any]:
+    from resqpy.engine.definition import RULES
+
     return {
         "name": task.name,
         "description": task.description,
@@ -111,8 +113,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "middleware": [_named(each) for each in task.middleware],
         "retry": task.retry,
         "time_limit_ms": task.time_limit_ms,
-        "at_most_once": task.at_most_once,
-        "end_children": task.end_children,
+        **{rule: getattr(task, rule) for rule in RULES},
         "async": task.is_async,
         "module": task.module,
         "package": task.package,

@@ -16,7 +16,7 @@ from resqpy.base.errors import (
     UsageError,
 )
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.engine.definition import Definition, define
+from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.tasks.middleware import MiddlewareSet, params_of, performer
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
@@ -93,8 +93,6 @@ class Registry:
             plugins=[*plugins, *middleware],
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
-            at_most_once=task.at_most_once,
-            end_children=task.end_children,
             version=task.inputs.version,
             check=partial(params_of, task),
             queue=task.queue,
@@ -103,6 +101,7 @@ class Registry:
             missed=task.missed,
             missed_window=task.missed_window_ms,
             re_enqueue_on_exception=task.re_enqueue_on_exception,
+            **{rule: getattr(task, rule) for rule in RULES},
         )
 
     def _plugin(self, wanted: Any) -> Any:

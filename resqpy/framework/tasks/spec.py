@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.engine.definition import RunRules
 from resqpy.framework.tasks.handle import GIVEN, WHOLE
 from resqpy.framework.tasks.inputs import Check, Input, check_of, merge_hint, name_of
 from resqpy.framework.tasks.task import PROPERTIES, FunctionTask, Task
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskSpec(RunRules):
     """A task with all its properties, checked.
 
     Attributes:
@@ -52,8 +53,6 @@ class TaskSpec:
     signature: Signature
     retry: Mapping[str, Any] | None
     time_limit_ms: int | None
-    at_most_once: bool
-    end_children: bool
     re_enqueue_on_exception: bool
     run: Callable[..., Any]
     is_async: bool
