@@ -78,7 +78,7 @@ async def test_enqueue(resqpy_process: Process) -> None:
 
 async def test_enqueue_at(resqpy_process: Process) -> None:
     """The page's 1591629508 is seconds where milliseconds are meant: refused, with the remedy."""
-    with pytest.raises(UsageError, match=r"1591629508 can only be seconds.*use 1591629508000"):
+    with pytest.raises(UsageError, match=r"1591629508 must be seconds.*use 1591629508000"):
         await api.tasks.enqueue_at(1591629508, "sendNotificationEmail", TO, "default")
 
     await api.tasks.enqueue_at(1591629508 * 1000, "sendNotificationEmail", TO, "default")

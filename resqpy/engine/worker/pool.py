@@ -287,7 +287,12 @@ class Pool:
             if exchanged is None:
                 answering = own_task(self._answer(flight), "exchange")
                 self._flights.add(answering)
-                answering.add_done_callback(self._flights.discard)
+                answering.add_done_callback(self._landed)
+        self._wake.set()
+        self._changed.set()
+
+    def _landed(self, answering: asyncio.Task[None]) -> None:
+        self._flights.discard(answering)  # before those are woken who wait until there is none
         self._wake.set()
         self._changed.set()
 
@@ -298,8 +303,6 @@ class Pool:
             self._failed(OutcomeUnknown("an exchange was cancelled"))
         except Exception as error:
             self._failed(error)
-        self._wake.set()
-        self._changed.set()
 
     def _land(self, flight: Flight, exchanged: Exchanged) -> None:
         emptied = self.hot.emptied(flight.names[: exchanged.looked], flight.told)
