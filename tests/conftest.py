@@ -16,6 +16,7 @@ from tests.support import other_languages
 from tests.support.log_state import logs_as_before
 from tests.support.module_path import module_path_as_before
 from tests.support.redis_cluster import three_masters
+from tests.support.source import ROOT
 
 # An example may take its time on a busy machine; the rest is as it comes, here or in CI.
 settings.register_profile(
@@ -88,7 +89,7 @@ def _time_zone_of_the_machine() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _projects_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a test's project puts into the interpreter goes with it, and how it sets up logs."""
-    with module_path_as_before(tmp_path_factory.getbasetemp()), logs_as_before():
+    with module_path_as_before(tmp_path_factory.getbasetemp(), ROOT / "tasks"), logs_as_before():
         yield
 
 

@@ -27,7 +27,7 @@ Perform = Callable[[], Awaitable[Any]]
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off after hundredths of a second."""
-    for module in ("base.concurrency.limited", "engine.worker.running", "engine.worker.hook_limit"):
+    for module in ("base.concurrency.limited", "engine.worker.running", "engine.plugin"):
         monkeypatch.setattr(f"resqpy.{module}.GRACE_S", 0.05)
     monkeypatch.setattr("resqpy.engine.worker.threads._END_WITHIN_S", 0.05)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 
 @contextmanager
-def module_path_as_before(projects: Path) -> Iterator[None]:
-    """Leave the module path as it was, and no module of the projects below this folder.
+def module_path_as_before(*projects: Path) -> Iterator[None]:
+    """Leave the module path as it was, and no module of the projects below these folders.
 
     Two tests' projects have files of the same names: while `tasks.mail` of one is in the
     interpreter, another's `from tasks.mail import …` gets that one, whatever the module path says.
@@ -27,9 +27,10 @@ def module_path_as_before(projects: Path) -> Iterator[None]:
         sys.path[:] = path
 
 
-def _is_of(folder: Path, name: str, module: ModuleType) -> bool:
-    """Whether its file is in this folder; a namespace package has no file, only a path."""
+def _is_of(folders: Iterable[Path], name: str, module: ModuleType) -> bool:
+    """Whether its file is in one of these folders; a namespace package has no file, only a path."""
     if name.startswith("_resqpy"):
         return True
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(Path(each).is_relative_to(folder) for each in places if isinstance(each, str))
+    found = [Path(each) for each in places if isinstance(each, str)]
+    return any(each.is_relative_to(folder) for each in found for folder in folders)
