@@ -114,6 +114,16 @@ class Fleet:
         """One of those that are not frozen."""
         return self._chance.choice([each for each in self.members if not each.frozen])
 
+    def has(self, pid: int) -> bool:
+        """Whether it is a process of ours that was not ended, or a child of one."""
+        ours = {each.pid for each in self.members if each.process.returncode is None}
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:  # it has ended
+            return False
+        [parent] = [line.split()[1] for line in status.splitlines() if line.startswith("PPid:")]
+        return pid in ours or int(parent) in ours
+
     async def replace_the_dead(self, url: Callable[[], str]) -> None:
         """Start those again that ended by themselves, as a service manager does."""
         for member in [each for each in self.members if each.process.returncode is not None]:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from resqpy import Queue
 from resqpy.base.errors import StoreError
 from resqpy.embedded import PrivateServer
+from resqpy.engine.worker.identity import ours
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
@@ -94,6 +95,7 @@ class Storm:
                 await enqueueing
                 await fleet.replace_the_dead(weather.url)
                 await self._come_to_rest(fleet, redis)
+                await wait_for(lambda: self._none_of_the_dead(fleet, redis), 60)
                 await wait_for(lambda: all(each.hears for each in fleet.members), 60)
                 for member in [*fleet.members]:
                     code = await fleet.stop(member)
@@ -168,6 +170,12 @@ class Storm:
             )
 
         await wait_for(goes_on, 30, "periodic and cron tasks go on")
+
+    @staticmethod
+    async def _none_of_the_dead(fleet: Fleet, redis: Any) -> bool:
+        """Whether those that were killed were taken for dead; one that had no job is missed by nobody else."""
+        names = [ours(name.decode()) for name in await redis.smembers("resque:workers")]
+        return all(name is not None and fleet.has(name.pid) for name in names)
 
     @staticmethod
     def _log(fleet: Fleet) -> str:

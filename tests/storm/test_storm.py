@@ -23,6 +23,8 @@ async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
         f"seed {storm.seed}: {report}; faults: {dict(storm.faults)}; "
         f"ended by themselves: {dict(storm.died) or 'none'}"
     )
+    if storm.died:  # why is in the log alone
+        tell((storm.folder / "log").read_text()[-8000:])
     assert report.faults == {}
     if not storm.processes:
         assert dict(+report.again) == {}
