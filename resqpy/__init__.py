@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resqpy.base.imports import names_at_first_use
+from resqpy.base.imports import names_at_first_use, refuse_namesake
 
 __all__: list[str]
+
+refuse_namesake(__file__)
 
 if TYPE_CHECKING:
     from resqpy.base.errors import (

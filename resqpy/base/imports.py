@@ -191,6 +191,34 @@ def package_version(name: str) -> str:
     return str(_metadata().version(name))
 
 
+DISTRIBUTION = "resqpy-jobs"  # what pip calls this package, as in pyproject.toml
+
+
+def own_version() -> str:
+    """The version of resqpy that is installed."""
+    return package_version(DISTRIBUTION)
+
+
+def refuse_namesake(file: str) -> None:
+    """Refuse to work in one folder with the package of a distribution `resqpy`: on the package index that name
+    belongs to another project, about oil reservoirs, and its files and ours would overwrite each other.
+
+    Args:
+        file: `__file__` of a module directly in the package.
+
+    Raises:
+        ImportError: pip has put one there.
+    """
+    folder = Path(file).parent.parent
+    for other in folder.glob("resqpy-*-info"):
+        raise ImportError(
+            f"{DISTRIBUTION} (background jobs) and resqpy {other.stem.split('-')[1]} (another project) are both "
+            f"installed in {folder}, where their files overwrite each other; run `pip uninstall resqpy "
+            f"{DISTRIBUTION}`, then `pip install {DISTRIBUTION}`; whoever needs both gives each an environment "
+            "of its own"
+        )
+
+
 MISSPELLED = 0.8  # similarity above which a name is a misspelling of a known one
 
 

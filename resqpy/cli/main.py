@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
+import resqpy
+from resqpy.base.imports import DISTRIBUTION, refuse_namesake
 from resqpy.cli.arguments.settings import Settings
 from resqpy.cli.group import Entry, LazyGroup
 from resqpy.cli.output import printing as output
@@ -104,7 +106,7 @@ class Root(LazyGroup):
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 wrong project or config, 4 no Redis, 5 not found, 6 the "
     "answer is no, 7 already running, 130 interrupted.",
 )
-@click.version_option(package_name="resqpy", prog_name="resqpy")
+@click.version_option(package_name=DISTRIBUTION, prog_name="resqpy")
 def cli() -> None:
     """Background jobs on the Resque layout in Redis: run, look and repair.
 
@@ -127,6 +129,7 @@ def run(arguments: list[str]) -> int:
     out = sys.stdout
     color = False if os.environ.get("NO_COLOR") else None
     try:
+        refuse_namesake(resqpy.__file__)  # whose `__init__` may be the other project's
         result = cli.main(
             arguments, prog_name="resqpy", complete_var=COMPLETE_VARIABLE, obj=settings, color=color
         )

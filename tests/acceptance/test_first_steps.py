@@ -70,7 +70,7 @@ def test_from_the_wheel(
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13"])
+@pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13", "python3.14"])
 @pytest.mark.parametrize("page", [FIRST_STEPS, TUTORIAL], ids=["README", "tutorial"])
 def test_with_each_python(
     tmp_path: Path,

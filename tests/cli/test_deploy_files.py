@@ -134,9 +134,9 @@ def _docker(shop: Path) -> str:
 
 
 def test_resqpy_comes_from_its_wheel(shop: Path) -> None:
-    """On the package index another project has its name: the wheel first, then the very same version."""
+    """On the package index another project has its name: the wheel first, then no other."""
     settings = tomllib.loads((shop / "pyproject.toml").read_text())
-    assert settings["project"]["dependencies"] == [f"resqpy=={version('resqpy')}"]
+    assert settings["project"]["dependencies"] == [f"resqpy-jobs>={version('resqpy-jobs')}"]
     assert (shop / "wheels" / "README.md").exists()
     workflow = (shop / ".github" / "workflows" / "ci.yml").read_text()
     for text, project in ((_docker(shop), "."), (workflow, "-e '.[dev]'")):

@@ -14,8 +14,8 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3120, 23),
-    "cli": (4740, 44),
+    "base": (3129, 23),
+    "cli": (4743, 44),
     "diagnosis": (1365, 7),
     "embedded": (480, 6),
     "engine": (5810, 44),

@@ -35,7 +35,7 @@ ENVIRONMENTS = [
         "implementation_version": python, "sys_platform": platform, "platform_machine": machine,
         "platform_system": {"linux": "Linux", "darwin": "Darwin"}[platform], "os_name": "posix",
     }
-    for python in ("3.11.2", "3.11.9", "3.12.1", "3.13.0")
+    for python in ("3.11.2", "3.11.9", "3.12.1", "3.13.0", "3.14.0")
     for platform, machine in (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
 ]  # fmt: skip
 

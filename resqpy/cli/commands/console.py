@@ -7,7 +7,7 @@ import platform
 import click
 from click.shell_completion import get_completion_class
 
-from resqpy.base.imports import package_version
+from resqpy.base.imports import own_version, package_version
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
@@ -34,7 +34,7 @@ def console(*, code: str | None) -> None:
 def version() -> None:
     """Show the versions of resqpy, Python and the Redis client."""
     versions = {
-        "resqpy": package_version("resqpy"),
+        "resqpy": own_version(),
         "python": platform.python_version(),
         "redis-py": package_version("redis"),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from resqpy.base.imports import package_version
+from resqpy.base.imports import own_version
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
@@ -47,7 +47,7 @@ def new(directory: Path, *, name: str | None, minimal: bool, force: bool, dry_ru
     )
     values = _stop_times() | {
         "name": project.snake.replace("_", "-"),
-        "version": package_version("resqpy"),
+        "version": own_version(),
         "map": "" if minimal else "".join(f"| `{f}` | {words} |\n" for f, words in EXTRA.items()),
         "folders": "" if minimal else " plugins initializers",
     }

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from types import CodeType, FunctionType
 from typing import Any
 
-from resqpy.base.imports import package_version
+from resqpy.base.imports import own_version
 from resqpy.cli.arguments.session import new_process, with_process
 from resqpy.framework.api.loop_thread import OwnLife
 from resqpy.framework.process.process import Process
@@ -55,7 +55,7 @@ def _names(process: Process) -> dict[str, Any]:
 
 def _banner(process: Process) -> str:
     return (
-        f"resqpy {package_version('resqpy')}, project {process.project.name}; await is allowed:\n  await "
+        f"resqpy {own_version()}, project {process.project.name}; await is allowed:\n  await "
         "api.tasks.enqueue(name, inputs)   await api.tasks.details()   exit() quits"
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import loop_delays
 from resqpy.base.errors import OutcomeUnknown, PoolStateError, StoreError, StoreUnavailable
-from resqpy.base.imports import package_version
+from resqpy.base.imports import own_version
 from resqpy.base.model import NoList
 from resqpy.engine.worker.heartbeat import WORDS, state_of
 from resqpy.framework.logs.log import get_logger
@@ -214,7 +214,7 @@ class LoopDelay:
 def of_parts(resque: ResqueParts | None) -> list[Metric]:
     """Metrics of the parts of a process; nothing for missing parts."""
     version = Metric("resqpy_build_info", "gauge", "The version of resqpy.")
-    version.add(1, version=package_version("resqpy"))
+    version.add(1, version=own_version())
     words = "Log lines of this process that were lost: they could not be written, or their reader was too slow."
     found = [version, metric("resqpy_log_lines_lost_total", "counter", words, lines_lost())]
     if resque is not None and resque.multi_worker is not None:
