@@ -137,7 +137,7 @@ class Definition(RunRules):
         periodic: how it runs by itself; None: it doesn't.
         version: identifies the inputs that it takes; empty if unknown.
         check: raises a `UsageError` for arguments that it doesn't accept; None: it accepts any.
-        direct: a run only awaits `perform`: no plugin, time limit or mark.
+        direct: a run only calls `perform`: no plugin, time limit or mark.
         bare: a successful run writes nothing at its end.
     """
 
@@ -159,9 +159,7 @@ class Definition(RunRules):
     def __post_init__(self) -> None:
         """Compute what would otherwise be checked for each run."""
         bare = not self.at_most_once and self.periodic is None
-        direct = (
-            self.is_async and not (self.around or self.at_most_once) and self.time_limit_s is None
-        )
+        direct = not (self.around or self.at_most_once) and self.time_limit_s is None
         object.__setattr__(self, "bare", bare)
         object.__setattr__(self, "direct", direct)
 

@@ -73,6 +73,36 @@ async def test_no_more_run_at_the_same_time_than_allowed() -> None:
     threads.close()
 
 
+def wait_until_closed(threads: ThreadRunner, count: int) -> None:
+    """Keep the loop busy until this many calls have ended in their threads."""
+    deadline = time.monotonic() + 20
+    while len(threads._closed) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+async def test_those_that_end_while_the_loop_is_busy_wake_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wake-up is a system call, and most of what a short function costs."""
+    threads = ThreadRunner(3)
+    wakes: list[int] = []
+    loop = asyncio.get_running_loop()
+    wake = loop.call_soon_threadsafe
+
+    def counted(*args: Any) -> Any:
+        wakes.append(len(threads._closed))
+        return wake(*args)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    for _ in range(3):
+        calls = [asyncio.ensure_future(threads.run(abs, [-n])) for n in range(20)]
+        await asyncio.sleep(0)  # all are submitted
+        wait_until_closed(threads, 20)
+        assert await asyncio.gather(*calls) == list(range(20))
+    assert len(wakes) == 3
+    threads.close()
+
+
 async def cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end."""
     task.cancel()

@@ -18,7 +18,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "cli": (4743, 44),
     "diagnosis": (1365, 7),
     "embedded": (480, 6),
-    "engine": (5810, 44),
+    "engine": (5825, 44),
     "framework": (6400, 45),
     "plugins": (325, 4),
     "resqpy": (140, 1),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache, partial
 
 from resqpy.base.concurrency.limited import within
@@ -144,13 +143,8 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
         finally:
             forks.end_child(born)
         return result if type(result) in NEED_NO_LOOK else await finished(result, plain=False)
-    result = await threads.run(_in_thread, [run, definition.perform, *run.job.args])
+    result = await threads.run(definition.perform, run.job.args, run)
     return await finished(result, plain=True)
-
-
-def _in_thread(run: Run, function: Callable[..., object], *args: object) -> object:
-    run.thread = threading.get_native_id()
-    return forks.called(function, *args)
 
 
 async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:

@@ -236,12 +236,15 @@ class Runner:
         # The same as `execute` for such a run, without its nested coroutines.
         current_run.set(run)
         run.performed = True
-        born = forks.generation()
+        born, is_async = forks.generation(), definition.is_async
         try:
-            result = await definition.perform(*run.job.args)
-            forks.end_child(born)
+            if is_async:
+                result = await definition.perform(*run.job.args)
+                forks.end_child(born)
+            else:
+                result = await self.threads.run(definition.perform, run.job.args, run)
             if type(result) not in NEED_NO_LOOK:
-                result = await finished(result, plain=False)
+                result = await finished(result, plain=not is_async)
             run.result = result
             run.task_done = True
         except BaseException as error:

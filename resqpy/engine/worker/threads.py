@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.errors import ResqpyError, repr_of
 from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.run import Run
+from resqpy.engine.worker import forks
 
 _log = logging.getLogger("resqpy")
 
@@ -32,7 +34,8 @@ class ThreadRunner:
     A thread can't be cancelled like a coroutine: an error is raised in it, which Python code sees at its
     next step and a call into C only when it returns. After waiting long enough the caller continues without
     the thread, which is replaced, so that no later job waits for it. The threads are daemons: a process can
-    end although one is still running (those of `concurrent.futures` would be waited for).
+    end although one is still running (those of `concurrent.futures` would be waited for). Of several calls that
+    end while the loop is busy only the first wakes it: that is a system call, and most of a short call's cost.
 
     Args:
         most: maximum number of concurrent functions.
@@ -50,30 +53,39 @@ class ThreadRunner:
         self._lock = threading.Lock()
         self._threads = 0
         self._open = 0  # calls that wait or run, without abandoned ones
+        self._closed: deque[_Call] = deque()  # calls whose end the loop has not seen
+        self._waking = False  # the loop was told of the first of them
 
-    async def run(self, function: Callable[..., Any], args: list[Any]) -> Any:
+    async def run(
+        self, function: Callable[..., Any], args: Sequence[Any], run: Run | None = None
+    ) -> Any:
         """Call it in a thread; a cancellation is passed on to the thread.
 
         A function that returns in spite of it has done its work: its result counts.
+
+        Args:
+            run: gets the id of the thread.
         """
-        call = _Call(function, args, asyncio.get_running_loop())
-        self._submit(call)
+        loop = asyncio.get_running_loop()
+        call = _Call(function, args, run, loop.create_future())
+        self._submit(call, loop)
         try:
-            return await asyncio.shield(call.future)
+            return await call.future
         except asyncio.CancelledError:
-            if not call.interrupt():
-                raise
-            await outlast(call.future, _END_WITHIN_S)
+            if call.future.cancelled():
+                call.future = loop.create_future()
+                if not call.interrupt():
+                    raise
+                await outlast(call.future, _END_WITHIN_S)
             if call.returned:
                 return call.future.result()
-            if call.future.done():
-                call.future.exception()
-            else:
+            if not call.future.done():
                 self._abandon(call)
             raise
 
-    def _submit(self, call: _Call) -> None:
+    def _submit(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
+            self._loop = loop
             self._open += 1
             more = self._is_short()
         self._calls.put(call)
@@ -114,14 +126,28 @@ class ThreadRunner:
         return True
 
     def _serve(self) -> None:
+        thread, native = threading.get_ident(), threading.get_native_id()
         while (call := self._calls.get()) is not None:
-            _run_through(call)
+            _run_through(call, thread, native)
             with self._lock:
                 call.ended = True
                 if call.abandoned:
                     self.abandoned -= 1
-                    return
-                self._open -= 1
+                else:
+                    self._open -= 1
+            self._closed.append(call)
+            if not self._waking:
+                self._waking = True
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._settle)
+            if call.abandoned:
+                return
+
+    def _settle(self) -> None:
+        """On the loop: pass on what ended."""
+        self._waking = False  # first: what ends from now on wakes the loop again
+        while self._closed:
+            self._closed.popleft().settle()
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
@@ -135,10 +161,10 @@ class Interrupted(BaseException):
     """Raised in a thread whose job was cancelled or exceeded its time limit."""
 
 
-def _run_through(call: _Call) -> None:
+def _run_through(call: _Call, thread: int, native: int) -> None:
     """Run a call; `Interrupted` may be raised anywhere in here, but never later."""
     try:
-        call.work()
+        call.work(thread, native)
     except Interrupted:
         pass
     finally:
@@ -150,35 +176,43 @@ def _run_through(call: _Call) -> None:
 
 
 class _Call:
-    """One call in a thread, with the caller's context."""
+    """One call in a thread, with the caller's context.
+
+    Attributes:
+        future: its end, for the loop; another one after the caller was cancelled.
+    """
+
+    abandoned = ended = closed = returned = False
+    _cancelled = _started = False
+    _thread: int | None = None
+    _result: Any = None
+    _error: BaseException | None = None
 
     def __init__(
-        self, function: Callable[..., Any], args: list[Any], loop: asyncio.AbstractEventLoop
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        run: Run | None,
+        future: asyncio.Future[Any],
     ) -> None:
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.returned = False
-        self.abandoned = False
-        self.ended = False
-        self.closed = False
-        self._loop = loop
+        self.future = future
         self._function = function
         self._args = args
+        self._run = run
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._cancelled = self._started = False
-        self._result: Any = None
-        self._error: BaseException | None = None
 
-    def work(self) -> None:
-        """Call the function; in the thread."""
+    def work(self, thread: int, native: int) -> None:
+        """Call the function; in the thread with these ids."""
         with self._lock:
             if self._cancelled:
                 return
             self._started = True
-            self._thread = threading.get_ident()
+            self._thread = thread
+        if self._run is not None:
+            self._run.thread = native
         try:
-            self._result = self._context.run(self._function, *self._args)
+            self._result = self._context.run(forks.called, self._function, *self._args)
             self.returned = True
         except Interrupted:
             raise
@@ -186,31 +220,28 @@ class _Call:
             self._error = error
 
     def close(self) -> None:
-        """No interruption from here on; notify the loop. May be called again if it was cut off."""
+        """No interruption from here on. May be called again if it was cut off."""
         with self._lock:
             self._thread = None
         for _ in range(2):
             pass  # a pending one is raised here at the latest: Python checks at backward jumps
         self.closed = True
-        try:
-            self._loop.call_soon_threadsafe(self._settle)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
 
-    def _settle(self) -> None:
-        if self.future.done():
+    def settle(self) -> None:
+        """On the loop: the caller continues."""
+        future, error = self.future, self._error
+        if future.done():
             return
-        error = self._error
         if error is None:
-            self.future.set_result(self._result)
-        elif isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
+            future.set_result(self._result)
+            return
+        if isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
             # A future accepts none of them, and the second would end all coroutines that await it.
             wrapped = RuntimeError(f"the function raised {repr_of(error)}")
             wrapped.__cause__ = error
-            self.future.set_exception(wrapped)
-        else:
-            self.future.set_exception(error)
-        self.future.exception()  # after an interruption nobody may read it
+            error = wrapped
+        future.set_exception(error)
+        future.exception()  # after an interruption nobody may read it
 
     def interrupt(self) -> bool:
         """Raise `Interrupted` in the thread now; False if it never started and never will."""
