@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         ProjectProblem as ProjectProblem,
     )
     from resqpy.framework.project.project import Project as Project
+    from resqpy.framework.tasks.failures import JobFailure as JobFailure
     from resqpy.framework.tasks.handle import Handle as Handle, TaskJob as TaskJob
     from resqpy.framework.tasks.inputs import Input as Input
     from resqpy.framework.tasks.middleware import Middleware as Middleware, TaskCall as TaskCall
@@ -121,6 +122,7 @@ _NAMES = {
     "framework.api.api": "api",
     "framework.api.blocking": "SyncQueue",
     "framework.process.embedding": "lifespan open_project",
+    "framework.tasks.failures": "JobFailure",
     "framework.tasks.handle": "Handle TaskJob",
     "framework.process.initializer": "Initializer",
     "framework.tasks.inputs": "Input",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -27,6 +28,26 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """As node-resque shows it."""
         return {"class": self.class_name, "queue": self.queue, "args": self.args, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class LostJob:
+    """A job that failed and was not run, or not to its end: its worker died, its lock or its time expired,
+    no worker can read it.
+
+    Attributes:
+        raw: its exact bytes.
+        worker: the id of the worker that had it; or who found it.
+        will_retry: it runs again.
+        facts: what its record says: `id`, `attempt`, `of`.
+    """
+
+    raw: bytes
+    queue: str
+    worker: str
+    error: BaseException
+    will_retry: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

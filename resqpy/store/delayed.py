@@ -416,11 +416,13 @@ class Fail:
     Attributes:
         reason: why, for messages.
         keep: the digest under which the item's bytes are kept if they are not in the entry.
+        worker: who says so.
     """
 
     entry: bytes
     reason: BaseException
     keep: str | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,13 @@ class RescueDecision:
         entry: the failed entry, if it goes to failed; None: back to its queue.
         kept: the name under which its bytes are kept beside the entry.
         count: the new count of its rescues; empty: forget them.
+        error: why it failed, or runs again; None: its record says so.
     """
 
     entry: bytes | None = None
     kept: str | None = None
     count: str = ""
+    error: BaseException | None = None
 
 
 async def processes(store: Store) -> dict[str, float]:

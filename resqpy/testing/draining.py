@@ -86,7 +86,8 @@ class Promoter:
         self._store = queue.store
         clock = FollowingClock(queue.clock)
         self._own, self._shared = replace(own, clock=clock), replace(shared, clock=clock)
-        reporter = EventReporter(self._emit, lambda event: event == "transferred_job")
+        heard = frozenset({"transferred_job"}).__contains__
+        reporter = EventReporter(self._emit, heard, self._store)
         self._reporter = reporter
         self._policy = DueItemPolicy(queue, NAME)
         self._claims = Claims(queue, self._policy, reporter)
@@ -278,6 +279,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
             idle.clear()
             worker.pool.queues_changed(None)
             await first_of(idle.wait(), worker.wait())
+    await api.resque.failures.finish()
     if len(drained) > most:  # all ended between two checks
         raise ResqpyError(f"drain: {len(drained)} jobs have ended; `most` is {most}")
 
@@ -295,6 +297,7 @@ def _new_worker(queues: str | Sequence[str]) -> MultiWorker:
     )
     queue: Any = resque.queue  # of another class, if replaced
     worker.queue = queue
+    resque.failures.follow(worker)
     return worker
 
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from resqpy.base import job_records
 from resqpy.base.clock import Clock, failed_at_utc
 from resqpy.base.codec import task_id_of
-from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, WorkerDied
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import FAILED, Keys
-from resqpy.base.model import FailedJob
+from resqpy.base.model import FailedJob, LostJob
 from resqpy.engine.lifecycle import PLAIN, SKIPPED, Command, JobLifecycle, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.worker.endings import failed_commands
@@ -31,7 +31,7 @@ from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.checks import new_task_id
 from resqpy.tracked.errors import MalformedTask, TrackedError, UnknownTaskId
 from resqpy.tracked.locks import ClaimResult
-from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskStatus, error_of
+from resqpy.tracked.record import Record, RunEnd, RunEndKind, TaskError, TaskStatus, error_of
 from resqpy.tracked.transitions import (
     ZOMBIE,
     Change,
@@ -129,7 +129,27 @@ async def recover(
     commands += placed(store, change, place=place)
     if place and record.status is TaskStatus.PENDING and change.after is not None:
         commands += records.place_again(store, change.after, now_us // 1000)
-    return change.after if await records.write(store, commands) else None
+    if not await records.write(store, commands):
+        return None
+    if record.ending is None and change.after is not None:  # else its own worker has told of it
+        _tell(store, record, change.after, will_retry=not _failed_now(record, change))
+    return change.after
+
+
+def _tell(store: Store, record: Record, after: Record, *, will_retry: bool) -> None:
+    worker = "" if record.lock is None else record.lock.token.rpartition("#")[0]
+    error = after.error or TaskError("WorkerDied", "its worker died; its job is back in its queue")
+    facts = _attempt_of(record)
+    job, queue = records.job_of(record), records.queue_of(record)
+    lost = WorkerDied(f"{error.name}: {error.message}")
+    store.on_lost(LostJob(job, queue, worker, lost, will_retry=will_retry, facts=facts))
+
+
+def _attempt_of(record: Record) -> dict[str, Any]:
+    facts: dict[str, Any] = {"id": record.id, "attempt": record.attempts + 1}
+    if record.attempts_left is not None:
+        facts["of"] = record.attempts + 1 + record.attempts_left
+    return facts
 
 
 def _failed_now(record: Record, change: Change) -> bool:
@@ -159,7 +179,10 @@ async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = 
     """Its end has passed while it waited; False if somebody else was faster."""
     change = ended_unrun(record, now_us)
     entry = _entry(store, record, change) if _failed_now(record, change) else ()
-    return await step(store, change, place=place, more=entry)
+    done = await step(store, change, place=place, more=entry)
+    if done and change.after is not None and change.after.status is TaskStatus.FAILED:
+        _tell(store, record, change.after, will_retry=False)
+    return done
 
 
 async def revive(store: Store, record: Record, now_us: int) -> bool:
@@ -239,9 +262,7 @@ class Claimed(JobLifecycle):
     def facts(self) -> dict[str, Any]:
         """Which task it is, the number of the attempt, and how long the task has been due."""
         record = self.claimed
-        facts: dict[str, Any] = {"id": record.id, "attempt": record.attempts + 1}
-        if record.attempts_left is not None:
-            facts["of"] = record.attempts + 1 + record.attempts_left
+        facts = _attempt_of(record)
         if record.next_run_ms is not None:
             facts["waited_ms"] = max(0, self.claim.now_us // 1000 - record.next_run_ms)
         return facts

@@ -299,6 +299,7 @@ class Listener(Emitter):
         running: whether it starts tasks.
         destroyed: it can't be started any more.
         definition: runs the tasks.
+        worker: processes them.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset({"finished_task", "polled", "error", _TELL})
@@ -318,15 +319,15 @@ class Listener(Emitter):
         self.definition = definition
         self.task_type: str = definition.name
         self._active: dict[str, ActiveTask] = {}
-        self._worker = MultiWorker(
+        self.worker: MultiWorker = MultiWorker(
             store,
             with_tracking({definition.name: definition}, deliveries(on_active=self._begun)),
             [queue],
             options,
             ScalingOptions(min_task_processors=concurrency, max_task_processors=concurrency),
         )
-        self._worker.on("error", lambda error, *_: self.emit("error", error))
-        self._worker.on("poll", lambda _, queue: self.emit("polled", queue))
+        self.worker.on("error", lambda error, *_: self.emit("error", error))
+        self.worker.on("poll", lambda _, queue: self.emit("polled", queue))
         self.destroyed: bool = False
         self._stopping: asyncio.Task[None] | None = None
 
@@ -360,11 +361,11 @@ class Listener(Emitter):
         if self.running:
             return
         self.running = True
-        if self._worker.running:
-            self._worker.resume()
+        if self.worker.running:
+            self.worker.resume()
             return
         try:
-            await self._worker.start()
+            await self.worker.start()
         except BaseException:
             self.running = False
             raise
@@ -372,7 +373,7 @@ class Listener(Emitter):
     def stop(self) -> None:
         """Start no more tasks; running ones may finish. `start` resumes."""
         if self.running and not self.destroyed:
-            self._worker.pause()
+            self.worker.pause()
         self.running = False
 
     async def destroy(self) -> None:
@@ -394,7 +395,7 @@ class Listener(Emitter):
 
     async def _stop_after(self, released: asyncio.Future[list[None]]) -> None:
         await released
-        await self._worker.stop(0)
+        await self.worker.stop(0)
 
     async def wait_destroyed(self) -> None:
         """Return when the worker is gone; for handlers that destroy their own listener."""
@@ -403,7 +404,7 @@ class Listener(Emitter):
 
     def _called_by_handler(self) -> bool:
         run = current_run.get(None)
-        return run is not None and run.worker is self._worker and not run.ended
+        return run is not None and run.worker is self.worker and not run.ended
 
 
 async def _release(task: ActiveTask) -> None:

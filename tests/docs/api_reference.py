@@ -37,7 +37,7 @@ is taken, too; where it says `Moment`, an aware `datetime`. What has a page of i
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Projects": (
-        "Task", "task", "Handle", "TaskJob", "Input", "Middleware", "TaskCall", "Initializer", "api",
+        "Task", "task", "Handle", "TaskJob", "Input", "Middleware", "TaskCall", "JobFailure", "Initializer", "api",
         "open_project", "lifespan", "Project", "ProjectErrors", "ProjectProblem", "Process", "current_task",
         "TrackedApi",
     ),

@@ -173,7 +173,10 @@ async def test_where_the_bytes_stand_already(
 
     async with Leading(redis_url, START_MS) as leading:
         queue = Queue(leading.store, tasks(lambda job: job.args.append(1), plugins=["QueueLock"]))
-        policy, reporter = DueItemPolicy(queue, "w"), EventReporter(print, lambda _: False)
+        policy, reporter = (
+            DueItemPolicy(queue, "w"),
+            EventReporter(print, lambda _: False, queue.store),
+        )
         with caplog.at_level(logging.WARNING, "resqpy"):
             await Promotion(queue.store, policy, reporter, print, 60).run(
                 leading.leadership(shared=True)

@@ -14,18 +14,18 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3129, 23),
+    "base": (3140, 23),
     "cli": (4743, 44),
     "diagnosis": (1365, 7),
     "embedded": (480, 6),
-    "engine": (5825, 44),
-    "framework": (6400, 45),
+    "engine": (5845, 44),
+    "framework": (6575, 46),
     "plugins": (325, 4),
     "resqpy": (140, 1),
     "schedules": (700, 4),
-    "store": (4955, 27),
-    "testing": (530, 6),
-    "tracked": (4185, 20),
+    "store": (4960, 27),
+    "testing": (535, 6),
+    "tracked": (4200, 20),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

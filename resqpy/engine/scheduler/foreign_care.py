@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import reading
-from resqpy.base.errors import ResqpyError
+from resqpy.base.errors import ResqpyError, WorkerDied
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.model import FailedJob
+from resqpy.base.model import FailedJob, LostJob
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.scheduler.election import Leadership, Scope
@@ -158,7 +158,12 @@ class ForeignCareChore:
             return
         entry = await self._inspector.force_clean_worker(worker_id)
         self._tell("clean_stuck_worker", worker_id, entry, silent_ms // 1000)
-        if entry is not None and self._options.retry_stuck_jobs:
+        if entry is None:
+            return
+        again = self._options.retry_stuck_jobs
+        raw, error = entry.job_raw or b"", WorkerDied(entry.error or "")
+        self._store.on_lost(LostJob(raw, entry.queue or "", worker_id, error, will_retry=again))
+        if again:
             await self._retry(worker_id, entry, ruby=ruby)
 
     async def _retry(self, worker_id: str, entry: FailedJob, *, ruby: bool) -> None:

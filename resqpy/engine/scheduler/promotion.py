@@ -21,7 +21,7 @@ from resqpy.base.clock import failed_at_utc
 from resqpy.base.codec import has_record
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task, raise_if_cancelled
 from resqpy.base.errors import PayloadError, StoreError, add_note, class_of, message_of
-from resqpy.base.model import Job
+from resqpy.base.model import Job, LostJob
 from resqpy.engine.definition import Definition
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
@@ -89,7 +89,7 @@ class DueItemPolicy:
             backtrace=[],
             failed_at=failed_at_utc(now_ms),
         )
-        return Fail(entry, error, keep)
+        return Fail(entry, error, keep, self._worker)
 
 
 def read(item: bytes, definition: Callable[[str], Definition | None]) -> Job:
@@ -117,12 +117,19 @@ class EventReporter:
     """Emits the scheduler's events about jobs that were moved.
 
     Args:
-        emit, heard: the scheduler's own.
+        emit, has_listeners: the scheduler's own.
+        store: hears of jobs that can't be moved.
     """
 
-    def __init__(self, emit: Callable[..., None], has_listeners: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        emit: Callable[..., None],
+        has_listeners: Callable[[str], bool],
+        store: Store,
+    ) -> None:
         self.emit = emit
         self.has_listeners = has_listeners
+        self._store = store
 
     def transferred(self, member: bytes, item: bytes) -> None:
         """A job is in its queue now."""
@@ -141,6 +148,8 @@ class EventReporter:
                 where = f"a delayed job, due at {second_of(each.member)}; its exact bytes are in the failed list"
                 add_note(reason, where)
                 self.emit("error", reason)
+                queue = codec.delayed_queue(each.item) or FALLBACK_QUEUE
+                self._store.on_lost(LostJob(each.item, queue, each.action.worker, reason))
 
 
 def second_of(member: bytes) -> int | str:

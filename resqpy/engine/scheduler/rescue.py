@@ -30,6 +30,7 @@ from resqpy.base.errors import (
     WorkerDied,
 )
 from resqpy.base.foreign_time import moment_of
+from resqpy.base.model import LostJob
 from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours
@@ -212,12 +213,19 @@ class RescueChore:
             done = await self._carry_out(leadership, left, incarnation, before_s, decision)
             complete = complete and done is not None
             if done is not None:
+                self._lost(left, done)
                 entry = done.entry and codec.decode_lenient(done.entry)
                 if left.raw is not None and not entry:
                     told = left.worker_id, left.queue, _class_of(left), rescued + 1
                     self._tell("put_back", *told)
                 self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
         return complete
+
+    def _lost(self, left: Remains, done: RescueDecision) -> None:
+        if left.raw is not None and done.error is not None:
+            again = done.entry is None
+            lost = LostJob(left.raw, left.queue, left.worker_id, done.error, will_retry=again)
+            self._store.on_lost(lost)
 
     async def _carry_out(
         self,
@@ -323,7 +331,8 @@ def _decision(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Rescu
             "its worker, or something makes the worker look dead: fix the cause before you retry it"
         )
         return _fail(left, error, now_ms)
-    return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}")
+    lost = WorkerDied(f"the job's worker died, the job is back in its queue (loss {rescued + 1})")
+    return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}", error=lost)
 
 
 def _has_record(left: Remains) -> bool:
@@ -356,4 +365,4 @@ def _fail(left: Remains, error: ResqpyError, now_ms: int) -> RescueDecision:
         backtrace=[],
         failed_at=failed_at_utc(now_ms),
     )
-    return RescueDecision(entry, kept)
+    return RescueDecision(entry, kept, error=error)

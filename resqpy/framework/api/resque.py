@@ -16,8 +16,10 @@ from resqpy.engine.worker.worker import Worker
 from resqpy.framework.config.config import scaling_options, scheduler_options, worker_options
 from resqpy.framework.config.kinds import QUEUES
 from resqpy.framework.logs.events import EventLog
+from resqpy.framework.logs.log import Filter
 from resqpy.framework.project.overrides import PARTS, part
 from resqpy.framework.project.project import Project
+from resqpy.framework.tasks.failures import FailureListeners
 from resqpy.store.connection.client import Store
 from resqpy.tracked.delivery import Deliveries, with_tracking
 from resqpy.tracked.processing import LockKeeper, VerbInterceptor
@@ -39,6 +41,7 @@ class ResqueParts:
         recurrent: starts and stops periodic tasks.
         multi_worker: None if this process runs no jobs.
         scheduler: None if this process has none.
+        failures: tells the project's middleware of failed jobs.
         store: the Redis of all of them.
         task_locks: renews the locks of all tracked tasks that run in this process.
     """
@@ -62,6 +65,9 @@ class ResqueParts:
         own = made if isinstance(made, Queue) else Queue(store, definitions)
         self.recurrent: RecurrentJobs = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
+        self.failures: FailureListeners = FailureListeners(
+            project.registry, Filter(project.config.logger)
+        )
         self.task_locks: LockKeeper = LockKeeper(store.options)
         self.task_interceptors: list[VerbInterceptor] = []
 
@@ -75,6 +81,7 @@ class ResqueParts:
             self.store, definitions, queues, worker_options(config), scaling_options(config)
         )
         self._log.follow_worker(self.multi_worker)
+        self.failures.follow(self.multi_worker)
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
 
@@ -108,6 +115,7 @@ class ResqueParts:
             self.store, self._project.registry.definitions, scheduler_options(self._project.config)
         )
         self._log.follow_scheduler(self.scheduler)
+        self.failures.follow_scheduler(self.scheduler)
 
 
 async def _called(queues: Callable[[], Any]) -> Any:

@@ -57,7 +57,7 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
     queue, options, emit = scheduler.queue, scheduler.options, scheduler.emit
     policy, reporter = (
         DueItemPolicy(queue, scheduler.name),
-        EventReporter(emit, scheduler.has_listeners),
+        EventReporter(emit, scheduler.has_listeners, scheduler.store),
     )
     return [
         Promotion(

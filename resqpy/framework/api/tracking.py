@@ -15,6 +15,7 @@ from resqpy.base.imports import import_dotted
 from resqpy.base.keys import check_queue_name
 from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
+from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.project.registry import Registry, registry_of
 from resqpy.framework.tasks.task import is_definition
 from resqpy.store.connection.client import Store
@@ -61,6 +62,7 @@ class TrackedApi(Tracked):
         defaults: `irontask`, `extra_horizon`, `twin`, or a `TaskDefaults`.
         keeper: renews the locks; None: create one.
         interceptors: a shared list; None: create one.
+        follow: called with each worker that runs tasks here, before it starts.
 
     Attributes:
         events: events of tracked tasks anywhere; `await events.start()` to receive them.
@@ -74,6 +76,7 @@ class TrackedApi(Tracked):
         defaults: str | TaskDefaults = "irontask",
         keeper: LockKeeper | None = None,
         interceptors: list[VerbInterceptor] | None = None,
+        follow: Callable[[MultiWorker], None] = lambda _: None,
     ) -> None:
         super().__init__(
             store,
@@ -88,6 +91,7 @@ class TrackedApi(Tracked):
         self.listeners: dict[str, Listener] = {}
         self._registry = registry
         self._keeper = keeper or LockKeeper(store.options)
+        self._follow = follow
         self._started = False
 
     def _known_types(self) -> list[str]:
@@ -184,6 +188,7 @@ class TrackedApi(Tracked):
             deliveries,
             concurrency=_check_concurrency(concurrency),
         )
+        self._follow(listener.worker)
         self.listeners[task_type] = listener
         if self._started:
             await self._begin(task_type)

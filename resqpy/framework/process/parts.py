@@ -118,6 +118,7 @@ class ResqueInitializer(Initializer):
                 group.create_task(self.resque.multi_worker.stop(self.timeout_s))
             if self.resque.scheduler is not None:
                 group.create_task(self.resque.scheduler.stop())
+        await self.resque.failures.finish()
 
 
 def _warn_of_eviction(store: Store) -> None:
@@ -281,6 +282,7 @@ class TrackedInitializer(Initializer):
             defaults=self._project.config.tasks.tracked_preset,
             keeper=resque.task_locks,
             interceptors=resque.task_interceptors,
+            follow=resque.failures.follow,
         )
         return self._tracked
 

@@ -18,7 +18,14 @@ from resqpy.base.errors import (
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
-from resqpy.framework.tasks.middleware import MiddlewareSet, params_of, performer
+from resqpy.framework.tasks.middleware import (
+    Middleware,
+    MiddlewareSet,
+    as_plugins,
+    overrides,
+    params_of,
+    performer,
+)
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
@@ -54,6 +61,12 @@ class Registry:
         return len(self.tasks)
 
     @property
+    def hears_failures(self) -> bool:
+        """Whether any middleware has an `on_failure`."""
+        used = [*self.middleware.of(None), *(m for task in self for m in self.middleware.of(task))]
+        return any(overrides(each, "on_failure") for each in used)
+
+    @property
     def periodic(self) -> list[TaskSpec]:
         """The periodic tasks."""
         return [task for task in self if task.periodic]
@@ -80,7 +93,8 @@ class Registry:
             self.definitions[task.name] = definition
             self._by_definition[id(task.defined)] = task
 
-    def _define(self, task: TaskSpec, middleware: list[Plugin]) -> Definition:
+    def _define(self, task: TaskSpec, chosen: list[Middleware]) -> Definition:
+        middleware = as_plugins(chosen, task)
         plugins = [self._plugin(each) for each in task.plugins]
         options = {name: dict(each) for name, each in task.plugin_options.items()}
         if task.retry is not None:

@@ -1,7 +1,8 @@
-"""Middleware: code around the enqueueing and the run of tasks, for all tasks or for those that name it.
+"""Middleware: code around the enqueueing and the run of tasks, for all tasks or for those that name it; and
+what hears of their failures.
 
 It is built on the engine's plugins: one plugin for each middleware of a task, inside the task's own
-plugins, so that a retry sees what a `pre_processor` raised.
+plugins, so that a retry sees what a `pre_processor` raised. Failures come from `failures.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.newer import INPUTS_REFUSED
 
 if TYPE_CHECKING:
+    from resqpy.framework.tasks.failures import JobFailure
     from resqpy.framework.tasks.spec import TaskSpec
 
 
@@ -122,7 +124,8 @@ def performer(task: TaskSpec, *, middleware: bool) -> Any:
 
 
 _PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")
-HOOKS = ("pre_enqueue", "post_enqueue", "pre_processor", "post_processor")
+_ENQUEUE, _RUN = ("pre_enqueue", "post_enqueue"), ("pre_processor", "post_processor")
+HOOKS = (*_ENQUEUE, *_RUN, "on_failure")
 
 
 class Middleware:
@@ -133,7 +136,8 @@ class Middleware:
         everywhere: it applies to all tasks (ActionHero's `global`).
         priority: lower ones run earlier before a task, and later after it.
         hook_timeout: time limit of each of its hooks (milliseconds or a timedelta): then it is cancelled,
-            and the enqueue or the job fails with `HookTimeout`. None: no limit.
+            and the enqueue or the job fails with `HookTimeout`. None: no limit. An `on_failure` that
+            exceeds it is cancelled and logged.
     """
 
     name: ClassVar[str] = ""
@@ -155,14 +159,25 @@ class Middleware:
     def post_processor(self, call: TaskCall) -> Any:
         """After a run: `call.result` and `call.error` may be changed. Raising fails the job."""
 
+    def on_failure(self, failure: JobFailure) -> Any:
+        """A job has failed, for good or until its next attempt, whatever the reason, and that is written.
+        With `everywhere` also jobs without a task here: unknown ones, and what can't be read. What it
+        raises is logged, and changes nothing for the job.
+        """
+
     @classmethod
     def title(cls) -> str:
         """The name by which tasks refer to it."""
         return cls.name or cls.__name__[:1].lower() + cls.__name__[1:]
 
 
+def overrides(middleware: Middleware, *hooks: str) -> bool:
+    """Whether a middleware defines one of these hooks; others cost nothing."""
+    return any(getattr(type(middleware), hook) is not getattr(Middleware, hook) for hook in hooks)
+
+
 class MiddlewarePlugin(Plugin):
-    """One middleware of one task as a plugin for the engine."""
+    """One middleware of one task as a plugin for the engine; its subclasses have the hooks."""
 
     def __init__(self, middleware: Middleware, task: TaskSpec) -> None:
         super().__init__()
@@ -180,6 +195,8 @@ class MiddlewarePlugin(Plugin):
         limit = self._middleware.hook_timeout
         return None if limit is None else duration_s(limit, f"hook_timeout of {self.name}")
 
+
+class _OfRuns(MiddlewarePlugin):
     async def around(self, run: Run, call_next: CallNext) -> None:
         call = call_of(self._task, run)
         if await _result(self._middleware.pre_processor(call)) is False:
@@ -189,9 +206,7 @@ class MiddlewarePlugin(Plugin):
         await _result(self._middleware.post_processor(call))
 
 
-class EnqueueMiddlewarePlugin(MiddlewarePlugin):
-    """The same with enqueue hooks; others must not cost anything there."""
-
+class _OfEnqueues(MiddlewarePlugin):
     async def before_enqueue(self, job: Enqueuing) -> bool:
         return await _result(self._middleware.pre_enqueue(job)) is not False
 
@@ -199,16 +214,24 @@ class EnqueueMiddlewarePlugin(MiddlewarePlugin):
         await _result(self._middleware.post_enqueue(job))
 
 
+class _OfBoth(_OfRuns, _OfEnqueues):
+    pass
+
+
 async def _result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def as_plugin(middleware: Middleware, task: TaskSpec) -> Plugin:
-    """The plugin of a middleware for a task."""
-    kind = type(middleware)
-    enqueues = any(getattr(kind, hook) is not getattr(Middleware, hook) for hook in HOOKS[:2])
-    made = EnqueueMiddlewarePlugin if enqueues else MiddlewarePlugin
-    return made(middleware, task)
+_PLUGINS = {(True, True): _OfBoth, (True, False): _OfEnqueues, (False, True): _OfRuns}
+
+
+def as_plugins(chosen: Sequence[Middleware], task: TaskSpec) -> list[Plugin]:
+    """The plugins of a task's middleware; what has no hook of an enqueue or a run needs none."""
+    made = [
+        (_PLUGINS.get((overrides(each, *_ENQUEUE), overrides(each, *_RUN))), each)
+        for each in chosen
+    ]
+    return [plugin(each, task) for plugin, each in made if plugin is not None]
 
 
 class MiddlewareSet:
@@ -240,18 +263,18 @@ class MiddlewareSet:
             duration_s(kind.hook_timeout, f"middleware {name!r}: hook_timeout")
         self._by_name[name] = kind()
 
-    def of(self, task: TaskSpec) -> list[Plugin]:
-        """The plugins of a task's middleware, outermost first.
+    def of(self, task: TaskSpec | None) -> list[Middleware]:
+        """The middleware of a task, outermost first; None: of jobs without a task.
 
         Raises:
             InvalidTask: it names a middleware that doesn't exist.
         """
         chosen = [each for each in self._by_name.values() if each.everywhere]
-        for wanted in task.middleware:
+        for wanted in () if task is None else task.middleware:
             made = self._find(wanted)
             if made not in chosen:
                 chosen.append(made)
-        return [as_plugin(each, task) for each in sorted(chosen, key=lambda each: each.priority)]
+        return sorted(chosen, key=lambda each: each.priority)
 
     def _find(self, wanted: Any) -> Middleware:
         if isinstance(wanted, Middleware):

@@ -27,6 +27,7 @@ from resqpy.base.errors import (
     UnderReplicated,
 )
 from resqpy.base.keys import Keys
+from resqpy.base.model import LostJob
 from resqpy.store.connection.connect import Opener, opener
 from resqpy.store.connection.line import Line, Replies
 from resqpy.store.connection.options import RedisOptions
@@ -107,6 +108,10 @@ _LOADS = 20  # of a script, until it is present when called
 _NAMED_KEYS = 6  # of a script, named when one of them has another type or is forbidden
 
 
+def _ignore(_: LostJob) -> None:
+    """Nobody wants to hear of it."""
+
+
 class Store:
     """One installation on one Redis.
 
@@ -122,6 +127,7 @@ class Store:
         waited_for: whether startup has waited for this Redis (store/connection/client.py).
         mending: called when a key has the wrong type; returns messages about what it did. None: this
             process is read-only.
+        on_lost: called with each job that failed although no run of this process ended so; see `LostJob`.
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
@@ -135,6 +141,7 @@ class Store:
         self.waited_for: bool = False
         self._replicas = _Replicas(self) if self.options.wait_replicas else None
         self.mending: Callable[[], Awaitable[list[str]]] | None = None
+        self.on_lost: Callable[[LostJob], None] = _ignore
 
     def new_line(
         self, *, eager: bool = False, depth: int = 1, reply_timeout_s: float | None = None
