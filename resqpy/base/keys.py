@@ -85,6 +85,10 @@ class Keys:
         """`true` pauses all workers (Ruby, resqpy)."""
         return f"{self.prefix}pause-all-workers"
 
+    def queue_pause(self, name: str) -> str:
+        """While it exists, a queue gives no jobs (Ruby's resque-pause writes `true`, resqpy JSON)."""
+        return f"{self.prefix}pause:queue:{name}"
+
     # -- statistics and failures (Ruby, Node) --
 
     def stat(self, *parts: str) -> str:

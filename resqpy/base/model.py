@@ -82,6 +82,22 @@ ENQUEUED = Enqueued()
 ONCE, DUPLICATE, FULL = "once", "duplicate", "full"  # what refuses, where it is no plugin
 
 
+@dataclass(frozen=True, slots=True)
+class QueuePause:
+    """The pause of a queue: no worker of resqpy takes a job from it.
+
+    Attributes:
+        reason, by: as given; "": unknown, as where Ruby's resque-pause made it.
+        since_ms: when it began; None: unknown.
+        until_ms: when it ends by itself; None: when somebody ends it.
+    """
+
+    reason: str = ""
+    by: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
 class NoList(int):
     """The length of a queue whose key is not a list: 0.
 

@@ -38,7 +38,9 @@ from resqpy.diagnosis.workers import (
     all_workers,
     failed_id,
     pause_words,
+    queue_pause_words,
     unbound_by_pause,
+    unbound_by_queue_pause,
 )
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
@@ -185,6 +187,16 @@ class Diagnosis:
         if await overview.is_paused(self._store):
             unbound = unbound_by_pause(await all_workers(self._resque), self._now_ms)
             yield Problem("paused", pause_words(unbound), "resqpy resume", self._resume)
+        paused = await self._resque.paused_queues()
+        found = await all_workers(self._resque) if paused else []
+        for name, pause in paused.items():
+            yield Problem(
+                "paused queue",
+                f"{queue_pause_words(name, pause, self._now_ms)}"
+                f"{unbound_by_queue_pause(found, name, self._now_ms)}",
+                f"resqpy queues resume {quote(name)}",
+                grave=False,
+            )
 
     async def _resume(self, undo: Undo) -> int:
         touched = Touched(strings=[self._store.keys.pause])

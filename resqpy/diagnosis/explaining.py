@@ -18,7 +18,9 @@ from resqpy.diagnosis.workers import (
     SeenWorker,
     all_workers,
     pause_words,
+    queue_pause_words,
     unbound_by_pause,
+    unbound_by_queue_pause,
     unregistered_workers,
 )
 from resqpy.engine.inspect.failed_jobs import failed_of
@@ -30,7 +32,7 @@ from resqpy.engine.worker.heartbeat import WORDS
 from resqpy.engine.worker.identity import place_of
 from resqpy.store import locks
 from resqpy.store.leader import led, standing
-from resqpy.store.overview import is_paused
+from resqpy.store.overview import is_paused, queue_pauses
 
 _NAMED = 5  # processes
 _LOCKS = 10  # displayed
@@ -101,13 +103,8 @@ class Explanation:
             yield self._unknown()
         self._now_ms = await self._resque.now_ms()
         workers = await all_workers(self._resque)
-        if await is_paused(self._resque.store):
-            yield Finding(
-                "paused",
-                pause_words(unbound_by_pause(workers, self._now_ms)),
-                blocks=True,
-                remedy="resqpy resume",
-            )
+        async for each in self._pauses(workers):
+            yield each
         waiting = await self._waiting()
         if waiting is not None:
             yield waiting
@@ -121,6 +118,18 @@ class Explanation:
             yield each
         if (failed := await self._failed()) is not None:
             yield failed
+
+    async def _pauses(self, workers: list[SeenWorker]) -> AsyncIterator[Finding]:
+        store, now_ms = self._resque.store, self._now_ms
+        if await is_paused(store):
+            words = pause_words(unbound_by_pause(workers, now_ms))
+            yield Finding("paused", words, blocks=True, remedy="resqpy resume")
+        name = self._queue
+        if name is not None and (found := await queue_pauses(store, [name])):
+            others = unbound_by_queue_pause(workers, name, now_ms)
+            words = f"{queue_pause_words(name, found[name], now_ms)}{others}"
+            remedy = f"resqpy queues resume {quote(name)}"
+            yield Finding("paused queue", words, blocks=True, remedy=remedy)
 
     def _unknown(self) -> Finding:
         return Finding(

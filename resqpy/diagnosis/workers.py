@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resqpy.base import codec, reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
-from resqpy.base.model import FailedJob, Job, UnreadableJob, WorkerId, WorkingOn
+from resqpy.base.model import FailedJob, Job, QueuePause, UnreadableJob, WorkerId, WorkingOn
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
@@ -170,6 +170,32 @@ def pause_words(unbound: Sequence[SeenWorker]) -> str:
     if not unbound:
         return message
     return f"{message}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} continue"
+
+
+def queue_pause_words(name: str, pause: QueuePause, now_ms: int) -> str:
+    """The message about the pause of one queue."""
+    who = pause.by or ("resque-pause" if pause.since_ms is None else "")
+    when = "" if pause.since_ms is None else texts.distance(pause.since_ms, now_ms)
+    source = ", ".join(filter(None, (f"by {who}" if who else "", when)))
+    left_ms = None if pause.until_ms is None else max(pause.until_ms - now_ms, 0)
+    left = "" if left_ms is None else f" for another {texts.duration(left_ms)}"
+    reason = f": {pause.reason}" if pause.reason else ""
+    return f"the queue {name!r} is paused{left} ({source}){reason}"
+
+
+def pause_json(pause: QueuePause) -> dict[str, Any]:
+    """The pause of a queue."""
+    since, until = texts.iso(pause.since_ms), texts.iso(pause.until_ms)
+    return {"reason": pause.reason, "by": pause.by, "since": since, "until": until}
+
+
+def unbound_by_queue_pause(found: Sequence[SeenWorker], queue: str, now_ms: int) -> str:
+    """Which live workers may take jobs from a paused queue, as the end of a message."""
+    others = [e for e in found if e.language != "python" and e.works(queue) and e.lives(now_ms)]
+    if not others:
+        return ""
+    names = texts.named([WorkerId.parse(each.worker_id).name for each in others])
+    return f"; Node's and PHP's workers ignore that, and Ruby's without resque-pause: {names}"
 
 
 async def lives_on(inspector: Inspector, host: str, within_ms: int) -> bool:

@@ -1,15 +1,16 @@
 """The state of the whole installation in two round trips, without a scan: with each worker's job, or only
-counts. Also the counters alone (they have no index, so that is a scan), and the key that pauses all
-workers, Ruby's and ours.
+counts. Also the counters alone (they have no index, so that is a scan), and the keys that pause all
+workers, Ruby's and ours, or one queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from resqpy.base.keys import FAILED
-from resqpy.base.model import WorkerId
+from resqpy.base import codec
+from resqpy.base.keys import FAILED, split_priority
+from resqpy.base.model import QueuePause, WorkerId
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name, lengths_told
 from resqpy.store.sweep import matching
@@ -36,6 +37,66 @@ async def is_paused(store: Store) -> bool:
 def says_paused(value: bytes | None) -> bool:
     """Whether the key's value pauses workers, as Ruby's and our workers read it."""
     return value is not None and value.strip().lower() == PAUSED
+
+
+async def pause_queue(store: Store, queue: str, for_ms: int | None, reason: str, by: str) -> bool:
+    """Pause a queue, or change its pause; False if it was paused.
+
+    Ruby's resque-pause, which made the key, asks only whether it exists.
+    """
+    note = {"by": by, "reason": reason, "since": await store.time_us() // 1000}
+    until = () if for_ms is None else ("PX", max(for_ms, 1))
+    text = codec.encode_text(note)
+    return await store.call("SET", store.keys.queue_pause(queue), text, *until, "GET") is None
+
+
+async def resume_queue(store: Store, queue: str) -> bool:
+    """End the pause of a queue; False if there was none."""
+    return bool(await store.call("DEL", store.keys.queue_pause(queue)))
+
+
+async def queue_pauses(store: Store, queues: Sequence[str]) -> dict[str, QueuePause]:
+    """Those of the queues that are paused, also as sub-queues. Two round trips at most."""
+    asked = _with_families(queues)
+    [values] = await store.look([("MGET", *map(store.keys.queue_pause, asked))])
+    notes = {name: note for name, note in zip(asked, values, strict=True) if note is not None}
+    if not notes:
+        return {}
+    now, *lefts = await store.look(
+        [("TIME",), *(("PTTL", store.keys.queue_pause(name)) for name in notes)]
+    )
+    found = {
+        name: _queue_pause(note, int(now[0]) * 1000 + int(now[1]) // 1000, left)
+        for (name, note), left in zip(notes.items(), lefts, strict=True)
+    }
+    return {name: found[owner] for name, owner in _owners(queues, found).items()}
+
+
+def _with_families(queues: Sequence[str]) -> list[str]:
+    """Queues, and those whose pause is also theirs; never empty."""
+    return list(dict.fromkeys([*queues, *(split_priority(each)[0] for each in queues)])) or [""]
+
+
+def _owners(queues: Sequence[str], paused: Container[str]) -> dict[str, str]:
+    """The paused ones of some queues, each with the queue whose pause it is."""
+    pairs = ((each, split_priority(each)[0]) for each in queues)
+    return {
+        each: each if each in paused else base
+        for each, base in pairs
+        if each in paused or base in paused
+    }
+
+
+def _queue_pause(note: bytes, now_ms: int, left_ms: int) -> QueuePause:
+    told = codec.decode_lenient(note)
+    told = told if isinstance(told, dict) else {}
+    reason, by, since = (told.get(each) for each in ("reason", "by", "since"))
+    return QueuePause(
+        reason if isinstance(reason, str) else "",
+        by if isinstance(by, str) else "",
+        since if isinstance(since, int) else None,
+        now_ms + left_ms if left_ms >= 0 else None,
+    )
 
 
 _COUNTERS = ("processed", "failed")
@@ -138,6 +199,7 @@ class Numbers:
         delayed: seconds at which something is due.
         stats: the global counters.
         sets: sizes of the requested sorted sets.
+        paused_queues: the names of those that are paused.
         odd: keys of the wrong type, except queues (see `NoList`).
     """
 
@@ -148,6 +210,7 @@ class Numbers:
     stats: dict[str, int]
     sets: dict[str, int]
     paused: bool
+    paused_queues: Sequence[str] = ()
     odd: Sequence[str] = ()
 
 
@@ -172,11 +235,14 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
     )
     queues = sorted(map(decode_name, names))
     failed = list(dict.fromkeys([FAILED, *sorted(map(decode_name, lists))]))
-    lengths = await store.look(
-        [("LLEN", keys.failed_list(name)) for name in failed]
+    asked = _with_families(queues)
+    pauses, *lengths = await store.look(
+        [("MGET", *map(keys.queue_pause, asked))]
+        + [("LLEN", keys.failed_list(name)) for name in failed]
         + [("LLEN", keys.queue(name)) for name in queues]
     )
     waiting = await lengths_told(store, queues, lengths[len(failed) :])
+    resting = {name for name, note in zip(asked, pauses, strict=True) if note is not None}
     return Numbers(
         queues=dict(zip(queues, waiting, strict=True)),
         failed=dict(zip(failed, lengths, strict=False)),
@@ -185,6 +251,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         stats=shown_counters(counters, counts),
         sets=dict(zip(sets, sizes, strict=True)),
         paused=says_paused(paused),
+        paused_queues=list(_owners(queues, resting)),
         odd=sorted(store.junk),
     )
 

@@ -24,6 +24,7 @@ from resqpy.schedules.tasks import Announcer, own_tasks
 from resqpy.store import delayed, periodic, queues, queues as queue_store
 from resqpy.store.connection.client import FollowingClock
 from resqpy.store.delayed import Decision, is_second
+from resqpy.store.overview import queue_pauses
 from resqpy.store.periodic import Seen
 from resqpy.testing.enqueued import EnqueuedJob
 
@@ -242,7 +243,7 @@ async def drain(
 
     Raises:
         ResqpyError: more jobs, or more time, were needed; a task may enqueue itself.
-        PoolStateError: the workers are paused.
+        PoolStateError: the workers are paused, or all queues that have jobs.
     """
     drained, most_s = Drained(), duration_s(timeout, "timeout")
     try:
@@ -304,4 +305,10 @@ def _new_worker(queues: str | Sequence[str]) -> MultiWorker:
 async def _waiting(worker: MultiWorker) -> int:
     """How many jobs wait in the worker's queues."""
     worker.queues.resolve(await queue_store.names(worker.store))
-    return sum(await queue_store.lengths(worker.store, worker.queues.names))
+    names = worker.queues.names
+    lengths = await queue_store.lengths(worker.store, names)
+    filled = [name for name, length in zip(names, lengths, strict=True) if length]
+    paused = await queue_pauses(worker.store, filled) if filled else {}
+    if paused and len(paused) == len(filled) and not worker.pool.slots.busy:
+        raise PoolStateError(f"drain: the queues with jobs are paused: {', '.join(paused)}")
+    return sum(lengths)

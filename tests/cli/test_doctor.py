@@ -64,6 +64,9 @@ TROUBLES: dict[str, tuple[Callable[[Redis], Any], bool]] = {
     "no scheduler": (_overdue, False),
     "dead workers": (_dead_worker, True),
     "paused": (lambda c: c.set("resque:pause-all-workers", "true"), True),
+    "paused queue": (
+        lambda c: (c.sadd("resque:queues", "q"), c.set("resque:pause:queue:q", "true")), False,
+    ),
     "unworked queue": (lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", JOB)), False),
     "unreadable jobs": (
         lambda c: (c.sadd("resque:queues", "q"), c.rpush("resque:queue:q", b"no json")), False,

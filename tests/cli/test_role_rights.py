@@ -45,6 +45,7 @@ RIGHTS = {
     "retry": "- rw rw r",
     "retry_failure": "- rw rw r",
     "pause": "- rw rw r",
+    "queue_pause": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",

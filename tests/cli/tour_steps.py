@@ -27,6 +27,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "jobs move reports slow --class echo --args [1] --yes", "jobs slow",
         "jobs remove reports --class noop --dry-run", "jobs remove reports --class noop",
         "jobs remove slow --class echo --args [1] --yes",
+        "queues pause reports --for 1h --reason 'a deploy' --by ann",
+        "queues --match reports", "queues resume reports",
         "queues delete cronq --dry-run", "queues delete cronq --yes --json",
     ),
     "Failed jobs",

@@ -52,14 +52,16 @@ def test_only_patterns_ask_redis() -> None:
 
 def test_what_is_tracked() -> None:
     """Fixed names are tracked one by one (with the set, where sub-queues appear), patterns need all
-    queues; the pause key always.
+    queues; the pause keys always.
     """
     keys = Keys()
     assert QueueNames("a,b").prefixes(keys) == [
         "resque:queue:a", "resque:queue:b", "resque:queues", "resque:pause-all-workers",
+        "resque:pause:queue:",
     ]  # fmt: skip
     assert QueueNames("*").prefixes(keys) == [
         "resque:queue:", "resque:queues", "resque:pause-all-workers",
+        "resque:pause:queue:",
     ]  # fmt: skip
 
 

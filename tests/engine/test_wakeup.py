@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy import Queue, RedisOptions, ScalingOptions, WorkerOptions
+from resqpy import Queue, RedisOptions, Resque, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
 from resqpy.engine.worker.heartbeat import Vitals, beat
 from resqpy.engine.worker.multi_worker import MultiWorker
@@ -87,6 +87,44 @@ async def test_the_pause_key_is_honoured_at_once(redis_url: str, redis: Any) -> 
         assert work.ended == 1
         await redis.set("resque:pause-all-workers", "false")
         await work.until(2, AT_ONCE_S)
+
+
+async def test_a_queue_is_paused_and_resumed_at_once(redis_url: str, redis: Any) -> None:
+    """Also by Ruby's key alone, by its end, and that of a sub-queue by its queue; meanwhile others are worked."""
+    async with (
+        Resque(redis_url) as resque,
+        working(redis_url, {"no_op": no_op}, "*", **LAZY) as work,
+    ):
+        await work.until_quiet()
+        for queue in ("q", "q^5"):
+            before = work.ended
+            await redis.set("resque:pause:queue:q", "true")
+            await push(redis, queue)
+            await push(redis, "other")
+            await work.until(before + 1, AT_ONCE_S)
+            await work.until_quiet()
+            assert (work.ended, await redis.llen(f"resque:queue:{queue}")) == (before + 1, 1)
+            assert await resque.resume_queue("q")
+            await work.until(before + 2, AT_ONCE_S)
+        await resque.pause_queue("q", 300)
+        await push(redis, "q")
+        await work.until(5)
+        assert not await redis.exists("resque:pause:queue:q")
+
+
+async def test_a_paused_queue_keeps_nobody_busy(redis_url: str, redis: Any) -> None:
+    """Jobs that wait in it cost an idle worker nothing but its heartbeats."""
+    await redis.set("resque:pause:queue:q", "true")
+    await push(redis, "q")
+    async with working(redis_url, {"no_op": no_op}, "*", timeout_s=0.05, heartbeat_s=60) as work:
+        await work.until_quiet()
+
+        async def silent() -> bool:
+            before = await commands(redis)
+            await asyncio.sleep(1.0)
+            return await commands(redis) - before == 1  # the INFO itself
+
+        await wait_for(silent)
 
 
 async def test_after_the_tracking_connection_is_killed(redis_url: str, redis: Any) -> None:

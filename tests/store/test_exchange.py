@@ -275,6 +275,90 @@ async def test_paused(desk: Desk, redis: Any, value: str, paused: bool) -> None:
     assert len(exchanged.taken) == (0 if paused else 1)
 
 
+@pytest.mark.parametrize("value", ["true", "false", "", '{"by":"ann"}'])
+async def test_a_paused_queue_gives_no_job(desk: Desk, redis: Any, value: str) -> None:
+    """Whatever the key's value, as in Ruby's resque-pause; the others are worked, and nothing is popped."""
+    await redis.rpush("resque:queue:q", job(1))
+    await redis.rpush("resque:queue:r", job(2))
+    await redis.set("resque:pause:queue:q", value)
+
+    exchanged = await desk(free=PLACES, queues=["q", "r"])
+
+    assert [(t.claim.queue, t.raw) for t in exchanged.taken] == [("r", job(2))]
+    assert (exchanged.paused, exchanged.broken, exchanged.looked) == (False, [], 2)
+    assert await redis.lrange("resque:queue:q", 0, -1) == [job(1)]
+    await redis.delete("resque:pause:queue:q")
+    assert [t.raw for t in (await desk(free=PLACES[1:], queues=["q", "r"])).taken] == [job(1)]
+
+
+@pytest.mark.parametrize(
+    ("paused", "queue", "gives"),
+    [
+        ("q", "q^5", False), ("q", "q^-9", False), ("q^5", "q", True), ("q^5", "q^5", False), ("q^5", "q^4", True),
+        ("q", "qq", True), ("q", "q^10", True), ("a:b", "a:b", False), ("a:b^1", "a:b^1", False),
+        ("ü", "ü^2", False),
+    ],
+)  # fmt: skip
+async def test_a_pause_is_that_of_the_sub_queues(
+    desk: Desk, redis: Any, paused: str, queue: str, gives: bool
+) -> None:
+    """A queue's priorities rest with it; one of them may rest alone."""
+    await redis.rpush(f"resque:queue:{queue}", job(1))
+    await redis.set(f"resque:pause:queue:{paused}", "true")
+
+    exchanged = await desk(free=PLACES, queues=["other", queue])
+
+    assert bool(exchanged.taken) is gives
+
+
+async def test_a_pause_of_another_kind_pauses_nothing(desk: Desk, redis: Any) -> None:
+    """Somebody else's key, on which Ruby's plugin would fail."""
+    await redis.rpush("resque:queue:q", job(1))
+    await redis.rpush("resque:pause:queue:q", "x")
+
+    assert len((await desk(free=PLACES)).taken) == 1
+
+
+async def test_pauses_of_many_queues(desk: Desk, redis: Any) -> None:
+    """They are read a hundred at a time, the later ones only if the exchange comes so far."""
+    names = [f"q{n:03d}" for n in range(350)]
+    resting = {names[n] for n in (0, 99, 100, 101, 199, 200, 349)}
+    for name in names:
+        await redis.rpush(f"resque:queue:{name}", job(1))
+    await redis.mset({f"resque:pause:queue:{name}": "true" for name in resting})
+    places = [SlotRef.of(WorkerId(f"h+{n}-abc", "7", "*")) for n in range(400)]
+    await redis.config_resetstat()
+
+    first = await desk(free=places[:10], queues=names)
+    early = (await redis.info("commandstats"))["cmdstat_mget"]["calls"]
+    exchanged = await desk(free=places[10:], queues=names)
+
+    calls = (await redis.info("commandstats"))["cmdstat_mget"]["calls"]
+    assert (early, calls) == (1, 5)
+    taken = [t.claim.queue for t in [*first.taken, *exchanged.taken]]
+    assert taken == [name for name in names if name not in resting]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 200])
+async def test_no_rule_costs_a_job_nothing(desk: Desk, redis: Any, jobs: int) -> None:
+    """Whether any rule holds is asked once an exchange, of whatever size."""
+    places = [SlotRef.of(WorkerId(f"h+{n}-abc", "7", "*")) for n in range(jobs)]
+    await redis.rpush("resque:queue:q", *[job(n) for n in range(jobs)])
+    desk.exchange._incarnation = "abc"
+    await redis.hset("resque:resqpy:gates", "abc", 1)
+    await desk()
+    await redis.config_resetstat()
+
+    assert len((await desk(free=places)).taken) == jobs
+
+    stats = await redis.info("commandstats")
+    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    once = {"hget": 1, "mget": 1, "type": 1}
+    assert {name: calls.pop(name) for name in once} == once
+    assert set(calls) == {"evalsha", "lpop", "set", "config|resetstat"}
+    assert calls["set"] == jobs
+
+
 async def test_a_broken_queue_is_named_and_the_others_are_worked(desk: Desk, redis: Any) -> None:
     """A queue that is no list is reported; the next one is taken from."""
     await redis.set("resque:queue:q", "no list")

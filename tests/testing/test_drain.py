@@ -77,6 +77,10 @@ async def test_what_never_ends_is_told(resqpy_process: Process) -> None:
         await drain(most=5)
     with pytest.raises(ResqpyError, match=r"0\.001 s"):
         await drain(timeout=1)
+    await api.tasks.pause_queue("low")
+    await api.tasks.enqueue("again", {"left": 0}, "low")
+    with pytest.raises(PoolStateError, match="low"):
+        await drain("low")
     await resqpy_process.resque.store.call("SET", "resque:pause-all-workers", "true")
     with pytest.raises(PoolStateError, match="paused"):
         await drain()

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from getpass import getuser
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resqpy.base.imports import near_match
+from resqpy.base.keys import split_priority
 from resqpy.base.model import NoList
-from resqpy.cli.arguments.flags import option
+from resqpy.cli.arguments.flags import MILLISECONDS, option
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.workers import (
+    all_workers,
+    pause_json,
+    queue_pause_words,
+    unbound_by_queue_pause,
+)
+from resqpy.store.overview import queue_pauses
+from resqpy.store.queues import lengths as queue_lengths
 
 if TYPE_CHECKING:
-    from resqpy.engine.inspect.inspector import Inspector
+    from resqpy.base.model import QueuePause
+    from resqpy.engine.inspect.inspector import Inspector, Resque
 
 
 @click.group(cls=Group, default="list")
 def queues() -> None:
-    """Show queues with their jobs; delete one."""
+    """Show queues with their jobs; pause, resume or delete one."""
 
 
 @queues.command("list")
@@ -31,20 +43,89 @@ def queues() -> None:
 def list_(*, match: str, waiting: bool) -> None:
     """Show all queues and how many jobs wait in each."""
 
+    async def look(resque: Resque) -> tuple[dict[str, int], dict[str, QueuePause], int]:
+        paused = await resque.paused_queues()
+        return await resque.lengths(), paused, await resque.now_ms() if paused else 0
+
     def as_json(pair: tuple[str, int]) -> dict[str, Any]:
         name, length = pair
         problem = {"problem": length.words} if isinstance(length, NoList) else {}
-        return {"queue": name, "jobs": length, **problem}
+        pause = {"pause": pause_json(paused[name])} if name in paused else {}
+        return {"queue": name, "jobs": length, **problem, **pause}
 
+    lengths, paused, now_ms = ask(look)
     found = [
         (name, length)
-        for name, length in ask(lambda resque: resque.lengths()).items()
+        for name, length in lengths.items()
         if fnmatchcase(name, match) and (length or not waiting or isinstance(length, NoList))
     ]
     output.listing(
         found, as_json, ("queue", "jobs"), lambda pair: (pair[0], views.length(pair[1])),
         empty="no queues", right=("jobs",),
     )  # fmt: skip
+    for name, _ in found:
+        if name in paused:
+            output.note(queue_pause_words(name, paused[name], now_ms))
+
+
+@queues.command()
+@click.argument("name")
+@option("--for", "duration_ms", type=MILLISECONDS, metavar="DURATION",
+        help="How long: 30m, 2h, 1d. Default: until it is resumed.")  # fmt: skip
+@option("--reason", default="", help="Shown wherever the pause is.")
+@option("--by", default="", help="Who pauses it. Default: you, on this host.")
+def pause(name: str, *, duration_ms: int | None, reason: str, by: str) -> None:
+    """Pause a queue and its sub-queues: resqpy takes no more of their jobs.
+
+    Running jobs go on, and jobs can be enqueued. Ruby's workers obey it with the plugin resque-pause, whose key
+    it is; Node's and PHP's don't. Paused again, it gets the new end and reason.
+    """
+
+    async def do(resque: Resque) -> tuple[bool, str, str]:
+        await _known(resque, name)
+        who = by or f"{getuser()}@{gethostname()}"
+        changed = await resque.pause_queue(name, duration_ms, reason=reason, by=who)
+        now_ms, found = await resque.now_ms(), await queue_pauses(resque.store, [name])
+        unbound = unbound_by_queue_pause(await all_workers(resque), name, now_ms)
+        return changed, queue_pause_words(name, found[name], now_ms), unbound
+
+    changed, words, unbound = ask(do)
+    output.show({"queue": name, "paused": True, "changed": changed}, lambda: output.say(words))
+    if unbound:
+        output.warn(f"{words}{unbound}")
+
+
+@queues.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Resume a queue, whoever paused it."""
+
+    async def do(resque: Resque) -> tuple[bool, bool]:
+        changed = await resque.resume_queue(name)
+        if not changed:
+            await _known(resque, name)
+        return changed, bool(await queue_pauses(resque.store, [name]))
+
+    changed, paused = ask(do)
+    if paused:
+        base = split_priority(name)[0]
+        raise output.fail(
+            Exit.NO, f"{name!r} is paused with its queue: resqpy queues resume {base}"
+        )
+    output.show(
+        {"queue": name, "paused": False, "changed": changed},
+        lambda: output.say(f"the queue {name!r} {'is resumed' if changed else 'was not paused'}"),
+    )
+
+
+async def _known(resque: Inspector, name: str) -> int:
+    """The length of a queue, if there is one of this name."""
+    names = await resque.queues()
+    [length] = await queue_lengths(resque.store, [name])
+    if name not in names and not length:
+        message = f"there is no queue {name!r}{near_match(name, names)}"
+        raise output.fail(Exit.NOT_FOUND, message)
+    return length
 
 
 @queues.command(cls=Command, destroys=True)
@@ -52,17 +133,7 @@ def list_(*, match: str, waiting: bool) -> None:
 @option("--dry-run", is_flag=True, help="Only show what would be done.")
 def delete(name: str, *, dry_run: bool) -> None:
     """Delete a queue and all its jobs."""
-    from resqpy.store.queues import lengths
-
-    async def look(inspector: Inspector) -> int:
-        names = await inspector.queues()
-        [length] = await lengths(inspector.store, [name])
-        if name not in names and not length:
-            message = f"there is no queue {name!r}{near_match(name, names)}"
-            raise output.fail(Exit.NOT_FOUND, message)
-        return length
-
-    length = ask(look)
+    length = ask(lambda resque: _known(resque, name))
     if not dry_run:
         output.confirm(f"Delete the queue {name!r} with {texts.counted(length, 'job')}?")
         length = ask(lambda resque: resque.del_queue(name))

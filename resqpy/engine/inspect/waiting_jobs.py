@@ -7,13 +7,14 @@ from contextlib import aclosing
 from typing import Any
 
 from resqpy.base import reading
-from resqpy.base.keys import family
-from resqpy.base.model import Job
+from resqpy.base.errors import UsageError
+from resqpy.base.keys import check_queue_name, family
+from resqpy.base.model import Job, QueuePause
 from resqpy.base.reading import JobFilter
-from resqpy.base.when import Moment, ceil_second, moment_ms
+from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.inspect.walking import DelayedSearch
-from resqpy.store import delayed, queues
+from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import every
 
@@ -21,7 +22,9 @@ _HEAD = 20  # most times have few jobs; these are read together with those of ot
 
 
 class WaitingJobs(Inspecting):
-    """Lists queues and delayed jobs. What can't be read as a job is returned as an `UnreadableJob`."""
+    """Lists queues and delayed jobs, and pauses queues. What can't be read as a job is returned as an
+    `UnreadableJob`.
+    """
 
     # -- queues --
 
@@ -53,6 +56,34 @@ class WaitingJobs(Inspecting):
         """
         async for raw in every(self.store, self.store.keys.queue(queue)):
             yield reading.show_job(raw, queue)
+
+    async def pause_queue(
+        self, queue: str, duration: Duration | None = None, *, reason: str = "", by: str = ""
+    ) -> bool:
+        """Let no worker of resqpy take jobs from a queue and its sub-queues; running jobs go on, and jobs can
+        be enqueued. Ruby's workers obey it only with the plugin resque-pause, Node's and PHP's never do.
+
+        Args:
+            duration: milliseconds or a timedelta, after which it ends by itself; None: it doesn't.
+            reason, by: shown wherever the pause is.
+
+        Returns:
+            False if it was paused already; now it is with these values.
+        """
+        for_ms = None if duration is None else duration_ms(duration, "duration")
+        if for_ms == 0:
+            raise UsageError(f"duration: {duration!r} is less than a millisecond, so no pause")
+        return await overview.pause_queue(self.store, check_queue_name(queue), for_ms, reason, by)
+
+    async def resume_queue(self, queue: str) -> bool:
+        """End the pause of a queue, whoever made it; False if it was not paused."""
+        return await overview.resume_queue(self.store, queue)
+
+    async def paused_queues(self) -> dict[str, QueuePause]:
+        """The queues that are paused, of those that exist: sub-queues also by the pause of their queue. Three
+        round trips at most.
+        """
+        return await overview.queue_pauses(self.store, await queues.names(self.store))
 
     # -- delayed --
 

@@ -102,9 +102,9 @@ class QueueNames:
     def prefixes(self, keys: Keys) -> list[str]:
         """Prefixes of the keys whose changes may mean work."""
         if self.dynamic:
-            return [keys.queue(""), keys.queues, keys.pause]
+            return [keys.queue(""), keys.queues, keys.pause, keys.queue_pause("")]
         names = [spec for spec in self._wanted if not self._is_excluded(spec)]
-        return [*map(keys.queue, names), keys.queues, keys.pause]
+        return [*map(keys.queue, names), keys.queues, keys.pause, keys.queue_pause("")]
 
 
 def _families(names: Iterable[str]) -> dict[str, list[str]]:

@@ -114,6 +114,7 @@ class Wakeup:
         self._unheard = 0  # heartbeats that the event loop has not processed yet
         self._names_key, self._pause_key = store.keys.queues.encode(), store.keys.pause.encode()
         self._queue_prefix = store.keys.queue("").encode()
+        self._queue_pauses = store.keys.queue_pause("").encode()
         self._loop = asyncio.get_running_loop()
         self.tracker: Tracker = Tracker(
             store,
@@ -149,6 +150,9 @@ class Wakeup:
             self._pool.names_changed()
         if self._pause_key in changed:
             self._pool.look()
+        if any(key.startswith(self._queue_pauses) for key in changed):
+            self._pool.queues_changed(None)  # the pause of a queue is that of its sub-queues, too
+            return
         self._pool.queues_changed(
             decode_name(key.removeprefix(self._queue_prefix)) for key in changed
         )

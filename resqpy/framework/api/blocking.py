@@ -242,6 +242,9 @@ class SyncQueue(SyncFacade):
     move = SyncVerb(Resque.move)
 
     queues = SyncVerb(Resque.queues)
+    pause_queue = SyncVerb(Resque.pause_queue)
+    resume_queue = SyncVerb(Resque.resume_queue)
+    paused_queues = SyncVerb(Resque.paused_queues)
     length = SyncVerb(Resque.length)
     lengths = SyncVerb(Resque.lengths)
     queued = SyncVerb(Resque.queued)

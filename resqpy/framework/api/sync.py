@@ -301,6 +301,9 @@ class SyncTasks(_Verbs):
 
     del_queue = SyncVerb(TasksApi.del_queue)
     queues = SyncVerb(TasksApi.queues)
+    pause_queue = SyncVerb(TasksApi.pause_queue)
+    resume_queue = SyncVerb(TasksApi.resume_queue)
+    paused_queues = SyncVerb(TasksApi.paused_queues)
     length = SyncVerb(TasksApi.length)
     queued = SyncVerb(TasksApi.queued)
     timestamps = SyncVerb(TasksApi.timestamps)

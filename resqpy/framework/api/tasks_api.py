@@ -286,6 +286,9 @@ class TasksApi:
 
     del_queue = _Same(Queue.del_queue, "_queue")
     queues = _Same(Inspector.queues)
+    pause_queue = _Same(Inspector.pause_queue)
+    resume_queue = _Same(Inspector.resume_queue)
+    paused_queues = _Same(Inspector.paused_queues)
     length = _Same(Inspector.length)
     queued = _Same(Inspector.queued)
     timestamps = _Same(Inspector.timestamps)

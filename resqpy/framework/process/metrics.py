@@ -313,6 +313,9 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
             queues.add(count, queue=name)
     for key in numbers.odd:
         odd.add(1, key=key)
+    paused = Metric("resqpy_queue_paused", "gauge", "1 for each paused queue.")
+    for name in numbers.paused_queues:
+        paused.add(1, queue=name)
     failed = Metric("resqpy_failed_jobs", "gauge", "Jobs in the failed lists.")
     for name, count in numbers.failed.items():
         failed.add(count, list=name)
@@ -322,6 +325,7 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     times = "Seconds at which a delayed job is due."
     return [
         queues,
+        paused,
         failed,
         metric("resqpy_delayed_times", "gauge", times, numbers.delayed),
         metric("resqpy_workers", "gauge", "Workers of all languages.", numbers.workers),

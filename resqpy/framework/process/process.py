@@ -311,7 +311,7 @@ class Limits:
 
     def _idle(self, *_: Any) -> None:
         if not self._worker.pool.slots.busy:
-            self._reach("burst", "the queues are empty")
+            self._reach("burst", "the queues are empty, or paused")
 
     def _reach(self, name: str, value: Any) -> None:
         if not self._done.is_set():

@@ -1,10 +1,9 @@
 -- Shared by exchange.lua (`-- include exchange_take`): a job for each free slot, in the queues' order.
 --
--- KEYS     those of exchange.lua: 1, 4, 5 and the queues
+-- KEYS     those of exchange.lua: 4, 5 and the queues
 -- ARGV     1, 3 and 4 there
 -- Returns  paused, jobs, rows, special, broken, more, looked: as there
-local paused = get(KEYS[1])
-paused = paused and paused:lower():match('^%s*true%s*$') and 1 or 0
+local paused = is_paused(0) and 1 or 0
 
 local jobs, rows, special, broken, next_slot = {}, {}, {}, {}, 1
 local beginnings = {} -- of records, by queue
@@ -112,7 +111,8 @@ end
 local more, looked = 0, 0
 if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
-    local problem = take_from(q)
+    local rests, problem = is_paused(q)
+    if not rests and not problem then problem = take_from(q) end
     if problem then
       -- no error replaces a reply that says what was done
       local done = #jobs > 0 or #special > 0 or written > 0 or succeeded
