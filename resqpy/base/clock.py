@@ -9,6 +9,7 @@ Milliseconds since the epoch are the unit of the public API, as in node-resque a
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -79,7 +80,12 @@ def iso_utc(us: int) -> str:
 
 def failed_at_utc(ms: int) -> str:
     """`2026/11/21 00:27:20 UTC`: parsed by both resque-web and JavaScript (wire document, 5.9)."""
-    return time.strftime("%Y/%m/%d %H:%M:%S UTC", time.gmtime(ms // 1000))
+    return _failed_at(ms // 1000)
+
+
+@lru_cache(maxsize=16)
+def _failed_at(second: int) -> str:
+    return time.strftime("%Y/%m/%d %H:%M:%S UTC", time.gmtime(second))
 
 
 def heartbeat_utc(seconds: float) -> str:

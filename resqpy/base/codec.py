@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -300,6 +300,18 @@ def delayed_queue(raw: bytes) -> str | None:
 def clean(text: str) -> str:
     """A text without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def encode_clean(texts: Mapping[str, str | Sequence[str]]) -> bytes:
+    """Compact JSON of an object of texts and lists of texts, without lone surrogates."""
+    try:
+        return _plain_text(texts).encode()
+    except UnicodeEncodeError:
+        cleaned = {
+            name: clean(each) if isinstance(each, str) else [*map(clean, each)]
+            for name, each in texts.items()
+        }
+        return encode_text(cleaned)
 
 
 def digest(raw: bytes) -> str:

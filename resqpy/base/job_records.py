@@ -11,6 +11,7 @@ from typing import Any
 from resqpy.base.codec import (
     clean,
     decode_lenient,
+    encode_clean,
     encode_text,
     exact_text,
     job_text,
@@ -39,14 +40,9 @@ def encode_failed(
 
     `job_json` is inserted unchanged: it must have passed `read_strict`.
     """
-    head = json_text({"worker": clean(worker), "queue": clean(queue)})[:-1]
-    tail = {
-        "exception": clean(exception),
-        "error": clean(error),
-        "backtrace": [clean(line) for line in backtrace],
-        "failed_at": failed_at,
-    }
-    return f'{head},"payload":'.encode() + job_json + b"," + json_text(tail)[1:].encode()
+    head = {"worker": worker, "queue": queue}
+    tail = {"exception": exception, "error": error, "backtrace": backtrace, "failed_at": failed_at}
+    return b'%b,"payload":%b,%b' % (encode_clean(head)[:-1], job_json, encode_clean(tail)[1:])
 
 
 def encode_retry_failure(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import traceback
-from collections import deque
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Any
 
 from resqpy.base.errors import shortened, told
@@ -21,70 +19,96 @@ _OURS = tuple(
 )
 _MAX_LINES = 200
 _MAX_FRAMES = 100
-_MAX_CACHED = 256  # frames
+_MAX_CACHED = 256  # stacks
+_TITLE = "Traceback (most recent call last):"
+# With suggestions, a source line or other errors.
+_SAY_MORE = (SyntaxError, NameError, AttributeError, ImportError, BaseExceptionGroup)
 
 
 def lines_of(error: BaseException) -> list[str]:
     """The lines of an error's traceback, causes included, the innermost call last."""
     try:
-        lines = _whole(error)
+        lines = _alone(error) or _lines(_whole(error).format())
     except BaseException:  # raised by the error's own code, or there are too many causes
-        lines = [*traceback.format_tb(error.__traceback__, limit=-100), told(error)]
-    lines = [shortened(line) for text in lines for line in text.rstrip("\n").split("\n")]
+        lines = _lines([*traceback.format_tb(error.__traceback__, limit=-100), told(error)])
     return lines if len(lines) <= _MAX_LINES else [*lines[:100], "…", *lines[-99:]]
 
 
-def _whole(error: BaseException) -> list[str]:
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [shortened(line) for text in texts for line in text.rstrip("\n").split("\n")]
+
+
+def _alone(error: BaseException) -> list[str] | None:
+    """The traceback of an error without causes and notes; None: the standard library formats it."""
+    kind = type(error)
+    if isinstance(error, _SAY_MORE) or hasattr(error, "__notes__"):
+        return None
+    if error.__cause__ is not None or error.__context__ is not None:
+        return None
+    module: Any = kind.__module__
+    name = kind.__qualname__
+    if not isinstance(module, str):
+        return None
+    if module not in ("builtins", "__main__"):
+        name = f"{module}.{name}"
+    words = str(error)
+    return [_TITLE, *_stack_of(error).lines, *_lines([f"{name}: {words}" if words else name])]
+
+
+def _whole(error: BaseException) -> traceback.TracebackException:
     whole = traceback.TracebackException.from_exception(error, limit=0)
     for part, its_error in _parts(whole, error):
-        part.stack = _Frames(_foreign_frames(its_error))
-    return list(whole.format())
+        stack: Any = _stack_of(its_error)
+        part.stack = stack
+    return whole
 
 
-def _foreign_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    steps = deque[TracebackType](maxlen=_MAX_FRAMES)
+class _Stack(list[str]):
+    """The texts of frames, in place of a `StackSummary`, and their lines."""
+
+    def __init__(self, places: list[tuple[CodeType, int, int]]) -> None:
+        frames = [_frame(*place) for place in places]
+        super().__init__(traceback.StackSummary.from_list(frames).format())
+        self.lines: list[str] = _lines(self)
+        self._places = places  # so that no other code object gets the identity of one of these
+
+    def format(self, **_options: Any) -> list[str]:
+        return self
+
+
+def _stack_of(error: BaseException) -> _Stack:
+    """The frames of foreign code. In an incident the same code fails again and again."""
+    places: list[tuple[CodeType, int, int]] = []
+    key: list[int] = []
     step = error.__traceback__
     while step is not None:
-        if not step.tb_frame.f_code.co_filename.startswith(_OURS):
-            steps.append(step)
+        code = step.tb_frame.f_code
+        if not code.co_filename.startswith(_OURS):
+            place = (code, step.tb_lasti, step.tb_lineno)
+            places.append(place)
+            # By identity: code objects that differ only in their file are equal, and a hash takes long.
+            key += (id(code), place[1], place[2])
         step = step.tb_next
-    codes = [(each.tb_frame.f_code, each) for each in steps]
-    return [_frame(code, code.co_filename, each.tb_lasti, each.tb_lineno) for code, each in codes]
+    places = places[-_MAX_FRAMES:]
+    stack = _stacks.get(known := tuple(key[-3 * _MAX_FRAMES :]))
+    if stack is None:
+        if len(_stacks) >= _MAX_CACHED:
+            _stacks.clear()
+        stack = _stacks[known] = _Stack(places)
+    return stack
 
 
-class _Frames(traceback.StackSummary):
-    """Frames with cached text: in an incident the same error is raised again and again."""
-
-    def format_frame_summary(self, frame_summary: traceback.FrameSummary, **options: Any) -> str:
-        key = (
-            frame_summary.filename,
-            frame_summary.lineno,
-            frame_summary.colno,
-            frame_summary.name,
-        )
-        text = _texts.get(key)
-        if text is None:
-            if len(_texts) >= _MAX_CACHED:
-                _texts.clear()
-            text = _texts[key] = super().format_frame_summary(frame_summary, **options)
-        return text
+_stacks: dict[tuple[int, ...], _Stack] = {}
 
 
-_texts: dict[tuple[object, ...], str] = {}
-
-
-@lru_cache(maxsize=_MAX_CACHED)
-def _frame(code: CodeType, file: str, at: int, line: int) -> traceback.FrameSummary:
-    """A frame as the standard library reads it.
-
-    Args:
-        file: part of the cache key, as code objects that differ only in their file are equal.
-    """
+def _frame(code: CodeType, at: int, line: int) -> traceback.FrameSummary:
+    """A frame as the standard library reads it."""
     positions = next(islice(code.co_positions(), at // 2, None), (None, None, None, None))
     _, end_line, column, end_column = positions
     return traceback.FrameSummary(
-        file, line, code.co_name, end_lineno=end_line, colno=column, end_colno=end_column
-    )
+        code.co_filename, line, code.co_name,
+        end_lineno=end_line, colno=column, end_colno=end_column,
+    )  # fmt: skip
 
 
 def place_of(error: BaseException, root: Path) -> str | None:

@@ -372,18 +372,26 @@ async def test_a_hook_of_an_enqueue_that_hangs(
     assert await redis.llen("resque:queue:q") == (where == "after_enqueue")
 
 
-async def test_a_run_is_freed_at_once(redis_url: str, redis: Any) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_run_is_freed_at_once(redis_url: str, redis: Any, plain: bool, fails: bool) -> None:
     """Nothing of it refers to itself, which would leave it to the garbage collector: that costs as much
     as half of a small run.
     """
     runs: list[weakref.ref[Any]] = []
 
-    async def noted() -> None:
+    def plainly() -> None:
         runs.append(weakref.ref(current_run.get()))
+        if fails:
+            raise ValueError
+
+    async def noted() -> None:
+        plainly()
 
     gc.disable()
     try:
-        async with Queue(redis_url) as queue, working(redis_url, {"t": noted}, "q") as work:
+        jobs = {"t": plainly if plain else noted}
+        async with Queue(redis_url) as queue, working(redis_url, jobs, "q") as work:
             await queue.enqueue_many([("q", "t", [])] * 5)
             await work.until(5)
             work.told.clear()

@@ -14,11 +14,11 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3150, 23),
+    "base": (3155, 23),
     "cli": (4800, 44),
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
-    "engine": (5860, 44),
+    "engine": (5885, 44),
     "framework": (6585, 46),
     "plugins": (325, 4),
     "resqpy": (140, 1),

@@ -134,10 +134,44 @@ def _deep(number: int = 20) -> None:
     return _deep(number - 1) if number else _fail(3)
 
 
-@pytest.mark.parametrize("function", [_chain, _group, _deep])
+class _Own(Exception):
+    """Of a module and a class."""
+
+    class Inner(ValueError):
+        """Named by both."""
+
+
+def _raising(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def _noted() -> None:
+    error = ValueError("with a note")
+    error.add_note("the note")
+    raise error
+
+
+def _misspelled() -> None:
+    [].apend(1)  # type: ignore[attr-defined]
+
+
+def _unreadable() -> None:
+    compile("a b", "file.txt", "exec")
+
+
+ALONE = [ValueError(), ValueError("two\nlines\n\n"), KeyError("k"), _Own.Inner("x"), SystemExit(3)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_chain, _group, _deep, _noted, _misspelled, _unreadable, *map(_raising, ALONE)],
+)
 def test_a_traceback_is_the_one_of_the_standard_library(function: Callable[[], None]) -> None:
     """The first time, and from what was kept of it."""
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - of each its own
+    with pytest.raises(BaseException) as raised:  # noqa: PT011 - of each its own
         function()
     whole = "".join(traceback.format_exception(raised.value)).splitlines()
     for _ in range(2):
@@ -154,3 +188,15 @@ def test_equal_functions_in_two_files(tmp_path: Path) -> None:
         with pytest.raises(ValueError) as raised:  # noqa: PT011
             names["fail"]()
         assert any(str(file) in line for line in lines_of(raised.value))
+
+
+def test_a_place_is_never_taken_for_another(tmp_path: Path) -> None:
+    """Code that is gone may leave its identity to other code."""
+    for number in range(600):  # more than are kept
+        names: dict[str, Any] = {}
+        lines = "\n" * number
+        exec(compile(f"def fail():\n{lines}    raise ValueError", "gone.py", "exec"), names)
+        with pytest.raises(ValueError) as raised:  # noqa: PT011
+            names["fail"]()
+        assert f'File "gone.py", line {number + 2}, in fail' in lines_of(raised.value)[-2]
+        del names, raised

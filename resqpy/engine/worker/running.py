@@ -254,6 +254,8 @@ class Runner:
         if outcome.kind is OutcomeKind.FAILURE:
             outcome = await self._settled(run, outcome)
         self.end(slot, run, outcome)
+        # The traceback of an error has this frame: in a circle it would keep what failed until a collection.
+        del run, outcome
 
     async def _work_through(self, slot: Slot, run: Run) -> None:
         once = run.definition is not None and run.definition.at_most_once

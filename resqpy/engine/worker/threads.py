@@ -82,6 +82,8 @@ class ThreadRunner:
             if not call.future.done():
                 self._abandon(call)
             raise
+        finally:
+            del call, run  # the traceback of the function's error has this frame
 
     def _submit(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
@@ -142,6 +144,7 @@ class ThreadRunner:
                     self._loop.call_soon_threadsafe(self._settle)
             if call.abandoned:
                 return
+            del call  # or it would be kept until the next one comes
 
     def _settle(self) -> None:
         """On the loop: pass on what ended."""
@@ -230,6 +233,8 @@ class _Call:
     def settle(self) -> None:
         """On the loop: the caller continues."""
         future, error = self.future, self._error
+        self._error = self._run = None  # the error's traceback has a frame of this call
+        del self._context
         if future.done():
             return
         if error is None:
