@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import JobTimeout, TaskUnfinished, UsageError
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
-from resqpy.testing import find_enqueued
+from resqpy.testing import drain, find_enqueued
 from tests.framework.conftest import Files, MakeProject, until
 
 MIDDLEWARE = """
@@ -324,3 +324,162 @@ async def test_pre_enqueue_may_change_the_inputs(make_project: MakeProject) -> N
         ] == [7] * 4
         [delayed] = [job for job in await find_enqueued("priced") if job.timestamp is not None]
     assert given == delayed.inputs == {"to": "a"}
+
+
+AROUND = """
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from resqpy import Middleware, task
+SAID = []
+
+def here():
+    return "thread" if threading.current_thread().name == "resqpy-job" else "loop"
+
+class Outer(Middleware):
+    everywhere = True
+    priority = 1
+
+    def around_run(self, call):
+        SAID.append(f"outer before {call.task.name} {call.params} {here()}")
+        try:
+            yield
+        except LookupError as error:
+            SAID.append(f"outer saw {error}")
+            raise
+        finally:
+            SAID.append("outer after")
+
+class ByKind(Middleware):
+    priority = 2
+
+    @contextmanager
+    def plain(self):
+        SAID.append("plain before")
+        yield
+        SAID.append("plain after")
+
+    @asynccontextmanager
+    async def awaited(self):
+        SAID.append("async before")
+        yield
+        SAID.append("async after")
+
+    def around_run(self, call):
+        return self.awaited() if call.task.is_async else self.plain()
+
+class Mute(Middleware):
+    def around_run(self, call):
+        return call.params.get("context")
+"""
+AROUND_TASKS = """
+import asyncio
+from resqpy import task
+from middleware.around import SAID, here
+
+@task(middleware=["byKind"])
+def plain(fail: bool = False):
+    SAID.append(f"plain runs, {here()}")
+    if fail:
+        raise LookupError("oh")
+    return 1
+
+@task(middleware=["byKind"])
+async def awaited(fail: bool = False):
+    SAID.append(f"awaited runs, {here()}")
+    if fail:
+        raise LookupError("oh")
+    return 2
+
+@task(time_limit=50)
+async def slow():
+    await asyncio.Event().wait()
+
+@task(middleware=["mute"])
+async def mute(): 'Its middleware returns None.'
+
+@task
+def late():
+    async def rest(): ...
+    return rest()
+"""
+
+
+@pytest.fixture
+def around(make_project: MakeProject) -> Project:
+    """A project whose middleware is around the tasks' functions."""
+    return make_project(middleware__around=AROUND, tasks__a=AROUND_TASKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "inner"), [("plain", "thread", "plain"), ("awaited", "loop", "async")]
+)
+async def test_around_run_is_where_the_function_runs(
+    around: Project, name: str, where: str, inner: str
+) -> None:
+    """In its thread or on the loop, in the declared order; an error goes through all of them."""
+    told: list[str] = around.registry.task(name).run.__globals__["SAID"]
+    async with Process(around):
+        for fail in (False, True):
+            await api.tasks.enqueue(name, {"fail": fail})
+        drained = await drain()
+
+    assert [each.end for each in drained.jobs] == ["success", "failure"]
+    assert told == [
+        f"outer before {name} {{'fail': False}} {where}",
+        f"{inner} before",
+        f"{name} runs, {where}",
+        f"{inner} after",
+        "outer after",
+        f"outer before {name} {{'fail': True}} {where}",
+        f"{inner} before",
+        f"{name} runs, {where}",
+        "outer saw oh",
+        "outer after",
+    ]
+
+
+async def test_around_run_ends_whatever_ends_the_run(around: Project) -> None:
+    """A time limit too; what can't be entered, or would run on after it, fails the job."""
+    told: list[str] = around.registry.task("slow").run.__globals__["SAID"]
+    async with Process(around):
+        for name in ("slow", "mute", "late"):
+            await api.tasks.enqueue(name)
+        drained = await drain()
+
+    assert [each.error.__class__ for each in drained.jobs] == [
+        JobTimeout,
+        UsageError,
+        TaskUnfinished,
+    ]
+    assert told.count("outer after") == 3
+
+
+def test_without_it_the_function_is_called_as_before(make_project: MakeProject) -> None:
+    """What nobody declares has no code in the way of a run, nor a plugin where there is one."""
+    head = "from resqpy import Middleware, task\n"
+    body = "class A(Middleware):\n    def around_run(self, call): yield\n"
+    tasks = "@task\nasync def a(): ...\n@task(middleware=[A])\nasync def b(): ...\n"
+    found = make_project(tasks__a=head + body + tasks).registry.definitions
+    names = [found[each].perform.__name__ for each in "ab"]
+    assert names == ["perform_async", "perform_async_within"]
+    assert [(found[each].direct, found[each].around) for each in "ab"] == [(True, ())] * 2
+
+
+def test_an_async_around_run_is_for_async_tasks(files: Files) -> None:
+    """A plain task can't have one; nor can it be a coroutine."""
+    files.write(
+        middleware__a="""
+        from resqpy import Middleware
+        class A(Middleware):
+            everywhere = True
+            async def around_run(self, call):
+                yield
+        class B(Middleware):
+            async def around_run(self, call): ...
+        """,
+        tasks__a="from resqpy import task\n@task\ndef a(): ...\n@task\nasync def b(): ...",
+    )
+
+    wrong, plain = files.problems()
+    assert wrong.startswith("middleware/a.py:7: middleware 'b': around_run is a coroutine")
+    assert plain.startswith("tasks/a.py:3: around_run of middleware 'a' is async, and the task 'a'")

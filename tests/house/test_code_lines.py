@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
     "engine": (5885, 44),
-    "framework": (6585, 46),
+    "framework": (6650, 46),
     "plugins": (325, 4),
     "resqpy": (140, 1),
     "schedules": (700, 4),

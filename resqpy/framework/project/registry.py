@@ -21,6 +21,7 @@ from resqpy.engine.plugin import Plugin
 from resqpy.framework.tasks.middleware import (
     Middleware,
     MiddlewareSet,
+    around_runs,
     as_plugins,
     overrides,
     params_of,
@@ -79,11 +80,12 @@ class Registry:
             return
         try:
             middleware = self.middleware.of(task)
+            around = around_runs(middleware, task)
         except UsageError as error:
             complain("middleware", str(error))
             return
         try:
-            definition = self._define(task, middleware)
+            definition = self._define(task, middleware, around)
         except UnknownOption as error:
             complain("plugin_options", str(error))
         except UsageError as error:
@@ -93,7 +95,9 @@ class Registry:
             self.definitions[task.name] = definition
             self._by_definition[id(task.defined)] = task
 
-    def _define(self, task: TaskSpec, chosen: list[Middleware]) -> Definition:
+    def _define(
+        self, task: TaskSpec, chosen: list[Middleware], around: list[Middleware]
+    ) -> Definition:
         middleware = as_plugins(chosen, task)
         plugins = [self._plugin(each) for each in task.plugins]
         options = {name: dict(each) for name, each in task.plugin_options.items()}
@@ -103,7 +107,7 @@ class Registry:
         limit = task.time_limit_ms
         return define(
             task.name,
-            performer(task, middleware=bool(middleware)),
+            performer(task, middleware=bool(middleware), around=around),
             plugins=[*plugins, *middleware],
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),

@@ -8,10 +8,11 @@ plugins, so that a retry sees what a `pre_processor` raised. Failures come from 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from resqpy.base.errors import InvalidInputs, InvalidTask
+from resqpy.base.errors import InvalidInputs, InvalidTask, TaskUnfinished, UsageError
 from resqpy.base.imports import misspelled, near_match
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
@@ -97,11 +98,12 @@ def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
     return task.inputs.check(given)
 
 
-def performer(task: TaskSpec, *, middleware: bool) -> Any:
+def performer(task: TaskSpec, *, middleware: bool, around: Sequence[Middleware] = ()) -> Any:
     """The function that the engine calls: async if the task's own is.
 
     Args:
         middleware: it may have changed the inputs.
+        around: what has an `around_run`, outermost first.
     """
     run, signature = task.run, task.signature
 
@@ -120,12 +122,72 @@ def performer(task: TaskSpec, *, middleware: bool) -> Any:
     def perform_in_thread(*args: Any) -> Any:
         return run(**arguments(args))
 
+    async def perform_async_within(*args: Any) -> Any:
+        given, call = arguments(args), call_of(task, current_run.get())
+        async with AsyncExitStack() as stack:
+            for each in around:
+                await _enter(stack, each, call)
+            return await run(**given)
+
+    def perform_in_thread_within(*args: Any) -> Any:
+        given, call = arguments(args), call_of(task, current_run.get())
+        with ExitStack() as stack:
+            for each in around:
+                stack.enter_context(_context(each, call, "__enter__"))
+            return _ended(run(**given))
+
+    if around:
+        return perform_async_within if task.is_async else perform_in_thread_within
     return perform_async if task.is_async else perform_in_thread
+
+
+async def _enter(stack: AsyncExitStack, middleware: Middleware, call: TaskCall) -> None:
+    context = _context(middleware, call, "__aenter__", "__enter__")
+    if hasattr(context, "__aenter__"):
+        await stack.enter_async_context(context)
+    else:
+        stack.enter_context(context)
+
+
+def _context(middleware: Middleware, call: TaskCall, *entries: str) -> Any:
+    """What its `around_run` returns, if that can be entered here."""
+    context = middleware.around_run(call)
+    if any(hasattr(context, each) for each in entries):
+        return context
+    kind = "async" if call.task.is_async else "plain"
+    raise UsageError(
+        f"around_run of middleware {middleware.title()!r} returned {context!r}, which is no context manager for "
+        f"{kind} tasks like {call.task.name!r}"
+    )
+
+
+def _ended(result: Any) -> Any:
+    """The result of a plain function; what it left to run would run outside of what is around it."""
+    if inspect.isawaitable(result):
+        if isinstance(result, Coroutine):
+            result.close()
+        raise TaskUnfinished(
+            f"the plain task returned a {type(result).__name__}, which would run after its around_run and its "
+            "resources have ended: make the task async, and await it there"
+        )
+    return result
+
+
+def as_context(function: Any) -> Any:
+    """A generator function as what makes a context manager, as if it was decorated so; others unchanged."""
+    if inspect.isasyncgenfunction(function):
+        return asynccontextmanager(function)
+    return contextmanager(function) if inspect.isgeneratorfunction(function) else function
+
+
+def is_async_context(function: Any) -> bool:
+    """Whether a function, made by `as_context` or a decorator, makes only async context managers."""
+    return inspect.isasyncgenfunction(inspect.unwrap(function))
 
 
 _PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")
 _ENQUEUE, _RUN = ("pre_enqueue", "post_enqueue"), ("pre_processor", "post_processor")
-HOOKS = (*_ENQUEUE, *_RUN, "on_failure")
+HOOKS = (*_ENQUEUE, *_RUN, "around_run", "on_failure")
 
 
 class Middleware:
@@ -145,6 +207,11 @@ class Middleware:
     priority: ClassVar[int] = 100
     hook_timeout: ClassVar[Duration | None] = 30_000
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "around_run" in vars(cls):
+            cls.around_run = as_context(cls.around_run)  # type: ignore[method-assign]  # decorated
+
     def pre_enqueue(self, job: Enqueuing) -> Any:
         """Before a job is enqueued: may change `job.args`. Returning False forbids it; an error is raised
         to the caller.
@@ -158,6 +225,13 @@ class Middleware:
 
     def post_processor(self, call: TaskCall) -> Any:
         """After a run: `call.result` and `call.error` may be changed. Raising fails the job."""
+
+    def around_run(self, call: TaskCall) -> Any:
+        """What surrounds the task's function where that runs, in its thread or on the loop: a context
+        manager, or a generator function that yields once. An async one is for async tasks only, a plain one
+        for all. What the task raises is raised at the `yield`. It is part of the run: the task's time limit
+        includes it, and what it raises fails the job.
+        """
 
     def on_failure(self, failure: JobFailure) -> Any:
         """A job has failed, for good or until its next attempt, whatever the reason, and that is written.
@@ -234,6 +308,23 @@ def as_plugins(chosen: Sequence[Middleware], task: TaskSpec) -> list[Plugin]:
     return [plugin(each, task) for plugin, each in made if plugin is not None]
 
 
+def around_runs(chosen: Sequence[Middleware], task: TaskSpec) -> list[Middleware]:
+    """Those with an `around_run`.
+
+    Raises:
+        InvalidTask: one is async, and the task is not.
+    """
+    found = [each for each in chosen if overrides(each, "around_run")]
+    for each in found:
+        if not task.is_async and is_async_context(each.around_run):
+            raise InvalidTask(
+                f"around_run of middleware {each.title()!r} is async, and the task {task.name!r} is a plain "
+                "function, which runs in a thread: make around_run a plain generator (it serves async tasks too), "
+                "return a context manager by call.task.is_async, or make the task async"
+            )
+    return found
+
+
 class MiddlewareSet:
     """The middleware of a project, by name."""
 
@@ -261,6 +352,8 @@ class MiddlewareSet:
             raise InvalidTask(f"middleware {name!r}: priority is {kind.priority!r}, not a number")
         if kind.hook_timeout is not None:
             duration_s(kind.hook_timeout, f"middleware {name!r}: hook_timeout")
+        if inspect.iscoroutinefunction(kind.around_run):
+            raise InvalidTask(f"middleware {name!r}: around_run is a coroutine; it must yield once")
         self._by_name[name] = kind()
 
     def of(self, task: TaskSpec | None) -> list[Middleware]:
@@ -270,7 +363,7 @@ class MiddlewareSet:
             InvalidTask: it names a middleware that doesn't exist.
         """
         chosen = [each for each in self._by_name.values() if each.everywhere]
-        for wanted in () if task is None else task.middleware:
+        for wanted in task.middleware if task is not None else ():
             made = self._find(wanted)
             if made not in chosen:
                 chosen.append(made)
