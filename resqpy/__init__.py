@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         WrongCursor as WrongCursor,
         WrongLoop as WrongLoop,
     )
+    from resqpy.base.json_forms import converter as converter
     from resqpy.base.model import Enqueued as Enqueued, FailedJob as FailedJob, Job as Job
     from resqpy.engine.inspect.inspector import Inspector as Inspector, Resque as Resque
     from resqpy.engine.options import (
@@ -111,6 +112,7 @@ _NAMES = {
         TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
         WorkerStopped WrongCursor WrongLoop
     """,
+    "base.json_forms": "converter",
     "base.model": "Enqueued FailedJob Job",
     "engine.inspect.inspector": "Inspector Resque",
     "engine.worker.multi_worker": "MultiWorker",

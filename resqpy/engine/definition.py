@@ -136,7 +136,8 @@ class Definition(RunRules):
         queue: where its jobs go, if specified.
         periodic: how it runs by itself; None: it doesn't.
         version: identifies the inputs that it takes; empty if unknown.
-        check: raises a `UsageError` for arguments that it doesn't accept; None: it accepts any.
+        check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`; None: they are
+            JSON, and it accepts any.
         direct: a run only calls `perform`: no plugin, time limit or mark.
         bare: a successful run writes nothing at its end.
     """
@@ -152,7 +153,7 @@ class Definition(RunRules):
     queue: str | None = None
     periodic: Periodic | None = None
     version: str = ""
-    check: Callable[[Sequence[Any]], object] | None = None
+    check: Callable[[Sequence[Any]], list[Any]] | None = None
     direct: bool = field(init=False)
     bare: bool = field(init=False)
 
@@ -214,7 +215,7 @@ def define(
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
     version: str = "",
-    check: Callable[[Sequence[Any]], object] | None = None,
+    check: Callable[[Sequence[Any]], list[Any]] | None = None,
     **more: Unpack[Keywords],
 ) -> Definition:
     """Make a definition.
@@ -225,7 +226,7 @@ def define(
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
         version: identifies the inputs that it takes.
-        check: raises a `UsageError` for arguments that it doesn't accept.
+        check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`.
         more: the rules of `RunRules`, and what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`;
             see `periodic_of`.
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from resqpy.base.errors import UsageError
 from resqpy.base.events import Emitter
+from resqpy.base.json_forms import to_json
 from resqpy.base.model import Job
 from resqpy.engine.definition import Definition, define
 from resqpy.framework.api.api import api
@@ -62,10 +63,11 @@ async def find_enqueued(
         UnknownTask: with the nearest name; also for a foreign task without jobs in any queue.
     """
     name = None if task is None else await _name(task)
+    wanted = None if inputs is None else to_json(inputs)
     return [
         each
         async for each in _each()
-        if name in (None, each.task) and (inputs is None or each.inputs == inputs)
+        if name in (None, each.task) and wanted in (None, each.inputs)
     ]
 
 
@@ -197,6 +199,7 @@ async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         spec.name,
         performer(spec, middleware=False),
         time_limit=None if limit is None else timedelta(milliseconds=limit),
+        check=api.registry.definitions[spec.name].check,
     )
     return await _perform(spec, bare, inputs)
 

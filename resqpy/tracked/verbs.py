@@ -167,14 +167,14 @@ class Tracked(TaskQueries):
         Raises:
             UnknownTask, UsageError: what is wrong.
         """
-        self._check(kind, payload)
+        payload = self._checked(kind, payload)
         queue = options.get("queue") or self._queue_of(kind)
         definition = self._definition_of(kind)
         defaults = defaults_of(definition, self.defaults)
         return definition, new_record(kind, payload, options, defaults, queue, self._now_us())
 
-    def _check(self, kind: str, payload: Mapping[str, Any] | None) -> None:
-        """Reject a type or payload that is known to be invalid."""
+    def _checked(self, kind: str, payload: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The payload in JSON; a type or payload that is known to be invalid is rejected."""
         known = None if self._types is None else self._types()
         if known is not None and kind not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -182,6 +182,7 @@ class Tracked(TaskQueries):
                 f"no task named {kind!r} is defined{near_match(kind, known)} (tasks: {names}); define it, or "
                 "register a handler for it"
             )
+        return payload
 
     @intercepted("get", "task_id")
     async def get(self, task_id: str) -> TrackedTask | None:

@@ -374,3 +374,32 @@ def test_explain_tells_what_it_is(
 
     assert found[kind]["blocks"] is blocks
     assert words in found[kind]["words"]
+
+
+def test_typed_inputs(resqpy: Call, root: Path, client: Redis) -> None:
+    """Words are read as what the task declares, and shown, enqueued and run alike."""
+    (root / "tasks" / "typed.py").write_text(
+        "from dataclasses import dataclass\nfrom datetime import date, datetime\nfrom decimal import Decimal\n"
+        "from resqpy import task\n\n\n@dataclass\nclass Item:\n    password: str\n\n\n"
+        "@task()\ndef pay(price: Decimal, day: date = date(2026, 1, 2), items: list[Item] = ()):\n"
+        "    'Pay.'\n    return {'price': price, 'day': day}\n"
+    )
+    resqpy("task", "enqueue", "pay", "price=12.30", "day=2026-11-29", 'items=[{"password": "x"}]')
+    ran = resqpy("task", "run", "pay", "price=12.30", "--json").json
+    wrong = resqpy("task", "enqueue", "pay", "price=1", "day=tomorrow")
+    schema = json.loads(resqpy("task", "show", "pay", "--json-schema").out)
+    shown = resqpy("task", "show", "pay", "--json").json
+
+    [raw] = client.lrange("resque:queue:default", 0, -1)
+    assert json.loads(raw)["args"] == [
+        {"price": "12.30", "day": "2026-11-29", "items": [{"password": "x"}]}
+    ]
+    assert ran["result"] == {"price": "12.30", "day": "2026-01-02"}
+    assert wrong.code == Exit.USAGE
+    assert "input 'day' must be a date such as '2026-11-29', got 'tomorrow' (str)" in wrong.err
+    assert schema["properties"]["items"]["items"] == {"$ref": "#/$defs/Item"}
+    assert schema["$defs"]["Item"]["properties"] == {"password": {"type": "string"}}
+    assert schema["properties"]["day"] == {
+        "type": "string", "format": "date", "default": "2026-01-02",
+    }  # fmt: skip
+    assert shown["inputs"]["day"]["default"] == "2026-01-02"

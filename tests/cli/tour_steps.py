@@ -73,7 +73,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     "The project's tasks",
     (
         "task list", "task list --queue default --json", "task list --periodic",
-        "task list --help", "task show sendWelcomeEmail",
+        "task list --help", "task show sendWelcomeEmail", "task show sendWelcomeEmail --json-schema",
         "task enqueue sendWelcomeEmail to=ada@example.com",
         "task enqueue --name fetch_weather --args '{}' --in 1h --queue low --count 2 --dry-run",
         "task enqueue send_reminder --at 2099-01-01T00:00Z to=ada@example.com about=tea --dry-run",

@@ -37,9 +37,9 @@ is taken, too; where it says `Moment`, an aware `datetime`. What has a page of i
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Projects": (
-        "Task", "task", "Handle", "TaskJob", "Input", "Middleware", "TaskCall", "JobFailure", "Initializer", "api",
-        "open_project", "lifespan", "Project", "ProjectErrors", "ProjectProblem", "Process", "current_task",
-        "TrackedApi",
+        "Task", "task", "Handle", "TaskJob", "Input", "converter", "Middleware", "TaskCall", "JobFailure",
+        "Initializer", "api", "open_project", "lifespan", "Project", "ProjectErrors", "ProjectProblem", "Process",
+        "current_task", "TrackedApi",
     ),
     "Without a project": (
         "Queue", "SyncQueue", "Inspector", "Resque", "Worker", "MultiWorker", "Scheduler", "Plugin", "Enqueuing",

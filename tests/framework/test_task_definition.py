@@ -173,11 +173,12 @@ HEAD = "from resqpy import Input, Task, task\n"
             "2: task a: input 'too' is declared, but run doesn't take it; did you mean 'to'?",
         ),
         (
-            "from datetime import date\n@task()\ndef a(day: date): 'A.'",
+            "@task()\ndef a(data: bytes): 'A.'",
             (
-                "4: task a: input 'day' is a date, which JSON can't represent; declare a JSON type"
-                " (str, int, float, bool, list, dict, None) and convert it in run, or give"
-                " the input a formatter"
+                "3: task a: input 'data' is a bytes, which JSON can't represent; declare a type"
+                " that resqpy can write (JSON's own, datetime, date, time, timedelta, UUID, Decimal,"
+                " an enum, a dataclass, a NamedTuple, a TypedDict, a set), call resqpy.converter for"
+                " it, or give the input a formatter"
             ),
         ),
         (
@@ -188,7 +189,8 @@ HEAD = "from resqpy import Input, Task, task\n"
             "@task()\ndef a(x: 'Nowhere'): 'A.'",
             (
                 "3: task a: the type hint 'Nowhere' of input 'x' can't be read:"
-                " name 'Nowhere' is not defined"
+                " name 'Nowhere' is not defined; make it a name of the module at run time: import it outside"
+                " `if TYPE_CHECKING:`, and define it outside functions"
             ),
         ),
         (

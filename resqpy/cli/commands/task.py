@@ -95,6 +95,7 @@ def _timing(task: TaskSpec) -> str:
 
 
 def _as_json(task: TaskSpec) -> dict[str, Any]:
+    from resqpy.base.json_forms import to_json
     from resqpy.engine.definition import RULES
 
     return {
@@ -106,7 +107,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "timezone": task.timezone if task.cron else None,
         "inputs": {
             name: {"type": _type(each.type), "required": each.is_required,
-                   **({"default": each.default} if each.has_default else {})}
+                   **({"default": to_json(each.default)} if each.has_default else {})}
             for name, each in task.inputs.items()
         },
         "plugins": [_named(each) for each in task.plugins],
@@ -132,10 +133,16 @@ def _named(thing: Any) -> str:
 
 @task.command()
 @click.argument("name", shell_complete=task_names)
-def show(name: str) -> None:
+@option("--json-schema", is_flag=True, help="Only the JSON Schema of its inputs.")
+def show(name: str, *, json_schema: bool) -> None:
     """Show all properties of a task."""
+    from resqpy.base.codec import json_text
+
     project = load_project(current())
     found = task_of(project, name)
+    if json_schema:
+        output.say(json_text(found.inputs.json_schema()))  # whole: a name is no secret
+        return
     shown = _as_json(found)
     inputs = shown.pop("inputs")
     output.show({**shown, "inputs": inputs}, lambda: _print(shown, inputs, project.root))
@@ -290,6 +297,8 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
 
     Nothing is enqueued. Exit code 1 if it raises, 6 if a plugin or middleware forbids it.
     """
+    from resqpy.base.json_forms import to_json
+
     name, given, words = read_name_and_inputs(named, args, inputs)
     skipped: list[str] = []
 
@@ -313,7 +322,7 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     if skipped:
         output.note(f"{name} did not run: a plugin or middleware of the task forbids it")
     if output.wants_json():
-        output.json({"task": name, "result": result})
+        output.json({"task": name, "result": to_json(result)})
     elif result is not None:
         output.say(output.text(result))
     return Exit.NO if skipped else Exit.OK

@@ -151,10 +151,9 @@ class JobHooks:
             self._tell_once(plugin.name, name, whose)
             return deepcopy(given)
         try:
-            raw = codec.encode_job(name, job.queue, job.args)
+            check = self._definitions[name].check
+            raw = codec.encode_job(name, job.queue, check(job.args) if check else job.args)
             args = codec.decode_job(raw, job.queue).args  # the plugin may keep using its own object
-            if (check := self._definitions[name].check) is not None:
-                check(args)
         except UsageError as error:
             raise type(error)(f"{whose} can't be enqueued: {error}") from error
         return args

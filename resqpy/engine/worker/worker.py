@@ -17,6 +17,7 @@ from resqpy.base.concurrency.loops import ThreadFailed, on_its_loop
 from resqpy.base.concurrency.own_tasks import Deadline
 from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
 from resqpy.base.imports import near_match
+from resqpy.base.json_rules import plain
 from resqpy.base.model import WorkerId
 from resqpy.engine.definition import Definitions, definitions
 from resqpy.engine.lifecycle import OutcomeKind
@@ -368,7 +369,9 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
         hint = near_match(name, worker.definitions)
         raise UnknownTask(f'No job defined for class "{name}"{hint}')
     own_id = identity.worker_id(0, "inline", worker.queues.text)
-    raw = codec.encode_job(name, "inline", list(args))
+    if definition.check is not None and not plain(args := list(args)):
+        args = definition.check(args)
+    raw = codec.encode_job(name, "inline", args)
     job = codec.decode_job(raw, f"_direct-queue-{own_id.name}")
     run = Run(job, definition, own_id, worker.store)
     run.worker = worker

@@ -106,9 +106,9 @@ class Enqueuer:
             raise InvalidInputs(
                 f"task {task.name!r}: the inputs are {task.inputs.quoted(given)}, not a dict"
             )
-        task.inputs.check(given)
+        sent = task.inputs.as_sent(given)
         # an empty name of a queue is one, and is refused as such
-        return task.queue if job.queue is None else job.queue, task.name, [dict(given)]
+        return task.queue if job.queue is None else job.queue, task.name, [sent]
 
 
 def _as_told(done: bool) -> Enqueued:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from resqpy.base.concurrency.loops import must_be_awaited
 from resqpy.base.imports import near_match
+from resqpy.base.json_forms import to_json
 from resqpy.base.model import Job
 from resqpy.base.when import Duration, Moment
 from resqpy.engine.inspect.inspector import Inspector
@@ -319,4 +320,5 @@ def as_args(args: Args) -> list[Any]:
     """A job's arguments from a dict of inputs; a list is a foreign client's."""
     if args is None:
         return [{}]
-    return [dict(args)] if isinstance(args, Mapping) else list(args)
+    made: list[Any] = to_json([args] if isinstance(args, Mapping) else list(args))
+    return made

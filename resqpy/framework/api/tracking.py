@@ -121,14 +121,17 @@ class TrackedApi(Tracked):
         """Create many tasks; see `Tracked`."""
         return await super().create_many(tasks)
 
-    def _check(self, task_type: str, payload: Mapping[str, Any] | None) -> None:
+    def _checked(
+        self, task_type: str, payload: Mapping[str, Any] | None
+    ) -> Mapping[str, Any] | None:
         """Check the inputs like an enqueue; a handler of this process accepts anything."""
-        super()._check(task_type, payload)
+        given = super()._checked(task_type, payload)
         tasks = {} if self._registry is None else self._registry.tasks
-        if task_type in tasks and task_type not in self.listeners:
-            given = {} if payload is None else payload
-            if isinstance(given, Mapping):  # otherwise it is rejected as no JSON object
-                tasks[task_type].inputs.check(given)
+        if task_type not in tasks or task_type in self.listeners:
+            return given
+        wanted: Any = {} if given is None else given
+        # anything but a mapping is rejected as no JSON object
+        return tasks[task_type].inputs.as_sent(wanted) if isinstance(wanted, Mapping) else given
 
     def _known_definition(self, task_type: str) -> Definition | None:
         """The definition of the tasks of a type, here or in the project's workers."""

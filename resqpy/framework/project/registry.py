@@ -24,8 +24,8 @@ from resqpy.framework.tasks.middleware import (
     around_runs,
     as_plugins,
     overrides,
-    params_of,
     performer,
+    sent_args,
 )
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
@@ -112,7 +112,7 @@ class Registry:
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
             version=task.inputs.version,
-            check=partial(params_of, task),
+            check=partial(sent_args, task),
             queue=task.queue,
             frequency=task.frequency_ms,
             cron=task.schedule,

@@ -1,8 +1,8 @@
 """The inputs of a task: declared by `inputs` or by the type hints of `run`, and checked.
 
 They are checked twice: when a job is enqueued, so that the caller gets the error, and before the run,
-because foreign clients don't check. What is enqueued is what the caller passed, possibly changed by enqueue
-hooks: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job by
+because foreign clients don't check. What is enqueued is what the caller passed, as JSON, possibly changed by
+enqueue hooks: defaults and formatters are applied before the run, so that `delete` and `del_delayed` find a job by
 what was enqueued.
 """
 
@@ -10,108 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin
+from typing import Any
 
 from resqpy.base.codec import TASK_ID
 from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of
 from resqpy.base.imports import near_match
+from resqpy.base.json_forms import to_json
 from resqpy.base.masking import HIDDEN, SECRETS, Redaction
-
-# Type hints as checks of JSON values: what `run(self, to: str, copies: int = 1)` declares.
-
-Check = Callable[[Any], bool]
-
-_PLAIN: dict[Any, Check] = {
-    Any: lambda _: True,
-    object: lambda _: True,
-    None: lambda value: value is None,
-    type(None): lambda value: value is None,
-    bool: lambda value: isinstance(value, bool),
-    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    float: lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    str: lambda value: isinstance(value, str),
-}
-_LISTS = (list, tuple, Sequence, typing.Iterable, set, frozenset)
-_DICTS = (dict, Mapping, typing.MutableMapping)
-
-
-def check_of(hint: Any) -> Check:
-    """A function that tells whether a JSON value matches a hint.
-
-    Raises:
-        UsageError: JSON has no such values.
-    """
-    if isinstance(hint, typing.TypeVar) or hint in _PLAIN:
-        return _PLAIN.get(hint, _PLAIN[Any])
-    if isinstance(hint, typing.NewType):
-        return check_of(hint.__supertype__)
-    if typing.is_typeddict(hint):
-        return _typed_dict_check(hint)
-    return _check_of_generic(hint, get_origin(hint) or hint, get_args(hint))
-
-
-def _check_of_generic(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Check:
-    if origin in {Union, types.UnionType}:
-        checks = [check_of(each) for each in arguments]
-        return lambda value: any(check(value) for check in checks)
-    if origin is Literal:
-        return lambda value: any(value == each and type(value) is type(each) for each in arguments)
-    if origin in {typing.Annotated, NotRequired, Required}:
-        return check_of(arguments[0])
-    if origin in _LISTS:
-        return _list_check(origin, arguments)
-    if origin in _DICTS:
-        inner = check_of(arguments[1]) if len(arguments) > 1 else _PLAIN[Any]
-        return lambda v: isinstance(v, Mapping) and all(inner(each) for each in v.values())
-    raise UsageError(
-        f"is a {name_of(hint)}, which JSON can't represent; declare a JSON type (str, int, float, bool, list, "
-        "dict, None) and convert it in run, or give the input a formatter"
-    )
-
-
-def _list_check(origin: Any, arguments: tuple[Any, ...]) -> Check:
-    if origin in {set, frozenset}:
-        raise UsageError("is a set, which JSON can't represent; declare a list")
-    if origin is tuple and Ellipsis not in arguments and arguments:
-        checks = [check_of(each) for each in arguments]
-        return lambda value: (
-            isinstance(value, list | tuple)
-            and len(value) == len(checks)
-            and all(check(each) for check, each in zip(checks, value, strict=True))
-        )
-    inner = check_of(arguments[0]) if arguments else _PLAIN[Any]
-    return lambda value: isinstance(value, list | tuple) and all(inner(each) for each in value)
-
-
-def _typed_dict_check(hint: Any) -> Check:
-    """The required keys, and the types of the declared ones; others are accepted."""
-    checks = {name: check_of(each) for name, each in typing.get_type_hints(hint).items()}
-    required: frozenset[str] = hint.__required_keys__
-
-    def check(value: Any) -> bool:
-        return (
-            isinstance(value, Mapping)
-            and required <= value.keys()
-            and all(checks[name](value[name]) for name in checks.keys() & value.keys())
-        )
-
-    return check
-
-
-def name_of(hint: Any) -> str:
-    """A hint for people: `str`, `list[int] | None`, `'fast' or 'slow'`."""
-    if get_origin(hint) is Literal:
-        return " or ".join(map(repr, get_args(hint)))
-    if get_origin(hint) is typing.Annotated:
-        return name_of(get_args(hint)[0])
-    named = isinstance(hint, type) and not get_args(hint)
-    return hint.__name__ if named else str(hint).replace("typing.", "")
-
+from resqpy.framework.tasks.hints import name_of, reader_of
+from resqpy.framework.tasks.readers import ANY, NOT_TOLD, Fault, Mismatch, Reader
 
 _NOTHING: Any = type("_Nothing", (), {"__repr__": lambda _: "nothing"})()
 
@@ -127,7 +37,7 @@ class Input:
         validator: receives the value; it raises, returns False, or returns a text that says what is wrong.
             Anything else means that the value is valid.
         formatter: converts the value to what `run` receives; before the validator, as in ActionHero.
-        type: a type hint; JSON's values only, unless there is a formatter.
+        type: a type hint; a formatter gets JSON's values.
         description: for people.
     """
 
@@ -186,6 +96,9 @@ class Inputs(Mapping[str, Input]):
         declared: by name.
         extra: undeclared inputs are accepted.
 
+    Attributes:
+        typed: the inputs that are other in Redis than in `run`: datetimes, dataclasses and the like.
+
     Raises:
         UsageError: a type hint that JSON has no values for.
     """
@@ -194,7 +107,9 @@ class Inputs(Mapping[str, Input]):
         self._task = task
         self._declared = dict(declared)
         self.extra = extra
-        self._checks = {name: _check(name, each) for name, each in self._declared.items()}
+        self._readers = {name: _reader(name, each) for name, each in self._declared.items()}
+        self._reads = {name: each.read for name, each in self._readers.items()}
+        self.typed = tuple(name for name, each in self._readers.items() if not each.plain)
         self._redaction = Redaction()
 
     def hide(self, words: Sequence[str]) -> None:
@@ -224,14 +139,53 @@ class Inputs(Mapping[str, Input]):
     @property
     def version(self) -> str:
         """Identifies the declared inputs: a version of the task with other inputs has another value."""
-        parts = [
+        parts: list[tuple[Any, ...]] = [
             (name, each.is_required, name_of(each.type)) for name, each in self._declared.items()
         ]
+        if self.typed:  # whose fields are not told by their names
+            parts.append(("", False, str(self.json_schema())))
         return hashlib.sha256(repr((sorted(parts), self.extra)).encode()).hexdigest()[:8]
 
     def fits(self, name: str, value: Any) -> bool:
         """Whether a value matches the type of an input; undeclared inputs accept any."""
-        return name not in self._checks or self._checks[name](value)
+        try:
+            return name not in self._reads or self._reads[name](value) is not NOT_TOLD
+        except Mismatch:
+            return False
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the inputs as they are in Redis."""
+        defs: dict[str, Any] = {}
+        properties = {name: self._schema(name, each, defs) for name, each in self._declared.items()}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self._task,
+            "type": "object",
+            "properties": properties,
+            "required": self.required,
+            "additionalProperties": self.extra,
+            **({"$defs": defs} if defs else {}),
+        }
+
+    def _schema(self, name: str, declared: Input, defs: dict[str, Any]) -> dict[str, Any]:
+        made = self._readers[name].schema(defs)
+        if declared.description:
+            made["description"] = declared.description
+        if declared.has_default and not callable(declared.default):
+            made["default"] = to_json(declared.default)
+        return made
+
+    def as_sent(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The given inputs as they are enqueued: checked, in JSON.
+
+        Raises:
+            InvalidInputs: all that is wrong.
+        """
+        checked, sent = self.check(params), dict(params)
+        for name in self.typed:
+            if name in sent:
+                sent[name] = to_json(checked[name])
+        return sent
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What `run` receives for the given inputs: with defaults, formatted and validated.
@@ -265,27 +219,39 @@ class Inputs(Mapping[str, Input]):
             if declared.has_default:
                 given[name] = _fresh(declared.default)
             return None
-        value = given[name]
-        if not self._checks[name](value):
-            return f"input {name!r} must be {name_of(declared.type)}, got {self._told(name, value)}"
+        try:
+            value = self._reads[name](given[name])
+        except Mismatch as error:
+            return "; ".join(self._words_of(name, each) for each in error.faults)
+        except RecursionError:
+            return f"input {name!r} is nested too deeply"
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
         except Exception as error:  # users' functions may raise anything: it means "not valid"
             verdict = message_of(error) or class_of(error)
+        secret = isinstance(verdict, str | bool) and self._redaction.hides(name)
         if verdict is False:
-            return f"input {name!r} is not valid: {self._told(name, value)}"
+            return f"input {name!r} is not valid: {self._told(value, secret=secret)}"
         if not isinstance(verdict, str):
             return None
-        return f"input {name!r} is not valid: {self._without(name, value, verdict)}"
+        return f"input {name!r} is not valid: {self._without(value, verdict, secret=secret)}"
 
-    def _told(self, name: str, value: Any) -> str:
+    def _words_of(self, name: str, problem: Fault) -> str:
+        """What is wrong within an input."""
+        secret = any(self._redaction.hides(str(each)) for each in (name, *problem.path))
+        value = problem.value
+        words = self._without(value, problem.words, secret=secret)
+        told = "" if value is NOT_TOLD else f", got {self._told(value, secret=secret)}"
+        return f"input {name + problem.place!r} {words}{told}"
+
+    def _told(self, value: Any, *, secret: bool) -> str:
         kind = type(value).__name__
-        return f"a {kind}" if self._redaction.hides(name) else f"{self.quoted(value, 60)} ({kind})"
+        return f"a {kind}" if secret else f"{self.quoted(value, 60)} ({kind})"
 
-    def _without(self, name: str, value: Any, words: str) -> str:
-        """The message of a validator or formatter, which may quote its argument."""
-        if self._redaction.hides(name) and str(value):
+    def _without(self, value: Any, words: str, *, secret: bool) -> str:
+        """A message of users' functions or of a library, which may quote the value."""
+        if secret and str(value):
             words = words.replace(str(value), HIDDEN)
         return self._redaction.text(words)
 
@@ -297,13 +263,14 @@ def _fresh(default: Any) -> Any:
     return deepcopy(default) if isinstance(default, list | dict | set) else default
 
 
-def _check(name: str, declared: Input) -> Check:
+def _reader(name: str, declared: Input) -> Reader:
     try:
-        return check_of(declared.type)
+        reader = reader_of(declared.type)
     except UsageError as error:
-        if declared.formatter is not None:
-            return lambda _: True
-        raise UsageError(f"input {name!r} {error}") from error
+        if declared.formatter is None:
+            raise UsageError(f"input {name!r} {error}") from error
+        return ANY
+    return ANY if declared.formatter is not None and not reader.plain else reader
 
 
 def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:

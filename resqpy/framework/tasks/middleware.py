@@ -82,11 +82,25 @@ def call_of(task: TaskSpec, run: Run) -> TaskCall:
 
 
 def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
-    """The inputs in a job's arguments, whoever wrote them, checked.
+    """What `run` receives for a job's arguments, whoever wrote them.
 
     Raises:
         InvalidInputs: what is wrong.
     """
+    return task.inputs.check(_only(task, args))
+
+
+def sent_args(task: TaskSpec, args: Sequence[Any]) -> list[Any]:
+    """The arguments of a job that is to be enqueued: checked, in JSON.
+
+    Raises:
+        InvalidInputs: what is wrong.
+    """
+    return [task.inputs.as_sent(_only(task, args))]
+
+
+def _only(task: TaskSpec, args: Sequence[Any]) -> Mapping[str, Any]:
+    """The one argument."""
     given = args[0] if args else {}
     if given is None or given == []:  # PHP's empty array can mean a list or an object
         given = {}
@@ -95,7 +109,7 @@ def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
             f"task {task.name!r} takes one object with its inputs as its only argument; the job's args are "
             f"{task.inputs.quoted(list(args))}"
         )
-    return task.inputs.check(given)
+    return given
 
 
 def performer(task: TaskSpec, *, middleware: bool, around: Sequence[Middleware] = ()) -> Any:

@@ -14,7 +14,9 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.engine.definition import RunRules
 from resqpy.framework.tasks.handle import GIVEN, WHOLE
-from resqpy.framework.tasks.inputs import Check, Input, check_of, merge_hint, name_of
+from resqpy.framework.tasks.hints import name_of, reader_of, unreadable
+from resqpy.framework.tasks.inputs import Input, merge_hint
+from resqpy.framework.tasks.readers import Mismatch
 from resqpy.framework.tasks.task import PROPERTIES, FunctionTask, Task
 
 if TYPE_CHECKING:
@@ -207,23 +209,24 @@ def _check_given(run: Callable[..., Any], signature: Signature) -> None:
     """The hint of a parameter that is not an input must not be one that only an input could have."""
     parameters = inspect.signature(run).parameters
     for name in filter(None, ("worker" if signature.worker else None, signature.whole)):
-        check = _json_check(run, name, parameters[name])
-        gets = "the worker that runs the task" if name == "worker" else "the dict of all inputs"
-        value: Any = object() if name == "worker" else {}
-        if check is not None and not check(value):
+        if not _fits(run, name, parameters[name]):
+            gets = "the worker that runs the task" if name == "worker" else "the dict of all inputs"
             raise UsageError(
                 f"run's parameter {name!r} receives {gets}, which is not "
                 f"{name_of(parameters[name].annotation)}; rename the input"
             )
 
 
-def _json_check(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> Check | None:
-    """The check for a hint; None if it can't be read or is not a JSON type."""
+def _fits(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> bool:
+    """Whether the worker, or a dict of inputs, may be of a hint; so it is if the hint can't be read."""
     try:
         hint = _hint(run, name, parameter)
-        return None if is_typeddict(hint) else check_of(hint)
+        reader_of(Any if is_typeddict(hint) else hint).read(object() if name == "worker" else {})
     except UsageError:
-        return None
+        return True
+    except Mismatch:
+        return False
+    return True
 
 
 def merge_inputs(
@@ -258,9 +261,7 @@ def _hint(run: Callable[..., Any], name: str, parameter: inspect.Parameter) -> A
     try:
         resolved = get_type_hints(stub, getattr(function, "__globals__", {}), include_extras=True)
     except Exception as error:  # an annotation may be any expression
-        raise UsageError(
-            f"the type hint {hint!r} of input {name!r} can't be read: {error}"
-        ) from error
+        raise UsageError(unreadable(f"the type hint {hint!r} of input {name!r}", error)) from error
     return resolved[name]
 
 
