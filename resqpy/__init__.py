@@ -16,6 +16,7 @@ refuse_namesake(__file__)
 if TYPE_CHECKING:
     from resqpy.base.errors import (
         ConfigError as ConfigError,
+        DeadlinePassed as DeadlinePassed,
         Deposed as Deposed,
         DuplicateDelayedJob as DuplicateDelayedJob,
         EmbeddedRedisError as EmbeddedRedisError,
@@ -105,7 +106,7 @@ if TYPE_CHECKING:
 # The same at run time, where nothing is imported before it is used.
 _NAMES = {
     "base.errors": """
-        ConfigError Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
+        ConfigError DeadlinePassed Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
         InvalidInputs InvalidJob InvalidQueueName InvalidTask JobCancelled JobTimeout
         LoadFailed NoEventLoop NotInFailed NotStarted OutcomeUnknown PayloadError PoisonPill
         PoolStateError QueueFull ResqpyError StoreError StoreMisconfigured StoreUnavailable

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -189,6 +190,40 @@ def _head(class_name: str, queue: str) -> bytes:
         return f'{{"class":{json_text(class_name)},"queue":{json_text(queue)},"args":'.encode()
     except UnicodeEncodeError as error:
         raise InvalidJob(f"the task name {class_name!r} has a lone surrogate") from error
+
+
+# -- when a job is too old --
+
+# Beside the arguments, as milliseconds since the epoch by Redis' clock: it is not begun after the one, and cut
+# off at the other. Only the bytes of a job that waits have them: a Ruby or Node scheduler that rebuilds a job
+# drops them. Written by the script that pushes the job, over zeros.
+EXPIRES, DEADLINE = "resqpy_expires", "resqpy_deadline"
+_DIGITS = 13  # until the year 2286
+_ENDS = re.compile(
+    rb'(\{"class":"(?:[^"\\]|\\.)*","queue":"(?:[^"\\]|\\.)*",)((?:"resqpy_(?:expires|deadline)":\d+,)+)'
+)
+_EXPIRY = re.compile(rb'"resqpy_expires":\d+,')
+
+
+def with_ends(raw: bytes, ends: Sequence[tuple[str, int]]) -> tuple[bytes, list[int]]:
+    """A job of ours with the given numbers by name; and where these stand, for the script that pushes it."""
+    at, parts, places = raw.index(b',"args":') + 1, [], []
+    for name, ms in ends:
+        parts.append(b'"%b":%0*d,' % (name.encode(), _DIGITS, ms))
+        places.append(at + sum(map(len, parts)) - _DIGITS - 1)
+    return raw[:at] + b"".join(parts) + raw[at:], places
+
+
+def without_ends(raw: bytes, *, deadline: bool = True) -> bytes:
+    """The text of a job that may begin whenever it is taken.
+
+    Args:
+        deadline: drop that as well.
+    """
+    found = _ENDS.match(raw)
+    if found is None:
+        return raw
+    return found[1] + (b"" if deadline else _EXPIRY.sub(b"", found[2])) + raw[found.end() :]
 
 
 def spellings(class_name: str, queue: str, args: Sequence[Any]) -> list[bytes]:

@@ -111,6 +111,10 @@ class JobCancelled(ResqpyError):
     """The running job was cancelled on request."""
 
 
+class DeadlinePassed(JobCancelled):
+    """The job was cut off at its deadline."""
+
+
 class WorkerStopped(ResqpyError):
     """The worker stopped before the job ended."""
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Unpack
 
+from resqpy.base import codec
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
-from resqpy.base.when import Duration, duration_s
+from resqpy.base.when import Duration, duration_ms, duration_s
 from resqpy.engine.lifecycle import JobLifecycle
 from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
 
@@ -138,6 +139,7 @@ class Definition(RunRules):
         version: identifies the inputs that it takes; empty if unknown.
         check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`; None: they are
             JSON, and it accepts any.
+        ends: what its jobs have when they are enqueued: `codec.EXPIRES` and `codec.DEADLINE` with milliseconds.
         direct: a run only calls `perform`: no plugin, time limit or mark.
         bare: a successful run writes nothing at its end.
     """
@@ -154,6 +156,7 @@ class Definition(RunRules):
     periodic: Periodic | None = None
     version: str = ""
     check: Callable[[Sequence[Any]], list[Any]] | None = None
+    ends: tuple[tuple[str, int], ...] = ()
     direct: bool = field(init=False)
     bare: bool = field(init=False)
 
@@ -214,6 +217,8 @@ def define(
     plugins: Sequence[PluginSpec] = (),
     plugin_options: Mapping[str, Mapping[str, Any]] | None = None,
     time_limit: Duration | None = None,
+    expires: Duration | None = None,
+    deadline: Duration | None = None,
     version: str = "",
     check: Callable[[Sequence[Any]], list[Any]] | None = None,
     **more: Unpack[Keywords],
@@ -225,6 +230,7 @@ def define(
             outermost.
         plugin_options: by plugin name.
         time_limit: milliseconds or a timedelta.
+        expires, deadline: milliseconds or a timedelta; see `resqpy.Task`.
         version: identifies the inputs that it takes.
         check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`.
         more: the rules of `RunRules`, and what makes it periodic, `frequency=1000` or `cron="0 9 * * *"`;
@@ -254,6 +260,7 @@ def define(
         periodic=_periodic(name, more),
         version=version,
         check=check,
+        ends=_ends(name, {codec.EXPIRES: expires, codec.DEADLINE: deadline}, more),
         **rules,
     )
 
@@ -280,6 +287,28 @@ def _periodic(name: str, timing: Timing) -> Periodic | None:
         return periodic_of(timing)
     except UsageError as error:
         raise InvalidTask(f"task {name!r}: {error}") from error
+
+
+PERIODIC_HINT = "those of a periodic task come by its schedule: see its `missed`"
+
+
+def _ends(
+    name: str, given: Mapping[str, Duration | None], timing: Timing
+) -> tuple[tuple[str, int], ...]:
+    ends: list[tuple[str, int]] = []
+    for key, value in given.items():
+        what = key.removeprefix("resqpy_")
+        if value is None:
+            continue
+        if not (ms := duration_ms(value, what)):
+            raise InvalidTask(
+                f"task {name!r}: {what} is {value!r}, so no job could run; None: never"
+            )
+        if timing.get("frequency") or timing.get("cron"):
+            message = f"{what} is for jobs that somebody enqueues; {PERIODIC_HINT}"
+            raise InvalidTask(f"task {name!r}: {message}")
+        ends.append((key, ms))
+    return tuple(ends)
 
 
 def is_async(perform: Perform) -> bool:

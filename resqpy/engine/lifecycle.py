@@ -39,6 +39,7 @@ class OutcomeKind(Enum):
     DELAYED = "delayed", "-"
     SKIPPED = "skipped", "-"
     RETURNED = "returned", "-"
+    EXPIRED = "expired", "-"
 
     counts: str  # "p" for processed, "f" for failed, "-" for neither
 
@@ -67,6 +68,7 @@ class Outcome(NamedTuple):
 SUCCEEDED = Outcome(OutcomeKind.SUCCESS)  # without a result
 SKIPPED = Outcome(OutcomeKind.SKIPPED)
 RETURNED = Outcome(OutcomeKind.RETURNED)
+EXPIRED = Outcome(OutcomeKind.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)

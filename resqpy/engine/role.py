@@ -115,8 +115,8 @@ class Role(Emitter):
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset({
-        "start", "end", "poll", "ping", "pause", "job", "success", "failure", "re_enqueue", "skipped", "error",
-        "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader", "follower",
+        "start", "end", "poll", "ping", "pause", "job", "success", "failure", "re_enqueue", "skipped", "expired",
+        "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader", "follower",
         "enqueue", "working_timestamp", "transferred_job",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
@@ -359,6 +359,8 @@ def _tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
         events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
     elif outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
+    elif outcome.kind is OutcomeKind.EXPIRED:
+        events.tell("expired", slot, run.queue, run.job)
     elif (
         outcome.kind is OutcomeKind.SKIPPED and run.outcome is None
     ):  # else somebody else reports it

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from resqpy.base import periodic
+from resqpy.base import codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import PLAIN, Command, JobLifecycle, Outcome
@@ -115,6 +115,32 @@ class Run:
         """The time for which a periodic task's job was enqueued; None: it was not enqueued by its schedule."""
         at_ms = periodic.time_of(self.job)
         return None if at_ms is None else periodic.to_datetime(at_ms)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the job is cut off, by Redis' clock; None: never."""
+        at_ms = self.end_ms(codec.DEADLINE)
+        return None if at_ms is None else periodic.to_datetime(at_ms)
+
+    def end_ms(self, name: str) -> int | None:
+        """When the job is too old, `codec.EXPIRES` or `codec.DEADLINE`; None: never."""
+        value = self.job.extra.get(name)
+        return value if type(value) is int else None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it may be too old some time."""
+        extra = self.job.extra
+        return bool(extra) and (codec.EXPIRES in extra or codec.DEADLINE in extra)
+
+    @property
+    def too_old(self) -> bool:
+        """Whether it must not begin any more. What has begun before, and was lost with its worker, must only
+        keep its deadline.
+        """
+        expires_ms = None if self.claim.rescues else self.end_ms(codec.EXPIRES)
+        ends = [each for each in (expires_ms, self.end_ms(codec.DEADLINE)) if each is not None]
+        return bool(ends) and min(ends) <= self.clock.now_ms()
 
     @property
     def queue_object(self) -> Any:

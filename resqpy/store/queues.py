@@ -23,7 +23,8 @@ class Guard:
     Attributes:
         kind: "lock" (taken for `seconds`), "absent" (the key must not exist), "delayed" (the item
             of this `timestamps:` key must not wait for its time), "once" (the key must not exist, and
-            is there for so many milliseconds then) or "room" (the list must have fewer items).
+            is there for so many milliseconds then), "room" (the list must have fewer items) or "stamp" (it
+            forbids nothing: at this place of the payload is written when so many milliseconds are over).
         owner: whose it is: the name of a plugin.
     """
 

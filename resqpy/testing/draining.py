@@ -158,7 +158,7 @@ def _of_event(job: Mapping[str, Any]) -> EnqueuedJob:
     return EnqueuedJob(job["class"], list(job.get("args") or ()), job.get("queue") or "")
 
 
-SUCCESS, FAILURE, AGAIN = "success", "failure", "re_enqueue"
+SUCCESS, FAILURE, AGAIN, EXPIRED = "success", "failure", "re_enqueue", "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,8 @@ class DrainedJob:
     """A job that ran.
 
     Attributes:
-        end: "success", "failure", or "re_enqueue" for one that will be retried or waits for a lock.
+        end: "success", "failure", "re_enqueue" for one that will be retried or waits for a lock, or
+            "expired".
         result: what it returned.
         error: what it raised, if it failed permanently.
     """
@@ -212,6 +213,7 @@ class Drained:
         worker.on(SUCCESS, self._success)
         worker.on(FAILURE, self._failure)
         worker.on(AGAIN, self._again)
+        worker.on(EXPIRED, self._expired)
 
     def _success(self, _number: int, queue: str, job: Job, result: Any, _ms: int) -> None:
         self.jobs.append(DrainedJob(job.class_name, job.args, queue, SUCCESS, result=result))
@@ -221,6 +223,9 @@ class Drained:
 
     def _again(self, _number: int, queue: str, job: Job, _info: Any) -> None:
         self.jobs.append(DrainedJob(job.class_name, job.args, queue, AGAIN))
+
+    def _expired(self, _number: int, queue: str, job: Job) -> None:
+        self.jobs.append(DrainedJob(job.class_name, job.args, queue, EXPIRED))
 
 
 async def drain(
@@ -266,7 +271,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
     """Work until nothing waits and nothing runs."""
     worker, idle = _new_worker(queues), asyncio.Event()
     drained.follow(worker)
-    for event in ("pause", SUCCESS, FAILURE, AGAIN):
+    for event in ("pause", SUCCESS, FAILURE, AGAIN, EXPIRED):
         worker.on(event, lambda *_: idle.set())
     async with worker:
         while await _waiting(worker) or worker.pool.slots.busy:

@@ -118,6 +118,7 @@ USUAL = (
     "failure",
     "re_enqueue",
     "skipped",
+    "expired",
     "error",
     "multi_worker_action",
     "leader",

@@ -125,6 +125,7 @@ class TaskDefaults:
     lock_ms: int = LOCK_MS
     longest_ms: int | None = HALF_AN_HOUR_MS
     priority: int = 0
+    ends_after_ms: int | None = None  # from its start, if it does not recur
 
 
 PRESETS = {
@@ -160,7 +161,9 @@ def defaults_of(definition: Definition | None, defaults: TaskDefaults) -> TaskDe
         if (policy := plugin.retries()) is not None:
             retries = _filled(retries, policy)
     once = retries.at_most_once or definition.at_most_once
-    return replace(defaults, retries=replace(retries, at_most_once=once))
+    ends_after_ms = min((ms for _, ms in definition.ends), default=None)
+    retries = replace(retries, at_most_once=once)
+    return replace(defaults, retries=retries, ends_after_ms=ends_after_ms)
 
 
 def with_policy(record: Record, policy: RetryPolicy) -> Record:

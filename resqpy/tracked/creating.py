@@ -45,7 +45,8 @@ class CreateOptions(TypedDict, total=False):
         timezone: of the cron expression; UTC if not given.
         start: the first run: milliseconds since the epoch or an aware datetime.
         delay: the same relative to now: milliseconds or a timedelta.
-        end: no run starts after that.
+        end: no run starts after that. Default: by the `expires` or `deadline` of the task, from its start, if it
+            does not recur.
         retries: how many times a failed run is retried; None: unlimited.
         backoff: how long to wait before each: a `Backoff`, or milliseconds or a timedelta for a constant
             wait.
@@ -134,7 +135,7 @@ def new_record(
         user=word_or_none("user", options.get("user")),
         created_us=now_us,
     )
-    return _started(_timed(record, options, now_us // 1000), now_us)
+    return _started(_timed(record, options, defaults.ends_after_ms, now_us // 1000), now_us)
 
 
 def _meant(name: str) -> str:
@@ -218,7 +219,9 @@ def _longest_ms(options: CreateOptions, defaults: TaskDefaults) -> int | None:
     return duration_ms(options["longest_execution"], "longest_execution") or None
 
 
-def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
+def _timed(
+    record: Record, options: CreateOptions, ends_after_ms: int | None, now_ms: int
+) -> Record:
     start, delay, end = options.get("start"), options.get("delay"), options.get("end")
     if start is not None and delay is not None:
         raise UsageError("start and delay can't be combined")
@@ -226,6 +229,8 @@ def _timed(record: Record, options: CreateOptions, now_ms: int) -> Record:
     if delay is not None:
         start_ms = now_ms + delay_ms(delay, "delay")
     end_ms = None if end is None else moment_ms(end, "end")
+    if "end" not in options and ends_after_ms is not None and record.interval is None:
+        end_ms = (now_ms if start_ms is None else start_ms) + ends_after_ms
     next_run_ms = first_run(
         record.interval, record.timezone, now_ms, start_ms=start_ms, end_ms=end_ms
     )

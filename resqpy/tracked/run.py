@@ -61,6 +61,7 @@ _KINDS = {
     OutcomeKind.RETRIED: RunEndKind.RETRY,
     OutcomeKind.DELAYED: RunEndKind.DEFER,
     OutcomeKind.SKIPPED: RunEndKind.VETO,
+    OutcomeKind.EXPIRED: RunEndKind.VETO,  # a job with an id and an end, which others have written
     OutcomeKind.RETURNED: RunEndKind.RELEASE,
 }
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from resqpy.engine.definition import PERIODIC_HINT
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.tasks.task import PROPERTIES, Task, task
 from tests.framework.conftest import Files
@@ -217,6 +218,14 @@ HEAD = "from resqpy import Input, Task, task\n"
         (
             "@task(time_limit=0)\ndef a(): 'A.'",
             "2: task a: time_limit is 0, so no run could finish; None: no limit",
+        ),
+        (
+            "@task(expires=0)\ndef a(): 'A.'",
+            "2: task a: expires is 0, so no run could finish; None: no limit",
+        ),
+        (
+            "@task(deadline=5000, cron='* * * * *')\ndef a(): 'A.'",
+            f"2: task a: deadline is for jobs that somebody enqueues; {PERIODIC_HINT}",
         ),
         (
             "@task(frequency=0.5)\ndef a(): 'A.'",

@@ -27,6 +27,8 @@ HEAD = "from datetime import timedelta\nfrom resqpy import task\n"
         ("frequency=60", "frequency is 60 milliseconds; for seconds write timedelta(seconds=60)"),
         ("frequency=999.5", "frequency is 999.5 milliseconds"),
         ("time_limit=30", "time_limit is 30 milliseconds"),
+        ("expires=600", "expires is 600 milliseconds"),
+        ("deadline=60", "deadline is 60 milliseconds"),
         ("frequency=1000", None),
         ("frequency=timedelta(milliseconds=60)", None),
         ("time_limit=100", None),

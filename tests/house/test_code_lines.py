@@ -14,18 +14,18 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3330, 24),
+    "base": (3350, 24),
     "cli": (4810, 44),
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
-    "engine": (5885, 44),
-    "framework": (7260, 48),
+    "engine": (5965, 44),
+    "framework": (7275, 48),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),
-    "store": (5035, 27),
-    "testing": (545, 6),
-    "tracked": (4200, 20),
+    "store": (5050, 27),
+    "testing": (550, 6),
+    "tracked": (4210, 20),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -23,6 +23,7 @@ from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, promoting, status_is
 
+HOUR_MS = 3_600_000
 TASKS = '''
 from resqpy import Task, task
 
@@ -173,3 +174,17 @@ async def test_a_creator_that_does_not_know_the_task(
         for each in made:
             await status_is(tracked, each.id, "failed")
     assert ran == {"silent": 7, "one": 2, "two": 3}
+
+
+@pytest.mark.parametrize("given", [{}, {"delay": 5000}, {"interval": 60_000}, {"end": None}])
+async def test_an_end_by_definition(store: Store, given: dict[str, Any]) -> None:
+    """The sooner of a task's `expires` and `deadline`, from its start, unless its creator said, or it recurs."""
+    job = define("mail", print, expires=HOUR_MS, deadline=2 * HOUR_MS)
+    tracked = Tracked(store, definition_of=lambda _: job)
+
+    record = (await tracked.create("mail", {}, **given)).record
+
+    begins_ms = record.created_us // 1000 + given.get("delay", 0)
+    assert record.end_ms == (
+        begins_ms + HOUR_MS if "interval" not in given and "end" not in given else None
+    )

@@ -114,6 +114,8 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "middleware": [_named(each) for each in task.middleware],
         "retry": task.retry,
         "time_limit_ms": task.time_limit_ms,
+        "expires_ms": task.expires_ms,
+        "deadline_ms": task.deadline_ms,
         **{rule: getattr(task, rule) for rule in RULES},
         "async": task.is_async,
         "module": task.module,

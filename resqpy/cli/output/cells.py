@@ -74,8 +74,8 @@ def group_cells(group: FailedGroup) -> tuple[Any, ...]:
 # -- properties --
 
 _DURATIONS_MS = {
-    "frequency_ms", "time_limit_ms", "interval", "retry_interval", "retain_for", "longest_execution",
-    "lock_duration",
+    "frequency_ms", "time_limit_ms", "expires_ms", "deadline_ms", "interval", "retry_interval", "retain_for",
+    "longest_execution", "lock_duration",
 }  # fmt: skip
 _TIMES = ("_time", "_until")
 

@@ -351,6 +351,8 @@ class Queue(Removing, Moving):
     ) -> Push:
         raw = codec.encode_job(class_name, check_queue_name(queue), args)
         task = self.definitions.named(class_name)
+        if task is not None and task.ends:
+            raw, once = self._with_ends(raw, task, once)
         if task is None or not task.guarding or task.enqueue_hooks:
             return Push(queue, raw, once)
         return Push(queue, raw, (*once, *self.guards(queue, class_name, args)))
@@ -399,7 +401,22 @@ class Queue(Removing, Moving):
     def _push_of(self, job: Enqueuing, once: Sequence[Guard]) -> Push:
         """A job as its hooks have left it."""
         raw = codec.encode_job(job.class_name, job.queue, job.args)
+        if (task := self.definitions.named(job.class_name)) is not None and task.ends:
+            raw, once = self._with_ends(raw, task, once)
         return Push(job.queue, raw, (*once, *self.guards(job.queue, job.class_name, job.args)))
+
+    def _with_ends(
+        self, raw: bytes, task: Definition, guards: Sequence[Guard]
+    ) -> tuple[bytes, Sequence[Guard]]:
+        """A job that becomes too old, by Redis' clock: the script that pushes it writes when."""
+        now_ms = test_ms(self.clock)
+        if now_ms is not None:
+            return codec.with_ends(raw, [(name, now_ms + ms) for name, ms in task.ends])[0], guards
+        raw, places = codec.with_ends(raw, [(name, 0) for name, _ in task.ends])
+        stamps = (
+            Guard("stamp", str(at), ms) for at, (_, ms) in zip(places, task.ends, strict=True)
+        )
+        return raw, (*guards, *stamps)
 
     async def before_enqueue(self, job: Enqueuing) -> bool:
         """Call the hooks of a job's plugins, which may change `job.args`; False if one forbids it.

@@ -7,6 +7,7 @@
 | retried | the delayed item | failed |
 | delayed | the delayed item | – |
 | skipped | – | – |
+| expired | – | – |
 | returned | the job, at the head of its queue (at the tail if it is left to others) | – |
 """
 
@@ -75,7 +76,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
 def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command]]:
     """The job in a form that a failed entry can hold, and the command that keeps its bytes otherwise."""
     if not isinstance(error, PayloadError):
-        return run.job.raw, []
+        return codec.without_ends(run.job.raw), []  # a retry by hand makes it new
     claim = run.claim
     size = claim.held if claim.held >= 0 else len(run.job.raw)
     if size <= job_records.INLINE_UNREADABLE:
@@ -89,13 +90,16 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
     item = codec.with_queue(run.job)
+    if run.performed:
+        item = codec.without_ends(item, deadline=False)
     return [delayed.delay_command(run.store, outcome.delay_ms, item, test_ms(clock))]
 
 
 def _returned(run: Run, outcome: Outcome) -> Command:
+    raw = codec.without_ends(run.job.raw, deadline=False) if run.performed else run.job.raw
     if outcome is LEFT_TO_OTHERS:
-        return queues.tail_command(run.store, run.queue, run.job.raw)
-    return queues.return_command(run.store, run.queue, run.job.raw)
+        return queues.tail_command(run.store, run.queue, raw)
+    return queues.return_command(run.store, run.queue, raw)
 
 
 def _chain(run: Run, outcome: Outcome) -> list[Command]:

@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import Iterable
 from functools import lru_cache, partial
 
+from resqpy.base import codec
 from resqpy.base.concurrency.limited import within
 from resqpy.base.concurrency.own_tasks import may_interrupt
-from resqpy.base.errors import JobCancelled, JobTimeout, UnknownTask, WorkerStopped, add_note
+from resqpy.base.errors import (
+    DeadlinePassed,
+    JobCancelled,
+    JobTimeout,
+    UnknownTask,
+    WorkerStopped,
+    add_note,
+)
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import NEED_NO_LOOK, finished
-from resqpy.engine.lifecycle import RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
+from resqpy.engine.lifecycle import EXPIRED, RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, HookLimit, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
@@ -85,9 +93,12 @@ async def _perform(run: Run, threads: ThreadRunner) -> None:
     """The task's own function; its error is stored in the run."""
     definition = run.definition
     assert definition is not None
+    if run.ends and run.too_old:
+        run.vetoed, run.outcome = True, EXPIRED
+        return
     run.performed = True
     try:
-        if definition.time_limit_s is None:
+        if definition.time_limit_s is None and not run.ends:
             run.result = await _call(run, threads)
         else:
             run.result = await _call_limited(run, threads, definition.time_limit_s)
@@ -147,10 +158,17 @@ async def _call(run: Run, threads: ThreadRunner) -> object:
     return await finished(result, plain=True)
 
 
-async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float) -> object:
-    words = f"{run.class_name} ran longer than its limit of {limit_s:g} s"
+async def _call_limited(run: Run, threads: ThreadRunner, limit_s: float | None) -> object:
+    error: Exception = JobTimeout(
+        f"{run.class_name} ran longer than its limit of {limit_s or 0:g} s"
+    )
+    deadline_ms = run.end_ms(codec.DEADLINE)
+    if deadline_ms is not None:
+        left_s = max(deadline_ms - run.clock.now_ms(), 0) / 1000
+        if limit_s is None or left_s < limit_s:
+            limit_s, error = left_s, DeadlinePassed(f"{run.class_name} ran until its deadline")
     return await within(
-        _call(run, threads), limit_s, lambda: JobTimeout(words), f"job {run.class_name}",
+        _call(run, threads), limit_s, lambda: error, f"job {run.class_name}",
         None if run.runner is None else run.runner.left.add,
     )  # fmt: skip
 

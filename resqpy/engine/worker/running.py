@@ -230,7 +230,8 @@ class Runner:
         OWNER.set(run)
         run.begun = True
         definition = run.definition
-        if definition is None or not definition.direct or run.interrupted or run.cancelled:
+        stopped = run.interrupted or run.cancelled
+        if definition is None or not definition.direct or stopped or run.ends:
             await self._work_through(slot, run)
             return
         # The same as `execute` for such a run, without its nested coroutines.

@@ -352,7 +352,8 @@ class Worker(BaseWorker):
 
     Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue` (queue, job,
     info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms), `skipped` (queue, job) if
-    a plugin forbade the run, `error` (error, queue, job), `pause`.
+    a plugin forbade the run, `expired` (queue, job) if it was too old to run, `error` (error, queue, job),
+    `pause`.
     """
 
 

@@ -59,6 +59,7 @@ class EventLog:
         self._listen(worker, "job", levels.job, self._job)
         self._listen(worker, "success", levels.success, self._success)
         self._listen(worker, "skipped", levels.success, self._skipped)
+        self._listen(worker, "expired", levels.re_enqueue, self._expired)
         self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         for event in ("cleaning_worker", "clean_stuck_worker"):
@@ -131,6 +132,9 @@ class EventLog:
 
     def _skipped(self, number: int, queue: str, job: Job) -> Line:
         return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
+
+    def _expired(self, number: int, queue: str, job: Job) -> Line:
+        return "job expired: it waited too long to be run", self._of(number, queue, job)
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
         words = self._filter.text(_words(error))

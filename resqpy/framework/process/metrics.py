@@ -150,6 +150,7 @@ class JobCounts:
         worker.on("failure", self._failed)
         worker.on("re_enqueue", self._re_enqueued)
         worker.on("skipped", self._skipped)
+        worker.on("expired", self._expired)
 
     def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
         self._ran(job.class_name, "succeeded", ms)
@@ -162,6 +163,9 @@ class JobCounts:
 
     def _skipped(self, _number: int, _queue: str, job: Any) -> None:
         self._ended[self._row(job.class_name), "skipped"] += 1
+
+    def _expired(self, _number: int, _queue: str, job: Any) -> None:
+        self._ended[self._row(job.class_name), "expired"] += 1
 
     def _row(self, name: str) -> str:
         return name if name in self._names else UNKNOWN
@@ -180,7 +184,7 @@ class JobCounts:
             "resqpy_jobs_total",
             "counter",
             "Jobs that ended in this process; re_enqueued: retried later, or waiting for a lock; skipped: "
-            "forbidden by a plugin or middleware.",
+            "forbidden by a plugin or middleware; expired: too old to run.",
         )
         for (task, outcome), number in sorted(self._ended.items()):
             jobs.add(number, task=task, outcome=outcome)

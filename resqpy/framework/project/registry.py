@@ -111,6 +111,8 @@ class Registry:
             plugins=[*plugins, *middleware],
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
+            expires=task.expires_ms,
+            deadline=task.deadline_ms,
             version=task.inputs.version,
             check=partial(sent_args, task),
             queue=task.queue,

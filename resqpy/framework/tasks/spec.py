@@ -55,6 +55,8 @@ class TaskSpec(RunRules):
     signature: Signature
     retry: Mapping[str, Any] | None
     time_limit_ms: int | None
+    expires_ms: int | None
+    deadline_ms: int | None
     re_enqueue_on_exception: bool
     run: Callable[..., Any]
     is_async: bool

@@ -16,14 +16,14 @@ from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.keys import check_queue_name
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
-from resqpy.engine.definition import is_async, yields
+from resqpy.engine.definition import PERIODIC_HINT, is_async, yields
 from resqpy.framework.tasks.inputs import Input, Inputs, as_input
 from resqpy.framework.tasks.spec import TaskSpec, WrittenTask, merge_inputs, without_partials
 from resqpy.framework.tasks.task import PROPERTIES, Task
 
 Complain = Callable[[str | None, str], None]
 
-_RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100}
+_RARELY_LESS_MS = {"frequency": 1000, "time_limit": 100, "expires": 1000, "deadline": 1000}
 
 
 class SpecBuilder:
@@ -122,6 +122,9 @@ class SpecBuilder:
         own = self._own
         if own["cron"] and own["frequency"]:
             self._complain("cron", "cron and frequency are both set; a task has one of them")
+        for name in ("expires", "deadline"):
+            if own[name] is not None and (own["cron"] or own["frequency"]):
+                self._complain(name, f"{name} is for jobs that somebody enqueues; {PERIODIC_HINT}")
         self._warn_of_units()
         zone = own["timezone"] or self._timezone
         return {
@@ -249,12 +252,12 @@ def _frequency_ms(given: Any) -> int:
     return milliseconds
 
 
-def _limit_ms(given: Any) -> int | None:
+def _limit_ms(given: Any, what: str) -> int | None:
     if given is None:
         return None
-    milliseconds = duration_ms(given, "time_limit")
+    milliseconds = duration_ms(given, what)
     if not milliseconds:
-        raise UsageError(f"time_limit is {given!r}, so no run could finish; None: no limit")
+        raise UsageError(f"{what} is {given!r}, so no run could finish; None: no limit")
     return milliseconds
 
 
@@ -274,6 +277,8 @@ def _retry(given: Any) -> Mapping[str, Any] | None:
     return {"retry_limit": given + 1}  # node-resque counts the first attempt
 
 
+_LIMITS = ("time_limit", "expires", "deadline")
+
 # How each property of `Task` is checked: by a function, else by its type.
 _CONVERTED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "queue": ("queue", check_queue_name),
@@ -281,7 +286,7 @@ _CONVERTED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "missed": ("missed", _missed),
     "missed_window": ("missed_window_ms", partial(duration_ms, what="missed_window")),
     "retry": ("retry", _retry),
-    "time_limit": ("time_limit_ms", _limit_ms),
+    **{each: (f"{each}_ms", partial(_limit_ms, what=each)) for each in _LIMITS},
 }
 _TYPES: Mapping[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),

@@ -104,6 +104,9 @@ class Task:
         time_limit: milliseconds or a `timedelta`; a run that takes longer is cancelled and fails as
             `JobTimeout`. One that swallows its cancellation is cancelled again and then abandoned: its slot
             continues, and the log reports it.
+        expires: milliseconds or a `timedelta`; a job that was not begun so long after it was enqueued is not
+            run: it ends as expired (event `expired`), neither processed nor failed.
+        deadline: the same, and a job that still runs then is cancelled, and fails as `DeadlinePassed`.
         at_most_once: a run that has started is never repeated, even if its worker dies: it fails.
         end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
             it started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
@@ -125,6 +128,8 @@ class Task:
     extra_inputs: ClassVar[bool] = False
     retry: ClassVar[int | Mapping[str, Any] | None] = None
     time_limit: ClassVar[Duration | None] = None
+    expires: ClassVar[Duration | None] = None
+    deadline: ClassVar[Duration | None] = None
     at_most_once: ClassVar[bool] = False
     end_children: ClassVar[bool] = False
     re_enqueue_on_exception: ClassVar[bool] = True
@@ -221,6 +226,8 @@ class Properties(TypedDict, total=False):
     extra_inputs: bool
     retry: int | Mapping[str, Any] | None
     time_limit: Duration | None
+    expires: Duration | None
+    deadline: Duration | None
     at_most_once: bool
     end_children: bool
     re_enqueue_on_exception: bool

@@ -11,6 +11,8 @@
 --                  "delayed", timestamps: key, 0   (DelayQueueLock: vetoes while that item is delayed)
 --                  "once", key, milliseconds       (vetoes while the key of an earlier call is there)
 --                  "room", queue key, limit        (vetoes while so many jobs wait)
+--                  "stamp", place, milliseconds    (writes when they are over over the 13 digits behind
+--                                                   that many bytes of the payload)
 -- Returns        one number for each job: 1 pushed, -n vetoed by its n-th guard; or the error of the first
 --                job that Redis refused: those before it are pushed
 -- Read by        Ruby and Node: queues, queue:<name>, lock:<…>
@@ -27,13 +29,25 @@ local function refused(...)
   return type(reply) == 'table' and reply.err and reply.err:gsub('%s+$', '')
 end
 
+local function stamped(payload, guards)
+  for _, guard in ipairs(guards) do
+    if guard[1] == 'stamp' then
+      local time = redis.call('TIME')
+      local ends = string.format('%013.0f', time[1] * 1000 + math.floor(time[2] / 1000) + guard[3])
+      payload = payload:sub(1, guard[2]) .. ends .. payload:sub(guard[2] + #ends + 1)
+    end
+  end
+  return payload
+end
+
 for job = 1, tonumber(ARGV[2]) do
   local queue, key, payload = word(), word(), word()
-  local fine, locks, guard = pcall(pass, read_guards())
+  local guards = read_guards()
+  local fine, locks, guard = pcall(pass, guards)
   if locks then
     local problem
     if fine then
-      problem = refused('SADD', KEYS[1], queue) or refused(push, key, payload)
+      problem = refused('SADD', KEYS[1], queue) or refused(push, key, stamped(payload, guards))
     else
       problem, locks = type(locks) == 'table' and locks.err or locks, NONE
     end

@@ -2,8 +2,8 @@
 -- in enqueue.lua. Reads its arguments from `word()`, which the including script defines.
 --
 -- KEYS     none
--- ARGV     number of guards; for each: "lock", "absent", "delayed", "once" or "room", key, seconds (of "once":
---          milliseconds; of "room": how many are too many)
+-- ARGV     number of guards; for each: "lock", "absent", "delayed", "once", "room" or "stamp", key, seconds (of
+--          "once": milliseconds; of "room": how many are too many; of "stamp": see enqueue.lua)
 -- Returns  (read_guards) the guards; (pass) the locks taken, or nil and the number of the guard that forbids
 --          the push; it raises an error, and has taken none, where a lock's key is of another kind;
 --          (free) nothing
@@ -43,6 +43,8 @@ local function pass(guards)
       end
     elseif guard[1] == 'delayed' then
       fine = not waits(guard[2])
+    elseif guard[1] == 'stamp' then
+      fine = true
     elseif guard[1] == 'once' then
       fine = redis.call('SET', guard[2], '1', 'PX', guard[3], 'NX')
       if fine then taken[#taken + 1] = guard[2] end
