@@ -114,10 +114,11 @@ class Role(Emitter):
         state: its state.
     """
 
+    # `successes`, for our log: the list of those that one exchange reported. Once for each job would cost more.
     EVENTS: ClassVar[frozenset[str]] = frozenset({
-        "start", "end", "poll", "ping", "pause", "job", "success", "failure", "re_enqueue", "skipped", "expired",
-        "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader", "follower",
-        "enqueue", "working_timestamp", "transferred_job",
+        "start", "end", "poll", "ping", "pause", "job", "success", "successes", "failure", "re_enqueue", "skipped",
+        "expired", "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader",
+        "follower", "enqueue", "working_timestamp", "transferred_job",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
 

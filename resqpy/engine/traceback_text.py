@@ -115,18 +115,19 @@ def place_of(error: BaseException, root: Path) -> str | None:
     """The last line of a project's own code that led to an error (`tasks/mail.py:12`), else of any code but
     ours; None: there is none.
     """
-    places = []
+    last = own = None
+    begin = f"{root}/"
     step = error.__traceback__
     while step is not None:
-        places.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
+        file = step.tb_frame.f_code.co_filename
+        if not file.startswith(_OURS):
+            last = step
+            if file.startswith(begin) and "-packages/" not in file:
+                own = step
         step = step.tb_next
-    foreign = [place for place in places if not place[0].startswith(_OURS)]
-    begin = f"{root}/"
-    own = [each for each in foreign if each[0].startswith(begin) and "-packages/" not in each[0]]
-    if not foreign:
+    if (found := own or last) is None:
         return None
-    file, line = (own or foreign)[-1]
-    return f"{file.removeprefix(begin)}:{line}"
+    return f"{found.tb_frame.f_code.co_filename.removeprefix(begin)}:{found.tb_lineno}"
 
 
 def _parts(

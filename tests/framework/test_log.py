@@ -7,15 +7,29 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 
+from resqpy import MultiWorker
+from resqpy.base.model import Job, WorkerId
+from resqpy.engine.lifecycle import SUCCEEDED, Outcome, OutcomeKind
+from resqpy.engine.role import tell_end
+from resqpy.engine.run import Run
+from resqpy.engine.worker.running import EndedJob
+from resqpy.engine.worker.slots import Slot
 from resqpy.framework.api.api import api
+from resqpy.framework.config.config import Config, load_config
 from resqpy.framework.config.sections import LoggerConfig
-from resqpy.framework.logs import log
+from resqpy.framework.logs import events, log
+from resqpy.framework.logs.events import EventLog
 from resqpy.framework.process.process import Process
+from resqpy.store.connection.client import Store
+from resqpy.store.connection.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -322,3 +336,85 @@ def test_stacks_on_a_terminal_are_lines() -> None:
     log.configure(LoggerConfig(format="console"), "shop", terminal)
     log.get_logger().critical("blocked", remedy="wait", stacks="thread a\n  File x")
     assert terminal.getvalue().splitlines()[-2:] == ["thread a", "  File x"]
+
+
+STRANGE = [
+    "t",
+    "a?token=x",
+    "redis://u:pw@h",
+    "\u202e\x7f\u00fc\u2028",
+    "1000-10-01",
+    "a b='c'",
+    "",
+]
+OF_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d\d:\d\d:\d\d\.\d+")
+
+
+def ended(name: str, result: Any, ms: int) -> EndedJob:
+    """A success of slot 2."""
+    worker_id = WorkerId("host", "1-2-abc", "*")
+    store = Store(RedisOptions(url="redis://nowhere"))
+    run = Run(Job(name, [], name, b"{}", {}), None, worker_id, store)
+    run.slot = Slot(2, worker_id)
+    outcome = Outcome(OutcomeKind.SUCCESS, result=result) if result else SUCCEEDED
+    return EndedJob(run.slot, run, outcome, None, ms)
+
+
+def success_lines(config: Config, screen: io.StringIO, ends: list[EndedJob]) -> list[str]:
+    """What is logged of successes, without the time."""
+    log.configure(config.logger, "shop", screen, process=3)
+    worker = MultiWorker("redis://nowhere", {})
+    EventLog(config, Path("/nowhere")).follow_worker(worker)
+    worker.tell("successes", None, ends)
+    for end in ends:
+        tell_end(worker, end, void=False)
+    return [OF_TIME.sub("TIME", line) for line in screen.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("bound", [{}, {"user": "u", "task": "theirs"}])
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("arguments", [False, True])
+@pytest.mark.usefixtures("stream")
+def test_a_success_is_the_line_that_the_processors_make(
+    form: str,
+    kind: type[io.StringIO],
+    bound: dict[str, Any],
+    arguments: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Byte for byte, the first time and from what was kept of it, whatever the task and its queue are called."""
+    config = load_config(Path("/nowhere"), environ={})
+    config = replace(
+        config, logger=replace(config.logger, format=form, arguments=arguments, level="info")
+    )
+    ends = [
+        ended(name, result, ms) for name in STRANGE for ms, result in enumerate((None, True, None))
+    ]
+    with structlog.contextvars.bound_contextvars(**bound):
+        quick = success_lines(config, kind(), ends)
+        monkeypatch.setattr(events, "repeated_line", lambda _level: None)
+        one_by_one = success_lines(config, kind(), ends)
+    assert len(one_by_one) == len(ends)
+    assert quick == one_by_one
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_success_is_the_line_of_changed_processors() -> None:
+    """Those of the application, or ours with others among them."""
+    config = load_config(Path("/nowhere"), environ={})
+    config = replace(config, logger=replace(config.logger, format="json", level="info"))
+    screen = io.StringIO()
+    assert '"more": 1' not in success_lines(config, screen, [ended("t", None, 1)])[0]
+    worker = MultiWorker("redis://nowhere", {})
+    EventLog(config, Path("/nowhere")).follow_worker(worker)
+    structlog.get_config()["processors"].insert(
+        0, lambda _logger, _level, line: {**line, "more": 1}
+    )
+    worker.tell("successes", None, [ended("t", None, 1)])
+    assert '"more": 1' in screen.getvalue().splitlines()[-1]
+
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    EventLog(config, Path("/nowhere")).follow_worker(worker := MultiWorker("redis://nowhere", {}))
+    tell_end(worker, ended("t", None, 1), void=False)
+    assert screen.getvalue().splitlines()[-1].startswith("task='t'")

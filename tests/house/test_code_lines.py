@@ -14,12 +14,12 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3350, 24),
+    "base": (3365, 24),
     "cli": (4810, 44),
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
-    "engine": (5965, 44),
-    "framework": (7275, 48),
+    "engine": (5985, 44),
+    "framework": (7370, 48),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),

@@ -237,7 +237,9 @@ class Reporting:
         """Free the slots of those whose end is written, and emit events."""
         unwritten = dict(exchanged.unwritten)
         void = set(exchanged.void)
-        quiet = not (void or self._events.has_listeners("success"))
+        listens = self._events.has_listeners
+        quiet, in_bulk = not (void or listens("success")), listens("successes")
+        succeeded: list[EndedJob] = []
         for index, end in enumerate(ended):
             if index in unwritten:
                 self._refuse(end, unwritten[index])
@@ -245,8 +247,13 @@ class Reporting:
                 end.slot.run = end.slot.task = None
                 if end.run.lifecycle is not PLAIN:
                     _settled(self._events, end, written=index not in void or end.in_doubt)
-                if not quiet or end.outcome.kind is not OutcomeKind.SUCCESS:
+                success = end.outcome.kind is OutcomeKind.SUCCESS
+                if in_bulk and success and (index not in void or end.in_doubt):
+                    succeeded.append(end)
+                if not (success and quiet):
                     tell_end(self._events, end, void=index in void)
+        if succeeded:
+            self._events.tell("successes", None, succeeded)
 
     def _refuse(self, end: EndedJob, words: str) -> None:
         """Redis refused commands of the end, so the job is still in its record: retry later."""

@@ -6,24 +6,26 @@ An event whose level is filtered out gets no listener, so it costs nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from resqpy.base import codec
 from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable, notes_of, told
 from resqpy.base.job_records import UNREADABLE
 from resqpy.base.model import Job
+from resqpy.engine.lifecycle import PLAIN, SUCCEEDED
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.traceback_text import lines_of, place_of
+from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.config.config import Config
-from resqpy.framework.logs.log import Filter, get_logger, of_slot
+from resqpy.framework.logs.log import Filter, Line, RepeatedLine, get_logger, of_slot, repeated_line
 
 _MAX_ERROR_CHARS = 1000  # characters
 _KEPT = "its exact bytes are in the failed list (resqpy failed)"
-Line = tuple[str, dict[str, Any]]
 Describe = Callable[..., Line | None]
+T = TypeVar("T")
 
 
 class Emitting(Protocol):
@@ -57,7 +59,7 @@ class EventLog:
         self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", of_slot(number)))
         self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", of_slot(number)))
         self._listen(worker, "job", levels.job, self._job)
-        self._listen(worker, "success", levels.success, self._success)
+        self._follow_successes(worker, levels.success)
         self._listen(worker, "skipped", levels.success, self._skipped)
         self._listen(worker, "expired", levels.re_enqueue, self._expired)
         self._listen(worker, "failure", levels.failure, self._failure)
@@ -94,9 +96,22 @@ class EventLog:
         self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
         self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
 
+    def _follow_successes(self, worker: Emitting, level: str | None) -> None:
+        listener = self._listener(level, self._success)
+        repeated = None if self._config.logger.arguments else repeated_line(level or "")
+        if listener is not None and repeated is not None:
+            worker.on("successes", partial(self._successes, listener, repeated))
+        elif listener is not None:
+            worker.on("success", listener)
+
     def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
+        if (listener := self._listener(level, describe)) is not None:
+            part.on(event, listener)
+
+    def _listener(self, level: str | None, describe: Describe) -> Callable[..., None] | None:
+        """What logs an event; None: its line would not be written."""
         if level is None or logging.getLevelName(level.upper()) < self._least:
-            return
+            return None
         write = getattr(self._log, level)
 
         def listener(*details: Any) -> None:
@@ -104,7 +119,7 @@ class EventLog:
             if line is not None:
                 write(line[0], **line[1])
 
-        part.on(event, listener)
+        return listener
 
     # -- jobs --
 
@@ -129,6 +144,33 @@ class EventLog:
     def _success(self, number: int, queue: str, job: Job, result: Any, took_ms: int) -> Line:
         told = self._of(number, queue, job)
         return "job succeeded", {**told, "result": self._filter.shown(result), "ms": took_ms}
+
+    def _successes(
+        self,
+        listener: Callable[..., None],
+        repeated: RepeatedLine,
+        _: int,
+        ends: Sequence[EndedJob],
+    ) -> None:
+        """For most jobs this is the only line: it is made of its parts if there is nothing special about it."""
+        time = repeated.time()
+        lines: list[str] = []
+        for end in ends:
+            run, number = end.run, end.slot.number
+            job = run.job
+            usual = end.outcome is SUCCEEDED and run.attempt is None and run.lifecycle is PLAIN
+            if not (usual and time):
+                repeated.write(lines)
+                lines.clear()
+                _in(run, listener, number, job.queue, job, end.outcome.result, end.duration_ms)
+                continue
+            key = (number, job.queue, job.class_name)
+            if (parts := repeated.parts(key)) is None:
+                line = _in(run, self._success, number, job.queue, job, None, repeated.MS)
+                parts = _in(run, repeated.keep, key, *line)
+            before, between, after = parts
+            lines.append(f"{before}{time}{between}{end.duration_ms}{after}")
+        repeated.write(lines)
 
     def _skipped(self, number: int, queue: str, job: Job) -> Line:
         return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
@@ -157,6 +199,15 @@ class EventLog:
             return words, {**_task(told.get("class")), "queue": told.get("queue"), "at": second}
 
         return describe
+
+
+def _in(run: Run, function: Callable[..., T], *args: Any) -> T:
+    """Call it with a current run."""
+    token = current_run.set(run)
+    try:
+        return function(*args)
+    finally:
+        current_run.reset(token)
 
 
 def _task(name: Any) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
 import structlog
+from structlog.processors import TimeStamper
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError, printable, printable_json
@@ -23,6 +24,8 @@ from resqpy.engine.run import current_run
 from resqpy.engine.worker.identity import number_of
 from resqpy.framework.config.sections import LoggerConfig
 from resqpy.framework.logs.writer import LogStream, log_stream
+
+Line = tuple[str, dict[str, Any]]  # an event and its fields
 
 _OF_LINES = ("traceback", "stacks", "exception", "stack", "dump")
 _DEEPEST = 4  # displayed levels of a value
@@ -47,12 +50,13 @@ def configure(
     said = {} if process is None else {"process": process}
     shared = _shared_processors(name, said, on_terminal=on_terminal)
     renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
-    structlog.configure(
-        processors=[*shared, *renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _LineLogger(file),
-        cache_logger_on_first_use=False,
-    )
+    processors = _Processors([*shared, *renderer])
+    processors.file = file
+    processors.used_with = {
+        "wrapper_class": structlog.make_filtering_bound_logger(level),
+        "logger_factory": lambda *_: _LineLogger(file),
+    }
+    structlog.configure(processors, cache_logger_on_first_use=False, **processors.used_with)
     if isinstance(file, LogStream):
         file.writer.notice = partial(_lines_were_lost, [*shared, *renderer])
     _configure_standard_library(file, level, shared, renderer)
@@ -119,6 +123,83 @@ class _LineLogger:
     debug = info = warn = warning = error = critical = fatal = exception = log = msg
 
 
+class _Processors(list[Any]):
+    """What `configure` gave to structlog; another list is not ours.
+
+    Attributes:
+        file: where the lines go.
+        used_with: the other settings.
+    """
+
+    file: Any
+    used_with: Mapping[str, Any]
+
+
+class RepeatedLine:
+    """A line that many jobs have, each with another time and another `ms`: what the processors made of the rest is
+    kept.
+
+    Args:
+        processors: as given to structlog.
+        level: of the line.
+    """
+
+    MS = 10_001_000_100_001  # stands for the milliseconds while the processors work
+    _TIME = "1000-10-01"  # for the time
+    _MOST_KEPT = 1000
+
+    def __init__(self, processors: _Processors, level: str) -> None:
+        self._stamp = next(each for each in processors if isinstance(each, TimeStamper))
+        self._processors, self._in_use = [*processors], processors
+        self._level = level
+        self._write = processors.file.write
+        self._kept: dict[Hashable, tuple[str, str, str]] = {}
+        self.parts = self._kept.get
+
+    def time(self) -> str:
+        """The time for lines that are written now; empty: they must be logged as others are, because users have
+        added fields or changed the processors.
+        """
+        if structlog.contextvars.get_contextvars() or self._in_use != self._processors:
+            return ""
+        time: str = self._stamp(None, self._level, {})["timestamp"]
+        return time
+
+    def keep(self, key: Hashable, event: str, fields: dict[str, Any]) -> tuple[str, str, str]:
+        """Keep the parts of a line: before the time, before `ms`, after it. `parts` returns them later.
+
+        Args:
+            key: what all other fields depend on.
+            fields: with `MS`.
+        """
+        text: Any = {**fields, "event": event}
+        for each in self._processors:
+            text = each(None, self._level, text)
+            if each is self._stamp:
+                text["timestamp"] = self._TIME
+        before, _, rest = text.partition(self._TIME)
+        between, _, after = rest.rpartition(str(self.MS))
+        if len(self._kept) >= self._MOST_KEPT:
+            self._kept.clear()
+        parts = self._kept[key] = (before, between, f"{after}\n")
+        return parts
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write such lines."""
+        self._write("".join(lines))
+
+
+def repeated_line(level: str) -> RepeatedLine | None:
+    """Such a line; None if it would differ: somebody else has configured structlog."""
+    now = structlog.get_config()
+    processors = now["processors"]
+    if not isinstance(processors, _Processors):
+        return None
+    if any(now[name] is not each for name, each in processors.used_with.items()):
+        return None
+    return RepeatedLine(processors, level)
+
+
 def _lines_were_lost(processors: Sequence[Any], count: int, why: str) -> str:
     """The line that reports lost lines; called in any thread, whatever job is running there."""
     line: Any = {"event": f"log lines were lost: {why}", "count": count}
@@ -132,9 +213,7 @@ def _shared_processors(name: str, said: Mapping[str, Any], *, on_terminal: bool)
         structlog.contextvars.merge_contextvars,
         add_job,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(
-            fmt="%H:%M:%S.%f" if on_terminal else "iso", utc=not on_terminal
-        ),
+        TimeStamper(fmt="%H:%M:%S.%f" if on_terminal else "iso", utc=not on_terminal),
     ]
     processors.append(_bound(said) if on_terminal else _ordered({"app": name, **said}))
     if on_terminal:

@@ -30,6 +30,7 @@ _SLOW = f"their reader was too slow or had stopped, and the buffer of {MAX_WAITI
 _SCREEN = 2  # standard error
 _CHUNK = 64 * 1024
 _BLOCKED_S = 1.0  # between attempts on a file that accepts nothing now
+_MORE_S = 0.005  # for more lines, before some are written: threads that take turns cost more than they write
 _LOOK_S = 0.002  # between checks whether everything is written
 
 _writers: dict[tuple[int, int], LogWriter] = {}
@@ -61,6 +62,7 @@ class LogWriter:
         self._told_on_screen = False
         self._held = 0
         self._lines: SimpleQueue[bytes] = SimpleQueue()
+        self._hurry = threading.Event()
         self._lock = (
             threading.RLock()
         )  # reentrant: a signal handler may log while its thread is in `put`
@@ -86,11 +88,13 @@ class LogWriter:
     def flush(self, within_s: float = FLUSH_WITHIN_S) -> bool:
         """Wait until everything is written, at most this long; returns whether it is."""
         until_s = time.monotonic() + within_s
+        self._hurry.set()
         while self._held and time.monotonic() < until_s:
             with self._lock:
                 if self._thread is None:
                     self._start()
             time.sleep(_LOOK_S)
+        self._hurry.clear()
         return not self._held
 
     def _start(self) -> None:
@@ -121,6 +125,8 @@ class LogWriter:
 
     def _next(self) -> bytes:
         parts = [self._lines.get()]
+        if self._lines.empty():
+            self._hurry.wait(_MORE_S)
         size = len(parts[0])
         while size < _CHUNK:
             try:
@@ -184,6 +190,7 @@ class LogWriter:
         """In a forked child: the waiting lines belong to the parent."""
         self._lock = threading.RLock()
         self._lines = SimpleQueue()
+        self._hurry = threading.Event()
         self._held, self._told, self._thread, self._direct = 0, self.lost, None, True
         if _state(self._own) is not None:
             os.close(self._own)
@@ -220,7 +227,7 @@ def lines_lost() -> int:
 def flush(within_s: float = FLUSH_WITHIN_S) -> None:
     """Wait until all lines are written, at most this long in total."""
     until_s = time.monotonic() + within_s
-    for each in tuple(_all):
+    for each in (*_all, *_all):  # what one can't write, standard error tells
         each.flush(max(0.0, until_s - time.monotonic()))
 
 
