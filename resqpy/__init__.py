@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from resqpy.framework.tasks.handle import Handle as Handle, TaskJob as TaskJob
     from resqpy.framework.tasks.inputs import Input as Input
     from resqpy.framework.tasks.middleware import Middleware as Middleware, TaskCall as TaskCall
+    from resqpy.framework.tasks.resources import per_process as per_process, resource as resource
     from resqpy.framework.tasks.task import Task as Task, task as task
     from resqpy.store.connection.client import Store as Store
     from resqpy.store.connection.options import RedisOptions as RedisOptions
@@ -135,6 +136,7 @@ _NAMES = {
     "framework.project.project": "Project",
     "framework.api.scheduler": "Scheduler",
     "framework.config.sections": "SchedulerOptions",
+    "framework.tasks.resources": "per_process resource",
     "framework.tasks.task": "Task task",
     "framework.api.tracking": "TrackedApi current_task",
     "store.connection.client": "Store",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         capture_events,
         delete_enqueued,
         find_enqueued,
+        override,
         run_full_task,
         run_task,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "drain",
     "find_enqueued",
     "manual_clock",
+    "override",
     "run_full_task",
     "run_task",
 ]
@@ -62,6 +64,7 @@ _MODULES = {
     "drain": "testing.draining",
     "find_enqueued": "testing.enqueued",
     "manual_clock": "testing.clock",
+    "override": "testing.enqueued",
     "run_full_task": "testing.enqueued",
     "run_task": "testing.enqueued",
 }

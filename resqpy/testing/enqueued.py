@@ -15,7 +15,8 @@ from resqpy.base.model import Job
 from resqpy.engine.definition import Definition, define
 from resqpy.framework.api.api import api
 from resqpy.framework.tasks.middleware import performer
-from resqpy.framework.tasks.spec import TaskSpec
+from resqpy.framework.tasks.resources import REPLACED, Resource
+from resqpy.framework.tasks.spec import TaskSpec, resource_spec
 from resqpy.store import delayed, queues
 
 
@@ -180,8 +181,8 @@ def _keeper(events: list[Event], name: str) -> Callable[..., None]:
 
 
 async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
-    """Run only a task's `run`: inputs are checked, formatted and completed as before any run; plugins and
-    middleware are not involved, and nothing is written to Redis.
+    """Run only a task's `run`, with its resources: inputs are checked, formatted and completed as before any
+    run; plugins and middleware are not involved, and nothing is written to Redis.
 
     Args:
         task: its name, its class or the decorated function.
@@ -198,7 +199,7 @@ async def run_task(task: Any, inputs: Mapping[str, Any] | None = None) -> Any:
     limit = spec.time_limit_ms
     bare = define(
         spec.name,
-        performer(spec, middleware=False),
+        performer(spec, api.registry.resources, middleware=False),
         time_limit=None if limit is None else timedelta(milliseconds=limit),
         check=api.registry.definitions[spec.name].check,
     )
@@ -226,3 +227,32 @@ async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> A
 async def _perform(spec: TaskSpec, definition: Definition, inputs: Mapping[str, Any] | None) -> Any:
     worker = api.resque.inline_worker({**api.registry.definitions, spec.name: definition})
     return await worker.perform_inline(spec.name, [dict(inputs or {})])
+
+
+@contextmanager
+def override(resource: Callable[..., Any], replacement: Any) -> Iterator[None]:
+    """Give tasks something else for a resource within the block, in this process.
+
+    Args:
+        resource: the generator function.
+        replacement: what they get: a value; or another generator function, which is opened for each job, and
+            may ask for resources.
+
+    Raises:
+        TypeError: the first is no resource.
+        UsageError: the replacement can't be opened.
+    """
+    key = Resource.of(resource).function
+    try:
+        wanted: Any = resource_spec(Resource.of(replacement))
+    except TypeError:
+        wanted = replacement
+    before = REPLACED.get(key, REPLACED)
+    REPLACED[key] = wanted
+    try:
+        yield
+    finally:
+        if before is REPLACED:
+            del REPLACED[key]
+        else:
+            REPLACED[key] = before

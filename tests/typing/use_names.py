@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
@@ -36,6 +36,7 @@ from resqpy import (
     InvalidTask,
     Job,
     JobCancelled,
+    JobFailure,
     JobTimeout,
     Listener,
     ListenerDestroyed,
@@ -95,6 +96,8 @@ from resqpy import (
     current_task,
     lifespan,
     open_project,
+    per_process,
+    resource,
     task,
 )
 from resqpy.testing import (
@@ -110,6 +113,7 @@ from resqpy.testing import (
     drain,
     find_enqueued,
     manual_clock,
+    override,
     run_full_task,
     run_task,
 )
@@ -145,6 +149,31 @@ class Noting(Middleware):
     def pre_processor(self, call: TaskCall) -> bool:
         """Before a run."""
         return bool(call.params)
+
+    def around_run(self, call: TaskCall) -> Iterator[None]:
+        """Around the task's function."""
+        yield
+
+    def on_failure(self, failure: JobFailure) -> None:
+        """It failed."""
+        print(failure.name, failure.will_retry, failure.traceback)
+
+
+@per_process
+async def pool() -> AsyncIterator[int]:
+    """A resource of the process."""
+    yield 1
+
+
+async def session(pool: int = resource(pool)) -> AsyncIterator[str]:
+    """A resource of a job."""
+    yield str(pool)
+
+
+@task
+async def report(*, db: str = resource(session)) -> str:
+    """With a resource."""
+    return db
 
 
 class Careful(Plugin):
@@ -247,6 +276,8 @@ async def testing(resqpy_clock: ManualClock, server: PrivateServer) -> AsyncIter
     drained: Drained = await drain(delayed=True)
     first: DrainedJob = drained.succeeded[0]
     print(first.result, await run_task(Greet, {"name": "Ada"}), await run_full_task("tick"))
+    with override(session, "mine"):
+        await report.enqueue()
     with manual_clock(), capture_events(api.resque.multi_worker, "success") as events:
         event: Event = events[0]
         print(event.name)

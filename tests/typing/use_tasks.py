@@ -6,10 +6,12 @@ nobody needs is an error, and so is one that names another reason.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, assert_type
 
-from resqpy import Enqueued, Task, TrackedTask, Worker, api, task
+from resqpy import Enqueued, Task, TrackedTask, Worker, api, per_process, resource, task
 
 
 @task(queue="high")
@@ -38,6 +40,39 @@ async def with_worker(to: str, *, worker: Worker | None = None) -> None:
 @task()
 async def with_others(to: str, **others: int) -> None:
     """And whatever else there is."""
+
+
+@per_process
+async def pool() -> AsyncIterator[bytes]:
+    """Once a process."""
+    yield b""
+
+
+@asynccontextmanager
+async def session(pool: bytes = resource(pool)) -> AsyncGenerator[str]:
+    """For each job."""
+    yield ""
+
+
+@contextmanager
+def file() -> Generator[int]:
+    """Plain, and decorated."""
+    yield 1
+
+
+def client() -> Iterator[float]:
+    """Plain."""
+    yield 1.0
+
+
+@task
+async def with_resources(
+    to: str, *, db: str = resource(session), http: float = resource(client)
+) -> str:
+    """No caller gives them."""
+    assert_type(resource(pool), bytes)
+    assert_type(resource(file), int)
+    return db
 
 
 @task()
@@ -104,6 +139,8 @@ async def fine() -> None:
     assert_type(await bare("x"), int)
     await with_worker.enqueue(to="x")
     await with_others.enqueue(to="x", copies=2)
+    await with_resources.enqueue(to="x")
+    assert_type(await with_resources("x", db="mine"), str)
     await old.enqueue(anything=1)
     await params_only.enqueue(anything=1)
     assert_type((await send_email.once("a").enqueue("x")).refused, str | None)
@@ -174,6 +211,7 @@ def wrong_without_a_loop() -> None:
 
 async def wrong() -> None:
     """None of this is right."""
+    resource(send_email)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await send_email.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await send_email.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await send_email.enqueue(too="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

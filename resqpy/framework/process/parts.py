@@ -119,6 +119,8 @@ class ResqueInitializer(Initializer):
             if self.resque.scheduler is not None:
                 group.create_task(self.resque.scheduler.stop())
         await self.resque.failures.finish()
+        if self._project.registry.resources is not None:
+            await self._project.registry.resources.close()
 
 
 def _warn_of_eviction(store: Store) -> None:

@@ -27,6 +27,7 @@ from resqpy.framework.tasks.middleware import (
     performer,
     sent_args,
 )
+from resqpy.framework.tasks.resources import SharedResources
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
@@ -44,6 +45,7 @@ class Registry:
         plugins: the project's own, by class name.
         middleware: by name.
         initializers: the project's own, as classes.
+        resources: of the process that runs the tasks, opened when a job asks for them; None: there is none.
     """
 
     def __init__(self, name_of: Callable[[Path], str] = str) -> None:
@@ -53,6 +55,7 @@ class Registry:
         self.plugins: dict[str, type[Plugin]] = {}
         self.middleware: MiddlewareSet = MiddlewareSet()
         self.initializers: list[Any] = []
+        self.resources: SharedResources | None = SharedResources()
         self._by_definition: dict[int, TaskSpec] = {}  # each spec keeps its definition alive
 
     def __iter__(self) -> Iterator[TaskSpec]:
@@ -107,7 +110,7 @@ class Registry:
         limit = task.time_limit_ms
         return define(
             task.name,
-            performer(task, middleware=bool(middleware), around=around),
+            performer(task, self.resources, middleware=bool(middleware), around=around),
             plugins=[*plugins, *middleware],
             plugin_options=options,
             time_limit=None if limit is None else timedelta(milliseconds=limit),
@@ -194,6 +197,7 @@ def registry_of(defined: Any) -> Registry:
         problems.append(message)
 
     registry = Registry()
+    registry.resources = None
     spec = SpecBuilder(written(defined), complain, "UTC").build(
         file=Path(__file__), line=None, module=None
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -95,6 +95,7 @@ class Inputs(Mapping[str, Input]):
     Args:
         declared: by name.
         extra: undeclared inputs are accepted.
+        provided: parameters of `run` that are no inputs, because workers provide them.
 
     Attributes:
         typed: the inputs that are other in Redis than in `run`: datetimes, dataclasses and the like.
@@ -103,8 +104,16 @@ class Inputs(Mapping[str, Input]):
         UsageError: a type hint that JSON has no values for.
     """
 
-    def __init__(self, task: str, declared: Mapping[str, Input], *, extra: bool) -> None:
+    def __init__(
+        self,
+        task: str,
+        declared: Mapping[str, Input],
+        *,
+        extra: bool,
+        provided: Iterable[str] = (),
+    ) -> None:
         self._task = task
+        self._provided = frozenset(provided)
         self._declared = dict(declared)
         self.extra = extra
         self._readers = {name: _reader(name, each) for name, each in self._declared.items()}
@@ -195,6 +204,8 @@ class Inputs(Mapping[str, Input]):
         """
         problems: list[str] = []
         given = {name: value for name, value in params.items() if name != TASK_ID}
+        if self._provided:
+            problems += self._unasked(given)
         if not self.extra:
             problems += self._unknown(given)
         for name, declared in self._declared.items():
@@ -204,11 +215,17 @@ class Inputs(Mapping[str, Input]):
             raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
         return given
 
+    def _unasked(self, given: Mapping[str, Any]) -> list[str]:
+        return [
+            f"input {name!r} is no input but a resource, which workers provide; leave it out"
+            for name in sorted(self._provided & given.keys())
+        ]
+
     def _unknown(self, given: Mapping[str, Any]) -> list[str]:
         return [
             f"input {name!r} is unknown{near_match(str(name), self._declared)}"
             for name in given
-            if name not in self._declared
+            if name not in self._declared and name not in self._provided
         ]
 
     def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:

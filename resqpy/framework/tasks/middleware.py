@@ -8,8 +8,8 @@ plugins, so that a retry sees what a `pre_processor` raised. Failures come from 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from resqpy.base.errors import InvalidInputs, InvalidTask, TaskUnfinished, UsageError
@@ -18,6 +18,14 @@ from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.newer import INPUTS_REFUSED
+from resqpy.framework.tasks.resources import (
+    SharedResources,
+    all_of,
+    as_context,
+    driven,
+    is_async_context,
+    provide,
+)
 
 if TYPE_CHECKING:
     from resqpy.framework.tasks.failures import JobFailure
@@ -112,12 +120,25 @@ def _only(task: TaskSpec, args: Sequence[Any]) -> Mapping[str, Any]:
     return given
 
 
-def performer(task: TaskSpec, *, middleware: bool, around: Sequence[Middleware] = ()) -> Any:
+Arguments = Callable[[tuple[Any, ...]], dict[str, Any]]
+
+
+def performer(
+    task: TaskSpec,
+    shared: SharedResources | None,
+    *,
+    middleware: bool,
+    around: Sequence[Middleware] = (),
+) -> Any:
     """The function that the engine calls: async if the task's own is.
 
     Args:
+        shared: the resources of the process; None: nobody would close them.
         middleware: it may have changed the inputs.
         around: what has an `around_run`, outermost first.
+
+    Raises:
+        InvalidTask: it needs resources of a process.
     """
     run, signature = task.run, task.signature
 
@@ -130,49 +151,65 @@ def performer(task: TaskSpec, *, middleware: bool, around: Sequence[Middleware] 
             raise
         return signature.arguments(params, current.worker)
 
+    if around or signature.resources:
+        return _performer_within(task, arguments, around, _closing(shared, task))
+
     async def perform_async(*args: Any) -> Any:
         return await run(**arguments(args))
 
     def perform_in_thread(*args: Any) -> Any:
         return run(**arguments(args))
 
-    async def perform_async_within(*args: Any) -> Any:
-        given, call = arguments(args), call_of(task, current_run.get())
-        async with AsyncExitStack() as stack:
-            for each in around:
-                await _enter(stack, each, call)
-            return await run(**given)
-
-    def perform_in_thread_within(*args: Any) -> Any:
-        given, call = arguments(args), call_of(task, current_run.get())
-        with ExitStack() as stack:
-            for each in around:
-                stack.enter_context(_context(each, call, "__enter__"))
-            return _ended(run(**given))
-
-    if around:
-        return perform_async_within if task.is_async else perform_in_thread_within
     return perform_async if task.is_async else perform_in_thread
 
 
+def _performer_within(
+    task: TaskSpec, arguments: Arguments, around: Sequence[Middleware], shared: SharedResources
+) -> Any:
+    """The same within what is around the task's function, and with its resources."""
+    run, resources = task.run, task.signature.resources
+
+    async def within(args: tuple[Any, ...], body: Callable[..., Any]) -> Any:
+        given = arguments(args)
+        async with AsyncExitStack() as stack:
+            for each in around:
+                await _enter(stack, each, call_of(task, current_run.get()))
+            given |= await provide(stack, resources, shared)
+            return await body(**given)
+
+    async def ended(**given: Any) -> Any:
+        return _ended(run(**given))
+
+    async def perform_async_within(*args: Any) -> Any:
+        return await within(args, run)
+
+    def perform_in_thread_within(*args: Any) -> Any:
+        return driven(within(args, ended))
+
+    return perform_async_within if task.is_async else perform_in_thread_within
+
+
+def _closing(shared: SharedResources | None, task: TaskSpec) -> SharedResources:
+    if shared is None and any(each.per_process for each in all_of(task.signature.resources)):
+        raise InvalidTask(
+            f"task {task.name!r} needs a resource of a process, which only a process of a project closes: run it "
+            "by `resqpy worker`, or in a `Process`"
+        )
+    return shared or SharedResources()
+
+
 async def _enter(stack: AsyncExitStack, middleware: Middleware, call: TaskCall) -> None:
-    context = _context(middleware, call, "__aenter__", "__enter__")
-    if hasattr(context, "__aenter__"):
-        await stack.enter_async_context(context)
-    else:
-        stack.enter_context(context)
-
-
-def _context(middleware: Middleware, call: TaskCall, *entries: str) -> Any:
-    """What its `around_run` returns, if that can be entered here."""
     context = middleware.around_run(call)
-    if any(hasattr(context, each) for each in entries):
-        return context
-    kind = "async" if call.task.is_async else "plain"
-    raise UsageError(
-        f"around_run of middleware {middleware.title()!r} returned {context!r}, which is no context manager for "
-        f"{kind} tasks like {call.task.name!r}"
-    )
+    if hasattr(context, "__aenter__") and call.task.is_async:
+        await stack.enter_async_context(context)
+    elif hasattr(context, "__enter__"):
+        stack.enter_context(context)
+    else:
+        kind = "async" if call.task.is_async else "plain"
+        raise UsageError(
+            f"around_run of middleware {middleware.title()!r} returned {context!r}, which is no context manager "
+            f"for {kind} tasks like {call.task.name!r}"
+        )
 
 
 def _ended(result: Any) -> Any:
@@ -185,18 +222,6 @@ def _ended(result: Any) -> Any:
             "resources have ended: make the task async, and await it there"
         )
     return result
-
-
-def as_context(function: Any) -> Any:
-    """A generator function as what makes a context manager, as if it was decorated so; others unchanged."""
-    if inspect.isasyncgenfunction(function):
-        return asynccontextmanager(function)
-    return contextmanager(function) if inspect.isgeneratorfunction(function) else function
-
-
-def is_async_context(function: Any) -> bool:
-    """Whether a function, made by `as_context` or a decorator, makes only async context managers."""
-    return inspect.isasyncgenfunction(inspect.unwrap(function))
 
 
 _PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
-from resqpy.engine.definition import RunRules
+from resqpy.engine.definition import RunRules, is_async
 from resqpy.framework.tasks.handle import GIVEN, WHOLE
 from resqpy.framework.tasks.hints import name_of, reader_of, unreadable
 from resqpy.framework.tasks.inputs import Input, merge_hint
 from resqpy.framework.tasks.readers import Mismatch
+from resqpy.framework.tasks.resources import Resource, ResourceSpec, named, spec_of
 from resqpy.framework.tasks.task import PROPERTIES, FunctionTask, Task
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Signature:
         names: its parameters for single inputs; `defaults` has their Python defaults.
         worker: it takes the worker.
         rest: it takes undeclared inputs (`**others`).
+        resources: its parameters that a worker provides.
     """
 
     whole: str | None
@@ -155,6 +157,7 @@ class Signature:
     defaults: Mapping[str, Any]
     worker: bool
     rest: bool
+    resources: Mapping[str, ResourceSpec]
 
     def arguments(self, params: dict[str, Any], worker: Any) -> dict[str, Any]:
         """The keywords of a call."""
@@ -185,13 +188,57 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
             raise UsageError(f"run's parameter {name!r} can't be passed by name; use a normal one")
     single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
     whole = [name for name in WHOLE if name in single]
-    own = {name: each for name, each in single.items() if name not in GIVEN}
+    resources = resources_of(run, single)
+    own = {name: each for name, each in single.items() if name not in {*GIVEN, *resources}}
     empty = inspect.Parameter.empty
     defaults = {name: each.default for name, each in own.items() if each.default is not empty}
     made = Signature(
-        whole[0] if whole else None, tuple(own), defaults, worker="worker" in single, rest=rest
+        whole[0] if whole else None, tuple(own), defaults, "worker" in single, rest, resources
     )
     return made, own
+
+
+def resources_of(
+    run: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, ResourceSpec]:
+    """The parameters that ask for a resource.
+
+    Raises:
+        UsageError: it can't be provided.
+    """
+    asked = {name: _asked_for(run, name, each) for name, each in parameters.items()}
+    found = {name: resource_spec(each) for name, each in asked.items() if each is not None}
+    for name, each in found.items() if not is_async(run) else ():
+        for needed in each.all():
+            if needed.is_async:
+                raise UsageError(
+                    f"run's parameter {name!r} needs the async resource {named(needed.function)}, and run is a "
+                    "plain function, which runs in a thread: make the task async, or the resource plain"
+                )
+    return found
+
+
+def _asked_for(
+    function: Callable[..., Any], name: str, parameter: inspect.Parameter
+) -> Resource | None:
+    """The resource that a parameter asks for, by its default or its type hint."""
+    if isinstance(parameter.default, Resource):
+        return parameter.default
+    try:
+        hint = _hint(function, name, parameter)
+    except UsageError:  # told where the inputs are read
+        return None
+    inside = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((each for each in inside if isinstance(each, Resource)), None)
+
+
+def resource_spec(asked: Resource) -> ResourceSpec:
+    """The spec of a resource.
+
+    Raises:
+        UsageError: it can't be opened.
+    """
+    return spec_of(asked, _asked_for)
 
 
 _NEXT = ("next", "callback", "cb", "done")
@@ -243,6 +290,8 @@ def merge_inputs(
     _check_given(run, signature)
     takes_all = signature.rest or signature.whole is not None
     for name in declared:
+        if name in signature.resources:
+            raise UsageError(f"input {name!r} is declared, but run takes a resource there")
         if name not in own and not takes_all:
             raise UsageError(
                 f"input {name!r} is declared, but run doesn't take it{near_match(name, own)}"

@@ -18,7 +18,13 @@ from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.engine.definition import PERIODIC_HINT, is_async, yields
 from resqpy.framework.tasks.inputs import Input, Inputs, as_input
-from resqpy.framework.tasks.spec import TaskSpec, WrittenTask, merge_inputs, without_partials
+from resqpy.framework.tasks.spec import (
+    Signature,
+    TaskSpec,
+    WrittenTask,
+    merge_inputs,
+    without_partials,
+)
 from resqpy.framework.tasks.task import PROPERTIES, Task
 
 Complain = Callable[[str | None, str], None]
@@ -170,12 +176,16 @@ class SpecBuilder:
             "run": run,
             "is_async": is_async(run),
             "signature": signature,
-            "inputs": self._try("inputs", lambda: self._inputs(name, inputs, extra=extra)),
+            "inputs": self._try(
+                "inputs", lambda: self._inputs(name, inputs, signature, extra=extra)
+            ),
         }
 
-    def _inputs(self, name: str, inputs: Mapping[str, Input], *, extra: bool) -> Inputs:
+    def _inputs(
+        self, name: str, inputs: Mapping[str, Input], signature: Signature, *, extra: bool
+    ) -> Inputs:
         try:
-            return Inputs(name, inputs, extra=extra)
+            return Inputs(name, inputs, extra=extra, provided=signature.resources)
         except UsageError as error:
             if not hasattr(self._task.run, "__wrapped__"):
                 raise
