@@ -189,6 +189,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, environ: dict[str, str], wo
     [
         ("QUEUE", "mail", "tasks.queues", ("mail",)),
         ("QUEUES", "high, low,!slow", "tasks.queues", ("high", "low", "!slow")),
+        ("QUEUES", "high=6, low=3", "tasks.queues", ("high=6", "low=3")),
         ("COUNT", "4", "process.processes", 4),
         ("INTERVAL", "0.5", "tasks.timeout", 500),
         ("INTERVAL", "250ms", "tasks.timeout", 250),

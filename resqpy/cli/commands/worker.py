@@ -10,7 +10,8 @@ from resqpy.cli.group import command
 
 WORKING: tuple[Decorator, ...] = (
     setting("tasks.queues", "--queues", "-q", metavar="LIST",
-            help="Queues by priority: names, globs, '*', '!not_this' (default: *)."),
+            help="Queues by priority: names, globs, '*', '!not_this'; critical=6,default=3 share by weight "
+                 "(default: *)."),
     setting("tasks.min_task_processors", "--min", type=int, metavar="N",
             help="Minimum number of concurrent jobs (default: 1)."),
     setting("tasks.max_task_processors", "--max", type=int, metavar="N",

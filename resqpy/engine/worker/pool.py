@@ -260,6 +260,7 @@ class Pool:
         wave = Wave(ended, idle, taking=taking)
         self.hot.follow(self.queues.names)
         names = self.hot.next() if taking else []
+        names = self.queues.shares.order(names, len(wave.slots))
         if self._events.has_listeners("poll"):
             self._tell_poll(wave.slots, names)
         self._look = False
@@ -305,7 +306,9 @@ class Pool:
             self._failed(error)
 
     def _land(self, flight: Flight, exchanged: Exchanged) -> None:
-        emptied = self.hot.emptied(flight.names[: exchanged.looked], flight.told)
+        names, queues = flight.names, (job.claim.queue for job in exchanged.taken)
+        self.queues.shares.settle(names, len(flight.wave.slots), queues, exchanged.looked)
+        emptied = self.hot.emptied(names[: exchanged.looked], flight.told)
         self._more = emptied or exchanged.full
         self._after(flight.wave, exchanged, more=self._more)
 

@@ -8,19 +8,26 @@ was not completed. A change reported during an exchange counts after it.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from resqpy.base.errors import InvalidQueueName
+from resqpy.base.errors import InvalidQueueName, UsageError
 from resqpy.base.keys import Keys, split_priority
 
 # Which queues a worker works, in which order: names, `*`, shell globs, `!exclusions`.
 #
 # As in Ruby's resque: the matches of each pattern are sorted bytewise, in the order of the patterns, and no
-# queue occurs twice. A worker of a queue also works its sub-queues of higher and lower priority
-# (`base/keys.py`), each in its place: `default^5`, `default`, `default^-3`.
+# queue occurs twice; only `*` leaves out those that what follows names, so that `critical,*,bulk` works bulk
+# last. A worker of a queue also works its sub-queues of higher and lower priority (`base/keys.py`), each in its
+# place: `default^5`, `default`, `default^-3`.
+#
+# Neighbours with weights, `critical=6,default=3`, share their place: see `QueueShares`.
 
 _WILDCARDS = frozenset("*?[]{}")
+_MAX_WEIGHT = 1000
+
+QueueSpec = str | tuple[str, int]
 
 
 def is_plain(spec: str) -> bool:
@@ -32,20 +39,23 @@ class QueueNames:
     """The queues of a worker.
 
     Args:
-        specs: names, patterns and exclusions, or one comma-separated text, as in `QUEUES`.
+        specs: names, patterns and exclusions, or one comma-separated text, as in `QUEUES`; with a weight as
+            `("critical", 6)` or `critical=6`.
 
     Attributes:
         known: how many queues there were when they were last resolved, matching or not.
+        shares: whose turn it is, of those with weights.
 
     Raises:
         InvalidQueueName: a name that can't be part of a worker's identity.
+        UsageError: a weight that is none.
     """
 
-    def __init__(self, specs: str | Sequence[str] = "*") -> None:
+    def __init__(self, specs: str | Sequence[QueueSpec] = "*") -> None:
         parts = specs.split(",") if isinstance(specs, str) else list(specs)
-        self.specs: tuple[str, ...] = tuple(part.strip() for part in parts if part.strip()) or (
-            "*",
-        )
+        pairs = [pair for pair in map(_with_weight, parts) if pair[0]] or [("*", None)]
+        self.specs: tuple[str, ...] = tuple(name for name, _ in pairs)
+        self.shares: QueueShares = QueueShares([w for n, w in pairs if not n.startswith("!")])
         for spec in self.specs:
             if "," in spec:
                 raise InvalidQueueName(
@@ -82,12 +92,21 @@ class QueueNames:
             return self._unfit
         self._known, self.known = everything, len(everything)
         families = _families(everything)
-        found: dict[str, None] = {}
+        matched: list[list[str]] = []
         for spec in self._wanted:
             if _WILDCARDS & set(spec):
-                found.update(dict.fromkeys(_matching(families, spec)))
+                matched.append(list(_matching(families, spec)))
             else:
-                found.update(dict.fromkeys(_in_order([*families.get(spec, ()), spec])))
+                matched.append(_in_order([*families.get(spec, ()), spec]))
+        found: dict[str, int] = {}  # the place of what names it
+        for place, names in enumerate(matched):
+            rest = self._wanted[place] == "*" and {
+                n for later in matched[place + 1 :] for n in later
+            }
+            for name in names:
+                if not (rest and name in rest):
+                    found.setdefault(name, place)
+        self.shares.places = found
         wanted = [name for name in found if not self._is_excluded(name)]
         self._names = [name for name in wanted if _is_text(name)]
         self._unfit = [name for name in wanted if not _is_text(name)]
@@ -105,6 +124,92 @@ class QueueNames:
             return [keys.queue(""), keys.queues, keys.pause, keys.queue_pause("")]
         names = [spec for spec in self._wanted if not self._is_excluded(spec)]
         return [*map(keys.queue, names), keys.queues, keys.pause, keys.queue_pause("")]
+
+
+def _with_weight(part: QueueSpec) -> tuple[str, int | None]:
+    """A name or pattern, and its weight, if it has one."""
+    weight: object = None
+    if not isinstance(part, str):
+        name, weight = part
+    else:
+        name, equals, number = part.rpartition("=")
+        if equals and number.strip().isdigit():
+            weight = int(number)
+        else:
+            name = part
+    name = name.strip()
+    if weight is None:
+        return name, None
+    if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= _MAX_WEIGHT:
+        raise UsageError(
+            f"queue {name!r}: the weight {weight!r} is not a whole number from 1 to {_MAX_WEIGHT}"
+        )
+    if name.startswith("!"):
+        raise UsageError(f"queue {name!r}: what is excluded has no weight")
+    return name, weight
+
+
+class QueueShares:
+    """Whose turn it is among queues with weights: each time that of the one that got the least for its weight
+    (stride scheduling). One that was empty has no claim to what it did not use.
+
+    Args:
+        weights: of the names and patterns, by place; None: it has none, and only gives way to those before it.
+
+    Attributes:
+        places: of each queue, the place of the name or pattern that it is worked by.
+    """
+
+    def __init__(self, weights: Sequence[int | None]) -> None:
+        self.places: dict[str, int] = {}
+        self._weights = list(weights) or [None]
+        self._first: list[int] = []  # of each place, that with which its row of neighbours begins
+        for place, weight in enumerate(self._weights):
+            row = place > 0 and weight is not None and self._weights[place - 1] is not None
+            self._first.append(self._first[-1] if row else place)
+        self.plain: bool = self._first == list(range(len(self._weights)))
+        self._got = [0.0] * len(self._weights)  # jobs for each weight
+
+    def order(self, names: Sequence[str], count: int) -> Sequence[str]:
+        """The queues of an exchange in the order of their turns; the given ones where no two share a place.
+
+        Args:
+            count: of jobs that are wanted: whose turn it is is taken to get them, until `settle` tells
+                otherwise.
+        """
+        if self.plain or not names:
+            return names
+        places = self.places
+        turns = sorted(names, key=lambda name: self._turn(places.get(name, 0)))
+        self._add(places.get(turns[0], 0), count)
+        return turns
+
+    def settle(self, names: Sequence[str], count: int, taken: Iterable[str], looked: int) -> None:
+        """What became of an exchange.
+
+        Args:
+            names, count: what `order` gave for it, and was given.
+            taken: the queue of each job that it brought.
+            looked: so many of the queues, from the first, have no jobs left.
+        """
+        if self.plain or not names:
+            return
+        places = self.places
+        self._add(places.get(names[0], 0), -count)
+        for name, jobs in Counter(taken).items():
+            self._add(places.get(name, 0), jobs)
+        left = {places.get(name, 0) for name in names[looked:]}
+        for place in {places.get(name, 0) for name in names[:looked]} - left:
+            row = [n for n, first in enumerate(self._first) if first == self._first[place]]
+            waiting = [self._got[each] for each in row if each in left]
+            now = min(waiting) if waiting else max(self._got[each] for each in row)
+            self._got[place] = max(self._got[place], now)
+
+    def _turn(self, place: int) -> tuple[int, float, int]:
+        return self._first[place], self._got[place], place
+
+    def _add(self, place: int, jobs: int) -> None:
+        self._got[place] += jobs / (self._weights[place] or 1)
 
 
 def _families(names: Iterable[str]) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.masking import masked
 from resqpy.base.when import duration_ms, parse_duration
+from resqpy.engine.worker.queues import QueueNames
 from resqpy.store.connection.options import checked_limits
 
 
@@ -200,13 +201,21 @@ TEXTS = Kind("a list of texts", _check_texts, split)
 def _check_queues(value: Any) -> Any:
     if callable(value):
         return value
+    if isinstance(value, list | tuple):
+        value = [
+            f"{each[0]}={each[1]}" if isinstance(each, list | tuple) and len(each) == 2 else each
+            for each in value
+        ]
     queues = _check_texts(value)
     if not queues:
         raise wrong(value, "a non-empty list of queues (['*'] for all)")
+    QueueNames(queues)  # it says what is wrong
     return queues
 
 
-QUEUES = Kind("a list of queue names, or a function that returns one", _check_queues, split)
+QUEUES = Kind(
+    "a list of queue names or (name, weight), or a function that returns one", _check_queues, split
+)
 
 
 def _parse_mapping(text: str) -> dict[str, Any]:

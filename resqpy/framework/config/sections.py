@@ -6,7 +6,7 @@ Settings of the engine or the store are declared there, with default and descrip
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -72,7 +72,8 @@ class GeneralConfig:
     )
 
 
-Queues = tuple[str, ...] | Callable[[], list[str] | Awaitable[list[str]]]
+QueueList = Sequence[str | tuple[str, int]]
+Queues = QueueList | Callable[[], QueueList | Awaitable[QueueList]]
 
 
 def _interval(text: str) -> str | None:
@@ -146,8 +147,9 @@ class TasksConfig:
     queues: Queues = option(
         ("*",),
         QUEUES,
-        "The queues to work, in order of priority: names, globs, '*', '!not_this'; or a function, plain or "
-        "async, that returns such a list when the process starts.",
+        "The queues to work, in order of priority: names, globs, '*' (all others), '!not_this'; neighbours "
+        "with weights, ('critical', 6) or 'critical=6', share their place. Or a function, plain or async, "
+        "that returns such a list when the process starts.",
         "QUEUES",
         "QUEUE",
     )
