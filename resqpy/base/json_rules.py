@@ -171,6 +171,8 @@ def explain(value: Any, path: str = "args", room: int = MAX_NESTING) -> str | No
         return _explain_inside(value, path, room - 1)
     name = type(value).__name__
     hint = _HINTS.get(name, "pass only text, numbers, booleans, None, lists and dicts")
+    if name in _HINTS and name != "bytes":
+        hint += ", or declare the task's input as one"
     return f"{path}: {name} is not JSON; {hint}"
 
 

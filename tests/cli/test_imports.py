@@ -15,6 +15,7 @@ HEAVY = {
 NOT_AT_WORK = (
     "resqpy.diagnosis", "resqpy.embedded", "resqpy.testing", "resqpy.cli.scaffold",
     "unittest", "pytest", "click.testing", "http.server", "xml", "croniter", "prometheus_client", "watchdog",
+    "pydantic", "msgspec", "annotated_types",
 )  # fmt: skip
 
 

@@ -255,6 +255,43 @@ def test_a_wrong_task_is_told_with_file_line_and_near_match(
     assert files.problems() == [f"tasks/a.py:{told}"]
 
 
+CHECKING = """
+    from __future__ import annotations
+    from dataclasses import dataclass
+    from typing import TYPE_CHECKING
+    from resqpy import task
+    if TYPE_CHECKING:
+        from decimal import Decimal
+"""
+
+
+def test_a_name_that_only_type_checkers_know_is_told(files: Files) -> None:
+    """Of an input, and of a field, with the file in which it stands."""
+    remedy = (
+        "name 'Decimal' is not defined; make it a name of the module at run time: import it outside "
+        "`if TYPE_CHECKING:`, and define it outside functions"
+    )
+    root = files.write(
+        models=CHECKING + "\n    @dataclass\n    class Item:\n        prices: list[Decimal]\n",
+        tasks__a=CHECKING + "\n    @task\n    def a(x: Decimal): 'A.'\n",
+        tasks__b="""
+        from __future__ import annotations
+        from models import Item
+        from resqpy import task
+        @task
+        def b(items: list[Item]): "B."
+        """,
+    )
+
+    assert files.problems() == [
+        f"tasks/a.py:10: task a: the type hint 'Decimal' of input 'x' can't be read: {remedy}",
+        (
+            "tasks/b.py:6: task b: input 'items' can't be converted: the annotation 'list[Decimal]' of "
+            f"Item.prices can't be read: {remedy} ({root}/models.py)"
+        ),
+    ]
+
+
 def test_unknown_plugins_and_options_are_refused(files: Files) -> None:
     """With the line of the property and the nearest name."""
     files.write(

@@ -27,6 +27,7 @@ from uuid import UUID
 
 import annotated_types as at
 import attrs
+import msgspec
 import pydantic
 import pytest
 from hypothesis import given, strategies as st
@@ -117,6 +118,18 @@ class Pet(pydantic.BaseModel):
     kind: str = pydantic.Field("cat", alias="type")
 
 
+class Tag(msgspec.Struct):
+    name: str
+    at: datetime
+    among: set[str] = set()
+
+
+class Plan(pydantic.BaseModel, frozen=True):
+    model_config = pydantic.ConfigDict(strict=True)
+    days: frozenset[date]
+    ids: dict[str, UUID]
+
+
 @dataclass(frozen=True)
 class Card:
     kind: Literal["card"]
@@ -167,6 +180,12 @@ FORMS: list[tuple[Any, Any, Any]] = [
     ),
     (list[Pet], [Pet(name="a", born=date(2026, 1, 2), type="cat")],
      [{"name": "a", "born": "2026-01-02", "tags": [], "type": "cat"}]),
+    (Plan, Plan(days=frozenset({date(2026, 1, 3), date(2026, 1, 2)}), ids={"a": ID}),
+     {"days": ["2026-01-02", "2026-01-03"], "ids": {"a": str(ID)}}),
+    (Tag, Tag("a", NOON, {"y", "x"}), {"name": "a", "at": "2026-11-29T12:00:00Z", "among": ["x", "y"]}),
+    (dict[str, Tag], {"b": Tag("a", NOON)},
+     {"b": {"name": "a", "at": "2026-11-29T12:00:00Z", "among": []}}),
+    (Annotated[int, msgspec.Meta(gt=1)], 2, 2),
     (Annotated[str, pydantic.StringConstraints(to_lower=True)], "a", "a"),
     (pydantic.HttpUrl, pydantic.HttpUrl("https://a.b/"), "https://a.b/"),
     (Literal["a", Color.RED], Color.RED, "red"),
@@ -265,6 +284,9 @@ def test_what_others_write_is_read(hint: Any, json: Any, value: Any) -> None:
         (Pet, {"name": "a"}, "'x.born' is not valid: Field required"),
         (list[Pet], [{"name": 5, "born": "2026-01-02"}], r"'x\[0\].name' is not valid: .*, got 5"),
         (pydantic.SecretStr, pydantic.SecretStr("a"), "'x' would lose something"),
+        (list[Tag], [{"name": "a", "at": 5}], r"'x\[0\].at' is not valid: Expected `datetime`, got `int`, got 5"),
+        (Tag, {"name": "a"}, "'x' is not valid: Object missing required field `at`"),
+        (Annotated[int, msgspec.Meta(gt=1)], 1, "'x' is not valid: Expected `int` >.*, got 1"),
         (set[Any], [[1]], "'x' must be set.*unhashable"),
         (Annotated[int, at.Gt(1)], 1, "'x' must be greater than 1, got 1"),
         (Annotated[int, at.Interval(ge=1, lt=3)], 3, "'x' must be less than 3, got 3"),

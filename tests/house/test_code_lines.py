@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
     "engine": (6045, 44),
-    "framework": (7685, 49),
+    "framework": (7700, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),

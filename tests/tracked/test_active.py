@@ -6,7 +6,8 @@ import asyncio
 import enum
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -279,7 +280,13 @@ class Level(enum.IntEnum):
     ("result", "kept", "words"),
     [
         ((1, Level.HIGH, OrderedDict(a="b")), [1, 3, {"a": "b"}], ""),
-        ({"when": {1, 2}}, None, "result.when: set is not JSON; write sorted(value)"),
+        (
+            {"days": {date(2026, 1, 2)}, "price": Decimal("1.0")},
+            {"days": ["2026-01-02"], "price": "1.0"},
+            "",
+        ),
+        (datetime(2026, 1, 2), None, "has no time zone"),  # noqa: DTZ001 - what is dropped
+        ({"when": object()}, None, "result.when: object is not JSON"),
         ([float("nan")], None, "result[0]: nan is not JSON"),
         ("\ud800", None, "lone surrogate"),
     ],

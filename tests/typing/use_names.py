@@ -92,6 +92,7 @@ from resqpy import (
     WrongCursor,
     WrongLoop,
     api,
+    converter,
     current_run,
     current_task,
     lifespan,
@@ -119,6 +120,9 @@ from resqpy.testing import (
 )
 
 OPTIONS = RedisOptions(url="redis://localhost:6379/0")
+
+
+converter(complex, to_json=str, from_json=complex)
 
 
 class Greet(Task):

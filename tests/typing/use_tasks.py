@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
-from typing import Any, assert_type
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal, assert_type
+from uuid import UUID
 
-from resqpy import Enqueued, Task, TrackedTask, Worker, api, per_process, resource, task
+from resqpy import (
+    Enqueued,
+    Input,
+    Task,
+    TrackedTask,
+    Worker,
+    api,
+    converter,
+    per_process,
+    resource,
+    task,
+)
 
 
 @task(queue="high")
@@ -85,6 +100,57 @@ def params_only(params: dict[str, Any]) -> None:
     """The same without the worker."""
 
 
+class Color(Enum):
+    """An enum."""
+
+    RED = "red"
+
+
+@dataclass
+class Item:
+    """A record."""
+
+    name: str
+    price: Decimal = Decimal(1)
+
+
+class Money:
+    """A user's own type."""
+
+
+def cents(money: Money) -> int:
+    """Write it."""
+    return 1
+
+
+def money_of(json: int) -> Money:
+    """Read it."""
+    return Money()
+
+
+converter(Money, to_json=cents, from_json=money_of)
+
+
+@task()
+async def ship(
+    items: list[Item],
+    at: datetime | None = None,
+    color: Literal["any"] | Color = "any",
+    ids: frozenset[UUID] = frozenset(),
+    wait: Annotated[timedelta, Input(description="how long")] = timedelta(0),
+) -> Decimal:
+    """Inputs that are no JSON."""
+    return items[0].price
+
+
+class Ship(Task):
+    """The same of a class."""
+
+    async def run(self, items: list[Item], at: datetime | None = None) -> Decimal:
+        """Ship."""
+        return items[0].price
+
+
 class Mail(Task):
     """Inputs by name."""
 
@@ -146,6 +212,28 @@ async def fine() -> None:
     assert_type((await send_email.once("a").enqueue("x")).refused, str | None)
     await send_email.once("a", within=1000).on("low").enqueue_in(10, to="x")
     await send_email.on("low").once("a", within=timedelta(hours=1)).enqueue_many([{"to": "x"}])
+
+
+async def fine_types() -> None:
+    """The values that `run` gets are those that the caller gives."""
+    items, at = [Item("x", Decimal("1.50"))], datetime.now(UTC)
+    assert_type(await ship.enqueue(items, at, Color.RED), Enqueued)
+    await ship.enqueue_in(10, items=items, color="any", wait=timedelta(seconds=1))
+    await ship.enqueue_many([ship.job(items, ids=frozenset()), {"items": []}])
+    ship.sync.enqueue(items=items, at=at)
+    assert_type(await ship(items), Decimal)
+    await Ship.enqueue(items=items, at=at)
+    Ship.sync.enqueue_at(at, items)
+
+
+async def wrong_types() -> None:
+    """JSON is for the verbs by name."""
+    await ship.enqueue(items=[{"name": "x"}])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await ship.enqueue([], at="2026-11-29T09:00:00Z")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ship.enqueue([], color="red")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Ship.enqueue(items=[1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    converter(Money, to_json=cents, from_json=cents)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    converter(Money, to_json=cents)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def fine_classes() -> None:

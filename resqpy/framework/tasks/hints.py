@@ -173,7 +173,9 @@ def _hints_of(kind: Any) -> dict[str, Any]:
         return typing.get_type_hints(kind, include_extras=True)
     except Exception as error:  # an annotation may be any expression
         file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
-        raise UsageError(f"has {unreadable(_annotation(kind, error), error)} ({file})") from error
+        raise UsageError(
+            f"can't be converted: {unreadable(_annotation(kind, error), error)} ({file})"
+        ) from error
 
 
 def _annotation(kind: type, error: Exception) -> str:
@@ -184,7 +186,7 @@ def _annotation(kind: type, error: Exception) -> str:
             text = getattr(hint, "__forward_arg__", hint)
             if isinstance(text, str) and missing in text:
                 return f"the annotation {text!r} of {each.__qualname__}.{name}"
-    return f"an annotation of {kind.__qualname__} that"
+    return f"an annotation of {kind.__qualname__}"
 
 
 def unreadable(what: str, error: Exception) -> str:
@@ -462,7 +464,7 @@ def _value_of(alias: Any) -> Any:
         return typing.get_type_hints(stub, names, include_extras=True)["value"]
     except Exception as error:  # it may be any expression
         words = unreadable(f"the alias {alias.__name__}", error)
-        raise UsageError(f"has {words}") from error
+        raise UsageError(f"can't be converted: {words}") from error
 
 
 def _given(kind: Any, hint: Any, inner: Any) -> Any:

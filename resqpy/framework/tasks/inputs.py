@@ -237,17 +237,23 @@ class Inputs(Mapping[str, Input]):
                 given[name] = _fresh(declared.default)
             return None
         try:
-            value = self._reads[name](given[name])
+            given[name] = value = self._reads[name](given[name])
         except Mismatch as error:
             return "; ".join(self._words_of(name, each) for each in error.faults)
         except RecursionError:
             return f"input {name!r} is nested too deeply"
+        if declared.formatter is None and declared.validator is None:
+            return None
+        return self._judge(given, name, declared, value)
+
+    def _judge(self, given: dict[str, Any], name: str, declared: Input, value: Any) -> str | None:
+        """Ask its functions."""
         try:
             given[name] = value = declared.formatter(value) if declared.formatter else value
             verdict = declared.validator(value) if declared.validator else None
         except Exception as error:  # users' functions may raise anything: it means "not valid"
             verdict = message_of(error) or class_of(error)
-        secret = isinstance(verdict, str | bool) and self._redaction.hides(name)
+        secret = self._redaction.hides(name)
         if verdict is False:
             return f"input {name!r} is not valid: {self._told(value, secret=secret)}"
         if not isinstance(verdict, str):

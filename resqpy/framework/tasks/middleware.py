@@ -104,7 +104,8 @@ def sent_args(task: TaskSpec, args: Sequence[Any]) -> list[Any]:
     Raises:
         InvalidInputs: what is wrong.
     """
-    return [task.inputs.as_sent(_only(task, args))]
+    sent = task.inputs.as_sent(_only(task, args))
+    return [sent] if args and isinstance(args[0], Mapping) else list(args)
 
 
 def _only(task: TaskSpec, args: Sequence[Any]) -> Mapping[str, Any]:

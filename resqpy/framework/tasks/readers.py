@@ -11,11 +11,7 @@ import sys
 from collections.abc import (
     Callable,
     Iterable,
-    Mapping,
-    MutableMapping,
-    MutableSequence,
     Sequence,
-    Set as AbstractSet,
 )
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -88,20 +84,28 @@ class Reader:
 # -- JSON's own types --
 
 
-def _plain(words: str, fits: Callable[[Any], bool], schema: Schema) -> Reader:
+def _plain(
+    words: str, fits: Callable[[Any], bool], schema: Schema, usual: type | None = None
+) -> Reader:
+    """A type of JSON's own.
+
+    Args:
+        usual: values of this very type fit, without asking.
+    """
+
     def read(value: Any) -> Any:
-        if fits(value):
+        if type(value) is usual or fits(value):
             return value
         raise wrong(f"must be {words}", value)
 
     return Reader(read, lambda _: dict(schema), plain=True)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-ANY = _plain("JSON", lambda _: True, {})
+ANY = Reader(lambda value: value, lambda _: {}, plain=True)
 NESTED_ANY = _plain(
     "text, a number, a boolean, None, a list or a dict; for anything else its type must be declared",
     lambda value: explain(value) is None,
@@ -113,16 +117,13 @@ PLAIN: dict[Any, Reader] = {
     object: ANY,
     None: NONE,
     type(None): NONE,
-    bool: _plain("bool", lambda value: isinstance(value, bool), {"type": "boolean"}),
-    int: _plain(
-        "int", lambda v: isinstance(v, int) and not isinstance(v, bool), {"type": "integer"}
+    bool: _plain("bool", lambda value: isinstance(value, bool), {"type": "boolean"}, bool),
+    int: _plain("int", lambda value: _is_number(value, int), {"type": "integer"}, int),
+    float: _plain(
+        "float", lambda value: _is_number(value, (int, float)), {"type": "number"}, float
     ),
-    float: _plain("float", _number, {"type": "number"}),
-    str: _plain("str", lambda value: isinstance(value, str), {"type": "string"}),
+    str: _plain("str", lambda value: isinstance(value, str), {"type": "string"}, str),
 }
-_LISTS = (list, Sequence, MutableSequence, Iterable)
-_SETS = (set, frozenset, AbstractSet)
-_DICTS = (dict, Mapping, MutableMapping)
 
 # -- texts with a meaning --
 
