@@ -127,6 +127,7 @@ VALUES = {  # what a reader puts in place of the words behind a command
     "generate task": "sendCard",
     "jobs list": "mail",
     "locks remove": LOCK,
+    "queues resume": "mail",
     "schedule resume": "ticks",
     "workers clean": DEAD,
 }
