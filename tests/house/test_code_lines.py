@@ -23,7 +23,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),
-    "store": (5050, 27),
+    "store": (5080, 27),
     "testing": (570, 6),
     "tracked": (4210, 20),
 }

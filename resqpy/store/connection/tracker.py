@@ -17,6 +17,8 @@ from redis.asyncio.connection import AbstractConnection
 
 from resqpy.base.errors import StoreError, StoreMisconfigured
 from resqpy.store.connection.client import Store
+from resqpy.store.connection.line import packed
+from resqpy.store.connection.wire import Wire
 
 _INVALIDATE = b"__redis__:invalidate"
 PING_EVERY_S = 10.0
@@ -43,6 +45,9 @@ class Subscription:
         self._channels = dict(channels)
         self._on_connect = on_connect
         self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
+        self._connected = self._heard = False
+        self._acknowledged = 0
         self.ping_every_s = PING_EVERY_S
         self.pong_within_s = PONG_WITHIN_S
 
@@ -50,16 +55,13 @@ class Subscription:
         """Listen until cancelled."""
         pause_s = _FIRST_PAUSE_S
         while True:
+            self._connected = False
             try:
                 connection = self._connection = await self._store.open_connection()
                 await self._begin(connection)
-                await connection.send_command("SUBSCRIBE", *self._channels)
-                for _ in self._channels:
-                    await self._within(connection.read_response())
-                self._on_connect()
-                pause_s = _FIRST_PAUSE_S
                 await self._listen(connection)
             except (exceptions.RedisError, StoreError, OSError, EOFError) as error:
+                pause_s = _FIRST_PAUSE_S if self._connected else pause_s
                 pause_s = self._pause_after(error) or min(pause_s * 2, _MAX_PAUSE_S)
             finally:
                 await self._disconnect()
@@ -67,9 +69,8 @@ class Subscription:
 
     def renew(self) -> None:
         """Replace the connection: Redis was unreachable and may be another server now."""
-        writer = getattr(self._connection, "_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        if self._wire is not None:
+            self._wire.abort()
 
     async def _begin(self, connection: AbstractConnection) -> None:
         """Prepare a new connection, before it subscribes."""
@@ -78,24 +79,58 @@ class Subscription:
         """Seconds until the next attempt; None: twice the last pause."""
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        """Forward messages; a ping in every idle period detects a half-open connection."""
-        waiting_for_pong = False
+        """Subscribe, and forward messages from where they arrive; a ping in every idle period detects a half-open
+        connection.
+        """
+        self._end = asyncio.get_running_loop().create_future()
+        self._acknowledged = 0
+        wire = self._wire = Wire(connection, self._on_replies, self._on_lost)
+        wire.send(packed(("SUBSCRIBE", *self._channels)))
+        asked = True
         while True:
-            wait_s = self.pong_within_s if waiting_for_pong else self.ping_every_s
-            message = await connection.read_response(timeout=wait_s)
-            if message is not None:
-                waiting_for_pong = False
-                if isinstance(message, list) and message[0] == b"message":
-                    self._channels[message[1]](message[2])
-            elif waiting_for_pong:
+            self._heard = False
+            wait_s = self.pong_within_s if asked else self.ping_every_s
+            await asyncio.wait([self._end], timeout=wait_s)
+            if self._end.done():
+                self._end.result()
+            if asked and not self._heard:
                 raise ConnectionResetError("no answer to a ping")
-            else:
-                await connection.send_command("PING")
-                waiting_for_pong = True
+            asked = not (asked or self._heard)
+            if asked:
+                wire.send(packed(("PING",)))
+
+    def _on_replies(self, wire: Wire, replies: list[Any]) -> None:
+        self._heard = True
+        try:
+            for reply in replies:
+                self._on_reply(reply)
+        except BaseException as error:  # of a listener, too: `run` raises it
+            wire.close()
+            self._on_lost(wire, error)
+
+    def _on_reply(self, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            raise reply
+        if not isinstance(reply, list):
+            return
+        if reply[0] == b"message":
+            self._channels[reply[1]](reply[2])
+        elif reply[0] == b"subscribe":
+            self._acknowledged += 1
+            if self._acknowledged == len(self._channels):
+                self._connected = True
+                self._on_connect()
+
+    def _on_lost(self, _wire: Wire, error: BaseException | None) -> None:
+        if not self._end.done():
+            self._end.set_exception(error or ConnectionResetError("closed by the server"))
 
     async def _disconnect(self) -> None:
+        wire, self._wire = self._wire, None
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if wire is not None:
+            wire.close()
+        elif connection is not None:
             await connection.disconnect(nowait=True)
 
     async def _within(self, reply: Any) -> Any:
