@@ -47,10 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests import the code of a project whose pyproject.toml says where it is, as commands do."""
+    """Let tests import the code of a project, which has a folder of tasks or says where it is, as commands do."""
     root = Path(config.rootpath, str(config.getini(_ROOT))).resolve()
     file = root / "pyproject.toml"
-    if file.is_file() and b"tool.resqpy" in file.read_bytes():
+    told = file.is_file() and b"tool.resqpy" in file.read_bytes()
+    if told or (root / "tasks").is_dir():
         from resqpy.framework.project.layout import Layout
         from resqpy.framework.project.problems import Problems
 

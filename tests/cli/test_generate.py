@@ -114,6 +114,39 @@ def test_lint_and_tests_of_the_project_pass_at_once(resqpy: Call, demo: Path, to
     assert "20 passed" in done.stdout
 
 
+PROJECT = '[project]\nname = "shop"\nversion = "1"\n'
+SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"  # silences a warning
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tasks/hi.py": "from resqpy import task\n\n\n@task\ndef hi() -> None:\n    'Hi.'\n"},
+        {"pyproject.toml": PROJECT, "shop/__init__.py": ""},
+        {"pyproject.toml": PROJECT, "src/shop/__init__.py": ""},
+    ],
+    ids=["a folder of tasks", "a package", "src"],
+)
+def test_a_generated_test_passes_where_new_made_nothing(
+    resqpy: Call, tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
+) -> None:
+    """Whatever mode pytest-asyncio has there, and wherever the tasks are."""
+    monkeypatch.delenv("RESQPY_ROOT")
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.chdir(tmp_path)
+    for name, text in {**files, "pytest.ini": SETTINGS}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    if "tasks/hi.py" not in files:
+        assert resqpy("init").code == 0
+    assert resqpy("generate", "task", "sendInvoice", "--input", "number:int").code == 0
+
+    for mode in ("strict", "auto"):
+        assert (
+            "1 passed" in tool("pytest", "-q", "-W", "error", "-o", f"asyncio_mode={mode}").stdout
+        )
+
+
 @pytest.mark.timeout(120)
 def test_types_of_the_project_pass_at_once(resqpy: Call, demo: Path, tool: Tool) -> None:
     """Strictly, tests included."""

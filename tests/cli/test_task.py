@@ -402,4 +402,5 @@ def test_typed_inputs(resqpy: Call, root: Path, client: Redis) -> None:
     assert schema["properties"]["day"] == {
         "type": "string", "format": "date", "default": "2026-01-02",
     }  # fmt: skip
-    assert shown["inputs"]["day"]["default"] == "2026-01-02"
+    assert shown["inputs"]["day"] == {"type": "date", "required": False, "default": "2026-01-02"}
+    assert shown["inputs"]["items"]["type"] == "list[tasks.typed.Item]"

@@ -97,6 +97,7 @@ def _timing(task: TaskSpec) -> str:
 def _as_json(task: TaskSpec) -> dict[str, Any]:
     from resqpy.base.json_forms import to_json
     from resqpy.engine.definition import RULES
+    from resqpy.framework.tasks.hints import name_of
 
     return {
         "name": task.name,
@@ -106,7 +107,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "cron": task.cron,
         "timezone": task.timezone if task.cron else None,
         "inputs": {
-            name: {"type": _type(each.type), "required": each.is_required,
+            name: {"type": "any" if each.type is Any else name_of(each.type), "required": each.is_required,
                    **({"default": to_json(each.default)} if each.has_default else {})}
             for name, each in task.inputs.items()
         },
@@ -123,10 +124,6 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "file": str(task.file),
         "line": task.line,
     }  # fmt: skip
-
-
-def _type(hint: Any) -> str:
-    return "any" if hint is Any else getattr(hint, "__name__", str(hint))
 
 
 def _named(thing: Any) -> str:
