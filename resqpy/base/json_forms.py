@@ -197,7 +197,8 @@ def pydantic_adapter(hint: Any) -> Any:
 
 
 def _written_by_pydantic(kind: type, value: Any) -> Any:
-    dump = partial(pydantic_adapter(kind).dump_python, value, by_alias=True)
+    # a round trip leaves out what is computed from the rest
+    dump = partial(pydantic_adapter(kind).dump_python, value, by_alias=True, round_trip=True)
     return _with_sorted_sets(dump(), dump(mode="json"))
 
 

@@ -199,6 +199,20 @@ def test_hints_are_read_wherever_a_quote_stands() -> None:
         merge_inputs(several, {"to": Input()})
 
 
+def test_annotations_that_are_evaluated_late_are_told() -> None:
+    """As those of Python 3.14, when a signature is asked for."""
+
+    class Late:
+        @property
+        def __signature__(self) -> Any:
+            raise NameError("name 'Order' is not defined")
+
+        def __call__(self) -> None: ...
+
+    with pytest.raises(UsageError, match="an annotation of run can't be read: name 'Order' is not"):
+        merge_inputs(Late(), {})
+
+
 def test_undeclared_inputs_pass_where_the_task_says_so() -> None:
     """`extra_inputs`, or a `run` that takes them all and declares none."""
     assert inputs(extra=True).check({"a": 1}) == {"a": 1}

@@ -9,6 +9,7 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
+from functools import cached_property
 from typing import (
     Annotated,
     Any,
@@ -118,6 +119,26 @@ class Pet(pydantic.BaseModel):
     kind: str = pydantic.Field("cat", alias="type")
 
 
+class Trip(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    start: date
+    end: date
+    _seen: int = pydantic.PrivateAttr(default=1)
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]  # as pydantic's page has it
+    @property
+    def nights(self) -> int:
+        return (self.end - self.start).days
+
+    @cached_property
+    def days(self) -> int:
+        return self.nights + 1
+
+
+class Hidden(pydantic.BaseModel):
+    token: int = pydantic.Field(0, exclude=True)
+
+
 class Tag(msgspec.Struct):
     name: str
     at: datetime
@@ -192,6 +213,10 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (Optional[datetime], None, None),  # noqa: UP045 - also this spelling
     (datetime | None, NOON, "2026-11-29T12:00:00Z"),
     (Union[UUID, int], 5, 5),  # noqa: UP007 - also this spelling
+    (int | timedelta, 5, 5),
+    (timedelta | float, timedelta(seconds=5), "PT5S"),
+    (Decimal | float, 5, 5),
+    (int | Level, Level.LOW, 1),
     (str | UUID, ID, str(ID)),
     (str | UUID, "not one", "not one"),
     (Card | Bank, Bank("bank", 5), {"kind": "bank", "number": 5}),
@@ -283,6 +308,9 @@ def test_what_others_write_is_read(hint: Any, json: Any, value: Any) -> None:
         (int | date, "x", r"'x' must be int \| .*date, got 'x'"),
         (Pet, {"name": "a"}, "'x.born' is not valid: Field required"),
         (list[Pet], [{"name": 5, "born": "2026-01-02"}], r"'x\[0\].name' is not valid: .*, got 5"),
+        (Hidden, Hidden(token=5), "'x' would lose something on its way"),
+        (Pet, {"name": "\ud800", "born": "2026-01-02"}, "'x' has a lone surrogate"),
+        (Address, {"street": "x", "more": NOON}, "'x.more' must be text, .*must be declared"),
         (pydantic.SecretStr, pydantic.SecretStr("a"), "'x' would lose something"),
         (list[Tag], [{"name": "a", "at": 5}], r"'x\[0\].at' is not valid: Expected `datetime`, got `int`, got 5"),
         (Tag, {"name": "a"}, "'x' is not valid: Object missing required field `at`"),
@@ -349,6 +377,29 @@ def test_a_task_of_jsons_types_converts_nothing() -> None:
     assert inputs.typed == ()
     assert inputs.as_sent({"x6": value})["x6"] is value
     assert Inputs("t", {"x": Input(type=date), "y": Input(type=int)}, extra=False).typed == ("x",)
+
+
+def test_what_a_model_keeps_beside_its_fields_is_not_sent() -> None:
+    """What is computed, cached or private."""
+    trip = Trip(start=date(2026, 1, 2), end=date(2026, 1, 4))
+    trip._seen = trip.days
+    inputs = Inputs("t", {"x": Input(type=Trip)}, extra=False)
+
+    assert inputs.as_sent({"x": trip}) == {"x": {"start": "2026-01-02", "end": "2026-01-04"}}
+    assert inputs.check(inputs.as_sent({"x": trip}))["x"].nights == 2
+
+
+def test_a_default_that_is_no_json_is_in_no_schema() -> None:
+    """It would be another text in each process, and make the inputs another version."""
+    declared = {
+        "a": Input(type=date | None, default=object()),
+        "b": Input(type=datetime, default=datetime(2026, 1, 2)),  # noqa: DTZ001
+        "c": Input(type=date, default=lambda: date(2026, 1, 2)),
+    }
+    made = [Inputs("t", declared, extra=False) for _ in range(2)]
+
+    assert not any("default" in each for each in made[0].json_schema()["properties"].values())
+    assert made[0].version == made[1].version
 
 
 def test_a_formatter_gets_what_is_in_redis() -> None:

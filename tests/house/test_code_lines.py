@@ -15,11 +15,11 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (3365, 24),
-    "cli": (4810, 44),
+    "cli": (4820, 44),
     "diagnosis": (1405, 7),
     "embedded": (480, 6),
     "engine": (6045, 44),
-    "framework": (7700, 49),
+    "framework": (7715, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),

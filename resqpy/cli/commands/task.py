@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.process.process import Process
     from resqpy.framework.project.project import Project
+    from resqpy.framework.tasks.inputs import Input
     from resqpy.framework.tasks.spec import TaskSpec
 
 
@@ -94,8 +95,15 @@ def _timing(task: TaskSpec) -> str:
     return f"every {texts.duration(task.frequency_ms)}" if task.frequency_ms else "when enqueued"
 
 
+def _default(declared: Input) -> Any:
+    from resqpy.framework.tasks.inputs import json_default
+    from resqpy.framework.tasks.readers import NOT_TOLD
+
+    made = json_default(declared)
+    return declared.default if made is NOT_TOLD else made  # shown by its repr
+
+
 def _as_json(task: TaskSpec) -> dict[str, Any]:
-    from resqpy.base.json_forms import to_json
     from resqpy.engine.definition import RULES
     from resqpy.framework.tasks.hints import name_of
 
@@ -108,7 +116,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "timezone": task.timezone if task.cron else None,
         "inputs": {
             name: {"type": "any" if each.type is Any else name_of(each.type), "required": each.is_required,
-                   **({"default": to_json(each.default)} if each.has_default else {})}
+                   **({"default": _default(each)} if each.has_default else {})}
             for name, each in task.inputs.items()
         },
         "plugins": [_named(each) for each in task.plugins],

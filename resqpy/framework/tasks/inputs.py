@@ -19,6 +19,7 @@ from resqpy.base.codec import TASK_ID
 from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of
 from resqpy.base.imports import near_match
 from resqpy.base.json_forms import to_json
+from resqpy.base.json_rules import explain
 from resqpy.base.masking import HIDDEN, SECRETS, Redaction
 from resqpy.framework.tasks.hints import name_of, reader_of
 from resqpy.framework.tasks.readers import ANY, NOT_TOLD, Fault, Mismatch, Reader
@@ -180,8 +181,8 @@ class Inputs(Mapping[str, Input]):
         made = self._readers[name].schema(defs)
         if declared.description:
             made["description"] = declared.description
-        if declared.has_default and not callable(declared.default):
-            made["default"] = to_json(declared.default)
+        if (default := json_default(declared)) is not NOT_TOLD:
+            made["default"] = default
         return made
 
     def as_sent(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,6 +285,17 @@ def _fresh(default: Any) -> Any:
     if callable(default):
         return default()
     return deepcopy(default) if isinstance(default, list | dict | set) else default
+
+
+def json_default(declared: Input) -> Any:
+    """The default as JSON; `NOT_TOLD` if there is none, a function makes it, or JSON has no such value."""
+    if not declared.has_default or callable(declared.default):
+        return NOT_TOLD
+    try:
+        made = to_json(declared.default)
+    except Exception:  # also of users' own `to_json`
+        return NOT_TOLD
+    return made if explain(made) is None else NOT_TOLD
 
 
 def _reader(name: str, declared: Input) -> Reader:

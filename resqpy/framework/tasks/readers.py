@@ -306,6 +306,8 @@ def pydantic_reader(hint: Any) -> Reader:
     def validated(json: Any) -> Any:
         try:
             return adapter.validate_json(encode_text(json))
+        except UnicodeEncodeError as error:
+            raise wrong("has a lone surrogate, which JSON can't represent") from error
         except failure as error:
             raise Mismatch(
                 *(
@@ -318,11 +320,19 @@ def pydantic_reader(hint: Any) -> Reader:
         if is_json(value):
             return validated(value)
         made = validated(forms.to_json(value))
-        if getattr(made, "__dict__", made) != getattr(value, "__dict__", value):
+        if not _equal(made, value):
             raise wrong("would lose something on its way: its JSON reads as another value", value)
         return made
 
     return Reader(read, lambda defs: _with_defs(adapter.json_schema(ref_template=_REF), defs))
+
+
+def _equal(made: Any, value: Any) -> bool:
+    """Whether a value of pydantic's came back; of a model the fields count, not what it keeps beside them."""
+    names = getattr(type(value), "__pydantic_fields__", None)
+    if names is None:
+        return bool(made == value)
+    return all(getattr(made, name, None) == getattr(value, name, None) for name in names)
 
 
 def msgspec_reader(hint: Any) -> Reader:

@@ -179,7 +179,10 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
     Raises:
         UsageError: a parameter that can't be passed.
     """
-    parameters = dict(inspect.signature(run).parameters)
+    try:
+        parameters = dict(inspect.signature(run).parameters)
+    except NameError as error:  # from Python 3.14 on, annotations are evaluated here
+        raise UsageError(unreadable("an annotation of run", error)) from error
     _refuse_the_seeds(parameters)
     kinds = {each.kind for each in parameters.values()}
     rest = inspect.Parameter.VAR_KEYWORD in kinds
