@@ -19,6 +19,7 @@ from uuid import UUID
 
 from resqpy.base.errors import UsageError
 from resqpy.base.json_rules import stringify
+from resqpy.base.masking import text_of
 
 T = TypeVar("T")
 
@@ -289,3 +290,15 @@ def field_names(kind: type) -> dict[str, str] | None:
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return {name: name for name in kind._fields}
     return None
+
+
+def looked_at(value: Any) -> Any:
+    """What is shown of a value that is no JSON: the fields of a record by their names, its JSON, or its repr."""
+    names = field_names(type(value))
+    if names is not None:
+        return {name: getattr(value, attribute, None) for name, attribute in names.items()}
+    try:
+        made = to_json(value)
+    except Exception:  # what can't be written can still be shown
+        made = value
+    return text_of(value) if type(made) is type(value) else made

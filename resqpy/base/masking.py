@@ -7,7 +7,7 @@ query whose name suggests a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +78,7 @@ class Redaction:
     Args:
         words: values whose name contains one of these are hidden.
         max_string, max_items, deepest: longer texts and lists, and deeper values, are cut.
+        form: makes of what JSON lacks something that can be looked at in its parts.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class Redaction:
         max_string: int | None = None,
         max_items: int | None = None,
         deepest: int = _DEEPEST,
+        form: Callable[[Any], Any] | None = None,
     ) -> None:
         self._words = tuple(word.lower() for word in words if word)
         self.hides = lru_cache(1024)(self._hides)
         self._pairs = _pairs_of(self._words)
+        self._form = form or text_of
         self._ascii = all(word.isascii() for word in self._words)
         self._max_string, self._max_items, self._deepest = max_string, max_items, deepest
 
@@ -119,6 +122,8 @@ class Redaction:
             return value
         if depth >= self._deepest:
             return "…"
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a NamedTuple
+            value = value._asdict()
         if isinstance(value, Mapping):
             return {
                 str(key): HIDDEN if self.hides(str(key)) else self.shown(each, depth + 1)
@@ -129,7 +134,7 @@ class Redaction:
             kept = [self.shown(each, depth + 1) for each in value[:most]]
             cut = most is not None and len(value) > most
             return [*kept, f"… {len(value)} in all"] if cut else kept
-        return self.shown(text_of(value))
+        return self.shown(self._form(value), depth)
 
 
 @lru_cache(64)

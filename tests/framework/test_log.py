@@ -7,9 +7,11 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import structlog
@@ -249,6 +251,30 @@ def test_the_filter() -> None:
     assert shown("abcd") == "abc…"
     assert shown(endless) == [[[["…"]]]]
     assert shown(object) == "<cl…"
+
+
+def test_fields_of_records_are_filtered_like_those_of_dicts() -> None:
+    """By their names, in whatever holds them; a value that JSON can't have costs nothing but itself."""
+
+    class Pair(NamedTuple):
+        token: str
+        n: int
+
+    @dataclass
+    class Login:
+        password: str
+        at: datetime
+        price: Decimal = Decimal("1.50")
+
+    naive = datetime(2026, 1, 2)  # noqa: DTZ001 - what can't be written
+    shown = log.Filter(LoggerConfig(filtered=("token", "password"))).shown
+    made = shown({"a": [Login("tiger", naive)], "b": Pair("lion", 1), "c": {Decimal(2)}})
+
+    assert made == {
+        "a": [{"password": "[FILTERED]", "at": repr(naive), "price": "1.50"}],
+        "b": {"token": "[FILTERED]", "n": 1},
+        "c": ["2"],
+    }
 
 
 MORE = """

@@ -311,7 +311,7 @@ async def test_pre_enqueue_may_change_the_inputs(make_project: MakeProject) -> N
         await api.tasks.enqueue_in(0, "priced", given)
         await api.tasks.enqueue_in(60_000, "priced", given)
         for to, words in (
-            ("bad", r"task 'priced' .*stamp.* input 'price' must be int, got Decimal"),
+            ("bad", r"task 'priced' .*stamp.* input 'price' must be int, got '1' .Decimal"),
             ("unknown", "stamp, .* input 'prise' is unknown; did you mean 'price'"),
             ("type", "stamp, .* input 'price' must be int"),
         ):

@@ -353,6 +353,17 @@ def test_all_that_is_wrong_in_a_record_is_told_and_no_secret() -> None:
     )
 
 
+def test_no_field_of_a_record_is_told_that_is_hidden() -> None:
+    """Where another record is given than is declared."""
+    login = dataclasses.make_dataclass("Login", [("password", str), ("n", int)])("tiger", 5)
+    inputs = Inputs("t", {"x": Input(type=Item)}, extra=False)
+    with pytest.raises(InvalidInputs) as raised:
+        inputs.check({"x": login})
+
+    assert "tiger" not in str(raised.value)
+    assert "must be Item, got {'password': '[FILTERED]', 'n': 5} (Login)" in str(raised.value)
+
+
 def test_a_member_of_a_union_that_would_arrive_as_another_is_refused() -> None:
     """Two records that look alike in JSON."""
 

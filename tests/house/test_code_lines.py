@@ -14,7 +14,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3365, 24),
+    "base": (3380, 24),
     "cli": (4820, 44),
     "diagnosis": (1405, 7),
     "embedded": (480, 6),

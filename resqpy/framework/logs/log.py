@@ -19,6 +19,7 @@ from structlog.processors import TimeStamper
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError, printable, printable_json
+from resqpy.base.json_forms import looked_at
 from resqpy.base.masking import Redaction, masked_text, text_of
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.identity import number_of
@@ -316,4 +317,4 @@ class Filter(Redaction):
     """Makes inputs and results safe to log: no secrets, limited length."""
 
     def __init__(self, config: LoggerConfig) -> None:
-        super().__init__(config.filtered, config.max_string, config.max_items, _DEEPEST)
+        super().__init__(config.filtered, config.max_string, config.max_items, _DEEPEST, looked_at)

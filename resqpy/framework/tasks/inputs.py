@@ -18,7 +18,7 @@ from typing import Any
 from resqpy.base.codec import TASK_ID
 from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of
 from resqpy.base.imports import near_match
-from resqpy.base.json_forms import to_json
+from resqpy.base.json_forms import looked_at, to_json
 from resqpy.base.json_rules import explain
 from resqpy.base.masking import HIDDEN, SECRETS, Redaction
 from resqpy.framework.tasks.hints import name_of, reader_of
@@ -60,7 +60,6 @@ class Input:
         return bool(self.required) and not self.has_default
 
 
-_WITH_NAMES = (Mapping, list, tuple)
 _PROPERTIES = tuple(each.name for each in fields(Input))
 
 
@@ -120,15 +119,16 @@ class Inputs(Mapping[str, Input]):
         self._readers = {name: _reader(name, each) for name, each in self._declared.items()}
         self._reads = {name: each.read for name, each in self._readers.items()}
         self.typed = tuple(name for name, each in self._readers.items() if not each.plain)
-        self._redaction = Redaction()
+        self.hide(())
 
     def hide(self, words: Sequence[str]) -> None:
         """Hide values in errors if their name contains one of these words."""
-        self._redaction = Redaction((*SECRETS, *words))
+        self._redaction = Redaction((*SECRETS, *words), form=looked_at)
 
     def quoted(self, value: Any, most: int = 80) -> str:
         """A value for an error message, which logs and the failed list keep: without secrets."""
-        shown = self._redaction.shown(value) if isinstance(value, _WITH_NAMES) else value
+        scalar = value is None or isinstance(value, str | int | float)
+        shown = value if scalar else self._redaction.shown(value)
         text = self._redaction.text(repr(shown))
         return text if len(text) <= most else f"{text[:most]}…"
 
