@@ -34,7 +34,8 @@ import pytest
 from hypothesis import given, strategies as st
 from typing_extensions import TypeAliasType
 
-from resqpy import converter
+from resqpy import Inspector, Queue, converter
+from resqpy.base import codec
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.json_forms import OWN, to_json
 from resqpy.framework.tasks.hints import reader_of
@@ -251,6 +252,20 @@ def test_each_form_is_written_and_read(hint: Any, value: Any, json: Any) -> None
         assert (made, type(made)) == (value, type(value))
         assert inputs.as_sent({"x": each}) == {"x": json}
     assert list(inputs.json_schema()["properties"]) == ["x"]
+
+
+async def test_each_form_comes_back_from_redis(redis_url: str) -> None:
+    """All of them, in one queue."""
+    known = [Inputs("t", {"x": Input(type=hint)}, extra=False) for hint, *_ in FORMS]
+    async with Queue(redis_url) as queue:
+        sent = [
+            each.as_sent({"x": value}) for each, (_, value, _) in zip(known, FORMS, strict=True)
+        ]
+        await queue.enqueue_many([("q", "t", [each]) for each in sent])
+        jobs = await Inspector(queue).queued("q", 0, -1)
+    got = [each.check(job.args[0])["x"] for each, job in zip(known, jobs, strict=True)]
+
+    assert got == [value for _, value, _ in FORMS]
 
 
 @pytest.mark.parametrize(
@@ -517,6 +532,8 @@ def test_any_value_comes_back(hint: Any) -> None:
 
     @given(VALUES[hint])
     def back(value: Any) -> None:
-        assert reader.read(to_json(value)) == value
+        raw = codec.encode_job("t", "q", [to_json(value)])
+        [json] = codec.decode_job(raw, "q").args
+        assert reader.read(json) == value
 
     back()
