@@ -76,3 +76,47 @@ def test_no_line_comes_twice_beside_basic_config(
     events = [each["event"] for each in lines(output)]
     for said in ("said by logging", "said by api", "job succeeded", "process started"):
         assert events.count(said) == 1
+
+
+# A loop of another module, as uvloop's is; and one that is not installed.
+UVLOOP = """
+    import asyncio
+
+    class Loop(asyncio.SelectorEventLoop):
+        "Another one."
+
+    new_event_loop = Loop
+"""
+NO_UVLOOP = "raise ModuleNotFoundError('No module named uvloop', name='uvloop')"
+
+
+@pytest.mark.parametrize(
+    ("module", "wanted", "loop"),
+    [
+        (UVLOOP, "auto", "uvloop"),
+        (UVLOOP, "uvloop", "uvloop"),
+        (UVLOOP, "asyncio", "asyncio"),
+        (NO_UVLOOP, "auto", "asyncio"),
+        (NO_UVLOOP, "uvloop", None),
+    ],
+)
+def test_the_event_loop(
+    program: Program, root: Path, client: Redis, module: str, wanted: str, loop: str | None
+) -> None:
+    """That of uvloop where it is installed, unless the config says otherwise; the log says which."""
+    (root / "tasks" / "says.py").write_text(dedent(BASIC).format(stream="None"))
+    library = root.parent / "library"
+    library.mkdir()
+    (library / "uvloop.py").write_text(dedent(module))
+    settings = {"PYTHONPATH": str(library), "RESQPY_PROCESS_LOOP": wanted}
+    client.rpush("resque:queue:default", '{"class":"says","queue":"default","args":[{}]}')
+    client.sadd("resque:queues", "default")
+    code, output = ended(program("worker", "--queues", "default", "--burst", **settings), 60)
+    if loop is None:
+        assert code != 0
+        assert "resqpy[uvloop]" in lines(output)[-1]["error"]
+        return
+    assert code == 0
+    [started] = [each for each in lines(output) if each["event"] == "process started"]
+    assert started["loop"] == loop
+    assert "job succeeded" in [each["event"] for each in lines(output)]

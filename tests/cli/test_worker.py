@@ -120,3 +120,39 @@ async def test_healthcheck_knows_a_live_worker(
 def test_versions(resqpy: Call, arguments: list[str]) -> None:
     """Of resqpy, Python and the Redis client."""
     assert "resqpy" in resqpy("version", *arguments).out
+
+
+# What only other commands, schedulers, tests and web applications need.
+NOT_FOR_A_WORKER = {
+    "croniter", "dateutil", "multiprocessing", "unittest", "sqlite3", "resqpy.testing", "resqpy.diagnosis",
+    "resqpy.embedded", "resqpy.cli.interactive", "resqpy.cli.scaffold",
+    "resqpy.cli.selection", "resqpy.framework.api.sync", "resqpy.framework.api.blocking",
+    "resqpy.framework.api.loop_thread", "resqpy.store.connection.blocking", "resqpy.framework.process.embedding",
+}  # fmt: skip
+TELLS = """
+    import sys
+    from pathlib import Path
+
+    from resqpy import task
+
+    @task()
+    def tell(file: str):
+        "Write down what is imported."
+        Path(file).write_text(" ".join(sys.modules))
+"""
+
+
+async def test_what_a_worker_does_not_import(
+    program: Program, root: Path, redis: Redis, redis_url: str
+) -> None:
+    """Each module is memory of each process, for as long as it lives."""
+    (root / "tasks" / "tells.py").write_text(dedent(TELLS))
+    told = root.parent / "modules"
+    async with Queue(redis_url) as queue:
+        await queue.enqueue("default", "tell", [{"file": str(told)}])
+    code, output = ended(program("worker", "--queues", "default", "--burst"), 60)
+    assert code == 0, output
+    imported = set(told.read_text().split())
+    assert imported & NOT_FOR_A_WORKER == set()
+    commands = {each for each in imported if each.startswith("resqpy.cli.commands.")}
+    assert commands == {"resqpy.cli.commands.worker"}

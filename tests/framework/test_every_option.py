@@ -414,6 +414,7 @@ ELSEWHERE = {
     "process.health_port": "test_health.py",
     "process.health_host": "test_health.py",
     "process.signals": "test_process.py",
+    "process.loop": "the command line's tests",
     "process.processes": "the command line's tests",
     "process.pidfile": "the command line's tests",
     "process.daemon": "the command line's tests",

@@ -63,7 +63,11 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     if not supervisor.lets_go():
         return code
     try:
-        run_on(_new_runner(), _live(Process(project, worker, scheduler), supervisor), may_interrupt)
+        run_on(
+            _new_runner(project.config.process.loop),
+            _live(Process(project, worker, scheduler), supervisor),
+            may_interrupt,
+        )
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except BaseException as error:  # SystemExit too: it must not end the process with 0
@@ -110,12 +114,23 @@ def _end_daemons() -> None:
             child.terminate()
 
 
-def _new_runner() -> asyncio.Runner:
-    """With uvloop, if it is installed."""
+def _new_runner(wanted: str) -> asyncio.Runner:
+    """With the event loop of that name (`process.loop`).
+
+    Raises:
+        ImportFailed: it is not installed.
+    """
+    if wanted == "asyncio":
+        return asyncio.Runner()
     try:
         return asyncio.Runner(loop_factory=import_dotted("uvloop:new_event_loop"))
-    except ImportFailed:
-        return asyncio.Runner()
+    except ImportFailed as error:
+        if wanted == "auto":
+            return asyncio.Runner()
+        words = (
+            f"process.loop is {wanted!r}: {error}; install resqpy[{wanted}], or set it to 'auto'"
+        )
+        raise ImportFailed(words) from error
 
 
 async def _live(process: Process, supervisor: _Supervisor) -> None:
@@ -142,6 +157,7 @@ def _facts(process: Process) -> dict[str, Any]:
         "redis": _place(project),
         "namespace": project.config.redis.namespace,
         "scheduler": process.scheduler,
+        "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
     }
     worker = process.resque.multi_worker
     if worker is not None:

@@ -359,6 +359,11 @@ class ProcessConfig:
         TEXT,
         "The local address for them: '0.0.0.0' or '::' for all, as Kubernetes probes need.",
     )
+    loop: str = option(
+        "auto",
+        choice("auto", "asyncio", "uvloop"),
+        "The event loop: 'auto' is uvloop's where it is installed (`resqpy[uvloop]`), else asyncio's.",
+    )
     signals: str = option(
         "modern",
         choice("modern", "resque"),
