@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis import Redis as SyncRedis
 
 from resqpy import Queue
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
@@ -14,6 +15,7 @@ from resqpy.embedded import PrivateServer
 from resqpy.embedded.process import find_binary, major_version
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
+from resqpy.store.connection.reachability import Away, Back
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 
@@ -170,3 +172,21 @@ async def test_loading_is_not_now() -> None:
         await starting
         assert any("LOADING" in error or "loading" in error for error in errors), set(errors)
         await store.close()
+
+
+async def test_a_connection_that_died_before_redis_came_back_says_nothing_new(
+    store: Store, redis_url: str, redis: Any
+) -> None:
+    """Its end is noticed late, after another one has found Redis back, and after it was used once more."""
+    own_id = await store.call("CLIENT", "ID")
+    told: list[type] = []
+    store.options.reachability.listen(lambda change: told.append(type(change)))
+    with SyncRedis.from_url(redis_url) as other:  # the loop stands still meanwhile
+        other.client_kill_filter(_id=own_id)
+    store.options.reachability.failed(StoreUnavailable("refused"))
+    store.options.reachability.answered(surely=True)
+
+    with pytest.raises(OutcomeUnknown):
+        await store.call("PING")
+
+    assert told == [Away, Back]

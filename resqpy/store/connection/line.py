@@ -14,6 +14,7 @@ from typing import Any
 
 import hiredis
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.loops import Home, hand_over
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
@@ -91,6 +92,7 @@ class Line:
         self._opening: OwnTask[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._give_up_at = 0.0
+        self._heard_s = 0.0  # when the connection was last known to be one
         self._leave = False
         self._home = Home("a connection to Redis", self._moved)
         self.round_trips: int = 0
@@ -156,6 +158,7 @@ class Line:
         self._leave = False
         try:
             self._wire = Wire(await self._open(), self._on_replies, self._on_lost)
+            self._heard_s = SYSTEM_CLOCK.monotonic()
         except BaseException as error:
             unsent, self._waiting = self._waiting, []
             _fail(unsent, _unsent(error))
@@ -169,6 +172,7 @@ class Line:
 
     def _on_replies(self, wire: Wire, replies: list[Any]) -> None:
         flight = self._in_flight
+        self._heard_s = SYSTEM_CLOCK.monotonic()
         for reply in replies:
             if not flight:  # not requested: a server that disconnects us, for example
                 wire.abort()
@@ -195,7 +199,7 @@ class Line:
         why = error or "closed by the server"
         unknown = OutcomeUnknown(f"the connection to Redis was lost: {why}")
         if lost:
-            self._reachability.failed(unknown, begun_s=self._give_up_at - self._reply_timeout_s)
+            self._reachability.failed(unknown, begun_s=self._heard_s)
         _fail(lost, unknown)
         self._flush()
 
