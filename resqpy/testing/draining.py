@@ -295,7 +295,7 @@ def _new_worker(queues: str | Sequence[str]) -> MultiWorker:
     clock = getattr(resque.queue, "clock", None)
     worker = MultiWorker(
         resque.store,
-        api.registry.definitions,
+        resque.definitions_for_work(),
         queues,
         worker_options(api.config),
         one,

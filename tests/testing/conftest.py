@@ -18,7 +18,7 @@ from resqpy.testing.plugin import (  # noqa: F401 - fixtures
 
 TASKS = """
 import asyncio
-from resqpy import Input, Task, api, task
+from resqpy import Input, Task, api, current_task, task
 
 class SendWelcomeEmail(Task):
     '''Send a mail.'''
@@ -43,6 +43,12 @@ async def again(left: int) -> None:
     '''Enqueues itself, to queues that nobody knows yet.'''
     if left:
         await again.on(f"q{left}").enqueue(left=left - 1)
+
+@task("whoAmI")
+def who_am_i() -> str | None:
+    '''The id of the tracked task that runs it.'''
+    active = current_task()
+    return None if active is None else active.id
 
 @task(time_limit=10)
 async def slow() -> None:

@@ -84,3 +84,12 @@ async def test_what_never_ends_is_told(resqpy_process: Process) -> None:
     await resqpy_process.resque.store.call("SET", "resque:pause-all-workers", "true")
     with pytest.raises(PoolStateError, match="paused"):
         await drain()
+
+
+async def test_tracked_tasks_are_tracked(resqpy_process: Process) -> None:
+    """As in a worker's process: the run has its task, and the record has its result."""
+    made = await api.tracked.create("whoAmI", {})
+    drained = await drain(raising=True)
+    await made.refresh()
+    assert [job.result for job in drained.jobs] == [made.id]
+    assert (made.status, made.result) == ("completed", made.id)

@@ -74,16 +74,23 @@ class ResqueParts:
     async def make_worker(self) -> None:
         """Create the multi worker without starting it."""
         config = self._project.config
-        deliveries = Deliveries(self.task_locks, verb_interceptors=self.task_interceptors)
-        definitions = with_tracking(self._project.registry.definitions, deliveries)
         queues = await self._queues()
         self.multi_worker = self._parts["multi_worker"](
-            self.store, definitions, queues, worker_options(config), scaling_options(config)
+            self.store,
+            self.definitions_for_work(),
+            queues,
+            worker_options(config),
+            scaling_options(config),
         )
         self._log.follow_worker(self.multi_worker)
         self.failures.follow(self.multi_worker)
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
+
+    def definitions_for_work(self) -> Mapping[str, Definition]:
+        """The project's tasks as a worker has them: tracked ones write their records."""
+        deliveries = Deliveries(self.task_locks, verb_interceptors=self.task_interceptors)
+        return with_tracking(self._project.registry.definitions, deliveries)
 
     def inline_worker(self, definitions: Mapping[str, Definition] | None = None) -> Worker:
         """A worker that is never started, for `perform_inline`.
