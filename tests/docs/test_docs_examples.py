@@ -11,8 +11,12 @@ import pytest
 from resqpy import open_project
 from tests.docs.pages import DOCS, Stage, blocks, pages
 
-# Whose commands are run elsewhere: tests/acceptance/test_tutorial.py, tests/cli/test_docs.py.
-FOLLOWED = {DOCS / "tutorial" / "first-project.md", DOCS / "reference" / "cli-tour.md"}
+# Whose examples are run elsewhere: tests/acceptance/test_tutorial.py, tests/cli/test_docs.py, tests/contrib/.
+FOLLOWED = {
+    DOCS / "tutorial" / "first-project.md",
+    DOCS / "reference" / "cli-tour.md",
+    DOCS / "how-to" / "django.md",
+}
 PAGES = [
     page
     for page in pages()

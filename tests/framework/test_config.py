@@ -367,6 +367,7 @@ def test_resqpy_config_names_other_folders(files: Files) -> None:
     config = load(root, RESQPY_CONFIG="one, two")
 
     assert (config.tasks.timeout, config.tasks.check_timeout) == (3, 2)
+    assert load(root, RESQPY_CONFIG="").tasks.timeout not in (1, 2, 3)
     with pytest.raises(ProjectErrors, match=r"RESQPY_CONFIG: .*three"):
         load(root, RESQPY_CONFIG="three")
 

@@ -212,7 +212,11 @@ def _opened() -> ProjectFacade:
         modules = modules_of(os.environ.get("RESQPY_APP"))
         project = Project.load(project_root(), tasks=modules)
         project.check()
-        if project.uses_embedded_redis and modules is None and not is_project(project.root):
+        if (
+            project.uses_embedded_redis
+            and project.layout.tasks is None
+            and not is_project(project.root)
+        ):
             raise NotStarted(
                 f"no process was started here, and there is no project in {project.root} (no tasks/, no "
                 "config/ and no [tool.resqpy] in a pyproject.toml): go to a project's folder, name one by "

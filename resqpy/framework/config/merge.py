@@ -112,13 +112,13 @@ def _not_callable(function: Callable[..., Any]) -> str:
 
 
 def folders_of(root: Path, given: str | None) -> list[Path]:
-    """The config directories: `config/`, or those of RESQPY_CONFIG (comma-separated), later ones take
-    precedence.
+    """The config directories: `config/`, or those of RESQPY_CONFIG (comma-separated; empty: none), later ones
+    take precedence.
 
     Raises:
         ImportFailed: a directory that was named does not exist.
     """
-    if not given:
+    if given is None:
         return [root / "config"]
     folders = [root / part.strip() for part in given.split(",") if part.strip()]
     for folder in folders:

@@ -9,12 +9,15 @@ The command line asks for it on its way to the help, so nothing heavy is importe
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base.errors import ImportFailed, repr_of
 from resqpy.base.imports import import_dotted, make_importable, near_match, places_of
 
 if TYPE_CHECKING:
@@ -36,12 +39,14 @@ class Layout:
         tasks: dotted names of modules and packages with tasks, in which `*` stands for any name; None:
             `tasks/` and `modules/*/tasks`.
         file: the one that names them; None: the caller did.
+        django: it is a project of Django's with `resqpy.contrib.django`.
     """
 
     folder: Path
     root: Path
     tasks: tuple[str, ...] | None = None
     file: Path | None = None
+    django: bool = False
 
     @classmethod
     def of(cls, folder: Path, problems: Problems, tasks: Sequence[str] | None = None) -> Layout:
@@ -66,7 +71,7 @@ class Layout:
             problems.add(f"tasks: {pattern!r} {words}", file)
         right = None if named is None else tuple(each for each in named if each not in wrong)
         make_importable(root)
-        return cls(folder, root, right, file)
+        return _with_django(cls(folder, root, right, file), problems)
 
     def named(self, pattern: str) -> dict[str, Path]:
         """The modules and packages that a pattern names, by name: files and folders, of the project and of
@@ -120,6 +125,32 @@ class Layout:
         for place in () if "*" in first else places_of(first):
             folder = Path(place)
             yield folder.parent.parent if folder.stem == "__init__" else folder.parent
+
+
+_BRIDGE = "resqpy.contrib.django.apps"
+
+
+def _with_django(layout: Layout, problems: Problems) -> Layout:
+    """Where Django's settings are named, or made already, Django is set up before a file of tasks is imported;
+    the tasks of its apps are the project's.
+    """
+    made = getattr(sys.modules.get("django.conf"), "settings", None)
+    if not os.environ.get("DJANGO_SETTINGS_MODULE") and not getattr(made, "configured", False):
+        return layout
+    try:
+        import_dotted("django:setup")
+    except ImportFailed:
+        problems.warn("DJANGO_SETTINGS_MODULE is set, but Django is not installed here")
+        return layout
+    try:
+        if not import_dotted(f"{_BRIDGE}:set_up")(layout.root):
+            return layout
+        modules = import_dotted(f"{_BRIDGE}:task_modules")()
+    except Exception as error:  # the settings, and all apps, are the user's code
+        problems.add(f"Django can't be set up: {repr_of(error)}")
+        return layout
+    named = tuple(dict.fromkeys((*(layout.tasks or ()), *modules)))
+    return replace(layout, tasks=named, django=True)
 
 
 def _matches(base: Path, path: str) -> Iterator[Path]:

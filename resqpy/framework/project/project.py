@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from resqpy.base.errors import UsageError
+from resqpy.base.imports import import_dotted
 from resqpy.framework.config.config import Config, load_config
 from resqpy.framework.project.files import module_folders
 from resqpy.framework.project.layout import Layout
@@ -70,6 +71,9 @@ class Project(ProjectDirectory):
             folder, env, overrides, environ=environ, problems=problems, code=layout.root
         )
         loader = Loader(layout, problems, config.general.timezone)
+        if layout.django:
+            connections = import_dotted("resqpy.contrib.django.apps:DjangoConnections")
+            loader.registry.middleware.add(connections)
         modules = module_folders(layout.root, config.general.modules, problems)
         loader.load(modules, packages=config.general.packages)
         for task in loader.registry:

@@ -1,0 +1,3 @@
+"""The samples are no tests."""
+
+collect_ignore = ["django_site"]

@@ -1,0 +1,42 @@
+"""Tasks of Django's, and one of resqpy's."""
+
+from django.db import connection
+
+import resqpy
+from shop.models import Order
+
+try:
+    from django.tasks import task
+except ImportError:
+    from django_tasks import task
+
+
+@task
+def place(name):
+    """Place an order."""
+    return Order.objects.create(name=name).pk
+
+
+@task(queue_name="mail", takes_context=True)
+async def mail(context, to, times=1):
+    """Send mails."""
+    return [to] * times + [context.attempt, context.task_result.id, await Order.objects.acount()]
+
+
+@task(backend="after")
+def after(name):
+    """It is enqueued after the commit."""
+
+
+@task
+def fails(x):
+    """It can't."""
+    raise ValueError(f"no {x}")
+
+
+@resqpy.task(queue="mail")
+def kept(n: int) -> str:
+    """Whether the connection of the job before is still open in this thread; then one more is opened."""
+    state = "closed" if connection.connection is None else "open"
+    Order.objects.count()
+    return f"{n}: {state}"
