@@ -104,9 +104,30 @@ MUTANTS = (
     Mutant(
         "inputs are checked before a run, whoever enqueued them",
         "resqpy/framework/tasks/middleware.py",
-        "return task.inputs.check(given)",
-        "return dict(given)",
+        "return task.inputs.check(_only(task, args))",
+        "return dict(_only(task, args))",
         "tests/framework/test_run.py::test_what_a_foreign_client_enqueues_is_checked_before_the_run",
+    ),
+    Mutant(
+        "typed inputs are JSON in Redis, in one form",
+        "resqpy/base/json_forms.py",
+        'return f"{_clock_text(value.astimezone(UTC).replace(tzinfo=None))}Z"',
+        'return f"{_clock_text(value.replace(tzinfo=None))}Z"',
+        "tests/framework/test_typed_inputs.py::test_any_value_comes_back",
+    ),
+    Mutant(
+        "run gets values of the types that it declares",
+        "resqpy/framework/tasks/inputs.py",
+        "given[name] = value = self._reads[name](given[name])",
+        "value = self._reads[name](given[name])",
+        "tests/framework/test_typed_jobs.py::test_each_way_of_enqueueing_writes_the_same",
+    ),
+    Mutant(
+        "what is wrong in a typed input is told with its place",
+        "resqpy/framework/tasks/readers.py",
+        "return Mismatch(*(each._replace(path=(step, *each.path)) for each in self.faults))",
+        "return Mismatch(*self.faults)",
+        "tests/framework/test_typed_inputs.py::test_what_is_wrong_is_told_with_its_place",
     ),
     Mutant(
         "an error of a task fails its job",
@@ -181,8 +202,8 @@ MUTANTS = (
     Mutant(
         "a time limit ends a job",
         "resqpy/engine/worker/execute.py",
-        "if definition.time_limit_s is None:",
-        "if definition.time_limit_s is not definition:",
+        "if definition.time_limit_s is None and not run.ends:",
+        "if not run.ends:",
         "tests/engine/test_worker.py::test_a_time_limit",
     ),
     Mutant(
