@@ -12,6 +12,7 @@ import pytest
 
 from resqpy.cli.commands.generate import OF_API
 from resqpy.cli.output.printing import Exit
+from resqpy.cli.scaffold.new_task import TYPES
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from tests.cli.conftest import Call
@@ -68,6 +69,8 @@ def generate_all(resqpy: Call) -> None:
          "--plugin", "JobLock", "--blocking"],
         ["task", "poll", "--frequency", "5m", "--input", "note:str?"],
         ["task", "check", "--module", "auth"],
+        ["task", "typed", *(word for n, kind in enumerate(TYPES) for word in ("--input", f"i{n}:{kind}"))],
+        ["task", "maybe", "--input", "at:datetime?", "--input", "price:decimal"],
         ["task", "audit", "-d", 'Say "so",\nand \\b'],
         ["task", "manyInputs", *(word for n in range(9) for word in ("--input", f"number_{n}:dict"))],
         *([kind, "audit"] for kind in KINDS if kind != "config"),
@@ -111,7 +114,7 @@ def test_lint_and_tests_of_the_project_pass_at_once(resqpy: Call, demo: Path, to
     tool("ruff", "check", ".")
     done = tool("pytest", "-q", "-p", "no:randomly", "-W", "error")
 
-    assert "20 passed" in done.stdout
+    assert "22 passed" in done.stdout
 
 
 PROJECT = '[project]\nname = "shop"\nversion = "1"\n'

@@ -65,7 +65,7 @@ def _named(kind: str, name: str | None, flag: str | None, module: str | None = N
     "inputs",
     type=PAIR,
     multiple=True,
-    help="An input: to:str, count:int, note:str? (optional); may be repeated.",
+    help="An input: to:str, at:datetime, note:str? (optional); may be repeated.",
 )
 @option("--module", metavar="NAME", help="Put it into modules/NAME/ and prefix its name.")
 @_manners  # fmt: skip

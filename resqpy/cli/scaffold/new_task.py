@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +20,8 @@ from resqpy.cli.scaffold.writing import Name, render, sentence, spread
 if TYPE_CHECKING:
     from resqpy.framework.project.layout import Layout
 
-# The types of inputs: how each is written, and a value for the test.
-TYPES = {
+# The types of inputs: how each is written, a value for the test, and what is in Redis then if that is another.
+TYPES: dict[str, tuple[str, ...]] = {
     "str": ("str", '"text"'),
     "int": ("int", "1"),
     "float": ("float", "1.5"),
@@ -29,7 +29,28 @@ TYPES = {
     "list": ("list[Any]", "[1]"),
     "dict": ("dict[str, Any]", '{"key": 1}'),
     "any": ("Any", "1"),
-}
+    "date": ("date", "date(2026, 11, 29)", '"2026-11-29"'),
+    "datetime": (
+        "datetime", "datetime(2026, 11, 29, 9, tzinfo=UTC)", '"2026-11-29T09:00:00Z"'
+    ),
+    "timedelta": ("timedelta", "timedelta(seconds=90)", '"PT90S"'),
+    "decimal": ("Decimal", 'Decimal("12.30")', '"12.30"'),
+    "uuid": ("UUID", "UUID(int=1)", '"00000000-0000-0000-0000-000000000001"'),
+}  # fmt: skip
+_MODULES = {
+    "UTC": "datetime", "date": "datetime", "datetime": "datetime", "timedelta": "datetime",
+    "Decimal": "decimal", "Any": "typing", "UUID": "uuid",
+}  # fmt: skip
+
+
+def imports(texts: Iterable[str]) -> str:
+    """The lines that import what hints or values name, and an empty one."""
+    named = {name for text in texts for name in re.findall(r"\w+", text)} & _MODULES.keys()
+    lines = [
+        f"from {module} import {', '.join(sorted(each for each in named if _MODULES[each] == module))}\n"
+        for module in sorted({_MODULES[each] for each in named})
+    ]
+    return "".join([*lines, "\n"] if lines else [])
 
 
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
@@ -42,6 +63,7 @@ class NewInput(NamedTuple):
     name: str
     hint: str
     value: str
+    json: str
     optional: bool
 
     @property
@@ -73,7 +95,8 @@ def read_inputs(pairs: Sequence[tuple[str, str]]) -> list[NewInput]:
             raise click.UsageError(
                 f"--input {name}:{kind}: the type is one of {', '.join(TYPES)}{near_match(plain, TYPES)}"
             )
-        found.append(NewInput(name, *TYPES[plain], optional))
+        hint, value, *json = TYPES[plain]
+        found.append(NewInput(name, hint, value, json[0] if json else value, optional))
     return sorted(found, key=lambda each: each.optional)
 
 
@@ -209,10 +232,7 @@ class NewTask:
 
     def text(self) -> str:
         """The task."""
-        text = render("generate/task.py", self._values())
-        if any("Any" in each.hint for each in self.inputs):
-            text = text.replace("\nfrom resqpy ", "\nfrom typing import Any\n\nfrom resqpy ", 1)
-        return text
+        return render("generate/task.py", self._values())
 
     def test(self) -> str:
         """Its test."""
@@ -221,6 +241,7 @@ class NewTask:
     def _values(self) -> dict[str, str]:
         given = [(each.name, each.value) for each in self.inputs]
         same = [f"{name}={name}" for name, _ in given]
+        sent = [f'"{each.name}": {each.json}' for each in self.inputs]
         start = "def" if self.options["blocking"] else "async def"
         return {
             "name": self.full_name,
@@ -237,9 +258,9 @@ class NewTask:
             "enqueue": spread(
                 4, f"await {self.name.pascal}.enqueue(", [f"{n}={v}" for n, v in given], ")"
             ),
-            "same_inputs": spread(
-                4, "assert job.inputs == {", [f'"{name}": {value}' for name, value in given], "}"
-            ),
+            "same_inputs": spread(4, "assert job.inputs == {", sent, "}"),
+            "imports": imports(each.hint for each in self.inputs),
+            "test_imports": imports(each.value for each in self.inputs),
             "queue": self.options["queue"],
             "import": f"{self.package}.{self.name.snake}",
         }
