@@ -281,6 +281,19 @@ class Keys:
         """Hash digest of a job -> how often it was lost with its worker, and the last time."""
         return self.own("rescues")
 
+    @cached_property
+    def running_limits(self) -> str:
+        """Hash queue -> how many of its jobs may run at once."""
+        return self.own("limits")
+
+    def limit_holders(self, queue: str) -> str:
+        """Set of the ids of workers that may run a job of a queue with such a limit."""
+        return self.own("limits", "holders", queue)
+
+    def limit_checked(self, queue: str) -> str:
+        """While it exists, nobody needs to look whether the holders of a limit still run a job of it."""
+        return self.own("limits", "checked", queue)
+
     # -- periodic tasks --
 
     @cached_property

@@ -98,6 +98,19 @@ class QueuePause:
     until_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunningLimit:
+    """How many jobs of a queue, with its sub-queues, may run at once.
+
+    Attributes:
+        most: so many.
+        running: the ids of the workers that run one.
+    """
+
+    most: int
+    running: tuple[str, ...] = ()
+
+
 class NoList(int):
     """The length of a queue whose key is not a list: 0.
 

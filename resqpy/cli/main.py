@@ -36,6 +36,7 @@ COMMANDS = {
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),
     "info": Entry("overall:info", "Summary of the installation.", LOOK),
     "queues": Entry("queues:queues", "Queues with their jobs; delete one.", LOOK),
+    "limits": Entry("limits:limits", "How many jobs of a queue run at once.", LOOK),
     "jobs": Entry("jobs:jobs", "Waiting jobs; move or remove some.", LOOK),
     "delayed": Entry("delayed:delayed", "Delayed jobs; remove some, or run them now.", LOOK),
     "failed": Entry("failed:failed", "Failed jobs; retry or remove them.", LOOK),

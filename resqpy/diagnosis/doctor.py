@@ -33,6 +33,7 @@ from resqpy.diagnosis.checks import (
 )
 from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.workers import (
+    BUT_RESQUE_PAUSE,
     ID_LENGTH,
     SeenWorker,
     all_workers,
@@ -40,7 +41,7 @@ from resqpy.diagnosis.workers import (
     pause_words,
     queue_pause_words,
     unbound_by_pause,
-    unbound_by_queue_pause,
+    unbound_by_queue_rule,
 )
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
@@ -85,6 +86,7 @@ class Diagnosis:
             "the server": self._server,
             "its clock": self._clock,
             "the pause": self._paused,
+            "limits": self._limits,
             "the leaders": self._leaders,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
@@ -193,7 +195,7 @@ class Diagnosis:
             yield Problem(
                 "paused queue",
                 f"{queue_pause_words(name, pause, self._now_ms)}"
-                f"{unbound_by_queue_pause(found, name, self._now_ms)}",
+                f"{unbound_by_queue_rule(found, name, self._now_ms, BUT_RESQUE_PAUSE)}",
                 f"resqpy queues resume {quote(name)}",
                 grave=False,
             )
@@ -201,6 +203,17 @@ class Diagnosis:
     async def _resume(self, undo: Undo) -> int:
         touched = Touched(strings=[self._store.keys.pause])
         return int(await undo.watch(touched, partial(overview.resume, self._store)))
+
+    async def _limits(self) -> Found:
+        limits = await self._resque.running_limits()
+        found = await all_workers(self._resque) if limits else []
+        for name, limit in limits.items():
+            unbound = unbound_by_queue_rule(found, name, self._now_ms)
+            if unbound or not limit.most:
+                words = f"at most {limit.most} jobs of the queue {name!r} run at once{unbound}"
+                yield Problem(
+                    "limited queue", words, f"resqpy limits remove {quote(name)}", grave=False
+                )
 
     async def _leaders(self) -> Found:
         self._locks = await standing(self._store, self._options.ruby_lock_prefix)

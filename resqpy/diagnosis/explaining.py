@@ -10,17 +10,19 @@ from typing import Protocol
 
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
+from resqpy.base.keys import split_priority
 from resqpy.base.model import WorkerId
 from resqpy.base.reading import JobFilter
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.texts import counted
 from resqpy.diagnosis.workers import (
+    BUT_RESQUE_PAUSE,
     SeenWorker,
     all_workers,
     pause_words,
     queue_pause_words,
     unbound_by_pause,
-    unbound_by_queue_pause,
+    unbound_by_queue_rule,
     unregistered_workers,
 )
 from resqpy.engine.inspect.failed_jobs import failed_of
@@ -126,10 +128,15 @@ class Explanation:
             yield Finding("paused", words, blocks=True, remedy="resqpy resume")
         name = self._queue
         if name is not None and (found := await queue_pauses(store, [name])):
-            others = unbound_by_queue_pause(workers, name, now_ms)
+            others = unbound_by_queue_rule(workers, name, now_ms, BUT_RESQUE_PAUSE)
             words = f"{queue_pause_words(name, found[name], now_ms)}{others}"
             remedy = f"resqpy queues resume {quote(name)}"
             yield Finding("paused queue", words, blocks=True, remedy=remedy)
+        base = split_priority(name or "")[0]
+        if (limit := (await self._resque.running_limits()).get(base)) is not None:
+            words = f"of the queue {base!r} {len(limit.running)} jobs run, of at most {limit.most} at once"
+            remedy = f"resqpy limits set {quote(base)} MOST"
+            yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
 
     def _unknown(self) -> Finding:
         return Finding(

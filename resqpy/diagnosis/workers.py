@@ -172,6 +172,9 @@ def pause_words(unbound: Sequence[SeenWorker]) -> str:
     return f"{message}: {texts.named([WorkerId.parse(e.worker_id).name for e in unbound])} continue"
 
 
+BUT_RESQUE_PAUSE = ", except Ruby's with resque-pause"
+
+
 def queue_pause_words(name: str, pause: QueuePause, now_ms: int) -> str:
     """The message about the pause of one queue."""
     who = pause.by or ("resque-pause" if pause.since_ms is None else "")
@@ -189,13 +192,15 @@ def pause_json(pause: QueuePause) -> dict[str, Any]:
     return {"reason": pause.reason, "by": pause.by, "since": since, "until": until}
 
 
-def unbound_by_queue_pause(found: Sequence[SeenWorker], queue: str, now_ms: int) -> str:
-    """Which live workers may take jobs from a paused queue, as the end of a message."""
+def unbound_by_queue_rule(
+    found: Sequence[SeenWorker], queue: str, now_ms: int, but: str = ""
+) -> str:
+    """Which live workers don't know of a queue's pause or limit, as the end of a message."""
     others = [e for e in found if e.language != "python" and e.works(queue) and e.lives(now_ms)]
     if not others:
         return ""
     names = texts.named([WorkerId.parse(each.worker_id).name for each in others])
-    return f"; Node's and PHP's workers ignore that, and Ruby's without resque-pause: {names}"
+    return f"; workers of other languages don't know of that{but}: {names}"
 
 
 async def lives_on(inspector: Inspector, host: str, within_ms: int) -> bool:

@@ -236,10 +236,13 @@ class Exchange:
             keys.rescues,
             keys.gates,
             keys.queue_pause(""),
+            keys.running_limits,
+            keys.limit_holders(""),
+            keys.limit_checked(""),
             *takes.keys,
         ]
         self._along: tuple[Arg, Arg] = (len(takes.keys), takes.argument)
-        self._name_at: int = len(keys.queue("").encode())
+        self._rules: tuple[Arg, Arg] = (keys.queue(""), keys.own("control"))
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
         self._keys: list[Arg] = self._fixed
@@ -280,7 +283,7 @@ class Exchange:
         groups = {**succeeded, b"": free} if free else succeeded
         args: list[Arg] = [run_at, int(recover), self._max_payload, job_records.HELD_PAYLOAD]
         args += (self._incarnation, epoch, *self._along)
-        _pack(args, ended, groups, self._name_at, self._names)
+        _pack(args, ended, groups, self._rules, self._names)
         sha = script("exchange").sha
         replies = self._line.send([("EVALSHA", sha, len(self._keys), *self._keys, *args)])
         return Request(replies, self._keys, args, groups, queues, len(ended), recover, asked_s)
@@ -329,11 +332,11 @@ def _pack(
     args: list[Arg],
     ended: Sequence[EndCommands],
     groups: Mapping[bytes, Sequence[SlotRef]],
-    name_at: int,
+    rules: tuple[Arg, Arg],
     queue_names: Sequence[bytes],
 ) -> None:
     frame = next((slots[0].frame for slots in groups.values()), _NO_FRAME)
-    args += (*frame, name_at, *queue_names, len(ended))
+    args += (*frame, *rules, *queue_names, len(ended))
     for end in ended:
         args += (end.worker_id, end.beginning, end.counts, len(end.commands))
         for command in end.commands:

@@ -131,6 +131,8 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
     given = {key[0].removesuffix("_count") for key in found} | {
         "odd_keys",
         "queue_paused",
+        "queue_limit",
+        "queue_limit_running",
     }  # fmt: skip - which are only for trouble
     assert told - given == set()
     assert found["queue_jobs", "mail"] == 2

@@ -14,17 +14,17 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3380, 24),
-    "cli": (4845, 44),
+    "base": (3390, 24),
+    "cli": (4905, 45),
     "contrib": (450, 10),
-    "diagnosis": (1405, 7),
+    "diagnosis": (1425, 7),
     "embedded": (480, 6),
-    "engine": (6045, 44),
-    "framework": (7760, 49),
+    "engine": (6060, 44),
+    "framework": (7775, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),
-    "store": (5081, 27),
+    "store": (5206, 27),
     "testing": (570, 6),
     "tracked": (4210, 20),
 }

@@ -19,10 +19,11 @@ from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.workers import (
+    BUT_RESQUE_PAUSE,
     all_workers,
     pause_json,
     queue_pause_words,
-    unbound_by_queue_pause,
+    unbound_by_queue_rule,
 )
 from resqpy.store.overview import queue_pauses
 from resqpy.store.queues import lengths as queue_lengths
@@ -82,11 +83,11 @@ def pause(name: str, *, duration_ms: int | None, reason: str, by: str) -> None:
     """
 
     async def do(resque: Resque) -> tuple[bool, str, str]:
-        await _known(resque, name)
+        await known_queue(resque, name)
         who = by or f"{getuser()}@{gethostname()}"
         changed = await resque.pause_queue(name, duration_ms, reason=reason, by=who)
         now_ms, found = await resque.now_ms(), await queue_pauses(resque.store, [name])
-        unbound = unbound_by_queue_pause(await all_workers(resque), name, now_ms)
+        unbound = unbound_by_queue_rule(await all_workers(resque), name, now_ms, BUT_RESQUE_PAUSE)
         return changed, queue_pause_words(name, found[name], now_ms), unbound
 
     changed, words, unbound = ask(do)
@@ -103,7 +104,7 @@ def resume(name: str) -> None:
     async def do(resque: Resque) -> tuple[bool, bool]:
         changed = await resque.resume_queue(name)
         if not changed:
-            await _known(resque, name)
+            await known_queue(resque, name)
         return changed, bool(await queue_pauses(resque.store, [name]))
 
     changed, paused = ask(do)
@@ -118,7 +119,7 @@ def resume(name: str) -> None:
     )
 
 
-async def _known(resque: Inspector, name: str) -> int:
+async def known_queue(resque: Inspector, name: str) -> int:
     """The length of a queue, if there is one of this name."""
     names = await resque.queues()
     [length] = await queue_lengths(resque.store, [name])
@@ -133,7 +134,7 @@ async def _known(resque: Inspector, name: str) -> int:
 @option("--dry-run", is_flag=True, help="Only show what would be done.")
 def delete(name: str, *, dry_run: bool) -> None:
     """Delete a queue and all its jobs."""
-    length = ask(lambda resque: _known(resque, name))
+    length = ask(lambda resque: known_queue(resque, name))
     if not dry_run:
         output.confirm(f"Delete the queue {name!r} with {texts.counted(length, 'job')}?")
         length = ask(lambda resque: resque.del_queue(name))

@@ -8,8 +8,8 @@ from typing import Any
 
 from resqpy.base import reading
 from resqpy.base.errors import UsageError
-from resqpy.base.keys import check_queue_name, family
-from resqpy.base.model import Job, QueuePause
+from resqpy.base.keys import check_queue_name, family, split_priority
+from resqpy.base.model import Job, QueuePause, RunningLimit
 from resqpy.base.reading import JobFilter
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
@@ -18,11 +18,12 @@ from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import every
 
+_MOST_RUNNING = 10_000
 _HEAD = 20  # most times have few jobs; these are read together with those of other times
 
 
 class WaitingJobs(Inspecting):
-    """Lists queues and delayed jobs, and pauses queues. What can't be read as a job is returned as an
+    """Lists queues and delayed jobs, pauses and limits queues. What can't be read as a job is returned as an
     `UnreadableJob`.
     """
 
@@ -84,6 +85,34 @@ class WaitingJobs(Inspecting):
         round trips at most.
         """
         return await overview.queue_pauses(self.store, await queues.names(self.store))
+
+    async def limit_running(self, queue: str, most: int | None) -> int | None:
+        """Let at most so many jobs of a queue and its sub-queues run at once, in all processes of resqpy. Where
+        more run now, they go on, and none is taken until there are fewer. Workers of other languages, and of
+        older versions of resqpy, don't know of it.
+
+        Args:
+            most: 0: none; None: there is no limit any more.
+
+        Returns:
+            The limit before; None: there was none.
+        """
+        name, (base, priority) = check_queue_name(queue), split_priority(queue)
+        if priority:
+            raise UsageError(
+                f"queue {name!r}: its jobs count as those of {base!r}; limit that queue"
+            )
+        if bad := [char for char in name if char in '"\\']:
+            raise UsageError(f"queue {name!r}: one with {bad[0]!r} in its name can't have a limit")
+        if most is not None and (type(most) is not int or not 0 <= most <= _MOST_RUNNING):
+            raise UsageError(
+                f"the limit {most!r} is not a whole number from 0 to {_MOST_RUNNING:,}"
+            )
+        return await overview.limit_running(self.store, name, most)
+
+    async def running_limits(self) -> dict[str, RunningLimit]:
+        """The limits of running jobs by queue, with the workers that run one. Three round trips at most."""
+        return await overview.running_limits(self.store)
 
     # -- delayed --
 

@@ -159,6 +159,8 @@ class Wakeup:
 
     def _on_control(self, message: bytes) -> None:
         order = codec.decode_lenient(message)
+        if isinstance(order, dict) and order.get("look") is True:
+            self._pool.queues_changed(None)  # another process has left a place of a limit to us
         if not isinstance(order, dict) or not isinstance(order.get("cancel"), str):
             return
         run_at = order.get("run_at")

@@ -245,6 +245,8 @@ class SyncQueue(SyncFacade):
     pause_queue = SyncVerb(Resque.pause_queue)
     resume_queue = SyncVerb(Resque.resume_queue)
     paused_queues = SyncVerb(Resque.paused_queues)
+    limit_running = SyncVerb(Resque.limit_running)
+    running_limits = SyncVerb(Resque.running_limits)
     length = SyncVerb(Resque.length)
     lengths = SyncVerb(Resque.lengths)
     queued = SyncVerb(Resque.queued)

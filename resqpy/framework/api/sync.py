@@ -308,6 +308,8 @@ class SyncTasks(_Verbs):
     pause_queue = SyncVerb(TasksApi.pause_queue)
     resume_queue = SyncVerb(TasksApi.resume_queue)
     paused_queues = SyncVerb(TasksApi.paused_queues)
+    limit_running = SyncVerb(TasksApi.limit_running)
+    running_limits = SyncVerb(TasksApi.running_limits)
     length = SyncVerb(TasksApi.length)
     queued = SyncVerb(TasksApi.queued)
     timestamps = SyncVerb(TasksApi.timestamps)

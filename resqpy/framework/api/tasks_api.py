@@ -290,6 +290,8 @@ class TasksApi:
     pause_queue = _Same(Inspector.pause_queue)
     resume_queue = _Same(Inspector.resume_queue)
     paused_queues = _Same(Inspector.paused_queues)
+    limit_running = _Same(Inspector.limit_running)
+    running_limits = _Same(Inspector.running_limits)
     length = _Same(Inspector.length)
     queued = _Same(Inspector.queued)
     timestamps = _Same(Inspector.timestamps)

@@ -306,6 +306,19 @@ async def count_all(store: Store) -> overview.Numbers:
     return await overview.count(store, status_sets(store.keys))
 
 
+def _of_rules(numbers: overview.Numbers) -> list[Metric]:
+    """Which queues are paused or limited."""
+    paused = Metric("resqpy_queue_paused", "gauge", "1 for each paused queue.")
+    for name in numbers.paused_queues:
+        paused.add(1, queue=name)
+    limit = Metric("resqpy_queue_limit", "gauge", "How many jobs of a queue may run at once.")
+    running = Metric("resqpy_queue_limit_running", "gauge", "How many of them run.")
+    for name, (most, count) in numbers.limits.items():
+        limit.add(most, queue=name)
+        running.add(count, queue=name)
+    return [paused, limit, running]
+
+
 def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     """The metrics of an installation."""
     queues = Metric("resqpy_queue_jobs", "gauge", "Waiting jobs.")
@@ -317,9 +330,6 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
             queues.add(count, queue=name)
     for key in numbers.odd:
         odd.add(1, key=key)
-    paused = Metric("resqpy_queue_paused", "gauge", "1 for each paused queue.")
-    for name in numbers.paused_queues:
-        paused.add(1, queue=name)
     failed = Metric("resqpy_failed_jobs", "gauge", "Jobs in the failed lists.")
     for name, count in numbers.failed.items():
         failed.add(count, list=name)
@@ -329,7 +339,7 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     times = "Seconds at which a delayed job is due."
     return [
         queues,
-        paused,
+        *_of_rules(numbers),
         failed,
         metric("resqpy_delayed_times", "gauge", times, numbers.delayed),
         metric("resqpy_workers", "gauge", "Workers of all languages.", numbers.workers),

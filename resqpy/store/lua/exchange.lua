@@ -15,8 +15,9 @@
 --      4   prefix of worker records 5  prefix of held bytes   6  prefix of stat:processed:<worker>
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
 --      9   resqpy's gates: the epoch of each process; no field: it claims nothing
---      10  prefix of the keys that pause a queue
---      11… those that lifecycle.lua needs
+--      10  prefix of the keys that pause a queue              11 resqpy's limits of running jobs
+--      12  prefix of the sets of their holders                13 prefix of the marks of their check
+--      14… those that lifecycle.lua needs
 --      …   the queues, in order of priority
 -- ARGV 1   run_at of claimed jobs (unique, so that it identifies the run)
 --      2   "1": the last reply was lost, look for records of the slots presumed free
@@ -26,7 +27,7 @@
 --      7   number of keys that lifecycle.lua needs; 0: nothing is claimed along with a job
 --      8   the argument for lifecycle.lua
 --      9…12  what stands before and after the word of a slot: in its worker id, and in the end of its record
---      13  how many bytes stand before the name of a queue in its key
+--      13  prefix of queues    14  the channel on which workers are told to look for work
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each: number of arguments, arguments
@@ -46,13 +47,13 @@
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 14
+local at = 15
 local function word()
   at = at + 1
   return ARGV[at - 1]
 end
 
-local FIXED = 10 + tonumber(ARGV[7])
+local FIXED = 13 + tonumber(ARGV[7])
 local run_at, most, stand_in = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local record_of, held_of = KEYS[4], KEYS[5]
 local id_before, id_after, end_before, end_after = unpack(ARGV, 9, 12)
@@ -66,10 +67,10 @@ end
 
 -- include presentable
 -- include lifecycle
+-- include exchange_rules
 -- include exchange_ends
 -- include exchange_fence
 -- include exchange_find
--- include exchange_rules
 -- include exchange_take
 
 return { paused, void, void_slots, unwritten, jobs, rows, special, found, broken, more, looked, fenced, gate,

@@ -1,7 +1,7 @@
 -- Shared by exchange.lua (`-- include exchange_ends`): each end whose run is still in its worker's record is
 -- written with its commands, and the record is deleted.
 --
--- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7
+-- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7; those of `vacate`
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
 -- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written;
 --          (count) counts an end; (count_all) updates the totals
@@ -148,6 +148,7 @@ for index = 1, tonumber(word()) do
       stuck[id] = true
     else
       redis.call('DEL', record)
+      vacate(id, beginning)
       written = written + 1
       if held then
         count(id, counts)

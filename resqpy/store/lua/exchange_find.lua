@@ -7,7 +7,7 @@
 --          whose end is not written; succeeded: whether there were any; void_slots, found: as there;
 --          last_slot: the last that may get a job; busy: slots that get none; (id_of) a worker id; (rescued)
 --          how often a job was put back; (find) whether a slot has a job, which it gets, then; (end_rest)
---          writes the ends of the slots in `begun`
+--          writes the ends of the slots in `begun`, or of those whose beginning a function chooses
 local words, begun, succeeded, last_slot, void_slots = {}, {}, false, 0, {}
 for _ = 1, tonumber(word()) do
   local beginning, size = word(), tonumber(word())
@@ -23,14 +23,15 @@ local function id_of(index)
   return id_before .. words[index] .. id_after
 end
 
-local function end_rest()
+local function end_rest(which)
   for index = 1, #words do
     local was = begun[index]
-    if was then
+    if was and (not which or which(was)) then
       local id = id_of(index)
       begun[index] = false
       if redis.pcall('GETRANGE', record_of .. id, 0, #was - 1) == was then
         redis.call('DEL', record_of .. id)
+        vacate(id, was)
         count(id, 'p')
       else
         void_slots[#void_slots + 1] = index

@@ -1,13 +1,25 @@
--- Shared by exchange.lua (`-- include exchange_rules`): whether a queue may give a job now.
+-- Shared by exchange.lua (`-- include exchange_rules`): whether a queue may give a job now, and how many.
 --
--- KEYS     those of exchange.lua: 1, 10 and the queues
--- ARGV     13 there
--- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error
+-- KEYS     those of exchange.lua: 1, 4, 10 to 13 and the queues
+-- ARGV     13 and 14 there
+-- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error; limited: whether any
+--          queue has a limit; (vacate) a run that began so has ended; (room_of) how many jobs a queue may give,
+--          false: any number, and its limit; (occupy) workers have got jobs of a limit; (tell_room) other processes
+--          look for work, if they may take what this one has left
 --
 -- One command for the pause of all and those of the first hundred queues, and none for the others before
--- their turn.
-local pause_of, name_at, together = KEYS[10], tonumber(ARGV[13]) + 1, 100
+-- their turn; one to see that there are no limits. That is all where there is no rule.
+local queue_of, pause_of, together = ARGV[13], KEYS[10], 100
 local pauses, asked = {}, -1
+
+-- The queue of a sub-queue, `mail` of `mail^5`; false: it is none.
+local function base_of(name)
+  return name:find('^', 1, true) and name:match('^(.+)%^%-?[1-9]$')
+end
+
+local function name_of(q)
+  return KEYS[FIXED + q]:sub(#queue_of + 1)
+end
 
 local function is_paused(q)
   if q > asked then
@@ -15,11 +27,10 @@ local function is_paused(q)
     if q == 0 then keys[1], owners[1], n = KEYS[1], 0, 1 end
     local last = math.min(math.max(asked, 0) + together, #KEYS - FIXED)
     for each = math.max(asked, 0) + 1, last do
-      local name = KEYS[FIXED + each]:sub(name_at)
+      local name = name_of(each)
       n = n + 1
       keys[n], owners[n] = pause_of .. name, each
-      -- the pause of a queue is that of its sub-queues, too
-      local base = name:find('^', 1, true) and name:match('^(.+)%^%-?[1-9]$')
+      local base = base_of(name) -- the pause of a queue is that of its sub-queues, too
       if base then
         n = n + 1
         keys[n], owners[n] = pause_of .. base, each
@@ -35,4 +46,71 @@ local function is_paused(q)
     end
   end
   return pauses[q]
+end
+
+-- A limit is that of a queue with its sub-queues. Who holds a place is a worker id, never a number: what frees
+-- it twice, or not at all, does no harm. Nobody else needs to free one, a rescue for example: at the limit
+-- holders without a record of that queue are dropped.
+local limits, limited, released = {}, false, {}
+do
+  local all = redis.pcall('HGETALL', KEYS[11])
+  for n = 1, #all, 2 do limits[all[n]], limited = tonumber(all[n + 1]), true end
+end
+
+local function limit_in(beginning)
+  local name = beginning:match('^{"queue":"([^"\\]*)"')
+  name = name and (base_of(name) or name)
+  return name and limits[name] and name
+end
+
+local function vacate(id, beginning)
+  local name = limited and limit_in(beginning)
+  if name then
+    redis.pcall('SREM', KEYS[12] .. name, id)
+    released[name] = true
+  end
+end
+
+-- How many hold a place, without those that run no job of the limit.
+local function checked(name)
+  local holders, count = KEYS[12] .. name, 0
+  for _, id in ipairs(redis.call('SMEMBERS', holders)) do
+    local record = redis.pcall('GETRANGE', KEYS[4] .. id, 0, #name + 20)
+    if type(record) == 'string' and limit_in(record) == name then
+      count = count + 1
+    else
+      redis.call('SREM', holders, id)
+    end
+  end
+  return count
+end
+
+local function room_of(q)
+  if not limited then return false end
+  local name = name_of(q)
+  name = base_of(name) or name
+  local most = limits[name]
+  if not most then return false end
+  local count = redis.pcall('SCARD', KEYS[12] .. name)
+  if type(count) == 'table' then return 0, name end -- somebody put something else there
+  if count >= most and most > 0 and redis.call('SET', KEYS[13] .. name, '', 'PX', 250, 'NX') then
+    count = checked(name)
+  end
+  return math.max(most - count, 0), name
+end
+
+local function occupy(name, ids)
+  if #ids > 0 then redis.pcall('SADD', KEYS[12] .. name, unpack(ids)) end
+end
+
+local function tell_room()
+  for name in pairs(released) do
+    if redis.call('SCARD', KEYS[12] .. name) < limits[name] then
+      local family = { queue_of .. name }
+      for n = 1, 9 do
+        family[2 * n], family[2 * n + 1] = queue_of .. name .. '^' .. n, queue_of .. name .. '^-' .. n
+      end
+      if redis.call('EXISTS', unpack(family)) > 0 then redis.pcall('PUBLISH', ARGV[14], '{"look":true}') end
+    end
+  end
 end

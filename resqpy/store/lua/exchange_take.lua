@@ -47,7 +47,8 @@ local function tell(index, q, payload, fit, id)
   special[n + 6], special[n + 7] = again, along
 end
 
--- Put a job into the record of the next free slot; false if there is none, or with an error.
+-- Put a job into the record of the next free slot; returns its worker id; false if there is none, or with an
+-- error.
 local function place(q, payload)
   local fit = #payload <= most and presentable(payload) -- what is not sent is kept apart
   while next_slot <= last_slot do
@@ -63,7 +64,7 @@ local function place(q, payload)
     if there then
       if not fit then redis.call('SET', held_of .. id, payload) end
       tell(index, q, payload, fit, id)
-      return true
+      return id
     end
     if not busy[index] then find(index) end
   end
@@ -86,10 +87,10 @@ local function is_too_much(payload)
   return over
 end
 
-local function take_from(q)
+local function take_some(q, room, holders)
   local key, wanted = KEYS[FIXED + q], 1
   beginnings[q] = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
-  while next_slot <= last_slot and not over do
+  while next_slot <= last_slot and not over and not (room and #holders >= room) do
     local payloads = redis.pcall('LPOP', key, wanted)
     if not payloads then return end
     if payloads.err then return payloads.err end
@@ -101,14 +102,25 @@ local function take_from(q)
         for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
         return problem
       end
+      if room then holders[#holders + 1] = placed end
       largest = math.max(largest, #payloads[p])
     end
     if #payloads < wanted then return end
     wanted = largest > RATHER_LARGE and 1 or math.min(AT_ONCE, last_slot - next_slot + 1)
+    if room then wanted = math.min(wanted, room - #holders) end
   end
 end
 
+local function take_from(q)
+  local room, limit = room_of(q)
+  local holders = {}
+  local problem = take_some(q, room, holders)
+  if limit then occupy(limit, holders) end
+  return problem
+end
+
 local more, looked = 0, 0
+if limited then end_rest(limit_in) end -- their places are free
 if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local rests, problem = is_paused(q)
@@ -129,3 +141,4 @@ if paused == 0 and last_slot > 0 then
 end
 end_rest()
 count_all()
+tell_room()

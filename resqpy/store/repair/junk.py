@@ -19,6 +19,7 @@ _WORKING = {
     "searched": "string",
     "at_most_once": "hash",
     "rescues": "hash",
+    "running_limits": "hash",
     "periodic_tasks": "hash",
     "periodic_seen": "zset",
     "periodic_due": "zset",

@@ -1,8 +1,8 @@
 -- Shared by exchange.lua (`-- include lifecycle`): what tracked tasks add to it. Their records are claimed
 -- with their jobs, and written by the ends of their runs.
 --
--- KEYS 11  prefix of records of tracked tasks    12  tasks:locks    13  tasks:scheduled
---      14  tasks:pending                         15  prefix of tasks:by:
+-- KEYS 14  prefix of records of tracked tasks    15  tasks:locks    16  tasks:scheduled
+--      17  tasks:pending                         18  prefix of tasks:by:
 -- ARGV 8   the channel of tracked tasks
 --      and as commands of an end:
 --      "HOLD", record, id, lock, version, note, tasks:locks: skips what follows where the lock of the record
@@ -30,7 +30,7 @@ end
 
 local LASTS = 30000 -- ms; the lifetime of a lock whose record does not say
 local ALONG = tonumber(ARGV[7]) > 0
-local task_names = { '', KEYS[12], KEYS[13], KEYS[14], KEYS[15] }
+local task_names = { '', KEYS[15], KEYS[16], KEYS[17], KEYS[18] }
 local ID, CLASS = '"_task_id":"', '^{"class":"([^"\\%c]+)",'
 
 -- A tracked task whose job is spelled as we do is claimed in the same step: a look at both ends of the bytes
@@ -41,7 +41,7 @@ local function take_along(payload, worker, run)
   local kind = last and payload:match(CLASS)
   local id = kind and payload:sub(last + 1, -5)
   if not id or id:find('[^%w._:@/+=~-]') then return false end
-  task_names[1] = KEYS[11] .. id
+  task_names[1] = KEYS[14] .. id
   local fine, claim = pcall(take_task, task_names, id, kind, worker .. '#' .. run, LASTS, ARGV[8],
     '"' .. kind .. '"')
   if not (fine and claim) or claim[1] == 0 then return false end

@@ -1,0 +1,22 @@
+-- Limit how many jobs of a queue run at once. Those that run now count from the start.
+--
+-- KEYS 1   resqpy's limits of running jobs   2  the holders of this one   3  workers
+--      4   prefix of worker records          5  the mark of its check
+-- ARGV 1   the queue    2  the limit; empty: there is none any more    3  the channel on which workers look
+-- Returns  what it was; false: there was none
+local before = redis.call('HGET', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[5])
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  for _, id in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+    local record = redis.pcall('GETRANGE', KEYS[4] .. id, 0, #ARGV[1] + 20)
+    local name = type(record) == 'string' and record:match('^{"queue":"([^"\\]*)"')
+    if name and (name:match('^(.+)%^%-?[1-9]$') or name) == ARGV[1] then
+      redis.call('SADD', KEYS[2], id)
+    end
+  end
+end
+redis.pcall('PUBLISH', ARGV[3], '{"look":true}')
+return before
