@@ -11,6 +11,8 @@
 | `resqpy_clock` | its `ManualClock` |
 | `resqpy_run` | for synchronous tests: `resqpy_run(drain)` calls async functions of the started process |
 
+Whatever a test opens by itself, a `lifespan`, `open_project`, `.sync`, uses that Redis too.
+
 A test fails if an enqueue was never awaited, because nothing was enqueued.
 
 Each may be overridden in a `conftest.py`. `resqpy_process` and `resqpy_clock` are async: they need
@@ -20,7 +22,7 @@ pytest-asyncio or anyio (the backend asyncio). Nothing of resqpy is imported bef
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,12 @@ except ImportError:
     async_fixture = pytest.fixture  # type: ignore[assignment]  # anyio takes it
 
 _ROOT = "resqpy_root"
+_redis_of_test: list[Callable[[], str]] = []  # where a test runs, the last one counts
+
+
+def redis_of_test() -> str | None:
+    """The URL of the Redis that what a test opens is to use; None: no test runs here."""
+    return _redis_of_test[-1]() if _redis_of_test else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,6 +76,18 @@ def pytest_runtest_call() -> Generator[None, Any, None]:
         pending.LOST.clear()
     if lost and outcome.excinfo is None:
         outcome.force_exception(pytest.fail.Exception("\n".join(lost), pytrace=False))
+
+
+@pytest.fixture(autouse=True)
+def _redis_of_applications(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the application under test opens by itself, by a lifespan, `open_project` or `.sync`, uses the
+    test's Redis, and not the one of its config. It is started when the first one asks.
+    """
+    _redis_of_test.append(lambda: str(request.getfixturevalue("resqpy_redis")))
+    yield
+    _redis_of_test.pop()
+    if (sync := sys.modules.get("resqpy.framework.api.sync")) is not None:
+        sync.SYNC.close()
 
 
 @pytest.fixture(scope="session")

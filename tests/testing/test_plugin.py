@@ -201,6 +201,51 @@ def test_synchronous_tests(folder: Path) -> None:
     assert "never awaited" not in done.stdout
 
 
+APPLICATION = """
+import pytest
+
+import resqpy
+from resqpy import api
+from tasks.greet import greet
+
+
+@pytest.mark.asyncio
+async def test_what_is_opened(resqpy_redis):
+    async with resqpy.open_project("."):
+        assert api.resque.store.options.url == resqpy_redis
+        await greet.enqueue(name="Ada")
+    async with resqpy.lifespan(".", worker=False)(None):
+        assert await api.tasks.length("default") == 1
+
+
+def test_what_is_found():
+    assert api.sync.tasks.length("default") == 0  # it is another test
+    greet.sync.enqueue(name="Ada")
+    assert api.sync.tasks.length("default") == 1
+
+
+def test_it_is_empty_again():
+    assert api.sync.tasks.length("default") == 0
+
+
+def test_who_names_one_has_that():
+    named = "redis://127.0.0.1:1/7"
+    assert resqpy.Project.load(".", "test", {"redis.url": named}).connection().url == named
+"""
+
+
+def test_an_application_uses_the_redis_of_the_test(folder: Path) -> None:
+    """Whatever its config and its environment say: nothing gets into a Redis that is somebody's."""
+    (folder / "test_it.py").write_text(APPLICATION)
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = strict\n")
+    (folder / "config").mkdir()
+    (folder / "config" / "redis.py").write_text("def default(): return {'port': 1}\n")
+
+    done = run_pytest(folder, REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_without_pytest(folder: Path) -> None:
     """`unittest`, and so Django's own test runner, have the same by hand."""
     (folder / "test_it.py").write_text(UNITTEST)

@@ -128,6 +128,7 @@ def folders_of(root: Path, given: str | None) -> list[Path]:
 
 
 DEFAULT = "default"
+OVERRIDE = "command line"  # or the arguments of whoever loads the project
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ class Merge:
                 self._problems.add(unknown(path))
                 continue
             try:
-                self._keep(path, KNOWN[path].checked(value), "command line")
+                self._keep(path, KNOWN[path].checked(value), OVERRIDE)
             except UsageError as error:
                 self._problems.add(f"{path}: {error}")
 

@@ -5,11 +5,13 @@ isn't loaded.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from resqpy.framework.config.config import Config, load_config, redis_options
+from resqpy.framework.config.merge import OVERRIDE
 from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.problems import Problems
 from resqpy.store.connection.options import RedisOptions
@@ -64,6 +66,8 @@ class ProjectDirectory:
         Raises:
             EmbeddedRedisError: no server is available.
         """
+        if (url := self._redis_of_test()) is not None:
+            return redis_options(self.config, url)
         if not self.uses_embedded_redis:
             return redis_options(self.config)
         if self._embedded is None:
@@ -71,6 +75,14 @@ class ProjectDirectory:
 
             self._embedded = acquire(self.root)
         return redis_options(self.config, self._embedded.url)
+
+    def _redis_of_test(self) -> str | None:
+        """Under our pytest plugin no project uses another Redis than the test's, unless its caller names one."""
+        plugin = sys.modules.get("resqpy.testing.plugin")
+        if plugin is None or self.config.origin("redis.url") == OVERRIDE:
+            return None
+        url: str | None = plugin.redis_of_test()
+        return url
 
     @property
     def uses_embedded_redis(self) -> bool:
