@@ -15,6 +15,7 @@ from resqpy.base.clock import Clock
 from resqpy.base.concurrency.own_tasks import uncancel
 from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
 from resqpy.base.json_forms import to_json
+from resqpy.base.json_rules import plain
 from resqpy.engine.lifecycle import Attempts, Command, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, HookLimit
 from resqpy.engine.run import Run
@@ -302,7 +303,7 @@ def _result_text(result: object, task: str) -> str | None:
     if result is None:
         return None
     try:
-        return codec.encode_value(to_json(result), "result")
+        return codec.encode_value(result if plain(result) else to_json(result), "result")
     except Exception as error:  # also of users' own `to_json`
         _log.warning("%s was completed, but its result was dropped: %s", task, error)
         return None

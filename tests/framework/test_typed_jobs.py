@@ -13,14 +13,22 @@ from uuid import UUID
 import pytest
 
 from resqpy import InvalidInputs, api
+from resqpy.cli.interactive.prompt import _evaluated, _names
 from resqpy.framework.process.process import Process
-from resqpy.testing import delete_enqueued, drain, find_enqueued, run_full_task, run_task
+from resqpy.testing import (
+    delete_enqueued,
+    drain,
+    find_enqueued,
+    manual_clock,
+    run_full_task,
+    run_task,
+)
 from tests.framework.conftest import MakeProject, until
 
 TASKS = """
 from __future__ import annotations
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from uuid import UUID
@@ -45,6 +53,11 @@ async def order(
     "I take all kinds."
     got.append(dict(locals()))
     return {"at": at, "items": items, "price": price, "days": days}
+
+@task(queue="q", frequency=1000)
+def often(at: datetime = datetime(2026, 1, 2, tzinfo=timezone.utc)):
+    "I run by myself."
+    got.append(at)
 
 class Locked(Task):
     "I run once at a time for each day."
@@ -212,6 +225,31 @@ async def test_a_tracked_task_takes_and_returns_them(make_project: MakeProject) 
     assert task.payload == JSON
     assert task.result == {name: JSON[name] for name in ("at", "items", "price", "days")}
     assert tasks.got == [tasks.inputs]
+
+
+async def test_a_periodic_task_gets_its_defaults(make_project: MakeProject) -> None:
+    """As values: nothing of them is in Redis."""
+    async with Process(make_project(tasks__a=TASKS)) as process:
+        tasks = of(process)
+        with manual_clock() as clock:
+            await api.tasks.enqueue_recurrent_job("often")
+            await clock.advance(1000)
+            [job, *_] = await find_enqueued("often")
+            await drain()
+
+    assert job.inputs == {}
+    assert tasks.got[0] == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+async def test_a_console_takes_and_shows_them(make_project: MakeProject) -> None:
+    """Tasks are in scope there by their names."""
+    async with Process(make_project(tasks__a=TASKS)) as process:
+        text = "from datetime import date; await Locked.enqueue_many([{'day': date(2026, 1, 2)}])"
+        done = await _evaluated(text, _names(process))
+        [job] = await find_enqueued("locked")
+
+    assert [bool(each) for each in done] == [True]
+    assert job.inputs == {"day": "2026-01-02"}
 
 
 MIDDLEWARE = """
