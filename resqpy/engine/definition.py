@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Unpack
 
 from resqpy.base import codec
+from resqpy.base.codec import has_record
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
 from resqpy.base.model import Job
@@ -174,9 +175,10 @@ class Definitions(Mapping[str, Definition]):
     Args:
         fallback: makes a definition for such a job; None: the job fails because its task is unknown.
         lifecycle: what their jobs may have beside them.
+        without_record: the same tasks for jobs that have no record; None: they are no others.
     """
 
-    __slots__ = ("_fallback", "_known", "lifecycle")
+    __slots__ = ("_fallback", "_known", "_without_record", "lifecycle")
 
     def __init__(
         self,
@@ -184,8 +186,10 @@ class Definitions(Mapping[str, Definition]):
         fallback: Callable[[Job], Definition | None] = lambda _: None,
         *,
         lifecycle: type[JobLifecycle] = JobLifecycle,
+        without_record: Mapping[str, Definition] | None = None,
     ) -> None:
         self._known = dict(known)
+        self._without_record = without_record
         self._fallback = fallback
         self.lifecycle = lifecycle
 
@@ -204,7 +208,10 @@ class Definitions(Mapping[str, Definition]):
 
     def of(self, job: Job) -> Definition | None:
         """The definition that runs a job."""
-        return self._known.get(job.class_name) or self._fallback(job)
+        known: Mapping[str, Definition] = self._known
+        if self._without_record is not None and not has_record(job.args):
+            known = self._without_record
+        return known.get(job.class_name) or self._fallback(job)
 
 
 BUILT_IN = "resqpy.plugins"  # the package above, so by name

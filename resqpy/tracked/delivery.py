@@ -175,8 +175,7 @@ class Deliveries:
 
 
 class Tracking(Plugin):
-    """Runs jobs that carry a task id by their records: the outermost plugin of every task. A job without an
-    id costs one look at its arguments.
+    """Runs jobs that carry a task id by their records: the outermost plugin of every task.
 
     Args:
         deliveries: those of the process.
@@ -214,7 +213,8 @@ def with_tracking(definitions: Mapping[str, Definition], deliveries: Deliveries)
         name: replace(definition, around=(tracking, *definition.around))
         for name, definition in definitions.items()
     }
-    return Definitions(known, unknown, lifecycle=TakenTask)
+    plain = dict(definitions)  # whose runs can be shorter
+    return Definitions(known, unknown, lifecycle=TakenTask, without_record=plain)
 
 
 async def _no_such_task(*_: Any) -> None:

@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (450, 10),
     "diagnosis": (1425, 7),
     "embedded": (480, 6),
-    "engine": (6060, 44),
+    "engine": (6070, 44),
     "framework": (7775, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),

@@ -6,6 +6,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from resqpy.base.model import Job
+from resqpy.engine.definition import definitions
 from resqpy.store.connection.client import Store
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
@@ -56,3 +58,21 @@ async def test_claims_travel_together(tracked: Tracked, store: Store, redis: Red
         before = store.line.round_trips
         await wait_for(lambda: len(done) == 40)
         assert 1 <= store.line.round_trips - before <= 12
+
+
+async def test_a_job_without_a_record_runs_as_in_a_worker_without_tracked_tasks(
+    store: Store,
+) -> None:
+    """No plugin is around it: one coroutine less for each of its layers."""
+
+    async def job() -> None:
+        """The task."""
+
+    known = definitions({"job": job})
+    shop = Workshop(store, dict(known))
+    of = shop.worker.definitions.of
+    plain, tracked = Job("job", [], "q", b""), Job("job", [{"_task_id": "x"}], "q", b"")
+    assert of(plain) is known["job"]
+    assert [each.name for each in getattr(of(tracked), "around", ())] == ["Tracking"]
+    assert of(Job("other", [], "q", b"")) is None
+    assert of(Job("other", [{"_task_id": "x"}], "q", b"")) is not None
