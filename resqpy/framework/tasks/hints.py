@@ -169,8 +169,11 @@ def _hints_of(kind: Any) -> dict[str, Any]:
     Raises:
         UsageError: one can't be read; it tells which, in which file, and what to do.
     """
+    parameters = {each.__name__: each for each in getattr(kind, "__type_params__", ())}
+    # Python 3.12 doesn't know them where annotations are texts
+    names = {**vars(kind), **parameters} if parameters else None
     try:
-        return typing.get_type_hints(kind, include_extras=True)
+        return typing.get_type_hints(kind, None, names, include_extras=True)
     except Exception as error:  # an annotation may be any expression
         file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
         raise UsageError(
