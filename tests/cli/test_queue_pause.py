@@ -75,7 +75,11 @@ def test_a_queue_that_is_not_there(resqpy: Call, mail: Redis, verb: str) -> None
     said = resqpy("queues", verb, "mial")
 
     assert (said.code, "'mail'" in said.err) == (Exit.NOT_FOUND, True)
+    assert ("--new" in said.err) == (verb == "pause")
     assert mail.exists("resque:pause:queue:mial") == 0
+    if verb == "pause":
+        assert resqpy("queues", "pause", "soon", "--new").code == Exit.OK
+        assert resqpy("queues", "resume", "soon", "--json").json["changed"] is True
 
 
 @pytest.mark.parametrize("duration", ["0", "-1h", "soon"])

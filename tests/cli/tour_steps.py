@@ -28,6 +28,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "jobs remove reports --class noop --dry-run", "jobs remove reports --class noop",
         "jobs remove slow --class echo --args [1] --yes",
         "queues pause reports --for 1h --reason 'a deploy' --by ann",
+        "queues pause bulk --new --by ann", "queues resume bulk",
         "limits set reports 2", "limits", "limits remove reports", "limits set bulk 1 --new", "limits remove bulk",
         "queues --match reports", "queues resume reports",
         "queues delete cronq --dry-run", "queues delete cronq --yes --json",

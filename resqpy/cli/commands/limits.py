@@ -59,7 +59,7 @@ def set_(queue: str, most: int, *, new: bool) -> None:
 
     async def do(resque: Resque) -> tuple[int | None, str]:
         if not new:
-            await known_queue(resque, queue)
+            await known_queue(resque, queue, "; if it is to come: --new")
         before = await resque.limit_running(queue, most)
         found, now_ms = await all_workers(resque), await resque.now_ms()
         return before, unbound_by_queue_rule(found, queue, now_ms)

@@ -75,7 +75,8 @@ def list_(*, match: str, waiting: bool) -> None:
         help="How long: 30m, 2h, 1d. Default: until it is resumed.")  # fmt: skip
 @option("--reason", default="", help="Shown wherever the pause is.")
 @option("--by", default="", help="Who pauses it. Default: you, on this host.")
-def pause(name: str, *, duration_ms: int | None, reason: str, by: str) -> None:
+@option("--new", is_flag=True, help="The queue may be one that has no jobs yet.")
+def pause(name: str, *, duration_ms: int | None, reason: str, by: str, new: bool) -> None:
     """Pause a queue and its sub-queues: resqpy takes no more of their jobs.
 
     Running jobs go on, and jobs can be enqueued. Ruby's workers obey it with the plugin resque-pause, whose key
@@ -83,7 +84,8 @@ def pause(name: str, *, duration_ms: int | None, reason: str, by: str) -> None:
     """
 
     async def do(resque: Resque) -> tuple[bool, str, str]:
-        await known_queue(resque, name)
+        if not new:
+            await known_queue(resque, name, "; if it is to come: --new")
         who = by or f"{getuser()}@{gethostname()}"
         changed = await resque.pause_queue(name, duration_ms, reason=reason, by=who)
         now_ms, found = await resque.now_ms(), await queue_pauses(resque.store, [name])
@@ -119,12 +121,16 @@ def resume(name: str) -> None:
     )
 
 
-async def known_queue(resque: Inspector, name: str) -> int:
-    """The length of a queue, if there is one of this name."""
+async def known_queue(resque: Inspector, name: str, otherwise: str = "") -> int:
+    """The length of a queue, if there is one of this name.
+
+    Args:
+        otherwise: what else the message says if there is none.
+    """
     names = await resque.queues()
     [length] = await queue_lengths(resque.store, [name])
     if name not in names and not length:
-        message = f"there is no queue {name!r}{near_match(name, names)}"
+        message = f"there is no queue {name!r}{near_match(name, names)}{otherwise}"
         raise output.fail(Exit.NOT_FOUND, message)
     return length
 
