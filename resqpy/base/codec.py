@@ -211,6 +211,7 @@ def _head(class_name: str, queue: str) -> bytes:
 # drops them. Written by the script that pushes the job, over zeros.
 EXPIRES, DEADLINE = "resqpy_expires", "resqpy_deadline"
 _DIGITS = 13  # until the year 2286
+_TOP = ("class", "queue", "args", "id", "prefix", "queue_time")  # the last three are PHP's
 _ENDS = re.compile(
     rb'(\{"class":"(?:[^"\\]|\\.)*","queue":"(?:[^"\\]|\\.)*",)((?:"resqpy_(?:expires|deadline)":\d+,)+)'
 )
@@ -224,6 +225,27 @@ def with_ends(raw: bytes, ends: Sequence[tuple[str, int]]) -> tuple[bytes, list[
         parts.append(b'"%b":%0*d,' % (name.encode(), _DIGITS, ms))
         places.append(at + sum(map(len, parts)) - _DIGITS - 1)
     return raw[:at] + b"".join(parts) + raw[at:], places
+
+
+def with_headers(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """A job of ours with more texts at its top, just before its arguments: behind when it ends.
+
+    Raises:
+        InvalidJob: one is no text, or has a name that means something in a job.
+    """
+    for name, each in headers.items():
+        given: tuple[object, object] = (name, each)
+        if not all(isinstance(text, str) and text for text in given):
+            raise InvalidJob(
+                f"headers: {name!r} is {each!r}; both must be texts that are not empty"
+            )
+        if name in _TOP or name.startswith("resqpy_"):
+            raise InvalidJob(
+                f"headers: {name!r} has a meaning of its own in a job; use another name"
+            )
+    at = raw.index(b',"args":') + 1
+    texts = {clean(name): clean(each) for name, each in headers.items()}
+    return b"%b%b,%b" % (raw[:at], encode_text(texts)[1:-1], raw[at:])
 
 
 def without_ends(raw: bytes, *, deadline: bool = True) -> bytes:

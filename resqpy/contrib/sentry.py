@@ -38,7 +38,7 @@ class SentryMiddleware(Middleware):
     Attributes:
         monitor_periodic_tasks: send check-ins for the planned runs of periodic tasks, so that Sentry tells of a
             run that is late, fails, or never begins. Not for tasks that run more often than each minute.
-        ignored: errors that send no event.
+        ignored: classes of errors that send no event; those derived from them do.
     """
 
     everywhere: ClassVar[bool] = True
@@ -68,7 +68,7 @@ class SentryMiddleware(Middleware):
 
     def on_failure(self, failure: JobFailure) -> None:
         """The event."""
-        if failure.will_retry or isinstance(failure.error, self.ignored):
+        if failure.will_retry or type(failure.error) in self.ignored:
             return
         client = sentry_sdk.get_client()
         if not client.is_active():

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ClassVar, Protocol
 
@@ -40,6 +40,9 @@ class Enqueuing:
         queue_object: the `Queue` that enqueues it.
         fixed: its bytes already exist (it was delayed, has failed, or comes from a Ruby schedule): hooks
             can only forbid it.
+        headers: `before_enqueue` may add texts that are sent beside the arguments, such as a trace. They
+            are ignored where the bytes are fixed, for tracked tasks, and for jobs of a schedule.
+        state: what hooks keep of it for each other.
     """
 
     class_name: str
@@ -47,6 +50,8 @@ class Enqueuing:
     args: list[Any]
     queue_object: Any = None
     fixed: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    state: dict[Any, Any] = field(default_factory=dict)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "args" and hasattr(self, name):

@@ -403,6 +403,8 @@ class Queue(Removing, Moving):
         raw = codec.encode_job(job.class_name, job.queue, job.args)
         if (task := self.definitions.named(job.class_name)) is not None and task.ends:
             raw, once = self._with_ends(raw, task, once)
+        if job.headers:
+            raw = codec.with_headers(raw, job.headers)
         return Push(job.queue, raw, (*once, *self.guards(job.queue, job.class_name, job.args)))
 
     def _with_ends(
