@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
@@ -198,6 +199,7 @@ async def test_names_follow_the_rules(make_project: MakeProject, port: int) -> N
     async with Process(_project(make_project, port), worker=True, scheduler=True):
         text = (await fetch(port, "/metrics"))[1].decode()
 
+    text, _, _ = text.partition("# HELP python_")  # what prometheus_client has by itself
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     helps = dict(re.findall(r"^# HELP (\S+) (\S.*)$", text, re.MULTILINE))
     assert kinds.keys() == helps.keys()
@@ -215,3 +217,38 @@ async def test_without_a_port_nothing_is_counted(make_project: MakeProject) -> N
         worker = process.resque.multi_worker
         assert worker is not None
         assert not worker.has_listeners("success")
+
+
+OWN = """
+from prometheus_client import Counter
+from resqpy import task
+
+PAID = Counter("shop_paid", "Orders that were paid.", ["currency"])
+
+@task
+def pay(currency: str):
+    PAID.labels(currency).inc()
+"""
+
+
+async def test_what_the_application_counts(
+    make_project: MakeProject, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By prometheus_client, beside ours; a collector that fails costs its own metrics alone, and is told."""
+    project = make_project({"process.health_port": port}, tasks__own=OWN)
+    paid = project.registry.task("pay").run.__globals__["PAID"]
+    try:
+        async with Process(project, worker=True):
+            for currency in ("EUR", "EUR", "SEK"):
+                await api.tasks.enqueue("pay", {"currency": currency})
+
+            async def counted() -> Found | None:
+                found = await _scrape(port)
+                return found if found.get(("jobs_total", "pay", "succeeded")) == 3 else None
+
+            found = await until(counted)
+            assert (found["shop_paid_total", "EUR"], found["shop_paid_total", "SEK"]) == (2, 1)
+            paid.collect = lambda: 1 / 0
+            assert ("shop_paid_total", "EUR") not in await _scrape(port)
+    finally:
+        prometheus_client.REGISTRY.unregister(paid)

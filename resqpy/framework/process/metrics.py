@@ -5,6 +5,7 @@ the installation in Redis, the same from every process.
 from __future__ import annotations
 
 import asyncio
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import loop_delays
-from resqpy.base.errors import OutcomeUnknown, PoolStateError, StoreError, StoreUnavailable
+from resqpy.base.errors import OutcomeUnknown, PoolStateError, StoreError, StoreUnavailable, told
 from resqpy.base.imports import own_version
 from resqpy.base.model import NoList
 from resqpy.engine.worker.heartbeat import WORDS, state_of
@@ -123,6 +124,21 @@ def _escaped(text: str) -> str:
 
 def _quoted(text: str) -> str:
     return _escaped(text).replace('"', r"\"")
+
+
+def of_the_application() -> bytes:
+    """What the application counts itself, by the library `prometheus_client` in its default registry; nothing if
+    it does not use that, which we never import.
+    """
+    library: Any = sys.modules.get("prometheus_client")
+    if library is None:
+        return b""
+    try:
+        text: bytes = library.generate_latest()
+    except Exception as error:  # of a collector
+        get_logger().error("the application's own metrics are missing", error=told(error))
+        return b""
+    return text
 
 
 UNKNOWN = "(unknown)"

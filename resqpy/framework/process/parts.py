@@ -334,8 +334,8 @@ class MetricsInitializer(Initializer):
             self._watching.end()
 
     async def text(self) -> bytes:
-        """All metrics, of this process and of the installation."""
+        """All metrics: of this process, of the installation, and those of the application."""
         found = [*of_parts(self._resque), *self._jobs.metrics(), *self._delay.metrics()]
         if self._installation is not None:
             found += await self._installation.metrics()
-        return metrics.render(found)
+        return metrics.render(found) + metrics.of_the_application()
