@@ -65,10 +65,12 @@ EXPORTER, READER = InMemorySpanExporter(), InMemoryMetricReader()
 
 @pytest.fixture(scope="session", autouse=True)
 def _providers() -> None:
-    """They can be set once in a process."""
-    provider = TracerProvider()
+    """They can be set once in a process; an example of the docs may have been first."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
     provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
-    trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider([READER]))
 
 

@@ -260,3 +260,36 @@ def test_who_only_listens_takes_part_in_no_run(make_project: MakeProject) -> Non
     hooks = {name: (len(each.around), len(each.enqueue_hooks)) for name, each in found.items()}
     assert hooks == {"b": (0, 0), "c": (1, 1)}
     assert found["b"].direct
+
+
+STUCK = """
+import asyncio
+from resqpy import Middleware
+
+class Stuck(Middleware):
+    everywhere = True
+    hook_timeout = None
+    begun = []
+
+    async def on_failure(self, failure):
+        self.begun.append(failure)
+        await asyncio.Event().wait()
+"""
+
+
+async def test_a_stop_does_not_wait_for_ever(
+    make_project: MakeProject, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a listener that never ends; the log says so."""
+    monkeypatch.setattr("resqpy.framework.process.parts._CLOSE_S", 0.01)
+    project = make_project(
+        middleware__stuck=STUCK, tasks__a=TASKS.replace('middleware=["named", "broken"], ', "")
+    )
+    begun = project.registry.middleware._by_name["stuck"].begun  # type: ignore[attr-defined]
+    async with Process(project, worker=True) as process:
+        await api.resque.store.call("SADD", "resque:queues", "mail")
+        await api.resque.store.call("RPUSH", "resque:queue:mail", b'{"class":"gone","args":[]}')
+        await until(lambda: begun)
+        await process.stop(0)
+
+    assert "telling of failures did not end within" in caplog.text

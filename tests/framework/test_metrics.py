@@ -223,7 +223,7 @@ OWN = """
 from prometheus_client import Counter
 from resqpy import task
 
-PAID = Counter("shop_paid", "Orders that were paid.", ["currency"])
+PAID = Counter("test_paid", "Orders that were paid.", ["currency"])
 
 @task
 def pay(currency: str):
@@ -247,8 +247,8 @@ async def test_what_the_application_counts(
                 return found if found.get(("jobs_total", "pay", "succeeded")) == 3 else None
 
             found = await until(counted)
-            assert (found["shop_paid_total", "EUR"], found["shop_paid_total", "SEK"]) == (2, 1)
+            assert (found["test_paid_total", "EUR"], found["test_paid_total", "SEK"]) == (2, 1)
             paid.collect = lambda: 1 / 0
-            assert ("shop_paid_total", "EUR") not in await _scrape(port)
+            assert ("test_paid_total", "EUR") not in await _scrape(port)
     finally:
         prometheus_client.REGISTRY.unregister(paid)

@@ -197,9 +197,9 @@ async def test_they_are_no_inputs(project: Project) -> None:
         await module(project)["both"].enqueue(1)
         assert [each.inputs for each in await find_enqueued("both")] == [{"n": 1}]
         for name, inputs in (("both", {"n": 1, **db}), ("rest", db), ("whole", db)):
-            with pytest.raises(InvalidInputs, match="'db' is no input but a resource"):
+            with pytest.raises(InvalidInputs, match="'db' is a resource, not an input"):
                 await api.tasks.enqueue(name, inputs)
-        with pytest.raises(InvalidInputs, match="'text' is no input"):
+        with pytest.raises(InvalidInputs, match="'text' is a resource"):
             await module(project)["plain"].enqueue("x", 1)
         await api.resque.store.call(
             "RPUSH", "resque:queue:default", b'{"class":"both","args":[{"n":1,"db":2}]}'

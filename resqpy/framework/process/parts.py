@@ -33,6 +33,8 @@ from resqpy.store.connection.connect import place_of
 from resqpy.store.connection.reachability import Away, Back
 from resqpy.store.leader import led, standing
 
+_CLOSE_S = 2.0  # for commands in flight at the end
+_TELL_S = 10.0  # for middleware that hears of the last failures
 _LOOK_AFTER_S = 2.0  # schedulers that start together with us have time to be elected
 
 
@@ -118,7 +120,8 @@ class ResqueInitializer(Initializer):
                 group.create_task(self.resque.multi_worker.stop(self.timeout_s))
             if self.resque.scheduler is not None:
                 group.create_task(self.resque.scheduler.stop())
-        await self.resque.failures.finish()
+        seconds = _TELL_S if self.timeout_s != 0 else _CLOSE_S
+        await within_limit(seconds, "telling of failures", self.resque.failures.finish())
         if self._project.registry.resources is not None:
             await self._project.registry.resources.close()
 
@@ -151,9 +154,6 @@ def _meant(name: str, known: set[str]) -> str:
     if len(parts) > 1 and known & {*parts}:
         return f"; did you mean {','.join(parts)!r}, with commas?"
     return near_match(name, known, MISSPELLED)
-
-
-_CLOSE_S = 2.0  # for commands in flight at the end
 
 
 class RedisInitializer(Initializer):

@@ -218,7 +218,7 @@ class Inputs(Mapping[str, Input]):
 
     def _unasked(self, given: Mapping[str, Any]) -> list[str]:
         return [
-            f"input {name!r} is no input but a resource, which workers provide; leave it out"
+            f"{name!r} is a resource, not an input: workers provide it; leave it out"
             for name in sorted(self._provided & given.keys())
         ]
 
