@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -293,3 +294,17 @@ async def test_a_stop_does_not_wait_for_ever(
         await process.stop(0)
 
     assert "telling of failures did not end within" in caplog.text
+
+
+async def test_a_tracked_task_whose_end_has_passed(project: Project) -> None:
+    """Before its first run: it never runs, and that is told."""
+    async with Process(project):
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        task = await api.tracked.create("fine", {"times": 2}, delay=1000, end=soon)
+        await until(lambda: datetime.now(UTC) > soon)
+    async with Process(project, worker=True, scheduler=True):
+        await until(lambda: heard(project))
+
+    [told] = heard(project)
+    assert (told.id, told.name, told.will_retry) == (task.id, "fine", False)
+    assert "neverRuns" in told.message

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resqpy import api, task
-from resqpy.base.errors import InvalidInputs, InvalidTask, JobTimeout, TaskUnfinished
+from resqpy.base.errors import InvalidInputs, InvalidTask, JobCancelled, JobTimeout, TaskUnfinished
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
 from resqpy.framework.tasks.resources import SharedResources, resource
@@ -447,3 +447,76 @@ async def test_what_waits_in_a_thread_is_told(project: Project) -> None:
     async with Process(project):
         with override(module(project)["file"], waits), pytest.raises(TaskUnfinished):
             await run_task("plain")
+
+
+CUT_OFF = """
+import asyncio
+import time
+from resqpy import per_process, resource, task
+
+SAID = []
+
+@per_process
+async def pool():
+    SAID.append("pool opened")
+    yield "pool"
+    SAID.append("pool closed")
+
+async def session(pool=resource(pool)):
+    try:
+        SAID.append("opened")
+        yield
+    finally:
+        await asyncio.sleep(0)  # it may wait, although the job is cancelled
+        SAID.append("closed")
+
+def file():
+    try:
+        SAID.append("opened")
+        yield
+    finally:
+        SAID.append("closed")
+
+@task
+async def waits(db=resource(session)):
+    await asyncio.Event().wait()
+
+@task(time_limit=100)
+def spins(db=resource(file)):
+    while True:
+        time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize(("name", "error"), [("waits", JobCancelled), ("spins", JobTimeout)])
+async def test_what_is_cut_off_is_closed(
+    make_project: MakeProject, name: str, error: type[Exception]
+) -> None:
+    """A cancelled coroutine's, and in its thread a plain function's."""
+    project = make_project(tasks__a=CUT_OFF)
+    told = project.registry.task(name).run.__globals__["SAID"]
+    async with Process(project, worker=True) as process:
+        worker = process.resque.multi_worker
+        assert worker is not None
+        failed: list[Any] = []
+        worker.on("failure", lambda *details: failed.append(details[3]))
+        await api.tasks.enqueue(name)
+        await until(lambda: "opened" in told)
+        if error is JobCancelled:
+            process.abort_jobs()
+        await until(lambda: failed)
+        await until(lambda: "closed" in told)
+    assert [type(each) for each in failed] == [error]
+
+
+async def test_a_second_process_opens_its_own(make_project: MakeProject) -> None:
+    """After the first has stopped, of the same project."""
+    project = make_project(
+        tasks__a=CUT_OFF + "@task\nasync def ask(pool=resource(pool)):\n    return pool\n"
+    )
+    told = project.registry.task("ask").run.__globals__["SAID"]
+    for _ in range(2):
+        async with Process(project):
+            assert await run_task("ask") == "pool"
+            assert await run_task("ask") == "pool"
+    assert told == ["pool opened", "pool closed"] * 2
