@@ -428,6 +428,20 @@ def test_a_default_that_is_no_json_is_in_no_schema() -> None:
     assert made[0].version == made[1].version
 
 
+def test_a_default_that_is_json_is_converted_too() -> None:
+    """When the project is loaded; one that does not fit is told then."""
+    declared = {
+        "day": Input(type=date, default="2026-01-02"),
+        "items": Input(type=list[Item], default=[{"name": "a"}]),
+        "at": Input(type=datetime, default=None),
+    }
+    made = Inputs("t", declared, extra=False).check({})
+
+    assert made == {"day": date(2026, 1, 2), "items": [Item("a")], "at": None}
+    with pytest.raises(UsageError, match="input 'day' has the default 'now': it must be a date"):
+        Inputs("t", {"day": Input(type=date, default="now")}, extra=False)
+
+
 def test_a_formatter_gets_what_is_in_redis() -> None:
     """It was there before types were: it converts."""
     inputs = Inputs("t", {"x": Input(type=date, formatter=date.fromisoformat)}, extra=False)

@@ -101,7 +101,7 @@ class Inputs(Mapping[str, Input]):
         typed: the inputs that are other in Redis than in `run`: datetimes, dataclasses and the like.
 
     Raises:
-        UsageError: a type hint that JSON has no values for.
+        UsageError: a type hint that JSON has no values for, or a default that is not of its type.
     """
 
     def __init__(
@@ -114,9 +114,11 @@ class Inputs(Mapping[str, Input]):
     ) -> None:
         self._task = task
         self._provided = frozenset(provided)
-        self._declared = dict(declared)
         self.extra = extra
-        self._readers = {name: _reader(name, each) for name, each in self._declared.items()}
+        self._readers = {name: _reader(name, each) for name, each in declared.items()}
+        self._declared = {
+            name: _with_default(name, each, self._readers[name]) for name, each in declared.items()
+        }
         self._reads = {name: each.read for name, each in self._readers.items()}
         self.typed = tuple(name for name, each in self._readers.items() if not each.plain)
         self.hide(())
@@ -306,6 +308,20 @@ def _reader(name: str, declared: Input) -> Reader:
             raise UsageError(f"input {name!r} {error}") from error
         return ANY
     return ANY if declared.formatter is not None and not reader.plain else reader
+
+
+def _with_default(name: str, declared: Input, reader: Reader) -> Input:
+    """The same input; a default that is JSON of a typed one is converted, as an input would be."""
+    default = declared.default
+    if reader.plain or not isinstance(default, str | int | float | list | dict):
+        return declared
+    try:
+        return replace(declared, default=reader.read(default))
+    except Mismatch as error:
+        place, words = error.faults[0].place, error.faults[0].words
+        raise UsageError(
+            f"input {name!r} has the default {default!r}: {place or 'it'} {words}"
+        ) from error
 
 
 def merge_hint(declared: Input | None, hint: Any, default: Any) -> Input:
