@@ -98,7 +98,10 @@ class Redaction:
 
     def _hides(self, name: str) -> bool:
         lowered = name.lower()
-        return any(word in lowered for word in self._words)
+        for word in self._words:  # noqa: SIM110 - a generator takes twice as long
+            if word in lowered:
+                return True
+        return False
 
     def text(self, text: str) -> str:
         """Any text, such as an error message: hides secrets in URLs and quoted values after a secret's

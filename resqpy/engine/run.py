@@ -45,6 +45,7 @@ class Run:
         runner: what runs it in its slot; None: `perform_inline` does.
         slot: the slot, which may have another run by now.
         thread: the native id of the thread of its plain function; 0: it is a coroutine.
+        traceback: the lines of its error, once its failed entry is made.
         ended: finished: later results of the function are ignored.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
@@ -68,6 +69,7 @@ class Run:
     runner: Runner | None = None
     slot: Slot | None = None
     thread: int = 0
+    traceback: list[str] | None = None
     attempt: tuple[int, int] | None = None  # which of how many, if known
     # For the pool only.
     clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it

@@ -14,13 +14,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3405, 24),
+    "base": (3410, 24),
     "cli": (4905, 45),
     "contrib": (685, 12),
     "diagnosis": (1425, 7),
     "embedded": (480, 6),
-    "engine": (6070, 44),
-    "framework": (7810, 49),
+    "engine": (6075, 44),
+    "framework": (7815, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),

@@ -61,13 +61,14 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     error = outcome.error
     assert error is not None
     job_json, commands = _job_for_failed(run, error)
+    run.traceback = [] if isinstance(error, PayloadError) else lines_of(error)
     entry = job_records.encode_failed(
         job_json=job_json,
         queue=run.queue,
         worker=str(run.worker_id),
         exception=class_of(error),
         error=message_of(error),
-        backtrace=[] if isinstance(error, PayloadError) else lines_of(error),
+        backtrace=run.traceback,
         failed_at=failed_at_utc(clock.now_ms()),
     )
     return [*commands, failures.push_command(run.store, entry)]

@@ -20,7 +20,7 @@ from resqpy.engine.run import Run, current_run
 from resqpy.engine.traceback_text import lines_of, place_of
 from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.config.config import Config
-from resqpy.framework.logs.log import Filter, Line, RepeatedLine, get_logger, of_slot, repeated_line
+from resqpy.framework.logs.log import DirectLines, Filter, Line, direct_lines, get_logger, of_slot
 
 _MAX_ERROR_CHARS = 1000  # characters
 _KEPT = "its exact bytes are in the failed list (resqpy failed)"
@@ -98,9 +98,9 @@ class EventLog:
 
     def _follow_successes(self, worker: Emitting, level: str | None) -> None:
         listener = self._listener(level, self._success)
-        repeated = None if self._config.logger.arguments else repeated_line(level or "")
-        if listener is not None and repeated is not None:
-            worker.on("successes", partial(self._successes, listener, repeated))
+        direct = None if self._config.logger.arguments else direct_lines(level or "")
+        if listener is not None and direct is not None:
+            worker.on("successes", partial(self._successes, listener, direct))
         elif listener is not None:
             worker.on("success", listener)
 
@@ -112,11 +112,11 @@ class EventLog:
         """What logs an event; None: its line would not be written."""
         if level is None or logging.getLevelName(level.upper()) < self._least:
             return None
-        write = getattr(self._log, level)
+        write, direct = getattr(self._log, level), direct_lines(level)
 
         def listener(*details: Any) -> None:
             line = describe(*details)
-            if line is not None:
+            if line is not None and (direct is None or not direct.log(*line)):
                 write(line[0], **line[1])
 
         return listener
@@ -148,29 +148,29 @@ class EventLog:
     def _successes(
         self,
         listener: Callable[..., None],
-        repeated: RepeatedLine,
+        direct: DirectLines,
         _: int,
         ends: Sequence[EndedJob],
     ) -> None:
         """For most jobs this is the only line: it is made of its parts if there is nothing special about it."""
-        time = repeated.time()
+        time = direct.time()
         lines: list[str] = []
         for end in ends:
             run, number = end.run, end.slot.number
             job = run.job
             usual = end.outcome is SUCCEEDED and run.attempt is None and run.lifecycle is PLAIN
             if not (usual and time):
-                repeated.write(lines)
+                direct.write(lines)
                 lines.clear()
                 _in(run, listener, number, job.queue, job, end.outcome.result, end.duration_ms)
                 continue
             key = (number, job.queue, job.class_name)
-            if (parts := repeated.parts(key)) is None:
-                line = _in(run, self._success, number, job.queue, job, None, repeated.MS)
-                parts = _in(run, repeated.keep, key, *line)
+            if (parts := direct.parts(key)) is None:
+                line = _in(run, self._success, number, job.queue, job, None, direct.MS)
+                parts = _in(run, direct.keep, key, *line)
             before, between, after = parts
             lines.append(f"{before}{time}{between}{end.duration_ms}{after}")
-        repeated.write(lines)
+        direct.write(lines)
 
     def _skipped(self, number: int, queue: str, job: Job) -> Line:
         return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
@@ -187,7 +187,9 @@ class EventLog:
         if isinstance(error, BaseException):
             where = place_of(error, self._root)
             told |= {"where": where} if where else {}
-            told["traceback"] = self._filter.text("\n".join(lines_of(error)))
+            run = current_run.get(None)
+            known = run.traceback if run is not None and run.error is error else None
+            told["traceback"] = self._filter.text("\n".join(known or lines_of(error)))
         return "job failed", told
 
     def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:

@@ -136,13 +136,13 @@ class _Processors(list[Any]):
     used_with: Mapping[str, Any]
 
 
-class RepeatedLine:
-    """A line that many jobs have, each with another time and another `ms`: what the processors made of the rest is
-    kept.
+class DirectLines:
+    """Lines as structlog writes them, by its processors alone. What they made of a line that many jobs have, each
+    with another time and another `ms`, is kept.
 
     Args:
         processors: as given to structlog.
-        level: of the line.
+        level: of the lines.
     """
 
     MS = 10_001_000_100_001  # stands for the milliseconds while the processors work
@@ -156,6 +156,16 @@ class RepeatedLine:
         self._write = processors.file.write
         self._kept: dict[Hashable, tuple[str, str, str]] = {}
         self.parts = self._kept.get
+
+    def log(self, event: str, fields: dict[str, Any]) -> bool:
+        """Write a line; False: not, because users have changed the processors."""
+        if self._in_use != self._processors:
+            return False
+        text: Any = {**fields, "event": event}
+        for each in self._processors:
+            text = each(None, self._level, text)
+        self._write(f"{text}\n")
+        return True
 
     def time(self) -> str:
         """The time for lines that are written now; empty: they must be logged as others are, because users have
@@ -186,19 +196,19 @@ class RepeatedLine:
         return parts
 
     def write(self, lines: Sequence[str]) -> None:
-        """Write such lines."""
+        """Write lines that were put together."""
         self._write("".join(lines))
 
 
-def repeated_line(level: str) -> RepeatedLine | None:
-    """Such a line; None if it would differ: somebody else has configured structlog."""
+def direct_lines(level: str) -> DirectLines | None:
+    """Lines at a level; None if they would differ: somebody else has configured structlog."""
     now = structlog.get_config()
     processors = now["processors"]
     if not isinstance(processors, _Processors):
         return None
     if any(now[name] is not each for name, each in processors.used_with.items()):
         return None
-    return RepeatedLine(processors, level)
+    return DirectLines(processors, level)
 
 
 def _lines_were_lost(processors: Sequence[Any], count: int, why: str) -> str:
