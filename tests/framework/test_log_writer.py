@@ -141,3 +141,19 @@ def test_what_is_lost_is_counted_and_told(pipe: tuple[int, int]) -> None:
 
     assert writer.lost == log_writer.lines_lost() - before > 0
     assert f"{writer.lost} log lines were lost: their reader was too slow" in got.decode()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_file_that_a_job_closes_at_once_is_kept(*, before: bool) -> None:
+    """Before its thread wrote anything, or before there was a line at all."""
+    ours, theirs = os.pipe()
+    writer = LogWriter(theirs)
+    if before:
+        writer.put(b"one\n")
+    else:
+        writer.keep()
+    os.close(theirs)
+    writer.put(b"two\n")
+    assert (writer.flush(), writer.lost) == (True, 0)
+    assert os.read(ours, 100) == (b"one\ntwo\n" if before else b"two\n")
+    os.close(ours)

@@ -56,7 +56,7 @@ class LogWriter:
         self.number = number
         self.notice: Callable[[int, str], str] = _plain_notice
         self.lost: int = 0
-        self._own = -1  # a duplicate, while the thread is alive
+        self._own = -1  # a duplicate
         self._told = 0
         self._why = ""
         self._told_on_screen = False
@@ -97,7 +97,14 @@ class LogWriter:
         self._hurry.clear()
         return not self._held
 
+    def keep(self) -> None:
+        """Keep the file from now on, whatever a job closes."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._own == -1 and not self._direct:
+                self._own = fcntl.fcntl(self.number, fcntl.F_DUPFD_CLOEXEC, 3)
+
     def _start(self) -> None:
+        self.keep()
         thread = threading.Thread(target=self._main, name="resqpy-log", daemon=True)
         self._thread = thread
         try:
@@ -311,6 +318,7 @@ def guard_standard_streams() -> None:
         if isinstance(guarded, LogStream):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+            guarded.writer.keep()
             setattr(sys, name, guarded)
 
 
