@@ -8,10 +8,12 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Sized
 from typing import Any
 
 import pytest
 
+from resqpy.engine.worker import threads as engine_threads
 from resqpy.engine.worker.threads import Interrupted, ThreadRunner
 from tests.support.waiting import wait_for
 
@@ -73,10 +75,17 @@ async def test_no_more_run_at_the_same_time_than_allowed() -> None:
     threads.close()
 
 
+def ended(threads: ThreadRunner) -> Sized:
+    """The calls whose end the loop has not seen."""
+    ends = threads._ends
+    assert ends is not None
+    return ends._calls
+
+
 def wait_until_closed(threads: ThreadRunner, count: int) -> None:
     """Keep the loop busy until this many calls have ended in their threads."""
     deadline = time.monotonic() + 20
-    while len(threads._closed) < count and time.monotonic() < deadline:
+    while len(ended(threads)) < count and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
@@ -90,7 +99,7 @@ async def test_those_that_end_while_the_loop_is_busy_wake_it_once(
     wake = loop.call_soon_threadsafe
 
     def counted(*args: Any) -> Any:
-        wakes.append(len(threads._closed))
+        wakes.append(len(ended(threads)))
         return wake(*args)
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
@@ -241,3 +250,69 @@ async def test_a_debugger_can_still_trace() -> None:
     out, _ = await done.communicate()
 
     assert (done.returncode, out) == (0, b"2\n")
+
+
+def test_a_call_that_ends_after_its_loop_holds_up_no_call_of_the_next_one() -> None:
+    """What the first could not be told any more is not waited for by the next."""
+    threads, go, over = ThreadRunner(2), threading.Event(), threading.Event()
+
+    def waits() -> None:
+        go.wait(20)
+        over.set()
+
+    async def begin() -> None:
+        left.append(asyncio.ensure_future(threads.run(waits, [])))
+        await asyncio.sleep(0)
+
+    left: list[asyncio.Future[Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    go.set()
+    assert over.wait(20)
+    for number in (1, 2, 3):
+        again = asyncio.wait_for(threads.run(lambda n=number: n, []), 20)
+        assert asyncio.run(again) == number
+    left[0]._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop is gone
+    threads.close()
+
+
+async def test_a_result_counts_before_the_loop_has_heard_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The function returned in spite of a cancellation, in the very moment in which its time was over."""
+    threads, begun, returned = ThreadRunner(1), threading.Event(), threading.Event()
+    call: Any = None
+
+    def stubborn() -> int:
+        try:
+            begun.set()
+            while True:
+                time.sleep(0.001)
+        except Interrupted:
+            return 7
+        finally:
+            returned.set()
+
+    def until_it_has_returned() -> None:
+        returned.wait(20)
+        while not call.returned:
+            time.sleep(0.001)
+
+    async def hears_nothing(*_: object) -> None:
+        until_it_has_returned()
+
+    monkeypatch.setattr(engine_threads, "outlast", hears_nothing)
+    submit = threads._submit
+
+    def submitted(made: Any) -> None:
+        nonlocal call
+        call = made
+        submit(made)
+
+    monkeypatch.setattr(threads, "_submit", submitted)
+    task = asyncio.ensure_future(threads.run(stubborn, []))
+    await asyncio.to_thread(begun.wait, 20)
+    task.cancel()
+    assert await task == 7
+    threads.close()

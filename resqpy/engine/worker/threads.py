@@ -34,8 +34,7 @@ class ThreadRunner:
     A thread can't be cancelled like a coroutine: an error is raised in it, which Python code sees at its
     next step and a call into C only when it returns. After waiting long enough the caller continues without
     the thread, which is replaced, so that no later job waits for it. The threads are daemons: a process can
-    end although one is still running (those of `concurrent.futures` would be waited for). Of several calls that
-    end while the loop is busy only the first wakes it: that is a system call, and most of a short call's cost.
+    end although one is still running (those of `concurrent.futures` would be waited for).
 
     Args:
         most: maximum number of concurrent functions.
@@ -53,8 +52,7 @@ class ThreadRunner:
         self._lock = threading.Lock()
         self._threads = 0
         self._open = 0  # calls that wait or run, without abandoned ones
-        self._closed: deque[_Call] = deque()  # calls whose end the loop has not seen
-        self._waking = False  # the loop was told of the first of them
+        self._ends: _Ends | None = None
 
     async def run(
         self, function: Callable[..., Any], args: Sequence[Any], run: Run | None = None
@@ -67,8 +65,10 @@ class ThreadRunner:
             run: gets the id of the thread.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(function, args, run, loop.create_future())
-        self._submit(call, loop)
+        if self._ends is None or self._ends.loop is not loop:
+            self._ends = _Ends(loop)
+        call = _Call(function, args, run, self._ends)
+        self._submit(call)
         try:
             return await call.future
         except asyncio.CancelledError:
@@ -78,16 +78,15 @@ class ThreadRunner:
                     raise
                 await outlast(call.future, _END_WITHIN_S)
             if call.returned:
-                return call.future.result()
+                return call.result
             if not call.future.done():
                 self._abandon(call)
             raise
         finally:
             del call, run  # the traceback of the function's error has this frame
 
-    def _submit(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
+    def _submit(self, call: _Call) -> None:
         with self._lock:
-            self._loop = loop
             self._open += 1
             more = self._is_short()
         self._calls.put(call)
@@ -137,20 +136,10 @@ class ThreadRunner:
                     self.abandoned -= 1
                 else:
                     self._open -= 1
-            self._closed.append(call)
-            if not self._waking:
-                self._waking = True
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._loop.call_soon_threadsafe(self._settle)
+            call.ends.add(call)
             if call.abandoned:
                 return
             del call  # or it would be kept until the next one comes
-
-    def _settle(self) -> None:
-        """On the loop: pass on what ended."""
-        self._waking = False  # first: what ends from now on wakes the loop again
-        while self._closed:
-            self._closed.popleft().settle()
 
     def close(self) -> None:
         """Let the threads end; running calls are not waited for."""
@@ -158,6 +147,30 @@ class ThreadRunner:
             count, self._threads = self._threads, 0
         for _ in range(count):
             self._calls.put(None)
+
+
+class _Ends:
+    """What a loop has not yet seen of the calls that it waits for. Of several that end while it is busy only the
+    first wakes it: that is a system call, and most of a short call's cost.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._calls: deque[_Call] = deque()
+        self._waking = False  # it was told of the first of them
+
+    def add(self, call: _Call) -> None:
+        """A call has ended; in its thread."""
+        self._calls.append(call)
+        if not self._waking:
+            self._waking = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self.loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._waking = False  # first: what ends from now on wakes the loop again
+        while self._calls:
+            self._calls.popleft().settle()
 
 
 class Interrupted(BaseException):
@@ -182,13 +195,15 @@ class _Call:
     """One call in a thread, with the caller's context.
 
     Attributes:
+        ends: tells the loop of its end.
         future: its end, for the loop; another one after the caller was cancelled.
+        result: what the function returned, if it has.
     """
 
     abandoned = ended = closed = returned = False
     _cancelled = _started = False
     _thread: int | None = None
-    _result: Any = None
+    result: Any = None
     _error: BaseException | None = None
 
     def __init__(
@@ -196,9 +211,10 @@ class _Call:
         function: Callable[..., Any],
         args: Sequence[Any],
         run: Run | None,
-        future: asyncio.Future[Any],
+        ends: _Ends,
     ) -> None:
-        self.future = future
+        self.ends = ends
+        self.future: asyncio.Future[Any] = ends.loop.create_future()
         self._function = function
         self._args = args
         self._run = run
@@ -215,7 +231,7 @@ class _Call:
         if self._run is not None:
             self._run.thread = native
         try:
-            self._result = self._context.run(forks.called, self._function, *self._args)
+            self.result = self._context.run(forks.called, self._function, *self._args)
             self.returned = True
         except Interrupted:
             raise
@@ -238,7 +254,7 @@ class _Call:
         if future.done():
             return
         if error is None:
-            future.set_result(self._result)
+            future.set_result(self.result)
             return
         if isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
             # A future accepts none of them, and the second would end all coroutines that await it.
