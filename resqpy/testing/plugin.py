@@ -16,13 +16,13 @@ Whatever a test opens by itself, a `lifespan`, `open_project`, `.sync`, uses tha
 A test fails if an enqueue was never awaited, because nothing was enqueued.
 
 Each may be overridden in a `conftest.py`. `resqpy_process` and `resqpy_clock` are async: they need
-pytest-asyncio or anyio (the backend asyncio). Nothing of resqpy is imported before a fixture is used.
+pytest-asyncio or anyio (the backend asyncio). Nothing heavy of resqpy is imported before a fixture is used.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,6 @@ except ImportError:
     async_fixture = pytest.fixture  # type: ignore[assignment]  # anyio takes it
 
 _ROOT = "resqpy_root"
-_redis_of_test: list[Callable[[], str]] = []  # where a test runs, the last one counts
-
-
-def redis_of_test() -> str | None:
-    """The URL of the Redis that what a test opens is to use; None: no test runs here."""
-    return _redis_of_test[-1]() if _redis_of_test else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,9 +77,11 @@ def _redis_of_applications(request: pytest.FixtureRequest) -> Iterator[None]:
     """What the application under test opens by itself, by a lifespan, `open_project` or `.sync`, uses the
     test's Redis, and not the one of its config. It is started when the first one asks.
     """
-    _redis_of_test.append(lambda: str(request.getfixturevalue("resqpy_redis")))
+    from resqpy.framework.project.root import REDIS_OF_TESTS
+
+    REDIS_OF_TESTS.append(lambda: str(request.getfixturevalue("resqpy_redis")))
     yield
-    _redis_of_test.pop()
+    REDIS_OF_TESTS.pop()
     if (sync := sys.modules.get("resqpy.framework.api.sync")) is not None:
         sync.SYNC.close()
 

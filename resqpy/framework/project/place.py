@@ -5,7 +5,6 @@ isn't loaded.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +13,7 @@ from resqpy.framework.config.config import Config, load_config, redis_options
 from resqpy.framework.config.merge import OVERRIDE
 from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.problems import Problems
+from resqpy.framework.project.root import REDIS_OF_TESTS
 from resqpy.store.connection.options import RedisOptions
 
 if TYPE_CHECKING:
@@ -78,11 +78,9 @@ class ProjectDirectory:
 
     def _redis_of_test(self) -> str | None:
         """Under our pytest plugin no project uses another Redis than the test's, unless its caller names one."""
-        plugin = sys.modules.get("resqpy.testing.plugin")
-        if plugin is None or self.config.origin("redis.url") == OVERRIDE:
+        if not REDIS_OF_TESTS or self.config.origin("redis.url") == OVERRIDE:
             return None
-        url: str | None = plugin.redis_of_test()
-        return url
+        return REDIS_OF_TESTS[-1]()
 
     @property
     def uses_embedded_redis(self) -> bool:

@@ -5,9 +5,14 @@ heavy is imported here: the help asks for it, and every synchronous program that
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from resqpy.framework.project.layout import has_table
+
+# Where a test runs under our pytest plugin: the URL of the Redis that all projects use, unless their callers
+# name another; the last one counts.
+REDIS_OF_TESTS: list[Callable[[], str]] = []
 
 CONFIG, CODE = "config", ("tasks", "modules")
 
