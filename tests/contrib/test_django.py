@@ -241,6 +241,28 @@ def test_async_code(site: Site) -> None:
     assert told == "READY"
 
 
+@pytest.mark.full
+@pytest.mark.timeout(240)
+def test_a_task_whose_worker_died_has_failed(site: Site) -> None:
+    """When its lock has ended, half a minute later, a scheduler settles it; the error is a class that exists."""
+    [result_id] = site.script("print(json.dumps([dies.enqueue().id]))")
+    site.manage("resqpy", "worker", "--burst", "--no-scheduler", code=7)
+    words = [sys.executable, "manage.py", "resqpy", "scheduler"]
+    with subprocess.Popen(words, cwd=site.root, env=site.environ) as scheduler:
+        told = site.script(
+            f"""
+            import time
+            result, until_s = dies.get_result({result_id!r}), time.monotonic() + 150
+            while not result.is_finished and time.monotonic() < until_s:
+                time.sleep(0.2)
+                result.refresh()
+            print(json.dumps([result.status, [each.exception_class.__name__ for each in result.errors]]))
+            """
+        )
+        scheduler.terminate()
+    assert told == ["FAILED", ["WorkerDied"]]
+
+
 def test_a_cancelled_task_has_failed(site: Site) -> None:
     """Django's statuses have no other word for it."""
     told = site.script(

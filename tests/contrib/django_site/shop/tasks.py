@@ -1,5 +1,7 @@
 """Tasks of Django's, and one of resqpy's."""
 
+import os
+
 from django.db import connection
 
 import resqpy
@@ -32,6 +34,12 @@ def after(name):
 def fails(x):
     """It can't."""
     raise ValueError(f"no {x}")
+
+
+@task
+def dies():
+    """It takes its worker along."""
+    os._exit(7)
 
 
 @resqpy.task(queue="mail")
