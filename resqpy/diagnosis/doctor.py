@@ -38,6 +38,7 @@ from resqpy.diagnosis.workers import (
     SeenWorker,
     all_workers,
     failed_id,
+    limit_words,
     pause_words,
     queue_pause_words,
     unbound_by_pause,
@@ -210,7 +211,7 @@ class Diagnosis:
         for name, limit in limits.items():
             unbound = unbound_by_queue_rule(found, name, self._now_ms)
             if unbound or not limit.most:
-                words = f"at most {limit.most} jobs of the queue {name!r} run at once{unbound}"
+                words = f"{limit_words(name, limit.most)}{unbound}"
                 yield Problem(
                     "limited queue", words, f"resqpy limits remove {quote(name)}", grave=False
                 )

@@ -186,6 +186,14 @@ def queue_pause_words(name: str, pause: QueuePause, now_ms: int) -> str:
     return f"the queue {name!r} is paused{left} ({source}){reason}"
 
 
+def limit_words(name: str, most: int) -> str:
+    """The message about the limit of a queue."""
+    if not most:
+        return f"no job of the queue {name!r} is begun"
+    run = "runs" if most == 1 else "run"
+    return f"at most {texts.counted(most, 'job')} of the queue {name!r} {run} at once"
+
+
 def pause_json(pause: QueuePause) -> dict[str, Any]:
     """The pause of a queue."""
     since, until = texts.iso(pause.since_ms), texts.iso(pause.until_ms)

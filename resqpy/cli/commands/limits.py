@@ -13,7 +13,7 @@ from resqpy.cli.commands.queues import known_queue
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
-from resqpy.diagnosis.workers import all_workers, unbound_by_queue_rule
+from resqpy.diagnosis.workers import all_workers, limit_words, unbound_by_queue_rule
 from resqpy.engine.inspect.inspector import Resque
 
 
@@ -66,7 +66,7 @@ def set_(queue: str, most: int, *, new: bool) -> None:
 
     before, unbound = ask(do)
     was = "" if before is None else f" (before: {before})"
-    words = f"at most {most} jobs of the queue {queue!r} run at once{was}"
+    words = f"{limit_words(queue, most)}{was}"
     output.show({"queue": queue, "limit": most, "before": before}, lambda: output.say(words))
     if unbound:
         output.warn(f"{words}{unbound}")
