@@ -13,7 +13,7 @@ from resqpy.engine.worker.identity import place_of
 from tests.support.waiting import wait_for
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str]:
     """Wait for its end: exit code and what it printed."""
     output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
@@ -26,7 +26,7 @@ async def registered(redis: Redis, count: int = 1) -> set[str]:
         found = await pids(redis)
         return [found] if len(found) == count else []
 
-    return (await wait_for(counted, timeout=60))[0]
+    return (await wait_for(counted, timeout=120))[0]
 
 
 async def pids(redis: Redis) -> set[str]:

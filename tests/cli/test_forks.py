@@ -134,7 +134,7 @@ async def result(redis_url: str, log: Path, task: str, inputs: dict[str, Any]) -
             if line["event"].startswith("job ") and line["task"] == task
         ]
 
-    [value] = (await wait_for(found, timeout=60))[-1]
+    [value] = (await wait_for(found, timeout=120))[-1]
     return value
 
 
@@ -177,7 +177,7 @@ async def test_a_fork_that_comes_back_is_ended(
 
     for name in names:
         assert await result(redis_url, log, name, {}) == 1
-    await wait_for(lambda: (project / "notes").read_text().count("step") >= 9 * 20, timeout=60)
+    await wait_for(lambda: (project / "notes").read_text().count("step") >= 9 * 20, timeout=120)
     worker.send_signal(signal.SIGTERM)
     code, output = ended(worker)
 

@@ -107,7 +107,7 @@ async def test_a_flood_does_not_stop_the_work(
         async def all_done() -> bool:
             return int(await redis.get("resque:stat:processed") or 0) == 50
 
-        await wait_for(all_done, timeout=60)
+        await wait_for(all_done, timeout=120)
         worker.send_signal(signal.SIGTERM)
         code, output = await asyncio.to_thread(ended, worker)
 

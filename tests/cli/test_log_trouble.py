@@ -105,7 +105,7 @@ async def work_done(url: str, redis: Redis, count: int = 60) -> None:
     async def all_done() -> bool:
         return int(await redis.get("resque:stat:processed") or 0) == count
 
-    await wait_for(all_done, timeout=60)
+    await wait_for(all_done, timeout=120)
     assert await redis.llen("resque:failed") == 0
 
 
@@ -139,7 +139,7 @@ async def test_other_programs_end_too(
     number, _ = sink()
     with started(environ, root, number, command) as program:
         os.close(number)
-        await wait_for(lambda: redis.exists("resque:resqpy:leader"), timeout=60)
+        await wait_for(lambda: redis.exists("resque:resqpy:leader"), timeout=120)
         program.send_signal(signal.SIGINT)
 
         assert await ended(program) == 0
@@ -201,7 +201,7 @@ async def test_what_was_lost_is_told_once_it_can_be(
 
 async def ended(process: Started) -> int:
     """Its exit code."""
-    await wait_for(lambda: process.poll() is not None, timeout=60, message="it does not end")
+    await wait_for(lambda: process.poll() is not None, timeout=120, message="it does not end")
     return process.returncode
 
 

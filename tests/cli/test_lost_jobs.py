@@ -39,7 +39,7 @@ async def test_one_that_may_not_be_repeated_is_told_as_failed(
     mark = record(FOREIGN).partition('{"class"')[0]
     await redis.hset("resque:resqpy:at_most_once", OURS, mark)
     process = program(role, *(["--queues", "other"] if role == "worker" else []), **SOON)
-    await wait_for(lambda: redis.llen("resque:failed"), timeout=60)
+    await wait_for(lambda: redis.llen("resque:failed"), timeout=120)
     process.send_signal(signal.SIGTERM)
     code, output = ended(process)
     assert code == 0, output
@@ -56,7 +56,7 @@ async def test_a_record_of_a_worker_that_nobody_knows(
     """It is found, and its job is put back, whether it names its worker by the id or by the name."""
     await redis.set(f"resque:worker:{OURS}", record(worker))
     process = program("scheduler", **SOON)
-    await wait_for(lambda: redis.llen("resque:queue:mail"), timeout=60)
+    await wait_for(lambda: redis.llen("resque:queue:mail"), timeout=120)
     process.send_signal(signal.SIGTERM)
     code, output = ended(process)
     assert code == 0, output

@@ -29,13 +29,13 @@ async def test_start_reloads_on_change(
     text = file.read_text()
 
     file.write_text("x = 1 +\n")
-    await wait_for(lambda: "the old process continues" in log.read_text(), timeout=60)
+    await wait_for(lambda: "the old process continues" in log.read_text(), timeout=120)
     assert await registered(redis) == {first}
     file.write_text(text.replace("mail to", "letter to"))
-    [second] = await wait_for(lambda: _others(redis, {first}), timeout=60)
+    [second] = await wait_for(lambda: _others(redis, {first}), timeout=120)
     async with Queue(redis_url) as queue:
         await queue.enqueue("q", "sendMail", [{"to": "ada@example.com"}])
-    await wait_for(lambda: redis.get("resque:stat:processed"), timeout=60)
+    await wait_for(lambda: redis.get("resque:stat:processed"), timeout=120)
     leader = await redis.get("resque:resqpy:leader")
     running.send_signal(signal.SIGINT)
     code, output = ended(running)
@@ -81,11 +81,11 @@ async def test_a_change_while_a_new_process_begins_counts(
     await registered(redis)
 
     file.write_text(slow + text.replace("mail to", "first to"))
-    await wait_for(lambda: "files changed" in log.read_text(), timeout=60)
-    await wait_for(lambda: log.read_text().count("process ended") == 1, timeout=60)
+    await wait_for(lambda: "files changed" in log.read_text(), timeout=120)
+    await wait_for(lambda: log.read_text().count("process ended") == 1, timeout=120)
     await asyncio.sleep(0.5)
     file.write_text(text.replace("mail to", "second to"))
-    await wait_for(lambda: log.read_text().count("process started") == 3, timeout=60)
+    await wait_for(lambda: log.read_text().count("process started") == 3, timeout=120)
     running.send_signal(signal.SIGINT)
 
     assert ended(running)[0] == 0
@@ -104,7 +104,7 @@ async def test_ctrl_c_twice_ends_it_at_once(
     await registered(redis)
     async with Queue(redis_url) as queue:
         await queue.enqueue("q", "long", [{}])
-    await wait_for(lambda: _is_taken(redis), timeout=60)
+    await wait_for(lambda: _is_taken(redis), timeout=120)
     running.send_signal(signal.SIGINT)
     await asyncio.sleep(0.35)
     running.send_signal(signal.SIGINT)

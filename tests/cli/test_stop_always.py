@@ -96,7 +96,7 @@ async def begun(redis_url: str, project: Path, task: str) -> None:
     """Enqueue a job and wait until it runs."""
     async with Queue(redis_url) as queue:
         await queue.enqueue("q", task, [{}])
-    await wait_for((project / "begun").exists, timeout=60)
+    await wait_for((project / "begun").exists, timeout=120)
 
 
 async def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> int:
@@ -105,7 +105,7 @@ async def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> int
         if process.poll() is None:
             process.send_signal(each)
             await asyncio.sleep(0.4)  # what comes at once is the same request
-    await wait_for(lambda: process.poll() is not None, timeout=60, message="it does not end")
+    await wait_for(lambda: process.poll() is not None, timeout=120, message="it does not end")
     return int(process.returncode)
 
 
@@ -157,7 +157,7 @@ async def test_a_hook_that_hangs_does_not_hold_it(
     worker = program("worker", *QUICK)
     await registered(redis)
     worker.send_signal(signal.SIGTERM)
-    await wait_for((project / "hook").exists, timeout=60)
+    await wait_for((project / "hook").exists, timeout=120)
 
     assert await ended(worker, signal.SIGTERM) == 1
 
@@ -174,7 +174,7 @@ async def test_three_signals_leave_nothing_alive(
     async with Queue(redis_url) as queue:
         for _ in range(len(found)):
             await queue.enqueue("q2", "blocks", [{}])
-    await wait_for((project / "begun").exists, timeout=60)
+    await wait_for((project / "begun").exists, timeout=120)
     pid = int((project / "child").read_text())
 
     await ended(supervisor, *[signal.SIGTERM] * 3)
@@ -203,8 +203,8 @@ async def test_a_roll_gets_past_a_blocked_loop(
     await begun(redis_url, project, "blocks")
     supervisor.send_signal(signal.SIGHUP)
 
-    await wait_for(lambda: not any(map(lives, map(int, first))), timeout=60)
-    await wait_for(lambda: _new(redis, first), timeout=60)
+    await wait_for(lambda: not any(map(lives, map(int, first))), timeout=120)
+    await wait_for(lambda: _new(redis, first), timeout=120)
 
 
 async def _new(redis: Redis, old: set[str]) -> bool:
@@ -220,6 +220,6 @@ async def test_term_ends_it_while_it_begins(program: Program, redis: Redis, proj
         "        await asyncio.sleep(600)\n"
     )
     worker = program("worker")
-    await wait_for((project / "begun").exists, timeout=60)
+    await wait_for((project / "begun").exists, timeout=120)
 
     assert await ended(worker, signal.SIGTERM) == 0

@@ -62,7 +62,7 @@ def logged(log: Path) -> str:
 
 async def in_log(log: Path, words: str, count: int = 1) -> None:
     """Wait until the log has these words so often."""
-    await wait_for(lambda: logged(log).count(words) >= count, timeout=60)
+    await wait_for(lambda: logged(log).count(words) >= count, timeout=120)
 
 
 async def running(redis: Redis, count: int) -> None:
@@ -72,7 +72,7 @@ async def running(redis: Redis, count: int) -> None:
         keys = [key async for key in redis.scan_iter("resque:worker:*")]
         return sum(not key.endswith(b":started") for key in keys) >= count
 
-    await wait_for(all_run, timeout=60)
+    await wait_for(all_run, timeout=120)
 
 
 async def processed(redis: Redis, count: int) -> None:
@@ -81,7 +81,7 @@ async def processed(redis: Redis, count: int) -> None:
     async def enough() -> bool:
         return int(await redis.get("resque:stat:processed") or 0) >= count
 
-    await wait_for(enough, timeout=60)
+    await wait_for(enough, timeout=120)
 
 
 async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
@@ -93,7 +93,7 @@ async def test_processes_are_supervised(program: Program, redis: Redis) -> None:
 
     killed = min(first)
     os.kill(int(killed), signal.SIGKILL)
-    second = await wait_for(lambda: _two_others(redis, {killed}), timeout=60)
+    second = await wait_for(lambda: _two_others(redis, {killed}), timeout=120)
     supervisor.send_signal(signal.SIGTERM)
     code, output = ended(supervisor)
 
@@ -212,7 +212,7 @@ async def test_a_rolling_restart_loses_nothing(
         fewest = min(fewest, len(now))
         return len(now - first) == 2
 
-    await wait_for(all_are_new, timeout=60)
+    await wait_for(all_are_new, timeout=120)
     await processed(redis, 40)
 
     assert fewest >= 1
@@ -234,7 +234,7 @@ async def test_a_broken_deploy_stops_nobody(
     left = await pids(redis)
     broken.unlink()
     supervisor.send_signal(signal.SIGHUP)
-    second = await wait_for(lambda: _two_others(redis, first), timeout=60)
+    second = await wait_for(lambda: _two_others(redis, first), timeout=120)
 
     assert left == first
     assert second.isdisjoint(first)
@@ -248,12 +248,12 @@ async def test_who_dies_again_is_started_later(program: Program, redis: Redis, l
     program("worker", "--processes", "2", "--logfile", str(log))
     dead: set[str] = set()
     for pause in ("0.5", "1.0"):
-        living = await wait_for(partial(_two_others, redis, dead), timeout=60)
+        living = await wait_for(partial(_two_others, redis, dead), timeout=120)
         newest = max(living, key=int)
         os.kill(int(newest), signal.SIGKILL)
         dead.add(newest)
         await in_log(log, f'"again_in_s": {pause}')
-    await wait_for(partial(_two_others, redis, dead), timeout=60)
+    await wait_for(partial(_two_others, redis, dead), timeout=120)
 
 
 @pytest.mark.full

@@ -278,7 +278,7 @@ def part_of(count: int, part: int) -> range:
     return range(part * count, (part + 1) * count)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("part", range(20))
 async def test_nothing_is_lost_doubled_or_left(
     redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch

@@ -166,7 +166,7 @@ class Trial:
         try:
             await self._delay(number, jobs)
             await self._disturb()
-            await wait_for(self._drained, timeout=60)
+            await wait_for(self._drained, timeout=120)
             await asyncio.sleep(0.2)  # who was thawed ends what it was doing
         finally:
             over.set()
@@ -266,7 +266,7 @@ def node_is_there() -> None:
     require("node", NodeDriver.missing())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_nothing_is_lost_while_ours_leads(
     node_is_there: None, redis: Any, redis_url: str
 ) -> None:

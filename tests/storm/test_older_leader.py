@@ -67,20 +67,20 @@ async def test_jobs_of_a_killed_worker_come_back_once(
 ) -> None:
     """By another worker of today, whether the leader has forgotten the dead process by then or not."""
     ran: list[Any] = []
-    await wait_for(lambda: redis.get("resque:resqpy:leader"), timeout=60)
+    await wait_for(lambda: redis.get("resque:resqpy:leader"), timeout=120)
     older = (await redis.get("resque:resqpy:leader")).decode()
     assert not identity.reads_our_ids(older)
     dead = await die_with(redis_url, JOB)
     if forgotten:
-        await wait_for(lambda: _is_forgotten(redis), timeout=60)
+        await wait_for(lambda: _is_forgotten(redis), timeout=120)
         assert await redis.exists(f"resque:worker:{dead}")
         assert await redis.sismember("resque:workers", dead)
 
     jobs = {"Echo": lambda *args: ran.append(args)}
     options: dict[str, Any] = {"heartbeat_s": 0.1, "rescue_after_s": 1.0}
     async with working(redis_url, jobs, "mail", **options) as work:
-        await wait_for(lambda: bool(ran), timeout=60)
-        await wait_for(lambda: _nothing_is_left(redis), timeout=60)
+        await wait_for(lambda: bool(ran), timeout=120)
+        await wait_for(lambda: _nothing_is_left(redis), timeout=120)
         await work.until(1)
 
     assert ran == [(1,)]

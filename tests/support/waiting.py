@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 POLL_S = 0.005
-PATIENCE_S = 20.0  # of a busy machine; what comes earlier is seen earlier
+PATIENCE_S = 40.0  # of a busy machine; what comes earlier is seen earlier
 
 
 @overload
