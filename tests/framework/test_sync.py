@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import inspect
 import os
-import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from resqpy import (
     UnknownTask,
     UsageError,
 )
+from resqpy.base.model import ENQUEUED
 from resqpy.framework.api.api import api
 from resqpy.framework.api.blocking import SyncVerb
 from resqpy.framework.api.sync import SyncTasks, SyncTracked
@@ -294,88 +291,14 @@ async def test_a_hundred_calls_in_a_plain_task(
     assert sorted(plain.lrange("resque:queue:mail", 0, -1)) == WANTED
 
 
-SCRIPTS = {
-    "a script": """
-        for n in range(100):
-            assert send.sync.enqueue(to="ada", n=n)
-        """,
-    "threads": """
-        def some(first):
-            for n in range(first, first + 10):
-                assert send.sync.enqueue(to="ada", n=n)
-        with ThreadPoolExecutor(10) as pool:
-            list(pool.map(some, range(0, 100, 10)))
-        """,
-    "forks after use": """
-        api.sync.tasks.length("mail")
-        send.sync.enqueue(to="ada", n=0)
-        def child(first):
-            for n in range(max(1, first), first + 25):
-                send.sync.enqueue(to="ada", n=n)
-        if __name__ == "__main__":
-            context = multiprocessing.get_context("fork")
-            children = [context.Process(target=child, args=(first,)) for first in range(0, 100, 25)]
-            for each in children:
-                each.start()
-            for each in children:
-                each.join()
-            assert [each.exitcode for each in children] == [0] * 4
-        """,
-    "a process pool": """
-        def child(n):
-            return bool(send.sync.enqueue(to="ada", n=n))
-        if __name__ == "__main__":
-            with multiprocessing.get_context("spawn").Pool(2) as pool:
-                assert all(pool.map(child, range(100)))
-        """,
-    "Flask": """
-        from flask import Flask
-        app = Flask(__name__)
-        @app.post("/<int:n>")
-        def view(n):
-            send.sync.enqueue(to="ada", n=n)
-            return "ok"
-        client = app.test_client()
-        for n in range(100):
-            assert client.post(f"/{n}").status_code == 200
-        """,
-    "FastAPI": """
-        import http.client, threading, uvicorn
-        from fastapi import FastAPI
-        app = FastAPI()
-        @app.post("/{n}")
-        def view(n: int):
-            send.sync.enqueue(to="ada", n=n)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            pass
-        port = server.servers[0].sockets[0].getsockname()[1]
-        client = http.client.HTTPConnection("127.0.0.1", port)
-        for n in range(100):
-            client.request("POST", f"/{n}")
-            answer = client.getresponse()
-            assert (answer.status, answer.read()) == (200, b"null")
-        client.close()
-        server.should_exit = True
-        thread.join()
-        """,
-    "gevent": """
-        import gevent
-        def some(first):
-            for n in range(first, first + 10):
-                assert send.sync.enqueue(to="ada", n=n)
-        gevent.joinall([gevent.spawn(some, n) for n in range(0, 100, 10)], raise_error=True)
-        """,
-}  # fmt: skip
+SCRIPT = """
+for n in range(100):
+    assert send.sync.enqueue(to="ada", n=n)
+"""
 HEAD = """
-import multiprocessing
-from concurrent.futures import ThreadPoolExecutor
 from resqpy import api
 from tasks.a import send
 """
-PATCHED = "from gevent import monkey\nmonkey.patch_all()\n"
 
 
 def write(files: Files, **texts: str) -> None:
@@ -403,23 +326,6 @@ def ran(files: Files, script: str, **environ: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("hooks", [False, True], ids=["plain", "hooks"])
-@pytest.mark.parametrize("way", SCRIPTS)
-def test_a_hundred_calls_without_a_process(
-    files: Files, redis_url: str, plain: Any, way: str, hooks: bool
-) -> None:
-    """Nothing was opened before; the project is the one above the current folder."""
-    write(files, **({"middleware__m": HOOKS} if hooks else {}))
-    if way == "gevent":
-        pytest.importorskip("gevent", reason="gevent is not installed: greenlets are not tried")
-    head = (PATCHED if way == "gevent" else "") + HEAD
-    done = ran(files, head + textwrap.dedent(SCRIPTS[way]), REDIS_URL=redis_url)
-
-    assert done.stderr == ""
-    assert done.returncode == 0
-    assert sorted(plain.lrange("resque:queue:mail", 0, -1)) == WANTED
-
-
 def test_the_embedded_redis_is_found(files: Files) -> None:
     """As the command line finds it; also where RESQPY_ROOT names the project."""
     files.write(tasks__a=TASKS)
@@ -437,7 +343,7 @@ def test_modules_that_the_environment_names(files: Files, redis_url: str, plain:
     (files.root / "tasks").rename(files.root / "jobs")
     head = HEAD.replace("tasks.a", "jobs.a")
     places = {"REDIS_URL": redis_url, "RESQPY_ROOT": str(files.root), "RESQPY_APP": "jobs.a"}
-    done = ran(files, head + textwrap.dedent(SCRIPTS["a script"]), **places)
+    done = ran(files, head + SCRIPT, **places)
 
     assert done.stderr == ""
     assert sorted(plain.lrange("resque:queue:mail", 0, -1)) == WANTED
@@ -502,10 +408,13 @@ async def test_a_view_that_forgets_sync_loses_nothing_silently(make_project: Mak
         assert await api.tasks.length("mail") == 0
 
 
-def test_without_a_project(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "call",
+    ["api.sync.tasks.queues()", "asyncio.run(task(lambda: None).enqueue())"],
+)
+def test_without_a_project(tmp_path: Path, call: str) -> None:
     """No Redis is started in somebody's folder: what was looked for, and what to do, is told."""
-    script = "from resqpy import api\napi.sync.tasks.queues()\n"
-    done = ran(Files(tmp_path), script)
+    done = ran(Files(tmp_path), f"import asyncio\nfrom resqpy import api, task\n{call}\n")
     assert "NotStarted" in done.stderr
     assert "RESQPY_ROOT" in done.stderr
     assert not (tmp_path / "scripts" / ".resqpy").exists()
@@ -526,6 +435,34 @@ def test_a_broken_project(files: Files, redis_url: str) -> None:
         """)
     done = ran(files, script, REDIS_URL=redis_url)
     assert done.stdout.split() == ["ProjectErrors", "ProjectErrors", "True"], done.stderr
+
+
+def test_async_code_without_a_process_does_not_wait_for_it(files: Files, redis_url: str) -> None:
+    """The project is loaded in another thread; who calls meanwhile waits for that one; hooks have their `api`."""
+    write(files, middleware__m=HOOKS)
+    script = HEAD + textwrap.dedent("""
+        import asyncio, threading
+        from resqpy.framework.project.project import Project
+        load, ticks, by = Project.load, [], []
+
+        def slow(*args, **kwargs):
+            by.append(threading.current_thread() is threading.main_thread())
+            while not ticks:
+                pass
+            return load(*args, **kwargs)
+
+        async def main():
+            calls = asyncio.gather(*(send.enqueue(to="ada", n=n) for n in range(3)))
+            while not by:
+                await asyncio.sleep(0)
+            ticks.append(1)
+            print(await calls, by, (await send.enqueue(to="nobody")).refused)
+
+        Project.load = slow
+        asyncio.run(main())
+        """)
+    done = ran(files, script, REDIS_URL=redis_url)
+    assert (done.stdout, done.stderr) == (f"{[ENQUEUED] * 3} [False] hooked\n", "")
 
 
 def test_a_task_file_that_enqueues_while_it_is_loaded(files: Files, redis_url: str) -> None:
@@ -586,66 +523,3 @@ async def test_it_costs_what_an_awaited_call_costs(make_project: MakeProject, pl
         "cmdstat_rpush",
         "cmdstat_info",
     }
-
-
-# -- gunicorn, which forks --
-
-APP = """
-    import sys
-    from flask import Flask
-    from resqpy import api
-    from tasks.a import send
-
-    api.sync.tasks.length("mail")  # before the fork, where it is preloaded
-    app = Flask(__name__)
-
-    @app.post("/<int:n>")
-    def view(n):
-        return str(bool(send.sync.enqueue(to="ada", n=n)))
-"""
-
-
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["loaded", "preloaded"])
-@pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
-def test_under_gunicorn(
-    files: Files, redis_url: str, plain: Any, kind: str, preload: list[str]
-) -> None:
-    """Two processes, by threads and greenlets."""
-    pytest.importorskip("gunicorn", reason="gunicorn is not installed: its workers are not tried")
-    if kind == "gevent":
-        pytest.importorskip("gevent", reason="gevent is not installed: greenlets are not tried")
-    write(files)
-    (files.root / "web.py").write_text(textwrap.dedent(APP))
-    path = files.root / "web.sock"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-k", kind, "-w", "2", "--threads", "4", *preload,
-         "-b", f"unix:{path}", "web:app"],
-        cwd=files.root, env={**os.environ, "REDIS_URL": redis_url, "RESQPY_ROOT": str(files.root)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(partial(asked, path), range(100))) == {b"True"}
-    finally:
-        server.terminate()
-        server.wait(20)
-    assert sorted(plain.lrange("resque:queue:mail", 0, -1)) == WANTED
-
-
-def asked(path: Path, n: int) -> bytes:
-    """What the server answers, once it is there."""
-    connection = http.client.HTTPConnection("localhost", timeout=30)
-    deadline_s = time.monotonic() + 30
-    while connection.sock is None:
-        made = socket.socket(socket.AF_UNIX)
-        try:
-            made.connect(str(path))
-            connection.sock = made
-        except OSError:
-            made.close()
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
-    connection.request("POST", f"/{n}")
-    body = connection.getresponse().read()
-    connection.close()
-    return body

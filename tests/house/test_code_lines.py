@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (1429, 7),
     "embedded": (480, 6),
     "engine": (6080, 44),
-    "framework": (7820, 49),
+    "framework": (7834, 49),
     "plugins": (325, 4),
     "resqpy": (145, 1),
     "schedules": (700, 4),

@@ -14,9 +14,10 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from resqpy.base.concurrency.loops import Home
+from resqpy.base.concurrency.loops import Home, hand_over
 from resqpy.base.errors import NotStarted, UsageError
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.queue.periodic import RecurrentJobs
@@ -129,12 +130,13 @@ class ProjectFacade(SyncFacade):
         Args:
             patient: without a limit of time.
         """
+        return self._run(partial(_within, function), None if patient else self._timeout_s)
 
-        async def within(to: Bound) -> R:
-            with bound(to):
-                return await function(to)
-
-        return self._run(within, None if patient else self._timeout_s)
+    async def awaited(self, function: Work[R]) -> R:
+        """Run it without holding up the caller's loop, which is another one."""
+        life = self._life()
+        target = self._target(life)
+        return await hand_over(life.loop, lambda: _within(function, target))
 
     def _life(self) -> Life:
         home: Home | None = None if self._process is None else self._process.home
@@ -154,6 +156,11 @@ class ProjectFacade(SyncFacade):
         super().close()
         if self._store is not None:
             self._store.line.reset()
+
+
+async def _within(function: Work[R], to: Bound) -> R:
+    with bound(to):
+        return await function(to)
 
 
 # -- which project --
@@ -369,6 +376,13 @@ class SyncApi:
         """
         refuse_in_async_code(lambda: f"await {getattr(function, '__name__', function)}(…)")
         return _door().run(lambda _: function(*args, **kwargs), patient=True)
+
+    async def awaited(self, function: Callable[[TasksApi], Coroutine[Any, Any, R]]) -> R:
+        """Run what enqueues where the verbs run, for async code outside of a process."""
+        door = _doors.get(os.getpid())
+        if door is None:
+            door = await asyncio.to_thread(_door_of_found)
+        return await door.awaited(lambda to: function(to.things["tasks"]))
 
     def close(self) -> None:
         """Close the connections of this process that synchronous code has opened, and give up the project

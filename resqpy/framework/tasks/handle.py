@@ -113,9 +113,13 @@ class Handle(Generic[P]):
         """The name that the task has in the code."""
         return str(getattr(self._task, "__name__", self._task))
 
-    @property
-    def _by(self) -> Enqueuer:
-        return self._enqueuer or api.tasks.enqueuer
+    async def _by(self, work: Callable[[Enqueuer], Coroutine[Any, Any, T]]) -> T:
+        if self._enqueuer is not None:
+            return await work(self._enqueuer)
+        if api.started:
+            return await work(api.tasks.enqueuer)
+        done: T = await api.sync.awaited(lambda tasks: work(tasks.enqueuer))
+        return done
 
     @must_be_awaited(_named, sync=_sync_of)
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
@@ -123,23 +127,26 @@ class Handle(Generic[P]):
 
         Raises:
             InvalidInputs: what is wrong with the inputs.
-            NotStarted: no process was started here.
+            NotStarted: no process was started here, and no project was found.
         """
-        return await self._by.now(self._job(args, kwargs), **self._once)
+        job = self._job(args, kwargs)
+        return await self._by(lambda by: by.now(job, **self._once))
 
     @must_be_awaited(_named, sync=_sync_of)
     async def enqueue_in(self, delay: Duration, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """Enqueue a job when a time has passed: milliseconds or a timedelta; refused, too, if the same
         job is due within a second of that time already.
         """
-        return await self._by.after(delay, self._job(args, kwargs), **self._once)
+        job = self._job(args, kwargs)
+        return await self._by(lambda by: by.after(delay, job, **self._once))
 
     @must_be_awaited(_named, sync=_sync_of)
     async def enqueue_at(self, timestamp: Moment, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """Enqueue a job when a time has come: milliseconds since the epoch, or an aware datetime; refused,
         too, if the same job is due within a second of that time already.
         """
-        return await self._by.at(timestamp, self._job(args, kwargs), **self._once)
+        job = self._job(args, kwargs)
+        return await self._by(lambda by: by.at(timestamp, job, **self._once))
 
     def job(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskJob:
         """A job for `enqueue_many`.
@@ -161,7 +168,7 @@ class Handle(Generic[P]):
             each if isinstance(each, TaskJob) else TaskJob(self._task, each, self._queue)
             for each in jobs
         ]
-        return await self._by.many(wanted, **self._once)
+        return await self._by(lambda by: by.many(wanted, **self._once))
 
     if not TYPE_CHECKING:
 
