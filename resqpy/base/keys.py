@@ -283,8 +283,15 @@ class Keys:
 
     @cached_property
     def running_limits(self) -> str:
-        """Hash queue -> how many of its jobs may run at once."""
+        """Hash queue -> how many of its jobs may run at once. Fields with `{` are no queues: `{task}CLASS` and
+        `{also}CLASS` the limits of a task, `{limit}NAME`, `{set}NAME` and `{set}NAME=VALUE` how many.
+        """
         return self.own("limits")
+
+    @cached_property
+    def limit_notes(self) -> str:
+        """What stands before the names of all that is noted of limits; scripts make them from it."""
+        return self.own("limits", "")
 
     def limit_holders(self, queue: str) -> str:
         """Set of the ids of workers that may run a job of a queue with such a limit."""
@@ -293,6 +300,32 @@ class Keys:
     def limit_checked(self, queue: str) -> str:
         """While it exists, nobody needs to look whether the holders of a limit still run a job of it."""
         return self.own("limits", "checked", queue)
+
+    def limit_slots(self, key: str) -> str:
+        """Set of the ids of workers that run a job under a key: the name of a limit, or NAME=VALUE."""
+        return self.own("limits", "slots", key)
+
+    @cached_property
+    def limit_holds(self) -> str:
+        """Hash worker id -> the run_at of its run and the keys that it holds a place of, a line each."""
+        return self.own("limits", "holds")
+
+    @cached_property
+    def parked(self) -> str:
+        """Sorted set of a key and a queue, in two lines -> since when (ms) jobs of that queue wait for the key."""
+        return self.own("limits", "parked")
+
+    def parked_jobs(self, key: str, queue: str) -> str:
+        """List of the jobs of a queue that wait for a key, in their order."""
+        return self.own("limits", "jobs", str(len(key.encode())), key, queue)
+
+    def parked_queues(self, key: str) -> str:
+        """Set of the queues of which jobs wait for a key."""
+        return self.own("limits", "queues", key)
+
+    def parked_ready(self, queue: str) -> str:
+        """Sorted set of the keys for which a queue's jobs waited, and that may have room -> since when (ms)."""
+        return self.own("limits", "ready", queue)
 
     # -- periodic tasks --
 

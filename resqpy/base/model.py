@@ -111,6 +111,27 @@ class RunningLimit:
     running: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyLimit:
+    """How many jobs of tasks may run at once, all that share the limit, or those with one value of an input.
+
+    Attributes:
+        most: so many; None: the limit was removed, and what waits for it runs.
+        running: the ids of the workers that run one.
+        parked: how many wait for it, by queue.
+        since_ms: when the longest waiting met it; None: none waits.
+        tasks: the tasks with this limit.
+        by_hand: the number was set at run time.
+    """
+
+    most: int | None
+    running: tuple[str, ...] = ()
+    parked: Mapping[str, int] = field(default_factory=dict)
+    since_ms: int | None = None
+    tasks: tuple[str, ...] = ()
+    by_hand: bool = False
+
+
 class NoList(int):
     """The length of a queue whose key is not a list: 0.
 

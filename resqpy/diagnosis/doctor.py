@@ -38,6 +38,7 @@ from resqpy.diagnosis.workers import (
     SeenWorker,
     all_workers,
     failed_id,
+    key_limit_words,
     limit_words,
     pause_words,
     queue_pause_words,
@@ -88,6 +89,7 @@ class Diagnosis:
             "its clock": self._clock,
             "the pause": self._paused,
             "limits": self._limits,
+            "limits of tasks": self._task_limits,
             "the leaders": self._leaders,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
@@ -215,6 +217,26 @@ class Diagnosis:
                 yield Problem(
                     "limited queue", words, f"resqpy limits remove {quote(name)}", grave=False
                 )
+
+    async def _task_limits(self) -> Found:
+        limits = await self._resque.limits()
+        found = await all_workers(self._resque) if limits else []
+        for key, each in limits.items():
+            unbound = {unbound_by_queue_rule(found, name, self._now_ms) for name in each.parked}
+            if any(unbound) or each.most == 0:
+                words = f"{key_limit_words(key, each)}{''.join(sorted(unbound))}"
+                remedy = f"resqpy limits set {quote(key)} MOST"
+                yield Problem("limited task", words, remedy, grave=False)
+            for name, count in each.parked.items():
+                who = [e for e in found if e.language == "python" and e.works(name)]
+                if not any(e.lives(self._now_ms) for e in who):
+                    words = (
+                        f"{texts.counted(count, 'job')} of the queue {name!r} waiting for the limit {key!r}, and "
+                        "no worker of resqpy works that queue; a scheduler or another worker of resqpy puts them "
+                        "back into it after a minute"
+                    )
+                    remedy = f"start a worker, or: resqpy limits put-back {quote(name)}"
+                    yield Problem("parked", words, remedy, grave=False)
 
     async def _leaders(self) -> Found:
         self._locks = await standing(self._store, self._options.ruby_lock_prefix)

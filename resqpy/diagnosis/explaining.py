@@ -19,6 +19,7 @@ from resqpy.diagnosis.workers import (
     BUT_RESQUE_PAUSE,
     SeenWorker,
     all_workers,
+    key_limit_words,
     pause_words,
     queue_pause_words,
     unbound_by_pause,
@@ -137,6 +138,14 @@ class Explanation:
             words = f"of the queue {base!r} {len(limit.running)} jobs run, of at most {limit.most} at once"
             remedy = f"resqpy limits set {quote(base)} MOST"
             yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
+        for key, each in (await self._resque.limits()).items():
+            if self._name in each.tasks and each.most is not None:
+                parked = sum(each.parked.values())
+                words = (
+                    f"{key_limit_words(key, each)}; {len(each.running)} run, {parked} wait for it"
+                )
+                remedy = f"resqpy limits set {quote(key)} MOST"
+                yield Finding("limited task", words, blocks=not each.most, remedy=remedy)
 
     def _unknown(self) -> Finding:
         return Finding(

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from resqpy.base import codec, reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
-from resqpy.base.model import FailedJob, Job, QueuePause, UnreadableJob, WorkerId, WorkingOn
+from resqpy.base.model import (
+    FailedJob,
+    Job,
+    KeyLimit,
+    QueuePause,
+    UnreadableJob,
+    WorkerId,
+    WorkingOn,
+)
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
@@ -192,6 +200,19 @@ def limit_words(name: str, most: int) -> str:
         return f"no job of the queue {name!r} is begun"
     run = "runs" if most == 1 else "run"
     return f"at most {texts.counted(most, 'job')} of the queue {name!r} {run} at once"
+
+
+def key_limit_words(key: str, limit: KeyLimit) -> str:
+    """The message about the limit of a task, or of one of its keys."""
+    tasks = f" ({', '.join(limit.tasks)})" if limit.tasks and limit.tasks != (key,) else ""
+    if limit.most is None:
+        return f"the limit {key!r}{tasks} was removed"
+    if not limit.most:
+        return f"no job under the limit {key!r}{tasks} is begun"
+    run = "runs" if limit.most == 1 else "run"
+    return (
+        f"at most {texts.counted(limit.most, 'job')} {run} at once under the limit {key!r}{tasks}"
+    )
 
 
 def pause_json(pause: QueuePause) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from resqpy.base import codec
 from resqpy.base.codec import has_record
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
+from resqpy.base.limits import Limit, limits_of
 from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_ms, duration_s
@@ -108,10 +109,12 @@ class RunRules:
     Attributes:
         at_most_once: a run that has started is never repeated.
         end_children: processes started by a run are ended when the run is cut off.
+        limit: how many of them run at once.
     """
 
     at_most_once: bool = False
     end_children: bool = False
+    limit: tuple[Limit, ...] = ()
 
 
 class Keywords(Timing, total=False):
@@ -119,6 +122,7 @@ class Keywords(Timing, total=False):
 
     at_most_once: bool
     end_children: bool
+    limit: Limit | Sequence[Limit]
 
 
 RULES = tuple(each.name for each in fields(RunRules))
@@ -246,7 +250,7 @@ def define(
     Raises:
         InvalidTask, UnknownOption, ImportFailed: what is wrong, with the nearest known name.
     """
-    rules: Any = {rule: more[rule] for rule in RULES if rule in more}  # type: ignore[literal-required]  # its keys
+    rules = _rules(name, more)
     _check_perform(name, perform, end_children=more.get("end_children", False))
     options = dict(plugin_options or {})
     made = tuple(_make_plugin(spec, options, name) for spec in plugins)
@@ -270,6 +274,14 @@ def define(
         ends=_ends(name, {codec.EXPIRES: expires, codec.DEADLINE: deadline}, more),
         **rules,
     )
+
+
+def _rules(name: str, more: Keywords) -> Any:
+    rules: Any = {rule: more[rule] for rule in RULES if rule in more}  # type: ignore[literal-required]  # its keys
+    try:
+        return {**rules, "limit": limits_of(more.get("limit", ()))}
+    except UsageError as error:
+        raise InvalidTask(f"task {name!r}: {error}") from error
 
 
 _FIELDS = {*inspect.signature(define).parameters, *Keywords.__annotations__} - {

@@ -237,8 +237,8 @@ class Exchange:
             keys.gates,
             keys.queue_pause(""),
             keys.running_limits,
-            keys.limit_holders(""),
-            keys.limit_checked(""),
+            keys.limit_notes,
+            keys.parked,
             *takes.keys,
         ]
         self._along: tuple[Arg, Arg] = (len(takes.keys), takes.argument)

@@ -1,6 +1,6 @@
 """The state of the whole installation in two round trips, without a scan: with each worker's job, or only
 counts. Also the counters alone (they have no index, so that is a scan), and the keys that pause all
-workers, Ruby's and ours, or one queue, or limit how many of its jobs run at once.
+workers, Ruby's and ours, or one queue.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from resqpy.base import codec
 from resqpy.base.keys import FAILED, split_priority
-from resqpy.base.model import QueuePause, RunningLimit, WorkerId
+from resqpy.base.model import QueuePause, WorkerId
 from resqpy.store.connection.client import Store
-from resqpy.store.queues import decode_name, lengths_told
+from resqpy.store.limits import running_limits
+from resqpy.store.queues import decode_name, lengths_told, parked_command
 from resqpy.store.sweep import matching
 
 PAUSED = b"true"  # node-resque ignores that key
@@ -70,40 +71,6 @@ async def queue_pauses(store: Store, queues: Sequence[str]) -> dict[str, QueuePa
         for (name, note), left in zip(notes.items(), lefts, strict=True)
     }
     return {name: found[owner] for name, owner in _owners(queues, found).items()}
-
-
-async def limit_running(store: Store, queue: str, most: int | None) -> int | None:
-    """Limit how many jobs of a queue run at once, or end that; returns the limit before, None: there was none."""
-    keys = store.keys
-    script_keys = [keys.running_limits, keys.limit_holders(queue), keys.workers, keys.worker("")]
-    args = [queue, "" if most is None else most, keys.own("control")]
-    before = await store.run("limit_running", [*script_keys, keys.limit_checked(queue)], args)
-    return None if before is None else _number(before)
-
-
-async def running_limits(store: Store) -> dict[str, RunningLimit]:
-    """All limits, by queue, with who runs a job of theirs. Three round trips at most."""
-    keys = store.keys
-    [fields] = await store.look([("HGETALL", keys.running_limits)])
-    limits = {decode_name(n): _number(v) for n, v in zip(fields[::2], fields[1::2], strict=True)}
-    if not limits:
-        return {}
-    holders = await store.look([("SMEMBERS", keys.limit_holders(name)) for name in limits])
-    ids = [[*map(decode_name, sorted(some))] for some in holders]
-    records = await store.look([("MGET", *map(keys.worker, some or [""])) for some in ids])
-    return {
-        name: RunningLimit(
-            most, tuple(e for e, r in zip(some, told, strict=False) if _is_of(r, name))
-        )
-        for (name, most), some, told in zip(limits.items(), ids, records, strict=True)
-    }
-
-
-def _is_of(record: bytes | None, queue: str) -> bool:
-    """Whether a worker's record is a job of a queue or one of its sub-queues."""
-    work = codec.decode_lenient(record or b"")
-    name = work.get("queue") if isinstance(work, dict) else None
-    return isinstance(name, str) and split_priority(name)[0] == queue
 
 
 def _with_families(queues: Sequence[str]) -> list[str]:
@@ -191,11 +158,12 @@ class Overview:
 async def look(store: Store) -> Overview:
     """Read everything."""
     keys = store.keys
-    names, ids, lists, delayed, leaders = await store.look(
+    names, ids, lists, parked, delayed, leaders = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.workers),
             ("SMEMBERS", keys.failed_queues),
+            parked_command(store),
             ("ZCARD", keys.schedule),
             ("MGET", keys.node_leader, keys.ruby_leader()),
         ]
@@ -212,7 +180,7 @@ async def look(store: Store) -> Overview:
         ]
     )
     lengths = replies[2:]
-    waiting = await lengths_told(store, queues, lengths[len(failed) :])
+    waiting = await lengths_told(store, queues, lengths[len(failed) :], parked)
     return Overview(
         queues=dict(zip(queues, waiting, strict=True)),
         records=dict(zip(workers, replies[1], strict=False)),
@@ -258,10 +226,11 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
     """
     keys = store.keys
     counters = counter_names([])
-    names, lists, delayed, workers, paused, counts, *sizes = await store.look(
+    names, lists, parked, delayed, workers, paused, counts, *sizes = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.failed_queues),
+            parked_command(store),
             ("ZCARD", keys.schedule),
             ("SCARD", keys.workers),
             ("GET", keys.pause),
@@ -277,7 +246,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         + [("LLEN", keys.failed_list(name)) for name in failed]
         + [("LLEN", keys.queue(name)) for name in queues]
     )
-    waiting = await lengths_told(store, queues, lengths[len(failed) :])
+    waiting = await lengths_told(store, queues, lengths[len(failed) :], parked)
     limits = {
         n: (each.most, len(each.running)) for n, each in (await running_limits(store)).items()
     }

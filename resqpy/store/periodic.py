@@ -316,8 +316,10 @@ async def find_or_mend(
     reply = await run_fenced(
         store, fencing.fence, fencing.token, "periodic_mend",
         [keys.periodic_due, keys.periodic_out, keys.workers, keys.queue(task.queue),
-         keys.timestamps(job), keys.claimed, keys.worker(""), keys.held("")],
-        [name, at_ms, "" if due_ms is None else due_ms, job, *periodic.marks(name, at_ms)],
+         keys.timestamps(job), keys.claimed, keys.worker(""), keys.held(""), keys.parked,
+         keys.limit_notes],
+        [name, at_ms, "" if due_ms is None else due_ms, job, task.queue,
+         *periodic.marks(name, at_ms)],
     )  # fmt: skip
     return decode_name(reply)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import NoList
 from resqpy.store.connection.client import Arg, Store, portions
 from resqpy.store.connection.translation import Command
-from resqpy.store.sweep import Item
+from resqpy.store.sweep import Item, every
 
 DELAYED = "delayed"
 _JOBS_PER_CALL = 10_000  # bounds the memory of one call and how long it blocks the server
@@ -165,18 +167,115 @@ async def length(store: Store, queue: str) -> int:
 
 async def lengths(store: Store, queues: Sequence[str]) -> list[int]:
     """The number of waiting jobs per queue, in one round trip; a `NoList` for a queue key of another type."""
-    found = await store.look([("LLEN", store.keys.queue(queue)) for queue in queues])
-    return await lengths_told(store, queues, found)
+    found, *lengths = await store.look(
+        [parked_command(store), *(("LLEN", store.keys.queue(queue)) for queue in queues)]
+    )
+    return await lengths_told(store, queues, lengths, found)
 
 
-async def lengths_told(store: Store, queues: Sequence[str], found: Sequence[int]) -> list[int]:
-    """The lengths that `Store.look` returned, with a `NoList` for keys of another type."""
+async def lengths_told(
+    store: Store, queues: Sequence[str], found: Sequence[int], parked: Sequence[bytes]
+) -> list[int]:
+    """The lengths that `Store.look` returned, with a `NoList` for keys of another type, and with the jobs that
+    are parked, which costs another round trip if there are any.
+
+    Args:
+        parked: the reply to `parked_command`.
+    """
     odd = [queue for queue in queues if store.keys.queue(queue) in store.junk]
     kinds = await store.kinds([store.keys.queue(queue) for queue in odd])
     others = {queue: NoList(kind) for queue, kind in zip(odd, kinds, strict=True)}
     for queue in odd:  # reported as NoList instead
         store.junk.pop(store.keys.queue(queue), None)
-    return [others.get(queue, length) for queue, length in zip(queues, found, strict=True)]
+    beside = Counter[str]()
+    for each in await parked_told(store, parked):
+        beside[each.queue] += each.count
+    return [
+        others.get(queue, length + beside[queue])
+        for queue, length in zip(queues, found, strict=True)
+    ]
+
+
+# Jobs that met a limit of their task wait in lists beside their queue until it lets them run. Whoever counts,
+# lists, finds or deletes the jobs of a queue includes them.
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Jobs of a queue that wait for a key of a limit.
+
+    Attributes:
+        key: the name of the limit, or NAME=VALUE.
+        since_ms: when the first of them met the limit, and none was parked before it.
+    """
+
+    key: str
+    queue: str
+    since_ms: int
+    count: int = 0
+
+    def list_key(self, store: Store) -> str:
+        """The list that they are in."""
+        return store.keys.parked_jobs(self.key, self.queue)
+
+
+def parked_command(store: Store) -> Command:
+    """What is asked for `parked_told`."""
+    return ("ZRANGE", store.keys.parked, 0, -1, "WITHSCORES")
+
+
+async def parked(store: Store, of: Iterable[str] | None = None) -> list[Parked]:
+    """All jobs that are parked, or those of some queues, by key and queue. One round trip if there are none."""
+    [found] = await store.look([parked_command(store)])
+    told = await parked_told(store, found)
+    wanted = None if of is None else set(of)
+    return [each for each in told if wanted is None or each.queue in wanted]
+
+
+async def parked_told(store: Store, found: Sequence[bytes]) -> list[Parked]:
+    """The same, with the reply to `parked_command`, the longest waiting first."""
+    kept = parked_keys(found)
+    if not kept:
+        return []
+    counts = await store.look([("LLEN", each.list_key(store)) for each in kept])
+    return [replace(e, count=count) for e, count in zip(kept, counts, strict=True) if count]
+
+
+def parked_keys(found: Sequence[bytes]) -> list[Parked]:
+    """The same, uncounted: of some there may be none any more."""
+    told: list[Parked] = []
+    for member, since in zip(found[::2], found[1::2], strict=True):
+        key, line, queue = decode_name(member).partition("\n")
+        if line:
+            told.append(Parked(key, queue, int(float(since))))
+    return told
+
+
+async def lists_of(store: Store, queue: str) -> list[str]:
+    """The keys of the lists in which jobs of a queue wait, in the order in which they run."""
+    return [*(e.list_key(store) for e in await parked(store, [queue])), store.keys.queue(queue)]
+
+
+async def every_waiting(store: Store, queue: str) -> AsyncIterator[bytes]:
+    """All jobs that wait in a queue now, the next to run first, page by page."""
+    for key in await lists_of(store, queue):
+        async for raw in every(store, key):
+            yield raw
+
+
+async def put_back(store: Store, some: Parked, most: int = 500) -> tuple[int, int]:
+    """Put parked jobs back to the head of their queue, in their order; returns how many, and how many are left.
+
+    The last are put back first: repeat it until none are left.
+    """
+    keys = store.keys
+    names = [
+        keys.parked, some.list_key(store), keys.parked_queues(some.key),
+        keys.parked_ready(some.queue), keys.queue(some.queue), keys.queues,
+    ]  # fmt: skip
+    args: list[Arg] = [f"{some.key}\n{some.queue}", some.key, some.queue, most]
+    done, left = await store.run("put_back_parked", names, args)
+    return int(done), int(left)
 
 
 async def page(store: Store, key: str, start: int, stop: int) -> list[bytes]:
@@ -192,23 +291,27 @@ async def remove(store: Store, queue: str, texts: Sequence[bytes], count: int = 
 
 async def remove_and_look(
     store: Store, queue: str, texts: Sequence[bytes], count: int, look: int
-) -> tuple[int, list[bytes]]:
-    """The same, and the first jobs that are left, for callers that look for other spellings. One round trip."""
+) -> tuple[int, list[bytes], bool]:
+    """The same, and the first jobs that are left, for callers that look for other spellings, and whether jobs of
+    any queue are parked. One round trip.
+    """
     key = store.keys.queue(queue)
-    removed, left = await store.run_then(
-        "remove", [key], [count, *texts], [("LRANGE", key, 0, look - 1)]
-    )
-    return int(removed), left
+    further: list[Command] = [("LRANGE", key, 0, look - 1), ("EXISTS", store.keys.parked)]
+    removed, left, parked = await store.run_then("remove", [key], [count, *texts], further)
+    return int(removed), left, bool(parked)
 
 
 async def drop(store: Store, queue: str, items: Sequence[Item]) -> list[Item]:
     """Remove just-read items; returns those that were still there. One round trip per MiB."""
-    gone: list[Item] = []
-    for part in portions(items, lambda item: len(item.raw)):
-        args: list[Arg] = [word for item in part for word in (item.index - len(gone), item.raw)]
-        reply = await store.run("drop_items", [store.keys.queue(queue)], args)
-        gone += [item for item, done in zip(part, reply, strict=True) if done]
-    return gone
+    dropped: list[Item] = []
+    for key, some in groupby(items, lambda item: item.key):
+        gone: list[Item] = []
+        for part in portions([*some], lambda item: len(item.raw)):
+            args: list[Arg] = [w for item in part for w in (item.index - len(gone), item.raw)]
+            reply = await store.run("drop_items", [key or store.keys.queue(queue)], args)
+            gone += [item for item, done in zip(part, reply, strict=True) if done]
+        dropped += gone
+    return dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +345,8 @@ async def move(store: Store, queue: str, to: str, jobs: Sequence[Moved]) -> set[
                 each.lock,
                 each.lock_there,
             )
-        reply = await store.run(
-            "move_items", [keys.queue(queue), keys.queue(to), keys.queues], args
-        )
+        source = part[0].item.key or keys.queue(queue)  # that of one page
+        reply = await store.run("move_items", [source, keys.queue(to), keys.queues], args)
         gone |= {each.item.index for each, done in zip(part, reply, strict=True) if done == 1}
     return gone
 
@@ -255,14 +357,19 @@ async def delete(store: Store, queue: str) -> int:
     Raises:
         StoreError: the key is not a list, so it may belong to another program.
     """
-    key = store.keys.queue(queue)
+    key, beside = store.keys.queue(queue), await parked(store, [queue])
     [length] = await lengths(store, [queue])
     if isinstance(length, NoList):
         raise StoreError(
             f"the queue {queue!r} was not deleted: {key} is a {length.kind}, not a list, "
             "so it may belong to another program"
         )
+    lists = [key, *(each.list_key(store) for each in beside)]
     replies = await store.transaction(
-        [("LLEN", key), ("UNLINK", key), ("SREM", store.keys.queues, queue)]
+        [
+            *(("LLEN", each) for each in lists),
+            ("UNLINK", *lists),
+            ("SREM", store.keys.queues, queue),
+        ]
     )
-    return int(replies[0])
+    return sum(map(int, replies[: len(lists)]))

@@ -105,10 +105,15 @@ _CONTEXT = 20  # items before a position by which it is recognized
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item of a list and its current index."""
+    """An item of a list and its current index.
+
+    Attributes:
+        key: of the list, where several are searched.
+    """
 
     index: int
     raw: bytes
+    key: str = ""
 
 
 class Sweep:

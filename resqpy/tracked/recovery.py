@@ -69,10 +69,12 @@ async def _waits(store: Store, record: Record) -> bool:
     payload = codec.decode_text(record.payload if record.sent is None else record.sent)
     queue = records.queue_of(record)
     texts = codec.spellings(record.type, queue, [{**payload, TASK_ID: record.id}])
-    pairs: list[Arg] = []
+    pairs: list[Arg] = [queue]
     for text in dict.fromkeys([records.job_of(record), *texts]):
         pairs += (text, store.keys.timestamps(text))
-    found = await store.run("task_sought", [store.keys.queue(queue), store.keys.delayed("")], pairs)
+    keys = store.keys
+    names = [keys.queue(queue), keys.delayed(""), keys.parked, keys.limit_notes]
+    found = await store.run("task_sought", names, pairs)
     return bool(found)
 
 

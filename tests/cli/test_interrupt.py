@@ -29,7 +29,7 @@ OTHERS = (
     "failed show ab", "failed groups", "failed remove --all",
     "jobs list", "jobs remove a --class b", "queues list",
     "queues delete a", "queues pause a", "queues resume a", "limits list",
-    "limits set a 1", "limits remove a", "delayed list", "delayed remove --class a",
+    "limits set a 1", "limits remove a", "limits put-back", "delayed list", "delayed remove --class a",
     "delayed run --class a", "workers list", "workers clean a:1",
     "workers cancel a:1", "schedule list", "schedule fires", "schedule pause a",
     "schedule resume a", "schedule trigger a", "locks list", "locks remove a", "leader", "stats", "info",

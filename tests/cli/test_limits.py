@@ -80,3 +80,71 @@ def test_who_asks_why_is_told(resqpy: Call, mail: Redis) -> None:
     assert why["blocks"]
     assert "ruby-host:7" in found["problem"]
     assert json.dumps(found["grave"]) == "false"
+
+
+@pytest.fixture
+def parked(mail: Redis) -> Redis:
+    """A task with limits, of which two jobs wait for one key."""
+    mail.hset(
+        "resque:resqpy:limits",
+        mapping={
+            "{task}SendMail": "SendMail\t\nSendMail:to\tto",
+            "{limit}SendMail": 9,
+            "{limit}SendMail:to": 2,
+        },
+    )
+    mail.zadd("resque:resqpy:limits:parked", {"SendMail:to=a@b\nmail": 1_700_000_000_000})
+    mail.sadd("resque:resqpy:limits:queues:SendMail:to=a@b", "mail")
+    mail.rpush("resque:resqpy:limits:jobs:15:SendMail:to=a@b:mail", JOB, JOB)
+    return mail
+
+
+def test_limits_of_tasks_are_shown(resqpy: Call, parked: Redis) -> None:
+    """With the keys for which jobs wait; who counts, lists and asks why sees these jobs."""
+    listed = resqpy("limits", "--json").json
+    table = resqpy("limits").out
+    jobs, queues = resqpy("jobs", "list", "mail", "--json").json, resqpy("queues", "--json").json
+    why = resqpy("task", "explain", "SendMail", "--queue", "mail", "--json").json
+    [found] = [e for e in resqpy("doctor", "--json").json if e["name"] == "parked"]
+
+    assert [(each["key"], each["limit"], each["parked"], each["tasks"]) for each in listed] == [
+        ("SendMail", 9, {}, ["SendMail"]),
+        ("SendMail:to", 2, {}, ["SendMail"]),
+        ("SendMail:to=a@b", 2, {"mail": 2}, ["SendMail"]),
+    ]
+    assert listed[2]["since"].startswith("2023-11-14")
+    assert "SendMail:to=a@b" in table
+    assert len(jobs) == 3
+    assert {each["queue"]: each["jobs"] for each in queues} == {"mail": 3, "mail^5": 1}
+    assert len([each for each in why if each["kind"] == "limited task"]) == 3
+    assert "resqpy limits put-back mail" in found["remedy"]
+
+
+def test_limits_of_tasks_are_set(resqpy: Call, parked: Redis) -> None:
+    """Of all keys and of one; removed, the code decides; a task without a limit gets one, if it is known."""
+    one = resqpy("limits", "set", "SendMail:to=a@b", "0", "--json")
+    every = resqpy("limits", "set", "SendMail:to", "5", "--json")
+    listed = {each["key"]: each["limit"] for each in resqpy("limits", "--json").json}
+    back = resqpy("limits", "remove", "SendMail:to=a@b", "--json")
+    again = resqpy("limits", "remove", "SendMail:to=a@b")
+    unknown = resqpy("limits", "set", "sendMial", "1", "--task")
+    new = resqpy("limits", "set", "other", "1", "--task", "--new")
+    gone = resqpy("limits", "remove", "other", "--json")
+
+    assert (one.json["before"], every.json["before"]) == (2, 2)
+    assert (listed["SendMail:to=a@b"], listed["SendMail:to"]) == (0, 5)
+    assert back.json == {"queue": "SendMail:to=a@b", "limit": 5, "before": 0}
+    assert (again.code, unknown.code) == (Exit.NOT_FOUND, Exit.NOT_FOUND)
+    assert "SendMail" in unknown.err
+    assert (new.code, gone.json["limit"]) == (Exit.OK, None)
+    assert parked.hkeys("resque:resqpy:limits") == [
+        b"{task}SendMail", b"{limit}SendMail", b"{limit}SendMail:to", b"{set}SendMail:to",
+    ]  # fmt: skip
+
+
+def test_what_waits_is_put_back_by_hand(resqpy: Call, parked: Redis) -> None:
+    """To the head of its queue; nothing is left of it."""
+    assert resqpy("limits", "put-back", "other", "--json").json == {"put_back": 0}
+    assert resqpy("limits", "put-back", "--json").json == {"put_back": 2}
+    assert parked.llen("resque:queue:mail") == 3
+    assert parked.keys("resque:resqpy:limits:*") == []

@@ -49,6 +49,13 @@ RIGHTS = {
     "running_limits": "- rw rw r",
     "limit_holders": "- rw rw r",
     "limit_checked": "- rw rw r",
+    "limit_notes": "- rw rw r",
+    "limit_slots": "- rw rw r",
+    "limit_holds": "- rw rw r",
+    "parked": "- rw rw r",
+    "parked_jobs": "- rw rw r",
+    "parked_queues": "- rw rw r",
+    "parked_ready": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",
@@ -160,7 +167,8 @@ def _key(name: str) -> str | bytes:
         return str(getattr(KEYS, name))
     if name == "junk":
         return KEYS.junk(KEYS.lives)
-    count = 3 if name in {"queue_lock", "job_lock"} else 2 if name.startswith("retry") else 1
+    count = 3 if name in {"queue_lock", "job_lock"} else 1
+    count = 2 if name.startswith("retry") or name == "parked_jobs" else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )

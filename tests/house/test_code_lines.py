@@ -14,19 +14,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3410, 24),
-    "cli": (4905, 45),
+    "base": (3500, 25),
+    "cli": (4975, 45),
     "contrib": (685, 12),
-    "diagnosis": (1429, 7),
+    "diagnosis": (1480, 7),
     "embedded": (480, 6),
-    "engine": (6080, 44),
-    "framework": (7834, 49),
+    "engine": (6170, 44),
+    "framework": (7853, 49),
     "plugins": (325, 4),
-    "resqpy": (145, 1),
+    "resqpy": (146, 1),
     "schedules": (700, 4),
-    "store": (5206, 27),
+    "store": (5690, 28),
     "testing": (578, 6),
-    "tracked": (4210, 20),
+    "tracked": (4213, 20),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

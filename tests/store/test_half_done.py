@@ -176,10 +176,32 @@ async def test_a_chain_that_can_not_be_due_again_stays_where_it_is(
     """As the repair finds it there, and can go on with it later."""
     await redis.hset("out", "task", "5")
     await redis.set("lease", "me")
-    keys = ["lease", "spoiled", "out", "workers", "q", "ts", "claimed", "worker:", "held:"]
+    keys = [
+        "lease",
+        "spoiled",
+        "out",
+        "workers",
+        "q",
+        "ts",
+        "claimed",
+        "worker:",
+        "held:",
+        "p",
+        "l:",
+    ]
     with pytest.raises(StoreError):
-        await store.run("periodic_mend", keys, ["me", "task", "5", "7", "job"])
+        await store.run("periodic_mend", keys, ["me", "task", "5", "7", "job", "q"])
     assert await redis.hget("out", "task") == b"5"
+
+
+async def test_a_chain_whose_job_is_parked_goes_on_with_it(store: Store, redis: Any) -> None:
+    """It waits for a limit of its task."""
+    await redis.hset("out", "task", "5")
+    await redis.set("lease", "me")
+    await redis.zadd("p", {"a\nother": 1, "a\nq": 1})
+    await redis.rpush("l:jobs:1:a:q", "job")
+    keys = ["lease", "due", "out", "workers", "q", "ts", "claimed", "worker:", "held:", "p", "l:"]
+    assert await store.run("periodic_mend", keys, ["me", "task", "5", "7", "job", "q"]) == b"queue"
 
 
 async def test_a_second_of_many_digits(store: Store, redis: Any) -> None:

@@ -367,3 +367,23 @@ async def test_a_worker_that_stops_fails_what_may_run_once(
     assert after.error.name == "WorkerStopped"
     assert await redis.llen(KEYS.queue("slow")) == 0
     assert await redis.llen(KEYS.failed) == 1
+
+
+async def test_a_job_that_is_parked_is_not_lost(
+    tracked: Tracked, store: Store, redis: Redis
+) -> None:
+    """It waits for a limit of its task, however long."""
+    task = await tracked.create("lost", {"a": 1}, queue="lost")
+    [job] = await redis.lrange(KEYS.queue("lost"), 0, -1)
+    await redis.delete(KEYS.queue("lost"))
+    await redis.zadd(KEYS.parked, {"lost\nlost": 1})
+    await redis.rpush(KEYS.parked_jobs("lost", "lost"), job)
+    await asyncio.sleep(0.01)
+
+    await look(store, lost_after_ms=1)
+    assert (await known(tracked, task.id)).deliveries == 0
+    assert await redis.exists(KEYS.queue("lost")) == 0
+    await redis.delete(KEYS.parked)
+    await asyncio.sleep(0.01)
+    await look(store, lost_after_ms=1)
+    assert await redis.llen(KEYS.queue("lost")) == 1

@@ -39,6 +39,7 @@ from resqpy import (
     JobCancelled,
     JobFailure,
     JobTimeout,
+    Limit,
     Listener,
     ListenerDestroyed,
     LoadFailed,
@@ -142,7 +143,7 @@ class Greet(Task):
         return f"Hello, {name}!"
 
 
-@task(frequency=1000, retry=2)
+@task(frequency=1000, retry=2, limit=[Limit(4), Limit(2, per="a")])
 async def tick() -> None:
     """Do a little every second."""
     api.log.info("tick")

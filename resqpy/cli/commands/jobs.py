@@ -81,10 +81,10 @@ async def _known(resque: Resque, queue: str) -> list[str]:
 
 async def _jobs(resque: Resque, queues: list[str], wanted: JobFilter) -> AsyncIterator[Job]:
     from resqpy.base import reading
-    from resqpy.store.sweep import every
+    from resqpy.store.queues import every_waiting
 
     for queue in queues:
-        async for raw in every(resque.store, resque.store.keys.queue(queue)):
+        async for raw in every_waiting(resque.store, queue):
             if wanted.means(raw, queue):
                 yield reading.show_job(raw, queue)
 

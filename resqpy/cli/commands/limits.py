@@ -2,84 +2,171 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from resqpy.base.model import RunningLimit
+from resqpy.base.imports import near_match
+from resqpy.base.model import KeyLimit, RunningLimit
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.commands.queues import known_queue
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
-from resqpy.diagnosis.workers import all_workers, limit_words, unbound_by_queue_rule
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.workers import (
+    all_workers,
+    key_limit_words,
+    limit_words,
+    unbound_by_queue_rule,
+)
 from resqpy.engine.inspect.inspector import Resque
+from resqpy.store import workers
+
+OF_TASK = option(
+    "--task",
+    "of_task",
+    is_flag=True,
+    help="It is the limit of a task, or one that tasks share, perhaps of one key (NAME=VALUE); by default that is "
+    "looked up.",
+)
 
 
 @click.group(cls=Group, default="list")
 def limits() -> None:
-    """Show and set how many jobs of a queue may run at once, in all processes of resqpy."""
+    """Show and set how many jobs of a queue or a task may run at once, in all processes of resqpy."""
 
 
 @limits.command("list")
 def list_() -> None:
-    """Show all limits, and how many jobs run and wait."""
+    """Show all limits, and how many jobs run and wait.
 
-    async def look(resque: Resque) -> list[tuple[str, RunningLimit, int]]:
-        found = await resque.running_limits()
-        return [(name, found[name], await resque.length(name)) for name in sorted(found)]
+    Of a task's limit for each value of an input, those values are shown of which jobs run or wait.
+    """
 
-    def as_json(row: tuple[str, RunningLimit, int]) -> dict[str, Any]:
-        name, limit, waiting = row
-        return {
-            "queue": name,
-            "limit": limit.most,
-            "running": list(limit.running),
-            "waiting": waiting,
-        }
+    async def look(resque: Resque) -> list[tuple[list[Any], dict[str, Any]]]:
+        found, now_ms = await resque.running_limits(), await resque.now_ms()
+        rows = [_queue_row(name, found[name], await resque.length(name)) for name in sorted(found)]
+        return rows + [_row(key, each, now_ms) for key, each in (await resque.limits()).items()]
 
     output.listing(
-        ask(look), as_json, ("queue", "limit", "running", "waiting"),
-        lambda row: (row[0], str(row[1].most), str(len(row[1].running)), str(row[2])),
+        ask(look), lambda row: row[1], ("of", "limit", "running", "waiting", "since"), lambda row: row[0],
         empty="no limits", right=("limit", "running", "waiting"),
     )  # fmt: skip
 
 
-@limits.command("set")
-@click.argument("queue")
-@click.argument("most", type=int)
-@option("--new", is_flag=True, help="The queue may be one that has no jobs yet.")
-def set_(queue: str, most: int, *, new: bool) -> None:
-    """Let at most MOST jobs of a queue and its sub-queues run at once; 0: none.
+def _queue_row(name: str, limit: RunningLimit, waiting: int) -> tuple[list[Any], dict[str, Any]]:
+    told = {
+        "queue": name, "limit": limit.most, "running": list(limit.running), "waiting": waiting,
+    }  # fmt: skip
+    return [f"queue {name}", limit.most, len(limit.running), waiting, ""], told
 
-    Jobs that run go on, also where there are more of them. It holds until it is removed. Ruby's, Node's and
-    PHP's workers don't know of it.
+
+def _row(key: str, limit: KeyLimit, now_ms: int) -> tuple[list[Any], dict[str, Any]]:
+    parked = sum(limit.parked.values())
+    since = "" if limit.since_ms is None else texts.distance(limit.since_ms, now_ms)
+    most = "none" if limit.most is None else str(limit.most)
+    told = {
+        "key": key, "limit": limit.most, "running": list(limit.running), "waiting": parked,
+        "parked": dict(limit.parked), "since": texts.iso(limit.since_ms), "tasks": list(limit.tasks),
+        "by_hand": limit.by_hand,
+    }  # fmt: skip
+    return [key, most, len(limit.running), parked, since], told
+
+
+@limits.command("set")
+@click.argument("name")
+@click.argument("most", type=int)
+@OF_TASK
+@option("--new", is_flag=True, help="The queue or task may be one that is to come.")
+def set_(name: str, most: int, *, of_task: bool, new: bool) -> None:
+    """Let at most MOST jobs of a queue and its sub-queues, or of a task, run at once; 0: none.
+
+    NAME is a queue, or a limit as `resqpy limits` shows it: a task's name, TASK:INPUT, a name that tasks share, or
+    one key of these (NAME=VALUE). With --task also a task whose code has no limit. Jobs that run go on, also where
+    there are more of them. It holds until it is removed, whatever the code says. Ruby's, Node's and PHP's workers
+    don't know of it.
     """
 
-    async def do(resque: Resque) -> tuple[int | None, str]:
+    async def do(resque: Resque) -> tuple[str, int | None, str]:
+        known = await resque.limits()
+        if of_task or await _is_key(resque, name, known):
+            task = await _new_task(resque, name, known, new=new)
+            before = await resque.set_limit(name, most, task=task)
+            return key_limit_words(name, (await resque.limits())[name]), before, ""
         if not new:
-            await known_queue(resque, queue, "; if it is to come: --new")
-        before = await resque.limit_running(queue, most)
+            await known_queue(resque, name, "; of a task: --task; if it is to come: --new")
+        before = await resque.limit_running(name, most)
         found, now_ms = await all_workers(resque), await resque.now_ms()
-        return before, unbound_by_queue_rule(found, queue, now_ms)
+        return limit_words(name, most), before, unbound_by_queue_rule(found, name, now_ms)
 
-    before, unbound = ask(do)
+    words, before, unbound = ask(do)
     was = "" if before is None else f" (before: {before})"
-    words = f"{limit_words(queue, most)}{was}"
-    output.show({"queue": queue, "limit": most, "before": before}, lambda: output.say(words))
+    output.show(
+        {"queue": name, "limit": most, "before": before}, lambda: output.say(f"{words}{was}")
+    )
     if unbound:
-        output.warn(f"{words}{unbound}")
+        output.warn(f"{words}{was}{unbound}")
+
+
+async def _is_key(resque: Resque, name: str, known: Mapping[str, KeyLimit]) -> bool:
+    """Whether a name is that of a limit of tasks, and of no queue."""
+    base = name.partition("=")[0]
+    return (name in known or base in known) and name not in await resque.queues()
+
+
+async def _new_task(resque: Resque, name: str, known: Mapping[str, KeyLimit], *, new: bool) -> str:
+    """The task that has a limit only because it is set; empty: the limit is there."""
+    base = name.partition("=")[0]
+    if any(each.tasks for key, each in known.items() if key.partition("=")[0] == base):
+        return ""
+    tasks = {each.partition(" ")[0] for each in (await workers.of_others(resque.store, ""))[0]}
+    if (base not in tasks and not new) or base != name:
+        hint = near_match(base, sorted({*tasks, *known}))
+        message = (
+            f"no running process has a task or a limit {base!r}{hint}; if it is to come: --new"
+        )
+        raise output.fail(Exit.NOT_FOUND, message)
+    return name
 
 
 @limits.command()
-@click.argument("queue")
-def remove(queue: str) -> None:
-    """Remove the limit of a queue."""
-    before = ask(lambda resque: resque.limit_running(queue, None))
+@click.argument("name")
+@OF_TASK
+def remove(name: str, *, of_task: bool) -> None:
+    """Remove the limit of a queue, or what was set for the limit of a task: then its code decides."""
+
+    async def do(resque: Resque) -> tuple[int | None, KeyLimit | None]:
+        known = await resque.limits()
+        if not of_task and not await _is_key(resque, name, known):
+            return await resque.limit_running(name, None), None
+        if name not in known or not known[name].by_hand:
+            return None, None
+        before = await resque.set_limit(name, None, task=name)
+        return before, (await resque.limits()).get(name, KeyLimit(None))
+
+    before, now = ask(do)
     if before is None:
-        raise output.fail(Exit.NOT_FOUND, f"the queue {queue!r} has no limit: resqpy limits")
+        what = f"{name!r} has no limit that was set: resqpy limits"
+        raise output.fail(Exit.NOT_FOUND, what)
+    words = f"the queue {name!r} has no limit any more"
+    if now is not None:
+        words = key_limit_words(name, now)
     output.show(
-        {"queue": queue, "limit": None, "before": before},
-        lambda: output.say(f"the queue {queue!r} has no limit any more (before: {before})"),
+        {"queue": name, "limit": None if now is None else now.most, "before": before},
+        lambda: output.say(f"{words} (before: {before})"),
     )
+
+
+@limits.command("put-back")
+@click.argument("queue", required=False)
+def put_back(queue: str | None) -> None:
+    """Put jobs that wait for the limit of a task back to the head of QUEUE, or of all queues.
+
+    There workers of other languages and older versions of resqpy find them. Workers that know the limit take them
+    out again, so stop these, or remove the limit, before.
+    """
+    count = ask(lambda resque: resque.put_back_parked(queue))
+    output.show({"put_back": count}, lambda: output.say(f"{texts.counted(count, 'job')} put back"))

@@ -126,6 +126,9 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "expires_ms": task.expires_ms,
         "deadline_ms": task.deadline_ms,
         **{rule: getattr(task, rule) for rule in RULES},
+        "limit": [
+            {"name": each.name_in(task.name), "most": each.most, "per": each.per} for each in task.limit
+        ],
         "async": task.is_async,
         "module": task.module,
         "package": task.package,

@@ -9,16 +9,17 @@ from typing import Any
 from resqpy.base import reading
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name, family, split_priority
-from resqpy.base.model import Job, QueuePause, RunningLimit
+from resqpy.base.limits import check_limit_name, check_most
+from resqpy.base.model import Job, KeyLimit, QueuePause, RunningLimit
 from resqpy.base.reading import JobFilter
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.inspect.walking import DelayedSearch
-from resqpy.store import delayed, overview, queues
+from resqpy.store import delayed, limits, overview, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import every
 
-_MOST_RUNNING = 10_000
+_TO_THE_END = 2**53
 _HEAD = 20  # most times have few jobs; these are read together with those of other times
 
 
@@ -45,17 +46,25 @@ class WaitingJobs(Inspecting):
     async def queued(self, queue: str, start: int = 0, stop: int = 99) -> list[Job]:
         """Jobs of a queue by position, both ends included; -1 is the last.
 
-        The first hundred by default; `each_queued` iterates over all.
+        The first hundred by default; `each_queued` iterates over all. Those that are parked for a limit are the
+        first, unless positions are counted from the end.
         """
-        raws = await queues.page(self.store, self.store.keys.queue(queue), start, stop)
+        raws: list[bytes] = []
+        stop = _TO_THE_END if start >= 0 and stop == -1 else stop
+        for some in await queues.parked(self.store, [queue]) if 0 <= start <= stop else ():
+            if start < some.count and stop >= 0:
+                raws += await queues.page(self.store, some.list_key(self.store), start, stop)
+            start, stop = max(start - some.count, 0), stop - some.count
+        if stop >= 0 or not raws:
+            raws += await queues.page(self.store, self.store.keys.queue(queue), start, stop)
         return [reading.show_job(raw, queue) for raw in raws]
 
     async def each_queued(self, queue: str) -> AsyncGenerator[Job, None]:
         """All jobs that wait in a queue now, the next to run first, page by page.
 
-        If jobs are taken meanwhile, no others are missed.
+        If jobs are taken meanwhile, no others are missed. Those that are parked for a limit are the first.
         """
-        async for raw in every(self.store, self.store.keys.queue(queue)):
+        async for raw in queues.every_waiting(self.store, queue):
             yield reading.show_job(raw, queue)
 
     async def pause_queue(
@@ -104,15 +113,49 @@ class WaitingJobs(Inspecting):
             )
         if bad := [char for char in name if char in '"\\']:
             raise UsageError(f"queue {name!r}: one with {bad[0]!r} in its name can't have a limit")
-        if most is not None and (type(most) is not int or not 0 <= most <= _MOST_RUNNING):
-            raise UsageError(
-                f"the limit {most!r} is not a whole number from 0 to {_MOST_RUNNING:,}"
-            )
-        return await overview.limit_running(self.store, name, most)
+        if most is not None:
+            check_most(most)
+        return await limits.limit_running(self.store, name, most)
 
     async def running_limits(self) -> dict[str, RunningLimit]:
         """The limits of running jobs by queue, with the workers that run one. Three round trips at most."""
-        return await overview.running_limits(self.store)
+        return await limits.running_limits(self.store)
+
+    async def set_limit(self, name: str, most: int | None, *, task: str = "") -> int | None:
+        """Change how many jobs run at once under the limit of a task (`resqpy.Limit`), from now on, whatever its
+        code says. Jobs that run go on.
+
+        Args:
+            name: of the limit: the task's name, `task:input`, or the name that tasks share; or one of its keys,
+                `name=value`.
+            most: 0: none, a pause; None: what the code says.
+            task: this task has the limit from now on, though its code says none.
+
+        Returns:
+            The number before; None: there was none.
+        """
+        check_limit_name(name.partition("=")[0])
+        if most is not None:
+            check_most(most)
+        return await limits.set_limit(self.store, name, most, task)
+
+    async def limits(self) -> dict[str, KeyLimit]:
+        """The limits of tasks, with who runs a job under them and how many are parked; also each of their keys
+        under which jobs run or are parked. Four round trips at most.
+        """
+        return await limits.limits(self.store)
+
+    async def put_back_parked(self, queue: str | None = None) -> int:
+        """Put jobs that are parked for a limit back to the heads of their queues, in their order: those of one
+        queue, or all. Workers that know the limit park them again. Returns how many.
+        """
+        done = 0
+        for some in await queues.parked(self.store, None if queue is None else [queue]):
+            left = 1
+            while left:
+                count, left = await queues.put_back(self.store, some)
+                done += count
+        return done
 
     # -- delayed --
 

@@ -6,8 +6,8 @@ A dry run and a real run use the same search; the real one also changes what was
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,7 @@ from resqpy.base.model import Job
 from resqpy.base.reading import JobFilter
 from resqpy.store import delayed
 from resqpy.store.connection.client import Store
+from resqpy.store.queues import lists_of
 from resqpy.store.sweep import Item, Sweep
 
 WINDOW = 1000
@@ -33,7 +34,7 @@ class SearchResult:
     Attributes:
         looked_at: number of jobs examined.
         found: number of matching jobs.
-        first: in a queue: how many jobs are before the first match.
+        first: in a queue: how many of the jobs examined are before the first match.
         done: how many were changed: others were gone meanwhile, or had to stay.
         times: the seconds at which delayed ones were found, or were changed.
     """
@@ -78,19 +79,21 @@ async def search_queue(
         act: changes what is found; None: a dry run.
         but: jobs to skip although they match.
     """
-    sweep = Sweep(
-        store, store.keys.queue(queue), start=part.start, most=part.visits, step=WINDOW
-    )  # fmt: skip
     walked, left = SearchResult(), part.most
-    while left != 0 and (page := await sweep.page()):
+    if left == 0:
+        return walked
+    whole = not part.start and part.visits is None
+    lists = await lists_of(store, queue) if whole else [store.keys.queue(queue)]
+    pages = _pages(store, lists, part)
+    async for sweep, key, page in pages:
         chosen = [
-            item
+            replace(item, key=key)
             for item in page
             if wanted.means(item.raw, queue)
             and not (but is not None and but(reading.show_job(item.raw, queue)))
         ][:left]
         if chosen and not walked.found:
-            walked.first = chosen[0].index
+            walked.first = walked.looked_at + page.index(replace(chosen[0], key=""))
         walked.looked_at += len(page)
         walked.found += len(chosen)
         done = len(chosen)
@@ -100,7 +103,18 @@ async def search_queue(
             done = len(gone)
             walked.done += done
         left = None if left is None else left - done
+        if left == 0:
+            break
     return walked
+
+
+async def _pages(
+    store: Store, lists: Sequence[str], part: QueueRange
+) -> AsyncIterator[tuple[Sweep, str, list[Item]]]:
+    for key in lists:
+        sweep = Sweep(store, key, start=part.start, most=part.visits, step=WINDOW)
+        while page := await sweep.page():
+            yield sweep, key, page
 
 
 class DelayedSearch:

@@ -57,10 +57,12 @@ class Removing(Client):
         """
         wanted = JobFilter.of(class_name, args, queue)
         texts = wanted.texts()
-        removed, head = await queues.remove_and_look(self.store, queue, texts, count, WINDOW + 1)
+        removed, head, parked = await queues.remove_and_look(
+            self.store, queue, texts, count, WINDOW + 1
+        )
         left = abs(count) - removed if count else None
         none_of_them = len(head) <= WINDOW and not any(wanted.means(raw, queue) for raw in head)
-        if left == 0 or none_of_them:
+        if left == 0 or (none_of_them and not parked):
             return removed
         if count < 0:
             return removed + await self._delete_last(queue, wanted, left)
@@ -80,6 +82,7 @@ class Removing(Client):
         removed = 0
         while last:
             part = [last.pop() for _ in range(min(WINDOW, len(last)))]
+            part.sort(key=lambda item: item.key)  # stable: from the tail of each list
             removed += len(await queues.drop(self.store, queue, part))
         return removed
 

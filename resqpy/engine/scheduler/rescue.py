@@ -33,9 +33,11 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import LostJob
 from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
-from resqpy.engine.worker.identity import ids_of, incarnation_of, ours
-from resqpy.store import rescue, workers
+from resqpy.engine.worker.identity import ids_of, incarnation_of, ours, queues_of
+from resqpy.engine.worker.queues import QueueNames
+from resqpy.store import limits, queues, rescue, workers
 from resqpy.store.connection.client import Arg, Store
+from resqpy.store.queues import Parked
 from resqpy.store.rescue import Remains, RescueDecision
 
 _REMEMBERED_S = 72 * 3600
@@ -56,6 +58,12 @@ Tell = Callable[..., None]
 T = TypeVar("T")
 
 
+def _works(spec: str, queue: str) -> bool:
+    names = QueueNames(spec)
+    names.resolve([queue])
+    return queue in names.names
+
+
 class RescueChore:
     """Takes back what dead resqpy workers left behind.
 
@@ -67,6 +75,7 @@ class RescueChore:
 
     Attributes:
         searching: there is more to look at soon.
+        unheard_s: seconds without a process that works a queue, after which what is parked of it goes back to it.
         beside_older: the leader can't read ids of today's form: only processes that have them are handled.
             That leader forgets such a process when it is silent for long, and does nothing else with it.
     """
@@ -81,6 +90,8 @@ class RescueChore:
         self._tell = tell
         self._search = Search(store)
         self._told: set[str] = set()
+        self._unheard: dict[str, float] = {}  # since when nobody works a queue with parked jobs
+        self.unheard_s: float = 60.0
         self.searching: bool = False
         self.beside_older: bool = False
 
@@ -106,6 +117,7 @@ class RescueChore:
         await self._take_back(leadership, living, members)
         await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
         self.searching = await self._search.go_on(leadership)
+        await self._hand_on(now_s, [lives.get(each, b"") for each in living])
         return _SEARCH_PAUSE_S if self.searching else min(5.0, self._dead_after_s / 6)
 
     async def _adopt(
@@ -126,6 +138,26 @@ class RescueChore:
             found[each] = min(seen_ms / 1000 or now_s, now_s)
         await rescue.adopt(self._store, found)
         return found
+
+    async def _hand_on(self, now_s: float, lives: Sequence[bytes]) -> None:
+        """Look after jobs that are parked for a limit: normally the end of the last run under it hands them on.
+        They get a turn where that run vanished, and go back to their queue where the limit was removed, or where
+        no process that knows of them has worked the queue for long.
+        """
+        specs = {spec for spec in map(queues_of, lives) if spec is not None}
+        turn, heard, unheard = list[Parked](), dict[str, bool](), dict[str, float]()
+        for some, room in await limits.parked_now(self._store):
+            if some.queue not in heard:
+                heard[some.queue] = any(_works(spec, some.queue) for spec in specs)
+            if not heard[some.queue]:
+                unheard[some.queue] = self._unheard.get(some.queue, now_s)
+            if room is None or now_s - unheard.get(some.queue, now_s) >= self.unheard_s:
+                while (await queues.put_back(self._store, some))[1]:
+                    pass
+            elif room > 0:
+                turn.append(some)
+        self._unheard = unheard
+        await limits.give_turn(self._store, turn)
 
     def _refused(self, incarnation: str, error: StoreError) -> None:
         """Redis refused something in one burial: report it once, and continue with the others."""

@@ -84,9 +84,20 @@ def number_of(worker: WorkerId) -> int:
 
 
 def life(most: int, queues: str, host: str | None = None) -> bytes:
-    """A process as JSON, from which `ids_of` makes the ids of its slots 1 to `most`."""
+    """A process as JSON, from which `ids_of` makes the ids of its slots 1 to `most`; and that it knows limits
+    of tasks, so that it takes what is parked for one.
+    """
     fields = {"host": host_name(host), "pid": os.getpid(), "queues": queues, "most": most}
-    return codec.encode_text({**fields, "form": _FORM})
+    return codec.encode_text({**fields, "form": _FORM, "limits": 1})
+
+
+def queues_of(life: bytes) -> str | None:
+    """The queues of a process that knows limits of tasks; None: of any other."""
+    said = codec.decode_lenient(life)
+    match said:
+        case {"queues": str(queues), "limits": int()}:
+            return queues
+    return None
 
 
 _FORM = 2  # of the ids; a life without one belongs to a process whose ids have the earlier form

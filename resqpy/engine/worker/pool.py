@@ -13,21 +13,21 @@ why nothing is lost by that: docs/why/exchange.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.concurrency.own_tasks import is_set_within, own_task
 from resqpy.base.errors import OutcomeUnknown, StoreError
-from resqpy.engine.definition import Definitions
+from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.options import WorkerOptions
 from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.worker.queues import MANY, HotQueues, QueueNames
 from resqpy.engine.worker.reporting import Reporting, Wave
 from resqpy.engine.worker.running import CrashSuspects, Runner
 from resqpy.engine.worker.slots import Slot, Slots
-from resqpy.store import queues as queue_store
+from resqpy.store import limits, queues as queue_store
 from resqpy.store.connection.client import Store
 from resqpy.store.exchange import ClaimedJob, Exchange, Exchanged, Fence, Request
 
@@ -104,14 +104,13 @@ class Pool:
         self.quiet = self.stopping = self.paused = self.for_good = False
         self.on_recovered: Callable[[], None] = lambda: None
         self._clock = clock
+        self._limited: Mapping[str, Definition] = definitions
         self._options = options
         self._events = events
         self._changed, self._halting = asyncio.Event(), asyncio.Event()
         self._serving = self._forgotten = False
-        self._look, self._more = (
-            True,
-            False,
-        )  # whether there may be work; whether the last reply said so
+        self._look = True  # whether there may be work
+        self._more = False  # whether the last reply said so
         self._names_stale = True
         self._told_broken: set[str] = set()
         self._told_spoiled = self._missing = 0  # missing: slots to be opened in place of others
@@ -123,10 +122,18 @@ class Pool:
     async def open_slots(self, count: int) -> None:
         """Add slots."""
         epoch = None if self.slots.all else self.reporting.epoch
+        if epoch is not None:
+            await self._announce()
         for slot in await self.slots.open(count, epoch):
             self._events.tell("start", slot)
         self.runner.threads.most = self._options.max_threads or len(self.slots.all)
         self.look()
+
+    async def _announce(self) -> None:
+        """Say what limits the tasks of this process have, so that all obey them."""
+        tasks = {name: each.limit for name, each in self._limited.items()}
+        if tasks:
+            await limits.announce(self.store, tasks)
 
     def close_slots(self, count: int) -> None:
         """Remove slots, idle ones first; a busy one is removed when its job has ended."""
@@ -320,6 +327,7 @@ class Pool:
     async def _recover(self) -> None:
         """Find out what became of the exchanges that were not answered."""
         if self._forgotten:
+            await self._announce()
             await self.slots.rejoin(self.reporting.epoch)
             self._forgotten = False
         self._after(*await self.reporting.recover(self.slots.all))

@@ -14,6 +14,7 @@ from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.keys import check_queue_name
+from resqpy.base.limits import limits_of
 from resqpy.base.periodic import Missed
 from resqpy.base.when import duration_ms
 from resqpy.engine.definition import PERIODIC_HINT, is_async, yields
@@ -69,6 +70,11 @@ class SpecBuilder:
             name=name, file=file, line=line, module=module, package=package,
             defined=self._task.defined, **parts,
         )  # fmt: skip
+        for each in spec.limit:
+            if each.per is not None and each.per not in spec.inputs and not spec.inputs.extra:
+                hint = near_match(each.per, list(spec.inputs))
+                self._complain("limit", f"limit is per {each.per!r}, which is no input of it{hint}")
+                return None
         if spec.periodic and spec.inputs.required:
             names = ", ".join(map(repr, spec.inputs.required))
             self._complain("frequency", f"a periodic task can't have required inputs ({names})")
@@ -296,6 +302,7 @@ _CONVERTED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "missed": ("missed", _missed),
     "missed_window": ("missed_window_ms", partial(duration_ms, what="missed_window")),
     "retry": ("retry", _retry),
+    "limit": ("limit", limits_of),
     **{each: (f"{each}_ms", partial(_limit_ms, what=each)) for each in _LIMITS},
 }
 _TYPES: Mapping[Any, tuple[Any, str]] = {

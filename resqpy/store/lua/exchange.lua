@@ -16,7 +16,7 @@
 --      7   prefix of stat:failed:<worker>                     8  resqpy's rescues
 --      9   resqpy's gates: the epoch of each process; no field: it claims nothing
 --      10  prefix of the keys that pause a queue              11 resqpy's limits of running jobs
---      12  prefix of the sets of their holders                13 prefix of the marks of their check
+--      12  prefix of what is noted of them                    13 where jobs are parked that met one
 --      14… those that lifecycle.lua needs
 --      …   the queues, in order of priority
 -- ARGV 1   run_at of claimed jobs (unique, so that it identifies the run)
@@ -67,6 +67,8 @@ end
 
 -- include presentable
 -- include lifecycle
+-- include due
+-- include exchange_keys
 -- include exchange_rules
 -- include exchange_ends
 -- include exchange_fence

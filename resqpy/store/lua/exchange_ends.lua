@@ -95,8 +95,6 @@ local function carry_out(commands)
   return write_all(commands)
 end
 
--- include due
-
 local function delay(commands, wait_ms, told, item, schedule, lists, set)
   local second, n = due_second(now_ms(told) + wait_ms), #commands
   commands[n + 1] = { 'RPUSH', lists .. second, item }

@@ -1,6 +1,6 @@
 -- Shared by exchange.lua (`-- include exchange_rules`): whether a queue may give a job now, and how many.
 --
--- KEYS     those of exchange.lua: 1, 4, 10 to 13 and the queues
+-- KEYS     those of exchange.lua: 1, 4, 10 to 12 and the queues
 -- ARGV     13 and 14 there
 -- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error; limited: whether any
 --          queue has a limit; (vacate) a run that began so has ended; (room_of) how many jobs a queue may give,
@@ -54,7 +54,15 @@ end
 local limits, limited, released = {}, false, {}
 do
   local all = redis.pcall('HGETALL', KEYS[11])
-  for n = 1, #all, 2 do limits[all[n]], limited = tonumber(all[n + 1]), true end
+  for n = 1, #all, 2 do
+    local kind, name = all[n]:match('^{(%l+)}(.*)$')
+    if not kind then
+      limits[all[n]], limited = tonumber(all[n + 1]), true
+    elseif rules[kind] then
+      rules[kind][name] = all[n + 1]
+      keyed = keyed or kind == 'task' or kind == 'also'
+    end
+  end
 end
 
 local function limit_in(beginning)
@@ -64,16 +72,17 @@ local function limit_in(beginning)
 end
 
 local function vacate(id, beginning)
+  free(id)
   local name = limited and limit_in(beginning)
   if name then
-    redis.pcall('SREM', KEYS[12] .. name, id)
+    redis.pcall('SREM', KEYS[12] .. 'holders:' .. name, id)
     released[name] = true
   end
 end
 
 -- How many hold a place, without those that run no job of the limit.
 local function checked(name)
-  local holders, count = KEYS[12] .. name, 0
+  local holders, count = KEYS[12] .. 'holders:' .. name, 0
   for _, id in ipairs(redis.call('SMEMBERS', holders)) do
     local record = redis.pcall('GETRANGE', KEYS[4] .. id, 0, #name + 20)
     if type(record) == 'string' and limit_in(record) == name then
@@ -91,21 +100,21 @@ local function room_of(q)
   name = base_of(name) or name
   local most = limits[name]
   if not most then return false end
-  local count = redis.pcall('SCARD', KEYS[12] .. name)
+  local count = redis.pcall('SCARD', KEYS[12] .. 'holders:' .. name)
   if type(count) == 'table' then return 0, name end -- somebody put something else there
-  if count >= most and most > 0 and redis.call('SET', KEYS[13] .. name, '', 'PX', 250, 'NX') then
+  if count >= most and most > 0 and redis.call('SET', KEYS[12] .. 'checked:' .. name, '', 'PX', 250, 'NX') then
     count = checked(name)
   end
   return math.max(most - count, 0), name
 end
 
 local function occupy(name, ids)
-  if #ids > 0 then redis.pcall('SADD', KEYS[12] .. name, unpack(ids)) end
+  if #ids > 0 then redis.pcall('SADD', KEYS[12] .. 'holders:' .. name, unpack(ids)) end
 end
 
 local function tell_room()
   for name in pairs(released) do
-    if redis.call('SCARD', KEYS[12] .. name) < limits[name] then
+    if redis.call('SCARD', KEYS[12] .. 'holders:' .. name) < limits[name] then
       local family = { queue_of .. name }
       for n = 1, 9 do
         family[2 * n], family[2 * n + 1] = queue_of .. name .. '^' .. n, queue_of .. name .. '^-' .. n

@@ -76,33 +76,66 @@ end
 local LOOK, MOVE = 65536, 1048576
 -- How many are popped at once, and the size from which they are popped one by one: what exceeds the limits is
 -- pushed back.
-local AT_ONCE, RATHER_LARGE = 16, 4096
+local AT_ONCE, RATHER_LARGE, PARK = 16, 4096, 1000
 local looked, moved, over = 0, 0, false
 
 local function is_too_much(payload)
   local size = #payload
   local look = size <= LOOKED_AT and size or 0
-  over = moved > 0 and (moved + size > MOVE or looked + look > LOOK)
+  over = parked_jobs >= PARK or (moved > 0 and (moved + size > MOVE or looked + look > LOOK))
   if not over then looked, moved = looked + look, moved + size end
   return over
 end
 
+-- Returns the worker id that has got a job, true if it is parked, false otherwise; and an error.
+local function place_or_park(q, payload, from)
+  local key, keys = nil, nil
+  if keyed then key, keys = refuses(payload, name_of(q), from) end
+  if key and key == from then return false end
+  if key then return park(key, name_of(q), payload) end
+  local id, problem = place(q, payload)
+  if id and keys then hold_keys(id, keys) end
+  return id, problem
+end
+
+local function may_take(room, holders)
+  return next_slot <= last_slot and not over and not (room and #holders >= room)
+end
+
+-- Jobs that were parked and may run now: they have waited longer than those in the queue.
+local function take_parked(q, room, holders)
+  local queue = name_of(q)
+  for _, key in ipairs(parked_for(queue)) do
+    local payload, problem
+    while may_take(room, holders) do
+      payload = unpark(key, queue)
+      if not payload then break end
+      local placed = false
+      if not is_too_much(payload) then placed, problem = place_or_park(q, payload, key) end
+      if not placed then put_back(key, queue, payload) end
+      if room and placed and placed ~= true then holders[#holders + 1] = placed end
+      if not placed then break end
+    end
+    forget_parked(key, queue)
+    if problem or not may_take(room, holders) then return problem end
+  end
+end
+
 local function take_some(q, room, holders)
   local key, wanted = KEYS[FIXED + q], 1
-  beginnings[q] = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
-  while next_slot <= last_slot and not over and not (room and #holders >= room) do
+  while may_take(room, holders) do
     local payloads = redis.pcall('LPOP', key, wanted)
     if not payloads then return end
     if payloads.err then return payloads.err end
     local largest = 0
     for p = 1, #payloads do
       local placed, problem = false, nil
-      if not is_too_much(payloads[p]) then placed, problem = place(q, payloads[p]) end
+      if not is_too_much(payloads[p]) then placed, problem = place_or_park(q, payloads[p]) end
       if not placed then
         for back = #payloads, p, -1 do redis.call('LPUSH', key, payloads[back]) end
         return problem
       end
-      if room then holders[#holders + 1] = placed end
+      if room and placed ~= true then holders[#holders + 1] = placed end
       largest = math.max(largest, #payloads[p])
     end
     if #payloads < wanted then return end
@@ -114,26 +147,27 @@ end
 local function take_from(q)
   local room, limit = room_of(q)
   local holders = {}
-  local problem = take_some(q, room, holders)
+  beginnings[q] = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
+  local problem = take_parked(q, room, holders) or take_some(q, room, holders)
   if limit then occupy(limit, holders) end
   return problem
 end
 
 local more, looked = 0, 0
-if limited then end_rest(limit_in) end -- their places are free
+if keyed then end_rest() elseif limited then end_rest(limit_in) end -- their places are free
 if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local rests, problem = is_paused(q)
     if not rests and not problem then problem = take_from(q) end
     if problem then
       -- no error replaces a reply that says what was done
-      local done = #jobs > 0 or #special > 0 or written > 0 or succeeded
+      local done = #jobs > 0 or #special > 0 or written > 0 or succeeded or parked_jobs > 0
       if not done and not problem:find('WRONGTYPE', 1, true) then return redis.error_reply(problem) end
       broken[#broken + 1] = q
       broken[#broken + 1] = problem
     end
     if next_slot > last_slot or over then
-      more = (#jobs > 0 or #special > 0) and 1 or 0
+      more = (#jobs > 0 or #special > 0 or parked_jobs > 0) and 1 or 0
       break
     end
     looked = q
@@ -142,3 +176,4 @@ end
 end_rest()
 count_all()
 tell_room()
+if tell_keys() then more = 1 end

@@ -20,6 +20,8 @@ _WORKING = {
     "at_most_once": "hash",
     "rescues": "hash",
     "running_limits": "hash",
+    "limit_holds": "hash",
+    "parked": "zset",
     "periodic_tasks": "hash",
     "periodic_seen": "zset",
     "periodic_due": "zset",

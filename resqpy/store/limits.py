@@ -1,0 +1,189 @@
+"""Limits: how many jobs of a queue, a task or a key run at once. The exchange obeys them
+(`lua/exchange_rules.lua`, `lua/exchange_keys.lua`); here they are announced, set and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from resqpy.base import codec
+from resqpy.base.keys import split_priority
+from resqpy.base.limits import Limit, most_by_name, rule_text
+from resqpy.base.model import KeyLimit, RunningLimit
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
+
+_BRACE = "{"  # begins the fields that are no queues
+
+
+async def limit_running(store: Store, queue: str, most: int | None) -> int | None:
+    """Limit how many jobs of a queue run at once, or end that; returns the limit before, None: there was none."""
+    keys = store.keys
+    script_keys = [keys.running_limits, keys.limit_holders(queue), keys.workers, keys.worker("")]
+    args = [queue, "" if most is None else most, keys.own("control")]
+    before = await store.run("limit_running", [*script_keys, keys.limit_checked(queue)], args)
+    return None if before is None else _number(before)
+
+
+async def running_limits(store: Store) -> dict[str, RunningLimit]:
+    """The limits of queues, with who runs a job of theirs. Three round trips at most."""
+    keys = store.keys
+    fields = await _fields(store)
+    limits = {name: _number(value) for name, value in fields.items() if name[:1] != _BRACE}
+    if not limits:
+        return {}
+    holders = await store.look([("SMEMBERS", keys.limit_holders(name)) for name in limits])
+    ids = [[*map(decode_name, sorted(some))] for some in holders]
+    records = await store.look([("MGET", *map(keys.worker, some or [""])) for some in ids])
+    return {
+        name: RunningLimit(
+            most, tuple(e for e, r in zip(some, told, strict=False) if _is_of(r, name))
+        )
+        for (name, most), some, told in zip(limits.items(), ids, records, strict=True)
+    }
+
+
+async def announce(store: Store, tasks: Mapping[str, Sequence[Limit]]) -> bool:
+    """Note what the code of this process says of its tasks; returns whether anything was new.
+
+    Args:
+        tasks: all that it has, also those without a limit: what another process said of them is over.
+    """
+    args: list[Arg] = [len(tasks)]
+    for task, limits in tasks.items():
+        args += (task, rule_text(task, limits))
+    names = most_by_name(tasks)
+    args.append(len(names))
+    for name, most in names.items():
+        args += (name, most)
+    return bool(
+        await store.run("announce_limits", _names(store), [*args, store.keys.own("control")])
+    )
+
+
+async def set_limit(store: Store, key: str, most: int | None, task: str = "") -> int | None:
+    """Set how many run at once by hand, or end that; returns the number before, None: there was none."""
+    args = [key, "" if most is None else most, task, store.keys.own("control")]
+    before = await store.run("set_limit", _names(store), args)
+    return None if before is None else _number(before)
+
+
+async def limits(store: Store) -> dict[str, KeyLimit]:
+    """The limits of tasks, and of the keys under which jobs run or are parked. Four round trips at most."""
+    keys = store.keys
+    all_fields, held, parked = await store.look(
+        [("HGETALL", keys.running_limits), ("HGETALL", keys.limit_holds), parked_command(store)]
+    )
+    fields = _by_kind(_texts(all_fields))
+    waiting = await parked_told(store, parked)
+    running = await _running(store, _texts(held))
+    tasks: dict[str, list[str]] = {}
+    for task, text in sorted([*fields["task"].items(), *fields["also"].items()]):
+        for line in text.splitlines():
+            tasks.setdefault(line.partition("\t")[0], []).append(task)
+    names = {*tasks, *fields["set"], *running, *(each.key for each in waiting)}
+    return {key: _limit(key, fields, running, waiting, tasks) for key in sorted(names)}
+
+
+async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
+    """What is parked, uncounted, each with how many more jobs its key lets run now; None: it has no limit any
+    more. Two round trips, and as few commands for any number of keys.
+    """
+    keys = store.keys
+    [found] = await store.look([parked_command(store)])
+    parked = parked_keys(found)
+    if not parked:
+        return []
+    all_fields, held = await store.look(
+        [("HGETALL", keys.running_limits), ("HGETALL", keys.limit_holds)]
+    )
+    fields, running = _by_kind(_texts(all_fields)), await _running(store, _texts(held))
+    told: list[tuple[Parked, int | None]] = []
+    for each in parked:
+        most = _most(each.key, fields)
+        told.append((each, None if most is None else most - len(running.get(each.key, ()))))
+    return told
+
+
+async def give_turn(store: Store, some: Sequence[Parked]) -> None:
+    """Let workers look at what is parked."""
+    if some:
+        commands = [("ZADD", store.keys.parked_ready(e.queue), "NX", 0, e.key) for e in some]
+        await store.pipeline(
+            [*commands, ("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))]
+        )
+
+
+def _most(key: str, fields: Mapping[str, Mapping[str, str]]) -> int | None:
+    name = key.partition("=")[0]
+    most = fields["set"].get(key, fields["set"].get(name, fields["limit"].get(name)))
+    return None if most is None else _number(most)
+
+
+def _limit(
+    key: str,
+    fields: Mapping[str, Mapping[str, str]],
+    running: Mapping[str, list[str]],
+    waiting: Sequence[Parked],
+    tasks: Mapping[str, list[str]],
+) -> KeyLimit:
+    name = key.partition("=")[0]
+    mine = [each for each in waiting if each.key == key]
+    return KeyLimit(
+        _most(key, fields),
+        tuple(sorted(running.get(key, ()))),
+        {each.queue: each.count for each in mine},
+        min((each.since_ms for each in mine), default=None),
+        tuple(dict.fromkeys(tasks.get(name, ()))),
+        key in fields["set"],
+    )
+
+
+async def _running(store: Store, held: Mapping[str, str]) -> dict[str, list[str]]:
+    """Who runs a job under a key: whose record is the run that holds its place."""
+    found: dict[str, list[str]] = {}
+    if not held:
+        return found
+    records = await store.call("MGET", *map(store.keys.worker, held))
+    for (worker_id, note), record in zip(held.items(), records, strict=True):
+        run_at, *keys = note.splitlines()
+        if f'"run_at":"{run_at}"'.encode() in (record or b""):
+            for key in keys:
+                found.setdefault(key, []).append(worker_id)
+    return found
+
+
+def _names(store: Store) -> list[str]:
+    return [store.keys.running_limits, store.keys.parked, store.keys.limit_notes]
+
+
+async def _fields(store: Store) -> dict[str, str]:
+    [flat] = await store.look([("HGETALL", store.keys.running_limits)])
+    return _texts(flat)
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    return {decode_name(n): decode_name(v) for n, v in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _by_kind(fields: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    kinds: dict[str, dict[str, str]] = {"task": {}, "also": {}, "limit": {}, "set": {}}
+    for field, value in fields.items():
+        kind, brace, name = field.removeprefix(_BRACE).partition("}")
+        if field[:1] == _BRACE and brace and kind in kinds:
+            kinds[kind][name] = value
+    return kinds
+
+
+def _is_of(record: bytes | None, queue: str) -> bool:
+    """Whether a worker's record is a job of a queue or one of its sub-queues."""
+    work = codec.decode_lenient(record or b"")
+    name = work.get("queue") if isinstance(work, dict) else None
+    return isinstance(name, str) and split_priority(name)[0] == queue
+
+
+def _number(value: bytes | str) -> int:
+    try:
+        return int(value or 0)
+    except ValueError:  # somebody else's field
+        return 0
