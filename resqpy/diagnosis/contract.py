@@ -54,6 +54,7 @@ class Contract(Generic[T]):
         tasks: those of the project, by name.
         check: raises `InvalidInputs` if a task does not accept some arguments.
         redaction: hides secrets in examples.
+        shown: a task's arguments (None: it is unknown) for display.
     """
 
     def __init__(
@@ -62,7 +63,11 @@ class Contract(Generic[T]):
         tasks: Mapping[str, T],
         check: Callable[[T, Sequence[Any]], object],
         redaction: Redaction,
+        shown: Callable[
+            [T | None, Sequence[Any], Redaction], list[Any]
+        ] = lambda _, args, redaction: redaction.shown(list(args)),
     ) -> None:
+        self._shown = shown
         self._resque, self._tasks, self._check, self._redaction = resque, tasks, check, redaction
         self._queues = {task.queue for task in tasks.values()}
         self._findings: dict[tuple[str, str, str], _Finding] = {}
@@ -113,8 +118,11 @@ class Contract(Generic[T]):
         if key not in self._findings and len(self._findings) >= MAXIMUM:
             self._left_out += 1
             return
-        example = {"queue": queue, "args": list(args), **more, **({"why": words} if words else {})}
-        example = self._redaction.shown(example)
+        example = {"queue": queue, **more, **({"why": words} if words else {})}
+        example = {
+            **self._redaction.shown(example),
+            "args": self._shown(task, args, self._redaction),
+        }
         found = self._findings.setdefault(key, _Finding(*key, example))
         self._count(found, queue)
 

@@ -14,6 +14,7 @@ from resqpy.base.json_forms import to_json
 from resqpy.base.model import Job
 from resqpy.engine.definition import Definition, define
 from resqpy.framework.api.api import api
+from resqpy.framework.tasks.arguments import args_of, named_args
 from resqpy.framework.tasks.middleware import performer
 from resqpy.framework.tasks.resources import REPLACED, Resource
 from resqpy.framework.tasks.spec import TaskSpec, resource_spec
@@ -44,9 +45,11 @@ class EnqueuedJob:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The inputs; empty if the arguments are not one object, as in foreign jobs."""
+        """The inputs by name; empty if they have none, as in foreign jobs."""
         only = self.args[0] if len(self.args) == 1 else None
-        return dict(only) if isinstance(only, Mapping) else {}
+        if isinstance(only, Mapping) or not self.args:
+            return dict(only or {})
+        return dict(named_args(api.registry.tasks.get(self.task), self.args) or {})
 
 
 async def find_enqueued(
@@ -226,7 +229,7 @@ async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> A
 
 async def _perform(spec: TaskSpec, definition: Definition, inputs: Mapping[str, Any] | None) -> Any:
     worker = api.resque.inline_worker({**api.registry.definitions, spec.name: definition})
-    return await worker.perform_inline(spec.name, [dict(inputs or {})])
+    return await worker.perform_inline(spec.name, args_of(spec, inputs or {}))
 
 
 @contextmanager

@@ -184,7 +184,10 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task()\ndef a(*args): 'A.'",
-            "3: task a: run's parameter 'args' can't be passed by name; use a normal one",
+            (
+                "3: task a: run's parameter '*args' has no type hint; it takes all inputs by position:"
+                " write *args: Any if it should; a decorator between needs functools.wraps"
+            ),
         ),
         (
             "@task()\ndef a(x: 'Nowhere'): 'A.'",

@@ -103,9 +103,9 @@ MUTANTS = (
     ),
     Mutant(
         "inputs are checked before a run, whoever enqueued them",
-        "resqpy/framework/tasks/middleware.py",
-        "return task.inputs.check(_only(task, args))",
-        "return dict(_only(task, args))",
+        "resqpy/framework/tasks/arguments.py",
+        "return task.inputs.check(by_name(task, args))",
+        "return dict(by_name(task, args))",
         "tests/framework/test_run.py::test_what_a_foreign_client_enqueues_is_checked_before_the_run",
     ),
     Mutant(

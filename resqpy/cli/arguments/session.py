@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from resqpy.cli.arguments.settings import Settings, current, no_project
 from resqpy.cli.output import printing as output
 
 if TYPE_CHECKING:
+    from resqpy.base.model import FailedJob, Job
     from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.process.process import Process
     from resqpy.framework.project.place import ProjectDirectory
@@ -82,6 +83,27 @@ def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
     """The same with a queue that knows the tasks, for calls of their plugins."""
     with load_project(current()) as project:
         return _run(project, project.registry.definitions, lambda queue: look(queue, project))
+
+
+def tasks_of(jobs: Iterable[Job | FailedJob]) -> Mapping[str, TaskSpec]:
+    """The project's tasks, for the names of jobs' arguments. They are loaded only if a job has other arguments
+    than one object, which has names already.
+    """
+    from resqpy.base.errors import ResqpyError
+
+    unnamed = any(
+        len(each.args) > 1 or [*map(type, each.args)] not in ([], [dict]) for each in jobs
+    )
+    if not unnamed or not current().has_project:
+        return {}
+    try:
+        return _checked_project(current()).registry.tasks
+    except ResqpyError as error:
+        first = str(error).partition("\n")[0]
+        output.note(
+            f"(arguments are shown without names: the project's tasks can't be loaded: {first})"
+        )
+        return {}
 
 
 def registered_tasks() -> list[TaskSpec]:

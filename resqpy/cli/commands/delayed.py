@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli.arguments.flags import JSON, MOMENT, option, options
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.commands.jobs import ARGS_HELP, wanted_jobs
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
@@ -55,13 +55,19 @@ def list_(
 
     def cells(each: tuple[int, Job]) -> tuple[str | None, ...]:
         ms, job = each
-        class_name, args = views.job_cells(job)
+        class_name, args = views.job_cells(job, tasks)
         return texts.local(ms), texts.distance(ms, now_ms), class_name, job.queue, args
 
+    def as_json(each: tuple[int, Job]) -> dict[str, Any]:
+        ms, job = each
+        shown = views.with_inputs(job_json(job, output.redaction()), job, tasks)
+        return {"at": texts.iso(ms), "at_ms": ms, **shown}
+
     now_ms, found = ask(look)
+    tasks = tasks_of(job for _, job in found)
     output.listing(
         found,
-        lambda e: {"at": texts.iso(e[0]), "at_ms": e[0], **job_json(e[1], output.redaction())},
+        as_json,
         ("at", "due", "class", "queue", "args"),
         cells,
         empty="no delayed jobs"

@@ -133,7 +133,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 def _look_at_jobs(*, fix: bool) -> int:
     from resqpy.diagnosis.contract import Contract
-    from resqpy.framework.tasks.middleware import params_of
+    from resqpy.framework.tasks.arguments import params_of, shown_args
 
     if fix:
         raise click.UsageError("--fix can't change jobs or tasks: --jobs only checks")
@@ -141,7 +141,7 @@ def _look_at_jobs(*, fix: bool) -> int:
 
     async def look(resque: Resque, project: Project) -> list[Problem]:
         tasks = project.registry.tasks
-        return await Contract(resque, tasks, params_of, settings.redaction).problems()
+        return await Contract(resque, tasks, params_of, settings.redaction, shown_args).problems()
 
     found = ask_with_tasks(look)
     output.show([_as_json(each, {}) for each in found], lambda: _print(found, {}, promised=False))

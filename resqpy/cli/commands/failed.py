@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resqpy.cli.arguments.flags import option, options
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.diagnosis import texts
@@ -55,9 +55,10 @@ def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
 
     count, found = ask(look)
     found = found if oldest else found[::-1]
+    tasks = tasks_of(found) if output.wants_json() else {}
     output.listing(
         found,
-        lambda each: failed_json(each, output.redaction(), backtrace=False),
+        lambda each: _json(each, tasks, backtrace=False),
         views.FAILED_HEADS,
         views.failed_cells,
         empty=_none(wanted),
@@ -98,15 +99,21 @@ def show(id: str) -> None:  # noqa: A002 - what the user types
     from resqpy.cli.selection.failed import by_ids
 
     [entry] = ask(lambda inspector: by_ids(inspector, [id]))
-    output.show(failed_json(entry, output.redaction(), backtrace=True), lambda: _print_one(entry))
+    tasks = tasks_of([entry])
+    output.show(_json(entry, tasks, backtrace=True), lambda: _print_one(entry, tasks))
 
 
-def _print_one(entry: FailedJob) -> None:
+def _json(entry: FailedJob, tasks: views.Tasks, *, backtrace: bool) -> dict[str, Any]:
+    shown = failed_json(entry, output.redaction(), backtrace=backtrace)
+    return views.with_inputs(shown, entry, tasks)
+
+
+def _print_one(entry: FailedJob, tasks: views.Tasks) -> None:
     shown = {
         "id": failed_id(entry),
         "class": entry.class_name,
         "queue": entry.queue,
-        "args": views.args(entry.args),
+        "args": views.job_args(entry, tasks),
         "failed": _when(entry.failed_at),
     }
     if entry.retried_at is not None:

@@ -10,7 +10,7 @@ import click
 
 from resqpy.base.imports import near_match
 from resqpy.cli.arguments.flags import JSON, option
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
@@ -60,11 +60,12 @@ def list_(
 
     found = ask(look)
     more, found = len(found) > limit, found[:limit]
+    tasks = tasks_of(found)
     output.listing(
         found,
-        lambda job: job_json(job, output.redaction()),
+        lambda job: views.with_inputs(job_json(job, output.redaction()), job, tasks),
         ("queue", "class", "args"),
-        lambda job: (job.queue, *views.job_cells(job)),
+        lambda job: (job.queue, *views.job_cells(job, tasks)),
         empty="no jobs" if class_name is None and args is None else "no such jobs",
     )
     if more:

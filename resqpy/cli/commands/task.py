@@ -120,6 +120,7 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
             for name, each in task.inputs.items()
         },
         "plugins": [_named(each) for each in task.plugins],
+        **_positions(task),
         "middleware": [_named(each) for each in task.middleware],
         "retry": task.retry,
         "time_limit_ms": task.time_limit_ms,
@@ -137,6 +138,11 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _positions(task: TaskSpec) -> dict[str, Any]:
+    at = task.signature.positions
+    return {} if at is None else {"by_position": [*at.names, *([f"*{at.rest}"] if at.rest else [])]}
+
+
 def _named(thing: Any) -> str:
     return thing if isinstance(thing, str) else getattr(thing, "__name__", type(thing).__name__)
 
@@ -147,11 +153,12 @@ def _named(thing: Any) -> str:
 def show(name: str, *, json_schema: bool) -> None:
     """Show all properties of a task."""
     from resqpy.base.codec import json_text
+    from resqpy.framework.tasks.arguments import json_schema_of
 
     project = load_project(current())
     found = task_of(project, name)
     if json_schema:
-        output.say(json_text(found.inputs.json_schema()))  # whole: a name is no secret
+        output.say(json_text(json_schema_of(found)))  # whole: a name is no secret
         return
     shown = _as_json(found)
     inputs = shown.pop("inputs")
@@ -308,6 +315,7 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
     Nothing is enqueued. Exit code 1 if it raises, 6 if a plugin or middleware forbids it.
     """
     from resqpy.base.json_forms import to_json
+    from resqpy.framework.tasks.arguments import args_of
 
     name, given, words = read_name_and_inputs(named, args, inputs)
     skipped: list[str] = []
@@ -318,7 +326,7 @@ def run(*, inputs: tuple[str, ...], named: str | None, args: Any) -> int:
         worker = process.resque.inline_worker()
         worker.on("skipped", lambda *_: skipped.append(name))
         try:
-            return await worker.perform_inline(found.name, [checked])
+            return await worker.perform_inline(found.name, args_of(found, checked))
         except (Exception, SystemExit) as error:  # as in a worker: sys.exit is a failure
             raise _Raised from error
 

@@ -15,6 +15,7 @@ from resqpy.diagnosis.workers import ID_LENGTH, failed_id
 if TYPE_CHECKING:
     from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspect.failed_jobs import FailedGroup
+    from resqpy.framework.tasks.spec import TaskSpec
 
 
 def length(number: int) -> str:
@@ -22,11 +23,40 @@ def length(number: int) -> str:
     return number.words if isinstance(number, NoList) else str(number)
 
 
-def job_cells(job: Job) -> tuple[str, str]:
+Tasks = Mapping[str, "TaskSpec"]  # by name; see `tasks_of`
+NO_TASKS: Tasks = {}
+
+
+def job_cells(job: Job, tasks: Tasks = NO_TASKS) -> tuple[str, str]:
     """The class and the arguments of a job, or why it is invalid."""
     if isinstance(job, UnreadableJob):
         return "(unreadable)", f"{len(job.raw)} bytes: {job.problem}"
-    return job.class_name, args(job.args)
+    return job.class_name, job_args(job, tasks)
+
+
+def job_args(job: Job | FailedJob, tasks: Tasks) -> str:
+    """The arguments of a job as one line, with their names if its task takes them by position."""
+    named = _named(job, tasks)
+    return args(job.args if named is None else [named])
+
+
+def with_inputs(shown: dict[str, Any], job: Job | FailedJob, tasks: Tasks) -> dict[str, Any]:
+    """The JSON of a job; also with its inputs by name if its task takes them by position."""
+    if (named := _named(job, tasks)) is None:
+        return shown
+    from resqpy.framework.tasks.arguments import shown_args
+
+    values = shown_args(tasks[str(job.class_name)], job.args, output.redaction())
+    return {**shown, "args": values, "inputs": output.redaction().shown(named)}
+
+
+def _named(job: Job | FailedJob, tasks: Tasks) -> dict[str, Any] | None:
+    if not tasks:
+        return None
+    from resqpy.framework.tasks.arguments import named_args
+
+    named = named_args(tasks.get(job.class_name or ""), job.args)
+    return None if named is None else dict(named)
 
 
 def args(values: Sequence[Any]) -> str:

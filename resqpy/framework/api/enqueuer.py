@@ -10,6 +10,7 @@ from resqpy.base.model import ENQUEUED, Enqueued
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.queue.queue import NewJob, Queue, say_which
 from resqpy.framework.project.registry import Registry
+from resqpy.framework.tasks.arguments import args_of
 from resqpy.framework.tasks.handle import TaskJob
 
 _VERBS = ("enqueue", "enqueue_many", "enqueue_at", "enqueue_in")
@@ -99,16 +100,16 @@ class Enqueuer:
         return await self.now(job, **once) if done is None else done
 
     def _checked(self, job: TaskJob) -> NewJob:
-        """A job as a queue takes it; its arguments are one object, as ActionHero has it."""
+        """A job as a queue takes it."""
         task = self._registry.task(job.task)
         given = {} if job.inputs is None else job.inputs
         if not isinstance(given, Mapping):
             raise InvalidInputs(
                 f"task {task.name!r}: the inputs are {task.inputs.quoted(given)}, not a dict"
             )
-        sent = task.inputs.as_sent(given)
+        args = args_of(task, task.inputs.as_sent(given))
         # an empty name of a queue is one, and is refused as such
-        return task.queue if job.queue is None else job.queue, task.name, [sent]
+        return task.queue if job.queue is None else job.queue, task.name, args
 
 
 def _as_told(done: bool) -> Enqueued:

@@ -65,7 +65,9 @@ class _Parts:
 
     def __init__(self, project: Project, options: RedisOptions) -> None:
         store = Store(options)
-        resque = ResqueParts(project, store, EventLog(project.config, project.root))
+        resque = ResqueParts(
+            project, store, EventLog(project.config, project.root, project.registry.tasks)
+        )
         self._tracked = TrackedApi(
             store,
             project.registry,

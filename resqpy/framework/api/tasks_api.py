@@ -22,6 +22,7 @@ from resqpy.engine.queue.queue import ONCE_WITHIN_MS, OnceKeys, Queue, once_word
 from resqpy.framework.api.enqueuer import Enqueuer
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.project.registry import Registry
+from resqpy.framework.tasks.arguments import args_of
 from resqpy.framework.tasks.handle import TaskJob, task_words
 
 P = ParamSpec("P")
@@ -214,7 +215,9 @@ class TasksApi:
 
     async def scheduled_at(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
         """When a delayed job is due: milliseconds since the epoch, sorted."""
-        return await self.inspector.scheduled_at(queue, self._name(task_name), as_args(args))
+        return await self.inspector.scheduled_at(
+            queue, self._name(task_name), self._args(task_name, args)
+        )
 
     async def delete(self, queue: str, task_name: Any, args: Args = None, count: int = 0) -> int:
         """Remove jobs from a queue by task and inputs (ActionHero's `del`); returns how many.
@@ -222,7 +225,9 @@ class TasksApi:
         Args:
             count: maximum number; 0: all; negative: from the tail.
         """
-        return await self._queue.delete(queue, self._name(task_name), as_args(args), count)
+        return await self._queue.delete(
+            queue, self._name(task_name), self._args(task_name, args), count
+        )
 
     del_ = delete  # close to ActionHero's name
 
@@ -234,7 +239,9 @@ class TasksApi:
 
     async def del_delayed(self, queue: str, task_name: Any, args: Args = None) -> list[int]:
         """Remove a delayed job from all times at which it is due; returns those times in milliseconds."""
-        return await self._queue.del_delayed(queue, self._name(task_name), as_args(args))
+        return await self._queue.del_delayed(
+            queue, self._name(task_name), self._args(task_name, args)
+        )
 
     del_delayed_at = _Same(Queue.del_delayed_at, "_queue")
 
@@ -255,7 +262,7 @@ class TasksApi:
         """
         return await self._queue.enqueue_delayed(
             self._name(task_name),
-            args=None if args is None else as_args(args),
+            args=None if args is None else self._args(task_name, args),
             queue=queue,
             most=most,
         )
@@ -279,7 +286,7 @@ class TasksApi:
             queue,
             to_queue,
             class_name=None if task_name is None else self._name(task_name),
-            args=None if args is None else as_args(args),
+            args=None if args is None else self._args(task_name, args),
             most=most,
         )
 
@@ -319,6 +326,13 @@ class TasksApi:
     def _name(self, task: Any) -> str:
         """A name is used unchanged: jobs of tasks that are defined elsewhere can be found too."""
         return task if isinstance(task, str) else self._registry.task(task).name
+
+    def _args(self, task: Any, args: Args) -> list[Any]:
+        """The arguments in a job of a task, of inputs by name or as they are."""
+        foreign = isinstance(task, str) and task not in self._registry.tasks
+        if task is None or foreign or not (args is None or isinstance(args, Mapping)):
+            return as_args(args)
+        return args_of(self._registry.task(task), to_json(dict(args or {})))
 
 
 def as_args(args: Args) -> list[Any]:

@@ -17,6 +17,7 @@ from resqpy.engine.definition import Definition, define
 from resqpy.engine.run import current_run
 from resqpy.engine.worker.multi_worker import MultiWorker
 from resqpy.framework.project.registry import Registry, registry_of
+from resqpy.framework.tasks.arguments import refuse_positions
 from resqpy.framework.tasks.task import is_definition
 from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
@@ -129,6 +130,7 @@ class TrackedApi(Tracked):
         tasks = {} if self._registry is None else self._registry.tasks
         if task_type not in tasks or task_type in self.listeners:
             return given
+        refuse_positions(tasks[task_type], "it can't be tracked")
         wanted: Any = {} if given is None else given
         # anything but a mapping is rejected as no JSON object
         return tasks[task_type].inputs.as_sent(wanted) if isinstance(wanted, Mapping) else given
@@ -214,7 +216,9 @@ class TrackedApi(Tracked):
                 )
             return definition_of(task_type, handler)
         registry = self._registry or registry_of(handler)
-        return replace(registry.definitions[registry.task(handler).name], name=task_type)
+        task = registry.task(handler)
+        refuse_positions(task, f"it can't handle {task_type!r}")
+        return replace(registry.definitions[task.name], name=task_type)
 
     async def register_handler(
         self,

@@ -21,6 +21,8 @@ from resqpy.engine.traceback_text import lines_of, place_of
 from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.config.config import Config
 from resqpy.framework.logs.log import DirectLines, Filter, Line, direct_lines, get_logger, of_slot
+from resqpy.framework.tasks.arguments import named_args
+from resqpy.framework.tasks.spec import TaskSpec
 
 _MAX_ERROR_CHARS = 1000  # characters
 _KEPT = "its exact bytes are in the failed list (resqpy failed)"
@@ -39,9 +41,13 @@ class EventLog:
 
     Args:
         root: the project's directory; the location of a failure is given relative to it.
+        tasks: by name, for the names of arguments.
     """
 
-    def __init__(self, config: Config, root: Path) -> None:
+    def __init__(
+        self, config: Config, root: Path, tasks: Mapping[str, TaskSpec] | None = None
+    ) -> None:
+        self._tasks = tasks or {}
         self._config = config
         self._root = root
         self._log = get_logger().bind()
@@ -131,12 +137,14 @@ class EventLog:
             **_of_run(current_run.get(None)),
         }
         if self._config.logger.arguments and job.class_name:
-            told["inputs"] = self._inputs(job.args)
+            told["inputs"] = self._inputs(job)
         return told
 
-    def _inputs(self, args: list[Any]) -> Any:
+    def _inputs(self, job: Job) -> Any:
+        args = job.args
+        named = named_args(self._tasks.get(job.class_name), args)
         only = args[0] if len(args) == 1 else args
-        return self._filter.shown(only)
+        return self._filter.shown(only if named is None else named)
 
     def _job(self, number: int, queue: str, job: Job) -> Line:
         return "job started", self._of(number, queue, job)

@@ -79,7 +79,7 @@ class ResqueInitializer(Initializer):
 
     async def initialize(self) -> ResqueParts:
         """Create them all, so that user code can listen to their events before they start."""
-        log = EventLog(self._project.config, self._project.root)
+        log = EventLog(self._project.config, self._project.root, self._project.registry.tasks)
         self.resque = resque = ResqueParts(self._project, self._bound.things["redis"], log)
         if self._worker:
             await resque.make_worker()

@@ -18,6 +18,7 @@ from resqpy.base.errors import (
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
+from resqpy.framework.tasks.arguments import args_of, sent_args
 from resqpy.framework.tasks.middleware import (
     Middleware,
     MiddlewareSet,
@@ -25,7 +26,6 @@ from resqpy.framework.tasks.middleware import (
     as_plugins,
     overrides,
     performer,
-    sent_args,
 )
 from resqpy.framework.tasks.resources import SharedResources
 from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
@@ -119,6 +119,7 @@ class Registry:
             version=task.inputs.version,
             check=partial(sent_args, task),
             queue=task.queue,
+            args=args_of(task, {}),
             frequency=task.frequency_ms,
             cron=task.schedule,
             missed=task.missed,

@@ -22,6 +22,7 @@ from resqpy.base.when import duration_s
 from resqpy.engine.lifecycle import OutcomeKind
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.traceback_text import lines_of
+from resqpy.framework.tasks.arguments import shown_args
 from resqpy.framework.tasks.middleware import Middleware, overrides
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class JobFailure:
     @cached_property
     def args(self) -> list[Any]:
         """The job's arguments, for display: without secrets, long values cut."""
-        shown: list[Any] = self._redaction.shown(self._args)
-        return shown
+        return shown_args(self.task, self._args, self._redaction)
 
     @cached_property
     def exception(self) -> str:

@@ -289,7 +289,11 @@ def inputs_of(
     """
     if not args:
         return dict(kwargs)
-    names = [name for name in inspect.signature(run).parameters if name not in {*GIVEN, "self"}]
+    parameters = inspect.signature(run).parameters
+    names = [name for name in parameters if name not in {*GIVEN, "self"}]
+    rest = [name for name in names if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL]
+    if rest and len(args) > (at := names.index(rest[0])):  # `*ids`: what is left is one input
+        args = (*args[:at], list(args[at:]))
     if len(args) > len(names):
         raise InvalidInputs(
             f"{len(args)} inputs by position, but there are {len(names)}: {', '.join(names) or '-'}"

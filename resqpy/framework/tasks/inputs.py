@@ -96,6 +96,7 @@ class Inputs(Mapping[str, Input]):
         declared: by name.
         extra: undeclared inputs are accepted.
         provided: parameters of `run` that are no inputs, because workers provide them.
+        shape: identifies how they stand in a job; "": by name.
 
     Attributes:
         typed: the inputs that are other in Redis than in `run`: datetimes, dataclasses and the like.
@@ -111,8 +112,10 @@ class Inputs(Mapping[str, Input]):
         *,
         extra: bool,
         provided: Iterable[str] = (),
+        shape: str = "",
     ) -> None:
         self._task = task
+        self._shape = shape
         self._provided = frozenset(provided)
         self.extra = extra
         self._readers = {name: _reader(name, each) for name, each in declared.items()}
@@ -156,6 +159,8 @@ class Inputs(Mapping[str, Input]):
         ]
         if self.typed:  # whose fields are not told by their names
             parts.append(("", False, str(self.json_schema())))
+        if self._shape:
+            parts.append((self._shape, False, ""))
         return hashlib.sha256(repr((sorted(parts), self.extra)).encode()).hexdigest()[:8]
 
     def fits(self, name: str, value: Any) -> bool:

@@ -8,7 +8,7 @@ plugins, so that a retry sees what a `pre_processor` raised. Failures come from 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ from resqpy.base.when import Duration, duration_s
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.newer import INPUTS_REFUSED
+from resqpy.framework.tasks.arguments import params_of
 from resqpy.framework.tasks.resources import (
     SharedResources,
     all_of,
@@ -89,38 +90,6 @@ def call_of(task: TaskSpec, run: Run) -> TaskCall:
     return call
 
 
-def params_of(task: TaskSpec, args: Sequence[Any]) -> dict[str, Any]:
-    """What `run` receives for a job's arguments, whoever wrote them.
-
-    Raises:
-        InvalidInputs: what is wrong.
-    """
-    return task.inputs.check(_only(task, args))
-
-
-def sent_args(task: TaskSpec, args: Sequence[Any]) -> list[Any]:
-    """The arguments of a job that is to be enqueued: checked, in JSON.
-
-    Raises:
-        InvalidInputs: what is wrong.
-    """
-    sent = task.inputs.as_sent(_only(task, args))
-    return [sent] if args and isinstance(args[0], Mapping) else list(args)
-
-
-def _only(task: TaskSpec, args: Sequence[Any]) -> Mapping[str, Any]:
-    """The one argument."""
-    given = args[0] if args else {}
-    if given is None or given == []:  # PHP's empty array can mean a list or an object
-        given = {}
-    if len(args) > 1 or not isinstance(given, Mapping):
-        raise InvalidInputs(
-            f"task {task.name!r} takes one object with its inputs as its only argument; the job's args are "
-            f"{task.inputs.quoted(list(args))}"
-        )
-    return given
-
-
 Arguments = Callable[[tuple[Any, ...]], dict[str, Any]]
 
 
@@ -141,7 +110,7 @@ def performer(
     Raises:
         InvalidTask: it needs resources of a process.
     """
-    run, signature = task.run, task.signature
+    run, signature = task.signature.called(task.run), task.signature
 
     def arguments(args: tuple[Any, ...]) -> dict[str, Any]:
         current = current_run.get()
@@ -168,7 +137,7 @@ def _performer_within(
     task: TaskSpec, arguments: Arguments, around: Sequence[Middleware], shared: SharedResources
 ) -> Any:
     """The same within what is around the task's function, and with its resources."""
-    run, resources = task.run, task.signature.resources
+    run, resources = task.signature.called(task.run), task.signature.resources
 
     async def within(args: tuple[Any, ...], body: Callable[..., Any]) -> Any:
         given = arguments(args)

@@ -137,7 +137,25 @@ def looks_like_a_task(thing: Any) -> bool:
 
 # The parameters of `run`: which of them are inputs, and how to call it.
 
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_KEYWORD, _REST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, _KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The inputs that a job's arguments are by their places.
+
+    Attributes:
+        names: in order.
+        required: how many of them have no default.
+        rest: the input that is all further ones (`*ids`); None: there are no others.
+        by_name: inputs by name may follow, in an object at the end.
+    """
+
+    names: tuple[str, ...]
+    required: int
+    rest: str | None
+    by_name: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +168,7 @@ class Signature:
         worker: it takes the worker.
         rest: it takes undeclared inputs (`**others`).
         resources: its parameters that a worker provides.
+        positions: None: a job has one object with the inputs by name.
     """
 
     whole: str | None
@@ -158,6 +177,19 @@ class Signature:
     worker: bool
     rest: bool
     resources: Mapping[str, ResourceSpec]
+    positions: Positions | None = None
+
+    def called(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """`run`, to be called with the keywords of a call."""
+        if (at := self.positions) is None:
+            return run
+        names, rest = at.names, at.rest
+
+        def by_position(**given: Any) -> Any:
+            args = [given.pop(name) for name in names]
+            return run(*args, *(given.pop(rest) if rest else ()), **given)
+
+        return by_position
 
     def arguments(self, params: dict[str, Any], worker: Any) -> dict[str, Any]:
         """The keywords of a call."""
@@ -186,19 +218,55 @@ def signature_of(run: Callable[..., Any]) -> tuple[Signature, dict[str, inspect.
     _refuse_the_seeds(parameters)
     kinds = {each.kind for each in parameters.values()}
     rest = inspect.Parameter.VAR_KEYWORD in kinds
-    for name, each in parameters.items():
-        if each.kind not in (*_BY_NAME, inspect.Parameter.VAR_KEYWORD):
-            raise UsageError(f"run's parameter {name!r} can't be passed by name; use a normal one")
-    single = {name: each for name, each in parameters.items() if each.kind in _BY_NAME}
+    single = {
+        name: each
+        for name, each in parameters.items()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    }
     whole = [name for name in WHOLE if name in single]
     resources = resources_of(run, single)
     own = {name: each for name, each in single.items() if name not in {*GIVEN, *resources}}
     empty = inspect.Parameter.empty
     defaults = {name: each.default for name, each in own.items() if each.default is not empty}
     made = Signature(
-        whole[0] if whole else None, tuple(own), defaults, "worker" in single, rest, resources
-    )
+        whole[0] if whole else None, tuple(own), defaults, "worker" in single, rest, resources,
+        _positions(single, own, rest=rest),
+    )  # fmt: skip
     return made, own
+
+
+def _positions(
+    parameters: Mapping[str, inspect.Parameter], own: Mapping[str, inspect.Parameter], *, rest: bool
+) -> Positions | None:
+    """The inputs by position: those before a `/`, and `*others`.
+
+    Raises:
+        UsageError: a parameter there is no input, or can't be told from one.
+    """
+    placed = [name for name, each in parameters.items() if each.kind not in _BY_NAME]
+    if not placed:
+        return None
+    for name in placed:
+        if name not in own:
+            raise UsageError(
+                f"run's parameter {name!r} is no input, so it has no position: write it after the / or *"
+            )
+    more = next((name for name in placed if parameters[name].kind is _REST), None)
+    if more is not None and parameters[more].annotation is inspect.Parameter.empty:
+        raise UsageError(
+            f"run's parameter '*{more}' has no type hint; it takes all inputs by position: write *{more}: Any if "
+            "it should; a decorator between needs functools.wraps"
+        )
+    names = tuple(name for name in placed if name != more)
+    free = [name for name in own if name not in placed]
+    if more is not None and (
+        plain := [each for each in free if parameters[each].kind is not _KEYWORD]
+    ):
+        raise UsageError(
+            f"run's parameter {plain[0]!r} stands before *{more}, so it is taken by position: write a / after it"
+        )
+    required = sum(parameters[name].default is inspect.Parameter.empty for name in names)
+    return Positions(names, required, more, bool(free) or rest)
 
 
 def resources_of(
@@ -301,8 +369,10 @@ def merge_inputs(
             )
     merged = {}
     for name, each in own.items():
-        hint = _hint(run, name, each)
-        merged[name] = merge_hint(_declared_by(hint, name, declared.get(name)), hint, each.default)
+        hint, default = _hint(run, name, each), each.default
+        if each.kind is _REST:
+            hint, default = list[hint], []  # type: ignore[valid-type]  # of that hint
+        merged[name] = merge_hint(_declared_by(hint, name, declared.get(name)), hint, default)
     return signature, {**declared, **merged}
 
 

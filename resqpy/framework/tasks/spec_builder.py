@@ -191,7 +191,8 @@ class SpecBuilder:
         self, name: str, inputs: Mapping[str, Input], signature: Signature, *, extra: bool
     ) -> Inputs:
         try:
-            return Inputs(name, inputs, extra=extra, provided=signature.resources)
+            shape = "" if signature.positions is None else repr(signature.positions)
+            return Inputs(name, inputs, extra=extra, provided=signature.resources, shape=shape)
         except UsageError as error:
             if not hasattr(self._task.run, "__wrapped__"):
                 raise
