@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from resqpy.base import json_rules
+from resqpy.base import activejob, json_rules
 from resqpy.base.errors import InvalidJob, PayloadError
 from resqpy.base.json_rules import (
     LENIENT,
@@ -289,7 +289,7 @@ def decode_job(raw: bytes, queue: str) -> Job:
     """Read a job of any dialect.
 
     Missing `args`, null and `{}` (what Node's Lua makes of `[]`) mean no arguments; another object is the
-    single argument, as in node-resque.
+    single argument, as in node-resque. A job of Rails' ActiveJob has the class and the arguments in its wrapper.
 
     Raises:
         PayloadError: it is malformed; the message says how.
@@ -308,6 +308,8 @@ def decode_job(raw: bytes, queue: str) -> Job:
     data.pop("queue", None)
     if not isinstance(args, list):
         args = _lenient_args(args)
+    if class_name == activejob.WRAPPER and activejob.is_wrapper(class_name, args):
+        class_name, args, data[activejob.FACTS] = activejob.opened(args)
     return Job(class_name, args, queue, raw, data)
 
 
@@ -391,8 +393,12 @@ def digest(raw: bytes) -> str:
 def with_queue(job: Job) -> bytes:
     """The text of a job as a delayed item, which must name its queue (trap 24)."""
     named = member_text(job.raw, "queue")
-    if named == encode_text(job.queue):
+    queue = encode_text(job.queue)
+    if named == queue:
         return job.raw
+    if job.extra:  # other keys, such as PHP's id; or the class of a job of ActiveJob
+        raw = job.raw.lstrip(b"\xef\xbb\xbf \t\r\n")
+        return b'{"queue":%b,%b' % (queue, raw[1:]) if named is None else for_queue(raw, job.queue)
     args = member_text(job.raw, "args") if b'"args"' in job.raw else None
     if args is None or not args.startswith(b"["):
         args = encode_text(job.args)
@@ -414,7 +420,7 @@ def mend_args(raw: bytes) -> bytes:
 def class_of(raw: bytes) -> str | None:
     """The class named in a job of any dialect."""
     data = decode_lenient(raw)
-    name = data.get("class") if isinstance(data, dict) else None
+    name = activejob.class_in(data) if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
 
 

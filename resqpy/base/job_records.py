@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from resqpy.base import activejob
 from resqpy.base.codec import (
     clean,
     decode_lenient,
@@ -84,7 +85,7 @@ def decode_failed(raw: bytes, source: str = FAILED, *, with_job: bool = True) ->
 def class_in(data: Any) -> str | None:
     """The class named in an entry's payload, which is enough for most uses."""
     payload = data.get("payload") if isinstance(data, dict) else None
-    name = payload.get("class") if isinstance(payload, dict) else None
+    name = activejob.class_in(payload) if isinstance(payload, dict) else None
     return name if isinstance(name, str) else None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from resqpy.base import activejob
+
 
 @dataclass(slots=True)  # not frozen: that would make each of them four times as expensive
 class Job:
@@ -191,13 +193,13 @@ class FailedJob:
     @property
     def class_name(self) -> str | None:
         """The name of the task that failed, if the payload has one."""
-        name = self.payload.get("class") if isinstance(self.payload, dict) else None
+        name = activejob.class_in(self.payload) if isinstance(self.payload, dict) else None
         return name if isinstance(name, str) else None
 
     @property
     def args(self) -> list[Any]:
         """The arguments, if the payload has them; a value that is not a list is the only argument."""
-        args = self.payload.get("args") if isinstance(self.payload, dict) else None
+        args = activejob.args_in(self.payload) if isinstance(self.payload, dict) else None
         if isinstance(args, list):
             return args
         return [] if args is None or args == {} else [args]

@@ -163,10 +163,12 @@ class JobFilter:
         """A quick check of a job's bytes without decoding: False only if it can't match."""
         for piece in self._pieces:
             if piece not in raw:
-                return b"\\" in raw
+                return b"\\" in raw or b"_aj_serialized" in raw
         for digits in self._digits:
             if digits not in raw:
-                return b"\\" in raw or _RESPELLED.search(raw) is not None
+                return (
+                    b"\\" in raw or b"_aj_serialized" in raw or _RESPELLED.search(raw) is not None
+                )
         return True
 
     def texts(self) -> list[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from resqpy.base import codec, reading
+from resqpy.base import activejob, codec, reading
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
 from resqpy.base.model import (
@@ -89,7 +89,7 @@ class SeenWorker:
     def class_name(self) -> str | None:
         """The task it is running."""
         payload = self.work.payload if self.work else None
-        name = payload.get("class") if isinstance(payload, dict) else None
+        name = activejob.class_in(payload) if isinstance(payload, dict) else None
         return str(name) if name is not None else None
 
     @property

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from resqpy.base import codec, periodic
+from resqpy.base import activejob, codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import PLAIN, Command, JobLifecycle, Outcome
@@ -70,7 +70,7 @@ class Run:
     slot: Slot | None = None
     thread: int = 0
     traceback: list[str] | None = None
-    attempt: tuple[int, int] | None = None  # which of how many, if known
+    attempt: tuple[int, int | None] | None = None  # which of how many, if known
     # For the pool only.
     clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it
     sequence: int = 0  # its number among the runs of this process
@@ -111,6 +111,12 @@ class Run:
     def run_at(self) -> str:
         """The time in its record, which identifies the run."""
         return self.claim.run_at
+
+    @property
+    def executions(self) -> int | None:
+        """How often its job says that it was tried before, as those of ActiveJob do; None: it does not say."""
+        facts = self.job.extra.get(activejob.FACTS)
+        return None if facts is None else activejob.executions(facts)
 
     @property
     def scheduled_at(self) -> datetime | None:

@@ -81,7 +81,7 @@ class RetryDelays:
 
 class Retry(Plugin):
     """Counts attempts under node-resque's keys, so that both languages share the count. For a job with a
-    record, the record counts.
+    record, the record counts, and an ActiveJob says itself how often it was tried.
 
     Options:
         retry_limit: total number of attempts, including the first; default 1. retry_delay: milliseconds (or
@@ -138,6 +138,10 @@ class Retry(Plugin):
             await self._failed(run, run.error)
 
     async def _failed(self, run: Run, error: BaseException) -> None:
+        if (made := run.executions) is not None:  # its bytes count
+            run.attempt = (made + 1, self.retry_limit)
+            self._again(run, error, Attempts(made, self.policy.left(made)))
+            return
         key, failure_key = _keys(run)
         count = 1 + await patiently(run, lambda _: locks.attempts(run.store, key))
         run.attempt = (count + 1, self.retry_limit)

@@ -24,6 +24,7 @@ MAIN = {
     "node-resque",
     "php",
     "php-resque",
+    "activejob",
 }
 
 
@@ -38,7 +39,9 @@ def test_a_recording_names_its_programs(path: Any) -> None:
     document = json.loads(path.read_text())
     stack = programs(document["stack"])
     language = path.stem.partition("-")[0]
-    main = {"node": "node-resque", "php": "php-resque"}.get(language, "resque")
+    main = {"node": "node-resque", "php": "php-resque", "rails": "activejob"}.get(
+        language, "resque"
+    )
     assert main in {name for name, _ in stack}
     assert stack <= programs(PAGE)
     assert document["recording"].endswith(path.stem)

@@ -14,13 +14,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3500, 25),
-    "cli": (4975, 45),
-    "contrib": (685, 12),
-    "diagnosis": (1480, 7),
+    "base": (3720, 26),
+    "cli": (5035, 45),
+    "contrib": (729, 13),
+    "diagnosis": (1484, 7),
     "embedded": (480, 6),
-    "engine": (6170, 44),
-    "framework": (8006, 50),
+    "engine": (6189, 44),
+    "framework": (8050, 50),
     "plugins": (325, 4),
     "resqpy": (146, 1),
     "schedules": (700, 4),

@@ -18,6 +18,8 @@ from tests.support.foreign import (
     StartNode,
     StartRuby,
     Target,
+    activejob,
+    activejob_missing,
 )
 from tests.support.foreign_php import PhpProgram
 from tests.support.other_languages import require
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 Driver = TypeVar("Driver", bound=ForeignDriver)
-MARKS = {"start_node": "node", "start_ruby": "ruby", "php": "php"}
+MARKS = {"start_node": "node", "start_ruby": "ruby", "rails": "ruby", "php": "php"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,6 +72,13 @@ async def start_ruby(redis_url: str) -> AsyncIterator[StartRuby]:
 async def ruby(start_ruby: StartRuby) -> RubyDriver:
     """One Ruby process with resque, connected to the test's Redis."""
     return await start_ruby()
+
+
+@pytest.fixture
+def rails() -> Callable[..., list[Any]]:
+    """Rails' real ActiveJob with its adapter for Resque: see `activejob`."""
+    require("ruby", activejob_missing())
+    return activejob
 
 
 @pytest.fixture

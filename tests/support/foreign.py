@@ -348,6 +348,23 @@ StartNode = Callable[..., Awaitable[NodeDriver]]
 StartRuby = Callable[..., Awaitable[RubyDriver]]
 
 
+def activejob(mode: str, jobs: str = "") -> list[Any]:
+    """What Rails' ActiveJob says for each job: see `tests/interop/ruby/activejob.rb`."""
+    script = str(INTEROP / "ruby" / "activejob.rb")
+    done = subprocess.run(
+        ["ruby", script, mode], input=jobs, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def activejob_missing() -> str | None:
+    """Why ActiveJob can't run here, or None."""
+    if shutil.which("ruby") is None:
+        return "there is no `ruby` on the PATH"
+    return None if _ruby_can("active_job") else "`ruby -ractive_job` does not work"
+
+
 @cache
 def _ruby_can(library: str) -> bool:
     probe = ["ruby", f"-r{library}", "-e", "1"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from resqpy.base import activejob
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 from resqpy.base.foreign_time import moment_of
@@ -309,7 +310,7 @@ def _working(details: Details, most: int, columns: int) -> Iterator[str]:
         began_ms = moment_of(work.run_at)
         payload = work.payload if isinstance(work.payload, dict) else {}
         rows.append((
-            output.cut(output.text(payload.get("class")), _NAME),
+            output.cut(output.text(activejob.class_in(payload)), _NAME),
             texts.duration(now_ms - began_ms) if began_ms else "?",
             output.cut(output.text(work.queue), _NAME),
             output.text(WorkerId.parse(worker_id).name),

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from resqpy.base import codec, job_records, periodic
+from resqpy.base import activejob, codec, job_records, periodic
 from resqpy.base.clock import Clock, failed_at_utc, test_ms
 from resqpy.base.errors import PayloadError, class_of, message_of
 from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
@@ -89,8 +89,12 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
 
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
-    """The job's own text, so nothing in it changes; with its queue, which a delayed item needs."""
+    """The job's own text, so nothing in it changes; with its queue, which a delayed item needs. An ActiveJob
+    counts its attempts itself.
+    """
     item = codec.with_queue(run.job)
+    if outcome.kind is OutcomeKind.RETRIED and run.executions is not None:
+        item = activejob.tried_again(item)
     if run.performed:
         item = codec.without_ends(item, deadline=False)
     return [delayed.delay_command(run.store, outcome.delay_ms, item, test_ms(clock))]

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from resqpy.base import codec, job_records
+from resqpy.base import activejob, codec, job_records
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.limited import GRACE_S
 from resqpy.base.concurrency.own_tasks import OWNER, OwnTask, may_interrupt
 from resqpy.base.errors import (
+    InvalidInputs,
     JobCancelled,
     JobTimeout,
     PayloadError,
@@ -61,12 +62,23 @@ def run_of(
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
     run.claim = claim
+    if activejob.FACTS in job.extra:
+        _of_activejob(run)
     if claim.along is not None:
         try:
             run.lifecycle = definitions.lifecycle.begun(claim.along)
         except ResqpyError as error:  # the record beside the job can't be read
             run.error = PayloadError(str(error))
     return run
+
+
+def _of_activejob(run: Run) -> None:
+    if made := run.executions:
+        run.attempt = (made + 1, None)
+    try:
+        activejob.check_readable(run.job.args)
+    except InvalidInputs as error:
+        run.error = error.with_traceback(None)
 
 
 def _decode(raw: bytes | None, claim: JobClaim, max_payload: int) -> Job:

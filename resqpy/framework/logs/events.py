@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from resqpy.base import codec
+from resqpy.base import activejob, codec
 from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable, notes_of, told
 from resqpy.base.job_records import UNREADABLE
 from resqpy.base.model import Job
@@ -231,7 +231,8 @@ def _of_run(run: Run | None) -> dict[str, Any]:
         return {}
     if run.attempt is None:
         return run.lifecycle.facts()
-    return {"attempt": run.attempt[0], "of": run.attempt[1]}
+    attempt, of = run.attempt
+    return {"attempt": attempt} if of is None else {"attempt": attempt, "of": of}
 
 
 def _unless_away(describe: Describe) -> Describe:
@@ -271,7 +272,7 @@ def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
         return None
     get = entry.get if isinstance(entry, Mapping) else partial(getattr, entry)
     payload = get("payload")
-    name = payload.get("class") if isinstance(payload, Mapping) else None
+    name = activejob.class_in(payload) if isinstance(payload, Mapping) else None
     return "job failed", {
         **_task(name),
         "queue": get("queue"),

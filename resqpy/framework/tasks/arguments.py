@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from resqpy.base.activejob import RubyHash
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.masking import Redaction
 from resqpy.framework.tasks.inputs import json_default
@@ -98,7 +99,7 @@ def _by_position(task: TaskSpec, at: Positions, args: Sequence[Any]) -> dict[str
             return dict(only or {})  # by name: ActionHero's clients send nothing else
         if isinstance(only, list):
             values = only  # PHP's array of arguments is one argument
-    if at.by_name and len(values) > at.required and isinstance(values[-1], Mapping):
+    if at.by_name and values and _is_named(values[-1], len(values) > at.required):
         others = dict(values.pop())
     if at.rest is None and len(values) > len(at.names):
         raise InvalidInputs(
@@ -111,6 +112,11 @@ def _by_position(task: TaskSpec, at: Positions, args: Sequence[Any]) -> dict[str
     for name in inputs.keys() & others.keys():
         raise InvalidInputs(f"task {task.name!r}: input {name!r} is given by position and by name")
     return {**inputs, **others}
+
+
+def _is_named(last: Any, possible: bool) -> bool:
+    """Whether the last argument is the inputs by name; ActiveJob says so, elsewhere it is one too many."""
+    return last.keywords if isinstance(last, RubyHash) else possible and isinstance(last, Mapping)
 
 
 def _is_first(task: TaskSpec, at: Positions, value: Any) -> bool:
