@@ -327,6 +327,17 @@ class Keys:
         """Sorted set of the keys for which a queue's jobs waited, and that may have room -> since when (ms)."""
         return self.own("limits", "ready", queue)
 
+    # -- the console --
+
+    def web(self, kind: str, digest: str) -> str:
+        """A `session` of the console, or a one-time `link`, by the SHA-256 of its secret: JSON; it expires."""
+        return self.own("web", kind, digest)
+
+    @cached_property
+    def web_users(self) -> str:
+        """Hash name -> JSON {role, password}: the users of the console, each password as scrypt's digest."""
+        return self.own("web", "users")
+
     # -- periodic tasks --
 
     @cached_property

@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "worker": Entry("worker:worker", "Run jobs.", RUN),
     "scheduler": Entry("worker:scheduler", "Move delayed and periodic jobs to their queues.", RUN),
+    "web": Entry("web:web", "The console: pages and an HTTP API.", RUN),
     "healthcheck": Entry("overall:healthcheck", "Health check for probes.", RUN),
     "doctor": Entry("doctor:doctor", "Find problems, and fix them.", LOOK),
     "top": Entry("top:top", "Queues, workers and rates, live.", LOOK),

@@ -29,7 +29,7 @@ TEMPLATE = (
     / "redis"
     / "users.acl.tmpl"
 )
-ROLES = ("producer", "worker", "scheduler", "viewer")
+ROLES = ("producer", "worker", "scheduler", "viewer", "console")
 
 TASKS = '''
     from resqpy import Task, api, task

@@ -134,7 +134,12 @@ VALUES = {  # what a reader puts in place of the words behind a command
     "workers clean": DEAD,
 }
 # These end by a signal, or with their task, and are tried by other tests; the last is a sentence.
-ELSEWHERE = ("worker ", "task watch", "failed groups shows what failed and why")
+ELSEWHERE = (
+    "worker ",
+    "task watch",
+    "failed groups shows what failed and why",
+    "web users add",  # asks for a password: tests/web/test_serving.py
+)
 
 
 @pytest.mark.parametrize("words", [each for each in told() if not each.startswith(ELSEWHERE)])

@@ -17,6 +17,7 @@ KEYS = Keys()
 NO_KEYS = {"key", "own", "named", "delayed_member", "events"}
 
 # By the name in `Keys`: what producer, worker, scheduler and viewer may. `r`: read, `w`: write, `-`: nothing.
+# The console may what a scheduler may.
 RIGHTS = {
     "queues": "rw rw rw r",
     "queue": "rw rw rw r",
@@ -69,6 +70,9 @@ RIGHTS = {
     "at_most_once": "- rw rw r",
     "rescues": "- rw rw r",
     "junk": "- rw rw r",
+    # who uses the console
+    "web": "- - rw r",
+    "web_users": "- - rw r",
     # what runs by itself
     "periodic_tasks": "- rw rw r",
     "periodic_seen": "- rw rw r",
@@ -103,21 +107,22 @@ SAMPLES = {
 SCRIPT = ("EVALSHA", "0" * 40, "1", KEYS.queues)
 # What is asked of no key of the table; then who may.
 COMMANDS: dict[tuple[str, ...], str] = {
-    SCRIPT: "producer worker scheduler",
-    ("SCRIPT", "LOAD", "return 1"): "producer worker scheduler",
-    ("MULTI",): "producer worker scheduler",
-    ("WAIT", "1", "10"): "producer worker scheduler viewer",
-    ("PUBLISH", KEYS.events, "x"): "producer worker scheduler",
-    ("PUBLISH", KEYS.own("control"), "x"): "worker scheduler",
-    ("SUBSCRIBE", KEYS.own("control")): "worker scheduler",
-    ("SUBSCRIBE", "__redis__:invalidate"): "worker scheduler",
-    ("CLIENT", "TRACKING", "ON"): "producer worker scheduler viewer",
-    ("SUBSCRIBE", KEYS.events): "producer worker scheduler viewer",
-    ("PING",): "producer worker scheduler viewer",
-    ("INFO",): "producer worker scheduler viewer",
-    ("TIME",): "producer worker scheduler viewer",
-    ("SCAN", "0"): "worker scheduler viewer",
-    ("DBSIZE",): "scheduler viewer",
+    SCRIPT: "producer worker scheduler console",
+    ("SCRIPT", "LOAD", "return 1"): "producer worker scheduler console",
+    ("MULTI",): "producer worker scheduler console",
+    ("WAIT", "1", "10"): "producer worker scheduler viewer console",
+    ("PUBLISH", KEYS.events, "x"): "producer worker scheduler console",
+    ("PUBLISH", KEYS.own("control"), "x"): "worker scheduler console",
+    ("SUBSCRIBE", KEYS.own("control")): "worker scheduler console",
+    ("SUBSCRIBE", "__redis__:invalidate"): "worker scheduler console",
+    ("CLIENT", "TRACKING", "ON"): "producer worker scheduler viewer console",
+    ("SUBSCRIBE", KEYS.events): "producer worker scheduler viewer console",
+    ("PING",): "producer worker scheduler viewer console",
+    ("INFO",): "producer worker scheduler viewer console",
+    ("TIME",): "producer worker scheduler viewer console",
+    ("SCAN", "0"): "worker scheduler viewer console",
+    ("GETEX", KEYS.own("x")): "console",
+    ("DBSIZE",): "scheduler viewer console",
     **dict.fromkeys(
         [("EVAL", "return 1", "0"), ("EVAL_RO", "return 1", "0"), ("EVALSHA_RO", "0" * 40, "0"),
          ("FCALL", "f", "0"), ("FCALL_RO", "f", "0"), ("FUNCTION", "LIST"), ("SCRIPT", "FLUSH"),
@@ -146,7 +151,7 @@ def test_who_may_do_what() -> None:
             return told == b"OK"
 
         for name, rights in RIGHTS.items():
-            for role, expected in zip(ROLES, rights.split(), strict=True):
+            for role, expected in zip(ROLES, [*rights.split(), rights.split()[2]], strict=True):
                 key = _key(name)
                 found = ("r" if ask(role, "GET", key) else "") + (
                     "w" if any(ask(role, *verb, key, "x") for verb in [("DEL",), ("SET",)]) else ""
@@ -168,7 +173,7 @@ def _key(name: str) -> str | bytes:
     if name == "junk":
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
-    count = 2 if name.startswith("retry") or name == "parked_jobs" else count
+    count = 2 if name.startswith("retry") or name in {"parked_jobs", "web"} else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )

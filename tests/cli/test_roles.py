@@ -213,6 +213,7 @@ FORBIDDEN = {
         "GETDEL resque:pause-all-workers",
     ),
     "scheduler": (),
+    "console": (),
     "viewer": ("SET resque:x 1", "DEL resque:failed", "MULTI", "PUBLISH resque:resqpy:control x",
         "SCRIPT LOAD return(1)",
         f"EVALSHA {'0' * 40} 0", "HDEL resque:workers:heartbeat x",

@@ -111,6 +111,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
     (
         "worker --burst --queues default --max 1 --no-scheduler --log-level warning", "worker --help",
         "scheduler --help", "start --help",
+        "web serve --help", "web link --help", "web users add --help", "web users list",
+        "web users remove ann",
     ),
     "The project",
     (

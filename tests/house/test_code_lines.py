@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (3720, 26),
-    "cli": (5035, 45),
+    "cli": (5096, 46),
     "contrib": (729, 13),
     "diagnosis": (1484, 7),
     "embedded": (480, 6),
@@ -27,6 +27,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "store": (5690, 28),
     "testing": (580, 6),
     "tracked": (4213, 20),
+    "web": (730, 10),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

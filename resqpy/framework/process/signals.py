@@ -227,6 +227,24 @@ def number(name: str) -> int:
     return signal.Signals[f"SIG{name}"].value
 
 
+@contextmanager
+def told_to_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """Call a function on this loop at each TERM or INT while a block runs; in another thread than the main one
+    signals are not ours.
+    """
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for each in numbers:
+        loop.add_signal_handler(each, stop)
+    try:
+        yield
+    finally:
+        for each in numbers:
+            loop.remove_signal_handler(each)
+
+
 class _Ears:
     """Receives signals in a thread, by the numbers that the interpreter writes into a pipe.
 

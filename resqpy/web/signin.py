@@ -1,0 +1,207 @@
+"""Signing in: one-time links, users with passwords, and the sessions that both begin."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from resqpy.base import codec
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.store.connection.client import Store
+from resqpy.store.queues import decode_name
+from resqpy.web.access import ROLES, Access
+from resqpy.web.asking import Refusal
+from resqpy.web.vault import LINK, SESSION, Note, Vault, new_secret
+
+LINK_S = 600
+SESSION_S = 12 * 3600  # from the last request
+_FAILURES, _WITHIN_S = 10, 60  # of one address
+_ADDRESSES = 10_000
+_COST = {"n": 1 << 14, "r": 8, "p": 1}
+
+
+class Sessions:
+    """Begins, finds and ends sessions.
+
+    Args:
+        store: has the users.
+    """
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+        self._failures: dict[str, deque[float]] = {}
+
+    # -- links --
+
+    async def new_link(self, role: str, who: str = "") -> str:
+        """The code of a new one-time link.
+
+        Raises:
+            UsageError: there is no such role.
+        """
+        access = Access(who or role, role)
+        code = new_secret()
+        await self._vault.put(LINK, code, {"who": access.who, "role": access.role}, LINK_S)
+        return code
+
+    # -- beginning and end --
+
+    async def by_code(self, request: Request, code: str) -> str:
+        """Spend a one-time link; the secret of the session.
+
+        Raises:
+            Refusal: it is spent, has expired, or was never made.
+        """
+        self._slow_down(request)
+        note = await self._vault.take(LINK, code)
+        if note is None:
+            self._failed(request)
+            raise Refusal(
+                403,
+                "This link does not work any more",
+                "It works once, for ten minutes. Make another: resqpy web link",
+            )
+        return await self._begin(note)
+
+    async def by_password(self, request: Request, who: str, password: str) -> str:
+        """Begin a session of a user; its secret.
+
+        Raises:
+            Refusal: there is no such user, or it is another password.
+        """
+        self._slow_down(request)
+        note = await user(self._store, who)
+        kept = str(note.get("password", "")) if note else ""
+        if not await run_in_threadpool(_is_password, password, kept) or note is None:
+            self._failed(request)
+            raise Refusal(403, "Name or password is wrong", "Try again, or ask who runs resqpy.")
+        return await self._begin({"who": who, "user": True})
+
+    async def _begin(self, note: Note) -> str:
+        secret = new_secret()
+        await self._vault.put(SESSION, secret, note, SESSION_S)
+        return secret
+
+    async def access(self, request: Request) -> Access | None:
+        """Who sends a request; None: nobody known."""
+        secret = request.cookies.get(cookie_name(request))
+        note = await self._vault.find(SESSION, secret, SESSION_S) if secret else None
+        if note is None:
+            return None
+        if note.get("user"):  # who may have another role now, or be no user any more
+            found = await user(self._store, str(note["who"]))
+            return None if found is None else Access(str(note["who"]), found["role"], by="session")
+        return Access(str(note["who"]), str(note["role"]), by="session")
+
+    async def end(self, request: Request) -> None:
+        """End the session of a request."""
+        if secret := request.cookies.get(cookie_name(request)):
+            await self._vault.drop(SESSION, secret)
+
+    # -- who guesses --
+
+    def _slow_down(self, request: Request) -> None:
+        failures = self._failures.get(address_of(request), ())
+        recent = [each for each in failures if each > SYSTEM_CLOCK.monotonic() - _WITHIN_S]
+        if len(recent) >= _FAILURES:
+            raise Refusal(
+                429, "Too many attempts", "Wait a minute.", {"retry-after": str(_WITHIN_S)}
+            )
+
+    def _failed(self, request: Request) -> None:
+        if len(self._failures) >= _ADDRESSES:
+            self._failures.clear()
+        failures = self._failures.setdefault(address_of(request), deque(maxlen=_FAILURES))
+        failures.append(SYSTEM_CLOCK.monotonic())
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from."""
+    return request.client.host if request.client else "?"
+
+
+# Cookies do not know of ports: each console on a machine has a name of its own.
+
+
+def cookie_name(request: Request) -> str:
+    """The name of the session's cookie."""
+    if request.scope["scheme"] == "https":
+        return "__Host-resqpy"
+    return f"resqpy_{request.headers.get('host', '').rpartition(':')[2]}"
+
+
+def keep_cookie(request: Request, response: Response, secret: str) -> None:
+    """Let the browser keep a session; "" ends it."""
+    https = request.scope["scheme"] == "https"
+    keep = partial(
+        response.set_cookie, cookie_name(request), secret, path="/",
+        secure=https, httponly=True, samesite="strict",
+    )  # fmt: skip
+    keep() if secret else keep(max_age=0)
+
+
+# -- users --
+
+
+async def users(store: Store) -> dict[str, str]:
+    """The users and their roles."""
+    fields = await store.call("HGETALL", store.keys.web_users)
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    notes = {decode_name(name): _note(raw) for name, raw in pairs}
+    return {name: note["role"] for name, note in sorted(notes.items()) if note is not None}
+
+
+async def user(store: Store, who: str) -> Mapping[str, Any] | None:
+    """A user's role and password."""
+    return _note(await store.call("HGET", store.keys.web_users, who))
+
+
+def _note(raw: bytes | None) -> Mapping[str, Any] | None:
+    found = None if raw is None else codec.decode_lenient(raw)
+    return found if isinstance(found, dict) and found.get("role") in ROLES else None
+
+
+async def keep_user(store: Store, who: str, role: str, password: str) -> bool:
+    """Add a user, or change one; False if there was one.
+
+    Raises:
+        UsageError: there is no such role, or the name or password is too short.
+    """
+    if role not in ROLES:
+        raise UsageError(f"there is no role {role!r}{near_match(role, ROLES)}")
+    if not who.isprintable() or not who.strip():
+        raise UsageError(f"{who!r} is not the name of a user")
+    if len(password) < 8:
+        raise UsageError("a password has 8 characters or more")
+    text = codec.encode_text({"role": role, "password": _kept(password, secrets.token_bytes(16))})
+    return bool(await store.call("HSET", store.keys.web_users, who, text))
+
+
+async def remove_user(store: Store, who: str) -> bool:
+    """Remove a user, whose sessions end; False if there was none."""
+    return bool(await store.call("HDEL", store.keys.web_users, who))
+
+
+def _kept(password: str, salt: bytes) -> str:
+    made = hashlib.scrypt(password.encode("utf-8", "replace"), salt=salt, **_COST)
+    return "$".join(["scrypt", *(base64.b64encode(each).decode() for each in (salt, made))])
+
+
+def _is_password(password: str, kept: str) -> bool:
+    """Whether it is; an unknown user takes as long."""
+    parts = kept.split("$")
+    salt = base64.b64decode(parts[1]) if len(parts) == 3 else b"nobody"
+    return hmac.compare_digest(_kept(password, salt), kept)

@@ -1,0 +1,85 @@
+"""The console on the test's Redis, and browsers that use it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.store.connection.options import RedisOptions
+from resqpy.web.access import Access
+from resqpy.web.app import Console, ConsoleOptions
+
+BASE = "http://localhost:8937"
+
+
+class Browser(httpx2.AsyncClient):
+    """A client that sends what a browser sends along with a page's own forms."""
+
+    def __init__(self, app: Any, base: str = BASE, **more: Any) -> None:
+        super().__init__(
+            transport=httpx2.ASGITransport(app=app),
+            base_url=base,
+            headers={"sec-fetch-site": "same-origin"},
+            **more,
+        )
+
+    async def sign_in(self, console: Console, role: str = "admin") -> None:
+        """Open a one-time link and press its button."""
+        await console.open()
+        assert console.sessions is not None
+        code = await console.sessions.new_link(role)
+        answer = await self.post("/login", data={"code": code})
+        assert answer.status_code == 303
+
+
+MakeConsole = Callable[..., Console]
+
+
+@pytest.fixture
+async def make_console(redis: Redis, redis_url: str) -> AsyncIterator[MakeConsole]:
+    """Make a console; it is closed with the test."""
+    made: list[Console] = []
+
+    def make(**options: Any) -> Console:
+        console = Console(lambda: RedisOptions(redis_url), ConsoleOptions(**options))
+        made.append(console)
+        return console
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def console(make_console: MakeConsole) -> Console:
+    """A console with sessions of its own."""
+    return make_console()
+
+
+@pytest.fixture
+async def browser(console: Console) -> AsyncIterator[Browser]:
+    """Nobody who has signed in."""
+    async with Browser(console) as client:
+        yield client
+
+
+@pytest.fixture
+async def admin(console: Console) -> AsyncIterator[Browser]:
+    """An admin who has signed in."""
+    async with Browser(console) as client:
+        await client.sign_in(console)
+        yield client
+
+
+def as_role(role: str) -> Callable[[Any], Access]:
+    """What the application says: everybody has this role."""
+    return lambda _request: Access("ann", role)
+
+
+def text_of(raw: bytes | str) -> str:
+    """What Redis has sent, as text."""
+    return raw.decode() if isinstance(raw, bytes) else raw
