@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         ListenerDestroyed as ListenerDestroyed,
         LockLost as LockLost,
         MalformedTask as MalformedTask,
+        TaskChanged as TaskChanged,
         TaskRefused as TaskRefused,
         TaskStateError as TaskStateError,
         TrackedError as TrackedError,
@@ -146,8 +147,7 @@ _NAMES = {
     "tracked.active": "ActiveTask",
     "tracked.errors": """
         AlreadyFinished AlreadySaving DuplicateTask FinishInProgress ListenerDestroyed LockLost
-        MalformedTask
-        TaskRefused TaskStateError TrackedError UnknownTaskId
+        MalformedTask TaskChanged TaskRefused TaskStateError TrackedError UnknownTaskId
     """,
     "tracked.handle": "TrackedTask",
     "tracked.delivery": "Listener",

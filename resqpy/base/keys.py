@@ -330,13 +330,30 @@ class Keys:
     # -- the console --
 
     def web(self, kind: str, digest: str) -> str:
-        """A `session` of the console, or a one-time `link`, by the SHA-256 of its secret: JSON; it expires."""
+        """A `session` of the console, a one-time `link`, or a `request` that may be repeated, by a SHA-256: JSON;
+        it expires.
+        """
         return self.own("web", kind, digest)
 
     @cached_property
     def web_users(self) -> str:
         """Hash name -> JSON {role, password}: the users of the console, each password as scrypt's digest."""
         return self.own("web", "users")
+
+    @cached_property
+    def web_tokens(self) -> str:
+        """Hash SHA-256 of an access token of the API -> JSON {name, scopes, created, until, by}."""
+        return self.own("web", "tokens")
+
+    @cached_property
+    def web_tokens_used(self) -> str:
+        """Hash SHA-256 of an access token -> about when it was last used (ms)."""
+        return self.own("web", "tokens", "used")
+
+    @cached_property
+    def audit(self) -> str:
+        """Stream of the changes made by the console and the API: who, what, when."""
+        return self.own("audit")
 
     # -- periodic tasks --
 

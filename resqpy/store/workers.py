@@ -334,6 +334,18 @@ async def versions(store: Store) -> dict[str, int]:
     return {name: count for name, count in found.items() if count > 1}
 
 
+async def known_tasks(store: Store) -> list[str]:
+    """The names of the tasks that live processes have loaded."""
+    (seconds, _), signs, noted = await store.look(
+        [
+            ("TIME",),
+            ("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES"),
+            ("HGETALL", store.keys.known_tasks),
+        ]
+    )
+    return sorted({name.partition(" ")[0] for name in _live(seconds, signs, noted)})
+
+
 async def of_others(store: Store, incarnation: str) -> tuple[set[str], bool]:
     """What the other live processes have loaded, and whether a scheduler leads. One round trip."""
     (seconds, _), led, led_by_node, signs, noted = await store.pipeline(

@@ -47,3 +47,7 @@ class AlreadySaving(TrackedError):
 
 class ListenerDestroyed(TrackedError):
     """The listener was destroyed; create a new one."""
+
+
+class TaskChanged(TrackedError):
+    """Somebody else has changed this task since it was read; nothing was written."""

@@ -15,7 +15,13 @@ from resqpy.store.connection.client import RedisClock, Store
 from resqpy.tracked import claiming, records, transitions
 from resqpy.tracked.checks import TaskDefaults, defaults_of, preset, sought_task_id
 from resqpy.tracked.creating import CreateOptions, EnqueueGuards, new_record
-from resqpy.tracked.errors import DuplicateTask, TaskRefused, TaskStateError, UnknownTaskId
+from resqpy.tracked.errors import (
+    DuplicateTask,
+    TaskChanged,
+    TaskRefused,
+    TaskStateError,
+    UnknownTaskId,
+)
 from resqpy.tracked.events import Waiting
 from resqpy.tracked.finding import TaskQueries
 from resqpy.tracked.handle import Conditions, Selection, TrackedTask, make_query
@@ -218,9 +224,25 @@ class Tracked(TaskQueries):
     # -- change --
 
     @intercepted("save", "task_id", "patch")
-    async def save_patch(self, task_id: str, patch: Patch) -> Record:
-        """Change a payload; changes by others to other parts are kept."""
-        return await self._step(task_id, lambda r, now_us: transitions.saved(r, patch, now_us))
+    async def save_patch(self, task_id: str, patch: Patch, *, version: int | None = None) -> Record:
+        """Change a payload; changes by others to other parts are kept.
+
+        Args:
+            version: change it only if it has this one; None: whatever version it has.
+
+        Raises:
+            TaskChanged: it has another version.
+            UnknownTaskId: there is none.
+        """
+
+        def step(record: Record, now_us: int) -> Change:
+            if version is not None and version != record.version:
+                raise TaskChanged(
+                    f"task {task_id!r} has the version {record.version}, not {version}: read it again"
+                )
+            return transitions.saved(record, patch, now_us)
+
+        return await self._step(task_id, step)
 
     @intercepted("cancel", "task_id")
     async def cancel(self, task_id: str) -> Record:

@@ -25,12 +25,17 @@ from resqpy.base.errors import (
 )
 from resqpy.base.masking import Redaction
 from resqpy.engine.inspect.inspector import Resque
+from resqpy.framework.api.api import now
+from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.project.place import ProjectDirectory
+from resqpy.framework.project.registry import Registry
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
+from resqpy.web.api.areas import APIS
 from resqpy.web.asking import LOOPBACK, Refusal, check_host, check_origin
 from resqpy.web.pages import PAGES
 from resqpy.web.signin import Sessions
+from resqpy.web.tokens import bearer, by_token
 from resqpy.web.vault import MemoryVault, RedisVault, Vault
 from resqpy.web.visit import Area, Endpoint, Visit
 
@@ -48,7 +53,7 @@ HEADERS = {
 }
 
 # The first that has a path answers it.
-AREAS: list[Area] = [PAGES]
+AREAS: list[Area] = [*APIS, PAGES]
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class ConsoleOptions:
         root_path: the path below which a proxy serves it, whether or not it takes it off.
         redaction: hides secrets.
         environment: a name to show, so that nobody takes production for staging.
+        registry: the project's tasks; None: those of the process that runs here, if one does.
     """
 
     authenticate: Authenticate | None = None
@@ -70,6 +76,7 @@ class ConsoleOptions:
     root_path: str = ""
     redaction: Redaction = field(default_factory=Redaction)
     environment: str = ""
+    registry: Registry | None = None
 
 
 def console(
@@ -123,6 +130,7 @@ class Console:
 
     Attributes:
         sessions: links and sessions; None where the application says who asks.
+        registry: the tasks that are known, once `open` has been called.
     """
 
     def __init__(
@@ -131,6 +139,8 @@ class Console:
         self.options = options or ConsoleOptions()
         self._connection = connection
         self._resque: Resque | None = None
+        self.registry: Registry | None = None
+        self._tracked: dict[str, TrackedApi] = {}
         self._opening = asyncio.Lock()
         self.sessions: Sessions | None = None
         self._routes = [
@@ -144,12 +154,23 @@ class Console:
         assert self._resque is not None
         return self._resque
 
+    def tracked(self, defaults: str = "irontask") -> TrackedApi:
+        """Its tracked tasks; new ones have the defaults of this preset."""
+        if defaults not in self._tracked:
+            store = self.resque.store
+            self._tracked[defaults] = TrackedApi(store, self.registry, defaults)
+        return self._tracked[defaults]
+
     async def open(self) -> None:
         """Read which Redis it is; nothing is sent yet."""
         async with self._opening:
             if self._resque is None:
                 found = await asyncio.to_thread(self._connection)
-                self._resque = Resque(found)
+                here = now()
+                running = here.project.registry if here is not None and here.project else None
+                known = self.options.registry or running
+                self.registry = known if known is not None and known.tasks else None
+                self._resque = Resque(found, self.registry.definitions if self.registry else None)
                 if self.options.authenticate is None:
                     vault: Vault = RedisVault(self._resque.store)
                     vault = MemoryVault() if self.options.read_only else vault
@@ -158,6 +179,7 @@ class Console:
     async def close(self) -> None:
         """Close the connection; a later request opens it again."""
         found, self._resque = self._resque, None
+        self._tracked.clear()
         if found is not None:
             await found.close()
 
@@ -204,8 +226,13 @@ class Console:
         request = visit.request
         check_host(request, self.options.allowed_hosts)
         endpoint = _endpoint(request, routes)
-        visit.access = await self._access(request)
-        check_origin(request)
+        if (secret := bearer(request.headers.get("authorization", ""))) is not None:
+            note = not self.options.read_only  # no browser sends one by itself, so from no page
+            visit.access = await by_token(self.resque.store, secret, note=note)
+        else:
+            visit.access = await self._access(request)
+            if visit.access is not None or not endpoint.for_programs:
+                check_origin(request)
         if endpoint.scope is not None and not visit.who.allows(endpoint.scope):
             raise Refusal(
                 403,

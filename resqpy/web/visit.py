@@ -65,6 +65,7 @@ class Endpoint:
         path: as Starlette's routes, `/queues/{name}`.
         scope: what the access must include; None: open to everybody.
         writes: whether it changes something, which a read-only console refuses.
+        for_programs: it is asked by programs, so where a request comes from matters only if a session came along.
     """
 
     path: str
@@ -72,6 +73,7 @@ class Endpoint:
     method: str = "GET"
     scope: str | None = READ
     writes: bool = field(default=False)
+    for_programs: bool = field(default=False)
 
 
 @dataclass(frozen=True)

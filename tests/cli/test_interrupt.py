@@ -37,7 +37,8 @@ OTHERS = (
     "task run sendMail to=a@b", "tracked create sendMail to=a@b", "tracked get a", "tracked list",
     "tracked cancel a", "tracked retry a", "tracked enable a", "tracked disable a",
     "tracked remove a --yes", "tracked watch", "web link", "web users list",
-    "web users add a", "web users remove a",
+    "web users add a", "web users remove a", "web token create a --scope read", "web token list",
+    "web token revoke a",
 )  # fmt: skip
 # They ask no Redis, and have ended before anybody could press a key.
 AT_ONCE = {"version", "completion", "config show", "init", "new", "task list", "task show"}

@@ -73,6 +73,9 @@ RIGHTS = {
     # who uses the console
     "web": "- - rw r",
     "web_users": "- - rw r",
+    "web_tokens": "- - rw r",
+    "web_tokens_used": "- - rw r",
+    "audit": "- - rw r",
     # what runs by itself
     "periodic_tasks": "- rw rw r",
     "periodic_seen": "- rw rw r",

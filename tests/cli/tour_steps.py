@@ -113,6 +113,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "scheduler --help", "start --help",
         "web serve --help", "web link --help", "web users add --help", "web users list",
         "web users remove ann",
+        "web token create --help", "web token list", "web token revoke --help",
     ),
     "The project",
     (

@@ -14,20 +14,20 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3720, 26),
-    "cli": (5096, 46),
+    "base": (3722, 26),
+    "cli": (5200, 46),
     "contrib": (729, 13),
     "diagnosis": (1484, 7),
     "embedded": (480, 6),
     "engine": (6189, 44),
-    "framework": (8050, 50),
+    "framework": (8057, 50),
     "plugins": (325, 4),
     "resqpy": (146, 1),
     "schedules": (700, 4),
-    "store": (5690, 28),
+    "store": (5691, 28),
     "testing": (580, 6),
-    "tracked": (4213, 20),
-    "web": (730, 10),
+    "tracked": (4226, 20),
+    "web": (3023, 26),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

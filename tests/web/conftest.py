@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.app import Console, ConsoleOptions
+from tests.web.asking import ApiClient
 
 BASE = "http://localhost:8937"
 
@@ -73,6 +74,13 @@ async def admin(console: Console) -> AsyncIterator[Browser]:
     async with Browser(console) as client:
         await client.sign_in(console)
         yield client
+
+
+@pytest.fixture
+async def api(console: Console) -> ApiClient:
+    """The API of a console."""
+    await console.open()
+    return ApiClient(console)
 
 
 def as_role(role: str) -> Callable[[Any], Access]:

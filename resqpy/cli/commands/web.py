@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from resqpy.base.imports import DISTRIBUTION
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import MILLISECONDS, option, options
 from resqpy.cli.arguments.session import ask, load_without_tasks
 from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
+    from resqpy.cli.arguments.settings import Settings
     from resqpy.engine.inspect.inspector import Resque
+    from resqpy.framework.project.registry import Registry
 
 PORT = 8937
 _ROLE = option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="admin", metavar="ROLE",
@@ -84,6 +87,7 @@ def serve(
             root_path=_checked_path(root_path),
             redaction=settings.redaction,
             environment=place.config.environment,
+            registry=_tasks(settings) if settings.has_project else None,
         )
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(
@@ -92,6 +96,18 @@ def serve(
                     trusted_proxies=trusted_proxy, on_start=_tell,
                 )
             )  # fmt: skip
+
+
+def _tasks(settings: Settings) -> Registry:
+    """The project's tasks; a console is also for when something is wrong with them."""
+    from resqpy.framework.project.project import Project
+
+    project = Project.load(
+        settings.root, settings.environment, settings.parsed(), tasks=settings.modules
+    )
+    for each in project.errors:
+        output.warn(f"{each}; the console goes on without it")
+    return project.registry
 
 
 def _checked_path(path: str) -> str:
@@ -176,3 +192,64 @@ def remove(name: str) -> None:
     if not ask(lambda resque: remove_user(resque.store, name)):
         raise output.fail(Exit.NOT_FOUND, f"there is no user {name!r}: resqpy web users")
     output.show({"name": name}, lambda: output.say(f"removed the user {name!r}"))
+
+
+# -- access tokens of the HTTP API --
+
+
+@web.group(cls=Group, default="list")
+def token() -> None:
+    """Access tokens, with which programs use the HTTP API."""
+
+
+@token.command("list")
+def list_tokens() -> None:
+    """Show all tokens with what they may do; never the tokens themselves."""
+    _need_extra()
+    from resqpy.web.tokens import every, token_json
+
+    found = ask(lambda resque: every(resque.store))
+    output.listing(
+        found, token_json, ("id", "name", "scopes", "expires", "last used"),
+        lambda each: (
+            each.id, each.name, " ".join(each.scopes),
+            "never" if each.until_ms is None else texts.local(each.until_ms),
+            "never" if each.used_ms is None else texts.distance(each.used_ms),
+        ),
+        empty="no tokens; make one: resqpy web token create NAME --scope read",
+    )  # fmt: skip
+
+
+@token.command("create")
+@click.argument("name")
+@option("--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
+        help="What it may do; repeatable: read, operate, admin, metrics, enqueue, enqueue:TASK, tasks, "
+        "tasks:read, tasks:create, tasks:create:TASK, tasks:cancel, tasks:change.")  # fmt: skip
+@option("--expires", type=MILLISECONDS, metavar="DURATION",
+        help="How long it is valid, as 30d; default: forever.")  # fmt: skip
+def create_token(name: str, *, scopes: Sequence[str], expires: int | None) -> None:
+    """Make a token for a program, whose name it has.
+
+    It is shown once: Redis has only its digest.
+    """
+    _need_extra()
+    from resqpy.web.tokens import create, token_json
+
+    secret, made = ask(lambda resque: create(resque.store, name, scopes, for_ms=expires))
+    output.show({**token_json(made), "token": secret}, lambda: output.say(secret))
+
+
+@token.command("revoke")
+@click.argument("token", metavar="NAME_OR_ID")
+def revoke_token(token: str) -> None:
+    """Remove a token: from now on it gives no access."""
+    _need_extra()
+    from resqpy.web.tokens import revoke, token_json
+
+    gone = ask(lambda resque: revoke(resque.store, token))
+    if not gone:
+        raise output.fail(Exit.NOT_FOUND, f"there is no token {token!r}: resqpy web token list")
+    output.show(
+        [token_json(each) for each in gone],
+        lambda: output.say(f"revoked the token {gone[0].name!r}"),
+    )

@@ -282,20 +282,22 @@ class Advancing:
         dry_run: bool = False,
     ) -> SearchResult:
         """Move the matching jobs, or only count them; at all times, or at one."""
-        act = None if dry_run else self._advance
-        walk = DelayedSearch(self._queue.store, wanted, act, but=self._stays, most=most)
+        act = None if dry_run else self.advance
+        walk = DelayedSearch(self._queue.store, wanted, act, but=self.stays, most=most)
         if at is None:
             return await walk.everywhere()
         return await walk.at(ceil_second(moment_ms(at)))
 
-    def _stays(self, job: Job) -> bool:
+    def stays(self, job: Job) -> bool:
+        """Whether a job can't be run early: it is unreadable, a tracked task's, or names no queue."""
         return isinstance(job, UnreadableJob) or has_record(job.args) or not self._queue_of(job)
 
     def _queue_of(self, job: Job) -> str:
         task = self._queue.definitions.get(job.class_name)
         return job.queue or getattr(task, "queue", None) or ""
 
-    async def _advance(self, second: int, chosen: Chosen) -> set[int]:
+    async def advance(self, second: int, chosen: Chosen) -> set[int]:
+        """Move just-read jobs of a second, none of which `stays`; returns the indices of those moved."""
         asked = [
             (item, context)
             for item in chosen
