@@ -36,6 +36,7 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, entries: Mapping[str, Entry] | None = None, **more: Any) -> None:
         super().__init__(*args, **more)
         self.entries: dict[str, Entry] = dict(entries or {})
+        self.elsewhere: dict[str, str] = {}  # by words that are no commands, what is meant
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.entries, *super().list_commands(ctx)]
@@ -52,9 +53,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
-            raise click.UsageError(
-                f"there is no command {args[0]!r}{near_match(args[0], known)}", ctx
-            )
+            hint = self.elsewhere.get(args[0]) or near_match(args[0], known)
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -114,6 +114,15 @@ class Command(click.Command):
             self.params.append(json_option())
         shared = shared_options()
         self.params += shared if project else shared[-1:]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" in error.message and ".py" in error.message:
+                words = "; modules with tasks are named by -A, as -A myapp.jobs"
+                raise click.UsageError(error.message + words, ctx) from None
+            raise
 
 
 class Group(LazyGroup):

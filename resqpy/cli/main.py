@@ -116,6 +116,15 @@ def cli() -> None:
     """
 
 
+cli.elsewhere = {
+    word: f"; did you mean '{meant}'?"
+    for word, meant in {
+        "enqueue": "task enqueue", "run": "worker' or 'task run", "list": "task list", "retry": "failed retry",
+        "flower": "top", "beat": "scheduler", "status": "info", "shell": "console", "purge": "queues delete",
+    }.items()
+}  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line and exit."""
     if arguments is None:

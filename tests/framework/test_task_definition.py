@@ -150,7 +150,7 @@ HEAD = "from resqpy import Input, Task, task\n"
         ),
         (
             "@task(frequency=1)\ndef a(to: str): 'A.'",
-            "2: task a: a periodic task can't have required inputs ('to')",
+            "2: task a: a periodic task can't have required inputs ('to'): give them defaults",
         ),
         (
             "@task(missed='never')\ndef a(): 'A.'",
@@ -179,7 +179,7 @@ HEAD = "from resqpy import Input, Task, task\n"
                 "3: task a: input 'data' is a bytes, which JSON can't represent; declare a type"
                 " that resqpy can write (JSON's own, datetime, date, time, timedelta, UUID, Decimal,"
                 " an enum, a dataclass, a NamedTuple, a TypedDict, a set), call resqpy.converter for"
-                " it, or give the input a formatter"
+                " it, or give the input a formatter; a session or a client is a resource: resqpy.resource"
             ),
         ),
         (

@@ -11,8 +11,9 @@ from calendar import monthrange
 from datetime import MAXYEAR, UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
+from resqpy.base.imports import near_match
 from resqpy.base.when import EPOCH
 
 if TYPE_CHECKING:
@@ -289,7 +290,10 @@ def find_zone(zone: str | tzinfo | None) -> tzinfo:
     try:
         return ZoneInfo(zone if _ZONE_NAME.fullmatch(zone) else "")
     except (KeyError, ValueError, OSError):  # OSError: a directory such as "Europe"
-        refuse(f"time zone {zone!r} is unknown; write one such as Europe/Berlin or +02:00")
+        hint = near_match(zone, available_timezones(), 0.8)
+        refuse(
+            f"time zone {zone!r} is unknown{hint or '; write one such as Europe/Berlin or +02:00'}"
+        )
 
 
 def refuse(why: str) -> NoReturn:

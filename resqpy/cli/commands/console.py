@@ -17,17 +17,22 @@ from resqpy.cli.output import printing as output
 @option(
     "--code", "-c", metavar="PYTHON", help="Run this instead of asking for input; await is allowed."
 )
-def console(*, code: str | None) -> None:
+def console(*, code: str | None) -> int:
     """A Python prompt with the project started: `await api.tasks.enqueue(…)`.
 
     `api`, `project` and `process` are defined, and the project's tasks by their Python names. It runs no
     worker.
     """
+    from resqpy.base.concurrency.loops import LOST, Pending
     from resqpy.cli.interactive import prompt
 
     result = prompt.run(code)
-    if result is not None:
+    if result is not None and not isinstance(result, Pending):
         output.say(repr(result))
+    del result  # the log says that nobody awaited it
+    if LOST and code is not None:
+        return output.Exit.ERROR
+    return output.Exit.OK
 
 
 @command(project=False)

@@ -115,4 +115,4 @@ async def _evaluated(text: str, names: dict[str, Any]) -> Any:
     if inspect.isawaitable(value):
         await value
     sys.stdout.flush()
-    return names.get("_result")
+    return names.pop("_result", None)

@@ -60,7 +60,8 @@ def _layers_of(
         if inspect.isfunction(found := getattr(module, name, None)):
             functions[name] = found
     if "default" not in functions and environment not in functions:
-        problems.add("has no function default() that returns this section's settings", path)
+        hint = f"; rename {next(iter(functions))}()" if len(functions) == 1 else ""
+        problems.add(f"has no function default() that returns this section's settings{hint}", path)
     for name in dict.fromkeys(("default", environment)):
         if name in functions:
             yield from _layer(functions[name], name, path, problems)

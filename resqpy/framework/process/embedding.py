@@ -14,9 +14,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from resqpy.base.errors import repr_of
+from resqpy.base.errors import UsageError, repr_of
 from resqpy.framework.logs.log import configure_if_nobody_did, get_logger
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
@@ -25,14 +26,38 @@ Root = str | os.PathLike[str]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
-@asynccontextmanager
-async def open_project(
+class _OpenProject(AbstractAsyncContextManager[Process]):
+    """What `open_project` returns; used otherwise than by `async with`, it says so."""
+
+    def __init__(self, opening: AbstractAsyncContextManager[Process]) -> None:
+        self._opening = opening
+
+    async def __aenter__(self) -> Process:
+        return await self._opening.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._opening.__aexit__(kind, error, trace)
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise UsageError("write `async with resqpy.open_project(…):`, in an async function")
+
+        __await__ = __exit__ = __enter__
+
+
+def open_project(
     root: Root = ".",
     *,
     worker: bool = False,
     scheduler: bool = False,
     tasks: Sequence[str] | None = None,
-) -> AsyncIterator[Process]:
+) -> AbstractAsyncContextManager[Process]:
     """A project's process for the duration of the block; without a worker it only enqueues and inspects.
 
     Args:
@@ -41,8 +66,7 @@ async def open_project(
     Raises:
         ProjectErrors: all that is wrong with the project.
     """
-    async with _alive(root, worker=worker, scheduler=scheduler, tasks=tasks) as process:
-        yield process
+    return _OpenProject(_alive(root, worker=worker, scheduler=scheduler, tasks=tasks))
 
 
 def lifespan(
@@ -59,7 +83,12 @@ def lifespan(
         worker, scheduler: None: as the config says (`max_task_processors`, `scheduler`), so that some
             servers handle requests only and others work.
         tasks: the modules with tasks, as in `Project.load`.
+
+    Raises:
+        UsageError: it was given the application: write `lifespan=resqpy.lifespan(".")`.
     """
+    if not isinstance(root, str | os.PathLike):
+        raise UsageError('a lifespan is made by a call: write lifespan=resqpy.lifespan(".")')
 
     @asynccontextmanager
     async def living(_app: Any) -> AsyncIterator[None]:

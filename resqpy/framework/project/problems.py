@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import resqpy
 from resqpy.base.errors import LoadFailed, told
+from resqpy.base.imports import near_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class Problems:
             message = f"SyntaxError: {error.msg}"
         if isinstance(error, SystemExit):
             message = f"SystemExit: it calls sys.exit({error.code!r}) while it is loaded"
-        self.add(message + self._elsewhere(error, path), path, _line_in(error, path))
+        message += _hint(error) + self._elsewhere(error, path)
+        self.add(message, path, _line_in(error, path))
 
     def _elsewhere(self, error: BaseException, path: Path) -> str:
         """Where it was raised, if the file got there through another file of the project."""
@@ -98,6 +102,16 @@ class Problems:
     def name(self, path: Path) -> str:
         """A path for people."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _hint(error: BaseException) -> str:
+    """A name of ours that was not imported, or misspelled in the import."""
+    if isinstance(error, NameError) and error.name in resqpy.__all__:
+        return f"; add `from resqpy import {error.name}`"
+    if isinstance(error, ImportError) and error.name == "resqpy":
+        found = re.match(r"cannot import name '(\w+)'", str(error))
+        return near_match(found[1], resqpy.__all__) if found else ""
+    return ""
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

@@ -66,6 +66,8 @@ class Project(ProjectDirectory):
         """
         folder = Path(root).resolve()
         problems = Problems(folder)
+        if not folder.is_dir():
+            problems.add(f"there is no folder {folder}")
         layout = Layout.of(folder, problems, tasks)
         config = load_config(
             folder, env, overrides, environ=environ, problems=problems, code=layout.root

@@ -286,7 +286,8 @@ class _Compiler:
         raise UsageError(
             f"is a {name_of(hint)}, which JSON can't represent; declare a type that resqpy can write (JSON's own, "
             "datetime, date, time, timedelta, UUID, Decimal, an enum, a dataclass, a NamedTuple, a TypedDict, a "
-            "set), call resqpy.converter for it, or give the input a formatter"
+            "set), call resqpy.converter for it, or give the input a formatter; a session or a client is a "
+            "resource: resqpy.resource"
         )
 
     def _many(self, kind: Any, item: Reader, words: str) -> Reader:

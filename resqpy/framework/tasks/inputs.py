@@ -316,9 +316,9 @@ def _reader(name: str, declared: Input) -> Reader:
 
 
 def _with_default(name: str, declared: Input, reader: Reader) -> Input:
-    """The same input; a default that is JSON of a typed one is converted, as an input would be."""
+    """The same input; a default that is JSON is read, as an input would be."""
     default = declared.default
-    if reader.plain or not isinstance(default, str | int | float | list | dict):
+    if not isinstance(default, str | int | float | list | dict):
         return declared
     try:
         return replace(declared, default=reader.read(default))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import tzinfo
 from functools import partial
@@ -77,7 +78,8 @@ class SpecBuilder:
                 return None
         if spec.periodic and spec.inputs.required:
             names = ", ".join(map(repr, spec.inputs.required))
-            self._complain("frequency", f"a periodic task can't have required inputs ({names})")
+            words = f"a periodic task can't have required inputs ({names}): give them defaults"
+            self._complain("frequency", words)
             return None
         return spec
 
@@ -111,6 +113,12 @@ class SpecBuilder:
             own = name.startswith("_") or hasattr(Task, name) or hasattr(type(value), "__get__")
             if hint and not own:  # methods and other names are the user's own
                 self._complain(name, f"unknown property {name!r}{hint}")
+
+        noted: Mapping[str, Any] = {}
+        with suppress(NameError):  # Python 3.14 evaluates them here
+            noted = inspect.get_annotations(defined) if isinstance(defined, type) else {}
+        for name in noted.keys() & set(PROPERTIES) - vars(defined).keys():
+            self._complain(name, f"{name} has a type, and no value: write {name} = …")
 
     def _need(self, name: str, kind: Any, words: str) -> None:
         if not isinstance(self._own[name], kind):
@@ -151,7 +159,13 @@ class SpecBuilder:
         }
 
     def _warn_of_units(self) -> None:
-        """Numbers are milliseconds, but some people mean seconds; a `timedelta` is explicit."""
+        """Numbers are milliseconds, but some people mean seconds; a `timedelta` is explicit. A time zone is one
+        of a cron; a base class may have it for those that have one.
+        """
+        defined = self._task.defined
+        inherited = isinstance(defined, type) and "timezone" not in vars(defined)
+        if self._own["timezone"] and not self._own["cron"] and not inherited:
+            self._warn("timezone", f"{self._task.title}: timezone has no effect without a cron")
         for name, least in _RARELY_LESS_MS.items():
             given = self._own[name]
             if isinstance(given, int | float) and 0 < given < least:
@@ -204,8 +218,10 @@ class SpecBuilder:
         """`run`; None if it can't be run."""
         run: Any = self._task.run
         if run is None:
-            names = [each for each in vars(self._task.defined) if not each.startswith("__")]
-            self._complain(None, f"has no method run{near_match('run', names)}")
+            own = vars(self._task.defined)
+            names = [each for each, value in own.items() if callable(value) and each[:1] != "_"]
+            only = f"; rename {names[0]}" if len(names) == 1 else ""
+            self._complain(None, f"has no method run{near_match('run', names) or only}")
         elif not callable(run):
             self._complain("run", f"run is {run!r}, not a method")
         elif (method := self._method()) is not None:

@@ -239,6 +239,23 @@ class Properties(TypedDict, total=False):
     re_enqueue_on_exception: bool
 
 
+# What other libraries call our properties.
+_OTHER_PROPERTIES = {
+    "autoretry_for": "retry", "max_retries": "retry", "retries": "retry", "attempts": "retry",
+    "job_timeout": "time_limit", "timeout": "time_limit", "soft_time_limit": "time_limit",
+    "queue_name": "queue", "schedule": "cron", "crontab": "cron", "every": "frequency", "interval": "frequency",
+    "ttl": "expires", "acks_late": "at_most_once",
+}  # fmt: skip
+
+
+def hint_of_property(name: str) -> str:
+    """The property that was probably meant."""
+    if name == "bind":
+        return "; `self` is never passed: see resqpy.current_task"
+    other = _OTHER_PROPERTIES.get(name)
+    return f"; here it is {other!r}" if other else near_match(name, PROPERTIES)
+
+
 @overload
 def task(function: Callable[[dict[str, Any], Any], R], /) -> FunctionTask[..., R]: ...
 @overload
@@ -247,7 +264,7 @@ def task(function: Callable[[dict[str, Any]], R], /) -> FunctionTask[..., R]: ..
 def task(function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 @overload
 def task(name: str = "", **properties: Unpack[Properties]) -> _Decorator: ...
-def task(name: Any = "", **properties: Any) -> Any:
+def task(name: Any = "", *more: Any, **properties: Any) -> Any:
     """Make a task from a function: `@task`, or `@task(queue="mail", retry=3)`.
 
     The properties are those of `Task`. The default name is the function's name, unchanged.
@@ -256,7 +273,11 @@ def task(name: Any = "", **properties: Any) -> Any:
         TypeError: an unknown property, with the nearest; or the decorated object is not a function.
     """
     for unknown in properties.keys() - set(PROPERTIES):
-        raise TypeError(f"@task has no property {unknown!r}{near_match(unknown, PROPERTIES)}")
+        raise TypeError(f"@task has no property {unknown!r}{hint_of_property(unknown)}")
+    if more:
+        raise TypeError(
+            f"@task takes a name, and {more[0]!r} by a keyword, such as queue={more[0]!r}"
+        )
     if callable(name):
         return _Decorator(_DEFAULTS)(name)
     return _Decorator({**_DEFAULTS, "name": name, **properties})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,11 @@ _FORMS = (
     "use host:port, or rediss://host:port for TLS; set the login of Sentinels in "
     "sentinel_kwargs (redis.sentinel_options), that of Cluster nodes in the URL"
 )
-_FORM = "; expected redis://HOST:6379/0, with USER:PASSWORD@ before HOST if a login is required (redis.url)"
+_FORM = (
+    "; expected redis://HOST:6379/0, with USER:PASSWORD@ before HOST if a login is required (redis.url; also "
+    "REDIS_URL, --redis)"
+)
+_PLAIN = re.compile(r"[a-z]+://[\w.-]+(:\d{1,5})?(/\d{0,4})?|localhost|[\w.-]+:\d{1,5}(/\d{0,4})?")
 _PORT, _SENTINEL_PORT = 6379, 26379
 _MEANT = {
     "timeout": "connect_timeout_s and reply_timeout_s (redis.connect_timeout, redis.reply_timeout)",
@@ -62,7 +67,10 @@ def problem_of(url: str) -> str | None:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in SCHEMES:
         known = ", ".join(f"{each}://" for each in SCHEMES)
-        return f"it must specify one of the following schemes: {known}"
+        words = f"it must specify one of the following schemes: {known}"
+        if _PLAIN.fullmatch(url):  # nothing in it can be a password
+            return f"{words}, not {scheme}://" if separator else f"{words}; write redis://{url}"
+        return words
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
