@@ -256,11 +256,12 @@ def test_a_task_whose_worker_died_has_failed(site: Site) -> None:
             while not result.is_finished and time.monotonic() < until_s:
                 time.sleep(0.2)
                 result.refresh()
-            print(json.dumps([result.status, [each.exception_class.__name__ for each in result.errors]]))
+            errors = [each.exception_class.__name__ for each in result.errors]
+            print(json.dumps([result.status, errors, result.attempts]))
             """
         )
         scheduler.terminate()
-    assert told == ["FAILED", ["WorkerDied"]]
+    assert told == ["FAILED", ["WorkerDied"], 1]
 
 
 def test_a_cancelled_task_has_failed(site: Site) -> None:
@@ -275,6 +276,15 @@ def test_a_cancelled_task_has_failed(site: Site) -> None:
         """
     )
     assert told == ["FAILED", True, []]
+
+
+def test_the_tests_of_the_project(site: Site, redis_url: str) -> None:
+    """By Django's own runner: with a Redis of theirs, in their transactions, in whatever order."""
+    environ = {"SITE_BACKEND": "resqpy.contrib.django.testing.DrainBackend"}
+    done = site.manage("test", "--verbosity", "0", "--shuffle", environ=environ)
+    assert "Ran 6 tests" in done.stderr
+    with Redis.from_url(redis_url) as redis:
+        assert redis.keys("*") == []
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,5 @@ def test_the_examples_of_the_page(tmp_path: Path, redis_url: str) -> None:
     done = site.run("-c", script, environ={"DJANGO_SETTINGS_MODULE": "config.settings"})
 
     assert done.stdout == "SUCCESSFUL sent to ada []\n"
+    settings = {"DJANGO_SETTINGS_MODULE": "config.test_settings"}
+    assert "Ran 1 test" in site.manage("test", "--verbosity", "0", environ=settings).stderr

@@ -14,13 +14,14 @@ from asgiref.sync import sync_to_async
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 
 from resqpy.base.errors import ConfigError
 from resqpy.contrib.django.backend import found_modules, redis_problems
 from resqpy.framework.tasks.middleware import Middleware, TaskCall
 
 NAME = "resqpy.contrib.django"
+SHARED: dict[str, Any] = {}  # by alias, the connections of a test that all jobs use
 
 
 class ResqpyConfig(AppConfig):  # type: ignore[misc]  # Django has no types
@@ -112,5 +113,7 @@ async def _closed_around_async() -> Any:
 
 
 def _clean() -> None:
+    for alias, connection in SHARED.items():
+        connections[alias] = connection
     reset_queries()
     close_old_connections()

@@ -13,6 +13,7 @@ from resqpy.tracked.view import TaskView
 
 # Inputs beside `args` and `kwargs`, in which a run notes what Django's results have.
 WORKERS, ERRORS = "worker_ids", "errors"
+LOST = "unknown"  # the worker of a run that could note nothing, because it died
 
 _STATUS = {
     TaskStatus.RUNNING: TaskResultStatus.RUNNING,
@@ -30,11 +31,13 @@ def result_of(view: TaskView, task: Any, backend: str) -> Any:
     last = view.last_run
     started = view.current_run_start_time or (None if last is None else last.start_time)
     finished = last.finish_time if last is not None and status in _ENDED else None
+    errors = _errors(view, status)
+    lost = [LOST] * (len(errors) - len(payload.get(ERRORS, ())))
     result = TaskResult(
         task=task, id=view.id, status=status, enqueued_at=view.create_time, started_at=started,
         finished_at=finished, last_attempted_at=_attempted(view) or started,
         args=payload.get("args", []), kwargs=payload.get("kwargs", {}), backend=backend,
-        errors=_errors(view, status), worker_ids=list(payload.get(WORKERS, ())),
+        errors=errors, worker_ids=[*payload.get(WORKERS, ()), *lost],
     )  # fmt: skip
     if status == TaskResultStatus.SUCCESSFUL:
         object.__setattr__(result, "_return_value", view.result)

@@ -14,13 +14,14 @@ if django.VERSION < (6, 0):
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_DATABASE"]}
 }
+BACKEND = os.environ.get("SITE_BACKEND", "resqpy.contrib.django.ResqpyBackend")
 TASKS = {
     "default": {
-        "BACKEND": "resqpy.contrib.django.ResqpyBackend",
+        "BACKEND": BACKEND,
         "QUEUES": ["default", "mail", *os.environ.get("SITE_QUEUES", "").split()],
     },
     "after": {
-        "BACKEND": "resqpy.contrib.django.ResqpyBackend",
+        "BACKEND": BACKEND,
         "OPTIONS": {"enqueue_on_commit": True},
     },
 }

@@ -31,6 +31,12 @@ def after(name):
 
 
 @task
+def counts():
+    """Count the orders."""
+    return Order.objects.count()
+
+
+@task
 def fails(x):
     """It can't."""
     raise ValueError(f"no {x}")
