@@ -175,6 +175,10 @@ class Keys:
         """Retry: the last error."""
         return _drop_first_blank(self.key(f"failure-resque-retry:{class_name}:{args_key}"))
 
+    def php_status(self, name: str) -> str:
+        """The status of a job that php-resque follows: JSON."""
+        return self.key(f"job:{name}:status")
+
     def named(self, lock_name: str) -> str:
         """A key by the name that `locks()` shows."""
         return f"{self.prefix}{lock_name}"

@@ -18,6 +18,7 @@ from resqpy.base.model import (
     WorkerId,
     WorkingOn,
 )
+from resqpy.base.php import started_in_php
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
@@ -31,6 +32,7 @@ from resqpy.store.repair import checkup
 if TYPE_CHECKING:
     from resqpy.engine.inspect.failed_jobs import FailedGroup
     from resqpy.schedules.schedule import Schedule, ScheduledFire
+    from resqpy.store.connection.client import Store
     from resqpy.store.leader import LeaderLock
     from resqpy.tracked.handle import TrackedTask
 
@@ -43,7 +45,7 @@ class SeenWorker:
     """A worker.
 
     Attributes:
-        language: "python", "ruby" or "node"; "?" for a foreign one without a heartbeat.
+        language: "python", "ruby", "node" or "php"; "?" for another one without a heartbeat.
         work: the job that it runs; None: it is idle.
         seen_ms: its last heartbeat.
         patience_ms: a younger heartbeat means that it is alive.
@@ -78,7 +80,7 @@ class SeenWorker:
     def life(self, now_ms: int) -> Life:
         """Whether its heartbeat is recent; workers of PHP and older Ruby never send one."""
         if self.seen_ms is None:
-            return "can't tell" if self.language == "?" else "silent"
+            return "can't tell" if self.language in {"?", "php"} else "silent"
         return "lives" if self.seen_ms >= now_ms - self.patience_ms else "silent"
 
     def lives(self, now_ms: int) -> bool:
@@ -126,10 +128,11 @@ async def all_workers(inspector: Inspector) -> list[SeenWorker]:
     patience_ms = max(FRESH_MS, shown_ms)
     whose = {each: incarnation_of(each) or "" for each in ids}
     states = await workers.states(inspector.store, [each for each in whose.values() if each])
+    languages = await _languages(inspector.store, ids, signs)
     return [
         SeenWorker(
             each,
-            _language(each, beat, ping),
+            languages[each],
             working[each],
             _seen_ms(beat, ping),
             patience_ms if ping is None else FRESH_MS,
@@ -143,16 +146,29 @@ async def unregistered_workers(inspector: Inspector) -> tuple[list[SeenWorker], 
     """Workers that are not registered but have a record; and whether all keys were scanned."""
     found = await checkup.look(inspector.store)
     signs = await workers.signs_of_life(inspector.store, list(found.records))
+    languages = await _languages(inspector.store, list(found.records), signs)
     return [
         SeenWorker(
             each,
-            _language(each, beat, ping),
+            languages[each],
             reading.show_record(each, record),
             _seen_ms(beat, ping),
             registered=False,
         )
         for (each, record), (beat, ping) in zip(found.records.items(), signs, strict=True)
     ], found.everything
+
+
+async def _languages(
+    store: Store, ids: Sequence[str], signs: Sequence[tuple[bytes | None, bytes | None]]
+) -> dict[str, str]:
+    """The language of each worker; one that sends no signs is known by how it wrote its start."""
+    found = {each: _language(each, *sign) for each, sign in zip(ids, signs, strict=True)}
+    silent = [each for each, language in found.items() if language == "?"]
+    for each, started in zip(silent, await workers.starts(store, silent), strict=True):
+        if started_in_php(started):
+            found[each] = "php"
+    return found
 
 
 def _language(worker_id: str, beat: bytes | None, ping: bytes | None) -> str:
@@ -169,7 +185,7 @@ def _seen_ms(beat: bytes | None, ping: bytes | None) -> int | None:
 
 def unbound_by_pause(found: Sequence[SeenWorker], now_ms: int) -> list[SeenWorker]:
     """Live workers that ignore the pause of all workers."""
-    return [each for each in found if each.language == "node" and each.lives(now_ms)]
+    return [each for each in found if each.language in {"node", "php"} and each.lives(now_ms)]
 
 
 def pause_words(unbound: Sequence[SeenWorker]) -> str:

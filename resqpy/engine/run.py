@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base import activejob, codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.model import Job, WorkerId
+from resqpy.base.php import PhpStatus
 from resqpy.engine.lifecycle import PLAIN, Command, JobLifecycle, Outcome
 from resqpy.store.exchange import JobClaim
 
@@ -70,6 +71,7 @@ class Run:
     slot: Slot | None = None
     thread: int = 0
     traceback: list[str] | None = None
+    php: PhpStatus | None = None  # the status that PHP may follow
     attempt: tuple[int, int | None] | None = None  # which of how many, if known
     # For the pool only.
     clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it

@@ -13,6 +13,7 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.json_rules import member_text
 from resqpy.base.keys import Keys
 from resqpy.base.model import FailedJob, WorkerId
+from resqpy.base.php import COMPLETE, FAILED, KEPT_S, PhpStatus
 from resqpy.store import sweep
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
@@ -214,6 +215,25 @@ async def signs_of_life(
     pings = [keys.ping(WorkerId.parse(each).name) for each in worker_ids]
     beats, pinged = await store.look([("HMGET", keys.heartbeats, *worker_ids), ("MGET", *pings)])
     return list(zip(beats, pinged, strict=True))
+
+
+async def starts(store: Store, worker_ids: Sequence[str]) -> list[bytes | None]:
+    """When each worker says that it started, in its language's form. One round trip."""
+    if not worker_ids:
+        return []
+    found: list[bytes | None] = await store.call(
+        "MGET", *map(store.keys.worker_started, worker_ids)
+    )
+    return found
+
+
+def php_status_command(
+    store: Store, php: PhpStatus, status: int, now_ms: int, result: Any = None
+) -> tuple[Arg, ...]:
+    """The command that tells PHP of a job's status: only where somebody has asked for it, by making its key."""
+    text = codec.encode_text(php.told(status, now_ms, result))
+    kept: tuple[Arg, ...] = ("EX", KEPT_S) if status in (FAILED, COMPLETE) else ()
+    return ("SET", store.keys.php_status(php.name), text, "XX", *kept)
 
 
 # What only foreign workers have: Node's pings, Ruby's pruning lock, damaged records.

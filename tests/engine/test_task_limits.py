@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from resqpy import Limit, Queue, Resque, UsageError
+from resqpy.base import codec
+from resqpy.base.activejob import WRAPPER
 from resqpy.base.model import KeyLimit
 from resqpy.engine.worker import identity
 from resqpy.store import limits, queues
@@ -128,6 +130,29 @@ async def test_each_value_has_its_own_limit(desk: Desk, redis: Any) -> None:
         "C:a=": {"q": 1},
         "C:a=?": {"q": 1},
     }
+
+
+async def test_a_job_of_activejob_counts_for_its_own_class(desk: Desk, redis: Any) -> None:
+    """By its arguments, where it has a place, and where it has a name."""
+    await limits.announce(desk.store, {"A": [Limit(1, per="#2")], "B": [Limit(1, per="a")]})
+    given = [
+        ("A", [1, "x"]),
+        ("A", [2, "x"]),
+        ("A", [1, "y"]),
+        ("B", [{"a": 1}]),
+        ("B", [{"a": 1}]),
+    ]
+    wrappers = [{"job_class": name, "arguments": args, "executions": 0} for name, args in given]
+    await put(
+        redis, *(json.dumps({"class": WRAPPER, "args": [each]}).encode() for each in wrappers)
+    )
+
+    taken = await desk([], SLOTS, ["q"])
+
+    seen = [codec.decode_job(each.raw or b"", "q") for each in taken.taken]
+    assert [(each.class_name, each.args) for each in seen] == [
+        ("A", [1, "x"]), ("A", [1, "y"]), ("B", [{"a": 1}]),
+    ]  # fmt: skip
 
 
 async def test_foreign_spellings(desk: Desk, redis: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy import InvalidInputs, UsageError, api
+from resqpy import InvalidInputs, Limit, UsageError, api
 from resqpy.base.masking import Redaction
 from resqpy.framework.process.process import Process
 from resqpy.framework.tasks.arguments import args_of, json_schema_of, params_of, shown_args
@@ -211,3 +211,26 @@ def test_what_has_no_position_is_told_at_load(parameters: str, why: str, files: 
     files.write(tasks__one=f"from resqpy import task\n@task\ndef one({parameters}):\n    'One.'\n")
     [problem] = files.problems()
     assert why in problem
+
+
+def test_a_limit_for_each_value_reads_it_at_its_place(make_project: MakeProject) -> None:
+    """It is called as it would be by name."""
+    text = """
+    from resqpy import Limit, task
+
+    @task(queue="mail", limit=[Limit(1, per="account"), Limit(3)])
+    async def charge(number: int, account: str, /):
+        "Charge an account."
+    """
+    definition = make_project(tasks__one=text).registry.definitions["charge"]
+    assert definition.limit == (Limit(1, per="#2", name="charge:account"), Limit(3))
+
+
+def test_a_limit_for_an_input_without_a_place_is_told(files: Files) -> None:
+    """Redis could not read it."""
+    files.write(
+        tasks__one="from resqpy import Limit, task\n@task(limit=Limit(1, per='note'))\n"
+        "def one(id: int, /, *, note: str):\n    'One.'\n"
+    )
+    [problem] = files.problems()
+    assert "limit is per 'note', which is not one of the inputs before the /" in problem

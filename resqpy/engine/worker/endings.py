@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from resqpy.base import activejob, codec, job_records, periodic
+from resqpy.base import activejob, codec, job_records, periodic, php
 from resqpy.base.clock import Clock, failed_at_utc, test_ms
 from resqpy.base.errors import PayloadError, class_of, message_of
 from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
@@ -23,6 +23,15 @@ from resqpy.engine.worker.newer import LEFT_TO_OTHERS
 from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
 from resqpy.store.exchange import EndCommands
 
+_PHP = {
+    OutcomeKind.SUCCESS: php.COMPLETE,
+    OutcomeKind.SKIPPED: php.COMPLETE,  # as where PHP's own hook refuses it
+    OutcomeKind.FAILURE: php.FAILED,
+    OutcomeKind.EXPIRED: php.FAILED,
+    OutcomeKind.RETRIED: php.WAITING,
+    OutcomeKind.DELAYED: php.WAITING,
+    OutcomeKind.RETURNED: php.WAITING,
+}
 _GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)
 
 
@@ -32,6 +41,11 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
     commands = _commands(run, outcome, clock) if lifecycle.plain else []
     commands += run.effects
     commands += _chain(run, outcome)
+    if run.php is not None:
+        status = _PHP[outcome.kind]
+        result = outcome.result if outcome.kind is OutcomeKind.SUCCESS else None
+        now_ms = clock.now_ms()
+        commands.append(workers.php_status_command(run.store, run.php, status, now_ms, result))
     claim = run.claim
     # Bytes kept apart from the record are deleted, unless a lifecycle's end moves them elsewhere.
     if claim.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):

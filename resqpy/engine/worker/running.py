@@ -22,6 +22,7 @@ from resqpy.base.errors import (
     WorkerStopped,
 )
 from resqpy.base.model import Job, WorkerId
+from resqpy.base.php import RUNNING, PhpStatus, php_status
 from resqpy.engine.definition import NEED_NO_LOOK, Definitions, finished
 from resqpy.engine.lifecycle import PLAIN, RETURNED, Outcome, OutcomeKind
 from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
@@ -35,6 +36,7 @@ from resqpy.engine.worker.threads import LeftBehind, ThreadRunner
 from resqpy.store import workers
 from resqpy.store.connection.client import Store
 from resqpy.store.exchange import EndCommands, JobClaim
+from resqpy.store.workers import php_status_command
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
 _MAY_HAVE_RUN = (
@@ -62,8 +64,10 @@ def run_of(
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
     run.claim = claim
-    if activejob.FACTS in job.extra:
-        _of_activejob(run)
+    if job.extra:
+        run.php = php_status(job.extra)
+        if activejob.FACTS in job.extra:
+            _of_activejob(run)
     if claim.along is not None:
         try:
             run.lifecycle = definitions.lifecycle.begun(claim.along)
@@ -171,7 +175,7 @@ def _own_fault(error: BaseException) -> Outcome:
 def _is_bare(run: Run) -> bool:
     """Whether nothing but the success itself must be written at the end of a successful run."""
     definition = run.definition
-    if definition is None or not definition.bare or run.effects:
+    if definition is None or not definition.bare or run.effects or run.php:
         return False
     return run.lifecycle is PLAIN and run.claim.bare
 
@@ -243,7 +247,7 @@ class Runner:
         run.begun = True
         definition = run.definition
         stopped = run.interrupted or run.cancelled
-        if definition is None or not definition.direct or stopped or run.ends:
+        if definition is None or not definition.direct or stopped or run.ends or run.php:
             await self._work_through(slot, run)
             return
         # The same as `execute` for such a run, without its nested coroutines.
@@ -276,6 +280,8 @@ class Runner:
             outcome = None
             if once or run.interrupted or run.cancelled:
                 outcome = await self._not_begun(run)
+            if outcome is None and run.php is not None:
+                outcome = await self._tell_php(run, run.php)
             if outcome is None:
                 outcome = await execute(run, self.threads, self._definitions)
         except BaseException as error:
@@ -297,6 +303,18 @@ class Runner:
         if run.cancelled:
             return failure(JobCancelled())
         return await self._note(run)
+
+    async def _tell_php(self, run: Run, php: PhpStatus) -> Outcome | None:
+        """Say that the job runs, if its status is followed; the outcome if it was cancelled meanwhile."""
+        try:
+            await self._store.call(
+                *php_status_command(run.store, php, RUNNING, self._clock.now_ms())
+            )
+        except StoreError:  # the end is told with the end
+            return None
+        except asyncio.CancelledError:
+            return failure(JobCancelled()) if run.cancelled else RETURNED
+        return None
 
     async def _note(self, run: Run) -> Outcome | None:
         """Mark an at-most-once job as started; if that fails, it does not start."""

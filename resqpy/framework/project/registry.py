@@ -16,9 +16,10 @@ from resqpy.base.errors import (
     UsageError,
 )
 from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.limits import Limit
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
-from resqpy.framework.tasks.arguments import args_of, sent_args
+from resqpy.framework.tasks.arguments import args_of, placed_limits, sent_args
 from resqpy.framework.tasks.middleware import (
     Middleware,
     MiddlewareSet,
@@ -88,7 +89,12 @@ class Registry:
             complain("middleware", str(error))
             return
         try:
-            definition = self._define(task, middleware, around)
+            limits = placed_limits(task)
+        except UsageError as error:
+            complain("limit", str(error))
+            return
+        try:
+            definition = self._define(task, middleware, around, limits)
         except UnknownOption as error:
             complain("plugin_options", str(error))
         except UsageError as error:
@@ -99,7 +105,11 @@ class Registry:
             self._by_definition[id(task.defined)] = task
 
     def _define(
-        self, task: TaskSpec, chosen: list[Middleware], around: list[Middleware]
+        self,
+        task: TaskSpec,
+        chosen: list[Middleware],
+        around: list[Middleware],
+        limits: tuple[Limit, ...],
     ) -> Definition:
         middleware = as_plugins(chosen, task)
         plugins = [self._plugin(each) for each in task.plugins]
@@ -125,7 +135,7 @@ class Registry:
             missed=task.missed,
             missed_window=task.missed_window_ms,
             re_enqueue_on_exception=task.re_enqueue_on_exception,
-            **{rule: getattr(task, rule) for rule in RULES},
+            **{rule: getattr(task, rule) for rule in RULES} | {"limit": limits},
         )
 
     def _plugin(self, wanted: Any) -> Any:

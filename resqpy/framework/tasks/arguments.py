@@ -8,6 +8,7 @@ names everywhere but in Redis.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from resqpy.framework.tasks.inputs import json_default
 from resqpy.framework.tasks.readers import NOT_TOLD
 
 if TYPE_CHECKING:
+    from resqpy.base.limits import Limit
     from resqpy.framework.tasks.spec import Positions, TaskSpec
 
 
@@ -148,6 +150,25 @@ def json_schema_of(task: TaskSpec) -> dict[str, Any]:
         )
     least = {"minItems": at.required} if at.required else {}
     return {**schema, "type": "array", "prefixItems": items, **least, "items": rest}
+
+
+def placed_limits(task: TaskSpec) -> tuple[Limit, ...]:
+    """The limits of a task, which Redis reads from a job's arguments: by their places, if they have one.
+
+    Raises:
+        UsageError: an input has neither a place nor a name there.
+    """
+    at = task.signature.positions
+    return task.limit if at is None else tuple(_placed(task, at, each) for each in task.limit)
+
+
+def _placed(task: TaskSpec, at: Positions, limit: Limit) -> Limit:
+    if limit.per is None:
+        return limit
+    if limit.per not in at.names:
+        raise UsageError(f"limit is per {limit.per!r}, which is not one of the inputs before the /")
+    name = limit.name_in(task.name)
+    return replace(limit, per=f"#{at.names.index(limit.per) + 1}", name=name)
 
 
 def named_args(task: TaskSpec | None, args: Sequence[Any]) -> Mapping[str, Any] | None:

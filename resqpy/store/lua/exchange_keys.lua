@@ -80,6 +80,12 @@ do
       class = job and job.class
       if type(class) ~= 'string' then return nil end
     end
+    if class == 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper' then
+      local fine, read = decode(payload)
+      local wrapper = fine and type(read.args) == 'table' and read.args[1]
+      if type(wrapper) ~= 'table' or type(wrapper.job_class) ~= 'string' then return nil end
+      class, job = wrapper.job_class, { args = wrapper.arguments }
+    end
     local lines = lines_of(class)
     if not lines then return nil end
     local keys = {}
