@@ -31,7 +31,7 @@ OTHERS = (
     "queues delete a", "queues pause a", "queues resume a", "limits list",
     "limits set a 1", "limits remove a", "limits put-back", "delayed list", "delayed remove --class a",
     "delayed run --class a", "workers list", "workers clean a:1",
-    "workers cancel a:1", "schedule list", "schedule fires", "schedule pause a",
+    "workers cancel a:1", "schedule list", "schedule fires", "schedule import /dev/null", "schedule pause a",
     "schedule resume a", "schedule trigger a", "locks list", "locks remove a", "leader", "stats", "info",
     "pause", "resume", "healthcheck", "task enqueue sendMail to=a@b", "task explain sendMail",
     "task run sendMail to=a@b", "tracked create sendMail to=a@b", "tracked get a", "tracked list",

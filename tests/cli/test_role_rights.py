@@ -45,6 +45,7 @@ RIGHTS = {
     "failed_queues": "- r rw r",
     "retry": "- rw rw r",
     "retry_failure": "- rw rw r",
+    "php_status": "- rw rw r",
     "pause": "- rw rw r",
     "queue_pause": "- rw rw r",
     "running_limits": "- rw rw r",

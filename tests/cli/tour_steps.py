@@ -62,7 +62,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "delayed remove --class echo --queue reports --args '[\"in 2099\"]' --yes",
         "schedule", "schedule fires --from 2030-03-31T00:00Z --to 2030-03-31T00:00:02Z --limit 3",
         "schedule pause sayHello", "schedule list --json", "schedule resume sayHello",
-        "schedule trigger sayHello",
+        "schedule trigger sayHello", "schedule import --help",
     ),
     "Locks",
     (

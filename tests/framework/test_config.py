@@ -210,6 +210,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, environ: dict[str, str], wo
         ("REDIS_PASSWORD", "s", "redis.password", "s"),
         ("REDIS_SSL", "true", "redis.ssl", True),
         ("RESQUE_TERM_TIMEOUT", "4", "tasks.stop_timeout", 4000),
+        ("RESQUE_PRE_SHUTDOWN_TIMEOUT", "6", "tasks.stop_timeout", 6000),
         ("RESQUE_SCHEDULER_INTERVAL", "1.5", "scheduler.timeout", 1500),
         ("LOCK_TIMEOUT", "60", "scheduler.foreign_lock_ttl", 60_000),
         ("RESQUE_SCHEDULER_MASTER_LOCK_PREFIX", "p", "scheduler.ruby_lock_prefix", "p"),

@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (775, 14),
     "diagnosis": (1499, 7),
     "embedded": (480, 6),
-    "engine": (6221, 44),
+    "engine": (6240, 44),
     "framework": (8117, 50),
     "plugins": (325, 4),
     "resqpy": (149, 2),

@@ -59,6 +59,38 @@ class RubyScheduleVerbs:
             raise InvalidSchedule(f"the name of a schedule must be text, got {name!r}")
         await ruby_store.put(self._store, name, ruby.encode(name, config))
 
+    async def import_schedules(
+        self, configs: Mapping[str, Mapping[str, Any]], *, dry_run: bool = False
+    ) -> dict[str, str]:
+        """Write several schedules: all are right, or nothing is written.
+
+        Args:
+            configs: by name, as for `set_schedule`.
+            dry_run: only say what would be done.
+
+        Returns:
+            By name what became of each: `new`, `changed`, or `same`.
+
+        Raises:
+            InvalidSchedule: all that is wrong.
+        """
+        wanted, wrong = dict[str, bytes](), list[str]()
+        for name, config in configs.items():
+            try:
+                wanted[name] = ruby.encode(name, config)
+            except UsageError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise InvalidSchedule("; ".join(wrong))
+        known, done = (await ruby_store.look(self._store)).entries, dict[str, str]()
+        for name, raw in wanted.items():
+            old = known.get(name)
+            same = old is not None and codec.decode_lenient(old) == codec.decode_lenient(raw)
+            done[name] = "same" if same else "new" if old is None else "changed"
+            if not (same or dry_run):
+                await ruby_store.put(self._store, name, raw)
+        return done
+
     async def remove_schedule(self, name: str) -> bool:
         """Remove a schedule; False if there is none of that name."""
         return await ruby_store.remove(self._store, name)

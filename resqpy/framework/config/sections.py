@@ -181,7 +181,13 @@ class TasksConfig:
     stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
     retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)
     stop_timeout: int = same(
-        WorkerOptions, "stop_timeout_s", DURATION, Historic("RESQUE_TERM_TIMEOUT", seconds)
+        WorkerOptions,
+        "stop_timeout_s",
+        DURATION,
+        Historic(
+            "RESQUE_PRE_SHUTDOWN_TIMEOUT", seconds
+        ),  # how long jobs go on before they are told
+        Historic("RESQUE_TERM_TIMEOUT", seconds),
     )
     cancel_timeout: int = same(WorkerOptions, "cancel_timeout_s", DURATION)
     heartbeat: int = same(WorkerOptions, "heartbeat_s", TIME)

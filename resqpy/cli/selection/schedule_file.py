@@ -1,0 +1,67 @@
+"""Reads resque-scheduler's `resque_schedule.yml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+
+_TIMES = ("cron", "every")
+_ENTRY = {*_TIMES, "class", "custom_job_class", "queue", "args", "description"}
+
+
+def read_schedules(text: str, section: str | None = None) -> dict[str, dict[str, Any]]:
+    """The schedules in a file, by name.
+
+    Args:
+        section: of a file with a section for each environment, which one.
+
+    Raises:
+        UsageError: it is no such file; what to do.
+    """
+    found = _mapping(_yaml(text), "the file")
+    sections = [name for name, each in found.items() if _is_section(each)]
+    if section is not None:
+        if section not in found:
+            raise UsageError(f"there is no section {section!r}{near_match(section, found)}")
+        found = _mapping(found[section], f"the section {section!r}")
+    elif sections:
+        named = ", ".join(map(str, sections))
+        raise UsageError(
+            f"the file has a section for each environment: choose one by --section ({named})"
+        )
+    return {name: dict(_mapping(each, f"schedule {name!r}")) for name, each in found.items()}
+
+
+def _yaml(text: str) -> Any:
+    if "<%" in text:
+        raise UsageError(
+            "the file is an ERB template: write it out first, in the application: "
+            "ruby -rerb -e 'puts ERB.new(STDIN.read).result' < FILE > OUT"
+        )
+    try:
+        import yaml  # type: ignore[import-untyped]  # an extra without types
+    except ImportError as error:
+        raise UsageError("to read YAML, install PyYAML: pip install 'resqpy[yaml]'") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:  # also a tag of Ruby, such as !ruby/regexp
+        raise UsageError(f"the file is no plain YAML: {error}") from error
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    value = {} if value is None else value
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value):
+        raise UsageError(f"{what} is not a mapping with names")
+    return value
+
+
+def _is_section(value: Any) -> bool:
+    """Whether it holds schedules, and is none itself."""
+    if not isinstance(value, dict) or not value or _ENTRY & value.keys():
+        return False
+    return all(
+        isinstance(each, dict) and any(time in each for time in _TIMES) for each in value.values()
+    )

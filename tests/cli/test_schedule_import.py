@@ -1,0 +1,124 @@
+"""`resqpy schedule import`: resque-scheduler's file becomes schedules that all schedulers see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from resqpy.cli.output.printing import Exit
+from tests.cli.conftest import Call
+
+FILE = """
+CancelAbandonedOrders:
+  cron: "*/5 * * * *"
+queue_documents:
+  cron: "0 0 * * * Europe/Berlin"
+  class: QueueDocuments
+  queue: high
+  args:
+    - 1
+    - {deep: yes}
+  description: Every night
+clear_leaderboards:
+  every: ["1h", {first_in: "5m"}]
+  class: ClearLeaderboards
+  queue: low
+  rails_env: production
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file."""
+    path = tmp_path / "resque_schedule.yml"
+    path.write_text(FILE)
+    return path
+
+
+def _written(client: Any) -> dict[str, object]:
+    found = client.hgetall("resque:persistent_schedules")
+    return {name.decode(): json.loads(raw) for name, raw in found.items()}
+
+
+def test_the_file_is_written_where_all_schedulers_see_it(
+    resqpy: Call, client: Redis, file: Path
+) -> None:
+    """As Ruby writes them; a second time nothing changes; others stay."""
+    client.hset("resque:persistent_schedules", "mine", '{"every":"1h","class":"Mine","queue":"q"}')
+
+    dry = resqpy("schedule", "import", str(file), "--dry-run", "--json").json
+    assert sorted(_written(client)) == ["mine"]
+    done = resqpy("schedule", "import", str(file), "--json").json
+    again = resqpy("schedule", "import", str(file), "--json").json
+
+    names = ["CancelAbandonedOrders", "queue_documents", "clear_leaderboards"]
+    assert dry["schedules"] == done["schedules"] == dict.fromkeys(names, "new")
+    assert again["schedules"] == dict.fromkeys(names, "same")
+    assert _written(client) == {
+        "mine": {"every": "1h", "class": "Mine", "queue": "q"},
+        "CancelAbandonedOrders": {"cron": "*/5 * * * *", "class": "CancelAbandonedOrders"},
+        "queue_documents": {
+            "cron": "0 0 * * * Europe/Berlin", "class": "QueueDocuments", "queue": "high",
+            "args": [1, {"deep": True}], "description": "Every night",
+        },
+        "clear_leaderboards": {
+            "every": ["1h", {"first_in": "5m"}], "class": "ClearLeaderboards", "queue": "low",
+            "rails_env": "production",
+        },
+    }  # fmt: skip
+    assert "queue_documents" in resqpy("schedule").out
+    file.write_text(FILE.replace("*/5", "*/6"))
+    assert "changed" in resqpy("schedule", "import", str(file)).out
+
+
+def test_one_wrong_entry_writes_nothing(resqpy: Call, client: Redis, file: Path) -> None:
+    """All that is wrong is told."""
+    file.write_text(FILE.replace("*/5 * * * *", "61 * * * *").replace("1h", "often"))
+
+    said = resqpy("schedule", "import", str(file))
+
+    assert said.code != Exit.OK
+    assert "'CancelAbandonedOrders'" in said.err
+    assert "'clear_leaderboards'" in said.err
+    assert _written(client) == {}
+
+
+def test_sections_of_environments(resqpy: Call, client: Redis, file: Path) -> None:
+    """One is chosen; without a choice they are named."""
+    indented = FILE.replace("\n", "\n  ")
+    file.write_text(f"production:\n{indented}\nstaging:\n  a:\n    every: 1h\n")
+
+    said = resqpy("schedule", "import", str(file))
+    assert said.code != Exit.OK
+    assert "production, staging" in said.err
+    assert "production" in resqpy("schedule", "import", str(file), "--section", "productoin").err
+    assert resqpy("schedule", "import", str(file), "--section", "staging").code == Exit.OK
+    assert _written(client) == {"a": {"every": "1h", "class": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a:\n  cron: <%= ENV['X'] %>", "ERB"),
+        ("a: !ruby/object:Foo {}", "no plain YAML"),
+        ("a: [", "no plain YAML"),
+        ("- a", "not a mapping"),
+        ("a: 5", "schedule 'a' is not a mapping"),
+        ("a:\n  cron: 2026-01-01", "'a'"),
+    ],
+)
+def test_what_is_no_such_file_is_told(
+    resqpy: Call, client: Redis, file: Path, text: str, why: str
+) -> None:
+    """With what to do; nothing in it is run."""
+    file.write_text(text)
+
+    said = resqpy("schedule", "import", str(file))
+
+    assert said.code != Exit.OK
+    assert why in said.err
+    assert _written(client) == {}
