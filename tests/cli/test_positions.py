@@ -7,6 +7,7 @@ from pathlib import Path
 
 from redis import Redis
 
+from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
 TASK = """
@@ -63,3 +64,20 @@ def test_a_project_that_cannot_be_loaded_hides_no_jobs(
 
     assert '[7,"s3cret"]' in said.out
     assert "without names" in said.err
+
+
+def test_it_is_enqueued_and_run_by_position(resqpy: Call, root: Path, client: Redis) -> None:
+    """Or by name; an input that is given twice is told."""
+    _ruby(client, root)
+    client.delete("resque:queue:mail")
+
+    assert resqpy("task", "enqueue", "SendInvoice", "--args", '[7,"x"]').code == Exit.OK
+    assert resqpy("task", "enqueue", "SendInvoice", "--args", "[8]", "token=y").code == Exit.OK
+    assert resqpy("task", "run", "SendInvoice", "--args", "[9]").code == Exit.OK
+    assert (
+        "'id' is given twice" in resqpy("task", "enqueue", "SendInvoice", "-a", "[8]", "id=1").err
+    )
+    assert "takes 2 inputs by position" in resqpy("task", "run", "SendInvoice", "-a", "[1,2,3]").err
+
+    jobs = [json.loads(each)["args"] for each in client.lrange("resque:queue:mail", 0, -1)]
+    assert jobs == [[7, "x"], [8, "y"]]

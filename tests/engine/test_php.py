@@ -13,7 +13,9 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.php import php_status, started_in_php
 from resqpy.diagnosis.workers import all_workers, unbound_by_pause
 from resqpy.engine.inspect.inspector import Resque
-from tests.engine.test_foreign_care import Scene
+from resqpy.store import workers
+from tests.engine.test_foreign_care import Scene as CareScene
+from tests.engine.test_rescue import Scene, die_with, worker_id
 from tests.support.recordings import replay
 from tests.support.waiting import wait_for
 from tests.support.working import working
@@ -130,6 +132,23 @@ def test_what_is_not_php_s_has_no_status(extra: dict[str, Any]) -> None:
     assert php_status(extra) is None
 
 
+@pytest.mark.parametrize("once", [False, True])
+async def test_the_status_of_a_job_whose_worker_died(
+    redis_url: str, redis: Redis, *, once: bool
+) -> None:
+    """It waits again, or has failed if it may run only once."""
+    job = {"class": "Echo", "args": [], "id": "b3", "prefix": "", "queue_time": 1.5}
+    await redis.set(KEY, "{}")
+    async with Scene(redis_url) as scene:
+        [taken] = await die_with(scene.store, json.dumps(job).encode())
+        if once:
+            name = str(worker_id(1))
+            await workers.mark_at_most_once(scene.store, name, taken.claim.beginning)
+        await scene.look()
+
+    assert (await _status(redis))["status"] == (3 if once else 1)
+
+
 async def test_its_workers_are_shown_and_never_taken_for_dead(redis_url: str, redis: Redis) -> None:
     """They send no sign of life; how they write their start tells the language."""
     await replay(redis, "php-04-killed")
@@ -142,7 +161,7 @@ async def test_its_workers_are_shown_and_never_taken_for_dead(redis_url: str, re
             "can't tell",
         )
         assert unbound_by_pause([found], now_ms) == [found]
-    async with Scene(redis_url) as scene:
+    async with CareScene(redis_url) as scene:
         await scene.look()
         assert scene.told_of("clean_stuck_worker") == []
 

@@ -14,17 +14,17 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (3754, 27),
-    "cli": (5220, 46),
+    "base": (3800, 27),
+    "cli": (5337, 47),
     "contrib": (775, 14),
     "diagnosis": (1499, 7),
     "embedded": (480, 6),
-    "engine": (6240, 44),
-    "framework": (8117, 50),
+    "engine": (6276, 44),
+    "framework": (8185, 50),
     "plugins": (325, 4),
     "resqpy": (149, 2),
     "schedules": (700, 4),
-    "store": (5714, 28),
+    "store": (5759, 28),
     "testing": (580, 6),
     "tracked": (4226, 20),
     "web": (3023, 26),

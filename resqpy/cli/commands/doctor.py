@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resqpy.diagnosis.checks import Problem
     from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.project.project import Project
+    from resqpy.framework.tasks.spec import TaskSpec
 
 
 @command(destroys=True)
@@ -132,6 +133,7 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
 
 
 def _look_at_jobs(*, fix: bool) -> int:
+    from resqpy.base.activejob import check_readable
     from resqpy.diagnosis.contract import Contract
     from resqpy.framework.tasks.arguments import params_of, shown_args
 
@@ -139,9 +141,13 @@ def _look_at_jobs(*, fix: bool) -> int:
         raise click.UsageError("--fix can't change jobs or tasks: --jobs only checks")
     settings = current()
 
+    def check(task: TaskSpec, args: Sequence[Any]) -> None:
+        check_readable(args)
+        params_of(task, args)
+
     async def look(resque: Resque, project: Project) -> list[Problem]:
         tasks = project.registry.tasks
-        return await Contract(resque, tasks, params_of, settings.redaction, shown_args).problems()
+        return await Contract(resque, tasks, check, settings.redaction, shown_args).problems()
 
     found = ask_with_tasks(look)
     output.show([_as_json(each, {}) for each in found], lambda: _print(found, {}, promised=False))

@@ -189,7 +189,8 @@ def _print(shown: dict[str, Any], inputs: dict[str, Any], root: Path) -> None:
 NAME_AND_INPUTS = options(
     click.argument("inputs", nargs=-1, metavar="[NAME] [KEY=VALUE]…", shell_complete=task_names),
     option("--args", "-a", type=JSON, metavar="JSON",
-           help="The inputs as a JSON object, in addition to KEY=VALUE; - reads standard input."),
+           help="The inputs as a JSON object, or by position as a list, in addition to KEY=VALUE; - reads "
+                "standard input."),
     option("--name", "-n", "named", metavar="NAME", shell_complete=task_names,
            help="The task, instead of the argument."),
 )  # fmt: skip
@@ -197,25 +198,33 @@ NAME_AND_INPUTS = options(
 
 def read_name_and_inputs(
     named: str | None, args: Any, inputs: tuple[str, ...]
-) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """The task's name, its inputs from JSON, and those given as words."""
+) -> tuple[str, dict[str, Any] | list[Any], dict[str, str]]:
+    """The task's name, its inputs or its arguments from JSON, and the inputs given as words."""
     words = list(inputs)
     name = named or (words.pop(0) if words and "=" not in words[0] else None)
     if name is None:
         raise click.UsageError("the task is missing: `resqpy task list` shows them")
-    if args is not None and not isinstance(args, dict):
+    if args is not None and not isinstance(args, dict | list):
         raise click.UsageError("--args: the inputs of a task are an object: '{\"name\": 1}'")
-    given = args or {}
-    return name, given, read_pairs(words, "KEY=VALUE", given)
+    known = args if isinstance(args, dict) else ()
+    return name, args or {}, read_pairs(words, "KEY=VALUE", known)
 
 
-def checked_inputs(task: TaskSpec, given: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
+def checked_inputs(
+    task: TaskSpec, given: dict[str, Any] | list[Any], words: dict[str, str]
+) -> dict[str, Any]:
     """All inputs.
 
     Raises:
         InvalidInputs: all that is wrong.
+        click.UsageError: one is given twice.
     """
-    found = {**given, **{key: _value(task, key, word) for key, word in words.items()}}
+    from resqpy.framework.tasks.arguments import by_name
+
+    named = by_name(task, given) if isinstance(given, list) else given
+    for twice in named.keys() & words.keys():
+        raise click.UsageError(f"{twice!r} is given twice")
+    found = {**named, **{key: _value(task, key, word) for key, word in words.items()}}
     task.inputs.check(found)
     return found
 
@@ -261,12 +270,13 @@ def enqueue(
         raise click.UsageError("--in and --at can't be combined")
     if count > 1 and not (delay is None and at is None):
         raise click.UsageError("--count: equal jobs that are due at one time are one")
-    name, given, words_given = read_name_and_inputs(named, args, inputs)
+    name, by_json, words_given = read_name_and_inputs(named, args, inputs)
+    given = dict[str, Any]()
 
     async def do(process: Any) -> int:
         tasks = process.api.tasks
         await _warn_of_queue(queue, process)
-        given.update(checked_inputs(task_of(process.project, name), given, words_given))
+        given.update(checked_inputs(task_of(process.project, name), by_json, words_given))
         if dry_run:
             return count
         if delay is not None:

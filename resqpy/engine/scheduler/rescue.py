@@ -31,6 +31,7 @@ from resqpy.base.errors import (
 )
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import LostJob
+from resqpy.base.php import FAILED, WAITING, php_status
 from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours, queues_of
@@ -246,6 +247,7 @@ class RescueChore:
             complete = complete and done is not None
             if done is not None:
                 self._lost(left, done)
+                await self._tell_php(left, done, leadership.clock.now_ms())
                 entry = done.entry and codec.decode_lenient(done.entry)
                 if left.raw is not None and not entry:
                     told = left.worker_id, left.queue, _class_of(left), rescued + 1
@@ -258,6 +260,14 @@ class RescueChore:
             again = done.entry is None
             lost = LostJob(left.raw, left.queue, left.worker_id, done.error, will_retry=again)
             self._store.on_lost(lost)
+
+    async def _tell_php(self, left: Remains, done: RescueDecision, now_ms: int) -> None:
+        """Tell what became of a job whose status PHP follows."""
+        job = None if left.raw is None or left.broken else reading.show_job(left.raw, left.queue)
+        php = None if job is None or not job.extra else php_status(job.extra)
+        if php is not None:
+            status = WAITING if done.entry is None else FAILED
+            await self._store.call(*workers.php_status_command(self._store, php, status, now_ms))
 
     async def _carry_out(
         self,
