@@ -163,7 +163,7 @@ async def by_token(store: Store, secret: str, *, note: bool) -> Access:
     now_ms = _ms(now)
     token = None if raw is None else _token(digest.encode(), raw, used)
     if token is None or _is_over(token, now_ms):
-        raise _invalid("It was revoked, has expired, or was never made: resqpy web token create")
+        raise _invalid("It has ended, or was never made: resqpy web token create NAME --scope read")
     if note and (token.used_ms is None or token.used_ms < now_ms - _USE_NOTED_MS):
         await store.call("HSET", keys.web_tokens_used, digest, now_ms)
     return access_of(token)

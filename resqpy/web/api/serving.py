@@ -152,7 +152,7 @@ def _allow(access: Access | None, scopes: Sequence[str]) -> None:
     if access is None:
         headers = {"WWW-Authenticate": "Bearer"}
         words = (
-            "send an access token: Authorization: Bearer rsq_…, made by `resqpy web token create`"
+            "send Authorization: Bearer TOKEN, one of `resqpy web token create NAME --scope read`"
         )
         raise ApiProblem("no-token", words, headers=headers)
     if not any("{" in each or access.allows(each) for each in scopes):
