@@ -27,12 +27,14 @@ from resqpy.base.masking import Redaction
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.framework.api.api import now
 from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.process.metrics import Installation
 from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.registry import Registry
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
 from resqpy.web.asking import LOOPBACK, Refusal, check_host, check_origin
+from resqpy.web.live import LiveEvents
 from resqpy.web.pages import PAGES
 from resqpy.web.signin import Sessions
 from resqpy.web.tokens import bearer, by_token
@@ -131,6 +133,7 @@ class Console:
     Attributes:
         sessions: links and sessions; None where the application says who asks.
         registry: the tasks that are known, once `open` has been called.
+        live, installation: events for all who watch, and numbers for all who ask; once `open` has been called.
     """
 
     def __init__(
@@ -141,6 +144,8 @@ class Console:
         self._resque: Resque | None = None
         self.registry: Registry | None = None
         self._tracked: dict[str, TrackedApi] = {}
+        self.live: LiveEvents
+        self.installation: Installation
         self._opening = asyncio.Lock()
         self.sessions: Sessions | None = None
         self._routes = [
@@ -171,6 +176,10 @@ class Console:
                 known = self.options.registry or running
                 self.registry = known if known is not None and known.tasks else None
                 self._resque = Resque(found, self.registry.definitions if self.registry else None)
+                # who may only read may run no scripts either
+                self._resque.store.scripts = not self.options.read_only
+                self.live = LiveEvents(self._resque.store)
+                self.installation = Installation(self._resque.store)
                 if self.options.authenticate is None:
                     vault: Vault = RedisVault(self._resque.store)
                     vault = MemoryVault() if self.options.read_only else vault
@@ -179,6 +188,8 @@ class Console:
     async def close(self) -> None:
         """Close the connection; a later request opens it again."""
         found, self._resque = self._resque, None
+        if found is not None:
+            self.live.end()
         self._tracked.clear()
         if found is not None:
             await found.close()
@@ -226,13 +237,9 @@ class Console:
         request = visit.request
         check_host(request, self.options.allowed_hosts)
         endpoint = _endpoint(request, routes)
-        if (secret := bearer(request.headers.get("authorization", ""))) is not None:
-            note = not self.options.read_only  # no browser sends one by itself, so from no page
-            visit.access = await by_token(self.resque.store, secret, note=note)
-        else:
-            visit.access = await self._access(request)
-            if visit.access is not None or not endpoint.for_programs:
-                check_origin(request)
+        visit.access = await self.access_of(request)
+        if (visit.access is not None or not endpoint.for_programs) and not _has_token(request):
+            check_origin(request)
         if endpoint.scope is not None and not visit.who.allows(endpoint.scope):
             raise Refusal(
                 403,
@@ -243,11 +250,24 @@ class Console:
             raise Refusal(403, "The console is read-only", "It was started with --read-only.")
         return await endpoint.handler(visit)
 
-    async def _access(self, request: Request) -> Access | None:
+    async def access_of(self, request: Request) -> Access | None:
+        """Who sends a request: its token says so, a session, or the application around; None: nobody known.
+
+        Raises:
+            Refusal: its token is not valid.
+        """
+        if (secret := bearer(request.headers.get("authorization", ""))) is not None:
+            note = not self.options.read_only
+            return await by_token(self.resque.store, secret, note=note)
         if self.options.authenticate is not None:
             found = self.options.authenticate(request)
             return await found if inspect.isawaitable(found) else found
         return None if self.sessions is None else await self.sessions.access(request)
+
+
+def _has_token(request: Request) -> bool:
+    """No browser sends one by itself, so it comes from no page."""
+    return bearer(request.headers.get("authorization", "")) is not None
 
 
 def _endpoint(request: Request, routes: list[tuple[Endpoint, Route]]) -> Endpoint:

@@ -24,7 +24,13 @@ def allowed_hosts(host: str, public: Sequence[str]) -> frozenset[str]:
 
 
 class _Server(uvicorn.Server):
-    """Told of signals as all of resqpy is: a stop in order is no error."""
+    """Hears of signals as all of resqpy does: a stop in order is no error. It ends the streams itself, for which
+    uvicorn would wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, console: Console) -> None:
+        super().__init__(config)
+        self._console = console
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -34,6 +40,7 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._console.live.end()
 
 
 async def serve(
@@ -66,7 +73,7 @@ async def serve(
                 forwarded_allow_ips=list(trusted_proxies), proxy_headers=bool(trusted_proxies),
                 timeout_graceful_shutdown=_STOP_S, lifespan="off",
             )  # fmt: skip
-            await _Server(config).serve([listener])
+            await _Server(config, console).serve([listener])
         finally:
             await console.close()
 

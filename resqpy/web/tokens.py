@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import secrets
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, UsageError
 from resqpy.base.imports import near_match
 from resqpy.diagnosis import texts
 from resqpy.store.connection.client import Store
@@ -157,15 +158,18 @@ async def by_token(store: Store, secret: str, *, note: bool) -> Access:
         Refusal: it is no valid token.
     """
     digest, keys = _digest(secret), store.keys
-    raw, used, now = await store.look(
-        [("HGET", keys.web_tokens, digest), ("HGET", keys.web_tokens_used, digest), ("TIME",)]
-    )
+    asked = [("HGET", keys.web_tokens, digest), ("HGET", keys.web_tokens_used, digest), ("TIME",)]
+    try:
+        raw, used, now = await store.look(asked)
+    except OutcomeUnknown as error:  # a read changes nothing
+        raise StoreUnavailable(str(error)) from error
     now_ms = _ms(now)
     token = None if raw is None else _token(digest.encode(), raw, used)
     if token is None or _is_over(token, now_ms):
         raise _invalid("It has ended, or was never made: resqpy web token create NAME --scope read")
     if note and (token.used_ms is None or token.used_ms < now_ms - _USE_NOTED_MS):
-        await store.call("HSET", keys.web_tokens_used, digest, now_ms)
+        with contextlib.suppress(StoreError):  # a Redis user that may only read
+            await store.call("HSET", keys.web_tokens_used, digest, now_ms)
     return access_of(token)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from resqpy.base.errors import StoreError
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.web.access import READ, Access
 from resqpy.web.asking import Refusal
@@ -46,6 +47,18 @@ class Visit:
         if self.access is None:
             raise Refusal(401, "You are not signed in")
         return self.access
+
+    async def still_may(self, *scopes: str) -> bool:
+        """Whether who asks may still do this: their session or token may have ended. A Redis that is away ends
+        nothing.
+        """
+        try:
+            self.access = await self.console.access_of(self.request)
+        except Refusal:
+            return False
+        except StoreError:
+            return True
+        return self.access is not None and any(map(self.access.allows, scopes))
 
     def url(self, path: str, **query: str | int | None) -> str:
         """The URL of a page; what is None is left out of the query."""

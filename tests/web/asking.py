@@ -28,6 +28,20 @@ class Reply:
         return json.loads(self.content)
 
 
+def scope_of(
+    method: str, path: str, headers: Mapping[str, str], *, root_path: str = ""
+) -> dict[str, Any]:
+    """The scope of a request."""
+    raw, _, query = path.partition("?")
+    sent = {"host": "127.0.0.1", **headers}
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": unquote(raw), "raw_path": raw.encode(), "query_string": query.encode(), "root_path": root_path,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+        "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8937), "state": {},
+    }  # fmt: skip
+
+
 async def ask(
     app: ASGIApp,
     method: str,
@@ -43,19 +57,13 @@ async def ask(
         path: encoded, with the query.
         body: bytes, or a value that is sent as JSON.
     """
-    raw, _, query = path.partition("?")
     content = (
         b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     )
-    sent = {"host": "127.0.0.1", **{name.lower(): value for name, value in (headers or {}).items()}}
+    sent = {name.lower(): value for name, value in (headers or {}).items()}
     if body is not None and not isinstance(body, bytes):
         sent.setdefault("content-type", "application/json")
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-        "path": unquote(raw), "raw_path": raw.encode(), "query_string": query.encode(), "root_path": root_path,
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
-        "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8937), "state": {},
-    }  # fmt: skip
+    scope = scope_of(method, path, sent, root_path=root_path)
     told: list[Message] = []
 
     async def receive() -> Message:

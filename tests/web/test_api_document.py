@@ -65,7 +65,7 @@ async def test_who_may_not_is_told_so(api: ApiClient, prefix: str, who: str) -> 
     status = {"nobody": 401, "wrong token": 401, "other scope": 403}[who]
     api.base = prefix
     headers = {"authorization": "Bearer rsq_x"} if who == "wrong token" else {}
-    scopes = ["metrics"] if who == "other scope" else []
+    scopes = ["enqueue:Nothing"] if who == "other scope" else []
     for each in TABLES[prefix]:
         body: Any = {} if each.changes else None
         path = each.path.replace("{second}", "1").replace("{id}", "0" * 40)

@@ -267,5 +267,5 @@ async def _sign_in(call: Call) -> Any:
 
 SIGN_IN = [
     ApiEndpoint("POST", "/oauth2/tokens", (), "Trade an access token, as `refresh_token`, for itself: as the SDK "
-                "signs in.", _sign_in, body=_GRANT),
+                "signs in.", _sign_in, body=_GRANT, problems=("wrong-token",)),
 ]  # fmt: skip

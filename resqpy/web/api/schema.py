@@ -77,9 +77,25 @@ def _is_of(value: Any, schema: Schema) -> bool:
         return True
     if isinstance(value, bool):
         return "boolean" in kinds if isinstance(kinds, list) else kinds == "boolean"
-    return any(
-        isinstance(value, _TYPES[kind]) for kind in ([kinds] if isinstance(kinds, str) else kinds)
-    )
+    named = [kinds] if isinstance(kinds, str) else kinds
+    if isinstance(value, float) and value.is_integer() and "integer" in named:
+        return True  # 2.0 is one in JSON
+    return any(isinstance(value, _TYPES[kind]) for kind in named)
+
+
+def with_integers(value: Any, schema: Schema) -> Any:
+    """A value that fits a schema, with its integers as such: JSON may spell them 2.0."""
+    match value:
+        case float() if "integer" in schema.get("type", ()):
+            return int(value)
+        case dict():
+            known: Mapping[str, Schema] = schema.get("oneOf", [schema])[0].get("properties", {})
+            return {name: with_integers(each, known.get(name, {})) for name, each in value.items()}
+        case list():
+            lists = [each for each in schema.get("oneOf", [schema]) if "items" in each]
+            items: Schema = lists[0]["items"] if lists else {}
+            return [with_integers(each, items) for each in value]
+    return value
 
 
 def _type_words(schema: Schema) -> str:

@@ -16,8 +16,8 @@ from resqpy.base.errors import repr_of
 from resqpy.web.access import Access
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, ApiParts, Call, Parameter
 from resqpy.web.api.problems import KINDS, MEDIA_TYPE, ApiProblem, problem_of
-from resqpy.web.api.schema import RequestFault, faults, from_text, nearest
-from resqpy.web.asking import Refusal, body_of, named
+from resqpy.web.api.schema import RequestFault, faults, from_text, nearest, with_integers
+from resqpy.web.asking import SAFE, Refusal, body_of, named
 from resqpy.web.visit import Area, Endpoint, Visit
 
 MAX_BODY = 1024 * 1024  # bytes
@@ -91,6 +91,8 @@ class HttpApi:
             return self.refused(visit, refusal)
         except Exception as error:
             problem = problem_of(error)
+            if problem.kind == "outcome-unknown" and visit.request.method in SAFE:
+                problem = ApiProblem("redis-away", problem.detail, headers={"Retry-After": "1"})
             if problem.kind == "internal":
                 _log.error("the API failed to answer: %s", repr_of(error), exc_info=error)
             return self._told(visit, problem)
@@ -256,7 +258,7 @@ async def _body(endpoint: ApiEndpoint, request: Request) -> Any:
     body = _decoded(raw)
     if wrong := list(faults(body, endpoint.body)):
         raise _wrong(wrong)
-    return body
+    return with_integers(body, endpoint.body)
 
 
 def _decoded(raw: bytes) -> Any:

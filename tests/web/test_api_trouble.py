@@ -1,0 +1,141 @@
+"""A Redis that is away, that answers too late, that refuses: 503, 504 and 502 say which; and what pages cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.store.connection.options import RedisOptions
+from resqpy.web.app import Console, ConsoleOptions
+from tests.support.proxy import Proxy
+from tests.web.asking import ApiClient
+from tests.web.test_api_reads import is_problem, job
+
+MAIL = {"task": "Mail", "queue": "mail"}
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    """Before the test's Redis."""
+    async with Proxy(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def behind(proxy: Proxy) -> AsyncIterator[ApiClient]:
+    """An API whose Redis is behind the proxy."""
+    console = Console(lambda: RedisOptions(url=proxy.url))
+    await console.open()
+    yield ApiClient(console)
+    await console.close()
+
+
+async def test_a_lost_reply_may_have_happened_and_the_key_makes_sure(
+    behind: ApiClient, proxy: Proxy, redis: Redis
+) -> None:
+    """504, not 503: the job is there. The same request, repeated, makes no second one."""
+    await behind("POST /jobs", MAIL, headers={"Idempotency-Key": "first"})  # scripts are loaded now
+    proxy.lose_reply(1)
+
+    lost = await behind("POST /jobs", MAIL, headers={"Idempotency-Key": "second"})
+    again = await behind("POST /jobs", MAIL, headers={"Idempotency-Key": "second"})
+
+    assert (lost.status, is_problem(lost, "outcome-unknown")) == (504, True)
+    assert (again.status, again.json["refused"]) == (200, "once")
+    assert await redis.llen("resque:queue:mail") == 2
+
+
+async def test_a_redis_that_is_away_did_nothing_and_comes_back(
+    behind: ApiClient, proxy: Proxy, redis: Redis
+) -> None:
+    """503 with a time to repeat it; then it goes on by itself."""
+    await behind.token("operate")
+    await proxy.refuse()
+    proxy.reset()
+
+    away = [
+        await behind(line, body) for line, body in (("GET /queues", None), ("POST /jobs", MAIL))
+    ]
+    ready = await behind("GET /ready", scopes=())
+    await proxy.listen()
+    back = await behind("POST /jobs", MAIL)
+
+    assert [each.status for each in away] == [503, 503]
+    assert all("retry-after" in each.headers and is_problem(each, "redis-away") for each in away)
+    assert (ready.status, back.status) == (503, 201)
+    assert await redis.llen("resque:queue:mail") == 1
+
+
+LINES = [
+    *(
+        (f"GET {path}", None)
+        for path in ("/overview", "/queues", "/failed", "/delayed", "/workers")
+    ),
+    ("GET /tasks", None),  # by a script, unless the console is read-only
+    ("POST /jobs", MAIL),
+]
+
+
+async def test_a_redis_user_that_may_only_read(
+    api: ApiClient, redis: Redis, redis_url: str
+) -> None:
+    """Sees all, with --read-only; a change is refused."""
+    token = await api.token("operate")
+    commands = ["+@read", "+@connection", "+time", "+info"]
+    await redis.acl_setuser("looker", enabled=True, passwords="+pw", keys=[], commands=commands)
+    await redis.execute_command("ACL", "SETUSER", "looker", "%R~resque:*")  # type: ignore[no-untyped-call]  # redis-py
+    headers, statuses = {"authorization": f"Bearer {token}"}, []
+    options = RedisOptions(url=redis_url.replace("://", "://looker:pw@"))
+    for read_only in (False, True):
+        console = Console(lambda: options, ConsoleOptions(read_only=read_only))
+        await console.open()
+        looker = ApiClient(console)
+        for line, body in LINES:
+            answer = await looker(line, body, scopes=(), headers=headers)
+            statuses.append(answer.status)
+        await console.close()
+    await redis.acl_deluser("looker")
+
+    assert statuses == [*[200] * 5, 502, 502, *[200] * 6, 403]
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/health", 8),
+        ("/overview", 26),
+        ("/queues?size=5", 16),
+        ("/queues/q000/jobs?size=5", 6),
+        ("/failed?size=5", 8),
+        ("/delayed?size=5", 16),
+        ("/tasks?size=5", 14),
+    ],
+)
+async def test_a_page_costs_what_it_shows(
+    api: ApiClient, redis: Redis, path: str, most: int
+) -> None:
+    """However much there is: commands are counted, those of the token included."""
+    await api.token("operate")
+    counts = []
+    for number in (10, 300):
+        for n in range(number):
+            await redis.rpush("resque:queue:q000", job(n))
+            await redis.rpush("resque:failed", json.dumps({"n": n, "payload": {"class": "A"}}))
+            await redis.zadd("resque:delayed_queue_schedule", {str(2_000_000_000 + n): n + 1})
+            await redis.sadd("resque:queues", f"q{n:03}")
+        await api("POST /tasks", {"type": "T"})
+        await api(f"GET {path}")  # scripts are loaded now
+        await redis.config_resetstat()
+        assert (await api(f"GET {path}")).status == 200
+        stats = await redis.info("commandstats")
+        own = {"info", "config|resetstat"}
+        counts.append(
+            sum(each["calls"] for name, each in stats.items() if name.partition("_")[2] not in own)
+        )
+
+    queues = 290 if path == "/overview" else 0  # it counts all of them
+    assert counts[0] <= most
+    assert counts[1] <= counts[0] + queues + 1  # there is one more task

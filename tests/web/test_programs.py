@@ -1,0 +1,87 @@
+"""The API of `resqpy web` as programs use it: tokens by commands, requests by HTTP, streams that end with it."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import httpx2
+
+from tests.cli.conftest import Call, Program, client, environ, program, resqpy, root
+
+__all__ = ["client", "environ", "program", "resqpy", "root"]
+
+STREAMS = 20
+
+
+def test_tokens_are_made_listed_and_revoked(resqpy: Call) -> None:
+    """The secret is shown once."""
+    made = resqpy(
+        "web", "token", "create", "shop", "--scope", "enqueue:SendMail", "--expires", "30d"
+    )
+    wrong = resqpy("web", "token", "create", "other", "--scope", "enqeue")
+    listed = resqpy("web", "token", "list", "--json")
+    revoked = resqpy("web", "token", "revoke", listed.json[0]["id"])
+    again = resqpy("web", "token", "revoke", "shop")
+
+    assert re.fullmatch(r"rsq_\S{43}\n", made.out)
+    assert (wrong.code, "did you mean 'enqueue'" in wrong.err) == (2, True)
+    assert (listed.json[0]["name"], listed.json[0]["scopes"]) == ("shop", ["enqueue:SendMail"])
+    assert listed.json[0]["expires"] is not None
+    assert made.out.strip() not in listed.out
+    assert (revoked.code, again.code) == (0, 5)
+
+
+def test_a_project_s_task_is_enqueued_by_http(resqpy: Call, program: Program) -> None:
+    """With its checks, by a token that may do nothing else."""
+    token = resqpy("web", "token", "create", "shop", "--scope", "enqueue:sendMail").out.strip()
+    with httpx2.Client(base_url=address(program), headers=bearer(token)) as shop:
+        right = shop.post("/api/v1/jobs", json={"task": "sendMail", "inputs": {"to": "a@b"}})
+        wrong = shop.post("/api/v1/jobs", json={"task": "sendMail", "inputs": {"to": "a"}})
+        other = shop.get("/api/v1/queues")
+
+    assert (right.status_code, wrong.status_code, other.status_code) == (201, 422, 403)
+    jobs = resqpy("jobs", "default", "--json").json
+    assert [each["args"] for each in jobs] == [[{"to": "a@b"}]]
+
+
+def test_a_signal_ends_it_while_streams_are_open(resqpy: Call, program: Program) -> None:
+    """In order: their clients see an end, and nothing is logged as an error."""
+    token = resqpy("web", "token", "create", "watch", "--scope", "read").out.strip()
+    served = program("web", "--port", "0")
+    assert served.stdout is not None
+    base = place_in(served.stdout.readline())
+    with httpx2.Client(base_url=base, headers=bearer(token), timeout=30) as watch:
+        open_streams = [watch.stream("GET", "/api/v1/events") for _ in range(STREAMS)]
+        answers = [each.__enter__() for each in open_streams]
+        reads = [answer.iter_text() for answer in answers]
+        first = [next(read) for read in reads]
+        served.send_signal(signal.SIGTERM)
+        rest = ["".join(read) for read in reads]
+        for each in open_streams:
+            each.__exit__(None, None, None)
+
+    assert {each.partition("\n")[0] for each in first} == {"retry: 5000"}
+    assert len(rest) == STREAMS
+    out, err = served.communicate(timeout=30)
+    assert (out, served.returncode) == ("", 0)
+    assert "ERROR" not in (err or "")
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header of a request with a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def address(program: Program) -> str:
+    """Where a new console is."""
+    served = program("web", "--port", "0")
+    assert served.stdout is not None
+    return place_in(served.stdout.readline())
+
+
+def place_in(line: str) -> str:
+    """The address in the line that it prints."""
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found is not None, line
+    return found[0]
