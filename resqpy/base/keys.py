@@ -331,6 +331,16 @@ class Keys:
         """Sorted set of the keys for which a queue's jobs waited, and that may have room -> since when (ms)."""
         return self.own("limits", "ready", queue)
 
+    @cached_property
+    def ages(self) -> str:
+        """Hash queue -> JSON: how old its first job is, and how many come and go; it expires without a leader."""
+        return self.own("ages")
+
+    @cached_property
+    def age_marks(self) -> str:
+        """Hash queue -> the job near its tail by which the leader tells what is new at its next look."""
+        return self.own("ages", "marks")
+
     # -- the console --
 
     def web(self, kind: str, digest: str) -> str:

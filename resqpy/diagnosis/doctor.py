@@ -31,6 +31,7 @@ from resqpy.diagnosis.checks import (
     ruby_problems,
     worker_problems,
 )
+from resqpy.diagnosis.queues import ages, drain_words
 from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.workers import (
     BUT_RESQUE_PAUSE,
@@ -59,6 +60,7 @@ OVERDUE_MS = 60_000  # more than a scheduler needs
 MANY_FAILED = 10_000
 NEARLY_FULL = 0.9
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+BEHIND_MS = 900_000
 LOOKED_AT = 1000  # jobs of each queue, delayed times
 _NAMED = 5  # queues
 
@@ -98,6 +100,7 @@ class Diagnosis:
             ),
             "workers": self._dead,
             "queues without workers": self._unworked,
+            "queues that fall behind": self._behind,
             "versions of tasks": self._versions,
             "unreadable jobs": self._unreadable,
             "counters": self._counters,
@@ -289,6 +292,29 @@ class Diagnosis:
         }
         if waiting:
             yield Problem("unworked queue", *_of_unworked(waiting))
+
+    async def _behind(self) -> Found:
+        """Queues whose jobs have waited for long although they are worked and not paused."""
+        seen, paused = await ages(self._resque), await self._resque.paused_queues()
+        live = [
+            each for each in self._workers or [] if each.lives(self._now_ms) and each.takes_jobs
+        ]
+        behind = [
+            f"{name} ({seen.words(name, age.jobs)}; {age.jobs:,} wait, empty in {drain_words(age, seen.now_ms)})"
+            for name, age in seen.by_queue.items()
+            if (age.age_ms(seen.now_ms) or 0) > BEHIND_MS
+            and name not in paused
+            and any(each.works(name) for each in live)
+        ]
+        if behind:
+            yield Problem(
+                "queues that fall behind",
+                f"the first job has waited for more than {texts.duration(BEHIND_MS)} in "
+                f"{counted(len(behind), 'queue')} that live workers work: {named(behind)}",
+                "more task processors or processes for them (resqpy workers shows who works what), or a place "
+                "further ahead in the list of queues",
+                grave=False,
+            )
 
     async def _versions(self) -> Found:
         found = sorted(await workers.versions(self._store))

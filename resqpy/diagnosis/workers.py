@@ -20,6 +20,7 @@ from resqpy.base.model import (
 )
 from resqpy.base.php import started_in_php
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.queues import QueueAges, ages
 from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
 from resqpy.engine.scheduler.foreign_care import BEATS
@@ -272,6 +273,7 @@ class InstallationSummary:
     paused: bool
     unregistered: int
     everything: bool
+    ages: QueueAges
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -279,6 +281,7 @@ class InstallationSummary:
         counters, workers = details["stats"], details["workers"].values()
         return {
             "queues": details["queues"],
+            "ages": {name: self.ages.as_json(name) for name in self.ages.by_queue},
             "waiting": sum(details["queues"].values()),
             "workers": len(workers),
             "working": sum(work is not None for work in workers),
@@ -297,7 +300,11 @@ async def installation(inspector: Inspector) -> InstallationSummary:
     others = await checkup.look(inspector.store)
     paused = await is_paused(inspector.store)
     return InstallationSummary(
-        await inspector.details(), paused, len(others.records), others.everything
+        await inspector.details(),
+        paused,
+        len(others.records),
+        others.everything,
+        await ages(inspector),
     )
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from resqpy.base import codec
 from resqpy.base.keys import FAILED, split_priority
 from resqpy.base.model import QueuePause, WorkerId
+from resqpy.base.queue_age import QueueAge
 from resqpy.store.connection.client import Store
 from resqpy.store.limits import running_limits
+from resqpy.store.queue_ages import read_fields
 from resqpy.store.queues import decode_name, lengths_told, parked_command
 from resqpy.store.sweep import matching
 
@@ -67,7 +69,7 @@ async def queue_pauses(store: Store, queues: Sequence[str]) -> dict[str, QueuePa
         [("TIME",), *(("PTTL", store.keys.queue_pause(name)) for name in notes)]
     )
     found = {
-        name: _queue_pause(note, int(now[0]) * 1000 + int(now[1]) // 1000, left)
+        name: _queue_pause(note, _milliseconds(*now), left)
         for (name, note), left in zip(notes.items(), lefts, strict=True)
     }
     return {name: found[owner] for name, owner in _owners(queues, found).items()}
@@ -127,6 +129,10 @@ def shown_counters(names: Sequence[str], values: Sequence[bytes | None]) -> dict
     """Counters by name; the global ones always, others if they exist."""
     pairs = zip(names, values, strict=True)
     return {n: _number(value) for n, value in pairs if value is not None or n in _COUNTERS}
+
+
+def _milliseconds(seconds: bytes, microseconds: bytes) -> int:
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _number(value: bytes | None) -> int:
@@ -203,6 +209,8 @@ class Numbers:
         sets: sizes of the requested sorted sets.
         paused_queues: the names of those that are paused.
         limits: how many jobs of a queue may run at once, and how many do.
+        ages: how long the first jobs of queues have waited; None: no leader has looked of late.
+        now_ms: Redis' time.
         odd: keys of the wrong type, except queues (see `NoList`).
     """
 
@@ -215,6 +223,8 @@ class Numbers:
     paused: bool
     paused_queues: Sequence[str] = ()
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    ages: Mapping[str, QueueAge] | None = None
+    now_ms: int = 0
     odd: Sequence[str] = ()
 
 
@@ -226,7 +236,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
     """
     keys = store.keys
     counters = counter_names([])
-    names, lists, parked, delayed, workers, paused, counts, *sizes = await store.look(
+    names, lists, parked, delayed, workers, paused, counts, ages, time, *sizes = await store.look(
         [
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.failed_queues),
@@ -235,6 +245,8 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
             ("SCARD", keys.workers),
             ("GET", keys.pause),
             ("MGET", *map(keys.stat, counters)),
+            ("HGETALL", keys.ages),
+            ("TIME",),
             *(("ZCARD", key) for key in sets.values()),
         ]
     )
@@ -247,9 +259,6 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         + [("LLEN", keys.queue(name)) for name in queues]
     )
     waiting = await lengths_told(store, queues, lengths[len(failed) :], parked)
-    limits = {
-        n: (each.most, len(each.running)) for n, each in (await running_limits(store)).items()
-    }
     resting = {name for name, note in zip(asked, pauses, strict=True) if note is not None}
     return Numbers(
         queues=dict(zip(queues, waiting, strict=True)),
@@ -260,9 +269,16 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         sets=dict(zip(sets, sizes, strict=True)),
         paused=says_paused(paused),
         paused_queues=list(_owners(queues, resting)),
-        limits=limits,
+        limits=await _running(store),
+        ages=read_fields(ages),
+        now_ms=_milliseconds(*time),
         odd=sorted(store.junk),
     )
+
+
+async def _running(store: Store) -> dict[str, tuple[int, int]]:
+    limits = await running_limits(store)
+    return {name: (each.most, len(each.running)) for name, each in limits.items()}
 
 
 async def leader(store: Store) -> str | None:

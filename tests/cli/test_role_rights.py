@@ -58,6 +58,8 @@ RIGHTS = {
     "parked_jobs": "- rw rw r",
     "parked_queues": "- rw rw r",
     "parked_ready": "- rw rw r",
+    "ages": "- r rw r",
+    "age_marks": "- - rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",

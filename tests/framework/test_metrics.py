@@ -109,7 +109,8 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
             found = await _scrape(port)
             ended = sum(value for key, value in found.items() if key[0] == "jobs_total")
             leads = found["scheduler_leader",]
-            return found if ended >= 6 and leads and ("queue_jobs", "mail") in found else None
+            seen = ("queue_latency_seconds", "mail") in found
+            return found if ended >= 6 and leads and seen else None
 
         found = await until(all_ended)
 

@@ -14,6 +14,7 @@ from resqpy.diagnosis import texts
 from resqpy.diagnosis.workers import leader_json
 
 if TYPE_CHECKING:
+    from resqpy.diagnosis.queues import QueueAges
     from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspect.inspector import Inspector, Resque
 
@@ -71,7 +72,7 @@ def info(*, prometheus: bool) -> None:
         return
 
     found = ask(installation)
-    output.show(found.as_json(), lambda: _print_info(found.as_json()))
+    output.show(found.as_json(), lambda: _print_info(found.as_json(), found.ages))
     views.tell_how_far(everything=found.everything)
 
 
@@ -82,11 +83,13 @@ def _print_metrics() -> None:
     output.say_block(render(metrics_of(found)).decode())
 
 
-def _print_info(shown: dict[str, Any]) -> None:
+def _print_info(shown: dict[str, Any], ages: QueueAges) -> None:
     others = f"; {shown['unregistered']:,} more unregistered: see resqpy workers"
+    first = ages.oldest()
+    since = f", the first for {ages.words(*first)} (in {first[0]})" if first else ""
     output.properties(
         {
-            "waiting": texts.counted(shown["waiting"], "job"),
+            "waiting": texts.counted(shown["waiting"], "job") + since,
             "workers": f"{shown['workers']:,}, {shown['working']:,} at work"
             + ", all paused" * shown["paused"]
             + others * bool(shown["unregistered"]),
@@ -98,8 +101,9 @@ def _print_info(shown: dict[str, Any]) -> None:
     )
     output.say()
     sizes = sorted(shown["queues"].items(), key=lambda pair: -pair[1])
-    rows = [(name, views.length(length)) for name, length in sizes]
-    output.table(("queue", "jobs"), rows, empty="no queues", right=("jobs",))
+    rows = [(name, views.length(length), ages.words(name, length)) for name, length in sizes]
+    heads = ("queue", "jobs", "oldest")
+    output.table(heads, rows, empty="no queues", right=("jobs", "oldest"))
 
 
 @command()

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Inspector, Resque
 
 
+HEADS = ("queue", "jobs", "oldest", "come/min", "go/min", "empty in")
+
+
 @click.group(cls=Group, default="list")
 def queues() -> None:
     """Show queues with their jobs; pause, resume or delete one."""
@@ -42,31 +45,45 @@ def queues() -> None:
 @option("--match", default="*", metavar="GLOB", help="Only queues whose name matches.")
 @option("--waiting", is_flag=True, help="Only queues with waiting jobs.")
 def list_(*, match: str, waiting: bool) -> None:
-    """Show all queues and how many jobs wait in each."""
+    """Show all queues: how many jobs wait, since when, how many come and go, and when it is empty.
 
-    async def look(resque: Resque) -> tuple[dict[str, int], dict[str, QueuePause], int]:
-        paused = await resque.paused_queues()
-        return await resque.lengths(), paused, await resque.now_ms() if paused else 0
+    All but the number of jobs is known while a scheduler of resqpy leads, which looks once a second: ≤ and ≥
+    where jobs can't be told from each other or were there before, ~ where jobs were put back or removed.
+    """
+    from resqpy.diagnosis.queues import UNKNOWN, QueueAges, ages, drain_words, rate_words
+
+    async def look(resque: Resque) -> tuple[dict[str, int], dict[str, QueuePause], QueueAges]:
+        return await resque.lengths(), await resque.paused_queues(), await ages(resque)
 
     def as_json(pair: tuple[str, int]) -> dict[str, Any]:
         name, length = pair
         problem = {"problem": length.words} if isinstance(length, NoList) else {}
         pause = {"pause": pause_json(paused[name])} if name in paused else {}
-        return {"queue": name, "jobs": length, **problem, **pause}
+        return {"queue": name, "jobs": length, **seen.as_json(name), **problem, **pause}
 
-    lengths, paused, now_ms = ask(look)
+    def cells(pair: tuple[str, int]) -> tuple[str, ...]:
+        name, length = pair
+        age = seen.by_queue.get(name)
+        oldest = seen.words(name, length)
+        if age is None:
+            return name, views.length(length), oldest, "-", "-", "-"
+        come, go = (rate_words(each, counted=age.counted) for each in age.rates(seen.now_ms))
+        return name, views.length(length), oldest, come, go, drain_words(age, seen.now_ms)
+
+    lengths, paused, seen = ask(look)
     found = [
         (name, length)
         for name, length in lengths.items()
         if fnmatchcase(name, match) and (length or not waiting or isinstance(length, NoList))
     ]
     output.listing(
-        found, as_json, ("queue", "jobs"), lambda pair: (pair[0], views.length(pair[1])),
-        empty="no queues", right=("jobs",),
+        found, as_json, HEADS, cells, empty="no queues", right=HEADS[1:],
     )  # fmt: skip
+    if any(length for _, length in found) and not seen.known and not output.wants_json():
+        output.note(UNKNOWN)
     for name, _ in found:
         if name in paused:
-            output.note(queue_pause_words(name, paused[name], now_ms))
+            output.note(queue_pause_words(name, paused[name], seen.now_ms))
 
 
 @queues.command()

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base.clock import SYSTEM_CLOCK
@@ -113,7 +114,8 @@ def _buckets(name: str, labels: Labels, histogram: Histogram) -> list[str]:
 
 def _line(name: str, labels: Labels, value: float) -> str:
     pairs = ",".join(f'{key}="{_quoted(text)}"' for key, text in labels.items())
-    return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"
+    shown = "+Inf" if value == inf else repr(value)
+    return f"{name}{{{pairs}}} {shown}" if pairs else f"{name} {shown}"
 
 
 def _escaped(text: str) -> str:
@@ -335,6 +337,28 @@ def _of_rules(numbers: overview.Numbers) -> list[Metric]:
     return [paused, limit, running]
 
 
+def _of_ages(numbers: overview.Numbers) -> list[Metric]:
+    """How long jobs wait, and how many come and go; nothing where no leader looks."""
+    latency = Metric(
+        "resqpy_queue_latency_seconds", "gauge", "How long the first waiting job has waited."
+    )
+    doubtful = Metric(
+        "resqpy_queue_latency_approximate", "gauge", "1: that is not known to the second."
+    )
+    come = Metric("resqpy_queue_arrivals_total", "counter", "Jobs that were seen to come.")
+    gone = Metric("resqpy_queue_departures_total", "counter", "Jobs that were seen to go.")
+    drain = Metric(
+        "resqpy_queue_drain_seconds", "gauge", "When it is empty, at the rates of the last minute."
+    )
+    for name, age in (numbers.ages or {}).items():
+        latency.add((age.age_ms(numbers.now_ms) or 0) / 1000, queue=name)
+        doubtful.add(int(age.accuracy != "exact"), queue=name)
+        come.add(age.arrived, queue=name)
+        gone.add(age.left, queue=name)
+        drain.add(round(age.drain_s(numbers.now_ms), 3), queue=name)
+    return [latency, doubtful, come, gone, drain]
+
+
 def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     """The metrics of an installation."""
     queues = Metric("resqpy_queue_jobs", "gauge", "Waiting jobs.")
@@ -355,6 +379,7 @@ def metrics_of(numbers: overview.Numbers) -> list[Metric]:
     times = "Seconds at which a delayed job is due."
     return [
         queues,
+        *_of_ages(numbers),
         *_of_rules(numbers),
         failed,
         metric("resqpy_delayed_times", "gauge", times, numbers.delayed),

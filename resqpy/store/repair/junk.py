@@ -41,6 +41,8 @@ _LEADING = {
     "leader_epoch": "string",
     "leader_foreign": "string",
     "claimed": "list",
+    "ages": "hash",
+    "age_marks": "hash",
     "ruby_next": "hash",
     "ruby_paused": "set",
 }

@@ -1,0 +1,84 @@
+"""How old the first jobs of queues are: the leader looks and publishes, everybody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resqpy.base.queue_age import QueueAge, QueueLook
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.queues import decode_name
+
+MOST = 1000  # queues of a look: about a millisecond of the server where none has changed
+KEPT_MS = 60_000  # after the last look
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look.
+
+    Attributes:
+        last_ms: when the one before was, by whichever leader; None: none is known.
+        queues: so many there are.
+        at: so many were looked at; 0: there are more than one look takes.
+        changed: what is not as it was.
+    """
+
+    last_ms: int | None
+    queues: int
+    at: int
+    changed: Mapping[str, QueueLook]
+
+
+def look_call(
+    store: Store, now_ms: int, names: Sequence[str]
+) -> tuple[str, list[str], Sequence[Arg]]:
+    """The fenced script that looks at some queues; none: at all, unless these are too many."""
+    keys = store.keys
+    args: list[Arg] = [now_ms, KEPT_MS, MOST, keys.queue(""), *names]
+    return "look_at_queues", [keys.age_marks, keys.ages, keys.queues], args
+
+
+def looked(reply: Sequence[bytes | int]) -> Looked:
+    """What that script has returned."""
+    last, queues, at, *rest = reply
+    changed = {}
+    for n in range(0, len(rest), 6):
+        name, length, before, came, same, weak = rest[n : n + 6]
+        changed[_text(name)] = QueueLook(
+            int(length),
+            int(before) if before != b"" else None,
+            came if isinstance(came, int) else _text(came),
+            bool(same),
+            bool(weak),
+        )
+    return Looked(int(last) if last else None, int(queues), int(at), changed)
+
+
+def _text(value: bytes | int) -> str:
+    return decode_name(value) if isinstance(value, bytes) else str(value)
+
+
+def publish_call(
+    store: Store, ages: Mapping[str, QueueAge | None]
+) -> tuple[str, list[str], Sequence[Arg]]:
+    """The fenced script that publishes ages; None: the queue is forgotten."""
+    args: list[Arg] = [KEPT_MS]
+    for name, age in ages.items():
+        args += (name, b"" if age is None else age.text())
+    return "publish_ages", [store.keys.ages, store.keys.age_marks], args
+
+
+async def read(store: Store) -> dict[str, QueueAge] | None:
+    """What was last published, by queue; None: no leader has looked of late. One round trip."""
+    [fields] = await store.look([("HGETALL", store.keys.ages)])
+    return read_fields(fields)
+
+
+def read_fields(fields: Sequence[bytes]) -> dict[str, QueueAge] | None:
+    """The same from the hash itself. A field without a name is always there."""
+    if not fields:
+        return None
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    found = {decode_name(name): QueueAge.read(text) for name, text in pairs if name}
+    return {name: age for name, age in found.items() if age is not None}
