@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from resqpy.base.concurrency.loops import HelperThread
 from resqpy.base.errors import UsageError
@@ -34,7 +35,7 @@ async def test_a_live_and_ready_process(make_project: MakeProject) -> None:
 
     assert (live[0], live[1]["live"]) == (200, True)
     assert ready == (200, {"ready": True, "started": True, "stopping": False, "redis": True})
-    assert other == (404, {"paths": ["/live", "/ready", "/metrics"]})
+    assert other == (404, {"paths": ["/live", "/ready", "/metrics", "/scale"]})
     assert (stopping[0], stopping[1]["stopping"]) == (503, True)
     with pytest.raises(OSError, match=r"refused|failed"):
         await get(port, "/live")
@@ -77,6 +78,29 @@ async def test_what_is_no_request_harms_nobody(make_project: MakeProject, sent: 
         await asyncio.wait_for(reader.read(), 5)
         writer.close()
         assert (await get(port, "/live"))[0] == 200
+
+
+async def test_a_scheduler_advises_autoscalers(make_project: MakeProject, redis: Redis) -> None:
+    """Where no worker is left: what waits and what runs in any language, of the queues that are asked for."""
+    port = free_port()
+    await redis.sadd("resque:queues", "mail", "mail^5", "bulk")
+    for queue in ("mail", "mail^5", "bulk"):
+        await redis.rpush(f"resque:queue:{queue}", '{"class":"A","args":[]}')
+    await redis.sadd("resque:workers", "ruby:1:bulk")
+    record = '{"queue":"bulk","run_at":"2026-11-21T00:00:00Z","payload":{"class":"A","args":[]}}'
+    await redis.set("resque:worker:ruby:1:bulk", record)
+    async with Process(make_project({"process.health_port": port}), scheduler=True):
+        mail = await get(port, "/scale?queues=mail&per_process=2")
+        every = await get(port, "/scale?queues=*&target_latency=1m")
+        wrong = await get(port, "/scale?queues=*&target_latency=soon")
+
+    assert mail[0] == 200
+    assert [mail[1][each] for each in ("desired", "processes", "busy", "waiting")] == [2, 1, 0, 2]
+    assert {name: each["desired"] for name, each in every[1]["queues"].items()} == {
+        "mail": 1, "mail^5": 1, "bulk": 1,
+    }  # fmt: skip
+    assert (every[1]["desired"], every[1]["busy"]) == (3, 1)
+    assert (wrong[0], "soon" in wrong[1]["error"]) == (400, True)
 
 
 async def test_the_oldest_of_too_many_connections_goes(make_project: MakeProject) -> None:

@@ -1,5 +1,5 @@
-"""`process.health_port`: probes and metrics over HTTP, served by a separate thread, so also while a job
-blocks the event loop: then the process is live, but not ready.
+"""`process.health_port`: probes, metrics and advice for autoscalers over HTTP, served by a separate thread, so
+also while a job blocks the event loop: then the process is live, but not ready.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from resqpy.base.concurrency.loops import HelperThread
 from resqpy.base.concurrency.own_tasks import OwnTask, in_own_thread, is_set_within, own_task
 from resqpy.base.errors import StoreError, UsageError, repr_of
 from resqpy.base.when import Duration
+from resqpy.diagnosis.queues import scale, scale_args
+from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.heartbeat import STUCK, WORKING
 from resqpy.framework.logs.log import get_logger
@@ -179,13 +181,13 @@ _LOOK_S = 0.25  # between checks of the loop
 _MAX_CONNECTIONS = 16  # beyond it the oldest is closed; as many may wait in the backlog
 _MAX_BYTES = 1 << 16  # of a request
 _AGAIN_S = 1.0  # until another connection is accepted, where there are too few descriptors
-_PATHS = ["/live", "/ready", "/metrics"]
+_PATHS = ["/live", "/ready", "/metrics", "/scale"]
 _JSON = "application/json"
-_WORDS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+_WORDS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
 class HealthInitializer(Initializer):
-    """Answers `GET /live`, `/ready` and `/metrics` from before the boot until everything has stopped.
+    """Answers `GET /live`, `/ready`, `/metrics` and `/scale` from before the boot until everything has stopped.
 
     Args:
         metrics: returns the text of `/metrics`.
@@ -299,11 +301,11 @@ class HealthInitializer(Initializer):
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_REQUEST_WITHIN_S):
                 words = (await _read(one)).split(b" ", 2)
-                path = words[1].partition(b"?")[0] if len(words) > 1 else b""
-                answer = await self._answer(path)
+                path, _, query = words[1].partition(b"?") if len(words) > 1 else (b"", b"", b"")
+                answer = await self._answer(path, query.decode("latin-1"))
                 await asyncio.get_running_loop().sock_sendall(one, answer)
 
-    async def _answer(self, path: bytes) -> bytes:
+    async def _answer(self, path: bytes, query: str) -> bytes:
         watch = self._process.loop_watch
         if path == b"/live":
             silent_s = watch.look()
@@ -315,7 +317,9 @@ class HealthInitializer(Initializer):
             with suppress(TimeoutError):
                 async with asyncio.timeout(BLOCKED_AFTER_S):
                     return await self._on_loop(
-                        self._metrics_told if path == b"/metrics" else self._ready
+                        {b"/metrics": self._metrics_told, b"/ready": self._ready}.get(
+                            path, partial(self._scale, query)
+                        )
                     )
         facts = {"ready": False, "started": self._started, "stopping": self._process.stopping}
         return _response(503, _JSON, _json({**facts, "state": STUCK, **_blocked(watch.look())}))
@@ -342,6 +346,23 @@ class HealthInitializer(Initializer):
 
     async def _metrics_told(self) -> bytes:
         return _response(200, metrics.CONTENT_TYPE, await self._metrics())
+
+    async def _scale(self, query: str) -> bytes:
+        """How many jobs should run at once. An answer that can't be given is an error, so that nothing is scaled
+        by it.
+        """
+        try:
+            args = scale_args(query)
+        except UsageError as error:
+            return _response(400, _JSON, _json({"error": str(error)}))
+        if not self._started:
+            return _response(503, _JSON, _json({"error": "not started"}))
+        try:
+            async with asyncio.timeout(_REDIS_WITHIN_S):
+                found = await scale(Inspector(self._process.resque.store), *args)
+        except (StoreError, TimeoutError) as error:
+            return _response(503, _JSON, _json({"error": str(error) or "Redis does not answer"}))
+        return _response(200, _JSON, _json(found))
 
     async def _ready(self) -> bytes:
         stopping = self._process.stopping
