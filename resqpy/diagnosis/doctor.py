@@ -403,7 +403,8 @@ class Diagnosis:
                 f"{count:,} failed jobs: they are kept until somebody retries or removes them, and use Redis' "
                 "memory",
                 "resqpy failed groups shows what failed and why; then resqpy failed retry --class NAME, or "
-                "remove --class NAME",
+                "remove --class NAME or --older-than 30d; the scheduler does it by scheduler.failed_keep and "
+                "failed_for",
                 grave=False,
             )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.model import described
+from resqpy.base.model import FailedJob, described
 
 MAX_RESCUES = 3  # the next loss sends a job to the failed list, if it ran alone
 RUNS_ALONE_AFTER = 2  # losses after which a job runs alone, to find out which one kills the worker
@@ -83,6 +85,18 @@ class LeaderOptions(RescueOptions):
         None,
         "A Ruby worker without a heartbeat for this long is dead: your Resque.prune_interval; None: 5 minutes, "
         "or more if its workers are seen to send heartbeats rarely.",
+    )
+    failed_keep: int | None = described(
+        None,
+        "How many entries a failed list keeps; the leader removes the oldest. None: all, as in Resque.",
+    )
+    failed_for_ms: int | None = described(
+        None, "How long a failed list keeps an entry; None: until somebody removes it."
+    )
+    failed_archive: Callable[[list[FailedJob]], Any] | None = described(
+        None,
+        "A function, plain or async, or its dotted path, that gets the entries before they are removed for "
+        "their number or age: a list of `FailedJob`. If it raises, nothing is removed.",
     )
     ruby_leads: bool = described(
         False,

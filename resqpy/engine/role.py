@@ -118,7 +118,7 @@ class Role(Emitter):
     EVENTS: ClassVar[frozenset[str]] = frozenset({
         "start", "end", "poll", "ping", "pause", "job", "success", "successes", "failure", "re_enqueue", "skipped",
         "expired", "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader",
-        "follower", "enqueue", "working_timestamp", "transferred_job",
+        "follower", "enqueue", "working_timestamp", "transferred_job", "failed_removed",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
 

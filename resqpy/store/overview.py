@@ -234,8 +234,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
     Args:
         sets: names and keys of sorted sets to count too.
     """
-    keys = store.keys
-    counters = counter_names([])
+    keys, counters = store.keys, counter_names([])
     names, lists, parked, delayed, workers, paused, counts, ages, time, *sizes = await store.look(
         [
             ("SMEMBERS", keys.queues),
@@ -259,7 +258,7 @@ async def count(store: Store, sets: Mapping[str, str]) -> Numbers:
         + [("LLEN", keys.queue(name)) for name in queues]
     )
     waiting = await lengths_told(store, queues, lengths[len(failed) :], parked)
-    resting = {name for name, note in zip(asked, pauses, strict=True) if note is not None}
+    resting = [name for name, note in zip(asked, pauses, strict=True) if note is not None]
     return Numbers(
         queues=dict(zip(queues, waiting, strict=True)),
         failed=dict(zip(failed, lengths, strict=False)),

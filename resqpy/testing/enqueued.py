@@ -133,6 +133,7 @@ USUAL = (
     "cleaning_worker",
     "clean_stuck_worker",
     "put_back",
+    "failed_removed",
 )
 
 

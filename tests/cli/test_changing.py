@@ -239,3 +239,21 @@ def test_times_as_people_give_them(given: str, resqpy: Call) -> None:
 def test_durations_as_people_give_them(given: str, resqpy: Call, client: Client) -> None:
     """With a sign or without."""
     assert resqpy("task", "enqueue", "sendMail", "to=a@b", "--in", given).code == Exit.OK
+
+
+def test_old_and_retried_failed_jobs_are_removed(resqpy: Call, client: Redis) -> None:
+    """By their age; with a filter; ids need none of that."""
+    client.rpush("resque:failed", FAILED % (b"Mail", b"no"), FAILED % (b"Other", b"no"))
+    dry = resqpy(
+        "failed", "remove", "--older-than", "1d", "--class", "Mail", "--dry-run", "--json"
+    ).json
+    young = resqpy("failed", "remove", "--older-than", "100000d", "--yes")
+    none = resqpy("failed", "remove", "--retried", "--yes")
+    done = resqpy("failed", "remove", "--older-than", "1d", "--yes", "--json").json
+    wrong = resqpy("failed", "remove", "--older-than", "soon", "--yes")
+
+    assert dry["found"] == 1
+    assert (young.code, none.code) == (Exit.NO, Exit.NO)
+    assert (done["found"], done["removed"]) == (2, 2)
+    assert resqpy("failed", "--json").json == []
+    assert wrong.code == Exit.USAGE

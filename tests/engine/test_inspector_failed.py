@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from resqpy.base.clock import SYSTEM_CLOCK, failed_at_utc
 from resqpy.base.errors import NotInFailed, StoreError, UsageError
 from resqpy.base.model import FORCED_CLEAN, FailedJob
 from resqpy.engine.inspect.inspector import Resque
@@ -120,6 +122,31 @@ async def test_each_failed_filters(resque: Resque, redis: Any) -> None:
     assert await found(exception="E1") == [("Boom", "a")]
     assert await found(queue=["b", "c"], class_name=["Boom"]) == [("Boom", "b")]
     assert await found(queue=[]) == []
+
+
+async def test_old_ones_and_those_that_ruby_has_retried(resque: Resque, redis: Any) -> None:
+    """Of which Ruby keeps the latter; one whose time can't be read is not old."""
+    await push(
+        redis,
+        failed_entry(queue="old", failed_at="2020/01/01 00:00:00 UTC"),
+        failed_entry(queue="odd", failed_at="yesterday"),
+        failed_entry(
+            queue="retried",
+            retried_at="2020/01/01 00:00:00 UTC",
+            failed_at="2020/01/01 00:00:00 UTC",
+        ),
+        failed_entry(queue="new", failed_at=failed_at_utc(SYSTEM_CLOCK.now_ms())),
+    )
+
+    async def queues(**choice: Any) -> list[str | None]:
+        return [each.queue async for each in resque.each_failed(**choice)]
+
+    assert await queues(older_than=timedelta(days=1)) == ["old", "retried"]
+    assert await queues(only_retried=True) == ["retried"]
+    assert await resque.remove_all_failed(only_retried=True) == 1
+    assert await resque.remove_all_failed(older_than=3_600_000, queue="new") == 0
+    assert await resque.remove_all_failed(older_than=3_600_000) == 1
+    assert await queues() == ["odd", "new"]
 
 
 # -- one --

@@ -97,6 +97,14 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
         0,
         None,
     ),
+    "scheduler.failed_keep": (9, lambda c: scheduler_options(c).failed_keep, 9, None),
+    "scheduler.failed_for": (9000, lambda c: scheduler_options(c).failed_for_ms, 9000, None),
+    "scheduler.failed_archive": (
+        "os.path.join",
+        lambda c: scheduler_options(c).failed_archive,
+        os.path.join,
+        None,
+    ),
     "scheduler.ruby_leads": (True, lambda c: scheduler_options(c).ruby_leads, True, False),
     "scheduler.ruby_prune_after": (
         900_000,

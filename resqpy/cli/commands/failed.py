@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.cli.arguments.flags import option, options
+from resqpy.cli.arguments.flags import MILLISECONDS, option, options
 from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
@@ -37,7 +37,7 @@ def failed() -> None:
 @FILTERS
 @option("--limit", default=20, show_default=True, help="At most this many.")
 @option("--oldest", is_flag=True, help="Oldest first.")
-def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
+def list_(*, limit: int, oldest: bool, **wanted: Any) -> None:
     """Show failed jobs, the latest first."""
     from resqpy.cli.selection.failed import Filters
 
@@ -67,14 +67,14 @@ def list_(*, limit: int, oldest: bool, **wanted: tuple[str, ...]) -> None:
         output.note(f"({len(found)} of {count:,}; --limit shows more)")
 
 
-def _none(wanted: dict[str, tuple[str, ...]]) -> str:
+def _none(wanted: dict[str, Any]) -> str:
     return "no such failed jobs" if any(wanted.values()) else "no failed jobs"
 
 
 @failed.command()
 @FILTERS
 @option("--limit", default=20, show_default=True, help="Show at most this many groups.")
-def groups(*, limit: int, **wanted: tuple[str, ...]) -> None:
+def groups(*, limit: int, **wanted: Any) -> None:
     """Count failed jobs by task and exception, the largest group first."""
     from resqpy.cli.selection.failed import Filters
 
@@ -153,7 +153,7 @@ def _when(written: Any) -> Any:
 @option("--dry-run", is_flag=True, help="Only show what would be retried.")
 def retry(
     ids: tuple[str, ...], *, all_of_them: bool, to_queue: str | None, rate: float | None,
-    retried: bool, dry_run: bool, **wanted: tuple[str, ...],
+    retried: bool, dry_run: bool, **wanted: Any,
 ) -> int:  # fmt: skip
     """Put failed jobs back into their queues, with their exact bytes.
 
@@ -183,11 +183,21 @@ def retry(
 @failed.command(cls=Command, destroys=True)
 @click.argument("ids", nargs=-1, metavar="[ID]…")
 @FILTERS
+@option(
+    "--older-than",
+    type=MILLISECONDS,
+    metavar="DURATION",
+    help="Only those that failed longer ago than this: 30d, 12h.",
+)
+@option(
+    "--retried",
+    "only_retried",
+    is_flag=True,
+    help="Only those that Ruby has retried already, which it keeps in the list.",
+)
 @option("--all", "all_of_them", is_flag=True, help="All failed jobs.")
 @option("--dry-run", is_flag=True, help="Only show what would be removed.")
-def remove(
-    ids: tuple[str, ...], *, all_of_them: bool, dry_run: bool, **wanted: tuple[str, ...]
-) -> int:
+def remove(ids: tuple[str, ...], *, all_of_them: bool, dry_run: bool, **wanted: Any) -> int:
     """Remove failed jobs permanently.
 
     Exit code 6 if no job matches, or fewer were removed than found.

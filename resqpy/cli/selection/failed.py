@@ -31,11 +31,15 @@ class Filters:
     class_name: tuple[str, ...]
     exception: tuple[str, ...]
     queue: tuple[str, ...]
+    older_than: int | None = None
+    only_retried: bool = False
 
     @property
     def keywords(self) -> dict[str, Any]:
         """As the `Inspector` expects them."""
-        return {name: list(each) or None for name, each in vars(self).items()}
+        return {
+            n: list(v) or None if isinstance(v, tuple) else v for n, v in vars(self).items() if v
+        }
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -53,7 +57,8 @@ class FailedChoice:
     ) -> None:
         if bool(ids) + bool(filters) + all_of_them != 1:
             raise click.UsageError(
-                "specify ids (see `resqpy failed list`), or --class, --exception or --queue, or --all"
+                "specify ids (see `resqpy failed list`), or --class, --exception or --queue (to remove, also "
+                "--older-than or --retried), or --all"
             )
         self.ids = ids
         self.filters = filters
@@ -115,7 +120,8 @@ async def _nearest(resque: Resque, filters: Filters) -> str:
     entries = [entry async for entry in _first(resque)]
     if not entries:
         return ": there are no failed jobs"
-    for what, wanted in vars(filters).items():
+    for what in ("class_name", "exception", "queue"):
+        wanted = getattr(filters, what)
         names = {str(getattr(entry, what)) for entry in entries} - {"None"}
         if wanted and not names & set(wanted):
             words = what.removesuffix("_name")

@@ -7,9 +7,10 @@ nothing is rounded, renamed or dropped (traps 15, 16, 23).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 from resqpy.base import codec, job_records
@@ -19,6 +20,7 @@ from resqpy.base.errors import NotInFailed, PayloadError, StoreError, UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob, Job
+from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
@@ -91,6 +93,8 @@ class Wanted:
 
     Attributes:
         retried: include those that Ruby has retried already and left in the list.
+        only_retried: only those.
+        before_ms: only those that failed before this time.
     """
 
     class_names: frozenset[str] | None = None
@@ -98,6 +102,8 @@ class Wanted:
     queues: frozenset[str] | None = None
     only_stuck: bool = False
     retried: bool = True
+    only_retried: bool = False
+    before_ms: int | None = None
 
     @classmethod
     def of(
@@ -153,7 +159,15 @@ class Wanted:
             and (self.queues is None or _named_queue(entry) in self.queues)
             and (not self.only_stuck or entry.was_cleaned_by_force)
             and (self.retried or entry.retried_at is None)
+            and (not self.only_retried or entry.retried_at is not None)
+            and (self.before_ms is None or _failed_ms(entry) < self.before_ms)
         )
+
+
+def _failed_ms(entry: FailedJob) -> float:
+    """When it failed; where that can't be read, it is not old."""
+    failed_ms = moment_of(entry.failed_at)
+    return math.inf if failed_ms is None else failed_ms
 
 
 def _names(given: str | Sequence[str] | None) -> frozenset[str] | None:
@@ -318,15 +332,26 @@ class FailedJobs(Inspecting):
         return found
 
     async def each_failed(
-        self, *, class_name: Names = None, exception: Names = None, queue: Names = None
+        self,
+        *,
+        class_name: Names = None,
+        exception: Names = None,
+        queue: Names = None,
+        older_than: Duration | None = None,
+        only_retried: bool = False,
     ) -> AsyncGenerator[FailedJob, None]:
         """All jobs that have failed by now, oldest first, page by page, optionally filtered.
 
         Entries may be removed meanwhile: no others are missed.
+
+        Args:
+            older_than: milliseconds or a timedelta: only those that failed before that.
+            only_retried: only those that Ruby has retried already, which it leaves in the list.
         """
-        async with aclosing(
-            self._each(Wanted.of(class_name, exception, queue), with_job=True)
-        ) as entries:
+        wanted = await self._wanted(
+            class_name, exception, queue, older_than, only_retried=only_retried
+        )
+        async with aclosing(self._each(wanted, with_job=True)) as entries:
             async for entry in entries:
                 yield entry
 
@@ -339,6 +364,21 @@ class FailedJobs(Inspecting):
         """
         wanted = Wanted.of(class_name, exception, queue)
         return await grouped(self._each(wanted, with_job=False))
+
+    async def _wanted(
+        self,
+        class_name: Names,
+        exception: Names,
+        queue: Names,
+        older_than: Duration | None,
+        *,
+        only_retried: bool,
+    ) -> Wanted:
+        wanted = Wanted.of(class_name, exception, queue)
+        if older_than is not None:
+            age_ms = duration_ms(older_than, "older_than")
+            wanted = replace(wanted, before_ms=await self.now_ms() - age_ms)
+        return replace(wanted, only_retried=only_retried)
 
     async def _each(self, wanted: Wanted, *, with_job: bool) -> AsyncGenerator[FailedJob, None]:
         for name in await self.failed_lists():
@@ -400,14 +440,25 @@ class FailedJobs(Inspecting):
     # -- many entries --
 
     async def remove_all_failed(
-        self, *, class_name: Names = None, exception: Names = None, queue: Names = None
+        self,
+        *,
+        class_name: Names = None,
+        exception: Names = None,
+        queue: Names = None,
+        older_than: Duration | None = None,
+        only_retried: bool = False,
     ) -> int:
-        """Remove all failed jobs, or those of some tasks, exceptions or queues; returns how many.
+        """Remove all failed jobs, or those of some tasks, exceptions, queues or ages; returns how many.
 
         One round trip for a few hundred entries, safe while others fail. What fails after this has begun
         stays, unless everything is removed.
+
+        Args:
+            older_than, only_retried: as in `each_failed`.
         """
-        wanted = Wanted.of(class_name, exception, queue)
+        wanted = await self._wanted(
+            class_name, exception, queue, older_than, only_retried=only_retried
+        )
         removed = 0
         for name in await self.failed_lists():
             if wanted.everything:

@@ -9,6 +9,7 @@ from typing import Any
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.role import Connection
+from resqpy.engine.scheduler.failed_care import FailedCareChore
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore, Orphans
 from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, Promotion
 from resqpy.engine.scheduler.queue_ages import QueueAgesChore
@@ -37,6 +38,7 @@ class Scheduler(SchedulerRole):
     Events: `start`, `end`, `poll`, `leader`, `follower`, `clean_stuck_worker` (worker name, failed entry,
     seconds), `put_back` (worker name, queue, class, times) of a job whose worker died that many times,
     `error` (error), `working_timestamp` (second), `transferred_job` (second, job),
+    `failed_removed` (list, number) of old failed entries,
     `enqueue` (ms, job) of a periodic task, `re_enqueue` (ms, job) of one whose chain was broken.
     """
 
@@ -75,4 +77,5 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         *schedule_chores(queue, scheduler.announcer, options, emit),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
         QueueAgesChore(scheduler.store),
+        FailedCareChore(Inspector(queue), options, emit),
     ]

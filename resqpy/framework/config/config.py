@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from resqpy.base.errors import UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.imports import import_dotted, near_match
 from resqpy.engine.options import ScalingOptions, WorkerOptions
 from resqpy.framework.config.kinds import build
 from resqpy.framework.config.merge import (
@@ -269,4 +269,7 @@ def scheduler_options(config: Config) -> SchedulerOptions:
     """Options of the scheduler."""
     own = config.scheduler.timeout
     timeout_ms = config.tasks.timeout if own is None else own
-    return _made(SchedulerOptions, config, timeout_s=timeout_ms / 1000)
+    archive = config.scheduler.failed_archive
+    if isinstance(archive, str):
+        archive = import_dotted(archive)
+    return _made(SchedulerOptions, config, timeout_s=timeout_ms / 1000, failed_archive=archive)

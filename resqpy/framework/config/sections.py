@@ -232,6 +232,11 @@ class SchedulerConfig:
     name: str | None = same(LeaderOptions, "name", TEXT_OR_NONE)
     rescue_after: int = same(RescueOptions, "rescue_after_s", TIME)
     task_lost_after: int = same(SchedulerOptions, "task_lost_after_ms", TIME)
+    failed_keep: int | None = same(
+        LeaderOptions, "failed_keep", whole(0, "a whole number or None", optional=True)
+    )
+    failed_for: int | None = same(LeaderOptions, "failed_for_ms", DURATION_OR_NONE)
+    failed_archive: Any = same(LeaderOptions, "failed_archive", PART)
     ruby_leads: bool = same(LeaderOptions, "ruby_leads", FLAG)
     ruby_prune_after: int | None = same(LeaderOptions, "ruby_prune_after_ms", DURATION_OR_NONE)
     ruby_env: str | None = same(LeaderOptions, "ruby_env", TEXT_OR_NONE, "RAILS_ENV")

@@ -98,6 +98,7 @@ class EventLog:
         for event in ("clean_stuck_worker", "cleaning_worker"):
             self._listen(scheduler, event, levels.cleaning_worker, _cleaning)
         self._listen(scheduler, "put_back", levels.cleaning_worker, _put_back)
+        self._listen(scheduler, "failed_removed", levels.cleaning_worker, _failed_removed)
         failure = self._config.tasks.worker_logging.failure
         self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
         self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
@@ -280,6 +281,10 @@ def _failed_by_rescue(worker: Any, entry: Any = None, *_: Any) -> Line | None:
         "error": f"{get('exception')}: {get('error')}",
         **({"kept": _KEPT} if name == UNREADABLE else {}),
     }
+
+
+def _failed_removed(name: str, number: int) -> Line:
+    return "old failed jobs removed", {"list": name, "jobs": number}
 
 
 def _error(error: Any, number: int, queue: Any = None, job: Any = None) -> Line:
