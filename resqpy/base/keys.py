@@ -209,6 +209,14 @@ class Keys:
         """
         return self.own("state", incarnation)
 
+    def orders(self, incarnation: str) -> str:
+        """The orders that wait for a worker process, a line of JSON each; it expires with the last of them."""
+        return self.own("orders", incarnation)
+
+    def order_answers(self, order_id: str) -> str:
+        """List of the answers to an order, as JSON; it expires a minute after the last one."""
+        return self.own("answers", order_id)
+
     @cached_property
     def gates(self) -> str:
         """Hash incarnation -> epoch: exchanges with a lower epoch, or of a process that is not listed, take
@@ -415,6 +423,10 @@ class Keys:
     def cron(self) -> str:
         """Hash task name -> `<ms> <schedule>`: all fires up to that time are settled."""
         return self.own("cron")
+
+    def fires(self, kind: str, name: str) -> str:
+        """List of the last fires of a schedule, `<planned ms> <fired ms> <outcome>`; kind: `task` or `ruby`."""
+        return self.own("fires", kind, name)
 
     @cached_property
     def ruby_next(self) -> str:

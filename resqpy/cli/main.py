@@ -44,6 +44,7 @@ COMMANDS = {
     "workers": Entry(
         "workers:workers", "Workers of all languages; clean up after dead ones.", LOOK
     ),
+    "process": Entry("process:process", "Worker processes; order them to stop, scale, ….", LOOK),
     "schedule": Entry("schedule:schedule", "Periodic tasks and schedules, and their times.", LOOK),
     "locks": Entry("locks:locks", "Locks of tasks; remove one.", LOOK),
     "leader": Entry("overall:leader", "Which scheduler leads, in all languages.", LOOK),

@@ -24,7 +24,7 @@ from resqpy.base.foreign_time import LATEST_MS
 from resqpy.base.periodic import Missed, next_on_grid, to_datetime, to_ms
 from resqpy.store.connection.client import Store
 from resqpy.store.delayed import FencingToken
-from resqpy.store.periodic import CHANGED, DueJob, Firing, fire
+from resqpy.store.periodic import CHANGED, DueJob, Firing, History, fire
 from resqpy.store.queues import Guard
 
 ON_TIME_MS = 30_000
@@ -255,6 +255,11 @@ def _shown(schedule: Schedule, start: datetime, end: datetime) -> Iterator[Sched
         )  # fmt: skip
 
 
+def history_key(store: Store, schedule: Schedule) -> str:
+    """Where the fires of a schedule are noted."""
+    return store.keys.fires("ruby" if schedule.kind == "ruby" else "task", schedule.name)
+
+
 class Plan(NamedTuple):
     """What to do now.
 
@@ -425,7 +430,9 @@ class ScheduleChore:
         jobs = await self._allowed(schedule, what.fires)
         firing = self._source.firing(schedule, what, jobs, now_ms)
         guards = [self._hooks.guards(queue, name, job.args) for job in jobs]
-        firing = firing._replace(queue=queue, guards=guards)
+        firing = firing._replace(
+            queue=queue, guards=guards, history=self._history(schedule, what, jobs, now_ms)
+        )
         try:
             done = await fire(self._store, leader, firing)
         except StoreError as error:  # e.g. its queue is not a list: the other schedules continue
@@ -436,6 +443,15 @@ class ScheduleChore:
         for job in jobs[:done]:
             await self._hooks.enqueued(queue, name, job.args, job.at_ms)
         return what.next_ms
+
+    def _history(
+        self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int
+    ) -> History | None:
+        planned = [each.at_ms for each in jobs]
+        forbidden = [each for each in what.fires if each not in set(planned)]
+        if not what.fires:
+            return None
+        return History(history_key(self._store, schedule), now_ms, planned, forbidden)
 
     async def _allowed(self, schedule: Schedule, fires: Sequence[int]) -> list[DueJob]:
         """The jobs, as the hooks leave them, without those that a hook forbids."""

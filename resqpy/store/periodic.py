@@ -50,10 +50,52 @@ class DueJob(NamedTuple):
     args: Sequence[Any]
 
 
+HISTORY = 200  # fires of a schedule
+HISTORY_MS = 30 * 86_400_000  # after the last of them
+
+
+class History(NamedTuple):
+    """Where the fires of a schedule are noted, each in the step that fires it.
+
+    Attributes:
+        at_ms: the time of these.
+        planned: the time that was planned for each job.
+        forbidden: the times whose job a hook forbids.
+    """
+
+    key: str
+    at_ms: int
+    planned: Sequence[int]
+    forbidden: Sequence[int]
+
+
+class Fired(NamedTuple):
+    """A fire of a schedule.
+
+    Attributes:
+        planned_ms: the time for which it fired.
+        fired_ms: when it did.
+        outcome: `enqueued`, `refused` (by a lock: an equal job waits or runs), `forbidden` (by a hook).
+    """
+
+    planned_ms: int
+    fired_ms: int
+    outcome: str
+
+
+async def history(store: Store, key: str) -> list[Fired]:
+    """The last fires of a schedule, the first of them first."""
+    [rows] = await store.look([("LRANGE", key, 0, -1)])
+    found = [decode_name(row).split(" ") for row in rows]
+    return [
+        Fired(int(each[0]), int(each[1]), each[2])
+        for each in found
+        if len(each) == 3 and each[0].isdecimal() and each[1].isdecimal()
+    ]
+
+
 class Firing(NamedTuple):
     """Fires of one schedule; without jobs, only its notes.
-
-    To keep a history of fires, add a write here: it happens together with the fire or not at all.
 
     Attributes:
         expected: compared first; if any has changed, nothing is done.
@@ -62,6 +104,7 @@ class Firing(NamedTuple):
         refused: written if none was.
         jobs: in the order of their times.
         guards: those of each job; empty: none.
+        history: notes the fires; None: they are not noted.
     """
 
     expected: Sequence[Expected]
@@ -71,6 +114,7 @@ class Firing(NamedTuple):
     jobs: Sequence[bytes] = ()
     queue: str = ""
     guards: Sequence[Sequence[Guard]] = ()
+    history: History | None = None
 
 
 async def fire(store: Store, fencing: FencingToken | None, what: Firing) -> int:
@@ -94,6 +138,12 @@ async def fire(store: Store, fencing: FencingToken | None, what: Firing) -> int:
     words.append(len(what.expected))
     for command, key, field, value in what.expected:
         words += (command, position(key), field, value)
+    noted = what.history
+    if noted is None:
+        words.append(0)
+    else:
+        words += (HISTORY, position(noted.key), noted.at_ms, HISTORY_MS, *noted.planned)
+        words += (len(noted.forbidden), *noted.forbidden)
     for when in ("always", "pushed", "refused"):
         for verb, key, *others in getattr(what, when):
             words += (when, len(others), verb, position(key), *others)

@@ -51,7 +51,7 @@ def beat_call(
     """Keys and arguments of `lua/beat.lua`."""
     keys = store.keys
     fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause, keys.queues,
-                        keys.gates, keys.lives, keys.rescuer]  # fmt: skip
+                        keys.gates, keys.lives, keys.rescuer, keys.orders(incarnation)]  # fmt: skip
     args: list[Arg] = [incarnation, started, "" if epoch is None else epoch, life, len(ids)]
     for each in ids:
         args += (str(each), keys.worker_started(str(each)))

@@ -475,3 +475,22 @@ def test_a_look_imports_little(redis_url: str, name: str) -> None:
              "resqpy.framework.project.project")  # fmt: skip
 
     assert [each for each in heavy if each in modules] == []
+
+
+async def test_history_of_a_schedule(call: Any, redis: Redis) -> None:
+    """The latest first, with how late each was; one that there is not is an error."""
+    await redis.hset("resque:persistent_schedules", "hourly", '{"cron":"0 * * * *","class":"A"}')
+    rows = ("1790000000000 1790000002500 enqueued", "1790003600000 1790003600000 refused", "junk")
+    await redis.rpush("resque:resqpy:fires:ruby:hourly", *rows)
+
+    told = (await call("schedule", "history", "hourly", "--json")).json
+    one = await call("schedule", "history", "hourly", "--limit", "1")
+    missing = await call("schedule", "history", "hourli")
+
+    assert [(each["lag_ms"], each["outcome"]) for each in told] == [
+        (0, "refused"),
+        (2500, "enqueued"),
+    ]
+    assert (one.code, "refused" in one.out, "enqueued" in one.out) == (Exit.OK, True, False)
+    assert missing.code != Exit.OK
+    assert "'hourly'" in missing.err

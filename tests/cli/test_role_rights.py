@@ -63,6 +63,8 @@ RIGHTS = {
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",
+    "orders": "- rw rw r",
+    "order_answers": "- rw rw r",
     "gates": "- rw rw r",
     "lives": "- rw rw r",
     "rescuer": "- rw rw r",
@@ -92,6 +94,7 @@ RIGHTS = {
     "persistent_schedules": "- - rw r",
     "schedules_changed": "- - rw r",
     "last_enqueued_at": "- - rw r",
+    "fires": "- - rw r",
     "ruby_next": "- - rw r",
     "ruby_paused": "- - rw r",
     # who leads
@@ -180,6 +183,7 @@ def _key(name: str) -> str | bytes:
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
     count = 2 if name.startswith("retry") or name in {"parked_jobs", "web"} else count
+    count = 2 if name.startswith("retry") or name in {"parked_jobs", "fires"} else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )

@@ -13,6 +13,7 @@ import pytest
 from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.errors import Deposed
 from resqpy.base.periodic import to_ms
+from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.plugin import Enqueuing, Plugin
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import Queue
@@ -23,7 +24,15 @@ from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
 from resqpy.schedules.schedule import ON_TIME_MS, ScheduleChore
 from resqpy.schedules.tasks import Announcer, own_tasks
-from resqpy.store.periodic import CHANGED, DueJob, cron_firing, fire
+from resqpy.store.periodic import (
+    CHANGED,
+    HISTORY,
+    HISTORY_MS,
+    DueJob,
+    History,
+    cron_firing,
+    fire,
+)
 from tests.support.leading import Leading
 from tests.support.waiting import wait_for
 
@@ -387,3 +396,80 @@ async def test_the_task_learns_the_time_for_which_it_runs(redis_url: str, redis:
     ] * (len(times) - 1)
     assert all(at.microsecond == 0 for at in times)
     assert ON_TIME_MS >= 15_000
+
+
+# -- the history --
+
+
+async def history(scene: Scene, name: str = "report") -> list[tuple[int, int, str]]:
+    """The fires that are noted: when planned, how late, and what became of the job."""
+    found = await ScheduleView(scene.queue).history(name)
+    return [(each.planned_ms, each.fired_ms - each.planned_ms, each.outcome) for each in found]
+
+
+class Refuses(Plugin):
+    """Forbids jobs."""
+
+    async def before_enqueue(self, job: Enqueuing) -> bool:
+        return False
+
+
+async def test_each_fire_has_one_row(redis_url: str) -> None:
+    """With how late it was, whoever leads; what the rule for missed times leaves out did not fire."""
+    async with Scene(redis_url, cron("@hourly", missed="once")) as scene:
+        await scene.until(START + timedelta(hours=2, minutes=30))
+        scene.leading.clock.advance(5 * HOUR)  # nobody leads
+        await scene.leading.take_over("next/2")
+        scene.leading.token, scene.chore = "next/2", scene.new_chore()
+        await scene.until(START + timedelta(hours=8))
+        hours = [START_MS + hour * HOUR for hour in (1, 2, 7, 8)]
+
+        assert [(at, told) for at, _, told in await history(scene)] == [
+            (h, "enqueued") for h in hours
+        ]
+        assert [late for _, late, _ in await history(scene)] == [0, 0, HOUR // 2, 0]
+        assert await scene.fired() == hours
+
+
+async def test_a_fire_that_was_faster_elsewhere_has_no_second_row(redis_url: str) -> None:
+    """Jobs, note and row are one step."""
+    async with Scene(redis_url, cron("@hourly")) as scene:
+        await scene.until(START)
+        keys, task = scene.store.keys, own_tasks(scene.queue.definitions)["report"]
+        old = (await scene.store.call("HGET", keys.cron, "report")).decode()
+        firing = cron_firing(keys, "report", task, [DueJob(START_MS, ())], old, START_MS + 1)
+        noted = History(keys.fires("task", "report"), START_MS + 5, [START_MS], [])
+        done = [await fire(scene.store, None, firing._replace(history=noted)) for _ in range(2)]
+
+        assert done == [1, CHANGED]
+        assert await history(scene) == [(START_MS, 5, "enqueued")]
+
+
+async def test_what_a_lock_refuses_or_a_hook_forbids_has_a_row(redis_url: str) -> None:
+    """That says so."""
+    jobs = {
+        "locked": {"perform": print, "cron": "@hourly", "plugins": ["QueueLock"]},
+        "never": {"perform": print, "cron": "@hourly", "plugins": [Refuses]},
+    }
+    async with Scene(redis_url, jobs) as scene:
+        await scene.until(START + timedelta(hours=2))
+
+        assert [told for *_, told in await history(scene, "never")] == ["forbidden"] * 2
+        locked = [told for *_, told in await history(scene, "locked")]
+        assert locked[0] == "enqueued"
+        assert len(locked) == 2
+
+
+async def test_a_history_is_bounded(redis_url: str, redis: Any) -> None:
+    """And expires; one of another type stops no fire."""
+    async with Scene(redis_url, cron("@hourly")) as scene:
+        await scene.until(START + timedelta(hours=HISTORY + 5))
+        found = await history(scene)
+        key = scene.store.keys.fires("task", "report")
+        left_ms = await redis.pttl(key)
+        await redis.set(key, "x")
+        await scene.until(START + timedelta(hours=HISTORY + 6))
+
+        assert (len(found), found[0][0]) == (HISTORY, START_MS + 6 * HOUR)
+        assert 0 < left_ms <= HISTORY_MS
+        assert len(await scene.fired()) == HISTORY + 6

@@ -21,6 +21,7 @@ from resqpy.diagnosis.workers import fire_json, schedule_json
 if TYPE_CHECKING:
     from resqpy.engine.inspect.schedule_view import ScheduleView
     from resqpy.schedules.schedule import Schedule, ScheduledFire, Timetable
+    from resqpy.store.periodic import Fired
 
 
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
@@ -90,6 +91,34 @@ def fires(*, start: datetime | int | None, end: datetime | int | None, limit: in
             each.note or ("" if each.runs else "does not run"),
         ),
         empty="nothing runs in this period",
+    )  # fmt: skip
+
+
+@schedule.command()
+@click.argument("name", shell_complete=task_names)
+@option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many."
+)
+def history(name: str, *, limit: int) -> None:
+    """Show the last fires of a periodic task or a Ruby schedule, the latest first.
+
+    Each with the time that was planned, when a scheduler of resqpy fired it, and what became of its job: enqueued,
+    refused by a lock (an equal job waits or runs), or forbidden by a hook. Up to 200 of the last 30 days are kept.
+    """
+    found: list[Fired] = _ask(lambda view: view.history(name))
+    output.listing(
+        found[: -limit - 1 : -1],
+        lambda each: {
+            "planned": texts.iso(each.planned_ms),
+            "fired": texts.iso(each.fired_ms),
+            "lag_ms": each.fired_ms - each.planned_ms,
+            "outcome": each.outcome,
+        },
+        ("planned", "late by", "job"),
+        lambda each: (
+            texts.local(each.planned_ms), texts.duration(max(each.fired_ms - each.planned_ms, 0)), each.outcome,
+        ),
+        empty=f"{name} has not fired, as far as it is known",
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from resqpy.schedules.ruby import queue_of
 from resqpy.schedules.schedule import Schedule, Timetable, Unreadable
 from resqpy.schedules.tasks import Announcer, task_schedule
 from resqpy.store import periodic as store, queues, ruby_schedule as ruby_store
-from resqpy.store.periodic import Seen
+from resqpy.store.periodic import Fired, Seen
 from resqpy.store.queues import Push
 from resqpy.store.ruby_schedule import SeenRuby
 
@@ -180,6 +180,11 @@ class ScheduleView:
                 last_ms=moment_of(seen.last[name]),
                 problem=problem,
             )
+
+    async def history(self, name: str) -> list[Fired]:
+        """The last fires of a task or schedule, up to 200 of the last 30 days, the first of them first."""
+        kind = "ruby" if await self._verbs(name) is self._ruby else "task"
+        return await store.history(self._store, self._store.keys.fires(kind, name))
 
     # -- pause, resume, trigger --
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.concurrency.loops import HelperThread
 from resqpy.base.concurrency.own_tasks import first_of
 from resqpy.base.errors import ResqpyError, repr_of
 from resqpy.base.model import WorkerId
-from resqpy.store import workers
+from resqpy.store import orders, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.repair.junk import Mending
@@ -73,6 +73,8 @@ def _overdue(slot: Slot, since_s: float) -> bool:
     return limit_s is not None and run.started + limit_s < since_s
 
 
+Obey = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0
 _KEPT_S = 60.0  # how long our state is kept after our last heartbeat
@@ -89,6 +91,7 @@ class Beat:
         queues: how many queues there are.
         ids: for whom it was, and those before it that were not answered.
         unwatched: nobody has looked for dead processes of late.
+        orders: those that wait for this process.
     """
 
     time_s: int
@@ -99,6 +102,7 @@ class Beat:
     queues: int
     ids: tuple[WorkerId, ...]
     unwatched: bool
+    orders: tuple[bytes, ...] = ()
 
 
 @dataclass
@@ -119,6 +123,8 @@ class Heartbeat:
         vitals: called before each beat.
         on_beat: called in the thread with the result.
         on_error: called in the thread when Redis can't be reached.
+        on_order: called in the thread with the verb and arguments of an order; its answer.
+        is_heard: whether the event loop has taken note of the last beat.
     """
 
     def __init__(
@@ -128,8 +134,14 @@ class Heartbeat:
         on_beat: Callable[[Beat], None],
         on_error: Callable[[ResqpyError], None],
         interval_s: float,
+        *,
+        on_order: Obey,
+        is_heard: Callable[[], bool],
     ) -> None:
         self._options = options
+        self._on_order = on_order
+        self._is_heard = is_heard
+        self._obeyed: dict[str, dict[str, Any]] = {}  # an answer may get lost
         self._vitals = vitals
         self._on_beat = on_beat
         self._on_error = on_error
@@ -137,6 +149,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._told = WORKING
+        self._waits_for_loop = False
         self._unanswered: set[WorkerId] = set()
         self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
@@ -171,13 +184,47 @@ class Heartbeat:
         wait_s = self._interval_s
         try:
             while True:
-                await _any_of(stopping, wake, wait_s)
+                await self._rest(store, stopping, wake, wait_s)
                 wake.clear()
                 if stopping.is_set():
                     break
                 wait_s = self._interval_s if await self._beat(store) else _AGAIN_S
         finally:
             await store.close()
+
+    async def _rest(
+        self, store: Store, stopping: asyncio.Event, wake: asyncio.Event, wait_s: float
+    ) -> None:
+        """Wait for the next beat. A loop that does not answer is not told that orders wait, so look for them."""
+        while wait_s > 0 and not (stopping.is_set() or wake.is_set()):
+            await _any_of(stopping, wake, min(wait_s, _AGAIN_S) if self._waits_for_loop else wait_s)
+            wait_s -= _AGAIN_S if self._waits_for_loop else wait_s
+            if self._is_heard():
+                self._waits_for_loop = False
+            elif self._waits_for_loop:
+                with contextlib.suppress(ResqpyError):
+                    incarnation = self._vitals().incarnation
+                    await self._obey(store, incarnation, await orders.waiting(store, incarnation))
+
+    async def _obey(self, store: Store, incarnation: str, raws: Sequence[bytes]) -> None:
+        """Obey orders, each once, and answer them."""
+        for raw in raws:
+            order = orders.read(raw)
+            if order is None:
+                await orders.drop(store, incarnation, raw)
+                continue
+            if order.id not in self._obeyed:
+                self._obeyed[order.id] = await self._answer_to(store, order)
+            await orders.answer(store, incarnation, order, self._obeyed[order.id])
+            del self._obeyed[order.id]
+
+    async def _answer_to(self, store: Store, order: orders.Order) -> dict[str, Any]:
+        if await store.time_us() // 1000 > order.until_ms:
+            return {"error": "the order came too late"}
+        try:
+            return await self._on_order(order.verb, order.args)
+        except Exception as error:  # of users' code, too; the thread must survive
+            return {"error": str(error) or repr_of(error)}
 
     async def _tell(self, store: Store, incarnation: str, state: str) -> None:
         """Publish our state unless it is normal operation, which costs no round trip."""
@@ -192,8 +239,10 @@ class Heartbeat:
             self._unanswered.update(vitals.ids)
             answer = await beat(store, vitals)
             ids, self._unanswered = tuple(self._unanswered), set()
+            self._waits_for_loop = True
             self._on_beat(replace(answer, ids=ids))
             await self._tell(store, vitals.incarnation, vitals.state)
+            await self._obey(store, vitals.incarnation, answer.orders)
         except ResqpyError as error:
             self._on_error(error)
             return False
@@ -215,7 +264,7 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
         store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
     )
     reply = await store.run("beat", keys, args)
-    seconds, _, places, more, paused, registered, queues, unwatched = reply
+    seconds, _, places, more, paused, registered, queues, unwatched, waiting = reply
     work = tuple(vitals.queues[place - 1] for place in places)
     return Beat(
         int(seconds),
@@ -226,4 +275,5 @@ async def beat(store: Store, vitals: Vitals) -> Beat:
         queues,
         vitals.ids,
         bool(unwatched),
+        tuple(orders.lines(waiting)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -165,6 +165,14 @@ class Sampler:
         return delays[(len(delays) * 3) // 4 - (len(delays) > 3)], sum(busy) / len(busy)
 
 
+def _check_bounds(least: int, most: int) -> None:
+    if not 0 <= least <= most or most < 1:
+        raise UsageError(
+            f"cannot run between {least} and {most} task processors; 0 <= min_task_processors <= "
+            "max_task_processors and max_task_processors >= 1 are required"
+        )
+
+
 class MultiWorker(BaseWorker):
     """Between `min_task_processors` and `max_task_processors` slots in one process.
 
@@ -185,11 +193,8 @@ class MultiWorker(BaseWorker):
         super().__init__(connection, jobs, queues, options, clock)
         self.scaling: ScalingOptions = scaling or ScalingOptions()
         least, most = self.scaling.min_task_processors, self.scaling.max_task_processors
-        if not 0 <= least <= most or most < 1:
-            raise UsageError(
-                f"cannot run between {least} and {most} task processors; 0 <= min_task_processors <= "
-                "max_task_processors and max_task_processors >= 1 are required"
-            )
+        _check_bounds(least, most)
+        self._scaled = False
 
     def _size(self) -> int:
         return max(1, self.scaling.min_task_processors)
@@ -197,9 +202,30 @@ class MultiWorker(BaseWorker):
     async def _begin(self) -> None:
         await super()._begin()
         if self.scaling.min_task_processors < self.scaling.max_task_processors:
-            sampler = Sampler(lambda: len(self.pool.slots.busy), self.scaling.check_s / 10)
-            self.spawn(sampler.run)
-            self.spawn(partial(self._scale, sampler))
+            self._begin_to_scale()
+
+    async def rescale(self, least: int, most: int) -> None:
+        """Work with between so many and so many task processors from now on.
+
+        Raises:
+            UsageError: these are no bounds.
+        """
+        _check_bounds(least, most)
+        scales = self.scaling.min_task_processors < self.scaling.max_task_processors
+        self.scaling = replace(self.scaling, min_task_processors=least, max_task_processors=most)
+        size = self.pool.slots.size
+        if size > most:
+            self.pool.close_slots(size - most)
+        elif size < max(least, 1):
+            await self.pool.open_slots(max(least, 1) - size)
+        if least < most and not scales and not self._scaled:
+            self._begin_to_scale()
+
+    def _begin_to_scale(self) -> None:
+        self._scaled = True
+        sampler = Sampler(lambda: len(self.pool.slots.busy), self.scaling.check_s / 10)
+        self.spawn(sampler.run)
+        self.spawn(partial(self._scale, sampler))
 
     async def _scale(self, sampler: Sampler) -> None:
         memory = Memory()

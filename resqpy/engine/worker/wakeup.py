@@ -14,7 +14,7 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.worker.heartbeat import STUCK, Beat, Heartbeat, Vitals, state_of
+from resqpy.engine.worker.heartbeat import STUCK, Beat, Heartbeat, Obey, Vitals, state_of
 from resqpy.engine.worker.identity import reads_our_ids
 from resqpy.engine.worker.pool import Pool
 from resqpy.store.connection.client import RedisClock, Store
@@ -105,7 +105,13 @@ class Wakeup:
     """Watches Redis for a pool."""
 
     def __init__(
-        self, store: Store, pool: Pool, options: WorkerOptions, events: EventSink, clock: Clock
+        self,
+        store: Store,
+        pool: Pool,
+        options: WorkerOptions,
+        events: EventSink,
+        clock: Clock,
+        on_order: Obey,
     ) -> None:
         self._pool = pool
         self._events = events
@@ -131,6 +137,8 @@ class Wakeup:
             on_beat=self._beaten,
             on_error=partial(self._soon, partial(tell_error, events)),
             interval_s=options.heartbeat_s,
+            on_order=on_order,
+            is_heard=lambda: not self._unheard,
         )
 
     def _soon(self, function: Any, *args: Any) -> None:
@@ -161,6 +169,8 @@ class Wakeup:
         order = codec.decode_lenient(message)
         if isinstance(order, dict) and order.get("look") is True:
             self._pool.queues_changed(None)  # another process has left a place of a limit to us
+        if isinstance(order, dict) and self._pool.slots.incarnation in (order.get("orders") or ()):
+            self.heartbeat.beat_now()
         if not isinstance(order, dict) or not isinstance(order.get("cancel"), str):
             return
         run_at = order.get("run_at")

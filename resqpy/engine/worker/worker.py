@@ -15,7 +15,7 @@ from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.concurrency.loops import ThreadFailed, on_its_loop
 from resqpy.base.concurrency.own_tasks import Deadline
-from resqpy.base.errors import PoolStateError, StoreError, UnknownTask
+from resqpy.base.errors import PoolStateError, StoreError, UnknownTask, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.json_rules import plain
 from resqpy.base.model import WorkerId
@@ -27,6 +27,7 @@ from resqpy.engine.role import LAST_S, Connection, EventSink, Role, tell_error, 
 from resqpy.engine.run import Run
 from resqpy.engine.worker import forks, identity
 from resqpy.engine.worker.execute import execute
+from resqpy.engine.worker.heartbeat import Obey
 from resqpy.engine.worker.newer import Newer
 from resqpy.engine.worker.pool import Pool
 from resqpy.engine.worker.queues import QueueNames
@@ -161,6 +162,7 @@ class BaseWorker(Role):
 
     Attributes:
         queue: for tasks and plugins that enqueue, on the same Redis.
+        on_order: obeys orders (`resqpy process`), in the heartbeat's thread, and returns the answer.
     """
 
     def __init__(
@@ -182,6 +184,7 @@ class BaseWorker(Role):
         self._stopping: Stopping | None = None
         self._newer: Newer | None = None
         self._dispatcher: asyncio.Task[None] | None = None
+        self.on_order: Obey = _refuse
 
     @property
     def pool(self) -> Pool:
@@ -220,7 +223,9 @@ class BaseWorker(Role):
             self._pool = None
             raise
         await self._known(newer.announce())
-        wakeup = self._wakeup = Wakeup(self.store, pool, self.options, self, self._clock)
+        wakeup = self._wakeup = Wakeup(
+            self.store, pool, self.options, self, self._clock, self.on_order
+        )
         try:
             wakeup.heartbeat.start()
         except ThreadFailed:
@@ -345,6 +350,11 @@ class BaseWorker(Role):
         if self.running:
             raise PoolStateError("perform_inline can't be used on a started worker")
         return await perform_inline(self, name, args)
+
+
+async def _refuse(verb: str, _: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to orders where nobody has set `on_order`."""
+    raise UsageError(f"this process obeys no orders ({verb})")
 
 
 class Worker(BaseWorker):

@@ -26,6 +26,7 @@ from resqpy.framework.config.sections import ProcessConfig
 from resqpy.framework.logs.log import get_logger
 from resqpy.framework.process.health import HealthInitializer, LoopWatch
 from resqpy.framework.process.initializer import Boot
+from resqpy.framework.process.orders import Orders
 from resqpy.framework.process.parts import (
     MetricsInitializer,
     RedisInitializer,
@@ -107,6 +108,9 @@ class Process:
         bind(self.bound)
         try:
             await self._boot.initialize()
+            worker = self.resque.multi_worker
+            if isinstance(worker, MultiWorker):
+                worker.on_order = Orders(self, worker).obey
             if self.resque.multi_worker is not None:  # before its first job
                 self._limits = Limits(self.project.config.process, self.resque.multi_worker)
             await self._boot.start()

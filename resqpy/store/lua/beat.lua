@@ -3,7 +3,7 @@
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
 --      5   queues    6  resqpy's gates      7  resqpy's lives       8  resqpy's rescuer
---      9…  the queues to look at
+--      9   the orders to the process       10…  the queues to look at
 -- ARGV 1   incarnation of the process
 --      2   when its workers started, as Ruby writes it
 --      3   epoch of its gate, which is opened; empty: a heartbeat alone never opens a gate
@@ -11,7 +11,7 @@
 --      5   number of workers; for each: id, key of its start
 -- Returns  Redis' time (seconds, microseconds), which of the queues have jobs {index…}, the first
 --          hundred or so; whether others may have some (0/1), paused (0/1), newly registered,
---          number of queues, whether no rescuer has been active recently (0/1)
+--          number of queues, whether no rescuer has been active recently (0/1), the orders that wait
 -- Read by  Ruby: workers, workers:heartbeat, worker:<id>:started, pause-all-workers; Node: workers
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -59,7 +59,7 @@ if #ids > 0 then
 end
 
 local work, more = {}, 0
-for q = 9, #KEYS, 100 do
+for q = 10, #KEYS, 100 do
   local last = math.min(q + 99, #KEYS)
   if redis.call('EXISTS', unpack(KEYS, q, last)) > 0 then
     if #work >= 100 then
@@ -67,11 +67,11 @@ for q = 9, #KEYS, 100 do
       break
     end
     for each = q, last do
-      if redis.call('EXISTS', KEYS[each]) == 1 then work[#work + 1] = each - 8 end
+      if redis.call('EXISTS', KEYS[each]) == 1 then work[#work + 1] = each - 9 end
     end
   end
 end
-local known = redis.call('MGET', KEYS[4], KEYS[8]) -- nil for a key of another type
+local known = redis.call('MGET', KEYS[4], KEYS[8], KEYS[9]) -- nil for a key of another type
 local paused = known[1] and known[1]:lower():match('^%s*true%s*$') and 1 or 0
 return { time[1], time[2], work, more, paused, fresh, redis.call('SCARD', KEYS[5]),
-  known[2] and 0 or 1 }
+  known[2] and 0 or 1, known[3] or '' }

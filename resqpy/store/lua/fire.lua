@@ -8,7 +8,9 @@
 --      3   queue name              4  number of jobs
 --      5…  each job with its guards (guards.lua); then
 --          the number of expectations; for each: HGET or ZSCORE, position of the key, field, the value as
---          it was read (empty: none); then, to the end, the writes, for each: "always", "pushed"
+--          it was read (empty: none); then how many rows the history keeps (0: there is none), and if so
+--          position of its key, the time of the fire (ms), how long it is kept (ms), for each job the time that
+--          was planned, the number of times whose job a hook forbids, these times; then, to the end, the writes, for each: "always", "pushed"
 --          (a job was enqueued) or "refused" (none was), number of its arguments after the key, command,
 --          position of the key, those arguments
 -- Returns  how many jobs were enqueued, -1: an expectation fails, nothing was done
@@ -31,6 +33,26 @@ for _ = 1, tonumber(word()) do
   local found = redis.call(command, key, field) or ''
   if command == 'ZSCORE' then found, expected = tonumber(found), tonumber(expected) end
   if found ~= expected then return -1 end
+end
+
+local history = { keeps = tonumber(word()), planned = {}, forbidden = {} }
+if history.keeps > 0 then
+  history.key, history.at, history.kept_ms = KEYS[fence + 2 + word()], word(), word()
+  for j = 1, count do history.planned[j] = word() end
+  for n = 1, tonumber(word()) do history.forbidden[n] = word() end
+end
+
+-- One row for each fire, in the step of the fire. A history that can't be written stops no fire.
+local function record(locks)
+  local rows = {}
+  for j = 1, count do
+    rows[j] = history.planned[j] .. ' ' .. history.at .. (locks[j] and ' enqueued' or ' refused')
+  end
+  for _, at in ipairs(history.forbidden) do rows[#rows + 1] = at .. ' ' .. history.at .. ' forbidden' end
+  if #rows == 0 then return end
+  local length = redis.call('RPUSH', history.key, unpack(rows))
+  for _ = history.keeps + 1, length do redis.call('LPOP', history.key) end
+  redis.call('PEXPIRE', history.key, history.kept_ms)
 end
 
 -- A chain that is neither due nor noted as enqueued would end. So the keys written with a push must have these
@@ -70,4 +92,5 @@ for _, note in ipairs(notes) do
   local when, command = note[1], note[2]
   if when == 'always' or (when == 'pushed') == (pushed > 0) then redis.call(unpack(command)) end
 end
+if history.keeps > 0 then pcall(record, locks) end
 return pushed

@@ -1,0 +1,198 @@
+"""`resqpy process`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from getpass import getuser
+from socket import gethostname
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resqpy.base.imports import near_match
+from resqpy.cli.arguments.flags import MILLISECONDS, option, options
+from resqpy.cli.arguments.session import ask
+from resqpy.cli.group import Command, Group
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
+
+if TYPE_CHECKING:
+    from resqpy.diagnosis.processes import SeenProcess
+    from resqpy.engine.inspect.inspector import Resque
+
+WAIT_MS, VALID_MS = 15_000, 300_000
+HEADS = ("process", "host", "pid", "state", "busy", "seen", "queues")
+CHOICE = options(
+    click.argument("ids", nargs=-1, metavar="[ID]…"),
+    option("--host", metavar="NAME", help="All processes of this host."),
+    option("--all", "all_of_them", is_flag=True, help="All processes."),
+    option("--wait", "wait_ms", type=MILLISECONDS, default=WAIT_MS, metavar="DURATION",
+           help="How long to wait for answers.  [default: 15s]"),
+)  # fmt: skip
+VALID = options(
+    option("--within", "valid_ms", type=MILLISECONDS, default=VALID_MS, metavar="DURATION",
+           help="A process that is away may still obey it within this time.  [default: 5m]"),
+)  # fmt: skip
+
+
+@click.group(cls=Group, default="list")
+def process() -> None:
+    """Show the worker processes of resqpy; let them say how they are, take no more jobs, stop, or scale.
+
+    A process is named by the beginning of its id, or as host:pid. It answers within a second; if a job blocks its
+    event loop, with its next heartbeat at the latest (10 s). What is away, or of an older resqpy, does not
+    answer: exit code 6.
+    """
+
+
+@process.command("list")
+def list_() -> None:
+    """Show the processes."""
+    from resqpy.diagnosis.processes import processes
+
+    async def look(resque: Resque) -> tuple[list[SeenProcess], int]:
+        return await processes(resque), await resque.now_ms()
+
+    found, now_ms = ask(look)
+
+    def cells(each: SeenProcess) -> tuple[Any, ...]:
+        seen = texts.distance(min(each.seen_ms, now_ms), now_ms)
+        busy = f"{each.busy} of {each.workers}"
+        return each.id, each.host, each.pid, each.state, busy, seen, each.queues
+
+    output.listing(found, lambda each: each.as_json(), HEADS, cells, empty="no worker processes")
+
+
+@process.command()
+@CHOICE
+def ping(**chosen: Any) -> int:
+    """Ask processes how they are."""
+    return _order("ping", {}, _said, **chosen, valid_ms=chosen["wait_ms"])
+
+
+@process.command()
+@CHOICE
+def stacks(**chosen: Any) -> int:
+    """Show what processes do: all asyncio tasks and the stacks of all threads.
+
+    Also of a process whose event loop is blocked by a job, and by what.
+    """
+
+    def told(answer: dict[str, Any]) -> str:
+        cut = "\n(cut)" if answer.get("cut") else ""
+        return f"{_said(answer)}\n{answer.get('stacks', '')}{cut}"
+
+    return _order("stacks", {}, told, **chosen, valid_ms=chosen["wait_ms"])
+
+
+@process.command(cls=Command, destroys=True)
+@CHOICE
+@VALID
+def quiet(**chosen: Any) -> int:
+    """Let processes take no more jobs, until they are restarted. Running jobs go on."""
+    return _order("quiet", {}, _said, **chosen, question="Let {} take no more jobs?")
+
+
+@process.command(cls=Command, destroys=True)
+@CHOICE
+@VALID
+@option("--timeout", "timeout_ms", type=MILLISECONDS, metavar="DURATION",
+        help="How long running jobs may go on. Default: the config's stop_timeout.")  # fmt: skip
+def stop(*, timeout_ms: int | None, **chosen: Any) -> int:
+    """Stop processes, as the signal TERM does. Their supervisor may start others."""
+    args = {} if timeout_ms is None else {"timeout_ms": timeout_ms}
+    return _order("stop", args, _said, **chosen, question="Stop {}?")
+
+
+@process.command()
+@click.argument("bounds", metavar="MIN-MAX")
+@CHOICE
+@VALID
+def scale(*, bounds: str, **chosen: Any) -> int:
+    """Let processes work with so many task processors, such as 5-20 or 10, until they are restarted."""
+    least, _, most = bounds.partition("-")
+    if not (least.isdecimal() and (most or least).isdecimal() and int(least) <= int(most or least)):
+        raise click.UsageError(
+            f"{bounds!r}: give the least and the most, such as 5-20, or one number"
+        )
+    args = {"min": int(least), "max": int(most or least)}
+    return _order("scale", args, _said, **chosen)
+
+
+def _said(answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        return f"error: {answer['error']}"
+    blocked = answer.get("blocked_s")
+    waits = answer.get("waits")
+    return (
+        f"{answer.get('state')}, {answer.get('busy')} of {answer.get('processors')} task processors busy "
+        f"({answer.get('min')} to {answer.get('max')}), resqpy {answer.get('version')}"
+        + (f", its event loop has been blocked for {blocked:g} s" if blocked else "")
+        + (f"; {waits}" if waits else "")
+    )
+
+
+def _order(
+    verb: str,
+    args: dict[str, Any],
+    words: Callable[[dict[str, Any]], str],
+    *,
+    ids: tuple[str, ...],
+    host: str | None,
+    all_of_them: bool,
+    wait_ms: int,
+    valid_ms: int,
+    question: str = "",
+) -> int:
+    """Give an order to the chosen processes, and show their answers; returns the exit code."""
+    from resqpy.diagnosis.processes import order
+
+    if bool(ids) + (host is not None) + all_of_them != 1:
+        raise click.UsageError("specify ids (see `resqpy process list`), or --host, or --all")
+    chosen = ask(lambda resque: _chosen(resque, ids, host))
+    if question:
+        output.confirm(question.format(texts.counted(len(chosen), "process", "processes")))
+    by = f"{getuser()}@{gethostname()}"
+    answers = ask(
+        lambda resque: order(
+            resque, chosen, verb, args, wait_s=wait_ms / 1000, valid_ms=max(valid_ms, 1), by=by
+        )
+    )
+    shown = [{**each.as_json(), "answer": answers.get(each.id)} for each in chosen]
+    output.show(shown, lambda: _print(chosen, answers, words))
+    fine = all("error" not in answers.get(each.id, {"error": ""}) for each in chosen)
+    return Exit.OK if fine else Exit.NO
+
+
+def _print(
+    chosen: list[SeenProcess], answers: dict[str, Any], words: Callable[[dict[str, Any]], str]
+) -> None:
+    for each in chosen:
+        answer = answers.get(each.id)
+        told = "no answer" if answer is None else words(answer)
+        output.say_block(f"{each.host}:{each.pid} ({each.id}): {told}\n")
+
+
+async def _chosen(resque: Resque, ids: tuple[str, ...], host: str | None) -> list[SeenProcess]:
+    """The processes that are meant; those that have died are left out where none is named.
+
+    Raises:
+        click.ClickException: there is no such process, or there are several.
+    """
+    from resqpy.diagnosis.processes import processes
+
+    found, now_ms = await processes(resque), await resque.now_ms()
+    chosen = [each for each in found if host in (None, each.host) and each.lives(now_ms)]
+    if ids:
+        chosen = []
+        for wanted in ids:
+            named = [each for each in found if each.is_named(wanted)]
+            if len(named) != 1:
+                what = "no process" if not named else f"{len(named)} processes"
+                hint = near_match(wanted, [f"{each.host}:{each.pid}" for each in found])
+                raise output.fail(Exit.NOT_FOUND, f"{what} {wanted!r}{hint}")
+            chosen += named
+    if not chosen:
+        raise output.fail(Exit.NOT_FOUND, "no such worker process; see `resqpy process list`")
+    return chosen

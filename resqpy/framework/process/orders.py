@@ -1,0 +1,100 @@
+"""What a worker process does when `resqpy process` orders it; called in the heartbeat's thread, so that a process
+whose event loop is blocked answers, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import own_version
+from resqpy.base.masking import masked_text
+from resqpy.engine.worker.heartbeat import state_of
+from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process.health import dump
+
+if TYPE_CHECKING:
+    from resqpy.engine.worker.multi_worker import MultiWorker
+    from resqpy.framework.process.process import Process
+
+_LOOP_WITHIN_S = 1.0  # heartbeats wait meanwhile
+_MOST_CHARS = 100_000
+
+
+class Orders:
+    """Obeys orders to a process.
+
+    Args:
+        process: it runs on the current loop.
+        worker: that of the process.
+    """
+
+    def __init__(self, process: Process, worker: MultiWorker) -> None:
+        self._process = process
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+
+    async def obey(self, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Obey an order; returns the answer.
+
+        Raises:
+            UsageError: it is not understood.
+        """
+        if verb == "ping":
+            return self._facts()
+        if verb == "stacks":
+            text = masked_text(dump(self._loop))
+            return {**self._facts(), "stacks": text[:_MOST_CHARS], "cut": len(text) > _MOST_CHARS}
+        acts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "quiet": self._quiet,
+            "stop": partial(self._stop, args.get("timeout_ms")),
+            "scale": partial(self._scale, args.get("min"), args.get("max")),
+        }
+        if verb not in acts:
+            raise UsageError(f"this version of resqpy ({own_version()}) knows no order {verb!r}")
+        get_logger().warning("ordered by resqpy process", order=verb, **args)
+        done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(acts[verb](), self._loop))
+        if not (await asyncio.wait([done], timeout=_LOOP_WITHIN_S))[0]:
+            return {
+                **self._facts(),
+                "waits": "the event loop is blocked: it obeys when that is over",
+            }
+        done.result()
+        return self._facts()
+
+    def _facts(self) -> dict[str, Any]:
+        """What a process says of itself; from any thread."""
+        worker, pool, scaling = self._worker, self._worker.pool, self._worker.scaling
+        facts = {
+            "pid": os.getpid(),
+            "version": own_version(),
+            "state": state_of(pool, worker.options.cancel_timeout_s) or "working",
+            "busy": len(pool.slots.busy),
+            "processors": pool.slots.size,
+            "min": scaling.min_task_processors,
+            "max": scaling.max_task_processors,
+        }
+        silent_s = self._process.loop_watch.look()
+        return facts | ({"blocked_s": round(silent_s, 1)} if silent_s >= _LOOP_WITHIN_S else {})
+
+    # -- on the loop that runs the jobs --
+
+    async def _quiet(self) -> None:
+        self._process.pause(for_good=True)
+
+    async def _stop(self, timeout_ms: Any) -> None:
+        if self._process.stopping:
+            return
+        if timeout_ms is None:
+            self._process.request_stop()
+        else:
+            self._process.request_stop(float(timeout_ms) / 1000)
+
+    async def _scale(self, least: Any, most: Any) -> None:
+        if type(least) is not int or type(most) is not int:
+            raise UsageError(f"scale: {least!r} to {most!r} are no numbers")
+        await self._worker.rescale(least, most)

@@ -1,0 +1,62 @@
+"""`resqpy process`: worker processes are shown, and obey."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from resqpy.cli.output.printing import Exit
+from tests.cli.conftest import Call, Program
+from tests.cli.processes import ended, registered
+
+
+async def test_processes_are_shown_and_ordered(
+    program: Program, redis: Redis, resqpy: Call
+) -> None:
+    """By id, by host and pid, and all of them."""
+    worker = program("worker")
+    [pid] = await registered(redis)
+    [one] = (await asyncio.to_thread(resqpy, "process", "--json")).json
+    name = f"{one['host']}:{pid}"
+    answers = {
+        words: await asyncio.to_thread(resqpy, "process", *words.split(), "--json")
+        for words in (f"ping {one['id'][:5]}", f"scale 2-3 {name}", f"stacks --host {one['host']}")
+    }
+    shown = await asyncio.to_thread(resqpy, "process", "ping", "--all")
+    stopped = await asyncio.to_thread(
+        resqpy, "process", "stop", "--all", "--timeout", "1s", "--yes"
+    )
+    code, log = ended(worker)
+
+    ping, scale, stacks = (said.json[0]["answer"] for said in answers.values())
+    assert {said.code for said in answers.values()} == {Exit.OK}
+    assert (str(one["pid"]), one["state"], str(ping["pid"])) == (pid, "working", pid)
+    assert (scale["min"], scale["max"]) == (2, 3)
+    assert "thread resqpy-heartbeat" in stacks["stacks"]
+    assert shown.out.startswith(f"{name} ({one['id']}): working")
+    assert (stopped.code, code) == (Exit.OK, 0)
+    assert "ordered by resqpy process" in log
+
+
+def test_what_is_asked_wrongly(resqpy: Call) -> None:
+    """Names what to do; nobody there is an error, too."""
+    assert resqpy("process", "ping").code == Exit.USAGE
+    assert resqpy("process", "ping", "x", "--all").code == Exit.USAGE
+    assert resqpy("process", "scale", "many", "--all").code == Exit.USAGE
+    assert resqpy("process", "scale", "5-1", "--all").code == Exit.USAGE
+    assert resqpy("process", "ping", "nobody:1").code == Exit.NOT_FOUND
+    assert resqpy("process", "ping", "--all").code == Exit.NOT_FOUND
+    assert resqpy("process", "--json").json == []
+
+
+async def test_who_does_not_answer_is_named(redis: Redis, resqpy: Call) -> None:
+    """A process that is away; its order waits for it and expires."""
+    seconds, _ = await redis.time()
+    await redis.zadd("resque:resqpy:processes", {"gone1234": seconds})
+    life = '{"host":"far","pid":7,"queues":"*","most":1,"form":2}'
+    await redis.hset("resque:resqpy:lives", "gone1234", life)
+    said = await asyncio.to_thread(resqpy, "process", "quiet", "far:7", "--wait", "300ms", "--yes")
+
+    assert (said.code, "no answer" in said.out) == (Exit.NO, True)
+    assert 0 < await redis.pttl("resque:resqpy:orders:gone1234") <= 300_000
