@@ -75,6 +75,7 @@ class Run:
     attempt: tuple[int, int | None] | None = None  # which of how many, if known
     # For the pool only.
     clock: Clock = SYSTEM_CLOCK  # Redis' clock if a worker runs it
+    waited_ms: int | None = None  # how long it was in its queue, as the leader saw it last
     sequence: int = 0  # its number among the runs of this process
     started: float = 0.0  # when it was claimed, by the monotonic clock
 

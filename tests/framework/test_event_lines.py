@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 
 from resqpy import Scheduler
 from resqpy.base.model import WorkerId
+from resqpy.base.queue_age import QueueAge
 from resqpy.framework.api.api import api
 from resqpy.framework.config.merge import KNOWN
 from resqpy.framework.logs import log
@@ -132,6 +134,46 @@ async def test_events_of_a_worker(
         await until_written(stream, *(set(WORKER.values()) - {"worker ended", "scaling"}))
     found = written(stream)
     assert {words: found.get(words) for words in WORKER.values()} == as_said(own, WORKER)
+
+
+async def test_how_long_a_job_has_waited(
+    make_project: MakeProject, redis: Redis, stream: io.StringIO
+) -> None:
+    """By what the leader has published of its queue, without a command for a job; where that says nothing, the
+    line doesn't either.
+    """
+    seconds, _ = await redis.time()
+    since_ms = (seconds - 65) * 1000
+    told = QueueAge(since_ms, 1, since_ms, 1000, "exact", 1, 0, 0.0, 0.0, counted=True)
+    settings = {"logger.level": "info", "tasks.heartbeat": 200, "tasks.queues": ["jobs"]}
+    project = make_project(settings, tasks__a=TASKS)
+    log.configure(project.config.logger, project.name, stream)
+
+    def lines() -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in stream.getvalue().splitlines()]
+        return [line for line in found if line["event"].startswith("job ")]
+
+    async def one_more(name: str) -> bool | None:
+        count = len(lines())
+        await api.tasks.enqueue(name)
+        await until(lambda: len(lines()) > count)
+        return "waited_ms" in lines()[-1] or None
+
+    async with Process(project, worker=True):
+        assert await one_more("good") is None
+        await redis.hset("resque:resqpy:ages", mapping={"": seconds * 1000, "jobs": told.text()})
+        await until(lambda: one_more("good"))
+        await until(lambda: one_more("bad"))
+        found = [line["waited_ms"] for line in lines() if "waited_ms" in line]
+        await redis.hset("resque:resqpy:ages", "jobs", replace(told, accuracy="at_most").text())
+        await until(lambda: _lacks(one_more))
+
+    assert all(65_000 <= each < 65_000 + 60_000 for each in found)
+    assert all(each % 100 == 0 for each in found)
+
+
+async def _lacks(one_more: Any) -> bool:
+    return await one_more("good") is None
 
 
 @pytest.mark.parametrize("shift", [0, 1])

@@ -17,7 +17,7 @@ from resqpy.base.concurrency.loops import HelperThread
 from resqpy.base.concurrency.own_tasks import first_of
 from resqpy.base.errors import ResqpyError, repr_of
 from resqpy.base.model import WorkerId
-from resqpy.store import orders, workers
+from resqpy.store import orders, queue_ages, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.repair.junk import Mending
@@ -125,6 +125,9 @@ class Heartbeat:
         on_error: called in the thread when Redis can't be reached.
         on_order: called in the thread with the verb and arguments of an order; its answer.
         is_heard: whether the event loop has taken note of the last beat.
+        worked: the queues of the jobs that were begun since the last call.
+        on_waits: called in the thread, once a second while jobs begin, with how long (ms) jobs of these queues
+            wait, as far as it is known.
     """
 
     def __init__(
@@ -137,8 +140,12 @@ class Heartbeat:
         *,
         on_order: Obey,
         is_heard: Callable[[], bool],
+        worked: Callable[[], Sequence[str]],
+        on_waits: Callable[[dict[str, int]], None],
     ) -> None:
         self._options = options
+        self._worked = worked
+        self._on_waits = on_waits
         self._on_order = on_order
         self._is_heard = is_heard
         self._obeyed: dict[str, dict[str, Any]] = {}  # an answer may get lost
@@ -149,7 +156,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._told = WORKING
-        self._waits_for_loop = False
+        self._waits_for_loop = self._works = False
         self._unanswered: set[WorkerId] = set()
         self._thread = HelperThread("resqpy-heartbeat", self._beat_until_stopped, self._died)
 
@@ -195,16 +202,27 @@ class Heartbeat:
     async def _rest(
         self, store: Store, stopping: asyncio.Event, wake: asyncio.Event, wait_s: float
     ) -> None:
-        """Wait for the next beat. A loop that does not answer is not told that orders wait, so look for them."""
-        while wait_s > 0 and not (stopping.is_set() or wake.is_set()):
-            await _any_of(stopping, wake, min(wait_s, _AGAIN_S) if self._waits_for_loop else wait_s)
-            wait_s -= _AGAIN_S if self._waits_for_loop else wait_s
-            if self._is_heard():
-                self._waits_for_loop = False
-            elif self._waits_for_loop:
-                with contextlib.suppress(ResqpyError):
-                    incarnation = self._vitals().incarnation
-                    await self._obey(store, incarnation, await orders.waiting(store, incarnation))
+        """Wait for the next beat; while there is something to look for, in steps."""
+        while wait_s > 0:
+            step_s = min(wait_s, _AGAIN_S) if self._waits_for_loop or self._works else wait_s
+            wait_s -= step_s
+            await _any_of(stopping, wake, step_s)
+            if stopping.is_set() or wake.is_set():
+                return
+            with contextlib.suppress(ResqpyError):
+                await self._look_between(store)
+
+    async def _look_between(self, store: Store) -> None:
+        """A loop that does not answer is not told that orders wait, so look for them; and how long jobs wait."""
+        if self._waits_for_loop and self._is_heard():
+            self._waits_for_loop = False
+        elif self._waits_for_loop:
+            incarnation = self._vitals().incarnation
+            await self._obey(store, incarnation, await orders.waiting(store, incarnation))
+        if self._works:
+            names = self._worked()
+            self._works = bool(names)
+            self._on_waits(await queue_ages.waits(store, names) if names else {})
 
     async def _obey(self, store: Store, incarnation: str, raws: Sequence[bytes]) -> None:
         """Obey orders, each once, and answer them."""
@@ -239,7 +257,7 @@ class Heartbeat:
             self._unanswered.update(vitals.ids)
             answer = await beat(store, vitals)
             ids, self._unanswered = tuple(self._unanswered), set()
-            self._waits_for_loop = True
+            self._waits_for_loop = self._works = True
             self._on_beat(replace(answer, ids=ids))
             await self._tell(store, vitals.incarnation, vitals.state)
             await self._obey(store, vitals.incarnation, answer.orders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from resqpy.base import activejob, codec, job_records
@@ -184,6 +184,9 @@ async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
     return outcome
 
 
+_MOST_WORKED = 100
+
+
 class Runner:
     """Runs jobs in slots.
 
@@ -194,6 +197,7 @@ class Runner:
 
     Attributes:
         settle: decides the final outcome of a run.
+        waits: how long (ms) a job that is taken now from a queue has waited, as far as it is known.
     """
 
     def __init__(
@@ -218,6 +222,8 @@ class Runner:
         self._worker = worker
         self._sequence = 0
         self.settle: Settle = _as_it_is
+        self.waits: Mapping[str, int] = {}
+        self._worked: set[str] = set()
 
     def take(self, slot: Slot, raw: bytes | None, claim: JobClaim, now_s: float) -> Run:
         """Put a job into its slot."""
@@ -225,8 +231,20 @@ class Runner:
         run = run_of(raw, claim, slot.worker_id, self._store, self._definitions, self._max_payload)
         run.worker, run.slot, run.clock = self._worker, slot, self._clock
         run.sequence, run.started = self._sequence, now_s
+        self._worked.add(claim.queue)
+        if self.waits:
+            run.waited_ms = self.waits.get(claim.queue)
         slot.run = run
         return run
+
+    def take_worked(self) -> list[str]:
+        """The queues of the jobs since the last call, at most a hundred; from any thread."""
+        found, self._worked = self._worked, set()
+        return sorted(found)[:_MOST_WORKED]
+
+    def note_waits(self, waits: Mapping[str, int]) -> None:
+        """How long jobs wait now; from any thread."""
+        self.waits = waits
 
     def begin(self, slot: Slot, run: Run) -> None:
         """Start the job; an unreadable one has already failed."""

@@ -139,6 +139,8 @@ class Wakeup:
             interval_s=options.heartbeat_s,
             on_order=on_order,
             is_heard=lambda: not self._unheard,
+            worked=pool.runner.take_worked,
+            on_waits=pool.runner.note_waits,
         )
 
     def _soon(self, function: Any, *args: Any) -> None:

@@ -173,7 +173,7 @@ class EventLog:
                 lines.clear()
                 _in(run, listener, number, job.queue, job, end.outcome.result, end.duration_ms)
                 continue
-            key = (number, job.queue, job.class_name)
+            key = (number, job.queue, job.class_name, run.waited_ms)
             if (parts := direct.parts(key)) is None:
                 line = _in(run, self._success, number, job.queue, job, None, direct.MS)
                 parts = _in(run, direct.keep, key, *line)
@@ -227,13 +227,14 @@ def _task(name: Any) -> dict[str, Any]:
 
 
 def _of_run(run: Run | None) -> dict[str, Any]:
-    """What is known of a run besides its job: the attempt number, and what its lifecycle adds."""
+    """What is known of a run besides its job: the attempt, how long it waited, and what its lifecycle adds."""
     if run is None:
         return {}
+    told = {} if run.waited_ms is None else {"waited_ms": run.waited_ms}
     if run.attempt is None:
-        return run.lifecycle.facts()
+        return {**told, **run.lifecycle.facts()}
     attempt, of = run.attempt
-    return {"attempt": attempt} if of is None else {"attempt": attempt, "of": of}
+    return {"attempt": attempt, **told} if of is None else {"attempt": attempt, "of": of, **told}
 
 
 def _unless_away(describe: Describe) -> Describe:
