@@ -257,3 +257,13 @@ def test_old_and_retried_failed_jobs_are_removed(resqpy: Call, client: Redis) ->
     assert (done["found"], done["removed"]) == (2, 2)
     assert resqpy("failed", "--json").json == []
     assert wrong.code == Exit.USAGE
+
+
+def test_a_watched_retry(resqpy: Call, client: Redis) -> None:
+    """It has a pace of its own, and retries what is chosen."""
+    client.rpush("resque:failed", *(FAILED % (b"Mail", b"no %d" % n) for n in range(3)))
+    done = resqpy("failed", "retry", "--class", "Mail", "--watch", "1ms", "--yes", "--json")
+
+    assert (done.code, done.json["retried"]) == (Exit.OK, 3)
+    assert resqpy("failed", "retry", "ab", "--watch", "1s").code == Exit.USAGE
+    assert resqpy("failed", "retry", "--all", "--watch", "1s", "--rate", "3").code == Exit.USAGE

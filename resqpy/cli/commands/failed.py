@@ -11,8 +11,9 @@ from resqpy.cli.arguments.flags import MILLISECONDS, option, options
 from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
+from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.workers import failed_id, failed_json, group_json
+from resqpy.diagnosis.workers import ID_LENGTH, failed_id, failed_json, group_json
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
@@ -150,34 +151,60 @@ def _when(written: Any) -> Any:
     is_flag=True,
     help="Include those that Ruby has retried already, which it keeps in the list.",
 )
+@option(
+    "--watch",
+    "watch_ms",
+    type=MILLISECONDS,
+    metavar="DURATION",
+    help="Retry 1, 2, 4, … jobs, wait this long after each step, such as 10s, and stop if they fail again.",
+)
 @option("--dry-run", is_flag=True, help="Only show what would be retried.")
 def retry(
     ids: tuple[str, ...], *, all_of_them: bool, to_queue: str | None, rate: float | None,
-    retried: bool, dry_run: bool, **wanted: Any,
+    retried: bool, watch_ms: int | None, dry_run: bool, **wanted: Any,
 ) -> int:  # fmt: skip
     """Put failed jobs back into their queues, with their exact bytes.
 
     The locks and enqueue hooks of their tasks apply; a job that they forbid stays. Exit code 6 if no job
-    matches, or fewer were retried than found.
+    matches, or fewer were retried than found; with --watch, if one failed again in the same way (task and
+    exception): what was not retried by then stays.
     """
     from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
+    from resqpy.engine.inspect.retry_watch import retry_watched
 
     choice = FailedChoice(ids, Filters(**wanted), all_of_them=all_of_them, again=retried)
-    if ids and rate:
-        raise click.UsageError("--rate is for --all and filters, not for single ids")
+    if ids and (rate or watch_ms):
+        name = "--rate" if rate else "--watch"
+        raise click.UsageError(f"{name} is for --all and filters, not for single ids")
+    if watch_ms is not None and (rate or retried):
+        raise click.UsageError("--watch has a pace of its own, without --rate and --retried")
 
     async def one(resque: Resque, entry: FailedJob) -> bool:
         return await resque.retry_and_remove_failed(entry, to_queue)
 
+    back: list[FailedJob] = []
+
     async def many(resque: Resque) -> int:
+        if watch_ms is not None:
+            done = await retry_watched(
+                resque, watch_ms / 1000, to_queue=to_queue, **choice.filters.keywords
+            )
+            back.extend([done.back] if done.back is not None else [])
+            return done.retried
         wanted = choice.filters.keywords | {"to_queue": to_queue, "rate": rate}
         return await resque.retry_all_failed(**wanted, retried=retried)
 
     why = "stay: gone meanwhile, without a job, or forbidden by a lock or hook of their task"
     question = "" if ids else "Retry"
-    return carry_out(
+    code = carry_out(
         choice, "retried", one, many, dry_run=dry_run, question=question, why_less=why, rate=rate
     )
+    for each in back:
+        what = ": ".join(filter(None, (each.exception, each.error)))
+        output.warn(
+            f"stopped: {each.class_name} failed again ({failed_id(each)[:ID_LENGTH]}): {what}"
+        )
+    return Exit.NO if back else code
 
 
 @failed.command(cls=Command, destroys=True)

@@ -116,6 +116,24 @@ class Vitals:
     state: str = WORKING
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What is looked for between two beats; all of it is called in the thread.
+
+    Attributes:
+        on_order: called with the verb and arguments of an order; its answer.
+        is_heard: whether the event loop has taken note of the last beat.
+        worked: the queues of the jobs that were begun since the last call.
+        on_waits: called once a second while jobs begin, with how long (ms) jobs of these queues wait, as far as
+            it is known.
+    """
+
+    on_order: Obey
+    is_heard: Callable[[], bool]
+    worked: Callable[[], Sequence[str]]
+    on_waits: Callable[[dict[str, int]], None]
+
+
 class Heartbeat:
     """The thread.
 
@@ -123,11 +141,7 @@ class Heartbeat:
         vitals: called before each beat.
         on_beat: called in the thread with the result.
         on_error: called in the thread when Redis can't be reached.
-        on_order: called in the thread with the verb and arguments of an order; its answer.
-        is_heard: whether the event loop has taken note of the last beat.
-        worked: the queues of the jobs that were begun since the last call.
-        on_waits: called in the thread, once a second while jobs begin, with how long (ms) jobs of these queues
-            wait, as far as it is known.
+        between: what is looked for between two beats.
     """
 
     def __init__(
@@ -137,17 +151,10 @@ class Heartbeat:
         on_beat: Callable[[Beat], None],
         on_error: Callable[[ResqpyError], None],
         interval_s: float,
-        *,
-        on_order: Obey,
-        is_heard: Callable[[], bool],
-        worked: Callable[[], Sequence[str]],
-        on_waits: Callable[[dict[str, int]], None],
+        between: Between,
     ) -> None:
         self._options = options
-        self._worked = worked
-        self._on_waits = on_waits
-        self._on_order = on_order
-        self._is_heard = is_heard
+        self._between = between
         self._obeyed: dict[str, dict[str, Any]] = {}  # an answer may get lost
         self._vitals = vitals
         self._on_beat = on_beat
@@ -214,15 +221,15 @@ class Heartbeat:
 
     async def _look_between(self, store: Store) -> None:
         """A loop that does not answer is not told that orders wait, so look for them; and how long jobs wait."""
-        if self._waits_for_loop and self._is_heard():
+        if self._waits_for_loop and self._between.is_heard():
             self._waits_for_loop = False
         elif self._waits_for_loop:
             incarnation = self._vitals().incarnation
             await self._obey(store, incarnation, await orders.waiting(store, incarnation))
         if self._works:
-            names = self._worked()
+            names = self._between.worked()
             self._works = bool(names)
-            self._on_waits(await queue_ages.waits(store, names) if names else {})
+            self._between.on_waits(await queue_ages.waits(store, names) if names else {})
 
     async def _obey(self, store: Store, incarnation: str, raws: Sequence[bytes]) -> None:
         """Obey orders, each once, and answer them."""
@@ -240,7 +247,7 @@ class Heartbeat:
         if await store.time_us() // 1000 > order.until_ms:
             return {"error": "the order came too late"}
         try:
-            return await self._on_order(order.verb, order.args)
+            return await self._between.on_order(order.verb, order.args)
         except Exception as error:  # of users' code, too; the thread must survive
             return {"error": str(error) or repr_of(error)}
 

@@ -14,7 +14,7 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.worker.heartbeat import STUCK, Beat, Heartbeat, Obey, Vitals, state_of
+from resqpy.engine.worker.heartbeat import STUCK, Beat, Between, Heartbeat, Obey, Vitals, state_of
 from resqpy.engine.worker.identity import reads_our_ids
 from resqpy.engine.worker.pool import Pool
 from resqpy.store.connection.client import RedisClock, Store
@@ -137,10 +137,9 @@ class Wakeup:
             on_beat=self._beaten,
             on_error=partial(self._soon, partial(tell_error, events)),
             interval_s=options.heartbeat_s,
-            on_order=on_order,
-            is_heard=lambda: not self._unheard,
-            worked=pool.runner.take_worked,
-            on_waits=pool.runner.note_waits,
+            between=Between(
+                on_order, lambda: not self._unheard, pool.runner.take_worked, pool.runner.note_waits
+            ),
         )
 
     def _soon(self, function: Any, *args: Any) -> None:
