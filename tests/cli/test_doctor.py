@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -518,3 +519,31 @@ def test_console_reads_lines(environ: dict[str, str]) -> None:
     assert "41" in done.stdout
     assert "ZeroDivisionError" in done.stderr
     assert "prompt.py" not in done.stderr
+
+
+def test_a_bundle_for_support(resqpy: Call, client: Redis, tmp_path: Path) -> None:
+    """The state in one file, for its owner's eyes, without what jobs carry; it overwrites nothing."""
+    job = '{"class":"SendMail","queue":"mail","args":[{"to":"canary@home","password":"canary"}]}'
+    client.sadd("resque:queues", "mail")
+    client.rpush("resque:queue:mail", job)
+    client.rpush(
+        "resque:failed",
+        f'{{"failed_at":"2026/11/20 19:27:20 UTC","payload":{job},"exception":"E","error":"canary",'
+        '"backtrace":["canary"],"worker":"h:1:mail","queue":"mail"}',
+    )
+    client.sadd("resque:workers", "ruby:1:mail")
+    client.set("resque:worker:ruby:1:mail", f'{{"queue":"mail","payload":{job}}}')
+    path = tmp_path / "support.json"
+    said, again = resqpy("doctor", "--bundle", str(path)), resqpy("doctor", "--bundle", str(path))
+
+    text = path.read_text()
+    found = json.loads(text)
+    assert (said.code, again.code) == (Exit.OK, Exit.USAGE)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "canary" not in text
+    assert found["summary"]["queues"] == {"mail": 1}
+    assert [each["class"] for each in found["failed"]] == ["SendMail"]
+    assert [each["class"] for each in found["workers"]] == ["SendMail"]
+    assert {"redis.url", "tasks.queues"} <= {each["path"] for each in found["settings"]}
+    assert found["redis"]["memory"]["used_memory"]
+    assert [name for name, part in found.items() if "error" in part] == []

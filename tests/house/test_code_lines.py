@@ -15,9 +15,9 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5568, 47),
+    "cli": (5699, 48),
     "contrib": (775, 14),
-    "diagnosis": (1829, 9),
+    "diagnosis": (1963, 10),
     "embedded": (480, 6),
     "engine": (6672, 47),
     "framework": (8396, 51),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -39,7 +41,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Undo what an earlier --fix changed, from the file that it named.",
 )
-def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
+@option(
+    "--bundle",
+    type=click.Path(exists=False, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Instead, write the state of the installation into this new file, as JSON, for whoever helps.",
+)
+def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None, bundle: Path | None) -> int:
     """Find out what is wrong with a Resque installation, with or without Python.
 
     It also loads the project, if the directory has one, and reports errors in its files.
@@ -49,7 +57,12 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
 
     --jobs is for a project about to be deployed: it checks the inputs of all waiting, delayed and failed
     jobs of its tasks, and lists classes that it does not know. 6 if a waiting job would fail.
+
+    --bundle: what doctor finds, versions, settings, queues, workers, schedules, counts of failed jobs and Redis'
+    INFO. Secrets are hidden; arguments, results, error messages and backtraces of jobs are not in it.
     """
+    if bundle is not None:
+        return _bundle(bundle)
     if undo is not None:
         return _take_back(undo, dry_run=dry_run)
     if jobs:
@@ -76,6 +89,33 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None) -> int:
     )
     left = [each for each in found if each.grave and each.name not in fixed]
     return Exit.NO if left else Exit.OK
+
+
+def _bundle(path: Path) -> int:
+    from resqpy.diagnosis.bundle import SupportBundle
+    from resqpy.framework.config.config import scheduler_options
+
+    settings = current()
+    config = load_place(settings).config
+    shown = [
+        {"path": each.path, "value": each.masked, "origin": each.origin} for each in config.settings
+    ]
+    options, redaction = scheduler_options(config), settings.redaction
+    found = ask(lambda resque: SupportBundle(resque, options, redaction, shown).read())
+    try:
+        with open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+            file.writelines(
+                f"{sign}\n{output.compact(name)}: {output.compact(part)}"
+                for sign, (name, part) in zip("{" + "," * len(found), found.items(), strict=False)
+            )
+            file.write("\n}\n")
+    except OSError as error:
+        raise output.fail(Exit.USAGE, f"the file cannot be written: {error}") from error
+    output.show(
+        {"file": str(path)},
+        lambda: output.say(f"written: {path}; look through it before you send it"),
+    )
+    return Exit.OK
 
 
 def _loaded_project(settings: Settings) -> Project | None:
