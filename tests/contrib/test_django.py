@@ -278,6 +278,19 @@ def test_a_cancelled_task_has_failed(site: Site) -> None:
     assert told == ["FAILED", True, []]
 
 
+def test_a_project_with_nothing_of_resqpys_but_its_app(site: Site) -> None:
+    """No Redis is named, no folder is called as one of ours: the embedded one serves all of its processes."""
+    (site.root / "config").rename(site.root / "mysite")
+    with (site.root / "mysite" / "settings.py").open("a") as settings:
+        settings.write("RESQPY = {}\n")
+    environ = {"DJANGO_SETTINGS_MODULE": "mysite.settings", "RESQPY_ENV": "development"}
+    assert site.script("print(json.dumps(bool(kept.sync.enqueue(n=1))))", **environ) is True
+    [queue] = json.loads(site.manage("resqpy", "queues", "--json", environ=environ).stdout)
+    assert (queue["queue"], queue["jobs"]) == ("mail", 1)
+    site.manage("resqpy", "worker", "--burst", environ=environ)
+    assert (site.root / ".resqpy").is_dir()
+
+
 def test_the_tests_of_the_project(site: Site, redis_url: str) -> None:
     """By Django's own runner: with a Redis of theirs, in their transactions, in whatever order."""
     environ = {"SITE_BACKEND": "resqpy.contrib.django.testing.DrainBackend"}

@@ -4,6 +4,7 @@ here.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ def no_project(root: Path, *more: str) -> click.UsageError:
         "or make one by `resqpy new DIR`, or of an application that is there by `resqpy init`",
     )
     return click.UsageError(
-        f"there is no project in {root.resolve()} (no tasks/, no config/ and no [tool.resqpy] in a "
-        f"pyproject.toml): {', '.join(remedies)}"
+        f"there is no project in {root.resolve()} (no tasks/ or tasks.py, no config/ and no [tool.resqpy] in "
+        f"a pyproject.toml): {', '.join(remedies)}"
     )
 
 
@@ -63,8 +64,9 @@ class Settings:
 
     @property
     def has_project(self) -> bool:
-        """Whether the folder is a project, or modules were named."""
-        return self.app is not None or is_project(self.root)
+        """Whether the folder is a project, of Django's or ours, or modules were named."""
+        named = self.app is not None or bool(os.environ.get("DJANGO_SETTINGS_MODULE"))
+        return named or is_project(self.root)
 
     def override(self, path: str, *, value: Any, flag: str) -> None:
         """Set a setting from a flag."""
