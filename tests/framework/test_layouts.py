@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from resqpy.framework.project.project import Project
+from resqpy.framework.project.root import is_project
 from tests.support.shell import Shell, write
 
 TASK = "from resqpy import task\n\n@task\ndef {0}():\n    '''{0}.'''\n    return __name__\n"
@@ -26,6 +27,11 @@ def table(*lines: str) -> str:
 
 LAYOUTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "flat": ({"tasks/mail.py": MAIL}, {"mail": "tasks.mail"}),
+    "a lone tasks.py": ({"tasks.py": MAIL}, {"mail": "tasks"}),
+    "a lone tasks.py beside modules": (
+        {"tasks.py": MAIL, "modules/auth/tasks/check.py": TASK.format("check")},
+        {"mail": "tasks", "auth.check": "modules.auth.tasks.check"},
+    ),
     "one file": (
         {"pyproject.toml": table('tasks = ["jobs"]'), "jobs.py": MAIL},
         {"mail": "jobs"},
@@ -108,6 +114,16 @@ def test_each_task_is_in_a_module_of_its_real_name(tmp_path: Path, layout: str) 
     assert {each.name: each.run() for each in project.registry} == names
     for task in project.registry:
         assert sys.modules[names[task.name]].__file__ == str(task.file)
+
+
+def test_a_tasks_py_of_others_is_left_alone(tmp_path: Path) -> None:
+    """Invoke and Celery have files of this name; a folder `tasks/` comes first."""
+    write(tmp_path, {"tasks.py": "from celery import shared_task\n"})
+    assert (Project.load(tmp_path, environ={}).errors, is_project(tmp_path)) == ((), False)
+    write(tmp_path, {"tasks.py": MAIL})
+    assert is_project(tmp_path)
+    write(tmp_path, {"tasks.py": b"\xff".decode("latin-1")})
+    assert not is_project(tmp_path)
 
 
 def test_tasks_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,6 +348,13 @@ SLOW = """
     from multiprocessing import get_context
     from prometheus_client import Counter
     from resqpy import task
+    from sqlalchemy.orm import DeclarativeBase, mapped_column, Mapped
+
+    class Base(DeclarativeBase): ...
+
+    class Mail(Base):
+        __tablename__ = "mails"  # a table that is defined twice is an error
+        id: Mapped[int] = mapped_column(primary_key=True)
 
     SENT = Counter("mails_sent", "Mails.")
 

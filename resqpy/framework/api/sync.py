@@ -227,9 +227,9 @@ def _opened() -> ProjectFacade:
             and not is_project(project.root)
         ):
             raise NotStarted(
-                f"no process was started here, and there is no project in {project.root} (no tasks/, no "
-                "config/ and no [tool.resqpy] in a pyproject.toml): go to a project's folder, name one by "
-                "RESQPY_ROOT, or name a Redis by REDIS_URL"
+                f"no process was started here, and there is no project in {project.root} (no tasks/ or "
+                "tasks.py, no config/ and no [tool.resqpy] in a pyproject.toml): go to a project's folder, name "
+                "one by RESQPY_ROOT, or name a Redis by REDIS_URL"
             )
         _found.append(project)
     return ProjectFacade(_found[0], _connection(_found[0]))

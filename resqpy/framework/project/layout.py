@@ -37,7 +37,7 @@ class Layout:
         folder: the project's.
         root: the import root: its files are named from here, and it is on the module path.
         tasks: dotted names of modules and packages with tasks, in which `*` stands for any name; None:
-            `tasks/` and `modules/*/tasks`.
+            `tasks/` and `modules/*/tasks`. A `tasks.py` in place of `tasks/` is named here.
         file: the one that names them; None: the caller did.
         django: it is a project of Django's with `resqpy.contrib.django`.
     """
@@ -65,6 +65,8 @@ class Layout:
         if table is not None:
             root = _root_of(table, folder, problems)
             named = _tasks_of(table, folder, problems) if named is None else named
+        if named is None and has_task_file(root):
+            named = ("tasks", "modules.*.tasks") if (root / "modules").is_dir() else ("tasks",)
         file = folder / FILE if tasks is None else None
         wrong = {each: words for each in named or () if (words := _wrong_pattern(each))}
         for pattern, words in wrong.items():
@@ -183,6 +185,16 @@ def table_of(folder: Path) -> Any:
         return None
     table = import_dotted("tomllib:loads")(raw.decode())  # imported where it is needed: 3 ms
     return table.get("tool", {}).get("resqpy")
+
+
+def has_task_file(folder: Path) -> bool:
+    """Whether it has a `tasks.py` that names us (others have such files, too), and no `tasks/`."""
+    try:
+        return (
+            "resqpy" in (folder / "tasks.py").read_text("utf-8") and not (folder / "tasks").is_dir()
+        )
+    except (OSError, ValueError):
+        return False
 
 
 def has_table(folder: Path) -> bool:

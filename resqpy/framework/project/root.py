@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from resqpy.framework.project.layout import has_table
+from resqpy.framework.project.layout import has_table, has_task_file
 
 # Where a test runs under our pytest plugin: the URL of the Redis that all projects use, unless their callers
 # name another; the last one counts.
@@ -19,7 +19,8 @@ CONFIG, CODE = "config", ("tasks", "modules")
 
 def is_project(root: Path) -> bool:
     """Whether a folder has anything of a project in it."""
-    return any((root / name).is_dir() for name in (CONFIG, *CODE)) or has_table(root)
+    folders = any((root / name).is_dir() for name in (CONFIG, *CODE))
+    return folders or has_task_file(root) or has_table(root)
 
 
 def find_root() -> Path:
