@@ -13,7 +13,7 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.imports import own_version
 from resqpy.engine.plugin import Enqueuing
 from resqpy.framework.tasks.failures import JobFailure
-from resqpy.framework.tasks.middleware import Middleware, TaskCall
+from resqpy.framework.tasks.middleware import INSTALLED, Middleware, TaskCall
 
 _NAME, _SPAN = "resqpy", "resqpy.contrib.otel"  # the latter in the state of a run or an enqueue
 
@@ -123,6 +123,24 @@ class SendTracing(Middleware):
         if span is not None:
             span.end()
             self._sent.add(1, attributes("send", job.queue, job.class_name))
+
+
+class ResqpyInstrumentor:
+    """For `opentelemetry-instrument` (entry point group `opentelemetry_instrumentor`), and by hand: both, in all
+    projects that this process loads from then on, but those that have derived their own.
+    """
+
+    def instrument(self, **_: Any) -> None:
+        """Begin."""
+        self.uninstrument()
+        INSTALLED.extend(_BOTH)
+
+    def uninstrument(self, **_: Any) -> None:
+        """End; projects that are loaded keep theirs."""
+        INSTALLED[:] = [each for each in INSTALLED if each not in _BOTH]
+
+
+_BOTH = (ProcessTracing, SendTracing)
 
 
 def attributes(operation: str, queue: str, task: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,10 @@ from redis.asyncio import Redis
 from resqpy import Process, Project, api
 from resqpy.base import codec
 from resqpy.base.errors import InvalidJob
+from resqpy.base.imports import import_dotted
 from resqpy.testing import drain
 from tests.framework.conftest import MakeProject, until
+from tests.support.source import ROOT
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FROM_RUBY = {  # as opentelemetry-instrumentation-resque writes it
@@ -125,6 +128,31 @@ async def test_a_run_is_linked_to_what_sent_the_job(
     assert inner.parent is not None
     assert inner.parent.span_id == span.context.span_id
     assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.fixture
+def instrumented() -> Iterator[None]:
+    """As `opentelemetry-instrument` does it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"]["opentelemetry_instrumentor"]
+    instrumentor = import_dotted(points["resqpy"])()
+    instrumentor.instrument(skip_dep_check=True)
+    yield
+    instrumentor.uninstrument()
+
+
+@pytest.mark.usefixtures("instrumented")
+@pytest.mark.parametrize("own", [False, True])
+async def test_all_projects_are_instrumented(
+    make_project: MakeProject, redis: Redis, own: bool
+) -> None:
+    """Without a file of theirs; one that has derived its own has no second span."""
+    files = {"middleware__tracing": RUNS.format(child=True)} if own else {}
+    span = await run_from_ruby(make_project(tasks__a=TASKS, **files), redis)
+    assert bool(span.parent) is own
+    async with Process(make_project(tasks__a=TASKS)):
+        await api.tasks.enqueue("charge", {})
+    assert [each.kind for each in spans("send default")] == [SpanKind.PRODUCER]
 
 
 async def test_by_choice_it_is_a_child(make_project: MakeProject, redis: Redis) -> None:

@@ -91,6 +91,37 @@ def ran(project: Project) -> list[Any]:
     return found
 
 
+async def test_one_for_all_tasks_may_stand_beside_them(make_project: MakeProject) -> None:
+    """There may be no other file; one that is not for all is for who names it."""
+    project = make_project(
+        tasks="""
+        from resqpy import Middleware, task
+
+        SAID = []
+
+        class Says(Middleware):
+            everywhere = True
+            def pre_processor(self, call): SAID.append(call.task.name)
+
+        class Quiet(Middleware):
+            def pre_processor(self, call): SAID.append("quiet")
+
+        @task
+        def a(): "A."
+
+        @task(middleware=[Quiet])
+        def b(): "B."
+        """
+    )
+    assert project.errors == ()
+    async with Process(project):
+        await api.tasks.enqueue("a")
+        await api.tasks.enqueue("b")
+        await drain(raising=True)
+    function: Any = project.registry.task("a").defined
+    assert function.function.__globals__["SAID"] == ["a", "b", "quiet"]
+
+
 async def test_the_order_of_the_hooks(project: Project) -> None:
     """By priority before a task, the other way round after it."""
     async with Process(project, worker=True):

@@ -21,7 +21,7 @@ from resqpy.framework.project.files import python_files
 from resqpy.framework.project.layout import Layout
 from resqpy.framework.project.problems import Problems, Statement, files_in, line_of, statements_of
 from resqpy.framework.project.registry import Registry
-from resqpy.framework.tasks.middleware import Middleware
+from resqpy.framework.tasks.middleware import INSTALLED, Middleware
 from resqpy.framework.tasks.spec import looks_like_a_task, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, defined_by, is_definition, place_of
@@ -138,6 +138,7 @@ class Loader:
     def _load_tasks(self, folders: list[Path]) -> None:
         """First what each file defines itself, then what it imports: both are found, once."""
         found = dict(self._task_files(folders))
+        self._add_middleware_of(found)
         files = [(path, loaded, self._module_of(path, folders)) for path, loaded in found.items()]
         for path, loaded, module in files:
             lost = list(lost_tasks(loaded, path))
@@ -149,6 +150,17 @@ class Loader:
         for path, loaded, module in files:
             for defined in named_tasks(loaded):
                 self._add_task(defined, path, module)
+
+    def _add_middleware_of(self, found: Mapping[Path, ModuleType]) -> None:
+        """What is for all tasks may stand beside them: with `--app jobs` there may be no other file."""
+        chosen = self.registry.middleware
+        for path, loaded in found.items():
+            for kind in _own_classes(loaded, Middleware):
+                if getattr(kind, "everywhere", False):
+                    self._add_part(kind, path, chosen.add)
+        for installed in INSTALLED:
+            if not chosen.has(installed):
+                chosen.add(installed)
 
     def _task_files(self, folders: list[Path]) -> Iterator[tuple[Path, ModuleType]]:
         if self._layout.tasks is None:

@@ -334,6 +334,10 @@ def around_runs(chosen: Sequence[Middleware], task: TaskSpec) -> list[Middleware
     return found
 
 
+# Of all projects that this process loads, but those that have one derived from it: an instrumentation adds it.
+INSTALLED: list[type[Middleware]] = []
+
+
 class MiddlewareSet:
     """The middleware of a project, by name."""
 
@@ -364,6 +368,10 @@ class MiddlewareSet:
         if inspect.iscoroutinefunction(kind.around_run):
             raise InvalidTask(f"middleware {name!r}: around_run is a coroutine; it must yield once")
         self._by_name[name] = kind()
+
+    def has(self, kind: type[Middleware]) -> bool:
+        """Whether there is one of this class, or derived from it."""
+        return any(isinstance(each, kind) for each in self._by_name.values())
 
     def of(self, task: TaskSpec | None) -> list[Middleware]:
         """The middleware of a task, outermost first; None: of jobs without a task.
