@@ -278,6 +278,48 @@ def test_a_cancelled_task_has_failed(site: Site) -> None:
     assert told == ["FAILED", True, []]
 
 
+def test_a_database_connection_that_is_lost_between_two_jobs(site: Site) -> None:
+    """The next one opens another, and those after it keep that."""
+    site.environ["SITE_KEEPS"] = "yes"
+    ids = site.script("print(json.dumps([each.enqueue().id for each in (loses, keeps, keeps)]))")
+    site.work()
+    _, second, third = site.script(
+        f"results = map(keeps.get_backend().get_result, {ids}); "
+        "print(json.dumps([each.return_value for each in results]))"
+    )
+    assert second == third
+
+
+@pytest.mark.full
+def test_a_change_is_loaded(site: Site) -> None:
+    """By `manage.py resqpy start`, as by Django's own server."""
+    words = [sys.executable, "manage.py", "resqpy", "start"]
+    environ = {**site.environ, "RESQPY_ENV": "development"}
+    with subprocess.Popen(words, cwd=site.root, env=environ) as started:
+        try:
+            told = [_counted(site)]
+            file = site.root / "shop" / "tasks.py"
+            file.write_text(file.read_text().replace("Order.objects.count()", "'changed'"))
+            while told[-1] == 0:
+                told.append(_counted(site))
+        finally:
+            started.terminate()
+    assert (told[0], told[-1]) == (0, "changed")
+
+
+def _counted(site: Site) -> Any:
+    return site.script(
+        """
+        import time
+        result, until_s = counts.enqueue(), time.monotonic() + 30
+        while not result.is_finished and time.monotonic() < until_s:
+            time.sleep(0.05)
+            result.refresh()
+        print(json.dumps(result.return_value))
+        """
+    )
+
+
 def test_a_project_with_nothing_of_resqpys_but_its_app(site: Site) -> None:
     """No Redis is named, no folder is called as one of ours: the embedded one serves all of its processes."""
     (site.root / "config").rename(site.root / "mysite")

@@ -190,11 +190,10 @@ def table_of(folder: Path) -> Any:
 def has_task_file(folder: Path) -> bool:
     """Whether it has a `tasks.py` that names us (others have such files, too), and no `tasks/`."""
     try:
-        return (
-            "resqpy" in (folder / "tasks.py").read_text("utf-8") and not (folder / "tasks").is_dir()
-        )
+        ours = "resqpy" in (folder / "tasks.py").read_text("utf-8")
     except (OSError, ValueError):
         return False
+    return ours and not (folder / "tasks").is_dir()
 
 
 def has_table(folder: Path) -> bool:

@@ -12,7 +12,12 @@ INSTALLED_APPS = ["shop", "resqpy.contrib.django"]
 if django.VERSION < (6, 0):
     INSTALLED_APPS.append("django_tasks")
 DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_DATABASE"]}
+    "default": {
+        "ENGINE": "checked" if "SITE_KEEPS" in os.environ else "django.db.backends.sqlite3",
+        "NAME": os.environ["SITE_DATABASE"],
+        "CONN_MAX_AGE": None if "SITE_KEEPS" in os.environ else 0,
+        "CONN_HEALTH_CHECKS": True,
+    }
 }
 BACKEND = os.environ.get("SITE_BACKEND", "resqpy.contrib.django.ResqpyBackend")
 TASKS = {

@@ -37,6 +37,20 @@ def counts():
 
 
 @task
+def loses():
+    """The server ends the connection, which the thread keeps for the next job."""
+    Order.objects.count()
+    connection.connection.close()
+
+
+@task
+def keeps():
+    """The connection that the thread has kept."""
+    Order.objects.count()
+    return id(connection.connection)
+
+
+@task
 def fails(x):
     """It can't."""
     raise ValueError(f"no {x}")
