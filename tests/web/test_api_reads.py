@@ -120,6 +120,7 @@ def is_problem(answer: Reply, kind: str) -> bool:
         (f"GET /failed/{'0' * 40}", 404, "not-found", None),
         ("DELETE /queues", 405, "wrong-method", None),
         ("PUT /queues", 405, "wrong-method", None),
+        ("OPTIONS /queues/mail", 405, "wrong-method", None),
     ],
 )
 async def test_what_is_wrong_is_named(
@@ -132,6 +133,14 @@ async def test_what_is_wrong_is_named(
 
     assert (answer.status, answer.json.get("near")) == (status, near)
     assert is_problem(answer, kind)
+    assert answer.headers.get("allow") == ALLOWED.get(request_)
+
+
+ALLOWED = {
+    "DELETE /queues": "GET",
+    "PUT /queues": "GET",
+    "OPTIONS /queues/mail": "DELETE, GET",
+}
 
 
 @pytest.mark.parametrize("part", ["a%2Fb", "~YS9i", "br%FF", "~YnL_"])

@@ -24,7 +24,14 @@ MAX_BODY = 1024 * 1024  # bytes
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _log = logging.getLogger("resqpy")
 
-METHODS = ("GET", "POST", "PATCH", "DELETE")
+METHODS = (
+    "GET",
+    "POST",
+    "PATCH",
+    "DELETE",
+    "PUT",
+    "OPTIONS",
+)  # the last two only to say which there are
 
 Body = Callable[[ApiProblem, str], Mapping[str, Any]]
 
@@ -76,7 +83,7 @@ class HttpApi:
                 self.answer,
                 method,
                 None,
-                writes=writes and method != "GET",
+                writes=writes and method in ("POST", "PATCH", "DELETE"),
                 for_programs=True,
             )
             for method in METHODS
