@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         WrongLoop as WrongLoop,
     )
     from resqpy.base.json_forms import converter as converter
-    from resqpy.base.limits import Limit as Limit
+    from resqpy.base.limits import Limit as Limit, Rate as Rate
     from resqpy.base.model import Enqueued as Enqueued, FailedJob as FailedJob, Job as Job
     from resqpy.engine.inspect.inspector import Inspector as Inspector, Resque as Resque
     from resqpy.engine.options import (
@@ -117,7 +117,7 @@ _NAMES = {
         WorkerStopped WrongCursor WrongLoop
     """,
     "base.json_forms": "converter",
-    "base.limits": "Limit",
+    "base.limits": "Limit Rate",
     "base.model": "Enqueued FailedJob Job",
     "engine.inspect.inspector": "Inspector Resque",
     "engine.worker.multi_worker": "MultiWorker",

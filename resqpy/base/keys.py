@@ -349,6 +349,14 @@ class Keys:
         """Hash queue -> the job near its tail by which the leader tells what is new at its next look."""
         return self.own("ages", "marks")
 
+    def limit_used(self, key: str) -> str:
+        """The time (microseconds) up to which a rate is used; it expires then."""
+        return self.own("limits", "used", key)
+
+    def limit_wakes(self, queue: str) -> str:
+        """When (ms) a process looks for jobs of a queue that wait for a rate, and which; it expires then."""
+        return self.own("limits", "wakes", queue)
+
     # -- the console --
 
     def web(self, kind: str, digest: str) -> str:

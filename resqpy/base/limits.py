@@ -1,11 +1,14 @@
-"""Limits of tasks: at most so many at once, of a task, of several that share a name, of each value of an input."""
+"""Limits and rates of tasks: at most so many at once, or in a time; of a task, of several that share a name, of
+each value of an input.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resqpy.base.errors import UsageError
+from resqpy.base.when import Duration, duration_ms
 
 MOST_AT_ONCE = 10_000
 _MOST_NAME = 200  # bytes
@@ -42,6 +45,92 @@ class Limit:
         """The name under which it is counted, shown and set."""
         return self.name or (task if self.per is None else f"{task}:{self.per}")
 
+    @property
+    def path(self) -> str:
+        """The input that it goes by; empty: none."""
+        return self.per or ""
+
+    @property
+    def text(self) -> str:
+        """How it is written in Redis."""
+        return str(self.most)
+
+    def placed(self, task: str, path: str) -> Limit:
+        """The same of a task that takes the input elsewhere."""
+        return replace(self, name=self.name_in(task), per=path)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many jobs of a task begin in a time, in all processes of resqpy together, by Redis' clock. They begin
+    evenly, one each `per / count`; what comes sooner waits for its turn, without a slot and without an attempt.
+
+    Args:
+        count: so many in each `per`.
+        per: milliseconds or a timedelta.
+        burst: so many may begin at once after a rest, so that at most `count + burst` begin in any `per`.
+        key: an input: the rate holds for each of its values; see `Limit`.
+        name: all tasks that name it share it. Default: a rate of the task alone.
+
+    Raises:
+        UsageError: what is wrong.
+    """
+
+    count: int
+    per: Duration = 1000
+    burst: int = 1
+    key: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check it."""
+        for what, number in (("count", self.count), ("burst", self.burst)):
+            if type(number) is not int or not 0 < number <= _MOST_COUNT:
+                raise UsageError(
+                    f"Rate: {what} is {number!r}, not a whole number from 1 to {_MOST_COUNT:,}; a task whose jobs "
+                    "are not to begin has Limit(0)"
+                )
+        if not 0 < duration_ms(self.per, "per") <= _LONGEST_MS:
+            raise UsageError(f"Rate: per is {self.per!r}, not between a millisecond and a year")
+        if self.key is not None and not _is_fit(self.key):
+            raise UsageError(f"Rate: key is {self.key!r}, not the name of an input")
+        if self.name is not None:
+            check_limit_name(self.name)
+
+    def name_in(self, task: str) -> str:
+        """The name under which it is kept, shown and set."""
+        return self.name or (f"{task}:rate" if self.key is None else f"{task}:rate:{self.key}")
+
+    @property
+    def path(self) -> str:
+        """The input that it goes by; empty: none."""
+        return self.key or ""
+
+    @property
+    def text(self) -> str:
+        """How it is written in Redis."""
+        return f"{self.count}/{duration_ms(self.per, 'per')}/{self.burst}"
+
+    def placed(self, task: str, path: str) -> Rate:
+        """The same of a task that takes the input elsewhere."""
+        return replace(self, name=self.name_in(task), key=path)
+
+    @classmethod
+    def read(cls, text: str) -> Rate | None:
+        """What `text` says; None: it is no rate."""
+        numbers = text.split("/")
+        if len(numbers) != 3 or not all(each.isdigit() for each in numbers):
+            return None
+        try:
+            return cls(int(numbers[0]), int(numbers[1]), int(numbers[2]))
+        except UsageError:
+            return None
+
+
+_MOST_COUNT = 1_000_000
+_LONGEST_MS = 366 * 86_400_000
+AnyLimit = Limit | Rate
+
 
 def check_most(most: object) -> int:
     """How many may run at once.
@@ -75,7 +164,7 @@ def _is_fit(text: object) -> bool:
     return 0 < len(text.encode("utf-8", "replace")) <= _MOST_NAME and plain
 
 
-def limits_of(given: object) -> tuple[Limit, ...]:
+def limits_of(given: object) -> tuple[AnyLimit, ...]:
     """The property `limit` of a task: one, or several.
 
     Raises:
@@ -83,32 +172,32 @@ def limits_of(given: object) -> tuple[Limit, ...]:
     """
     several = given if isinstance(given, list | tuple) else (given,)
     for each in several:
-        if not isinstance(each, Limit):
-            raise UsageError(f"limit is {each!r}, not a Limit, for example Limit(4)")
-    same = [(each.name, each.per) for each in several]
-    if len(set(same)) < len(same):
-        raise UsageError("limit has two of the same name and input; the smaller one is enough")
+        if not isinstance(each, Limit | Rate):
+            raise UsageError(f"limit is {each!r}, neither a Limit nor a Rate, for example Limit(4)")
+    names = [each.name_in("task") for each in several]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"limit has two with one name ({twice[0]!r}); give one another `name`")
     return tuple(several)
 
 
-def rule_text(task: str, limits: Sequence[Limit]) -> str:
+def rule_text(task: str, limits: Sequence[AnyLimit]) -> str:
     """What the exchange reads of a task's limits: a line each."""
-    return "\n".join(f"{each.name_in(task)}\t{each.per or ''}" for each in limits)
+    return "\n".join(f"{each.name_in(task)}\t{each.path}" for each in limits)
 
 
-def most_by_name(limits: Mapping[str, Sequence[Limit]]) -> dict[str, int]:
+def texts_by_name(limits: Mapping[str, Sequence[AnyLimit]]) -> dict[str, str]:
     """How many, by name, of all tasks.
 
     Raises:
-        UsageError: two tasks say different numbers for one name.
+        UsageError: two tasks say different things of one name.
     """
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for task, each in ((task, each) for task, several in limits.items() for each in several):
         name = each.name_in(task)
-        most, other = found.setdefault(name, (each.most, task))
-        if most != each.most:
+        text, other = found.setdefault(name, (each.text, task))
+        if text != each.text:
             raise UsageError(
-                f"the limit {name!r} is {most} in the task {other!r} and {each.most} in {task!r}; give it one "
-                "number, for example by a constant that both use"
+                f"the limit {name!r} is {text} in the task {other!r} and {each.text} in {task!r}; let both use "
+                "one, for example by a constant"
             )
-    return {name: most for name, (most, _) in found.items()}
+    return {name: text for name, (text, _) in found.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from resqpy.base import activejob
+from resqpy.base.limits import Rate
 
 
 @dataclass(slots=True)  # not frozen: that would make each of them four times as expensive
@@ -118,7 +119,9 @@ class KeyLimit:
     """How many jobs of tasks may run at once, all that share the limit, or those with one value of an input.
 
     Attributes:
-        most: so many; None: the limit was removed, and what waits for it runs.
+        most: so many; None: it is a rate, or was removed, and what waits for it runs.
+        rate: how many begin in a time, where it is no limit.
+        shut_ms: none begins before; None: nobody has said so.
         running: the ids of the workers that run one.
         parked: how many wait for it, by queue.
         since_ms: when the longest waiting met it; None: none waits.
@@ -132,6 +135,8 @@ class KeyLimit:
     since_ms: int | None = None
     tasks: tuple[str, ...] = ()
     by_hand: bool = False
+    rate: Rate | None = None
+    shut_ms: int | None = None
 
 
 class NoList(int):

@@ -139,13 +139,16 @@ class Explanation:
             remedy = f"resqpy limits set {quote(base)} MOST"
             yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
         for key, each in (await self._resque.limits()).items():
-            if self._name in each.tasks and each.most is not None:
-                parked = sum(each.parked.values())
+            if self._name in each.tasks:
+                parked, shut_ms = sum(each.parked.values()), each.shut_ms or 0
                 words = (
                     f"{key_limit_words(key, each)}; {len(each.running)} run, {parked} wait for it"
                 )
+                if shut_ms > now_ms:
+                    words += f"; none begins for another {texts.duration(shut_ms - now_ms)}"
+                blocks = each.most == 0 or shut_ms > now_ms
                 remedy = f"resqpy limits set {quote(key)} MOST"
-                yield Finding("limited task", words, blocks=not each.most, remedy=remedy)
+                yield Finding("limited task", words, blocks=blocks, remedy=remedy)
 
     def _unknown(self) -> Finding:
         return Finding(

@@ -19,6 +19,7 @@ from resqpy.base.model import (
     WorkingOn,
 )
 from resqpy.base.php import started_in_php
+from resqpy.base.when import duration_ms
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.queues import QueueAges, ages
 from resqpy.engine.inspect.inspector import Details, Inspector
@@ -222,6 +223,12 @@ def limit_words(name: str, most: int) -> str:
 def key_limit_words(key: str, limit: KeyLimit) -> str:
     """The message about the limit of a task, or of one of its keys."""
     tasks = f" ({', '.join(limit.tasks)})" if limit.tasks and limit.tasks != (key,) else ""
+    if limit.rate is not None:
+        begin = "begins" if limit.rate.count == 1 else "begin"
+        burst = f", {limit.rate.burst} at once after a rest" if limit.rate.burst > 1 else ""
+        each = texts.duration(duration_ms(limit.rate.per))
+        count = texts.counted(limit.rate.count, "job")
+        return f"at most {count} {begin} each {each}{burst} under the limit {key!r}{tasks}"
     if limit.most is None:
         return f"the limit {key!r}{tasks} was removed"
     if not limit.most:

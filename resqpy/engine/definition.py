@@ -14,7 +14,7 @@ from resqpy.base import codec
 from resqpy.base.codec import has_record
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
-from resqpy.base.limits import Limit, limits_of
+from resqpy.base.limits import AnyLimit, limits_of
 from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_ms, duration_s
@@ -109,12 +109,12 @@ class RunRules:
     Attributes:
         at_most_once: a run that has started is never repeated.
         end_children: processes started by a run are ended when the run is cut off.
-        limit: how many of them run at once.
+        limit: how many of them run at once, or begin in a time.
     """
 
     at_most_once: bool = False
     end_children: bool = False
-    limit: tuple[Limit, ...] = ()
+    limit: tuple[AnyLimit, ...] = ()
 
 
 class Keywords(Timing, total=False):
@@ -122,7 +122,7 @@ class Keywords(Timing, total=False):
 
     at_most_once: bool
     end_children: bool
-    limit: Limit | Sequence[Limit]
+    limit: AnyLimit | Sequence[AnyLimit]
 
 
 RULES = tuple(each.name for each in fields(RunRules))

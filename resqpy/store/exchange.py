@@ -126,6 +126,8 @@ class Exchanged:
         gate: the epoch that Redis has stored for this process.
         nothing: jobs were requested, and there are none.
         looked: this many of the queues, from the first, have nothing left to claim.
+        wake_ms: after so many milliseconds jobs that waited for a rate may run; None: nothing waits for this
+            process to look.
     """
 
     paused: bool
@@ -139,6 +141,7 @@ class Exchanged:
     gate: int = 0
     nothing: bool = False
     looked: int = 0
+    wake_ms: int | None = None
 
 
 class SlotFrame(NamedTuple):
@@ -355,7 +358,7 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
             "Redis, or a proxy before it, sent the reply to another command; reconnecting"
         )
     paused, void, void_slots, unwritten, jobs, rows, special, *rest = reply
-    found, broken, more, looked, fenced, gate, run_at = rest
+    found, broken, more, looked, fenced, gate, wake, run_at = rest
     queues, ended, asked_s = request.queues, request.ended, request.asked_s
     taken, again = _taken(jobs, rows, special, queues, run_at.decode(), asked_s), []
     if found:
@@ -375,6 +378,7 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
         gate=gate,
         nothing=not (request.recover or fenced or taken or found),
         looked=looked,
+        wake_ms=None if wake < 0 else wake,
     )
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from resqpy.base import codec
 from resqpy.base.keys import split_priority
-from resqpy.base.limits import Limit, most_by_name, rule_text
+from resqpy.base.limits import AnyLimit, Rate, rule_text, texts_by_name
 from resqpy.base.model import KeyLimit, RunningLimit
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
 
 _BRACE = "{"  # begins the fields that are no queues
+_KINDS = ("task", "also", "limit", "set", "shut")
 
 
 async def limit_running(store: Store, queue: str, most: int | None) -> int | None:
@@ -43,7 +44,7 @@ async def running_limits(store: Store) -> dict[str, RunningLimit]:
     }
 
 
-async def announce(store: Store, tasks: Mapping[str, Sequence[Limit]]) -> bool:
+async def announce(store: Store, tasks: Mapping[str, Sequence[AnyLimit]]) -> bool:
     """Note what the code of this process says of its tasks; returns whether anything was new.
 
     Args:
@@ -52,7 +53,7 @@ async def announce(store: Store, tasks: Mapping[str, Sequence[Limit]]) -> bool:
     args: list[Arg] = [len(tasks)]
     for task, limits in tasks.items():
         args += (task, rule_text(task, limits))
-    names = most_by_name(tasks)
+    names = texts_by_name(tasks)
     args.append(len(names))
     for name, most in names.items():
         args += (name, most)
@@ -61,11 +62,22 @@ async def announce(store: Store, tasks: Mapping[str, Sequence[Limit]]) -> bool:
     )
 
 
-async def set_limit(store: Store, key: str, most: int | None, task: str = "") -> int | None:
-    """Set how many run at once by hand, or end that; returns the number before, None: there was none."""
-    args = [key, "" if most is None else most, task, store.keys.own("control")]
-    before = await store.run("set_limit", _names(store), args)
-    return None if before is None else _number(before)
+async def set_limit(
+    store: Store, key: str, most: int | Rate | None, task: str = ""
+) -> int | Rate | None:
+    """Set how many run at once by hand, or end that; returns what it was before, None: there was nothing."""
+    text = "" if most is None else most.text if isinstance(most, Rate) else str(most)
+    before = await store.run(
+        "set_limit", _names(store), [key, text, task, store.keys.own("control")]
+    )
+    return None if before is None else Rate.read(decode_name(before)) or _number(before)
+
+
+async def shut(store: Store, key: str, for_ms: int) -> int:
+    """Let no job under a key begin for so long, or longer where somebody said so; returns until when (ms)."""
+    return int(
+        await store.run("shut_limit", _names(store), [key, for_ms, store.keys.own("control")])
+    )
 
 
 async def limits(store: Store) -> dict[str, KeyLimit]:
@@ -81,13 +93,13 @@ async def limits(store: Store) -> dict[str, KeyLimit]:
     for task, text in sorted([*fields["task"].items(), *fields["also"].items()]):
         for line in text.splitlines():
             tasks.setdefault(line.partition("\t")[0], []).append(task)
-    names = {*tasks, *fields["set"], *running, *(each.key for each in waiting)}
+    names = {*tasks, *fields["set"], *fields["shut"], *running, *(each.key for each in waiting)}
     return {key: _limit(key, fields, running, waiting, tasks) for key in sorted(names)}
 
 
 async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
-    """What is parked, uncounted, each with how many more jobs its key lets run now; None: it has no limit any
-    more. Two round trips, and as few commands for any number of keys.
+    """What is parked, uncounted, each with how many more jobs its key lets run now, a rate perhaps one; None: it
+    has no limit any more. Two round trips, and as few commands for any number of keys.
     """
     keys = store.keys
     [found] = await store.look([parked_command(store)])
@@ -100,8 +112,11 @@ async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
     fields, running = _by_kind(_texts(all_fields)), await _running(store, _texts(held))
     told: list[tuple[Parked, int | None]] = []
     for each in parked:
-        most = _most(each.key, fields)
-        told.append((each, None if most is None else most - len(running.get(each.key, ()))))
+        text = _text(each.key, fields)
+        room = (
+            1 if text and Rate.read(text) else _number(text or "") - len(running.get(each.key, ()))
+        )
+        told.append((each, None if text is None else room))
     return told
 
 
@@ -114,10 +129,14 @@ async def give_turn(store: Store, some: Sequence[Parked]) -> None:
         )
 
 
-def _most(key: str, fields: Mapping[str, Mapping[str, str]]) -> int | None:
+async def tell_to_look(store: Store) -> None:
+    """Let all workers look for work."""
+    await store.call("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))
+
+
+def _text(key: str, fields: Mapping[str, Mapping[str, str]]) -> str | None:
     name = key.partition("=")[0]
-    most = fields["set"].get(key, fields["set"].get(name, fields["limit"].get(name)))
-    return None if most is None else _number(most)
+    return fields["set"].get(key, fields["set"].get(name, fields["limit"].get(name)))
 
 
 def _limit(
@@ -127,15 +146,18 @@ def _limit(
     waiting: Sequence[Parked],
     tasks: Mapping[str, list[str]],
 ) -> KeyLimit:
-    name = key.partition("=")[0]
+    name, text = key.partition("=")[0], _text(key, fields)
+    rate, until = Rate.read(text or ""), fields["shut"].get(key, fields["shut"].get(name))
     mine = [each for each in waiting if each.key == key]
     return KeyLimit(
-        _most(key, fields),
+        None if text is None or rate is not None else _number(text),
         tuple(sorted(running.get(key, ()))),
         {each.queue: each.count for each in mine},
         min((each.since_ms for each in mine), default=None),
         tuple(dict.fromkeys(tasks.get(name, ()))),
         key in fields["set"],
+        rate,
+        None if until is None else _number(until),
     )
 
 
@@ -167,7 +189,7 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
 
 
 def _by_kind(fields: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    kinds: dict[str, dict[str, str]] = {"task": {}, "also": {}, "limit": {}, "set": {}}
+    kinds: dict[str, dict[str, str]] = {each: {} for each in _KINDS}
     for field, value in fields.items():
         kind, brace, name = field.removeprefix(_BRACE).partition("}")
         if field[:1] == _BRACE and brace and kind in kinds:

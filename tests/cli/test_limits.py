@@ -148,3 +148,25 @@ def test_what_waits_is_put_back_by_hand(resqpy: Call, parked: Redis) -> None:
     assert resqpy("limits", "put-back", "--json").json == {"put_back": 2}
     assert parked.llen("resque:queue:mail") == 3
     assert parked.keys("resque:resqpy:limits:*") == []
+
+
+def test_rates_are_shown_set_and_shut(resqpy: Call, parked: Redis) -> None:
+    """In the units that people type; of a queue there are none."""
+    parked.hset("resque:resqpy:limits", "{limit}SendMail:to", "10/1000/20")
+    shown = {e["key"]: e["limit"] for e in resqpy("limits", "--json").json}
+    table = resqpy("limits").out
+    changed = resqpy("limits", "set", "SendMail:to", "5/1m", "--json")
+    said = resqpy("limits", "remove", "SendMail:to").out
+    shut = resqpy("limits", "shut", "SendMail:to=x", "1h", "--json")
+    why = resqpy("task", "explain", "SendMail", "--queue", "mail", "--json").json
+
+    assert shown["SendMail:to"] == "10/1000/20"
+    assert "10/1 s/20" in table
+    assert changed.json == {"queue": "SendMail:to", "limit": "5/60000/1", "before": "10/1000/20"}
+    assert ("10 jobs" in said, "5/1 m" in said) == (True, True)
+    assert shut.json["until"] > "2026"
+    assert [each["blocks"] for each in why if "SendMail:to=x" in each["words"]] == [True]
+    assert resqpy("limits", "shut", "SendMial", "1h").code == Exit.NOT_FOUND
+    for bad in ("5/x", "x/1s", "5/1s/2/3", "0/1s"):
+        assert resqpy("limits", "set", "SendMail:to", bad).code == Exit.USAGE
+    assert resqpy("limits", "set", "mail", "5/1s").code == Exit.USAGE

@@ -60,6 +60,8 @@ RIGHTS = {
     "parked_ready": "- rw rw r",
     "ages": "- r rw r",
     "age_marks": "- - rw r",
+    "limit_used": "- rw rw r",
+    "limit_wakes": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",

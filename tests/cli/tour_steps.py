@@ -30,6 +30,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "queues pause reports --for 1h --reason 'a deploy' --by ann",
         "queues pause bulk --new --by ann", "queues resume bulk",
         "limits set reports 2", "limits", "limits remove reports", "limits set bulk 1 --new", "limits remove bulk",
+        "limits set import_all 10/1m --task --new", "limits shut import_all 30s",
+        "limits remove import_all --task", "limits put-back reports",
         "queues --match reports", "queues resume reports",
         "queues delete cronq --dry-run", "queues delete cronq --yes --json",
     ),

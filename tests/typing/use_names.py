@@ -61,6 +61,7 @@ from resqpy import (
     ProjectProblem,
     Queue,
     QueueFull,
+    Rate,
     RedisOptions,
     ResqpyError,
     Resque,
@@ -144,7 +145,7 @@ class Greet(Task):
         return f"Hello, {name}!"
 
 
-@task(frequency=1000, retry=2, limit=[Limit(4), Limit(2, per="a")])
+@task(frequency=1000, retry=2, limit=[Limit(4), Rate(2, key="a")])
 async def tick() -> None:
     """Do a little every second."""
     api.log.info("tick")

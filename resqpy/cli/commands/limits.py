@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.base.limits import Rate
 from resqpy.base.model import KeyLimit, RunningLimit
-from resqpy.cli.arguments.flags import option
+from resqpy.base.when import duration_ms, parse_duration
+from resqpy.cli.arguments.flags import MILLISECONDS, Type, option
 from resqpy.cli.arguments.session import ask
 from resqpy.cli.commands.queues import known_queue
 from resqpy.cli.group import Group
@@ -25,6 +28,15 @@ from resqpy.diagnosis.workers import (
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.store import workers
 
+
+def _most(value: Any) -> int | Rate:
+    count, *more = str(value).split("/")
+    if not more:
+        return int(count)
+    return Rate(int(count), parse_duration(more[0]), int("/".join(more[1:]) or 1))
+
+
+MOST = Type("number, or COUNT/TIME", _most)
 OF_TASK = option(
     "--task",
     "of_task",
@@ -67,30 +79,42 @@ def _queue_row(name: str, limit: RunningLimit, waiting: int) -> tuple[list[Any],
 def _row(key: str, limit: KeyLimit, now_ms: int) -> tuple[list[Any], dict[str, Any]]:
     parked = sum(limit.parked.values())
     since = "" if limit.since_ms is None else texts.distance(limit.since_ms, now_ms)
-    most = "none" if limit.most is None else str(limit.most)
+    most = limit.most if limit.rate is None else limit.rate
     told = {
-        "key": key, "limit": limit.most, "running": list(limit.running), "waiting": parked,
+        "key": key, "limit": _json(most), "running": list(limit.running), "waiting": parked,
         "parked": dict(limit.parked), "since": texts.iso(limit.since_ms), "tasks": list(limit.tasks),
-        "by_hand": limit.by_hand,
+        "by_hand": limit.by_hand, "shut_until": texts.iso(limit.shut_ms),
     }  # fmt: skip
-    return [key, most, len(limit.running), parked, since], told
+    return [key, _text(most), len(limit.running), parked, since], told
+
+
+def _json(most: int | Rate | None) -> int | str | None:
+    return most.text if isinstance(most, Rate) else most
+
+
+def _text(most: int | Rate | None) -> str:
+    if isinstance(most, Rate):
+        burst = f"/{most.burst}" if most.burst > 1 else ""
+        return f"{most.count}/{texts.duration(duration_ms(most.per))}{burst}"
+    return "none" if most is None else str(most)
 
 
 @limits.command("set")
 @click.argument("name")
-@click.argument("most", type=int)
+@click.argument("most", type=MOST)
 @OF_TASK
 @option("--new", is_flag=True, help="The queue or task may be one that is to come.")
-def set_(name: str, most: int, *, of_task: bool, new: bool) -> None:
+def set_(name: str, most: int | Rate, *, of_task: bool, new: bool) -> None:
     """Let at most MOST jobs of a queue and its sub-queues, or of a task, run at once; 0: none.
 
     NAME is a queue, or a limit as `resqpy limits` shows it: a task's name, TASK:INPUT, a name that tasks share, or
-    one key of these (NAME=VALUE). With --task also a task whose code has no limit. Jobs that run go on, also where
-    there are more of them. It holds until it is removed, whatever the code says. Ruby's, Node's and PHP's workers
-    don't know of it.
+    one key of these (NAME=VALUE). With --task also a task whose code has no limit. Of a task MOST may be a rate,
+    COUNT/TIME or COUNT/TIME/BURST: `10/1s` lets ten begin in each second. Jobs that run go on, also where there
+    are more of them. It holds until it is removed, whatever the code says. Ruby's, Node's and PHP's workers don't
+    know of it.
     """
 
-    async def do(resque: Resque) -> tuple[str, int | None, str]:
+    async def do(resque: Resque) -> tuple[str, int | Rate | None, str]:
         known = await resque.limits()
         if of_task or await _is_key(resque, name, known):
             task = await _new_task(resque, name, known, new=new)
@@ -98,14 +122,17 @@ def set_(name: str, most: int, *, of_task: bool, new: bool) -> None:
             return key_limit_words(name, (await resque.limits())[name]), before, ""
         if not new:
             await known_queue(resque, name, "; of a task: --task; if it is to come: --new")
+        if isinstance(most, Rate):
+            raise UsageError(f"{name!r} is a queue; rates are for tasks: --task")
         before = await resque.limit_running(name, most)
         found, now_ms = await all_workers(resque), await resque.now_ms()
         return limit_words(name, most), before, unbound_by_queue_rule(found, name, now_ms)
 
     words, before, unbound = ask(do)
-    was = "" if before is None else f" (before: {before})"
+    was = "" if before is None else f" (before: {_text(before)})"
     output.show(
-        {"queue": name, "limit": most, "before": before}, lambda: output.say(f"{words}{was}")
+        {"queue": name, "limit": _json(most), "before": _json(before)},
+        lambda: output.say(f"{words}{was}"),
     )
     if unbound:
         output.warn(f"{words}{was}{unbound}")
@@ -138,7 +165,7 @@ async def _new_task(resque: Resque, name: str, known: Mapping[str, KeyLimit], *,
 def remove(name: str, *, of_task: bool) -> None:
     """Remove the limit of a queue, or what was set for the limit of a task: then its code decides."""
 
-    async def do(resque: Resque) -> tuple[int | None, KeyLimit | None]:
+    async def do(resque: Resque) -> tuple[int | Rate | None, KeyLimit | None]:
         known = await resque.limits()
         if not of_task and not await _is_key(resque, name, known):
             return await resque.limit_running(name, None), None
@@ -154,10 +181,31 @@ def remove(name: str, *, of_task: bool) -> None:
     words = f"the queue {name!r} has no limit any more"
     if now is not None:
         words = key_limit_words(name, now)
+    limit = None if now is None else now.most if now.rate is None else now.rate
     output.show(
-        {"queue": name, "limit": None if now is None else now.most, "before": before},
-        lambda: output.say(f"{words} (before: {before})"),
+        {"queue": name, "limit": _json(limit), "before": _json(before)},
+        lambda: output.say(f"{words} (before: {_text(before)})"),
     )
+
+
+@limits.command()
+@click.argument("name")
+@click.argument("duration", type=MILLISECONDS)
+def shut(name: str, duration: int) -> None:
+    """Let no job under the limit NAME of tasks, or one key of it (NAME=VALUE), begin for DURATION.
+
+    Jobs that run go on. What waits runs then.
+    """
+
+    async def do(resque: Resque) -> int:
+        if name.partition("=")[0] not in (known := await resque.limits()):
+            hint = near_match(name, sorted(known))
+            raise output.fail(Exit.NOT_FOUND, f"no task has a limit {name!r}{hint}: resqpy limits")
+        return await resque.shut_limit(name, duration)
+
+    until = ask(do)
+    words = f"no job under the limit {name!r} begins before {texts.iso(until)}"
+    output.show({"key": name, "until": texts.iso(until)}, lambda: output.say(words))
 
 
 @limits.command("put-back")

@@ -128,7 +128,8 @@ def _as_json(task: TaskSpec) -> dict[str, Any]:
         "deadline_ms": task.deadline_ms,
         **{rule: getattr(task, rule) for rule in RULES},
         "limit": [
-            {"name": each.name_in(task.name), "most": each.most, "per": each.per} for each in task.limit
+            {"name": each.name_in(task.name), "limit": each.text, "input": each.path or None}
+            for each in task.limit
         ],
         "async": task.is_async,
         "module": task.module,

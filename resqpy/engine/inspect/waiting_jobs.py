@@ -9,7 +9,7 @@ from typing import Any
 from resqpy.base import reading
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name, family, split_priority
-from resqpy.base.limits import check_limit_name, check_most
+from resqpy.base.limits import Rate, check_limit_name, check_most
 from resqpy.base.model import Job, KeyLimit, QueuePause, RunningLimit
 from resqpy.base.reading import JobFilter
 from resqpy.base.when import Duration, Moment, ceil_second, duration_ms, moment_ms
@@ -121,23 +121,39 @@ class WaitingJobs(Inspecting):
         """The limits of running jobs by queue, with the workers that run one. Three round trips at most."""
         return await limits.running_limits(self.store)
 
-    async def set_limit(self, name: str, most: int | None, *, task: str = "") -> int | None:
-        """Change how many jobs run at once under the limit of a task (`resqpy.Limit`), from now on, whatever its
-        code says. Jobs that run go on.
+    async def set_limit(
+        self, name: str, most: int | Rate | None, *, task: str = ""
+    ) -> int | Rate | None:
+        """Change how many jobs run at once under the limit of a task (`resqpy.Limit`), or begin in a time
+        (`resqpy.Rate`), from now on, whatever its code says. Jobs that run go on.
 
         Args:
-            name: of the limit: the task's name, `task:input`, or the name that tasks share; or one of its keys,
-                `name=value`.
+            name: of the limit: the task's name, `task:input` or `task:rate`, or the name that tasks share; or one
+                of its keys, `name=value`.
             most: 0: none, a pause; None: what the code says.
             task: this task has the limit from now on, though its code says none.
 
         Returns:
-            The number before; None: there was none.
+            The number, or rate, before; None: there was none.
         """
         check_limit_name(name.partition("=")[0])
-        if most is not None:
+        if most is not None and not isinstance(most, Rate):
             check_most(most)
         return await limits.set_limit(self.store, name, most, task)
+
+    async def shut_limit(self, name: str, duration: Duration) -> int:
+        """Let no job under the limit or rate of a task begin for a while: a service has said when to come again.
+        Jobs that run go on; those that would begin wait for their turn, without failing.
+
+        Args:
+            name: of the limit, or one of its keys, `name=value`.
+            duration: milliseconds or a timedelta; one that was said before and ends later holds.
+
+        Returns:
+            Until when, in milliseconds since the epoch.
+        """
+        check_limit_name(name.partition("=")[0])
+        return await limits.shut(self.store, name, duration_ms(duration, "duration"))
 
     async def limits(self) -> dict[str, KeyLimit]:
         """The limits of tasks, with who runs a job under them and how many are parked; also each of their keys

@@ -116,6 +116,7 @@ class Pool:
         self._told_spoiled = self._missing = 0  # missing: slots to be opened in place of others
         self._flights: set[asyncio.Future[Any]] = set()
         self._error: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None  # when jobs that wait for a rate may run
 
     # -- called by others --
 
@@ -317,7 +318,41 @@ class Pool:
         self.queues.shares.settle(names, len(flight.wave.slots), queues, exchanged.looked)
         emptied = self.hot.emptied(names[: exchanged.looked], flight.told)
         self._more = emptied or exchanged.full
+        if exchanged.wake_ms is not None:
+            self._look_in(exchanged.wake_ms / 1000)
         self._after(flight.wave, exchanged, more=self._more)
+
+    def _look_in(self, seconds: float) -> None:
+        """Look when jobs that wait for a rate may run; no other process does."""
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + seconds
+        if self._timer is None or self._timer.cancelled() or at_s < self._timer.when():
+            self._cancel_timer()
+            self._timer = loop.call_at(at_s, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        self.hot.tell_all()
+        self.look()
+        if self.quiet or self.stopping or not self.slots.idle(1):
+            self._leave_to_others()
+
+    def _leave_to_others(self) -> None:
+        """Another process has slots for what may run now, perhaps."""
+        telling = own_task(self._tell_others(), "telling others to look")
+        self._flights.add(telling)
+        telling.add_done_callback(self._landed)
+
+    async def _tell_others(self) -> None:
+        try:
+            await limits.tell_to_look(self.store)
+        except StoreError as error:
+            tell_error(self._events, error)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _failed(self, error: Exception) -> None:
         """An exchange was not answered, or its reply can't be handled: the dispatcher raises the error."""
@@ -443,5 +478,6 @@ class Pool:
 
     async def close(self) -> None:
         """Close what belongs to the pool."""
+        self._cancel_timer()
         self.runner.threads.close()
         await self.reporting.exchange.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import NotStarted
 from resqpy.base.imports import import_dotted, near_match
+from resqpy.framework.api.limit import LimitHandle
 
 if TYPE_CHECKING:
     from resqpy.base.concurrency.loops import Home
@@ -51,6 +52,7 @@ class Api:
     Attributes:
         tasks: enqueue, inspect and repair: ActionHero's `api.tasks`.
         tracked: tracked tasks.
+        limit: a limit of tasks, by its name.
         resque: the queue, the worker and the scheduler themselves.
         config: the immutable config.
         registry: all tasks with their properties.
@@ -75,6 +77,12 @@ class Api:
             "resqpy.framework.api.sync:SYNC"
         )  # it knows projects, they this
         return found
+
+    def limit(self, name: str, value: str | float | None = None) -> LimitHandle:
+        """A limit or rate of tasks, by the name that `resqpy limits` shows, or one of its keys: of this value of
+        the input that it goes by.
+        """
+        return LimitHandle(lambda: self.tasks, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

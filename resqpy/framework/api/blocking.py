@@ -248,6 +248,7 @@ class SyncQueue(SyncFacade):
     limit_running = SyncVerb(Resque.limit_running)
     running_limits = SyncVerb(Resque.running_limits)
     set_limit = SyncVerb(Resque.set_limit)
+    shut_limit = SyncVerb(Resque.shut_limit)
     limits = SyncVerb(Resque.limits)
     put_back_parked = SyncVerb(Resque.put_back_parked)
     length = SyncVerb(Resque.length)

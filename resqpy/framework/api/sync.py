@@ -320,6 +320,7 @@ class SyncTasks(_Verbs):
     limit_running = SyncVerb(TasksApi.limit_running)
     running_limits = SyncVerb(TasksApi.running_limits)
     set_limit = SyncVerb(TasksApi.set_limit)
+    shut_limit = SyncVerb(TasksApi.shut_limit)
     limits = SyncVerb(TasksApi.limits)
     put_back_parked = SyncVerb(TasksApi.put_back_parked)
     length = SyncVerb(TasksApi.length)

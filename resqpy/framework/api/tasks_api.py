@@ -300,6 +300,7 @@ class TasksApi:
     limit_running = _Same(Inspector.limit_running)
     running_limits = _Same(Inspector.running_limits)
     set_limit = _Same(Inspector.set_limit)
+    shut_limit = _Same(Inspector.shut_limit)
     limits = _Same(Inspector.limits)
     put_back_parked = _Same(Inspector.put_back_parked)
     length = _Same(Inspector.length)

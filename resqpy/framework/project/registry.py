@@ -16,7 +16,7 @@ from resqpy.base.errors import (
     UsageError,
 )
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.base.limits import Limit
+from resqpy.base.limits import AnyLimit
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.tasks.arguments import args_of, placed_limits, sent_args
@@ -109,7 +109,7 @@ class Registry:
         task: TaskSpec,
         chosen: list[Middleware],
         around: list[Middleware],
-        limits: tuple[Limit, ...],
+        limits: tuple[AnyLimit, ...],
     ) -> Definition:
         middleware = as_plugins(chosen, task)
         plugins = [self._plugin(each) for each in task.plugins]

@@ -8,7 +8,6 @@ names everywhere but in Redis.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from resqpy.framework.tasks.inputs import json_default
 from resqpy.framework.tasks.readers import NOT_TOLD
 
 if TYPE_CHECKING:
-    from resqpy.base.limits import Limit
+    from resqpy.base.limits import AnyLimit
     from resqpy.framework.tasks.spec import Positions, TaskSpec
 
 
@@ -152,7 +151,7 @@ def json_schema_of(task: TaskSpec) -> dict[str, Any]:
     return {**schema, "type": "array", "prefixItems": items, **least, "items": rest}
 
 
-def placed_limits(task: TaskSpec) -> tuple[Limit, ...]:
+def placed_limits(task: TaskSpec) -> tuple[AnyLimit, ...]:
     """The limits of a task, which Redis reads from a job's arguments: by their places, if they have one.
 
     Raises:
@@ -162,13 +161,14 @@ def placed_limits(task: TaskSpec) -> tuple[Limit, ...]:
     return task.limit if at is None else tuple(_placed(task, at, each) for each in task.limit)
 
 
-def _placed(task: TaskSpec, at: Positions, limit: Limit) -> Limit:
-    if limit.per is None:
+def _placed(task: TaskSpec, at: Positions, limit: AnyLimit) -> AnyLimit:
+    if not limit.path:
         return limit
-    if limit.per not in at.names:
-        raise UsageError(f"limit is per {limit.per!r}, which is not one of the inputs before the /")
-    name = limit.name_in(task.name)
-    return replace(limit, per=f"#{at.names.index(limit.per) + 1}", name=name)
+    if limit.path not in at.names:
+        raise UsageError(
+            f"limit is per {limit.path!r}, which is not one of the inputs before the /"
+        )
+    return limit.placed(task.name, f"#{at.names.index(limit.path) + 1}")
 
 
 def named_args(task: TaskSpec | None, args: Sequence[Any]) -> Mapping[str, Any] | None:

@@ -72,9 +72,11 @@ class SpecBuilder:
             defined=self._task.defined, **parts,
         )  # fmt: skip
         for each in spec.limit:
-            if each.per is not None and each.per not in spec.inputs and not spec.inputs.extra:
-                hint = near_match(each.per, list(spec.inputs))
-                self._complain("limit", f"limit is per {each.per!r}, which is no input of it{hint}")
+            if each.path and each.path not in spec.inputs and not spec.inputs.extra:
+                hint = near_match(each.path, list(spec.inputs))
+                self._complain(
+                    "limit", f"limit is for each {each.path!r}, which is no input of it{hint}"
+                )
                 return None
         if spec.periodic and spec.inputs.required:
             names = ", ".join(map(repr, spec.inputs.required))

@@ -14,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from resqpy.base.imports import import_dotted, near_match
-from resqpy.base.limits import Limit
+from resqpy.base.limits import AnyLimit
 from resqpy.base.when import Duration, Moment
 from resqpy.framework.tasks.handle import (
     OTHER_VERBS,
@@ -109,9 +109,9 @@ class Task:
             run: it ends as expired (event `expired`), neither processed nor failed.
         deadline: the same, and a job that still runs then is cancelled, and fails as `DeadlinePassed`.
         at_most_once: a run that has started is never repeated, even if its worker dies: it fails.
-        limit: how many of its jobs run at once, in all processes together: a `Limit`, or a list of them, all of
-            which must let a job run. One that meets a limit waits for its turn, outside its queue, without a slot
-            and without an attempt.
+        limit: how many of its jobs run at once, or begin in a time, in all processes together: a `Limit`, a
+            `Rate`, or a list of them, all of which must let a job run. One that meets a limit waits for its turn,
+            outside its queue, without a slot and without an attempt.
         end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
             it started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
         re_enqueue_on_exception: a periodic task continues after a failed run.
@@ -136,7 +136,7 @@ class Task:
     deadline: ClassVar[Duration | None] = None
     at_most_once: ClassVar[bool] = False
     end_children: ClassVar[bool] = False
-    limit: ClassVar[Limit | Sequence[Limit]] = ()
+    limit: ClassVar[AnyLimit | Sequence[AnyLimit]] = ()
     re_enqueue_on_exception: ClassVar[bool] = True
 
     run: Callable[..., Any]
@@ -235,7 +235,7 @@ class Properties(TypedDict, total=False):
     deadline: Duration | None
     at_most_once: bool
     end_children: bool
-    limit: Limit | Sequence[Limit]
+    limit: AnyLimit | Sequence[AnyLimit]
     re_enqueue_on_exception: bool
 
 

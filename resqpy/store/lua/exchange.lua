@@ -45,7 +45,8 @@
 --          more may be waiting (0/1); indices from 1; queue counts from 1,
 --          how many of the queues, from the first, have nothing left to claim,
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
---          the epoch of the gate; ARGV 1, so that no reply is taken for that of another exchange
+--          the epoch of the gate; milliseconds after which parked jobs may run, -1: none that wait for their time;
+--          ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
 local at = 15
 local function word()
@@ -76,4 +77,4 @@ end
 -- include exchange_take
 
 return { paused, void, void_slots, unwritten, jobs, rows, special, found, broken, more, looked, fenced, gate,
-  run_at }
+  wake, run_at }

@@ -6,21 +6,27 @@
 -- Returns  keyed: whether any task has a limit; (refuses) which key lets a job not run now, and all its keys;
 --          (hold_keys) a worker has got the job; (free) a run has ended; (park) a job waits for a key; (parked_for) the
 --          keys of a queue whose parked jobs may run, in the order in which they became so; (unpark) the next of
---          them; (forget_parked) there are none left; (tell_keys) others look for what this process can't take
+--          them; (put_back) it can't run after all; (end_turn) the key has none any more; (note_wake) when parked
+--          jobs of a queue may run, if only time is missing; (tell_keys) others look for what this process can't
+--          take; wake: milliseconds until this process looks again, -1: it need not
 --
 -- A job over a limit is moved once, to the list of its key and queue, and from there to a record, each in this
 -- script; the end of a run tells which lists have a turn. Who holds a place is a worker id with the run_at of its
--- record: at the limit whoever has no such record is dropped.
+-- record: at the limit whoever has no such record is dropped. A rate has no holders but the time (microseconds) at
+-- which all that it let run would have been due one by one (GCRA); its jobs have a turn when the next is due, and
+-- one process is told to look then.
 --
 -- The fields of KEYS[11] that are no queues: `{task}CLASS`: lines of `name path`, what the code says; `{also}CLASS`:
--- the same, by hand; `{limit}NAME`: how many; `{set}NAME` and `{set}NAME=VALUE`: how many, by hand. What an
--- older version doesn't know it does not obey.
-local rules = { task = {}, also = {}, limit = {}, set = {} }
-local keyed, parked_jobs = false, 0
-local refuses, hold_keys, free, park, parked_for, unpark, put_back, forget_parked, tell_keys
+-- the same, by hand; `{limit}NAME`: how many, or COUNT/MS/BURST; `{set}NAME` and `{set}NAME=VALUE`: the same, by
+-- hand; `{shut}NAME` and `{shut}NAME=VALUE`: none before this time (ms). What an older version doesn't know it does
+-- not obey.
+local rules = { task = {}, also = {}, limit = {}, set = {}, shut = {} }
+local keyed, parked_jobs, wake = false, 0, -1
+local refuses, hold_keys, free, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
-  local by_class, left, waits, freed, any, now, again = {}, {}, {}, {}, nil, nil, false
+  local by_class, left, waits, freed, any, now_us, again = {}, {}, {}, {}, nil, nil, false
+  local rates, due_at = {}, {} -- of a key: its rate, with the time up to which it is used; when it may run again
 
   local function list_of(key, queue)
     return prefix .. 'jobs:' .. #key .. ':' .. key .. ':' .. queue
@@ -31,9 +37,16 @@ do
     return any
   end
 
+  local function micros()
+    if not now_us then
+      local time = redis.call('TIME')
+      now_us = time[1] * 1000000 + time[2]
+    end
+    return now_us
+  end
+
   local function time()
-    now = now or now_ms()
-    return string.format('%.0f', now)
+    return string.format('%.0f', math.floor(micros() / 1000))
   end
 
   -- Texts and numbers that are the same to a reader are one key; so are all that Lua can't tell apart, or that
@@ -100,9 +113,9 @@ do
     return keys
   end
 
-  local function most_of(key)
+  local function rule_of(key)
     local name = key:match('^[^=]*')
-    return tonumber(rules.set[key] or rules.set[name] or rules.limit[name])
+    return rules.set[key] or rules.set[name] or rules.limit[name], rules.shut[key] or rules.shut[name]
   end
 
   -- How many hold a place, without those that run no job of it.
@@ -122,17 +135,51 @@ do
     return count
   end
 
-  local function room_for(key)
-    if left[key] then return left[key] end
-    local most = most_of(key)
-    if not most then return math.huge end
+  -- How many jobs a rate lets run now; otherwise when the next one may.
+  local function room_in(key, count, ms, burst)
+    local each = ms * 1000 / count
+    local used = tonumber(get(prefix .. 'used:' .. key) or 0) or 0
+    used = math.max(used, micros())
+    local room = math.floor((micros() + burst * each - used) / each + 1e-6)
+    rates[key] = { each = each, used = used, burst = burst }
+    return room
+  end
+
+  local function room_of_rule(key)
+    local rule, shut = rule_of(key)
+    if shut and tonumber(shut) and tonumber(shut) * 1000 > micros() then
+      due_at[key] = tonumber(shut)
+      return 0
+    elseif shut then
+      redis.pcall('HDEL', KEYS[11], '{shut}' .. key)
+    end
+    if not rule then return math.huge end
+    local count, ms, burst = rule:match('^(%d+)/(%d+)/(%d+)$')
+    if count and tonumber(count) > 0 and tonumber(ms) > 0 then
+      return room_in(key, tonumber(count), tonumber(ms), tonumber(burst))
+    end
+    local most = tonumber(rule)
+    if not most then return count and 0 or math.huge end
     local count = redis.pcall('SCARD', prefix .. 'slots:' .. key)
     if type(count) == 'table' then count = math.huge end -- somebody put something else there
     if count >= most and most > 0 and redis.pcall('SET', prefix .. 'looked:' .. key, '', 'PX', 250, 'NX') then
       count = checked_key(key)
     end
-    left[key] = most - count
+    return most - count
+  end
+
+  local function room_for(key)
+    left[key] = left[key] or room_of_rule(key)
     return left[key]
+  end
+
+  -- When a key without room has some, if only time is missing (ms).
+  local function when_due(key)
+    local rate = rates[key]
+    if rate and not due_at[key] then
+      return math.ceil((rate.used - (rate.burst - 1) * rate.each) / 1000)
+    end
+    return due_at[key]
   end
 
   local function has_parked(key, queue)
@@ -161,11 +208,20 @@ do
   end
 
   function hold_keys(id, keys)
+    local held = {}
     for _, key in ipairs(keys) do
-      if left[key] then left[key] = left[key] - 1 end
-      redis.pcall('SADD', prefix .. 'slots:' .. key, id)
+      local rate = rates[key]
+      left[key] = left[key] - 1
+      if rate then
+        rate.used, rate.taken = rate.used + rate.each, true
+      else
+        redis.pcall('SADD', prefix .. 'slots:' .. key, id)
+        held[#held + 1] = key
+      end
     end
-    redis.pcall('HSET', prefix .. 'holds', id, run_at .. '\n' .. table.concat(keys, '\n') .. '\n')
+    if #held > 0 then
+      redis.pcall('HSET', prefix .. 'holds', id, run_at .. '\n' .. table.concat(held, '\n') .. '\n')
+    end
   end
 
   function free(id)
@@ -189,13 +245,15 @@ do
       local reply = redis.pcall(unpack(command))
       if type(reply) == 'table' and reply.err then return false, reply.err end
     end
+    local due = room_for(key) <= 0 and when_due(key)
+    if due then redis.pcall('ZADD', prefix .. 'ready:' .. queue, string.format('%.0f', due), key) end
     any, waits[list], parked_jobs = true, true, parked_jobs + 1
     return true
   end
 
   function parked_for(queue)
     if not (keyed and is_any()) then return {} end
-    local ready = redis.pcall('ZRANGE', prefix .. 'ready:' .. queue, 0, MOST - 1)
+    local ready = redis.pcall('ZRANGEBYSCORE', prefix .. 'ready:' .. queue, '-inf', time(), 'LIMIT', 0, MOST)
     return ready.err and {} or ready
   end
 
@@ -209,21 +267,44 @@ do
     redis.call('LPUSH', list_of(key, queue), payload)
   end
 
-  -- The key has no turn any more: no job is parked there, or there is no room.
-  function forget_parked(key, queue)
+  -- No job is parked there, or there is no room.
+  function end_turn(key, queue)
     local list = list_of(key, queue)
     waits[list] = redis.call('EXISTS', list) == 1
     if not waits[list] then
       redis.call('ZREM', index, key .. '\n' .. queue)
       redis.call('SREM', prefix .. 'queues:' .. key, queue)
     end
-    if not waits[list] or room_for(key) <= 0 then
+    local due = waits[list] and room_for(key) <= 0 and when_due(key)
+    if due then
+      redis.call('ZADD', prefix .. 'ready:' .. queue, string.format('%.0f', due), key)
+    elseif not waits[list] or room_for(key) <= 0 then
       redis.call('ZREM', prefix .. 'ready:' .. queue, key)
     end
   end
 
+  -- Of all processes one is told, until the time has come: it is on the mark, with that time.
+  function note_wake(queue)
+    if not (keyed and is_any()) then return end
+    local next_one = redis.pcall('ZRANGEBYSCORE', prefix .. 'ready:' .. queue, '(' .. time(), '+inf', 'WITHSCORES',
+      'LIMIT', 0, 1)
+    if not next_one[2] then return end
+    local at, mark, ms_now = tonumber(next_one[2]), prefix .. 'wakes:' .. queue, math.floor(micros() / 1000)
+    local ms = math.max(at - ms_now, 1)
+    local told, who = (get(mark) or ''):match('^(%d+) (.*)$')
+    if told and tonumber(told) > ms_now and tonumber(told) <= at and who ~= ARGV[5] then return end
+    redis.pcall('SET', mark, string.format('%.0f', at) .. ' ' .. ARGV[5], 'PX', math.min(ms, 3600000) + 100)
+    wake = wake < 0 and ms or math.min(wake, ms)
+  end
+
   -- Returns whether this process itself looks again: what was parked had an older one before it.
   function tell_keys()
+    for key, rate in pairs(rates) do
+      if rate.taken then
+        local lasts = math.max(math.ceil((rate.used - micros()) / 1000), 1)
+        redis.pcall('SET', prefix .. 'used:' .. key, string.format('%.0f', rate.used), 'PX', lasts)
+      end
+    end
     for key in pairs(freed) do
       if is_any() and room_for(key) > 0 and redis.call('EXISTS', prefix .. 'queues:' .. key) == 1 then
         redis.pcall('PUBLISH', ARGV[14], '{"look":true}')

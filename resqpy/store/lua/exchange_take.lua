@@ -116,7 +116,7 @@ local function take_parked(q, room, holders)
       if room and placed and placed ~= true then holders[#holders + 1] = placed end
       if not placed then break end
     end
-    forget_parked(key, queue)
+    end_turn(key, queue)
     if problem or not may_take(room, holders) then return problem end
   end
 end
@@ -149,6 +149,7 @@ local function take_from(q)
   local holders = {}
   beginnings[q] = '{"queue":' .. queue_json[q] .. ',"run_at":"' .. run_at .. '","payload":'
   local problem = take_parked(q, room, holders) or take_some(q, room, holders)
+  if next_slot <= last_slot then note_wake(name_of(q)) end
   if limit then occupy(limit, holders) end
   return problem
 end

@@ -6,7 +6,7 @@
 local function tell_all_parked(channel)
   for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     local key, queue = member:match('^([^\n]*)\n(.*)$')
-    if key then redis.pcall('ZADD', KEYS[3] .. 'ready:' .. queue, 'NX', 0, key) end
+    if key then redis.pcall('ZADD', KEYS[3] .. 'ready:' .. queue, 0, key) end
   end
   redis.pcall('PUBLISH', channel, '{"look":true}')
 end
