@@ -185,3 +185,24 @@ async def test_prometheus_and_probes_are_answered(api: ApiClient, redis: Redis) 
     assert b'resqpy_queue_jobs{queue="mail"} 1' in numbers.content
     assert numbers.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert (ready.status, ready.content) == (204, b"")
+
+
+async def test_a_stream_that_can_t_begin_says_so(api: ApiClient) -> None:
+    """Also a look at its head, which is no stream."""
+    token = await api.token("read")
+    head = await api("HEAD /events", scopes=(), headers={"authorization": f"Bearer {token}"})
+
+    assert (head.status, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert api.app.live._poll is None
+
+
+async def test_a_lost_connection_is_told_when_it_is_back(api: ApiClient, redis: Redis) -> None:
+    """What happened in between was not heard."""
+    async with watched(api) as stream:
+        await until(lambda: bool(stream.events("counts")))
+        await redis.client_kill_filter(_type="pubsub")
+        await until(lambda: bool(stream.events("resync")))
+        await api("POST /tasks", {"type": "Mail", "delay_ms": 3_600_000})
+        await until(lambda: bool(stream.events("task")))
+
+    assert stream.events("resync") == [{"why": "the connection to Redis was lost"}]

@@ -440,3 +440,15 @@ async def test_the_project_s_tasks_are_checked(make_console: MakeConsole, redis:
     assert (unknown.status, "did you mean 'send_mail'" in unknown.json["detail"]) == (422, True)
     assert (ruby.status, tracked.status) == (201, 422)
     assert len(await waiting(redis, "mails")) == 1
+
+
+async def test_a_task_says_who_created_it(admin: Browser, api: ApiClient) -> None:
+    """A program by the name of its token, a person by their own."""
+    program = await api("POST /tasks", {"type": "Mail", "user": "ann"})
+    person = (await admin.post("/api/v1/tasks", json={"type": "Mail"})).json()
+
+    assert (program.json["created_by_application"], program.json["created_by_user"]) == (
+        "t0",
+        "ann",
+    )
+    assert (person["created_by_application"], person["created_by_user"]) == (None, "admin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from resqpy.base.concurrency.own_tasks import first_of
-from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.framework.process.metrics import CONTENT_TYPE, render
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, Parameter
 from resqpy.web.api.problems import ApiProblem
@@ -73,22 +74,32 @@ async def _events(call: Call) -> Answer:
         raise ApiProblem(
             "too-many-streams", "connect again in a moment", headers={"Retry-After": "5"}
         )
-    return Answer(response=EventStream(_stream(call, live)))
+    began = await call.parts.resque.store.time_us() // 1000  # so that 503 is said while it can be
+    if call.visit.request.method == "HEAD":
+        return Answer(response=Response(media_type=EventStream.media_type))
+    return Answer(response=EventStream(_stream(call, live, began)))
 
 
-async def _stream(call: Call, live: LiveEvents) -> AsyncGenerator[bytes, None]:
-    store, number = call.parts.resque.store, 0
-    began = await store.time_us() // 1000
+async def _stream(call: Call, live: LiveEvents, began: int) -> AsyncGenerator[bytes, None]:
+    number = 0
     yield f"retry: {_RETRY_MS}\n\n".encode()
     if LAST.name in call.values:
         yield _text(f"{began}-0", RESYNC, {"why": "events are not kept"})
-    async with live.watching() as watcher:
-        while (event := await _next(call, watcher))[0] != END:
+    async with aclosing(_heard(call, live)) as events:
+        async for kind, told in events:
             number += 1
-            if event[0] == _NOTHING:
+            if kind == _NOTHING:
                 yield b": still here\n\n"
-            elif _wanted(call, *event):
-                yield _text(f"{began}-{number}", event[0], call.parts.redaction.shown(event[1]))
+            elif _wanted(call, kind, told):
+                yield _text(f"{began}-{number}", kind, call.parts.redaction.shown(told))
+
+
+async def _heard(call: Call, live: LiveEvents) -> AsyncGenerator[Event, None]:
+    """The events until the end; a stream that Redis does not let begin ends, and its client tries again."""
+    with contextlib.suppress(StoreError):
+        async with live.watching() as watcher:
+            while (event := await _next(call, watcher))[0] != END:
+                yield event
 
 
 async def _next(call: Call, watcher: Watcher) -> Event:

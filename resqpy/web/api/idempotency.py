@@ -39,7 +39,8 @@ async def once(call: Call, do: Callable[[str], Awaitable[Answer]]) -> Answer:
     given = str(call.values.get(KEY.name, "")).strip('"')
     if not given:
         return await do("")
-    name = _digest(f"{call.access.who}\0{call.endpoint.path}\0{given}".encode())
+    words = (call.access.by, call.access.who, call.endpoint.path, given)
+    name = _digest("\0".join(words).encode("utf-8", "replace"))
     store = call.parts.resque.store
     key, asked = store.keys.web("request", name), _digest(encoded(call.body))
     started = codec.encode_text({"asked": asked})

@@ -179,7 +179,8 @@ _UNITS = {
 
 def options_of(call: Call) -> CreateOptions:
     """The options of a new task."""
-    options: dict[str, Any] = {"application": call.access.who}
+    creator = "application" if call.access.by == "token" else "user"
+    options: dict[str, Any] = {creator: call.access.who}
     for name, value in call.body.items():
         if name in ("start", "end"):
             options[name] = moment_ms(moment(value) or 0, name)
