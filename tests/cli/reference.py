@@ -42,7 +42,7 @@ def _below(ctx: click.Context, group: click.Group) -> Iterator[tuple[click.Conte
     for name in names:
         command = group.get_command(ctx, name)
         assert command is not None
-        inner = click.Context(command, parent=ctx, info_name=name)
+        inner = click.Context(command, parent=ctx, info_name=name, **command.context_settings)
         if isinstance(command, click.Group):
             yield from _below(inner, command)
         else:

@@ -204,7 +204,7 @@ def shut(name: str, duration: int) -> None:
         return await resque.shut_limit(name, duration)
 
     until = ask(do)
-    words = f"no job under the limit {name!r} begins before {texts.iso(until)}"
+    words = f"no job under the limit {name!r} begins before {texts.local(until)}"
     output.show({"key": name, "until": texts.iso(until)}, lambda: output.say(words))
 
 

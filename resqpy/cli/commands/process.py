@@ -36,7 +36,11 @@ VALID = options(
 )  # fmt: skip
 
 
-@click.group(cls=Group, default="list")
+# The variables of its options: `RESQPY_PROCESS_…` are settings.
+_VARIABLES = {"auto_envvar_prefix": "RESQPY_PROCESSES"}
+
+
+@click.group(cls=Group, default="list", context_settings=_VARIABLES)
 def process() -> None:
     """Show the worker processes of resqpy; let them say how they are, take no more jobs, stop, or scale.
 
