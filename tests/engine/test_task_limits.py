@@ -140,7 +140,7 @@ async def test_a_job_of_activejob_counts_for_its_own_class(desk: Desk, redis: An
         ("A", [2, "x"]),
         ("A", [1, "y"]),
         ("B", [{"a": 1}]),
-        ("B", [{"a": 1}]),
+        ("B", [5, {"a": 1}]),
     ]
     wrappers = [{"job_class": name, "arguments": args, "executions": 0} for name, args in given]
     await put(

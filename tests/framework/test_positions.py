@@ -218,19 +218,20 @@ def test_a_limit_for_each_value_reads_it_at_its_place(make_project: MakeProject)
     text = """
     from resqpy import Limit, task
 
-    @task(queue="mail", limit=[Limit(1, per="account"), Limit(3)])
-    async def charge(number: int, account: str, /):
+    @task(queue="mail", limit=[Limit(1, per="account"), Limit(2, per="shop"), Limit(3)])
+    async def charge(number: int, account: str, /, *, shop: str = ""):
         "Charge an account."
     """
     definition = make_project(tasks__one=text).registry.definitions["charge"]
-    assert definition.limit == (Limit(1, per="#2", name="charge:account"), Limit(3))
+    by_place = Limit(1, per="#2", name="charge:account")
+    assert definition.limit == (by_place, Limit(2, per="shop"), Limit(3))
 
 
 def test_a_limit_for_an_input_without_a_place_is_told(files: Files) -> None:
     """Redis could not read it."""
     files.write(
-        tasks__one="from resqpy import Limit, task\n@task(limit=Limit(1, per='note'))\n"
-        "def one(id: int, /, *, note: str):\n    'One.'\n"
+        tasks__one="from resqpy import Limit, task\n@task(limit=Limit(1, per='ids'))\n"
+        "def one(*ids: int):\n    'One.'\n"
     )
     [problem] = files.problems()
-    assert "limit is per 'note', which is not one of the inputs before the /" in problem
+    assert "limit is per 'ids', which has no place of its own in a job" in problem

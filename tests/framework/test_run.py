@@ -109,7 +109,8 @@ async def test_raising_fails_the_job(make_project: MakeProject) -> None:
             "[1, 2]",
             (
                 "task 'picky' takes one object with its inputs as its only argument;"
-                " the job's args are [1, 2]"
+                " the job's args are [1, 2] (run takes them by position if a / stands behind its"
+                " parameters)"
             ),
         ),
     ],

@@ -87,7 +87,7 @@ def by_name(task: TaskSpec, args: Sequence[Any]) -> Mapping[str, Any]:
     if len(args) > 1 or not isinstance(given, Mapping):
         raise InvalidInputs(
             f"task {task.name!r} takes one object with its inputs as its only argument; the job's args are "
-            f"{task.inputs.quoted(list(args))}"
+            f"{task.inputs.quoted(list(args))} (run takes them by position if a / stands behind its parameters)"
         )
     return given
 
@@ -162,12 +162,10 @@ def placed_limits(task: TaskSpec) -> tuple[AnyLimit, ...]:
 
 
 def _placed(task: TaskSpec, at: Positions, limit: AnyLimit) -> AnyLimit:
-    if not limit.path:
+    if limit.path and limit.path == at.rest:
+        raise UsageError(f"limit is per {limit.path!r}, which has no place of its own in a job")
+    if limit.path not in at.names:  # in the object at the end, or it is per nothing
         return limit
-    if limit.path not in at.names:
-        raise UsageError(
-            f"limit is per {limit.path!r}, which is not one of the inputs before the /"
-        )
     return limit.placed(task.name, f"#{at.names.index(limit.path) + 1}")
 
 

@@ -69,7 +69,8 @@ do
     local place = path:match('^#(%d+)$')
     if type(args) ~= 'table' then return '' end
     if place then return text_of(args[tonumber(place)]) end
-    return type(args[1]) == 'table' and text_of(args[1][path]) or ''
+    local named = args[#args] -- inputs by name stand behind those by position
+    return type(named) == 'table' and text_of(named[path]) or ''
   end
 
   local function lines_of(class)
