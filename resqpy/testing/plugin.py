@@ -49,10 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests import the code of a project, which has a folder of tasks or says where it is, as commands do."""
+    """Let tests import the code of a project, which has a folder or a file of tasks or says where it is, as
+    commands do.
+    """
     root = Path(config.rootpath, str(config.getini(_ROOT))).resolve()
-    file = root / "pyproject.toml"
-    told = file.is_file() and b"tool.resqpy" in file.read_bytes()
+    signs = {"pyproject.toml": b"tool.resqpy", "tasks.py": b"resqpy"}
+    files = {root / name: sign for name, sign in signs.items()}
+    told = any(file.is_file() and sign in file.read_bytes() for file, sign in files.items())
     if told or (root / "tasks").is_dir():
         from resqpy.framework.project.layout import Layout
         from resqpy.framework.project.problems import Problems

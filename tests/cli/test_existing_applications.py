@@ -145,6 +145,13 @@ def test_init_overwrites_no_task(resqpy: Call, app: Path) -> None:
     assert _files(app) == {"shop/hello.py": "# mine\n"}
 
 
+def test_init_keeps_the_tasks_that_were_found_without_it(resqpy: Call, app: Path) -> None:
+    """A lone tasks.py of ours; Celery's is none."""
+    write(app, {"tasks.py": "from resqpy import task\n@task\ndef mine(): ...\n"})
+    assert resqpy("init").code == Exit.OK
+    assert {each["name"] for each in resqpy("task", "list", "--json").json} == {"mine", "hello"}
+
+
 # -- `resqpy new` over an application --
 
 

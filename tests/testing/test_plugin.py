@@ -321,16 +321,29 @@ def test_an_enqueue_that_nobody_awaits_fails_its_test(tmp_path: Path) -> None:
     assert "task 'greet'" in done.stdout
 
 
-def test_tests_import_from_where_the_code_is(tmp_path: Path) -> None:
-    """From the import root that pyproject.toml names, whatever is installed."""
+@pytest.mark.parametrize(
+    ("file", "module", "table"),
+    [
+        (
+            "src/shop/tasks.py",
+            "shop.tasks",
+            '[tool.resqpy]\nroot = "src"\ntasks = ["shop.tasks"]\n',
+        ),
+        ("tasks.py", "tasks", ""),
+    ],
+)
+def test_tests_import_from_where_the_code_is(
+    tmp_path: Path, file: str, module: str, table: str
+) -> None:
+    """From the import root that pyproject.toml names, whatever is installed; a lone tasks.py needs none."""
     task = "from resqpy import task\n@task\nasync def hi(): return __name__\n"
     for name, text in {
-        "pyproject.toml": '[tool.resqpy]\nroot = "src"\ntasks = ["shop.tasks"]\n',
-        "src/shop/tasks.py": task,
-        "tests/test_hi.py": "from resqpy.testing import drain\nfrom shop.tasks import hi\n"
+        "pyproject.toml": f"{table}[tool.pytest.ini_options]\n",
+        file: task,
+        "tests/test_hi.py": f"from resqpy.testing import drain\nfrom {module} import hi\n"
         "def test_hi(resqpy_run):\n"
         "    resqpy_run(hi.enqueue)\n"
-        "    assert [job.result for job in resqpy_run(drain).jobs] == ['shop.tasks']\n",
+        f"    assert [job.result for job in resqpy_run(drain).jobs] == [{module!r}]\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -14,7 +14,7 @@ from resqpy.cli.group import command
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
 from resqpy.cli.scaffold.writing import Writer, render
-from resqpy.framework.project.layout import FILE, table_of
+from resqpy.framework.project.layout import FILE, has_task_file, table_of
 
 # Packages beside an application's that are not the application.
 _NOT_IT = ("tests", "test", "docs", "examples", "scripts", "migrations")
@@ -112,10 +112,11 @@ def _table(directory: Path, root: str, package: str) -> str:
 
     file = directory / FILE
     old = file.read_bytes().decode() if file.exists() else ""
+    before = '"tasks", ' * has_task_file(directory / root)  # which was found without a table
     lines = [
         "[tool.resqpy]",
         *[f'root = "{root}"'] * bool(root),
-        f'tasks = ["{package}"]',
+        f'tasks = [{before}"{package}"]',
         "",
     ]
     end = "\r\n" if "\r\n" in old else "\n"
