@@ -21,7 +21,7 @@ Came = (
     int | str
 )  # so many; `all`: those before the mark have gone with it; `far`, `unknown`, `new`: not known
 
-_RATE_MS = 60_000  # rates are of about the last minute
+_RATE_MS = 30_000  # rates are of about the last half minute: a bulk of jobs comes once
 _MOST_POINTS = 256  # of a curve: the last two minutes to a second, the rest coarser
 
 
@@ -36,7 +36,7 @@ class QueueAge:
         within_ms: that is true to so many milliseconds.
         accuracy: whether it can be known.
         arrived, left: all that have come and gone since a leader first looked.
-        arrivals, departures: jobs a second, of about the last minute, at that time.
+        arrivals, departures: jobs a second, of about the last half minute, at that time.
         counted: whether these are all: what comes and goes between two looks at an empty queue is not seen.
     """
 
@@ -56,7 +56,7 @@ class QueueAge:
         return None if self.since_ms is None else max(now_ms - self.since_ms, 0)
 
     def rates(self, now_ms: int) -> tuple[float, float]:
-        """Arrivals and departures a second, of about the last minute."""
+        """Arrivals and departures a second, of about the last half minute."""
         fade = math.exp(-max(now_ms - self.at_ms, 0) / _RATE_MS)
         return self.arrivals * fade, self.departures * fade
 

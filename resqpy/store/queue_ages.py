@@ -10,6 +10,7 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 
 MOST = 1000  # queues of a look: about a millisecond of the server where none has changed
+MOST_CHANGED = 100  # of them: about five milliseconds
 KEPT_MS = 60_000  # after the last look
 
 
@@ -20,28 +21,34 @@ class Looked:
     Attributes:
         last_ms: when the one before was, by whichever leader; None: none is known.
         queues: so many there are.
-        at: so many were looked at; 0: there are more than one look takes.
+        at: so many there were to look at; 0: there are more than one look takes.
+        go_on: where the next look is to begin; 0: this one is complete.
         changed: what is not as it was.
     """
 
     last_ms: int | None
     queues: int
     at: int
+    go_on: int
     changed: Mapping[str, QueueLook]
 
 
 def look_call(
-    store: Store, now_ms: int, names: Sequence[str]
+    store: Store, now_ms: int, names: Sequence[str], begin: int
 ) -> tuple[str, list[str], Sequence[Arg]]:
-    """The fenced script that looks at some queues; none: at all, unless these are too many."""
+    """The fenced script that looks at some queues; none: at all, unless these are too many.
+
+    Args:
+        begin: the place of the first, in the order of their names.
+    """
     keys = store.keys
-    args: list[Arg] = [now_ms, KEPT_MS, MOST, keys.queue(""), *names]
+    args: list[Arg] = [now_ms, KEPT_MS, MOST, keys.queue(""), MOST_CHANGED, begin, *names]
     return "look_at_queues", [keys.age_marks, keys.ages, keys.queues], args
 
 
 def looked(reply: Sequence[bytes | int]) -> Looked:
     """What that script has returned."""
-    last, queues, at, *rest = reply
+    last, queues, at, go_on, *rest = reply
     changed = {}
     for n in range(0, len(rest), 6):
         name, length, before, came, same, weak = rest[n : n + 6]
@@ -52,7 +59,7 @@ def looked(reply: Sequence[bytes | int]) -> Looked:
             bool(same),
             bool(weak),
         )
-    return Looked(int(last) if last else None, int(queues), int(at), changed)
+    return Looked(int(last) if last else None, int(queues), int(at), int(go_on), changed)
 
 
 def _text(value: bytes | int) -> str:

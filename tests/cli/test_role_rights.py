@@ -184,8 +184,7 @@ def _key(name: str) -> str | bytes:
     if name == "junk":
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
-    count = 2 if name.startswith("retry") or name in {"parked_jobs", "web"} else count
-    count = 2 if name.startswith("retry") or name in {"parked_jobs", "fires"} else count
+    count = 2 if name.startswith("retry") or name in {"parked_jobs", "web", "fires"} else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )

@@ -158,7 +158,7 @@ async def test_one_job_alike_again_and_again_is_flagged(leading: Leading, redis:
 
 
 async def test_rates_and_the_time_to_drain(leading: Leading, redis: Any) -> None:
-    """Of about the last minute."""
+    """Of about the last half minute."""
     chore, foreign = QueueAgesChore(leading.store), Foreign(redis, leading, distinct)
     await leading.run(chore)
     await foreign.push(3000)
@@ -284,6 +284,30 @@ async def test_more_queues_than_a_look_takes(
     assert found is not None
     assert sorted(found) == sorted(names)
     assert {each.accuracy for each in found.values()} == {"exact"}
+
+
+async def test_many_queues_that_change_at_once(
+    leading: Leading, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look takes some of them, so that others get their turn at Redis; the age of each is right."""
+    monkeypatch.setattr(queue_ages, "MOST_CHANGED", 10)
+    chore, names = QueueAgesChore(leading.store), [f"q{n}" for n in range(35)]
+    foreign = [Foreign(redis, leading, distinct, name) for name in names]
+    await leading.run(chore)
+    for _ in range(20):
+        leading.clock.advance(1000)
+        for each in foreign:
+            await each.push(3)
+            await each.take(1)
+        waits = [await leading.run(chore) for _ in range(4)]
+        assert waits[:3] == [0.05] * 3
+    found, now_ms = await queue_ages.read(leading.store), leading.clock.now_ms()
+
+    assert found is not None
+    for each in foreign:
+        age, truth = found[each.queue], each.age_ms or 0
+        assert (age.accuracy, age.jobs) == ("exact", 40)
+        assert abs((age.age_ms(now_ms) or 0) - truth) <= 1000
 
 
 async def test_a_queue_that_was_deleted_is_forgotten(leading: Leading, redis: Any) -> None:

@@ -348,7 +348,9 @@ def _of_ages(numbers: overview.Numbers) -> list[Metric]:
     come = Metric("resqpy_queue_arrivals_total", "counter", "Jobs that were seen to come.")
     gone = Metric("resqpy_queue_departures_total", "counter", "Jobs that were seen to go.")
     drain = Metric(
-        "resqpy_queue_drain_seconds", "gauge", "When it is empty, at the rates of the last minute."
+        "resqpy_queue_drain_seconds",
+        "gauge",
+        "When it is empty, at the rates of the last half minute.",
     )
     for name, age in (numbers.ages or {}).items():
         latency.add((age.age_ms(numbers.now_ms) or 0) / 1000, queue=name)

@@ -3,9 +3,10 @@
 --
 -- KEYS 1   the lease (the fence)   2  the marks   3  the ages   4  the set of queues
 -- ARGV 1   the token               2  the time (ms)   3  how long marks and ages are kept (ms)
---      4   most queues of a look   5  prefix of queue keys   6…  the queues; none: all that there are
+--      4   most queues of a look   5  prefix of queue keys   6  most of them that have changed
+--      7   where to begin (from 0)   8…  the queues; none: all that there are
 -- Returns  the time of the last look ('': none is known), number of queues, number of those looked at (0 where
---          there are more than the most), then for each queue that is not as it was: name, its length, its
+--          there are more than the most), where to go on (0: it is complete), then for each queue that is not as it was: name, its length, its
 --          length at the last look ('': not known), how many jobs have come (or ALL, FAR, UNKNOWN or NEW),
 --          whether its first job is certainly still the first (0/1), whether the new mark is weak (0/1): one like it was
 --          there before, so the next look can't tell
@@ -123,8 +124,8 @@ end
 
 local count, names, noted = redis.call('SCARD', KEYS[4]), {}, {}
 local last = redis.call('HGET', KEYS[3], '') or ''
-if #ARGV > 5 then
-  for n = 6, #ARGV do names[n - 5] = ARGV[n] end
+if #ARGV > 7 then
+  for n = 8, #ARGV do names[n - 7] = ARGV[n] end
   local found = redis.call('HMGET', KEYS[2], unpack(names))
   for n, name in ipairs(names) do noted[name] = found[n] end
 elseif count <= tonumber(ARGV[4]) then
@@ -136,14 +137,24 @@ elseif count <= tonumber(ARGV[4]) then
     if not listed[fields[n]] then names[#names + 1] = fields[n] end
   end
 else
-  return { last, count, 0 }
+  return { last, count, 0, 0 }
 end
-local reply = { last, count, #names }
-for _, name in ipairs(names) do
+local reply, changed, place = { last, count, #names, 0 }, 0, tonumber(ARGV[7])
+table.sort(names)
+while place < #names and changed < tonumber(ARGV[6]) do
+  place = place + 1
+  local name = names[place]
   local seen = name ~= '' and look(name, noted[name]) or nil
-  if seen then for _, each in ipairs(seen) do reply[#reply + 1] = each end end
+  if seen then
+    changed = changed + 1
+    for _, each in ipairs(seen) do reply[#reply + 1] = each end
+  end
 end
-redis.call('HSET', KEYS[3], '', ARGV[2])
+if place < #names then
+  reply[4] = place
+else
+  redis.call('HSET', KEYS[3], '', ARGV[2])
+end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[3], ARGV[3])
 return reply
