@@ -353,6 +353,10 @@ class Keys:
         """The time (microseconds) up to which a rate is used; it expires then."""
         return self.own("limits", "used", key)
 
+    def limit_lease(self, holder: str) -> str:
+        """While it exists, somebody holds a place of a limit outside of jobs."""
+        return self.own("limits", "lease", holder)
+
     def limit_wakes(self, queue: str) -> str:
         """When (ms) a process looks for jobs of a queue that wait for a rate, and which; it expires then."""
         return self.own("limits", "wakes", queue)

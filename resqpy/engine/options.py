@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,11 @@ class WorkerOptions(RescueOptions):
     )
     max_threads: int | None = described(
         None, "How many plain (not async) tasks may run at once; None: one per task processor."
+    )
+    running_limits: Mapping[str, int] | None = described(
+        None,
+        "How many jobs of a queue may run at once, by its name, in all processes together; `resqpy limits set` "
+        "comes before it.",
     )
     host: str | None = described(None, "The host part of worker ids; None: this machine's name.")
 

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 
 from resqpy.base import codec
+from resqpy.base.errors import UsageError
 from resqpy.base.keys import split_priority
 from resqpy.base.limits import AnyLimit, Rate, rule_text, texts_by_name
 from resqpy.base.model import KeyLimit, RunningLimit
@@ -14,7 +16,8 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
 
 _BRACE = "{"  # begins the fields that are no queues
-_KINDS = ("task", "also", "limit", "set", "shut")
+_SLOT, _IS_RATE = "slot:", -2
+_KINDS = ("queue", "task", "also", "limit", "set", "shut")
 
 
 async def limit_running(store: Store, queue: str, most: int | None) -> int | None:
@@ -30,7 +33,8 @@ async def running_limits(store: Store) -> dict[str, RunningLimit]:
     """The limits of queues, with who runs a job of theirs. Three round trips at most."""
     keys = store.keys
     fields = await _fields(store)
-    limits = {name: _number(value) for name, value in fields.items() if name[:1] != _BRACE}
+    limits = {name: _number(value) for name, value in _by_kind(fields)["queue"].items()}
+    limits |= {name: _number(value) for name, value in fields.items() if name[:1] != _BRACE}
     if not limits:
         return {}
     holders = await store.look([("SMEMBERS", keys.limit_holders(name)) for name in limits])
@@ -44,8 +48,11 @@ async def running_limits(store: Store) -> dict[str, RunningLimit]:
     }
 
 
-async def announce(store: Store, tasks: Mapping[str, Sequence[AnyLimit]]) -> bool:
-    """Note what the code of this process says of its tasks; returns whether anything was new.
+async def announce(
+    store: Store, tasks: Mapping[str, Sequence[AnyLimit]], queues: Mapping[str, int] | None = None
+) -> bool:
+    """Note what the code of this process says of its tasks, and its config of queues; returns whether anything was
+    new.
 
     Args:
         tasks: all that it has, also those without a limit: what another process said of them is over.
@@ -57,6 +64,9 @@ async def announce(store: Store, tasks: Mapping[str, Sequence[AnyLimit]]) -> boo
     args.append(len(names))
     for name, most in names.items():
         args += (name, most)
+    args.append(len(queues or ()))
+    for name, count in (queues or {}).items():
+        args += (name, count)
     return bool(
         await store.run("announce_limits", _names(store), [*args, store.keys.own("control")])
     )
@@ -80,6 +90,41 @@ async def shut(store: Store, key: str, for_ms: int) -> int:
     )
 
 
+async def take_slot(store: Store, key: str, holder: str, lease_ms: int) -> bool:
+    """Take a place of a limit outside of jobs; False: there is none now.
+
+    Raises:
+        UsageError: there is no such limit.
+    """
+    done = await store.run(
+        "slot_take", [*_names(store), store.keys.worker("")], [key, holder, lease_ms]
+    )
+    if done < 0:
+        name = key.partition("=")[0]
+        what = (
+            "a rate, which has no places" if done == _IS_RATE else "the name of no limit of tasks"
+        )
+        raise UsageError(
+            f"{name!r} is {what}; `resqpy limits` shows those that workers have announced"
+        )
+    return bool(done)
+
+
+async def keep_slot(store: Store, holder: str, lease_ms: int) -> None:
+    """Renew it."""
+    await store.call("PEXPIRE", store.keys.limit_lease(holder), lease_ms)
+
+
+async def end_slot(store: Store, holder: str) -> None:
+    """Give it back; what waits for it has its turn."""
+    await store.run("slot_end", [store.keys.limit_notes], [holder, store.keys.own("control")])
+
+
+def new_holder() -> str:
+    """Who holds one."""
+    return f"{_SLOT}{secrets.token_hex(8)}"
+
+
 async def limits(store: Store) -> dict[str, KeyLimit]:
     """The limits of tasks, and of the keys under which jobs run or are parked. Four round trips at most."""
     keys = store.keys
@@ -88,10 +133,10 @@ async def limits(store: Store) -> dict[str, KeyLimit]:
     )
     fields = _by_kind(_texts(all_fields))
     waiting = await parked_told(store, parked)
-    running = await _running(store, _texts(held))
+    running, _ = await _running(store, _texts(held))
     tasks: dict[str, list[str]] = {}
     for task, text in sorted([*fields["task"].items(), *fields["also"].items()]):
-        for line in text.splitlines():
+        for line in text.split("\n"):
             tasks.setdefault(line.partition("\t")[0], []).append(task)
     names = {*tasks, *fields["set"], *fields["shut"], *running, *(each.key for each in waiting)}
     return {key: _limit(key, fields, running, waiting, tasks) for key in sorted(names)}
@@ -99,17 +144,22 @@ async def limits(store: Store) -> dict[str, KeyLimit]:
 
 async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
     """What is parked, uncounted, each with how many more jobs its key lets run now, a rate perhaps one; None: it
-    has no limit any more. Two round trips, and as few commands for any number of keys.
+    has no limit any more. Places of runs whose record is gone are freed. Few commands for any number of keys, one
+    round trip if there is nothing.
     """
     keys = store.keys
-    [found] = await store.look([parked_command(store)])
-    parked = parked_keys(found)
-    if not parked:
-        return []
-    all_fields, held = await store.look(
-        [("HGETALL", keys.running_limits), ("HGETALL", keys.limit_holds)]
+    found, flat, all_fields = await store.look(
+        [
+            parked_command(store),
+            ("HGETALL", keys.limit_holds),
+            ("HGETALL", keys.running_limits),
+        ]
     )
-    fields, running = _by_kind(_texts(all_fields)), await _running(store, _texts(held))
+    parked, held, fields = parked_keys(found), _texts(flat), _by_kind(_texts(all_fields))
+    running, gone = await _running(store, held)
+    for worker_id in gone:
+        names = [keys.limit_notes, keys.worker("")]
+        await store.run("free_places", names, [worker_id, held[worker_id]])
     told: list[tuple[Parked, int | None]] = []
     for each in parked:
         text = _text(each.key, fields)
@@ -161,18 +211,22 @@ def _limit(
     )
 
 
-async def _running(store: Store, held: Mapping[str, str]) -> dict[str, list[str]]:
-    """Who runs a job under a key: whose record is the run that holds its place."""
+async def _running(store: Store, held: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Who runs a job under a key: whose record is the run that holds its place; and who has no such record."""
     found: dict[str, list[str]] = {}
-    if not held:
-        return found
-    records = await store.call("MGET", *map(store.keys.worker, held))
+    gone: list[str] = []
+    keys = [
+        store.keys.limit_lease(e) if e.startswith(_SLOT) else store.keys.worker(e) for e in held
+    ]
+    records = await store.call("MGET", *keys) if held else ()
     for (worker_id, note), record in zip(held.items(), records, strict=True):
-        run_at, *keys = note.splitlines()
-        if f'"run_at":"{run_at}"'.encode() in (record or b""):
-            for key in keys:
-                found.setdefault(key, []).append(worker_id)
-    return found
+        run_at, *places = note.rstrip("\n").split("\n")
+        if f'"run_at":"{run_at}"'.encode() not in (record or b""):
+            gone.append(worker_id)
+            continue
+        for key in places:
+            found.setdefault(key, []).append(worker_id)
+    return found, gone
 
 
 def _names(store: Store) -> list[str]:

@@ -72,7 +72,7 @@ async def leave(
         args += (each, keys.worker(each), keys.held(each), keys.worker_started(each))
         args += (keys.stat("processed", each), keys.stat("failed", each))
     names = [keys.workers, keys.heartbeats, keys.processes, keys.gates, keys.lives,
-             keys.process_state(incarnation), keys.at_most_once]  # fmt: skip
+             keys.process_state(incarnation), keys.at_most_once, keys.limit_notes]  # fmt: skip
     return [ids[place - 1] for place in await store.run("leave", names, args)]
 
 
@@ -84,8 +84,8 @@ def own_keys(keys: Keys, worker_id: str) -> list[str]:
     ]
     return [
         keys.workers, keys.heartbeats, keys.at_most_once, keys.worker(worker_id),
-        keys.held(worker_id), keys.job_locks(worker_id), keys.worker_started(worker_id), *counters,
-        keys.ping(name),
+        keys.held(worker_id), keys.job_locks(worker_id), keys.limit_notes,
+        keys.worker_started(worker_id), *counters, keys.ping(name),
     ]  # fmt: skip
 
 

@@ -142,6 +142,19 @@ def test_limits_of_tasks_are_set(resqpy: Call, parked: Redis) -> None:
     ]  # fmt: skip
 
 
+def test_a_name_that_is_both(resqpy: Call, parked: Redis) -> None:
+    """Of a queue and of a limit: whose must be said."""
+    parked.hset("resque:resqpy:limits", "{limit}mail", "7")
+    parked.hset("resque:resqpy:limits", "{task}Other", "mail\t")
+
+    both, gone = resqpy("limits", "set", "mail", "3"), resqpy("limits", "remove", "mail")
+    assert (both.code, gone.code, "--queue" in both.err) == (Exit.USAGE, Exit.USAGE, True)
+    assert resqpy("limits", "set", "mail", "3", "--task", "--json").json["before"] == 7
+    assert resqpy("limits", "set", "mail", "4", "--queue", "--json").json["before"] is None
+    assert resqpy("limits", "remove", "mail", "--queue", "--json").json["before"] == 4
+    assert resqpy("limits", "remove", "mail", "--task", "--json").json["before"] == 3
+
+
 def test_what_waits_is_put_back_by_hand(resqpy: Call, parked: Redis) -> None:
     """To the head of its queue; nothing is left of it."""
     assert resqpy("limits", "put-back", "other", "--json").json == {"put_back": 0}

@@ -62,6 +62,7 @@ RIGHTS = {
     "age_marks": "- - rw r",
     "limit_used": "- rw rw r",
     "limit_wakes": "- rw rw r",
+    "limit_lease": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
     "process_state": "- rw rw r",

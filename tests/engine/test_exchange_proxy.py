@@ -8,6 +8,7 @@ import json
 import random
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from resqpy import MultiWorker, ScalingOptions, WorkerOptions
+from resqpy import Limit, MultiWorker, Rate, ScalingOptions, WorkerOptions
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import OutcomeUnknown, ResqpyError, StoreUnavailable
 from resqpy.engine.definition import define
@@ -24,13 +25,14 @@ from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.engine.worker.pool import Pool
-from resqpy.store import workers
+from resqpy.store import queues, workers
 from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
 from tests.support.exchange_proxy import ExchangeProxy
 from tests.support.proxy import Proxy
 
 JOBS = 30
+MOST = 2  # of them at once, where they have a limit
 TOGETHER = 15  # walks that share a Redis, each with a namespace of its own
 ACTS = (
     "open",
@@ -54,6 +56,8 @@ class Progress:
 
     Attributes:
         disturbed: a plain job may run twice by now: its process was killed, or taken for dead.
+        limit: of the jobs.
+        now, most: how many run, and have run at once.
     """
 
     url: str
@@ -64,6 +68,9 @@ class Progress:
     ran: Counter[int] = field(default_factory=Counter)
     alive: list[MultiWorker] = field(default_factory=list)
     disturbed: bool = False
+    limit: list[Limit | Rate] = field(default_factory=list)
+    now: int = 0
+    most: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -78,8 +85,13 @@ class Progress:
     async def note(self, number: int) -> None:
         """A task; one that a stop cuts off has begun, and not run."""
         self.begun[number] += 1
-        await asyncio.sleep(self.random.random() * 0.01)
-        self.ran[number] += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(self.random.random() * 0.01)
+            self.ran[number] += 1
+        finally:
+            self.now -= 1
 
     async def start(self) -> None:
         """One more process; one that can't reach Redis as it begins is begun anew."""
@@ -90,7 +102,10 @@ class Progress:
         options = RedisOptions(
             self.url, namespace=self.namespace, reply_timeout_s=0.3, connect_timeout_s=5.0
         )
-        jobs = {"note": self.note, "once": define("once", self.note, at_most_once=True)}
+        jobs = {
+            "note": define("note", self.note, limit=self.limit),
+            "once": define("once", self.note, at_most_once=True, limit=self.limit),
+        }
         worker = MultiWorker(
             options,
             jobs,
@@ -211,7 +226,7 @@ class Progress:
     async def drained(self) -> None:
         """Wait a while for those that live to do what is there."""
         for _ in range(40):
-            waiting = await self.store.call("LLEN", self.key("queue", "q"))
+            [waiting] = await queues.lengths(self.store, ["q"])
             if not waiting or not self.alive:
                 return
             await asyncio.sleep(0.05)
@@ -220,6 +235,8 @@ class Progress:
         """What was lost, doubled or left, when all processes are gone and the rescue was there."""
         await self.rescue()
         await self.rescue()
+        for some in await queues.parked(self.store):
+            await queues.put_back(self.store, some)
         client: Any
         async with Redis.from_url(self.direct) as client:
             left = await client.lrange(self.key("queue", "q"), 0, -1)
@@ -230,11 +247,15 @@ class Progress:
         gone = [n for n in range(JOBS) if not self.ran[n] and n not in kept]
         found = [f"lost {n}" for n in gone if n % 5 or not self.begun[n]]
         found += [f"at most once, twice: {n}" for n in range(0, JOBS, 5) if self.begun[n] > 1]
+        if self.limit and not self.disturbed and self.most > MOST:
+            found.append(f"{self.most} at once")
         if not self.disturbed:
             found += [f"twice {n}" for n in self.ran if self.ran[n] > 1]
         usual = ("queue", "failed", "stat:", "resqpy:leader", "resqpy:searched", "resqpy:rescue",
-                 "resqpy:junk")  # fmt: skip
+                 "resqpy:junk", "resqpy:limits:looked", "resqpy:limits:used",
+                 "resqpy:limits:wakes")  # fmt: skip
         beginnings = tuple(self.key(each) for each in usual)
+        keys.discard(self.key("resqpy:limits"))
         found += [f"left {key}" for key in keys if not key.startswith(beginnings)]
         await self.store.close()
         return found
@@ -257,12 +278,12 @@ async def abandon(worker: MultiWorker) -> None:
     await worker.store.close()
 
 
-async def walks(url: str, seeds: range) -> dict[int, Any]:
+async def walks(url: str, seeds: range, limit: Sequence[Limit | Rate] = ()) -> dict[int, Any]:
     """Several at once; those in which something went wrong."""
 
     async def one(seed: int) -> tuple[list[str], Progress, list[str]]:
         async with ExchangeProxy(url, seed) as proxy:
-            walk = Progress(proxy.url, url, seed, 1)
+            walk = Progress(proxy.url, url, seed, 1, limit=[*limit])
             await walk.run(proxy)
             await proxy.settled()
             return await walk.problems(), walk, proxy.done
@@ -287,6 +308,37 @@ async def test_nothing_is_lost_doubled_or_left(
     monkeypatch.setattr(Pool, "most_in_flight", part % 3 + 1)
 
     assert await walks(redis_url, part_of(TOGETHER, part)) == {}
+
+
+LIMITS: list[list[Limit | Rate]] = [
+    [Limit(MOST, name="all")],
+    [Limit(MOST, name="all"), Rate(300, burst=3, name="r")],
+]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("part", range(100, 104))
+async def test_nothing_is_lost_by_limits(
+    redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that are parked meanwhile: none is lost or doubled, no place is left behind."""
+    monkeypatch.setattr(Pool, "most_in_flight", part % 3 + 1)
+
+    assert await walks(redis_url, part_of(TOGETHER, part), LIMITS[part % 2]) == {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(104, 124))
+async def test_nothing_is_lost_by_limits_for_long(
+    redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,100 walks more."""
+    monkeypatch.setattr(Pool, "most_in_flight", part % 3 + 1)
+
+    for seeds in range(7):
+        numbers = part_of(TOGETHER, part * 7 + seeds)
+        assert await walks(redis_url, numbers, LIMITS[seeds % 2]) == {}
 
 
 @pytest.mark.full

@@ -180,6 +180,25 @@ async def test_limits_that_somebody_else_wrote(
     assert len(numbers(await desk([], SLOTS, ["q"]))) == 10
 
 
+async def test_the_config_of_workers(desk: Desk, redis: Any, redis_url: str) -> None:
+    """It holds unless another was set by hand, and again when that is removed."""
+    task = Counted()
+    async with Resque(redis_url) as resque:
+        await resque.limit_running("q", None)
+        options = {"slots": 9, "running_limits": {"q": 3}, **LAZY}
+        async with working(redis_url, {"C": task}, "q", **options) as w:
+            await w.until_quiet()
+            assert (task.now, (await resque.running_limits())["q"].most) == (3, 3)
+            assert await resque.limit_running("q", 4) == 3
+            await wait_for(lambda: task.now == 4)
+            assert await resque.limit_running("q", None) == 4
+            assert (await resque.running_limits())["q"].most == 3
+            assert await resque.limit_running("q", None) == 3
+            await wait_for(lambda: task.now == 9)
+            assert await resque.running_limits() == {}
+            task.go_on.set()
+
+
 async def test_keys_of_other_kinds(desk: Desk, redis: Any) -> None:
     """Nothing runs where the holders can't be counted; nothing is limited where the limits can't be read."""
     await redis.set(HOLDERS, "x")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from resqpy import Limit, Queue, Rate, Resque, UsageError
 from resqpy.base.model import KeyLimit
-from resqpy.framework.api.limit import key_text
+from resqpy.framework.api.limit import LimitHandle, key_text
 from resqpy.store import limits, queues
 from tests.engine.test_limits import LAZY, SLOTS, Desk
 from tests.engine.test_task_limits import desk, ends, numbers, put, raw
@@ -201,3 +202,41 @@ async def test_a_full_process_leaves_the_turn_to_another(redis_url: str, redis: 
         async with working(redis_url, jobs, "q", **LAZY):
             await wait_for(lambda: done == [0, 1])
             go_on.set()
+
+
+async def test_a_place_outside_of_jobs(desk: Desk, redis: Any, monkeypatch: Any) -> None:
+    """Jobs and blocks share the limit; a place that is given back, or not renewed, goes to a parked job."""
+
+    class Tasks:
+        inspector = SimpleNamespace(store=desk.store)
+
+    handle = LimitHandle(lambda: Tasks, "erp")  # type: ignore[arg-type,return-value]
+    with pytest.raises(UsageError, match="erp"):
+        async with handle.slot():
+            pass
+    await limits.announce(desk.store, {"C": [Limit(2, name="erp")], "D": [Rate(9, name="r")]})
+    with pytest.raises(UsageError, match="rate"):
+        async with LimitHandle(lambda: Tasks, "r").slot():  # type: ignore[arg-type,return-value]
+            pass
+    async with handle.slot():
+        await put(redis, raw(0), raw(1))
+        first = await desk([], SLOTS, ["q"])
+        assert numbers(first) == [0]
+        assert len((await limits.limits(desk.store))["erp"].running) == 2
+        with pytest.raises(TimeoutError):
+            async with handle.slot(within=100):
+                pass
+        assert await limits.parked_now(desk.store) != []
+        assert await redis.scard("resque:resqpy:limits:slots:erp") == 2
+    assert numbers(await desk([], SLOTS[2:], ["q"])) == [1]
+    await desk(ends(first), [], ["q"])
+    async with handle.slot():
+        await put(redis, raw(2))
+        assert numbers(await desk([], SLOTS[5:], ["q"])) == []
+        for lease in await redis.keys("resque:resqpy:limits:lease:*"):
+            await redis.delete(lease)  # its process is dead
+        await limits.give_turn(
+            desk.store, [each for each, _ in await limits.parked_now(desk.store)]
+        )
+        assert numbers(await desk([], SLOTS[5:], ["q"])) == [2]
+    assert await redis.keys("resque:resqpy:limits:lease:*") == []

@@ -13,9 +13,9 @@ import pytest
 from resqpy import Limit, Queue, Resque, UsageError
 from resqpy.base import codec
 from resqpy.base.activejob import WRAPPER
-from resqpy.base.model import KeyLimit
-from resqpy.engine.worker import identity
-from resqpy.store import limits, queues
+from resqpy.base.model import KeyLimit, WorkerId
+from resqpy.engine.worker import identity, pool
+from resqpy.store import limits, queues, workers
 from resqpy.store.exchange import EndCommands, Exchanged
 from tests.engine.test_limits import LAZY, SLOTS, Counted, Desk
 from tests.support.waiting import wait_for
@@ -450,7 +450,50 @@ async def test_code_without_the_limit_lets_go(redis_url: str, redis: Any) -> Non
     assert await redis.keys("resque:resqpy:limits*") == []
 
 
+async def test_two_versions_of_the_code(
+    redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What starts last says what holds; when the old code has gone, the new code's limit does."""
+    monkeypatch.setattr(pool, "_SAY_LIMITS_S", 0.05)
+    new, old = {"C": {"perform": Counted(), "limit": Limit(3)}}, {"C": Counted()}
+
+    async def most(number: int | None) -> bool:
+        found = await redis.hget("resque:resqpy:limits", "{limit}C")
+        return bool((None if found is None else int(found)) == number)
+
+    async with working(redis_url, new, "q", **LAZY):
+        assert await most(3)
+        async with working(redis_url, old, "q", **LAZY) as w:
+            assert w.worker.pool.has_limits
+            await wait_for(lambda: most(None))
+            await wait_for(lambda: most(3))
+        await wait_for(lambda: most(3))
+    async with working(redis_url, old, "q", **LAZY):
+        assert await most(None)
+
+
 # -- nobody who knows of them is there --
+
+
+async def test_whoever_removes_a_worker_frees_its_places(
+    desk: Desk, redis: Any, redis_url: str
+) -> None:
+    """In the same step, with the turn of what is parked: an orderly end, or a clean-up by hand."""
+    await limits.announce(desk.store, {"C": [Limit(2), Limit(9, name="n")]})
+    await put(redis, *map(raw, range(4)))
+    await desk([], SLOTS, ["q"])
+    one, two = (WorkerId.parse(each.worker_id) for each in SLOTS[:2])
+    await redis.sadd("resque:workers", str(one), str(two))
+    await redis.delete(f"resque:worker:{one}")
+
+    assert await workers.leave(desk.store, "abc", [one, two]) == [two]
+    assert await redis.smembers("resque:resqpy:limits:slots:n") == {str(two).encode()}
+    assert await redis.zrange("resque:resqpy:limits:ready:q", 0, -1) == [b"C"]
+    assert numbers(await desk([], SLOTS[4:], ["q"])) == [2]
+    async with Resque(redis_url) as resque:
+        assert await resque.force_clean_worker(str(two)) is not None
+    assert numbers(await desk([], SLOTS[5:], ["q"])) == [3]
+    assert await redis.hlen("resque:resqpy:limits:holds") == 2
 
 
 async def test_what_nobody_would_run_goes_back(desk: Desk, redis: Any, redis_url: str) -> None:
@@ -480,6 +523,7 @@ async def test_a_holder_that_vanished_gives_its_turn(desk: Desk, redis: Any) -> 
     assert await redis.exists("resque:resqpy:limits:ready:q") == 0
     await redis.delete(f"resque:worker:{SLOTS[0].worker_id}")
     await chore._hand_on(1.0, [life])
+    assert await redis.exists("resque:resqpy:limits:holds", "resque:resqpy:limits:slots:C") == 0
 
     assert numbers(await desk([], SLOTS[3:], ["q"])) == [1]
 

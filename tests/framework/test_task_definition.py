@@ -66,6 +66,43 @@ def test_a_class_and_a_function_define_tasks(files: Files) -> None:
     assert tasks["sendWelcomeEmail"].description == "I will send a new user a welcome email"
 
 
+def test_limits_of_tasks(files: Files) -> None:
+    """One, several, shared by name; two that differ by that name, and an input that is none, are told."""
+    files.write(
+        tasks__a="""
+        from resqpy import Limit, Rate, task
+
+        @task(limit=Limit(4))
+        def a():
+            'A.'
+
+        @task(limit=[Limit(8, name="erp"), Rate(5, key="account")])
+        def b(account: str):
+            'B.'
+
+        @task(limit=Limit(9, name="erp"))
+        def c():
+            'C.'
+
+        @task(limit=Limit(1, per="acount"))
+        def d(account: str):
+            'D.'
+
+        @task(limit=4)
+        def e():
+            'E.'
+        """,
+    )
+    told = "\n".join(files.problems())
+
+    assert told.count("tasks/a.py") == 3
+    assert ("8 in the task 'b' and 9 in 'c'" in told, "did you mean 'account'" in told) == (
+        True,
+        True,
+    )
+    assert "limit is 4, neither a Limit nor a Rate" in told
+
+
 def test_default_names(files: Files) -> None:
     """A class gives its name with a small first letter, a function its own, a module its name first."""
     files.write(

@@ -24,7 +24,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (325, 4),
     "resqpy": (149, 2),
     "schedules": (737, 4),
-    "store": (6309, 30),
+    "store": (6350, 30),
     "testing": (581, 6),
     "tracked": (4226, 20),
     "web": (3289, 28),

@@ -44,6 +44,12 @@ OF_TASK = option(
     help="It is the limit of a task, or one that tasks share, perhaps of one key (NAME=VALUE); by default that is "
     "looked up.",
 )
+OF_QUEUE = option(
+    "--queue",
+    "of_queue",
+    is_flag=True,
+    help="It is a queue, though a limit of tasks has that name, too.",
+)
 
 
 @click.group(cls=Group, default="list")
@@ -103,8 +109,9 @@ def _text(most: int | Rate | None) -> str:
 @click.argument("name")
 @click.argument("most", type=MOST)
 @OF_TASK
+@OF_QUEUE
 @option("--new", is_flag=True, help="The queue or task may be one that is to come.")
-def set_(name: str, most: int | Rate, *, of_task: bool, new: bool) -> None:
+def set_(name: str, most: int | Rate, *, of_task: bool, of_queue: bool, new: bool) -> None:
     """Let at most MOST jobs of a queue and its sub-queues, or of a task, run at once; 0: none.
 
     NAME is a queue, or a limit as `resqpy limits` shows it: a task's name, TASK:INPUT, a name that tasks share, or
@@ -116,7 +123,7 @@ def set_(name: str, most: int | Rate, *, of_task: bool, new: bool) -> None:
 
     async def do(resque: Resque) -> tuple[str, int | Rate | None, str]:
         known = await resque.limits()
-        if of_task or await _is_key(resque, name, known):
+        if of_task or await _is_key(resque, name, known, of_queue=of_queue):
             task = await _new_task(resque, name, known, new=new)
             before = await resque.set_limit(name, most, task=task)
             return key_limit_words(name, (await resque.limits())[name]), before, ""
@@ -138,10 +145,16 @@ def set_(name: str, most: int | Rate, *, of_task: bool, new: bool) -> None:
         output.warn(f"{words}{was}{unbound}")
 
 
-async def _is_key(resque: Resque, name: str, known: Mapping[str, KeyLimit]) -> bool:
-    """Whether a name is that of a limit of tasks, and of no queue."""
-    base = name.partition("=")[0]
-    return (name in known or base in known) and name not in await resque.queues()
+async def _is_key(
+    resque: Resque, name: str, known: Mapping[str, KeyLimit], *, of_queue: bool
+) -> bool:
+    """Whether a name is that of a limit of tasks; not of a queue, too."""
+    if of_queue or not (name in known or name.partition("=")[0] in known):
+        return False
+    if name in await resque.queues():
+        words = f"{name!r} is a queue, and a limit of tasks: add --queue or --task"
+        raise output.fail(Exit.USAGE, words)
+    return True
 
 
 async def _new_task(resque: Resque, name: str, known: Mapping[str, KeyLimit], *, new: bool) -> str:
@@ -162,12 +175,13 @@ async def _new_task(resque: Resque, name: str, known: Mapping[str, KeyLimit], *,
 @limits.command()
 @click.argument("name")
 @OF_TASK
-def remove(name: str, *, of_task: bool) -> None:
+@OF_QUEUE
+def remove(name: str, *, of_task: bool, of_queue: bool) -> None:
     """Remove the limit of a queue, or what was set for the limit of a task: then its code decides."""
 
     async def do(resque: Resque) -> tuple[int | Rate | None, KeyLimit | None]:
         known = await resque.limits()
-        if not of_task and not await _is_key(resque, name, known):
+        if not of_task and not await _is_key(resque, name, known, of_queue=of_queue):
             return await resque.limit_running(name, None), None
         if name not in known or not known[name].by_hand:
             return None, None

@@ -42,6 +42,7 @@ _SPOILED = (
 )
 
 _FEW = 4  # idle slots that are named first: each has a cost, and a wake-up is mostly for one job
+_SAY_LIMITS_S = 30.0
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0  # after a Redis error
 
 
@@ -73,9 +74,11 @@ class Pool:
         paused: all workers are paused, by a key in Redis.
         on_recovered: called when Redis can be reached again.
         most_in_flight: maximum number of concurrent exchanges.
+        has_limits: tasks of this process have limits, or have had them by what another has said.
     """
 
     most_in_flight: int = 2
+    has_limits: bool = False
 
     def __init__(
         self,
@@ -124,17 +127,29 @@ class Pool:
         """Add slots."""
         epoch = None if self.slots.all else self.reporting.epoch
         if epoch is not None:
-            await self._announce()
+            await self.announce_limits()
         for slot in await self.slots.open(count, epoch):
             self._events.tell("start", slot)
         self.runner.threads.most = self._options.max_threads or len(self.slots.all)
         self.look()
 
-    async def _announce(self) -> None:
+    async def announce_limits(self) -> None:
         """Say what limits the tasks of this process have, so that all obey them."""
         tasks = {name: each.limit for name, each in self._limited.items()}
-        if tasks:
-            await limits.announce(self.store, tasks)
+        if tasks or self._options.running_limits:
+            changed = await limits.announce(self.store, tasks, self._options.running_limits)
+            self.has_limits = self.has_limits or changed or any(tasks.values())
+
+    async def keep_limits(self) -> None:
+        """Repeat what limits the tasks have: a process of other code, that starts during a deploy, says otherwise,
+        and is gone later.
+        """
+        while True:
+            await asyncio.sleep(_SAY_LIMITS_S)
+            try:
+                await self.announce_limits()
+            except StoreError as error:
+                tell_error(self._events, error)
 
     def close_slots(self, count: int) -> None:
         """Remove slots, idle ones first; a busy one is removed when its job has ended."""
@@ -362,7 +377,7 @@ class Pool:
     async def _recover(self) -> None:
         """Find out what became of the exchanges that were not answered."""
         if self._forgotten:
-            await self._announce()
+            await self.announce_limits()
             await self.slots.rejoin(self.reporting.epoch)
             self._forgotten = False
         self._after(*await self.reporting.recover(self.slots.all))

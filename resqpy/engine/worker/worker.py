@@ -235,6 +235,8 @@ class BaseWorker(Role):
         for side in (self._dispatch, wakeup.tracker.run, wakeup.poll, wakeup.rescuer.run):
             self.spawn(side)
         self.spawn(self._keep_time)
+        if pool.has_limits:
+            self.spawn(pool.keep_limits)
 
     async def _keep_time(self) -> None:
         """Query Redis' time periodically: this machine may have slept."""

@@ -177,6 +177,7 @@ class TasksConfig:
         {}, MAPPING, "More keywords of redis-py's Connection for workers, queue and scheduler."
     )
     queue_limits: Mapping[str, int] | None = same(RedisOptions, "queue_limits", QUEUE_LIMITS)
+    running_limits: Mapping[str, int] | None = same(WorkerOptions, "running_limits", QUEUE_LIMITS)
     full_queue_wait: int = same(RedisOptions, "full_queue_wait_s", DURATION)
     stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
     retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)

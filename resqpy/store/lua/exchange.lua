@@ -69,6 +69,7 @@ end
 -- include presentable
 -- include lifecycle
 -- include due
+-- include limit_free
 -- include exchange_keys
 -- include exchange_rules
 -- include exchange_ends

@@ -4,7 +4,7 @@
 -- KEYS     those of exchange.lua: 4, 11, 12 and 13
 -- ARGV     1 and 14 there
 -- Returns  keyed: whether any task has a limit; (refuses) which key lets a job not run now, and all its keys;
---          (hold_keys) a worker has got the job; (free) a run has ended; (park) a job waits for a key; (parked_for) the
+--          (hold_keys) a worker has got the job; (free) a run has ended; (free_all) many have; (park) a job waits for a key; (parked_for) the
 --          keys of a queue whose parked jobs may run, in the order in which they became so; (unpark) the next of
 --          them; (put_back) it can't run after all; (end_turn) the key has none any more; (note_wake) when parked
 --          jobs of a queue may run, if only time is missing; (tell_keys) others look for what this process can't
@@ -16,16 +16,18 @@
 -- which all that it let run would have been due one by one (GCRA); its jobs have a turn when the next is due, and
 -- one process is told to look then.
 --
--- The fields of KEYS[11] that are no queues: `{task}CLASS`: lines of `name path`, what the code says; `{also}CLASS`:
+-- The fields of KEYS[11] that are no queues: `{queue}NAME`: the limit of one, by config; `{task}CLASS`: lines of `name path`, what the code says; `{also}CLASS`:
 -- the same, by hand; `{limit}NAME`: how many, or COUNT/MS/BURST; `{set}NAME` and `{set}NAME=VALUE`: the same, by
 -- hand; `{shut}NAME` and `{shut}NAME=VALUE`: none before this time (ms). What an older version doesn't know it does
 -- not obey.
-local rules = { task = {}, also = {}, limit = {}, set = {}, shut = {} }
+local rules = { queue = {}, task = {}, also = {}, limit = {}, set = {}, shut = {} }
 local keyed, parked_jobs, wake = false, 0, -1
-local refuses, hold_keys, free, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
+local refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
+  local WRAPPER = 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper'
   local by_class, left, waits, freed, any, now_us, again = {}, {}, {}, {}, nil, nil, false
+  local ids_by_key, holders, notes, freed_ids = {}, {}, {}, {}
   local rates, due_at = {}, {} -- of a key: its rate, with the time up to which it is used; when it may run again
 
   local function list_of(key, queue)
@@ -65,7 +67,7 @@ do
   end
 
   local function value_of(job, path)
-    local args = type(job) == 'table' and job.args
+    local args = job.args
     local place = path:match('^#(%d+)$')
     if type(args) ~= 'table' then return '' end
     if place then return text_of(args[tonumber(place)]) end
@@ -77,38 +79,47 @@ do
     local known = by_class[class]
     if known == nil then
       local text = (rules.task[class] or '') .. '\n' .. (rules.also[class] or '')
-      known = {}
-      for name, path in text:gmatch('([^\n\t]+)\t([^\n]*)') do known[#known + 1] = { name, path } end
+      known = { plain = {} }
+      for name, path in text:gmatch('([^\n\t]+)\t([^\n]*)') do
+        known[#known + 1] = { name, path }
+        if known.plain and path == '' then known.plain[#known] = name else known.plain = nil end
+      end
       if #known == 0 then known = false end
       by_class[class] = known
     end
     return known
   end
 
-  -- What a job is counted under; nothing: no limit concerns it.
-  local function keys_of(payload)
+  local function read(payload)
+    local fine, job = decode(payload)
+    return fine and type(job) == 'table' and job or {}
+  end
+
+  -- The class of a job, and its content where that was needed; a job of Rails has both in a wrapper.
+  local function class_of(payload)
     local class, job = payload:match('^{"class":"([^"\\]*)"'), nil
     if not class then
-      local fine, read = decode(payload)
-      job = fine and type(read) == 'table' and read
-      class = job and job.class
-      if type(class) ~= 'string' then return nil end
+      job = read(payload)
+      class = job.class
     end
-    if class == 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper' then
-      local fine, read = decode(payload)
-      local wrapper = fine and type(read.args) == 'table' and read.args[1]
-      if type(wrapper) ~= 'table' or type(wrapper.job_class) ~= 'string' then return nil end
-      class, job = wrapper.job_class, { args = wrapper.arguments }
+    if class == WRAPPER then
+      job = read(payload)
+      local wrapped = type(job.args) == 'table' and type(job.args[1]) == 'table' and job.args[1] or {}
+      class, job = wrapped.job_class, { args = wrapped.arguments }
     end
-    local lines = lines_of(class)
+    return type(class) == 'string' and class, job
+  end
+
+  -- What a job is counted under; nothing: no limit concerns it.
+  local function keys_of(payload)
+    local class, job = class_of(payload)
+    local lines = class and lines_of(class)
     if not lines then return nil end
+    if lines.plain then return lines.plain end -- one list for all its jobs
     local keys = {}
     for n, line in ipairs(lines) do
       local name, path = line[1], line[2]
-      if path ~= '' and job == nil then
-        local fine, read = decode(payload)
-        job = fine and read or false
-      end
+      if path ~= '' then job = job or read(payload) end
       keys[n] = path == '' and name or name .. '=' .. value_of(job, path)
     end
     return keys
@@ -117,23 +128,6 @@ do
   local function rule_of(key)
     local name = key:match('^[^=]*')
     return rules.set[key] or rules.set[name] or rules.limit[name], rules.shut[key] or rules.shut[name]
-  end
-
-  -- How many hold a place, without those that run no job of it.
-  local function checked_key(key)
-    local slots, count = prefix .. 'slots:' .. key, 0
-    for _, id in ipairs(redis.call('SMEMBERS', slots)) do
-      local note = redis.pcall('HGET', prefix .. 'holds', id)
-      local since = type(note) == 'string' and note:match('^[^\n]+')
-      local record = since and redis.pcall('GETRANGE', KEYS[4] .. id, 0, 4095)
-      if type(record) == 'string' and record:find('"run_at":"' .. since .. '"', 1, true) then
-        count = count + 1
-      else
-        redis.call('SREM', slots, id)
-        redis.pcall('HDEL', prefix .. 'holds', id)
-      end
-    end
-    return count
   end
 
   -- How many jobs a rate lets run now; otherwise when the next one may.
@@ -164,7 +158,7 @@ do
     local count = redis.pcall('SCARD', prefix .. 'slots:' .. key)
     if type(count) == 'table' then count = math.huge end -- somebody put something else there
     if count >= most and most > 0 and redis.pcall('SET', prefix .. 'looked:' .. key, '', 'PX', 250, 'NX') then
-      count = checked_key(key)
+      count = count_holders(prefix, KEYS[4], key)
     end
     return most - count
   end
@@ -209,33 +203,85 @@ do
   end
 
   function hold_keys(id, keys)
-    local held = {}
-    for _, key in ipairs(keys) do
+    local held = ''
+    for n = 1, #keys do
+      local key = keys[n]
       local rate = rates[key]
       left[key] = left[key] - 1
       if rate then
         rate.used, rate.taken = rate.used + rate.each, true
       else
-        redis.pcall('SADD', prefix .. 'slots:' .. key, id)
-        held[#held + 1] = key
+        local ids = ids_by_key[key] or {}
+        ids_by_key[key], ids[#ids + 1] = ids, id
+        held = held .. key .. '\n'
       end
     end
-    if #held > 0 then
-      redis.pcall('HSET', prefix .. 'holds', id, run_at .. '\n' .. table.concat(held, '\n') .. '\n')
+    if held ~= '' then
+      holders[#holders + 1] = id
+      notes[#notes + 1], notes[#notes + 2] = id, run_at .. '\n' .. held
     end
   end
 
+  -- One command for many: each costs more than what it does.
+  local function in_portions(command, key, words)
+    for first = 1, #words, 1000 do
+      redis.pcall(command, key, unpack(words, first, math.min(first + 999, #words)))
+    end
+  end
+
+  local function notes_of(ids)
+    local found = {}
+    for first = 1, #ids, 1000 do
+      local some = redis.pcall('HMGET', prefix .. 'holds', unpack(ids, first, math.min(first + 999, #ids)))
+      for n = 1, some.err and 0 or #some do found[first + n - 1] = some[n] end
+    end
+    return found
+  end
+
+  local function write_holds()
+    if #holders == 0 then return end
+    local before = notes_of(holders)
+    for n, id in ipairs(holders) do -- of runs whose records somebody else deleted
+      if before[n] then free_places(prefix, id, false) end
+    end
+    for key, ids in pairs(ids_by_key) do in_portions('SADD', prefix .. 'slots:' .. key, ids) end
+    in_portions('HSET', prefix .. 'holds', notes)
+  end
+
   function free(id)
-    local note = keyed and redis.pcall('HGET', prefix .. 'holds', id)
-    if type(note) ~= 'string' then return end
-    redis.call('HDEL', prefix .. 'holds', id)
-    for key in note:gmatch('\n([^\n]+)') do
-      redis.pcall('SREM', prefix .. 'slots:' .. key, id)
-      freed[key] = true
-      if is_any() then
-        for _, queue in ipairs(redis.call('SMEMBERS', prefix .. 'queues:' .. key)) do have_turn(key, queue) end
+    if not keyed or freed_ids[id] then return end
+    for _, key in ipairs(free_places(prefix, id, is_any() and time())) do freed[key] = true end
+  end
+
+  -- The runs with these beginnings of their records have ended, though their records are still there.
+  function free_all(ids, beginnings)
+    local same, by_key, gone = {}, {}, {} -- many have one note: the ids of each, by it and by the beginning
+    for n, note in pairs(notes_of(ids)) do
+      if note then
+        local one = same[note .. beginnings[n]] or { note, beginnings[n] }
+        same[note .. beginnings[n]], one[#one + 1] = one, ids[n]
       end
     end
+    for _, one in pairs(same) do
+      local note, beginning = one[1], one[2]
+      if beginning:find('"run_at":"' .. (note:match('^[^\n]+') or '') .. '"', 1, true) then
+        for key in note:gmatch('\n([^\n]+)') do by_key[key] = by_key[key] or {} end
+        for n = 3, #one do
+          gone[#gone + 1], freed_ids[one[n]] = one[n], true
+        end
+        for key in note:gmatch('\n([^\n]+)') do
+          local some = by_key[key]
+          for n = 3, #one do some[#some + 1] = one[n] end
+        end
+      end
+    end
+    for key, some in pairs(by_key) do
+      in_portions('SREM', prefix .. 'slots:' .. key, some)
+      freed[key] = true
+      local queues = is_any() and redis.pcall('SMEMBERS', prefix .. 'queues:' .. key) or {}
+      for _, queue in ipairs(queues) do have_turn(key, queue) end
+    end
+    in_portions('HDEL', prefix .. 'holds', gone)
   end
 
   -- Returns whether it waits there now, and an error.
@@ -300,6 +346,7 @@ do
 
   -- Returns whether this process itself looks again: what was parked had an older one before it.
   function tell_keys()
+    write_holds()
     for key, rate in pairs(rates) do
       if rate.taken then
         local lasts = math.max(math.ceil((rate.used - micros()) / 1000), 1)

@@ -63,6 +63,9 @@ do
       keyed = keyed or kind == 'task' or kind == 'also'
     end
   end
+  for name, most in pairs(rules.queue) do -- what was set by hand wins
+    if limits[name] == nil then limits[name], limited = tonumber(most), true end
+  end
 end
 
 local function limit_in(beginning)

@@ -155,7 +155,14 @@ local function take_from(q)
 end
 
 local more, looked = 0, 0
-if keyed then end_rest() elseif limited then end_rest(limit_in) end -- their places are free
+if keyed then -- the places of those that have ended are free
+  local ids, ended = {}, {}
+  for index = 1, #words do
+    if begun[index] then ids[#ids + 1], ended[#ended + 1] = id_of(index), begun[index] end
+  end
+  free_all(ids, ended)
+end
+if limited then end_rest(limit_in) end
 if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local rests, problem = is_paused(q)

@@ -1,14 +1,17 @@
 -- Shared by other scripts (`-- include forget_worker`): removes a worker that is gone, or about to be, from
--- all keys that name it, and frees the JobLocks that its job still holds. The including script sets `gone` to
+-- all keys that name it, and frees the JobLocks and places of limits that its job still holds. The including script sets `gone` to
 -- the position where these keys begin, and `worker` to the worker's id. A key of another type than we write
 -- belongs to somebody else: it is left alone and listed in `foreign`.
 --
 -- KEYS gone    workers               +1  workers:heartbeat     +2  resqpy's at_most_once
 --      +3      worker:<id>           +4  resqpy's held bytes   +5  resqpy's job_locks of the worker
---      +6…     further keys of the worker (started, statistics, ping); the last of all keys
+--      +6      prefix of what is noted of limits
+--      +7…     further keys of the worker (started, statistics, ping); the last of all keys
 -- ARGV         none
 -- Returns      nothing: the including script goes on
 local foreign = {}
+-- include limit_free
+free_places(KEYS[gone + 6], worker, '0')
 
 local function free_locks(key)
   local locks = redis.call('HGETALL', key)

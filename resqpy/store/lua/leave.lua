@@ -3,12 +3,14 @@
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  resqpy's gates
 --      5   resqpy's lives            6  the process' state      7  resqpy's at_most_once
+--      8   prefix of what is noted of limits
 -- ARGV 1   incarnation of the process
 --      2   "1": the process leaves and takes no more jobs
 --      3   number of workers; for each: id, and the keys of its record, its held bytes, its start, its
 --          two counters
 -- Returns  the positions of those that stay, from 1
 -- Read by  Ruby: all but resqpy's own; Node: workers
+-- include limit_free
 if ARGV[2] == '1' then
   redis.pcall('HDEL', KEYS[4], ARGV[1])
   redis.call('DEL', KEYS[6])
@@ -22,6 +24,7 @@ for w = 1, tonumber(ARGV[3]) do
     redis.call('SREM', KEYS[1], id)
     redis.call('HDEL', KEYS[2], id)
     redis.pcall('HDEL', KEYS[7], id)
+    free_places(KEYS[8], id, '0') -- of a run whose record somebody else deleted
     redis.call('DEL', held, start, processed, failed)
   end
 end
