@@ -242,3 +242,24 @@ async def test_a_redis_that_is_away_is_said(api: ApiClient) -> None:
 
     assert (answer.status, "retry-after" in answer.headers) == (503, True)
     assert is_problem(answer, "redis-away")
+
+
+async def test_groups_are_those_of_the_newest(
+    api: ApiClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And say how many were looked at; a filter narrows them."""
+    await fill(redis)
+
+    whole = (await api("GET /failed/groups")).json
+    narrow = (await api("GET /failed/groups?exception=Timeout")).json
+    monkeypatch.setattr("resqpy.web.api.reads._FOUND_WITHIN", 5)
+    newest = (await api("GET /failed/groups")).json
+
+    assert [(each["exception"], each["count"]) for each in whole["data"]] == [
+        ("KeyError", 6),
+        ("Timeout", 6),
+    ]
+    assert [each["exception"] for each in narrow["data"]] == ["Timeout"]
+    assert sum(each["count"] for each in newest["data"]) == 5
+    assert (whole["looked_at"], newest["looked_at"], newest["total"]) == (12, 5, 12)
+    assert "hunter2" not in json.dumps(whole)

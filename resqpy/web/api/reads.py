@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from resqpy.diagnosis.workers import (
     pause_json,
     schedule_json,
 )
-from resqpy.engine.inspect.failed_jobs import Wanted
+from resqpy.engine.inspect.failed_jobs import Wanted, grouped
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
@@ -331,20 +332,30 @@ async def _failed_entry(call: Call) -> Any:
 
 
 async def _failed_groups(call: Call) -> Any:
-    given = {
-        "class_name": call.values.get("class"),
-        "exception": call.values.get("exception"),
-        "queue": call.values.get("queue"),
-    }
-    groups = await call.parts.resque.failed_groups(**given)
-    redaction = call.parts.redaction
-    shown = [group_json(each) for each in groups]
-    return {
-        "data": [
-            {**each, "example_error": _text(redaction, each["example_error"])} for each in shown
-        ],
-        "next": None,
-    }
+    store, redaction = call.parts.resque.store, call.parts.redaction
+    lists, (wanted, _) = await call.parts.resque.failed_lists(), _wanted(call)
+    counts = Counter[str]()
+
+    async def newest() -> AsyncGenerator[FailedJob, None]:
+        for name, length in lists.items():
+            start = max(0, length - _FOUND_WITHIN)
+            async for raw in _entries(store, store.keys.failed_list(name), start):
+                counts["looked at"] += 1
+                if (entry := wanted.entry(raw, name, with_job=False)) is not None:
+                    yield entry
+
+    shown = [group_json(each) for each in await grouped(newest())]
+    for each in shown:
+        each["example_error"] = _text(redaction, each["example_error"])
+    looked_at, total = counts["looked at"], sum(lists.values())
+    return {"data": shown, "next": None, "looked_at": looked_at, "total": total}
+
+
+async def _entries(store: Store, key: str, start: int) -> AsyncGenerator[bytes, None]:
+    sweep = Sweep(store, key, start=start)
+    while page := await sweep.page():
+        for item in page:
+            yield item.raw
 
 
 # -- delayed jobs, schedules, workers --
@@ -463,7 +474,8 @@ READS = [
     _get("/failed", "Failed jobs, the newest first. With a filter, one page looks at no more than 10,000 "
          "entries, so it may be short and have a next one.",
          _failed_page, *_FILTERS, LIST, *_PAGES, answer=paged(_ITEM), problems=_MOVED),
-    _get("/failed/groups", "Failed jobs by task and exception, the largest group first. Reads all of them.",
+    _get("/failed/groups", "Failed jobs by task and exception, the largest group first. Reads the newest 100,000 "
+         "of each list: `looked_at` of `total`.",
          _failed_groups, *_FILTERS, answer=paged(_ITEM)),
     _get("/failed/{id}", "A failed job with its backtrace.", _failed_entry, DIGEST, AT, LIST,
          problems=_NOT_FOUND),
