@@ -384,6 +384,10 @@ class Keys:
         """Hash SHA-256 of an access token -> about when it was last used (ms)."""
         return self.own("web", "tokens", "used")
 
+    def web_removed(self, removal: str, source: str) -> str:
+        """List of entries that were removed from a failed list by the console; for a day they can be put back."""
+        return self.own("web", "removed", removal, source)
+
     @cached_property
     def audit(self) -> str:
         """Stream of the changes made by the console and the API: who, what, when."""

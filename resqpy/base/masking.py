@@ -96,6 +96,10 @@ class Redaction:
         self._ascii = all(word.isascii() for word in self._words)
         self._max_string, self._max_items, self._deepest = max_string, max_items, deepest
 
+    def within(self, *, max_string: int, max_items: int) -> Redaction:
+        """The same rule, with longer texts and lists cut."""
+        return Redaction(self._words, max_string, max_items, self._deepest, self._form)
+
     def _hides(self, name: str) -> bool:
         lowered = name.lower()
         for word in self._words:  # noqa: SIM110 - a generator takes twice as long

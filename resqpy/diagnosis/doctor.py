@@ -63,6 +63,9 @@ _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrit
 BEHIND_MS = 900_000
 LOOKED_AT = 1000  # jobs of each queue, delayed times
 _NAMED = 5  # queues
+_SLOW = {
+    "unreadable jobs", "failed jobs", "keys of resqpy's own", "keys that belong to nothing",
+}  # fmt: skip
 
 
 class Diagnosis:
@@ -80,8 +83,11 @@ class Diagnosis:
         self._locks: list[LeaderLock] = []
         self._now_ms = SYSTEM_CLOCK.now_ms()  # until Redis has told its time
 
-    async def problems(self) -> list[Problem]:
+    async def problems(self, *, quick: bool = False) -> list[Problem]:
         """All problems. A check that can't be made is reported, and the others continue.
+
+        Args:
+            quick: without the checks that read jobs or search all keys.
 
         Raises:
             StoreUnavailable, OutcomeUnknown: Redis can't be reached.
@@ -111,6 +117,8 @@ class Diagnosis:
         }
         found: list[Problem] = []
         for what, check in checks.items():
+            if quick and what in _SLOW:
+                continue
             try:
                 found += [problem async for problem in check()]
             except (StoreUnavailable, OutcomeUnknown):

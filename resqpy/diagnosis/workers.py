@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,25 +123,28 @@ class SeenWorker:
 
 
 async def all_workers(inspector: Inspector) -> list[SeenWorker]:
-    """All registered workers."""
-    working = await inspector.all_working_on()
-    ids = list(working)
-    signs = await workers.signs_of_life(inspector.store, ids)
-    shown_ms = BEATS * await workers.shown_interval_ms(inspector.store)
-    patience_ms = max(FRESH_MS, shown_ms)
+    """All registered workers. Four round trips at most."""
+    store = inspector.store
+    ids = await workers.ids(store)
     whose = {each: incarnation_of(each) or "" for each in ids}
-    states = await workers.states(inspector.store, [each for each in whose.values() if each])
-    languages = await _languages(inspector.store, ids, signs)
+    records, signs, interval_ms, states = await asyncio.gather(
+        workers.records(store, ids),
+        workers.signs_of_life(store, ids),
+        workers.shown_interval_ms(store),
+        workers.states(store, [each for each in whose.values() if each]),
+    )
+    patience_ms = max(FRESH_MS, BEATS * interval_ms)
+    languages = await _languages(store, ids, signs)
     return [
         SeenWorker(
             each,
             languages[each],
-            working[each],
+            reading.show_record(each, record),
             _seen_ms(beat, ping),
             patience_ms if ping is None else FRESH_MS,
             states.get(whose[each], ""),
         )
-        for each, (beat, ping) in zip(ids, signs, strict=True)
+        for each, record, (beat, ping) in zip(ids, records, signs, strict=True)
     ]  # fmt: skip
 
 

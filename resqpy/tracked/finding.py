@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Unpack
 
+from resqpy.base.errors import StoreMisconfigured
 from resqpy.store.connection.client import Arg, RedisClock, Store
 from resqpy.tracked import records
 from resqpy.tracked.handle import (
@@ -225,9 +227,12 @@ class TaskQueries:
         return Page([self._task(record) for record in found.records], found.cursor)
 
     async def _settle(self, query: Query) -> None:
-        """Update the sets by status with what has changed by time alone."""
+        """Update the sets by status with what has changed by time alone; whoever may only read finds them as they
+        are.
+        """
         if query.statuses or query.sort is SortBy.STATUS:
-            await settle_due(self.store)
+            with suppress(StoreMisconfigured):
+                await settle_due(self.store)
 
     async def iterate(
         self, page_size: int = 100, **conditions: Unpack[QueryOptions]

@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from resqpy.base.errors import (
     OutcomeUnknown,
@@ -24,7 +24,11 @@ from resqpy.base.errors import (
     repr_of,
 )
 from resqpy.base.masking import Redaction
+from resqpy.diagnosis.browsing import FailedGroups, failed_groups
+from resqpy.diagnosis.checks import Problem
+from resqpy.diagnosis.doctor import Diagnosis
 from resqpy.engine.inspect.inspector import Resque
+from resqpy.engine.options import LeaderOptions
 from resqpy.framework.api.api import now
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.process.metrics import Installation
@@ -35,7 +39,8 @@ from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
 from resqpy.web.asking import LOOPBACK, Refusal, check_host, check_origin
 from resqpy.web.live import LiveEvents
-from resqpy.web.pages import PAGES
+from resqpy.web.pages.area import PAGES
+from resqpy.web.remembering import Remembered
 from resqpy.web.signin import Sessions
 from resqpy.web.tokens import bearer, by_token
 from resqpy.web.vault import MemoryVault, RedisVault, Vault
@@ -54,6 +59,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+_CHECKED_S = _GROUPED_S = 30  # what takes long to read is kept so long
+
 # The first that has a path answers it.
 AREAS: list[Area] = [*APIS, PAGES]
 
@@ -70,6 +77,7 @@ class ConsoleOptions:
         redaction: hides secrets.
         environment: a name to show, so that nobody takes production for staging.
         registry: the project's tasks; None: those of the process that runs here, if one does.
+        leader: Ruby's and Node's settings, as configured for the scheduler.
     """
 
     authenticate: Authenticate | None = None
@@ -79,6 +87,7 @@ class ConsoleOptions:
     redaction: Redaction = field(default_factory=Redaction)
     environment: str = ""
     registry: Registry | None = None
+    leader: LeaderOptions = field(default_factory=LeaderOptions)
 
 
 def console(
@@ -88,10 +97,13 @@ def console(
     root: str | os.PathLike[str] = ".",
     allowed_hosts: Sequence[str] = ("*",),
     read_only: bool = False,
-) -> ASGIApp:
+) -> Console:
     """The console, to be mounted in an ASGI application.
 
-        app.mount("/jobs", resqpy.web.console(authenticate=who))
+        jobs = resqpy.web.console(authenticate=who)
+        app.mount("/jobs", jobs)
+
+    Await its `close` where your application ends, to close the connection to Redis.
 
     Args:
         redis: options or URL; None: the Redis of the project in `root`.
@@ -134,6 +146,8 @@ class Console:
         sessions: links and sessions; None where the application says who asks.
         registry: the tasks that are known, once `open` has been called.
         live, installation: events for all who watch, and numbers for all who ask; once `open` has been called.
+        problems: what `resqpy doctor` finds without long searches.
+        groups: the failed jobs by task and exception.
     """
 
     def __init__(
@@ -148,6 +162,8 @@ class Console:
         self.installation: Installation
         self._opening = asyncio.Lock()
         self.sessions: Sessions | None = None
+        self.problems: Remembered[list[Problem]] = Remembered(self._problems, _CHECKED_S)
+        self.groups: Remembered[FailedGroups] = Remembered(self._groups, _GROUPED_S)
         self._routes = [
             (area, [(each, Route(each.path, _unused, methods=[each.method])) for each in area.endpoints])
             for area in AREAS
@@ -185,8 +201,16 @@ class Console:
                     vault = MemoryVault() if self.options.read_only else vault
                     self.sessions = Sessions(self._resque.store, vault)
 
+    async def _problems(self) -> list[Problem]:
+        return await Diagnosis(self.resque, self.options.leader).problems(quick=True)
+
+    async def _groups(self) -> FailedGroups:
+        return await failed_groups(self.resque)
+
     async def close(self) -> None:
         """Close the connection; a later request opens it again."""
+        self.problems.close()
+        self.groups.close()
         found, self._resque = self._resque, None
         if found is not None:
             self.live.end()

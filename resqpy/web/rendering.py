@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import printable
-from resqpy.web.access import ROLES
+from resqpy.base.model import NoList
+from resqpy.diagnosis import texts
+from resqpy.web.access import ADMIN, OPERATE
 from resqpy.web.asking import Refusal, segment
 from resqpy.web.visit import Visit
 
 _FOLDER = Path(__file__).parent
 STATIC: dict[str, tuple[bytes, str]] = {
-    "console.css": ((_FOLDER / "static" / "console.css").read_bytes(), "text/css; charset=utf-8"),
+    name: ((_FOLDER / "static" / name).read_bytes(), kind)
+    for name, kind in (("console.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml"))
 }
-MENU = (("/", "Overview"),)
+MENU = (
+    ("/", "Overview"),
+    ("/queues", "Queues"),
+    ("/failed", "Failed"),
+    ("/delayed", "Delayed"),
+    ("/schedules", "Schedules"),
+    ("/tasks", "Tasks"),
+    ("/workers", "Workers"),
+)
+REFRESH_S = 10
+_QUERY = (
+    "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag",
+)  # fmt: skip
+_UNDO = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 def _shown(value: Any) -> Any:
     """Texts with invisible and direction-changing characters made visible."""
+    if isinstance(value, Markup):  # a macro's, whose values have been made visible
+        return value
     return printable(value, "\n\t") if isinstance(value, str) else value
 
 
@@ -39,30 +60,108 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["segment"] = segment
-    made.filters["number"] = "{:,}".format
+    made.filters["number"] = _number
+    made.filters["iso"] = texts.iso
+    made.filters["ago"] = _ago
+    made.filters["utc"] = _utc
+    made.filters["duration"] = texts.duration
     return made
+
+
+def _number(value: int) -> str:
+    return value.words if isinstance(value, NoList) else f"{value:,}"
+
+
+def _ago(ms: int) -> str:
+    """By its largest unit; the exact time stands beside it."""
+    now_ms = SYSTEM_CLOCK.now_ms()
+    number, unit = texts.duration(abs(ms - now_ms)).split()[:2]
+    about = f"{number} {'min' if unit == 'm' else unit}"
+    if abs(ms - now_ms) < 1000:
+        return "now"
+    return f"in {about}" if ms > now_ms else f"{about} ago"
+
+
+def _utc(ms: int) -> str:
+    told = texts.iso(ms)
+    return "" if told is None else f"{told[:19].replace('T', ' ')} UTC"
 
 
 def page(visit: Visit, template: str, status: int = 200, **view: Any) -> Response:
     """A page."""
-    text = _environment().get_template(f"{template}.html").render(**_frame(visit), **view)
-    return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
+    text = (
+        _environment()
+        .get_template(f"{template}.html")
+        .render(**_frame(visit), **view, refused=status >= 400)
+    )
+    response = HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
+    if status == 200 and _refreshes(visit):
+        response.headers["refresh"] = str(REFRESH_S)
+    return response
+
+
+def _refreshes(visit: Visit) -> bool:
+    return visit.request.query_params.get("refresh") == str(REFRESH_S)
+
+
+def _same(visit: Visit, path: str, refresh: int | None) -> str:
+    """The URL of the page that is shown, with the parts of its query that pages know."""
+    query = visit.request.query_params
+    kept: dict[str, str | int | None] = {name: query[name] for name in _QUERY if name in query}
+    return visit.url(path, **kept, refresh=refresh)
 
 
 def _frame(visit: Visit) -> Mapping[str, Any]:
-    request = visit.request
+    request, options = visit.request, visit.console.options
+    undo = request.query_params.get("undo", "")
+
+    def may(scope: str) -> bool:
+        return visit.access is not None and visit.access.allows(scope)
+
     path = request.scope["path"].removeprefix(request.scope["root_path"])
     return {
         "url": visit.url,
         "who": visit.access,
-        "roles": ROLES,
-        "menu": MENU,
+        "menu": [*MENU, ("/audit", "Audit")] if may(ADMIN) else MENU,
+        "may_operate": may(OPERATE) and not options.read_only,
+        "may_admin": may(ADMIN) and not options.read_only,
+        "refreshes": _refreshes(visit),
+        "refresh": _same(visit, path, None if _refreshes(visit) else REFRESH_S),
+        "refresh_s": REFRESH_S,
+        "now": SYSTEM_CLOCK.now_ms(),
+        "told": told(visit),
+        "undo": undo if _UNDO.fullmatch(undo) else "",
         "path": path,
         "static": partial(static_url, visit),
-        "environment": visit.console.options.environment,
-        "read_only": visit.console.options.read_only,
+        "environment": options.environment,
+        "read_only": options.read_only,
         "own_sessions": visit.console.sessions is not None,
     }
+
+
+# What a change is told as, by a word in the query: no text comes from there.
+DONE = {
+    "retried": ("1 job is back in its queue", "{:,} jobs are back in their queues"),
+    "removed": ("1 entry was removed", "{:,} entries were removed"),
+    "gone": ("It was not there any more", "Nothing was there any more"),
+    "forbidden": ("A plugin of its task forbids it", "Plugins of their tasks forbid it"),
+    "restored": ("1 entry is back", "{:,} entries are back"),
+    "paused": ("Paused", "Paused"),
+    "resumed": ("Resumed", "Resumed"),
+    "enqueued": ("Enqueued", "{:,} jobs were enqueued"),
+    "not_enqueued": ("Not enqueued: its job is under way, or a plugin forbids it",) * 2,
+    "changed": ("Done", "Done"),
+    "deleted": ("The queue was deleted, with 1 job", "The queue was deleted, with {:,} jobs"),
+    "cleaned": ("The worker was removed", "The worker was removed"),
+}
+
+
+def told(visit: Visit) -> str:
+    """What was just done, for the page that is shown after it."""
+    words = DONE.get(visit.request.query_params.get("done", ""))
+    text = visit.request.query_params.get("n", "1")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 1
+    return "" if words is None else words[number != 1].format(number)
 
 
 def static_url(visit: Visit, name: str) -> str:

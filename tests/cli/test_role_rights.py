@@ -83,6 +83,7 @@ RIGHTS = {
     "web_users": "- - rw r",
     "web_tokens": "- - rw r",
     "web_tokens_used": "- - rw r",
+    "web_removed": "- - rw r",
     "audit": "- - rw r",
     # what runs by itself
     "periodic_tasks": "- rw rw r",
@@ -133,7 +134,9 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("INFO",): "producer worker scheduler viewer console",
     ("TIME",): "producer worker scheduler viewer console",
     ("SCAN", "0"): "worker scheduler viewer console",
+    ("XREVRANGE", KEYS.audit, "+", "-"): "viewer console",
     ("GETEX", KEYS.own("x")): "console",
+    ("XADD", KEYS.own("x"), "*", "a", "b"): "console",
     ("DBSIZE",): "scheduler viewer console",
     **dict.fromkeys(
         [("EVAL", "return 1", "0"), ("EVAL_RO", "return 1", "0"), ("EVALSHA_RO", "0" * 40, "0"),
@@ -185,7 +188,8 @@ def _key(name: str) -> str | bytes:
     if name == "junk":
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
-    count = 2 if name.startswith("retry") or name in {"parked_jobs", "web", "fires"} else count
+    two = {"fires", "parked_jobs", "web", "web_removed"}
+    count = 2 if name.startswith("retry") or name in two else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )

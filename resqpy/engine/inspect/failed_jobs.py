@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
@@ -459,19 +459,9 @@ class FailedJobs(Inspecting):
         wanted = await self._wanted(
             class_name, exception, queue, older_than, only_retried=only_retried
         )
-        removed = 0
-        for name in await self.failed_lists():
-            if wanted.everything:
-                removed += await failures.clear(self.store, name)
-                continue
-            sweep = Sweep(self.store, self.store.keys.failed_list(name))
-            while page := await sweep.page():
-                chosen = wanted.choose(page, name)
-                settlings = [failures.EntryAction(entry, index) for index, entry in chosen]
-                words = await failures.settle(self.store, name, settlings)
-                sweep.removed(_settled(chosen, words))
-                removed += words.count("removed")
-        return removed
+        if not wanted.everything:
+            return await remove_some(self, wanted)
+        return sum([await failures.clear(self.store, name) for name in await self.failed_lists()])
 
     async def retry_all_failed(
         self,
@@ -495,7 +485,8 @@ class FailedJobs(Inspecting):
             retried: include those that Ruby has retried already, which it leaves in the list.
         """
         wanted = Wanted.of(class_name, exception, queue, retried=retried)
-        return await self._retry_all(wanted, to_queue, pace=Pace(rate))
+        retrying, pace = Retrying(self._queue), Pace(rate)
+        return await retry_some(self, retrying, wanted, to_queue=to_queue, pace=pace)
 
     async def retry_stuck_jobs(self, upper_limit: int | None = None) -> int:
         """Retry the jobs whose workers were cleaned up by force, by Node or by us; returns how many.
@@ -503,28 +494,76 @@ class FailedJobs(Inspecting):
         Args:
             upper_limit: examine at most this many failed jobs.
         """
-        return await self._retry_all(Wanted(only_stuck=True, retried=False), most=upper_limit)
+        wanted = Wanted(only_stuck=True, retried=False)
+        return await retry_some(self, Retrying(self._queue), wanted, visits=upper_limit)
 
-    async def _retry_all(
-        self,
-        wanted: Wanted,
-        to_queue: str | None = None,
-        *,
-        most: int | None = None,
-        pace: Pace | None = None,
-    ) -> int:
-        retrying, retried, pace = Retrying(self._queue), 0, pace or Pace(None)
-        for name in await self.failed_lists():
-            sweep = Sweep(self.store, self.store.keys.failed_list(name), most=most)
-            while page := await sweep.page():
-                gone: set[int] = set()
-                for part in pace.parts(wanted.choose(page, name)):
-                    words = await retrying.all(name, part, to_queue)
-                    gone |= _settled(part, words)
-                    await pace.rest(words.count("retried"))
-                sweep.removed(gone)
-                retried += len(gone)
-        return retried
+
+Act = Callable[[str, Chosen], Awaitable[set[int]]]  # the indices of those that are gone
+
+
+async def _sweep(
+    jobs: FailedJobs, wanted: Wanted, act: Act, *, visits: int | None = None, most: int | None
+) -> int:
+    """Act on the matching entries of all failed lists, the oldest first, until `most` are gone; returns how many
+    are. At most `visits` of each list are examined; None: those that are there now.
+    """
+    done = 0
+    for name in await jobs.failed_lists():
+        sweep = Sweep(jobs.store, jobs.store.keys.failed_list(name), most=visits)
+        while (most is None or done < most) and (page := await sweep.page()):
+            left = None if most is None else most - done
+            gone = await act(name, wanted.choose(page, name)[:left])
+            sweep.removed(gone)
+            done += len(gone)
+    return done
+
+
+async def remove_some(
+    jobs: FailedJobs,
+    wanted: Wanted,
+    *,
+    most: int | None = None,
+    on_removed: Callable[[str, Sequence[bytes]], Awaitable[None]] | None = None,
+) -> int:
+    """Remove the matching entries, the oldest first, at most so many; returns how many.
+
+    `on_removed` is told the name of a list and the bytes of entries that have just left it.
+    """
+
+    async def act(name: str, chosen: Chosen) -> set[int]:
+        settlings = [failures.EntryAction(entry, index) for index, entry in chosen]
+        gone = _settled(chosen, await failures.settle(jobs.store, name, settlings))
+        if on_removed is not None and gone:
+            await on_removed(name, [entry.raw for index, entry in chosen if index in gone])
+        return gone
+
+    return await _sweep(jobs, wanted, act, most=most)
+
+
+async def retry_some(
+    jobs: FailedJobs,
+    retrying: Retrying,
+    wanted: Wanted,
+    *,
+    to_queue: str | None = None,
+    visits: int | None = None,
+    most: int | None = None,
+    pace: Pace | None = None,
+) -> int:
+    """Retry the matching entries, the oldest first, at most so many; returns how many. What can't be retried
+    stays. At most `visits` of each list are examined.
+    """
+    speed = pace or Pace(None)
+
+    async def act(name: str, chosen: Chosen) -> set[int]:
+        gone: set[int] = set()
+        for part in speed.parts(chosen):
+            words = await retrying.all(name, part, to_queue)
+            gone |= _settled(part, words)
+            await speed.rest(words.count("retried"))
+        return gone
+
+    return await _sweep(jobs, wanted, act, visits=visits, most=most)
 
 
 async def failed_of(jobs: FailedJobs, class_name: str) -> tuple[int, FailedJob | None]:

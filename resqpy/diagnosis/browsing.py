@@ -1,0 +1,313 @@
+"""Pages of long lists, for the console: few round trips each, however long the list is.
+
+What is shown is found again by the digest of its bytes: its position is only a hint, because lists move while
+somebody looks at them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from resqpy.base import codec, reading
+from resqpy.base.errors import UsageError
+from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
+from resqpy.diagnosis.workers import SeenWorker, all_workers
+from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
+from resqpy.engine.inspect.inspector import Resque
+from resqpy.engine.worker.queues import QueueNames
+from resqpy.store import delayed, overview, queues
+from resqpy.store.connection.client import Store
+from resqpy.store.sweep import Item, Sweep
+
+PAGE = 50  # rows
+_NEAR = 1000  # positions around a hint
+_WINDOW = 1000  # entries read at once by a filter
+_LOOK = 10_000  # entries that a filter looks at for one page
+GROUPED = 100_000  # of the newest entries
+
+
+# -- queues --
+
+
+@dataclass(frozen=True)
+class SeenQueue:
+    """A queue.
+
+    Attributes:
+        waiting: how many jobs; a `NoList` if its key is not a list.
+        listeners: live workers that take its jobs.
+    """
+
+    name: str
+    waiting: int
+    listeners: int = 0
+    pause: QueuePause | None = None
+    limit: RunningLimit | None = None
+
+
+@dataclass(frozen=True)
+class QueuesPage:
+    """Some queues, those with most jobs first.
+
+    Attributes:
+        total: how many match.
+        waiting: jobs in all that match.
+    """
+
+    rows: Sequence[SeenQueue]
+    total: int
+    waiting: int
+
+
+async def queues_page(
+    resque: Resque, *, text: str = "", start: int = 0, size: int = PAGE
+) -> QueuesPage:
+    """Queues whose name contains a text. Five round trips at most, whatever their number."""
+    now_ms, lengths, workers, limits = await asyncio.gather(
+        resque.now_ms(), resque.lengths(), all_workers(resque), resque.running_limits()
+    )
+    found = sorted(
+        (n for n in lengths if text.lower() in n.lower()), key=lambda n: (-lengths[n], n)
+    )
+    names = found[start : start + size]
+    pauses = await overview.queue_pauses(resque.store, names)
+    heard = listeners([each for each in workers if each.lives(now_ms)], names)
+    rows = [
+        SeenQueue(name, lengths[name], heard[name], pauses.get(name), limits.get(name))
+        for name in names
+    ]
+    return QueuesPage(rows, len(found), sum(lengths[name] for name in found))
+
+
+def listeners(workers: Sequence[SeenWorker], names: Sequence[str]) -> Mapping[str, int]:
+    """How many workers take jobs of each queue: thousands of workers have few different lists of queues."""
+    heard: Counter[str] = Counter()
+    for wanted, number in Counter(each.queues for each in workers).items():
+        try:
+            taken = QueueNames(wanted)
+        except UsageError:  # of a foreign program; none of ours could have it
+            continue
+        taken.resolve(list(names))
+        heard.update(dict.fromkeys(set(names).intersection(taken.names), number))
+    return heard
+
+
+@dataclass(frozen=True)
+class JobsPage:
+    """Jobs of one list.
+
+    Attributes:
+        rows: each with its position.
+        total: how many there are; a `NoList` if the key is not a list.
+        parked: how many wait for a limit, beside the list.
+    """
+
+    rows: Sequence[tuple[int, Job]]
+    total: int
+    parked: int = 0
+
+
+async def queue_page(resque: Resque, queue: str, start: int, size: int = PAGE) -> JobsPage:
+    """Jobs of a queue, the next first. One round trip; another one if jobs are parked."""
+    store, key = resque.store, resque.store.keys.queue(queue)
+    length, raws, parked = await store.look(
+        [
+            ("LLEN", key),
+            ("LRANGE", key, start, start + size - 1),
+            queues.parked_command(store),
+        ]
+    )
+    [told] = await queues.lengths_told(store, [queue], [length], parked)
+    rows = [(start + n, reading.show_job(raw, queue)) for n, raw in enumerate(raws)]
+    if isinstance(told, NoList):
+        return JobsPage(rows, told)
+    return JobsPage(rows, length, told - length)
+
+
+async def find_item(store: Store, key: str, digest: str, at: int) -> Item | None:
+    """An item of a list by the digest of its bytes, near the position where it was seen. One round trip."""
+    first = max(0, at - _NEAR)
+    [raws] = await store.look([("LRANGE", key, first, at + _NEAR)])
+    found = [Item(first + n, raw) for n, raw in enumerate(raws) if codec.digest(raw) == digest]
+    return min(found, key=lambda item: abs(item.index - at), default=None)
+
+
+# -- failed jobs --
+
+
+@dataclass(frozen=True)
+class FailedPage:
+    """Failed jobs of one list, the newest first.
+
+    Attributes:
+        rows: each with its position.
+        lists: the failed lists and their lengths.
+        looked_at: how many entries were read for them.
+        older: the cursor of the next page; None: that was all.
+        moved: the list is not the one of the cursor any more, so entries may be missing or shown twice.
+    """
+
+    rows: Sequence[tuple[int, FailedJob]]
+    lists: Mapping[str, int]
+    looked_at: int
+    older: str | None
+    moved: bool = False
+
+
+async def failed_page(
+    resque: Resque, source: str, wanted: Wanted, cursor: str | None = None, size: int = PAGE
+) -> FailedPage:
+    """A page of failed jobs. Two round trips without a filter; with one, it looks at ten thousand entries.
+
+    Args:
+        cursor: of the page before: the position of its last entry, and the digest of that.
+    """
+    store, key = resque.store, resque.store.keys.failed_list(source)
+    lists = await resque.failed_lists()
+    end, moved = lists.get(source, 0), False
+    if cursor is not None:
+        end, moved = await _end_of(store, key, cursor, end)
+    rows: list[tuple[int, FailedJob]] = []
+    begin, looked_at, last = end, 0, b""
+    while begin > 0 and len(rows) < size and looked_at < _LOOK:
+        step = size if wanted.everything else _WINDOW
+        begin, stop = max(0, begin - step), begin - 1
+        [raws] = await store.look([("LRANGE", key, begin, stop)])
+        for index, raw in reversed([*enumerate(raws, begin)]):
+            looked_at += 1
+            begin, last = index, raw
+            if (entry := wanted.entry(raw, source)) is not None:
+                rows.append((index, entry))
+            if len(rows) == size:
+                break
+    older = f"{begin}.{codec.digest(last)}" if begin > 0 and last else None
+    return FailedPage(rows, lists, looked_at, older, moved)
+
+
+async def _end_of(store: Store, key: str, cursor: str, length: int) -> tuple[int, bool]:
+    """Before which position a page ends, and whether the entry of its cursor is gone."""
+    place, _, digest = cursor.partition(".")
+    at = min(int(place), length) if place.isdigit() and len(place) < 12 else length
+    found = await find_item(store, key, digest, at)
+    return (at, True) if found is None else (found.index, False)
+
+
+async def find_failed(
+    resque: Resque, source: str, digest: str, at: int
+) -> tuple[int, FailedJob] | None:
+    """A failed job by the digest of its bytes: near where it was seen, else anywhere in the list."""
+    store, key = resque.store, resque.store.keys.failed_list(source)
+    item = await find_item(store, key, digest, at)
+    sweep = Sweep(store, key, step=_WINDOW)
+    while item is None and (page := await sweep.page()):
+        item = next((each for each in page if codec.digest(each.raw) == digest), None)
+    return None if item is None else (item.index, Wanted.read(item.raw, source))
+
+
+@dataclass(frozen=True)
+class FailedGroups:
+    """The newest failed jobs, grouped.
+
+    Attributes:
+        total: entries in all lists; more than `looked_at`: the oldest were not looked at.
+    """
+
+    groups: Sequence[FailedGroup]
+    total: int
+    looked_at: int
+
+
+async def failed_groups(resque: Resque, most: int = GROUPED) -> FailedGroups:
+    """The newest failed jobs of all lists, grouped by task and exception; bounded."""
+    lists = await resque.failed_lists()
+    looked_at = 0
+
+    async def newest() -> AsyncIterator[FailedJob]:
+        nonlocal looked_at
+        for name, length in lists.items():
+            first = max(0, length - max(0, most - looked_at))
+            sweep = Sweep(
+                resque.store, resque.store.keys.failed_list(name), start=first,
+                most=length - first, step=_WINDOW,
+            )  # fmt: skip
+            while page := await sweep.page():
+                looked_at += len(page)
+                entries = (Wanted().entry(item.raw, name, with_job=False) for item in page)
+                for entry in filter(None, entries):
+                    yield entry
+
+    groups = await grouped(newest())
+    return FailedGroups(groups, sum(lists.values()), looked_at)
+
+
+# -- delayed jobs --
+
+_HEAD = 20  # jobs of each second
+
+
+@dataclass(frozen=True)
+class DueTime:
+    """What is due at one second.
+
+    Attributes:
+        jobs: the first of them.
+        total: how many there are.
+    """
+
+    second: int
+    jobs: Sequence[Job]
+    total: int
+
+
+@dataclass(frozen=True)
+class DelayedPage:
+    """Delayed jobs, the next first.
+
+    Attributes:
+        seconds: at how many times something is due, in all.
+        later: the second with which the next page begins; None: that was all.
+    """
+
+    times: Sequence[DueTime]
+    seconds: int
+    later: int | None
+
+
+async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> DelayedPage:
+    """What is due from a second on. Two round trips."""
+    store, keys = resque.store, resque.store.keys
+    total, found = await store.look(
+        [
+            ("ZCARD", keys.schedule),
+            ("ZRANGE", keys.schedule, since, "+inf", "BYSCORE", "LIMIT", 0, size + 1),
+        ]
+    )
+    names = [each.decode("utf-8", "replace") for each in found]
+    seconds = [int(each) for each in names if delayed.is_second(each)]
+    later = seconds[size] if len(seconds) > size else None
+    replies = await store.look(
+        [
+            command
+            for each in seconds[:size]
+            for key in [keys.delayed(each)]
+            for command in [("LLEN", key), ("LRANGE", key, 0, _HEAD - 1)]
+        ]
+    )
+    times = [
+        DueTime(second, [reading.show_delayed(raw) for raw in raws], length)
+        for second, length, raws in zip(seconds, replies[::2], replies[1::2], strict=False)
+        if length
+    ]
+    return DelayedPage(times, total, later)
+
+
+async def due_page(resque: Resque, second: int, start: int, size: int = PAGE) -> JobsPage:
+    """Jobs that are due at one second. One round trip."""
+    key = resque.store.keys.delayed(second)
+    length, raws = await resque.store.look(
+        [("LLEN", key), ("LRANGE", key, start, start + size - 1)]
+    )
+    return JobsPage([(start + n, reading.show_delayed(raw)) for n, raw in enumerate(raws)], length)

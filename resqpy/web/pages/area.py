@@ -1,0 +1,84 @@
+"""The table of pages, and of what their buttons do."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from resqpy.web.access import ADMIN, OPERATE
+from resqpy.web.asking import Refusal
+from resqpy.web.pages import (
+    auditing,
+    delayed,
+    failed,
+    overview,
+    queues,
+    schedules,
+    signing,
+    tracked,
+    workers,
+)
+from resqpy.web.rendering import page, static
+from resqpy.web.visit import Area, Endpoint, Handler, Visit
+
+
+def refused(visit: Visit, refusal: Refusal) -> Response:
+    """A refusal as a page; who isn't signed in is led to do so."""
+    if refusal.status == 401 and visit.console.sessions is not None:
+        return RedirectResponse(visit.url("/login"), 303)
+    response = page(visit, "refused", refusal.status, refusal=refusal)
+    response.headers.update(refusal.headers)
+    return response
+
+
+def _open(path: str, handler: Handler, method: str = "GET") -> Endpoint:
+    return Endpoint(path, handler, method, scope=None)
+
+
+def _change(path: str, handler: Handler, scope: str = OPERATE) -> Endpoint:
+    return Endpoint(path, handler, "POST", scope, writes=True)
+
+
+PAGES = Area(
+    "",
+    [
+        _open("/healthz", overview.healthz),
+        _open("/static/{version}/{name}", static),
+        _open("/login", signing.login_page),
+        _open("/login", signing.login, "POST"),
+        _open("/logout", signing.logout, "POST"),
+        Endpoint("/", overview.overview_page),
+        Endpoint("/queues", queues.all_queues),
+        Endpoint("/queues/{name}", queues.one_queue),
+        _change("/queues/{name}/pause", queues.pause_queue),
+        _change("/queues/{name}/resume", queues.resume_queue),
+        _change("/queues/{name}/jobs/{digest}/remove", queues.remove_job),
+        Endpoint("/queues/{name}/delete", queues.delete_page, scope=ADMIN),
+        _change("/queues/{name}/delete", queues.delete_queue, ADMIN),
+        Endpoint("/failed", failed.groups_page),
+        Endpoint("/failed/bulk", failed.bulk_page, scope=OPERATE),
+        _change("/failed/bulk", failed.bulk),
+        _change("/failed/undo/{undo}", failed.undo_removal),
+        Endpoint("/failed/entries", failed.entries_page),
+        Endpoint("/failed/entries/{digest}", failed.entry_page),
+        _change("/failed/entries/{digest}/retry", failed.retry_entry),
+        _change("/failed/entries/{digest}/remove", failed.remove_entry),
+        Endpoint("/delayed", delayed.all_delayed),
+        Endpoint("/delayed/{second}", delayed.one_time),
+        _change("/delayed/{second}/{digest}/run", delayed.run_now),
+        _change("/delayed/{second}/{digest}/remove", delayed.remove),
+        Endpoint("/schedules", schedules.all_schedules),
+        _change("/schedules/{name}/run", schedules.run_schedule),
+        _change("/schedules/{name}/pause", schedules.pause_schedule),
+        _change("/schedules/{name}/resume", schedules.resume_schedule),
+        Endpoint("/tasks", tracked.all_tasks),
+        Endpoint("/tasks/{id}", tracked.one_task),
+        _change("/tasks/{id}/{verb}", tracked.change_task),
+        Endpoint("/workers", workers.all_workers_page),
+        _change("/workers/pause", queues.pause_all),
+        _change("/workers/resume", queues.resume_all),
+        _change("/workers/{id}/remove", workers.clean_worker),
+        _change("/workers/{id}/cancel", workers.cancel_job),
+        Endpoint("/audit", auditing.audit_page, scope=ADMIN),
+    ],
+    refused,
+)

@@ -1,0 +1,87 @@
+"""The overview: what waits, what failed, who works, who leads, what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.responses import PlainTextResponse, Response
+
+from resqpy.diagnosis.browsing import SeenQueue, queues_page
+from resqpy.diagnosis.checks import Problem
+from resqpy.diagnosis.workers import all_workers
+from resqpy.store import overview
+from resqpy.store.leader import led, standing
+from resqpy.web.rendering import page
+from resqpy.web.visit import Visit
+
+_QUEUES = 10
+_PATIENCE_S = 0.5  # for the checks, which are made in the background
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    """The overview.
+
+    Attributes:
+        due_times: seconds at which something is delayed to.
+        silent: workers without a recent heartbeat.
+        leader: who leads; "": nobody.
+        problems: what `resqpy doctor` finds without scans; None: not known yet.
+    """
+
+    waiting: int
+    queues: Sequence[SeenQueue]
+    queue_count: int
+    failed: int
+    failed_ever: int
+    processed: int
+    due_times: int
+    workers: int
+    working: int
+    silent: int
+    paused: bool
+    leader: str
+    idle: str
+    problems: Sequence[Problem] | None
+
+
+async def healthz(_visit: Visit) -> Response:
+    """For probes of the console itself; says nothing of Redis."""
+    return PlainTextResponse("ok\n")
+
+
+async def overview_page(visit: Visit) -> Response:
+    """A few numbers, the longest queues, and what is wrong."""
+    resque = visit.resque
+    now_ms, numbers, locks, workers, longest, problems = await asyncio.gather(
+        resque.now_ms(),
+        overview.count(resque.store, {}),
+        standing(resque.store),
+        all_workers(resque),
+        queues_page(resque, size=_QUEUES),
+        visit.console.problems.get(_PATIENCE_S),
+    )
+    live = [each for each in workers if each.lives(now_ms)]
+    leaders = [f"{each.holder} ({each.language})" for each in locks if each.holder]
+    return page(
+        visit,
+        "overview",
+        view=OverviewView(
+            waiting=sum(numbers.queues.values()),
+            queues=longest.rows,
+            queue_count=longest.total,
+            failed=sum(numbers.failed.values()),
+            failed_ever=numbers.stats.get("failed", 0),
+            processed=numbers.stats.get("processed", 0),
+            due_times=numbers.delayed,
+            workers=len(live),
+            working=sum(each.work is not None for each in live),
+            silent=len(workers) - len(live),
+            paused=numbers.paused,
+            leader=", ".join(leaders),
+            idle="" if leaders else led(locks).idle,
+            problems=problems and sorted(problems, key=lambda each: not each.grave),
+        ),
+    )

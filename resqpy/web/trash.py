@@ -1,0 +1,47 @@
+"""Removed failed entries, kept for a day so that a removal can be undone."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from resqpy.store.connection.client import Store, portions
+
+KEPT_S = 24 * 3600
+MOST = 10_000  # entries of one removal
+_STEP = 500
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def new_id() -> str:
+    """The id of a removal."""
+    return secrets.token_urlsafe(16)
+
+
+async def keep(store: Store, removal: str, source: str, raws: Sequence[bytes]) -> None:
+    """Keep entries that were just removed from a failed list."""
+    key = store.keys.web_removed(removal, source)
+    for part in portions(raws, len):
+        await store.transaction([("RPUSH", key, *part), ("EXPIRE", key, KEPT_S)])
+
+
+async def restore(store: Store, removal: str) -> int:
+    """Put the entries of a removal back at the ends of their lists, each in one step; returns how many."""
+    if not _ID.fullmatch(removal):
+        return 0
+    names = [*map(_text, await store.call("SMEMBERS", store.keys.failed_queues))]
+    restored = 0
+    for name in dict.fromkeys(["failed", *names]):
+        key, target = store.keys.web_removed(removal, name), store.keys.failed_list(name)
+        while True:
+            found = await store.pipeline([("LMOVE", key, target, "LEFT", "RIGHT")] * _STEP)
+            moved = sum(each is not None for each in found)
+            restored += moved
+            if moved < _STEP:
+                break
+    return restored
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,128 @@
+"""A Redis full of texts that would break out of a page, and a reader that notices."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from typing import Any
+
+from redis.asyncio import Redis
+
+TEXTS = [
+    '"><img src=x onerror=alert(1)>',
+    "'onmouseover='alert(1)",
+    "</script><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "\u202egnp.exe",
+    "a\x00b\x1b[31m",
+    "../../etc/passwd",
+    "//evil.test/",
+    "%2f..%2f",
+    "x" * 10_000,
+    "=1,*,!a",
+]
+NO_TEXT = b"\xff\xfe<b>"
+NO_JSON = b'{"class": <svg onload=alert(1)>'
+
+
+async def fill(redis: Redis) -> None:
+    """Put each text wherever somebody may write one."""
+    for number, text in enumerate(TEXTS):
+        job = {"class": text, "queue": text, "args": [{text: text, "password": "canary-1"}, [text]]}
+        failed = {
+            "payload": job, "queue": text, "worker": text, "exception": text, "error": f"{text}\n{text}",
+            "backtrace": [text, text], "failed_at": text, "retried_at": text,
+        }  # fmt: skip
+        second = 4_000_000_000 + number
+        await redis.sadd("resque:queues", text)
+        await redis.rpush(f"resque:queue:{text}", json.dumps(job), NO_JSON, NO_TEXT)
+        await redis.set(f"resque:pause:queue:{text}", json.dumps({"by": text, "reason": text}))
+        await redis.hset("resque:resqpy:limits", text, 3)
+        await redis.rpush("resque:failed", json.dumps(failed))
+        await redis.sadd("resque:failed_queues", text)
+        await redis.rpush(f"resque:{text}", json.dumps(failed))
+        await redis.zadd("resque:delayed_queue_schedule", {str(second): second, text: second})
+        await redis.rpush(f"resque:delayed:{second}", json.dumps(job), NO_JSON)
+        worker = f"{text}:{number}:{text}"
+        await redis.sadd("resque:workers", worker)
+        await redis.set(
+            f"resque:worker:{worker}", json.dumps({"queue": text, "run_at": text, "payload": job})
+        )
+        await redis.hset("resque:workers:heartbeat", worker, text)
+        await redis.hset(
+            "resque:persistent_schedules",
+            text,
+            json.dumps({"class": text, "every": text, "queue": text}),
+        )
+        await redis.hset(
+            "resque:resqpy:periodic:tasks", text, json.dumps({"name": text, "cron": text})
+        )
+        await redis.hset(
+            "resque:resqpy:task:t" + str(number), mapping={"type": text, "payload": text}
+        )
+        await redis.zadd("resque:resqpy:tasks:by:created", {f"t{number}": number, text: number})
+        await redis.xadd(
+            "resque:resqpy:audit",
+            dict.fromkeys(("who", "role", "by", "address", "verb", "what", "more"), text),
+        )
+    await redis.rpush("resque:failed", NO_JSON, NO_TEXT, b"[1]", b"null")
+    await redis.set("resque:resque_scheduler_leader_lock", TEXTS[0])
+    await redis.sadd("resque:workers", NO_TEXT, b"", b"a")
+    await redis.sadd("resque:queues", NO_TEXT, b"")
+    await redis.set("resque:queue:no list", TEXTS[0])
+    await redis.sadd("resque:queues", "no list")
+    await redis.hset("resque:persistent_schedules", "no json", NO_JSON)
+
+
+# What our templates have.
+TAGS = """
+    html head meta title link body a header div nav span form button main p footer h1 h2 dl dt dd small section ul
+    ol li strong table thead tbody tr th td time code br pre input label select option
+"""
+ATTRIBUTES = """
+    lang charset name content rel type href class id aria-label aria-current method action data-label datetime
+    data-confirm title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
+    selected
+"""
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does, and notes what none of our templates has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.foreign: list[str] = []
+        self.links: list[str] = []
+        self.forms: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element and its attributes."""
+        if tag not in TAGS.split():
+            self.foreign.append(f"<{tag}>")
+        for name, value in attrs:
+            if name not in ATTRIBUTES.split():
+                self.foreign.append(f"{tag} {name}")
+            if name in ("href", "action") and value and not _ours(value):
+                self.foreign.append(f"{tag} {name}={value}")
+            if name == "href" and tag == "a" and value:
+                self.links.append(value)
+            if name == "action" and value:
+                self.forms.append(value)
+
+
+def _ours(url: str) -> bool:
+    return url.startswith("#") or (url.startswith("/") and not url.startswith("//"))
+
+
+def read(page: str) -> Reader:
+    """A page that has been read."""
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    return reader
+
+
+async def dump(redis: Redis) -> dict[bytes | str, Any]:
+    """All keys and their bytes."""
+    return {key: await redis.dump(key) for key in await redis.keys("*")}

@@ -1,0 +1,450 @@
+"""What the pages show, and what their buttons do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.base import codec
+from resqpy.store.connection.options import RedisOptions
+from resqpy.tracked.verbs import Tracked
+from resqpy.web.app import Console, ConsoleOptions
+from tests.web import hostile
+from tests.web.conftest import Browser, MakeConsole, as_role
+
+QUEUE = "resque:queue:mail"
+JOB = b'{"class":"Send", "queue":"mail","args":[{"to":"ada","n":1.0,"password":"canary-1"}]}'
+
+
+def entry(number: int, exception: str = "SmtpError", job: bytes = JOB) -> bytes:
+    """A failed entry whose bytes no encoder of ours would make."""
+    return (
+        b'{"failed_at" : "2026-11-21T00:00:%02dZ", "payload": %s, "exception": "%s", "error": "no %d", '
+        b'"backtrace": ["a.py:1"], "worker": "w", "queue": "mail"}'
+    ) % (number % 60, job, exception.encode(), number)
+
+
+@pytest.fixture
+async def ann(make_console: MakeConsole) -> AsyncIterator[Browser]:
+    """An operator."""
+    async with Browser(make_console(authenticate=as_role("operator"))) as browser:
+        yield browser
+
+
+def words(page: str) -> str:
+    """What a reader sees of the main part."""
+    main = page[page.index("<main") : page.index("</main>")]
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", main)).strip()
+
+
+def forms(page: str, ending: str) -> list[tuple[str, dict[str, str]]]:
+    """The forms whose action ends so, with their fields."""
+    found = re.findall(r'<form method="post" action="([^"]+)"[^>]*>(.*?)</form>', page, re.DOTALL)
+    return [
+        (action, dict(re.findall(r'name="([^"]+)" value="([^"]*)"', inner)))
+        for action, inner in found
+        if action.endswith(ending)
+    ]
+
+
+async def audit(redis: Redis) -> list[dict[str, Any]]:
+    """The audit, the oldest first."""
+    found: Any = await redis.xrange("resque:resqpy:audit")
+    return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in found]
+
+
+async def test_the_overview(ann: Browser, redis: Redis) -> None:
+    """Numbers, the longest queues, who leads, what is wrong."""
+    await redis.sadd("resque:queues", "mail", "idle")
+    await redis.rpush(QUEUE, *[JOB] * 1234)
+    await redis.rpush("resque:failed", entry(1), entry(2))
+    await redis.incrby("resque:stat:processed", 5000)
+
+    seen = words((await ann.get("/")).text)
+
+    assert "Waiting 1,234 in 2 queues" in seen
+    assert "Failed 2 0 ever" in seen
+    assert "Processed 5,000" in seen
+    assert "mail 1,234 0 no worker" in seen
+    assert "unworked queue" in seen  # by the checks of `resqpy doctor`
+    for path in ("/queues", "/failed", "/schedules", "/workers"):  # each has a form to filter by
+        assert 'name="q" type="search"' in (await ann.get(path)).text
+
+
+async def test_waiting_jobs(ann: Browser, redis: Redis) -> None:
+    """A page of them; one is removed by its bytes although others were taken meanwhile."""
+    await redis.sadd("resque:queues", "mail")
+    jobs = [
+        json.dumps({"class": "Send", "queue": "mail", "args": [n]}).encode() for n in range(120)
+    ]
+    await redis.rpush(QUEUE, *jobs)
+    page = (await ann.get("/queues/mail?from=50")).text
+    assert "51–100 of 120" in page
+    action, fields = forms(page, "/remove")[2]  # the 53rd
+    await redis.lpop(QUEUE, 7)
+
+    answer = await ann.post(action, data=fields)
+
+    assert answer.headers["location"] == "/queues/mail?done=removed&n=1"
+    assert await redis.lrange(QUEUE, 0, -1) == jobs[7:52] + jobs[53:]
+    assert "1 entry was removed" in (await ann.get(answer.headers["location"])).text
+    again = await ann.post(action, data=fields)
+    assert again.headers["location"] == "/queues/mail?done=gone&n=1"
+
+
+async def test_pause_and_resume(ann: Browser, redis: Redis) -> None:
+    """With a reason that others see, and who did it."""
+    await redis.sadd("resque:queues", "mail")
+    await ann.post("/queues/mail/pause", data={"reason": "smtp is down"})
+    note = json.loads(await redis.get("resque:pause:queue:mail") or b"")
+    assert (note["by"], note["reason"]) == ("ann", "smtp is down")
+    assert "smtp is down" in (await ann.get("/queues/mail")).text
+    await ann.post("/queues/mail/resume", data={})
+    assert await redis.exists("resque:pause:queue:mail") == 0
+    await ann.post("/workers/pause", data={})
+    assert await redis.get("resque:pause-all-workers") == b"true"
+    await ann.post("/workers/resume", data={})
+    assert await redis.exists("resque:pause-all-workers") == 0
+
+    told = [(each["who"], each["verb"], each["what"]) for each in await audit(redis)]
+
+    assert told == [
+        ("ann", "pause", "queue mail"), ("ann", "resume", "queue mail"),
+        ("ann", "pause", "all workers"), ("ann", "resume", "all workers"),
+    ]  # fmt: skip
+
+
+async def test_a_queue_is_deleted_with_the_number_that_was_confirmed(
+    make_console: MakeConsole, redis: Redis
+) -> None:
+    """By an admin; not if there are more jobs meanwhile."""
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush(QUEUE, JOB, JOB)
+    async with Browser(make_console(authenticate=as_role("admin"))) as admin:
+        [(action, fields)] = forms((await admin.get("/queues/mail/delete")).text, "/delete")
+        assert fields == {"expected": "2"}
+        assert (await admin.post(action, data={**fields, "typed": "3"})).status_code == 400
+        await redis.rpush(QUEUE, JOB)
+        assert (await admin.post(action, data={**fields, "typed": "2"})).status_code == 409
+        assert await redis.llen(QUEUE) == 3
+        await redis.lpop(QUEUE)
+        answer = await admin.post(action, data={**fields, "typed": "2"})
+        assert answer.headers["location"] == "/queues?done=deleted&n=2"
+        assert await redis.exists(QUEUE) == 0
+
+
+# -- failed jobs --
+
+
+async def test_failed_groups(ann: Browser, redis: Redis) -> None:
+    """By task and exception, the largest first."""
+    await redis.rpush("resque:failed", *[entry(n) for n in range(3)], entry(9, "Timeout"), b"{")
+
+    seen = words((await ann.get("/failed")).text)
+
+    assert "3 groups of 5 failed jobs" in seen
+    assert re.search(r"3 Send SmtpError no 2 .* Entries Retry… Remove…", seen)
+    assert "SmtpError" not in words((await ann.get("/failed?q=timeout")).text)
+
+
+async def test_failed_entries_page_by_page(ann: Browser, redis: Redis) -> None:
+    """Newest first; the place is kept although entries leave and others come."""
+    entries = [entry(n) for n in range(120)]
+    await redis.rpush("resque:failed", *entries)
+    seen = list[str]()
+    path: str | None = "/failed/entries"
+    while path:
+        page = (await ann.get(path)).text
+        seen += [fields["at"] for _, fields in forms(page, "/retry")]
+        errors = re.findall(r">no (\d+)<", page)
+        links = re.findall(r'href="([^"]+)">older', page)
+        path = links[0].replace("&amp;", "&") if links else None
+        assert len(errors) == len(set(errors))
+        if len(seen) == 50:
+            assert errors == [str(n) for n in range(119, 69, -1)]
+            await redis.lpop("resque:failed", 20)
+            await redis.rpush("resque:failed", *[entry(n) for n in range(200, 220)])
+        if len(seen) == 100:
+            assert errors == [str(n) for n in range(69, 19, -1)]
+
+    assert len(seen) == 100
+
+
+async def test_failed_entries_by_filter(ann: Browser, redis: Redis) -> None:
+    """A filter looks at a bounded part of the list, says so, and goes on."""
+    await redis.rpush("resque:failed", entry(7, "Rare"), *[entry(n) for n in range(10_050)])
+
+    page = (await ann.get("/failed/entries?exception=Rare")).text
+
+    assert "0 found in 10,000 of 10,051 entries" in words(page)
+    [link] = re.findall(r'href="([^"]+)">search on', page)
+    rest = words((await ann.get(link.replace("&amp;", "&"))).text)
+    assert "1 found in 51 of 10,051 entries" in rest
+
+
+async def test_an_entry(ann: Browser, make_console: MakeConsole, redis: Redis) -> None:
+    """An operator sees its arguments, without secrets; a viewer none."""
+    raw = entry(1)
+    await redis.rpush("resque:failed", raw)
+    path = f"/failed/entries/{codec.digest(raw)}"
+
+    page = (await ann.get(path)).text
+
+    assert "&#34;to&#34;: &#34;ada&#34;" in page
+    assert "canary-1" not in page
+    assert "a.py:1" in page
+    async with Browser(make_console(authenticate=as_role("viewer"))) as viewer:
+        seen = (await viewer.get(path)).text
+        assert "ada" not in seen
+        assert "a.py:1" in seen
+        assert "<form" not in seen[seen.index("<main") :]
+    assert (await ann.get("/failed/entries/" + "0" * 40)).status_code == 404
+
+
+async def test_retry_the_right_one(ann: Browser, redis: Redis) -> None:
+    """The third row, while others come and go: exactly that job, once, with its bytes."""
+    entries = [entry(n) for n in range(30)]
+    await redis.rpush("resque:failed", *entries)
+    action, fields = forms((await ann.get("/failed/entries")).text, "/retry")[2]
+    await redis.lpop("resque:failed", 10)
+    await redis.rpush("resque:failed", *[entry(n) for n in range(50, 60)])
+
+    answers = [await ann.post(action, data=fields) for _ in range(2)]
+
+    assert answers[0].headers["location"].startswith("/failed/entries?")
+    assert answers[1].status_code == 404
+    assert await redis.lrange(QUEUE, 0, -1) == [JOB]
+    left = await redis.lrange("resque:failed", 0, -1)
+    assert left == [*entries[10:27], *entries[28:], *[entry(n) for n in range(50, 60)]]
+    [told] = [each for each in await audit(redis) if each["verb"] == "retry"]
+    assert json.loads(told["more"]) == {"count": 1}
+
+
+async def test_remove_and_undo(ann: Browser, redis: Redis) -> None:
+    """For a day, an entry that was removed can be put back, once."""
+    entries = [entry(n) for n in range(3)]
+    await redis.rpush("resque:failed", *entries)
+    action, fields = forms((await ann.get("/failed/entries")).text, "/remove")[1]
+
+    answer = await ann.post(action, data=fields)
+
+    assert await redis.lrange("resque:failed", 0, -1) == [entries[0], entries[2]]
+    [kept] = await redis.keys("resque:resqpy:web:removed:*")
+    assert 0 < await redis.ttl(kept) <= 24 * 3600
+    [(undo, _)] = [
+        each for each in forms((await ann.get(answer.headers["location"])).text, "")
+        if "/undo/" in each[0]
+    ]  # fmt: skip
+    assert (await ann.post(undo, data={})).headers["location"] == "/failed?done=restored&n=1"
+    assert await redis.lrange("resque:failed", 0, -1) == [entries[0], entries[2], entries[1]]
+    assert (await ann.post(undo, data={})).headers["location"] == "/failed?done=gone&n=0"
+
+
+async def test_a_group_is_retried_as_confirmed(ann: Browser, redis: Redis) -> None:
+    """As many as were confirmed, the oldest first; what fails meanwhile is left alone."""
+    await redis.rpush("resque:failed", *[entry(n) for n in range(5)], entry(1, "Other"))
+    page = (await ann.get("/failed/bulk?verb=retry&class=Send&exception=SmtpError")).text
+    assert "Retry 5 failed jobs?" in words(page)
+    [(action, fields)] = forms(page, "/failed/bulk")
+    await redis.rpush("resque:failed", entry(6))
+
+    answer = await ann.post(action, data=fields)
+
+    assert answer.headers["location"] == "/failed?done=retried&n=5"
+    assert await redis.lrange(QUEUE, 0, -1) == [JOB] * 5
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(1, "Other"), entry(6)]
+
+
+async def test_a_large_group_is_confirmed_by_its_number(ann: Browser, redis: Redis) -> None:
+    """And a removal can be undone, in the order of before."""
+    entries = [entry(n) for n in range(1500)]
+    await redis.rpush("resque:failed", *entries)
+    page = (await ann.get("/failed/bulk?verb=remove&class=Send")).text
+    [(action, fields)] = forms(page, "/failed/bulk")
+    assert (await ann.post(action, data=fields)).status_code == 400
+    assert await redis.llen("resque:failed") == 1500
+
+    answer = await ann.post(action, data={**fields, "typed": "1,500"})
+
+    assert await redis.llen("resque:failed") == 0
+    undo = re.findall(r"undo=([\w-]+)", answer.headers["location"])[0]
+    await ann.post(f"/failed/undo/{undo}", data={})
+    assert await redis.lrange("resque:failed", 0, -1) == entries
+
+
+async def test_all_entries_are_no_group(ann: Browser, redis: Redis) -> None:
+    """A group has a task, an exception or a queue."""
+    assert (await ann.get("/failed/bulk?verb=remove")).status_code == 400
+    assert (await ann.get("/failed/bulk?verb=eat&class=x")).status_code == 400
+
+
+# -- what waits for its time, what runs by itself, tracked tasks, workers --
+
+
+async def test_delayed_jobs(ann: Browser, redis: Redis) -> None:
+    """One runs now, one is removed: by their bytes."""
+    other = JOB.replace(b"ada", b"bob")
+    second = 4_000_000_000
+    await redis.zadd("resque:delayed_queue_schedule", {str(second): second})
+    await redis.rpush(f"resque:delayed:{second}", JOB, other)
+    page = (await ann.get("/delayed")).text
+    assert "due at 1 time" in words(page)
+
+    action, fields = forms(page, "/run")[0]
+    await ann.post(action, data=fields)
+    assert await redis.lrange(QUEUE, 0, -1) == [JOB]
+    page = (await ann.get(f"/delayed/{second}")).text
+    assert "1 job at 2096-10-02 07:06:40 UTC" in words(page)
+    action, fields = forms(page, "/remove")[0]
+    answer = await ann.post(action, data=fields)
+    assert answer.headers["location"] == "/delayed?done=removed&n=1"
+    assert await redis.exists(f"resque:delayed:{second}", "resque:delayed_queue_schedule") == 0
+
+
+async def test_schedules(ann: Browser, redis: Redis) -> None:
+    """A schedule of Ruby's runs now, and is paused."""
+    schedule = {"class": "Report", "queue": "reports", "every": "1h"}
+    await redis.hset("resque:persistent_schedules", "hourly", json.dumps(schedule))
+    page = (await ann.get("/schedules")).text
+    assert "hourly Report" in words(page)
+
+    answer = await ann.post("/schedules/hourly/run", data={})
+    assert answer.headers["location"] == "/schedules?done=enqueued&n=1"
+    assert await redis.llen("resque:queue:reports") == 1
+    await ann.post("/schedules/hourly/pause", data={})
+    assert await redis.smembers("resque:resqpy:ruby:paused") == {b"hourly"}
+    await ann.post("/schedules/hourly/resume", data={})
+    assert await redis.smembers("resque:resqpy:ruby:paused") == set()
+    assert (await ann.post("/schedules/nothing/run", data={})).status_code == 400
+
+
+async def test_tracked_tasks(console: Console, ann: Browser) -> None:
+    """A list with filters, one with its history, and what its status allows."""
+    await console.open()
+    tracked = Tracked(console.resque.store)
+    one = await tracked.create("Send", {"to": "ada"}, delay=3_600_000, tags=["x"])
+    await tracked.create("Other", {"to": "bob"})
+    assert one is not None
+
+    seen = words((await ann.get("/tasks")).text)
+    assert "2 tasks, newest first" in seen
+    assert "Other" not in words((await ann.get("/tasks?type=Send&status=scheduled&tag=x")).text)
+    page = (await ann.get(f"/tasks/{one.id}")).text
+    assert "Send scheduled" in words(page)
+    assert (await ann.post(f"/tasks/{one.id}/cancel", data={})).status_code == 303
+    assert "Send cancelled" in words((await ann.get(f"/tasks/{one.id}")).text)
+    assert (await ann.post(f"/tasks/{one.id}/cancel", data={})).status_code == 409
+    assert (await ann.post(f"/tasks/{one.id}/eat", data={})).status_code == 404
+    assert (
+        (await ann.post(f"/tasks/{one.id}/remove", data={}))
+        .headers["location"]
+        .startswith("/tasks?")
+    )
+    assert (await ann.get(f"/tasks/{one.id}")).status_code == 404
+
+
+async def test_workers(ann: Browser, redis: Redis) -> None:
+    """A silent one can be removed, one that is alive can't; its job goes to the failed list."""
+    dead, alive = "host:1:mail", "host:2:*"
+    await redis.sadd("resque:workers", dead, alive)
+    await redis.hset("resque:workers:heartbeat", dead, "2020-01-01T00:00:00+00:00")
+    await redis.hset("resque:workers:heartbeat", alive, "2090-01-01T00:00:00+00:00")
+    record = b'{"queue":"mail","run_at":"2020-01-01T00:00:00Z","payload":' + JOB + b"}"
+    await redis.set(f"resque:worker:{dead}", record)
+    page = (await ann.get("/workers")).text
+    assert "2 workers, 1 at work" in words(page)
+    [(action, fields)] = forms(page, "/remove")
+
+    answer = await ann.post(action, data=fields)
+
+    assert answer.headers["location"] == "/workers?done=cleaned&n=1"
+    assert await redis.smembers("resque:workers") == {alive.encode()}
+    assert await redis.llen("resque:failed") == 1
+    refused = await ann.post(action.replace("host:1:mail", "x"), data={})
+    assert refused.status_code in (303, 404)
+
+
+async def test_the_audit_is_for_admins(
+    make_console: MakeConsole, ann: Browser, redis: Redis
+) -> None:
+    """It says who, what, and how it went; page by page."""
+    for number in range(60):
+        await ann.post(f"/queues/q{number}/pause", data={"reason": ""})
+    async with Browser(make_console(authenticate=as_role("admin"))) as admin:
+        page = (await admin.get("/audit")).text
+        assert "ann operator application" in words(page)
+        assert "pause queue q59" in words(page)
+        [older] = re.findall(r'href="([^"]+)">older', page)
+        assert "pause queue q0 " in words((await admin.get(older)).text)
+    assert (await ann.get("/audit")).status_code == 403
+
+
+async def test_redis_away() -> None:
+    """Each page says so, with what to do, and comes back by itself."""
+    options = ConsoleOptions(authenticate=as_role("admin"))
+    away = Console(lambda: RedisOptions("unix:///nowhere/redis.sock"), options)
+    async with Browser(away) as browser:
+        for path in (
+            "/",
+            "/queues",
+            "/failed",
+            "/failed/entries",
+            "/delayed",
+            "/tasks",
+            "/workers",
+        ):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "Redis can&#39;t be reached" in answer.text
+        assert (await browser.get("/healthz")).status_code == 200
+    await away.close()
+
+
+async def test_a_page_refreshes_itself(ann: Browser) -> None:
+    """If asked to, without JavaScript; its filter stays."""
+    page = await ann.get("/queues?q=mail&path=x")
+    assert "refresh" not in page.headers
+    [link] = re.findall(r'href="([^"]+)">Refresh every 10 s', page.text)
+    again = await ann.get(link.replace("&amp;", "&"))
+    assert again.headers["refresh"] == "10"
+    assert 'href="/queues?q=mail">Stop refreshing' in again.text
+    assert "refresh" not in (await ann.get("/queues?refresh=1")).headers
+
+
+ROUND_TRIPS = {
+    "/": 9, "/queues": 6, "/queues/mail": 2, "/failed/entries": 3, "/delayed": 2, "/schedules": 2, "/tasks": 4,
+    "/workers": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1, 300])
+async def test_round_trips(make_console: MakeConsole, redis: Redis, number: int) -> None:
+    """As many for much as for little."""
+    pipe = redis.pipeline()
+    for n in range(number):
+        pipe.sadd("resque:queues", f"q{n}", "mail")
+        pipe.rpush(f"resque:queue:q{n}", JOB)
+        pipe.rpush(QUEUE, JOB)
+        pipe.rpush("resque:failed", entry(n))
+        pipe.sadd("resque:workers", f"host:{n}:mail")
+        pipe.zadd("resque:delayed_queue_schedule", {str(4_000_000_000 + n): 4_000_000_000 + n})
+        pipe.rpush(f"resque:delayed:{4_000_000_000 + n}", JOB)
+    await pipe.execute()
+    console = make_console(authenticate=as_role("admin"))
+    async with Browser(console) as browser:
+        await browser.get("/")
+        await console.problems.get(60)
+        console.problems._until_s = float("inf")  # the checks are not counted
+        for path, most in ROUND_TRIPS.items():
+            line = console.resque.store.line
+            before = line.round_trips
+            answer = await browser.get(path)
+            assert answer.status_code == 200
+            assert line.round_trips - before <= most, path
+            assert len(answer.content) < 300_000, path
+            assert hostile.read(answer.text).foreign == []
