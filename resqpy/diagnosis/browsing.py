@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from resqpy.base import codec, reading
 from resqpy.base.errors import UsageError
 from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
+from resqpy.diagnosis.queues import QueueAges, ages, drain_words
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
 from resqpy.engine.inspect.inspector import Resque
@@ -39,6 +40,7 @@ class SeenQueue:
     Attributes:
         waiting: how many jobs; a `NoList` if its key is not a list.
         listeners: live workers that take its jobs.
+        oldest, empty_in: as a leader of resqpy sees them; `?`: none has looked.
     """
 
     name: str
@@ -46,6 +48,8 @@ class SeenQueue:
     listeners: int = 0
     pause: QueuePause | None = None
     limit: RunningLimit | None = None
+    oldest: str = "-"
+    empty_in: str = "-"
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,33 @@ async def queues_page(
     resque: Resque, *, text: str = "", start: int = 0, size: int = PAGE
 ) -> QueuesPage:
     """Queues whose name contains a text. Five round trips at most, whatever their number."""
-    now_ms, lengths, workers, limits = await asyncio.gather(
-        resque.now_ms(), resque.lengths(), all_workers(resque), resque.running_limits()
+    seen, lengths, workers, limits = await asyncio.gather(
+        ages(resque), resque.lengths(), all_workers(resque), resque.running_limits()
     )
     found = sorted(
         (n for n in lengths if text.lower() in n.lower()), key=lambda n: (-lengths[n], n)
     )
     names = found[start : start + size]
     pauses = await overview.queue_pauses(resque.store, names)
-    heard = listeners([each for each in workers if each.lives(now_ms)], names)
+    heard = listeners([each for each in workers if each.lives(seen.now_ms)], names)
     rows = [
-        SeenQueue(name, lengths[name], heard[name], pauses.get(name), limits.get(name))
+        SeenQueue(
+            name,
+            lengths[name],
+            heard[name],
+            pauses.get(name),
+            limits.get(name),
+            seen.words(name, lengths[name]),
+            _drain(seen, name),
+        )
         for name in names
     ]
     return QueuesPage(rows, len(found), sum(lengths[name] for name in found))
+
+
+def _drain(seen: QueueAges, name: str) -> str:
+    age = seen.by_queue.get(name)
+    return "-" if age is None else drain_words(age, seen.now_ms)
 
 
 def listeners(workers: Sequence[SeenWorker], names: Sequence[str]) -> Mapping[str, int]:

@@ -70,7 +70,7 @@ async def test_the_overview(ann: Browser, redis: Redis) -> None:
     assert "Waiting 1,234 in 2 queues" in seen
     assert "Failed 2 0 ever" in seen
     assert "Processed 5,000" in seen
-    assert "mail 1,234 0 no worker" in seen
+    assert "mail 1,234 ? - 0 no worker" in seen
     assert "unworked queue" in seen  # by the checks of `resqpy doctor`
     for path in ("/queues", "/failed", "/schedules", "/workers"):  # each has a form to filter by
         assert 'name="q" type="search"' in (await ann.get(path)).text
@@ -416,9 +416,10 @@ async def test_a_page_refreshes_itself(ann: Browser) -> None:
     assert "refresh" not in (await ann.get("/queues?refresh=1")).headers
 
 
+# How many are merged depends on what runs at the same time; none depends on how much there is.
 ROUND_TRIPS = {
-    "/": 9, "/queues": 6, "/queues/mail": 2, "/failed/entries": 3, "/delayed": 2, "/schedules": 2, "/tasks": 4,
-    "/workers": 4,
+    "/": 13, "/queues": 9, "/queues/mail": 3, "/failed/entries": 4, "/delayed": 3, "/schedules": 3, "/tasks": 6,
+    "/workers": 6,
 }  # fmt: skip
 
 
