@@ -124,7 +124,7 @@ class Exchanged:
         unusable: slots with a malformed record; nothing was claimed for them.
         fence: whether anything could be claimed.
         gate: the epoch that Redis has stored for this process.
-        nothing: jobs were requested, and there are none.
+        nothing: jobs were requested, and there are none, also none that wait for a time.
         looked: this many of the queues, from the first, have nothing left to claim.
         wake_ms: after so many milliseconds jobs that waited for a rate may run; None: nothing waits for this
             process to look.
@@ -376,7 +376,7 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
         unusable=[index for index, each in again if each is None],
         fence=Fence(fenced),
         gate=gate,
-        nothing=not (request.recover or fenced or taken or found),
+        nothing=not (request.recover or fenced or taken or found or wake >= 0),
         looked=looked,
         wake_ms=None if wake < 0 else wake,
     )

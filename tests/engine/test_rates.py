@@ -41,6 +41,10 @@ async def test_a_burst_and_then_one_by_one(desk: Desk, redis: Any) -> None:
     assert HOUR - 60_000 < first.wake_ms <= HOUR + 1
     assert again.wake_ms is not None
     assert other.wake_ms is None
+    assert (again.nothing, other.nothing) == (
+        False,
+        True,
+    )  # a worker that ends when all is done waits
     assert (
         await redis.exists("resque:resqpy:limits:slots:C:rate", "resque:resqpy:limits:holds") == 0
     )
