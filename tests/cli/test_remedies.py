@@ -26,7 +26,7 @@ _WORDS_ONLY = {"worker", "workers", "scheduler", "processes", "process", "leader
 
 # Modules, files and functions of others that look like settings.
 NO_SETTINGS = {"redis.call", "redis.conf", "redis.error_reply", "redis.log", "redis.sha1hex", "redis.sock",
-               "scheduler.rb", "tasks.mail", "tasks.other"}  # fmt: skip
+               "scheduler.rb", "tasks.mail", "tasks.other", "tasks.py"}  # fmt: skip
 
 
 @cache
