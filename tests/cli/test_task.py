@@ -108,7 +108,7 @@ def test_enqueue_later(resqpy: Call, client: Redis) -> None:
         (["sendMail"], Exit.USAGE, "'to'"),
         (["sendMail", "to=nobody"], Exit.USAGE, "'to' is not valid"),
         (["sendMail", "--args", "{to: 1}"], Exit.USAGE, "--args"),
-        (["sendMail", "--args", "[1]"], Exit.USAGE, "are an object"),
+        (["sendMail", "--args", "[1]"], Exit.USAGE, "takes one object"),
         (["sendMail", "to"], Exit.USAGE, "'to' is not KEY=VALUE"),
         (["sendMail", "=a@x"], Exit.USAGE, "'=a@x' is not KEY=VALUE"),
         (["sendMail", "to=a@x", "to=b@x"], Exit.USAGE, "'to' is given twice"),

@@ -124,7 +124,8 @@ def test_versions(resqpy: Call, arguments: list[str]) -> None:
 
 # What only other commands, schedulers, tests and web applications need.
 NOT_FOR_A_WORKER = {
-    "croniter", "dateutil", "multiprocessing", "unittest", "sqlite3", "resqpy.testing", "resqpy.diagnosis",
+    "croniter", "dateutil", "multiprocessing", "unittest", "sqlite3", "resqpy.testing",
+    "resqpy.diagnosis.doctor", "resqpy.diagnosis.explaining", "resqpy.diagnosis.workers",
     "resqpy.embedded", "resqpy.cli.interactive", "resqpy.cli.scaffold",
     "resqpy.cli.selection", "resqpy.framework.api.sync", "resqpy.framework.api.blocking",
     "resqpy.framework.api.loop_thread", "resqpy.store.connection.blocking", "resqpy.framework.process.embedding",

@@ -237,7 +237,7 @@ async def test_a_rescue_that_is_refused_pushes_nothing(
 
 
 RESCUE = ["lease", "processes", "rescues", "queues", "stat:failed", "q", "held"]
-WORKER = ["workers", "beats", "once", "worker", "held", "job_locks"]
+WORKER = ["workers", "beats", "once", "worker", "held", "job_locks", "limits:"]
 
 
 @pytest.mark.parametrize("key", ["workers", "beats", "once"])

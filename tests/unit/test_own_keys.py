@@ -7,7 +7,7 @@ from functools import cached_property
 from resqpy.base.keys import Keys
 from resqpy.store.repair.junk import own_kinds
 
-NO_KEYS = {"events"}  # a channel
+NO_KEYS = {"events", "limit_notes"}  # a channel, and the beginning of names
 
 
 def test_each_key_of_our_own_has_its_kind() -> None:

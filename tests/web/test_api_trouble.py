@@ -106,7 +106,7 @@ async def test_a_redis_user_that_may_only_read(
     ("path", "most"),
     [
         ("/health", 8),
-        ("/overview", 26),
+        ("/overview", 27),
         ("/queues?size=5", 16),
         ("/queues/q000/jobs?size=5", 6),
         ("/failed?size=5", 8),

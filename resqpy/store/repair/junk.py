@@ -45,6 +45,10 @@ _LEADING = {
     "age_marks": "hash",
     "ruby_next": "hash",
     "ruby_paused": "set",
+    "audit": "stream",
+    "web_users": "hash",
+    "web_tokens": "hash",
+    "web_tokens_used": "hash",
 }
 _ORDERS = ("created", "modified", "completed")
 _STATUSES = (
