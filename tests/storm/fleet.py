@@ -126,10 +126,16 @@ class Fleet:
 
     async def replace_the_dead(self, url: Callable[[], str]) -> None:
         """Start those again that ended by themselves, as a service manager does."""
-        for member in [each for each in self.members if each.process.returncode is not None]:
+        for member in self.count_the_dead():
+            await self.start(member.role, url())
+
+    def count_the_dead(self) -> list[Member]:
+        """Those that ended by themselves; they are told, and are no members any more."""
+        dead = [each for each in self.members if each.process.returncode is not None]
+        for member in dead:
             self.members.remove(member)
             self.died[f"{member.role.words[0]}: {member.process.returncode}"] += 1
-            await self.start(member.role, url())
+        return dead
 
     async def kill(self, member: Member) -> None:
         """`kill -9`, also of one that is frozen."""

@@ -97,6 +97,7 @@ class Storm:
                 await self._come_to_rest(fleet, redis)
                 await wait_for(lambda: self._none_of_the_dead(fleet, redis), 60)
                 await wait_for(lambda: all(each.hears for each in fleet.members), 60)
+                fleet.count_the_dead()  # the older version doesn't wait for Redis when it starts
                 for member in [*fleet.members]:
                     code = await fleet.stop(member)
                     assert code == 0, f"{member.role}: {code}\n{self._log(fleet)}"
