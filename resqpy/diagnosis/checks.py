@@ -170,10 +170,10 @@ def _is_dead(worker: SeenWorker, now_ms: int, options: LeaderOptions) -> bool:
 def _told(workers: Sequence[SeenWorker], now_ms: int) -> str:
     busy = sum(each.work is not None for each in workers)
     last_ms = max((each.seen_ms or 0 for each in workers), default=0)
-    since = f"since {texts.duration(now_ms - last_ms)} or longer" if last_ms else "at all"
+    since = f" for {texts.duration(now_ms - last_ms)} or longer" if last_ms else ""
     named = ", ".join(WorkerId.parse(each.worker_id).name for each in workers[:3])
     return (
-        f"{counted(len(workers), 'worker')} sent no heartbeat {since}, {counted(busy, 'job')} with them: "
+        f"{counted(len(workers), 'worker')} without a heartbeat{since}, {counted(busy, 'job')} with them: "
         f"{named}"
     )
 

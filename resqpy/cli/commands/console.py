@@ -26,11 +26,12 @@ def console(*, code: str | None) -> int:
     from resqpy.base.concurrency.loops import LOST, Pending
     from resqpy.cli.interactive import prompt
 
+    lost = [*LOST]
     result = prompt.run(code)
     if result is not None and not isinstance(result, Pending):
         output.say(repr(result))
     del result  # the log says that nobody awaited it
-    if LOST and code is not None:
+    if [*LOST] != lost and code is not None:
         return output.Exit.ERROR
     return output.Exit.OK
 

@@ -86,6 +86,8 @@ def _only(name: str, locks: list[str]) -> str:
     if len(found) > 1:
         raise output.fail(Exit.USAGE, f"{len(found)} locks are shown as {name!r}")
     if not found:
-        message = f"there is no lock {name!r}{near_match(name, locks[:_NAMES])}"
+        message = (
+            f"there is no lock {name!r}{near_match(name, locks[:_NAMES])} (see `resqpy locks`)"
+        )
         raise output.fail(Exit.NOT_FOUND, message)
     return found[0]

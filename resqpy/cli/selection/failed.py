@@ -126,7 +126,7 @@ async def _nearest(resque: Resque, filters: Filters) -> str:
         if wanted and not names & set(wanted):
             words = what.removesuffix("_name")
             return f": none has the {words} {wanted[0]!r}{near_match(wanted[0], names)}"
-    return ": none has all of that"
+    return ": none matches all filters"
 
 
 async def _first(resque: Resque) -> AsyncIterator[FailedJob]:
