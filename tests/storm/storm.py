@@ -133,7 +133,8 @@ class Storm:
     async def _asked(self, queue: Queue, tracked: Tracked, kind: str, numbers: list[int]) -> bool:
         """Whether Redis has them for certain; else other numbers are asked for the next time."""
         try:
-            await _enqueue_all(queue, tracked, kind, numbers)
+            # of a lock that lapses while a connection is silent, the holder is taken for dead
+            await _enqueue_all(queue, tracked, kind, numbers, 3000 if self.processes else 120_000)
         except StoreError:
             await asyncio.sleep(0.1)
             return False
@@ -211,7 +212,9 @@ def _shares(numbers: list[int]) -> dict[str, list[int]]:
     return found
 
 
-async def _enqueue_all(queue: Queue, tracked: Tracked, kind: str, numbers: list[int]) -> None:
+async def _enqueue_all(
+    queue: Queue, tracked: Tracked, kind: str, numbers: list[int], lock_ms: int
+) -> None:
     if kind == "delayed":
         for number in numbers:
             await queue.enqueue_in(number % 5000, "storm", kind, [{"n": number}])
@@ -220,7 +223,9 @@ async def _enqueue_all(queue: Queue, tracked: Tracked, kind: str, numbers: list[
             {"at_most_once": True} if kind == "tracked_once" else {"retries": 100, "backoff": 50}
         )
         for number in numbers:
-            await tracked.create(kind, {"n": number}, queue="storm", lock_duration=3000, **options)
+            await tracked.create(
+                kind, {"n": number}, queue="storm", lock_duration=lock_ms, **options
+            )
     else:
         twice = 2 if kind == "locked" else 1
         await queue.enqueue_many([("storm", kind, [{"n": number}]) for number in numbers * twice])
