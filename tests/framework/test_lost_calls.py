@@ -21,6 +21,12 @@ from resqpy.store.connection.options import RedisOptions
 from tests.framework.conftest import MakeProject, until
 
 
+@pytest.fixture(autouse=True)
+def _none_before() -> None:
+    """What another test lost is not ours."""
+    LOST.clear()
+
+
 @task
 async def send(to: str = "") -> None:
     """A task."""
