@@ -49,5 +49,6 @@ class Access:
     def allows(self, scope: str) -> bool:
         """Whether it includes a scope; `tasks` includes `tasks:read`."""
         held = ROLES[self.role] if self.scopes is None else self.scopes
-        parts = scope.split(":")
+        # the name of a task comes last, and may have colons of its own: `Mail::Send`
+        parts = scope.split(":", 2 if scope.startswith("tasks:") else 1)
         return any(":".join(parts[:length]) in held for length in range(1, len(parts) + 1))

@@ -83,6 +83,10 @@ async def test_two_have_not_one_name(api: ApiClient) -> None:
         (["enqueue:Mail"], "enqueue:Mail", "enqueue enqueue:Mailer read"),
         (["tasks:*"], "tasks:read tasks:create:X", "read enqueue:X"),
         (["tasks:create:Mail"], "tasks:create:Mail", "tasks:create:Other tasks:read"),
+        (["enqueue:Mail"], "enqueue:Mail", "enqueue:Mail::DeleteAll enqueue:Mail:x"),
+        (["tasks:create:Mail"], "tasks:create:Mail", "tasks:create:Mail:Other tasks:create:Mail::A"),
+        (["enqueue:A::B", "tasks:create:A:B"], "enqueue:A::B tasks:create:A:B", "enqueue:A tasks:create:A"),
+        (["enqueue", "tasks:create"], "enqueue:A::B tasks:create:A:B", "tasks:read"),
     ],
 )
 def test_what_each_scope_includes(scopes: list[str], may: str, may_not: str) -> None:
