@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +19,7 @@ from starlette.responses import Response
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import StoreError, UsageError
 from resqpy.base.imports import near_match
 from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
@@ -30,6 +32,7 @@ SESSION_S = 12 * 3600  # from the last request
 _FAILURES, _WITHIN_S = 10, 60  # of one address
 _ADDRESSES = 10_000
 _COST = {"n": 1 << 14, "r": 8, "p": 1}
+_HASHED_AT_ONCE = 2  # each takes 16 MB, and a core for a moment
 
 
 class Sessions:
@@ -42,7 +45,8 @@ class Sessions:
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store = store
         self._vault = vault
-        self._failures: dict[str, deque[float]] = {}
+        self._attempts: dict[str, deque[float]] = {}
+        self._hashing = asyncio.Semaphore(_HASHED_AT_ONCE)
 
     # -- links --
 
@@ -65,16 +69,15 @@ class Sessions:
         Raises:
             Refusal: it is spent, has expired, or was never made.
         """
-        self._slow_down(request)
-        note = await self._vault.take(LINK, code)
-        if note is None:
-            self._failed(request)
-            raise Refusal(
-                403,
-                "This link does not work any more",
-                "It works once, for ten minutes. Make another: resqpy web link",
-            )
-        return await self._begin(note)
+        with self._attempt(request):
+            note = await self._vault.take(LINK, code)
+            if note is None:
+                raise Refusal(
+                    403,
+                    "This link does not work any more",
+                    "It works once, for ten minutes. Make another: resqpy web link",
+                )
+            return await self._begin(note)
 
     async def by_password(self, request: Request, who: str, password: str) -> str:
         """Begin a session of a user; its secret.
@@ -82,13 +85,16 @@ class Sessions:
         Raises:
             Refusal: there is no such user, or it is another password.
         """
-        self._slow_down(request)
-        note = await user(self._store, who)
-        kept = str(note.get("password", "")) if note else ""
-        if not await run_in_threadpool(_is_password, password, kept) or note is None:
-            self._failed(request)
-            raise Refusal(403, "Name or password is wrong", "Try again, or ask who runs resqpy.")
-        return await self._begin({"who": who, "user": True})
+        with self._attempt(request):
+            note = await user(self._store, who)
+            kept = str(note.get("password", "")) if note else ""
+            async with self._hashing:
+                right = await run_in_threadpool(_is_password, password, kept)
+            if not right:
+                raise Refusal(
+                    403, "Name or password is wrong", "Try again, or ask who runs resqpy."
+                )
+            return await self._begin({"who": who, "user": _salt_of(kept)})
 
     async def _begin(self, note: Note) -> str:
         secret = new_secret()
@@ -101,10 +107,14 @@ class Sessions:
         note = await self._vault.find(SESSION, secret, SESSION_S) if secret else None
         if note is None:
             return None
-        if note.get("user"):  # who may have another role now, or be no user any more
-            found = await user(self._store, str(note["who"]))
-            return None if found is None else Access(str(note["who"]), found["role"], by="session")
-        return Access(str(note["who"]), str(note["role"]), by="session")
+        if "user" not in note:
+            return Access(str(note["who"]), str(note["role"]), by="session")
+        # who may have another role now, another password, or be no user any more
+        found = await user(self._store, str(note["who"]))
+        if found is None or _salt_of(str(found.get("password", ""))) != note["user"]:
+            await self.end(request)
+            return None
+        return Access(str(note["who"]), found["role"], by="session")
 
     async def end(self, request: Request) -> None:
         """End the session of a request."""
@@ -113,19 +123,29 @@ class Sessions:
 
     # -- who guesses --
 
-    def _slow_down(self, request: Request) -> None:
-        failures = self._failures.get(address_of(request), ())
-        recent = [each for each in failures if each > SYSTEM_CLOCK.monotonic() - _WITHIN_S]
-        if len(recent) >= _FAILURES:
+    @contextlib.contextmanager
+    def _attempt(self, request: Request) -> Iterator[None]:
+        """An attempt, which counts from its beginning, so that many at once do not pass; it is taken back if it
+        succeeds, or if Redis does not answer.
+        """
+        now_s = SYSTEM_CLOCK.monotonic()
+        if len(self._attempts) >= _ADDRESSES:
+            self._attempts.clear()
+        attempts = self._attempts.setdefault(address_of(request), deque(maxlen=_FAILURES))
+        if sum(each > now_s - _WITHIN_S for each in attempts) >= _FAILURES:
             raise Refusal(
                 429, "Too many attempts", "Wait a minute.", {"retry-after": str(_WITHIN_S)}
             )
-
-    def _failed(self, request: Request) -> None:
-        if len(self._failures) >= _ADDRESSES:
-            self._failures.clear()
-        failures = self._failures.setdefault(address_of(request), deque(maxlen=_FAILURES))
-        failures.append(SYSTEM_CLOCK.monotonic())
+        attempts.append(now_s)
+        away: StoreError | None = None
+        try:
+            yield
+        except StoreError as raised:
+            away = raised
+        with contextlib.suppress(ValueError):  # it has been forgotten meanwhile
+            attempts.remove(now_s)
+        if away is not None:
+            raise away
 
 
 def address_of(request: Request) -> str:
@@ -186,7 +206,11 @@ async def keep_user(store: Store, who: str, role: str, password: str) -> bool:
         raise UsageError(f"{who!r} is not the name of a user")
     if len(password) < 8:
         raise UsageError("a password has 8 characters or more")
-    text = codec.encode_text({"role": role, "password": _kept(password, secrets.token_bytes(16))})
+    before = await user(store, who)
+    kept = str(before.get("password", "")) if before else ""
+    if not _is_password(password, kept):  # with the same one, sessions go on
+        kept = _kept(password, secrets.token_bytes(16))
+    text = codec.encode_text({"role": role, "password": kept})
     return bool(await store.call("HSET", store.keys.web_users, who, text))
 
 
@@ -202,6 +226,11 @@ def _kept(password: str, salt: bytes) -> str:
 
 def _is_password(password: str, kept: str) -> bool:
     """Whether it is; an unknown user takes as long."""
+    salt = base64.b64decode(_salt_of(kept)) or b"nobody"
+    return hmac.compare_digest(_kept(password, salt).encode(), kept.encode())
+
+
+def _salt_of(kept: str) -> str:
+    """The salt of a digest, which differs for each password that was given; "": it is no digest."""
     parts = kept.split("$")
-    salt = base64.b64decode(parts[1]) if len(parts) == 3 else b"nobody"
-    return hmac.compare_digest(_kept(password, salt), kept)
+    return parts[1] if len(parts) == 3 else ""

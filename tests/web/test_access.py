@@ -90,6 +90,64 @@ async def test_users_sign_in_with_a_password(
     await store.close()
 
 
+async def test_a_new_password_ends_the_sessions_of_before(
+    console: Console, browser: Browser, redis_url: str, redis: Redis
+) -> None:
+    """As does a removal, also if the name is given again; what is over is not kept any longer."""
+    store = Store(RedisOptions(redis_url))
+    given = {"who": "ann", "password": "correct horse"}
+    await keep_user(store, "ann", "viewer", given["password"])
+    await browser.post("/login", data=given)
+    assert (await browser.get("/")).status_code == 200
+    await keep_user(store, "ann", "viewer", "another horse")
+    assert (await browser.get("/")).status_code == 303
+    assert await redis.keys("resque:resqpy:web:session:*") == []
+
+    given["password"] = "another horse"
+    await browser.post("/login", data=given)
+    await remove_user(store, "ann")
+    await keep_user(store, "ann", "admin", "another horse")
+    assert (await browser.get("/")).status_code == 303
+    await browser.post("/login", data=given)
+    await remove_user(store, "ann")
+    assert (await browser.get("/")).status_code == 303
+    assert await redis.keys("resque:resqpy:web:session:*") == []
+    await store.close()
+
+
+async def test_who_guesses_many_at_once_is_slowed_down(
+    console: Console, browser: Browser, redis_url: str
+) -> None:
+    """Each attempt counts from its beginning; those that succeed do not."""
+    store = Store(RedisOptions(redis_url))
+    await keep_user(store, "ann", "viewer", "correct horse")
+    given = {"who": "ann", "password": "correct horse"}
+    for _ in range(12):
+        assert (await browser.post("/login", data=given)).status_code == 303
+
+    answers = await asyncio.gather(
+        *(browser.post("/login", data={**given, "password": f"guess {n}"}) for n in range(30)),
+        *(browser.post("/login", data={"code": f"guess {n}"}) for n in range(30)),
+    )
+
+    assert sorted(each.status_code for each in answers) == [403] * 10 + [429] * 50
+    assert (await browser.post("/login", data=given)).status_code == 429
+    await store.close()
+
+
+async def test_a_redis_that_is_away_is_no_guess(browser: Browser, console: Console) -> None:
+    """Who asks again meanwhile is not refused afterwards."""
+    await console.open()
+    there, console._resque = console._resque, None
+    console._connection = lambda: RedisOptions("unix:///nowhere/redis.sock")
+    console.sessions = None
+    for _ in range(12):
+        answer = await browser.post("/login", data={"who": "ann", "password": "x"})
+        assert answer.status_code == 503
+    assert there is not None
+    await there.close()
+
+
 async def test_who_guesses_is_slowed_down(browser: Browser) -> None:
     """Ten failures a minute from one address."""
     answers = [await browser.post("/login", data={"code": "guess"}) for _ in range(11)]

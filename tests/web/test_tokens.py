@@ -84,8 +84,16 @@ async def test_two_have_not_one_name(api: ApiClient) -> None:
         (["tasks:*"], "tasks:read tasks:create:X", "read enqueue:X"),
         (["tasks:create:Mail"], "tasks:create:Mail", "tasks:create:Other tasks:read"),
         (["enqueue:Mail"], "enqueue:Mail", "enqueue:Mail::DeleteAll enqueue:Mail:x"),
-        (["tasks:create:Mail"], "tasks:create:Mail", "tasks:create:Mail:Other tasks:create:Mail::A"),
-        (["enqueue:A::B", "tasks:create:A:B"], "enqueue:A::B tasks:create:A:B", "enqueue:A tasks:create:A"),
+        (
+            ["tasks:create:Mail"],
+            "tasks:create:Mail",
+            "tasks:create:Mail:Other tasks:create:Mail::A",
+        ),
+        (
+            ["enqueue:A::B", "tasks:create:A:B"],
+            "enqueue:A::B tasks:create:A:B",
+            "enqueue:A tasks:create:A",
+        ),
         (["enqueue", "tasks:create"], "enqueue:A::B tasks:create:A:B", "tasks:read"),
     ],
 )
