@@ -71,7 +71,10 @@ async def test_by_default_all_are_kept(leading: Leading, redis: Any) -> None:
         ({"failed_keep": 10}, [5, 4], 2),
         ({"failed_for_ms": 3 * DAY_MS}, [9, 8, 2, 1], 2),
         ({"failed_for_ms": 3 * DAY_MS}, [2, 9, 1], 3),  # those in front of it are not old
-        ({"failed_for_ms": 3 * DAY_MS}, [9, None, 1], 1),
+        ({"failed_for_ms": 3 * DAY_MS}, [9, None, 1], 2),  # nobody knows whether it is old
+        ({"failed_for_ms": 3 * DAY_MS}, [None, None], 2),
+        ({"failed_for_ms": 3 * DAY_MS}, [None, 9, None, 8, None, 1], 2),  # before an old one it is
+        ({"failed_keep": 1, "failed_for_ms": 3 * DAY_MS}, [None, None], 1),
         ({"failed_keep": 1, "failed_for_ms": 3 * DAY_MS}, [9, 2, 1], 1),
         ({"failed_keep": 3, "failed_for_ms": 3 * DAY_MS}, [9, 8, 1], 1),
     ],

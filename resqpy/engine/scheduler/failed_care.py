@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from typing import Any
 
 from resqpy.base.concurrency.limited import within
@@ -66,9 +65,7 @@ class FailedCareChore:
         first = await failures.page(self._inspector.store, name, 0, _AT_ONCE - 1)
         if for_ms is None:
             return first[:excess]
-        before_ms = now_ms - for_ms
-        aged = takewhile(lambda each: (moment_of(each.failed_at) or 0) < before_ms, first)
-        return first[: max(excess, len(list(aged)))]
+        return first[: max(excess, _aged(first, now_ms - for_ms))]
 
     async def _archive(self, entries: list[FailedJob]) -> None:
         archive = self._options.failed_archive
@@ -76,6 +73,19 @@ class FailedCareChore:
             await within(
                 _called(archive, entries), _ARCHIVE_WITHIN_S, _late, "scheduler.failed_archive"
             )
+
+
+def _aged(entries: Sequence[FailedJob], before_ms: int) -> int:
+    """How many of the first failed before a time: up to the last that says so, and none behind the first that says
+    it did not. Nobody can tell of one whose time can't be read, unless an older one stands behind it.
+    """
+    count = 0
+    for number, each in enumerate(entries, 1):
+        failed_ms = moment_of(each.failed_at)
+        if failed_ms is not None and failed_ms >= before_ms:
+            break
+        count = count if failed_ms is None else number
+    return count
 
 
 async def _called(archive: Callable[[list[FailedJob]], Any], entries: list[FailedJob]) -> None:
