@@ -197,7 +197,8 @@ def _limit(
     tasks: Mapping[str, list[str]],
 ) -> KeyLimit:
     name, text = key.partition("=")[0], _text(key, fields)
-    rate, until = Rate.read(text or ""), fields["shut"].get(key, fields["shut"].get(name))
+    rate, shut = Rate.read(text or ""), fields["shut"]
+    until = [_number(shut[each]) for each in (key, name) if each in shut]
     mine = [each for each in waiting if each.key == key]
     return KeyLimit(
         None if text is None or rate is not None else _number(text),
@@ -207,7 +208,7 @@ def _limit(
         tuple(dict.fromkeys(tasks.get(name, ()))),
         key in fields["set"],
         rate,
-        None if until is None else _number(until),
+        max(until, default=None),
     )
 
 

@@ -115,6 +115,25 @@ async def test_a_key_is_shut_for_a_while(desk: Desk, redis: Any, redis_url: str)
         )
 
 
+@pytest.mark.parametrize("key", ["{shut}api", "{shut}api=1"])
+async def test_a_name_and_its_key_are_shut(desk: Desk, redis: Any, key: str) -> None:
+    """Whichever ends later holds, for jobs and for places outside of them; what is over is deleted."""
+    limit = [Limit(5, per="a", name="api")]
+    await limits.announce(desk.store, {"C": limit})
+    until = (await desk.store.time_us()) // 1000 + HOUR
+    both = {"{shut}api": "1", "{shut}api=1": "1", key: str(until)}
+    await redis.hset("resque:resqpy:limits", mapping=both)
+    await put(redis, raw(0, a=1))
+
+    assert (await limits.limits(desk.store))[key.removeprefix("{shut}")].shut_ms == until
+    assert numbers(await desk([], SLOTS, ["q"])) == []
+    assert await redis.zscore(READY, "api=1") == until
+    assert not await limits.take_slot(desk.store, "api=1", "slot:x", 1000)
+    assert (await limits.limits(desk.store))["api=1"].shut_ms == until
+    fields = await redis.hkeys("resque:resqpy:limits")
+    assert [each for each in fields if each.startswith(b"{shut}")] == [key.encode()]
+
+
 @pytest.mark.parametrize(
     "value", ["a b", "é", "7", 7, 7.0, -3, 2.5, 0.1, True, "x" * 200, "a\n", "\x7f", 2**53 - 1, ""]
 )

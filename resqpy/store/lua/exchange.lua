@@ -66,6 +66,11 @@ local function get(key)
   return type(value) == 'string' and value or false
 end
 
+-- What was raised, as a text.
+local function words_of(problem)
+  return type(problem) == 'table' and problem.err or problem
+end
+
 -- include presentable
 -- include lifecycle
 -- include due

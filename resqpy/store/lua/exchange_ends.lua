@@ -79,7 +79,7 @@ local function write_all(commands)
     elseif name == 'STEP' then
       if holds then
         local fine, problem = pcall(step, command)
-        if not fine then return type(problem) == 'table' and problem.err or problem, false end
+        if not fine then return words_of(problem), false end
       end
     elseif holds and (name ~= 'RENAME' or redis.call('EXISTS', command[2]) == 1) then
       local reply = redis.pcall(unpack(command))
@@ -137,7 +137,7 @@ for index = 1, tonumber(word()) do
       if fine then
         problem, held = said, holds
       else
-        problem = type(said) == 'table' and said.err or said
+        problem = words_of(said)
       end
     end
     if problem then

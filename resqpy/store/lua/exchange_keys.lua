@@ -8,7 +8,8 @@
 --          keys of a queue whose parked jobs may run, in the order in which they became so; (unpark) the next of
 --          them; (put_back) it can't run after all; (end_turn) the key has none any more; (note_wake) when parked
 --          jobs of a queue may run, if only time is missing; (tell_keys) others look for what this process can't
---          take; wake: milliseconds until this process looks again, -1: it need not
+--          take; wake: milliseconds until this process looks again, -1: it need not; misplaced: false, or what Redis
+--          said of a key of ours that is of another type: where places can't be counted none is free
 --
 -- A job over a limit is moved once, to the list of its key and queue, and from there to a record, each in this
 -- script; the end of a run tells which lists have a turn. Who holds a place is a worker id with the run_at of its
@@ -21,7 +22,7 @@
 -- hand; `{shut}NAME` and `{shut}NAME=VALUE`: none before this time (ms). What an older version doesn't know it does
 -- not obey.
 local rules = { queue = {}, task = {}, also = {}, limit = {}, set = {}, shut = {} }
-local keyed, parked_jobs, wake = false, 0, -1
+local keyed, parked_jobs, wake, misplaced = false, 0, -1, false
 local refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
@@ -127,7 +128,22 @@ do
 
   local function rule_of(key)
     local name = key:match('^[^=]*')
-    return rules.set[key] or rules.set[name] or rules.limit[name], rules.shut[key] or rules.shut[name]
+    return rules.set[key] or rules.set[name] or rules.limit[name]
+  end
+
+  -- Until when (ms) it, or its name, lets none begin; what is over is deleted.
+  local function shut_until(key)
+    local till = 0
+    for _, each in ipairs({ key, (key:match('^[^=]*')) }) do
+      local said = tonumber(rules.shut[each] or '')
+      if said and said * 1000 > micros() then
+        till = math.max(till, said)
+      elseif rules.shut[each] then
+        rules.shut[each] = nil
+        redis.pcall('HDEL', KEYS[11], '{shut}' .. each)
+      end
+    end
+    return till
   end
 
   -- How many jobs a rate lets run now; otherwise when the next one may.
@@ -141,12 +157,10 @@ do
   end
 
   local function room_of_rule(key)
-    local rule, shut = rule_of(key)
-    if shut and tonumber(shut) and tonumber(shut) * 1000 > micros() then
-      due_at[key] = tonumber(shut)
+    local rule, shut = rule_of(key), shut_until(key)
+    if shut > 0 then
+      due_at[key] = shut
       return 0
-    elseif shut then
-      redis.pcall('HDEL', KEYS[11], '{shut}' .. key)
     end
     if not rule then return math.huge end
     local count, ms, burst = rule:match('^(%d+)/(%d+)/(%d+)$')
@@ -155,8 +169,12 @@ do
     end
     local most = tonumber(rule)
     if not most then return count and 0 or math.huge end
-    local count = redis.pcall('SCARD', prefix .. 'slots:' .. key)
-    if type(count) == 'table' then count = math.huge end -- somebody put something else there
+    local slots = prefix .. 'slots:' .. key
+    local count = redis.pcall('SCARD', slots)
+    if type(count) == 'table' then
+      misplaced = count.err .. ' (' .. slots .. ')'
+      return 0
+    end
     if count >= most and most > 0 and redis.pcall('SET', prefix .. 'looked:' .. key, '', 'PX', 250, 'NX') then
       count = count_holders(prefix, KEYS[4], key)
     end
@@ -300,8 +318,11 @@ do
 
   function parked_for(queue)
     if not (keyed and is_any()) then return {} end
-    local ready = redis.pcall('ZRANGEBYSCORE', prefix .. 'ready:' .. queue, '-inf', time(), 'LIMIT', 0, MOST)
-    return ready.err and {} or ready
+    local turns = prefix .. 'ready:' .. queue
+    local ready = redis.pcall('ZRANGEBYSCORE', turns, '-inf', time(), 'LIMIT', 0, MOST)
+    if not ready.err then return ready end
+    misplaced = ready.err .. ' (' .. turns .. ')'
+    return {}
   end
 
   function unpark(key, queue)
@@ -319,14 +340,14 @@ do
     local list = list_of(key, queue)
     waits[list] = redis.call('EXISTS', list) == 1
     if not waits[list] then
-      redis.call('ZREM', index, key .. '\n' .. queue)
-      redis.call('SREM', prefix .. 'queues:' .. key, queue)
+      redis.pcall('ZREM', index, key .. '\n' .. queue)
+      redis.pcall('SREM', prefix .. 'queues:' .. key, queue)
     end
     local due = waits[list] and room_for(key) <= 0 and when_due(key)
     if due then
-      redis.call('ZADD', prefix .. 'ready:' .. queue, string.format('%.0f', due), key)
+      redis.pcall('ZADD', prefix .. 'ready:' .. queue, string.format('%.0f', due), key)
     elseif not waits[list] or room_for(key) <= 0 then
-      redis.call('ZREM', prefix .. 'ready:' .. queue, key)
+      redis.pcall('ZREM', prefix .. 'ready:' .. queue, key)
     end
   end
 

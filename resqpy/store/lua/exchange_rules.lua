@@ -103,9 +103,13 @@ local function room_of(q)
   name = base_of(name) or name
   local most = limits[name]
   if not most then return false end
-  local count = redis.pcall('SCARD', KEYS[12] .. 'holders:' .. name)
-  if type(count) == 'table' then return 0, name end -- somebody put something else there
-  if count >= most and most > 0 and redis.call('SET', KEYS[12] .. 'checked:' .. name, '', 'PX', 250, 'NX') then
+  local holders = KEYS[12] .. 'holders:' .. name
+  local count = redis.pcall('SCARD', holders)
+  if type(count) == 'table' then
+    misplaced = count.err .. ' (' .. holders .. ')'
+    return 0, name
+  end
+  if count >= most and most > 0 and redis.pcall('SET', KEYS[12] .. 'checked:' .. name, '', 'PX', 250, 'NX') then
     count = checked(name)
   end
   return math.max(most - count, 0), name
@@ -117,7 +121,8 @@ end
 
 local function tell_room()
   for name in pairs(released) do
-    if redis.call('SCARD', KEYS[12] .. 'holders:' .. name) < limits[name] then
+    local count = redis.pcall('SCARD', KEYS[12] .. 'holders:' .. name)
+    if type(count) == 'number' and count < limits[name] then
       local family = { queue_of .. name }
       for n = 1, 9 do
         family[2 * n], family[2 * n + 1] = queue_of .. name .. '^' .. n, queue_of .. name .. '^-' .. n

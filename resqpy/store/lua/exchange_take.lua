@@ -62,7 +62,11 @@ local function place(q, payload)
     end
     if problem then return false, problem end
     if there then
-      if not fit then redis.call('SET', held_of .. id, payload) end
+      local held = fit or redis.pcall('SET', held_of .. id, payload)
+      if type(held) == 'table' and held.err then
+        redis.call('DEL', record_of .. id)
+        return false, held.err
+      end
       tell(index, q, payload, fit, id)
       return id
     end
@@ -87,11 +91,12 @@ local function is_too_much(payload)
   return over
 end
 
--- Returns the worker id that has got a job, true if it is parked, false otherwise; and an error.
+-- Returns the worker id that has got a job, true if it is parked, false otherwise; and an error. It raises none: the
+-- job was popped, and is put back.
 local function place_or_park(q, payload, from)
-  local key, keys = nil, nil
-  if keyed then key, keys = refuses(payload, name_of(q), from) end
-  if key and key == from then return false end
+  local fine, key, keys = true, nil, nil
+  if keyed then fine, key, keys = pcall(refuses, payload, name_of(q), from) end
+  if not fine then return false, words_of(key) end
   if key then return park(key, name_of(q), payload) end
   local id, problem = place(q, payload)
   if id and keys then hold_keys(id, keys) end
@@ -167,6 +172,7 @@ if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local rests, problem = is_paused(q)
     if not rests and not problem then problem = take_from(q) end
+    problem, misplaced = problem or misplaced, false
     if problem then
       -- no error replaces a reply that says what was done
       local done = #jobs > 0 or #special > 0 or written > 0 or succeeded or parked_jobs > 0

@@ -6,13 +6,14 @@
 -- Returns  what it was; false: there was none
 local by_hand, by_config = unpack(redis.call('HMGET', KEYS[1], ARGV[1], '{queue}' .. ARGV[1]))
 local before = by_hand or by_config
+local ids = redis.call('SMEMBERS', KEYS[3]) -- first what can be refused
 redis.call('DEL', KEYS[2], KEYS[5])
 if ARGV[2] == '' then -- first what was set by hand: then the config holds
   redis.call('HDEL', KEYS[1], by_hand and ARGV[1] or '{queue}' .. ARGV[1])
 end
 if ARGV[2] ~= '' or by_hand and by_config then
   if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
-  for _, id in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  for _, id in ipairs(ids) do
     local record = redis.pcall('GETRANGE', KEYS[4] .. id, 0, #ARGV[1] + 20)
     local name = type(record) == 'string' and record:match('^{"queue":"([^"\\]*)"')
     if name and (name:match('^(.+)%^%-?[1-9]$') or name) == ARGV[1] then

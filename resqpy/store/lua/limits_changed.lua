@@ -4,7 +4,7 @@
 -- ARGV     none
 -- Returns  (tell_all_parked) gives all of it a turn, and tells workers on a channel
 local function tell_all_parked(channel)
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  for _, member in ipairs(redis.pcall('ZRANGE', KEYS[2], 0, -1)) do
     local key, queue = member:match('^([^\n]*)\n(.*)$')
     if key then redis.pcall('ZADD', KEYS[3] .. 'ready:' .. queue, 0, key) end
   end

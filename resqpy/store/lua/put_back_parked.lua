@@ -6,18 +6,16 @@
 -- ARGV 1   the member of 1         2  the key    3  the queue               4  how many at most
 -- Returns  how many were put back, and how many are left
 -- Read by  Ruby and Node: queues, queue:<name>
-local jobs = redis.call('LRANGE', KEYS[2], -tonumber(ARGV[4]), -1)
-if #jobs > 0 then
+local wanted = math.min(tonumber(ARGV[4]), redis.call('LLEN', KEYS[2]))
+if wanted > 0 then
   redis.call('DEL', KEYS[2] .. ':') -- as in spare_memory.lua
   redis.call('SADD', KEYS[6], ARGV[3])
-  -- do first what can be refused: a job may be there twice, never nowhere
-  for n = #jobs, 1, -1 do redis.call('LPUSH', KEYS[5], jobs[n]) end
-  for _ = 1, #jobs do redis.call('RPOP', KEYS[2]) end
+  for _ = 1, wanted do redis.call('LMOVE', KEYS[2], KEYS[5], 'RIGHT', 'LEFT') end
 end
 local left = redis.call('LLEN', KEYS[2])
 if left == 0 then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-  redis.call('SREM', KEYS[3], ARGV[3])
-  redis.call('ZREM', KEYS[4], ARGV[2])
+  redis.pcall('ZREM', KEYS[1], ARGV[1])
+  redis.pcall('SREM', KEYS[3], ARGV[3])
+  redis.pcall('ZREM', KEYS[4], ARGV[2])
 end
-return { #jobs, left }
+return { wanted, left }

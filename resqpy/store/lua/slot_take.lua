@@ -13,11 +13,13 @@ local rule = fields[1] or fields[2] or fields[3]
 if not rule then return -1 end
 local most = tonumber(rule)
 if not most then return -2 end
-if (tonumber(fields[4] or fields[5]) or 0) > now_ms() then return 0 end
+for n = 4, 5 do
+  if (tonumber(fields[n]) or 0) > now_ms() then return 0 end
+end
 local count = redis.call('SCARD', KEYS[3] .. 'slots:' .. key)
 if count >= most then count = count_holders(KEYS[3], KEYS[4], key) end
 if count >= most then return 0 end
+redis.call('HSET', KEYS[3] .. 'holds', id, id .. '\n' .. key .. '\n') -- first what can be refused
 redis.call('SET', KEYS[3] .. 'lease:' .. id, '{"run_at":"' .. id .. '"', 'PX', ARGV[3])
 redis.call('SADD', KEYS[3] .. 'slots:' .. key, id)
-redis.call('HSET', KEYS[3] .. 'holds', id, id .. '\n' .. key .. '\n')
 return 1
