@@ -30,6 +30,8 @@ class SeenProcess:
         state: `working`, `paused`, `quiet`, `stopping`, `stuck`.
         seen_ms: its last heartbeat.
         workers, busy: its task processors, and those that run a job.
+        log_level: from which it writes log lines; empty: an older version, which does not tell.
+        log_until_ms: when that ends and its configuration holds again; None: it holds on.
     """
 
     id: str
@@ -40,6 +42,8 @@ class SeenProcess:
     seen_ms: int
     workers: int
     busy: int
+    log_level: str
+    log_until_ms: int | None
 
     def lives(self, now_ms: int) -> bool:
         """Whether its heartbeat is recent."""
@@ -60,6 +64,8 @@ class SeenProcess:
             "last_seen": texts.iso(self.seen_ms),
             "workers": self.workers,
             "busy": self.busy,
+            "log_level": self.log_level or None,
+            "log_until": texts.iso(self.log_until_ms),
         }
 
 
@@ -69,12 +75,15 @@ async def processes(inspector: Inspector) -> list[SeenProcess]:
     scores, fields = await store.look(
         [("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES"), ("HGETALL", store.keys.lives)]
     )
+    now_ms = await store.time_us() // 1000
     seen = {decode_name(n): _ms(s) for n, s in zip(scores[::2], scores[1::2], strict=True)}
     lives = {decode_name(n): v for n, v in zip(fields[::2], fields[1::2], strict=True)}
     found = await all_workers(inspector)
     states = await workers.states(store, list(seen))
     made = [
-        _process(each, codec.decode_lenient(lives[each]), seen[each], states.get(each, ""), found)
+        _process(
+            each, codec.decode_lenient(lives[each]), seen[each], now_ms, states.get(each, ""), found
+        )
         for each in seen
         if each in lives
     ]
@@ -86,16 +95,35 @@ def _ms(score: bytes) -> int:
 
 
 def _process(
-    incarnation: str, life: Any, seen_ms: int, state: str, found: Sequence[SeenWorker]
+    incarnation: str,
+    life: Any,
+    seen_ms: int,
+    now_ms: int,
+    state: str,
+    found: Sequence[SeenWorker],
 ) -> SeenProcess | None:
     match life:
         case {"host": str(host), "pid": int(pid), "queues": str(queues)}:
             own = [each for each in found if incarnation_of(each.worker_id) == incarnation]
             busy = sum(each.work is not None for each in own)
+            counts = len(own), busy
+            log = log_level(life.get("log"), now_ms)
             return SeenProcess(
-                incarnation, host, pid, queues, state or "working", seen_ms, len(own), busy
+                incarnation, host, pid, queues, state or "working", seen_ms, *counts, *log
             )
     return None
+
+
+def log_level(told: Any, now_ms: int) -> tuple[str, int | None]:
+    """From which level a process writes log lines, and when that ends, from what it told of it."""
+    match told:
+        case {"now": str(level), "until": int(until)} if until > now_ms:
+            return level, until
+        case {"level": str(), "now": str(level)} if "until" not in told:
+            return level, None
+        case {"level": str(level)}:
+            return level, None
+    return "", None
 
 
 async def order(

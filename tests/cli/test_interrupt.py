@@ -36,6 +36,7 @@ OTHERS = (
     "schedule import /dev/null", "schedule pause a",
     "schedule resume a", "schedule trigger a", "process list", "process ping --all",
     "process stacks --all", "process quiet --all", "process stop --all", "process scale 1 --all",
+    "process log-level debug --all",
     "locks list", "locks remove a", "leader", "stats", "info",
     "pause", "resume", "healthcheck", "task enqueue sendMail to=a@b", "task explain sendMail",
     "task run sendMail to=a@b", "tracked create sendMail to=a@b", "tracked get a", "tracked list",

@@ -21,19 +21,29 @@ async def test_processes_are_shown_and_ordered(
     name = f"{one['host']}:{pid}"
     answers = {
         words: await asyncio.to_thread(resqpy, "process", *words.split(), "--json")
-        for words in (f"ping {one['id'][:5]}", f"scale 2-3 {name}", f"stacks --host {one['host']}")
+        for words in (
+            f"ping {one['id'][:5]}",
+            f"scale 2-3 {name}",
+            f"stacks --host {one['host']}",
+            "log-level debug --for 1h --all",
+        )
     }
+    [loud] = (await asyncio.to_thread(resqpy, "process", "--json")).json
+    told = await asyncio.to_thread(resqpy, "process", "log-level", "default", "--all")
     shown = await asyncio.to_thread(resqpy, "process", "ping", "--all")
     stopped = await asyncio.to_thread(
         resqpy, "process", "stop", "--all", "--timeout", "1s", "--yes"
     )
     code, log = ended(worker)
 
-    ping, scale, stacks = (said.json[0]["answer"] for said in answers.values())
+    ping, scale, stacks, log_level = (said.json[0]["answer"] for said in answers.values())
     assert {said.code for said in answers.values()} == {Exit.OK}
     assert (str(one["pid"]), one["state"], str(ping["pid"])) == (pid, "working", pid)
     assert (scale["min"], scale["max"]) == (2, 3)
     assert "thread resqpy-heartbeat" in stacks["stacks"]
+    assert (one["log_level"], loud["log_level"]) == ("info", log_level["log"]["now"])
+    assert loud["log_until"] is not None
+    assert told.out == f"{name} ({one['id']}): logs info and above\n"
     assert shown.out.startswith(f"{name} ({one['id']}): working")
     assert (stopped.code, code) == (Exit.OK, 0)
     assert "ordered by resqpy process" in log
@@ -45,6 +55,9 @@ def test_what_is_asked_wrongly(resqpy: Call) -> None:
     assert resqpy("process", "ping", "x", "--all").code == Exit.USAGE
     assert resqpy("process", "scale", "many", "--all").code == Exit.USAGE
     assert resqpy("process", "scale", "5-1", "--all").code == Exit.USAGE
+    wrong = resqpy("process", "log-level", "dbug", "--all")
+    assert (wrong.code, "did you mean 'debug'" in wrong.err) == (Exit.USAGE, True)
+    assert resqpy("process", "log-level", "default", "--for", "1m", "--all").code == Exit.USAGE
     assert resqpy("process", "ping", "nobody:1").code == Exit.NOT_FOUND
     assert resqpy("process", "ping", "--all").code == Exit.NOT_FOUND
     assert resqpy("process", "--json").json == []

@@ -172,12 +172,21 @@ class Part:
     """Collects the listeners that a part gets."""
 
     def __init__(self) -> None:
-        self.events: dict[str, Any] = {}
+        self.listeners: list[tuple[str, Any]] = []
+
+    @property
+    def events(self) -> set[str]:
+        """Those that somebody listens to."""
+        return {event for event, _ in self.listeners}
 
     def on(self, event: str, listener: Any) -> Any:
         """A listener."""
-        self.events[event] = listener
+        self.listeners.append((event, listener))
         return listener
+
+    def off(self, event: str, listener: Any) -> None:
+        """A listener goes."""
+        self.listeners.remove((event, listener))
 
 
 EVENTS = {
@@ -208,6 +217,11 @@ def test_the_level_of_an_event(tmp_path: Path, path: str) -> None:
         part, log = Part(), EventLog(config, tmp_path)
         follow = log.follow_worker if group == "worker_logging" else log.follow_scheduler
         follow(part)
+        first = part.events
+        log.set_level("critical")
+        assert not part.events
+        log.set_level(least)
+        assert part.events == first
         return EVENTS[group][name] in part.events or f"{EVENTS[group][name]}es" in part.events
 
     assert listens("debug", "debug")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 import types
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.diagnosis.processes import SeenProcess, order, processes
+from resqpy.diagnosis.processes import SeenProcess, log_level, order, processes
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.framework.api.api import api
+from resqpy.framework.logs.log import configure, get_logger
 from resqpy.framework.process.process import Process
 from resqpy.store import orders
 from tests.framework.conftest import MakeProject, until
@@ -29,6 +32,14 @@ BLOCKS = """
         "For the test."
         events.ENTERED.set()
         assert events.GO_ON.wait(60)
+"""
+
+QUICK = """
+    from resqpy import task
+
+    @task
+    async def quick():
+        "For the test."
 """
 
 
@@ -181,3 +192,84 @@ async def test_a_blocked_loop_answers(
     assert "GO_ON.wait(60)" in answers["stacks"]["stacks"]
     assert answers["stacks"]["busy"] == 1
     assert "blocked" in answers["quiet"]["waits"]
+
+
+async def test_it_logs_more_for_a_time(
+    make_project: MakeProject, redis_url: str, tmp_path: Path
+) -> None:
+    """Whoever logs, also by a logger that was bound before; then its configuration holds by itself again."""
+    file = tmp_path / "log"
+    project = make_project(
+        {
+            "tasks.min_task_processors": 1,
+            "tasks.heartbeat": 200,
+            "logger.file": str(file),
+            "logger.level": "info",
+        },
+        tasks__quick=QUICK,
+    )
+    configure(project.config.logger, "demo")
+    bound = get_logger(by="me").bind()
+
+    async def lines(event: str) -> int:
+        await api.tasks.enqueue("quick")
+        bound.debug("my line")
+        logging.getLogger("mine").debug("theirs")
+        return _read(file).count(event)
+
+    async with Process(project, worker=True) as process:
+        assert (await seen(redis_url)).log_level == "info"
+        answer = await give(redis_url, "log-level", {"log_level": "debug", "for_ms": 60_000})
+        shown = await seen(redis_url)
+        await until(lambda: lines("job started"))
+        assert process.resque.multi_worker is not None
+        assert process.resque.multi_worker.has_listeners("job")
+        text = _read(file)
+        await give(redis_url, "log-level", {"log_level": "error", "for_ms": 1})
+        await until(lambda: _logs(redis_url, "info", file, "of the configuration again"))
+        assert not process.resque.multi_worker.has_listeners("job")
+        await give(redis_url, "log-level", {"log_level": "warning"})
+        ever = await seen(redis_url)
+        await give(redis_url, "log-level")
+        default = await seen(redis_url)
+        wrong = await give(redis_url, "log-level", {"log_level": "debgu"})
+
+    assert answer["log"]["now"] == shown.log_level == "debug"
+    assert answer["log"]["until"] == shown.log_until_ms
+    assert "my line" in text
+    assert "theirs" in text
+    assert (ever.log_level, ever.log_until_ms) == ("warning", None)
+    assert default.log_level == "info"
+    assert "did you mean 'debug'" in wrong["error"]
+
+
+def _read(file: Path) -> str:
+    return file.read_text()
+
+
+async def _logs(url: str, level: str, file: Path, text: str) -> bool:
+    return (await seen(url)).log_level == level and text in _read(file)
+
+
+async def test_the_application_has_its_own_logging(process: Process, redis_url: str) -> None:
+    """Which is left alone, with an error that says so."""
+    answer = await give(redis_url, "log-level", {"log_level": "debug"})
+
+    assert "configures its logging itself" in answer["error"]
+    assert (await seen(redis_url)).log_level == process.project.config.logger.level
+
+
+@pytest.mark.parametrize(
+    ("told", "level", "until_ms"),
+    [
+        (None, "", None),
+        ([], "", None),
+        ({"level": "info"}, "info", None),
+        ({"level": "info", "now": "debug"}, "debug", None),
+        ({"level": "info", "now": "debug", "until": 101}, "debug", 101),
+        ({"level": "info", "now": "debug", "until": 100}, "info", None),
+    ],
+)
+def test_what_a_process_told(told: Any, level: str, until_ms: int | None) -> None:
+    """An older version tells nothing; a time that is over does not hold."""
+    assert log_level(told, 100) == (level, until_ms)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.cli.arguments.flags import MILLISECONDS, option, options
 from resqpy.cli.arguments.session import ask
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from resqpy.diagnosis.processes import SeenProcess
     from resqpy.engine.inspect.inspector import Resque
 
+DEFAULT = "default"
 WAIT_MS, VALID_MS = 15_000, 300_000
-HEADS = ("process", "host", "pid", "state", "busy", "seen", "queues")
+HEADS = ("process", "host", "pid", "state", "busy", "seen", "log", "queues")
 CHOICE = options(
     click.argument("ids", nargs=-1, metavar="[ID]…"),
     option("--host", metavar="NAME", help="All processes of this host."),
@@ -42,7 +44,7 @@ _VARIABLES = {"auto_envvar_prefix": "RESQPY_PROCESSES"}
 
 @click.group(cls=Group, default="list", context_settings=_VARIABLES)
 def process() -> None:
-    """Show the worker processes of resqpy; let them say how they are, take no more jobs, stop, or scale.
+    """Show the worker processes of resqpy; let them say how they are, take no more jobs, stop, scale, or log more.
 
     A process is named by the beginning of its id, or as host:pid. It answers within a second; if a job blocks its
     event loop, with its next heartbeat at the latest (10 s). What is away, or of an older resqpy, does not
@@ -63,7 +65,8 @@ def list_() -> None:
     def cells(each: SeenProcess) -> tuple[Any, ...]:
         seen = texts.distance(min(each.seen_ms, now_ms), now_ms)
         busy = f"{each.busy} of {each.workers}"
-        return each.id, each.host, each.pid, each.state, busy, seen, each.queues
+        log = _log(each.log_level, each.log_until_ms, now_ms)
+        return each.id, each.host, each.pid, each.state, busy, seen, log, each.queues
 
     output.listing(found, lambda each: each.as_json(), HEADS, cells, empty="no worker processes")
 
@@ -122,6 +125,46 @@ def scale(*, bounds: str, **chosen: Any) -> int:
         )
     args = {"min": int(least), "max": int(most or least)}
     return _order("scale", args, _said, **chosen)
+
+
+@process.command("log-level")
+@click.argument("level", metavar="LEVEL")
+@CHOICE
+@VALID
+@option("--for", "for_ms", type=MILLISECONDS, metavar="DURATION",
+        help="How long; then their configuration holds again. Default: until they are restarted.")  # fmt: skip
+def log_level(*, level: str, for_ms: int | None, **chosen: Any) -> int:
+    """Let processes write log lines of this level and above: debug, info, warning, error, critical, or default.
+
+    `default` is the level of their configuration.
+    """
+    from resqpy.framework.config.kinds import LEVEL, LEVELS
+
+    args: dict[str, Any] = {} if for_ms is None else {"for_ms": for_ms}
+    try:
+        args |= {} if level == DEFAULT else {"log_level": LEVEL.check(level)}
+    except UsageError as error:
+        known = (*LEVELS, DEFAULT)
+        hint = near_match(level.lower(), known)
+        raise click.UsageError(
+            f"{level!r} is not a log level ({', '.join(known)}){hint}"
+        ) from error
+    if level == DEFAULT and for_ms is not None:
+        raise click.UsageError("--for: `default` holds until another level is ordered")
+
+    def told(answer: dict[str, Any]) -> str:
+        if "error" in answer or "waits" in answer:
+            return _said(answer)
+        log = answer.get("log", {})
+        left = f" for {texts.duration(for_ms)}" if for_ms is not None and "until" in log else ""
+        return f"logs {log.get('now', log.get('level'))} and above{left}"
+
+    return _order("log-level", args, told, **chosen)
+
+
+def _log(level: str, until_ms: int | None, now_ms: int) -> str:
+    left = "" if until_ms is None else f" for {texts.duration(until_ms - now_ms)}"
+    return f"{level or '-'}{left}"
 
 
 def _said(answer: dict[str, Any]) -> str:

@@ -6,7 +6,9 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.model import WorkerId
@@ -83,12 +85,17 @@ def number_of(worker: WorkerId) -> int:
     return read.number if read else 0
 
 
-def life(most: int, queues: str, host: str | None = None) -> bytes:
+def life(
+    most: int, queues: str, host: str | None = None, facts: Mapping[str, Any] | None = None
+) -> bytes:
     """A process as JSON, from which `ids_of` makes the ids of its slots 1 to `most`; and that it knows limits
     of tasks, so that it takes what is parked for one.
+
+    Args:
+        facts: what else others are told of it.
     """
     fields = {"host": host_name(host), "pid": os.getpid(), "queues": queues, "most": most}
-    return codec.encode_text({**fields, "form": _FORM, "limits": 1})
+    return codec.encode_text({**fields, "form": _FORM, "limits": 1, **(facts or {})})
 
 
 def queues_of(life: bytes) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resqpy.base.clock import Clock, iso_utc
 from resqpy.base.concurrency.own_tasks import OwnTask
@@ -54,6 +54,7 @@ class Slots:
         started: when it began, as Ruby writes it.
         spoiled: ids that have left, but stay registered because their record is not empty; their numbers
             are not reused.
+        facts: what others are told of the process besides, in JSON.
     """
 
     def __init__(self, store: Store, queues: str, host: str | None, clock: Clock) -> None:
@@ -66,6 +67,7 @@ class Slots:
         self._most = 0
         self._gone: list[WorkerId] = []  # still to be removed from Redis
         self.spoiled: list[WorkerId] = []
+        self.facts: dict[str, Any] = {}
 
     @property
     def size(self) -> int:
@@ -119,10 +121,14 @@ class Slots:
         await self._register(self.worker_ids, epoch)
 
     async def _register(self, ids: Sequence[WorkerId], epoch: int | None) -> None:
-        life = identity.life(self._most, self._queues, self._host)
+        life = identity.life(self._most, self._queues, self._host, self.facts)
         await workers.register(
             self._store, self.incarnation, ids, self.started, epoch=epoch, life=life
         )
+
+    async def tell_facts(self) -> None:
+        """Publish `facts`, which have changed. One round trip."""
+        await self._register((), None)
 
     def _new_id(self, number: int) -> WorkerId:
         return identity.worker_id(number, self.incarnation, self._queues, self._host)

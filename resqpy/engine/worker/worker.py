@@ -163,6 +163,7 @@ class BaseWorker(Role):
     Attributes:
         queue: for tasks and plugins that enqueue, on the same Redis.
         on_order: obeys orders (`resqpy process`), in the heartbeat's thread, and returns the answer.
+        facts: what others are told of the process besides, in JSON; set before the start.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class BaseWorker(Role):
         self._newer: Newer | None = None
         self._dispatcher: asyncio.Task[None] | None = None
         self.on_order: Obey = _refuse
+        self.facts: dict[str, Any] = {}
 
     @property
     def pool(self) -> Pool:
@@ -212,6 +214,7 @@ class BaseWorker(Role):
             worker=self,
             clock=self._clock,
         )
+        pool.slots.facts = self.facts
         self._stopping = Stopping(pool, self.options, self)
         newer = self._newer = Newer(
             self.store, self.definitions, pool.slots.incarnation, self._clock, self._left

@@ -43,6 +43,7 @@ class ResqueParts:
         scheduler: None if this process has none.
         failures: tells the project's middleware of failed jobs.
         store: the Redis of all of them.
+        log: writes their events.
         task_locks: renews the locks of all tracked tasks that run in this process.
     """
 
@@ -52,7 +53,7 @@ class ResqueParts:
 
     def __init__(self, project: Project, store: Store, log: EventLog) -> None:
         self._project = project
-        self._log = log
+        self.log: EventLog = log
         self.store = store
         self._parts = {name: part(name, project.config) for name in PARTS}
         definitions = project.registry.definitions
@@ -82,7 +83,7 @@ class ResqueParts:
             worker_options(config),
             scaling_options(config),
         )
-        self._log.follow_worker(self.multi_worker)
+        self.log.follow_worker(self.multi_worker)
         self.failures.follow(self.multi_worker)
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
@@ -121,7 +122,7 @@ class ResqueParts:
         self.scheduler = self._parts["scheduler"](
             self.store, self._project.registry.definitions, scheduler_options(self._project.config)
         )
-        self._log.follow_scheduler(self.scheduler)
+        self.log.follow_scheduler(self.scheduler)
         self.failures.follow_scheduler(self.scheduler)
 
 

@@ -35,6 +35,8 @@ class Emitting(Protocol):
 
     def on(self, event: str, listener: Any) -> Any: ...
 
+    def off(self, event: str, listener: Any) -> Any: ...
+
 
 class EventLog:
     """Logs the events of the parts of a process.
@@ -53,9 +55,29 @@ class EventLog:
         self._log = get_logger().bind()
         self._least = logging.getLevelName(config.logger.level.upper())
         self._filter = Filter(config.logger)
+        self._following: list[Callable[[], None]] = []
+        self._listening: list[Callable[[], None]] = []
+
+    def set_level(self, level: str) -> None:
+        """Log events of this level and above from now on; the others have no listener."""
+        self._least = logging.getLevelName(level.upper())
+        for stop in self._listening:
+            stop()
+        self._listening.clear()
+        for follow in self._following:
+            follow()
 
     def follow_worker(self, worker: Emitting) -> None:
         """Log the events of a `MultiWorker`, whose first argument is the number of the task processor."""
+        self._following.append(partial(self._follow_worker, worker))
+        self._follow_worker(worker)
+
+    def follow_scheduler(self, scheduler: Emitting) -> None:
+        """Log the events of a `Scheduler`."""
+        self._following.append(partial(self._follow_scheduler, scheduler))
+        self._follow_scheduler(scheduler)
+
+    def _follow_worker(self, worker: Emitting) -> None:
         levels = self._config.tasks.worker_logging
         self._listen(
             worker, "start", levels.start, lambda number: ("worker started", of_slot(number))
@@ -79,8 +101,7 @@ class EventLog:
         self._listen(worker, "error", levels.internal_error, _unless_away(_error))
         self._listen(worker, "multi_worker_action", levels.multi_worker_action, _scaling)
 
-    def follow_scheduler(self, scheduler: Emitting) -> None:
-        """Log the events of a `Scheduler`."""
+    def _follow_scheduler(self, scheduler: Emitting) -> None:
         levels = self._config.tasks.scheduler_logging
         for event, level in (
             ("start", levels.start),
@@ -107,13 +128,17 @@ class EventLog:
         listener = self._listener(level, self._success)
         direct = None if self._config.logger.arguments else direct_lines(level or "")
         if listener is not None and direct is not None:
-            worker.on("successes", partial(self._successes, listener, direct))
+            self._on(worker, "successes", partial(self._successes, listener, direct))
         elif listener is not None:
-            worker.on("success", listener)
+            self._on(worker, "success", listener)
 
     def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
         if (listener := self._listener(level, describe)) is not None:
-            part.on(event, listener)
+            self._on(part, event, listener)
+
+    def _on(self, part: Emitting, event: str, listener: Callable[..., None]) -> None:
+        part.on(event, listener)
+        self._listening.append(partial(part.off, event, listener))
 
     def _listener(self, level: str | None, describe: Describe) -> Callable[..., None] | None:
         """What logs an event; None: its line would not be written."""

@@ -47,20 +47,45 @@ def configure(
     """
     file = _file(config, stream)
     on_terminal = _for_people(config, file)
-    level = getattr(logging, config.level.upper())
     said = {} if process is None else {"process": process}
     shared = _shared_processors(name, said, on_terminal=on_terminal)
     renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
     processors = _Processors([*shared, *renderer])
     processors.file = file
     processors.used_with = {
-        "wrapper_class": structlog.make_filtering_bound_logger(level),
+        "wrapper_class": _BoundLogger,
         "logger_factory": lambda *_: _LineLogger(file),
     }
     structlog.configure(processors, cache_logger_on_first_use=False, **processors.used_with)
     if isinstance(file, LogStream):
         file.writer.notice = partial(_lines_were_lost, [*shared, *renderer])
-    _configure_standard_library(file, level, shared, renderer)
+    _configure_standard_library(file, shared, renderer)
+    _set_levels(config.level)
+
+
+class _BoundLogger(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ignore[misc]  # a base that is made
+    """Every logger of structlog, so that another level holds for those that exist, too."""
+
+
+def set_level(level: str) -> None:
+    """Write lines of this level and above from now on, whoever logs them.
+
+    Raises:
+        UsageError: the application has configured structlog itself.
+    """
+    if structlog.get_config()["wrapper_class"] is not _BoundLogger:
+        raise UsageError(
+            "the application configures its logging itself, so resqpy leaves the level alone"
+        )
+    _set_levels(level)
+
+
+def _set_levels(level: str) -> None:
+    number = getattr(logging, level.upper())
+    _BoundLogger.__bases__ = (structlog.make_filtering_bound_logger(number),)
+    logging.getLogger().setLevel(number)
+    for chatty in ("asyncio", "redis"):
+        logging.getLogger(chatty).setLevel(max(number, logging.INFO))
 
 
 def fills_standard_error(config: LoggerConfig) -> bool:
@@ -275,7 +300,7 @@ _as_json = codec.json_for_people(text_of)
 
 
 def _configure_standard_library(
-    file: TextIO, level: int, shared: Sequence[Any], renderer: Sequence[Any]
+    file: TextIO, shared: Sequence[Any], renderer: Sequence[Any]
 ) -> None:
     handler = logging.StreamHandler(file)
     handler.setFormatter(
@@ -290,9 +315,6 @@ def _configure_standard_library(
             root.removeHandler(old)
     logging.captureWarnings(True)  # noqa: FBT003 - its signature
     root.addHandler(handler)
-    root.setLevel(level)
-    for chatty in ("asyncio", "redis"):
-        logging.getLogger(chatty).setLevel(max(level, logging.INFO))
 
 
 def _is_basic(handler: logging.Handler) -> bool:

@@ -14,7 +14,8 @@ from resqpy.base.errors import UsageError
 from resqpy.base.imports import own_version
 from resqpy.base.masking import masked_text
 from resqpy.engine.worker.heartbeat import state_of
-from resqpy.framework.logs.log import get_logger
+from resqpy.framework.config.kinds import LEVEL
+from resqpy.framework.logs.log import get_logger, set_level
 from resqpy.framework.process.health import dump
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Orders:
         self._process = process
         self._worker = worker
         self._loop = asyncio.get_running_loop()
+        self._level = process.project.config.logger.level
+        self._back: asyncio.TimerHandle | None = None
+        worker.facts["log"] = {"level": self._level}
 
     async def obey(self, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Obey an order; returns the answer.
@@ -53,6 +57,7 @@ class Orders:
             "quiet": self._quiet,
             "stop": partial(self._stop, args.get("timeout_ms")),
             "scale": partial(self._scale, args.get("min"), args.get("max")),
+            "log-level": partial(self._log_level, args.get("log_level"), args.get("for_ms")),
         }
         if verb not in acts:
             raise UsageError(f"this version of resqpy ({own_version()}) knows no order {verb!r}")
@@ -77,6 +82,7 @@ class Orders:
             "processors": pool.slots.size,
             "min": scaling.min_task_processors,
             "max": scaling.max_task_processors,
+            "log": worker.facts["log"],
         }
         silent_s = self._process.loop_watch.look()
         return facts | ({"blocked_s": round(silent_s, 1)} if silent_s >= _LOOP_WITHIN_S else {})
@@ -98,3 +104,31 @@ class Orders:
         if type(least) is not int or type(most) is not int:
             raise UsageError(f"scale: {least!r} to {most!r} are no numbers")
         await self._worker.rescale(least, most)
+
+    async def _log_level(self, level: Any, for_ms: Any) -> None:
+        """Write lines from another level on; None: that of the configuration."""
+        wanted = self._level if level is None else LEVEL.check(level)
+        log: dict[str, Any] = {"level": self._level}
+        if wanted != self._level:
+            log["now"] = wanted
+            if for_ms is not None:
+                log["until"] = await self._worker.store.time_us() // 1000 + int(for_ms)
+        self._write_from(wanted)
+        if "until" in log:
+            self._back = self._loop.call_later(int(for_ms) / 1000, self._go_back)
+        self._worker.facts["log"] = log
+        if not self._worker.pool.stopping:  # it would be registered again
+            await self._worker.pool.slots.tell_facts()
+
+    def _go_back(self) -> None:
+        """The time of an ordered level is over; others see that by themselves."""
+        self._write_from(self._level)
+        self._worker.facts["log"] = {"level": self._level}
+        get_logger().warning("log level is that of the configuration again", log_level=self._level)
+
+    def _write_from(self, level: str) -> None:
+        set_level(level)
+        self._process.resque.log.set_level(level)
+        if self._back is not None:
+            self._back.cancel()
+            self._back = None
