@@ -342,6 +342,86 @@ def test_the_tests_of_the_project(site: Site, redis_url: str) -> None:
         assert redis.keys("*") == []
 
 
+CLEARS = """
+from django.test import SimpleTestCase
+from resqpy.contrib.django.testing import clear, drain
+from shop.tasks import kept
+
+class ClearTests(SimpleTestCase):
+    def setUp(self):
+        clear()
+
+    def test_it(self):
+        kept.sync.enqueue(n=1)
+        self.assertEqual(len(drain()), 1)
+"""
+DRAINS = "resqpy.contrib.django.testing.DrainBackend"
+
+
+def test_clear_where_no_task_of_djangos_is(site: Site, redis_url: str) -> None:
+    """Nothing makes Django's backends then; the tests have a Redis of their own all the same."""
+    code = "import os, resqpy\n@resqpy.task\ndef kept(n: int) -> None:\n    'It does nothing.'\n"
+    (site.root / "shop" / "tasks.py").write_text(code)
+    (site.root / "shop" / "tests.py").write_text(CLEARS)
+    with (site.root / "config" / "settings.py").open("a") as settings:
+        settings.write('INSTALLED_APPS = ["shop", "resqpy.contrib.django"]\n')
+    with Redis.from_url(redis_url) as redis:
+        redis.set("real", "data")
+        done = site.manage("test", "--verbosity", "0", environ={"SITE_BACKEND": DRAINS})
+        assert "Ran 1 test" in done.stderr
+        assert redis.keys("*") == [b"real"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "before", "problem"),
+    [
+        ({"SITE_BACKEND": DRAINS}, "", None),
+        ({}, "", "DrainBackend"),
+        ({}, "api.sync.tasks.stats(); DrainBackend('default', {'OPTIONS': {}})", "another Redis"),
+    ],
+    ids=["set up", "no backend of tests", "opened before"],
+)
+def test_only_a_redis_of_tests_is_emptied(
+    site: Site, redis_url: str, environ: dict[str, str], before: str, problem: str | None
+) -> None:
+    """Neither `clear` nor `drain` touches the configured one, whose jobs nobody may lose or run."""
+    with Redis.from_url(redis_url) as redis:
+        redis.set("real", "data")
+        for verb in ("clear", "drain"):
+            told = site.script(
+                f"""
+                from resqpy import UsageError, api
+                from resqpy.contrib.django.testing import DrainBackend, clear, drain
+                {before or "pass"}
+                try:
+                    {verb}()
+                    print("null")
+                except UsageError as error:
+                    print(json.dumps(str(error)))
+                """,
+                **environ,
+            )
+            assert (problem or "") in (told or "")
+            assert (told is None) == (problem is None)
+        assert redis.keys("*") == [b"real"]
+
+
+def test_sentinels_are_not_asked_for_a_redis_of_tests(site: Site, redis_url: str) -> None:
+    """Nor is a Cluster: what the settings say beside the URL leads to the real one too."""
+    environ = {"SITE_BACKEND": DRAINS, "RESQPY_REDIS_SENTINELS": "127.0.0.1:1"}
+    told = site.script(
+        """
+        from resqpy.contrib.django.testing import clear
+        clear()
+        print(json.dumps(bool(kept.sync.enqueue(n=1))))
+        """,
+        **environ,
+    )
+    assert told is True
+    with Redis.from_url(redis_url) as redis:
+        assert redis.keys("*") == []
+
+
 @pytest.mark.parametrize(
     ("words", "environ", "identity"),
     [

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from resqpy.contrib.django.backend import found_modules, redis_problems
 from resqpy.framework.tasks.middleware import Middleware, TaskCall
 
 NAME = "resqpy.contrib.django"
+_OF_TESTS = f"{NAME}.testing.DrainBackend"
 SHARED: dict[str, Any] = {}  # by alias, the connections of a test that all jobs use
 
 
@@ -36,6 +38,10 @@ class ResqpyConfig(AppConfig):  # type: ignore[misc]  # Django has no types
         for name, value in variables().items():
             os.environ.setdefault(name, value)
         checks.register(_check_redis, deploy=True)
+        if any(
+            each.get("BACKEND") == _OF_TESTS for each in getattr(settings, "TASKS", {}).values()
+        ):
+            import_module(_OF_TESTS.rpartition(".")[0]).use_redis_of_tests()
 
 
 def _check_redis(**_: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from django.db import connections
 
 from resqpy import api
+from resqpy.base.errors import UsageError
 from resqpy.contrib.django.apps import SHARED
 from resqpy.contrib.django.backend import ResqpyBackend
 from resqpy.embedded import PrivateServer
@@ -28,8 +29,15 @@ class DrainBackend(ResqpyBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
-        if not REDIS_OF_TESTS:
-            REDIS_OF_TESTS.append(lambda: _server().url)
+        use_redis_of_tests()
+
+
+def use_redis_of_tests() -> None:
+    """Let this process use no other Redis. The app calls it too, where the settings name `DrainBackend`: Django
+    makes backends when a task of its own is defined, and there may be none.
+    """
+    if not REDIS_OF_TESTS:
+        REDIS_OF_TESTS.append(lambda: _server().url)
 
 
 @cache
@@ -43,18 +51,51 @@ def drain(
     """Run the jobs in the queues until they are empty, in the transaction of the test: see `resqpy.testing.drain`.
     What `transaction.on_commit` holds back is not there yet; `TestCase.captureOnCommitCallbacks(execute=True)`
     lets it go.
+
+    Raises:
+        UsageError: the Redis that is used here is not one of the tests.
     """
+    url = _url_of_tests()
+
+    async def drained() -> Drained:
+        _refuse_others(url)
+        return await drain_queues(queues, delayed=delayed, raising=raising)
+
     with _shared_connections():
-        return api.sync.run(drain_queues, queues, delayed=delayed, raising=raising)
+        return api.sync.run(drained)
 
 
 def clear() -> None:
-    """Empty the Redis of the tests: for `setUp`, where no fixture does so."""
-    api.sync.run(_flush)
+    """Empty the Redis of the tests: for `setUp`, where no fixture does so.
+
+    Raises:
+        UsageError: the Redis that is used here is not one of the tests.
+    """
+    url = _url_of_tests()
+
+    async def cleared() -> None:
+        _refuse_others(url)
+        await api.redis.call("FLUSHDB")
+
+    api.sync.run(cleared)
 
 
-async def _flush() -> None:
-    await api.resque.store.call("FLUSHDB")
+def _url_of_tests() -> str:
+    if not REDIS_OF_TESTS:
+        raise UsageError(
+            "the tests have no Redis of their own: in their settings, let DrainBackend be the BACKEND of TASKS "
+            "and 'resqpy.contrib.django' be one of INSTALLED_APPS"
+        )
+    return REDIS_OF_TESTS[-1]()
+
+
+def _refuse_others(url: str) -> None:
+    used = api.redis.options
+    if used.url != url or used.sentinels or used.cluster:
+        raise UsageError(
+            "another Redis than that of the tests is used here: it was opened before DrainBackend was made, or "
+            "redis.url was overridden; let the tests' settings name DrainBackend in TASKS"
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,7 +68,10 @@ class ProjectDirectory:
             EmbeddedRedisError: no server is available.
         """
         if (url := self._redis_of_test()) is not None:
-            return redis_options(self.config, url)
+            made = redis_options(
+                self.config, url
+            )  # what stands beside a URL leads to another Redis
+            return replace(made, sentinels=(), cluster=False, seeds=(), extra={})
         if not self.uses_embedded_redis:
             return redis_options(self.config)
         if self._embedded is None:
