@@ -21,7 +21,7 @@ from resqpy.base.json_rules import member_text, replace_member
 T = TypeVar("T")
 
 WRAPPER = "ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper"
-FACTS = "active_job"  # among the additional keys of such a job: what else its wrapper says
+_DIGITS = 10  # of a number of tries
 
 _GLOBALID, _SERIALIZED = "_aj_globalid", "_aj_serialized"
 _SYMBOL_KEYS, _KEYWORDS = "_aj_symbol_keys", "_aj_ruby2_keywords"
@@ -120,7 +120,12 @@ def opened(args: list[Any]) -> tuple[str, list[Any], dict[str, Any]]:
     facts = dict(args[0])
     given = facts.pop("arguments", None)
     name: str = facts.pop("job_class")
-    return name, [*map(_read, given)] if isinstance(given, list) else [], facts
+    if not isinstance(given, list):
+        return name, [], facts
+    try:
+        return name, [*map(_read, given)], facts
+    except RecursionError:
+        return name, [_unknown({"arguments": given}, "it is nested too deeply")], facts
 
 
 def class_in(payload: Mapping[str, Any]) -> Any:
@@ -140,7 +145,7 @@ def args_in(payload: Mapping[str, Any]) -> Any:
 def executions(facts: Mapping[str, Any]) -> int:
     """How often a job was tried before."""
     made = facts.get("executions")
-    return made if type(made) is int and made > 0 else 0
+    return made if type(made) is int and 0 < made < 10**_DIGITS else 0
 
 
 def tried_again(raw: bytes) -> bytes:
@@ -148,9 +153,10 @@ def tried_again(raw: bytes) -> bytes:
     args = member_text(raw, "args")
     wrapper = b"" if args is None else args.strip()[1:-1].strip()
     made = member_text(wrapper, "executions")
-    if args is None or made is None or not (made.isdigit() or made == b"null"):
+    few = made is not None and made.isdigit() and len(made) <= _DIGITS
+    if args is None or made is None or not (few or made == b"null"):
         return raw
-    count = b"%d" % (int(made if made.isdigit() else 0) + 1)
+    count = b"%d" % (int(made if few else 0) + 1)
     return replace_member(raw, "args", b"[%b]" % replace_member(wrapper, "executions", count))
 
 
@@ -208,7 +214,7 @@ def _read_object(value: dict[str, Any]) -> Any:
         return _unknown(value, f"resqpy knows no serializer {name!r}")
     try:
         return read(value)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except Exception:  # a foreign value may raise anything: decimal.InvalidOperation, for one
         return _unknown(value, f"it is no value of {name}")
 
 

@@ -308,9 +308,10 @@ def decode_job(raw: bytes, queue: str) -> Job:
     data.pop("queue", None)
     if not isinstance(args, list):
         args = _lenient_args(args)
+    wrapper = None
     if class_name == activejob.WRAPPER and activejob.is_wrapper(class_name, args):
-        class_name, args, data[activejob.FACTS] = activejob.opened(args)
-    return Job(class_name, args, queue, raw, data)
+        class_name, args, wrapper = activejob.opened(args)
+    return Job(class_name, args, queue, raw, data, wrapper)
 
 
 def _lenient_args(args: Any) -> list[Any]:
@@ -396,7 +397,7 @@ def with_queue(job: Job) -> bytes:
     queue = encode_text(job.queue)
     if named == queue:
         return job.raw
-    if job.extra:  # other keys, such as PHP's id; or the class of a job of ActiveJob
+    if job.extra or job.wrapper is not None:  # other keys, such as PHP's id; or another class
         raw = job.raw.lstrip(b"\xef\xbb\xbf \t\r\n")
         return b'{"queue":%b,%b' % (queue, raw[1:]) if named is None else for_queue(raw, job.queue)
     args = member_text(job.raw, "args") if b'"args"' in job.raw else None

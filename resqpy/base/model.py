@@ -19,7 +19,8 @@ class Job:
         args: its arguments; always a list.
         queue: the queue it was taken from (the `queue` in its text is ignored).
         raw: its exact bytes, used whenever it is kept, moved or compared.
-        extra: additional top-level keys.
+        extra: additional top-level keys: foreign, so nothing of ours may be among them.
+        wrapper: what else the wrapper of an ActiveJob says; None: it is none.
     """
 
     class_name: str
@@ -27,10 +28,12 @@ class Job:
     queue: str
     raw: bytes
     extra: dict[str, Any] = field(default_factory=dict)
+    wrapper: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As node-resque shows it."""
-        return {"class": self.class_name, "queue": self.queue, "args": self.args, **self.extra}
+        shown = {"class": self.class_name, "queue": self.queue, "args": self.args, **self.extra}
+        return shown if self.wrapper is None else {**shown, "active_job": self.wrapper}
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,10 +326,9 @@ ID_LENGTH = 10  # displayed hex digits of a failed entry's digest
 
 def job_json(job: Job, redaction: Redaction) -> dict[str, Any]:
     """A job."""
-    shown = {"class": job.class_name, "queue": job.queue, "args": job.args, **job.extra}
     if isinstance(job, UnreadableJob):
         return {"queue": job.queue, "problem": job.problem, "bytes": len(job.raw)}
-    redacted: dict[str, Any] = redaction.shown(shown)
+    redacted: dict[str, Any] = redaction.shown(job.to_dict())
     return redacted
 
 

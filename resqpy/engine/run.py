@@ -118,8 +118,8 @@ class Run:
     @property
     def executions(self) -> int | None:
         """How often its job says that it was tried before, as those of ActiveJob do; None: it does not say."""
-        facts = self.job.extra.get(activejob.FACTS)
-        return None if facts is None else activejob.executions(facts)
+        wrapper = self.job.wrapper
+        return None if wrapper is None else activejob.executions(wrapper)
 
     @property
     def scheduled_at(self) -> datetime | None:

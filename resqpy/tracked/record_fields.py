@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from resqpy.base import codec
-from resqpy.base.errors import ResqpyError
 from resqpy.base.when import Backoff
 from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.record import (
@@ -204,7 +203,7 @@ def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
             if known is not None:
                 attribute, value = known
                 values[attribute] = value(text)
-    except (ValueError, ResqpyError) as error:
+    except Exception as error:
         raise ValueError(f"its field {field!r}: {error}") from error
     values["retries"] = _retries(*map(fields.get, _POLICY))
     token = fields.get("lock")
@@ -234,7 +233,7 @@ def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
         names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
         texts = [word.decode() for word in flat[1::2]]
         return from_fields(task_id, dict(zip(names, texts, strict=True)))
-    except (ValueError, TypeError, KeyError, AttributeError, ResqpyError) as error:
+    except Exception as error:  # a foreign value may let anything raise
         raise MalformedTask(
             f"the record of the tracked task {task_id} can't be read ({error}): it is left alone; find out who "
             "wrote to its key"

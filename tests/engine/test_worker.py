@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resqpy import Inspector, Queue, Worker
-from resqpy.base import job_records
+from resqpy.base import activejob, job_records
 from resqpy.base.concurrency.own_tasks import answered_elsewhere
 from resqpy.base.errors import InvalidQueueName, PoolStateError, UnknownTask
 from resqpy.base.json_rules import read_strict
@@ -233,6 +233,46 @@ async def test_bad_jobs_fail_and_their_bytes_are_kept(
     assert len(entries) + len(work.args("success")) == 2
     left = await dump(redis)
     assert not [key for key in left if "held" in str(key) or "worker:" in str(key)]
+
+
+def _wrapped(arguments: str, more: str = "") -> bytes:
+    return (
+        f'{{"class":"{activejob.WRAPPER}","args":[{{"job_class":"add","arguments":[{arguments}]{more}}}]}}'
+    ).encode()
+
+
+def _duration(text: str) -> str:
+    name, inside = (
+        "ActiveJob::Serializers::DurationSerializer",
+        "ActiveJob::Serializers::BigDecimalSerializer",
+    )
+    return f'{{"_aj_serialized":"{name}","value":{{"_aj_serialized":"{inside}","value":"{text}"}}}}'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        _wrapped(_duration("abc")),
+        _wrapped(_duration("1e999999")),
+        _wrapped(_duration("sNaN")),
+        _wrapped("[" * 90 + _duration("abc") + "]" * 90),
+        _wrapped("1", ',"executions":' + "9" * 4300),
+        b'{"class":"add","args":[{}],"active_job":1}',
+        b'{"class":"add","args":["x"],"active_job":{"executions":"many"}}',
+        b'{"class":"add","args":[],"id":"x","queue_time":1e308,"resqpy_deadline":' + b"9" * 4300 + b"}",
+        b'{"class":"add","args":[],"resqpy_expires":{},"resqpy_at":' + b"9" * 4300 + b"}",
+    ],
+)  # fmt: skip
+async def test_foreign_values_fail_their_job_alone(redis_url: str, redis: Any, raw: bytes) -> None:
+    """Whatever reading them raises: the bytes are kept, and the worker works on."""
+    async with Queue(redis_url) as queue, working(redis_url, {"add": add}, "q") as work:
+        await redis.rpush("resque:queue:q", raw)
+        await redis.sadd("resque:queues", "q")
+        await queue.enqueue("q", "add", [1, 1])
+        await work.until(2)
+        assert [args[3] for args in work.args("success")] == [2]
+    [entry] = await redis.lrange("resque:failed", 0, -1)
+    assert job_records.decode_failed(entry).job_raw == raw
 
 
 async def test_a_huge_job_fails_and_can_be_recovered(redis_url: str, redis: Any) -> None:

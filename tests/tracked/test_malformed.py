@@ -20,6 +20,7 @@ SPOILED = [
     {"status": "asleep"},
     {"last": "1:2"},
     {"tags": "{"},
+    {"error": "[" * 3000 + "]" * 3000},
     {"backoff": "often"},
     {"priority": b"\xff"},
     {"end": "soon"},

@@ -10,12 +10,12 @@ import pytest
 
 from resqpy.base import codec
 from resqpy.base.activejob import (
-    FACTS,
     WRAPPER,
     GlobalID,
     Range,
     Symbol,
     check_readable,
+    executions,
     serialized,
     tried_again,
     wrapped,
@@ -78,6 +78,11 @@ def test_what_it_serializes_is_plain_json(sent: Any, seen: Any) -> None:
         _by("Duration", value="x"),
         _by("Duration", value=1e300),
         _by("Duration", value=True),
+        _by("Duration", value=_by("BigDecimal", value="abc")),
+        _by("Duration", value=_by("BigDecimal", value="1e999999")),
+        _by("Duration", value=_by("BigDecimal", value="NaN")),
+        _by("Duration", value=_by("BigDecimal", value="sNaN")),
+        _by("Duration", value=_by("BigDecimal", value="-Infinity")),
         _by("Range", begin=1),
         {"_aj_globalid": "gid://a/B/1", "more": 1},
         {"_aj_globalid": 5},
@@ -111,6 +116,22 @@ def test_arguments_that_are_no_list_are_none() -> None:
     assert codec.decode_job(raw, "q").args == []
 
 
+@pytest.mark.parametrize("text", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900])
+def test_a_failed_one_that_is_nested_too_deeply(text: str) -> None:
+    """It is shown as it is."""
+    raw = f'{{"class":"{WRAPPER}","args":[{{"job_class":"A","arguments":[{text}]}}]}}'.encode()
+    entry = decode_failed(b'{"payload":%b,"queue":"q"}' % raw)
+
+    assert (entry.class_name, len(entry.args), entry.job_raw) == ("A", 1, raw)
+
+
+def test_a_plain_job_may_say_what_it_likes_beside_its_arguments() -> None:
+    """Only a wrapper makes it one of ActiveJob."""
+    job = codec.decode_job(b'{"class":"A","args":[{}],"active_job":1}', "q")
+
+    assert (job.wrapper, job.extra) == (None, {"active_job": 1})
+
+
 def test_it_is_found_by_its_own_class_and_arguments() -> None:
     """Wherever a class stands: waiting jobs, failed ones, filters."""
     raw = _raw(1, _by("Duration", value=90, parts=[]))
@@ -132,10 +153,13 @@ def test_the_number_of_attempts_is_changed_by_text_alone() -> None:
     made = tried_again(text.encode()).decode()
 
     assert made == text.replace(" 41 ", " 42 ").replace("[ {", "[{").replace("} ],", "}],")
-    assert codec.decode_job(made.encode(), "q").extra[FACTS]["executions"] == 42
+    assert (codec.decode_job(made.encode(), "q").wrapper or {})["executions"] == 42
     null = _raw(executions=None)
     assert tried_again(null) == null.replace(b'"executions":null', b'"executions":1')
     assert tried_again(_raw(executions="x")) == _raw(executions="x")
+    most = _raw(executions=int("9" * 4300))  # one more has too many digits for Python
+    assert tried_again(most) == most
+    assert executions(codec.decode_job(most, "q").wrapper or {}) == 0
     assert tried_again(b'{"class":"A","args":[]}') == b'{"class":"A","args":[]}'
 
 

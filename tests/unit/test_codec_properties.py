@@ -6,11 +6,13 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
-from resqpy.base import codec, job_records, json_rules
-from resqpy.base.errors import PayloadError
+from resqpy.base import activejob, codec, job_records, json_rules
+from resqpy.base.errors import InvalidInputs, PayloadError
 from resqpy.base.json_rules import depth, explain, member_text, plain, read_strict, replace_member
+from resqpy.base.periodic import time_of
+from resqpy.base.php import php_status
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
     ["", "\u2028", "\0", '"', "\\", "😀", "\x7f", "a/b", "ud800", "\\ud800", "1", "class"]
@@ -114,6 +116,75 @@ def test_reading_never_raises_anything_else(raw: bytes) -> None:
     except PayloadError:
         return
     assert job.class_name
+
+
+SERIALIZERS = st.sampled_from([*activejob._READERS, "NoSerializer", ""])
+VALUES = JSON | st.sampled_from(
+    [
+        "abc",
+        "NaN",
+        "sNaN",
+        "-Infinity",
+        "1e999999",
+        "1e99999",
+        "-0",
+        "1_0",
+        "gid://a/B/1",
+        10**300,
+        1e308,
+        True,
+    ]
+)
+
+
+def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """What ActiveJob's serializers write, and what resembles it."""
+    name = SERIALIZERS.map(f"{activejob._PREFIX}{{}}".format) | VALUES
+    members = dict.fromkeys(("value", "begin", "end", "exclude_end", "parts"), inner)
+    return (
+        st.fixed_dictionaries({"_aj_serialized": name}, optional=members)
+        | st.fixed_dictionaries({"_aj_globalid": inner}, optional={"more": inner})
+        | st.dictionaries(st.sampled_from([*activejob._RESERVED, "a", "value"]), inner, max_size=3)
+        | st.lists(inner, max_size=3)
+    )
+
+
+WRAPPERS = st.fixed_dictionaries(
+    {"job_class": st.sampled_from(["A", "", "\0"]) | VALUES},
+    optional={
+        "arguments": st.lists(st.recursive(VALUES, _objects, max_leaves=8), max_size=3) | VALUES,
+        "executions": VALUES | st.sampled_from([int("9" * 4300), -1, 2**53]),
+        "exception_executions": VALUES,
+        "arguments ": VALUES,
+    },
+)
+ODD_KEYS = st.dictionaries(
+    st.sampled_from(
+        ["active_job", "id", "prefix", "queue_time", "resqpy_at", "resqpy_expires", "queue"]
+    ),
+    VALUES,
+)
+
+
+@settings(max_examples=400)
+@given(WRAPPERS, ODD_KEYS, st.lists(JSON, max_size=1))
+def test_hostile_jobs_of_activejob(wrapper: Any, more: dict[str, Any], behind: list[Any]) -> None:
+    """They are read, or can't be; nothing else is raised on their way to a run, a list or a retry."""
+    raw = json.dumps({"class": activejob.WRAPPER, "args": [wrapper, *behind], **more}).encode()
+    entry = job_records.decode_failed(b'{"payload":%b,"queue":"q"}' % raw)
+    assert isinstance(entry.args, list)
+    codec.class_of(raw)
+    activejob.tried_again(raw)
+    try:
+        job = codec.decode_job(raw, "q")
+        activejob.check_readable(job.args)
+    except (PayloadError, InvalidInputs):
+        return
+    assert job.raw == raw
+    assert (job.wrapper is None) == (job.class_name == activejob.WRAPPER)
+    codec.with_queue(job)
+    php_status(job.extra)
+    time_of(job)
 
 
 @given(JSON)

@@ -54,26 +54,34 @@ def run_of(
     definitions: Definitions,
     max_payload: int,
 ) -> Run:
-    """The run of a claimed job; `error` is a `PayloadError` if it can't be read."""
+    """The run of a claimed job; its `error` says so if it can't be read. What foreign programs wrote may raise
+    anything: that fails this job, and never ends the worker.
+    """
     problem: PayloadError | None = None
     try:
         job = _decode(raw, claim, max_payload)
-    except PayloadError as error:
-        problem = error.with_traceback(None)  # the message says what is wrong, our stack does not
-        job = Job("", [], claim.queue, raw or b"")
+    except Exception as error:
+        problem, job = _unreadable(error), Job("", [], claim.queue, raw or b"")
     run = Run(job, definitions.of(job), worker_id, store)
     run.error = problem
     run.claim = claim
-    if job.extra:
-        run.php = php_status(job.extra)
-        if activejob.FACTS in job.extra:
-            _of_activejob(run)
-    if claim.along is not None:
-        try:
+    try:
+        if claim.along is not None:
             run.lifecycle = definitions.lifecycle.begun(claim.along)
-        except ResqpyError as error:  # the record beside the job can't be read
-            run.error = PayloadError(str(error))
+        if job.extra:
+            run.php = php_status(job.extra)
+        if job.wrapper is not None:
+            _of_activejob(run)
+    except Exception as error:  # also: the record beside the job can't be read
+        run.error = _unreadable(error)
     return run
+
+
+def _unreadable(error: Exception) -> PayloadError:
+    """The message says what is wrong, our stack does not."""
+    if isinstance(error, ResqpyError):
+        return PayloadError(str(error))
+    return PayloadError(f"the job can't be read: {type(error).__name__}: {error}")
 
 
 def _of_activejob(run: Run) -> None:
