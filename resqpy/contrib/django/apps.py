@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.db import close_old_connections, connections, reset_queries
+from django.utils.module_loading import import_string
 
 from resqpy.base.errors import ConfigError
 from resqpy.contrib.django.backend import found_modules, redis_problems
@@ -41,7 +41,7 @@ class ResqpyConfig(AppConfig):  # type: ignore[misc]  # Django has no types
         if any(
             each.get("BACKEND") == _OF_TESTS for each in getattr(settings, "TASKS", {}).values()
         ):
-            import_module(_OF_TESTS.rpartition(".")[0]).use_redis_of_tests()
+            import_string(f"{NAME}.testing.use_redis_of_tests")()
 
 
 def _check_redis(**_: Any) -> list[Any]:
