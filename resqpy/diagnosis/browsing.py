@@ -7,6 +7,7 @@ somebody looks at them.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ async def failed_page(
 async def _end_of(store: Store, key: str, cursor: str, length: int) -> tuple[int, bool]:
     """Before which position a page ends, and whether the entry of its cursor is gone."""
     place, _, digest = cursor.partition(".")
-    at = min(int(place), length) if place.isdigit() and len(place) < 12 else length
+    at = min(int(place), length) if re.fullmatch("[0-9]{1,11}", place) else length
     found = await find_item(store, key, digest, at)
     return (at, True) if found is None else (found.index, False)
 

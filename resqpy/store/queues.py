@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from resqpy.base.errors import OutcomeUnknown, StoreError
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.base.model import NoList
 from resqpy.store.connection.client import Arg, Store, portions
 from resqpy.store.connection.translation import Command
@@ -49,7 +49,8 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
     """Push jobs; for each the guard that forbade it. One round trip for up to 10,000 of one MiB together.
 
     Raises:
-        StoreError: what Redis refused; it says how many jobs were pushed all the same, if any.
+        StoreError: what Redis refused; it says how many jobs were pushed all the same, if any. With some pushed,
+            a Redis that is away is `OutcomeUnknown`, not `StoreUnavailable`.
     """
     if len(jobs) == 1 and not jobs[0].guards:
         await _push_plain(store, {jobs[0].queue: [jobs[0].raw]}, front)
@@ -63,6 +64,8 @@ async def push(store: Store, jobs: Sequence[Push], *, front: bool = False) -> li
     except StoreError as error:
         if done := pushed.count(None):
             error.args = (f"{error}; {done} of {len(jobs)} jobs were pushed before that",)
+            if isinstance(error, StoreUnavailable):  # which says that nothing was written
+                raise OutcomeUnknown(*error.args) from error
         raise
     return pushed
 

@@ -37,12 +37,12 @@ from resqpy.framework.project.registry import Registry
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
-from resqpy.web.asking import LOOPBACK, Refusal, check_host, check_origin
+from resqpy.web.asking import LOOPBACK, Refusal, as_asked, check_host, check_origin
 from resqpy.web.live import LiveEvents
 from resqpy.web.pages.area import PAGES
 from resqpy.web.remembering import Remembered
 from resqpy.web.signin import Sessions
-from resqpy.web.tokens import bearer, by_token
+from resqpy.web.tokens import PREFIX, bearer, by_token
 from resqpy.web.vault import MemoryVault, RedisVault, Vault
 from resqpy.web.visit import Area, Endpoint, Visit
 
@@ -244,7 +244,7 @@ class Console:
         except Refusal as refusal:
             response = area.refused(visit, refusal)
         except Exception as error:
-            response = area.refused(visit, _of_error(error))
+            response = area.refused(visit, _of_error(as_asked(visit.request, error)))
         await response(scope, receive, _with_headers(send))
 
     def _below(self, scope: Scope) -> Scope:
@@ -275,16 +275,18 @@ class Console:
         return await endpoint.handler(visit)
 
     async def access_of(self, request: Request) -> Access | None:
-        """Who sends a request: its token says so, a session, or the application around; None: nobody known.
+        """Who sends a request: its token says so, a session, or the application around, which may have tokens of
+        its own; None: nobody known.
 
         Raises:
             Refusal: its token is not valid.
         """
-        if (secret := bearer(request.headers.get("authorization", ""))) is not None:
+        secret, rule = bearer(request.headers.get("authorization", "")), self.options.authenticate
+        if secret is not None and (rule is None or secret.startswith(PREFIX)):
             note = not self.options.read_only
             return await by_token(self.resque.store, secret, note=note)
-        if self.options.authenticate is not None:
-            found = self.options.authenticate(request)
+        if rule is not None:
+            found = rule(request)
             return await found if inspect.isawaitable(found) else found
         return None if self.sessions is None else await self.sessions.access(request)
 

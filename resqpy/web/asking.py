@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
+from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
+
 MAX_FORM, MAX_FIELDS = 64 * 1024, 1000  # bytes, fields
 MAX_QUERY = 8 * 1024  # bytes
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -90,6 +92,12 @@ def _foreign(why: str) -> Refusal:
     )
 
 
+def as_asked(request: Request, error: Exception) -> Exception:
+    """An error as it is to be told: a look whose reply is lost has changed nothing."""
+    lost = isinstance(error, OutcomeUnknown) and request.method in SAFE
+    return StoreUnavailable(str(error)) if lost else error
+
+
 async def form_of(request: Request) -> dict[str, list[str]]:
     """The fields of a form by name.
 
@@ -127,6 +135,16 @@ async def body_of(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
+def raw_of(text: str) -> bytes:
+    """The bytes of a text from Redis: those that it was read from, or of JSON's halves of surrogate pairs those
+    that come nearest.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
 # Names from Redis in paths: as they are if they are plain, else `~` and their bytes in base64.
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@^:-]{0,200}")
@@ -136,8 +154,7 @@ def segment(name: str) -> str:
     """A name as one segment of a path, whatever is in it."""
     if _PLAIN.fullmatch(name):
         return name
-    raw = name.encode("utf-8", "surrogateescape")
-    return "~" + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return "~" + base64.urlsafe_b64encode(raw_of(name)).decode().rstrip("=")
 
 
 def named(part: str) -> str:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -160,7 +161,8 @@ def cookie_name(request: Request) -> str:
     """The name of the session's cookie."""
     if request.scope["scheme"] == "https":
         return "__Host-resqpy"
-    return f"resqpy_{request.headers.get('host', '').rpartition(':')[2]}"
+    port = re.search(":([0-9]+)$", request.headers.get("host", ""))
+    return f"resqpy_{port[1] if port else ''}"
 
 
 def keep_cookie(request: Request, response: Response, secret: str) -> None:

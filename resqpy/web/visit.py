@@ -13,7 +13,7 @@ from starlette.responses import Response
 from resqpy.base.errors import StoreError
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.web.access import READ, Access
-from resqpy.web.asking import Refusal
+from resqpy.web.asking import Refusal, raw_of
 
 if TYPE_CHECKING:
     from resqpy.web.app import Console
@@ -62,8 +62,8 @@ class Visit:
 
     def url(self, path: str, **query: str | int | None) -> str:
         """The URL of a page; what is None is left out of the query."""
-        given = {name: value for name, value in query.items() if value is not None}
-        asked = f"?{urlencode(given, errors='surrogateescape')}" if given else ""
+        given = {name: raw_of(str(value)) for name, value in query.items() if value is not None}
+        asked = f"?{urlencode(given)}" if given else ""
         return f"{self.request.scope.get('root_path', '')}{path}{asked}"
 
 

@@ -125,6 +125,19 @@ async def test_what_was_pushed_before(store: Store, redis: Any) -> None:
     assert await redis.smembers("resque:queues") == {b"q"}
 
 
+async def test_of_several_round_trips_the_first_is_not_nothing(redis_url: str, redis: Any) -> None:
+    """`StoreUnavailable` says that nothing was written."""
+    store = Meanwhile(RedisOptions(url=redis_url))
+    store.then = [("CONFIG", "SET", "maxmemory", "1")]
+    try:
+        with pytest.raises(OutcomeUnknown, match="10000 of 10001 jobs were pushed before that"):
+            await queues.push(store, [Push("q", b"x")] * 10_001)
+    finally:
+        await redis.config_set("maxmemory", "0")
+        await store.close()
+    assert await redis.llen("resque:queue:q") == 10_000
+
+
 async def test_full_memory(store: Store, redis: Any) -> None:
     """Nothing is written: neither jobs nor names."""
     await redis.config_set("maxmemory", "1")

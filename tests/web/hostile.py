@@ -23,6 +23,7 @@ TEXTS = [
     "=1,*,!a",
 ]
 NO_TEXT = b"\xff\xfe<b>"
+HALF = "\ud800<i>"  # half of a surrogate pair, which JSON can write and UTF-8 can't
 NO_JSON = b'{"class": <svg onload=alert(1)>'
 
 
@@ -66,6 +67,16 @@ async def fill(redis: Redis) -> None:
             "resque:resqpy:audit",
             dict.fromkeys(("who", "role", "by", "address", "verb", "what", "more"), text),
         )
+    half = {"class": HALF, "queue": HALF, "args": [{HALF: HALF}], HALF: HALF}
+    failed = dict.fromkeys(("queue", "worker", "exception", "error", "failed_at"), HALF)
+    await redis.rpush("resque:failed", json.dumps({**failed, "payload": half, "backtrace": [HALF]}))
+    await redis.rpush("resque:queue:half", json.dumps(half))
+    await redis.sadd("resque:queues", "half")
+    await redis.zadd("resque:delayed_queue_schedule", {"4000000000": 4_000_000_000})
+    await redis.rpush("resque:delayed:4000000000", json.dumps(half))
+    await redis.sadd("resque:workers", "host:1:half")
+    await redis.set("resque:worker:host:1:half", json.dumps({"queue": HALF, "payload": half}))
+    await redis.hset("resque:persistent_schedules", "half", json.dumps({**half, "every": HALF}))
     await redis.rpush("resque:failed", NO_JSON, NO_TEXT, b"[1]", b"null")
     await redis.set("resque:resque_scheduler_leader_lock", TEXTS[0])
     await redis.sadd("resque:workers", NO_TEXT, b"", b"a")

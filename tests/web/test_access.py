@@ -7,11 +7,12 @@ import hashlib
 
 import pytest
 from redis.asyncio import Redis
+from starlette.requests import Request
 
 from resqpy.base.errors import UsageError
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.web import Access, console as mounted
+from resqpy.web import Access, console as mounted, tokens
 from resqpy.web.app import Console
 from resqpy.web.signin import keep_user, remove_user
 from tests.web.conftest import BASE, Browser, MakeConsole, as_role, text_of
@@ -201,6 +202,14 @@ async def test_each_answer_has_the_headers(browser: Browser) -> None:
     assert (await browser.get("/login")).headers["referrer-policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize("host", ["[::1]", "[::1]:8937", "localhost", "127.0.0.1:80"])
+async def test_a_session_at_any_address(console: Console, host: str) -> None:
+    """Also where there is no port, or an address of IPv6."""
+    async with Browser(console, f"http://{host}") as browser:
+        await browser.sign_in(console)
+        assert (await browser.get("/")).status_code == 200
+
+
 # -- mounted in an application --
 
 
@@ -216,6 +225,33 @@ async def test_the_application_says_who_asks(make_console: MakeConsole) -> None:
         async with Browser(make_console(authenticate=rule)) as browser:
             assert (await browser.get("/")).status_code == status
             assert (await browser.get("/login")).status_code == 404
+
+
+async def test_the_application_has_bearer_tokens_of_its_own(
+    make_console: MakeConsole, redis_url: str
+) -> None:
+    """Those of the console begin with `rsq_`; all others are the application's to judge."""
+    asked: list[str] = []
+
+    def rule(request: Request) -> Access | None:
+        asked.append(request.headers.get("authorization", ""))
+        return Access("ann", "operator") if asked[-1] == "Bearer ey.a.b" else None
+
+    console = make_console(authenticate=rule)
+    async with Browser(console) as browser:
+        del browser.headers["sec-fetch-site"]
+        theirs = {"authorization": "Bearer ey.a.b"}
+        assert (await browser.get("/", headers=theirs)).status_code == 200
+        changed = await browser.post("/api/v1/queues/mail/pause", json={}, headers=theirs)
+        assert changed.status_code == 200
+        assert (await browser.get("/", headers={"authorization": "Bearer ey"})).status_code == 401
+        assert asked == ["Bearer ey.a.b", "Bearer ey.a.b", "Bearer ey"]
+
+        made, _ = await tokens.create(console.resque.store, "program", ["read"])
+        for token, status in ((made, 200), (made + "x", 401)):
+            answer = await browser.get("/", headers={"authorization": f"Bearer {token}"})
+            assert answer.status_code == status
+        assert len(asked) == 3
 
 
 async def test_an_async_rule(make_console: MakeConsole) -> None:

@@ -167,11 +167,27 @@ async def test_a_stream_ends_with_the_token(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is looked at as often as nothing happens."""
-    monkeypatch.setattr("resqpy.web.api.events._QUIET_S", 0.05)
+    monkeypatch.setattr("resqpy.web.api.events._LOOK_S", 0.05)
     async with watched(api) as stream:
         await until(lambda: ": still here" in stream.text)
         await api.app.resque.store.call("DEL", api.app.resque.store.keys.web_tokens)
         await until(lambda: stream.ended)
+
+
+async def test_a_stream_on_which_much_happens_ends_with_the_token_too(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events put off no look at whether it may go on."""
+    monkeypatch.setattr("resqpy.web.api.events._LOOK_S", 0.05)
+    async with watched(api) as stream:
+        await until(lambda: bool(stream.events("counts")))
+        await api.app.resque.store.call("DEL", api.app.resque.store.keys.web_tokens)
+
+        def more() -> bool:
+            api.app.live._tell(("task", {"type": "x"}))
+            return stream.ended
+
+        await until(more)
 
 
 async def test_prometheus_and_probes_are_answered(api: ApiClient, redis: Redis) -> None:

@@ -70,6 +70,24 @@ async def test_secrets_are_in_no_answer(api: ApiClient, redis: Redis, path: str)
     assert CANARY.encode() not in viewer.content
 
 
+async def test_what_else_a_job_carries_is_hidden_from_viewers(api: ApiClient, redis: Redis) -> None:
+    """Such as the context that travels with it; an operator sees it."""
+    text = json.dumps({**json.loads(job(0)), "context": {"user": CANARY}, CANARY: 1})
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush("resque:queue:mail", text, "{")
+    await redis.zadd("resque:delayed_queue_schedule", {"1900000000": 1900000000})
+    await redis.rpush("resque:delayed:1900000000", text)
+
+    for path in ("/queues/mail/jobs", "/delayed"):
+        assert CANARY.encode() not in (await api(f"GET {path}", scopes=["read"])).content
+        assert CANARY.encode() in (await api(f"GET {path}")).content
+    shown = (await api("GET /queues/mail/jobs", scopes=["read"])).json["data"]
+    assert shown[0] == {
+        "at": 0, "id": codec.digest(text.encode()), "class": "Mail", "queue": "mail", "args": "[FILTERED]",
+    }  # fmt: skip
+    assert set(shown[1]) == {"at", "id", "queue", "problem", "bytes"}
+
+
 async def test_an_operator_sees_arguments(api: ApiClient, redis: Redis) -> None:
     """But those that are hidden everywhere."""
     await fill(redis)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.errors import StoreError
+from resqpy.engine.inspect.inspector import Resque
+from resqpy.framework.api.tracking import TrackedApi
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.app import Console, ConsoleOptions
 from tests.support.proxy import Proxy
 from tests.web.asking import ApiClient
+from tests.web.conftest import Browser, as_role
 from tests.web.test_api_reads import is_problem, job
 
 MAIL = {"task": "Mail", "queue": "mail"}
@@ -67,6 +73,94 @@ async def test_a_redis_that_is_away_did_nothing_and_comes_back(
     assert all("retry-after" in each.headers and is_problem(each, "redis-away") for each in away)
     assert (ready.status, back.status) == (503, 201)
     assert await redis.llen("resque:queue:mail") == 1
+
+
+def going_away_after(
+    monkeypatch: pytest.MonkeyPatch, proxy: Proxy, behind: ApiClient, kind: type, verb: str
+) -> None:
+    """Redis goes away when a verb has been done once, and the console notices."""
+    real, done = getattr(kind, verb), list[Any]()
+
+    async def act(*given: Any, **more: Any) -> Any:
+        made = await real(*given, **more)
+        if not done:
+            await proxy.refuse()
+            proxy.reset()
+            with contextlib.suppress(StoreError):
+                await behind.app.resque.store.time_us()
+        done.append(made)
+        return made
+
+    monkeypatch.setattr(kind, verb, act)
+
+
+@pytest.mark.parametrize("verb", ["enqueued_many", "enqueued_later"])
+async def test_a_list_that_is_half_enqueued_may_have_happened(
+    behind: ApiClient,
+    proxy: Proxy,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    """503 would say that nothing was done; with the key a repetition does the rest."""
+    jobs = [MAIL, *({**MAIL, "delay_ms": 3_600_000 * n, "inputs": {"n": n}} for n in (1, 2))]
+    key = {"Idempotency-Key": "half"}
+    await behind.token("operate")
+    going_away_after(monkeypatch, proxy, behind, Resque, verb)
+
+    half = await behind("POST /jobs", jobs, headers=key)
+    await proxy.listen()
+    await redis.delete(*await redis.keys("resque:resqpy:web:request:*"))  # it ends after a minute
+    again = await behind("POST /jobs", jobs, headers=key)
+
+    assert (half.status, is_problem(half, "outcome-unknown")) == (504, True)
+    assert again.status in (200, 201)
+    assert await redis.llen("resque:queue:mail") == 1
+    assert await redis.zcard("resque:delayed_queue_schedule") == 2
+
+
+async def test_a_list_of_which_nothing_is_enqueued_is_told_so(
+    behind: ApiClient, proxy: Proxy, redis: Redis
+) -> None:
+    """It may be repeated also without a key."""
+    await behind.token("operate")
+    await proxy.refuse()
+    proxy.reset()
+
+    answer = await behind("POST /jobs", [{**MAIL, "delay_ms": 3_600_000}] * 2)
+
+    assert (answer.status, is_problem(answer, "redis-away")) == (503, True)
+
+
+async def test_a_change_of_a_task_that_is_not_read_again_may_have_happened(
+    behind: ApiClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been written."""
+    made = (await behind("POST /tasks", {"type": "Mail", "payload": {"n": 1}})).json
+    going_away_after(monkeypatch, proxy, behind, TrackedApi, "save_patch")
+
+    answer = await behind(f"PATCH /tasks/{made['id']}", {"payload": {"n": 2}})
+    await proxy.listen()
+
+    assert (answer.status, is_problem(answer, "outcome-unknown")) == (504, True)
+    assert (await behind(f"GET /tasks/{made['id']}")).json["payload"] == {"n": 2}
+
+
+@pytest.mark.parametrize("path", ["/queues/mail", "/api/v1/queues/mail/jobs"])
+async def test_a_look_whose_reply_is_lost_did_nothing(
+    proxy: Proxy, redis: Redis, path: str
+) -> None:
+    """On pages as in the API."""
+    await redis.sadd("resque:queues", "mail")
+    options = ConsoleOptions(authenticate=as_role("admin"))
+    console = Console(lambda: RedisOptions(url=proxy.url), options)
+    proxy.needle = rb"LRANGE"
+    proxy.lose_reply(1)
+    async with Browser(console) as browser:
+        answer = await browser.get(path)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert (await browser.get(path)).status_code == 200
+    await console.close()
 
 
 LINES = [

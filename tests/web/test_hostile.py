@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 
 import resqpy.web
 from tests.web import hostile
+from tests.web.asking import ApiClient
 from tests.web.conftest import Browser, MakeConsole, as_role
+from tests.web.test_api_reads import READS
 
 TEMPLATES = sorted((Path(resqpy.web.__file__).parent / "templates").glob("*.html"))
 _MOST = 600  # pages of one crawl
@@ -63,6 +65,15 @@ def test_templates_are_plain(path: Path) -> None:
     assert re.findall(bad, text) == []
 
 
+@pytest.mark.parametrize("path", READS)
+async def test_the_api_answers_all_the_same(api: ApiClient, redis: Redis, path: str) -> None:
+    """With JSON that can be read."""
+    await hostile.fill(redis)
+    answer = await api(f"GET {path}")
+    assert answer.status in (200, 404), answer.content[-600:]
+    assert isinstance(answer.json, dict)
+
+
 async def test_names_in_paths(make_console: MakeConsole, redis: Redis) -> None:
     """Whatever bytes a queue's name has, its page is found."""
     names = [b"a/b", b"..", b"", b"\xff\xfe", b"~x", b"%41", b"a?b#c", "ä".encode(), b"x" * 10_000]
@@ -81,7 +92,9 @@ async def test_numbers_in_queries(make_console: MakeConsole) -> None:
     async with Browser(make_console(authenticate=as_role("admin"))) as browser:
         for query in ("-1", "1e9", "x", "9" * 30, "١"):
             assert (await browser.get(f"/queues?from={query}")).status_code == 400
-        assert (await browser.get("/failed/entries?before=x")).status_code == 200
-        assert (await browser.get("/audit?before=x")).status_code == 400
+        for cursor in ("x", "²", "²." + "0" * 40):
+            assert (await browser.get(f"/failed/entries?before={cursor}")).status_code == 200
+        for cursor in ("x", "١-١"):
+            assert (await browser.get(f"/audit?before={cursor}")).status_code == 400
         assert (await browser.get("/tasks?cursor=x")).status_code == 400
         assert (await browser.get("/tasks?status=x")).status_code == 400

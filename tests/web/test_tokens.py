@@ -118,3 +118,16 @@ async def test_what_somebody_else_wrote_gives_no_access(api: ApiClient, redis: R
         )
         assert answer.status == 401
         assert await tokens.every(api.app.resque.store) == []
+
+
+@pytest.mark.parametrize("name", ["Почта", "Mail\r\nX-Other: 1", 'Mail"'])
+async def test_the_name_of_a_task_is_in_no_header(api: ApiClient, name: str) -> None:
+    """It may be any text; the header has the form of the scope."""
+    job = await api("POST /jobs", {"task": name, "queue": "q"}, scopes=["enqueue:Mail"])
+    task = await api("POST /tasks", {"type": name}, scopes=["tasks:create:Mail"])
+
+    assert [job.status, task.status] == [403, 403]
+    assert job.headers["www-authenticate"].endswith('scope="enqueue:{task}"')
+    assert task.headers["www-authenticate"].endswith('scope="tasks:create:{type}"')
+    assert name in job.json["detail"]
+    assert name in task.json["detail"]

@@ -307,8 +307,8 @@ class Queue(Removing, Moving):
         Raises:
             InvalidJob, InvalidQueueName: which of them is wrong, and how.
             QueueFull: not all found room; its `enqueued` says how many did.
-            StoreUnavailable, StoreError: Redis refused it; of what takes several round trips, the words
-                say how many jobs were written by those before. OutcomeUnknown: some may have been written.
+            StoreUnavailable: nothing was written. OutcomeUnknown: some may have been written. StoreError: Redis
+                refused it; of what takes several round trips, the words say how many were written before.
         """
         done = await self.enqueued_many(jobs, front=front, once=once, once_within=once_within)
         return [each.refused is None for each in done]

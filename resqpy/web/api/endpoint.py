@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resqpy.base import codec
 from resqpy.base.errors import WrongCursor
 from resqpy.web.api.schema import Schema
+from resqpy.web.asking import raw_of
 from resqpy.web.audit import note
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ def paged(item: Schema, summary: str = "Where the next page begins; null: that w
 
 def write_place(whose: str, *place: Any) -> str:
     """A cursor: the place of the last item of a page, and of which list."""
-    text = codec.json_text([_sign(whose), *place]).encode("utf-8", "surrogateescape")
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+    text = codec.json_text([_sign(whose), *place])
+    return base64.urlsafe_b64encode(raw_of(text)).decode().rstrip("=")
 
 
 def read_place(whose: str, cursor: str, *kinds: type) -> list[Any]:
@@ -191,4 +192,4 @@ def read_place(whose: str, cursor: str, *kinds: type) -> list[Any]:
 
 
 def _sign(whose: str) -> str:
-    return codec.digest(whose.encode("utf-8", "surrogateescape"))[:10]
+    return codec.digest(raw_of(whose))[:10]

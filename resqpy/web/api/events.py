@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import first_of
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from resqpy.framework.process.metrics import CONTENT_TYPE, render
@@ -19,7 +20,7 @@ from resqpy.web.api.problems import ApiProblem
 from resqpy.web.api.serving import encoded
 from resqpy.web.live import END, RESYNC, TASK, Event, LiveEvents, Watcher
 
-_QUIET_S = 15.0  # after which a comment keeps the connection
+_LOOK_S = 15.0  # after which it is looked whether who asks may still watch; a comment keeps the connection
 _NOTHING = ""  # has happened
 _RETRY_MS = 5000  # after which a browser connects again
 
@@ -96,19 +97,29 @@ async def _stream(call: Call, live: LiveEvents, began: int) -> AsyncGenerator[by
 
 async def _heard(call: Call, live: LiveEvents) -> AsyncGenerator[Event, None]:
     """The events until the end; a stream that Redis does not let begin ends, and its client tries again."""
+    looks = _Looks(call)
     with contextlib.suppress(StoreError):
         async with live.watching() as watcher:
-            while (event := await _next(call, watcher))[0] != END:
+            while (event := await looks.next(watcher))[0] != END:
                 yield event
 
 
-async def _next(call: Call, watcher: Watcher) -> Event:
-    """The next event; an end where who asks may not watch any more."""
-    try:
-        async with asyncio.timeout(_QUIET_S):
-            return await watcher.waiting.get()
-    except TimeoutError:
-        may = await call.visit.still_may(*call.endpoint.scopes)
+class _Looks:
+    """Looks from time to time whether who asks may still watch, whatever happens meanwhile."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._next_s = SYSTEM_CLOCK.monotonic() + _LOOK_S
+
+    async def next(self, watcher: Watcher) -> Event:
+        """The next event; nothing if there is none for a while; the end where they may not."""
+        left_s = self._next_s - SYSTEM_CLOCK.monotonic()
+        if left_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    return await watcher.waiting.get()
+        self._next_s = SYSTEM_CLOCK.monotonic() + _LOOK_S
+        may = await self._call.visit.still_may(*self._call.endpoint.scopes)
         return (_NOTHING if may else END), {}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,3 +146,22 @@ def problem_of(error: Exception) -> ApiProblem:
         if isinstance(error, kind):
             return ApiProblem(name, str(error), headers=headers)
     return ApiProblem("internal", "an unexpected error; the server's log has it")
+
+
+@contextmanager
+def after_a_write(done: str, *, written: bool = True) -> Iterator[None]:
+    """The rest of a change of which something is written: it must not be told as "nothing was done".
+
+    Args:
+        done: what is written, in words.
+        written: whether anything is yet.
+
+    Raises:
+        OutcomeUnknown: Redis went away meanwhile.
+    """
+    try:
+        yield
+    except StoreUnavailable as error:
+        if not written:
+            raise
+        raise OutcomeUnknown(f"{done}; then: {error}") from error

@@ -48,6 +48,9 @@ QUEUE = in_path("queue", "The name of a queue.")
 DIGEST = in_path("id", "The `id` of the entry.", pattern="^[0-9a-f]{40}$")
 
 
+_FOR_VIEWERS = ("class", "queue", "problem", "bytes")  # of a job
+
+
 def may_see_arguments(call: Call) -> bool:
     """Whether arguments are shown: a viewer must not see them."""
     return call.access.allows("operate")
@@ -55,8 +58,9 @@ def may_see_arguments(call: Call) -> bool:
 
 def _job(call: Call, job: Job) -> dict[str, Any]:
     shown = job_json(job, call.parts.redaction)
-    if "args" in shown and not may_see_arguments(call):
-        shown["args"] = HIDDEN
+    if not may_see_arguments(call):  # nor what else stands in it, such as its context
+        hidden = {"args": HIDDEN} if "args" in shown else {}
+        shown = {name: shown[name] for name in _FOR_VIEWERS if name in shown} | hidden
     return {"id": codec.digest(job.raw), **shown}
 
 

@@ -17,7 +17,7 @@ from resqpy.web.access import Access
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, ApiParts, Call, Parameter
 from resqpy.web.api.problems import KINDS, MEDIA_TYPE, ApiProblem, problem_of
 from resqpy.web.api.schema import RequestFault, faults, from_text, nearest, with_integers
-from resqpy.web.asking import SAFE, Refusal, body_of, named
+from resqpy.web.asking import Refusal, as_asked, body_of, named
 from resqpy.web.visit import Area, Endpoint, Visit
 
 MAX_BODY = 1024 * 1024  # bytes
@@ -97,9 +97,7 @@ class HttpApi:
         except Refusal as refusal:
             return self.refused(visit, refusal)
         except Exception as error:
-            problem = problem_of(error)
-            if problem.kind == "outcome-unknown" and visit.request.method in SAFE:
-                problem = ApiProblem("redis-away", problem.detail, headers={"Retry-After": "1"})
+            problem = problem_of(as_asked(visit.request, error))
             if problem.kind == "internal":
                 _log.error("the API failed to answer: %s", repr_of(error), exc_info=error)
             return self._told(visit, problem)
@@ -165,13 +163,19 @@ def _allow(access: Access | None, scopes: Sequence[str]) -> None:
         )
         raise ApiProblem("no-token", words, headers=headers)
     if not any("{" in each or access.allows(each) for each in scopes):
-        raise no_scope(*scopes)
+        raise no_scope(scopes)
 
 
-def no_scope(*scopes: str) -> ApiProblem:
-    """The answer for a token that may not do this."""
+def no_scope(scopes: Sequence[str], *needed: str) -> ApiProblem:
+    """The answer for a token that may not do this.
+
+    Args:
+        scopes: those of the endpoint.
+        needed: what they are for this request, with the name of a task: any text, which no header takes.
+    """
     headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes[0]}"'}
-    return ApiProblem("no-scope", f"this needs the scope {' or '.join(scopes)}", headers=headers)
+    words = " or ".join(needed or scopes)
+    return ApiProblem("no-scope", f"this needs the scope {words}", headers=headers)
 
 
 def _response(

@@ -21,7 +21,7 @@ from resqpy.web.api.endpoint import (
     paged,
 )
 from resqpy.web.api.idempotency import KEY, once
-from resqpy.web.api.problems import ApiProblem
+from resqpy.web.api.problems import ApiProblem, after_a_write
 from resqpy.web.api.schema import moment
 from resqpy.web.api.serving import no_scope
 from resqpy.web.api.writes import MS, TIME
@@ -200,7 +200,7 @@ async def create(
         name: of the request, if it may be repeated: its task has an id made of that, so there is only one.
     """
     if not call.access.allows(scope := f"tasks:create:{kind}"):
-        raise no_scope(scope)
+        raise no_scope(call.endpoint.scopes, scope)
     tracked = call.parts.tracked
     if name and "id" not in options:
         options = {**options, "id": f"r-{name[:40]}"}
@@ -247,7 +247,8 @@ async def _patch(call: Call) -> Answer:
     if patch or version is not None:
         await tracked.save_patch(task_id, patch, version=version)
         await call.audit("change task", task.type, id=task_id)
-    return _answer(call, await tracked.fetch(task_id))
+    with after_a_write("the task was changed", written=bool(patch)):
+        return _answer(call, await tracked.fetch(task_id))
 
 
 def merge_patched(target: Any, patch: Any) -> Any:

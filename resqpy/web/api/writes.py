@@ -19,7 +19,7 @@ from resqpy.framework.tasks.arguments import args_of
 from resqpy.store import delayed, queues
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.idempotency import KEY, once
-from resqpy.web.api.problems import ApiProblem
+from resqpy.web.api.problems import ApiProblem, after_a_write
 from resqpy.web.api.reads import (
     AT,
     DIGEST,
@@ -101,7 +101,7 @@ async def _post_jobs(call: Call) -> Answer:
 
 def _wanted(call: Call, given: Mapping[str, Any], number: int | None) -> WantedJob:
     if not call.access.allows(scope := f"enqueue:{given['task']}"):
-        raise no_scope(scope)
+        raise no_scope(call.endpoint.scopes, scope)
     try:
         job = _job_of(call, given)
         if codec.has_record(job[2]):
@@ -145,7 +145,8 @@ async def _enqueue(call: Call, wanted: Sequence[WantedJob], name: str, *, severa
     told = list[dict[str, Any]]()
     for number, each in enumerate(wanted):
         own = f"{name}:{number}" if name else None
-        what = next(done) if each.now else await _later(call, each, own)
+        with after_a_write("some of the jobs were enqueued", written=bool(now or told)):
+            what = next(done) if each.now else await _later(call, each, own)
         told.append(
             {
                 "task": each.job[1],
@@ -310,8 +311,10 @@ _FOUND = ("not-found",)
 _REFUSED = ("not-found", "refused", "wrong-state", "under-replicated")
 
 WRITES = [
-    ApiEndpoint("POST", "/jobs", ("enqueue:{task}",), "Enqueue a job, or up to 1,000: all are right, or nothing "
-                "is enqueued.", _post_jobs, (KEY,), _JOBS, {"anyOf": [_JOB_DONE, {"type": "object"}]}, 201,
+    ApiEndpoint("POST", "/jobs", ("enqueue:{task}",), "Enqueue a job, or up to 1,000. If one is wrong, none is "
+                "enqueued. Those that are due now are enqueued in one step, then each later one in its own; 503 "
+                "says that none was, 504 that some may have been.", _post_jobs, (KEY,), _JOBS,
+                {"anyOf": [_JOB_DONE, {"type": "object"}]}, 201,
                 ("refused", "in-progress", "other-request", "queue-full", "under-replicated")),
     ApiEndpoint("POST", "/queues/{queue}/pause", OPERATE, "Pause a queue; also one that is to come.", _pause,
                 (QUEUE,), _PAUSE, _CHANGED),

@@ -17,7 +17,7 @@ from resqpy.web.rendering import page
 from resqpy.web.views import cut
 from resqpy.web.visit import Visit
 
-_CURSOR = re.compile(r"\d{1,15}-\d{1,10}")
+_CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
