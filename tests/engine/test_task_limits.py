@@ -156,7 +156,7 @@ async def test_a_job_of_activejob_counts_for_its_own_class(desk: Desk, redis: An
 
 
 async def test_foreign_spellings(desk: Desk, redis: Any) -> None:
-    """Ruby's order, blanks, an escaped class, a large job; one that is no job is passed on."""
+    """Ruby's order, blanks, an escaped class; large jobs, which are not read, share a key; what is none passes."""
     await limits.announce(desk.store, {"C": [Limit(1, per="a")]})
     large = "x" * 70_000
     await put(
@@ -164,7 +164,7 @@ async def test_foreign_spellings(desk: Desk, redis: Any) -> None:
         b'{"args": [{"n": 1, "a": "k"}], "class": "C"}',
         b'{"class":"\\u0043","args":[{"n":2,"a":"k"}]}',
         raw(3, a="l", text=large),
-        raw(4, a="l", text=large),
+        raw(4, a="m", text=large),
         b"no job",
         b'{"class":"C","args":"none"}',
     )
@@ -173,7 +173,7 @@ async def test_foreign_spellings(desk: Desk, redis: Any) -> None:
 
     assert len(taken.taken) == 4
     parked = {each.key: each.count for each in await queues.parked(desk.store)}
-    assert parked == {"C:a=k": 1, "C:a=l": 1}
+    assert parked == {"C:a=k": 1, "C:a=?": 1}
 
 
 async def test_several_limits_all_or_none(desk: Desk, redis: Any) -> None:
@@ -226,6 +226,43 @@ async def test_an_exchange_looks_at_so_many(desk: Desk, redis: Any) -> None:
     second = await desk([], SLOTS, ["q"])
     assert (numbers(second), second.nothing) == ([7], False)
     assert await redis.llen("resque:resqpy:limits:jobs:1:C:q") == 1500
+
+
+async def test_many_keys_have_a_turn(desk: Desk, redis: Any) -> None:
+    """An exchange looks at so many, and says that there are more."""
+    await limits.announce(desk.store, {"C": [Limit(0, per="a")]})
+    await put(redis, *(raw(n, a=n) for n in range(1001)))
+    await desk([], SLOTS, ["q"])
+    await desk([], SLOTS, ["q"])
+    await limits.set_limit(desk.store, "C:a=999", 1)
+    await limits.give_turn(desk.store, await queues.parked(desk.store))
+
+    first = await desk([], SLOTS, ["q"])
+    assert (first.taken, first.full) == ([], True)
+    second = await desk([], SLOTS, ["q"])
+    assert (numbers(second), second.full) == ([999], False)
+
+
+async def test_a_name_by_hand_and_later_by_the_code(desk: Desk, redis: Any) -> None:
+    """It is one limit: a job holds one place of it."""
+    await limits.set_limit(desk.store, "C", 2, "C")
+    await limits.announce(desk.store, {"C": [Limit(5)]})
+    await put(redis, *(raw(n) for n in range(3)))
+
+    assert numbers(await desk([], SLOTS, ["q"])) == [0, 1]
+
+
+async def test_only_the_limits_that_it_meets_are_read(desk: Desk, redis: Any) -> None:
+    """Of hundreds an exchange reads those of its queues, and of each class and key that it meets, once."""
+    await limits.announce(desk.store, {f"T{n}": [Limit(9)] for n in range(500)})
+    await put(redis, *(raw(n, f"T{n % 2}") for n in range(10)))
+    await desk([], SLOTS[:0], ["q"])
+    for slots, reads in ((SLOTS[:0], 1), (SLOTS, 6)):
+        await redis.config_resetstat()
+        taken = await desk([], slots, ["q", *(f"q{n}" for n in range(50))])
+        stats = await redis.info("commandstats")
+        assert (len(taken.taken), stats["cmdstat_hmget"]["calls"]) == (len(slots), reads)
+        assert "cmdstat_hgetall" not in stats
 
 
 async def test_a_lost_reply_and_a_late_end(desk: Desk, redis: Any) -> None:

@@ -3,13 +3,15 @@
 --
 -- KEYS     those of exchange.lua: 4, 11, 12 and 13
 -- ARGV     1 and 14 there
--- Returns  keyed: whether any task has a limit; (refuses) which key lets a job not run now, and all its keys;
---          (hold_keys) a worker has got the job; (free) a run has ended; (free_all) many have; (park) a job waits for a key; (parked_for) the
---          keys of a queue whose parked jobs may run, in the order in which they became so; (unpark) the next of
---          them; (put_back) it can't run after all; (end_turn) the key has none any more; (note_wake) when parked
---          jobs of a queue may run, if only time is missing; (tell_keys) others look for what this process can't
---          take; wake: milliseconds until this process looks again, -1: it need not; misplaced: false, or what Redis
---          said of a key of ours that is of another type: where places can't be counted none is free
+-- Returns  ruled: whether there is any limit; keyed: whether any may be that of a task; (load_rules) reads some fields of KEYS[11] into `rules`, each once:
+--          false where there is none; (refuses) which key lets a job not run now, and all its keys; (hold_keys) a
+--          worker has got the job; (free) a run has ended; (free_all) many have; (park) a job waits for a key;
+--          (parked_for) the keys of a queue whose parked jobs may run, in the order in which they became so, and
+--          whether there are more; (unpark) the next of them; (put_back) it can't run after all; (end_turn) the key
+--          has none any more; (note_wake) when parked jobs of a queue may run, if only time is missing; (tell_keys)
+--          others look for what this process can't take; wake: milliseconds until this process looks again, -1: it
+--          need not; misplaced: false, or what Redis said of a key of ours that is of another type: where places
+--          can't be counted none is free
 --
 -- A job over a limit is moved once, to the list of its key and queue, and from there to a record, each in this
 -- script; the end of a run tells which lists have a turn. Who holds a place is a worker id with the run_at of its
@@ -20,9 +22,31 @@
 -- The fields of KEYS[11] that are no queues: `{queue}NAME`: the limit of one, by config; `{task}CLASS`: lines of `name path`, what the code says; `{also}CLASS`:
 -- the same, by hand; `{limit}NAME`: how many, or COUNT/MS/BURST; `{set}NAME` and `{set}NAME=VALUE`: the same, by
 -- hand; `{shut}NAME` and `{shut}NAME=VALUE`: none before this time (ms). What an older version doesn't know it does
--- not obey.
-local rules = { queue = {}, task = {}, also = {}, limit = {}, set = {}, shut = {} }
-local keyed, parked_jobs, wake, misplaced = false, 0, -1, false
+-- not obey. Few are read at once; of many only those of the queues, classes and keys that an exchange meets.
+local rules, parked_jobs, wake, misplaced = {}, 0, -1, false
+local ruled, FEW = redis.pcall('HLEN', KEYS[11]), 40
+local few = type(ruled) ~= 'number' or ruled <= FEW
+ruled = type(ruled) == 'number' and ruled > 0
+local keyed = not few
+if ruled and few then
+  local all = redis.pcall('HGETALL', KEYS[11])
+  for n = 1, #all, 2 do
+    rules[all[n]] = all[n + 1]
+    keyed = keyed or all[n]:find('^{task}') or all[n]:find('^{also}')
+  end
+end
+
+local function load_rules(fields)
+  if few then return end
+  local new = {}
+  for _, field in ipairs(fields) do
+    if rules[field] == nil then new[#new + 1] = field end
+  end
+  if #new == 0 then return end
+  local values = redis.pcall('HMGET', KEYS[11], unpack(new))
+  for n, field in ipairs(new) do rules[field] = values[n] or false end
+end
+
 local refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
@@ -68,6 +92,7 @@ do
   end
 
   local function value_of(job, path)
+    if job.large then return '?' end
     local args = job.args
     local place = path:match('^#(%d+)$')
     if type(args) ~= 'table' then return '' end
@@ -79,11 +104,15 @@ do
   local function lines_of(class)
     local known = by_class[class]
     if known == nil then
-      local text = (rules.task[class] or '') .. '\n' .. (rules.also[class] or '')
+      local code, hand = '{task}' .. class, '{also}' .. class
+      load_rules({ code, hand })
+      local text, seen = (rules[code] or '') .. '\n' .. (rules[hand] or ''), {}
       known = { plain = {} }
       for name, path in text:gmatch('([^\n\t]+)\t([^\n]*)') do
-        known[#known + 1] = { name, path }
-        if known.plain and path == '' then known.plain[#known] = name else known.plain = nil end
+        if not seen[name] then -- by hand, and later by the code too
+          known[#known + 1], seen[name] = { name, path }, true
+          if known.plain and path == '' then known.plain[#known] = name else known.plain = nil end
+        end
       end
       if #known == 0 then known = false end
       by_class[class] = known
@@ -91,24 +120,23 @@ do
     return known
   end
 
+  -- A job of Rails has its class and arguments in a wrapper. A large job is not read: Redis is blocked meanwhile.
   local function read(payload)
+    if #payload > LOOKED_AT then return { large = true } end
     local fine, job = decode(payload)
-    return fine and type(job) == 'table' and job or {}
+    if not fine or type(job) ~= 'table' then return {} end
+    if job.class ~= WRAPPER then return job end
+    local wrapped = type(job.args) == 'table' and type(job.args[1]) == 'table' and job.args[1] or {}
+    return { class = wrapped.job_class, args = wrapped.arguments }
   end
 
-  -- The class of a job, and its content where that was needed; a job of Rails has both in a wrapper.
+  -- The class of a job, and its content where that was needed.
   local function class_of(payload)
-    local class, job = payload:match('^{"class":"([^"\\]*)"'), nil
-    if not class then
-      job = read(payload)
-      class = job.class
-    end
-    if class == WRAPPER then
-      job = read(payload)
-      local wrapped = type(job.args) == 'table' and type(job.args[1]) == 'table' and job.args[1] or {}
-      class, job = wrapped.job_class, { args = wrapped.arguments }
-    end
-    return type(class) == 'string' and class, job
+    local class = payload:match('^{"class":"([^"\\]*)"')
+    if class == WRAPPER then class = payload:match('^{"class":"[^"]*","args":%[{"job_class":"([^"\\]*)"') end
+    if class then return class, nil end
+    local job = read(payload)
+    return type(job.class) == 'string' and job.class, job
   end
 
   -- What a job is counted under; nothing: no limit concerns it.
@@ -128,19 +156,21 @@ do
 
   local function rule_of(key)
     local name = key:match('^[^=]*')
-    return rules.set[key] or rules.set[name] or rules.limit[name]
+    load_rules({ '{set}' .. key, '{set}' .. name, '{limit}' .. name, '{shut}' .. key, '{shut}' .. name })
+    return rules['{set}' .. key] or rules['{set}' .. name] or rules['{limit}' .. name]
   end
 
   -- Until when (ms) it, or its name, lets none begin; what is over is deleted.
   local function shut_until(key)
     local till = 0
     for _, each in ipairs({ key, (key:match('^[^=]*')) }) do
-      local said = tonumber(rules.shut[each] or '')
+      local field = '{shut}' .. each
+      local said = tonumber(rules[field] or '')
       if said and said * 1000 > micros() then
         till = math.max(till, said)
-      elseif rules.shut[each] then
-        rules.shut[each] = nil
-        redis.pcall('HDEL', KEYS[11], '{shut}' .. each)
+      elseif rules[field] then
+        rules[field] = false
+        redis.pcall('HDEL', KEYS[11], field)
       end
     end
     return till
@@ -320,7 +350,7 @@ do
     if not (keyed and is_any()) then return {} end
     local turns = prefix .. 'ready:' .. queue
     local ready = redis.pcall('ZRANGEBYSCORE', turns, '-inf', time(), 'LIMIT', 0, MOST)
-    if not ready.err then return ready end
+    if not ready.err then return ready, #ready == MOST end
     misplaced = ready.err .. ' (' .. turns .. ')'
     return {}
   end

@@ -2,13 +2,13 @@
 --
 -- KEYS     those of exchange.lua: 1, 4, 10 to 12 and the queues
 -- ARGV     13 and 14 there
--- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error; limited: whether any
---          queue has a limit; (vacate) a run that began so has ended; (room_of) how many jobs a queue may give,
---          false: any number, and its limit; (occupy) workers have got jobs of a limit; (tell_room) other processes
+-- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error; (limit_in) the queue
+--          whose limit a run with such a beginning counts for; (vacate) a run that began so has ended; (room_of) how
+--          many jobs a queue may give, false: any number, and its limit; (occupy) workers have got jobs of a limit; (tell_room) other processes
 --          look for work, if they may take what this one has left
 --
 -- One command for the pause of all and those of the first hundred queues, and none for the others before
--- their turn; one to see that there are no limits. That is all where there is no rule.
+-- their turn; one to see that there are no limits. That is all where there is no rule. Limits are read as pauses are.
 local queue_of, pause_of, together = ARGV[13], KEYS[10], 100
 local pauses, asked = {}, -1
 
@@ -23,7 +23,7 @@ end
 
 local function is_paused(q)
   if q > asked then
-    local keys, owners, n = {}, {}, 0
+    local keys, owners, fields, n = {}, {}, {}, 0
     if q == 0 then keys[1], owners[1], n = KEYS[1], 0, 1 end
     local last = math.min(math.max(asked, 0) + together, #KEYS - FIXED)
     for each = math.max(asked, 0) + 1, last do
@@ -35,7 +35,9 @@ local function is_paused(q)
         n = n + 1
         keys[n], owners[n] = pause_of .. base, each
       end
+      if ruled then fields[#fields + 1], fields[#fields + 2] = base or name, '{queue}' .. (base or name) end
     end
+    load_rules(fields)
     local values = redis.pcall('MGET', unpack(keys)) -- false for a key of another type
     if values.err then return false, values.err end
     asked = last
@@ -51,32 +53,27 @@ end
 -- A limit is that of a queue with its sub-queues. Who holds a place is a worker id, never a number: what frees
 -- it twice, or not at all, does no harm. Nobody else needs to free one, a rescue for example: at the limit
 -- holders without a record of that queue are dropped.
-local limits, limited, released = {}, false, {}
-do
-  local all = redis.pcall('HGETALL', KEYS[11])
-  for n = 1, #all, 2 do
-    local kind, name = all[n]:match('^{(%l+)}(.*)$')
-    if not kind then
-      limits[all[n]], limited = tonumber(all[n + 1]), true
-    elseif rules[kind] then
-      rules[kind][name] = all[n + 1]
-      keyed = keyed or kind == 'task' or kind == 'also'
-    end
-  end
-  for name, most in pairs(rules.queue) do -- what was set by hand wins
-    if limits[name] == nil then limits[name], limited = tonumber(most), true end
-  end
+local released = {}
+
+-- How many jobs of a queue may run at once, and whose limit that is; nothing: any number. By hand wins.
+local function limit_of(queue)
+  local name = ruled and (base_of(queue) or queue)
+  if not name or name:find('^{') then return nil end
+  local config = '{queue}' .. name
+  load_rules({ name, config })
+  local most = tonumber(rules[name] or '') or tonumber(rules[config] or '')
+  return most, most and name
 end
 
 local function limit_in(beginning)
-  local name = beginning:match('^{"queue":"([^"\\]*)"')
-  name = name and (base_of(name) or name)
-  return name and limits[name] and name
+  local queue = ruled and beginning:match('^{"queue":"([^"\\]*)"')
+  local _, name = limit_of(queue or '')
+  return name
 end
 
 local function vacate(id, beginning)
   free(id)
-  local name = limited and limit_in(beginning)
+  local name = limit_in(beginning)
   if name then
     redis.pcall('SREM', KEYS[12] .. 'holders:' .. name, id)
     released[name] = true
@@ -98,10 +95,7 @@ local function checked(name)
 end
 
 local function room_of(q)
-  if not limited then return false end
-  local name = name_of(q)
-  name = base_of(name) or name
-  local most = limits[name]
+  local most, name = limit_of(name_of(q))
   if not most then return false end
   local holders = KEYS[12] .. 'holders:' .. name
   local count = redis.pcall('SCARD', holders)
@@ -122,7 +116,7 @@ end
 local function tell_room()
   for name in pairs(released) do
     local count = redis.pcall('SCARD', KEYS[12] .. 'holders:' .. name)
-    if type(count) == 'number' and count < limits[name] then
+    if type(count) == 'number' and count < limit_of(name) then
       local family = { queue_of .. name }
       for n = 1, 9 do
         family[2 * n], family[2 * n + 1] = queue_of .. name .. '^' .. n, queue_of .. name .. '^-' .. n

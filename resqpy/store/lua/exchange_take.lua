@@ -81,7 +81,7 @@ local LOOK, MOVE = 65536, 1048576
 -- How many are popped at once, and the size from which they are popped one by one: what exceeds the limits is
 -- pushed back.
 local AT_ONCE, RATHER_LARGE, PARK = 16, 4096, 1000
-local looked, moved, over = 0, 0, false
+local looked, moved, over, overdue = 0, 0, false, false -- overdue: further keys have a turn
 
 local function is_too_much(payload)
   local size = #payload
@@ -110,7 +110,8 @@ end
 -- Jobs that were parked and may run now: they have waited longer than those in the queue.
 local function take_parked(q, room, holders)
   local queue = name_of(q)
-  for _, key in ipairs(parked_for(queue)) do
+  local keys, others = parked_for(queue)
+  for _, key in ipairs(keys) do
     local payload, problem
     while may_take(room, holders) do
       payload = unpark(key, queue)
@@ -124,6 +125,7 @@ local function take_parked(q, room, holders)
     end_turn(key, queue)
     if problem or not may_take(room, holders) then return problem end
   end
+  overdue = overdue or others
 end
 
 local function take_some(q, room, holders)
@@ -167,7 +169,7 @@ if keyed then -- the places of those that have ended are free
   end
   free_all(ids, ended)
 end
-if limited then end_rest(limit_in) end
+if ruled then end_rest(limit_in) end
 if paused == 0 and last_slot > 0 then
   for q = 1, #KEYS - FIXED do
     local rests, problem = is_paused(q)
@@ -190,4 +192,4 @@ end
 end_rest()
 count_all()
 tell_room()
-if tell_keys() then more = 1 end
+if tell_keys() or overdue then more = 1 end
