@@ -9,6 +9,7 @@ from tests.benchmarks import (
     breakdown,
     drain,
     enqueue,
+    first_job,
     idle,
     lateness,
     million,
@@ -23,7 +24,8 @@ from tests.benchmarks.runner import Bench
 
 _PARTS = (
     drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, tracked,
-    start, autoscale,
+    start, autoscale, first_job,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
-DEFAULT = [name for name in ALL if name != autoscale.NAME]  # its curve takes its own minutes
+# The curve takes its own minutes, and the first jobs an installation.
+DEFAULT = [name for name in ALL if name not in (autoscale.NAME, first_job.NAME)]
