@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         PoolStateError as PoolStateError,
         QueueFull as QueueFull,
         ResqpyError as ResqpyError,
+        SnoozedTooOften as SnoozedTooOften,
         StoreError as StoreError,
         StoreMisconfigured as StoreMisconfigured,
         StoreUnavailable as StoreUnavailable,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from resqpy.base.limits import Limit as Limit, Rate as Rate
     from resqpy.base.model import Enqueued as Enqueued, FailedJob as FailedJob, Job as Job
     from resqpy.engine.inspect.inspector import Inspector as Inspector, Resque as Resque
+    from resqpy.engine.lifecycle import Snooze as Snooze
     from resqpy.engine.options import (
         ScalingOptions as ScalingOptions,
         WorkerOptions as WorkerOptions,
@@ -112,7 +114,7 @@ _NAMES = {
         ConfigError DeadlinePassed Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
         InvalidInputs InvalidJob InvalidQueueName InvalidTask JobCancelled JobTimeout
         LoadFailed NoEventLoop NotInFailed NotStarted OutcomeUnknown PayloadError PoisonPill
-        PoolStateError QueueFull ResqpyError StoreError StoreMisconfigured StoreUnavailable
+        PoolStateError QueueFull ResqpyError SnoozedTooOften StoreError StoreMisconfigured StoreUnavailable
         TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
         WorkerStopped WrongCursor WrongLoop
     """,
@@ -121,6 +123,7 @@ _NAMES = {
     "base.model": "Enqueued FailedJob Job",
     "engine.inspect.inspector": "Inspector Resque",
     "engine.worker.multi_worker": "MultiWorker",
+    "engine.lifecycle": "Snooze",
     "engine.options": "ScalingOptions WorkerOptions",
     "engine.plugin": "CallNext Enqueuing Plugin",
     "engine.queue.queue": "Queue",

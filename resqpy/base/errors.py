@@ -155,6 +155,10 @@ class WorkerDied(ResqpyError):
     """The worker died while running this job, which may run only once."""
 
 
+class SnoozedTooOften(ResqpyError):
+    """The job was snoozed as often as it may be (`Snooze(most=…)`); it is not retried by itself."""
+
+
 class PoisonPill(ResqpyError):
     """The job's worker died too often."""
 

@@ -11,6 +11,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.imports import own_version
+from resqpy.engine.lifecycle import Snooze
 from resqpy.engine.plugin import Enqueuing
 from resqpy.framework.tasks.failures import JobFailure
 from resqpy.framework.tasks.middleware import INSTALLED, Middleware, TaskCall
@@ -54,6 +55,8 @@ class ProcessTracing(Middleware):
         token = contexts.attach(trace.set_span_in_context(span, _sent(run.job.extra)))
         try:
             yield
+        except Snooze:
+            raise  # no error: it is run later
         except BaseException as error:
             told["error.type"] = _record(span, error)
             raise

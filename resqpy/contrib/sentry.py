@@ -15,6 +15,7 @@ from sentry_sdk.utils import event_from_exception
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import JobCancelled
+from resqpy.engine.lifecycle import Snooze
 from resqpy.engine.run import Run
 from resqpy.framework.tasks.failures import JobFailure
 from resqpy.framework.tasks.middleware import Middleware, TaskCall
@@ -108,6 +109,9 @@ class SentryMiddleware(Middleware):
         try:
             yield
             status = "ok"
+        except Snooze:
+            status = "ok"  # it ran when it should, and wants to run again
+            raise
         finally:
             took_s = SYSTEM_CLOCK.monotonic() - began_s
             capture_checkin(check_in_id=check_in, status=status, duration=took_s, **monitor)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Protocol
 
+from resqpy.base import codec
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.imports import near_match
 from resqpy.base.keys import split_priority
@@ -33,9 +34,10 @@ from resqpy.engine.inspect.walking import DelayedSearch, search_queue
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.heartbeat import WORDS
 from resqpy.engine.worker.identity import place_of
-from resqpy.store import locks
+from resqpy.store import locks, rescue
 from resqpy.store.leader import led, standing
 from resqpy.store.overview import is_paused, queue_pauses
+from resqpy.store.queues import page
 
 _NAMED = 5  # processes
 _LOCKS = 10  # displayed
@@ -252,7 +254,9 @@ class Explanation:
     async def _later(self) -> AsyncIterator[Finding]:
         due = await DelayedSearch(self._resque.store, self._mine).everywhere()
         if due.found:
-            yield self._delayed(due.found, min(due.times) * 1000)
+            yield self._delayed(
+                due.found, min(due.times) * 1000, await self._snoozed(min(due.times))
+            )
         periodic = self._task is not None and self._task.periodic
         found = led(await standing(self._resque.store, self._options.ruby_lock_prefix))
         if (due.found and not found.delayed) or (periodic and not found.periodic):
@@ -261,10 +265,20 @@ class Explanation:
             async for each in self._periodic():
                 yield each
 
-    def _delayed(self, count: int, first: int) -> Finding:
+    async def _snoozed(self, second: int) -> int:
+        """How often one of its first jobs was snoozed, at most, of the first hundred at a second."""
+        store = self._resque.store
+        raws = await page(store, store.keys.delayed(second), 0, 99)
+        mine = [each for each in raws if codec.class_of(each) == self._name]
+        notes = await rescue.notes(store, [codec.digest(each) for each in mine])
+        return max((each.snoozed for each in notes), default=0)
+
+    def _delayed(self, count: int, first: int, snoozed: int) -> Finding:
         when = f"{texts.local(first)}, {texts.distance(first, self._now_ms)}"
         words = f"{_of_it(count)} {'is' if count == 1 else 'are'} delayed"
         which = "the first " if count > 1 else ""
+        if snoozed:
+            words += f" (snoozed {counted(snoozed, 'time')} by the task itself)"
         if first > self._now_ms - _LATE_MS:
             return Finding("delayed", f"{words}, {which}until {when}")
         return Finding(

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from resqpy.base.when import Backoff
+from resqpy.base.errors import UsageError
+from resqpy.base.when import Backoff, Duration, delay_ms
 from resqpy.store.connection.client import Arg
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class OutcomeKind(Enum):
     FAILURE = "failure", "f"
     RETRIED = "retried", "f"
     DELAYED = "delayed", "-"
+    SNOOZED = "snoozed", "-"
     SKIPPED = "skipped", "-"
     RETURNED = "returned", "-"
     EXPIRED = "expired", "-"
@@ -54,8 +57,8 @@ class Outcome(NamedTuple):
     """The outcome of a run.
 
     Attributes:
-        delay_ms: for RETRIED and DELAYED: how long until the job is due again.
-        info: passed on in the `re_enqueue` event.
+        delay_ms: for RETRIED, DELAYED and SNOOZED: how long until the job is due again.
+        info: passed on in the `re_enqueue` and `snoozed` events.
     """
 
     kind: OutcomeKind
@@ -69,6 +72,38 @@ SUCCEEDED = Outcome(OutcomeKind.SUCCESS)  # without a result
 SKIPPED = Outcome(OutcomeKind.SKIPPED)
 RETURNED = Outcome(OutcomeKind.RETURNED)
 EXPIRED = Outcome(OutcomeKind.EXPIRED)
+
+
+_SMALLEST_MS = 1000  # a plain number below it is certainly seconds by mistake
+
+
+class Snooze(Exception):
+    """Raised by a task that can't do its work yet: its job is delayed. That is neither a failure nor an attempt.
+
+    Args:
+        delay: milliseconds or a timedelta until the job is due again.
+        reason: for the log and the event.
+        most: how often one job may be snoozed; the next time it fails with `SnoozedTooOften`. None: no limit.
+
+    Attributes:
+        delay_ms: milliseconds.
+
+    Raises:
+        UsageError: `delay` is no duration, or `most` is no positive number.
+    """
+
+    def __init__(self, delay: Duration, *, reason: str = "", most: int | None = None) -> None:
+        self.delay_ms: int = delay_ms(delay, "Snooze")
+        if not isinstance(delay, timedelta) and 0 < delay < _SMALLEST_MS:
+            raise UsageError(
+                f"Snooze: {delay!r} must be seconds, but milliseconds are expected: use {delay * 1000!r}, or "
+                "a timedelta"
+            )
+        if most is not None and (type(most) is not int or most < 1):
+            raise UsageError(f"Snooze: most={most!r} is not a number of times, from 1 on")
+        self.reason: str = str(reason)
+        self.most: int | None = most
+        super().__init__(self.reason or f"for {self.delay_ms} ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +161,10 @@ class JobLifecycle:
     def facts(self) -> dict[str, Any]:
         """What is known of the run besides its job, for the log."""
         return {}
+
+    def snoozed(self, run: Run) -> int:
+        """How often the job was snoozed before."""
+        return run.claim.snoozed
 
     def adopt(self, policy: RetryPolicy) -> bool:
         """Whether a record counts the attempts; if so, this policy applies unless the job's creator set

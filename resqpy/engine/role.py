@@ -117,8 +117,8 @@ class Role(Emitter):
     # `successes`, for our log: the list of those that one exchange reported. Once for each job would cost more.
     EVENTS: ClassVar[frozenset[str]] = frozenset({
         "start", "end", "poll", "ping", "pause", "job", "success", "successes", "failure", "re_enqueue", "skipped",
-        "expired", "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back", "leader",
-        "follower", "enqueue", "working_timestamp", "transferred_job", "failed_removed",
+        "snoozed", "expired", "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back",
+        "leader", "follower", "enqueue", "working_timestamp", "transferred_job", "failed_removed",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
 
@@ -360,6 +360,8 @@ def _tell_end(events: EventSink, end: EndedJob, *, void: bool) -> None:
         events.tell("failure", slot, run.queue, run.job, outcome.error, end.duration_ms)
     elif outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
         events.tell("re_enqueue", slot, run.queue, run.job, outcome.info)
+    elif outcome.kind is OutcomeKind.SNOOZED:
+        events.tell("snoozed", slot, run.queue, run.job, outcome.info)
     elif outcome.kind is OutcomeKind.EXPIRED:
         events.tell("expired", slot, run.queue, run.job)
     elif (

@@ -122,6 +122,11 @@ class Run:
         return None if wrapper is None else activejob.executions(wrapper)
 
     @property
+    def snoozed(self) -> int:
+        """How often its job was snoozed before (`Snooze`). Equal plain jobs share a count."""
+        return self.lifecycle.snoozed(self)
+
+    @property
     def scheduled_at(self) -> datetime | None:
         """The time for which a periodic task's job was enqueued; None: it was not enqueued by its schedule."""
         at_ms = periodic.time_of(self.job)

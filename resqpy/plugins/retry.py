@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 from resqpy.base import codec, job_records
 from resqpy.base.clock import failed_at_utc
-from resqpy.base.errors import InvalidInputs, JobCancelled, UsageError, WorkerStopped, told
+from resqpy.base.errors import (
+    InvalidInputs,
+    JobCancelled,
+    SnoozedTooOften,
+    UsageError,
+    WorkerStopped,
+    told,
+)
 from resqpy.base.imports import import_dotted
 from resqpy.base.when import Backoff, Duration, duration_ms
 from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
@@ -125,7 +132,11 @@ class Retry(Plugin):
         """Run it; if it fails, decide whether to retry it."""
         counted = run.lifecycle.adopt(self.policy)
         await call_next()
-        if run.inline or run.vetoed or run.outcome is not None:
+        if run.inline or run.vetoed:
+            return
+        if run.outcome is not None:
+            if run.outcome.kind is OutcomeKind.SNOOZED and not counted:
+                self._keep(run, run.outcome.delay_ms)
             return
         if counted:
             self._counted(run)
@@ -172,9 +183,16 @@ class Retry(Plugin):
         return True
 
     def _may_be_retried(self, error: BaseException) -> bool:
-        if isinstance(error, (JobCancelled, InvalidInputs, *self.fatal_exceptions)):
+        if isinstance(error, (JobCancelled, InvalidInputs, SnoozedTooOften)):
+            return False
+        if isinstance(error, self.fatal_exceptions):
             return False
         return not self.retry_exceptions or isinstance(error, self.retry_exceptions)
+
+    def _keep(self, run: Run, delay_ms: int) -> None:
+        """The count of a snoozed job must outlast the delay; there is none if no attempt has failed."""
+        seconds = self.count_s + delay_ms // 1000
+        run.effects += (("EXPIRE", key, seconds) for key in _keys(run))
 
     def _forget(self, run: Run) -> None:
         """The next job with these arguments starts from zero."""

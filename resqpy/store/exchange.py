@@ -20,7 +20,7 @@ from resqpy.base.errors import OutcomeUnknown, StoreError
 from resqpy.base.model import WorkerId
 from resqpy.store.connection.client import Arg, Store, script
 from resqpy.store.connection.line import Line, Replies
-from resqpy.store.rescue import noted_count
+from resqpy.store.rescue import JobNote
 
 
 class EndCommands(NamedTuple):
@@ -72,6 +72,7 @@ class JobClaim:
         held: how many bytes are kept apart from the record; -1 if they are in it.
         sha1: the digest of what was not sent.
         rescues: how often its worker has died before.
+        snoozed: how often a plain job was snoozed before.
         along: what was claimed along with it.
     """
 
@@ -81,12 +82,18 @@ class JobClaim:
     held: int = -1
     sha1: str = ""
     rescues: int = 0
+    snoozed: int = 0
     along: ExtensionReply | None = None
 
     @property
     def bare(self) -> bool:
         """Whether nothing but the record must be removed at its end."""
-        return self.held < 0 and not self.rescues
+        return self.held < 0 and not self.noted
+
+    @property
+    def noted(self) -> bool:
+        """Whether something is noted of the job, which its end forgets."""
+        return bool(self.rescues or self.snoozed)
 
 
 class ClaimedJob(NamedTuple):
@@ -403,7 +410,7 @@ def _taken(
         taken += map(ClaimedJob, range(slot - 1, slot - 1 + count), raws, repeat(shared[queue]))
     for slot, queue, raw, held, sha1, rescues, along in _by(7, special):
         beside = ExtensionReply(along, asked_s) if along else None
-        told = claim(queue, held, sha1.decode(), noted_count(rescues), beside)
+        told = claim(queue, held, sha1.decode(), *JobNote.of(rescues), beside)
         taken.append(ClaimedJob(slot - 1, raw, told))
     if special:
         taken.sort(key=itemgetter(0))
@@ -428,7 +435,7 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | N
         working_on.run_at or "",
         size,
         sha1.decode(),
-        noted_count(rescues),
+        *JobNote.of(rescues),
         ExtensionReply(along, asked_s) if along else None,
     )
     return ClaimedJob(index - 1, working_on.job_raw if size < 0 else held, claim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from resqpy.base import codec, job_records
 from resqpy.store import workers
@@ -58,13 +59,13 @@ class RescueDecision:
     Attributes:
         entry: the failed entry, if it goes to failed; None: back to its queue.
         kept: the name under which its bytes are kept beside the entry.
-        count: the new count of its rescues; empty: forget them.
+        note: what is noted of it from now on; empty: nothing.
         error: why it failed, or runs again; None: its record says so.
     """
 
     entry: bytes | None = None
     kept: str | None = None
-    count: str = ""
+    note: str = ""
     error: BaseException | None = None
 
 
@@ -155,23 +156,48 @@ async def _read(store: Store, worker_id: str, record: bytes | None, mark: bytes)
     )
 
 
-async def counts(store: Store, digests: Sequence[str]) -> list[int]:
-    """How often jobs were rescued before."""
+class JobNote(NamedTuple):
+    """What is noted of a job, by the digest of its bytes. Its text is `2/1796016480`, or `2/1796016480/1` of one
+    that was snoozed: versions that know no snoozes read the first number.
+
+    Attributes:
+        rescues: how often its worker has died with it.
+        snoozed: how often it was snoozed.
+    """
+
+    rescues: int = 0
+    snoozed: int = 0
+
+    @classmethod
+    def of(cls, value: bytes | None) -> JobNote:
+        """A text as it was read; what somebody else wrote counts as nothing."""
+        parts = (value or b"").split(b"/")
+        return cls(_number(parts[0]), _number(parts[2]) if len(parts) == 3 else 0)
+
+    def text(self, at_s: int) -> str:
+        """The text.
+
+        Args:
+            at_s: from when on it is kept, in seconds.
+        """
+        return f"{self.rescues}/{at_s}" + (f"/{self.snoozed}" if self.snoozed else "")
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < _TOO_LONG else 0
+
+
+async def notes(store: Store, digests: Sequence[str]) -> list[JobNote]:
+    """What is noted of jobs."""
     if not digests:
         return []
     values = await store.call("HMGET", store.keys.rescues, *digests)
-    return [noted_count(value) for value in values]
-
-
-def noted_count(value: bytes | None) -> int:
-    """The count in a note; 0 if somebody else wrote it."""
-    number = (value or b"").partition(b"/")[0]
-    return int(number) if number.isdigit() and len(number) < _TOO_LONG else 0
+    return [JobNote.of(value) for value in values]
 
 
 def _noted_s(value: bytes) -> float:
     """The time of a note, in seconds; long ago if somebody else wrote it."""
-    time = value.partition(b"/")[2]
+    time = value.partition(b"/")[2].partition(b"/")[0]
     return float(time) if time.isdigit() else 0.0
 
 
@@ -198,13 +224,13 @@ def rescue_call(
     pushed = entry if entry is not None else (b"" if left.apart else left.raw or b"")
     args: list[Arg] = [
         incarnation, dead_before_s, worker_id, left.record or b"", verb, pushed, left.queue,
-        left.digest, decision.count, left.beat, left.mark,
+        left.digest, decision.note, left.beat, left.mark,
     ]  # fmt: skip
     return lua_keys, args
 
 
 async def forget_old_counts(store: Store, before_s: float) -> int:
-    """Forget old rescues; returns how many."""
+    """Forget old rescues and snoozes; returns how many."""
     flat: list[bytes] = await store.call("HGETALL", store.keys.rescues)
     old = [
         digest
@@ -216,6 +242,11 @@ async def forget_old_counts(store: Store, before_s: float) -> int:
     return len(old)
 
 
+def note_command(store: Store, digest: str, note: JobNote, at_s: int) -> tuple[Arg, ...]:
+    """The command that notes something of a job; see `JobNote.text`."""
+    return ("HSET", store.keys.rescues, digest, note.text(at_s))
+
+
 def forget_command(store: Store, digest: str) -> tuple[Arg, ...]:
-    """The command that forgets the rescues of a job that ended normally."""
+    """The command that forgets the rescues and snoozes of a job that ended normally."""
     return ("HDEL", store.keys.rescues, digest)

@@ -158,7 +158,8 @@ def _of_event(job: Mapping[str, Any]) -> EnqueuedJob:
     return EnqueuedJob(job["class"], list(job.get("args") or ()), job.get("queue") or "")
 
 
-SUCCESS, FAILURE, AGAIN, EXPIRED = "success", "failure", "re_enqueue", "expired"
+SUCCESS, FAILURE, AGAIN, SNOOZED = "success", "failure", "re_enqueue", "snoozed"
+EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class DrainedJob:
     """A job that ran.
 
     Attributes:
-        end: "success", "failure", "re_enqueue" for one that will be retried or waits for a lock, or
+        end: "success", "failure", "re_enqueue" for one that will be retried or waits for a lock, "snoozed" or
             "expired".
         result: what it returned.
         error: what it raised, if it failed permanently.
@@ -185,7 +186,7 @@ class Drained:
     """What ran, in the order in which it ended.
 
     Attributes:
-        jobs: all; one that is retried occurs once per attempt.
+        jobs: all; one that is retried or snoozed occurs once per run.
     """
 
     jobs: list[DrainedJob] = field(default_factory=list)
@@ -208,11 +209,17 @@ class Drained:
         """The attempts after which the job was delayed."""
         return [each for each in self.jobs if each.end == AGAIN]
 
+    @property
+    def snoozed(self) -> list[DrainedJob]:
+        """The runs that raised `Snooze`, after which the job was delayed."""
+        return [each for each in self.jobs if each.end == SNOOZED]
+
     def follow(self, worker: MultiWorker) -> None:
         """Record what a worker does."""
         worker.on(SUCCESS, self._success)
         worker.on(FAILURE, self._failure)
         worker.on(AGAIN, self._again)
+        worker.on(SNOOZED, self._snoozed)
         worker.on(EXPIRED, self._expired)
 
     def _success(self, _number: int, queue: str, job: Job, result: Any, _ms: int) -> None:
@@ -223,6 +230,9 @@ class Drained:
 
     def _again(self, _number: int, queue: str, job: Job, _info: Any) -> None:
         self.jobs.append(DrainedJob(job.class_name, job.args, queue, AGAIN))
+
+    def _snoozed(self, _number: int, queue: str, job: Job, _info: Any) -> None:
+        self.jobs.append(DrainedJob(job.class_name, job.args, queue, SNOOZED))
 
     def _expired(self, _number: int, queue: str, job: Job) -> None:
         self.jobs.append(DrainedJob(job.class_name, job.args, queue, EXPIRED))
@@ -271,7 +281,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
     """Work until nothing waits and nothing runs."""
     worker, idle = _new_worker(queues), asyncio.Event()
     drained.follow(worker)
-    for event in ("pause", SUCCESS, FAILURE, AGAIN, EXPIRED):
+    for event in ("pause", SUCCESS, FAILURE, AGAIN, SNOOZED, EXPIRED):
         worker.on(event, lambda *_: idle.set())
     async with worker:
         while await _waiting(worker) or worker.pool.slots.busy:

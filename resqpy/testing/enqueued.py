@@ -122,6 +122,7 @@ USUAL = (
     "failure",
     "re_enqueue",
     "skipped",
+    "snoozed",
     "expired",
     "error",
     "multi_worker_action",

@@ -216,6 +216,7 @@ class Record:
         run_start_ms: when the current run began; it may take several deliveries.
         runs: how many runs completed or failed.
         attempts, deliveries: of the current run, without the one in progress.
+        snoozed: how often the current run was snoozed.
         retain_ms: how long the record is kept after its end; None: forever, 0: not at all.
         longest_ms: how long one delivery may take before its lock is no longer renewed; 0: no limit.
         ending: the end of a run that could not be applied in the step that ended it.
@@ -244,6 +245,7 @@ class Record:
     runs: int = 0
     attempts: int = 0
     deliveries: int = 0
+    snoozed: int = 0
     retries: Retries = field(default_factory=Retries)
     retry_for: tuple[str, ...] = ()
     retried_by: str | None = None
@@ -365,6 +367,7 @@ class RunEnd:
         result: JSON text.
         patch: the run's changes of the payload.
         new_id: the id of the task that takes over if a linked retry follows.
+        snoozed: the run was snoozed.
     """
 
     kind: RunEndKind
@@ -374,6 +377,7 @@ class RunEnd:
     result: str | None = None
     patch: Patch | None = None
     new_id: str = ""
+    snoozed: bool = False
 
     @property
     def at_ms(self) -> int:
@@ -384,7 +388,7 @@ class RunEnd:
     def bare(self) -> bool:
         """Whether it has only a kind and a time."""
         said = (self.delay_ms, self.error, self.result, self.patch, self.new_id or None)
-        return said == (None, None, None, None, None)
+        return said == (None, None, None, None, None) and not self.snoozed
 
     def to_dict(self) -> dict[str, Any]:
         """The form kept in a record until somebody applies it; unset fields are omitted."""
@@ -394,6 +398,7 @@ class RunEnd:
             "result": self.result,
             "patch": self.patch,
             "new_id": self.new_id or None,
+            "snoozed": self.snoozed or None,
         }
         plain = {"kind": self.kind.value, "at": self.at_us}
         return plain | {name: value for name, value in said.items() if value is not None}
@@ -417,6 +422,7 @@ class RunEnd:
             data.get("result"),
             data.get("patch"),
             data.get("new_id") or "",
+            bool(data.get("snoozed")),
         )
 
 

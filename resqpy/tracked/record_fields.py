@@ -107,6 +107,7 @@ _ONE: dict[str, tuple[str, Callable[[Any], str], object]] = {
     "runs": ("runs", str, 0),
     "attempts": ("attempts", str, 0),
     "deliveries": ("deliveries", str, 0),
+    "snoozed": ("snoozed", str, 0),
     "tags": ("tags", _list, ()),
     "retry_for": ("retry_for", _list, ()),
     "enabled": ("enabled", _flag, True),

@@ -13,7 +13,13 @@ from weakref import ReferenceType, ref
 from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.own_tasks import uncancel
-from resqpy.base.errors import InvalidInputs, InvalidJob, JobCancelled, WorkerStopped
+from resqpy.base.errors import (
+    InvalidInputs,
+    InvalidJob,
+    JobCancelled,
+    SnoozedTooOften,
+    WorkerStopped,
+)
 from resqpy.base.json_forms import to_json
 from resqpy.base.json_rules import plain
 from resqpy.engine.lifecycle import Attempts, Command, Outcome, OutcomeKind, RetryPolicy
@@ -61,6 +67,7 @@ _KINDS = {
     OutcomeKind.FAILURE: RunEndKind.FAIL,
     OutcomeKind.RETRIED: RunEndKind.RETRY,
     OutcomeKind.DELAYED: RunEndKind.DEFER,
+    OutcomeKind.SNOOZED: RunEndKind.DEFER,
     OutcomeKind.SKIPPED: RunEndKind.VETO,
     OutcomeKind.EXPIRED: RunEndKind.VETO,  # a job with an id and an end, which others have written
     OutcomeKind.RETURNED: RunEndKind.RELEASE,
@@ -122,6 +129,10 @@ class TrackedRun(Claimed):
         """Apply a plugin's policy to everything that the task's creator left open."""
         self.task.record = with_policy(self.task.record, policy)
         return True
+
+    def snoozed(self, run: Run) -> int:
+        """The record has the count."""
+        return self.task.record.snoozed
 
     def attempts(self) -> Attempts | None:
         """The attempts, unless the end is already written."""
@@ -198,6 +209,9 @@ class TrackedRun(Claimed):
         """The record is written: the job's end is only counted and reported."""
         run, kind, error = self.run, _OUTCOMES[finished.result], finished.error
         run.error = None
+        snoozed = run.outcome is not None and run.outcome.kind is OutcomeKind.SNOOZED
+        if snoozed and kind is OutcomeKind.DELAYED:
+            return
         result = run.result if kind is OutcomeKind.SUCCESS else None
         if kind is OutcomeKind.FAILURE and error is None:
             error = TrackedError("the task failed")
@@ -214,7 +228,7 @@ class TrackedRun(Claimed):
     def _try_again(self, error: BaseException) -> None:
         """What a handler raised is retried with backoff, while attempts are left."""
         record = self.task.record
-        if not record.may_repeat or isinstance(error, InvalidInputs):
+        if not record.may_repeat or isinstance(error, (InvalidInputs, SnoozedTooOften)):
             return
         delay_ms = record.retry_delay_ms()
         info = {"delay": delay_ms, "attempt": record.attempts + 1, "error": error}
@@ -228,7 +242,8 @@ class TrackedRun(Claimed):
             else Outcome(OutcomeKind.SUCCESS, run.result)
         )
         try:
-            await self.task.write_end(self._ending(outcome), outcome.error)
+            ending = self._ending(outcome)
+            await self.task.write_end(ending, None if ending.snoozed else outcome.error)
         except TrackedError:
             return
         if self.task.processing.finished is not None:
@@ -243,6 +258,8 @@ class TrackedRun(Claimed):
             patch = task.changes() if self._changes is None else self._changes
             result = _result_text(outcome.result, f"task {task.id} ({task.type})")
             return task.ending(kind, None, patch=patch, result=result)
+        if outcome.kind is OutcomeKind.SNOOZED:
+            return replace(task.ending(kind, outcome.delay_ms), snoozed=True)
         if kind in (RunEndKind.RETRY, RunEndKind.DEFER):
             return task.ending(kind, outcome.delay_ms, outcome.error)
         once = task.record.retries.at_most_once and self.run.performed
@@ -267,7 +284,7 @@ class TrackedRun(Claimed):
         if ending.kind is RunEndKind.RELEASE:  # not the task's wish: back to the head
             before.append(queues.return_command(run.store, run.queue, run.job.raw))
             place = False
-        self._settling = change, ending, outcome.error
+        self._settling = change, ending, None if ending.snoozed else outcome.error
         return records.guarded(run.store, task.record, ending, before, change, place=place)
 
     def settled(self, run: Run, *, written: bool) -> None:

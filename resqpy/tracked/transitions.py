@@ -180,6 +180,7 @@ def _run_over(record: Record, ending: RunEnd, *, succeeded: bool, **more: Any) -
         runs=record.runs + 1,
         attempts=0,
         deliveries=0,
+        snoozed=0,
         last_run=LastRun(record.run_start_ms or started_ms, ending.at_ms, succeeded),
         run_start_ms=None,
         next_run_ms=next_run_ms,
@@ -189,7 +190,12 @@ def _run_over(record: Record, ending: RunEnd, *, succeeded: bool, **more: Any) -
 
 def _defer(record: Record, ending: RunEnd) -> Record:
     delay_ms = ending.delay_ms or 0
-    return but(record, next_run_ms=ending.at_ms + delay_ms, deliveries=record.deliveries + 1)
+    return but(
+        record,
+        next_run_ms=ending.at_ms + delay_ms,
+        deliveries=record.deliveries + 1,
+        snoozed=record.snoozed + ending.snoozed,
+    )
 
 
 def _release(record: Record, _: RunEnd) -> Record:
@@ -321,6 +327,7 @@ def revived(record: Record, now_us: int) -> Change:
         next_run_ms=now_us // 1000,
         attempts=0,
         deliveries=0,
+        snoozed=0,
         completed_us=None,
         retain_until_ms=None,
         entry=False,

@@ -13,7 +13,7 @@ from resqpy.tracked.record import Record, TaskError, TaskStatus, error_to_dict
 _FIRST = (
     "id", "type", "queue", "status", "status_changed_time", "payload", "result", "error", "tags", "priority",
     "enabled", "interval", "timezone", "start_time", "end_time", "next_run_time", "current_run_start_time",
-    "last_run", "runs", "attempts", "deliveries", "retries", "retries_remaining",
+    "last_run", "runs", "attempts", "deliveries", "snoozed", "retries", "retries_remaining",
 )  # fmt: skip
 _LAST = (
     "linked", "at_most_once", "retry_for_task_ids", "retried_by_task_id", "created_by_application",
@@ -83,6 +83,11 @@ class TaskView:
     def deliveries(self) -> int:
         """Deliveries of the current run, without the one in progress."""
         return self.record.deliveries
+
+    @property
+    def snoozed(self) -> int:
+        """How often the current run was snoozed (`Snooze`)."""
+        return self.record.snoozed
 
     @property
     def runs(self) -> int:

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
+from typing import cast
 
 import pytest
 from redis import Redis
 
+from resqpy.base import codec
 from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
@@ -337,6 +339,13 @@ def delayed(client: Redis, second: int) -> None:
     client.rpush(f"resque:delayed:{second}", json.dumps(job))
 
 
+def snoozed(client: Redis, second: int) -> None:
+    """The same, which was snoozed twice."""
+    delayed(client, second)
+    [item] = client.lrange(f"resque:delayed:{second}", 0, -1)
+    client.hset("resque:resqpy:rescues", codec.digest(cast(bytes, item)), f"0/{second}/2")
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "blocks", "words"),
     [
@@ -346,6 +355,10 @@ def delayed(client: Redis, second: int) -> None:
         (
             lambda client: delayed(client, int(time.time()) + 600), "delayed", False,
             "1 job of it is delayed, until",
+        ),
+        (
+            lambda client: snoozed(client, int(time.time()) + 600), "delayed", False,
+            "1 job of it is delayed (snoozed 2 times by the task itself), until",
         ),
         (
             lambda client: delayed(client, int(time.time()) - 600), "overdue", True,

@@ -48,6 +48,13 @@ def plain(order: int = 0):
     with trace.get_tracer("app").start_as_current_span("inner"):
         return order
 """
+RESTS = """
+from resqpy import Snooze, task
+
+@task
+async def rests():
+    raise Snooze(60_000)
+"""
 RUNS = """
 from resqpy.contrib.otel import ProcessTracing
 
@@ -97,6 +104,20 @@ async def run_from_ruby(project: Project, redis: Redis) -> ReadableSpan:
         await drain(raising=True)
     [span] = spans("process default")
     return span
+
+
+async def test_a_snoozed_run_is_no_error(make_project: MakeProject, redis: Redis) -> None:
+    """It has a span as any other."""
+    project = make_project(middleware__tracing=RUNS.format(child=False), tasks__a=RESTS)
+    async with Process(project):
+        await api.tasks.enqueue("rests")
+        drained = await drain()
+    [span] = spans("process default")
+
+    assert len(drained.snoozed) == 1
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.attributes is not None
+    assert "error.type" not in span.attributes
 
 
 async def test_a_run_is_linked_to_what_sent_the_job(

@@ -38,7 +38,7 @@ is taken, too; where it says `Moment`, an aware `datetime`. What has a page of i
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Projects": (
         "Task", "task", "Handle", "TaskJob", "Input", "converter", "Middleware", "TaskCall", "JobFailure",
-        "Limit", "Rate", "resource", "per_process",
+        "Limit", "Rate", "Snooze", "resource", "per_process",
         "Initializer", "api", "open_project", "lifespan", "Project", "ProjectErrors", "ProjectProblem", "Process",
         "current_task", "TrackedApi",
     ),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base import job_records
+from resqpy.base import codec, job_records
 from resqpy.base.model import WorkerId
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
-from resqpy.store import workers
+from resqpy.store import rescue, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.exchange import ClaimedJob, Exchange, SlotRef
 from tests.support.leading import LeadingScheduler
@@ -166,6 +166,20 @@ async def test_large_bytes_are_kept_beside_the_entry(redis_url: str, redis: Redi
         failed = job_records.decode_failed(await the_entry(redis))
         assert failed.unreadable is not None
         assert await redis.get(f"resque:resqpy:unreadable:{failed.unreadable}") == bad
+
+
+async def test_snoozes_are_not_forgotten(redis_url: str, redis: Redis) -> None:
+    """By the rescue of a job that was snoozed before; whoever takes it next knows both."""
+    key, digest = "resque:resqpy:rescues", codec.digest(JOB)
+    async with Scene(redis_url) as scene:
+        await redis.hset(key, digest, "0/1/2")
+        await die_with(scene.store, JOB)
+        await scene.look()
+        [note] = await rescue.notes(scene.store, [digest])
+        assert (note.rescues, note.snoozed) == (1, 2)
+        assert await redis.lpop("resque:queue:mail") == JOB
+        [again] = await die_with(scene.store, JOB)
+        assert (again.claim.rescues, again.claim.snoozed) == (1, 2)
 
 
 async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, redis: Redis) -> None:

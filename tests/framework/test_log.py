@@ -90,6 +90,29 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+async def test_a_snoozed_job_says_why(make_project: MakeProject, stream: io.StringIO) -> None:
+    """And how often, until when, and how often it may be; no traceback: nothing has failed."""
+    project = make_project(
+        {"logger.level": "info"},
+        tasks__a=(
+            "from resqpy import Snooze, task\n@task()\nasync def rest():\n    'R.'\n"
+            "    raise Snooze(60_000, reason='the night', most=3)\n"
+        ),
+    )
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await api.tasks.enqueue("rest")
+        await until(lambda: "snoozed" in stream.getvalue())
+    [line] = [each for each in lines(stream) if each["event"].startswith("job ")]
+
+    told = {name: line[name] for name in ("event", "level", "task", "snoozed", "most", "reason")}
+    assert told == {
+        "event": "job snoozed", "level": "info", "task": "rest", "snoozed": 1, "most": 3, "reason": "the night",
+    }  # fmt: skip
+    assert line["delay"] == 60_000
+    assert "traceback" not in line
+
+
 async def test_a_skipped_job_has_a_line_too(make_project: MakeProject, stream: io.StringIO) -> None:
     """Else a job that a plugin or a middleware forbids would be gone without a word."""
     project = make_project(

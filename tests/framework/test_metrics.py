@@ -22,7 +22,7 @@ from tests.support.probes import fetch
 
 TASKS = """
     import asyncio
-    from resqpy import Plugin, task
+    from resqpy import Plugin, Snooze, task
 
     class Never(Plugin):
         async def before_perform(self, run):
@@ -51,6 +51,11 @@ TASKS = """
     async def waits():
         "For the test."
         await asyncio.Event().wait()
+
+    @task()
+    async def rests():
+        "For the test."
+        raise Snooze(60_000)
 
     @task(queue="mail")
     async def mail():
@@ -100,7 +105,7 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
     project = _project(make_project, port, **{"tasks.queues": ["default"]})
     async with Process(project, worker=True, scheduler=True):
         await redis.rpush("resque:queue:default", '{"class":"foreign","queue":"default","args":[]}')
-        for name in ("good", "good", "bad", "again", "never", "mail", "waits"):
+        for name in ("good", "good", "bad", "again", "rests", "never", "mail", "waits"):
             await api.tasks.enqueue(name)
         await api.tasks.enqueue_in(60_000, "good")
         await api.tracked.create("mail", {})
@@ -110,13 +115,14 @@ async def test_a_process_at_work(make_project: MakeProject, redis: Redis, port: 
             ended = sum(value for key, value in found.items() if key[0] == "jobs_total")
             leads = found["scheduler_leader",]
             seen = ("queue_latency_seconds", "mail") in found
-            return found if ended >= 6 and leads and seen else None
+            return found if ended >= 7 and leads and seen else None
 
         found = await until(all_ended)
 
     assert found["jobs_total", "good", "succeeded"] == 2
     assert found["jobs_total", "bad", "failed"] == 1
     assert found["jobs_total", "again", "re_enqueued"] == 1
+    assert found["jobs_total", "rests", "snoozed"] == 1
     assert found["jobs_total", "never", "skipped"] == 1
     assert found["jobs_total", "(unknown)", "failed"] == 1
     assert found["job_duration_seconds_count", "good"] == 2

@@ -12,7 +12,8 @@ from resqpy.engine.options import ScalingOptions
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
 
-EVENTS = ("success", "failure", "re_enqueue")
+EVENTS = ("success", "failure", "re_enqueue", "snoozed")
+INFORMED = ("re_enqueue", "snoozed")
 Events = list[tuple[str, Any]]
 
 
@@ -42,7 +43,7 @@ class Stage:
 
     def _heard(self, name: str) -> Any:
         def listener(*args: Any) -> None:
-            self.events.append((name, args[-1] if name == "re_enqueue" else args[-2]))
+            self.events.append((name, args[-1] if name in INFORMED else args[-2]))
 
         return listener
 

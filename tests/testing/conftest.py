@@ -18,7 +18,7 @@ from resqpy.testing.plugin import (  # noqa: F401 - fixtures
 
 TASKS = """
 import asyncio
-from resqpy import Input, Task, api, current_task, task
+from resqpy import Input, Snooze, Task, api, current_run, current_task, task
 
 class SendWelcomeEmail(Task):
     '''Send a mail.'''
@@ -43,6 +43,14 @@ async def again(left: int) -> None:
     '''Enqueues itself, to queues that nobody knows yet.'''
     if left:
         await again.on(f"q{left}").enqueue(left=left - 1)
+
+@task(retry={"retry_limit": 2, "retry_delay": 60_000})
+def sleepy(until: int) -> int:
+    '''Snoozes so often, two times at most.'''
+    count = current_run.get().snoozed
+    if count < until:
+        raise Snooze(60_000, reason="too early", most=2)
+    return count
 
 @task("whoAmI")
 def who_am_i() -> str | None:

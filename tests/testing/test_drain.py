@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resqpy import Process, api
-from resqpy.base.errors import PoolStateError, ResqpyError
+from resqpy.base.errors import PoolStateError, ResqpyError, SnoozedTooOften
 from resqpy.testing import drain
 
 
@@ -49,6 +49,31 @@ async def test_delayed_jobs_too(resqpy_process: Process) -> None:
     assert str(drained.failed[0].error) == "no network"
     assert await api.tasks.failed_count() == 1
     assert await api.tasks.timestamps() == []
+
+
+async def test_snoozed_jobs(resqpy_process: Process) -> None:
+    """Each run of one is there; too many snoozes are a failure, which is not retried."""
+    await api.tasks.enqueue("sleepy", {"until": 2})
+    plain = await drain(delayed=True)
+    await api.tasks.enqueue("sleepy", {"until": 3})
+    often = await drain(delayed=True)
+
+    assert [(each.end, each.result) for each in plain.jobs] == [
+        ("snoozed", None), ("snoozed", None), ("success", 2),
+    ]  # fmt: skip
+    assert [each.end for each in often.jobs] == ["snoozed", "snoozed", "failure"]
+    assert isinstance(often.failed[0].error, SnoozedTooOften)
+    assert len(plain.snoozed) == 2
+
+
+async def test_a_tracked_task_says_how_often(resqpy_process: Process) -> None:
+    """Until its run is over."""
+    task = await api.tracked.create("sleepy", {"until": 2})
+    await drain()
+    await task.refresh()
+
+    assert (task.status, task.snoozed, task.attempts) == ("scheduled", 1, 0)
+    assert task.next_run_time is not None
 
 
 async def test_errors_can_be_raised(resqpy_process: Process) -> None:

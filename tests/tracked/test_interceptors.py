@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy import Snooze
 from resqpy.base.cron.cron import InvalidCron
 from resqpy.base.errors import HookTimeout
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.store.connection.client import Store
 from resqpy.tracked.active import ActiveTask
 from resqpy.tracked.errors import TaskRefused, TrackedError, UnknownTaskId
-from resqpy.tracked.processing import CallNext, Operation
+from resqpy.tracked.processing import CallNext, Finished, Operation
 from resqpy.tracked.verbs import Tracked
 from tests.support.redis_state import dump
 from tests.support.waiting import wait_for
@@ -344,3 +345,22 @@ async def test_an_interceptor_of_runs_that_hangs(
     after = await status_is(tracked, created.id, "completed")
     await wait_for(lambda: "HookTimeout" in caplog.text or "hook_timeout" in caplog.text)
     assert (after.runs, ran) == (1, [created.id])
+
+
+async def test_a_snooze_inside(tracked: Tracked, listen: Listen) -> None:
+    """Its end is written before the interceptor goes on, which sees it as a defer without an error."""
+    seen: list[Finished | None] = []
+
+    async def interceptor(_: ActiveTask, call_next: Any) -> None:
+        seen.append(await call_next())
+
+    def handler(_: ActiveTask) -> None:
+        raise Snooze(60_000, most=1)
+
+    created = await tracked.create("rests", queue="rests")
+    await listen("rests", handler, interceptor=interceptor)
+    after = await status_is(tracked, created.id, "scheduled")
+    await wait_for(lambda: seen)
+
+    assert (after.snoozed, after.attempts) == (1, 0)
+    assert seen == [Finished("defer", None, 60_000)]

@@ -213,7 +213,13 @@ def test_defer_and_release() -> None:
     """Neither is a failure."""
     deferred = ended(RunEndKind.DEFER, delay_ms=9)
     assert (deferred.status, deferred.next_run_ms) == ("scheduled", NOW + 9)
-    assert (deferred.attempts, deferred.deliveries) == (1, 3)
+    assert (deferred.attempts, deferred.deliveries, deferred.snoozed) == (1, 3, 0)
+    snoozed = ended(RunEndKind.DEFER, delay_ms=9, snoozed=True)
+    assert (snoozed.status, snoozed.attempts, snoozed.snoozed) == ("scheduled", 1, 1)
+    end = RunEnd(RunEndKind.DEFER, 1, snoozed=True)
+    assert (RunEnd.from_dict(end.to_dict()), end.bare) == (end, False)
+    assert ended(RunEndKind.RETRY, running(snoozed=3)).snoozed == 3
+    assert ended(RunEndKind.COMPLETE, running(snoozed=3)).snoozed == 0
     released = ended(RunEndKind.RELEASE)
     assert (released.status, released.next_run_ms) == ("pending", NOW - 30_000)
     assert (released.attempts, released.deliveries) == (1, 3)

@@ -69,6 +69,8 @@ from resqpy import (
     ScalingOptions,
     Scheduler,
     SchedulerOptions,
+    Snooze,
+    SnoozedTooOften,
     Store,
     StoreError,
     StoreMisconfigured,
@@ -142,6 +144,8 @@ class Greet(Task):
         tracked = current_task()
         if tracked is not None:
             await tracked.save()
+        if run.snoozed < 3:
+            raise Snooze(60_000, reason="not yet", most=3)
         return f"Hello, {name}!"
 
 
@@ -327,6 +331,7 @@ ERRORS: tuple[type[ResqpyError], ...] = (
     Deposed,
     WorkerDied,
     PoisonPill,
+    SnoozedTooOften,
     TrackedError,
     UnderReplicated,
     UnknownTaskId,

@@ -39,7 +39,7 @@ from resqpy.engine.worker.queues import QueueNames
 from resqpy.store import limits, queues, rescue, workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked
-from resqpy.store.rescue import Remains, RescueDecision
+from resqpy.store.rescue import JobNote, Remains, RescueDecision
 
 _REMEMBERED_S = 72 * 3600
 _PAGE, _PAGES = 1000, 20  # keys per step of a search, steps per run
@@ -237,12 +237,12 @@ class RescueChore:
         """
         remains.sort(key=lambda left: left.run_at, reverse=True)
         lost = [left for left in remains if left.raw is not None]
-        counts = await rescue.counts(self._store, [left.digest for left in lost])
-        known = {left.worker_id: n for left, n in zip(lost, counts, strict=True)}
+        notes = await rescue.notes(self._store, [left.digest for left in lost])
+        known = {left.worker_id: note for left, note in zip(lost, notes, strict=True)}
         complete = True
         for left in remains:
-            rescued, alone = known.get(left.worker_id, 0), len(lost) == 1
-            decision = _decision(left, rescued, leadership.clock.now_ms(), alone=alone)
+            note, alone = known.get(left.worker_id, JobNote()), len(lost) == 1
+            decision = _decision(left, note, leadership.clock.now_ms(), alone=alone)
             done = await self._carry_out(leadership, left, incarnation, before_s, decision)
             complete = complete and done is not None
             if done is not None:
@@ -250,7 +250,7 @@ class RescueChore:
                 await self._tell_php(left, done, leadership.clock.now_ms())
                 entry = done.entry and codec.decode_lenient(done.entry)
                 if left.raw is not None and not entry:
-                    told = left.worker_id, left.queue, _class_of(left), rescued + 1
+                    told = left.worker_id, left.queue, _class_of(left), note.rescues + 1
                     self._tell("put_back", *told)
                 self._tell("clean_stuck_worker", left.worker_id, entry, int(silent_s))
         return complete
@@ -357,12 +357,14 @@ def _only(names: Collection[str], found: dict[str, T]) -> dict[str, T]:
     return {each: value for each, value in found.items() if each in names}
 
 
-def _decision(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> RescueDecision:
-    """What becomes of a job that was rescued this often before."""
+def _decision(left: Remains, noted: JobNote, now_ms: int, *, alone: bool) -> RescueDecision:
+    """What becomes of a job of which this is noted."""
     if left.raw is None:
         return RescueDecision()
+    rescued = noted.rescues
+    note = noted._replace(rescues=rescued + 1).text(now_ms // 1000)
     if _has_record(left):  # its record says what may run again; a surplus copy is dropped
-        return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}")
+        return RescueDecision(note=note)
     if left.broken:
         return _fail(left, PayloadError(left.broken), now_ms)
     if left.once:
@@ -374,7 +376,7 @@ def _decision(left: Remains, rescued: int, now_ms: int, *, alone: bool) -> Rescu
         )
         return _fail(left, error, now_ms)
     lost = WorkerDied(f"the job's worker died, the job is back in its queue (loss {rescued + 1})")
-    return RescueDecision(count=f"{rescued + 1}/{now_ms // 1000}", error=lost)
+    return RescueDecision(note=note, error=lost)
 
 
 def _has_record(left: Remains) -> bool:

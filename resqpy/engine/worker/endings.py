@@ -6,6 +6,7 @@
 | failure | the failed entry | failed |
 | retried | the delayed item | failed |
 | delayed | the delayed item | – |
+| snoozed | the delayed item, and how often that was so | – |
 | skipped | – | – |
 | expired | – | – |
 | returned | the job, at the head of its queue (at the tail if it is left to others) | – |
@@ -16,6 +17,7 @@ from __future__ import annotations
 from resqpy.base import activejob, codec, job_records, periodic, php
 from resqpy.base.clock import Clock, failed_at_utc, test_ms
 from resqpy.base.errors import PayloadError, class_of, message_of
+from resqpy.base.when import ceil_second
 from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
@@ -30,9 +32,11 @@ _PHP = {
     OutcomeKind.EXPIRED: php.FAILED,
     OutcomeKind.RETRIED: php.WAITING,
     OutcomeKind.DELAYED: php.WAITING,
+    OutcomeKind.SNOOZED: php.WAITING,
     OutcomeKind.RETURNED: php.WAITING,
 }
-_GOES_ON = (OutcomeKind.RETURNED, OutcomeKind.RETRIED, OutcomeKind.DELAYED)
+_LATER = (OutcomeKind.RETRIED, OutcomeKind.DELAYED, OutcomeKind.SNOOZED)
+_GOES_ON = (OutcomeKind.RETURNED, *_LATER)
 
 
 def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
@@ -50,8 +54,10 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
     # Bytes kept apart from the record are deleted, unless a lifecycle's end moves them elsewhere.
     if claim.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))
-    if claim.rescues and outcome.kind is not OutcomeKind.RETURNED:
-        commands.append(rescue.forget_command(run.store, claim.sha1 or codec.digest(run.job.raw)))
+    if claim.noted and outcome.kind is not OutcomeKind.RETURNED:
+        commands.insert(
+            0, rescue.forget_command(run.store, claim.sha1 or codec.digest(run.job.raw))
+        )
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
     if not lifecycle.plain:
@@ -64,7 +70,7 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     if outcome.kind is OutcomeKind.FAILURE:
         return _failed(run, outcome, clock)
-    if outcome.kind in (OutcomeKind.RETRIED, OutcomeKind.DELAYED):
+    if outcome.kind in _LATER:
         return _delayed(run, outcome, clock)
     if outcome.kind is OutcomeKind.RETURNED:
         return [_returned(run, outcome), *run.on_return]
@@ -104,14 +110,21 @@ def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command
 
 def _delayed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     """The job's own text, so nothing in it changes; with its queue, which a delayed item needs. An ActiveJob
-    counts its attempts itself.
+    counts its attempts itself. How often it was snoozed is noted by these bytes.
     """
     item = codec.with_queue(run.job)
     if outcome.kind is OutcomeKind.RETRIED and run.executions is not None:
         item = activejob.tried_again(item)
     if run.performed:
         item = codec.without_ends(item, deadline=False)
-    return [delayed.delay_command(run.store, outcome.delay_ms, item, test_ms(clock))]
+    commands: list[Command] = [
+        delayed.delay_command(run.store, outcome.delay_ms, item, test_ms(clock))
+    ]
+    if snoozed := run.snoozed + (outcome.kind is OutcomeKind.SNOOZED):
+        due_s = ceil_second(clock.now_ms() + outcome.delay_ms)
+        note = rescue.JobNote(snoozed=snoozed)
+        commands.append(rescue.note_command(run.store, codec.digest(item), note, due_s))
+    return commands
 
 
 def _returned(run: Run, outcome: Outcome) -> Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import lru_cache, partial
+from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.concurrency.limited import within
@@ -13,13 +14,22 @@ from resqpy.base.errors import (
     DeadlinePassed,
     JobCancelled,
     JobTimeout,
+    SnoozedTooOften,
     UnknownTask,
     WorkerStopped,
     add_note,
 )
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.engine.definition import NEED_NO_LOOK, finished
-from resqpy.engine.lifecycle import EXPIRED, RETURNED, SKIPPED, SUCCEEDED, Outcome, OutcomeKind
+from resqpy.engine.lifecycle import (
+    EXPIRED,
+    RETURNED,
+    SKIPPED,
+    SUCCEEDED,
+    Outcome,
+    OutcomeKind,
+    Snooze,
+)
 from resqpy.engine.plugin import CallNext, HookLimit, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
@@ -115,9 +125,26 @@ def note_failure(run: Run, error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         run.error = _cancelled(run, error)
         return not run.interrupted
+    if isinstance(error, Snooze):
+        _snooze(run, error)
+        return True
     _reraise_from_keyboard(error)
     run.error = error
     return True
+
+
+def _snooze(run: Run, snooze: Snooze) -> None:
+    """The task wants to be run later; that is no error, unless it was so too often."""
+    count = run.snoozed + 1
+    if snooze.most is not None and count > snooze.most:
+        words = f"{run.class_name} was snoozed {snooze.most} times, which is its limit"
+        run.error = SnoozedTooOften(f"{words}: {snooze.reason}" if snooze.reason else words)
+        run.error.__cause__ = snooze
+        return
+    info: dict[str, Any] = {"delay": snooze.delay_ms, "snoozed": count}
+    told = {"most": snooze.most, "reason": snooze.reason or None}
+    info |= {name: value for name, value in told.items() if value is not None}
+    run.outcome = Outcome(OutcomeKind.SNOOZED, error=snooze, delay_ms=snooze.delay_ms, info=info)
 
 
 def _reraise_from_keyboard(error: BaseException) -> None:

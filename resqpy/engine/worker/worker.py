@@ -367,9 +367,12 @@ class Worker(BaseWorker):
 
     Events: `start`, `end`, `poll` (queues), `ping` (time), `job` (queue, job), `re_enqueue` (queue, job,
     info), `success` (queue, job, result, ms), `failure` (queue, job, error, ms), `skipped` (queue, job) if
-    a plugin forbade the run, `expired` (queue, job) if it was too old to run, `error` (error, queue, job),
-    `pause`.
+    a plugin forbade the run, `snoozed` (queue, job, info) if the task raised `Snooze`, `expired` (queue, job)
+    if it was too old to run, `error` (error, queue, job), `pause`.
     """
+
+
+_RAISED_INLINE = (OutcomeKind.FAILURE, OutcomeKind.RETRIED, OutcomeKind.SNOOZED)
 
 
 async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> Any:
@@ -378,7 +381,7 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
 
     Raises:
         UnknownTask: no such task.
-        Exception: whatever the task raised, even if a plugin would retry it.
+        Exception: whatever the task raised, even if a plugin would retry it, or it is a `Snooze`.
     """
     definition = worker.definitions.get(name)
     if definition is None:
@@ -402,7 +405,7 @@ async def perform_inline(worker: BaseWorker, name: str, args: Sequence[Any]) -> 
     if caller and caller.cancelling() > cancels:  # not the task's own: the caller was cancelled
         raise asyncio.CancelledError
     error = outcome.error if outcome.error is not None else run.error
-    if error is not None and outcome.kind in (OutcomeKind.FAILURE, OutcomeKind.RETRIED):
+    if error is not None and outcome.kind in _RAISED_INLINE:
         raise error
     if not run.performed:
         worker.tell("skipped", None, run.queue, run.job)

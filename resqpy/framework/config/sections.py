@@ -89,7 +89,7 @@ class WorkerLogging:
     success: str | None = option(
         "info", EVENT_LEVEL, "A task succeeded, or its run was forbidden: the one line of a job."
     )
-    re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock.")
+    re_enqueue: str | None = option("info", EVENT_LEVEL, "A job is delayed: retry, lock, snooze.")
     start: str | None = option("debug", EVENT_LEVEL, "A task processor starts.")
     end: str | None = option("debug", EVENT_LEVEL, "A task processor stops.")
     cleaning_worker: str | None = option(

@@ -25,6 +25,8 @@ from resqpy.framework.tasks.arguments import named_args
 from resqpy.framework.tasks.spec import TaskSpec
 
 _MAX_ERROR_CHARS = 1000  # characters
+_SKIPPED = "job skipped: a plugin or middleware forbids its run"
+_EXPIRED = "job expired: it waited too long to be run"
 _KEPT = "its exact bytes are in the failed list (resqpy failed)"
 Describe = Callable[..., Line | None]
 T = TypeVar("T")
@@ -88,8 +90,9 @@ class EventLog:
         self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", of_slot(number)))
         self._listen(worker, "job", levels.job, self._job)
         self._follow_successes(worker, levels.success)
-        self._listen(worker, "skipped", levels.success, self._skipped)
-        self._listen(worker, "expired", levels.re_enqueue, self._expired)
+        self._listen(worker, "skipped", levels.success, partial(self._unrun, _SKIPPED))
+        self._listen(worker, "expired", levels.re_enqueue, partial(self._unrun, _EXPIRED))
+        self._listen(worker, "snoozed", levels.re_enqueue, self._snoozed)
         self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         for event in ("cleaning_worker", "clean_stuck_worker"):
@@ -206,11 +209,8 @@ class EventLog:
             lines.append(f"{before}{time}{between}{end.duration_ms}{after}")
         direct.write(lines)
 
-    def _skipped(self, number: int, queue: str, job: Job) -> Line:
-        return "job skipped: a plugin or middleware forbids its run", self._of(number, queue, job)
-
-    def _expired(self, number: int, queue: str, job: Job) -> Line:
-        return "job expired: it waited too long to be run", self._of(number, queue, job)
+    def _unrun(self, words: str, number: int, queue: str, job: Job) -> Line:
+        return words, self._of(number, queue, job)
 
     def _failure(self, number: int, queue: str, job: Job, error: Any, took_ms: int) -> Line:
         words = self._filter.text(_words(error))
@@ -228,6 +228,9 @@ class EventLog:
 
     def _re_enqueue(self, number: int, queue: str, job: Job, info: Any) -> Line:
         return "job delayed", {**self._of(number, queue, job), "info": self._filter.shown(info)}
+
+    def _snoozed(self, number: int, queue: str, job: Job, info: Any) -> Line:
+        return "job snoozed", {**self._of(number, queue, job), **self._filter.shown(info)}
 
     def _moved(self, words: str) -> Describe:
         def describe(second: Any = None, job: Any = None, *_: Any) -> Line:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -167,8 +168,8 @@ class JobCounts:
         worker.on("success", self._succeeded)
         worker.on("failure", self._failed)
         worker.on("re_enqueue", self._re_enqueued)
-        worker.on("skipped", self._skipped)
-        worker.on("expired", self._expired)
+        for event in ("skipped", "snoozed", "expired"):
+            worker.on(event, partial(self._count_only, event))
 
     def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
         self._ran(job.class_name, "succeeded", ms)
@@ -179,11 +180,8 @@ class JobCounts:
     def _re_enqueued(self, _number: int, _queue: str, job: Any, _info: Any) -> None:
         self._ended[self._row(job.class_name), "re_enqueued"] += 1
 
-    def _skipped(self, _number: int, _queue: str, job: Any) -> None:
-        self._ended[self._row(job.class_name), "skipped"] += 1
-
-    def _expired(self, _number: int, _queue: str, job: Any) -> None:
-        self._ended[self._row(job.class_name), "expired"] += 1
+    def _count_only(self, outcome: str, _number: int, _queue: str, job: Any, *_: Any) -> None:
+        self._ended[self._row(job.class_name), outcome] += 1
 
     def _row(self, name: str) -> str:
         return name if name in self._names else UNKNOWN
@@ -201,8 +199,9 @@ class JobCounts:
         jobs = Metric(
             "resqpy_jobs_total",
             "counter",
-            "Jobs that ended in this process; re_enqueued: retried later, or waiting for a lock; skipped: "
-            "forbidden by a plugin or middleware; expired: too old to run.",
+            "Jobs that ended in this process; re_enqueued: retried later, or waiting for a lock; snoozed: "
+            "run later, because the task said so; skipped: forbidden by a plugin or middleware; expired: too old "
+            "to run.",
         )
         for (task, outcome), number in sorted(self._ended.items()):
             jobs.add(number, task=task, outcome=outcome)

@@ -296,7 +296,7 @@ class Limits:
         self._done = asyncio.Event()
         if config.max_jobs is not None:
             worker.on("job", self._begins)
-            for event in ("success", "failure", "re_enqueue"):
+            for event in ("success", "failure", "re_enqueue", "snoozed"):
                 worker.on(event, self._count)
         if config.burst:
             worker.on("pause", self._idle)
