@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from redis.asyncio import Redis
 
 from resqpy import InvalidInputs, Limit, UsageError, api
 from resqpy.base.masking import Redaction
 from resqpy.framework.process.process import Process
 from resqpy.framework.tasks.arguments import args_of, json_schema_of, params_of, shown_args
-from resqpy.testing import drain, find_enqueued, run_full_task
+from resqpy.testing import drain, find_enqueued, run_full_task, run_task
 from tests.framework.conftest import Files, MakeProject
 
 TASKS = """
@@ -174,6 +175,40 @@ def test_what_stands_between_is_filled_by_its_default(project: Any) -> None:
     assert args_of(tasks.task("options"), {"options": {"note": "mine"}}) == [{"note": "mine"}, {}]
 
 
+@pytest.mark.parametrize(
+    ("task", "inputs", "why"),
+    [
+        ("SendInvoice", {"idd": 7}, "input 'idd' is unknown; did you mean 'id'?"),
+        ("SendInvoice", {"id": 7, "wy": "late"}, "input 'wy' is unknown; did you mean 'why'?"),
+        ("often", {"worker": 1}, "input 'worker' is unknown"),
+        ("many", {"ids": 5}, "input 'ids' must be a list, got 5 (int)"),
+        ("many", {"ids": "12"}, "input 'ids' must be a list, got '12' (str)"),
+    ],
+)
+async def test_no_other_job_is_taken_for_what_is_misspelled(
+    task: str, inputs: dict[str, Any], why: str, project: Any, redis: Redis
+) -> None:
+    """Whatever finds jobs by their inputs; nothing is removed or moved then."""
+    async with Process(project):
+        tasks = api.tasks
+        await tasks.enqueue("many", {"ids": [1, 2]})
+        await redis.rpush("resque:queue:mail", json.dumps({"class": task, "args": []}))
+        before = await _waiting(redis)
+        for verb in (
+            lambda: tasks.delete("mail", task, inputs),
+            lambda: tasks.move("mail", "other", task_name=task, args=inputs),
+            lambda: tasks.del_delayed("mail", task, inputs),
+            lambda: tasks.scheduled_at("mail", task, inputs),
+            lambda: tasks.enqueue_delayed(task, inputs),
+            lambda: run_full_task(task, inputs),
+            lambda: run_task(task, inputs),
+        ):
+            with pytest.raises(InvalidInputs) as error:
+                await verb()
+            assert why in str(error.value)
+        assert await _waiting(redis) == before
+
+
 def test_secrets_are_hidden_by_the_names_of_inputs(project: Any) -> None:
     """In a list nothing says that a value is one."""
     task, redaction = project.registry.task("locked"), Redaction()
@@ -185,10 +220,12 @@ def test_secrets_are_hidden_by_the_names_of_inputs(project: Any) -> None:
 def test_the_schema_is_that_of_the_list(project: Any) -> None:
     """As it stands in Redis."""
     schema = json_schema_of(project.registry.task("many"))
-    assert (schema["type"], schema["prefixItems"]) == ("array", [])
+    assert (schema["type"], "prefixItems" in schema) == ("array", False)
     schema = json_schema_of(project.registry.task("locked"))
     assert [each["type"] for each in schema["prefixItems"]] == ["integer", "string"]
     assert (schema["minItems"], schema["items"]) == (1, False)
+    for each in project.registry.tasks.values():
+        Draft202012Validator.check_schema(json_schema_of(each))
 
 
 async def test_it_cannot_be_tracked(project: Any) -> None:

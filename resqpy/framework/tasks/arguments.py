@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from resqpy.base.activejob import RubyHash
+from resqpy.base.activejob import RubyHash, args_in, class_in
 from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.masking import Redaction
 from resqpy.framework.tasks.inputs import json_default
@@ -47,16 +47,24 @@ def args_of(task: TaskSpec, sent: Mapping[str, Any]) -> list[Any]:
     """The arguments of a job with these inputs, which are JSON.
 
     Raises:
-        InvalidInputs: one is missing that stands before others, and has no default in JSON.
+        InvalidInputs: one is missing that stands before others, and has no default in JSON; or one has neither a
+            place nor a name, so that the job would mean something else.
     """
     at = task.signature.positions
     if at is None:
         return [dict(sent)]
     others = dict(sent)
-    rest = list(others.pop(at.rest, ())) if at.rest else []
+    rest = others.pop(at.rest, ()) if at.rest else ()
+    if not isinstance(rest, list | tuple):
+        raise InvalidInputs(
+            f"task {task.name!r}: input {at.rest!r} must be a list, got {task.inputs.quoted(rest)} "
+            f"({type(rest).__name__})"
+        )
     last = max((n for n, name in enumerate(at.names, 1) if name in others), default=0)
     args = [_at_its_place(task, name, others) for name in at.names[: None if rest else last]]
     args += rest
+    if others and not at.by_name:
+        task.inputs.refuse_unknown(others)
     if at.by_name and (others or (args and isinstance(args[-1], Mapping))):
         args.append(others)  # also an empty one, else the object before it would be taken for it
     return args
@@ -148,7 +156,8 @@ def json_schema_of(task: TaskSpec) -> dict[str, Any]:
             ([*items, other], False) if at.rest is None else (items, {"anyOf": [rest, other]})
         )
     least = {"minItems": at.required} if at.required else {}
-    return {**schema, "type": "array", "prefixItems": items, **least, "items": rest}
+    first = {"prefixItems": items} if items else {}  # an empty one is forbidden
+    return {**schema, "type": "array", **first, **least, "items": rest}
 
 
 def placed_limits(task: TaskSpec) -> tuple[AnyLimit, ...]:
@@ -180,15 +189,29 @@ def named_args(task: TaskSpec | None, args: Sequence[Any]) -> Mapping[str, Any] 
 
 
 def shown_args(task: TaskSpec | None, args: Sequence[Any], redaction: Redaction) -> list[Any]:
-    """Arguments for display, without secrets, also where only the task knows their names."""
+    """Arguments for display, without secrets, also where only the task knows their names; they need not fit."""
     at = None if task is None else task.signature.positions
     if task is None or at is None:
         shown: list[Any] = redaction.shown(list(args))
         return shown
     if len(args) == 1 and isinstance(args[0], list) and not _is_first(task, at, args[0]):
         return [shown_args(task, args[0], redaction)]
-    names = [*at.names, *repeat(at.rest or "", max(len(args) - len(at.names), 0))]
+    more = at.rest or next(
+        filter(redaction.hides, at.names), ""
+    )  # one too many: any may be the secret
+    names = [*at.names, *repeat(more, max(len(args) - len(at.names), 0))]
     return [redaction.shown({name: each})[name] for name, each in zip(names, args, strict=False)]
+
+
+def shown_payload(tasks: Mapping[str, TaskSpec], payload: Any, redaction: Redaction) -> Any:
+    """What a worker works on, for display: of the project's tasks without the secrets that only they know."""
+    shown = redaction.shown(payload)
+    if not isinstance(payload, Mapping) or not isinstance(args := args_in(payload), list):
+        return shown
+    values = shown_args(tasks.get(str(class_in(payload))), args, redaction)
+    if class_in(payload) == payload.get("class"):
+        return {**shown, "args": values}
+    return {**shown, "args": [{**shown["args"][0], "arguments": values}]}  # an ActiveJob
 
 
 def refuse_positions(task: TaskSpec, what: str) -> None:

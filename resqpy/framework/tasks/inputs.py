@@ -210,10 +210,8 @@ class Inputs(Mapping[str, Input]):
         Raises:
             InvalidInputs: all that is wrong.
         """
-        problems: list[str] = []
         given = {name: value for name, value in params.items() if name != TASK_ID}
-        if self._provided:
-            problems += self._unasked(given)
+        problems = self._unasked(given) if self._provided else []
         if not self.extra:
             problems += self._unknown(given)
         for name, declared in self._declared.items():
@@ -222,6 +220,15 @@ class Inputs(Mapping[str, Input]):
         if problems:
             raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
         return given
+
+    def refuse_unknown(self, given: Mapping[str, Any]) -> None:
+        """Refuse what is no input.
+
+        Raises:
+            InvalidInputs: with the near match.
+        """
+        if problems := self._unasked(given) + self._unknown(given):
+            raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
 
     def _unasked(self, given: Mapping[str, Any]) -> list[str]:
         return [
