@@ -106,7 +106,7 @@ class SupportBundle:
         ]
 
     async def _workers(self) -> Any:
-        found = [each.as_json(self._redaction) for each in await all_workers(self._resque)]
+        found = [each.as_json(lambda _: None) for each in await all_workers(self._resque)]
         return [{k: v for k, v in each.items() if k != "payload"} for each in found]
 
     async def _failed(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,12 +98,23 @@ class SeenWorker:
         return str(name) if name is not None else None
 
     @property
+    def args(self) -> list[Any]:
+        """The arguments of the job that it runs, if they are a list."""
+        payload = self.work.payload if self.work else None
+        args = activejob.args_in(payload) if isinstance(payload, dict) else None
+        return args if isinstance(args, list) else []
+
+    @property
     def began_ms(self) -> int | None:
         """When its run began."""
         return moment_of(self.work.run_at) if self.work else None
 
-    def as_json(self, redaction: Redaction) -> dict[str, Any]:
-        """For programs, with secrets hidden."""
+    def as_json(self, shown: Callable[[Any], Any]) -> dict[str, Any]:
+        """For programs.
+
+        Args:
+            shown: makes a job's payload safe to show.
+        """
         host, pid = place_of(WorkerId.parse(self.worker_id))
         return {
             "id": self.worker_id,
@@ -116,7 +127,7 @@ class SeenWorker:
             "registered": self.registered,
             "class": self.class_name,
             "queue": self.work.queue if self.work else None,
-            "payload": redaction.shown(self.work.payload) if self.work else None,
+            "payload": shown(self.work.payload) if self.work else None,
             "began_at": texts.iso(self.began_ms),
             "last_seen": texts.iso(self.seen_ms),
         }

@@ -10,7 +10,8 @@ from resqpy.base import codec
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob, Job, UnreadableJob
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.workers import failed_id
+from resqpy.diagnosis.workers import SeenWorker, failed_id
+from resqpy.framework.tasks.arguments import shown_args
 from resqpy.web.access import OPERATE
 from resqpy.web.visit import Visit
 
@@ -35,6 +36,8 @@ class Shown:
     def __init__(self, visit: Visit) -> None:
         self._redaction = visit.console.options.redaction
         self._brief = self._redaction.within(max_string=CUT, max_items=20)
+        registry = visit.console.registry
+        self._tasks = {} if registry is None else registry.tasks
         self.arguments: bool = visit.who.allows(OPERATE)
 
     def text(self, text: str | None, most: int = CUT) -> str:
@@ -46,6 +49,16 @@ class Shown:
         if not self.arguments:
             return None
         return cut(texts.compact(self._brief.shown(_single(value)), self._brief))
+
+    def brief_args(self, job: Job | FailedJob | SeenWorker) -> str | None:
+        """The arguments of a job in a row, by its task."""
+        task = self._tasks.get(job.class_name or "")
+        return self.brief(shown_args(task, job.args, self._brief)) if self.arguments else None
+
+    def whole_args(self, job: FailedJob) -> str | None:
+        """Those of a job on a page of its own."""
+        task = self._tasks.get(job.class_name or "")
+        return self.whole(shown_args(task, job.args, self._redaction)) if self.arguments else None
 
     def whole(self, value: Any) -> str | None:
         """Arguments on a page of their own, one name a line; None: who asks may not see them."""
@@ -105,7 +118,7 @@ def job_row(shown: Shown, at: int, job: Job) -> JobRow:
         problem = f"{len(job.raw):,} bytes: {cut(job.problem)}"
         return JobRow(codec.digest(job.raw), at, "", cut(job.queue), None, problem)
     return JobRow(
-        codec.digest(job.raw), at, cut(job.class_name), cut(job.queue), shown.brief(job.args)
+        codec.digest(job.raw), at, cut(job.class_name), cut(job.queue), shown.brief_args(job)
     )
 
 
@@ -140,7 +153,7 @@ def failed_row(shown: Shown, at: int, entry: FailedJob) -> FailedRow:
         source=entry.source,
         class_name=cut(entry.class_name or ""),
         queue=cut(entry.queue or ""),
-        args=shown.brief(entry.args),
+        args=shown.brief_args(entry),
         exception=cut(entry.exception or ""),
         error=shown.text(first_line(entry.error)),
         failed_ms=moment_of(entry.failed_at),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from redis import Redis
 
+from resqpy.base.activejob import WRAPPER
 from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 
@@ -33,6 +36,37 @@ def test_waiting_jobs(resqpy: Call, root: Path, client: Redis) -> None:
     [shown] = resqpy("jobs", "--json").json
     assert shown["args"] == [7, "[FILTERED]"]
     assert shown["inputs"] == {"id": 7, "token": "[FILTERED]"}
+
+
+@pytest.mark.parametrize("args", [[7, "s3cret", 9], [9, 7, "s3cret"], ["7", "s3cret"]])
+def test_no_secret_of_what_does_not_fit(
+    args: list[Any], resqpy: Call, root: Path, client: Redis
+) -> None:
+    """One argument too many, or of another type, changes nothing about which of them is a secret."""
+    _ruby(client, root)
+    job = {"class": "SendInvoice", "args": args}
+    wrapper = {"job_class": "SendInvoice", "arguments": args}
+    client.delete("resque:queue:mail")
+    client.rpush(
+        "resque:queue:mail", json.dumps(job), json.dumps({"class": WRAPPER, "args": [wrapper]})
+    )
+    client.rpush("resque:failed", json.dumps({"payload": job, "queue": "mail", "error": "no"}))
+    for at, each in enumerate(
+        [job, {"class": WRAPPER, "args": [wrapper]}, {"class": "SendInvoice"}]
+    ):
+        client.sadd("resque:workers", f"h:{at}:mail")
+        record = {"queue": "mail", "run_at": "2026-01-01T00:00:00Z", "payload": each}
+        client.set(f"resque:worker:h:{at}:mail", json.dumps(record))
+
+    looks = ("jobs", "jobs --json", "failed --json", "workers", "workers --json")
+    shown = [resqpy(*each.split()).out for each in looks]
+    shown.append(resqpy("failed", "show", json.loads(shown[2])[0]["id"]).out)
+    assert "s3cret" not in "".join(shown)
+    assert "[FILTERED]" in shown[0]
+    workers = {each["pid"]: each["payload"] for each in json.loads(shown[4])}
+    [inside] = workers["1"]["args"]
+    assert workers["0"]["args"] == inside["arguments"] == json.loads(shown[1])[0]["args"]
+    assert workers["2"] == {"class": "SendInvoice"}
 
 
 def test_failed_and_delayed_jobs(resqpy: Call, root: Path, client: Redis) -> None:

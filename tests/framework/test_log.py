@@ -155,6 +155,25 @@ async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> N
     assert list(done)[:4] == ["timestamp", "level", "event", "app"]
 
 
+@pytest.mark.parametrize(
+    "args", [["ann", "tiger"], ["ann", "tiger", 1], [1, "tiger"], ["ann", 1, "tiger"]]
+)
+async def test_secrets_by_position(
+    args: list[Any], make_project: MakeProject, stream: io.StringIO, redis: Redis
+) -> None:
+    """The task knows where they are, also where the arguments don't fit."""
+    code = "from resqpy import task\n@task\ndef login(user: str, password: str, /):\n    'I do nothing.'\n"
+    project = make_project({"logger.level": "info", "logger.arguments": True}, tasks__a=code)
+    log.configure(project.config.logger, project.name, stream)
+    async with Process(project, worker=True):
+        await redis.rpush("resque:queue:default", json.dumps({"class": "login", "args": args}))
+        await redis.sadd("resque:queues", "default")
+        await until(lambda: "[FILTERED]" in stream.getvalue())
+    told = [each["inputs"] for each in lines(stream) if "inputs" in each]
+    assert len(told) == 1
+    assert "tiger" not in json.dumps(told)
+
+
 async def test_a_failure_is_an_error(make_project: MakeProject, stream: io.StringIO) -> None:
     """At the level that the config has for it."""
     project = make_project({"logger.level": "warning"}, tasks__a=TASKS)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy import task
 from resqpy.base import codec
+from resqpy.framework.project.registry import registry_of
 from resqpy.store.connection.options import RedisOptions
 from tests.web.asking import ApiClient, Reply
+from tests.web.conftest import Browser, MakeConsole
 
 CANARY = "canary-7391"
 
@@ -68,6 +71,47 @@ async def test_secrets_are_in_no_answer(api: ApiClient, redis: Redis, path: str)
     assert b"hunter2" not in operator.content
     assert b"hunter2" not in viewer.content
     assert CANARY.encode() not in viewer.content
+
+
+@task
+def login(user: str, password: str, /) -> None:
+    """By position."""
+
+
+PAGES = ("/queues/mail", "/delayed/1900000000", "/failed/entries", "/workers")
+
+
+@pytest.mark.parametrize("more", [[], [1]])
+async def test_secrets_by_position_are_in_no_answer(
+    make_console: MakeConsole, redis: Redis, more: list[Any]
+) -> None:
+    """Nor on a page: the task knows them, whether or not the arguments fit."""
+    console = make_console(registry=registry_of(login))
+    await console.open()
+    api = ApiClient(console)
+    made = {"class": "login", "queue": "mail", "args": ["ann", "hunter2", *more]}
+    text = json.dumps(made)
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush("resque:queue:mail", text)
+    await redis.rpush(
+        "resque:failed", json.dumps({"payload": made, "queue": "mail", "error": "no"})
+    )
+    await redis.zadd("resque:delayed_queue_schedule", {"1900000000": 1900000000})
+    await redis.rpush("resque:delayed:1900000000", text)
+    await redis.sadd("resque:workers", "h:1:mail")
+    record = {"queue": "mail", "run_at": "2026-11-30T00:00:00Z", "payload": made}
+    await redis.set("resque:worker:h:1:mail", json.dumps(record))
+
+    [entry] = (await api("GET /failed")).json["data"]
+    answers = [(path, await api(f"GET {path}")) for path in (*READS, f"/failed/{entry['id']}")]
+    shown = [(path, each.status, each.content) for path, each in answers]
+    async with Browser(console) as admin:
+        await admin.sign_in(console)
+        for path in (*PAGES, f"/failed/entries/{entry['id']}"):
+            page = await admin.get(path)
+            shown.append((path, page.status_code, page.content))
+    assert [path for path, status, text in shown if status != 200 or b"hunter2" in text] == []
+    assert sum(b"[FILTERED]" in text for _, _, text in shown) >= 9
 
 
 async def test_what_else_a_job_carries_is_hidden_from_viewers(api: ApiClient, redis: Redis) -> None:

@@ -16,6 +16,7 @@ from resqpy.cli.output import printing as output
 
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob, Job
+    from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.process.process import Process
     from resqpy.framework.project.place import ProjectDirectory
@@ -85,7 +86,7 @@ def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
         return _run(project, project.registry.definitions, lambda queue: look(queue, project))
 
 
-def tasks_of(jobs: Iterable[Job | FailedJob]) -> Mapping[str, TaskSpec]:
+def tasks_of(jobs: Iterable[Job | FailedJob | SeenWorker]) -> Mapping[str, TaskSpec]:
     """The project's tasks, for the names of jobs' arguments. They are loaded only if a job has other arguments
     than one object, which has names already.
     """

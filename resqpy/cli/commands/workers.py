@@ -9,7 +9,7 @@ import click
 from resqpy.base.imports import near_match
 from resqpy.base.model import WorkerId
 from resqpy.cli.arguments.flags import MILLISECONDS, option
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, tasks_of
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
@@ -35,6 +35,7 @@ def list_(*, working: bool, queue: str | None) -> None:
     thousand keys finds them; `resqpy doctor` scans all.
     """
     from resqpy.diagnosis.workers import all_workers, unregistered_workers
+    from resqpy.framework.tasks.arguments import shown_payload
 
     async def look(resque: Resque) -> tuple[int, list[SeenWorker], tuple[list[SeenWorker], bool]]:
         found = await all_workers(resque)
@@ -46,9 +47,10 @@ def list_(*, working: bool, queue: str | None) -> None:
         for each in [*found, *others]
         if (each.work or not working) and (queue is None or queue in each.queues.split(","))
     ]
+    tasks = tasks_of(chosen) if output.wants_json() else {}
     output.listing(
         chosen,
-        lambda each: each.as_json(output.redaction()),
+        lambda each: each.as_json(lambda job: shown_payload(tasks, job, output.redaction())),
         views.WORKER_HEADS,
         lambda each: views.worker_cells(each, now_ms),
         empty="no workers",

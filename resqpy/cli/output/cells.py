@@ -36,27 +36,29 @@ def job_cells(job: Job, tasks: Tasks = NO_TASKS) -> tuple[str, str]:
 
 def job_args(job: Job | FailedJob, tasks: Tasks) -> str:
     """The arguments of a job as one line, with their names if its task takes them by position."""
-    named = _named(job, tasks)
-    return args(job.args if named is None else [named])
+    values, named = _values(job, tasks)
+    return args(values if named is None else [named])
 
 
 def with_inputs(shown: dict[str, Any], job: Job | FailedJob, tasks: Tasks) -> dict[str, Any]:
     """The JSON of a job; also with its inputs by name if its task takes them by position."""
-    if (named := _named(job, tasks)) is None:
+    if "args" not in shown:
         return shown
-    from resqpy.framework.tasks.arguments import shown_args
+    values, named = _values(job, tasks)
+    more = {} if named is None else {"inputs": output.redaction().shown(named)}
+    return {**shown, "args": output.redaction().shown(values), **more}
 
-    values = shown_args(tasks[str(job.class_name)], job.args, output.redaction())
-    return {**shown, "args": values, "inputs": output.redaction().shown(named)}
 
-
-def _named(job: Job | FailedJob, tasks: Tasks) -> dict[str, Any] | None:
+def _values(job: Job | FailedJob, tasks: Tasks) -> tuple[list[Any], dict[str, Any] | None]:
+    """The arguments without secrets, also where they don't fit; and by name if its task takes them so."""
     if not tasks:
-        return None
-    from resqpy.framework.tasks.arguments import named_args
+        return job.args, None
+    from resqpy.framework.tasks.arguments import named_args, shown_args
 
-    named = named_args(tasks.get(job.class_name or ""), job.args)
-    return None if named is None else dict(named)
+    task = tasks.get(job.class_name or "")
+    named = named_args(task, job.args)
+    values = shown_args(task, job.args, output.redaction())
+    return values, None if named is None else dict(named)
 
 
 def args(values: Sequence[Any]) -> str:

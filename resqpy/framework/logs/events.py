@@ -21,7 +21,7 @@ from resqpy.engine.traceback_text import lines_of, place_of
 from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.config.config import Config
 from resqpy.framework.logs.log import DirectLines, Filter, Line, direct_lines, get_logger, of_slot
-from resqpy.framework.tasks.arguments import named_args
+from resqpy.framework.tasks.arguments import named_args, shown_args
 from resqpy.framework.tasks.spec import TaskSpec
 
 _MAX_ERROR_CHARS = 1000  # characters
@@ -170,10 +170,11 @@ class EventLog:
         return told
 
     def _inputs(self, job: Job) -> Any:
-        args = job.args
-        named = named_args(self._tasks.get(job.class_name), args)
-        only = args[0] if len(args) == 1 else args
-        return self._filter.shown(only if named is None else named)
+        task = self._tasks.get(job.class_name)
+        if (named := named_args(task, job.args)) is not None:
+            return self._filter.shown(named)
+        shown = shown_args(task, job.args, self._filter)
+        return shown[0] if len(shown) == 1 else shown
 
     def _job(self, number: int, queue: str, job: Job) -> Line:
         return "job started", self._of(number, queue, job)

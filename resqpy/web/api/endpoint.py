@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resqpy.engine.inspect.inspector import Resque
     from resqpy.framework.api.tracking import TrackedApi
     from resqpy.framework.project.registry import Registry
+    from resqpy.framework.tasks.spec import TaskSpec
     from resqpy.web.access import Access
     from resqpy.web.visit import Visit
 
@@ -60,6 +61,11 @@ class ApiParts:
     tracked: TrackedApi
     redaction: Redaction
     registry: Registry | None = None
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """The tasks of the project, by name."""
+        return {} if self.registry is None else self.registry.tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from resqpy.diagnosis.workers import (
 )
 from resqpy.engine.inspect.failed_jobs import Wanted, grouped
 from resqpy.engine.inspect.schedule_view import ScheduleView
+from resqpy.framework.tasks.arguments import shown_args, shown_payload
 from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item, Sweep
@@ -59,8 +60,9 @@ def may_see_arguments(call: Call) -> bool:
 def _job(call: Call, job: Job) -> dict[str, Any]:
     shown = job_json(job, call.parts.redaction)
     if not may_see_arguments(call):  # nor what else stands in it, such as its context
-        hidden = {"args": HIDDEN} if "args" in shown else {}
-        shown = {name: shown[name] for name in _FOR_VIEWERS if name in shown} | hidden
+        shown = {name: shown[name] for name in (*_FOR_VIEWERS, "args") if name in shown}
+    if "args" in shown:
+        shown["args"] = _args(call, job)
     return {"id": codec.digest(job.raw), **shown}
 
 
@@ -70,9 +72,14 @@ def _failed(call: Call, entry: FailedJob, *, backtrace: bool = False) -> dict[st
     shown |= {name: _text(redaction, shown[name]) for name in ("error", "exception")}
     if backtrace:
         shown["backtrace"] = [redaction.text(line) for line in entry.backtrace]
-    if not may_see_arguments(call):
-        shown["args"] = HIDDEN
+    shown["args"] = _args(call, entry)
     return shown
+
+
+def _args(call: Call, job: Job | FailedJob) -> Any:
+    if not may_see_arguments(call):
+        return HIDDEN
+    return shown_args(call.parts.tasks.get(job.class_name or ""), job.args, call.parts.redaction)
 
 
 def _text(redaction: Redaction, text: str | None) -> str | None:
@@ -427,7 +434,8 @@ async def _workers(call: Call) -> Any:
         [after] = read_place("workers", call.values["cursor"], str)
     rest = [each for each in found if each.worker_id > after]
     size = call.values["size"]
-    shown = [each.as_json(call.parts.redaction) for each in rest[:size]]
+    known, redaction = call.parts.tasks, call.parts.redaction
+    shown = [each.as_json(lambda job: shown_payload(known, job, redaction)) for each in rest[:size]]
     if not may_see_arguments(call):
         shown = [{**each, "payload": HIDDEN if each["payload"] else None} for each in shown]
     more = write_place("workers", rest[size - 1].worker_id) if len(rest) > size else None

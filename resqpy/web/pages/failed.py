@@ -148,7 +148,7 @@ async def entry_page(visit: Visit) -> Response:
         row=failed_row(shown, at, entry),
         error=shown.text(entry.error, WHOLE),
         backtrace=shown.text("\n".join(entry.backtrace), WHOLE),
-        args=shown.whole(entry.args),
+        args=shown.whole_args(entry),
         extra=shown.whole(extra) if extra else None,
         retried_ms=moment_of(entry.retried_at),
         can_retry=bool(entry.queue or payload.get("queue"))

@@ -48,8 +48,7 @@ class WorkerRow:
 
 def _row(shown: Shown, worker: SeenWorker, now_ms: int) -> WorkerRow:
     host, pid = place_of(WorkerId.parse(worker.worker_id))
-    work, payload = worker.work, worker.work.payload if worker.work else None
-    args = payload.get("args", []) if isinstance(payload, dict) else []
+    work = worker.work
     return WorkerRow(
         id=worker.worker_id,
         host=cut(host, 60),
@@ -60,7 +59,7 @@ def _row(shown: Shown, worker: SeenWorker, now_ms: int) -> WorkerRow:
         life=worker.life(now_ms),
         class_name=cut(worker.class_name or ("(unreadable)" if work else "")),
         queue=cut((work.queue or "") if work else ""),
-        args=shown.brief(args) if work else None,
+        args=shown.brief_args(worker) if work else None,
         began_ms=worker.began_ms,
         seen_ms=worker.seen_ms,
         can_cancel=work is not None and worker.language == "python",
