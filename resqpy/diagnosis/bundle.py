@@ -24,6 +24,7 @@ from resqpy.diagnosis.workers import (
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.options import LeaderOptions
+from resqpy.engine.worker.heartbeat import WORDS
 from resqpy.store.leader import standing
 
 _SECTIONS = (
@@ -37,8 +38,16 @@ _SECTIONS = (
     "commandstats",
 )
 _PATHS = ("executable", "config_file")
-# Problems whose words quote what somebody wrote.
-_WITH_BYTES = ("unreadable jobs", "unreadable failed entries", "counters that are no numbers")
+# Problems whose words tell no more than names of queues, tasks, workers and hosts. Of all others, also those that
+# nobody has thought of yet, only the name is told: keys of locks and limits have arguments of jobs in them.
+_PLAIN = {
+    "another ruby leader", "clock skew", "dead resqpy workers", "dead workers",
+    "delayed jobs of another client", "disk", "empty times", "endless leader lock", "eviction", "limited queue",
+    "lost delayed jobs", "many failed jobs", "memory", "no scheduler", "orphan timestamps", "overdue", "paused",
+    "paused queue", "persistence", "queues that fall behind", "records of unknown workers", "replica",
+    "schedules of a ruby process", "silent workers", "tasks of two versions", "two leaders", "unlisted queues",
+    "unworked queue", "workers without signs", *(f"{state} workers" for state in WORDS),
+}  # fmt: skip
 _GROUPS = 50  # of failed jobs
 
 
@@ -100,9 +109,9 @@ class SupportBundle:
     async def _problems(self) -> Any:
         found = await Diagnosis(self._resque, self._options).problems()
         return [
-            {"name": e.name, "grave": e.grave, "problem": e.words, "remedy": e.remedy}
-            for e in found
-            if e.name not in _WITH_BYTES
+            {"name": each.name, "grave": each.grave}
+            | ({"problem": each.words, "remedy": each.remedy} if each.name in _PLAIN else {})
+            for each in found
         ]
 
     async def _workers(self) -> Any:

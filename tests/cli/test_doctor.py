@@ -533,6 +533,17 @@ def test_a_bundle_for_support(resqpy: Call, client: Redis, tmp_path: Path) -> No
     )
     client.sadd("resque:workers", "ruby:1:mail")
     client.set("resque:worker:ruby:1:mail", f'{{"queue":"mail","payload":{job}}}')
+    client.set('resque:lock:SendMail-["canary"]', "true")  # resque-lock's
+    client.set('resque:lock:SendMail:mail:["canary"]', "9")  # endless
+    client.set('resque:queuelock:SendMail:mail:["canary"]', "junk")
+    limits = {"{task}SendMail": "SendMail:to\tto", "{limit}SendMail:to": 0}
+    client.hset("resque:resqpy:limits", mapping=limits)
+    client.zadd("resque:resqpy:limits:parked", {"SendMail:to=canary\nmail": 1_700_000_000_000})
+    client.sadd("resque:resqpy:limits:queues:SendMail:to=canary", "mail")
+    client.rpush("resque:resqpy:limits:jobs:18:SendMail:to=canary:mail", job)
+    client.sadd("resque:queues", "canary-less")
+    client.set("resque:queue:canary-less", "canary")
+    client.set("resque:stat:failed", "canary")
     path = tmp_path / "support.json"
     said, again = resqpy("doctor", "--bundle", str(path)), resqpy("doctor", "--bundle", str(path))
 
@@ -540,10 +551,29 @@ def test_a_bundle_for_support(resqpy: Call, client: Redis, tmp_path: Path) -> No
     found = json.loads(text)
     assert (said.code, again.code) == (Exit.OK, Exit.USAGE)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "canary" not in text
-    assert found["summary"]["queues"] == {"mail": 1}
+    assert "canary" not in text.replace("canary-less", "")
+    problems = {each["name"]: each for each in found["problems"]}
+    assert {"locks of resque-lock", "endless locks", "limited task"} <= problems.keys()
+    assert "problem" not in problems["endless locks"]
+    assert "1 worker without heartbeat" in problems["workers without signs"]["problem"]
+    assert found["summary"]["queues"]["mail"] == 2  # one is parked
     assert [each["class"] for each in found["failed"]] == ["SendMail"]
     assert [each["class"] for each in found["workers"]] == ["SendMail"]
     assert {"redis.url", "tasks.queues"} <= {each["path"] for each in found["settings"]}
     assert found["redis"]["memory"]["used_memory"]
     assert [name for name, part in found.items() if "error" in part] == []
+
+
+@pytest.mark.parametrize(
+    "words", ["--bundle F --fix", "--bundle F --dry-run", "--bundle F --jobs", "--jobs --fix", "--jobs --dry-run",
+              "--undo U --fix", "--undo U --bundle F"]
+)  # fmt: skip
+def test_what_excludes_another_is_told(resqpy: Call, tmp_path: Path, words: str) -> None:
+    """One of them would be left out in silence."""
+    (tmp_path / "U").write_text("")
+    given = [str(tmp_path / each) if each in "FU" else each for each in words.split()]
+    said = resqpy("doctor", *given, "--yes")
+
+    assert said.code == Exit.USAGE
+    assert [each in said.err for each in given if each.startswith("--")] == [True, True]
+    assert not (tmp_path / "F").exists()

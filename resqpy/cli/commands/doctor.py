@@ -59,14 +59,21 @@ def doctor(*, fix: bool, dry_run: bool, jobs: bool, undo: Path | None, bundle: P
     jobs of its tasks, and lists classes that it does not know. 6 if a waiting job would fail.
 
     --bundle: what doctor finds, versions, settings, queues, workers, schedules, counts of failed jobs and Redis'
-    INFO. Secrets are hidden; arguments, results, error messages and backtraces of jobs are not in it.
+    INFO. Secrets are hidden; arguments, results, error messages and backtraces of jobs are not in it, so of
+    problems with keys, such as those of locks, only the names are.
     """
+    given = {"--bundle": bundle, "--undo": undo, "--jobs": jobs, "--fix": fix}
+    chosen = [name for name, each in given.items() if each]
+    if dry_run and chosen[:1] in (["--bundle"], ["--jobs"]):
+        chosen.append("--dry-run")
+    if len(chosen) > 1:
+        raise click.UsageError(f"{chosen[0]} and {chosen[1]} can't be combined")
     if bundle is not None:
         return _bundle(bundle)
     if undo is not None:
         return _take_back(undo, dry_run=dry_run)
     if jobs:
-        return _look_at_jobs(fix=fix)
+        return _look_at_jobs()
     from resqpy.diagnosis.doctor import Diagnosis
     from resqpy.framework.config.config import scheduler_options
 
@@ -172,13 +179,11 @@ def _take_back(path: Path, *, dry_run: bool) -> int:
     return Exit.NO if refused else Exit.OK
 
 
-def _look_at_jobs(*, fix: bool) -> int:
+def _look_at_jobs() -> int:
     from resqpy.base.activejob import check_readable
     from resqpy.diagnosis.contract import Contract
     from resqpy.framework.tasks.arguments import params_of, shown_args
 
-    if fix:
-        raise click.UsageError("--fix can't change jobs or tasks: --jobs only checks")
     settings = current()
 
     def check(task: TaskSpec, args: Sequence[Any]) -> None:
