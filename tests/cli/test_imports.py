@@ -19,10 +19,12 @@ NOT_AT_WORK = (
 )  # fmt: skip
 
 
-def imported(environ: dict[str, str], root: Path, *words: str) -> set[str]:
+def imported(
+    environ: dict[str, str], root: Path, *words: str, way: tuple[str, ...] = ("-m", "resqpy.cli")
+) -> set[str]:
     """The modules of a process that did a command in a project's folder."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "resqpy.cli", *words],
+        [sys.executable, "-X", "importtime", *way, *words],
         check=True, capture_output=True, text=True, cwd=root, env=environ,
     )  # fmt: skip
     lines = [each for each in done.stderr.splitlines() if each.startswith("import time:")]
@@ -39,6 +41,13 @@ def test_help_needs_little(environ: dict[str, str], root: Path) -> None:
     modules = imported(environ, root, "--help")
     assert modules & HEAVY == set()
     assert len(ours(modules)) <= 20
+
+
+def test_the_door_needs_little(environ: dict[str, str], root: Path) -> None:
+    """Each module of an application may import it at its top."""
+    modules = imported(environ, root, way=("-c", "from resqpy import api"))
+    assert modules & (HEAVY - {"logging"}) == set()
+    assert len(ours(modules)) <= 15
 
 
 def test_a_worker_needs_what_it_does(environ: dict[str, str], root: Path) -> None:

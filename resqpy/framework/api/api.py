@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base.errors import NotStarted
 from resqpy.base.imports import import_dotted, near_match
-from resqpy.framework.api.limit import LimitHandle
 
 if TYPE_CHECKING:
     from resqpy.base.concurrency.loops import Home
+    from resqpy.framework.api.limit import LimitHandle
     from resqpy.framework.api.resque import ResqueParts
     from resqpy.framework.api.sync import SyncApi
     from resqpy.framework.api.tasks_api import TasksApi
@@ -73,16 +73,19 @@ class Api:
     @cached_property
     def sync(self) -> SyncApi:
         """The same verbs for code without an event loop."""
-        found: SyncApi = import_dotted(
-            "resqpy.framework.api.sync:SYNC"
-        )  # it knows projects, they this
+        found: SyncApi = import_dotted("resqpy.framework.api.sync:SYNC")  # it knows projects
         return found
 
     def limit(self, name: str, value: str | float | None = None) -> LimitHandle:
         """A limit or rate of tasks, by the name that `resqpy limits` shows, or one of its keys: of this value of
         the input that it goes by.
         """
-        return LimitHandle(lambda: self.tasks, name, value)
+        return self._limit_handle(lambda: self.tasks, name, value)
+
+    @cached_property
+    def _limit_handle(self) -> type[LimitHandle]:
+        found: type[LimitHandle] = import_dotted("resqpy.framework.api.limit:LimitHandle")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
