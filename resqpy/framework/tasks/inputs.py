@@ -211,9 +211,7 @@ class Inputs(Mapping[str, Input]):
             InvalidInputs: all that is wrong.
         """
         given = {name: value for name, value in params.items() if name != TASK_ID}
-        problems = self._unasked(given) if self._provided else []
-        if not self.extra:
-            problems += self._unknown(given)
+        problems = [] if given.keys() <= self._declared.keys() else self._unknown(given)
         for name, declared in self._declared.items():
             if problem := self._settle(given, name, declared):
                 problems.append(problem)
@@ -227,17 +225,17 @@ class Inputs(Mapping[str, Input]):
         Raises:
             InvalidInputs: with the near match.
         """
-        if problems := self._unasked(given) + self._unknown(given):
+        if problems := self._unknown(given):
             raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
 
-    def _unasked(self, given: Mapping[str, Any]) -> list[str]:
-        return [
+    def _unknown(self, given: Mapping[str, Any]) -> list[str]:
+        unasked = [
             f"{name!r} is a resource, not an input: workers provide it; leave it out"
             for name in sorted(self._provided & given.keys())
         ]
-
-    def _unknown(self, given: Mapping[str, Any]) -> list[str]:
-        return [
+        if self.extra:
+            return unasked
+        return unasked + [
             f"input {name!r} is unknown{near_match(str(name), self._declared)}"
             for name in given
             if name not in self._declared and name not in self._provided
