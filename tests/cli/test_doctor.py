@@ -536,7 +536,7 @@ def test_a_bundle_for_support(resqpy: Call, client: Redis, tmp_path: Path) -> No
     client.set('resque:lock:SendMail-["canary"]', "true")  # resque-lock's
     client.set('resque:lock:SendMail:mail:["canary"]', "9")  # endless
     client.set('resque:queuelock:SendMail:mail:["canary"]', "junk")
-    limits = {"{task}SendMail": "SendMail:to\tto", "{limit}SendMail:to": 0}
+    limits: dict[Any, Any] = {"{task}SendMail": "SendMail:to\tto", "{limit}SendMail:to": 0}
     client.hset("resque:resqpy:limits", mapping=limits)
     client.zadd("resque:resqpy:limits:parked", {"SendMail:to=canary\nmail": 1_700_000_000_000})
     client.sadd("resque:resqpy:limits:queues:SendMail:to=canary", "mail")
