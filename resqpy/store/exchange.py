@@ -309,7 +309,7 @@ class Exchange:
         if isinstance(reply, Exception):
             return None
         exchanged = _unpack(reply, request)
-        return None if exchanged.unwritten else exchanged
+        return None if exchanged.unwritten or exchanged.broken else exchanged
 
     async def answer(self, request: Request) -> Exchanged:
         """The result of an exchange; the script is loaded if Redis did not know it.
@@ -321,7 +321,7 @@ class Exchange:
         call = ("exchange", request.keys, request.args)
         [reply] = await self._store.run_then(*call, (), self._line, sent=request.replies)
         exchanged = _unpack(reply, request)
-        for _, problem in exchanged.unwritten[:1]:
+        for _, problem in [*exchanged.unwritten[:1], *exchanged.broken[:1]]:
             await self._store.mend(StoreError(problem))
         return exchanged
 

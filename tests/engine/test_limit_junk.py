@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from resqpy import Limit, Rate, StoreError
+from resqpy import Limit, Queue, Rate, StoreError
+from resqpy.base.keys import Keys
 from resqpy.store import limits, queues
-from resqpy.store.exchange import Exchanged
+from resqpy.store.exchange import ClaimedJob, Exchanged
 from tests.engine.test_limits import SLOTS, Desk
 from tests.engine.test_task_limits import ends, put, raw
 from tests.support.junk import KINDS, put_junk
+from tests.support.waiting import wait_for
+from tests.support.working import working
 
 OWN = "resque:resqpy:limits"
 # each key of limits that the jobs below touch, and what it is
@@ -80,6 +83,11 @@ class Day:
         if before:
             self.done += [number(each.raw or b"") for each in before.taken]
 
+    def runs(self, task: str) -> int:
+        """How many jobs of a task run."""
+        taken = self.now.taken if self.now else []
+        return [json.loads(each.raw or b"")["class"] for each in taken].count(task)
+
     async def everywhere(self) -> list[int]:
         """The jobs that are done, run, wait or are parked."""
         found = [*self.done]
@@ -127,6 +135,13 @@ async def look_after(desk: Desk) -> None:
     await limits.give_turn(desk.store, [each for each, _ in told])
 
 
+async def time_passes(redis: Any) -> None:
+    """A second, after which each key is looked at again."""
+    await redis.delete(f"{OWN}:looked:C", f"{OWN}:looked:C:a=1", f"{OWN}:checked:q")
+    for key in await redis.zrange(f"{OWN}:ready:q", 0, -1):
+        await redis.zadd(f"{OWN}:ready:q", {key: 0})
+
+
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 @pytest.mark.parametrize("key", KEPT)
 async def test_a_key_of_another_type(desk: Desk, redis: Any, key: str, when: str) -> None:
@@ -144,16 +159,15 @@ async def test_a_key_of_another_type(desk: Desk, redis: Any, key: str, when: str
         for _ in range(3):
             await day.go_on()
             assert await day.everywhere() == wanted, (key, kind)
+            assert day.runs("C") <= (2 if key else 10), (key, kind)
         await all_verbs(desk)
         assert await day.everywhere() == wanted, (key, kind)
         await day.go_on()
-        await redis.delete(OWN + key, f"{OWN}:looked:C", f"{OWN}:looked:C:a=1", f"{OWN}:checked:q")
-        for _ in range(60):
-            await day.go_on()
+        await redis.delete(OWN + key)
+        for _ in range(30):
+            await time_passes(redis)
             await look_after(desk)
-            if len(day.done) == len(JOBS):
-                break
-            await redis.delete(f"{OWN}:looked:C", f"{OWN}:looked:C:a=1", f"{OWN}:checked:q")
+            await day.go_on()
         assert (sorted(day.done), key, kind) == (wanted, key, kind)
 
 
@@ -180,3 +194,35 @@ async def test_a_user_without_rights_to_a_key(
         await redis.execute_command("ACL", "DELUSER", "half")
         await half.exchange.close()
         await half.store.close()
+
+
+@pytest.mark.parametrize("key", [":holds", ":slots:C"])
+async def test_places_that_can_not_be_counted(desk: Desk, redis: Any, key: str) -> None:
+    """None runs; the queue is reported, once and for all its jobs, and others are worked."""
+    await limits.announce(desk.store, {"C": [Limit(2)]})
+    await put(redis, *(raw(n) for n in range(6)), raw(7, "D"))
+    await put_junk(redis, OWN + key, "string")
+    taken: list[ClaimedJob] = []
+    for _ in range(3):
+        exchanged = await desk([], SLOTS[len(taken) :], ["q"])
+        await redis.delete(f"{OWN}:looked:C")
+        taken += exchanged.taken
+        assert {queue for queue, words in exchanged.broken if OWN + key in words} <= {"q"}
+    assert [number(each.raw or b"") for each in taken] == [7]
+
+
+async def test_what_is_mended_while_they_run(redis_url: str, redis: Any) -> None:
+    """A key that is there once is moved aside, told, and the jobs run."""
+    seen: list[int] = []
+
+    async def perform(n: int) -> None:
+        seen.append(n)
+
+    jobs = {"C": {"perform": perform, "limit": Limit(1)}}
+    async with working(redis_url, jobs, "q") as work:
+        await put_junk(redis, f"{OWN}:holds", "string")
+        async with Queue(redis_url, jobs) as queue:
+            await queue.enqueue_many([("q", "C", [n]) for n in range(4)])
+        await wait_for(lambda: sorted(seen) == [0, 1, 2, 3])
+        assert await redis.exists(Keys().junk(f"{OWN}:holds"))
+        assert f"{OWN}:holds" in work.errors

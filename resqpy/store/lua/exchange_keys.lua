@@ -10,8 +10,8 @@
 --          whether there are more; (unpark) the next of them; (put_back) it can't run after all; (end_turn) the key
 --          has none any more; (note_wake) when parked jobs of a queue may run, if only time is missing; (tell_keys)
 --          others look for what this process can't take; wake: milliseconds until this process looks again, -1: it
---          need not; misplaced: false, or what Redis said of a key of ours that is of another type: where places
---          can't be counted none is free
+--          need not; (ask) the reply to a command on a key of ours; false where that is of another type: then none
+--          may run, and `misplaced` is what Redis said
 --
 -- A job over a limit is moved once, to the list of its key and queue, and from there to a record, each in this
 -- script; the end of a run tells which lists have a turn. Who holds a place is a worker id with the run_at of its
@@ -47,11 +47,18 @@ local function load_rules(fields)
   for n, field in ipairs(new) do rules[field] = values[n] or false end
 end
 
+local function ask(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  misplaced = reply.err .. ' (' .. key .. ')'
+  return false
+end
+
 local refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
   local WRAPPER = 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper'
-  local by_class, left, waits, freed, any, now_us, again = {}, {}, {}, {}, nil, nil, false
+  local by_class, left, waits, freed, any, now_us, again, noted = {}, {}, {}, {}, nil, nil, false, nil
   local ids_by_key, holders, notes, freed_ids = {}, {}, {}, {}
   local rates, due_at = {}, {} -- of a key: its rate, with the time up to which it is used; when it may run again
 
@@ -199,10 +206,10 @@ do
     end
     local most = tonumber(rule)
     if not most then return count and 0 or math.huge end
-    local slots = prefix .. 'slots:' .. key
-    local count = redis.pcall('SCARD', slots)
-    if type(count) == 'table' then
-      misplaced = count.err .. ' (' .. slots .. ')'
+    noted = noted or ask('HLEN', prefix .. 'holds')
+    local count = noted and ask('SCARD', prefix .. 'slots:' .. key)
+    if not count then -- until somebody has removed what is there
+      due_at[key] = math.floor(micros() / 1000) + 1000
       return 0
     end
     if count >= most and most > 0 and redis.pcall('SET', prefix .. 'looked:' .. key, '', 'PX', 250, 'NX') then
@@ -348,11 +355,8 @@ do
 
   function parked_for(queue)
     if not (keyed and is_any()) then return {} end
-    local turns = prefix .. 'ready:' .. queue
-    local ready = redis.pcall('ZRANGEBYSCORE', turns, '-inf', time(), 'LIMIT', 0, MOST)
-    if not ready.err then return ready, #ready == MOST end
-    misplaced = ready.err .. ' (' .. turns .. ')'
-    return {}
+    local ready = ask('ZRANGEBYSCORE', prefix .. 'ready:' .. queue, '-inf', time(), 'LIMIT', 0, MOST)
+    return ready or {}, ready and #ready == MOST
   end
 
   function unpark(key, queue)

@@ -97,12 +97,8 @@ end
 local function room_of(q)
   local most, name = limit_of(name_of(q))
   if not most then return false end
-  local holders = KEYS[12] .. 'holders:' .. name
-  local count = redis.pcall('SCARD', holders)
-  if type(count) == 'table' then
-    misplaced = count.err .. ' (' .. holders .. ')'
-    return 0, name
-  end
+  local count = ask('SCARD', KEYS[12] .. 'holders:' .. name)
+  if not count then return 0, name end
   if count >= most and most > 0 and redis.pcall('SET', KEYS[12] .. 'checked:' .. name, '', 'PX', 250, 'NX') then
     count = checked(name)
   end
