@@ -441,8 +441,8 @@ class Keys:
         return self.own("cron")
 
     def fires(self, kind: str, name: str) -> str:
-        """List of the last fires of a schedule, `<planned ms> <fired ms> <outcome>`; kind: `task` or `ruby`."""
-        return self.own("fires", kind, name)
+        """List of the last fires of a schedule, `<planned ms> <fired ms> <outcome>`; kind: `ruby` or another."""
+        return self.own("fires", "ruby" if kind == "ruby" else "task", name)
 
     @cached_property
     def ruby_next(self) -> str:

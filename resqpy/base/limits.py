@@ -164,17 +164,24 @@ def _is_fit(text: object) -> bool:
     return 0 < len(text.encode("utf-8", "replace")) <= _MOST_NAME and plain
 
 
-def limits_of(given: object) -> tuple[AnyLimit, ...]:
+def limits_of(given: object, task: str = "task") -> tuple[AnyLimit, ...]:
     """The property `limit` of a task: one, or several.
 
     Raises:
-        UsageError: something else.
+        UsageError: something else, or what the task is called can't be the name of a limit.
     """
     several = given if isinstance(given, list | tuple) else (given,)
     for each in several:
         if not isinstance(each, Limit | Rate):
             raise UsageError(f"limit is {each!r}, neither a Limit nor a Rate, for example Limit(4)")
-    names = [each.name_in("task") for each in several]
+    names = [each.name_in(task) for each in several]
+    for name, each in zip(names, several, strict=True):
+        try:
+            check_limit_name(name)
+        except UsageError as error:
+            raise UsageError(
+                f"{error}; give it a `name`: {type(each).__name__}(…, name=…)"
+            ) from error
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"limit has two with one name ({twice[0]!r}); give one another `name`")
     return tuple(several)

@@ -140,7 +140,12 @@ class Explanation:
             words = f"of the queue {base!r} {len(limit.running)} jobs run, of at most {limit.most} at once"
             remedy = f"resqpy limits set {quote(base)} MOST"
             yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
-        for key, each in (await self._resque.limits()).items():
+        found_limits = await self._resque.limits()
+        for key, each in found_limits.items():
+            # one for each value of an input says nothing beside those of the values
+            blocks = each.most == 0 or (each.shut_ms or 0) > now_ms
+            if not blocks and any(other.startswith(f"{key}=") for other in found_limits):
+                continue
             if self._name in each.tasks:
                 parked, shut_ms = sum(each.parked.values()), each.shut_ms or 0
                 words = (
@@ -148,7 +153,6 @@ class Explanation:
                 )
                 if shut_ms > now_ms:
                     words += f"; none begins for another {texts.duration(shut_ms - now_ms)}"
-                blocks = each.most == 0 or shut_ms > now_ms
                 remedy = f"resqpy limits set {quote(key)} MOST"
                 yield Finding("limited task", words, blocks=blocks, remedy=remedy)
 

@@ -48,9 +48,9 @@ class QueueAges:
     def words(self, queue: str, jobs: int) -> str:
         """How long the first of its jobs has waited: `3 m 10 s`, `≤ 2 s`; `-`: none waits; `?`: not known."""
         age = self.by_queue.get(queue)
-        if jobs and not self.known:
-            return "?"
-        return "-" if age is None else age_words(age, self.now_ms)
+        found = "-" if age is None else age_words(age, self.now_ms)
+        # "?" also where all of its jobs are parked for a limit, which the leader does not look at
+        return "?" if jobs and (not self.known or found == "-") else found
 
     def as_json(self, queue: str) -> dict[str, Any]:
         """For programs; None: not known, or no job waits."""

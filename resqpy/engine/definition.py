@@ -279,7 +279,7 @@ def define(
 def _rules(name: str, more: Keywords) -> Any:
     rules: Any = {rule: more[rule] for rule in RULES if rule in more}  # type: ignore[literal-required]  # its keys
     try:
-        return {**rules, "limit": limits_of(more.get("limit", ()))}
+        return {**rules, "limit": limits_of(more.get("limit", ()), name)}
     except UsageError as error:
         raise InvalidTask(f"task {name!r}: {error}") from error
 

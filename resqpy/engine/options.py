@@ -46,7 +46,7 @@ class WorkerOptions(RescueOptions):
     running_limits: Mapping[str, int] | None = described(
         None,
         "How many jobs of a queue may run at once, by its name, in all processes together; `resqpy limits set` "
-        "comes before it.",
+        "comes before it, and only `resqpy limits remove` ends it.",
     )
     host: str | None = described(None, "The host part of worker ids; None: this machine's name.")
 

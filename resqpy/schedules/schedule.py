@@ -255,11 +255,6 @@ def _shown(schedule: Schedule, start: datetime, end: datetime) -> Iterator[Sched
         )  # fmt: skip
 
 
-def history_key(store: Store, schedule: Schedule) -> str:
-    """Where the fires of a schedule are noted."""
-    return store.keys.fires("ruby" if schedule.kind == "ruby" else "task", schedule.name)
-
-
 class Plan(NamedTuple):
     """What to do now.
 
@@ -447,11 +442,12 @@ class ScheduleChore:
     def _history(
         self, schedule: Schedule, what: Plan, jobs: Sequence[DueJob], now_ms: int
     ) -> History | None:
-        planned = [each.at_ms for each in jobs]
-        forbidden = [each for each in what.fires if each not in set(planned)]
         if not what.fires:
             return None
-        return History(history_key(self._store, schedule), now_ms, planned, forbidden)
+        planned = dict.fromkeys(each.at_ms for each in jobs)
+        forbidden = [each for each in what.fires if each not in planned]
+        key = self._store.keys.fires(schedule.kind, schedule.name)
+        return History(key, now_ms, [*planned], forbidden)
 
     async def _allowed(self, schedule: Schedule, fires: Sequence[int]) -> list[DueJob]:
         """The jobs, as the hooks leave them, without those that a hook forbids."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +14,12 @@ from resqpy.base.keys import split_priority
 from resqpy.base.limits import AnyLimit, Rate, rule_text, texts_by_name
 from resqpy.base.model import KeyLimit, RunningLimit
 from resqpy.store.connection.client import Arg, Store
+from resqpy.store.connection.translation import Command
 from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
 
 _BRACE = "{"  # begins the fields that are no queues
 _SLOT, _IS_RATE = "slot:", -2
+_QUEUE = re.compile(rb'\{"queue":"([^"\\]*)"')
 _KINDS = ("queue", "task", "also", "limit", "set", "shut")
 
 
@@ -26,25 +29,23 @@ async def limit_running(store: Store, queue: str, most: int | None) -> int | Non
     script_keys = [keys.running_limits, keys.limit_holders(queue), keys.workers, keys.worker("")]
     args = [queue, "" if most is None else most, keys.own("control")]
     before = await store.run("limit_running", [*script_keys, keys.limit_checked(queue)], args)
-    return None if before is None else _number(before)
+    return None if before is None else number(before)
 
 
 async def running_limits(store: Store) -> dict[str, RunningLimit]:
     """The limits of queues, with who runs a job of theirs. Three round trips at most."""
     keys = store.keys
     fields = await _fields(store)
-    limits = {name: _number(value) for name, value in _by_kind(fields)["queue"].items()}
-    limits |= {name: _number(value) for name, value in fields.items() if name[:1] != _BRACE}
+    limits = {name: number(value) for name, value in _by_kind(fields)["queue"].items()}
+    limits |= {name: number(value) for name, value in fields.items() if name[:1] != _BRACE}
     if not limits:
         return {}
     holders = await store.look([("SMEMBERS", keys.limit_holders(name)) for name in limits])
     ids = [[*map(decode_name, sorted(some))] for some in holders]
-    records = await store.look([("MGET", *map(keys.worker, some or [""])) for some in ids])
+    records = iter(await _beginnings(store, [keys.worker(each) for some in ids for each in some]))
     return {
-        name: RunningLimit(
-            most, tuple(e for e, r in zip(some, told, strict=False) if _is_of(r, name))
-        )
-        for (name, most), some, told in zip(limits.items(), ids, records, strict=True)
+        name: RunningLimit(most, tuple([each for each in some if _is_of(next(records), name)]))
+        for (name, most), some in zip(limits.items(), ids, strict=True)
     }
 
 
@@ -68,7 +69,11 @@ async def announce(
     for name, count in (queues or {}).items():
         args += (name, count)
     return bool(
-        await store.run("announce_limits", _names(store), [*args, store.keys.own("control")])
+        await store.run(
+            "announce_limits",
+            [*_names(store), store.keys.workers, store.keys.worker("")],
+            [*args, store.keys.own("control")],
+        )
     )
 
 
@@ -80,14 +85,12 @@ async def set_limit(
     before = await store.run(
         "set_limit", _names(store), [key, text, task, store.keys.own("control")]
     )
-    return None if before is None else Rate.read(decode_name(before)) or _number(before)
+    return None if before is None else Rate.read(decode_name(before)) or number(before)
 
 
 async def shut(store: Store, key: str, for_ms: int) -> int:
     """Let no job under a key begin for so long, or longer where somebody said so; returns until when (ms)."""
-    return int(
-        await store.run("shut_limit", _names(store), [key, for_ms, store.keys.own("control")])
-    )
+    return int(await store.run("shut_limit", [store.keys.running_limits], [key, for_ms]))
 
 
 async def take_slot(store: Store, key: str, holder: str, lease_ms: int) -> bool:
@@ -164,7 +167,7 @@ async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
     for each in parked:
         text = _text(each.key, fields)
         room = (
-            1 if text and Rate.read(text) else _number(text or "") - len(running.get(each.key, ()))
+            1 if text and Rate.read(text) else number(text or "") - len(running.get(each.key, ()))
         )
         told.append((each, None if text is None else room))
     return told
@@ -174,14 +177,16 @@ async def give_turn(store: Store, some: Sequence[Parked]) -> None:
     """Let workers look at what is parked."""
     if some:
         commands = [("ZADD", store.keys.parked_ready(e.queue), "NX", 0, e.key) for e in some]
-        await store.pipeline(
-            [*commands, ("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))]
-        )
+        await store.pipeline([*commands, _look(store)])
 
 
 async def tell_to_look(store: Store) -> None:
     """Let all workers look for work."""
-    await store.call("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))
+    await store.call(*_look(store))
+
+
+def _look(store: Store) -> Command:
+    return ("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))
 
 
 def _text(key: str, fields: Mapping[str, Mapping[str, str]]) -> str | None:
@@ -198,10 +203,10 @@ def _limit(
 ) -> KeyLimit:
     name, text = key.partition("=")[0], _text(key, fields)
     rate, shut = Rate.read(text or ""), fields["shut"]
-    until = [_number(shut[each]) for each in (key, name) if each in shut]
+    until = [number(shut[each]) for each in (key, name) if each in shut]
     mine = [each for each in waiting if each.key == key]
     return KeyLimit(
-        None if text is None or rate is not None else _number(text),
+        None if text is None or rate is not None else number(text),
         tuple(sorted(running.get(key, ()))),
         {each.queue: each.count for each in mine},
         min((each.since_ms for each in mine), default=None),
@@ -219,10 +224,10 @@ async def _running(store: Store, held: Mapping[str, str]) -> tuple[dict[str, lis
     keys = [
         store.keys.limit_lease(e) if e.startswith(_SLOT) else store.keys.worker(e) for e in held
     ]
-    records = await store.call("MGET", *keys) if held else ()
+    records = await _beginnings(store, keys)
     for (worker_id, note), record in zip(held.items(), records, strict=True):
         run_at, *places = note.rstrip("\n").split("\n")
-        if f'"run_at":"{run_at}"'.encode() not in (record or b""):
+        if f'"run_at":"{run_at}"'.encode() not in record:
             gone.append(worker_id)
             continue
         for key in places:
@@ -252,15 +257,20 @@ def _by_kind(fields: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return kinds
 
 
-def _is_of(record: bytes | None, queue: str) -> bool:
+async def _beginnings(store: Store, keys: Sequence[str]) -> list[bytes]:
+    """Of records: what the scripts read of them, too. Jobs may be large."""
+    return await store.look([("GETRANGE", key, 0, 4095) for key in keys])
+
+
+def _is_of(record: bytes, queue: str) -> bool:
     """Whether a worker's record is a job of a queue or one of its sub-queues."""
-    work = codec.decode_lenient(record or b"")
-    name = work.get("queue") if isinstance(work, dict) else None
-    return isinstance(name, str) and split_priority(name)[0] == queue
+    found = _QUEUE.match(record)
+    return found is not None and split_priority(decode_name(found[1]))[0] == queue
 
 
-def _number(value: bytes | str) -> int:
+def number(value: bytes | str | None) -> int:
+    """What a field or key counts; 0: it is somebody else's."""
     try:
         return int(value or 0)
-    except ValueError:  # somebody else's field
+    except ValueError:
         return 0

@@ -13,7 +13,7 @@ from resqpy.base.keys import FAILED, split_priority
 from resqpy.base.model import QueuePause, WorkerId
 from resqpy.base.queue_age import QueueAge
 from resqpy.store.connection.client import Store
-from resqpy.store.limits import running_limits
+from resqpy.store.limits import number, running_limits
 from resqpy.store.queue_ages import read_fields
 from resqpy.store.queues import decode_name, lengths_told, parked_command
 from resqpy.store.sweep import matching
@@ -111,7 +111,7 @@ async def counters(store: Store) -> dict[str, int]:
     async for names in matching(store, prefix):
         values: list[bytes | None] = await store.call("MGET", *names)
         for name, value in zip(names, values, strict=True):
-            found[decode_name(name.removeprefix(prefix.encode()))] = _number(value)
+            found[decode_name(name.removeprefix(prefix.encode()))] = number(value)
     return found
 
 
@@ -128,18 +128,11 @@ def counter_names(worker_ids: Sequence[str]) -> list[str]:
 def shown_counters(names: Sequence[str], values: Sequence[bytes | None]) -> dict[str, int]:
     """Counters by name; the global ones always, others if they exist."""
     pairs = zip(names, values, strict=True)
-    return {n: _number(value) for n, value in pairs if value is not None or n in _COUNTERS}
+    return {n: number(value) for n, value in pairs if value is not None or n in _COUNTERS}
 
 
 def _milliseconds(seconds: bytes, microseconds: bytes) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def _number(value: bytes | None) -> int:
-    try:
-        return int(value or 0)
-    except ValueError:  # somebody else's key with our prefix
-        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def test_limits_of_tasks_are_shown(resqpy: Call, parked: Redis) -> None:
     assert "SendMail:to=a@b" in table
     assert len(jobs) == 3
     assert {each["queue"]: each["jobs"] for each in queues} == {"mail": 3, "mail^5": 1}
-    assert len([each for each in why if each["kind"] == "limited task"]) == 3
+    assert len([each for each in why if each["kind"] == "limited task"]) == 2
     assert "resqpy limits put-back mail" in found["remedy"]
 
 

@@ -8,16 +8,44 @@ from typing import Any
 
 import pytest
 
-from resqpy import InvalidInputs, Resque
+from resqpy import InvalidInputs, Limit, Resque
 from resqpy.base.masking import Redaction
+from resqpy.base.queue_age import QueueAge
 from resqpy.diagnosis.contract import Contract
 from resqpy.diagnosis.doctor import Diagnosis
 from resqpy.diagnosis.explaining import Explanation
+from resqpy.diagnosis.queues import QueueAges
 from resqpy.diagnosis.workers import installation
 from resqpy.engine.options import LeaderOptions
+from resqpy.store import limits
 from resqpy.store.repair.undo import Undo
 
 TASKS = {"Mail": SimpleNamespace(queue="post", periodic=False)}
+
+
+async def test_a_limit_for_each_value_is_not_shown_beside_its_keys(redis_url: str) -> None:
+    """Unless it is why nothing runs."""
+    async with Resque(redis_url) as resque:
+        mail = Explanation(resque, TASKS, LeaderOptions(), "Mail")
+
+        async def limited() -> list[str]:
+            found = [each for each in await mail.findings() if each.kind == "limited task"]
+            return [each.remedy or "" for each in found]
+
+        await limits.announce(resque.store, {"Mail": [Limit(2, per="to")]})
+        assert await limited() == ["resqpy limits set Mail:to MOST"]
+        await resque.set_limit("Mail:to=a", 1)
+        assert await limited() == ["resqpy limits set Mail:to=a MOST"]
+        await resque.set_limit("Mail:to", 0)
+        assert len(await limited()) == 2
+
+
+def test_how_long_parked_jobs_have_waited_is_not_known() -> None:
+    """The leader looks at queues, so a queue whose jobs are all parked is none in which nothing waits."""
+    empty = QueueAge(5, 0, None, 0, "exact", 0, 0, 0.0, 0.0, counted=True)
+    for seen in ({}, {"q": empty}):
+        ages = QueueAges(5, known=True, by_queue=seen)
+        assert (ages.words("q", 3), ages.words("q", 0)) == ("?", "-")
 
 
 async def test_all_that_is_found_is_data(

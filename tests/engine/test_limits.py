@@ -15,6 +15,7 @@ import pytest
 
 from resqpy import Queue, Resque, UsageError
 from resqpy.base.model import RunningLimit, WorkerId
+from resqpy.store import limits
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import EndCommands, Exchange, Exchanged, SlotRef
@@ -178,6 +179,20 @@ async def test_limits_that_somebody_else_wrote(
     await redis.hset("resque:resqpy:limits", mapping=junk)
 
     assert len(numbers(await desk([], SLOTS, ["q"]))) == 10
+
+
+async def test_a_limit_by_config_counts_what_runs(desk: Desk, redis: Any) -> None:
+    """As one that is set by hand does: three run already, and no more begin."""
+    async with Resque(desk.store.options.url) as resque:
+        await resque.limit_running("q", None)
+    await desk([], SLOTS[:3], ["q"])
+    await redis.rpush(f"resque:worker:{SLOTS[9].worker_id}", "x")
+    await redis.sadd("resque:workers", *(each.worker_id for each in [*SLOTS[:3], SLOTS[9]]))
+    await limits.announce(desk.store, {}, {"q": 3})
+
+    assert numbers(await desk([], SLOTS[3:9], ["q"])) == []
+    running = (await limits.running_limits(desk.store))["q"].running
+    assert running == tuple(sorted(each.worker_id for each in SLOTS[:3]))
 
 
 async def test_the_config_of_workers(desk: Desk, redis: Any, redis_url: str) -> None:

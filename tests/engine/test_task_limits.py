@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from resqpy import Limit, Queue, Resque, UsageError
+from resqpy import InvalidTask, Limit, Queue, Rate, Resque, StoreError, UsageError
 from resqpy.base import codec
 from resqpy.base.activejob import WRAPPER
 from resqpy.base.model import KeyLimit, WorkerId
+from resqpy.engine.definition import define
 from resqpy.engine.worker import identity, pool
 from resqpy.store import limits, queues, workers
 from resqpy.store.exchange import EndCommands, Exchanged
@@ -375,6 +377,60 @@ def test_limits_that_are_none(made: Any, words: str) -> None:
 
 
 # -- what is parked, for everybody else --
+
+
+@pytest.mark.parametrize(
+    ("task", "made"),
+    [
+        ("a=b", Limit(1)),
+        ("a\tb", Limit(1)),
+        ("a\nb", Rate(1)),
+        ("a{b", Limit(1)),
+        ("a", Limit(1, per="b=c")),
+        ("x" * 200, Limit(1, per="b")),
+    ],
+)
+def test_a_task_whose_name_can_not_be_that_of_a_limit(task: str, made: Any) -> None:
+    """Nobody would obey it, so it is refused; with a name of its own it is fine."""
+    with pytest.raises(InvalidTask, match="give it a `name`"):
+        define(task, print, limit=made)
+    assert define(task, print, limit=replace(made, name="fine")).limit[0].name == "fine"
+
+
+async def test_a_shut_gives_no_turn(desk: Desk, redis: Any) -> None:
+    """What is parked keeps its times, whoever shuts or changes another limit."""
+    await limits.announce(desk.store, {"C": [Limit(0)], "D": [Limit(0)]})
+    await put(redis, raw(0), raw(1, "D"))
+    await desk([], SLOTS, ["q"])
+    await redis.zadd("resque:resqpy:limits:ready:q", {"C": 7, "D": 8})
+
+    await limits.shut(desk.store, "C", 60_000)
+    await limits.announce(desk.store, {"E": [Limit(0)]})
+    assert await redis.zrange("resque:resqpy:limits:ready:q", 0, -1, withscores=True) == [
+        (b"C", 7), (b"D", 8),
+    ]  # fmt: skip
+    await limits.set_limit(desk.store, "C", 3)
+    await limits.announce(desk.store, {"E": [Limit(1)]})
+    assert await redis.zscore("resque:resqpy:limits:ready:q", "D") == 8
+    assert await redis.zscore("resque:resqpy:limits:ready:q", "C") == 0
+
+
+async def test_what_is_put_back_is_never_doubled(desk: Desk, redis: Any) -> None:
+    """Also where its queue is no list, or its index is of another type."""
+    await limits.announce(desk.store, {"C": [Limit(0)]})
+    await put(redis, *(raw(n) for n in range(5)))
+    await desk([], SLOTS, ["q"])
+    [parked] = await queues.parked(desk.store)
+    await redis.set("resque:queue:q", "x")
+    with pytest.raises(StoreError):
+        await queues.put_back(desk.store, parked)
+    await redis.delete("resque:queue:q")
+    assert await redis.llen("resque:resqpy:limits:jobs:1:C:q") == 5
+    await redis.delete(PARKED)
+    await redis.set(PARKED, "x")
+    assert await queues.put_back(desk.store, parked, 2) == (2, 3)
+    assert await queues.put_back(desk.store, parked) == (3, 0)
+    assert await redis.lrange("resque:queue:q", 0, -1) == [raw(n) for n in range(5)]
 
 
 async def test_verbs_include_what_is_parked(desk: Desk, redis: Any, redis_url: str) -> None:

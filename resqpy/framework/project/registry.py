@@ -16,7 +16,7 @@ from resqpy.base.errors import (
     UsageError,
 )
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.base.limits import AnyLimit, texts_by_name
+from resqpy.base.limits import AnyLimit, limits_of, texts_by_name
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
 from resqpy.framework.tasks.arguments import args_of, placed_limits, sent_args
@@ -90,7 +90,7 @@ class Registry:
             return
         try:
             texts_by_name({each.name: each.limit for each in (*self, task)})
-            limits = placed_limits(task)
+            limits = limits_of(placed_limits(task), task.name)
         except UsageError as error:
             complain("limit", str(error))
             return

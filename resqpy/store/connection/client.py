@@ -376,6 +376,8 @@ def _nothing(command: Command) -> Any:
         return 0
     if name in {"GET", "LINDEX"}:
         return None
+    if name == "GETRANGE":
+        return b""
     if name == "HMGET":
         return [None] * (len(command) - 2)
     return [b"0", []] if name == "ZSCAN" else []

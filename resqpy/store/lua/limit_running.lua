@@ -4,6 +4,7 @@
 --      4   prefix of worker records          5  the mark of its check
 -- ARGV 1   the queue    2  the limit; empty: the one by config, or none    3  the channel on which workers look
 -- Returns  what it was; false: there was none
+-- include limit_seed
 local by_hand, by_config = unpack(redis.call('HMGET', KEYS[1], ARGV[1], '{queue}' .. ARGV[1]))
 local before = by_hand or by_config
 local ids = redis.call('SMEMBERS', KEYS[3]) -- first what can be refused
@@ -13,13 +14,7 @@ if ARGV[2] == '' then -- first what was set by hand: then the config holds
 end
 if ARGV[2] ~= '' or by_hand and by_config then
   if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
-  for _, id in ipairs(ids) do
-    local record = redis.pcall('GETRANGE', KEYS[4] .. id, 0, #ARGV[1] + 20)
-    local name = type(record) == 'string' and record:match('^{"queue":"([^"\\]*)"')
-    if name and (name:match('^(.+)%^%-?[1-9]$') or name) == ARGV[1] then
-      redis.call('SADD', KEYS[2], id)
-    end
-  end
+  seed(ids, KEYS[4], KEYS[2], ARGV[1])
 end
 redis.pcall('PUBLISH', ARGV[3], '{"look":true}')
 return before

@@ -22,7 +22,7 @@ if redis.pcall('TYPE', KEYS[5]).ok == 'list' and redis.call('LPOS', KEYS[5], job
   return 'queue'
 end
 -- include parked_find
-if is_parked(KEYS[10], KEYS[11], ARGV[6], job) then return 'queue' end
+if is_parked(KEYS[10], KEYS[11], ARGV[6], { job }) then return 'queue' end
 if redis.call('EXISTS', KEYS[6]) == 1 then return 'delayed' end
 for _, claimed in ipairs(redis.call('LRANGE', KEYS[7], 0, -1)) do
   if claimed:sub(-#job) == job then return 'claimed' end

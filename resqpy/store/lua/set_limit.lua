@@ -16,5 +16,5 @@ else
   redis.call('HSET', KEYS[1], '{set}' .. ARGV[1], ARGV[2])
   if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], '{also}' .. ARGV[3], name .. '\t') end
 end
-tell_all_parked(ARGV[4])
+tell_parked({ [name] = true }, ARGV[4])
 return before

@@ -6,13 +6,14 @@
 -- Returns  "queue", "delayed" or an empty text
 -- Read by  Ruby and Node: all of them
 -- include parked_find
+local spellings = {}
 for a = 2, #ARGV, 2 do
+  spellings[#spellings + 1] = ARGV[a]
   if redis.call('LPOS', KEYS[1], ARGV[a]) then return 'queue' end
-  if is_parked(KEYS[3], KEYS[4], ARGV[1], ARGV[a]) then return 'queue' end
   for _, member in ipairs(redis.call('SMEMBERS', ARGV[a + 1])) do
     local list = KEYS[2] .. member:sub(#'delayed:' + 1)
     local found = redis.pcall('LPOS', list, ARGV[a])
     if type(found) == 'number' then return 'delayed' end
   end
 end
-return ''
+return is_parked(KEYS[3], KEYS[4], ARGV[1], spellings) and 'queue' or ''
