@@ -6,7 +6,6 @@ somebody looks at them.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,8 +14,8 @@ from dataclasses import dataclass
 from resqpy.base import codec, reading
 from resqpy.base.errors import UsageError
 from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
-from resqpy.diagnosis.queues import QueueAges, ages, drain_words
-from resqpy.diagnosis.workers import SeenWorker, all_workers
+from resqpy.diagnosis.queues import QueueAges, drain_words
+from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.queues import QueueNames
@@ -25,10 +24,11 @@ from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item, Sweep
 
 PAGE = 50  # rows
+_ALL = Wanted()
 _NEAR = 1000  # positions around a hint
 _WINDOW = 1000  # entries read at once by a filter
 _LOOK = 10_000  # entries that a filter looks at for one page
-GROUPED = 100_000  # of the newest entries
+WITHIN = 100_000  # entries of a list that are grouped, or among which one is looked for
 
 
 # -- queues --
@@ -67,26 +67,34 @@ class QueuesPage:
     waiting: int
 
 
+@dataclass(frozen=True)
+class AllQueues:
+    """What is known of all queues, read at once with whatever else a page needs."""
+
+    lengths: Mapping[str, int]
+    workers: Sequence[SeenWorker]
+    ages: QueueAges
+    limits: Mapping[str, RunningLimit]
+
+
 async def queues_page(
-    resque: Resque, *, text: str = "", start: int = 0, size: int = PAGE
+    store: Store, known: AllQueues, *, text: str = "", start: int = 0, size: int = PAGE
 ) -> QueuesPage:
-    """Queues whose name contains a text. Five round trips at most, whatever their number."""
-    seen, lengths, workers, limits = await asyncio.gather(
-        ages(resque), resque.lengths(), all_workers(resque), resque.running_limits()
-    )
+    """Queues whose name contains a text. One round trip."""
+    lengths, seen = known.lengths, known.ages
     found = sorted(
         (n for n in lengths if text.lower() in n.lower()), key=lambda n: (-lengths[n], n)
     )
     names = found[start : start + size]
-    pauses = await overview.queue_pauses(resque.store, names)
-    heard = listeners([each for each in workers if each.lives(seen.now_ms)], names)
+    pauses = await overview.queue_pauses(store, names)
+    heard = listeners([each for each in known.workers if each.lives(seen.now_ms)], names)
     rows = [
         SeenQueue(
             name,
             lengths[name],
             heard[name],
             pauses.get(name),
-            limits.get(name),
+            known.limits.get(name),
             seen.words(name, lengths[name]),
             _drain(seen, name),
         )
@@ -145,12 +153,42 @@ async def queue_page(resque: Resque, queue: str, start: int, size: int = PAGE) -
     return JobsPage(rows, length, told - length)
 
 
-async def find_item(store: Store, key: str, digest: str, at: int) -> Item | None:
-    """An item of a list by the digest of its bytes, near the position where it was seen. One round trip."""
+async def is_queue(store: Store, name: str) -> bool:
+    """Whether there is a queue with this name."""
+    return bool(await store.call("SISMEMBER", store.keys.queues, name))
+
+
+async def find_near(store: Store, key: str, digest: str, at: int) -> Item | None:
+    """An item of a list by the digest of its bytes: where it was seen, or near that. Two round trips at most."""
+    [there] = await store.look([("LINDEX", key, at)])
+    if there is not None and codec.digest(there) == digest:
+        return Item(at, there)
     first = max(0, at - _NEAR)
     [raws] = await store.look([("LRANGE", key, first, at + _NEAR)])
     found = [Item(first + n, raw) for n, raw in enumerate(raws) if codec.digest(raw) == digest]
     return min(found, key=lambda item: abs(item.index - at), default=None)
+
+
+async def find_item(
+    store: Store, key: str, digest: str, at: int | None, *, newest: bool = False
+) -> Item | None:
+    """An item of a list by the digest of its bytes: near where it was seen, else among the first `WITHIN`.
+
+    Args:
+        at: where it was seen; None: unknown.
+        newest: among the last instead.
+    """
+    item = None if at is None else await find_near(store, key, digest, at)
+    if item is not None:
+        return item
+    [length] = await store.look([("LLEN", key)])
+    start = max(0, length - WITHIN) if newest else 0
+    sweep = Sweep(store, key, start=start, most=WITHIN, step=_WINDOW)
+    while page := await sweep.page():
+        for each in page:
+            if codec.digest(each.raw) == digest:
+                return each
+    return None
 
 
 # -- failed jobs --
@@ -209,19 +247,16 @@ async def _end_of(store: Store, key: str, cursor: str, length: int) -> tuple[int
     """Before which position a page ends, and whether the entry of its cursor is gone."""
     place, _, digest = cursor.partition(".")
     at = min(int(place), length) if re.fullmatch("[0-9]{1,11}", place) else length
-    found = await find_item(store, key, digest, at)
+    found = await find_near(store, key, digest, at)
     return (at, True) if found is None else (found.index, False)
 
 
 async def find_failed(
-    resque: Resque, source: str, digest: str, at: int
+    resque: Resque, source: str, digest: str, at: int | None
 ) -> tuple[int, FailedJob] | None:
-    """A failed job by the digest of its bytes: near where it was seen, else anywhere in the list."""
-    store, key = resque.store, resque.store.keys.failed_list(source)
-    item = await find_item(store, key, digest, at)
-    sweep = Sweep(store, key, step=_WINDOW)
-    while item is None and (page := await sweep.page()):
-        item = next((each for each in page if codec.digest(each.raw) == digest), None)
+    """A failed job by the digest of its bytes: near where it was seen, else among the newest `WITHIN`."""
+    key = resque.store.keys.failed_list(source)
+    item = await find_item(resque.store, key, digest, at, newest=True)
     return None if item is None else (item.index, Wanted.read(item.raw, source))
 
 
@@ -238,22 +273,22 @@ class FailedGroups:
     looked_at: int
 
 
-async def failed_groups(resque: Resque, most: int = GROUPED) -> FailedGroups:
-    """The newest failed jobs of all lists, grouped by task and exception; bounded."""
+async def failed_groups(resque: Resque, wanted: Wanted = _ALL) -> FailedGroups:
+    """The newest `WITHIN` failed jobs of all lists, or some of them, grouped by task and exception."""
     lists = await resque.failed_lists()
     looked_at = 0
 
     async def newest() -> AsyncIterator[FailedJob]:
         nonlocal looked_at
         for name, length in lists.items():
-            first = max(0, length - max(0, most - looked_at))
+            first = max(0, length - max(0, WITHIN - looked_at))
             sweep = Sweep(
                 resque.store, resque.store.keys.failed_list(name), start=first,
                 most=length - first, step=_WINDOW,
             )  # fmt: skip
             while page := await sweep.page():
                 looked_at += len(page)
-                entries = (Wanted().entry(item.raw, name, with_job=False) for item in page)
+                entries = (wanted.entry(item.raw, name, with_job=False) for item in page)
                 for entry in filter(None, entries):
                     yield entry
 
@@ -306,6 +341,8 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
     names = [each.decode("utf-8", "replace") for each in found]
     seconds = [int(each) for each in names if delayed.is_second(each)]
     later = seconds[size] if len(seconds) > size else None
+    if later is None and len(found) > size and seconds:  # some are no numbers
+        later = seconds[-1] + 1
     replies = await store.look(
         [
             command
@@ -322,10 +359,10 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
     return DelayedPage(times, total, later)
 
 
-async def due_page(resque: Resque, second: int, start: int, size: int = PAGE) -> JobsPage:
+async def due_page(resque: Resque, second: int, start: int) -> JobsPage:
     """Jobs that are due at one second. One round trip."""
     key = resque.store.keys.delayed(second)
     length, raws = await resque.store.look(
-        [("LLEN", key), ("LRANGE", key, start, start + size - 1)]
+        [("LLEN", key), ("LRANGE", key, start, start + PAGE - 1)]
     )
     return JobsPage([(start + n, reading.show_delayed(raw)) for n, raw in enumerate(raws)], length)

@@ -133,10 +133,10 @@ class SeenWorker:
         }
 
 
-async def all_workers(inspector: Inspector) -> list[SeenWorker]:
-    """All registered workers. Four round trips at most."""
+async def all_workers(inspector: Inspector, only: str | None = None) -> list[SeenWorker]:
+    """All registered workers, or the one with this id. Four round trips at most."""
     store = inspector.store
-    ids = await workers.ids(store)
+    ids = [each for each in await workers.ids(store) if only in (None, each)]
     whose = {each: incarnation_of(each) or "" for each in ids}
     records, signs, interval_ms, states = await asyncio.gather(
         workers.records(store, ids),

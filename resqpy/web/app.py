@@ -31,6 +31,7 @@ from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.framework.api.api import now
 from resqpy.framework.api.tracking import TrackedApi
+from resqpy.framework.config.config import scheduler_options
 from resqpy.framework.process.metrics import Installation
 from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.registry import Registry
@@ -122,16 +123,21 @@ def console(
             "the console must know who may see it: console(authenticate=…), a function that gets a request and "
             "returns resqpy.web.Access(name, role), or None for nobody"
         )
-    redaction = Redaction()
+    redaction, leader = Redaction(), LeaderOptions()
     connection: Callable[[], RedisOptions]
     if redis is None:
         place = ProjectDirectory.of(root)
         redaction, connection = Redaction(place.config.logger.filtered), place.connection
+        leader = scheduler_options(place.config)
     else:
         given = RedisOptions(url=redis) if isinstance(redis, str) else redis
         connection = lambda: given  # noqa: E731 - as short as its brother above
     options = ConsoleOptions(
-        authenticate, frozenset(allowed_hosts), read_only=read_only, redaction=redaction
+        authenticate,
+        frozenset(allowed_hosts),
+        read_only=read_only,
+        redaction=redaction,
+        leader=leader,
     )
     return Console(connection, options)
 

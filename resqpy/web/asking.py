@@ -16,7 +16,6 @@ from starlette.requests import Request
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 
 MAX_FORM, MAX_FIELDS = 64 * 1024, 1000  # bytes, fields
-MAX_QUERY = 8 * 1024  # bytes
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SAFE = ("GET", "HEAD")
 

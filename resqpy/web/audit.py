@@ -16,7 +16,8 @@ from resqpy.web.signin import address_of
 if TYPE_CHECKING:
     from resqpy.web.visit import Visit
 
-_KEPT = 10_000  # entries; about 50 bytes each
+_KEPT = 10_000  # entries
+_CUT = 500  # characters of a value
 _log = logging.getLogger("resqpy")
 
 
@@ -25,10 +26,14 @@ async def note(visit: Visit, verb: str, what: str, **more: Any) -> None:
 
     Args:
         what: what was changed: the name of a queue, a task.
-        more: what else is worth knowing, such as `count` or `undo`; unset values are left out.
+        more: what else is worth knowing, such as `count` or `undo`; unset values are left out, long ones cut.
     """
-    store, who = visit.resque.store, visit.who
-    told = {name: value for name, value in more.items() if value not in (None, "")}
+    store, who, what = visit.resque.store, visit.who, what[:_CUT]
+    told = {
+        name: value[:_CUT] if isinstance(value, str) else value
+        for name, value in more.items()
+        if value not in (None, "")
+    }
     fields = {
         "who": who.who,
         "role": who.role,

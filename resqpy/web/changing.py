@@ -1,36 +1,204 @@
-"""How pages change something: the change is made, and noted with how it went."""
+"""What pages and the API change: each change is made in one place for both, and noted with how it went."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
 
-from resqpy.base.errors import OutcomeUnknown, class_of
+from resqpy.base import codec, reading
+from resqpy.base.errors import NotInFailed, OutcomeUnknown, UnknownTask, UsageError, class_of
+from resqpy.base.model import FailedJob
+from resqpy.diagnosis.workers import failed_id
+from resqpy.engine.inspect.schedule_view import ScheduleView
+from resqpy.engine.queue.removing import Advancing, why_not_alone
+from resqpy.store import delayed, queues
+from resqpy.store.sweep import Item
+from resqpy.tracked.errors import TaskChanged, TaskStateError, UnknownTaskId
+from resqpy.web import trash
 from resqpy.web.asking import Refusal
 from resqpy.web.audit import note
 from resqpy.web.visit import Visit
 
+T = TypeVar("T")
+_NOTHING_DONE = (Refusal, UsageError, NotInFailed, TaskChanged, TaskStateError, UnknownTaskId)
+
 
 async def audited(
-    visit: Visit, verb: str, what: str, act: Callable[[], Awaitable[int]], *, undo: str = ""
-) -> int:
-    """Make a change and note it, also if it fails; returns what it returns: how many were changed.
+    visit: Visit,
+    verb: str,
+    what: str,
+    act: Callable[[], Awaitable[T]],
+    *,
+    undo: str = "",
+    always: bool = False,
+    **more: Any,
+) -> T:
+    """Make a change and note it, also if it breaks off; returns what it returns: whether something was changed, or
+    how many were. What is refused is not noted.
 
     Args:
         what: what is changed, for people.
         undo: the id under which what is removed is kept.
+        always: something is changed, whatever is returned: an empty queue is gone too.
+        more: what else is worth knowing.
     """
+    told = partial(note, visit, verb, what, undo=undo)
     try:
-        number = await act()
-    except Refusal:
+        made = await act()
+    except _NOTHING_DONE:
         raise
     except OutcomeUnknown:
-        await note(visit, verb, what, outcome="may have happened", undo=undo)
+        await told(outcome="may have happened", **more)
         raise
     except Exception as error:
-        await note(visit, verb, what, outcome=f"failed: {class_of(error)}")
+        await told(outcome=f"failed: {class_of(error)}", **more)
         raise
-    if number:
-        await note(visit, verb, what, count=number, undo=undo)
+    if made or always:
+        await told(count=int(made) if made and isinstance(made, int) else None, **more)
     else:
-        await note(visit, verb, what, outcome="nothing to change")
-    return number
+        await note(visit, verb, what, outcome="nothing to change", **more)
+    return made
+
+
+# -- queues and the jobs in them --
+
+
+async def pause_queue(
+    visit: Visit, name: str, reason: str = "", duration_ms: int | None = None
+) -> bool:
+    """Pause a queue, or change its pause; False if it was paused already."""
+    by = visit.who.who
+    act = partial(visit.resque.pause_queue, name, duration_ms, reason=reason, by=by)
+    return await audited(
+        visit, "pause", f"queue {name}", act, always=True, reason=reason, duration_ms=duration_ms
+    )
+
+
+async def resume_queue(visit: Visit, name: str) -> bool:
+    """End the pause of a queue; False if it was not paused."""
+    return await audited(visit, "resume", f"queue {name}", partial(visit.resque.resume_queue, name))
+
+
+async def delete_queue(visit: Visit, name: str) -> int:
+    """Delete a queue that there is; returns how many jobs it had."""
+    act = partial(visit.resque.del_queue, name)
+    return await audited(visit, "delete", f"queue {name}", act, always=True)
+
+
+async def remove_waiting(visit: Visit, name: str, item: Item) -> bool:
+    """Remove a job from a queue; False if it was taken meanwhile."""
+
+    async def act() -> bool:
+        return bool(await queues.drop(visit.resque.store, name, [item]))
+
+    return await audited(visit, "remove", f"job {_short(item)} of queue {name}", act)
+
+
+def _short(item: Item) -> str:
+    return codec.digest(item.raw)[:10]
+
+
+# -- failed jobs --
+
+
+async def retry_failed(visit: Visit, entry: FailedJob, queue: str | None = None) -> bool:
+    """Put a failed job back into its queue, or another; False: a plugin or a lock of its task forbids it.
+
+    Raises:
+        NotInFailed: it was retried or removed meanwhile.
+    """
+    act = partial(visit.resque.retry_and_remove_failed, entry, queue)
+    what = f"failed job {failed_id(entry)[:10]}"
+    made = await audited(visit, "retry", what, act, task=entry.class_name, queue=queue)
+    visit.console.groups.forget()
+    return made
+
+
+async def remove_failed(visit: Visit, entry: FailedJob) -> str:
+    """Remove a failed job, which is kept for a day; returns the id by which it can be put back, "" if it was gone
+    already.
+    """
+    undo, store = trash.new_id(), visit.resque.store
+
+    async def act() -> int:
+        number = await visit.resque.remove_failed(entry)
+        if number:
+            await trash.keep(store, undo, entry.source, [entry.raw])
+        return number
+
+    what = f"failed job {failed_id(entry)[:10]}"
+    number = await audited(visit, "remove", what, act, undo=undo, task=entry.class_name)
+    visit.console.groups.forget()
+    return undo if number else ""
+
+
+# -- delayed jobs --
+
+
+async def run_delayed(visit: Visit, second: int, item: Item) -> bool:
+    """Move a delayed job to its queue; False: a plugin or a lock of its task forbids it, or it is gone.
+
+    Raises:
+        Refusal: it can't run alone.
+    """
+    advancing, job = Advancing(visit.resque), reading.show_delayed(item.raw)
+    if why := advancing.why_it_stays(job):
+        raise _stays(why)
+
+    async def act() -> bool:
+        return bool(await advancing.advance(second, [item]))
+
+    what = f"delayed job {_short(item)} of {second}"
+    return await audited(visit, "run now", what, act, task=job.class_name)
+
+
+async def remove_delayed(visit: Visit, second: int, item: Item) -> bool:
+    """Remove a delayed job; False if it is gone already.
+
+    Raises:
+        Refusal: it belongs to a tracked task.
+    """
+    job = reading.show_delayed(item.raw)
+    if why := why_not_alone(job):
+        raise _stays(why)
+
+    async def act() -> bool:
+        return bool(await delayed.drop(visit.resque.store, second, [item]))
+
+    what = f"delayed job {_short(item)} of {second}"
+    return await audited(visit, "remove", what, act, task=job.class_name)
+
+
+def _stays(why: str) -> Refusal:
+    return Refusal(409, "This job stays where it is", f"{why[:1].upper()}{why[1:]}.")
+
+
+# -- schedules and tracked tasks --
+
+
+async def change_schedule(visit: Visit, verb: str, name: str) -> bool:
+    """Run, pause or resume what runs by itself; False: nothing was changed, or it may not run.
+
+    Raises:
+        Refusal: there is no such schedule.
+    """
+    view = ScheduleView(visit.resque, visit.console.options.leader)
+    act = {"run now": view.trigger, "pause": view.pause, "resume": view.resume}[verb]
+    try:
+        return await audited(visit, verb, f"schedule {name}", partial(act, name))
+    except UnknownTask as error:
+        raise Refusal(404, "There is no such schedule", str(error)) from error
+
+
+TASK_VERBS = ("cancel", "retry", "enable", "disable", "remove")
+
+
+async def change_task(visit: Visit, verb: str, task_id: str) -> Any:
+    """Cancel, retry (run now), enable, disable or remove a tracked task; returns what the verb does.
+
+    Raises:
+        UnknownTaskId, TaskStateError: there is none, or its status does not allow that.
+    """
+    act = getattr(visit.console.tracked(), verb)
+    return await audited(visit, verb, f"task {task_id}", partial(act, task_id))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import printable
 from resqpy.base.model import NoList
 from resqpy.diagnosis import texts
+from resqpy.web import trash
 from resqpy.web.access import ADMIN, OPERATE
 from resqpy.web.asking import Refusal, segment
 from resqpy.web.visit import Visit
@@ -39,7 +39,6 @@ REFRESH_S = 10
 _QUERY = (
     "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag",
 )  # fmt: skip
-_UNDO = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 def _shown(value: Any) -> Any:
@@ -130,7 +129,7 @@ def _frame(visit: Visit) -> Mapping[str, Any]:
         "refresh_s": REFRESH_S,
         "now": SYSTEM_CLOCK.now_ms(),
         "told": told(visit),
-        "undo": undo if _UNDO.fullmatch(undo) else "",
+        "undo": undo if trash.is_id(undo) else "",
         "path": path,
         "static": partial(static_url, visit),
         "environment": options.environment,

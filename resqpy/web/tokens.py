@@ -49,7 +49,6 @@ class AccessToken:
         digest: SHA-256 of the secret, in hex.
         name: who uses it; what it creates says so.
         until_ms: when it expires; None: never.
-        by: who made it.
         used_ms: about when it was last used; None: never.
     """
 
@@ -58,7 +57,6 @@ class AccessToken:
     scopes: tuple[str, ...]
     created_ms: int
     until_ms: int | None = None
-    by: str = ""
     used_ms: int | None = None
 
     @property
@@ -98,7 +96,7 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 
 async def create(
-    store: Store, name: str, scopes: Iterable[str], *, for_ms: int | None = None, by: str = ""
+    store: Store, name: str, scopes: Iterable[str], *, for_ms: int | None = None
 ) -> tuple[str, AccessToken]:
     """Make a token; returns its secret, which nobody can read again, and what is known of it.
 
@@ -120,8 +118,8 @@ async def create(
     secret = PREFIX + secrets.token_urlsafe(_BYTES)
     now_ms = await store.time_us() // 1000
     until_ms = None if for_ms is None else now_ms + for_ms
-    token = AccessToken(_digest(secret), name, checked, now_ms, until_ms, by)
-    fields = {"name": name, "scopes": checked, "created": now_ms, "until": until_ms, "by": by}
+    token = AccessToken(_digest(secret), name, checked, now_ms, until_ms)
+    fields = {"name": name, "scopes": checked, "created": now_ms, "until": until_ms}
     await store.call("HSET", store.keys.web_tokens, token.digest, codec.encode_text(fields))
     return secret, token
 
@@ -240,6 +238,5 @@ def _token(digest: bytes, raw: bytes, used: bytes | None) -> AccessToken | None:
         tuple(map(str, scopes)),
         fields["created"] if isinstance(fields.get("created"), int) else 0,
         until,
-        str(fields.get("by") or ""),
         int(used) if used is not None and used.isdigit() else None,
     )

@@ -19,6 +19,11 @@ def new_id() -> str:
     return secrets.token_urlsafe(16)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text may be one."""
+    return _ID.fullmatch(text) is not None
+
+
 async def keep(store: Store, removal: str, source: str, raws: Sequence[bytes]) -> None:
     """Keep entries that were just removed from a failed list."""
     key = store.keys.web_removed(removal, source)
@@ -28,7 +33,7 @@ async def keep(store: Store, removal: str, source: str, raws: Sequence[bytes]) -
 
 async def restore(store: Store, removal: str) -> int:
     """Put the entries of a removal back at the ends of their lists, each in one step; returns how many."""
-    if not _ID.fullmatch(removal):
+    if not is_id(removal):
         return 0
     names = [*map(_text, await store.call("SMEMBERS", store.keys.failed_queues))]
     restored = 0

@@ -102,6 +102,7 @@ class JobRow:
         at: its position.
         args: None: hidden from who asks.
         problem: why it can't be read.
+        task_id: the tracked task that it belongs to.
     """
 
     id: str
@@ -110,6 +111,7 @@ class JobRow:
     queue: str
     args: str | None
     problem: str = ""
+    task_id: str | None = None
 
 
 def job_row(shown: Shown, at: int, job: Job) -> JobRow:
@@ -118,8 +120,9 @@ def job_row(shown: Shown, at: int, job: Job) -> JobRow:
         problem = f"{len(job.raw):,} bytes: {cut(job.problem)}"
         return JobRow(codec.digest(job.raw), at, "", cut(job.queue), None, problem)
     return JobRow(
-        codec.digest(job.raw), at, cut(job.class_name), cut(job.queue), shown.brief_args(job)
-    )
+        codec.digest(job.raw), at, cut(job.class_name), cut(job.queue), shown.brief_args(job),
+        task_id=codec.task_id_of(job.args),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ TAGS = """
 """
 ATTRIBUTES = """
     lang charset name content rel type href class id aria-label aria-current method action data-label datetime
-    data-confirm title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
+    title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
     selected
 """
 
@@ -135,5 +135,9 @@ def read(page: str) -> Reader:
 
 
 async def dump(redis: Redis) -> dict[bytes | str, Any]:
-    """All keys and their bytes."""
-    return {key: await redis.dump(key) for key in await redis.keys("*")}
+    """All keys and what they have; members of a set in order, because Redis may move them by itself."""
+    kinds = {key: await redis.type(key) for key in await redis.keys("*")}
+    return {
+        key: sorted(await redis.smembers(key)) if kind == b"set" else await redis.dump(key)
+        for key, kind in kinds.items()
+    }

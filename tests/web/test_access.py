@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -252,6 +253,23 @@ async def test_the_application_has_bearer_tokens_of_its_own(
             answer = await browser.get("/", headers={"authorization": f"Bearer {token}"})
             assert answer.status_code == status
         assert len(asked) == 3
+
+
+async def test_it_looks_where_the_projects_scheduler_does(
+    redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its prefix of Ruby's leader lock, on pages and in the API."""
+    monkeypatch.setenv("RESQPY_REDIS_URL", redis_url)
+    (tmp_path / "config").mkdir()
+    code = "def default():\n    return {'ruby_lock_prefix': 'blue'}\n"
+    (tmp_path / "config" / "scheduler.py").write_text(code)
+    await redis.set("resque:resque:blue:resque_scheduler_master_lock", "ruby-box:1")
+    console = mounted(authenticate=as_role("admin"), root=tmp_path)
+    async with Browser(console) as browser:
+        for path in ("/", "/workers", "/api/v1/overview"):
+            assert "ruby-box:1" in (await browser.get(path)).text, path
+        assert (await browser.get("/api/v1/health")).json()["has_leader"]
+    await console.close()
 
 
 async def test_an_async_rule(make_console: MakeConsole) -> None:

@@ -314,7 +314,8 @@ async def test_groups_are_those_of_the_newest(
 
     whole = (await api("GET /failed/groups")).json
     narrow = (await api("GET /failed/groups?exception=Timeout")).json
-    monkeypatch.setattr("resqpy.web.api.reads._FOUND_WITHIN", 5)
+    monkeypatch.setattr("resqpy.diagnosis.browsing.WITHIN", 5)
+    api.app.groups.forget()
     newest = (await api("GET /failed/groups")).json
 
     assert [(each["exception"], each["count"]) for each in whole["data"]] == [

@@ -19,6 +19,7 @@ from tests.support.proxy import Proxy
 from tests.web.asking import ApiClient
 from tests.web.conftest import Browser, as_role
 from tests.web.test_api_reads import is_problem, job
+from tests.web.test_pages import audit
 
 MAIL = {"task": "Mail", "queue": "mail"}
 
@@ -52,6 +53,22 @@ async def test_a_lost_reply_may_have_happened_and_the_key_makes_sure(
     assert (lost.status, is_problem(lost, "outcome-unknown")) == (504, True)
     assert (again.status, again.json["refused"]) == (200, "once")
     assert await redis.llen("resque:queue:mail") == 2
+
+
+async def test_what_may_have_happened_is_noted(
+    behind: ApiClient, proxy: Proxy, redis: Redis
+) -> None:
+    """Who did what is asked for just then."""
+    await behind("POST /queues/mail/pause")
+    proxy.needle = rb"DEL"
+    proxy.lose_reply(1)
+
+    lost = await behind("POST /queues/mail/resume")
+
+    assert (lost.status, is_problem(lost, "outcome-unknown")) == (504, True)
+    note = (await audit(redis))[-1]
+    assert (note["verb"], note["what"]) == ("resume", "queue mail")
+    assert json.loads(note["more"]) == {"outcome": "may have happened"}
 
 
 async def test_a_redis_that_is_away_did_nothing_and_comes_back(
@@ -199,10 +216,10 @@ async def test_a_redis_user_that_may_only_read(
 @pytest.mark.parametrize(
     ("path", "most"),
     [
-        ("/health", 8),
-        ("/overview", 27),
+        ("/health", 9),
+        ("/overview", 30),
         ("/queues?size=5", 16),
-        ("/queues/q000/jobs?size=5", 6),
+        ("/queues/q000/jobs?size=5", 7),
         ("/failed?size=5", 8),
         ("/delayed?size=5", 16),
         ("/tasks?size=5", 14),

@@ -16,6 +16,7 @@ from resqpy.web.app import Console
 from tests.web.asking import ApiClient, Reply
 from tests.web.conftest import Browser, MakeConsole
 from tests.web.test_api_reads import failed, fill, is_problem, job
+from tests.web.test_pages import audit, forms
 
 MAIL = {"task": "Mail", "queue": "mail", "inputs": {"to": "a@b"}}
 
@@ -369,10 +370,11 @@ async def test_every_change_is_audited(api: ApiClient, redis: Redis) -> None:
     """Who, what, how many; only admins read it; secrets are hidden."""
     await fill(redis)
     digest = codec.digest(failed(3).encode())
+    made = await api("POST /tasks", {"type": "Mail", "delay_ms": 3_600_000})
     await api("POST /queues/mail/pause", {"reason": "see https://ann:hunter2@host"})
-    await api("POST /jobs", [MAIL, MAIL])
     await api(f"DELETE /failed/{digest}")
-    await api("POST /tasks", {"type": "Mail"})
+    await api(f"POST /tasks/{made.json['id']}/run")
+    await api(f"PATCH /tasks/{made.json['id']}", {"payload": {"n": 1}})
 
     forbidden = await api("GET /audit")
     first = await api("GET /audit?size=3", scopes=["admin"])
@@ -381,26 +383,142 @@ async def test_every_change_is_audited(api: ApiClient, redis: Redis) -> None:
     told = first.json["data"] + second.json["data"]
     assert forbidden.status == 403
     assert [(each["verb"], each["what"]) for each in told] == [
-        ("create task", "Mail"),
-        ("remove failed", "Mail"),
-        ("enqueue", "Mail"),
-        ("pause queue", "mail"),
+        ("change", f"task {made.json['id']}"),
+        ("retry", f"task {made.json['id']}"),
+        ("remove", f"failed job {digest[:10]}"),
+        ("pause", "queue mail"),
     ]
     assert {(each["who"], each["role"], each["by"]) for each in told} == {
         ("t0", "operator", "token")
     }
-    assert told[2]["more"] == {"count": 2}
+    removed = told[2]["more"]
+    assert (removed["count"], removed["task"], len(removed["undo"])) == (1, "Mail", 22)
     assert b"hunter2" not in second.content
     assert second.json["next"] is None
 
 
-async def test_what_has_failed_is_not_audited(api: ApiClient, redis: Redis) -> None:
+async def test_what_was_removed_can_be_put_back(
+    api: ApiClient, admin: Browser, redis: Redis
+) -> None:
+    """On the page of the audit, which has no button for anything else."""
+    await redis.rpush("resque:failed", failed(3))
+    await api("POST /queues/mail/pause")
+    await api(f"DELETE /failed/{codec.digest(failed(3).encode())}")
+
+    [(undo, _)] = forms((await admin.get("/audit")).text, "")[1:]  # the first one signs out
+    await admin.post(undo, data={})
+
+    assert await redis.lrange("resque:failed", 0, -1) == [failed(3).encode()]
+
+
+async def test_what_was_refused_is_not_audited(api: ApiClient, redis: Redis) -> None:
     """Nothing was changed."""
     await api("POST /queues/mail/pause", {"duration_ms": 0})
     await api(f"DELETE /failed/{'0' * 40}")
-    await api("POST /jobs", {"task": "Mail"})
+    await api("POST /tasks/none/cancel")
+    await api("POST /schedules/none/run")
 
     assert await redis.exists("resque:resqpy:audit") == 0
+
+
+async def test_what_programs_enqueue_and_create_is_not_audited(
+    api: ApiClient, redis: Redis
+) -> None:
+    """There is too much of it: what people did would be pushed out."""
+    await api("POST /jobs", [MAIL, MAIL], scopes=["enqueue:Mail"])
+    await api("POST /tasks", {"type": "Mail"}, scopes=["tasks:create"])
+
+    assert await redis.exists("resque:resqpy:audit") == 0
+
+
+async def test_pages_and_the_api_note_in_the_same_words(
+    api: ApiClient, admin: Browser, redis: Redis
+) -> None:
+    """Whoever reads the audit finds both."""
+    schedule = json.dumps({"cron": "0 0 * * *", "class": "Nightly", "queue": "nights"})
+    await redis.hset("resque:persistent_schedules", "nightly", schedule)
+    job_id, entry_id = codec.digest(job(1).encode()), codec.digest(failed(1).encode())
+    for by_page, by_api in (
+        ("/queues/mail/pause", "POST /queues/mail/pause"),
+        ("/queues/mail/resume", "POST /queues/mail/resume"),
+        (f"/queues/mail/jobs/{job_id}/remove", f"DELETE /queues/mail/jobs/{job_id}"),
+        (f"/failed/entries/{entry_id}/retry", f"POST /failed/{entry_id}/retry"),
+        (f"/failed/entries/{entry_id}/remove", f"DELETE /failed/{entry_id}"),
+        (f"/delayed/1900000000/{job_id}/run", f"POST /delayed/1900000000/{job_id}/run"),
+        (f"/delayed/1900000000/{job_id}/remove", f"DELETE /delayed/1900000000/{job_id}"),
+        ("/schedules/nightly/run", "POST /schedules/nightly/run"),
+        ("/schedules/nightly/pause", "POST /schedules/nightly/pause"),
+        ("/queues/mail/delete", "DELETE /queues/mail"),
+    ):
+        told = []
+        for act in (
+            lambda path=by_page: admin.post(path, data={"expected": "1", "typed": "1"}),
+            lambda line=by_api: api(line, scopes=["admin"]),
+        ):
+            await redis.delete("resque:queue:mail", "resque:failed", "resque:delayed:1900000000")
+            await redis.delete("resque:pause:queue:mail", "resque:resqpy:ruby:paused")
+            if "resume" in by_page:
+                await redis.set("resque:pause:queue:mail", "{}")
+            await redis.sadd("resque:queues", "mail")
+            await redis.rpush("resque:queue:mail", job(1))
+            await redis.rpush("resque:failed", failed(1))
+            await redis.zadd("resque:delayed_queue_schedule", {"1900000000": 1900000000})
+            await redis.rpush("resque:delayed:1900000000", job(1))
+            await act()
+            note = (await audit(redis))[-1]
+            more = json.loads(note["more"])
+            told.append((note["verb"], note["what"], sorted(more), more.get("outcome")))
+        assert told[0] == told[1], by_page
+    assert await redis.xlen("resque:resqpy:audit") == 20
+
+
+async def test_an_empty_queue_that_was_deleted_is_noted_as_gone(
+    api: ApiClient, redis: Redis
+) -> None:
+    """There was nothing in it, but it was there."""
+    await redis.sadd("resque:queues", "empty")
+    assert (await api("DELETE /queues/empty", scopes=["admin"])).json == {"removed": 0}
+    [note] = await audit(redis)
+    assert (note["verb"], json.loads(note["more"])) == ("delete", {})
+
+
+async def test_a_note_is_cut(api: ApiClient, redis: Redis) -> None:
+    """However long what it names is."""
+    await api(f"POST /queues/{'q' * 500}/pause", {"reason": "r" * 500})
+    [note] = await audit(redis)
+    assert len(note["what"]) <= 500
+    assert len(note["more"]) <= 600
+
+
+async def test_jobs_of_tracked_tasks_are_left_to_them(
+    api: ApiClient, admin: Browser, redis: Redis
+) -> None:
+    """Neither run nor removed alone; the page leads to the task."""
+    made = (await api("POST /tasks", {"type": "Mail", "delay_ms": 3_600_000})).json
+    times: list[Any] = await redis.zrange("resque:delayed_queue_schedule", 0, -1)
+    second = int(times[0])
+    delayed: list[Any] = await redis.lrange(f"resque:delayed:{second}", 0, -1)
+    [raw] = delayed
+    path = f"/delayed/{second}/{codec.digest(raw)}"
+
+    page = (await admin.get("/delayed")).text
+    assert forms(page, "/run") == forms(page, "/remove") == []
+    assert f'href="/tasks/{made["id"]}"' in page
+    for verb in ("run", "remove"):
+        answer = await admin.post(f"{path}/{verb}", data={"at": "0"})
+        assert (answer.status_code, "Its task has a record" in answer.text) == (409, True)
+    for line in (f"POST {path}/run", f"DELETE {path}"):
+        refused = await api(line)
+        assert (refused.status, is_problem(refused, "wrong-state")) == (409, True)
+        assert "Its task has a record" in refused.json["detail"]
+    assert await redis.lrange(f"resque:delayed:{second}", 0, -1) == [raw]
+    assert await redis.exists("resque:resqpy:audit") == 0
+
+
+async def test_a_delayed_job_that_is_gone_is_told_as_gone(admin: Browser) -> None:
+    """Not as one that a plugin forbids."""
+    answer = await admin.post(f"/delayed/1900000000/{'0' * 40}/run", data={"at": "0"})
+    assert answer.headers["location"] == "/delayed?done=gone&n=1"
 
 
 async def test_a_session_changes_things_from_our_pages_only(

@@ -11,8 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.base import codec
+from resqpy.base.errors import StoreError
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
+from resqpy.web import trash
 from resqpy.web.app import Console, ConsoleOptions
 from tests.web import hostile
 from tests.web.conftest import Browser, MakeConsole, as_role
@@ -222,7 +224,7 @@ async def test_retry_the_right_one(ann: Browser, redis: Redis) -> None:
     left = await redis.lrange("resque:failed", 0, -1)
     assert left == [*entries[10:27], *entries[28:], *[entry(n) for n in range(50, 60)]]
     [told] = [each for each in await audit(redis) if each["verb"] == "retry"]
-    assert json.loads(told["more"]) == {"count": 1}
+    assert json.loads(told["more"]) == {"count": 1, "task": "Send"}
 
 
 async def test_remove_and_undo(ann: Browser, redis: Redis) -> None:
@@ -277,6 +279,27 @@ async def test_a_large_group_is_confirmed_by_its_number(ann: Browser, redis: Red
     assert await redis.lrange("resque:failed", 0, -1) == entries
 
 
+async def test_a_removal_that_broke_off_can_be_undone(
+    make_console: MakeConsole, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it came: the audit has the button."""
+    real = trash.keep
+
+    async def keep(*given: Any) -> None:
+        await real(*given)
+        raise StoreError("ERR too late")
+
+    monkeypatch.setattr(trash, "keep", keep)
+    await redis.rpush("resque:failed", entry(1), entry(2))
+    async with Browser(make_console(authenticate=as_role("admin"))) as admin:
+        given = {"verb": "remove", "class": "Send", "expected": "2"}
+        assert (await admin.post("/failed/bulk", data=given)).status_code == 502
+        assert await redis.llen("resque:failed") == 0
+        [(undo, _)] = forms((await admin.get("/audit")).text, "")
+        await admin.post(undo, data={})
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(1), entry(2)]
+
+
 async def test_all_entries_are_no_group(ann: Browser, redis: Redis) -> None:
     """A group has a task, an exception or a queue."""
     assert (await ann.get("/failed/bulk?verb=remove")).status_code == 400
@@ -306,6 +329,21 @@ async def test_delayed_jobs(ann: Browser, redis: Redis) -> None:
     assert await redis.exists(f"resque:delayed:{second}", "resque:delayed_queue_schedule") == 0
 
 
+async def test_a_time_that_is_no_number_hides_no_page(ann: Browser, redis: Redis) -> None:
+    """Delayed jobs go on after it."""
+    await redis.zadd("resque:delayed_queue_schedule", {"junk": 4_000_000_000})
+    for second in range(4_000_000_000, 4_000_000_060):
+        await redis.zadd("resque:delayed_queue_schedule", {str(second): second})
+        await redis.rpush(f"resque:delayed:{second}", JOB)
+    seen = 0
+    path = "/delayed"
+    while path:
+        page = (await ann.get(path)).text
+        seen += len(forms(page, "/run"))
+        path = "".join(re.findall(r'href="([^"]+)">later', page))
+    assert seen == 60
+
+
 async def test_schedules(ann: Browser, redis: Redis) -> None:
     """A schedule of Ruby's runs now, and is paused."""
     schedule = {"class": "Report", "queue": "reports", "every": "1h"}
@@ -320,7 +358,7 @@ async def test_schedules(ann: Browser, redis: Redis) -> None:
     assert await redis.smembers("resque:resqpy:ruby:paused") == {b"hourly"}
     await ann.post("/schedules/hourly/resume", data={})
     assert await redis.smembers("resque:resqpy:ruby:paused") == set()
-    assert (await ann.post("/schedules/nothing/run", data={})).status_code == 400
+    assert (await ann.post("/schedules/nothing/run", data={})).status_code == 404
 
 
 async def test_tracked_tasks(console: Console, ann: Browser) -> None:

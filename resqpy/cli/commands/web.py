@@ -76,6 +76,7 @@ def serve(
     _need_extra()
     import asyncio
 
+    from resqpy.framework.config.config import scheduler_options
     from resqpy.web.app import Console, ConsoleOptions
     from resqpy.web.serving import allowed_hosts, serve as serve_console
 
@@ -88,6 +89,7 @@ def serve(
             redaction=settings.redaction,
             environment=place.config.environment,
             registry=_tasks(settings) if settings.has_project else None,
+            leader=scheduler_options(place.config),
         )
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(

@@ -260,6 +260,13 @@ def _moved(keys: Keys, item: Item, queue: str, to_queue: str) -> Moved:
     )
 
 
+def why_not_alone(job: Job) -> str:
+    """Why a delayed job can't be run or removed without its record; "": it can."""
+    if isinstance(job, UnreadableJob) or not has_record(job.args):
+        return ""
+    return "its task has a record: run, cancel or remove that task instead"
+
+
 # Runs delayed jobs now, with the enqueue hooks and locks of their tasks.
 
 
@@ -290,7 +297,13 @@ class Advancing:
 
     def stays(self, job: Job) -> bool:
         """Whether a job can't be run early: it is unreadable, a tracked task's, or names no queue."""
-        return isinstance(job, UnreadableJob) or has_record(job.args) or not self._queue_of(job)
+        return bool(self.why_it_stays(job))
+
+    def why_it_stays(self, job: Job) -> str:
+        """Why a job can't be run early; "": it can."""
+        if isinstance(job, UnreadableJob):
+            return f"the job can't be read: {job.problem}"
+        return why_not_alone(job) or ("" if self._queue_of(job) else "it names no queue")
 
     def _queue_of(self, job: Job) -> str:
         task = self._queue.definitions.get(job.class_name)

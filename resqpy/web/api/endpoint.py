@@ -14,7 +14,6 @@ from resqpy.base import codec
 from resqpy.base.errors import WrongCursor
 from resqpy.web.api.schema import Schema
 from resqpy.web.asking import raw_of
-from resqpy.web.audit import note
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -87,10 +86,6 @@ class Call:
     def access(self) -> Access:
         """Who asks, where the endpoint has scopes."""
         return self.visit.who
-
-    async def audit(self, verb: str, what: str, **more: Any) -> None:
-        """Note a change that was made."""
-        await note(self.visit, verb, what, **more)
 
 
 @dataclass(frozen=True, slots=True)

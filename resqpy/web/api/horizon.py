@@ -21,6 +21,7 @@ from resqpy.web.api.rql import MAX_OFFSET, STATUSES, TaskPlan, parse, plan
 from resqpy.web.api.schema import moment, nearest
 from resqpy.web.api.tasks import ID, WORD, create
 from resqpy.web.api.writes import TIME
+from resqpy.web.changing import change_task
 from resqpy.web.tokens import by_token
 
 PREFIX = "/tasks/v1"
@@ -189,8 +190,7 @@ async def _create(call: Call) -> Answer:
 
 
 async def _cancel(call: Call) -> Any:
-    record = await call.parts.tracked.cancel(call.values["id"])
-    await call.audit("cancel task", record.type, id=record.id)
+    await change_task(call.visit, "cancel", call.values["id"])
     return {"affectedRecords": 1}
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from resqpy.base import codec, job_records, reading
+from resqpy.base import codec
 from resqpy.base.masking import HIDDEN, Redaction
 from resqpy.base.model import FailedJob, Job
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.browsing import (
+    WITHIN,
+    delayed_page,
+    failed_groups,
+    failed_page,
+    find_failed,
+    find_item,
+    find_near,
+    is_queue,
+    queue_page,
+)
 from resqpy.diagnosis.workers import (
     all_workers,
     failed_json,
@@ -18,12 +29,12 @@ from resqpy.diagnosis.workers import (
     pause_json,
     schedule_json,
 )
-from resqpy.engine.inspect.failed_jobs import Wanted, grouped
+from resqpy.engine.inspect.failed_jobs import Wanted
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.framework.tasks.arguments import shown_args, shown_payload
-from resqpy.store import delayed, overview, queues
-from resqpy.store.connection.client import Store
-from resqpy.store.sweep import Item, Sweep
+from resqpy.store import overview, queues
+from resqpy.store.leader import standing
+from resqpy.store.sweep import Item
 from resqpy.web.api.endpoint import (
     CURSOR,
     SIZE,
@@ -40,10 +51,7 @@ from resqpy.web.api.schema import nearest
 from resqpy.web.audit import entries
 
 READ = ("read",)
-_NEAR = 1000  # items before and after a place where a list may have moved to
-_LOOKED_AT = 10_000  # items that a filtered page looks at
-_WINDOW = 500  # of them, in one round trip
-_FOUND_WITHIN = 100_000  # newest entries among which one is looked for by its id
+_PATIENCE_S = 60.0  # for groups that others may have asked for too
 
 QUEUE = in_path("queue", "The name of a queue.")
 DIGEST = in_path("id", "The `id` of the entry.", pattern="^[0-9a-f]{40}$")
@@ -91,23 +99,24 @@ def _text(redaction: Redaction, text: str | None) -> str | None:
 
 async def _health(call: Call) -> Any:
     store = call.parts.resque.store
-    now, pause, leaders = await store.look(
-        [
-            ("TIME",),
-            ("GET", store.keys.pause),
-            ("MGET", store.keys.node_leader, store.keys.ruby_leader()),
-        ]
+    (now, pause), leader = await asyncio.gather(
+        store.look([("TIME",), ("GET", store.keys.pause)]), _leader(call)
     )
     return {
         "redis_time": texts.iso(int(now[0]) * 1000),
         "paused": overview.says_paused(pause),
-        "has_leader": any(leaders),
+        "has_leader": leader is not None,
     }
+
+
+async def _leader(call: Call) -> str | None:
+    prefix = call.visit.console.options.leader.ruby_lock_prefix
+    locks = await standing(call.parts.resque.store, prefix)
+    return next((each.holder for each in locks if each.holder), None)
 
 
 async def _overview(call: Call) -> Any:
     found = await overview.count(call.parts.resque.store, {})
-    leader = await overview.leader(call.parts.resque.store)
     return {
         "queues": len(found.queues),
         "waiting": sum(found.queues.values()),
@@ -116,7 +125,7 @@ async def _overview(call: Call) -> Any:
         "workers": found.workers,
         "processed": found.stats["processed"],
         "failures": found.stats["failed"],
-        "leader": leader,
+        "leader": await _leader(call),
         "paused": found.paused,
         "paused_queues": len(found.paused_queues),
     }
@@ -177,9 +186,8 @@ async def known_queue(call: Call) -> str:
         ApiProblem: there is none.
     """
     name: str = call.values["queue"]
-    names = await call.parts.resque.queues()
-    if name not in names:
-        near = nearest(name, names)
+    if not await is_queue(call.parts.resque.store, name):
+        near = nearest(name, await call.parts.resque.queues())
         hint = f"; did you mean {near!r}?" if near else ""
         raise ApiProblem("not-found", f"there is no queue {name[:200]!r}{hint}", near)
     return name
@@ -190,44 +198,26 @@ async def _queue(call: Call) -> Any:
 
 
 async def _queue_jobs(call: Call) -> Any:
-    store, name = call.parts.resque.store, await known_queue(call)
-    place, size = f"queue {name}", call.values["size"]
-    start = 0
+    resque, name, size = call.parts.resque, await known_queue(call), call.values["size"]
+    place, start = f"queue {name}", 0
     if "cursor" in call.values:
         at, digest = read_place(place, call.values["cursor"], int, str)
-        start = await _where(store, store.keys.queue(name), at, digest) + 1
-    raws = await _range(store, store.keys.queue(name), start, start + size)
-    data = [
-        {"at": start + at, **_job(call, reading.show_job(raw, name))}
-        for at, raw in enumerate(raws[:size])
-    ]
-    more = None
-    if len(raws) > size:
-        more = write_place(place, start + size - 1, codec.digest(raws[size - 1]))
-    return {"data": data, "next": more}
+        last = await find_near(resque.store, resque.store.keys.queue(name), digest, at)
+        if last is None:
+            raise _moved()
+        start = last.index + 1
+    found = await queue_page(resque, name, start, size)
+    data = [{"at": at, **_job(call, job)} for at, job in found.rows]
+    more = start + size < found.total and data
+    return {
+        "data": data,
+        "next": write_place(place, data[-1]["at"], data[-1]["id"]) if more else None,
+    }
 
 
-async def _range(store: Store, key: str, start: int, stop: int) -> list[bytes]:
-    [raws] = await store.look([("LRANGE", key, max(start, 0), stop)]) if stop >= 0 else [[]]
-    return list(raws)
-
-
-async def _where(store: Store, key: str, at: int, digest: str) -> int:
-    """Where the item is now that was at this index.
-
-    Raises:
-        ApiProblem: it is not there, nor near.
-    """
-    [there] = await store.look([("LINDEX", key, at)])
-    if there is not None and codec.digest(there) == digest:
-        return at
-    first = max(0, at - _NEAR)
-    window = await _range(store, key, first, at + _NEAR)
-    places = [first + n for n, raw in enumerate(window) if codec.digest(raw) == digest]
-    if not places:
-        words = "the last item of that page is gone, and what is around it; start without a cursor"
-        raise ApiProblem("list-changed", words)
-    return min(places, key=lambda place: abs(place - at))
+def _moved() -> ApiProblem:
+    words = "the last item of that page is gone, and what is around it; start without a cursor"
+    return ApiProblem("list-changed", words)
 
 
 # -- failed jobs --
@@ -255,17 +245,18 @@ _FILTERS = (
 )
 
 
-async def known_list(call: Call) -> str:
+def _known_list(call: Call, lists: Sequence[str]) -> str:
     """The failed list that is asked for.
 
     Raises:
         ApiProblem: there is none.
     """
-    name, lists = call.values["list"], await call.parts.resque.failed_lists()
+    name: str = call.values["list"]
     if name not in lists:
-        near = nearest(name, list(lists))
-        raise ApiProblem("not-found", f"there is no failed list {name!r}", near)
-    return str(name)
+        raise ApiProblem(
+            "not-found", f"there is no failed list {name!r}", nearest(name, list(lists))
+        )
+    return name
 
 
 def _wanted(call: Call) -> tuple[Wanted, str]:
@@ -275,98 +266,62 @@ def _wanted(call: Call) -> tuple[Wanted, str]:
 
 async def _failed_page(call: Call) -> Any:
     """The newest first. With filters, a page may be short, and still have a next one."""
-    store, name = call.parts.resque.store, await known_list(call)
-    key, size = store.keys.failed_list(name), call.values["size"]
-    wanted, said = _wanted(call)
+    name, (wanted, said), cursor = call.values["list"], _wanted(call), None
     whose = f"failed {name} {said}"
     if "cursor" in call.values:
-        at, digest = read_place(whose, call.values["cursor"], int, str)
-        stop = await _where(store, key, at, digest) - 1
-    else:
-        [length] = await store.look([("LLEN", key)])
-        stop = int(length) - 1
-    data, looked_at, last = list[dict[str, Any]](), 0, (0, b"")
-    async for at, raw in _backwards(store, key, stop, size if wanted.everything else _WINDOW):
-        looked_at, last = looked_at + 1, (at, raw)
-        if (entry := wanted.entry(raw, name)) is not None:
-            data.append({"at": at, **_failed(call, entry)})
-        if len(data) == size or looked_at == _LOOKED_AT:
-            break
-    more = write_place(whose, last[0], codec.digest(last[1])) if last[0] > 0 else None
-    return {"data": data, "next": more, "looked_at": looked_at}
+        cursor = "{}.{}".format(*read_place(whose, call.values["cursor"], int, str))
+    found = await failed_page(call.parts.resque, name, wanted, cursor, call.values["size"])
+    _known_list(call, [*found.lists])
+    if found.moved:
+        raise _moved()
+    data = [{"at": at, **_failed(call, entry)} for at, entry in found.rows]
+    at, _, digest = (found.older or "").partition(".")
+    more = write_place(whose, int(at), digest) if found.older else None
+    return {"data": data, "next": more, "looked_at": found.looked_at}
 
 
-async def _backwards(
-    store: Store, key: str, stop: int, step: int
-) -> AsyncGenerator[tuple[int, bytes], None]:
-    """The items of a list from an index down to the first."""
-    while stop >= 0:
-        start = max(0, stop - step + 1)
-        window = await _range(store, key, start, stop)
-        for at, raw in reversed(list(enumerate(window, start))):
-            yield at, raw
-        stop = start - 1
-
-
-async def find_failed(call: Call) -> FailedJob:
+async def sought_failed(call: Call) -> FailedJob:
     """The failed entry in the path.
 
     Raises:
         ApiProblem: it is not there.
     """
-    store, name = call.parts.resque.store, await known_list(call)
-    [length] = await store.look([("LLEN", store.keys.failed_list(name))])
-    start = max(0, int(length) - _FOUND_WITHIN)
-    item = await find_item(call, store.keys.failed_list(name), start)
-    if item is None:
-        words = f"no failed job among the newest {_FOUND_WITHIN:,} of {name!r} has that id"
+    resque, at = call.parts.resque, call.values.get("at")
+    name = _known_list(call, [*await resque.failed_lists()])
+    found = await find_failed(resque, name, call.values["id"], at)
+    if found is None:
+        words = f"no failed job among the newest {WITHIN:,} of {name!r} has that id"
         raise ApiProblem("not-found", f"{words}: it was removed or retried")
-    return job_records.decode_failed(item.raw, name)
+    return found[1]
 
 
-async def find_item(call: Call, key: str, start: int = 0) -> Item | None:
-    """The item of a list whose id is in the path: near where it was seen, else from an index on."""
-    store, digest, at = call.parts.resque.store, call.values["id"], call.values.get("at")
-    sweeps = [Sweep(store, key, start=start)]
-    if at is not None:
-        sweeps.insert(0, Sweep(store, key, start=max(0, at - _NEAR), most=2 * _NEAR))
-    for sweep in sweeps:
-        while page := await sweep.page():
-            found = next((item for item in page if codec.digest(item.raw) == digest), None)
-            if found is not None:
-                return found
-    return None
+async def sought_item(call: Call, key: str, what: str) -> Item:
+    """The item of a list whose id is in the path.
+
+    Raises:
+        ApiProblem: it is not there.
+    """
+    store, at = call.parts.resque.store, call.values.get("at")
+    item = await find_item(store, key, call.values["id"], at)
+    if item is None:
+        raise ApiProblem("not-found", f"no {what} has that id, among the first {WITHIN:,}")
+    return item
 
 
 async def _failed_entry(call: Call) -> Any:
-    return _failed(call, await find_failed(call), backtrace=True)
+    return _failed(call, await sought_failed(call), backtrace=True)
 
 
 async def _failed_groups(call: Call) -> Any:
-    store, redaction = call.parts.resque.store, call.parts.redaction
-    lists, (wanted, _) = await call.parts.resque.failed_lists(), _wanted(call)
-    counts = Counter[str]()
-
-    async def newest() -> AsyncGenerator[FailedJob, None]:
-        for name, length in lists.items():
-            start = max(0, length - _FOUND_WITHIN)
-            async for raw in _entries(store, store.keys.failed_list(name), start):
-                counts["looked at"] += 1
-                if (entry := wanted.entry(raw, name, with_job=False)) is not None:
-                    yield entry
-
-    shown = [group_json(each) for each in await grouped(newest())]
+    wanted, _ = _wanted(call)
+    groups = call.visit.console.groups
+    found = await groups.get(_PATIENCE_S) if wanted.everything else None
+    if found is None:
+        found = await failed_groups(call.parts.resque, wanted)
+    shown = [group_json(each) for each in found.groups]
     for each in shown:
-        each["example_error"] = _text(redaction, each["example_error"])
-    looked_at, total = counts["looked at"], sum(lists.values())
-    return {"data": shown, "next": None, "looked_at": looked_at, "total": total}
-
-
-async def _entries(store: Store, key: str, start: int) -> AsyncGenerator[bytes, None]:
-    sweep = Sweep(store, key, start=start)
-    while page := await sweep.page():
-        for item in page:
-            yield item.raw
+        each["example_error"] = _text(call.parts.redaction, each["example_error"])
+    return {"data": shown, "next": None, "looked_at": found.looked_at, "total": found.total}
 
 
 # -- delayed jobs, schedules, workers --
@@ -382,48 +337,25 @@ SECOND = in_path(
 
 async def _delayed(call: Call) -> Any:
     """The times at which jobs are due, the earliest first, and the first jobs of each."""
-    store, size = call.parts.resque.store, call.values["size"]
-    after = call.values["from"] - 1 if "from" in call.values else -1
+    since = call.values.get("from", 0)
     if "cursor" in call.values:
-        [after] = read_place("delayed", call.values["cursor"], int)
-    page, count, last = list[dict[str, Any]](), 0, after
-    commands = [
-        ("ZRANGE", store.keys.schedule, f"({after}", "+inf", "BYSCORE", "LIMIT", 0, size + 1)
+        since = read_place("delayed", call.values["cursor"], int)[0] + 1
+    found = await delayed_page(call.parts.resque, since, call.values["size"])
+    data = [
+        {
+            "second": each.second,
+            "at": texts.iso(each.second * 1000),
+            "count": each.total,
+            "jobs": [_job(call, job) for job in each.jobs],
+        }
+        for each in found.times
     ]
-    [members] = await store.look(commands)
-    seconds = [int(each) for each in members if delayed.is_second(each.decode("utf-8", "replace"))]
-    heads = await store.look(
-        [("LRANGE", store.keys.delayed(each), 0, _HEAD - 1) for each in seconds[:size]]
-        + [("LLEN", store.keys.delayed(each)) for each in seconds[:size]]
-    )
-    for place, second in enumerate(seconds[:size]):
-        jobs = [_job(call, reading.show_delayed(raw)) for raw in heads[place]]
-        count, last = heads[place + len(heads) // 2], second
-        page.append(
-            {"second": second, "at": texts.iso(second * 1000), "count": count, "jobs": jobs}
-        )
-    more = write_place("delayed", last) if len(members) > size and page else None
-    return {"data": page, "next": more}
-
-
-_HEAD = 20  # jobs of a second that are shown
-
-
-async def find_delayed(call: Call) -> Item:
-    """The delayed job in the path.
-
-    Raises:
-        ApiProblem: it is not there.
-    """
-    second = call.values["second"]
-    item = await find_item(call, call.parts.resque.store.keys.delayed(second))
-    if item is None:
-        raise ApiProblem("not-found", f"no job due at the second {second} has that id")
-    return item
+    more = None if found.later is None else write_place("delayed", found.later - 1)
+    return {"data": data, "next": more}
 
 
 async def _schedules(call: Call) -> Any:
-    timetable = await ScheduleView(call.parts.resque).load()
+    timetable = await ScheduleView(call.parts.resque, call.visit.console.options.leader).load()
     return {"data": [schedule_json(each) for each in timetable.entries], "next": None}
 
 
@@ -486,8 +418,8 @@ READS = [
     _get("/failed", "Failed jobs, the newest first. With a filter, one page looks at no more than 10,000 "
          "entries, so it may be short and have a next one.",
          _failed_page, *_FILTERS, LIST, *_PAGES, answer=paged(_ITEM), problems=_MOVED),
-    _get("/failed/groups", "Failed jobs by task and exception, the largest group first. Reads the newest 100,000 "
-         "of each list: `looked_at` of `total`.",
+    _get("/failed/groups", "Failed jobs by task and exception, the largest group first, of the newest 100,000: "
+         "`looked_at` of `total`. Without a filter, as they were at most 30 s ago.",
          _failed_groups, *_FILTERS, answer=paged(_ITEM)),
     _get("/failed/{id}", "A failed job with its backtrace.", _failed_entry, DIGEST, AT, LIST,
          problems=_NOT_FOUND),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from resqpy.base.masking import HIDDEN
@@ -10,6 +11,7 @@ from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.errors import DuplicateTask
 from resqpy.tracked.handle import QueryOptions, SortBy, TrackedTask
 from resqpy.tracked.record import TaskStatus, difference
+from resqpy.web import changing
 from resqpy.web.api.endpoint import (
     CURSOR,
     SIZE,
@@ -205,13 +207,11 @@ async def create(
     if name and "id" not in options:
         options = {**options, "id": f"r-{name[:40]}"}
     try:
-        task = await tracked.create(kind, payload, **options)
+        return await tracked.create(kind, payload, **options)
     except DuplicateTask:
         if not name or options["id"] != f"r-{name[:40]}":
             raise
         return await tracked.fetch(options["id"])  # made by a request whose answer was lost
-    await call.audit("create task", kind, id=task.id, undo="cancel")
-    return task
 
 
 async def _create(call: Call) -> Answer:
@@ -245,8 +245,8 @@ async def _patch(call: Call) -> Answer:
     version = None if given is None else int(given.strip('"'))
     patch = difference(task.payload, merge_patched(task.payload, call.body["payload"]))
     if patch or version is not None:
-        await tracked.save_patch(task_id, patch, version=version)
-        await call.audit("change task", task.type, id=task_id)
+        act = partial(tracked.save_patch, task_id, patch, version=version)
+        await changing.audited(call.visit, "change", f"task {task_id}", act, always=True)
     with after_a_write("the task was changed", written=bool(patch)):
         return _answer(call, await tracked.fetch(task_id))
 
@@ -265,25 +265,14 @@ def merge_patched(target: Any, patch: Any) -> Any:
 
 
 async def _change(call: Call) -> Answer:
-    tracked, task_id = call.parts.tracked, call.values["id"]
-    verb = call.endpoint.path.rpartition("/")[2]
-    acts = {
-        "cancel": tracked.cancel,
-        "run": tracked.retry,
-        "enable": tracked.enable,
-        "disable": tracked.disable,
-    }
-    record = await acts[verb](task_id)
-    undo = {"enable": "disable", "disable": "enable"}.get(verb, "")
-    await call.audit(f"{verb} task", record.type, id=task_id, undo=undo)
-    return _answer(call, TrackedTask(record, tracked))
+    verb = call.endpoint.path.rpartition("/")[2].replace("run", "retry")
+    record = await changing.change_task(call.visit, verb, call.values["id"])
+    return _answer(call, TrackedTask(record, call.parts.tracked))
 
 
 async def _remove(call: Call) -> Any:
-    task_id = call.values["id"]
-    if not await call.parts.tracked.remove(task_id):
-        raise ApiProblem("not-found", f"there is no task {task_id!r}")
-    await call.audit("remove task", task_id, id=task_id)
+    if not await changing.change_task(call.visit, "remove", call.values["id"]):
+        raise ApiProblem("not-found", f"there is no task {call.values['id']!r}")
     return {"removed": 1}
 
 

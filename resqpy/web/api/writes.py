@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resqpy.base import codec, reading
+from resqpy.base import codec
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import near_match
 from resqpy.base.keys import check_queue_name
-from resqpy.base.model import Enqueued, UnreadableJob
+from resqpy.base.model import Enqueued
 from resqpy.base.when import delay_ms, moment_ms
-from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.queue import NewJob
-from resqpy.engine.queue.removing import Advancing
 from resqpy.framework.tasks.arguments import args_of
-from resqpy.store import delayed, queues
+from resqpy.store.sweep import Item
+from resqpy.web import changing
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.idempotency import KEY, once
 from resqpy.web.api.problems import ApiProblem, after_a_write
@@ -26,10 +25,9 @@ from resqpy.web.api.reads import (
     LIST,
     QUEUE,
     SECOND,
-    find_delayed,
-    find_failed,
-    find_item,
     known_queue,
+    sought_failed,
+    sought_item,
 )
 from resqpy.web.api.schema import moment
 from resqpy.web.api.serving import no_scope
@@ -156,7 +154,6 @@ async def _enqueue(call: Call, wanted: Sequence[WantedJob], name: str, *, severa
             }
         )
     made = sum(each["enqueued"] for each in told)
-    await call.audit("enqueue", ", ".join(sorted({e["task"] for e in told})), count=made)
     if not several:
         refused = told[0]["refused"]
         if refused is not None and refused != "once":
@@ -174,10 +171,9 @@ async def _later(call: Call, each: WantedJob, own: str | None) -> Enqueued:
 
 async def _remove_job(call: Call) -> Any:
     name, store = await known_queue(call), call.parts.resque.store
-    item = await find_item(call, store.keys.queue(name))
-    if item is None or not await queues.drop(store, name, [item]):
-        raise ApiProblem("not-found", f"no job of the queue {name!r} has that id: it was taken")
-    await call.audit("remove job", name, id=call.values["id"])
+    item = await sought_item(call, store.keys.queue(name), f"job of the queue {name!r}")
+    if not await changing.remove_waiting(call.visit, name, item):
+        raise ApiProblem("not-found", "it was taken meanwhile")
     return {"removed": 1}
 
 
@@ -196,25 +192,16 @@ _CHANGED = {"type": "object", "properties": {"changed": {"type": "boolean"}}}
 
 async def _pause(call: Call) -> Any:
     name, given = call.values["queue"], call.body
-    changed = await call.parts.resque.pause_queue(
-        name, given.get("duration_ms"), reason=given.get("reason", ""), by=call.access.who
-    )
-    await call.audit("pause queue", name, undo="resume", **given)
-    return {"changed": changed}
+    reason, duration_ms = given.get("reason", ""), given.get("duration_ms")
+    return {"changed": await changing.pause_queue(call.visit, name, reason, duration_ms)}
 
 
 async def _resume(call: Call) -> Any:
-    name = call.values["queue"]
-    changed = await call.parts.resque.resume_queue(name)
-    await call.audit("resume queue", name, undo="pause")
-    return {"changed": changed}
+    return {"changed": await changing.resume_queue(call.visit, call.values["queue"])}
 
 
 async def _delete_queue(call: Call) -> Any:
-    name = await known_queue(call)
-    count = await call.parts.resque.del_queue(name)
-    await call.audit("delete queue", name, count=count)
-    return {"removed": count}
+    return {"removed": await changing.delete_queue(call.visit, await known_queue(call))}
 
 
 # -- failed jobs --
@@ -234,56 +221,39 @@ _RETRY = {
 
 
 async def _retry(call: Call) -> Any:
-    entry, queue = await find_failed(call), call.body.get("queue")
+    entry, queue = await sought_failed(call), call.body.get("queue")
     if queue is not None:
         check_queue_name(queue)
-    if not await call.parts.resque.retry_and_remove_failed(entry, queue):
+    if not await changing.retry_failed(call.visit, entry, queue):
         raise ApiProblem("refused", "a plugin or a lock of its task forbids it; the entry stays")
-    await call.audit("retry", entry.class_name or "?", id=call.values["id"], count=1)
     return {"retried": 1}
 
 
 async def _remove_failed(call: Call) -> Any:
-    entry = await find_failed(call)
-    removed = await call.parts.resque.remove_failed(entry)
-    if not removed:
+    if not await changing.remove_failed(call.visit, await sought_failed(call)):
         raise ApiProblem("not-found", "it was removed or retried meanwhile")
-    await call.audit("remove failed", entry.class_name or "?", id=call.values["id"])
-    return {"removed": removed}
+    return {"removed": 1}
 
 
 # -- delayed jobs --
 
 
+async def _due(call: Call) -> tuple[int, Item]:
+    second: int = call.values["second"]
+    key = call.parts.resque.store.keys.delayed(second)
+    return second, await sought_item(call, key, f"job due at the second {second}")
+
+
 async def _run_delayed(call: Call) -> Any:
-    item, second = await find_delayed(call), call.values["second"]
-    job, advancing = reading.show_delayed(item.raw), Advancing(call.parts.resque)
-    if advancing.stays(job):
-        raise ApiProblem("wrong-state", _why_it_stays(job))
-    if not await advancing.advance(second, [item]):
+    if not await changing.run_delayed(call.visit, *await _due(call)):
         raise ApiProblem("refused", "a plugin or a lock of its task forbids it, or it is gone")
-    await call.audit("run delayed", job.class_name, id=call.values["id"], second=second)
     return {"enqueued": 1}
 
 
-def _why_it_stays(job: Any) -> str:
-    if isinstance(job, UnreadableJob):
-        return f"the job can't be read: {job.problem}"
-    if codec.has_record(job.args):
-        return "it belongs to a tracked task: run that (POST /tasks/{id}/run), or cancel it"
-    return "it names no queue"
-
-
 async def _remove_delayed(call: Call) -> Any:
-    item, second = await find_delayed(call), call.values["second"]
-    job = reading.show_delayed(item.raw)
-    if not isinstance(job, UnreadableJob) and codec.has_record(job.args):
-        raise ApiProblem("wrong-state", _why_it_stays(job))
-    gone = await delayed.drop(call.parts.resque.store, second, [item])
-    if not gone:
+    if not await changing.remove_delayed(call.visit, *await _due(call)):
         raise ApiProblem("not-found", "it is gone: its time has come, or it was removed")
-    await call.audit("remove delayed", job.class_name, id=call.values["id"], second=second)
-    return {"removed": len(gone)}
+    return {"removed": 1}
 
 
 # -- schedules --
@@ -292,17 +262,10 @@ SCHEDULE = in_path("name", "The name of a periodic task or schedule.")
 
 
 async def _change_schedule(call: Call) -> Any:
-    name, verb = call.values["name"], call.endpoint.path.rpartition("/")[2]
-    view = ScheduleView(call.parts.resque)
-    act = {"run": view.trigger, "pause": view.pause, "resume": view.resume}[verb]
-    try:
-        changed = await act(name)
-    except UnknownTask as error:
-        raise ApiProblem("not-found", str(error)) from error
-    if verb == "run" and not changed:
+    verb = call.endpoint.path.rpartition("/")[2].replace("run", "run now")
+    changed = await changing.change_schedule(call.visit, verb, call.values["name"])
+    if verb == "run now" and not changed:
         raise ApiProblem("refused", "its one job is under way, or a plugin forbids it")
-    undo = {"pause": "resume", "resume": "pause"}.get(verb, "")
-    await call.audit(f"{verb} schedule", name, undo=undo)
     return {"changed": changed}
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.browsing import PAGE
+from resqpy.web import trash
 from resqpy.web.asking import Refusal
 from resqpy.web.audit import entries
 from resqpy.web.pages.parts import text_in
@@ -50,7 +51,10 @@ def _row(visit: Visit, entry: dict[str, Any]) -> AuditRow:
     }
     shown = cut(texts.compact(more, visit.console.options.redaction)) if more else ""
     at_ms = int(str(entry["id"]).partition("-")[0])
-    return AuditRow(at_ms, **words, count=cut(count), outcome=cut(outcome), undo=undo, more=shown)
+    return AuditRow(
+        at_ms, **words, count=cut(count), outcome=cut(outcome), more=shown,
+        undo=undo if trash.is_id(undo) else "",
+    )  # fmt: skip
 
 
 async def audit_page(visit: Visit) -> Response:

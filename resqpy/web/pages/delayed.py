@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from resqpy.base import reading
-from resqpy.diagnosis.browsing import PAGE, delayed_page, due_page, find_item
-from resqpy.engine.queue.removing import Advancing
-from resqpy.store import delayed
+from resqpy.diagnosis.browsing import PAGE, delayed_page, due_page, find_near
 from resqpy.store.sweep import Item
-from resqpy.web.changing import audited
+from resqpy.web.changing import remove_delayed, run_delayed
 from resqpy.web.pages.parts import back, fields_of, number_in
 from resqpy.web.rendering import page
 from resqpy.web.views import JobRow, Shown, job_row
@@ -50,45 +47,29 @@ async def one_time(visit: Visit) -> Response:
     found = await due_page(visit.resque, second, start)
     rows = [job_row(shown, at, job) for at, job in found.rows]
     return page(
-        visit, "delayed_time", second=second, rows=rows, total=found.total, start=start,
-        more=start + PAGE < found.total,
-    )  # fmt: skip
+        visit, "delayed_time", second=second, rows=rows, total=found.total, start=start, size=PAGE
+    )
 
 
-async def _item(visit: Visit, second: int, at: int) -> Item | None:
-    store = visit.resque.store
+async def _sought(visit: Visit) -> tuple[int, Item | None]:
+    """The job that is meant, and its second."""
+    second = number_in(visit.request.path_params, "second")
+    at, store = number_in(await fields_of(visit), "at"), visit.resque.store
     digest = visit.request.path_params["digest"]
-    return await find_item(store, store.keys.delayed(second), digest, at)
+    return second, await find_near(store, store.keys.delayed(second), digest, at)
 
 
 async def run_now(visit: Visit) -> Response:
     """Move a delayed job to its queue, with its exact bytes."""
-    second = number_in(visit.request.path_params, "second")
-    at = number_in(await fields_of(visit), "at")
-
-    async def act() -> int:
-        item = await _item(visit, second, at)
-        advancing = Advancing(visit.resque)
-        if item is None or advancing.stays(reading.show_delayed(item.raw)):
-            return 0
-        return len(await advancing.advance(second, [item]))
-
-    number = await audited(visit, "run now", _what(visit, second), act)
-    return back(visit, "/delayed", "enqueued" if number else "not_enqueued")
+    second, item = await _sought(visit)
+    if item is None:
+        return back(visit, "/delayed", "gone")
+    done = await run_delayed(visit, second, item)
+    return back(visit, "/delayed", "enqueued" if done else "not_enqueued")
 
 
 async def remove(visit: Visit) -> Response:
     """Remove a delayed job."""
-    second = number_in(visit.request.path_params, "second")
-    at = number_in(await fields_of(visit), "at")
-
-    async def act() -> int:
-        item = await _item(visit, second, at)
-        return 0 if item is None else len(await delayed.drop(visit.resque.store, second, [item]))
-
-    number = await audited(visit, "remove", _what(visit, second), act)
-    return back(visit, "/delayed", "removed" if number else "gone")
-
-
-def _what(visit: Visit, second: int) -> str:
-    return f"delayed job {visit.request.path_params['digest'][:10]} of {second}"
+    second, item = await _sought(visit)
+    done = item is not None and await remove_delayed(visit, second, item)
+    return back(visit, "/delayed", "removed" if done else "gone")

@@ -15,7 +15,7 @@ from resqpy.diagnosis.browsing import failed_page, find_failed
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Retrying, Wanted, remove_some, retry_some
 from resqpy.web import trash
 from resqpy.web.asking import Refusal
-from resqpy.web.changing import audited
+from resqpy.web.changing import audited, remove_failed, retry_failed
 from resqpy.web.pages.parts import back, fields_of, number_in, part_of, text_in
 from resqpy.web.rendering import page
 from resqpy.web.views import WHOLE, FailedRow, Shown, failed_row, first_line
@@ -160,37 +160,21 @@ async def entry_page(visit: Visit) -> Response:
 async def retry_entry(visit: Visit) -> Response:
     """Put the job of an entry back into its queue, with its exact bytes."""
     fields = await fields_of(visit)
-
-    async def act() -> int:
-        _, entry = await _found(visit, fields)
-        return int(await visit.resque.retry_and_remove_failed(entry))
-
-    what = f"failed job {part_of(visit, 'digest')[:10]}"
+    _, entry = await _found(visit, fields)
     try:
-        number = await audited(visit, "retry", what, act)
+        done = "retried" if await retry_failed(visit, entry) else "forbidden"
     except NotInFailed:
-        return back(visit, "/failed/entries", "gone", kept=_kept(fields))
-    visit.console.groups.forget()
-    done = "retried" if number else "forbidden"
+        done = "gone"
     return back(visit, "/failed/entries", done, kept=_kept(fields))
 
 
 async def remove_entry(visit: Visit) -> Response:
     """Remove an entry; it can be put back for a day."""
-    fields, undo = await fields_of(visit), trash.new_id()
-
-    async def act() -> int:
-        _, entry = await _found(visit, fields)
-        number = await visit.resque.remove_failed(entry)
-        if number:
-            await trash.keep(visit.resque.store, undo, entry.source, [entry.raw])
-        return number
-
-    what = f"failed job {part_of(visit, 'digest')[:10]}"
-    number = await audited(visit, "remove", what, act, undo=undo)
-    visit.console.groups.forget()
-    done = "removed" if number else "gone"
-    return back(visit, "/failed/entries", done, undo=undo if number else "", kept=_kept(fields))
+    fields = await fields_of(visit)
+    _, entry = await _found(visit, fields)
+    undo = await remove_failed(visit, entry)
+    done = "removed" if undo else "gone"
+    return back(visit, "/failed/entries", done, undo=undo, kept=_kept(fields))
 
 
 # -- a group --

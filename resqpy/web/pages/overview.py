@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from starlette.responses import PlainTextResponse, Response
 
-from resqpy.diagnosis.browsing import SeenQueue, queues_page
+from resqpy.diagnosis.browsing import AllQueues, SeenQueue, queues_page
 from resqpy.diagnosis.checks import Problem
+from resqpy.diagnosis.queues import ages
 from resqpy.diagnosis.workers import all_workers
 from resqpy.store import overview
 from resqpy.store.leader import led, standing
@@ -55,15 +56,17 @@ async def healthz(_visit: Visit) -> Response:
 async def overview_page(visit: Visit) -> Response:
     """A few numbers, the longest queues, and what is wrong."""
     resque = visit.resque
-    now_ms, numbers, locks, workers, longest, problems = await asyncio.gather(
-        resque.now_ms(),
+    numbers, locks, workers, seen, limits, problems = await asyncio.gather(
         overview.count(resque.store, {}),
-        standing(resque.store),
+        standing(resque.store, visit.console.options.leader.ruby_lock_prefix),
         all_workers(resque),
-        queues_page(resque, size=_QUEUES),
+        ages(resque),
+        resque.running_limits(),
         visit.console.problems.get(_PATIENCE_S),
     )
-    live = [each for each in workers if each.lives(now_ms)]
+    known = AllQueues(numbers.queues, workers, seen, limits)
+    longest = await queues_page(resque.store, known, size=_QUEUES)
+    live = [each for each in workers if each.lives(numbers.now_ms)]
     leaders = [f"{each.holder} ({each.language})" for each in locks if each.holder]
     return page(
         visit,

@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
 
 from resqpy.base.model import QueuePause, RunningLimit
-from resqpy.diagnosis.browsing import PAGE, find_item, queue_page, queues_page
+from resqpy.diagnosis.browsing import (
+    PAGE,
+    AllQueues,
+    find_near,
+    is_queue,
+    queue_page,
+    queues_page,
+)
+from resqpy.diagnosis.queues import ages
+from resqpy.diagnosis.workers import all_workers
 from resqpy.store import overview, queues as queue_store
+from resqpy.web import changing
 from resqpy.web.asking import Refusal, segment
-from resqpy.web.changing import audited
 from resqpy.web.pages.parts import back, fields_of, number_in, part_of, text_in
 from resqpy.web.rendering import page
 from resqpy.web.views import JobRow, Shown, job_row
@@ -36,14 +46,17 @@ class QueueView:
     limit: RunningLimit | None
     rows: Sequence[JobRow]
     start: int
-    more: bool
 
 
 async def all_queues(visit: Visit) -> Response:
     """The queues, the longest first."""
     query = visit.request.query_params
     start, text = number_in(query, "from"), text_in(visit, "q")
-    found = await queues_page(visit.resque, text=text, start=start)
+    resque = visit.resque
+    known = await asyncio.gather(
+        resque.lengths(), all_workers(resque), ages(resque), resque.running_limits()
+    )
+    found = await queues_page(resque.store, AllQueues(*known), text=text, start=start)
     return page(visit, "queues", view=found, text=text, start=start, size=PAGE)
 
 
@@ -64,55 +77,44 @@ async def one_queue(visit: Visit) -> Response:
         limits.get(name),
         [job_row(shown, at, job) for at, job in found.rows],
         start,
-        start + PAGE < found.total,
     )
-    return page(visit, "queue", view=view)
+    return page(visit, "queue", view=view, size=PAGE)
 
 
 async def pause_queue(visit: Visit) -> Response:
     """Pause a queue."""
     name, fields = part_of(visit, "name"), await fields_of(visit)
-    reason = fields.get("reason", "")[:200]
-
-    async def act() -> int:
-        return int(await visit.resque.pause_queue(name, reason=reason, by=visit.who.who))
-
-    await audited(visit, "pause", f"queue {name}", act)
+    await changing.pause_queue(visit, name, fields.get("reason", "")[:200])
     return back(visit, f"/queues/{segment(name)}", "paused")
 
 
 async def resume_queue(visit: Visit) -> Response:
     """End the pause of a queue."""
     name = part_of(visit, "name")
-
-    async def act() -> int:
-        return int(await visit.resque.resume_queue(name))
-
-    await audited(visit, "resume", f"queue {name}", act)
+    await changing.resume_queue(visit, name)
     return back(visit, f"/queues/{segment(name)}", "resumed")
 
 
 async def remove_job(visit: Visit) -> Response:
     """Remove a waiting job by its exact bytes."""
     name, digest = part_of(visit, "name"), part_of(visit, "digest")
-    fields, store = await fields_of(visit), visit.resque.store
+    at, store = number_in(await fields_of(visit), "at"), visit.resque.store
+    item = await find_near(store, store.keys.queue(name), digest, at)
+    done = item is not None and await changing.remove_waiting(visit, name, item)
+    return back(visit, f"/queues/{segment(name)}", "removed" if done else "gone")
 
-    async def act() -> int:
-        at = number_in(fields, "at")
-        item = await find_item(store, store.keys.queue(name), digest, at)
-        return 0 if item is None else len(await queue_store.drop(store, name, [item]))
 
-    number = await audited(visit, "remove", f"job {digest[:10]} of queue {name}", act)
-    return back(visit, f"/queues/{segment(name)}", "removed" if number else "gone")
+async def _length(visit: Visit, name: str) -> int:
+    store = visit.resque.store
+    if not await is_queue(store, name):
+        raise Refusal(404, "There is no such queue")
+    return (await queue_store.lengths(store, [name]))[0]
 
 
 async def delete_page(visit: Visit) -> Response:
     """Ask before a queue is deleted."""
     name = part_of(visit, "name")
-    waiting = await visit.resque.lengths()
-    if name not in waiting:
-        raise Refusal(404, "There is no such queue")
-    return page(visit, "queue_delete", name=name, waiting=waiting[name])
+    return page(visit, "queue_delete", name=name, waiting=await _length(visit, name))
 
 
 async def delete_queue(visit: Visit) -> Response:
@@ -124,38 +126,29 @@ async def delete_queue(visit: Visit) -> Response:
     )
     if typed != str(expected):
         raise Refusal(400, "The number is not the one that was asked for", f"You typed {typed!r}.")
-    waiting = (await visit.resque.lengths()).get(name, 0)
+    waiting = await _length(visit, name)
     if waiting > expected:
         raise Refusal(
             409,
             "There are more jobs now",
             f"{waiting:,} wait in {name!r}, {expected:,} were confirmed.",
         )
-
-    async def act() -> int:
-        return await visit.resque.del_queue(name)
-
-    number = await audited(visit, "delete", f"queue {name}", act)
-    return back(visit, "/queues", "deleted", number)
+    return back(visit, "/queues", "deleted", await changing.delete_queue(visit, name))
 
 
 async def pause_all(visit: Visit) -> Response:
     """Pause all workers."""
-
-    async def act() -> int:
-        return int(await overview.pause(visit.resque.store))
-
-    await audited(visit, "pause", "all workers", act)
+    await changing.audited(
+        visit, "pause", "all workers", partial(overview.pause, visit.resque.store)
+    )
     visit.console.problems.forget()
     return back(visit, "/workers", "paused")
 
 
 async def resume_all(visit: Visit) -> Response:
     """Resume all workers."""
-
-    async def act() -> int:
-        return int(await overview.resume(visit.resque.store))
-
-    await audited(visit, "resume", "all workers", act)
+    await changing.audited(
+        visit, "resume", "all workers", partial(overview.resume, visit.resque.store)
+    )
     visit.console.problems.forget()
     return back(visit, "/workers", "resumed")

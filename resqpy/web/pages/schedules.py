@@ -9,7 +9,7 @@ from starlette.responses import Response
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.schedules.schedule import RESTING, Schedule
-from resqpy.web.changing import audited
+from resqpy.web.changing import change_schedule
 from resqpy.web.pages.parts import back, number_in, part_of, text_in
 from resqpy.web.rendering import page
 from resqpy.web.views import cut
@@ -59,7 +59,7 @@ def _row(entry: Schedule, now_ms: int) -> ScheduleRow:
 async def all_schedules(visit: Visit) -> Response:
     """Everything that runs by itself, by name."""
     start, text = number_in(visit.request.query_params, "from"), text_in(visit, "q").lower()
-    found = await _view(visit).load()
+    found = await ScheduleView(visit.resque, visit.console.options.leader).load()
     now_ms = texts.ms_of(found.now) or 0
     rows = [_row(each, now_ms) for each in found.entries if text in each.name.lower()]
     return page(
@@ -68,38 +68,19 @@ async def all_schedules(visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def _view(visit: Visit) -> ScheduleView:
-    return ScheduleView(visit.resque, visit.console.options.leader)
-
-
 async def run_schedule(visit: Visit) -> Response:
     """Enqueue its job now."""
-    name = part_of(visit, "name")
-
-    async def act() -> int:
-        return int(await _view(visit).trigger(name))
-
-    number = await audited(visit, "run now", f"schedule {name}", act)
-    return back(visit, "/schedules", "enqueued" if number else "not_enqueued")
+    done = await change_schedule(visit, "run now", part_of(visit, "name"))
+    return back(visit, "/schedules", "enqueued" if done else "not_enqueued")
 
 
 async def pause_schedule(visit: Visit) -> Response:
     """Pause it."""
-    name = part_of(visit, "name")
-
-    async def act() -> int:
-        return int(await _view(visit).pause(name))
-
-    await audited(visit, "pause", f"schedule {name}", act)
+    await change_schedule(visit, "pause", part_of(visit, "name"))
     return back(visit, "/schedules", "paused")
 
 
 async def resume_schedule(visit: Visit) -> Response:
     """Resume it."""
-    name = part_of(visit, "name")
-
-    async def act() -> int:
-        return int(await _view(visit).resume(name))
-
-    await audited(visit, "resume", f"schedule {name}", act)
+    await change_schedule(visit, "resume", part_of(visit, "name"))
     return back(visit, "/schedules", "resumed")

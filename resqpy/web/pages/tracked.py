@@ -13,16 +13,15 @@ from resqpy.diagnosis.browsing import PAGE
 from resqpy.tracked.errors import TaskStateError, UnknownTaskId
 from resqpy.tracked.handle import QueryOptions, TrackedTask
 from resqpy.tracked.record import TaskStatus
-from resqpy.tracked.verbs import CANCELLABLE, RETRIABLE, Tracked
+from resqpy.tracked.verbs import CANCELLABLE, RETRIABLE
+from resqpy.web import changing
 from resqpy.web.asking import Refusal, segment
-from resqpy.web.changing import audited
 from resqpy.web.pages.parts import back, part_of, text_in
 from resqpy.web.rendering import page
 from resqpy.web.views import WHOLE, Shown, cut
 from resqpy.web.visit import Visit
 
 STATUSES = [str(each) for each in TaskStatus]
-_VERBS = ("cancel", "retry", "enable", "disable", "remove")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def _row(shown: Shown, task: TrackedTask) -> TaskRow:
 
 async def all_tasks(visit: Visit) -> Response:
     """Tracked tasks, the newest first."""
-    tracked, given = Tracked(visit.resque.store), _given(visit)
+    tracked, given = visit.console.tracked(), _given(visit)
     conditions: QueryOptions = {"sort": "created", "direction": "desc"}
     conditions.update(given)  # type: ignore[typeddict-item]  # named as there
     found = await tracked.query(
@@ -124,7 +123,7 @@ _SHOWN = ("queue", "priority", "attempts", "runs", "retries", "retries_remaining
 
 
 async def _task(visit: Visit) -> TrackedTask:
-    task = await Tracked(visit.resque.store).get(part_of(visit, "id"))
+    task = await visit.console.tracked().get(part_of(visit, "id"))
     if task is None:
         raise Refusal(
             404, "There is no such task", "It was removed, or its time to be kept is over."
@@ -177,19 +176,14 @@ def _verbs(task: TrackedTask) -> list[str]:
 async def change_task(visit: Visit) -> Response:
     """Cancel, run now, enable, disable or remove it."""
     task_id, verb = part_of(visit, "id"), visit.request.path_params["verb"]
-    if verb not in _VERBS:
+    if verb not in changing.TASK_VERBS:
         raise Refusal(404, "There is no such page")
-    tracked = Tracked(visit.resque.store)
-
-    async def act() -> int:
-        return int(bool(await getattr(tracked, verb)(task_id)))
-
     try:
-        number = await audited(visit, verb, f"task {task_id}", act)
+        done = await changing.change_task(visit, verb, task_id)
     except UnknownTaskId as error:
         raise Refusal(404, "There is no such task", str(error)) from error
     except TaskStateError as error:
         raise Refusal(409, "Its status does not allow this", str(error)) from error
     if verb == "remove":
-        return back(visit, "/tasks", "removed" if number else "gone")
+        return back(visit, "/tasks", "removed" if done else "gone")
     return back(visit, f"/tasks/{segment(task_id)}", "changed")

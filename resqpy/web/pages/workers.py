@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
 
@@ -71,7 +72,7 @@ async def all_workers_page(visit: Visit) -> Response:
     start, text = number_in(visit.request.query_params, "from"), text_in(visit, "q").lower()
     found, locks, paused, now_ms = await asyncio.gather(
         all_workers(visit.resque),
-        standing(visit.resque.store),
+        standing(visit.resque.store, visit.console.options.leader.ruby_lock_prefix),
         overview.is_paused(visit.resque.store),
         visit.resque.now_ms(),
     )
@@ -87,21 +88,16 @@ async def all_workers_page(visit: Visit) -> Response:
 
 async def clean_worker(visit: Visit) -> Response:
     """Remove a worker that is gone from all keys; its job goes to the failed list."""
-    worker_id = part_of(visit, "id")
-    found = {each.worker_id: each for each in await all_workers(visit.resque)}
-    worker, now_ms = found.get(worker_id), await visit.resque.now_ms()
-    if worker is None:
+    worker_id, now_ms = part_of(visit, "id"), await visit.resque.now_ms()
+    found = await all_workers(visit.resque, worker_id)
+    if not found:
         return back(visit, "/workers", "gone")
-    if worker.life(now_ms) == "lives":
+    if found[0].lives(now_ms):
         raise Refusal(
             409, "This worker is alive", "It has sent a heartbeat within the last minutes."
         )
-
-    async def act() -> int:
-        await visit.resque.force_clean_worker(worker_id)
-        return 1
-
-    await audited(visit, "remove", f"worker {worker_id}", act)
+    clean = partial(visit.resque.force_clean_worker, worker_id)
+    await audited(visit, "remove", f"worker {worker_id}", clean, always=True)
     visit.console.problems.forget()
     return back(visit, "/workers", "cleaned")
 
@@ -109,9 +105,6 @@ async def clean_worker(visit: Visit) -> Response:
 async def cancel_job(visit: Visit) -> Response:
     """Ask a worker of resqpy to cancel its job."""
     worker_id = part_of(visit, "id")
-
-    async def act() -> int:
-        return int(await visit.resque.cancel_running(worker_id))
-
-    number = await audited(visit, "cancel job", f"worker {worker_id}", act)
-    return back(visit, "/workers", "changed" if number else "gone")
+    act = partial(visit.resque.cancel_running, worker_id)
+    done = await audited(visit, "cancel job", f"worker {worker_id}", act)
+    return back(visit, "/workers", "changed" if done else "gone")
