@@ -68,7 +68,7 @@ def parse_duration(text: str) -> int:
     """Milliseconds of `5000`, `500ms`, `5s`, `10m`, `1.5h` or `2d`.
 
     Raises:
-        UsageError: it is in another format.
+        UsageError: it is in another format, or longer than a thousand years.
     """
     found = _DURATION.fullmatch(text.strip().lower())
     if found is None:
@@ -76,7 +76,10 @@ def parse_duration(text: str) -> int:
             f"{text!r} is not a duration: milliseconds, or a number with ms, s, m, h or d"
         )
     number, unit = found.groups()
-    return round(float(number) * _MS[unit or "ms"])
+    ms = float(number) * _MS[unit or "ms"]
+    if ms > LONGEST_MS:
+        raise UsageError(f"{text[:40]!r} is more than a thousand years")
+    return round(ms)
 
 
 def lock_seconds(value: Duration, what: str) -> int:

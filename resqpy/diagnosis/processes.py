@@ -17,7 +17,6 @@ from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import orders, workers
 from resqpy.store.queues import decode_name
 
-SILENT_MS = 30_000  # three heartbeats
 _ASK_EVERY_S = 0.1
 
 
@@ -44,10 +43,6 @@ class SeenProcess:
     busy: int
     log_level: str
     log_until_ms: int | None
-
-    def lives(self, now_ms: int) -> bool:
-        """Whether its heartbeat is recent."""
-        return self.seen_ms >= now_ms - SILENT_MS
 
     def is_named(self, wanted: str) -> bool:
         """Whether a user means it: the beginning of its id, or `host:pid`."""

@@ -17,6 +17,7 @@ from resqpy.base.when import parse_duration
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import queue_ages
+from resqpy.store.overview import is_paused
 
 UNKNOWN = "how long jobs have waited is known only while a scheduler of resqpy leads"
 _SIGNS = {"at_most": "≤ ", "at_least": "≥ ", "about": "~ "}
@@ -180,7 +181,7 @@ def scale_args(query: str) -> tuple[list[str], int, int]:
     if target_ms < 1000:
         raise UsageError(f"target_latency: {told['target_latency']!r} is less than a second")
     per_process = told.get("per_process", "1")
-    if not (per_process.isdecimal() and 0 < int(per_process) <= 10_000):
+    if not (per_process.isdecimal() and len(per_process) < 6 and 0 < int(per_process) <= 10_000):
         raise UsageError(f"per_process: {per_process!r} is not a number from 1 to 10,000")
     return names, target_ms, int(per_process)
 
@@ -197,6 +198,7 @@ async def scale(
     """
     details, seen = await inspector.details(), await ages(inspector)
     paused, limits = await inspector.paused_queues(), await inspector.running_limits()
+    all_paused = await is_paused(inspector.store)
     busy = Counter(work.queue for work in details["workers"].values() if work is not None)
     names = dict.fromkeys([*details["queues"], *(name for name in busy if name is not None)])
     found: dict[str, Any] = {}
@@ -211,7 +213,7 @@ async def scale(
             busy[name],
             seen.by_queue.get(name),
             None if limit is None else limit.most,
-            name in paused,
+            all_paused or name in paused,
         )
         number, why = desired(load, target_ms, seen.now_ms)
         total, running, waiting = total + number, running + load.busy, waiting + load.waiting

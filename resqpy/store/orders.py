@@ -10,6 +10,7 @@ from resqpy.base import codec
 from resqpy.store.connection.client import Arg, Store
 
 ANSWERS_KEPT_MS = 60_000
+MOST_TASK_PROCESSORS = 10_000  # that a process is ordered to have; each is a worker in Redis
 
 
 @dataclass(frozen=True, slots=True)

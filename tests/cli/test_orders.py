@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from redis.asyncio import Redis
 
 from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call, Program
 from tests.cli.processes import ended, registered
+from tests.support.waiting import wait_for
 
 
 async def test_processes_are_shown_and_ordered(
@@ -55,6 +57,8 @@ def test_what_is_asked_wrongly(resqpy: Call) -> None:
     assert resqpy("process", "ping", "x", "--all").code == Exit.USAGE
     assert resqpy("process", "scale", "many", "--all").code == Exit.USAGE
     assert resqpy("process", "scale", "5-1", "--all").code == Exit.USAGE
+    assert resqpy("process", "scale", "5-10001", "--all").code == Exit.USAGE
+    assert resqpy("process", "scale", "9" * 5000, "--all").code == Exit.USAGE
     wrong = resqpy("process", "log-level", "dbug", "--all")
     assert (wrong.code, "did you mean 'debug'" in wrong.err) == (Exit.USAGE, True)
     assert resqpy("process", "log-level", "default", "--for", "1m", "--all").code == Exit.USAGE
@@ -72,4 +76,41 @@ async def test_who_does_not_answer_is_named(redis: Redis, resqpy: Call) -> None:
     said = await asyncio.to_thread(resqpy, "process", "quiet", "far:7", "--wait", "300ms", "--yes")
 
     assert (said.code, "no answer" in said.out) == (Exit.NO, True)
-    assert 0 < await redis.pttl("resque:resqpy:orders:gone1234") <= 300_000
+    await redis.zadd(
+        "resque:resqpy:processes", {"gone1234": seconds - 45}
+    )  # by its tasks.heartbeat
+    for which in ("--all", "--host far"):
+        words = f"process ping {which} --wait 300ms --json"
+        late = await asyncio.to_thread(resqpy, *words.split())
+        assert (late.code, [each["id"] for each in late.json]) == (Exit.NO, ["gone1234"])
+    # the pings wait for 300 ms, and do not take the other order along
+    assert 30_000 < await redis.pttl("resque:resqpy:orders:gone1234") <= 300_000
+
+
+async def test_who_has_not_obeyed_yet_is_no_success(
+    program: Program, redis: Redis, resqpy: Call, root: Path
+) -> None:
+    """A loop that is blocked: exit code 6; one that is named twice is asked once."""
+    code = "import time\nfrom resqpy import task\n@task\nasync def blocks():\n    'B.'\n    time.sleep(600)\n"
+    (root / "tasks" / "blocks.py").write_text(code)
+    worker = program("worker")
+    [pid] = await registered(redis)
+    await asyncio.to_thread(resqpy, "task", "enqueue", "blocks")
+    await wait_for(lambda: _works(redis))
+    [one] = (await asyncio.to_thread(resqpy, "process", "--json")).json
+    words = f"process quiet {one['id']} {one['host']}:{pid} --yes --json"
+    said = await asyncio.to_thread(resqpy, *words.split())
+    worker.kill()
+
+    [shown] = said.json
+    assert (said.code, "waits" in shown["answer"]) == (Exit.NO, True)
+
+
+async def _works(redis: Redis) -> bool:
+    return any(
+        [
+            each
+            async for each in redis.scan_iter("resque:worker:*:*")
+            if not each.endswith(b":started")
+        ]
+    )

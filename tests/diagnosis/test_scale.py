@@ -90,6 +90,9 @@ def test_what_is_asked() -> None:
         ("queues=a&target_latency=soon", "soon"),
         ("queues=a&target_latency=500", "500"),
         ("queues=a&per_process=0", "per_process"),
+        (f"queues=a&per_process={'9' * 5000}", "per_process"),
+        (f"queues=a&target_latency={'9' * 5000}s", "thousand years"),
+        (f"queues=a&target_latency={'9' * 15}d", "thousand years"),
         ("queue=a", "queue"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -93,6 +93,9 @@ async def test_a_scheduler_advises_autoscalers(make_project: MakeProject, redis:
         mail = await get(port, "/scale?queues=mail&per_process=2")
         every = await get(port, "/scale?queues=*&target_latency=1m")
         wrong = await get(port, "/scale?queues=*&target_latency=soon")
+        long = await get(port, f"/scale?queues=*&per_process={'9' * 1000}")
+        await redis.set("resque:pause-all-workers", "true")
+        paused = await get(port, "/scale?queues=*")
 
     assert mail[0] == 200
     assert [mail[1][each] for each in ("desired", "processes", "busy", "waiting")] == [2, 1, 0, 2]
@@ -101,6 +104,8 @@ async def test_a_scheduler_advises_autoscalers(make_project: MakeProject, redis:
     }  # fmt: skip
     assert (every[1]["desired"], every[1]["busy"]) == (3, 1)
     assert (wrong[0], "soon" in wrong[1]["error"]) == (400, True)
+    assert long[0] == 400
+    assert (paused[1]["desired"], paused[1]["busy"], paused[1]["waiting"]) == (1, 1, 3)
 
 
 async def test_the_oldest_of_too_many_connections_goes(make_project: MakeProject) -> None:

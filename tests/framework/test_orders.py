@@ -114,6 +114,13 @@ async def test_it_scales(process: Process, redis_url: str) -> None:
     assert "'5'" in odd["error"]
 
 
+async def test_it_does_not_scale_without_end(process: Process, redis_url: str) -> None:
+    """Each task processor is a worker in Redis; the loop would be at it for minutes."""
+    answer = await give(redis_url, "scale", {"min": 999_999, "max": 9_999_999})
+    assert "too many for one process" in answer["error"]
+    assert (await seen(redis_url)).workers == 2
+
+
 async def test_it_stops(process: Process, redis_url: str) -> None:
     """In order; it answers before."""
     answer = await give(redis_url, "stop", {"timeout_ms": 500})
@@ -162,23 +169,24 @@ async def test_an_order_that_waited_is_obeyed_unless_it_is_too_old(
 
 
 async def test_a_blocked_loop_answers(
-    make_project: MakeProject, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    make_project: MakeProject, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With the line that blocks it; what needs the loop waits for it."""
+    """With the line that blocks it; what needs the loop waits for it, and the log says if it fails then."""
     events = types.ModuleType("tasks_blocks_events")
     entered, go_on = threading.Event(), threading.Event()
     vars(events).update(ENTERED=entered, GO_ON=go_on)
     monkeypatch.setitem(sys.modules, "tasks_blocks_events", events)
-    project = make_project(
-        {"tasks.heartbeat": 200, "tasks.min_task_processors": 1}, tasks__blocks=BLOCKS
-    )
+    file = tmp_path / "log"
+    settings = {"tasks.heartbeat": 200, "tasks.min_task_processors": 1, "logger.file": str(file)}
+    project = make_project(settings, tasks__blocks=BLOCKS)
+    configure(project.config.logger, "demo")
     answers: dict[str, Any] = {}
 
     def ask() -> None:
         try:
             assert entered.wait(PATIENCE_S)
-            for verb in ("stacks", "quiet"):
-                answers[verb] = asyncio.run(give(redis_url, verb))
+            for verb in ("stacks", "quiet", "scale"):
+                answers[verb] = asyncio.run(give(redis_url, verb, {"min": 2, "max": 1}))
         finally:
             go_on.set()
 
@@ -188,10 +196,12 @@ async def test_a_blocked_loop_answers(
         await api.tasks.enqueue("blocks")
         await until(lambda: process.state == "quiet")
         asking.join()
+        await until(lambda: "cannot run between 2 and 1 task processors" in _read(file))
 
     assert "GO_ON.wait(60)" in answers["stacks"]["stacks"]
     assert answers["stacks"]["busy"] == 1
     assert "blocked" in answers["quiet"]["waits"]
+    assert "waits" in answers["scale"]
 
 
 async def test_it_logs_more_for_a_time(

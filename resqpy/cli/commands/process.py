@@ -48,7 +48,7 @@ def process() -> None:
 
     A process is named by the beginning of its id, or as host:pid. It answers within a second; if a job blocks its
     event loop, with its next heartbeat at the latest (10 s). What is away, or of an older resqpy, does not
-    answer: exit code 6.
+    answer, and what a blocked event loop is to do is not done yet: exit code 6.
     """
 
 
@@ -118,12 +118,16 @@ def stop(*, timeout_ms: int | None, **chosen: Any) -> int:
 @VALID
 def scale(*, bounds: str, **chosen: Any) -> int:
     """Let processes work with so many task processors, such as 5-20 or 10, until they are restarted."""
+    from resqpy.store.orders import MOST_TASK_PROCESSORS
+
     least, _, most = bounds.partition("-")
-    if not (least.isdecimal() and (most or least).isdecimal() and int(least) <= int(most or least)):
+    given = [int(each) for each in (least, most or least) if each.isdecimal() and len(each) < 10]
+    if len(given) != 2 or not given[0] <= given[1] <= MOST_TASK_PROCESSORS:
         raise click.UsageError(
-            f"{bounds!r}: give the least and the most, such as 5-20, or one number"
+            f"{bounds!r}: give the least and the most, such as 5-20, or one number; at most "
+            f"{MOST_TASK_PROCESSORS:,}, for more start more processes"
         )
-    args = {"min": int(least), "max": int(most or least)}
+    args = dict(zip(("min", "max"), given, strict=True))
     return _order("scale", args, _said, **chosen)
 
 
@@ -208,7 +212,9 @@ def _order(
     )
     shown = [{**each.as_json(), "answer": answers.get(each.id)} for each in chosen]
     output.show(shown, lambda: _print(chosen, answers, words))
-    fine = all("error" not in answers.get(each.id, {"error": ""}) for each in chosen)
+    fine = all(
+        not {"error", "waits"} & answers.get(each.id, {"error": ""}).keys() for each in chosen
+    )
     return Exit.OK if fine else Exit.NO
 
 
@@ -222,15 +228,15 @@ def _print(
 
 
 async def _chosen(resque: Resque, ids: tuple[str, ...], host: str | None) -> list[SeenProcess]:
-    """The processes that are meant; those that have died are left out where none is named.
+    """The processes that are meant, of those that `process list` shows.
 
     Raises:
         click.ClickException: there is no such process, or there are several.
     """
     from resqpy.diagnosis.processes import processes
 
-    found, now_ms = await processes(resque), await resque.now_ms()
-    chosen = [each for each in found if host in (None, each.host) and each.lives(now_ms)]
+    found = await processes(resque)
+    chosen = [each for each in found if host in (None, each.host)]
     if ids:
         chosen = []
         for wanted in ids:
@@ -239,7 +245,7 @@ async def _chosen(resque: Resque, ids: tuple[str, ...], host: str | None) -> lis
                 what = "no process" if not named else f"{len(named)} processes"
                 hint = near_match(wanted, [f"{each.host}:{each.pid}" for each in found])
                 raise output.fail(Exit.NOT_FOUND, f"{what} {wanted!r}{hint}")
-            chosen += named
+            chosen += [each for each in named if each not in chosen]
     if not chosen:
         raise output.fail(Exit.NOT_FOUND, "no such worker process; see `resqpy process list`")
     return chosen

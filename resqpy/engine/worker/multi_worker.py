@@ -214,12 +214,17 @@ class MultiWorker(BaseWorker):
         scales = self.scaling.min_task_processors < self.scaling.max_task_processors
         self.scaling = replace(self.scaling, min_task_processors=least, max_task_processors=most)
         size = self.pool.slots.size
-        if size > most:
-            self.pool.close_slots(size - most)
-        elif size < max(least, 1):
+        if size < max(least, 1):
             await self.pool.open_slots(max(least, 1) - size)
+        self._keep_bounds()
         if least < most and not scales and not self._scaled:
             self._begin_to_scale()
+
+    def _keep_bounds(self) -> None:
+        """While slots were opened, others were, or the bounds have changed."""
+        too_many = self.pool.slots.size - self.scaling.max_task_processors
+        if too_many > 0:
+            self.pool.close_slots(too_many)
 
     def _begin_to_scale(self) -> None:
         self._scaled = True
@@ -246,6 +251,7 @@ class MultiWorker(BaseWorker):
         elif decision.verb == GROW:
             try:
                 await self.pool.open_slots(decision.count)
+                self._keep_bounds()
             except StoreError as error:
                 self.tell("error", None, error, None, None)
 

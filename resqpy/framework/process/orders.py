@@ -17,6 +17,7 @@ from resqpy.engine.worker.heartbeat import state_of
 from resqpy.framework.config.kinds import LEVEL
 from resqpy.framework.logs.log import get_logger, set_level
 from resqpy.framework.process.health import dump
+from resqpy.store.orders import MOST_TASK_PROCESSORS
 
 if TYPE_CHECKING:
     from resqpy.engine.worker.multi_worker import MultiWorker
@@ -64,9 +65,11 @@ class Orders:
         get_logger().warning("ordered by resqpy process", order=verb, **args)
         done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(acts[verb](), self._loop))
         if not (await asyncio.wait([done], timeout=_LOOP_WITHIN_S))[0]:
+            done.add_done_callback(partial(_tell_failure, verb))
             return {
                 **self._facts(),
-                "waits": "the event loop is blocked: it obeys when that is over",
+                "waits": "not done within a second: its event loop is blocked, or that takes longer; its log says "
+                "how it ends if it fails",
             }
         done.result()
         return self._facts()
@@ -103,6 +106,11 @@ class Orders:
     async def _scale(self, least: Any, most: Any) -> None:
         if type(least) is not int or type(most) is not int:
             raise UsageError(f"scale: {least!r} to {most!r} are no numbers")
+        if most > MOST_TASK_PROCESSORS:
+            raise UsageError(
+                f"scale: {most:,} task processors are too many for one process; at most "
+                f"{MOST_TASK_PROCESSORS:,}, or start more processes"
+            )
         await self._worker.rescale(least, most)
 
     async def _log_level(self, level: Any, for_ms: Any) -> None:
@@ -132,3 +140,9 @@ class Orders:
         if self._back is not None:
             self._back.cancel()
             self._back = None
+
+
+def _tell_failure(verb: str, done: asyncio.Future[None]) -> None:
+    """Nobody waits for it any more, so its log says it."""
+    if not done.cancelled() and (error := done.exception()) is not None:
+        get_logger().error("an order of resqpy process has failed", order=verb, error=str(error))
