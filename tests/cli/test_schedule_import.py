@@ -15,6 +15,7 @@ from tests.cli.conftest import Call
 FILE = """
 CancelAbandonedOrders:
   cron: "*/5 * * * *"
+  queue: low
 queue_documents:
   cron: "0 0 * * * Europe/Berlin"
   class: QueueDocuments
@@ -60,7 +61,9 @@ def test_the_file_is_written_where_all_schedulers_see_it(
     assert again["schedules"] == dict.fromkeys(names, "same")
     assert _written(client) == {
         "mine": {"every": "1h", "class": "Mine", "queue": "q"},
-        "CancelAbandonedOrders": {"cron": "*/5 * * * *", "class": "CancelAbandonedOrders"},
+        "CancelAbandonedOrders": {
+            "cron": "*/5 * * * *", "class": "CancelAbandonedOrders", "queue": "low",
+        },
         "queue_documents": {
             "cron": "0 0 * * * Europe/Berlin", "class": "QueueDocuments", "queue": "high",
             "args": [1, {"deep": True}], "description": "Every night",
@@ -90,14 +93,32 @@ def test_one_wrong_entry_writes_nothing(resqpy: Call, client: Redis, file: Path)
 def test_sections_of_environments(resqpy: Call, client: Redis, file: Path) -> None:
     """One is chosen; without a choice they are named."""
     indented = FILE.replace("\n", "\n  ")
-    file.write_text(f"production:\n{indented}\nstaging:\n  a:\n    every: 1h\n")
+    file.write_text(f"production:\n{indented}\nstaging:\n  a:\n    every: 1h\n    queue: q\n")
 
     said = resqpy("schedule", "import", str(file))
     assert said.code != Exit.OK
     assert "production, staging" in said.err
     assert "production" in resqpy("schedule", "import", str(file), "--section", "productoin").err
     assert resqpy("schedule", "import", str(file), "--section", "staging").code == Exit.OK
-    assert _written(client) == {"a": {"every": "1h", "class": "a"}}
+    assert _written(client) == {"a": {"every": "1h", "class": "a", "queue": "q"}}
+
+
+def test_what_no_scheduler_of_ours_will_run_is_told(
+    resqpy: Call, client: Redis, file: Path, root: Path
+) -> None:
+    """It is written all the same, for Ruby's; exit code 6. A class of ours has a queue."""
+    code = "from resqpy import task\n@task(name='Ours', queue='mail')\ndef ours(): 'O.'\n"
+    (root / "tasks" / "ours.py").write_text(code)
+    file.write_text("a:\n  every: 1h\n  class: Theirs\nb:\n  every: 1h\n  class: Ours\n")
+
+    for words in (["--dry-run"], []):
+        said = resqpy("schedule", "import", str(file), "--json", *words)
+        assert (said.code, list(said.json["schedules"])) == (Exit.NO, ["a", "b"])
+        problems = said.json["problems"]
+        assert "it names no queue, and 'Theirs' is not a task" in problems.pop("a")
+        assert problems == {}
+    assert sorted(_written(client)) == ["a", "b"]
+    assert "'Theirs'" in resqpy("schedule", "import", str(file)).out
 
 
 @pytest.mark.parametrize(
@@ -109,6 +130,8 @@ def test_sections_of_environments(resqpy: Call, client: Redis, file: Path) -> No
         ("- a", "not a mapping"),
         ("a: 5", "schedule 'a' is not a mapping"),
         ("a:\n  cron: 2026-01-01", "'a'"),
+        ("a:\n  every: 1h\nb:\n  every: 1h\na:\n  every: 2h\n", "'a' stands twice"),
+        ("a:\n  every: 1h\n  args:\n    - {x: 1, x: 2}\n", "'x' stands twice"),
     ],
 )
 def test_what_is_no_such_file_is_told(
@@ -122,3 +145,11 @@ def test_what_is_no_such_file_is_told(
     assert said.code != Exit.OK
     assert why in said.err
     assert _written(client) == {}
+
+
+def test_what_a_file_merges_does_not_stand_twice(resqpy: Call, client: Redis, file: Path) -> None:
+    """YAML's own way to say a thing once."""
+    file.write_text("a: &a\n  every: 1h\n  queue: q\nb:\n  <<: *a\n  every: 2h\n")
+
+    assert resqpy("schedule", "import", str(file)).code == Exit.OK
+    assert _written(client)["b"] == {"every": "2h", "class": "b", "queue": "q"}

@@ -11,7 +11,7 @@ import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.cli.arguments.flags import MOMENT, option, task_names
-from resqpy.cli.arguments.session import ask, ask_with_tasks
+from resqpy.cli.arguments.session import ask_with_tasks
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
@@ -152,29 +152,25 @@ def trigger(name: str) -> int:
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @option("--section", metavar="NAME", help="Of a file with sections for environments: which one.")
 @option("--dry-run", is_flag=True, help="Only check the file and show what would be done.")
-def import_(file: Any, *, section: str | None, dry_run: bool) -> None:
+def import_(file: Any, *, section: str | None, dry_run: bool) -> int:
     """Write the schedules of a resque_schedule.yml where all schedulers see them.
 
     resqpy's schedulers run them then, and Ruby's with `dynamic: true`. All entries are checked first: if one is
-    wrong, nothing is written. Schedules that are not in the file stay.
+    wrong, nothing is written. Schedules that are not in the file stay. Exit code 6 if resqpy would not run one.
     """
     from resqpy.cli.selection.schedule_file import read_schedules
-    from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs
 
     wanted = read_schedules(file.read(), section)
-
-    async def write(resque: Any) -> dict[str, str]:
-        return await RubyScheduleVerbs(resque).import_schedules(wanted, dry_run=dry_run)
-
-    done = ask(write)
+    done, problems = _ask(lambda view: view.import_schedules(wanted, dry_run=dry_run))
     output.show(
-        {"dry_run": dry_run, "schedules": done},
+        {"dry_run": dry_run, "schedules": done, "problems": problems},
         lambda: output.table(
-            ("schedule", "would be" if dry_run else "is"),
-            list(done.items()),
+            ("schedule", "would be" if dry_run else "is", "not run by resqpy"),
+            [(name, each, problems.get(name, "")) for name, each in done.items()],
             empty="no schedules in the file",
         ),
     )
+    return Exit.NO if problems else Exit.OK
 
 
 def _change(name: str, verb: str, done: str, otherwise: str) -> bool:

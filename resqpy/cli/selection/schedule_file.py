@@ -46,9 +46,32 @@ def _yaml(text: str) -> Any:
     except ImportError as error:
         raise UsageError("to read YAML, install PyYAML: pip install 'resqpy[yaml]'") from error
     try:
+        _refuse_twice(yaml, yaml.compose(text, Loader=yaml.SafeLoader))
         return yaml.safe_load(text)
     except yaml.YAMLError as error:  # also a tag of Ruby, such as !ruby/regexp
         raise UsageError(f"the file is no plain YAML: {error}") from error
+
+
+def _refuse_twice(yaml: Any, root: Any) -> None:
+    """Of a name that stands twice in a mapping YAML keeps the last, in silence."""
+    left, seen = [root], {id(None)}
+    while left:
+        if id(node := left.pop()) in seen:
+            continue
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            left += node.value if isinstance(node, yaml.SequenceNode) else []
+            continue
+        left += [each for _, each in node.value]
+        names = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        lines: dict[str, int] = {}
+        for key in names:
+            line = key.start_mark.line + 1
+            if key.value in lines and key.value != "<<":
+                raise UsageError(
+                    f"{key.value!r} stands twice in the file, in the lines {lines[key.value]} and {line}"
+                )
+            lines[key.value] = line
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -181,6 +181,25 @@ class ScheduleView:
                 problem=problem,
             )
 
+    async def import_schedules(
+        self, configs: Mapping[str, Mapping[str, Any]], *, dry_run: bool = False
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Write several schedules of Ruby's, see `RubyScheduleVerbs`.
+
+        Returns:
+            By name what became of each; and why no scheduler with these tasks runs one.
+
+        Raises:
+            InvalidSchedule: all that is wrong.
+        """
+        done, found = await self._ruby.import_schedules(configs, dry_run=dry_run), dict[str, str]()
+        for name, config in configs.items():
+            try:
+                self._source.read(name, ruby.encode(name, config))
+            except UsageError as error:
+                found[name] = str(error)
+        return done, found
+
     async def history(self, name: str) -> list[Fired]:
         """The last fires of a task or schedule, up to 200 of the last 30 days, the first of them first."""
         kind = "ruby" if await self._verbs(name) is self._ruby else "task"
