@@ -295,6 +295,31 @@ async def test_a_record_that_somebody_took_away(desk: Desk, redis: Any) -> None:
     assert numbers(await desk([], SLOTS[4:], ["q"])) == [2, 3]
 
 
+async def test_all_places_of_a_run_that_is_gone_are_free(desk: Desk, redis: Any) -> None:
+    """Whichever limit is met first, and what waits for another has its turn; a worker that goes on with a job
+    of other limits holds none of its old places.
+    """
+    both, one = [Limit(1), Limit(1, name="erp")], [Limit(1, name="erp")]
+    await limits.announce(desk.store, {"C": both, "E": one, "D": [Limit(9)]})
+    await put(redis, raw(0), raw(1), raw(2, "E"))
+    assert numbers(await desk([], SLOTS[:2], ["q"])) == [0]
+    await redis.delete(f"resque:worker:{SLOTS[0].worker_id}")
+    await put(redis, raw(3))
+    await desk([], SLOTS[2:3], ["q"])
+
+    assert await redis.exists("resque:resqpy:limits:slots:C", "resque:resqpy:limits:slots:erp") == 0
+    assert await redis.zrange("resque:resqpy:limits:ready:q", 0, -1) == [b"C", b"erp"]
+
+    await put(redis, raw(7, "D", queue="r"), queue="r")
+    assert numbers(await desk([], SLOTS[5:6], ["r"])) == [7]
+    await redis.sadd(
+        "resque:resqpy:limits:slots:C", SLOTS[5].worker_id
+    )  # as an older version left it
+    await redis.delete("resque:resqpy:limits:looked:C")
+    assert numbers(await desk([], SLOTS[6:], ["q"])) == [1]
+    assert await redis.scard("resque:resqpy:limits:slots:D") == 1
+
+
 async def test_the_limit_of_the_queue_holds_too(desk: Desk, redis: Any) -> None:
     """Also for jobs that come from where they were parked."""
     await limits.announce(desk.store, {"C": [Limit(1)]})

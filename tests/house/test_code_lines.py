@@ -24,7 +24,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (341, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6390, 30),
+    "store": (6410, 30),
     "testing": (593, 6),
     "tracked": (4262, 20),
     "web": (4470, 43),

@@ -30,11 +30,13 @@ end
 local function count_holders(prefix, record_of, key)
   local count = 0
   for _, id in ipairs(redis.call('SMEMBERS', prefix .. 'slots:' .. key)) do
-    if runs(prefix, record_of, id, redis.pcall('HGET', prefix .. 'holds', id)) then
+    local note = redis.pcall('HGET', prefix .. 'holds', id)
+    local alive = runs(prefix, record_of, id, note)
+    if alive and note:find('\n' .. key .. '\n', 1, true) then
       count = count + 1
     else
       redis.call('SREM', prefix .. 'slots:' .. key, id)
-      redis.pcall('HDEL', prefix .. 'holds', id)
+      if not alive then free_places(prefix, id, '0') end -- those of its other keys, too
     end
   end
   return count
