@@ -61,7 +61,12 @@ if TYPE_CHECKING:
         ScalingOptions as ScalingOptions,
         WorkerOptions as WorkerOptions,
     )
-    from resqpy.engine.plugin import CallNext as CallNext, Enqueuing as Enqueuing, Plugin as Plugin
+    from resqpy.engine.plugin import (
+        CallNext as CallNext,
+        Dequeuing as Dequeuing,
+        Enqueuing as Enqueuing,
+        Plugin as Plugin,
+    )
     from resqpy.engine.queue.queue import Queue as Queue
     from resqpy.engine.run import Run as Run, current_run as current_run
     from resqpy.engine.worker.multi_worker import MultiWorker as MultiWorker
@@ -125,7 +130,7 @@ _NAMES = {
     "engine.worker.multi_worker": "MultiWorker",
     "engine.lifecycle": "Snooze",
     "engine.options": "ScalingOptions WorkerOptions",
-    "engine.plugin": "CallNext Enqueuing Plugin",
+    "engine.plugin": "CallNext Dequeuing Enqueuing Plugin",
     "engine.queue.queue": "Queue",
     "engine.run": "Run current_run",
     "engine.worker.worker": "Worker",

@@ -19,7 +19,7 @@ from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_ms, duration_s
 from resqpy.engine.lifecycle import JobLifecycle
-from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
+from resqpy.engine.plugin import DEQUEUE_HOOKS, ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
 
 # What a task returned: its result, or something that still has to run, which is not a success.
 #
@@ -137,6 +137,7 @@ class Definition(RunRules):
         is_async: it is awaited on the loop; otherwise it runs in a thread.
         around: the plugins that take part in the run, outermost first.
         enqueue_hooks: the plugins with enqueue hooks.
+        dequeue_hooks: those with dequeue hooks.
         guarding: the plugins with locks that are checked in Redis while pushing.
         time_limit_s: seconds until a run is cancelled and fails.
         queue: where its jobs go, if specified.
@@ -155,6 +156,7 @@ class Definition(RunRules):
     plugins: tuple[Plugin, ...] = ()
     around: tuple[Plugin, ...] = ()
     enqueue_hooks: tuple[Plugin, ...] = ()
+    dequeue_hooks: tuple[Plugin, ...] = ()
     guarding: tuple[Plugin, ...] = ()
     time_limit_s: float | None = None
     queue: str | None = None
@@ -265,6 +267,7 @@ def define(
         plugins=made,
         around=_around(made),
         enqueue_hooks=tuple(p for p in made if overrides(p, *ENQUEUE_HOOKS)),
+        dequeue_hooks=tuple(p for p in made if overrides(p, *DEQUEUE_HOOKS)),
         guarding=tuple(p for p in made if overrides(p, "guards")),
         time_limit_s=None if time_limit is None else duration_s(time_limit, "time_limit"),
         queue=more.get("queue"),

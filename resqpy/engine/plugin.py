@@ -12,10 +12,10 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, ClassVar, Protocol
+from functools import partial, wraps
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from resqpy.base.concurrency.limited import GRACE_S
+from resqpy.base.concurrency.limited import GRACE_S, within
 from resqpy.base.concurrency.own_tasks import OwnTask
 from resqpy.base.errors import HookTimeout, UnknownOption
 from resqpy.base.imports import near_match
@@ -25,9 +25,11 @@ from resqpy.engine.lifecycle import RetryPolicy
 from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
+R = TypeVar("R")
 CallNext = Callable[[], Awaitable[None]]
 
 ENQUEUE_HOOKS = ("before_enqueue", "after_enqueue")
+DEQUEUE_HOOKS = ("before_dequeue", "after_dequeue")
 PERFORM_HOOKS = ("before_perform", "after_perform", "around")
 
 
@@ -57,6 +59,23 @@ class Enqueuing:
         if name != "args" and hasattr(self, name):
             raise AttributeError(f"the {name} of a job can't be changed, only its args", name=name)
         object.__setattr__(self, name, value)
+
+
+@dataclass(slots=True)
+class Dequeuing:
+    """Jobs about to be removed from a queue, or just removed, as the dequeue hooks see them.
+
+    Attributes:
+        args: their arguments; None: jobs with any.
+        queue_object: the `Queue` that removes them.
+        removed: how many were; 0 before.
+    """
+
+    class_name: str
+    queue: str
+    args: list[Any] | None
+    queue_object: Any = None
+    removed: int = 0
 
 
 class Plugin:
@@ -91,7 +110,7 @@ class Plugin:
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        for hook in (*ENQUEUE_HOOKS, *PERFORM_HOOKS):
+        for hook in (*ENQUEUE_HOOKS, *DEQUEUE_HOOKS, *PERFORM_HOOKS):
             own = cls.__dict__.get(hook)
             if inspect.isfunction(own) and not inspect.iscoroutinefunction(own):
                 setattr(cls, hook, _awaitable(own))
@@ -136,6 +155,13 @@ class Plugin:
 
     async def after_enqueue(self, job: Enqueuing) -> None:
         """The job has been enqueued."""
+
+    async def before_dequeue(self, job: Dequeuing) -> bool | None:
+        """Jobs are to be removed from their queue by `delete` or `del_by_function`. False: they stay."""
+        return True
+
+    async def after_dequeue(self, job: Dequeuing) -> None:
+        """They were removed, `job.removed` of them."""
 
     async def before_perform(self, run: Run) -> bool | None:
         """False: don't run; `run.outcome` may set another outcome for the job."""
@@ -280,6 +306,20 @@ def late(plugin: Around, where: str, seconds: float | None) -> HookTimeout:
     return HookTimeout(
         f"{plugin.name}, a plugin or middleware, exceeded its hook_timeout of {seconds or 0:g} s {where}: find "
         "out what it waits for, or set a longer hook_timeout in its class"
+    )
+
+
+async def limited(plugin: Plugin, hook: Coroutine[Any, Any, R], doing: str) -> R:
+    """What a hook of a queue returns, within its time limit.
+
+    Raises:
+        HookTimeout: it takes longer.
+    """
+    seconds = plugin.hook_limit_s
+    if seconds is None:
+        return await hook
+    return await within(
+        hook, seconds, partial(late, plugin, f"while {doing}", seconds), plugin.name
     )
 
 

@@ -44,6 +44,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Without a project": (
         "Queue", "SyncQueue", "Inspector", "Resque", "Worker", "MultiWorker", "Scheduler", "Plugin", "Enqueuing",
+        "Dequeuing",
     ),
     "Options": ("RedisOptions", "Store", "WorkerOptions", "ScalingOptions", "SchedulerOptions"),
 }  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from resqpy.base.errors import JobTimeout, TaskUnfinished, UsageError
+from resqpy.base.errors import HookTimeout, JobTimeout, TaskUnfinished, UsageError
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
@@ -514,3 +515,43 @@ def test_an_async_around_run_is_for_async_tasks(files: Files) -> None:
     wrong, plain = files.problems()
     assert wrong.startswith("middleware/a.py:7: middleware 'b': around_run is a coroutine")
     assert plain.startswith("tasks/a.py:3: around_run of middleware 'a' is async, and the task 'a'")
+
+
+DEQUEUES = """
+from resqpy import HookTimeout, Middleware
+
+class Kept(Middleware):
+    everywhere = True
+    heard = []
+    hook_timeout = 100
+
+    async def pre_dequeue(self, job):
+        self.heard.append((job.class_name, job.queue, job.args, job.removed))
+        if job.args == [{"n": 4}]:
+            import asyncio
+            await asyncio.sleep(60)
+        return job.args != [{"n": 3}]
+
+    def post_dequeue(self, job):
+        self.heard.append(job.removed)
+"""
+
+
+async def test_before_and_after_jobs_are_removed(make_project: MakeProject, redis: Redis) -> None:
+    """As Ruby's before_dequeue and after_dequeue: once for each call, and False keeps the jobs."""
+    project = make_project(
+        tasks__one="from resqpy import task\n@task\nasync def count(n: int) -> None:\n    'Count.'\n",
+        middleware__kept=DEQUEUES,
+    )
+    async with Process(project):
+        [kept] = project.registry.middleware.of(project.registry.task("count"))
+        heard: list[Any] = kept.heard  # type: ignore[attr-defined]
+        await api.tasks.enqueue_many([("count", {"n": n}) for n in (1, 1, 2, 3, 4)])
+        assert await api.tasks.delete("default", "count", {"n": 1}) == 2
+        assert await api.tasks.delete("default", "count", {"n": 3}) == 0
+        with pytest.raises(HookTimeout, match="while removing jobs of 'count'"):
+            await api.tasks.delete("default", "count", {"n": 4})
+        assert await redis.llen("resque:queue:default") == 3
+        assert await api.tasks.del_by_function("default", "count") == 3
+    asked = [("count", "default", [{"n": n}], 0) for n in (1, 3, 4)]
+    assert heard == [asked[0], 2, asked[1], asked[2], ("count", "default", None, 0), 3]

@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (818, 14),
     "diagnosis": (2189, 11),
     "embedded": (490, 6),
-    "engine": (6770, 47),
+    "engine": (6790, 47),
     "framework": (8489, 52),
     "plugins": (341, 4),
     "resqpy": (161, 2),

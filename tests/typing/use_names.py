@@ -18,6 +18,7 @@ from resqpy import (
     ConfigError,
     DeadlinePassed,
     Deposed,
+    Dequeuing,
     DuplicateDelayedJob,
     DuplicateTask,
     EmbeddedRedisError,
@@ -349,13 +350,16 @@ ERRORS: tuple[type[ResqpyError], ...] = (
 )
 
 
-async def errors_and_hook_types(handle: Handle[[int]], enqueuing: Enqueuing) -> None:
+async def errors_and_hook_types(
+    handle: Handle[[int]], enqueuing: Enqueuing, dequeuing: Dequeuing
+) -> None:
     """What is caught, and what hooks and handlers are given."""
     try:
         await handle.enqueue(1)
     except InvalidInputs as error:
         print(error, ERRORS)
     assert_type(enqueuing.queue, str)
+    assert_type(dequeuing.removed, int)
     job: Job = current_run.get().job
     failed: FailedJob = (await api.tasks.failed())[0]
     print(job.class_name, failed.error)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock, test_ms
-from resqpy.base.concurrency.limited import within
 from resqpy.base.concurrency.loops import must_be_awaited
 from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError, add_note
 from resqpy.base.keys import Keys, check_queue_name
@@ -19,7 +17,7 @@ from resqpy.base.model import DUPLICATE, ENQUEUED, ONCE, Enqueued
 from resqpy.base.reading import JobFilter
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition, Definitions, definitions
-from resqpy.engine.plugin import Enqueuing, Plugin, late
+from resqpy.engine.plugin import Enqueuing, Plugin, limited
 from resqpy.engine.queue.removing import Advancing, Moving, Removing
 from resqpy.engine.queue.room import Room
 from resqpy.engine.role import Connection, as_store
@@ -120,7 +118,7 @@ class JobHooks:
         seen = repr(job.args)  # `==` would not tell 1 from True
         try:
             for plugin in hooks:
-                if await _limited(plugin, plugin.before_enqueue(job), job) is False:
+                if await limited(plugin, plugin.before_enqueue(job), _doing(job)) is False:
                     return plugin
                 if repr(job.args) != seen:
                     job.args = self._changed(plugin, job, given)
@@ -134,7 +132,7 @@ class JobHooks:
         """Call the hooks of a job that was enqueued."""
         try:
             for plugin in self._of(job):
-                await _limited(plugin, plugin.after_enqueue(job), job)
+                await limited(plugin, plugin.after_enqueue(job), _doing(job))
         except Exception as error:
             add_note(error, f"after task {job.class_name!r} was enqueued")
             raise
@@ -168,13 +166,8 @@ class JobHooks:
             )
 
 
-async def _limited(plugin: Plugin, hook: Coroutine[Any, Any, R], job: Enqueuing) -> R:
-    """What a hook returns, within its time limit."""
-    seconds = plugin.hook_limit_s
-    if seconds is None:
-        return await hook
-    where = f"while enqueuing task {job.class_name!r}"
-    return await within(hook, seconds, partial(late, plugin, where, seconds), plugin.name)
+def _doing(job: Enqueuing) -> str:
+    return f"enqueuing task {job.class_name!r}"
 
 
 NewJob = tuple[str, str, Sequence[Any]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resqpy.base import codec, reading
@@ -22,7 +23,7 @@ from resqpy.engine.inspect.walking import (
     SearchResult,
     search_queue,
 )
-from resqpy.engine.plugin import Enqueuing
+from resqpy.engine.plugin import Dequeuing, Enqueuing, limited
 from resqpy.engine.role import Client
 from resqpy.store import delayed, queues
 from resqpy.store.connection.client import Store
@@ -31,11 +32,14 @@ from resqpy.store.queues import Moved
 from resqpy.store.sweep import Item
 
 if TYPE_CHECKING:
+    from resqpy.engine.definition import Definitions
     from resqpy.engine.queue.queue import Queue
 
 
 class Removing(Client):
     """Deletes queues, jobs and delayed jobs, whichever language wrote them."""
+
+    definitions: Definitions
 
     async def del_queue(self, queue: str) -> int:
         """Delete a queue and all its jobs; returns how many there were."""
@@ -53,8 +57,12 @@ class Removing(Client):
             count: maximum number; 0: all; negative: from the tail.
 
         Returns:
-            How many were removed.
+            How many were removed; 0 if a plugin's hook forbids it.
         """
+        job = Dequeuing(class_name, queue, list(args), self)
+        return await self._with_hooks(job, partial(self._delete, queue, class_name, args, count))
+
+    async def _delete(self, queue: str, class_name: str, args: Sequence[Any], count: int) -> int:
         wanted = JobFilter.of(class_name, args, queue)
         texts = wanted.texts()
         removed, head, parked = await queues.remove_and_look(
@@ -95,12 +103,27 @@ class Removing(Client):
         has begun stays.
 
         Returns:
-            How many were removed.
+            How many were removed; 0 if a plugin's hook forbids it.
         """
         if start < 0 or stop < -1:
             raise UsageError(f"del_by_function: {start}…{stop} counts from the end; not supported")
         part = QueueRange(start, None if stop < 0 else max(0, stop - start + 1))
-        return (await delete_jobs(self.store, queue, JobFilter(class_name), part=part)).done
+
+        async def delete() -> int:
+            return (await delete_jobs(self.store, queue, JobFilter(class_name), part=part)).done
+
+        return await self._with_hooks(Dequeuing(class_name, queue, None, self), delete)
+
+    async def _with_hooks(self, job: Dequeuing, remove: Callable[[], Awaitable[int]]) -> int:
+        task, doing = self.definitions.get(job.class_name), f"removing jobs of {job.class_name!r}"
+        hooks = () if task is None else task.dequeue_hooks
+        for plugin in hooks:
+            if await limited(plugin, plugin.before_dequeue(job), doing) is False:
+                return 0
+        job.removed = await remove()
+        for plugin in hooks:
+            await limited(plugin, plugin.after_dequeue(job), doing)
+        return job.removed
 
     # -- delayed --
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from resqpy.base.errors import ImportFailed, UsageError, repr_of
 from resqpy.base.imports import EntryPointObject, import_entry_points, import_own, misspelled
-from resqpy.engine.plugin import ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
+from resqpy.engine.plugin import DEQUEUE_HOOKS, ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin
 from resqpy.framework.process.initializer import Initializer, check_initializer
 from resqpy.framework.project.files import python_files
 from resqpy.framework.project.layout import Layout
@@ -118,7 +118,9 @@ class Loader:
     def _add_plugin(self, plugin: Any) -> None:
         if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
             raise UsageError(f"{plugin!r} is not a class derived from Plugin")
-        for wrong in misspelled(plugin, Plugin, (*ENQUEUE_HOOKS, *PERFORM_HOOKS, "option_names")):
+        for wrong in misspelled(
+            plugin, Plugin, (*ENQUEUE_HOOKS, *DEQUEUE_HOOKS, *PERFORM_HOOKS, "option_names")
+        ):
             raise UsageError(f"plugin {plugin.__name__!r} {wrong}")
         self.registry.plugins[plugin.__name__] = plugin
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from resqpy.base.errors import InvalidInputs, InvalidTask, TaskUnfinished, UsageError
 from resqpy.base.imports import misspelled, near_match
 from resqpy.base.when import Duration, duration_s
-from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
+from resqpy.engine.plugin import CallNext, Dequeuing, Enqueuing, Plugin
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker.newer import INPUTS_REFUSED
 from resqpy.framework.tasks.arguments import params_of
@@ -196,7 +196,8 @@ def _ended(result: Any) -> Any:
 
 _PROPERTIES = ("name", "everywhere", "priority", "hook_timeout")
 _ENQUEUE, _RUN = ("pre_enqueue", "post_enqueue"), ("pre_processor", "post_processor")
-HOOKS = (*_ENQUEUE, *_RUN, "around_run", "on_failure")
+_DEQUEUE = ("pre_dequeue", "post_dequeue")
+HOOKS = (*_ENQUEUE, *_DEQUEUE, *_RUN, "around_run", "on_failure")
 
 
 class Middleware:
@@ -228,6 +229,14 @@ class Middleware:
 
     def post_enqueue(self, job: Enqueuing) -> Any:
         """A job was enqueued."""
+
+    def pre_dequeue(self, job: Dequeuing) -> Any:
+        """Waiting jobs are to be removed by `delete` or `del_by_function`: returning False keeps them, raising
+        tells the caller.
+        """
+
+    def post_dequeue(self, job: Dequeuing) -> Any:
+        """They were removed, `job.removed` of them."""
 
     def pre_processor(self, call: TaskCall) -> Any:
         """Before a run: may change `call.params`. Returning False skips the run; raising fails it."""
@@ -297,6 +306,14 @@ class _OfEnqueues(MiddlewarePlugin):
         await _result(self._middleware.post_enqueue(job))
 
 
+class _OfDequeues(MiddlewarePlugin):
+    async def before_dequeue(self, job: Dequeuing) -> bool:
+        return await _result(self._middleware.pre_dequeue(job)) is not False
+
+    async def after_dequeue(self, job: Dequeuing) -> None:
+        await _result(self._middleware.post_dequeue(job))
+
+
 class _OfBoth(_OfRuns, _OfEnqueues):
     pass
 
@@ -309,12 +326,14 @@ _PLUGINS = {(True, True): _OfBoth, (True, False): _OfEnqueues, (False, True): _O
 
 
 def as_plugins(chosen: Sequence[Middleware], task: TaskSpec) -> list[Plugin]:
-    """The plugins of a task's middleware; what has no hook of an enqueue or a run needs none."""
-    made = [
-        (_PLUGINS.get((overrides(each, *_ENQUEUE), overrides(each, *_RUN))), each)
-        for each in chosen
-    ]
-    return [plugin(each, task) for plugin, each in made if plugin is not None]
+    """The plugins of a task's middleware, in its order: those of its hooks that it has."""
+    made: list[Plugin] = []
+    for each in chosen:
+        if plugin := _PLUGINS.get((overrides(each, *_ENQUEUE), overrides(each, *_RUN))):
+            made.append(plugin(each, task))
+        if overrides(each, *_DEQUEUE):
+            made.append(_OfDequeues(each, task))
+    return made
 
 
 def around_runs(chosen: Sequence[Middleware], task: TaskSpec) -> list[Middleware]:
