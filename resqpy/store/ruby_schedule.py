@@ -12,7 +12,7 @@ from resqpy.base.keys import Keys
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.translation import Command
 from resqpy.store.delayed import FencingToken
-from resqpy.store.periodic import Expected, Firing, fire
+from resqpy.store.periodic import CHANGED, Expected, Firing, Write, fire
 from resqpy.store.queues import decode_name
 
 if TYPE_CHECKING:
@@ -138,11 +138,31 @@ async def put(store: Store, name: str, entry: bytes) -> None:
 
 async def remove(store: Store, name: str) -> bool:
     """Remove a schedule, and notify Ruby's dynamic schedulers; returns whether it existed."""
-    keys = store.keys
-    removed, _ = await store.transaction(
-        [("HDEL", keys.persistent_schedules, name), ("SADD", keys.schedules_changed, name)]
-    )
+    removed, *_ = await store.transaction(_removal(store.keys, name))
     return bool(removed)
+
+
+def _removal(keys: Keys, name: str) -> list[tuple[str, str, str]]:
+    """The entry, and what is known of it: another one of that name has not run, and is not paused."""
+    return [
+        ("HDEL", keys.persistent_schedules, name),
+        ("HDEL", keys.last_enqueued_at, name),
+        ("SREM", keys.ruby_paused, name),
+        ("SADD", keys.schedules_changed, name),
+    ]
+
+
+async def replace(store: Store, name: str, old: bytes, new: bytes) -> bool:
+    """Write a schedule if it is what it was, and notify Ruby's dynamic schedulers; False: it is not.
+
+    Args:
+        old, new: an empty text: none.
+    """
+    keys = store.keys
+    puts = [("HSET", keys.persistent_schedules, name, new), ("SADD", keys.schedules_changed, name)]
+    expected = [Expected("HGET", keys.persistent_schedules, name, old)]
+    writes: list[Write] = [*puts] if new else [*_removal(keys, name)]
+    return await fire(store, None, Firing(expected, writes)) != CHANGED
 
 
 async def pause(store: Store, name: str, *, paused: bool) -> bool:

@@ -72,6 +72,7 @@ def test_a_command_that_is_told_is_there(words: str) -> None:
     assert command is not None
     known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     assert {each for each in names if each.startswith("-")} <= known | {
+        "-",  # the standard input
         "--help",
         "--json",
         "--redis",
@@ -138,6 +139,9 @@ ELSEWHERE = (
     "worker ",
     "task watch",
     "failed groups shows what failed and why",
+    "schedule add ",  # these three: tests/cli/test_schedule_changes.py
+    "schedule import -",
+    "schedule remove",
     "web users add",  # asks for a password: tests/web/test_serving.py
 )
 

@@ -72,7 +72,9 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "schedule", "schedule fires --from 2030-03-31T00:00Z --to 2030-03-31T00:00:02Z --limit 3",
         "schedule pause sayHello", "schedule list --json", "schedule resume sayHello",
         "schedule trigger sayHello", "schedule history sayHello", "schedule history --help",
-        "schedule import --help",
+        "schedule add nightly sendWelcomeEmail to=ada@example.com --cron @daily --dry-run",
+        "schedule add nightly sendWelcomeMail --every 1h", "schedule add --help", "schedule change --help",
+        "schedule remove nightly --dry-run", "schedule import --help",
     ),
     "Locks",
     (

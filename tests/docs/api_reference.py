@@ -14,6 +14,7 @@ import resqpy
 import resqpy.testing
 from resqpy.base import errors, model
 from resqpy.engine.run import Run
+from resqpy.framework.api.schedules import ScheduleChange, SchedulesApi
 from resqpy.framework.tasks.handle import Handle, _Verb
 from resqpy.tracked import errors as tracked_errors
 from resqpy.tracked.active import ActiveTask
@@ -52,7 +53,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 # What the methods above give; they are not made by users.
 VALUES = (
     model.Enqueued, model.Job, model.FailedJob, model.WorkingOn, model.WorkerId, Run,
-    TrackedTask, ActiveTask, Selection, Operation, Listener,
+    TrackedTask, ActiveTask, Selection, Operation, Listener, SchedulesApi, ScheduleChange,
 )  # fmt: skip
 
 # What events and roles have for their own engine.

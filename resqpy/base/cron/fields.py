@@ -305,7 +305,7 @@ def _split(expression: str) -> tuple[list[str], str | None]:
     """Six fields and the zone, if the expression names one."""
     if not isinstance(expression, str):
         refuse("it is not text")
-    texts = re.split(r"[ \t]+", _expand_macro(expression.strip()))
+    texts = re.split(r"[ \t]+", expand_macro(expression.strip()))
     zone = texts.pop() if _is_zone(texts[-1]) else None
     if len(texts) not in (5, 6):
         refuse(
@@ -315,7 +315,8 @@ def _split(expression: str) -> tuple[list[str], str | None]:
     return ["0"] * (6 - len(texts)) + [text.lower() for text in texts], zone
 
 
-def _expand_macro(text: str) -> str:
+def expand_macro(text: str) -> str:
+    """The fields that a macro stands for; other texts as they are."""
     if not text.startswith("@"):
         return text
     if text not in MACROS:

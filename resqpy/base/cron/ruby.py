@@ -515,6 +515,8 @@ def encode(name: str, config: Mapping[str, Any]) -> bytes:
     Raises:
         InvalidSchedule: it would crash Ruby's schedulers, or mean something else there.
     """
+    if not name or not isinstance(name, str):
+        raise InvalidSchedule(f"the name of a schedule must be text, got {name!r}")
     entry = {key: value for key, value in config.items() if key != "persist"}
     entry.setdefault("class", name)
     if why := why_not_rufus(entry):

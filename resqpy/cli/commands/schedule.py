@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.cli.arguments.flags import MOMENT, option, task_names
+from resqpy.base.codec import encode_text
+from resqpy.cli.arguments.flags import (
+    JSON,
+    MILLISECONDS,
+    MOMENT,
+    json_or_text,
+    option,
+    options,
+    read_pairs,
+    task_names,
+)
 from resqpy.cli.arguments.session import ask_with_tasks
 from resqpy.cli.group import Group
 from resqpy.cli.output import printing as output
@@ -20,6 +31,8 @@ from resqpy.diagnosis.workers import fire_json, schedule_json
 
 if TYPE_CHECKING:
     from resqpy.engine.inspect.schedule_view import ScheduleView
+    from resqpy.framework.api.schedules import ScheduleChange, SchedulesApi
+    from resqpy.framework.tasks.spec import TaskSpec
     from resqpy.schedules.schedule import Schedule, ScheduledFire, Timetable
     from resqpy.store.periodic import Fired
 
@@ -27,6 +40,9 @@ if TYPE_CHECKING:
 @click.group(cls=Group, default="list", by_option={"--from": "fires", "--to": "fires"})
 def schedule() -> None:
     """Show periodic tasks and schedules, including Ruby's, and their times; pause, resume, trigger one.
+
+    Schedules can also be added, changed and removed while processes run; periodic tasks say in their code when
+    they run.
 
     With --from TIME and --to TIME: all runs in between, as `schedule fires`.
     """
@@ -146,6 +162,137 @@ def trigger(name: str) -> int:
     """Enqueue it now, regardless of its times."""
     done = _change(name, "trigger", "enqueued", "its one job is under way, or a plugin forbids it")
     return Exit.OK if done else Exit.NO
+
+
+_RUN_TIME = options(
+    click.argument("name"),
+    click.argument("inputs", nargs=-1, metavar="[TASK] [KEY=VALUE]…", shell_complete=task_names),
+    option("--cron", metavar="EXPRESSION",
+           help="Its times: five fields, or six with the seconds first, and perhaps a time zone."),
+    option("--every", type=MILLISECONDS, metavar="DURATION", help="Or from one run to the next: 30s, 15m, 2h."),
+    option("--timezone", metavar="ZONE", help="Of --cron.  [default: general.timezone]"),
+    option("--queue", metavar="NAME", help="Use this queue instead of the task's."),
+    option("--args", type=JSON, metavar="JSON",
+           help="The inputs as a JSON object, in addition to KEY=VALUE; with --foreign also a list."),
+    option("--description", metavar="TEXT", help="For people."),
+    option("--foreign", is_flag=True,
+           help="Another language defines the class: take it, its queue and arguments as they are."),
+    option("--dry-run", is_flag=True, help="Only check it and show the result."),
+)  # fmt: skip
+
+
+@schedule.command()
+@_RUN_TIME
+def add(**given: Any) -> int:
+    """Add a schedule while processes run: NAME enqueues TASK (default: the task NAME) with its inputs.
+
+    It stands in resque-scheduler's keys, so resqpy's schedulers run it at once, and Ruby's with `dynamic: true`.
+    Task, inputs, queue and times are checked as those of tasks. For example:
+
+    resqpy schedule add nightly sendReport to=ada@example.com --cron "0 9 * * mon-fri" --timezone Europe/Berlin
+    """
+    return _write("add", **given)
+
+
+@schedule.command()
+@_RUN_TIME
+def change(**given: Any) -> int:
+    """Change a schedule, also one of Ruby's: what is given is replaced, the rest stays.
+
+    With KEY=VALUE or --args all of its inputs are replaced. Periodic tasks are changed in their code.
+    """
+    return _write("change", **given)
+
+
+@schedule.command()
+@click.argument("name")
+@option("--dry-run", is_flag=True, help="Only show what would be removed.")
+def remove(*, name: str, dry_run: bool) -> int:
+    """Remove a schedule, also one of Ruby's. Jobs that it has enqueued stay."""
+    return _written(lambda api, _: api.remove(name, dry_run=dry_run), dry_run=dry_run)
+
+
+def _write(
+    verb: str,
+    *,
+    name: str,
+    inputs: tuple[str, ...],
+    args: Any,
+    every: int | None,
+    dry_run: bool,
+    **more: Any,
+) -> int:
+    words = list(inputs)
+    task = words.pop(0) if words and "=" not in words[0] else None
+    pairs = read_pairs(words, "KEY=VALUE", args if isinstance(args, dict) else ())
+    if pairs and isinstance(args, list):
+        raise click.UsageError("--args is a list: KEY=VALUE can't be added to it")
+
+    async def do(api: SchedulesApi, tasks: Mapping[str, TaskSpec]) -> ScheduleChange:
+        given = args
+        if pairs:
+            of = tasks.get(task or ((await api.entry(name)) or {}).get("class") or name)
+            given = {**(args or {}), **{key: _value(of, key, word) for key, word in pairs.items()}}
+        write = api.add if verb == "add" else api.change
+        return await write(name, task, given, every=every, dry_run=dry_run, **more)
+
+    return _written(do, dry_run=dry_run)
+
+
+def _value(task: TaskSpec | None, key: str, word: str) -> Any:
+    from resqpy.cli.commands.task import input_value
+
+    return json_or_text(word) if task is None else input_value(task, key, word)
+
+
+def _written(
+    do: Callable[[SchedulesApi, Mapping[str, TaskSpec]], Awaitable[ScheduleChange]],
+    *,
+    dry_run: bool,
+) -> int:
+    """Make a change, and show it with the way back; warn if nobody fires schedules."""
+    from resqpy.framework.api.schedules import SchedulesApi
+    from resqpy.store.leader import led, standing
+
+    async def ask(resque: Any, project: Any) -> tuple[ScheduleChange, datetime | None, str]:
+        api = SchedulesApi(project.registry, resque, project.config)
+        done = await do(api, project.registry.tasks)
+        entries = () if dry_run or done.after is None else (await api.timetable()).entries
+        soon = next(
+            (each.next for each in entries if (each.kind, each.name) == ("ruby", done.name)), None
+        )
+        leads = led(await standing(resque.store, project.config.scheduler.ruby_lock_prefix))
+        idle = "" if leads.delayed or done.after is None else f"{leads.idle}; {leads.remedy}"
+        return done, soon, idle
+
+    done, soon, idle = ask_with_tasks(ask)
+    what = "removed" if done.after is None else "added" if done.before is None else "changed"
+    if done.before == done.after:
+        what = "as it was"
+    shown = {
+        "name": done.name,
+        "done": what,
+        "before": done.before,
+        "after": done.after,
+        "dry_run": dry_run,
+    }
+    words = f"{done.name}: {'would be ' if dry_run and what != 'as it was' else ''}{what}"
+    if soon is not None:
+        words += f"; next {texts.local(texts.ms_of(soon))}"
+    output.show(shown, lambda: output.say(words))
+    if not dry_run and what != "as it was":
+        output.note(f"to undo this: {_undo(done)}")
+        output.note_place([_undo(done)])
+    if idle:
+        output.warn(f"nobody fires schedules now: {idle}")
+    return Exit.OK
+
+
+def _undo(done: ScheduleChange) -> str:
+    if done.before is None:
+        return f"resqpy schedule remove {quote(done.name)}"
+    entry = encode_text({done.name: done.before}).decode()
+    return f"printf %s {quote(entry)} | resqpy schedule import -"
 
 
 @schedule.command("import")

@@ -225,12 +225,12 @@ def checked_inputs(
     named = by_name(task, given) if isinstance(given, list) else given
     for twice in named.keys() & words.keys():
         raise click.UsageError(f"{twice!r} is given twice")
-    found = {**named, **{key: _value(task, key, word) for key, word in words.items()}}
+    found = {**named, **{key: input_value(task, key, word) for key, word in words.items()}}
     task.inputs.check(found)
     return found
 
 
-def _value(task: TaskSpec, key: str, text: str) -> Any:
+def input_value(task: TaskSpec, key: str, text: str) -> Any:
     """A word as JSON, unless it is not JSON or the input accepts only text."""
     value = json_or_text(text)
     return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text

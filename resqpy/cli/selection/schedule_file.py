@@ -1,12 +1,14 @@
-"""Reads resque-scheduler's `resque_schedule.yml`."""
+"""Reads resque-scheduler's `resque_schedule.yml`, also as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.base.json_rules import read_strict
 
 _TIMES = ("cron", "every")
 _ENTRY = {*_TIMES, "class", "custom_job_class", "queue", "args", "description"}
@@ -36,6 +38,8 @@ def read_schedules(text: str, section: str | None = None) -> dict[str, dict[str,
 
 
 def _yaml(text: str) -> Any:
+    with suppress(ValueError):
+        return read_strict(text.encode())  # JSON, which needs no library
     if "<%" in text:
         raise UsageError(
             "the file is an ERB template: write it out first, in the application: "

@@ -45,6 +45,19 @@ class RubyScheduleVerbs:
         seen = await ruby_store.look(self._store)
         return {name: codec.decode_lenient(raw) for name, raw in seen.entries.items()}
 
+    async def entries(self) -> dict[str, bytes]:
+        """All of them, in the exact text of each."""
+        return (await ruby_store.look(self._store)).entries
+
+    async def replace(self, name: str, old: bytes, new: bytes) -> bool:
+        """Write or remove a schedule if it is still what it was; False: somebody has changed it.
+
+        Args:
+            old: its text; empty: there is none.
+            new: from `ruby.encode`; empty: remove it.
+        """
+        return await ruby_store.replace(self._store, name, old, new)
+
     async def set_schedule(self, name: str, config: Mapping[str, Any]) -> None:
         """Write a schedule, as Ruby's `set_schedule` with `persist: true` does.
 
@@ -55,8 +68,6 @@ class RubyScheduleVerbs:
         Raises:
             InvalidSchedule: it would crash Ruby's schedulers; nothing was written.
         """
-        if not name or not isinstance(name, str):
-            raise InvalidSchedule(f"the name of a schedule must be text, got {name!r}")
         await ruby_store.put(self._store, name, ruby.encode(name, config))
 
     async def import_schedules(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resqpy.base.concurrency.loops import Home
     from resqpy.framework.api.limit import LimitHandle
     from resqpy.framework.api.resque import ResqueParts
+    from resqpy.framework.api.schedules import SchedulesApi
     from resqpy.framework.api.sync import SyncApi
     from resqpy.framework.api.tasks_api import TasksApi
     from resqpy.framework.api.tracking import TrackedApi
@@ -52,12 +53,13 @@ class Api:
     Attributes:
         tasks: enqueue, inspect and repair: ActionHero's `api.tasks`.
         tracked: tracked tasks.
+        schedules: schedules that are made and changed while processes run.
         limit: a limit of tasks, by its name.
         resque: the queue, the worker and the scheduler themselves.
         config: the immutable config.
         registry: all tasks with their properties.
         log: a structlog logger.
-        sync: `tasks` and `tracked` for code without an event loop; it needs no process.
+        sync: `tasks`, `tracked` and `schedules` for code without an event loop; it needs no process.
 
     Whatever an initializer's `initialize` returns is available as an attribute with the initializer's name.
     """
@@ -65,6 +67,7 @@ class Api:
     if TYPE_CHECKING:
         tasks: TasksApi
         tracked: TrackedApi
+        schedules: SchedulesApi
         resque: ResqueParts
         config: Config
         registry: Registry

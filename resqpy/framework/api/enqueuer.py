@@ -43,7 +43,7 @@ class Enqueuer:
         Raises:
             UnknownTask, InvalidInputs: what is wrong; nothing was written.
         """
-        wanted = self._checked(job)
+        wanted = self.checked(job)
         if not self.tells:
             return _as_told(await self._queue.enqueue(*wanted, **once))
         done: Enqueued = await self._queue.enqueued(*wanted, **once)
@@ -59,7 +59,7 @@ class Enqueuer:
         try:
             for job in given:
                 wanted.append(
-                    self._checked(job if isinstance(job, TaskJob) else TaskJob(*_three(job)))
+                    self.checked(job if isinstance(job, TaskJob) else TaskJob(*_three(job)))
                 )
         except UsageError as error:
             say_which(error, len(wanted), len(given))
@@ -80,7 +80,7 @@ class Enqueuer:
         Raises:
             DuplicateDelayedJob: the same job is due at that time already.
         """
-        wanted = self._checked(job)
+        wanted = self.checked(job)
         if not self.tells:
             return _as_told(await self._queue.enqueue_in(delay, *wanted, suppress, **once))
         done, in_ms = None, delay_ms(delay)
@@ -92,15 +92,19 @@ class Enqueuer:
         self, timestamp: Moment, job: TaskJob, *, suppress: bool = True, **once: Any
     ) -> Enqueued:
         """Enqueue a job when a time has come; see `after`."""
-        wanted = self._checked(job)
+        wanted = self.checked(job)
         if not self.tells:
             return _as_told(await self._queue.enqueue_at(timestamp, *wanted, suppress, **once))
         at_ms = moment_ms(timestamp)
         done = await self._queue.enqueued_later(wanted, at_ms=at_ms, suppress=suppress, **once)
         return await self.now(job, **once) if done is None else done
 
-    def _checked(self, job: TaskJob) -> NewJob:
-        """A job as a queue takes it."""
+    def checked(self, job: TaskJob) -> NewJob:
+        """A job as a queue takes it.
+
+        Raises:
+            UnknownTask, InvalidInputs: what is wrong.
+        """
         task = self._registry.task(job.task)
         given = {} if job.inputs is None else job.inputs
         if not isinstance(given, Mapping):

@@ -37,6 +37,7 @@ class ResqueParts:
 
     Attributes:
         queue: enqueues and deletes; ours has the inspector's verbs too.
+        own_queue: the same, unless it is replaced by something else.
         inspector: reads and repairs, on the same connection.
         recurrent: starts and stops periodic tasks.
         multi_worker: None if this process runs no jobs.
@@ -64,6 +65,7 @@ class ResqueParts:
             made if has_inspector else Inspector(made if isinstance(made, Queue) else store)
         )
         own = made if isinstance(made, Queue) else Queue(store, definitions)
+        self.own_queue: Queue = own
         self.recurrent: RecurrentJobs = RecurrentJobs(own)
         self.multi_worker = self.scheduler = None
         self.failures: FailureListeners = FailureListeners(

@@ -25,6 +25,7 @@ from resqpy.framework.api.api import Bound, bound, now
 from resqpy.framework.api.blocking import SyncFacade, SyncVerb, Way
 from resqpy.framework.api.loop_thread import LOOP_THREAD, Life, OthersLife
 from resqpy.framework.api.resque import ResqueParts
+from resqpy.framework.api.schedules import SchedulesApi
 from resqpy.framework.api.tasks_api import TasksApi
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.logs.events import EventLog
@@ -85,6 +86,7 @@ class _Parts:
             resque=resque,
             tasks=TasksApi(project.registry, resque),
             tracked=self._tracked,
+            schedules=SchedulesApi(project.registry, resque.own_queue, project.config),
         )
 
     async def close(self) -> None:
@@ -362,17 +364,35 @@ class SyncTracked(_Verbs):
     remove = SyncVerb(TrackedApi.remove)
 
 
+class SyncSchedules(_Verbs):
+    """`api.sync.schedules`: the verbs of `api.schedules`."""
+
+    _name = "schedules"
+
+    add = SyncVerb(SchedulesApi.add)
+    change = SyncVerb(SchedulesApi.change)
+    remove = SyncVerb(SchedulesApi.remove)
+    entry = SyncVerb(SchedulesApi.entry)
+    timetable = SyncVerb(SchedulesApi.timetable)
+    history = SyncVerb(SchedulesApi.history)
+    pause = SyncVerb(SchedulesApi.pause)
+    resume = SyncVerb(SchedulesApi.resume)
+    trigger = SyncVerb(SchedulesApi.trigger)
+
+
 class SyncApi:
     """`api.sync`.
 
     Attributes:
         tasks: the verbs of `api.tasks`.
         tracked: those of `api.tracked`.
+        schedules: those of `api.schedules`.
     """
 
     def __init__(self) -> None:
         self.tasks: SyncTasks = SyncTasks()
         self.tracked: SyncTracked = SyncTracked()
+        self.schedules: SyncSchedules = SyncSchedules()
 
     def run(
         self, function: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs

@@ -19,6 +19,7 @@ from resqpy.engine.role import within_limit
 from resqpy.engine.worker.queues import is_plain
 from resqpy.framework.api.api import Bound
 from resqpy.framework.api.resque import ResqueParts
+from resqpy.framework.api.schedules import SchedulesApi
 from resqpy.framework.api.tasks_api import TasksApi
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.logs.events import EventLog
@@ -225,8 +226,12 @@ class TasksInitializer(Initializer):
         self._announcing: OwnTask[None] | None = None
 
     def initialize(self) -> TasksApi:
-        """Create it."""
-        return TasksApi(self._project.registry, self._resque)
+        """Create it, and `api.schedules`."""
+        registry, resque = self._project.registry, self._resque
+        self._bound.things["schedules"] = SchedulesApi(
+            registry, resque.own_queue, self._project.config
+        )
+        return TasksApi(registry, resque)
 
     @property
     def _resque(self) -> ResqueParts:
