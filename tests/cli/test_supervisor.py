@@ -308,3 +308,68 @@ def _on_a_terminal(
     finally:
         process.kill()
         process.wait()
+
+
+POOL = """
+"high,low": 3
+mail: 1
+none: 0
+{section}:
+  mail: 2
+elsewhere:
+  other: 9
+"""
+
+
+async def test_groups_of_queues(program: Program, redis: Redis, root: Path, environ: Any) -> None:
+    """A process for each group of a resque-pool.yml, with so many task processors; it is replaced as that."""
+    section = environ.get("RESQPY_ENV", "development")
+    (root / "config").mkdir(exist_ok=True)
+    (root / "config" / "resque-pool.yml").write_text(POOL.format(section=section))
+    supervisor = program("worker", "--pool", "config/resque-pool.yml")
+
+    async def groups() -> list[str]:
+        names = map(str, await redis.smembers("resque:workers"))
+        return sorted(each.rstrip("'").rpartition(":")[2] for each in names)
+
+    wanted = ["high,low"] * 3 + ["mail"] * 2
+
+    async def are_there() -> bool:
+        return await groups() == wanted
+
+    await wait_for(are_there, timeout=120)
+    first = await pids(redis)
+    os.kill(int(min(first)), signal.SIGKILL)
+    await wait_for(lambda: _another(redis, first), timeout=120)
+    supervisor.send_signal(signal.SIGTERM)
+    code, _ = ended(supervisor)
+
+    assert (code, len(first)) == (0, 2)
+
+
+async def _another(redis: Redis, old: set[str]) -> bool:
+    return bool(await pids(redis) - old)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "why"),
+    [
+        ("mail: two", [], "group 'mail': 'two' is not how many jobs"),
+        ("mail: 1\nmail: 2", [], "'mail' stands twice"),
+        ("staging:\n  mail: 1", [], "it has sections for staging"),
+        ("mail: <%= 2 %>", [], "ERB template"),
+        ("", [], "has no groups of queues"),
+        ("mail: 1", ["--queues", "x"], "--queues and --pool can't be combined"),
+        ("mail: 1", ["--processes", "2"], "--processes and --pool can't be combined"),
+        (None, [], "can't be read"),
+    ],
+)
+def test_what_is_no_file_of_groups(
+    program: Program, root: Path, text: str | None, more: list[str], why: str
+) -> None:
+    """Nothing is started."""
+    if text is not None:
+        (root / "pool.yml").write_text(text)
+    code, output = ended(program("worker", "--pool", "pool.yml", *more))
+
+    assert (code, why in output) == (Exit.USAGE, True)

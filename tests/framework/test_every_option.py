@@ -439,6 +439,7 @@ ELSEWHERE = {
     "process.signals": "test_process.py",
     "process.loop": "the command line's tests",
     "process.processes": "the command line's tests",
+    "process.pool": "the command line's tests",
     "process.pidfile": "the command line's tests",
     "process.daemon": "the command line's tests",
 }

@@ -15,12 +15,12 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5788, 48),
+    "cli": (5854, 49),
     "contrib": (818, 14),
     "diagnosis": (2189, 11),
     "embedded": (490, 6),
-    "engine": (6790, 47),
-    "framework": (8664, 53),
+    "engine": (6792, 47),
+    "framework": (8675, 53),
     "plugins": (341, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import click
+
 from resqpy.cli.arguments.flags import WITH_UNIT, Decorator, flag, option, options, setting
 from resqpy.cli.arguments.settings import Settings, current
 from resqpy.cli.group import command
@@ -44,11 +46,21 @@ SURROUNDINGS: tuple[Decorator, ...] = (
 )  # fmt: skip
 
 
+_OF_GROUPS = {
+    "tasks.queues": "--queues",
+    "tasks.min_task_processors": "--min",
+    "tasks.max_task_processors": "--max",
+    "process.processes": "--processes",
+}
+
+
 @command(json=False)
 @options(
     *WORKING,
     setting("process.processes", "--processes", "-p", type=int, metavar="N",
             help="Run and supervise N processes (default: 1)."),
+    setting("process.pool", "--pool", metavar="FILE",
+            help="Supervise a process for each group of queues in this resque-pool.yml."),
     flag("tasks.scheduler", "--scheduler/--no-scheduler",
          help="Also run a scheduler, which delayed and periodic jobs need somewhere."),
     *LIMITS,
@@ -63,9 +75,19 @@ def worker() -> NoReturn:
     """
     settings = current()
     _interval_zero_means_burst(settings)
+    if settings.overrides.get("process.pool"):
+        _refuse_beside_pool(settings)
     from resqpy.cli.processes import fleet
 
     fleet.worker(settings)
+
+
+def _refuse_beside_pool(settings: Settings) -> None:
+    for path, flags in _OF_GROUPS.items():
+        if path in settings.overrides:
+            raise click.UsageError(
+                f"{flags} and --pool can't be combined: the file says it for each group"
+            )
 
 
 def _interval_zero_means_burst(settings: Settings) -> None:

@@ -30,7 +30,8 @@ from resqpy.cli.processes.supervisor import (
     ServiceManager,
     Supervisor,
 )
-from resqpy.framework.config.merge import variable_of
+from resqpy.cli.selection.pool_file import QueueGroup, read_pool
+from resqpy.framework.config.merge import OVERRIDE, variable_of
 from resqpy.framework.config.sections import LoggerConfig
 from resqpy.framework.logs import writer as log_writer
 from resqpy.framework.logs.log import configure, fills_standard_error, get_logger
@@ -231,7 +232,12 @@ class _Supervisor:
 
 
 # What the supervisor does, so its children must not.
-OURS = {"process.processes": 1, "process.pidfile": "", "process.daemon": False}
+OURS = {
+    "process.processes": 1,
+    "process.pool": "",
+    "process.pidfile": "",
+    "process.daemon": False,
+}
 
 
 def worker(settings: Settings) -> NoReturn:
@@ -240,7 +246,7 @@ def worker(settings: Settings) -> NoReturn:
         end(work(settings, worker=True, scheduler=None))
     project = session.load_without_tasks(settings)
     with _surroundings(project):
-        if project.config.process.processes > 1:
+        if project.config.process.processes > 1 or project.config.process.pool:
             code = _supervise(settings, project)
         else:
             code = work(settings, worker=True, scheduler=None)
@@ -290,10 +296,19 @@ def _supervise(settings: Settings, project: ProjectDirectory) -> int:
     guard_standard_streams()
     configure(project.config.logger, project.name)
     process = project.config.process
-    port = process.health_port
+    port, groups = process.health_port, list[QueueGroup]()
+    if process.pool:
+        flag = project.config.origin("process.pool") == OVERRIDE
+        folder = Path() if flag else project.root  # as of other files on a command line
+        groups = read_pool(folder / process.pool, project.config.environment)
 
     def vary(number: int) -> dict[str, str]:
         own = {NUMBER: str(number + 1)}
+        if groups:
+            jobs = str(groups[number].jobs)
+            own[variable_of("tasks.queues")] = groups[number].queues
+            own[variable_of("tasks.min_task_processors")] = jobs
+            own[variable_of("tasks.max_task_processors")] = jobs
         if port is not None:
             own[variable_of("process.health_port")] = str(port + number)
         return own
@@ -301,7 +316,12 @@ def _supervise(settings: Settings, project: ProjectDirectory) -> int:
     environ = _environ(settings)
     grace = Grace.of(project.config.tasks)
     children = Supervisor(
-        ["worker"], process.processes, grace, environ=environ, burst=process.burst, vary=vary
+        ["worker"],
+        len(groups) or process.processes,
+        grace,
+        environ=environ,
+        burst=process.burst,
+        vary=vary,
     )
     with _kept_redis(project):
         return asyncio.run(children.run())

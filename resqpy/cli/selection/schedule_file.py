@@ -23,21 +23,26 @@ def read_schedules(text: str, section: str | None = None) -> dict[str, dict[str,
     Raises:
         UsageError: it is no such file; what to do.
     """
-    found = _mapping(_yaml(text), "the file")
+    found = mapping(read_yaml(text), "the file")
     sections = [name for name, each in found.items() if _is_section(each)]
     if section is not None:
         if section not in found:
             raise UsageError(f"there is no section {section!r}{near_match(section, found)}")
-        found = _mapping(found[section], f"the section {section!r}")
+        found = mapping(found[section], f"the section {section!r}")
     elif sections:
         named = ", ".join(map(str, sections))
         raise UsageError(
             f"the file has a section for each environment: choose one by --section ({named})"
         )
-    return {name: dict(_mapping(each, f"schedule {name!r}")) for name, each in found.items()}
+    return {name: dict(mapping(each, f"schedule {name!r}")) for name, each in found.items()}
 
 
-def _yaml(text: str) -> Any:
+def read_yaml(text: str) -> Any:
+    """What is in a file of an application of Ruby's.
+
+    Raises:
+        UsageError: it is no plain YAML, or says something twice.
+    """
     with suppress(ValueError):
         return read_strict(text.encode())  # JSON, which needs no library
     if "<%" in text:
@@ -78,7 +83,12 @@ def _refuse_twice(yaml: Any, root: Any) -> None:
             lines[key.value] = line
 
 
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+def mapping(value: Any, what: str) -> Mapping[str, Any]:
+    """A part of it that has names; nothing is an empty one.
+
+    Raises:
+        UsageError: it is something else.
+    """
     value = {} if value is None else value
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value):
         raise UsageError(f"{what} is not a mapping with names")

@@ -344,6 +344,12 @@ class ProcessConfig:
         "How many processes `resqpy worker` runs and supervises.",
         Historic("COUNT", _count),
     )
+    pool: str | None = option(
+        None,
+        FILE_OR_NONE,
+        "A file with groups of queues, as resque-pool's: `resqpy worker` supervises a process for each, which "
+        "runs so many jobs at once as stand there.",
+    )
     pidfile: str | None = option(None, FILE_OR_NONE, "Where to write the process id.", "PIDFILE")
     daemon: bool = option(False, FLAG, "Whether to go to the background.", "BACKGROUND")
     burst: bool = option(
