@@ -68,8 +68,14 @@ def is_watched() -> bool:
 KEYS_PER_STEP = 2000  # one or two milliseconds of the server
 
 
-async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
-    """Keys that begin with one of several prefixes, one scan step at a time, none twice."""
+async def matching(
+    store: Store, *prefixes: str, kind: str | None = "string"
+) -> AsyncIterator[list[bytes]]:
+    """Keys that begin with one of several prefixes, one scan step at a time, none twice.
+
+    Args:
+        kind: of this type; None: of any.
+    """
     pattern = glob_literal(store.keys.prefix) + "*"
     wanted = tuple(prefix.encode() for prefix in prefixes)
     if len(prefixes) == 1:
@@ -77,8 +83,9 @@ async def matching(store: Store, *prefixes: str) -> AsyncIterator[list[bytes]]:
     seen: set[bytes] = set()
     cursor, walk = b"0", await keyspace_walk(store)
     while True:
+        of_type = () if kind is None else ("TYPE", kind)
         cursor, keys = await store.call(
-            "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_STEP, "TYPE", "string"
+            "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_STEP, *of_type
         )
         walk.step(KEYS_PER_STEP)
         fresh = [key for key in keys if key.startswith(wanted) and key not in seen]

@@ -14,7 +14,7 @@ from resqpy.base.model import Job
 from resqpy.base.when import Duration, duration_s
 from resqpy.engine.options import LeaderOptions, ScalingOptions
 from resqpy.engine.queue.queue import Queue
-from resqpy.engine.scheduler.election import Election, Leadership
+from resqpy.engine.scheduler.election import Leadership, led_briefly
 from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, raise_if_refused
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.worker.multi_worker import MultiWorker
@@ -55,22 +55,14 @@ async def promoter() -> AsyncIterator[Promoter]:
     resque = api.resque
     made: Any = resque.queue
     queue = made if isinstance(made, Queue) else Queue(resque.store, api.registry.definitions)
-    errors: list[ResqpyError] = []
-    options = LeaderOptions(lease_s=_LEASE_S)
-    election = Election(resque.store, options, NAME, lambda: None, errors.append)
-    try:
-        ballot = await election.ask()
+    async with led_briefly(resque.store, LeaderOptions(), NAME, _LEASE_S) as election:
         own, shared = election.leadership("own"), election.leadership("shared")
         if own is None or shared is None:
             raise UsageError(
-                f"another scheduler leads here ({ballot.foreign or 'of resqpy'}), and would move the jobs by "
-                "its own clock; in a test start the process with scheduler=False"
+                f"another scheduler leads here ({election.foreign_leader or 'of resqpy'}), and would move the "
+                "jobs by its own clock; in a test start the process with scheduler=False"
             )
         yield Promoter(queue, own, shared)
-    finally:
-        await election.resign()
-    if errors:
-        raise errors[0]
 
 
 class Promoter:

@@ -27,6 +27,7 @@ RAW = NAME.encode() + b"\xff\xfe"
 COMMANDS = [
     "info", "info --prometheus", "queues", "jobs", "delayed", "failed list", "failed groups", "workers",
     "workers --working", "schedule", "schedule fires --limit 3", "locks", "leader", "stats", "stats --every",
+    "leave --dry-run",
     "doctor", "healthcheck", "task list", "task explain sendMail", "task explain fails", "tracked list",
     "jobs absent", "failed show 0123456789", "tracked get absent", "doctor --jobs", "config show",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "info", "info --json", "info --prometheus", "top --rounds 1 --interval 100ms", "doctor", "doctor --json",
         "doctor --jobs",
         "healthcheck", "healthcheck --worker --scheduler --max-age 60", "stats", "stats --every --json",
-        "leader", "leader --json",
+        "leader", "leader --json", "leave --help", "leave --anyway --dry-run",
     ),
     "Queues and jobs",
     (

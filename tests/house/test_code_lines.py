@@ -15,17 +15,17 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5854, 49),
+    "cli": (5864, 49),
     "contrib": (818, 14),
-    "diagnosis": (2189, 11),
+    "diagnosis": (2372, 12),
     "embedded": (490, 6),
-    "engine": (6792, 47),
+    "engine": (6808, 47),
     "framework": (8675, 53),
     "plugins": (341, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (6410, 30),
-    "testing": (593, 6),
+    "testing": (585, 6),
     "tracked": (4262, 20),
     "web": (4470, 43),
 }

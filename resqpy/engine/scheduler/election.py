@@ -14,8 +14,9 @@ over). When the blocked leader wakes up its writes are fenced: every script chec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
@@ -170,3 +171,26 @@ class Election:
             self._on_error(error)
         finally:
             await self._line.close()
+
+
+@asynccontextmanager
+async def led_briefly(
+    store: Store, options: LeaderOptions, name: str, lease_s: float
+) -> AsyncIterator[Election]:
+    """Stand for election once, for this block; whether we lead says `leadership`.
+
+    Args:
+        lease_s: longer than the block takes, unless it asks again.
+
+    Raises:
+        ResqpyError: what went wrong when the leadership was given up.
+    """
+    errors: list[ResqpyError] = []
+    election = Election(store, replace(options, lease_s=lease_s), name, lambda: None, errors.append)
+    try:
+        await election.ask()
+        yield election
+    finally:
+        await election.resign()
+    if errors:
+        raise errors[0]
